@@ -1,0 +1,59 @@
+"""One exception family. Every message says what was given, what is allowed and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TransferKitError(Exception):
+    """Base of every error that transferkit raises on purpose. `exit_code` is what the CLI ends with."""
+
+    exit_code = 2
+
+
+class ConfigError(TransferKitError, ValueError):
+    """Settings that are invalid or contradict each other."""
+
+
+class DataError(TransferKitError, ValueError):
+    """Pictures, labels or splits that cannot be used."""
+
+
+class BackboneError(TransferKitError, ValueError):
+    """An unknown backbone, stage or picture size."""
+
+
+class WeightsError(TransferKitError, OSError):
+    """Weights that are absent, damaged or cannot be fetched."""
+
+
+class RunError(TransferKitError, OSError):
+    """A run directory that exists, is missing or is damaged."""
+
+
+class StorageError(TransferKitError, OSError):
+    """The disk, the cache or a lock refuses. What was stored before stays valid."""
+
+    exit_code = 1
+
+
+class TrainingError(TransferKitError, RuntimeError):
+    """Training cannot go on (for example, the loss is no longer a number)."""
+
+    exit_code = 1
+
+
+def raise_problems(kind: type[TransferKitError], problems: Iterable[str]) -> None:
+    """Raise `kind` with every problem listed at once; do nothing where there are none."""
+    found = list(dict.fromkeys(problems))
+    if len(found) == 1:
+        raise kind(found[0])
+    if found:
+        raise kind(f"{len(found)} problems:\n" + "\n".join(f"  - {p}" for p in found))
+
+
+def nearest(word: str, options: Iterable[str], count: int = 3) -> str:
+    """`"; nearest: 'vgg16', 'vgg19'"`, or the empty string where nothing is near."""
+    near = get_close_matches(word.lower(), list(options), n=count, cutoff=0.5)
+    return "; nearest: " + ", ".join(f"'{n}'" for n in near) if near else ""
