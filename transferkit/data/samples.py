@@ -1,0 +1,170 @@
+"""One immutable table of pictures and targets, whatever they came from. Never decodes a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.threads import map_ordered
+from transferkit.errors import DataError, raise_problems
+from transferkit.files import sha256_file
+
+Task = Literal["classify", "multilabel", "regress"]
+TASKS: tuple[Task, ...] = ("classify", "multilabel", "regress")
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+Pixels = npt.NDArray[np.uint8]
+Source = Path | bytes | Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N pictures with their targets.
+
+    `paths` are relative to `root` (absolute where a CSV said so; `array[i]` for arrays, whose `root` is
+    None). `targets`: classify int64 [N] (index into `classes`); multilabel float32 0/1 [N, C]; regress
+    float32 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
+    where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
+    odd.
+    """
+
+    root: Path | None
+    paths: tuple[str, ...]
+    targets: npt.NDArray[Any]
+    classes: tuple[str, ...]
+    task: Task
+    split: tuple[str | None, ...]
+    group: tuple[str | None, ...]
+    sha256: tuple[str, ...] | None
+    pixels: Sequence[Pixels] | None
+    origin: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.paths) == len(self.targets) == len(self.split) == len(self.group):
+            raise DataError(
+                f"{len(self.paths)} paths, {len(self.targets)} targets, {len(self.split)} splits and "
+                f"{len(self.group)} groups; all four need the same length"
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def select(self, indices: Iterable[int] | npt.NDArray[Any]) -> Samples:
+        """The samples at `indices` (integers in any order), sharing memory with these."""
+        chosen = [int(i) for i in indices]
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in chosen),
+            targets=self.targets[np.asarray(chosen, dtype=np.int64)],
+            split=tuple(self.split[i] for i in chosen),
+            group=tuple(self.group[i] for i in chosen),
+            sha256=None if self.sha256 is None else tuple(self.sha256[i] for i in chosen),
+            pixels=None if self.pixels is None else [self.pixels[i] for i in chosen],
+        )
+
+    def source(self, index: int) -> Path | Pixels:
+        """What the decoder reads for sample `index`: a path, or the array itself."""
+        if self.pixels is not None:
+            return self.pixels[index]
+        return (self.root or Path()) / self.paths[index]
+
+    def sources(self) -> list[Path | Pixels]:
+        """`source(i)` for every sample."""
+        return [self.source(i) for i in range(len(self))]
+
+    def hashed(self, threads: int = 0) -> Samples:
+        """These samples with `sha256` filled: of file bytes, or of an array's shape and content; on threads.
+
+        Raises: DataError naming every file that cannot be read.
+        """
+        if self.sha256 is not None:
+            return self
+        results = list(map_ordered(_hash_or_reason, self.sources(), threads))
+        raise_problems(DataError, _unreadable(self.paths, [reason for _, reason in results]))
+        return replace(self, sha256=tuple(value for value, _ in results))
+
+    def counts(self) -> dict[str, int]:
+        """Pictures per class (multilabel: that carry the label; regress: known values per target)."""
+        if self.task == "classify":
+            numbers = np.bincount(self.targets, minlength=len(self.classes))
+        elif self.task == "multilabel":
+            numbers = np.rint(self.targets.sum(axis=0))
+        else:
+            numbers = np.isfinite(self.targets).sum(axis=0)
+        return {name: int(number) for name, number in zip(self.classes, numbers, strict=True)}
+
+    def label(self, index: int) -> str:
+        """The target of one sample as text: `rose`, `a;b` or `1.5;2.0`."""
+        target = self.targets[index]
+        if self.task == "classify":
+            return self.classes[int(target)]
+        if self.task == "multilabel":
+            return ";".join(name for name, on in zip(self.classes, target, strict=True) if on)
+        return ";".join(str(float(value)) for value in target)
+
+
+def shown(path: object) -> str:
+    """`path` fit to print: line breaks, control characters and undecodable bytes appear as escapes."""
+    text = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else str(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def listed(items: Sequence[object], limit: int = 10) -> str:
+    """The first `limit` items, comma-separated and printable, and how many more there are."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(shown(item) for item in items[:limit]) + more
+
+
+def unreadable_reason(path: Path) -> str | None:
+    """Why `path` cannot be read as a file, or None. Looks before opening: a FIFO would block for ever."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return "is a link to a file that does not exist" if os.path.islink(path) else "does not exist"
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file (a pipe, socket or device)"
+    if status.st_size == 0:
+        return "is empty (0 bytes)"
+    if not os.access(path, os.R_OK):
+        return "may not be read (no permission)"
+    return None
+
+
+def hash_source(source: Path | Pixels) -> str:
+    """Hex SHA-256 of a file's bytes, or of an array's shape and content (arrays and files never collide)."""
+    if isinstance(source, np.ndarray):
+        head = f"array {source.dtype.str} {source.shape}\n".encode()
+        return hashlib.sha256(head + np.ascontiguousarray(source).tobytes()).hexdigest()
+    return sha256_file(source)
+
+
+def _hash_or_reason(source: Path | Pixels) -> tuple[str, str | None]:
+    if not isinstance(source, np.ndarray):
+        # An empty file has a hash like any other; the decoder and the audit refuse it by name.
+        reason = unreadable_reason(source)
+        if reason is not None and "0 bytes" not in reason:
+            return "", reason
+    try:
+        return hash_source(source), None
+    except OSError as error:
+        return "", f"cannot be read ({error.strerror or error})"
+
+
+def _unreadable(paths: Sequence[str], reasons: Sequence[str | None]) -> list[str]:
+    bad = [f"{shown(path)} {reason}" for path, reason in zip(paths, reasons, strict=True) if reason]
+    if len(bad) > 10:
+        return [*bad[:10], f"and {len(bad) - 10} more files that cannot be read"]
+    return bad
