@@ -1,0 +1,123 @@
+import time
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation.intervals import FAST, bootstrap, mcnemar, paired_bootstrap, wilson
+
+
+def test_wilson_gives_the_published_interval():
+    # Newcombe 1998, table I, method 3: 81 of 263 and 15 of 148.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+
+
+def test_wilson_stays_inside_and_is_never_a_point():
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    low, high = wilson(20, 20)
+    assert high == 1.0
+    assert low < 0.9
+
+
+def test_wilson_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    drawn = rng.binomial(80, 0.85, 2000)
+    covered = [low <= 0.85 <= high for low, high in (wilson(int(k), 80) for k in drawn)]
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 0), (5, 4), (-1, 4)])
+def test_impossible_counts_are_refused(k, n):
+    with pytest.raises(DataError, match="expected"):
+        wilson(k, n)
+
+
+def answers(seed, n=300, count=4, right=0.8):
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, count, n)
+    return true, np.where(rng.random(n) < right, true, rng.integers(0, count, n))
+
+
+def test_bootstrap_of_accuracy_is_close_to_theory():
+    true, guess = answers(0)
+    share = (true == guess).mean()
+    half = NormalDist().inv_cdf(0.975) * np.sqrt(share * (1 - share) / len(true))
+    low, high = bootstrap("accuracy", true, guess, repeats=4000, seed=0)
+    assert (low, high) == pytest.approx((share - half, share + half), abs=0.008)
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_fast_path_and_resampling_of_pictures_agree(stratify):
+    true, guess = answers(1)
+
+    def macro_f1(t, p):
+        return f1_score(t, p, average="macro")
+
+    fast = bootstrap("macro_f1", true, guess, repeats=600, seed=0, stratify=stratify)
+    slow = bootstrap(macro_f1, true, guess, repeats=600, seed=0, stratify=stratify)
+    assert fast == pytest.approx(slow, abs=0.012)
+
+
+def test_stratified_resamples_keep_every_class():
+    true = np.array([0] * 50 + [1])
+    seen = []
+    bootstrap(lambda t, p: seen.append((t == 1).sum()) or 1.0, true, true, repeats=50, stratify=True)
+    assert set(seen) == {1}
+
+
+def test_probabilities_are_accepted_and_the_seed_decides():
+    true, guess = answers(2)
+    probs = np.eye(4)[guess]
+    first = bootstrap("accuracy", true, probs, seed=0)
+    assert first == bootstrap("accuracy", true, guess, seed=0)
+    assert first != bootstrap("accuracy", true, guess, seed=1)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_every_fast_metric_of_a_hundred_classes_is_quick(name):
+    true, guess = answers(3, n=5000, count=100)
+    start = time.perf_counter()
+    low, high = bootstrap(name, true, guess, repeats=1000)
+    assert time.perf_counter() - start < 5
+    assert low < high
+
+
+def test_an_undefined_score_has_no_interval():
+    assert bootstrap(lambda t, p: None, [1, 2, 3], [1, 2, 3], repeats=20) is None
+
+
+def test_wrong_names_and_levels_say_what_is_allowed():
+    with pytest.raises(ConfigError, match="balanced_accuracy"):
+        bootstrap("acc", [0, 1], [0, 1])
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        bootstrap("accuracy", [0, 1], [0, 1], level=95)
+    with pytest.raises(ConfigError, match="stratify"):
+        bootstrap(lambda t, p: 1.0, np.zeros((3, 2)), np.zeros((3, 2)), stratify=True)
+
+
+def accuracy(t, p):
+    return float((t == p).mean())
+
+
+def test_a_real_difference_is_told_from_none():
+    true, good = answers(4, n=400, right=0.9)
+    _, worse = answers(4, n=400, right=0.5)
+    found = paired_bootstrap(accuracy, true, good, worse, repeats=400)
+    assert found.low > 0
+    assert found.p < 0.01
+    assert found.difference == pytest.approx(accuracy(true, good) - accuracy(true, worse))
+    same = paired_bootstrap(accuracy, true, good, good, repeats=100)
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    a = np.array([True] * 10 + [False] * 2 + [True] * 50)
+    b = np.array([False] * 10 + [True] * 2 + [True] * 50)
+    # 2 · (C(12,0) + C(12,1) + C(12,2)) / 2¹²
+    assert mcnemar(a, b) == pytest.approx(2 * (1 + 12 + 66) / 4096)
+    assert mcnemar(a, a) == 1.0
+    with pytest.raises(DataError, match="same pictures"):
+        mcnemar(a, b[:5])

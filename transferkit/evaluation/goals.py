@@ -1,0 +1,78 @@
+"""Which scores a run may aim at, and which way is up. A literal table; imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from transferkit.errors import ConfigError, nearest
+
+Direction = Literal["max", "min"]
+
+TASKS = ("classify", "multilabel", "regress")
+DEFAULT_GOAL = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
+
+
+class Goal(NamedTuple):
+    """A score that training, search and phase choice may aim at; `key` is its name in `score`'s result."""
+
+    key: str
+    direction: Direction
+    tasks: tuple[str, ...]
+
+    def better(self, new: float | None, old: float | None) -> bool:
+        """Whether `new` beats `old`; an undefined score beats nothing and loses to everything."""
+        if new is None or not math.isfinite(new):
+            return False
+        if old is None or not math.isfinite(old):
+            return True
+        return new > old if self.direction == "max" else new < old
+
+
+_C, _M, _R = "classify", "multilabel", "regress"
+GOALS: dict[str, Goal] = {
+    # name                key                   direction  tasks
+    "accuracy":          Goal("accuracy",          "max", (_C,)),
+    "balanced_accuracy": Goal("balanced_accuracy", "max", (_C,)),
+    "top3_accuracy":     Goal("top3_accuracy",     "max", (_C,)),
+    "top5_accuracy":     Goal("top5_accuracy",     "max", (_C,)),
+    "macro_f1":          Goal("macro_f1",          "max", (_C, _M)),
+    "weighted_f1":       Goal("weighted_f1",       "max", (_C,)),
+    "micro_f1":          Goal("micro_f1",          "max", (_M,)),
+    "precision":         Goal("macro_precision",   "max", (_C, _M)),
+    "recall":            Goal("recall",            "max", (_C, _M)),
+    "auc":               Goal("roc_auc",           "max", (_C, _M)),
+    "roc_auc":           Goal("roc_auc",           "max", (_C, _M)),
+    "pr_auc":            Goal("pr_auc",            "max", (_C, _M)),
+    "map":               Goal("map",               "max", (_M,)),
+    "subset_accuracy":   Goal("subset_accuracy",   "max", (_M,)),
+    "hamming":           Goal("hamming",           "min", (_M,)),
+    "kappa":             Goal("kappa",             "max", (_C,)),
+    "mcc":               Goal("mcc",               "max", (_C,)),
+    "brier":             Goal("brier",             "min", (_C, _M)),
+    "ece":               Goal("ece",               "min", (_C,)),
+    "loss":              Goal("loss",              "min", (_C, _M, _R)),
+    "mae":               Goal("mae",               "min", (_R,)),
+    "rmse":              Goal("rmse",              "min", (_R,)),
+    "mape":              Goal("mape",              "min", (_R,)),
+    "r2":                Goal("r2",                "max", (_R,)),
+    "spearman":          Goal("spearman",          "max", (_R,)),
+}  # fmt: skip
+
+
+def goal(name: str, task: str) -> Goal:
+    """The row of `GOALS` for `name`; ConfigError where it does not exist or does not fit `task`."""
+    check_task(task)
+    allowed = [known for known, row in GOALS.items() if task in row.tasks]
+    if name not in allowed:
+        why = f"is for {' and '.join(GOALS[name].tasks)}, not for {task}" if name in GOALS else "is unknown"
+        raise ConfigError(
+            f"metric '{name}' {why}; metrics for {task}: {', '.join(allowed)}{nearest(name, allowed)}"
+        )
+    return GOALS[name]
+
+
+def check_task(task: str) -> None:
+    """ConfigError where `task` is not one of `TASKS`."""
+    if task not in TASKS:
+        raise ConfigError(f"task '{task}' is unknown; tasks: {', '.join(TASKS)}{nearest(task, TASKS)}")

@@ -1,0 +1,242 @@
+"""Scores from arrays: one function, three tasks, every degenerate case defined. NumPy only; never a NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation.calibration import ece
+from transferkit.evaluation.counts import (
+    Array,
+    Floats,
+    average_precision,
+    confusion,
+    from_confusion,
+    ranks,
+    ratio,
+    roc_auc,
+    top_k,
+)
+from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, TASKS, Goal, check_task, goal
+
+__all__ = ["DEFAULT_GOAL", "GOALS", "TASKS", "Goal", "best_thresholds", "goal", "score"]
+
+_C, _M, _R = TASKS
+TINY = 1e-7  # the same floor that Keras puts under a probability before it takes the logarithm
+
+
+def score(
+    task: str,
+    targets: npt.ArrayLike,
+    predictions: npt.ArrayLike,
+    classes: Sequence[str],
+    *,
+    thresholds: npt.ArrayLike | None = None,
+) -> dict[str, Any]:
+    """All scores of one task, ready for JSON: plain Python numbers, `None` where a score is undefined.
+
+    `classify`: targets int [N] in 0…C-1, predictions probabilities [N, C]. `multilabel`: targets 0/1 [N, C],
+    predictions probabilities [N, C], `thresholds` one number or [C] (0.5 where not given; a label is on where
+    its probability is at least its threshold). `regress`: targets and predictions [N, T] (or [N]) in the
+    user's units, `classes` the names of the T targets. What each score means and how ties and absent
+    classes are treated: docs/metrics.md.
+
+    Raises DataError for shapes or values that do not fit, ConfigError for an unknown task.
+    """
+    check_task(task)
+    if thresholds is not None and task != _M:
+        raise ConfigError(f"thresholds apply to multilabel, not to {task}; leave them out")
+    names = [str(name) for name in classes]
+    true, guess = _checked(task, np.asarray(targets), np.asarray(predictions, np.float64), len(names))
+    if task == _C:
+        return _classify(true, guess, names)
+    if task == _M:
+        limits = np.asarray(0.5 if thresholds is None else thresholds, np.float64)
+        return _multilabel(true, guess, names, np.broadcast_to(limits, len(names)))
+    return _regress(true.astype(np.float64), guess, names)
+
+
+def _checked(task: str, true: Array, guess: Floats, width: int) -> tuple[Array, Floats]:
+    """Both arrays in their canonical shape, or a DataError that says what is wrong."""
+    if task == _R:
+        true, guess = (a[:, None] if a.ndim == 1 else a for a in (true, guess))
+    expected = (guess.shape[0],) if task == _C else (guess.shape[0], width)
+    if guess.ndim != 2 or guess.shape[1] != width or true.shape != expected:
+        raise DataError(
+            f"{task}: targets {true.shape} and predictions {guess.shape} do not fit {width} classes; "
+            f"expected targets {'[N]' if task == _C else f'[N, {width}]'} and predictions [N, {width}]"
+        )
+    if not len(guess):
+        raise DataError("no samples to score; the split is empty")
+    if not np.isfinite(guess).all() or not np.isfinite(true.astype(np.float64)).all():
+        raise DataError(
+            "targets or predictions contain NaN or infinity; the model diverged, lower the learning rate"
+        )
+    if task != _R:
+        highest = width - 1 if task == _C else 1
+        if not np.isin(true, np.arange(highest + 1)).all():
+            raise DataError(f"{task}: targets must be whole numbers in 0…{highest}")
+        if guess.min() < -1e-6 or guess.max() > 1 + 1e-6:
+            raise DataError("predictions must be probabilities in 0…1; apply softmax or sigmoid first")
+        true = true.astype(np.int64)
+    return true, guess
+
+
+# ---------------------------------------------------------------------------------------------- classify
+
+
+def _classify(true: Array, probs: Floats, names: list[str]) -> dict[str, Any]:
+    count = len(names)
+    guess = probs.argmax(axis=1)
+    matrix = confusion(true, guess, count)
+    table = from_confusion(matrix)
+    support = matrix.sum(axis=1)
+    hot = np.eye(count, dtype=np.int64)[true]
+    aucs = [roc_auc(hot[:, c], probs[:, c]) for c in range(count)]
+    aps = [average_precision(hot[:, c], probs[:, c]) for c in range(count)]
+    chosen = probs[np.arange(len(true)), true]
+    result: dict[str, Any] = {"n": len(true), **{k: _plain(v) for k, v in table.scalars.items()}}
+    for k in (3, 5):
+        if count > k:
+            result[f"top{k}_accuracy"] = _plain(top_k(true, probs, k))
+    result |= {
+        "roc_auc": _mean(aucs),
+        "pr_auc": _mean(aps),
+        "loss": _plain(-np.log(np.clip(chosen, TINY, 1.0)).mean()),
+        "brier": _plain(((probs - hot) ** 2).sum(axis=1).mean()),
+        "ece": ece(probs, true),
+        "confusion": matrix.tolist(),
+    }
+    result["per_class"] = [
+        {
+            "class": name,
+            "precision": _plain(table.precision[c]) if matrix[:, c].any() else None,
+            "recall": _plain(table.recall[c]) if support[c] else None,
+            "f1": _plain(table.f1[c]) if support[c] else None,
+            "support": int(support[c]),
+            "roc_auc": aucs[c],
+            "pr_auc": aps[c],
+        }
+        for c, name in enumerate(names)
+    ]
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- multilabel
+
+
+def _multilabel(true: Array, probs: Floats, names: list[str], limits: Floats) -> dict[str, Any]:
+    guess = (probs >= limits).astype(np.int64)
+    hits, support, called = (true & guess).sum(axis=0), true.sum(axis=0), guess.sum(axis=0)
+    precision, recall, f1 = ratio(hits, called), ratio(hits, support), ratio(2 * hits, support + called)
+    aucs = [roc_auc(true[:, c], probs[:, c]) for c in range(len(names))]
+    aps = [average_precision(true[:, c], probs[:, c]) for c in range(len(names))]
+    clipped = np.clip(probs, TINY, 1 - TINY)
+    result: dict[str, Any] = {
+        "n": len(true),
+        "map": _mean(aps),
+        "micro_f1": _plain(ratio(2 * hits.sum(), support.sum() + called.sum())),
+        "macro_f1": _plain(f1.mean()),
+        "micro_precision": _plain(ratio(hits.sum(), called.sum())),
+        "micro_recall": _plain(ratio(hits.sum(), support.sum())),
+        "macro_precision": _plain(precision.mean()),
+        "recall": _plain(recall.mean()),
+        "subset_accuracy": _plain((guess == true).all(axis=1).mean()),
+        "hamming": _plain((guess != true).mean()),
+        "roc_auc": _mean(aucs),
+        "pr_auc": _mean(aps),
+        "loss": _plain(-np.where(true == 1, np.log(clipped), np.log(1 - clipped)).mean()),
+        "brier": _plain(((probs - true) ** 2).mean()),
+    }
+    result["per_class"] = [
+        {
+            "class": name,
+            "precision": _plain(precision[c]) if called[c] else None,
+            "recall": _plain(recall[c]) if support[c] else None,
+            "f1": _plain(f1[c]) if support[c] else None,
+            "support": int(support[c]),
+            "roc_auc": aucs[c],
+            "pr_auc": aps[c],
+            "threshold": float(limits[c]),
+        }
+        for c, name in enumerate(names)
+    ]
+    return result
+
+
+def best_thresholds(targets: npt.ArrayLike, probs: npt.ArrayLike, *, least: int = 3) -> Floats:
+    """The threshold of each label [C] with the best F1; to be chosen on validation, never on test.
+
+    `targets` 0/1 [N, C], `probs` [N, C]. Thresholds lie midway between neighbouring scores. A label with
+    fewer than `least` positives keeps 0.5: its best F1 is decided by one or two pictures. Lipton et al. 2014.
+    """
+    true, scores = np.asarray(targets), np.asarray(probs, np.float64)
+    return np.array([_best_threshold(true[:, c], scores[:, c], least) for c in range(true.shape[1])])
+
+
+def _best_threshold(true: Array, scores: Floats, least: int) -> float:
+    positives = int(true.sum())
+    if positives < least:
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order], np.cumsum(true[order])
+    ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    f1 = 2 * hits[ends] / (positives + ends + 1)
+    following = np.append(ordered, 0.0)[ends + 1]
+    middles = (ordered[ends] + following) / 2
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    return float(middles[best[np.argmin(np.abs(middles[best] - 0.5))]])
+
+
+# ---------------------------------------------------------------------------------------------- regress
+
+
+def _regress(true: Floats, guess: Floats, names: list[str]) -> dict[str, Any]:
+    rows = [_regress_one(true[:, t], guess[:, t]) for t in range(len(names))]
+    result: dict[str, Any] = {"n": len(true)}
+    for key in rows[0]:
+        result[key] = _mean([row[key] for row in rows])
+    result["per_target"] = [{"target": name, **row} for name, row in zip(names, rows, strict=True)]
+    return result
+
+
+def _regress_one(true: Floats, guess: Floats) -> dict[str, float | None]:
+    errors = guess - true
+    spread = ((true - true.mean()) ** 2).sum()
+    # A sum of squares that is only rounding noise means constant targets, for which R² says nothing.
+    constant = len(true) < 2 or np.ptp(true) <= 1e-12 * max(1.0, float(np.abs(true).max()))
+    return {
+        "mae": _plain(np.abs(errors).mean()),
+        "rmse": _plain(np.sqrt((errors**2).mean())),
+        "r2": None if constant else _plain(1 - (errors**2).sum() / spread),
+        "mape": None if (true == 0).any() else _plain(np.abs(errors / true).mean()),
+        "spearman": None if constant else _correlation(ranks(true), ranks(guess)),
+        "median_ae": _plain(np.median(np.abs(errors))),
+        "bias": _plain(errors.mean()),
+        "loss": _plain((errors**2).mean()),
+    }
+
+
+def _correlation(a: Floats, b: Floats) -> float | None:
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a**2).sum() * (b**2).sum())
+    return _plain((a * b).sum() / scale) if scale > 0 else None
+
+
+# ---------------------------------------------------------------------------------------------- numbers
+
+
+def _plain(value: Any) -> float | None:
+    """A Python float, None where it is not finite."""
+    number = float(value)
+    return number if np.isfinite(number) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of what is defined, None where nothing is."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
