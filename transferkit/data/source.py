@@ -1,0 +1,146 @@
+"""Whatever the user has (folder, CSV, arrays) → samples. All problems at once; no picture is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit.data.arrays import scan_arrays
+from transferkit.data.folder import scan_folder
+from transferkit.data.samples import TASKS, Samples, Task, listed, shown
+from transferkit.data.table import scan_table
+from transferkit.errors import ConfigError, DataError, nearest
+
+Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
+TABLES = (".csv", ".tsv")
+
+
+def scan(
+    data: Data,
+    task: Task | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    exclude_file: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Samples:
+    """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
+
+    `task` is found from the data where None; regression is never guessed. `exclude` takes class names,
+    paths and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`, `'*/old_*'`); each must
+    match something. `exclude_file` holds one path a line, as the audit writes it. `classes` are those of a
+    finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
+    not. Raises: DataError with every problem found.
+    """
+    if task is not None and task not in TASKS:
+        raise ConfigError(
+            f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}"
+        )
+    left_out = read_exclusions(Path(exclude_file)) if exclude_file is not None else ()
+    rule = Exclusion(exclude, left_out)
+    samples = _read(data, task, rule, classes)
+    rule.check_used()
+    if isinstance(data, Samples):
+        return samples
+    return replace(samples, notes=(*samples.notes, *rule.notes()))
+
+
+class Exclusion:
+    """Says which paths are left out, and remembers which patterns matched."""
+
+    def __init__(self, patterns: Sequence[str] = (), paths: Iterable[str] = ()) -> None:
+        self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        self.paths = set(paths)
+        self.used: set[str] = set()
+        self.seen: set[str] = set()
+        self.count = 0
+
+    def __call__(self, path: str, label: str | None = None) -> bool:
+        """True where the picture at relative `path` of class `label` is excluded."""
+        self.seen.update(part for part in (label,) if part)
+        names = {path, Path(path).as_posix()} | ({label} if label else set())
+        hits = [p for p in self.patterns if p.rstrip("/") in names or fnmatchcase(path, _glob(p))]
+        self.used.update(hits)
+        listed_here = path in self.paths
+        if listed_here:
+            self.used.add(path)
+        self.count += bool(hits) or listed_here
+        return bool(hits) or listed_here
+
+    def check_used(self) -> None:
+        """Refuse patterns that matched nothing: a misspelt exclusion would silently keep what it names."""
+        unused = [p for p in self.patterns if p not in self.used]
+        if unused:
+            hint = nearest(unused[0], self.seen)
+            raise DataError(
+                f"--exclude {listed(unused)} matches no class and no picture; give a class name, a path or a "
+                f"pattern such as 'rose/*'{hint}"
+            )
+
+    def notes(self) -> list[str]:
+        """What was left out, and which lines of the exclusion file had no effect."""
+        found = [f"{self.count} pictures excluded on request"] if self.count else []
+        stale = sorted(self.paths - self.used)
+        if stale:
+            found.append(f"{len(stale)} lines of the exclusion file match no picture: {listed(stale, 3)}")
+        return found
+
+
+def read_exclusions(path: Path) -> tuple[str, ...]:
+    """Paths of an exclusion file: one a line; `#` starts a comment line; unusual names as a JSON string."""
+    import json
+
+    try:
+        lines = path.read_text("utf-8", "surrogateescape").split("\n")
+    except OSError as error:
+        raise DataError(f"exclusion file {shown(path)} cannot be read ({error.strerror or error})") from error
+    found = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#")]
+    try:
+        return tuple(json.loads(line) if line.startswith('"') else line for line in found)
+    except json.JSONDecodeError as error:
+        raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
+
+
+def _glob(pattern: str) -> str:
+    return pattern + "*" if pattern.endswith("/") else pattern
+
+
+def _read(data: Data, task: Task | None, rule: Exclusion, classes: Sequence[str] | None) -> Samples:
+    if isinstance(data, Samples):
+        return _narrow(data, task, rule)
+    if isinstance(data, tuple):
+        return scan_arrays(data, task, rule, classes)
+    if not isinstance(data, str | os.PathLike):
+        raise DataError(
+            f"{type(data).__name__} is no data; give a folder, a CSV, arrays as (x, y) or Samples"
+        )
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return scan_folder(path, task, rule, classes)
+    if path.suffix.lower() in TABLES:
+        return scan_table(path, task, rule, classes)
+    raise DataError(_no_data(path))
+
+
+def _narrow(samples: Samples, task: Task | None, rule: Exclusion) -> Samples:
+    if task is not None and task != samples.task:
+        raise DataError(
+            f"these samples are for {samples.task!r}, not {task!r}; scan the source again with task="
+        )
+    kept = [i for i, path in enumerate(samples.paths) if not rule(path, samples.label(i))]
+    return samples if len(kept) == len(samples) else samples.select(np.array(kept, dtype=np.int64))
+
+
+def _no_data(path: Path) -> str:
+    forms = "give a folder of one sub-folder per class, or a CSV with the columns path and label"
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        return f"{shown(path)} does not exist; {forms}{nearest(path.name, siblings)}"
+    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+        return f"{shown(path)} is an archive; unpack it and {forms}"
+    return f"{shown(path)} is neither a folder nor a CSV; {forms}"

@@ -1,0 +1,336 @@
+"""A CSV of paths and targets → samples, every bad line reported with its number.
+
+Columns: `path` (relative to the CSV's folder, or absolute), optionally `split` (train, val, test or empty)
+and `group` (pictures of one group never straddle splits). Targets are the column `label`; without it every
+column `label_…`; without those every other column. One `label` column: a class name, or names joined by `;`
+(multilabel), or a number with task="regress". Several columns: 0/1 each (multilabel), or numbers with
+task="regress".
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.folder import class_order, odd_names, split_name
+from transferkit.data.samples import Part, Samples, Task, listed, shown, unreadable_reason
+from transferkit.errors import DataError, nearest, raise_problems
+
+_RESERVED = ("path", "split", "group", "label")
+_MOST = 10  # lines named per kind of problem
+
+
+@dataclass
+class Table:
+    """The rows of a CSV that could be read, and what was wrong with the rest."""
+
+    path: Path
+    columns: list[str]
+    targets: list[str]
+    rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # line number, cells
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def bad(self, kind: str, line: int, what: str) -> None:
+        """Note one bad line under a kind of problem."""
+        self.problems.setdefault(kind, []).append(f"line {line}{': ' + shown(what) if what else ''}")
+
+    def raise_problems(self, more: Sequence[str] = ()) -> None:
+        """Raise everything that was found."""
+        name = shown(self.path)
+        kinds = [
+            f"{name}: {len(lines)} rows {kind} ({'; '.join(lines[:_MOST])}"
+            + (f" and {len(lines) - _MOST} more)" if len(lines) > _MOST else ")")
+            for kind, lines in self.problems.items()
+        ]
+        raise_problems(DataError, [*more, *kinds])
+
+
+def scan_table(
+    path: Path,
+    task: Task | None,
+    excluded: Callable[[str, str | None], bool],
+    classes: Sequence[str] | None,
+) -> Samples:
+    """Samples of a CSV; see `source.scan` and the head of this module."""
+    table = _load(path)
+    single = table.targets == ["label"]
+    table.rows = [
+        (line, row)
+        for line, row in _distinct(table)
+        if not excluded(row["path"], row["label"].strip() if single else None)
+    ]
+    _check_files(table)
+    splits = [_split(table, line, row.get("split", "")) for line, row in table.rows]
+    found_task = _task(table, task, single)
+    targets, names = _TARGETS[found_task](table, classes)
+    table.raise_problems(_judge(table, found_task, targets, names, classes))
+    return Samples(
+        root=path.parent,
+        paths=tuple(row["path"] for _, row in table.rows),
+        targets=targets,
+        classes=names,
+        task=found_task,
+        split=tuple(splits),
+        group=tuple(row.get("group", "").strip() or None for _, row in table.rows),
+        sha256=None,
+        pixels=None,
+        origin=str(path),
+        notes=(*table.notes, *odd_names(names)),
+    )
+
+
+def _load(path: Path) -> Table:
+    reason = unreadable_reason(path)
+    if reason is not None:
+        raise DataError(
+            f"{shown(path)} {reason}; give a folder of class folders, or a CSV with path and label"
+        )
+    try:
+        text = path.read_text("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read ({error.strerror or error})") from error
+    head = text.split("\n", 1)[0]
+    # Spreadsheets write `;` or tabs in some countries: the delimiter is what parts the header line.
+    delimiter = max(",;\t", key=head.count)
+    reader = _lines(text, delimiter)
+    _, header = next(reader, (1, []))
+    columns = [_column(name) for name in header]
+    table = Table(path, columns, _target_columns(columns))
+    raise_problems(DataError, _header_problems(table))
+    for line, cells in reader:
+        if isinstance(cells, str):
+            table.bad("cannot be read", line, cells)
+        elif len(cells) != len(columns):
+            table.bad(
+                f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells"
+            )
+        elif not cells[columns.index("path")].strip():
+            table.bad("have no path", line, "")
+        else:
+            table.rows.append((line, dict(zip(columns, cells, strict=True))))
+    ignored = [c for c in columns if c not in _RESERVED and c not in table.targets]
+    if ignored:
+        table.notes.append(
+            f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})"
+        )
+    return table
+
+
+def _lines(text: str, delimiter: str) -> Iterator[tuple[int, Any]]:
+    """(line number, cells) of each row that is not blank; the reason as text where a row cannot be read."""
+    reader = csv.reader(
+        text.splitlines(keepends=True) if "\0" in text else _newlines(text), delimiter=delimiter
+    )
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield reader.line_num, str(error)
+            continue
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, cells
+
+
+def _newlines(text: str) -> list[str]:
+    """Lines cut at \\n only: file names may hold the other characters that `splitlines` cuts at."""
+    return [line + "\n" for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def _column(name: str) -> str:
+    name = name.strip()
+    return name.lower() if name.lower() in _RESERVED else name
+
+
+def _target_columns(columns: list[str]) -> list[str]:
+    if "label" in columns:
+        return ["label"]
+    prefixed = [c for c in columns if c.startswith("label_") and len(c) > 6]
+    return prefixed or [c for c in columns if c not in _RESERVED and c]
+
+
+def _header_problems(table: Table) -> Iterator[str]:
+    name, has = shown(table.path), listed(table.columns) or "none"
+    if "path" not in table.columns:
+        yield f"{name} has no column 'path'{nearest('path', table.columns)}; its columns are: {has}"
+    elif not table.targets:
+        yield f"{name} has no column 'label' and no target columns; its columns are: {has}"
+    twice = sorted({c for c in table.columns if table.columns.count(c) > 1})
+    if twice:
+        yield f"{name} has the column {listed(twice)} more than once"
+
+
+def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows without exact repetitions; a path that is repeated with another target is a problem."""
+    first: dict[str, tuple[int, dict[str, str]]] = {}
+    repeated = 0
+    for line, row in table.rows:
+        if row["path"] not in first:
+            first[row["path"]] = (line, row)
+            yield line, row
+        elif first[row["path"]][1] == row:
+            repeated += 1
+        else:
+            what = f"{row['path']} is also in line {first[row['path']][0]}"
+            table.bad("repeat a path with other values; for several labels write a;b", line, what)
+    if repeated:
+        table.notes.append(f"{repeated} rows repeat an earlier row exactly and are used once")
+
+
+def _check_files(table: Table) -> None:
+    for line, row in table.rows:
+        reason = unreadable_reason(table.path.parent / row["path"])
+        if reason == "does not exist":
+            other = row["path"].strip().replace("\\", "/")
+            if unreadable_reason(table.path.parent / other) is None:
+                row["path"] = other  # written on Windows, or with blanks around it
+                continue
+            web = " (addresses on the web are not read)" if "://" in other else ""
+            table.bad(
+                f"name files that do not exist below {shown(table.path.parent)}", line, row["path"] + web
+            )
+        elif reason is not None:
+            table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
+
+
+def _split(table: Table, line: int, value: str) -> Part | None:
+    if not value.strip():
+        return None
+    part = split_name(value)
+    if part is None:
+        table.bad("have a split other than train, val, test or nothing", line, repr(value))
+    return part
+
+
+def _task(table: Table, task: Task | None, single: bool) -> Task:
+    if task is not None:
+        if task == "classify" and not single:
+            raise DataError(
+                f"task 'classify' needs the column 'label'; the targets here are {listed(table.targets)}"
+            )
+        return task
+    if not single:
+        return "multilabel"
+    values = [row["label"].strip() for _, row in table.rows]
+    if any(";" in value for value in values):
+        return "multilabel"
+    numbers = [number for value in values if (number := _number(value)) is not None]
+    whole = all(number == int(number) for number in numbers)
+    if (
+        values
+        and len(numbers) == len(values)
+        and (not whole or len(set(numbers)) > max(20, len(values) // 2))
+    ):
+        raise DataError(
+            f"{shown(table.path)}: the labels are numbers ({listed(values, 3)}, "
+            f"{len(set(values))} different ones); pass --task regress to predict them, or --task classify to "
+            "take each as the name of a class"
+        )
+    return "classify"
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _class_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    values = [row["label"].strip() for _, row in table.rows]
+    order = tuple(classes) if classes is not None else class_order({v for v in values if v})
+    number = {name: i for i, name in enumerate(order)}
+    for (line, _), value in zip(table.rows, values, strict=True):
+        if not value:
+            table.bad("have no label", line, "")
+        elif value not in number:
+            table.bad(f"have a label that is no class of the run ({listed(order)})", line, value)
+        elif ";" in value:
+            table.bad("have several labels, which needs --task multilabel", line, value)
+    return np.array([number.get(value, -1) for value in values], dtype=np.int64), order
+
+
+def _label_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    if table.targets != ["label"]:
+        return _columns_of_labels(table, classes)
+    sets = [[part.strip() for part in row["label"].split(";") if part.strip()] for _, row in table.rows]
+    order = tuple(classes) if classes is not None else class_order({name for names in sets for name in names})
+    number = {name: i for i, name in enumerate(order)}
+    targets = np.zeros((len(sets), len(order)), dtype=np.float32)
+    for i, ((line, _), names) in enumerate(zip(table.rows, sets, strict=True)):
+        unknown = [name for name in names if name not in number]
+        if unknown:
+            table.bad(f"have labels that are none of the run's ({listed(order)})", line, ", ".join(unknown))
+        targets[i, [number[name] for name in names if name in number]] = 1.0
+    return targets, order
+
+
+def _columns_of_labels(
+    table: Table, classes: Sequence[str] | None
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    names, columns = _order_columns(table, classes)
+    targets = np.zeros((len(table.rows), len(columns)), dtype=np.float32)
+    for i, (line, row) in enumerate(table.rows):
+        numbers = [_number(row[column]) for column in columns]
+        wrong = [c for c, number in zip(columns, numbers, strict=True) if number not in (0.0, 1.0)]
+        if wrong:
+            what = ", ".join(f"{c}={row[c]!r}" for c in wrong[:3])
+            table.bad("need 0 or 1 in every class column (numbers to predict: --task regress)", line, what)
+        else:
+            targets[i] = numbers
+    return targets, names
+
+
+def _value_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    names, columns = _order_columns(table, classes)
+    targets = np.zeros((len(table.rows), len(columns)), dtype=np.float32)
+    for i, (line, row) in enumerate(table.rows):
+        numbers = [_number(row[column]) for column in columns]
+        wrong = [c for c, number in zip(columns, numbers, strict=True) if number is None]
+        if wrong:
+            table.bad("hold no number", line, ", ".join(f"{c}={row[c]!r}" for c in wrong[:3]))
+        else:
+            targets[i] = numbers
+    return targets, names
+
+
+def _order_columns(table: Table, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
+    names = [c.removeprefix("label_") for c in table.targets]
+    if classes is None:
+        return tuple(names), table.targets
+    if set(names) != set(classes):
+        raise DataError(f"{shown(table.path)} has targets {listed(names)}, but the run has {listed(classes)}")
+    return tuple(classes), [table.targets[names.index(name)] for name in classes]
+
+
+def _judge(
+    table: Table, task: Task, targets: npt.NDArray[Any], names: tuple[str, ...], classes: Sequence[str] | None
+) -> list[str]:
+    if not table.rows:
+        return [] if table.problems else [f"{shown(table.path)} has no rows below its header"]
+    if classes is not None or table.problems:
+        return []
+    if task == "classify" and len(names) < 2:
+        return [f"{shown(table.path)} has one class only, {listed(names)}; classification needs at least two"]
+    if task == "multilabel":
+        never = [name for name, count in zip(names, targets.sum(axis=0), strict=True) if count == 0]
+        return (
+            [f"{shown(table.path)}: no row has the label {listed(never)}; remove the column"] if never else []
+        )
+    return []
+
+
+_TARGETS: dict[Task, Callable[[Table, Sequence[str] | None], tuple[npt.NDArray[Any], tuple[str, ...]]]] = {
+    "classify": _class_targets,
+    "multilabel": _label_targets,
+    "regress": _value_targets,
+}
