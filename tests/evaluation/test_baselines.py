@@ -1,7 +1,12 @@
+import time
+
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-from transferkit.evaluation.baselines import majority
+from transferkit.errors import DataError
+from transferkit.evaluation.baselines import linear_probe, majority, nearest_neighbours
 
 
 def test_majority_answers_with_the_commonest_class_of_training():
@@ -26,3 +31,103 @@ def test_regression_answers_with_the_median():
     assert found.scores["mae"] == 1.0
     assert found.chosen == {"answer": [2.0]}
     assert majority(np.ones((3, 2)), np.ones((1, 2)), "regress", ["x", "y"]).scores["mae"] == 0
+
+
+def separable(seed, n=300, width=16, count=3, noise=1.0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, count, n)
+    centres = np.random.default_rng(99).normal(0, 2, (count, width))
+    x = (centres[y] + rng.normal(0, noise, (n, width))).astype(np.float32)
+    x[:, 0] *= 1000  # features of very different scale
+    x[:, 1] = 7  # and one that never changes
+    return x, y
+
+
+CLASSES = ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
+def test_probes_learn_what_can_be_separated(probe):
+    found = probe(separable(0), separable(1), separable(2, n=90), "classify", CLASSES)
+    assert found.predictions.shape == (90, 3)
+    assert found.predictions.sum(1) == pytest.approx(np.ones(90))
+    floor = majority(separable(0)[1], separable(2, n=90)[1], "classify", CLASSES).scores["accuracy"]
+    assert found.scores["accuracy"] > floor + 0.3
+
+
+@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
+def test_the_test_split_changes_no_choice(probe):
+    one = probe(separable(0), separable(1), separable(2), "classify", CLASSES)
+    x, y = separable(2)
+    other = probe(separable(0), separable(1), (x, (y + 1) % 3), "classify", CLASSES)
+    assert one.chosen == other.chosen
+    assert (one.predictions == other.predictions).all()
+    assert other.scores["accuracy"] < one.scores["accuracy"]
+
+
+def test_noise_asks_for_more_than_one_neighbour():
+    found = nearest_neighbours(*(separable(s, noise=8) for s in range(3)), "classify", CLASSES)
+    assert found.chosen["k"] >= 5
+
+
+def test_more_neighbours_than_pictures_are_not_asked_for():
+    found = nearest_neighbours(separable(0, n=4), separable(1), separable(2), "classify", CLASSES)
+    assert found.chosen["k"] <= 4
+
+
+@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
+def test_classes_missing_from_training_get_no_crash(probe):
+    x, y = separable(0)
+    for kept in ([0, 2], [1]):
+        own = np.isin(y, kept)
+        found = probe((x[own], y[own]), separable(1), separable(2), "classify", CLASSES)
+        assert set(found.predictions.argmax(1)) <= set(kept)
+
+
+@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
+def test_multilabel_and_a_label_that_never_occurs(probe):
+    def part(seed):
+        x, y = separable(seed)
+        return x, np.stack([y == 0, y != 2, np.zeros(len(y))], axis=1).astype(int)
+
+    found = probe(part(0), part(1), part(2), "multilabel", CLASSES)
+    assert found.scores["map"] > 0.8
+    assert (found.predictions[:, 2] < 0.5).all()
+
+
+@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_regression_beats_the_median(probe, targets):
+    def part(seed):
+        x, _ = separable(seed)
+        return x, 5 + x[:, 2 : 2 + targets] * 2 if targets > 1 else 5 + x[:, 2] * 2
+
+    names = ["u", "v"][:targets]
+    found = probe(part(0), part(1), part(2), "regress", names)
+    assert found.scores["mae"] < 0.8 * majority(part(0)[1], part(2)[1], "regress", names).scores["mae"]
+
+
+def test_the_linear_probe_agrees_with_scikit_learn():
+    train, val, test = (separable(s, noise=4) for s in range(3))
+    found = linear_probe(train, val, test, "classify", CLASSES)
+    scaler = StandardScaler().fit(train[0])
+    model = LogisticRegression(C=found.chosen["C"], max_iter=2000).fit(scaler.transform(train[0]), train[1])
+    expected = model.predict_proba(scaler.transform(test[0]))
+    assert np.abs(found.predictions - expected).max() < 0.02
+
+
+def test_two_thousand_by_256_takes_seconds():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 6, 3000)
+    x = (rng.normal(0, 1, (6, 256))[y] * 0.3 + rng.normal(0, 1, (3000, 256))).astype(np.float32)
+    parts = [(x[a:b], y[a:b]) for a, b in ((0, 2000), (2000, 2500), (2500, 3000))]
+    for probe in (linear_probe, nearest_neighbours):
+        start = time.process_time()
+        probe(*parts, "classify", list("abcdef"))
+        assert time.process_time() - start < 10  # processor time, so that a busy machine does not fail it
+
+
+def test_features_that_are_not_flat_are_refused():
+    bad = np.zeros((4, 7, 7, 2)), np.zeros(4, int)
+    with pytest.raises(DataError, match=r"train: features \(4, 7, 7, 2\)"):
+        linear_probe(bad, bad, bad, "classify", CLASSES)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.evaluation.goals import check_task
+from transferkit.errors import DataError
+from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
 from transferkit.evaluation.metrics import score
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak regularisation
+PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
+NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 
 
 class Baseline(NamedTuple):
@@ -21,6 +26,13 @@ class Baseline(NamedTuple):
     scores: dict[str, Any]
     predictions: Floats
     chosen: dict[str, Any]
+
+
+class Split(NamedTuple):
+    """Features [N, D] float and targets (as for `metrics.score`) of one split."""
+
+    x: Array
+    y: Array
 
 
 def majority(
@@ -33,13 +45,179 @@ def majority(
     """
     check_task(task)
     train, test = np.asarray(train_targets), np.asarray(test_targets)
+    answer = _shares(train, task, len(classes))
+    predictions = np.repeat(answer[None], len(test), axis=0)
+    return Baseline(score(task, test, predictions, classes), predictions, {"answer": answer.tolist()})
+
+
+def linear_probe(
+    train: tuple[npt.ArrayLike, npt.ArrayLike],
+    val: tuple[npt.ArrayLike, npt.ArrayLike],
+    test: tuple[npt.ArrayLike, npt.ArrayLike],
+    task: str,
+    classes: Sequence[str],
+) -> Baseline:
+    """A linear model on standardised features: logistic regression (one per label), or ridge for regression.
+
+    Each split is features [N, D] and targets. Trained on `train`, its regularisation chosen on `val` by the
+    task's usual score, then scored once on `test`. About a second for 2,000 × 256. Kornblith et al. 2019.
+    """
+    fitted, held, final = _standardised(_splits(task, train, val, test))
+    if task == "regress":
+        return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held, final, task, classes)
+    fit = _logistic(fitted, task, len(classes))
+    return _choose("C", STRENGTHS, fit, held, final, task, classes)
+
+
+def nearest_neighbours(
+    train: tuple[npt.ArrayLike, npt.ArrayLike],
+    val: tuple[npt.ArrayLike, npt.ArrayLike],
+    test: tuple[npt.ArrayLike, npt.ArrayLike],
+    task: str,
+    classes: Sequence[str],
+) -> Baseline:
+    """The votes (or the mean) of the k training pictures with the most similar features.
+
+    Each split is features [N, D] and targets. Similar is the cosine of standardised features; k is chosen on
+    `val` and the result scored once on `test`. The class shares of training count as one more neighbour, which
+    settles ties and keeps the loss finite.
+    """
+    # Centred, because features after a ReLU all point one way and their angles would tell little.
+    parts = _standardised(_splits(task, train, val, test))
+    fitted, held, final = (Split(_unit(p.x), p.y) for p in parts)
+    sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
+    prior = _shares(fitted.y, task, len(classes))
+    values = np.eye(len(classes))[fitted.y] if task == "classify" else fitted.y.reshape(len(fitted.y), -1)
+    found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held, final)}
+
+    def fit(k: float) -> Callable[[Array], Floats]:
+        def answer(x: Array) -> Floats:
+            votes = values[found[id(x)][:, : int(k)]]
+            if task == "regress":
+                return np.asarray(votes.mean(axis=1), np.float64)
+            return np.asarray((votes.sum(axis=1) + prior) / (int(k) + 1), np.float64)
+
+        return answer
+
+    return _choose("k", sizes, fit, held, final, task, classes)
+
+
+def _choose(
+    name: str,
+    options: Iterable[float],
+    fit: Callable[[float], Callable[[Array], Floats]],
+    val: Split,
+    test: Split,
+    task: str,
+    classes: Sequence[str],
+) -> Baseline:
+    """Fit every option, keep the best on validation (the loss settles ties), score that one on test."""
+    aim = GOALS[DEFAULT_GOAL[task]]
+    sign = 1.0 if aim.direction == "max" else -1.0
+    best: tuple[tuple[float, float], float, Callable[[Array], Floats]] | None = None
+    for option in options:
+        model = fit(option)
+        scores = score(task, val.y, model(val.x), classes)
+        value = scores[aim.key]
+        rank = (-np.inf if value is None else sign * value, -scores["loss"])
+        if best is None or rank > best[0]:
+            best = rank, option, model
+    assert best is not None  # `options` is never empty
+    predictions = best[2](test.x)
+    return Baseline(score(task, test.y, predictions, classes), predictions, {name: best[1]})
+
+
+def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable[[Array], Floats]]:
+    """A function from C to a fitted model. Each fit starts from the one before: C only grows."""
+    from sklearn.linear_model import LogisticRegression
+
+    columns = [train.y] if task == "classify" else list(train.y.T)
+    models = [LogisticRegression(max_iter=200, tol=1e-3, warm_start=True) for _ in columns]
+
+    def fit(strength: float) -> Callable[[Array], Floats]:
+        tables = [
+            _fit_one(m.set_params(C=strength), train.x, y) for m, y in zip(models, columns, strict=True)
+        ]
+
+        def predict(x: Array) -> Floats:
+            if task != "classify":
+                return np.stack([_probabilities(x, *table, 2)[:, 1] for table in tables], axis=1)
+            return _probabilities(x, *tables[0], count)
+
+        return predict
+
+    return fit
+
+
+def _fit_one(model: Any, x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Weights, bias and classes after fitting; copies, because the model goes on to the next C."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    present = np.unique(y)
+    if len(present) < 2:  # nothing to separate: certain of the only class there is
+        return np.zeros((1, x.shape[1])), np.zeros(1), present
+    with warnings.catch_warnings():
+        # A baseline stopped after 200 steps is as good a baseline.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, y)
+    return model.coef_.copy(), model.intercept_.copy(), model.classes_
+
+
+def _probabilities(x: Array, weights: Array, bias: Array, present: Array, count: int) -> Floats:
+    logits = x.astype(np.float64) @ weights.T.astype(np.float64) + bias
+    if len(present) == 2:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result = np.zeros((len(x), count))
+    result[:, present] = logits / logits.sum(axis=1, keepdims=True)
+    return result
+
+
+def _ridge(train: Split, penalty: float) -> Callable[[Array], Floats]:
+    from sklearn.linear_model import Ridge
+
+    width = train.y.reshape(len(train.y), -1).shape[1]
+    model = Ridge(alpha=penalty).fit(train.x.astype(np.float64), train.y.reshape(-1, width))
+    return lambda x: np.asarray(model.predict(x.astype(np.float64)), np.float64).reshape(-1, width)
+
+
+def _nearest(queries: Array, stored: Array, k: int) -> npt.NDArray[np.int64]:
+    """Indices [N, k] of the most similar rows of `stored`, nearest first; in blocks, to bound the memory."""
+    result = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), 512):
+        likeness = queries[start : start + 512] @ stored.T
+        top = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(likeness, top, axis=1), axis=1, kind="stable")
+        result[start : start + 512] = np.take_along_axis(top, order, axis=1)
+    return result
+
+
+def _standardised(parts: list[Split]) -> list[Split]:
+    """Mean 0 and deviation 1 by the numbers of the first part, training."""
+    mean, deviation = parts[0].x.mean(axis=0), parts[0].x.std(axis=0)
+    deviation[deviation < 1e-6 * (1 + np.abs(mean))] = 1.0  # constant features carry nothing
+    return [Split((p.x - mean) / deviation, p.y) for p in parts]
+
+
+def _unit(x: Array) -> Array:
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+
+
+def _shares(targets: Array, task: str, count: int) -> Floats:
     if task == "classify":
-        answer = np.bincount(train, minlength=len(classes)) / len(train)
-    elif task == "multilabel":
-        answer = train.mean(axis=0)
-    else:
-        answer = np.median(train.reshape(len(train), -1), axis=0)
-    predictions = np.repeat(np.asarray(answer, np.float64)[None], len(test), axis=0)
-    return Baseline(
-        score(task, test, predictions, classes), predictions, {"answer": [float(a) for a in answer]}
-    )
+        return np.bincount(targets, minlength=count) / len(targets)
+    flat = targets.reshape(len(targets), -1)
+    return np.asarray(np.median(flat, axis=0) if task == "regress" else flat.mean(axis=0), np.float64)
+
+
+def _splits(task: str, *parts: tuple[npt.ArrayLike, npt.ArrayLike]) -> list[Split]:
+    check_task(task)
+    found = [Split(np.asarray(x, np.float32), np.asarray(y)) for x, y in parts]
+    for name, part in zip(("train", "val", "test"), found, strict=True):
+        if part.x.ndim != 2 or len(part.x) != len(part.y) or not len(part.x):
+            raise DataError(
+                f"{name}: features {part.x.shape} and targets {part.y.shape} do not fit; expected [N, D], N > 0"
+            )
+    return found
