@@ -1,15 +1,17 @@
 """The bundled backbone: small, sound, refused when damaged, and its features are worth having."""
 
+import importlib.util
 import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from transferkit.backbones import mini
-from transferkit.data.digits import digit_pictures
+from transferkit.data.digits import digit_pictures, write_digits
 from transferkit.errors import BackboneError, WeightsError
 from transferkit.files import sha256_bytes
 
@@ -29,6 +31,16 @@ def digits():
     pictures = digit_pictures(70)
     grey = np.stack(list(pictures.values())).astype("float32") / 127.5 - 1
     return np.repeat(grey[..., None], 3, axis=3), np.array([int(name[0]) for name in pictures])
+
+
+@pytest.fixture(scope="module")
+def script():
+    """scripts/pretrain_mini.py as a module."""
+    path = Path(__file__).parents[2] / "scripts" / "pretrain_mini.py"
+    spec = importlib.util.spec_from_file_location("pretrain_mini", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def pooled(model, pixels):
@@ -191,3 +203,58 @@ def test_importing_needs_no_keras():
         "assert not {'keras', 'tensorflow'} & set(sys.modules), 'keras was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_script_trains_and_writes_a_pair_that_loads(script, tmp_path, monkeypatch, capsys):
+    import keras
+
+    data = write_digits(tmp_path / "digits", per_class=6)
+    output = tmp_path / "out" / "mini.npz"
+    policy = keras.config.dtype_policy()
+    try:
+        options = ["--epochs", "1", "--batch-size", "20", "--held-out", "2", "--precision", "float32"]
+        script.main(["--data", str(data), "--output", str(output), "--source", "digits", *options])
+    finally:
+        keras.config.set_dtype_policy(policy)
+    monkeypatch.setattr(mini, "WEIGHTS_FILE", output)
+    monkeypatch.setattr(mini, "RECORD_FILE", output.with_suffix(".json"))
+    model = mini.build_mini()
+    before = model.get_layer("block3_conv1").kernel.numpy()
+    mini.load_pretrained(model)
+    assert not np.allclose(before, model.get_layer("block3_conv1").kernel)
+    record = mini.record()
+    assert (record["source"], record["held_out"], record["epochs"]) == ("digits", 20, 1)
+    assert 0 <= record["accuracy"] <= 1
+    assert "held-out accuracy" in capsys.readouterr().out
+
+
+def test_the_script_refuses_to_train_on_nothing(script, tmp_path):
+    data = write_digits(tmp_path / "digits", per_class=2)
+    with pytest.raises(SystemExit, match="too few; lower --held-out"):
+        script.main(["--data", str(data), "--output", str(tmp_path / "mini.npz"), "--held-out", "2"])
+
+
+def test_held_out_pictures_are_never_trained_on(script):
+    labels = np.repeat(np.arange(3), 10)
+    training, test = script.hold_out(labels, 4, seed=0)
+    assert not set(training) & set(test)
+    assert sorted([*training, *test]) == list(range(30))
+    assert np.bincount(labels[test]).tolist() == [4, 4, 4]
+    assert np.array_equal(test, script.hold_out(labels, 4, seed=0)[1])
+    assert not np.array_equal(test, script.hold_out(labels, 4, seed=1)[1])
+
+
+def test_augmentation_varies_and_keeps_the_range(script):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    once = script.augment(pixels, np.random.default_rng(1))
+    assert (once.shape, once.dtype) == ((8, 32, 32, 3), np.float32)
+    assert -1 <= once.min() < once.max() <= 1
+    assert np.array_equal(once, script.augment(pixels, np.random.default_rng(1)))
+    assert not np.allclose(once, script.augment(pixels, np.random.default_rng(2)))
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nothing(script):
+    rates = [script.one_cycle(step, 100, 0.5) for step in range(100)]
+    assert max(rates) == rates[19] == pytest.approx(0.5)
+    assert rates == sorted(rates[:20]) + sorted(rates[20:], reverse=True)
+    assert rates[-1] < 0.001
