@@ -1,0 +1,61 @@
+"""Brightness, contrast, saturation and hue as one linear map of RGB, applied by one Pillow call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from PIL import Image
+
+Matrix = tuple[tuple[float, ...], ...]  # 3 × 4
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# RGB → YIQ and back (FCC 1953, rounded): hue turns the plane of I and Q.
+_YIQ = (_LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+_RGB = ((1.0, 0.9563, 0.6210), (1.0, -0.2721, -0.6474), (1.0, -1.1070, 1.7046))
+
+
+def colour_matrix(
+    brightness: float, contrast: float, saturation: float, hue: float, mean: Sequence[int]
+) -> Matrix:
+    """The 3×4 map of RGB (0–255) that turns hue, then scales saturation, contrast and brightness.
+
+    Contrast turns about the picture's mean luminance, so that it does not change brightness. `hue` is in
+    turns.
+    """
+    rows = _product(_saturated(saturation), _turned(hue)) if hue else _saturated(saturation)
+    pivot = sum(weight * value for weight, value in zip(_LUMA, mean, strict=True))
+    scale = contrast * brightness
+    offset = brightness * (1 - contrast) * pivot
+    return tuple((*(scale * value for value in row), offset) for row in rows)
+
+
+def recolour(image: Image.Image, matrix: Matrix) -> Image.Image:
+    """Apply a 3×4 map to an RGB picture, rounding and clipping to 0–255."""
+    rows = [[round(value, 6) for value in row] for row in matrix]
+    if all(row[c] == 0 for r, row in enumerate(rows) for c in range(3) if c != r):
+        if all(rows[r][r] == 1 and rows[r][3] == 0 for r in range(3)):
+            return image
+        # Each channel by itself: a table is cheaper than the matrix.
+        return image.point(
+            [min(255, max(0, round(row[r] * v + row[3]))) for r, row in enumerate(rows) for v in range(256)]
+        )
+    # Pillow cuts off fractions: half a step up rounds instead.
+    return image.convert("RGB", tuple(v for row in rows for v in (*row[:3], row[3] + 0.5)))
+
+
+def _saturated(factor: float) -> tuple[tuple[float, ...], ...]:
+    return tuple(
+        tuple((1 - factor) * weight + (factor if r == c else 0.0) for c, weight in enumerate(_LUMA))
+        for r in range(3)
+    )
+
+
+def _turned(turns: float) -> tuple[tuple[float, ...], ...]:
+    cos, sin = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
+    return _product(_RGB, _product(((1.0, 0.0, 0.0), (0.0, cos, -sin), (0.0, sin, cos)), _YIQ))
+
+
+def _product(
+    left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]
+) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(sum(row[k] * right[k][c] for k in range(3)) for c in range(3)) for row in left)

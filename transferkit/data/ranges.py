@@ -1,0 +1,96 @@
+"""Ranges that augmented views are drawn from: four presets, or your own. Validated, and its own cache key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from transferkit.errors import ConfigError, nearest
+
+AUGMENT_VERSION = 1
+Preset = Literal["none", "light", "medium", "strong"]
+PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
+_LIMITS = {
+    "rotate": (0, 180), "zoom": (0.3, 2.0), "shift": (0, 0.4), "shear": (0, 40), "brightness": (0, 0.9),
+    "contrast": (0, 0.9), "saturation": (0, 1), "hue": (0, 0.5), "erase": (0, 0.5),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges that views are drawn from, each uniformly.
+
+    rotate, shear: degrees, -r … r. zoom: (from, to), the share of the frame that is seen; below 1 enlarges.
+    shift: share of the side, -s … s in each direction. flip_horizontal, flip_vertical: mirrored in half of
+    the views. brightness, contrast, saturation: factor 1-x … 1+x. hue: turn of the colour circle, -h … h
+    (0.5 is half way round). erase: the largest share of the area that a grey rectangle may cover (Zhong et
+    al. 2017).
+    """
+
+    name: str = "custom"
+    rotate: float = 0.0
+    zoom: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    shear: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        zoom = tuple(self.zoom) if isinstance(self.zoom, list | tuple) else (self.zoom, self.zoom)
+        object.__setattr__(self, "zoom", tuple(float(z) for z in zoom))
+        problems = []
+        if len(zoom) != 2 or zoom[0] > zoom[1]:
+            problems.append(f"zoom {zoom} is not a range (from, to) such as (0.8, 1.1)")
+        for name, (low, high) in _LIMITS.items():
+            values = zoom if name == "zoom" else (getattr(self, name),)
+            if not all(isinstance(v, int | float) and low <= v <= high for v in values):
+                problems.append(f"{name} {getattr(self, name)!r} is out of range; allowed is {low} to {high}")
+        if problems:
+            raise ConfigError("augmentation: " + "; ".join(problems))
+
+    @property
+    def is_none(self) -> bool:
+        """True where every view would be the clean picture."""
+        return all(getattr(self, f.name) == f.default for f in fields(self) if f.name != "name")
+
+    def key(self) -> dict[str, Any]:
+        """What changes the pixels, for cache keys; the name does not."""
+        return {"augment": AUGMENT_VERSION, **{k: v for k, v in asdict(self).items() if k != "name"}}
+
+
+PRESETS: dict[str, Augmentation] = {
+    "none": Augmentation("none"),
+    "light": Augmentation(
+        "light", rotate=10, zoom=(0.8, 1.1), shift=0.05, flip_horizontal=True,
+        brightness=0.15, contrast=0.15, saturation=0.15,
+    ),
+    "medium": Augmentation(
+        "medium", rotate=20, zoom=(0.65, 1.15), shift=0.1, flip_horizontal=True, shear=8,
+        brightness=0.25, contrast=0.25, saturation=0.3, hue=0.02, erase=0.1,
+    ),
+    "strong": Augmentation(
+        "strong", rotate=30, zoom=(0.5, 1.2), shift=0.15, flip_horizontal=True, shear=15,
+        brightness=0.4, contrast=0.4, saturation=0.5, hue=0.05, erase=0.25,
+    ),
+}  # fmt: skip
+
+
+def augmentation(choice: str | Augmentation | dict[str, Any]) -> Augmentation:
+    """A preset by name, custom ranges from a dictionary, or the settings themselves."""
+    if isinstance(choice, Augmentation):
+        return choice
+    if isinstance(choice, dict):
+        known = [f.name for f in fields(Augmentation)]
+        unknown = [name for name in choice if name not in known]
+        if unknown:
+            raise ConfigError(f"augmentation has no range {unknown[0]!r}; there are {', '.join(known)}")
+        return Augmentation(**choice)
+    if choice not in PRESETS:
+        hint = nearest(str(choice), PRESETS)
+        raise ConfigError(f"augmentation {choice!r} is unknown; choose from {', '.join(PRESETS)}{hint}")
+    return PRESETS[choice]
