@@ -1,0 +1,272 @@
+"""A name becomes a network: bare, without top, with the weights asked for and its preprocessing beside it.
+
+`check` answers every question about arguments that needs no network, and never imports Keras.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferkit.backbones import freeze, loading, userfile
+from transferkit.backbones import weights as store
+from transferkit.backbones.catalog import Row, find
+from transferkit.backbones.scaling import SCALINGS, preprocessing, require
+from transferkit.errors import BackboneError, WeightsError, raise_problems
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["SCALINGS", "Backbone", "build", "check", "preprocessing", "resolve"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A bare network. `model` takes float32 (batch, size, size, 3), already scaled, and gives its last
+    feature map.
+
+    `weights` is "imagenet", "pretrained" (mini), "random", "file" (a backbone file's own) or the path of a
+    file; `weights_sha256` hashes the values themselves. `notes` are to be said aloud.
+    """
+
+    model: keras.Model
+    row: Row
+    size: int
+    scaling: str
+    weights: str
+    weights_sha256: str
+    notes: tuple[str, ...] = ()
+
+    def preprocessing(self) -> list[keras.Layer]:
+        """The layers from RGB 0..255 to what `model` takes."""
+        return preprocessing(self.scaling)
+
+
+def resolve(backbone: str) -> Row:
+    """The row of a catalog name, or one made for a `.keras` file (its stages are its layers' names).
+
+    Raises BackboneError for an unknown name or a file that cannot serve.
+    """
+    return userfile.open_file(backbone)[1] if userfile.is_file(backbone) else find(backbone)
+
+
+def check(
+    backbone: str, size: int | None = None, policy: str = "none", weights: str = "auto", offline: bool = False
+) -> list[str]:
+    """Every problem with these arguments, each with its remedy; empty if there is none. Never imports Keras.
+
+    Of a `.keras` file only the path is checked: what is inside is known once it is opened.
+    """
+    if userfile.is_file(backbone):
+        return userfile.path_problems(backbone)
+    try:
+        row = find(backbone)
+    except BackboneError as error:
+        return [str(error)]
+    found = [*_size_problems(row, size), *freeze.problems(row, policy)]
+    try:
+        source = _source(row, weights)
+        if source == "imagenet" and store.is_offline(offline) and store.locate(row, size or row.size) is None:
+            found.append(store.offline_problem(row, size or row.size))
+    except WeightsError as error:
+        found.append(str(error))
+    return found
+
+
+def build(
+    backbone: str,
+    weights: str = "auto",
+    size: int | None = None,
+    seed: int = 0,
+    offline: bool = False,
+    scaling: str | None = None,
+    reporter: Callable[[str], None] | None = None,
+) -> Backbone:
+    """Build the network `backbone` (a catalog name or a `.keras` file) for pictures of `size` pixels a side.
+
+    `weights`: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the
+    process' random state is left alone), "pretrained" (mini), or a .keras, .weights.h5 or .h5 file. `size`
+    None means the network's default. `scaling` overrides what the weights expect (for files: "none", pixels
+    0..255). `reporter` hears of downloads. Raises BackboneError, WeightsError or ConfigError before anything
+    is built wherever the arguments alone show the problem.
+    """
+    if scaling is not None:
+        require(scaling)
+    if userfile.is_file(backbone):
+        return _from_file(backbone, weights, size, scaling)
+    row = find(backbone)
+    raise_problems(BackboneError, _size_problems(row, size))
+    size = size or row.size
+    source = _source(row, weights)
+    # Fetch first: a missing file should not cost the time to build a network.
+    path = _weights_path(row, size, source, offline, reporter)
+    with _seeded(seed):
+        model = _construct(row, size, path)
+    if source == "pretrained":
+        from transferkit.backbones import mini
+
+        mini.load_pretrained(model)
+    return Backbone(model, row, size, scaling or row.scaling, source, loading.weights_sha256(model))
+
+
+def _source(row: Row, asked: str) -> str:
+    """What `asked` means for `row`. Raises WeightsError for what it has not."""
+    if asked == "auto":
+        return row.pretrained
+    if asked in ("random", row.pretrained):
+        return asked
+    if asked == "imagenet":
+        raise WeightsError(
+            f"there are no ImageNet weights for '{row.name}'; its own are called '{row.pretrained}'"
+        )
+    if asked == "pretrained":
+        raise WeightsError(f"the pretrained weights of '{row.name}' are called '{row.pretrained}'")
+    path = Path(asked).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"no weights file {asked}; allowed are {row.pretrained}, random or the path of a "
+            f"{', '.join(loading.SUFFIXES)} file"
+        )
+    return os.fspath(path)
+
+
+def _weights_path(
+    row: Row, size: int, source: str, offline: bool, reporter: Callable[[str], None] | None
+) -> Path | None:
+    if source in ("random", "pretrained"):
+        return None
+    if source == "imagenet":
+        return store.fetch(row, size, offline=offline, reporter=reporter)
+    return Path(source)
+
+
+def _size_problems(row: Row, size: int | None) -> list[str]:
+    if size is None or size >= row.minimum:
+        return []
+    return [
+        f"'{row.name}' takes pictures of {row.minimum} pixels or more, not {size}; its weights are made for "
+        f"{row.size}: set --image-size {row.size}"
+    ]
+
+
+def _construct(row: Row, size: int, path: Path | None) -> keras.Model:
+    """The bare network, with weights from `path` where given; every `layer.output` belongs to its graph."""
+    import keras
+
+    if row.kind == "mini":
+        from transferkit.backbones.mini import build_mini
+
+        model = build_mini(size)
+    else:
+        options = dict(row.kwargs)
+        if row.embedded == "optional":
+            options["include_preprocessing"] = False
+        constructor = getattr(keras.applications, row.constructor)
+        # weights=None: Keras must never download by itself.
+        model = constructor(
+            include_top=False, weights=None, input_shape=(size, size, 3), pooling=None, **options
+        )
+    if row.embedded != "always":
+        if path is not None:
+            loading.load(path, model)
+        return keras.Model(model.inputs[0], model.outputs[0], name=row.name)
+    bare = _stripped(model, row.name)
+    if path is not None:
+        _load_either(path, model, bare)
+    return bare
+
+
+def _stripped(model: keras.Model, name: str) -> keras.Model:
+    """A copy of `model` with the same weights but without the preprocessing at its start.
+
+    A copy, because layers shared with the old graph would name that graph's tensors as their outputs.
+    """
+    import keras
+
+    embedded = _embedded(model)
+    pixels = keras.Input(model.input_shape[1:], dtype="float32", name="pixels")
+    copy = keras.models.clone_model(
+        model,
+        input_tensors=pixels,
+        call_function=lambda layer, *args, **kwargs: (
+            args[0] if layer.name in embedded else layer(*args, **kwargs)
+        ),
+    )
+    bare = keras.Model(pixels, copy.outputs[0], name=name)
+    _copy_weights(model, bare)
+    return bare
+
+
+def _embedded(model: keras.Model) -> set[str]:
+    """Names of the scaling layers that directly follow the input."""
+    import keras
+
+    leading: set[str] = set()
+    for layer in model.layers[1:]:
+        if not isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            break
+        leading.add(layer.name)
+    return leading
+
+
+def _copy_weights(model: keras.Model, bare: keras.Model) -> None:
+    values = {layer.name: layer.get_weights() for layer in model.layers}
+    for layer in bare.layers:
+        if layer.weights:
+            layer.set_weights(values[layer.name])
+
+
+def _load_either(path: Path, model: keras.Model, bare: keras.Model) -> None:
+    """Load a file saved with the embedded preprocessing (as Keras publishes them) or without (as ours)."""
+    try:
+        loading.load(path, model)
+    except WeightsError as first:
+        try:
+            loading.load(path, bare)
+        except WeightsError:
+            raise first from None
+        return
+    _copy_weights(model, bare)
+
+
+def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> Backbone:
+    model, row, notes = userfile.open_file(backbone)
+    fixed = model.input_shape[1]
+    if fixed is not None and model.input_shape[2] != fixed:
+        raise BackboneError(
+            f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported"
+        )
+    if fixed is not None and size not in (None, fixed):
+        raise BackboneError(
+            f"{backbone} takes pictures of {fixed} pixels only, not {size}; set --image-size {fixed}"
+        )
+    source = _source(row, weights)
+    if source == "random":
+        raise WeightsError(f"{backbone} brings its own weights; leave --weights out or give a file")
+    if source != "file":
+        loading.load(Path(source), model)
+    if scaling is None:
+        notes = [
+            *notes,
+            f"{Path(backbone).name}: fed with pixels 0..255; set scaling if it expects anything else",
+        ]
+    chosen = fixed or size or 224
+    return Backbone(
+        model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes)
+    )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Let initialisers draw from `seed`: Keras seeds each from Python's `random`, which is put back after."""
+    state: Any = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

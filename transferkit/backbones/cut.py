@@ -1,0 +1,111 @@
+"""Cut a network in two anywhere in its graph: what never changes, and what is trained. Exact, weights shared.
+
+The frontier between the parts is computed from the graph and may hold several tensors: inside a residual
+block it holds the shortcut too, and NASNet cells pass two tensors on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transferkit.errors import BackboneError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`tail(frozen(x)) == model(x)`. Either part is None where nothing is on its side of the cut.
+
+    `frozen` returns one tensor, or a list where the frontier holds several; `tail` takes the same.
+    """
+
+    frozen: keras.Model | None
+    tail: keras.Model | None
+
+
+def cut(model: keras.Model, first: int) -> Parts:
+    """Cut `model` before its operation number `first`, counted in `model.operations` (inputs come before all
+    else).
+
+    The parts are plain functional models that share the layers of `model`: training the tail changes `model`.
+    With `first` at or below the first operation after the inputs `frozen` is None, at the end `tail` is None.
+    A layer that is called both below and above the cut stays in both parts. Raises BackboneError for a model
+    that is not functional or a position outside 0..len(model.operations).
+    """
+    import keras
+
+    operations = operations_of(model)
+    if not 0 <= first <= len(operations):
+        raise BackboneError(f"cannot cut '{model.name}' at {first}: it has operations 0 to {len(operations)}")
+    frozen_nodes, frontier = _frontier(model, {id(op) for op in operations[:first]})
+    if not any(not node.is_input for node in frozen_nodes):
+        return Parts(None, model)
+    outputs = keras.tree.flatten(model.outputs)
+    if all(any(tensor is output for tensor in frontier) for output in outputs) and len(frontier) == len(
+        outputs
+    ):
+        return Parts(model, None)
+    below = keras.Model(_unpacked(model.inputs), _unpacked(frontier), name=f"{model.name}_frozen")
+    above = keras.Model(_unpacked(frontier), _unpacked(outputs), name=f"{model.name}_tail")
+    return Parts(below, above)
+
+
+def operations_of(model: keras.Model) -> list[Any]:
+    """The operations of a functional model from input to output. Raises BackboneError for any other model."""
+    operations = getattr(model, "operations", None)
+    if operations is None:
+        raise BackboneError(
+            f"'{model.name}' is a {type(model).__name__}; only functional models can be cut. "
+            "Wrap it: keras.Model(model.inputs, model.outputs)"
+        )
+    return list(operations)
+
+
+def _frontier(model: keras.Model, below: set[int]) -> tuple[list[Any], list[Any]]:
+    """The graph's frozen nodes, and the tensors that cross from them to the rest, in order of computation.
+
+    A node is frozen if its operation is below the cut and all that it reads is: a layer that is called twice
+    may be below with one call and above with the other.
+    """
+    frozen: dict[int, bool] = {}
+    nodes = list(_nodes(model))
+    for node in nodes:
+        frozen[id(node)] = id(node.operation) in below and all(
+            frozen[id(_producer(tensor))] for tensor in node.input_tensors
+        )
+    crossing = {id(t) for node in nodes if not frozen[id(node)] for t in node.input_tensors}
+    crossing |= {id(t) for t in model.outputs}
+    kept = [node for node in nodes if frozen[id(node)]]
+    return kept, [t for node in kept for t in node.output_tensors if id(t) in crossing]
+
+
+def _nodes(model: keras.Model) -> Iterator[Any]:
+    """The calls that lead to the model's outputs, each after those it depends on.
+
+    Taken from the tensors' history, because `layer.output` names only a layer's first call.
+    """
+    done: set[int] = set()
+    stack = [(_producer(tensor), False) for tensor in reversed(model.outputs)]
+    while stack:  # not recursive: DenseNet is deeper than Python's stack
+        node, ready = stack.pop()
+        if id(node) in done:
+            continue
+        if ready:
+            done.add(id(node))
+            yield node
+            continue
+        stack.append((node, True))
+        stack.extend((_producer(tensor), False) for tensor in reversed(node.input_tensors))
+
+
+def _producer(tensor: Any) -> Any:
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def _unpacked(tensors: list[Any]) -> Any:
+    return tensors[0] if len(tensors) == 1 else tensors

@@ -1,0 +1,222 @@
+"""Freeze policies: which layers train. `none | all | from:STAGE | last:N | gradual`.
+
+Frozen means frozen, under `fit` too: weights, BatchNorm statistics and Dropout of the frozen part neither
+change nor fire. Only `trainable` and the rates of dropout-like layers are ever touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from transferkit.backbones.catalog import ROWS, Row
+from transferkit.backbones.cut import operations_of
+from transferkit.errors import BackboneError, ConfigError, nearest
+
+if TYPE_CHECKING:
+    import keras
+
+POLICIES = "none, all, from:STAGE, last:N (N is 1 or more) or gradual"
+BATCHNORM = ("frozen", "train")
+# Attributes by which Keras' layers fire under training although they are not trainable.
+_RATES = ("rate", "stddev", "drop_path_rate")
+_FIRING = re.compile(r".*(Dropout|GaussianNoise|StochasticDepth|DropPath)$")
+# The rate a layer was built with, kept while it is frozen.
+_original_rates: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A parsed policy: `kind` is none, all, from, last or gradual."""
+
+    kind: str
+    stage: str = ""
+    count: int = 0
+
+    def __str__(self) -> str:
+        detail = {"from": f":{self.stage}", "last": f":{self.count}"}
+        return self.kind + detail.get(self.kind, "")
+
+
+def parse(policy: str) -> Policy:
+    """What `policy` spells. Raises ConfigError; whether the stage exists is for `problems` to say."""
+    kind, colon, detail = policy.strip().partition(":")
+    if kind in ("none", "all", "gradual") and not colon:
+        return Policy(kind)
+    if kind == "from" and detail:
+        return Policy("from", stage=detail)
+    if kind == "last" and detail.isascii() and detail.isdigit() and int(detail) > 0:
+        return Policy("last", count=int(detail))
+    raise ConfigError(f"unknown freeze policy '{policy}'; allowed are {POLICIES}")
+
+
+def problems(row: Row, policy: str) -> list[str]:
+    """What keeps `policy` from fitting `row`, with remedies; empty if nothing. Never imports Keras."""
+    try:
+        parsed = parse(policy)
+    except ConfigError as error:
+        return [str(error)]
+    if parsed.kind == "from" and parsed.stage not in row.stage_names:
+        hint = nearest(parsed.stage, row.stage_names)
+        return [
+            f"'{row.name}' has no stage '{parsed.stage}'{hint}; its stages are {', '.join(row.stage_names)}"
+        ]
+    if parsed.kind == "last" and parsed.count > row.layers:
+        return [
+            f"last:{parsed.count} is too many: '{row.name}' has {row.layers} layers with weights; use `all`"
+        ]
+    return []
+
+
+def first_trainable(model: keras.Model, row: Row, policy: str) -> int:
+    """Index in `model.operations` of the first operation to train; their number if none is.
+
+    For `gradual` it is that of the first step, the top stage. `all`, and `from:` the lowest stage, give 0.
+    Raises ConfigError or BackboneError where the policy does not fit.
+    """
+    found = problems(row, policy)
+    if found:
+        raise BackboneError(found[0])
+    parsed, operations = parse(policy), operations_of(model)
+    if parsed.kind == "none":
+        return len(operations)
+    if parsed.kind == "all":
+        return 0
+    if parsed.kind == "last":
+        return _last(operations, parsed.count)
+    stage = parsed.stage if parsed.kind == "from" else row.stage_names[-1]
+    return stage_start(model, row, stage)
+
+
+def stage_start(model: keras.Model, row: Row, stage: str) -> int:
+    """Index in `model.operations` where `stage` begins. Raises BackboneError if the model lacks it."""
+    marker = dict(row.stages)[stage]
+    if not marker:
+        return 0
+    names = [operation.name for operation in operations_of(model)]
+    if marker.startswith(">") and marker[1:] in names:
+        return names.index(marker[1:]) + 1
+    for index, name in enumerate(names):
+        if re.fullmatch(marker, name):
+            return index
+    raise BackboneError(
+        f"'{model.name}' lacks the layer that begins stage '{stage}' of '{row.name}' ({marker})"
+    )
+
+
+def gradual_steps(row: Row) -> list[str]:
+    """The policies of gradual unfreezing in order, from the top stage down (ULMFiT, Howard & Ruder 2018)."""
+    return [f"from:{stage}" for stage in reversed(row.stage_names)]
+
+
+def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: Row | None = None) -> keras.Model:
+    """Set what of `model` trains, in place; returns it. Compile anew afterwards: Keras keeps the old choice
+    else.
+
+    `batchnorm` "frozen" keeps all BatchNorm layers on their stored statistics, "train" lets those of the
+    trainable part learn. `row` is found by the model's name; a model of one's own has its layer names as
+    stages. Raises ConfigError or BackboneError where policy or batchnorm are not known or do not fit.
+    """
+    if batchnorm not in BATCHNORM:
+        raise ConfigError(f"unknown batchnorm '{batchnorm}'; allowed are {' or '.join(BATCHNORM)}")
+    row = row or row_of(model)
+    return freeze_at(model, first_trainable(model, row, policy), batchnorm)
+
+
+def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> keras.Model:
+    """`freeze` with the cut given as an index in `model.operations`."""
+    import keras
+
+    operations = operations_of(model)
+    model.trainable = first < len(operations)  # reaches every layer, so it comes before the exceptions
+    for index, layer in enumerate(operations):
+        if not isinstance(layer, keras.Layer):
+            continue  # plain operations such as the sum of a residual block have no state
+        layer.trainable = index >= first
+        for inner in _leaves([layer]):
+            _set_rate(inner, active=index >= first)
+    if batchnorm == "frozen":
+        for layer in _leaves(operations):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    return model
+
+
+def row_of(model: keras.Model) -> Row:
+    """The catalog row of a network that `build` made, else a row whose stages are the model's layers."""
+    row = ROWS.get(model.name)
+    operations = operations_of(model)
+    if row is not None and _weighted_count(operations) == row.layers:
+        return row
+    size = next((n for n in model.input_shape[1:3] if n), 0) if len(model.inputs) == 1 else 0
+    names = [operation.name for operation in operations]
+    return Row(
+        name=model.name,
+        constructor="",
+        size=size,
+        minimum=1,
+        scaling="none",
+        stages=(("input", ""), *((name, re.escape(name)) for name in names[1:])),
+        parameters=sum(_size(w) for w in model.weights),
+        layers=_weighted_count(operations),
+        kind="file",
+    )
+
+
+def describe(model: keras.Model) -> dict[str, int]:
+    """Numbers of parameters: total, trainable, frozen (moving statistics are always among the frozen)."""
+    trainable = sum(_size(weight) for weight in model.trainable_weights)
+    total = sum(_size(weight) for weight in model.weights)
+    return {"total": total, "trainable": trainable, "frozen": total - trainable}
+
+
+def is_counted(layer: Any) -> bool:
+    """Whether `last:N` counts this operation: it has weights and is no BatchNorm or input scaling."""
+    import keras
+
+    fixed = (keras.layers.BatchNormalization, keras.layers.Normalization)
+    return isinstance(layer, keras.Layer) and bool(layer.weights) and not isinstance(layer, fixed)
+
+
+def _weighted_count(operations: Iterable[Any]) -> int:
+    return sum(is_counted(operation) for operation in operations)
+
+
+def _last(operations: list[Any], count: int) -> int:
+    weighted = [index for index, operation in enumerate(operations) if is_counted(operation)]
+    if count > len(weighted):
+        raise BackboneError(f"last:{count} is too many: the network has {len(weighted)} layers with weights")
+    return weighted[-count]
+
+
+def _leaves(layers: Iterable[Any]) -> Iterable[Any]:
+    """Every layer inside `layers`, themselves included, through nested models and wrappers."""
+    import keras
+
+    for layer in layers:
+        if isinstance(layer, keras.Layer):
+            yield from layer._flatten_layers()
+
+
+def _set_rate(layer: Any, *, active: bool) -> None:
+    """Switch a dropout-like layer off, or back to its own rate: it fires even where not trainable."""
+    if not _FIRING.match(type(layer).__name__):
+        return
+    name = next((n for n in _RATES if hasattr(layer, n)), None)
+    if name is None:
+        return
+    if active and layer in _original_rates:
+        setattr(layer, name, _original_rates.pop(layer))
+    elif not active and getattr(layer, name) > 0:
+        _original_rates[layer] = getattr(layer, name)
+        setattr(layer, name, 0.0)
+
+
+def _size(weight: Any) -> int:
+    size = 1
+    for n in weight.shape:
+        size *= n
+    return size
