@@ -57,7 +57,7 @@ def linear_probe(
     task: str,
     classes: Sequence[str],
 ) -> Baseline:
-    """A linear model on standardised features: logistic regression (one per label), or ridge for regression.
+    """A linear model on standardised features: logistic regression (one per label), or ridge.
 
     Each split is features [N, D] and targets. Trained on `train`, its regularisation chosen on `val` by the
     task's usual score, then scored once on `test`. About a second for 2,000 × 256. Kornblith et al. 2019.
@@ -79,8 +79,8 @@ def nearest_neighbours(
     """The votes (or the mean) of the k training pictures with the most similar features.
 
     Each split is features [N, D] and targets. Similar is the cosine of standardised features; k is chosen on
-    `val` and the result scored once on `test`. The class shares of training count as one more neighbour, which
-    settles ties and keeps the loss finite.
+    `val` and the result scored once on `test`. The class shares of training count as one more neighbour,
+    which settles ties and keeps the loss finite.
     """
     # Centred, because features after a ReLU all point one way and their angles would tell little.
     parts = _standardised(_splits(task, train, val, test))
@@ -217,7 +217,6 @@ def _splits(task: str, *parts: tuple[npt.ArrayLike, npt.ArrayLike]) -> list[Spli
     found = [Split(np.asarray(x, np.float32), np.asarray(y)) for x, y in parts]
     for name, part in zip(("train", "val", "test"), found, strict=True):
         if part.x.ndim != 2 or len(part.x) != len(part.y) or not len(part.x):
-            raise DataError(
-                f"{name}: features {part.x.shape} and targets {part.y.shape} do not fit; expected [N, D], N > 0"
-            )
+            shapes = f"features {part.x.shape} and targets {part.y.shape}"
+            raise DataError(f"{name}: {shapes} do not fit; expected [N, D] and [N, …] with N above 0")
     return found

@@ -1,0 +1,164 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transferkit.errors import DataError
+from transferkit.evaluation import calibration, figures
+from transferkit.evaluation.metrics import score
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "$x_1^2$",
+    "50 $ off $",
+    "a\nb\x00",
+    "",
+    "日本語",
+    "\\frac{1",
+    "long " * 40,
+    "🐱",
+]
+
+
+def history(*phases):
+    return [
+        {"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 1.2 / (e + 1), "accuracy": 0.5, "val_accuracy": 0.4,
+         "learning_rate": 10.0**-e}
+        for p in phases for e in range(3)
+    ]  # fmt: skip
+
+
+def picture(figure):
+    return Image.open(io.BytesIO(figures.encode(figure)))
+
+
+def words(figure):
+    return " ".join(
+        t.get_text() for a in figure.axes for t in [*a.texts, *a.get_xticklabels(), *a.get_yticklabels()]
+    )
+
+
+def scored(names, n=600):
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, len(names), n)
+    probs = rng.dirichlet(np.ones(len(names)), n) * 0.5 + 0.5 * np.eye(len(names))[true]
+    return true, probs, score("classify", true, probs, names)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("names", [["cat", "dog"], HOSTILE, [f"c{i}" for i in range(100)]], ids=len)
+def test_quality_figures_draw_any_classes_without_a_warning(names, dark):
+    true, probs, scores = scored(names)
+    for figure in (
+        figures.confusion(scores["confusion"], names, dark=dark),
+        figures.per_class(scores["per_class"], dark=dark),
+        figures.reliability(calibration.reliability(probs, true), dark=dark),
+    ):
+        width, height = picture(figure).size
+        assert 150 < width < 1800
+        assert 120 < height < 1800
+
+
+def test_dollar_signs_are_text_not_formulas():
+    text = words(figures.confusion(np.eye(9), HOSTILE))
+    assert "$x_1^2$" in text
+    assert "\x00" not in text
+    assert all(
+        not t.get_parse_math() for t in figures.confusion(np.eye(9), HOSTILE).axes[0].get_xticklabels()
+    )
+
+
+def test_the_counts_are_written_where_they_can_be_read():
+    matrix = np.array([[41, 7], [0, 52]])
+    text = words(figures.confusion(matrix, ["a", "b"])).split()
+    assert {"41", "7", "52"} <= set(text)
+    assert "41" not in words(figures.confusion(np.diag([41] * 30), [f"c{i}" for i in range(30)])).split()
+
+
+def test_curves_take_text_gaps_and_several_phases():
+    rows = [{key: str(value) for key, value in row.items()} for row in history("head", "fine-tune")]
+    rows[1]["val_loss"] = ""
+    figure = figures.curves(rows)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["loss", "accuracy", "learning rate"]
+    assert "fine-tune" in words(figure)
+    picture(figure)
+
+
+def test_curves_of_one_epoch_without_validation_or_score():
+    assert len(figures.curves([{"phase": "head", "epoch": 0, "loss": 1.0}]).axes) == 1
+
+
+def test_the_mark_is_on_the_best_validation_epoch():
+    rows = history("head")
+    rows[1]["val_loss"] = 0.01
+    marks = [line for line in figures.curves(rows).axes[0].lines if len(line.get_xdata()) == 1]
+    assert [list(mark.get_xdata()) for mark in marks] == [[2]]
+
+
+def test_regression_shows_at_most_six_targets():
+    values = np.random.default_rng(0).normal(size=(30, 8))
+    figure = figures.regression(values, values, [f"${i}" for i in range(8)])
+    assert len(figure.axes) == 6
+    picture(figure)
+
+
+def test_the_sweep_is_not_flattened_by_its_explosion():
+    rows = [
+        {"learning_rate": 10.0 ** (i / 10 - 6), "loss": 2 - i / 40 if i < 40 else 1e6 * i} for i in range(60)
+    ]
+    axis = figures.learning_rate_range(rows, chosen=1e-3).axes[0]
+    assert axis.get_ylim()[1] < 10
+    assert "0.001" in axis.get_legend().get_texts()[0].get_text()
+
+
+def test_learning_curve_with_and_without_a_fit():
+    fit = {"curve": [{"n": n, "score": 0.9, "low": 0.8, "high": 0.95} for n in (100, 200, 400)]}
+    assert len(figures.learning_curve([50, 100], [0.5, 0.6]).axes[0].collections) == 0
+    assert len(figures.learning_curve([50, 100], [0.5, 0.6], fit).axes[0].collections) == 1
+
+
+def test_saved_png_and_data_uri(tmp_path):
+    figure = figures.confusion(np.eye(2), ["a", "b"])
+    path = figures.save(figure, tmp_path / "figures" / "confusion.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in path.parent.iterdir()] == ["confusion.png"]
+    assert figures.data_uri(figure).startswith("data:image/png;base64,iVBOR")
+
+
+def test_the_same_numbers_give_the_same_bytes():
+    for kind in ("png", "svg"):
+        one, two = (figures.encode(figures.confusion(np.eye(2), ["a", "b"]), kind) for _ in range(2))
+        assert one == two
+
+
+def test_dark_and_light_differ_where_it_matters():
+    pixels = [
+        picture(figures.confusion(np.eye(2), ["a", "b"], dark=dark)).convert("L").getpixel((2, 2))
+        for dark in (0, 1)
+    ]
+    assert pixels[0] > 240
+    assert pixels[1] < 40
+
+
+def test_the_users_matplotlib_settings_survive():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.curves(history("head"))
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: figures.curves([]),
+        lambda: figures.confusion(np.eye(3), ["a", "b"]),
+        lambda: figures.reliability([{"count": 0}]),
+        lambda: figures.per_class([{"class": "a", "f1": None}]),
+        lambda: figures.learning_rate_range([{"learning_rate": 1, "loss": float("nan")}]),
+    ],
+)
+def test_nothing_to_draw_is_said(call):
+    with pytest.raises(DataError):
+        call()

@@ -1,0 +1,278 @@
+"""Numbers to pictures: every figure a pure function to a matplotlib Figure. No pyplot, no window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.errors import DataError
+from transferkit.evaluation.canvas import GREEN, ORANGE, blank, data_uri, encode, label, save, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "confusion", "curves", "data_uri", "encode", "label", "learning_curve", "learning_rate_range",
+    "per_class", "regression", "reliability", "save",
+]  # fmt: skip
+
+Row = Mapping[str, Any]
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+def curves(history: Sequence[Row], *, dark: bool = False) -> Figure:
+    """Loss, score and learning rate per epoch, phases one after another, the best validation loss marked.
+
+    `history`: rows with `phase`, `epoch`, `loss`, `val_loss`, a score and its `val_` twin, `learning_rate`;
+    numbers or their text (as read from history.csv). What is missing is left out.
+    """
+    if not history:
+        raise DataError("the history is empty; nothing was trained")
+    metric = _score_name(history)
+    panels = [("loss", "loss")] + ([(metric, metric.replace("_", " "))] if metric else [])
+    rates = _column(history, "learning_rate")
+    rated = np.isfinite(rates).any() and np.ptp(rates[np.isfinite(rates)]) > 0
+    with style(dark) as colours:
+        figure = blank(4.2 * (len(panels) + rated), 3.1)
+        axes = np.atleast_1d(figure.subplots(1, len(panels) + int(rated)))
+        for axis, (key, title) in zip(axes, panels, strict=False):
+            _curve(axis, history, key, title, colours)
+        if rated:
+            axes[-1].plot(np.arange(1, len(rates) + 1), rates, color=GREEN)
+            axes[-1].set(title="learning rate", yscale="log", xlabel="epoch")
+            _phases(axes[-1], history, colours)
+    return figure
+
+
+def _curve(axis: Axes, history: Sequence[Row], key: str, title: str, colours: dict[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    steps = np.arange(1, len(history) + 1)
+    dots = "o" if len(steps) < 3 else None  # a line of one point would not be seen
+    for name, colour, text in ((key, ORANGE, "training"), (f"val_{key}", colours["blue"], "validation")):
+        values = _column(history, name)
+        if np.isfinite(values).any():
+            axis.plot(steps, values, color=colour, label=text, marker=dots, ms=4)
+            if name == "val_loss":
+                best = int(np.nanargmin(values))
+                axis.plot(steps[best], values[best], "o", color=colour, ms=6)
+    axis.set(title=title, xlabel="epoch")
+    axis.margins(y=0.12)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _phases(axis, history, colours)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8)
+
+
+def _phases(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None:
+    axis.set_xlim(0.5, len(history) + 0.5)
+    names = [str(row.get("phase", "")) for row in history]
+    starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
+    for start in starts if len(starts) > 1 else []:
+        if start:
+            axis.axvline(start + 0.5, color=colours["soft"], lw=0.8, ls=":")
+        axis.annotate(
+            label(names[start], 14), (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=7,
+            va="top", xytext=(1, -1), textcoords="offset points", color=colours["soft"], parse_math=False,
+        )  # fmt: skip
+
+
+def _score_name(history: Sequence[Row]) -> str | None:
+    """The first column that has a `val_` twin and is not the loss; `accuracy` before others."""
+    keys = [key for row in history for key in row]
+    found = [k for k in dict.fromkeys(keys) if k != "loss" and f"val_{k}" in keys]
+    found = found or [k[4:] for k in dict.fromkeys(keys) if k.startswith("val_") and k != "val_loss"]
+    return "accuracy" if "accuracy" in found else (found[0] if found else None)
+
+
+def _column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
+    def number(value: Any) -> float:
+        return float("nan") if value is None or value == "" else float(value)
+
+    return np.array([number(row.get(key)) for row in history], np.float64)
+
+
+# ---------------------------------------------------------------------------------------------- quality
+
+
+def confusion(matrix: npt.ArrayLike, classes: Sequence[str], *, dark: bool = False) -> Figure:
+    """Confusion counts [C, C], rows true; shade is the share of the row, counts written up to 25 classes."""
+    from matplotlib.colors import PowerNorm
+
+    counts = np.asarray(matrix, np.float64)
+    if counts.shape != (len(classes), len(classes)):
+        raise DataError(f"confusion counts {counts.shape} do not fit {len(classes)} classes")
+    # The root of the share is the shade: a confusion of 2 % should be seen.
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = float(np.clip(2.2 + 0.42 * len(classes), 3.4, 13.0))
+    font = float(np.clip(170 / len(classes), 4.5, 9))
+    with style(dark):
+        figure = blank(size + 0.9, size)
+        axis = figure.subplots()
+        axis.grid(visible=False)
+        image = axis.imshow(share, cmap="cividis" if dark else "Blues", norm=PowerNorm(0.5, 0, 1))
+        names = [label(name, 20 if len(classes) <= 25 else 14) for name in classes]
+        ticks = np.arange(len(classes))
+        many = len(names) > 6
+        turned: dict[str, Any] = (
+            {"rotation": 90} if many else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        )
+        axis.set_xticks(ticks, names, parse_math=False, fontsize=font, **turned)
+        axis.set_yticks(ticks, names, parse_math=False, fontsize=font)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        axis.set(xlabel="predicted", ylabel="true")
+        if len(classes) <= 25:
+            _write_counts(axis, counts, share, font, dark)
+        bar = figure.colorbar(image, ax=axis, shrink=0.7, pad=0.02)
+        bar.set_label("share of the true class", fontsize=8)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _write_counts(
+    axis: Axes, counts: npt.NDArray[np.float64], share: npt.NDArray[np.float64], font: float, dark: bool
+) -> None:
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        bright = share[i, j] > 0.3
+        colour = ("#000000" if bright else "#ffffff") if dark else ("#ffffff" if bright else "#1b1f24")
+        axis.text(
+            float(j), float(i), f"{counts[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=font
+        )
+
+
+def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
+    """Reliability diagram of `calibration.reliability` bins, with the number of predictions in each below."""
+    rows = [row for row in bins if row["count"]]
+    if not rows:
+        raise DataError("the reliability bins are empty; score some predictions first")
+    total = sum(row["count"] for row in rows)
+    error = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total
+    with style(dark) as colours:
+        figure = blank(4.2, 4.2)
+        top, low = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        width = 1 / len(bins)
+        edges = [row["lower"] for row in rows]
+        top.bar(edges, [row["accuracy"] for row in rows], width, align="edge", color=colours["blue"],
+                ec=colours["paper"], label="what came true")  # fmt: skip
+        for row in rows:
+            top.plot(
+                [row["lower"] + 0.08 * width, row["upper"] - 0.08 * width],
+                [row["confidence"]] * 2,
+                color=ORANGE,
+            )
+        top.plot([], [], color=ORANGE, label="what was claimed")
+        top.plot([0, 1], [0, 1], color=colours["soft"], lw=0.9, ls="--")
+        top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"calibration error {error:.3f}")
+        top.legend(fontsize=8, loc="upper left")
+        low.bar(edges, [row["count"] / total for row in rows], width, align="edge", color=colours["soft"],
+                ec=colours["paper"])  # fmt: skip
+        low.set(xlabel="confidence", ylabel="share")
+    return figure
+
+
+def per_class(rows: Sequence[Row], key: str = "f1", *, dark: bool = False) -> Figure:
+    """Bars of one score per class, the worst first; `rows` as `per_class` of `metrics.score`."""
+    known = sorted((row for row in rows if row.get(key) is not None), key=lambda row: float(row[key]))
+    if not known:
+        raise DataError(f"no class has a defined '{key}'")
+    font = float(np.clip(260 / len(known), 5, 9))
+    with style(dark) as colours:
+        figure = blank(5.2, float(np.clip(0.9 + 0.27 * len(known), 1.6, 13)))
+        axis = figure.subplots()
+        values = np.array([float(row[key]) for row in known])
+        places = np.arange(len(known))[::-1]
+        axis.barh(places, values, 0.72, color=colours["blue"])
+        names = [f"{label(row['class'])} ({row['support']})" for row in known]
+        axis.set_yticks(places, names, parse_math=False, fontsize=font)
+        if len(known) <= 40:
+            for place, value in zip(places, values, strict=True):
+                inside = value > 0.15
+                where, colour = ("right", colours["paper"]) if inside else ("left", colours["ink"])
+                place_x = value + (-0.01 if inside else 0.01)
+                axis.text(place_x, place, f"{value:.2f}", va="center", fontsize=font, ha=where, color=colour)
+        axis.axvline(float(values.mean()), color=ORANGE, lw=1.2)
+        axis.annotate("mean", (float(values.mean()), 1), xycoords=("data", "axes fraction"), color=ORANGE,
+                      xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
+        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel=f"{key.replace('_', ' ')} (pictures)")
+        axis.grid(visible=False, axis="y")
+    return figure
+
+
+def regression(
+    targets: npt.ArrayLike, predictions: npt.ArrayLike, names: Sequence[str], *, dark: bool = False
+) -> Figure:
+    """Predicted against true values, one panel for each of the first six targets [N, T]."""
+    true, guess = (
+        np.asarray(a, np.float64).reshape(len(np.asarray(a)), -1)[:, :6] for a in (targets, predictions)
+    )
+    columns = min(3, true.shape[1])
+    rows = math.ceil(true.shape[1] / columns)
+    with style(dark) as colours:
+        figure = blank(3.7 * columns, 3.5 * rows)
+        axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+        for t, axis in enumerate(axes):
+            if t >= true.shape[1]:
+                axis.set_axis_off()
+                continue
+            low, high = min(true[:, t].min(), guess[:, t].min()), max(true[:, t].max(), guess[:, t].max())
+            axis.plot([low, high], [low, high], color=colours["soft"], ls="--", lw=0.9)
+            axis.plot(true[:, t], guess[:, t], "o", ms=4, alpha=0.6, mew=0, color=colours["blue"])
+            axis.set(xlabel="true", ylabel="predicted")
+            axis.set_title(label(names[t]), parse_math=False)
+    return figure
+
+
+# ---------------------------------------------------------------------------------------------- choices
+
+
+def learning_curve(
+    sizes: Sequence[float], scores: Sequence[float], fit: Row | None = None, *, dark: bool = False
+) -> Figure:
+    """Score against training pictures, with the extrapolation `fit` of `diagnosis.learning_curve_fit`."""
+    with style(dark) as colours:
+        figure = blank(5.2, 3.3)
+        axis = figure.subplots()
+        if fit and fit.get("curve"):
+            x, middle, low, high = (
+                np.asarray([p[k] for p in fit["curve"]]) for k in ("n", "score", "low", "high")
+            )
+            axis.fill_between(x, low, high, color=ORANGE, alpha=0.2, lw=0, label="90 % of resampled fits")
+            axis.plot(x, middle, color=ORANGE, ls="--", label="power law")
+        axis.plot(sizes, scores, "o", color=colours["blue"], label="measured")
+        axis.set(xscale="log", xlabel="training pictures", ylabel="validation score")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(lambda value, _: "")
+        axis.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def learning_rate_range(curve: Sequence[Row], chosen: float | None = None, *, dark: bool = False) -> Figure:
+    """Loss against a rising learning rate (rows with `learning_rate`, `loss`), the chosen rate marked."""
+    rates, losses = _column(curve, "learning_rate"), _column(curve, "loss")
+    if not np.isfinite(losses).any():
+        raise DataError("the learning-rate sweep has no finite loss")
+    with style(dark) as colours:
+        figure = blank(5.2, 3.1)
+        axis = figure.subplots()
+        axis.plot(rates, losses, color=colours["blue"])
+        finite = losses[np.isfinite(losses)]
+        # The sweep ends in an explosion that would flatten everything of interest.
+        room = max(
+            1e-9,
+            float(np.median(finite) - finite.min()),
+            float(losses[np.isfinite(losses)][0] - finite.min()),
+        )
+        axis.set_ylim(float(finite.min() - 0.1 * room), float(finite.min() + 2.2 * room))
+        axis.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        if chosen is not None:
+            axis.axvline(chosen, color=ORANGE, label=f"chosen {chosen:.2g}")
+            axis.legend(fontsize=8)
+    return figure
