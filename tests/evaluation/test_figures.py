@@ -23,8 +23,8 @@ HOSTILE = [
 
 def history(*phases):
     return [
-        {"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 1.2 / (e + 1), "accuracy": 0.5, "val_accuracy": 0.4,
-         "learning_rate": 10.0**-e}
+        {"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 1.2 / (e + 1), "accuracy": 0.5,
+         "val_accuracy": 0.4, "learning_rate": 10.0**-e}
         for p in phases for e in range(3)
     ]  # fmt: skip
 

@@ -1,0 +1,250 @@
+"""Simulated runs with a known state, healthy ones among them: a good fit must not be slandered."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from transferkit.evaluation.diagnosis import GOOD, RULES, confident_errors, diagnose
+from transferkit.evaluation.symptoms import SCORES
+
+
+def run(loss, val_loss=None, rates=None, phase="head"):
+    val_loss = [value * 1.1 for value in loss] if val_loss is None else val_loss
+    rates = [1e-3] * len(loss) if rates is None else rates
+    return [
+        {"phase": phase, "epoch": e, "loss": a, "val_loss": b, "learning_rate": r}
+        for e, (a, b, r) in enumerate(zip(loss, val_loss, rates, strict=True))
+    ]
+
+
+def falling(epochs=20, start=1.8, end=0.3, speed=4.0):
+    return [end + (start - end) * math.exp(-e / speed) for e in range(epochs)]
+
+
+def scores(train, val, test=None, n=300, n_train=1400, floor=0.25):
+    test = val if test is None else test
+    return {
+        "train": {"n": n_train, "accuracy": train},
+        "val": {"n": n, "accuracy": val},
+        "test": {"n": n, "accuracy": test},
+        "baselines": {"majority": {"accuracy": floor}},
+    }
+
+
+CONTEXT = {"n_train": 1400, "n_classes": 6, "settings": {"epochs": 30, "learning_rate": 1e-3}}
+
+
+def state(history, metrics, **context):
+    return diagnose(history, metrics, {**CONTEXT, **context}).state
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "n"),
+    [
+        (0.86, 0.85, 300),
+        (0.90, 0.87, 300),
+        (0.95, 0.90, 60),
+        (1.0, 0.97, 100),
+        (0.83, 0.86, 120),
+        (0.97, 0.90, 300),
+    ],
+)
+def test_small_gaps_and_gaps_within_noise_are_a_good_fit(train, val, n):
+    found = diagnose(run(falling()), scores(train, val, n=n), CONTEXT)
+    assert found.state == GOOD
+    assert found.remedies == []
+    assert f"{val:.3f}" in found.evidence[0]
+
+
+def test_chance_alone_rarely_accuses_a_good_fit():
+    rng = np.random.default_rng(0)
+    accused = 0
+    for _ in range(300):
+        n_train, n = int(rng.integers(400, 3000)), int(rng.integers(40, 400))
+        truth = rng.uniform(0.82, 0.99)
+        measured = [rng.binomial(k, truth) / k for k in (n_train, n, n)]
+        noisy = [v * rng.normal(1, 0.03) for v in falling()]
+        val_loss = [v * rng.normal(1, 0.08) for v in falling()]
+        metrics = scores(*measured, n=n, n_train=n_train)
+        accused += state(run(noisy, val_loss), metrics, n_train=n_train) != GOOD
+    assert accused <= 6
+
+
+def test_a_noisy_validation_curve_alone_is_no_instability():
+    val_loss = [0.5, 0.7, 0.45, 0.8, 0.4, 0.75, 0.42, 0.7, 0.4, 0.6]
+    assert state(run(falling(10), val_loss), scores(0.9, 0.89)) == GOOD
+
+
+def test_a_tiny_loss_that_doubles_is_no_instability():
+    loss = [0.9, 0.1, 0.01, 0.02, 0.005, 0.012, 0.004, 0.011, 0.003]
+    assert state(run(loss), scores(1.0, 0.99)) == GOOD
+
+
+def test_early_stopping_is_not_a_run_cut_short():
+    history = run(falling(12), [*falling(9), 0.6, 0.62, 0.61])
+    assert state(history, scores(0.93, 0.91)) == GOOD
+
+
+def test_overfitting_by_the_turn_of_the_curve():
+    val_loss = [1.8, 1.2, 0.9, 0.8, 0.85, 0.95, 1.05, 1.2]
+    found = diagnose(run(falling(8, end=0.02), val_loss), scores(1.0, 0.88), CONTEXT)
+    assert found.state == "overfitting"
+    assert "after epoch 4" in " ".join(found.evidence)
+    assert any("--augment medium" in remedy.command for remedy in found.remedies)
+
+
+def test_overfitting_by_a_wide_gap():
+    assert state(run(falling()), scores(0.99, 0.75)) == "overfitting"
+
+
+def test_remedies_in_use_are_not_proposed_again():
+    settings = {"augment": "strong", "views": 4, "dropout": 0.5, "l2": 1e-4, "unfreeze": "none"}
+    found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "settings": settings})
+    assert [remedy.command for remedy in found.remedies] == ["transferkit finetune DATA --views 8"]
+
+
+@pytest.mark.parametrize("loss", [[1.0, 0.8, float("nan")], [1.0, 3.0, 9.0, 40.0]])
+def test_a_rate_too_high(loss):
+    found = diagnose(run(loss), scores(0.3, 0.3), CONTEXT)
+    assert found.state == "learning rate too high"
+    assert found.remedies[0].command == "transferkit finetune DATA --learning-rate 0.0001"
+
+
+def test_a_jumping_training_loss_is_unstable():
+    loss = [1.5, 0.9, 1.3, 0.8, 1.2, 0.7, 1.1, 0.8, 1.2, 0.7]
+    found = diagnose(run(loss), scores(0.85, 0.84), CONTEXT)
+    assert found.state == "unstable"
+    assert "--batch-size 64" in found.remedies[1].command
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_rate_too_low_shows_under_any_schedule(cosine):
+    rates = [1e-6 * (1 + math.cos(math.pi * e / 30)) / 2 + 1e-9 if cosine else 1e-6 for e in range(30)]
+    loss = (2.0 - 1e4 * np.cumsum(rates)).tolist()
+    found = diagnose(run(loss, rates=rates), scores(0.4, 0.39, floor=0.2), CONTEXT)
+    assert found.state == "learning rate too low"
+
+
+def test_a_run_cut_short_should_go_on():
+    loss = falling(6, speed=6)
+    found = diagnose(run(loss), scores(0.85, 0.84), {**CONTEXT, "settings": {"epochs": 6}})
+    assert found.state == "underfitting"
+    assert "--epochs 18" in found.remedies[0].command
+
+
+def test_training_as_poor_as_validation_is_underfitting():
+    found = diagnose(run(falling(end=1.0)), scores(0.62, 0.61), CONTEXT)
+    assert found.state == "underfitting"
+    assert any("--unfreeze" in remedy.command for remedy in found.remedies)
+
+
+def test_the_running_mean_under_mixup_accuses_nobody():
+    history = [{**row, "accuracy": 0.55} for row in run(falling(end=1.0))]
+    metrics = scores(0, 0.9)
+    del metrics["train"]
+    assert diagnose(history, metrics, CONTEXT).state == GOOD
+
+
+def test_no_better_than_the_majority():
+    found = diagnose(run(falling(end=1.5)), scores(0.82, 0.81, floor=0.8), CONTEXT)
+    assert found.state == "underfitting"
+    assert "0.800" in found.evidence[0]
+
+
+def test_duplicates_across_splits_come_first():
+    found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "duplicates_across_splits": 12})
+    assert found.state == "leakage suspected"
+    assert "overfitting" in found.also
+    assert "12 pictures" in found.evidence[0]
+
+
+def test_validation_far_above_test_is_suspect_but_noise_is_not():
+    assert state(run(falling()), scores(0.99, 0.98, test=0.80)) == "leakage suspected"
+    assert state(run(falling()), scores(0.95, 0.92, test=0.85, n=40)) == GOOD
+
+
+def test_label_noise_by_confident_mistakes():
+    bad = {"observed": 20, "expected": 4.0, "answers": 200}
+    assert state(run(falling()), scores(0.9, 0.89), confident_errors=bad) == "label noise suspected"
+    assert state(run(falling()), scores(0.9, 0.89), confident_errors={**bad, "observed": 7}) == GOOD
+    assert state(run(falling()), scores(0.9, 0.89), conflicting_labels=3) == "label noise suspected"
+
+
+def test_confident_errors_are_counted_against_what_calibration_allows():
+    probs = [[0.95, 0.05]] * 4 + [[0.6, 0.4]]
+    assert confident_errors(probs, [0, 0, 1, 0, 1]) == {
+        "observed": 1,
+        "expected": pytest.approx(0.2),
+        "answers": 4,
+    }
+
+
+def test_too_little_data():
+    found = diagnose(run(falling()), scores(0.98, 0.87, n_train=90), {**CONTEXT, "n_train": 90})
+    assert found.state == "too little data"
+    curve = {"gain": 0.04, "gain_low": 0.02, "gain_high": 0.06}
+    assert state(run(falling()), scores(0.9, 0.88), learning_curve=curve) == "too little data"
+    assert state(run(falling()), scores(0.9, 0.88), learning_curve={**curve, "gain_low": -0.01}) == GOOD
+
+
+def recalls(rare, common, support=100):
+    return [
+        {"class": "rare", "recall": rare, "support": support},
+        {"class": "often", "recall": common, "support": 300},
+    ]
+
+
+def test_imbalance_that_hurts_and_imbalance_that_does_not():
+    counts = {"rare": 30, "often": 900}
+    metrics = scores(0.9, 0.88)
+    metrics["test"]["per_class"] = recalls(0.4, 0.95)
+    found = diagnose(run(falling()), metrics, {**CONTEXT, "class_counts": counts})
+    assert found.state == "class imbalance hurting"
+    assert "--class-weights balanced" in found.remedies[0].command
+    metrics["test"]["per_class"] = recalls(0.4, 0.95, support=2)  # two pictures prove nothing
+    assert state(run(falling()), metrics, class_counts=counts) == GOOD
+    metrics["test"]["per_class"] = recalls(0.9, 0.95)
+    assert state(run(falling()), metrics, class_counts=counts) == GOOD
+
+
+def test_only_the_phase_that_was_kept_is_judged():
+    history = run(falling()) + run([0.3, 1.0, 9.0], phase="fine-tune")
+    assert state(history, scores(0.9, 0.89), phase="head") == GOOD
+    assert state(history, scores(0.9, 0.89), phase="fine-tune") == "learning rate too high"
+
+
+def test_history_as_read_from_csv():
+    rows = [{key: str(value) for key, value in row.items()} for row in run([1.0, 0.8, float("nan")])]
+    rows[0]["val_loss"] = ""
+    assert state(rows, scores(0.5, 0.5)) == "learning rate too high"
+
+
+@pytest.mark.parametrize("task", list(SCORES))
+def test_every_task_has_a_diagnosis(task):
+    metrics = {
+        split: {"n": 200, SCORES[task]: value}
+        for split, value in (("train", 0.99), ("val", 0.6), ("test", 0.6))
+    }
+    assert diagnose(run(falling()), metrics, {**CONTEXT, "task": task}).state == "overfitting"
+
+
+def test_nothing_known_is_said_to_be_unknown():
+    found = diagnose([], {}, {})
+    assert found.state == "unknown"
+    assert found.evidence
+
+
+def test_the_diagnosis_goes_into_json():
+    found = diagnose(run(falling()), scores(0.99, 0.7), CONTEXT).as_dict()
+    assert json.loads(json.dumps(found))["remedies"][0].keys() == {"why", "command"}
+
+
+def test_every_rule_is_documented_with_its_source():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text("utf-8")
+    for name, rule in RULES:
+        assert name in page
+        assert f"`{rule.__name__}`" in page

@@ -1,0 +1,188 @@
+"""What the rules of diagnosis look at: one run's curves and scores, their noise, and what they show. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+SCORES = {"classify": "accuracy", "multilabel": "map", "regress": "r2"}
+
+
+class Remedy(NamedTuple):
+    """One thing to try: why it should help, and the command that does it."""
+
+    why: str
+    command: str
+
+
+class Case(NamedTuple):
+    """What every rule looks at. Scores are of the delivered model, `None` where unknown."""
+
+    rows: list[dict[str, float]]  # of the phase that was kept; NaN where a value is missing
+    train: float | None
+    val: float | None
+    test: float | None
+    noise: float  # standard error of `train - val`
+    metrics: Mapping[str, Any]
+    context: Mapping[str, Any]
+
+    @property
+    def gap(self) -> float:
+        """Training score minus validation score; 0 where one is unknown."""
+        return self.train - self.val if self.train is not None and self.val is not None else 0.0
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """A setting of the run, under the name of its option with underscores."""
+        value = dict(self.context.get("settings") or {}).get(name)
+        return default if value is None else value
+
+    def column(self, name: str) -> npt.NDArray[np.float64]:
+        """One column of the curves, without its gaps."""
+        values = np.array([row.get(name, math.nan) for row in self.rows], np.float64)
+        return values[np.isfinite(values)]
+
+    def remedy(self, why: str, options: str) -> Remedy:
+        """A remedy that repeats the run with other options."""
+        return Remedy(why, f"{self.context.get('command', 'transferkit finetune DATA')} {options}")
+
+
+class Finding(NamedTuple):
+    """What a rule that fires returns."""
+
+    evidence: list[str]
+    remedies: list[Remedy]
+
+
+def make_case(
+    history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]
+) -> Case:
+    """The kept phase and the scores of the delivered model."""
+    phases = [str(row.get("phase", "")) for row in history]
+    kept = str(context["phase"]) if context.get("phase") in phases else (phases[-1] if phases else "")
+    rows = [_numbers(row) for row, phase in zip(history, phases, strict=True) if phase == kept]
+    case = Case(rows, None, None, None, 0.0, metrics, context)
+    train, val, test = (score_of(case, metrics.get(split)) for split in ("train", "val", "test"))
+    if train is None:
+        # The running mean of an epoch under dropout and augmentation: too low rather than too high.
+        seen = case.column(SCORES[str(context.get("task", "classify"))])
+        train = float(seen[-1]) if len(seen) else None
+    case = case._replace(train=train, val=val, test=test)
+    return case._replace(noise=math.hypot(standard_error(case, "train"), standard_error(case, "val")))
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    result = {}
+    for key, value in row.items():
+        try:
+            result[key] = float(value)
+        except (TypeError, ValueError):
+            continue  # the phase name, or a value that was not logged
+    return result
+
+
+def score_of(case: Case, scores: Mapping[str, Any] | None) -> float | None:
+    """The score that rules judge by, of one split's scores; None where it is unknown."""
+    value = (scores or {}).get(SCORES[str(case.context.get("task", "classify"))])
+    return None if value is None else float(value)
+
+
+def standard_error(case: Case, split: str) -> float:
+    """Standard error of a split's score, never 0: a perfect score of ten pictures is not certain."""
+    score = getattr(case, split)
+    known = (case.metrics.get(split) or {}).get("n") or (
+        case.context.get("n_train") if split == "train" else None
+    )
+    if score is None or not known:
+        return 0.0 if split == "train" else 0.05
+    if case.context.get("task") == "regress":
+        return 2 * max(1 - float(score), 0.02) / math.sqrt(known)  # Olkin & Finn 1995, at its largest
+    share = (score * known + 2) / (known + 4)  # Agresti & Coull 1998
+    return math.sqrt(share * (1 - share) / (known + 4))
+
+
+def cut_short(case: Case) -> bool:
+    """Whether the epochs ran out, rather than early stopping having decided."""
+    loss, epochs = case.column("val_loss"), case.setting("epochs")
+    if epochs is None or len(case.rows) < int(epochs):
+        return False
+    return not len(loss) or int(loss.argmin()) == len(loss) - 1
+
+
+def still_improving(case: Case) -> bool:
+    """Whether validation loss fell by 6 % over the last three epochs."""
+    loss = case.column("val_loss")
+    return len(loss) >= 4 and (loss[-4] - loss[-1]) > 0.06 * loss[-4]
+
+
+def turned_up(case: Case) -> str | None:
+    """How validation loss rose after its best epoch while training loss fell; None where it did not."""
+    train, val = case.column("loss"), case.column("val_loss")
+    if len(val) < 4 or len(train) != len(val):
+        return None
+    best = int(val.argmin())
+    if best == len(val) - 1 or val[-1] < 1.1 * val[best] or train[-1] >= train[best]:
+        return None
+    rise = f"from {val[best]:.3g} to {val[-1]:.3g}"
+    return f"after epoch {best + 1} validation loss rose {rise} while training loss fell"
+
+
+def less_freedom(case: Case) -> list[Remedy]:
+    """Remedies against overfitting that the run does not use yet."""
+    remedies = more_views(case)
+    if float(case.setting("dropout", 0.0)) < 0.5:
+        remedies.append(case.remedy("a head that relies on no single feature", "--dropout 0.5"))
+    if str(case.setting("unfreeze", "none")) != "none":
+        remedies.append(case.remedy("fewer weights to bend", "--unfreeze none"))
+    if float(case.setting("l2", 0.0)) == 0:
+        remedies.append(case.remedy("smaller weights", "--l2 1e-4"))
+    return remedies
+
+
+def more_views(case: Case) -> list[Remedy]:
+    """A remedy by augmentation that the run does not use yet."""
+    augment, views = str(case.setting("augment", "none")), case.setting("views", 1)
+    if augment != "strong":
+        stronger = {"none": "medium", "light": "medium"}.get(augment, "strong")
+        return [
+            case.remedy(
+                "show each picture in more ways", f"--augment {stronger} --views {max(4, int(views))}"
+            )
+        ]
+    return (
+        [case.remedy("show each picture in more ways", f"--views {2 * int(views)}")]
+        if int(views) < 16
+        else []
+    )
+
+
+def rate(case: Case, factor: float) -> str:
+    """The learning rate times `factor`; one found by `auto` is read from the curves."""
+    try:
+        return f"{float(case.setting('learning_rate', 1e-3)) * factor:.2g}"
+    except ValueError:  # "auto"
+        found = case.column("learning_rate")
+        return f"{(float(found.max()) if len(found) else 1e-3) * factor:.2g}"
+
+
+def pooled_recall(rows: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
+    """Pictures and recall of several classes together."""
+    n = sum(int(row["support"]) for row in rows)
+    return n, sum(float(row["recall"]) * int(row["support"]) for row in rows) / n if n else 0.0
+
+
+def fall_per_rate(case: Case) -> tuple[float, float]:
+    """How much the loss fell for the learning rate spent, in the first and in the last third of the epochs.
+
+    A schedule that lowers the rate flattens every curve; divided by the rate, a step too small shows.
+    """
+    loss, rate = case.column("loss"), case.column("learning_rate")
+    if len(rate) != len(loss) or (rate <= 0).any():
+        rate = np.ones(len(loss))
+    third, spent = len(loss) // 3, np.cumsum(rate)
+    early = (loss[0] - loss[third]) / (spent[third] - spent[0])
+    late = (loss[-1 - third] - loss[-1]) / (spent[-1] - spent[-1 - third])
+    return float(early), float(late)
