@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from transferkit.data.decode import DecodeSettings, PictureError, fit, open_picture
+from transferkit.data.decode import DecodeSettings, fit, open_picture
+from transferkit.data.picture import PictureError
 from transferkit.data.ranges import PRESET_NAMES, PRESETS, Augmentation, Preset, augmentation
 from transferkit.data.samples import Pixels, Source
 from transferkit.data.threads import map_ordered

@@ -13,61 +13,35 @@ prediction see the same pixels.
 from __future__ import annotations
 
 import io
-import os
-import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
-from transferkit.data.samples import Pixels, Source, shown, unreadable_reason
+from transferkit.data.picture import (
+    DAMAGE,
+    MAX_PIXELS,
+    ORIENTATIONS,
+    PictureError,
+    identify,
+    opened,
+    orientation_of,
+)
+from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
-from transferkit.errors import ConfigError, DataError
+from transferkit.errors import ConfigError
 
 DECODER_VERSION = 1
 Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
-# Pillow's own warning limit: about 9,450 × 9,450 pixels, 268 MB as RGB.
-MAX_PIXELS = 89_478_485
-MAX_FILE_BYTES = 1 << 30
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
 # ImageNet's mean colour: about zero after every backbone's preprocessing.
 LETTERBOX = (124, 116, 104)
 # JPEGs keep this much more than the wanted size, so that views that zoom in still see real pixels.
 DRAFT_MARGIN = 1.25
-
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow and its plugins are known to raise on damaged files.
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
-    OverflowError, ZeroDivisionError, struct.error, RuntimeError, MemoryError, AssertionError,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
-
-
-class PictureError(DataError):
-    """One picture that cannot be used: `path` (printable) and `reason`."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -151,16 +125,10 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
     name = "<bytes>" if isinstance(source, bytes) else shown(source)
     if isinstance(source, bytes):
         if not source:
-            raise PictureError(name, "is empty (0 bytes)")
+            raise PictureError(name, "is empty (0 bytes)", "empty")
         return _read(io.BytesIO(source), name, settings)
-    reason = unreadable_reason(source)
-    if reason is not None:
-        raise PictureError(name, reason)
-    try:
-        with open(source, "rb") as handle:
-            return _read(handle, name, settings)
-    except OSError as error:
-        raise PictureError(name, f"cannot be opened ({error.strerror or error})") from error
+    with opened(source, name) as handle:
+        return _read(handle, name, settings)
 
 
 def fit(image: Image.Image, settings: DecodeSettings) -> Pixels:
@@ -193,85 +161,6 @@ def letterboxed(image: Image.Image, size: int) -> Image.Image:
     return canvas
 
 
-def enable_heif() -> bool:
-    """Register pillow-heif's reader where it is installed (the `transferkit[heic]` extra)."""
-    with suppress(ImportError):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-        return True
-    return False
-
-
-def sniff(head: bytes) -> str | None:
-    """Pillow's name of the picture format that a file's first 32 bytes announce, or None."""
-    if head[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if head[4:8] == b"ftyp":
-        brands = head[8:]
-        if b"avif" in brands or b"avis" in brands:
-            return "AVIF"
-        return "HEIF" if any(b in brands for b in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")) else None
-    return "BMP" if head[:2] == b"BM" else None
-
-
-def _read(handle: IO[bytes], name: str, settings: DecodeSettings | None) -> Image.Image:
-    """Identify, check the size, load and convert; every failure is a PictureError with a plain reason."""
-    head = handle.read(32)
-    size = handle.seek(0, os.SEEK_END)
-    handle.seek(0)
-    if size > MAX_FILE_BYTES:
-        raise PictureError(name, f"has {size:,} bytes; files above {MAX_FILE_BYTES:,} bytes are refused")
-    kind = sniff(head)
-    if kind == "HEIF" and not enable_heif():
-        raise PictureError(name, "is HEIC; install the reader with: pip install 'transferkit[heic]'")
-    try:
-        image = Image.open(handle, formats=FORMATS if kind is None else _formats(kind))
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        if settings is not None:
-            _draft(image, settings)
-        image.load()
-        return _to_rgb(_upright(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(
-            name, f"has more than {MAX_PIXELS:,} pixels (a decompression bomb?); scale it down to use it"
-        ) from error
-    except UnidentifiedImageError as error:
-        what = f"a damaged {kind} header" if kind else _looks_like(head)
-        raise PictureError(name, f"is not a picture that can be read ({what})") from error
-    except _DAMAGE as error:
-        raise PictureError(name, f"is damaged or cut short ({error or type(error).__name__})") from error
-
-
-def _formats(kind: str) -> tuple[str, ...]:
-    return ("JPEG", "MPO") if kind == "JPEG" else (kind,)
-
-
-def _looks_like(head: bytes) -> str:
-    """What a file that is no picture seems to be."""
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "it is an HTML page"
-    if start.startswith((b"<?xml", b"<svg")):
-        return "it is XML or SVG"
-    if head.startswith(b"%PDF"):
-        return "it is a PDF"
-    if head.startswith(b"PK"):
-        return "it is a ZIP archive"
-    if not head.strip(b"\0"):
-        return "it holds zeros only"
-    return "unknown content; supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
-
-
 def _draft(image: Image.Image, settings: DecodeSettings) -> None:
     """Let libjpeg decode at 1/2, 1/4 or 1/8 where that still exceeds the wanted size."""
     if image.format not in ("JPEG", "MPO"):
@@ -284,13 +173,21 @@ def _draft(image: Image.Image, settings: DecodeSettings) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; read after `load()`, when Pillow's TIFF reader has applied its own."""
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-    except _DAMAGE:  # a damaged EXIF block does not make the pixels unusable
-        return image
-    method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
+    """Apply the EXIF orientation; called after `load()`, when Pillow's TIFF reader has applied its own."""
+    method = ORIENTATIONS.get(orientation_of(image))
     return image if method is None else image.transpose(method)
+
+
+def _read(handle: IO[bytes], name: str, settings: DecodeSettings | None) -> Image.Image:
+    """Identify, load and convert; every failure is a PictureError with a plain reason."""
+    image = identify(handle, name)
+    try:
+        if settings is not None:
+            _draft(image, settings)
+        image.load()
+        return _to_rgb(_upright(image))
+    except DAMAGE as error:
+        raise PictureError(name, f"is damaged or cut short ({error or type(error).__name__})") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -336,5 +233,5 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise PictureError(name, "a picture array has the shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise PictureError(name, f"has more than {MAX_PIXELS:,} pixels")
+        raise PictureError(name, f"has more than {MAX_PIXELS:,} pixels", "too_large")
     return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))

@@ -82,22 +82,28 @@ def scan_folder(root: Path, task: Task | None, excluded: Excluded, classes: Sequ
     """Samples of a data folder; see `source.scan`."""
     if task not in (None, "classify"):
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
+    walk = walk_folder(root, excluded)
+    judge(walk, classes)
+    raise_problems(DataError, walk.problems)
+    return _samples(walk, classes)
+
+
+def walk_folder(root: Path, excluded: Excluded) -> Walk:
+    """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
     walk = Walk(root)
     folders, loose = _entries(root, walk)
     if loose:
-        hint = (
-            "; give the CSV itself as DATA"
-            if any(n.lower().endswith(".csv") for n in os.listdir(root))
-            else ""
-        )
+        table = any(name.lower().endswith(".csv") for name in os.listdir(root))
         walk.problems.append(
-            f"{len(loose)} pictures lie directly in {shown(root)} ({listed(loose, 3)}); put each into "
-            f"the folder of its class{hint}"
+            f"{len(loose)} pictures lie directly in {shown(root)} ({listed(loose, 3)}); put each into the "
+            f"folder of its class{'; or give the CSV itself as DATA' if table else ''}"
         )
     parts = _parts(root, folders, walk)
-    for folder, part in parts if parts else [("", None)]:
+    for folder, part in parts:
         _walk_classes(folder, part, walk, excluded)
-    return _samples(walk, bool(parts), classes)
+    if not parts:
+        _walk_classes("", None, walk, excluded)
+    return walk
 
 
 def _entries(folder: Path, walk: Walk) -> tuple[list[str], list[str]]:
@@ -208,9 +214,7 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _samples(walk: Walk, with_splits: bool, classes: Sequence[str] | None) -> Samples:
-    _judge(walk, with_splits, classes)
-    raise_problems(DataError, walk.problems)
+def _samples(walk: Walk, classes: Sequence[str] | None) -> Samples:
     order = tuple(classes) if classes else class_order(walk.classes)
     number = {name: i for i, name in enumerate(order)}
     return Samples(
@@ -228,7 +232,7 @@ def _samples(walk: Walk, with_splits: bool, classes: Sequence[str] | None) -> Sa
     )
 
 
-def _judge(walk: Walk, with_splits: bool, classes: Sequence[str] | None) -> None:
+def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     """Add what is wrong with the whole to `walk.problems`, and what is odd to `walk.notes`."""
     root = shown(walk.root)
     if walk.unreadable:
@@ -249,10 +253,12 @@ def _judge(walk: Walk, with_splits: bool, classes: Sequence[str] | None) -> None
             f"{root} holds no pictures{what}; it needs one sub-folder per class with pictures inside"
         )
     elif classes is None and len(walk.classes) == 1 and not walk.problems:
+        (only,) = walk.classes
+        inner = f"; did you mean {shown(walk.root / only)}?" if _has_folders(walk.root / only) else ""
         walk.problems.append(
-            f"{root} has one class only, {listed(sorted(walk.classes))}; classification needs at least two"
+            f"{root} has one class only, {shown(only)}; classification needs at least two{inner}"
         )
-    if with_splits:
+    if any(part for _, _, part in walk.found):
         trained = {name for _, name, part in walk.found if part == "train"}
         missing = sorted(walk.classes - trained)
         if trained and missing:

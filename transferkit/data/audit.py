@@ -1,0 +1,237 @@
+"""What is wrong with the pictures, before they are trained on. Reads only: no file is changed or deleted.
+
+`check` decodes everything once; `quick` reads headers and hashes, and runs before every training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from transferkit.data.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
+from transferkit.data.checks import Finding as Finding
+from transferkit.data.examine import Facts, examine, header, picture_by_content
+from transferkit.data.folder import EXTENSIONS, Walk, is_hidden, judge, walk_folder
+from transferkit.data.samples import Samples, Task, listed, shown
+from transferkit.data.source import Data, Exclusion, read_exclusions, scan
+from transferkit.data.threads import map_ordered
+from transferkit.errors import DataError
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Findings, worst first, with what was looked at."""
+
+    origin: str
+    pictures: int
+    findings: tuple[Finding, ...]
+    classes: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    root: Path | None = None
+    deep: bool = True
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that should be put right before training."""
+        return tuple(f for f in self.findings if f.severity == "error")
+
+    def counts(self) -> dict[str, int]:
+        """Findings per kind, worst first."""
+        return dict(Counter(f.kind for f in self.findings))
+
+    def excluded(self) -> tuple[str, ...]:
+        """Paths whose exclusion settles the findings that leaving out a picture can settle."""
+        return tuple(dict.fromkeys(path for f in self.findings for path in f.exclude))
+
+    def exclusions(self) -> str:
+        """The text of an exclusion file (`--exclude-file`), each path under the reason for it."""
+        lines = [f"# transferkit: pictures to leave out of {shown(self.origin)}"]
+        done: set[str] = set()
+        for finding in self.findings:
+            paths = [path for path in finding.exclude if path not in done]
+            if paths:
+                lines.append(f"# {finding.kind}: {shown(finding.path or '')} {finding.detail}")
+            lines += [_line(path) for path in paths]
+            done.update(paths)
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `files.write_json`; paths as they are, undecodable bytes as surrogates."""
+        return {
+            "origin": self.origin,
+            "pictures": self.pictures,
+            "classes": self.classes,
+            "formats": self.formats,
+            "complete": self.deep,
+            "counts": self.counts(),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+    def to_html(self) -> str:
+        """One self-contained page: thumbnails inside, file names shown as text whatever they hold."""
+        from transferkit.data.page import audit_page
+
+        return audit_page(self)
+
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        lines = [f"{self.pictures} pictures in {len(self.classes)} classes, {len(self.errors)} errors"]
+        for kind, number in self.counts().items():
+            first = next(f for f in self.findings if f.kind == kind)
+            where = f" {shown(first.path)}:" if first.path else ""
+            lines.append(f"  {first.severity:<7} {number:>5} × {kind}:{where} {first.detail}. {first.remedy}")
+        return "\n".join(lines)
+
+
+def check(
+    data: Data,
+    task: Task | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    exclude_file: str | os.PathLike[str] | None = None,
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Every finding about a folder, a CSV, arrays or samples; data that cannot be scanned is audited all
+    the same.
+
+    `progress(done, total)` is called after every picture. Raises: DataError only where there is no data at
+    all.
+    """
+    folder = Path(data).expanduser() if isinstance(data, str | os.PathLike) else None
+    findings: list[Finding] = []
+    if folder is not None and folder.is_dir():
+        samples, found = _lenient(folder, exclude, exclude_file)
+        findings += found
+        findings += _other_files(folder, set(samples.paths))
+    else:
+        try:
+            samples = scan(data, task, exclude=exclude, exclude_file=exclude_file)
+        except DataError as error:
+            if folder is None or not folder.is_file():
+                raise
+            return Audit(str(folder), 0, tuple(_table_findings(error)))
+    findings += _notes(samples)
+    return _audit(samples, examine, findings, threads, progress)
+
+
+def quick(samples: Samples, threads: int = 0) -> Audit:
+    """The cheap form, before every training: headers, hashes, exact duplicates, class balance."""
+    return _audit(samples, header, _notes(samples), threads, None)
+
+
+def _audit(
+    samples: Samples,
+    look: Callable[[Any], Facts],
+    findings: list[Finding],
+    threads: int,
+    progress: Callable[[int, int], None] | None,
+) -> Audit:
+    facts: list[Facts] = []
+    for fact in map_ordered(look, samples.sources(), threads):
+        facts.append(fact)
+        if progress is not None:
+            progress(len(facts), len(samples))
+    findings = [
+        *findings,
+        *about_pictures(samples, facts),
+        *about_twins(samples, facts),
+        *look_alikes(samples, facts),
+        *about_classes(samples),
+    ]
+    rank = {"error": 0, "warning": 1, "info": 2}
+    findings.sort(key=lambda f: (rank[f.severity], list(KINDS).index(f.kind)))
+    formats = Counter(fact.format or "unreadable" for fact in facts)
+    return Audit(
+        origin=samples.origin,
+        pictures=len(samples),
+        findings=tuple(findings),
+        classes=samples.counts() if len(samples) else {},
+        formats=dict(formats.most_common()),
+        root=samples.root,
+        deep=look is examine,
+    )
+
+
+def _lenient(
+    folder: Path, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None
+) -> tuple[Samples, list[Finding]]:
+    """Samples of a folder however broken it is, and what `scan` would have refused."""
+    rule = Exclusion(exclude, read_exclusions(Path(exclude_file)) if exclude_file is not None else ())
+    walk = walk_folder(folder, rule)
+    rule.check_used()
+    broken = list(walk.unreadable)
+    walk.unreadable.clear()
+    judge(walk)
+    findings = [Finding.of("structure", None, problem) for problem in walk.problems]
+    for entry in broken:
+        path, _, reason = entry.partition(" is ")
+        findings.append(Finding.of("unreadable", path, f"is {reason}" if reason else entry))
+    return _samples(walk), findings
+
+
+def _samples(walk: Walk) -> Samples:
+    import numpy as np
+
+    order = sorted(walk.classes)
+    return Samples(
+        root=walk.root,
+        paths=tuple(path for path, _, _ in walk.found),
+        targets=np.array([order.index(name) for _, name, _ in walk.found], dtype=np.int64),
+        classes=tuple(order),
+        task="classify",
+        split=tuple(part for _, _, part in walk.found),
+        group=(None,) * len(walk.found),
+        sha256=None,
+        pixels=None,
+        origin=str(walk.root),
+        notes=tuple(walk.notes),
+    )
+
+
+def _other_files(folder: Path, known: set[str]) -> Iterator[Finding]:
+    """Files that are not used: hidden ones, pictures under another name, and the rest by number."""
+    hidden: list[str] = []
+    other: Counter[str] = Counter()
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.relpath(os.path.join(place, name), folder)
+            extension = os.path.splitext(name)[1].lower()
+            if path in known or (extension in EXTENSIONS and not is_hidden(name)):
+                continue
+            if is_hidden(name) or any(is_hidden(part, True) for part in Path(path).parts[:-1]):
+                hidden.append(path)
+            elif kind := picture_by_content(Path(place, name)):
+                yield Finding.of("misnamed", path, f"is {kind} by content, but {extension or 'no extension'}")
+            else:
+                other[extension or "(no extension)"] += 1
+    if hidden:
+        yield Finding.of("hidden", None, f"{len(hidden)} hidden or system files: {listed(hidden, 3)}")
+    if other:
+        kinds = ", ".join(f"{number} {shown(kind)}" for kind, number in other.most_common(5))
+        yield Finding.of("other_file", None, f"{sum(other.values())} files that are no pictures: {kinds}")
+
+
+def _notes(samples: Samples) -> list[Finding]:
+    ignored = ("hidden or system files", "other files ignored", "excluded on request")
+    notes = [note for note in samples.notes if not any(words in note for words in ignored)]
+    return [Finding.of("odd_name" if "class" in note else "note", None, note) for note in notes]
+
+
+def _table_findings(error: DataError) -> Iterable[Finding]:
+    lines = str(error).split("\n  - ")
+    return (Finding.of("table", None, line) for line in (lines[1:] if len(lines) > 1 else lines))
+
+
+def _line(path: str) -> str:
+    """One line of an exclusion file; names that would not survive as a line are quoted as JSON."""
+    plain = path.isprintable() and path == path.strip() and not path.startswith(("#", '"'))
+    return path if plain else json.dumps(path)
