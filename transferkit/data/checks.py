@@ -129,18 +129,40 @@ def _twins(samples: Samples, members: list[int]) -> Iterator[Finding]:
 
 
 def look_alikes(samples: Samples, facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Pictures that look the same though their files differ (recompressed, rescaled)."""
-    pairs = near_pairs([f.likeness for f in facts], [f.tiny for f in facts])
-    for i, j, bits in sorted(pairs):
-        if facts[i].sha256 == facts[j].sha256:
+    """Pictures that look the same though their files differ (recompressed, rescaled, shot again).
+
+    Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
+    """
+    first: dict[str | None, int] = {}
+    alone = [
+        first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)
+    ]  # exact copies: `about_twins`
+    hashes = [fact.likeness if keep else None for fact, keep in zip(facts, alone, strict=True)]
+    pairs = near_pairs(hashes, [fact.tiny for fact in facts])
+    graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)
+    cluster = list(range(len(facts)))
+    for (torn, mixed), bits, i, j in graded:
+        if _root(cluster, i) == _root(cluster, j):
             continue
-        splits = {samples.split[i], samples.split[j]} - {None}
-        one, other = samples.label(i), samples.label(j)
-        kind = "near_leakage" if len(splits) > 1 else "near_conflict" if one != other else "near_duplicate"
-        where = f" ({samples.split[i]} and {samples.split[j]})" if len(splits) > 1 else ""
-        label = f" ({one} and {other})" if one != other else ""
+        cluster[_root(cluster, i)] = _root(cluster, j)
+        where = f" ({samples.split[i]} and {samples.split[j]})" if torn == 0 else ""
+        label = f" ({samples.label(i)} and {samples.label(j)})" if mixed == 0 else ""
+        kind = "near_leakage" if torn == 0 else "near_conflict" if mixed == 0 else "near_duplicate"
         detail = f"looks like {shown(samples.paths[j])}{where}{label}; {bits} of 256 bits differ"
         yield Finding.of(kind, samples.paths[i], detail, (), samples.paths[j])
+
+
+def _grade(samples: Samples, i: int, j: int) -> tuple[int, int]:
+    """0 where two look-alikes lie in different splits, then 0 where their labels differ; else 1."""
+    torn = len({samples.split[i], samples.split[j]} - {None}) > 1
+    return int(not torn), int(samples.label(i) == samples.label(j))
+
+
+def _root(cluster: list[int], i: int) -> int:
+    while cluster[i] != i:
+        cluster[i] = cluster[cluster[i]]
+        i = cluster[i]
+    return i
 
 
 def about_classes(samples: Samples) -> Iterator[Finding]:
