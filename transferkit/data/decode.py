@@ -35,6 +35,11 @@ from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
 
+__all__ = [
+    "DECODER_VERSION", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
+    "decode", "decode_many", "decoder_versions", "fit", "open_picture",
+]  # fmt: skip
+
 DECODER_VERSION = 1
 Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)

@@ -110,7 +110,8 @@ def _entries(folder: Path, walk: Walk) -> tuple[list[str], list[str]]:
     """Names of the sub-folders and of the pictures directly inside `folder`, sorted; counts the rest."""
     folders, pictures = [], []
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: natural(entry.name))
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: natural(entry.name))
     except OSError as error:
         walk.problems.append(f"folder {shown(folder)} cannot be read ({error.strerror or error})")
         return [], []
@@ -166,7 +167,8 @@ def _by_part(named: list[tuple[str, Part]]) -> dict[Part, list[str]]:
 
 def _has_folders(folder: Path) -> bool:
     try:
-        return any(entry.is_dir() and not is_hidden(entry.name, True) for entry in os.scandir(folder))
+        with os.scandir(folder) as entries:
+            return any(entry.is_dir() and not is_hidden(entry.name, True) for entry in entries)
     except OSError:
         return False
 

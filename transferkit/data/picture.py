@@ -31,11 +31,11 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow and its plugins are known to raise on damaged files.
+# What Pillow and its plugins are known to raise on damaged files (warnings, where they are made errors).
 DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
     OverflowError, ZeroDivisionError, struct.error, RuntimeError, MemoryError, AssertionError,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
+    Image.DecompressionBombError, Warning,
 )  # fmt: skip
 
 

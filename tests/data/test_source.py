@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.pictures import TRASHNET, folder_of_classes, needs_trashnet, photo
+from transferkit.data.source import scan
+from transferkit.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    return folder_of_classes(tmp_path / "flowers", {"rose": 4, "iris": 3})
+
+
+def table(folder: Path, text: str, name: str = "data.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return path
+
+
+def refusal(data: object, **options: object) -> str:
+    with pytest.raises(DataError) as caught:
+        scan(data, **options)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+# --- folders
+
+
+def test_folder_of_classes(flowers: Path) -> None:
+    samples = scan(flowers)
+    assert samples.classes == ("iris", "rose")
+    assert samples.paths[:3] == ("iris/0.png", "iris/1.png", "iris/2.png")
+    assert samples.targets.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert samples.targets.dtype == np.int64
+    assert samples.counts() == {"iris": 3, "rose": 4}
+    assert samples.source(0) == flowers / "iris/0.png"
+    assert set(samples.split) == {None}
+    assert samples.notes == ()
+
+
+def test_order_is_natural_and_classes_are_sorted_as_numbers_where_they_are(tmp_path: Path) -> None:
+    folder_of_classes(tmp_path, {"10": 1, "9": 12})
+    samples = scan(tmp_path)
+    assert samples.classes == ("9", "10")
+    assert [Path(path).stem for path in samples.paths[:12]] == [str(i) for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train", "val", "test"), []),
+        (("Train", "valid"), ["folder 'Train' is taken as the split 'train'"]),
+        (("training", "validation", "TEST "), ["folder 'TEST ' is taken as the split 'test'"]),
+    ],
+)
+def test_folder_with_splits(tmp_path: Path, names: tuple[str, ...], said: list[str]) -> None:
+    for number, name in enumerate(names):
+        folder_of_classes(tmp_path / name, {"a": 2 + number, "b": 1}, start=10 * number)
+    samples = scan(tmp_path)
+    counts = {part: samples.split.count(part) for part in ("train", "val", "test")}
+    assert counts == {"train": 3, "val": 4, "test": 5 if len(names) == 3 else 0}
+    assert samples.classes == ("a", "b")
+    assert list(samples.notes) == said
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    samples = scan(folder_of_classes(tmp_path, {"train": 2, "bus": 2}))
+    assert samples.classes == ("bus", "train")
+    assert "class 'train' is named like a split" in samples.notes
+
+
+def test_nested_folders_links_junk_and_upper_case(flowers: Path, tmp_path: Path) -> None:
+    (flowers / "rose" / "wild").mkdir()
+    photo(50).save(flowers / "rose" / "wild" / "A.PNG")
+    (flowers / "rose" / "back").symlink_to(flowers / "rose")
+    (flowers / "rose" / "up").symlink_to(flowers)
+    elsewhere = folder_of_classes(tmp_path / "elsewhere", {"more": 2}, start=60)
+    (flowers / "lily").symlink_to(elsewhere / "more")
+    for junk in ("Thumbs.db", ".DS_Store", "._1.png"):
+        (flowers / "rose" / junk).write_bytes(b"x")
+    (flowers / "__MACOSX").mkdir()
+    (flowers / "rose" / "notes.txt").write_text("x")
+    samples = scan(flowers)
+    assert samples.counts() == {"iris": 3, "lily": 2, "rose": 5}
+    assert "rose/wild/A.PNG" in samples.paths
+    said = " | ".join(samples.notes)
+    assert "4 hidden or system files ignored" in said
+    assert "1 other files ignored: 1 .txt" in said
+    assert "leads back" in said
+
+
+def test_all_problems_of_a_folder_are_reported_at_once(flowers: Path) -> None:
+    (flowers / "lily").mkdir()
+    photo(1).save(flowers / "loose.png")
+    (flowers / "rose" / "gone.jpg").symlink_to("/nowhere.jpg")
+    message = refusal(flowers)
+    assert message.startswith("3 problems:")
+    assert "1 pictures lie directly" in message
+    assert "class folder lily holds no picture" in message
+    assert "rose/gone.jpg is a link to a file that does not exist" in message
+
+
+def test_missing_empty_and_single_class_folders(tmp_path: Path, flowers: Path) -> None:
+    assert "does not exist" in refusal(tmp_path / "flowrs")
+    assert "nearest: 'flowers'" in refusal(tmp_path / "flowrs")
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in refusal(tmp_path / "empty")
+    assert "one class only, rose" in refusal(flowers, exclude=["iris"])
+    folder_of_classes(tmp_path / "above" / "flowers", {"rose": 1, "iris": 1})
+    assert f"did you mean {tmp_path / 'above' / 'flowers'}?" in refusal(tmp_path / "above")
+    (tmp_path / "data.zip").write_bytes(b"PK")
+    assert "unpack it" in refusal(tmp_path / "data.zip")
+    assert "neither a folder nor a CSV" in refusal(flowers / "rose" / "0.png")
+
+
+def test_a_class_only_in_test_is_refused(tmp_path: Path) -> None:
+    folder_of_classes(tmp_path / "train", {"a": 2, "b": 2})
+    folder_of_classes(tmp_path / "test", {"a": 1, "bb": 1}, start=10)
+    assert "bb occur in val or test but not in train; nearest: 'b'" in refusal(tmp_path)
+
+
+def test_splits_beside_other_folders_are_refused(tmp_path: Path) -> None:
+    folder_of_classes(tmp_path / "train", {"a": 2, "b": 2})
+    (tmp_path / "docs").mkdir()
+    assert "beside train there is docs" in refusal(tmp_path)
+    (tmp_path / "docs").rmdir()
+    folder_of_classes(tmp_path / "val", {"a": 1, "b": 1}, start=9)
+    folder_of_classes(tmp_path / "valid", {"a": 1, "b": 1}, start=19)
+    assert "val, valid all mean the split 'val'" in refusal(tmp_path)
+
+
+def test_suspicious_names_are_said(tmp_path: Path) -> None:
+    samples = scan(folder_of_classes(tmp_path, {"rose ": 2, "Rose": 2, "iris": 2}))
+    said = " | ".join(samples.notes)
+    assert "class 'rose ' begins or ends with a blank" in said
+    assert "classes 'Rose', 'rose ' differ by case" in said
+
+
+def test_exclusions(flowers: Path, tmp_path: Path) -> None:
+    folder_of_classes(flowers, {"lily": 2}, start=20)
+    assert scan(flowers, exclude=["rose"]).classes == ("iris", "lily")
+    assert scan(flowers, exclude=["rose/0.png", "iris/[12].png"]).counts() == {
+        "iris": 1,
+        "lily": 2,
+        "rose": 3,
+    }
+    listed = tmp_path / "left_out.txt"
+    listed.write_text('# broken\nrose/1.png\n"iris/0.png"\nrose/gone.png\n')
+    samples = scan(flowers, exclude_file=listed)
+    assert samples.counts() == {"iris": 2, "lily": 2, "rose": 3}
+    assert "2 pictures excluded on request" in samples.notes
+    assert any(
+        "1 lines of the exclusion file match no picture: rose/gone.png" in note for note in samples.notes
+    )
+    assert "nearest: 'rose'" in refusal(flowers, exclude=["rosse"])
+    assert "cannot be read" in refusal(flowers, exclude_file=tmp_path / "none.txt")
+
+
+def test_known_classes_allow_one_class_and_refuse_unknown_ones(flowers: Path) -> None:
+    samples = scan(flowers, exclude=["iris"], classes=["iris", "lily", "rose"])
+    assert samples.classes == ("iris", "lily", "rose")
+    assert set(samples.targets.tolist()) == {2}
+    assert "rose are no classes of the run" in refusal(flowers, classes=["iris", "roses"])
+
+
+def test_task_must_be_known_and_possible(flowers: Path) -> None:
+    with pytest.raises(ConfigError, match="nearest: 'classify'"):
+        scan(flowers, task="clasify")  # type: ignore[arg-type]
+    assert "give a CSV" in refusal(flowers, task="regress")
+
+
+# --- tables
+
+
+def test_table_with_classes_splits_and_groups(flowers: Path) -> None:
+    path = table(
+        flowers,
+        "Path,Label,split,group,camera\nrose/0.png,rose,train,g1,x\nrose/1.png,rose,validation,g2,x\n"
+        "iris/0.png,iris,test,,y\n",
+    )
+    samples = scan(path)
+    assert (samples.task, samples.classes) == ("classify", ("iris", "rose"))
+    assert samples.split == ("train", "val", "test")
+    assert samples.group == ("g1", "g2", None)
+    assert samples.source(0) == flowers / "rose/0.png"
+    assert "columns not used: camera (the targets are label)" in samples.notes
+
+
+def test_table_with_several_labels_in_one_cell(flowers: Path) -> None:
+    samples = scan(table(flowers, "path,label\nrose/0.png,red;big\nrose/1.png,big\niris/0.png,\n"))
+    assert (samples.task, samples.classes) == ("multilabel", ("big", "red"))
+    np.testing.assert_array_equal(samples.targets, [[1, 1], [1, 0], [0, 0]])
+    assert samples.targets.dtype == np.float32
+    assert samples.label(0) == "big;red"
+
+
+def test_table_with_one_column_per_class(flowers: Path) -> None:
+    samples = scan(table(flowers, "path,red,big\nrose/0.png,1,0\nrose/1.png,0,1\n"))
+    assert (samples.task, samples.classes) == ("multilabel", ("red", "big"))
+    prefixed = scan(table(flowers, "path,label_red,label_big,note\nrose/0.png,1,0,x\nrose/1.png,0,1,y\n"))
+    assert prefixed.classes == ("red", "big")
+    assert "columns not used: note" in prefixed.notes[0]
+
+
+def test_table_for_regression(flowers: Path) -> None:
+    single = scan(table(flowers, "path,label\nrose/0.png,1.5\nrose/1.png,-2e3\n"), task="regress")
+    np.testing.assert_array_equal(single.targets, [[1.5], [-2000.0]])
+    several = scan(table(flowers, "path,label_x,label_y\nrose/0.png,1,2\nrose/1.png,3,4\n"), task="regress")
+    assert several.classes == ("x", "y")
+    np.testing.assert_array_equal(several.targets, [[1, 2], [3, 4]])
+    assert several.label(0) == "1.0;2.0"
+    message = refusal(
+        table(flowers, "path,label\nrose/0.png,1\nrose/1.png,much\nrose/2.png,nan\n"), task="regress"
+    )
+    assert "line 3: label='much'" in message
+    assert "line 4: label='nan'" in message
+
+
+def test_numbers_as_labels_are_not_guessed(flowers: Path) -> None:
+    rows = "".join(f"{kind}/{i}.png,{i + 0.5}\n" for kind in ("rose", "iris") for i in range(3))
+    message = refusal(table(flowers, "path,label\n" + rows))
+    assert "--task regress" in message
+    assert "--task classify" in message
+    whole = scan(table(flowers, "path,label\nrose/0.png,10\nrose/1.png,9\nrose/2.png,9\n"))
+    assert whole.classes == ("9", "10")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_spreadsheet_exports(flowers: Path, delimiter: str) -> None:
+    text = "\ufeffpath,label\r\nrose/0.png,rose\r\niris/0.png,iris\r\n\r\n".replace(",", delimiter)
+    assert scan(table(flowers, text)).classes == ("iris", "rose")
+
+
+def test_all_bad_rows_are_reported_with_their_lines(flowers: Path) -> None:
+    rows = [f"rose/missing{i}.png,rose" for i in range(12)]
+    text = "path,label,split\n" + "".join(f"{row},train\n" for row in rows)
+    text += "rose/0.png,,train\nrose/1.png,rose,trian\nrose/2.png\n,rose,train\nrose,iris,train\n"
+    message = refusal(table(flowers, text))
+    assert "12 rows name files that do not exist" in message
+    assert "line 2: rose/missing0.png" in message
+    assert "and 2 more" in message
+    assert "1 rows have no label (line 14)" in message
+    assert "line 15: 'trian'" in message
+    assert "line 16: 1 cells" in message
+    assert "1 rows have no path (line 17" in message
+    assert "line 18: rose is a folder" in message
+
+
+def test_headers_are_checked(flowers: Path) -> None:
+    message = refusal(table(flowers, "file,label\nrose/0.png,rose\n"))
+    assert "no column 'path'" in message
+    assert "its columns are: file, label" in message
+    assert "no column 'label'" in refusal(table(flowers, "path,split\nrose/0.png,train\n"))
+    assert "more than once" in refusal(table(flowers, "path,label,label\nrose/0.png,a,b\n"))
+    assert "no rows" in refusal(table(flowers, "path,label\n"))
+    assert "is empty" in refusal(table(flowers, ""))
+    assert "one class only, rose" in refusal(table(flowers, "path,label\nrose/0.png,rose\n"))
+    assert "0 or 1" in refusal(table(flowers, "path,a,b\nrose/0.png,1,2\n"))
+    assert "no row has the label b" in refusal(table(flowers, "path,a,b\nrose/0.png,1,0\n"))
+    assert "several labels" in refusal(table(flowers, "path,label\nrose/0.png,a;b\n"), task="classify")
+
+
+def test_repeated_rows(flowers: Path) -> None:
+    head = "path,label\nrose/0.png,rose\niris/0.png,iris\n"
+    same = scan(table(flowers, head + "rose/0.png,rose\n"))
+    assert len(same) == 2
+    assert "1 rows repeat an earlier row exactly and are used once" in same.notes
+    assert "rose/0.png is also in line 2" in refusal(table(flowers, head + "rose/0.png,iris\n"))
+
+
+def test_paths_written_on_windows_absolute_paths_and_addresses(flowers: Path, tmp_path: Path) -> None:
+    text = f"path,label\nrose\\0.png,rose\n{flowers}/iris/0.png,iris\n"
+    samples = scan(table(flowers, text))
+    assert samples.paths == ("rose/0.png", f"{flowers}/iris/0.png")
+    assert samples.source(1) == flowers / "iris/0.png"
+    assert "addresses on the web" in refusal(table(flowers, "path,label\nhttp://a.b/c.jpg,rose\n"))
+
+
+def test_undecodable_and_multiline_paths(flowers: Path) -> None:
+    strange = os.fsdecode(b"rose/\xe9.png")
+    os.rename(flowers / "rose/0.png", flowers / strange)
+    os.rename(flowers / "rose/1.png", flowers / "rose/a\nb.png")
+    samples = scan(table(flowers, f'path,label\n{strange},rose\n"rose/a\nb.png",rose\niris/0.png,iris\n'))
+    assert samples.paths[:2] == (strange, "rose/a\nb.png")
+
+
+# --- arrays
+
+
+def test_arrays_of_class_numbers() -> None:
+    x = np.zeros((6, 8, 9, 3), np.uint8)
+    samples = scan((x, np.array([[3], [3], [10], [10], [3], [3]])))
+    assert samples.classes == ("3", "10")
+    assert samples.targets.tolist() == [0, 0, 1, 1, 0, 0]
+    assert samples.root is None
+    assert np.shares_memory(samples.source(2), x)
+    named = scan((x, [0, 1, 0, 1, 0, 1], ["cat", "dog"]))
+    assert named.label(1) == "dog"
+    assert named.select([5, 0]).paths == ("array[5]", "array[0]")
+
+
+def test_arrays_of_other_targets() -> None:
+    x = [np.zeros((4 + i, 5, 3), np.uint8) for i in range(4)]
+    assert scan((x, ["b", "a", "b", "a"])).targets.tolist() == [1, 0, 1, 0]
+    assert scan((x, np.eye(4)[[0, 1, 0, 1]][:, :2])).task == "multilabel"
+    one_hot = scan((x, np.eye(2)[[0, 1, 1, 0]]), task="classify")
+    assert one_hot.targets.tolist() == [0, 1, 1, 0]
+    assert scan((x, [0.5, 1.5, 2.5, 3.5]), task="regress").targets.shape == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (np.zeros((2, 4, 4, 3), np.float32), [0, 1], "uint8 0–255"),
+        (np.zeros((2, 4), np.uint8), [0, 1], r"\[N, H, W, 3\]"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0, 1, 2], "one target per picture"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [0.5, 1], "regress"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "one class only"),
+        (np.zeros((0, 4, 4, 3), np.uint8), [], "empty"),
+        ([np.zeros((4, 4, 2), np.uint8)] * 2, [0, 1], r"array\[0\] is uint8 \[4, 4, 2\]"),
+    ],
+)
+def test_arrays_that_cannot_be_used(x: object, y: object, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        scan((x, y))
+
+
+# --- samples
+
+
+def test_hashes_are_of_content(flowers: Path) -> None:
+    (flowers / "rose" / "copy.png").write_bytes((flowers / "iris" / "0.png").read_bytes())
+    samples = scan(flowers).hashed()
+    assert samples.sha256 is not None
+    assert samples.sha256[samples.paths.index("rose/copy.png")] == samples.sha256[0]
+    assert len(set(samples.sha256)) == len(samples) - 1
+    assert samples.select([0]).sha256 == samples.sha256[:1]
+    x = np.zeros((3, 4, 4, 3), np.uint8)
+    x[2] = 1
+    first, second, third = scan((x, [0, 1, 0])).hashed().sha256 or ()
+    assert first == second != third
+    unhashed = scan(flowers)
+    os.unlink(flowers / "iris" / "0.png")
+    with pytest.raises(DataError, match=r"iris/0\.png does not exist"):
+        unhashed.hashed()
+
+
+def test_the_data_room_never_imports_keras() -> None:
+    rooms = "audit, augment, decode, split, source, page, preview"
+    heavy = "[m for m in sys.modules if m.split('.')[0] in ('keras', 'tensorflow', 'jax', 'torch')]"
+    code = f"import sys; from transferkit.data import {rooms}; print({heavy})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@needs_trashnet
+def test_trashnet() -> None:
+    samples = scan(TRASHNET)
+    assert len(samples) == 2527
+    assert samples.counts()["trash"] == 137
