@@ -19,6 +19,7 @@ def test_every_goal_is_a_score_of_each_of_its_tasks(name, task):
 
 def test_every_task_has_a_default_goal():
     assert all(task in goal(DEFAULT_GOAL[task], task).tasks for task in TASKS)
+    assert goal("auto", "regress").key == "mae"
 
 
 def test_direction_decides_what_is_better_and_undefined_never_wins():

@@ -155,6 +155,7 @@ def test_a_label_that_never_occurs_leaves_the_mean_to_the_others():
     true = np.array([[1, 0], [0, 0], [1, 0]])
     got = score("multilabel", true, np.array([[0.9, 0.2], [0.1, 0.1], [0.8, 0.3]]), ["a", "never"])
     assert got["map"] == 1.0
+    assert got["macro_f1"] == 1.0
     assert got["per_class"][1]["recall"] is None
     json.dumps(got, allow_nan=False)
 

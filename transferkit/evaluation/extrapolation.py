@@ -27,9 +27,9 @@ def learning_curve_fit(
     """Fit `score = a - b·n^-c` (b ≥ 0, a ≤ ceiling) and extrapolate to four times the largest size.
 
     `sizes` and `scores` (higher is better) in any order, at least three different sizes. `n_val` is the
-    number of pictures each score was measured on: its sampling error enters the uncertainty. Returns `a`, `b`,
-    `c`, `curve` (rows of `n`, `score`, and the 90 % range `low`, `high`), `doubled` (the row at twice the
-    largest size) and `gain` with `gain_low`, `gain_high` (over the fitted score at the largest size).
+    number of pictures each score was measured on: its sampling error enters the uncertainty. Returns `a`,
+    `b`, `c`, `curve` (rows of `n`, `score`, and the 90 % range `low`, `high`), `doubled` (the row at twice
+    the largest size) and `gain` with `gain_low`, `gain_high` (over the fitted score at the largest size).
 
     The exponent is searched on a grid and a, b are solved for each, so that the fit cannot fail to converge;
     the range comes from refitting scores redrawn around the fit. Figueroa et al. 2012, Hestness et al. 2017.

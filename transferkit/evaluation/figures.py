@@ -171,7 +171,7 @@ def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
         top.plot([], [], color=ORANGE, label="what was claimed")
         top.plot([0, 1], [0, 1], color=colours["soft"], lw=0.9, ls="--")
         top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02), title=f"calibration error {error:.3f}")
-        top.legend(fontsize=8, loc="upper left")
+        figure.legend(*top.get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower center")
         low.bar(edges, [row["count"] / total for row in rows], width, align="edge", color=colours["soft"],
                 ec=colours["paper"])  # fmt: skip
         low.set(xlabel="confidence", ylabel="share")
@@ -248,8 +248,10 @@ def learning_curve(
             axis.plot(x, middle, color=ORANGE, ls="--", label="power law")
         axis.plot(sizes, scores, "o", color=colours["blue"], label="measured")
         axis.set(xscale="log", xlabel="training pictures", ylabel="validation score")
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.xaxis.set_minor_formatter(lambda value, _: "")
+        ends = [*sizes, 2 * max(sizes), 4 * max(sizes)] if fit else list(sizes)
+        ticks = sorted(set(ends if len(ends) <= 9 else [min(ends), max(sizes), max(ends)]))
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
         axis.legend(fontsize=8, loc="lower right")
     return figure
 

@@ -61,8 +61,9 @@ GOALS: dict[str, Goal] = {
 
 
 def goal(name: str, task: str) -> Goal:
-    """The row of `GOALS` for `name`; ConfigError where it does not exist or does not fit `task`."""
+    """The row of `GOALS` for `name` (`auto`: the default); ConfigError where it does not fit `task`."""
     check_task(task)
+    name = DEFAULT_GOAL[task] if name == "auto" else name
     allowed = [known for known, row in GOALS.items() if task in row.tasks]
     if name not in allowed:
         why = f"is for {' and '.join(GOALS[name].tasks)}, not for {task}" if name in GOALS else "is unknown"

@@ -133,6 +133,7 @@ def _multilabel(true: Array, probs: Floats, names: list[str], limits: Floats) ->
     guess = (probs >= limits).astype(np.int64)
     hits, support, called = (true & guess).sum(axis=0), true.sum(axis=0), guess.sum(axis=0)
     precision, recall, f1 = ratio(hits, called), ratio(hits, support), ratio(2 * hits, support + called)
+    seen = support + called > 0  # a label that neither occurs nor is predicted says nothing
     aucs = [roc_auc(true[:, c], probs[:, c]) for c in range(len(names))]
     aps = [average_precision(true[:, c], probs[:, c]) for c in range(len(names))]
     clipped = np.clip(probs, TINY, 1 - TINY)
@@ -140,11 +141,11 @@ def _multilabel(true: Array, probs: Floats, names: list[str], limits: Floats) ->
         "n": len(true),
         "map": _mean(aps),
         "micro_f1": _plain(ratio(2 * hits.sum(), support.sum() + called.sum())),
-        "macro_f1": _plain(f1.mean()),
+        "macro_f1": _plain(ratio(f1[seen].sum(), seen.sum())),
         "micro_precision": _plain(ratio(hits.sum(), called.sum())),
         "micro_recall": _plain(ratio(hits.sum(), support.sum())),
-        "macro_precision": _plain(precision.mean()),
-        "recall": _plain(recall.mean()),
+        "macro_precision": _plain(ratio(precision[seen].sum(), seen.sum())),
+        "recall": _plain(ratio(recall[seen].sum(), seen.sum())),
         "subset_accuracy": _plain((guess == true).all(axis=1).mean()),
         "hamming": _plain((guess != true).mean()),
         "roc_auc": _mean(aucs),

@@ -1,0 +1,84 @@
+import pytest
+import yaml
+
+from tests.delivery.contents import SCRIPT, TASKS, classify
+from transferkit.delivery.card import card, markdown, write_card
+from transferkit.delivery.report import ReportContent
+from transferkit.errors import ConfigError
+
+
+def parts(text):
+    _, front, body = text.split("---\n", 2)
+    return yaml.safe_load(front), body
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_front_matter_is_what_the_hub_reads(task):
+    header, body = parts(card(TASKS[task]()))
+    assert header["library_name"] == "keras"
+    assert "vgg16" in header["tags"]
+    assert header.get("pipeline_tag") == (None if task == "regress" else "image-classification")
+    values = header["model-index"][0]["results"][0]["metrics"]
+    assert all(isinstance(value["value"], float) for value in values)
+    assert body.lstrip().startswith("# flowers")
+
+
+def test_the_scores_are_those_of_the_run():
+    content = classify()
+    header, body = parts(card(content))
+    accuracy = content["metrics"]["test"]["accuracy"]
+    assert header["model-index"][0]["results"][0]["metrics"][0] == {
+        "type": "accuracy", "name": "accuracy", "value": pytest.approx(accuracy, abs=1e-6)
+    }  # fmt: skip
+    assert f"{100 * accuracy:.1f} %" in body
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_names_cannot_become_html_or_break_a_table(task):
+    _, body = parts(card(TASKS[task]()))
+    assert "<script" not in body
+    assert "&lt;script&gt;" in body
+    for block in body.split("\n\n"):
+        rows = [line.replace("\\|", "").count("|") for line in block.splitlines() if line.startswith("|")]
+        assert len(set(rows)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a_b*c", "a\\_b\\*c"), ("x | y", "x \\| y"), ("two\nlines", "two lines"), ("- item", "\\- item"),
+        ("1. item", "1\\. item"), ("<b>&", "&lt;b&gt;&amp;"), ("pre-trained", "pre-trained"),
+        ("[a](b)", "\\[a\\](b)"),
+    ],
+)  # fmt: skip
+def test_markdown_keeps_text_as_it_is(name, expected):
+    assert markdown(name) == expected
+
+
+def test_a_command_with_a_fence_stays_inside_its_block():
+    _, body = parts(card(ReportContent(title="t", task="classify", command="echo '```'")))
+    assert "````sh\necho '```'\n````" in body
+
+
+def test_a_title_that_looks_like_yaml_stays_text():
+    header, _ = parts(card({**classify(), "title": "a: [b\n---\nlicense: none"}))
+    assert header["model-index"][0]["name"] == "a: [b --- license: none"
+    assert "license" not in header
+
+
+def test_what_is_missing_is_left_out():
+    text = card(ReportContent(title="bare", task="regress"))
+    for heading in ("## Evaluation", "## Data", "## Training", "## How to repeat"):
+        assert heading not in text
+    assert "None" not in text
+
+
+def test_the_card_is_written_whole(tmp_path):
+    path = write_card(classify(), tmp_path / "CARD.md")
+    assert path.read_text("utf-8").startswith("---\nlibrary_name: keras")
+    assert SCRIPT not in parts(path.read_text("utf-8"))[1]
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ConfigError, match="segment"):
+        card(ReportContent(title="t", task="segment"))

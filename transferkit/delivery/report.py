@@ -1,0 +1,273 @@
+"""One run on one page: a self-contained HTML report that asks nothing of the network and trusts no name."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit import files
+from transferkit.delivery.content import Example, ReportContent
+from transferkit.evaluation import figures
+from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.figure import Figure
+
+__all__ = ["Example", "ReportContent", "render", "write_report"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+THUMBNAIL = 224  # pixels on the long side
+SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE"}  # over a table
+
+
+def write_report(content: ReportContent, path: Path) -> Path:
+    """Write the report as one HTML file, whole or not at all, and return its path.
+
+    No script, no external address; class and file names are escaped. Light or dark as the reader's system is.
+    """
+    path = Path(path)
+    files.write_text(path, render(content))
+    return path
+
+
+def render(content: ReportContent) -> str:
+    """The report as HTML text."""
+    task = content.get("task", "classify")
+    check_task(task)
+    metrics = content.get("metrics") or {}
+    view = {
+        "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Run", **content},
+        "headline": headline(content, task, metrics),
+        "bars": bars(content, task, metrics),
+        "diagnosis": metrics.get("diagnosis"),
+        "scores": score_table(metrics),
+        "classes": _classes(task, metrics.get("test") or {}),
+        "confusions": _confusions(content, metrics.get("test") or {}),
+        "figures": _figures(content, task, metrics),
+        "gain": _gain(content),
+        "timings": [(stage, duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
+        "settings": [(name, plain(value)) for name, value in (content.get("settings") or {}).items()],
+        "examples": {
+            "errors": _examples(content.get("errors")),
+            "confident": _examples(content.get("confident")),
+            "uncertain": _examples(content.get("uncertain")),
+        },
+    }
+    # A name that is no valid UTF-8 carries lone surrogates; a page must not.
+    text = environment(escape=True).get_template("report.html.j2").render(view)
+    return text.encode("utf-8", "replace").decode()
+
+
+def environment(*, escape: bool) -> Environment:
+    """Jinja2 over the templates of this room; a missing variable is an error, not a blank."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(TEMPLATES)
+    result = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True)
+    result.filters["percent"] = lambda value: f"{100 * value:.0f} %"
+    result.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- numbers
+
+
+def goal_of(content: ReportContent, task: str) -> str:
+    """The key of the score to show first."""
+    name = content.get("goal") or DEFAULT_GOAL[task]
+    return GOALS[name].key if name in GOALS else name
+
+
+def number(value: Any, key: str = "") -> str:
+    """A score as text; – where it is undefined."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if key in ("n", "support"):
+        return str(value)
+    if key in ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy"):
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def words(key: str) -> str:
+    """A score's key in words."""
+    known = {"map": "mean average precision", "mae": "mean absolute error", "rmse": "root mean squared error",
+             "r2": "R²", "ece": "calibration error", "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "mcc": "MCC",
+             "mape": "MAPE", "n": "pictures", "recall": "macro recall", "macro_f1": "macro F1", "f1": "F1",
+             "weighted_f1": "weighted F1", "micro_f1": "micro F1", "brier": "Brier score"}  # fmt: skip
+    return known.get(key, key.replace("_", " "))
+
+
+def plain(value: Any) -> str:
+    """A setting as a person would write it."""
+    if isinstance(value, list | tuple | set):
+        return ", ".join(str(part) for part in value) or "none"
+    return "–" if value is None else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would choose."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The score to show first, its interval, and how this task names its outputs."""
+    key, test = goal_of(content, task), metrics.get("test") or {}
+    value, interval = test.get(key), test.get(f"{key}_ci95")
+    kinds = {
+        "classify": "image classification",
+        "multilabel": "labels of images",
+        "regress": "numbers from images",
+    }
+    output = {"classify": "class", "multilabel": "label", "regress": "target"}[task]
+    return {
+        "kind": kinds[task],
+        "output": output,
+        "outputs": output + ("es" if output == "class" else "s"),
+        "name": words(key),
+        "n": test.get("n", "the"),
+        "value": None if value is None else number(value, key),
+        "interval": " to ".join(number(end, key) for end in interval) if interval else None,
+    }
+
+
+def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The model beside its baselines, widths in percent; empty where there is nothing to compare."""
+    key = goal_of(content, task)
+    rows = [("this model", (metrics.get("test") or {}).get(key), True)]
+    rows += [
+        (words(name), scores.get(key), False) for name, scores in (metrics.get("baselines") or {}).items()
+    ]
+    known = [(name, float(value), own) for name, value, own in rows if value is not None]
+    if len(known) < 2:
+        return []
+    top = max(abs(value) for _, value, _ in known) if task == "regress" or key == "loss" else 1.0
+    return [
+        {
+            "name": name,
+            "own": own,
+            "text": number(value, key),
+            "width": round(100 * max(value, 0) / (top or 1), 1),
+        }
+        for name, value, own in known
+    ]
+
+
+def score_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Every scalar score of validation and test as text."""
+    splits = [split for split in ("val", "test") if metrics.get(split)]
+    keys = list(dict.fromkeys(k for s in splits for k, v in metrics[s].items() if v is None or _is_number(v)))
+    if not keys:
+        return None
+    rows = [{"name": words(k), "cells": [number(metrics[s].get(k), k) for s in splits]} for k in keys]
+    return {"columns": [{"val": "validation"}.get(split, split) for split in splits], "rows": rows}
+
+
+def _classes(task: str, test: Mapping[str, Any]) -> dict[str, Any] | None:
+    rows = list(test.get("per_target" if task == "regress" else "per_class") or [])
+    if not rows:
+        return None
+    first = "target" if task == "regress" else "class"
+    columns = [key for key in rows[0] if key != first]
+    if task != "regress":  # the worst first, what is unknown last
+        rows.sort(key=lambda row: math.inf if row.get("f1") is None else row["f1"])
+    cells = [{"name": row[first], "cells": [number(row.get(key), key) for key in columns]} for row in rows]
+    return {"columns": [SHORT.get(key) or words(key) for key in columns], "rows": cells}
+
+
+def _confusions(content: ReportContent, test: Mapping[str, Any], most: int = 8) -> list[dict[str, Any]]:
+    matrix, names = np.asarray(test.get("confusion") or np.zeros((0, 0)), int), content.get("classes") or []
+    if not matrix.size or len(names) != len(matrix):
+        return []
+    totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [(int(cell) // len(names), int(cell) % len(names)) for cell in order]
+    return [
+        {"count": int(wrong[i, j]), "total": int(totals[i]), "true": names[i], "predicted": names[j]}
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
+def _gain(content: ReportContent) -> str | None:
+    fit = (content.get("learning_curve") or {}).get("fit")
+    if not fit:
+        return None
+    low, high = (f"{100 * fit[key]:+.1f}" for key in ("gain_low", "gain_high"))
+    return f"Twice the pictures would change the validation score by {low} to {high} points (90 % range)."
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------------------------------------- pictures
+
+
+def _figures(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    test, names = metrics.get("test") or {}, list(content.get("classes") or [])
+    curve, sweep = content.get("learning_curve"), content.get("learning_rate_range")
+    pairs = content.get("regression")
+    wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
+        "curves": (content.get("history"), "loss and score by epoch",
+                   lambda dark: figures.curves(content["history"], dark=dark)),
+        "confusion": (test.get("confusion") and names, "confusion matrix; the counts are in metrics.json",
+                      lambda dark: figures.confusion(test["confusion"], names, dark=dark)),
+        "per_class": (task != "regress" and _has_f1(test), "F1 of each class; the numbers are below",
+                      lambda dark: figures.per_class(test["per_class"], dark=dark)),
+        "reliability": (content.get("reliability"), "accuracy against confidence",
+                        lambda dark: figures.reliability(content["reliability"], dark=dark)),
+        "regression": (pairs, "predicted against true values",
+                       lambda dark: figures.regression(**dict(pairs or {}), names=names, dark=dark)),
+        "learning_curve": (curve, "score against the number of training pictures",
+                           lambda dark: figures.learning_curve(**dict(curve or {}), dark=dark)),
+        "learning_rate_range": (sweep, "loss against learning rate",
+                                lambda dark: figures.learning_rate_range(**dict(sweep or {}), dark=dark)),
+    }  # fmt: skip
+    # SVG is sharp at every size; with very many marks a PNG is smaller.
+    many = len(names) > 25 or bool(pairs)
+    return {
+        key: {
+            "alt": alt,
+            "wide": key == "curves" or many,
+            "light": figures.data_uri(draw(False), "png" if many else "svg"),
+            "dark": figures.data_uri(draw(True), "png" if many else "svg"),
+        }
+        for key, (given, alt, draw) in wanted.items()
+        if given
+    }
+
+
+def _has_f1(test: Mapping[str, Any]) -> bool:
+    return any(row.get("f1") is not None for row in test.get("per_class") or [])
+
+
+def _examples(examples: Sequence[Example] | None) -> list[dict[str, Any]]:
+    blank: dict[str, Any] = dict.fromkeys(Example.__annotations__)
+    return [
+        {**blank, **e, "picture": _thumbnail(e.get("picture")), "overlay": _thumbnail(e.get("overlay"))}
+        for e in examples or []
+    ]
+
+
+def _thumbnail(picture: npt.NDArray[np.uint8] | None) -> str | None:
+    """A small JPEG of uint8 [H, W, 3] as a `data:` address."""
+    if picture is None:
+        return None
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
