@@ -15,10 +15,11 @@ from transferkit.data.samples import Pixels
 
 BITS = 256
 MAX_DISTANCE = 31
-# Flat pictures (blank pages, black frames) share their hash: the thumbnails tell them apart. Mean absolute
-# differences of the 16×16 thumbnails, of 255: as they are, and after each has lost its mean colour.
-MAX_DIFFERENCE = 64.0
+# Flat pictures (blank pages, black frames) share their hash: the 16×16 thumbnails tell them apart. Mean absolute
+# differences, of 255: of the colours when each has lost its mean, and of the mean colour. Light may change the
+# mean of a picture with contrast, but not of a flat one.
 MAX_SHAPE_DIFFERENCE = 24.0
+MAX_SHIFT_OF_FLAT = 6.0
 _CHUNK = 1 << 20  # pairs compared at once
 _POPULATION = np.array([value.bit_count() for value in range(1 << 16)], dtype=np.uint8)
 
@@ -52,9 +53,12 @@ def alike(one: Pixels | None, other: Pixels | None) -> bool:
     """Whether two thumbnails [16, 16, 3] could show the same thing."""
     if one is None or other is None:
         return False
-    difference = one.astype(np.float32) - other.astype(np.float32)
-    shape = difference - difference.mean(axis=(0, 1))
-    return bool(np.abs(difference).mean() <= MAX_DIFFERENCE and np.abs(shape).mean() <= MAX_SHAPE_DIFFERENCE)
+    first, second = one.astype(np.float32), other.astype(np.float32)
+    shift = (first - second).mean(axis=(0, 1))
+    contrast = min(first.std(axis=(0, 1)).max(), second.std(axis=(0, 1)).max())
+    if np.abs(first - second - shift).mean() > MAX_SHAPE_DIFFERENCE:
+        return False
+    return bool(np.abs(shift).max() <= max(MAX_SHIFT_OF_FLAT, 2 * contrast))
 
 
 def _joined(values: npt.NDArray[np.uint16]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
