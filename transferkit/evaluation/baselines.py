@@ -15,7 +15,7 @@ from transferkit.evaluation.metrics import score
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak regularisation
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak
 PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 
