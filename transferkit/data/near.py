@@ -15,9 +15,9 @@ from transferkit.data.samples import Pixels
 
 BITS = 256
 MAX_DISTANCE = 31
-# Flat pictures (blank pages, black frames) share their hash: the 16×16 thumbnails tell them apart. Mean absolute
-# differences, of 255: of the colours when each has lost its mean, and of the mean colour. Light may change the
-# mean of a picture with contrast, but not of a flat one.
+# Flat pictures (blank pages, black frames) share their hash: the 16×16 thumbnails tell them apart. Mean
+# absolute differences, of 255: of the colours when each has lost its mean, and of the mean colour. Light may
+# change the mean of a picture with contrast, but not of a flat one.
 MAX_SHAPE_DIFFERENCE = 24.0
 MAX_SHIFT_OF_FLAT = 6.0
 _CHUNK = 1 << 20  # pairs compared at once
@@ -58,7 +58,7 @@ def alike(one: Pixels | None, other: Pixels | None) -> bool:
     contrast = min(first.std(axis=(0, 1)).max(), second.std(axis=(0, 1)).max())
     if np.abs(first - second - shift).mean() > MAX_SHAPE_DIFFERENCE:
         return False
-    return bool(np.abs(shift).max() <= max(MAX_SHIFT_OF_FLAT, 2 * contrast))
+    return bool(np.abs(shift).max() <= max(MAX_SHIFT_OF_FLAT, 3 * contrast))
 
 
 def _joined(values: npt.NDArray[np.uint16]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
