@@ -50,8 +50,7 @@ def cut(model: keras.Model, first: int) -> Parts:
     ):
         return Parts(model, None)
     below = keras.Model(_unpacked(model.inputs), _unpacked(frontier), name=f"{model.name}_frozen")
-    above = keras.Model(_unpacked(frontier), _unpacked(outputs), name=f"{model.name}_tail")
-    return Parts(below, above)
+    return Parts(below, _tail(model, frozen_nodes, frontier))
 
 
 def operations_of(model: keras.Model) -> list[Any]:
@@ -63,6 +62,27 @@ def operations_of(model: keras.Model) -> list[Any]:
             "Wrap it: keras.Model(model.inputs, model.outputs)"
         )
     return list(operations)
+
+
+def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> keras.Model:
+    """The model from the frontier on, over layers of `model`."""
+    import keras
+
+    name = f"{model.name}_tail"
+    below = {id(node) for node in frozen_nodes}
+    rest = [node for node in _nodes(model) if id(node) not in below]
+    producers = {id(_producer(tensor).operation) for tensor in frontier}
+    if not any(id(node.operation) in producers for node in rest):
+        return keras.Model(_unpacked(frontier), _unpacked(model.outputs), name=name)
+    # Keras mistakes the later calls of a layer that also produced a frontier tensor for inputs: call them
+    # again.
+    inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in frontier]
+    known = {id(old): new for old, new in zip(frontier, inputs, strict=True)}
+    for node in rest:
+        arguments, options = node.arguments.fill_in(known)
+        made = keras.tree.flatten(node.operation(*arguments, **options))
+        known |= {id(old): new for old, new in zip(node.output_tensors, made, strict=True)}
+    return keras.Model(_unpacked(inputs), _unpacked([known[id(t)] for t in model.outputs]), name=name)
 
 
 def _frontier(model: keras.Model, below: set[int]) -> tuple[list[Any], list[Any]]:
@@ -90,7 +110,7 @@ def _nodes(model: keras.Model) -> Iterator[Any]:
     """
     done: set[int] = set()
     stack = [(_producer(tensor), False) for tensor in reversed(model.outputs)]
-    while stack:  # not recursive: DenseNet is deeper than Python's stack
+    while stack:
         node, ready = stack.pop()
         if id(node) in done:
             continue

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from transferkit.errors import WeightsError
@@ -54,7 +54,7 @@ def download(
     for attempt in range(retries + 1):
         if attempt:
             say(f"{path.name}: {last}; trying again ({attempt} of {retries})")
-            time.sleep(pause * 2 ** (attempt - 1))
+            sleep(pause * 2 ** (attempt - 1))
         try:
             _attempt(url, part, timeout)
         except _InterruptedError as error:
@@ -122,11 +122,12 @@ def _begin(answer: Any, url: str, part: Path, have: int) -> int | None:
 
 def _receive(answer: Any, part: Path, total: int | None) -> None:
     with open(part, "ab") as handle:
-        while block := answer.read(_BLOCK):
+        # read1, because read would throw away the bytes that came before a stall.
+        while block := answer.read1(_BLOCK):
             with _disk(part):
                 handle.write(block)
+                handle.flush()
         with _disk(part):
-            handle.flush()
             os.fsync(handle.fileno())
     received = part.stat().st_size
     if total is not None and received < total:

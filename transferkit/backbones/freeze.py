@@ -23,7 +23,7 @@ POLICIES = "none, all, from:STAGE, last:N (N is 1 or more) or gradual"
 BATCHNORM = ("frozen", "train")
 # Attributes by which Keras' layers fire under training although they are not trainable.
 _RATES = ("rate", "stddev", "drop_path_rate")
-_FIRING = re.compile(r".*(Dropout|GaussianNoise|StochasticDepth|DropPath)$")
+_FIRING = re.compile(r".*(Dropout|Dropout[123]D|GaussianNoise|StochasticDepth|DropPath)$")
 # The rate a layer was built with, kept while it is frozen.
 _original_rates: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
