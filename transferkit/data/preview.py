@@ -45,11 +45,11 @@ def preview(
         for view, pixels in enumerate(render(image, settings, choice, seeds)):
             left = _GAP + view * cell
             sheet.paste(Image.fromarray(pixels), (left, top + _HEAD))
-            name = f"{_plain(hashed.paths[index])}, clean" if view == 0 else f"{choice.name} view {view}"
-            pen.text((left, top), name[-settings.size // 6 :], fill="black")
+            name = _plain(hashed.paths[index]) if view == 0 else f"{choice.name}, view {view}"
+            pen.text((left, top), name[-(settings.size // 6) :], fill="black")
     return sheet
 
 
 def _plain(name: str) -> str:
-    """Pillow's built-in font draws Latin letters only."""
-    return shown(name).encode("latin-1", "replace").decode("latin-1")
+    """The file's name; Pillow's built-in font draws Latin letters only."""
+    return shown(name.rpartition("/")[2]).encode("latin-1", "replace").decode("latin-1")

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tests.data.pictures import folder_of_classes
+from transferkit.cli.data import data, parse_ratios
+from transferkit.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    return folder_of_classes(tmp_path / "flowers", {"rose": 12, "iris": 11})
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(data, [str(argument) for argument in arguments])
+
+
+def test_check_of_sound_data_ends_with_0(flowers: Path) -> None:
+    result = call("check", flowers, "--quiet")
+    assert result.exit_code == 0
+    assert "23 pictures in 2 classes, 0 errors" in result.stdout
+
+
+def test_check_writes_page_and_exclusions_and_ends_with_2(flowers: Path, tmp_path: Path) -> None:
+    (flowers / "rose" / "bad.jpg").write_bytes(b"<html>")
+    page, left_out = tmp_path / "check.html", tmp_path / "left_out.txt"
+    result = call("check", flowers, "--json", "--html", page, "--write-exclusions", left_out)
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["counts"] == {"not_a_picture": 1}
+    assert "rose/bad.jpg" in page.read_text()
+    assert call("check", flowers, "--exclude-file", left_out).exit_code == 0
+    assert call("check", flowers, "--headers-only").exit_code == 2
+
+
+def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "splits.csv"
+    result = call(
+        "split", flowers, "--split", ".6,.2,.2", "--folds", 3, "--seed", 5, "--output", output, "--json"
+    )
+    assert {key: json.loads(result.stdout)[key] for key in ("train", "val", "test")} == {
+        "train": 14,
+        "val": 5,
+        "test": 4,
+    }
+    assert len(output.read_text().splitlines()) == 24
+    text = call("summary", flowers).stdout
+    assert "12  rose" in text
+    counted = json.loads(call("summary", flowers, "--json", "--exclude", "rose/[0-3].png").stdout)
+    assert counted["classes"] == {"iris": 11, "rose": 8}
+    assert counted["notes"] == ["4 pictures excluded on request"]
+
+
+def test_preview_is_drawn(flowers: Path, tmp_path: Path) -> None:
+    output = tmp_path / "sheet.png"
+    result = call(
+        "preview", flowers, "--output", output, "--image-size", 32, "--pictures", 2, "--views", 3, "--json"
+    )
+    with Image.open(output) as image:
+        assert json.loads(result.stdout)["size"] == list(image.size)
+
+
+def test_bad_input_reaches_the_error_boundary(flowers: Path) -> None:
+    shutil.rmtree(flowers / "iris")
+    result = call("summary", flowers)
+    assert isinstance(result.exception, DataError)
+    assert "one class only" in str(result.exception)
+    assert parse_ratios("700, 150,150") == (700, 150, 150)
+    with pytest.raises(ConfigError, match="three numbers"):
+        parse_ratios("a,b,c")
+
+
+@pytest.mark.parametrize("name", ["check", "split", "summary", "preview"])
+def test_help_has_an_example(name: str) -> None:
+    assert f"Example:  transferkit data {name}" in call(name, "--help").stdout

@@ -1,0 +1,199 @@
+"""`transferkit data check | split | summary | preview`: look at the pictures before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from transferkit.cli._common import common, reporter
+from transferkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transferkit.console import Advance, Reporter
+    from transferkit.data.audit import Audit
+    from transferkit.data.samples import Samples
+
+F = TypeVar("F", bound=Callable[..., Any])
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group(epilog="Example:  transferkit data check flowers/ --html check.html")
+def data() -> None:
+    """Check, split, count and look at pictures. Nothing in DATA is ever changed."""
+
+
+def reading(command: F) -> F:
+    """DATA and the options that every command of this group reads it with; they arrive as `how`."""
+    for option in (
+        click.option("--exclude-file", type=OUTPUT, help="File with one path a line to leave out."),
+        click.option(
+            "--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."
+        ),
+        click.option(
+            "--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."
+        ),
+        click.argument("source", metavar="DATA"),
+    ):
+        command = option(command)
+    return command
+
+
+@data.command(epilog="Example:  transferkit data check flowers/ --html check.html --write-exclusions out.txt")
+@reading
+@click.option("--headers-only", is_flag=True, help="Faster: decode nothing, miss cut files and look-alikes.")
+@click.option("--html", type=OUTPUT, help="Write a page with thumbnails here.")
+@click.option(
+    "--write-exclusions", type=OUTPUT, help="Write the paths to leave out here, for --exclude-file."
+)
+@common()
+def check(
+    source: str, as_json: bool, quiet: bool, headers_only: bool, html: Path | None,
+    write_exclusions: Path | None, **how: Any,
+) -> None:  # fmt: skip
+    """Find damaged files, copies, leakage between splits, look-alikes, odd names; exits with 2 on errors."""
+    from transferkit.files import write_text
+
+    audit = _audit(source, headers_only, reporter(quiet, as_json), how)
+    if html is not None:
+        write_text(html, audit.to_html())
+    if write_exclusions is not None:
+        write_text(write_exclusions, audit.exclusions())
+    _print(audit.to_json() if as_json else audit.summary())
+    if audit.errors:
+        raise click.exceptions.Exit(2)
+
+
+@data.command(epilog="Example:  transferkit data split flowers/ --split .8,.1,.1 --folds 5")
+@reading
+@click.option(
+    "--output", type=OUTPUT, default=Path("splits.csv"), show_default=True, help="Where to write it."
+)
+@click.option(
+    "--split", "ratios", default=".7,.15,.15", show_default=True, help="Shares or numbers of pictures."
+)
+@click.option("--folds", default=0, show_default=True, help="Cross-validation folds over train and val.")
+@common(seed=True)
+def split(
+    source: str, as_json: bool, quiet: bool, output: Path, ratios: str, folds: int, seed: int, **how: Any
+) -> None:
+    """Write a stratified, seeded split as a file."""
+    from transferkit.data.source import scan
+    from transferkit.data.split import save_splits
+    from transferkit.data.split import split as divide
+
+    samples = scan(source, **how).hashed()
+    splits = divide(samples, parse_ratios(ratios), seed, folds)
+    save_splits(output, samples, splits)
+    result = {
+        "output": str(output),
+        **splits.counts(),
+        "folds": folds,
+        "seed": seed,
+        "notes": list(splits.notes),
+    }
+    _print(
+        result if as_json else "\n".join(f"{key}: {value}" for key, value in result.items() if value != [])
+    )
+
+
+@data.command(epilog="Example:  transferkit data summary flowers/")
+@reading
+@common()
+def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
+    """Count pictures per class and split, and say what was ignored."""
+    from transferkit.data.source import scan
+
+    result = _summary(scan(source, **how))
+    _print(result if as_json else _text(result))
+
+
+@data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output sheet.png")
+@reading
+@click.option("--output", type=OUTPUT, default=Path("preview.png"), show_default=True, help="PNG or JPEG.")
+@click.option(
+    "--augment", type=click.Choice(["none", "light", "medium", "strong"]), help="Default: all of them."
+)
+@click.option("--image-size", default=160, show_default=True, help="Side of each view in pixels.")
+@click.option("--pictures", default=4, show_default=True, help="How many, spread over the data.")
+@click.option("--views", default=6, show_default=True, help="Views of each.")
+@common(seed=True)
+def preview(
+    source: str, as_json: bool, quiet: bool, output: Path, augment: str | None, image_size: int, pictures: int,
+    views: int, seed: int, **how: Any,
+) -> None:  # fmt: skip
+    """Draw augmented views as a contact sheet, the first of each row clean."""
+    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.preview import preview as draw
+    from transferkit.data.source import scan
+    from transferkit.files import whole
+
+    samples = scan(source, **how)
+    sheet = draw(samples, DecodeSettings(image_size), augment, pictures=pictures, views=views, seed=seed)
+    with whole(output) as temporary:
+        sheet.save(temporary)
+    _print(
+        {"output": str(output), "size": sheet.size} if as_json else f"{output}: {sheet.width}×{sheet.height}"
+    )
+
+
+def parse_ratios(text: str) -> tuple[float, ...]:
+    """`.7,.15,.15` or `700,150,150` as numbers; whole numbers stay whole."""
+    try:
+        parts = [part.strip() for part in text.split(",")]
+        return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
+    except ValueError as error:
+        raise ConfigError(
+            f"--split {text!r} is not three numbers such as .7,.15,.15 or 700,150,150"
+        ) from error
+
+
+def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any]) -> Audit:
+    from transferkit.data.audit import check as full
+    from transferkit.data.audit import quick
+    from transferkit.data.source import scan
+
+    if headers_only:
+        return quick(scan(source, **how))
+    with ExitStack() as stack:
+        advance: list[Advance] = []
+
+        def progress(done: int, total: int) -> None:
+            if not advance:  # how many there are is known once the first is done
+                advance.append(stack.enter_context(report.progress("checking", total)))
+            advance[0]()
+
+        return full(source, progress=progress, **how)
+
+
+def _summary(samples: Samples) -> dict[str, Any]:
+    parts = {part: samples.split.count(part) for part in ("train", "val", "test") if part in samples.split}
+    return {
+        "data": samples.origin,
+        "task": samples.task,
+        "pictures": len(samples),
+        "classes": samples.counts(),
+        "given_split": parts,
+        "groups": len(set(samples.group) - {None}),
+        "notes": list(samples.notes),
+    }
+
+
+def _text(result: dict[str, Any]) -> str:
+    lines = [f"{result['data']}: {result['pictures']} pictures, {result['task']}"]
+    lines += [f"  {number:>7}  {name}" for name, number in result["classes"].items()]
+    if result["given_split"]:
+        lines.append("given split: " + ", ".join(f"{part} {n}" for part, n in result["given_split"].items()))
+    if result["groups"]:
+        lines.append(f"groups: {result['groups']}")
+    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
+
+
+def _print(result: dict[str, Any] | str) -> None:
+    """Text as it is, anything else as JSON; names that no terminal can show appear as escapes."""
+    text = result if isinstance(result, str) else json.dumps(result, indent=2)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
