@@ -1,1 +1,39 @@
-"""."""
+"""The command line: parses, calls, prints. One error boundary; nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from transferkit._version import __version__
+from transferkit.cli._common import Lazy, guarded
+
+COMMANDS = {
+    "finetune": "transferkit.cli.finetune:finetune",
+    "evaluate": "transferkit.cli.runs:evaluate",
+    "predict": "transferkit.cli.predict:predict",
+    "report": "transferkit.cli.runs:report",
+    "summary": "transferkit.cli.runs:summary",
+    "data": "transferkit.cli.data:data",
+    "backbones": "transferkit.cli.backbones:backbones",
+    "weights": "transferkit.cli.weights:weights",
+    "cache": "transferkit.cli.cache:cache",
+    "demo": "transferkit.cli.demo:demo",
+}
+
+
+@click.group(
+    cls=Lazy,
+    commands_at=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example:  transferkit finetune flowers/ --backbone vgg16 --output runs/flowers",
+)
+@click.version_option(__version__, prog_name="transferkit")
+def cli() -> None:
+    """Fine-tune pretrained networks on your own pictures, with an honest account of the result."""
+
+
+def main() -> None:
+    """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted."""
+    sys.exit(guarded(cli, sys.argv[1:]))

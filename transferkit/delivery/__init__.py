@@ -1,1 +1,1 @@
-"""."""
+"""What leaves a run: predictions, exports, the card, the report."""

@@ -1,1 +1,1 @@
-"""."""
+"""Pixels to activations at the cut, computed once and kept."""

@@ -1,1 +1,1 @@
-"""."""
+"""The run directory and the job that fills it."""

@@ -1,1 +1,1 @@
-"""."""
+"""Activations to a trained tail and head."""

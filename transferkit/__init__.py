@@ -1,0 +1,50 @@
+"""transferkit: the best image classifier a folder of pictures allows, with an honest account of it.
+
+Importing this package is cheap: Keras is imported by the first verb that computes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from transferkit._version import __version__
+
+if TYPE_CHECKING:
+    from transferkit.api import (
+        Data,
+        Run,
+        assemble,
+        backbone,
+        build_head,
+        evaluate,
+        finetune,
+        freeze,
+        load_data,
+        predict,
+    )
+    from transferkit.config import Settings
+    from transferkit.errors import TransferKitError
+
+_HOMES = {
+    **dict.fromkeys(
+        ("Data", "Run", "assemble", "backbone", "build_head", "evaluate", "finetune", "freeze", "load_data", "predict"),
+        "transferkit.api",
+    ),
+    "Settings": "transferkit.config",
+    "TransferKitError": "transferkit.errors",
+}
+__all__ = [
+    "Data", "Run", "Settings", "TransferKitError", "__version__", "assemble", "backbone", "build_head", "evaluate",
+    "finetune", "freeze", "load_data", "predict",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'transferkit' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,316 @@
+"""The public verbs. Each checks everything first, then works; plain functions, plain Keras objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferkit.config import Settings, make
+from transferkit.console import Reporter
+from transferkit.errors import ConfigError, DataError, RunError, TransferKitError, raise_problems
+from transferkit.runs.layout import Layout, check_new, free_name
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from transferkit.data.samples import Samples
+    from transferkit.delivery.predict import Prediction
+
+
+@dataclass(frozen=True)
+class Data:
+    """Pictures with labels and how they are to be split; from `load_data`."""
+
+    samples: Samples
+    origin: str
+    split: tuple[float, ...] | None = None
+    seed: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of classes, labels or targets."""
+        return self.samples.classes
+
+    def counts(self) -> dict[str, int]:
+        """Pictures per class."""
+        return self.samples.counts()
+
+
+def load_data(
+    data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
+    exclude: Sequence[str] = (),
+) -> Data:  # fmt: skip
+    """Read a folder of class folders, a folder with train/val/test, a CSV, or arrays `(x, y)`.
+
+    `split` are three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to
+    `finetune`. Raises DataError with every problem found.
+    """
+    from transferkit.data.source import scan
+
+    samples = scan(data, task, exclude=exclude)
+    origin = os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    return Data(samples, str(origin), None if split is None else tuple(split), seed)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, numbers and verbs."""
+
+    folder: Path
+
+    @property
+    def layout(self) -> Layout:
+        """Paths of the run's files."""
+        return Layout(self.folder)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json."""
+        return self.layout.read_metrics()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """history.csv, one dictionary a row."""
+        return self.layout.read_history()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """run.json."""
+        return self.layout.read_manifest()
+
+    def model(self) -> keras.Model:
+        """The shipped model: uint8 RGB pictures [n, size, size, 3] to answers [n, t]."""
+        from transferkit.runs import model_file
+
+        return model_file.load(self.layout.model)
+
+    def predict(self, pictures: Any, quiet: bool = True) -> list[Prediction]:
+        """Answers for a file, a folder, an array, or a list of these."""
+        return predict(self.folder, pictures, quiet=quiet)
+
+    def evaluate(self, data: Any = None, quiet: bool = True) -> dict[str, Any]:
+        """Scores on `data`, or on the run's own test split."""
+        return evaluate(self.folder, data, quiet=quiet)
+
+    def summary(self) -> str:
+        """The closing summary as text."""
+        from transferkit.delivery.summary import summary
+
+        return summary(self.layout)
+
+    def report(self) -> Path:
+        """Write report.html, CARD.md and the figures anew; returns the report's path."""
+        from transferkit.delivery.publish import publish
+
+        return publish(self.layout, Reporter(quiet=True))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.summary())}</pre>"
+
+
+def finetune(
+    data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
+    offline: bool = False, cache: bool = True, quiet: bool = False, reporter: Reporter | None = None, **settings: Any,
+) -> Run:  # fmt: skip
+    """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
+
+    `data` is what `load_data` reads, or its result. `settings` are the fields of `transferkit.Settings`
+    (`unfreeze`, `head_width`, `augment`, …). `output` must not exist, unless `resume` finishes the run in it.
+    Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
+    """
+    reporter = reporter or Reporter(quiet)
+    loaded = data if isinstance(data, Data) else None
+    if backbone is not None:
+        settings["backbone"] = backbone
+    if loaded is not None:
+        settings |= {k: v for k, v in (("split", loaded.split), ("seed", loaded.seed)) if v is not None}
+    origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, settings))
+    chosen = make(settings, [*_problems(settings, offline), *check_new(folder, resume)])
+    layout = Layout(folder)
+    _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache)
+    return Run(folder)
+
+
+def _finetune(
+    layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
+    cache: bool,
+) -> None:  # fmt: skip
+    from transferkit import compute
+    from transferkit.data.source import scan
+    from transferkit.delivery.publish import publish
+    from transferkit.runs.finetune import Job
+    from transferkit.runs.intake import readable
+
+    task = None if settings.task == "auto" else settings.task
+    samples = data.samples if isinstance(data, Data) else scan(data, task, exclude=settings.exclude)
+    _check_task(samples, settings)
+    samples, skipped = readable(samples, settings.on_bad_file, reporter)
+    findings = {"skipped": skipped} if skipped else {}
+    compute.start()
+    job = Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings)
+    job.run()
+    publish(layout, reporter)
+
+
+def _problems(settings: dict[str, Any], offline: bool) -> list[str]:
+    """What is wrong with the backbone asked for; settings themselves are checked by `config.make`."""
+    from transferkit.backbones.build import check
+
+    name = settings.get("backbone")
+    if not isinstance(name, str):
+        return []
+    size = settings.get("image_size")
+    return check(
+        name,
+        size if isinstance(size, int) else None,
+        str(settings.get("unfreeze", "none")),
+        str(settings.get("weights", "auto")),
+        offline,
+    )
+
+
+def _check_task(samples: Samples, settings: Settings) -> None:
+    """Settings that only the data can refute."""
+    from transferkit.evaluation.goals import goal
+
+    task, problems = samples.task, []
+    if settings.metric != "auto":
+        try:
+            goal(settings.metric, task)
+        except ConfigError as error:
+            problems.append(str(error))
+    if task != "classify" and settings.class_weights != "none":
+        problems.append(f"--class-weights {settings.class_weights} is for single-label data; this is {task}")
+    if task == "regress" and settings.label_smoothing:
+        problems.append("--label-smoothing has no effect on regression")
+    if task != "regress" and settings.loss not in ("auto", "crossentropy"):
+        problems.append(f"--loss {settings.loss} is for regression; pass --task regress, or drop it")
+    if task == "regress" and settings.loss == "crossentropy":
+        problems.append("--loss crossentropy is for classification; regression has squared, absolute, huber")
+    raise_problems(ConfigError, problems)
+
+
+def _name(origin: str, settings: dict[str, Any]) -> str:
+    words = [Path(origin).resolve().stem if origin != "arrays" else "arrays", Path(str(settings.get("backbone"))).stem]
+    return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)
+
+
+def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Prediction]:
+    """Answers of a run (or a model.keras) for files, folders, uint8 arrays, or a list of these, in order."""
+    import numpy as np
+
+    from transferkit import compute
+    from transferkit.delivery.predict import Predictor, find
+
+    compute.start()
+    items = pictures if isinstance(pictures, list | tuple) else [pictures]
+    sources: list[Any] = []
+    for item in items:
+        sources += [item] if isinstance(item, np.ndarray) and item.ndim == 3 else (
+            list(item) if isinstance(item, np.ndarray) else find([item])
+        )
+    return list(Predictor.of(Path(run)).stream(sources, Reporter(quiet)))
+
+
+def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
+    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew)."""
+    import numpy as np
+
+    from transferkit import compute
+    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.source import scan
+    from transferkit.data.split import load_splits
+    from transferkit.runs import model_file, scoring
+
+    layout = Layout(Path(run))
+    manifest = layout.complete()
+    facts = model_file.facts(layout.model)
+    if data is None:
+        samples = _own_samples(manifest, facts)
+        parts = np.array(load_splits(layout.splits, samples.hashed()).assignment)
+        samples = samples.select(np.flatnonzero(parts == "test"))
+    else:
+        samples = scan(data.samples if isinstance(data, Data) else data, facts["task"], classes=facts["classes"])
+    decode = DecodeSettings.from_key(facts["decode"])
+    compute.start()
+    outputs = scoring.predictions(model_file.load(layout.model), samples, decode, Reporter(quiet), "evaluating")
+    thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
+    return scoring.scores(samples, outputs, manifest["seed"], thresholds)
+
+
+def _own_samples(manifest: dict[str, Any], facts: dict[str, Any]) -> Samples:
+    from transferkit.data.source import scan
+
+    origin = manifest["data"]["path"]
+    if origin == "arrays":
+        raise DataError("this run was trained on arrays, which it does not keep; pass the data to evaluate")
+    if not Path(origin).exists():
+        raise DataError(f"the run's data {origin} is no longer there; pass the data to evaluate as DATA")
+    samples = scan(origin, facts["task"], exclude=manifest["config"]["exclude"])
+    lost = {line.split(": ", 1)[0] for line in manifest["data"].get("skipped", [])}
+    return samples.select([i for i, path in enumerate(samples.paths) if path not in lost]) if lost else samples
+
+
+def backbone(
+    name: str, *, weights: str = "auto", size: int | None = None, seed: int = 0, offline: bool = False
+) -> keras.Model:
+    """A pretrained network without its top, as a plain keras.Model that takes scaled float pictures.
+
+    `assemble` puts the scaling it expects in front. Raises BackboneError or WeightsError.
+    """
+    from transferkit import compute
+    from transferkit.backbones.build import build
+
+    compute.start()
+    return build(name, weights, size, seed, offline).model
+
+
+def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.Model:
+    """Set what trains in `base` by a freeze policy (`none`, `all`, `from:STAGE`, `last:N`); returns `base`."""
+    from transferkit.backbones import freeze as room
+
+    return room.freeze(base, policy, batchnorm)
+
+
+def build_head(
+    base: keras.Model, classes: int, width: int | Sequence[int] | None = 256, dropout: float = 0.3, **options: Any
+) -> keras.Model:
+    """A head for `base`; see `transferkit.heads.build_head` for `l1`, `l2`, `pooling`, `task` and `seed`."""
+    from transferkit import heads
+
+    return heads.build_head(base, classes, width, dropout, **options)
+
+
+def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -> keras.Model:
+    """One keras.Model from uint8 RGB pictures [n, size, size, 3] through the scaling, `base` and `head`.
+
+    `scaling` is what `base` expects: found from its name for networks of the catalog, "none" (pixels 0…255)
+    for others.
+    """
+    import keras
+
+    from transferkit.backbones.catalog import ROWS
+    from transferkit.backbones.scaling import preprocessing
+
+    row = ROWS.get(base.name)
+    scaling = scaling or (row.scaling if row else "none")
+    x = inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="picture")
+    for layer in preprocessing(scaling):
+        x = layer(x)
+    return keras.Model(inputs, head(base(x)), name="transferkit")
+
+
+__all__ = [
+    "ConfigError", "Data", "DataError", "Run", "RunError", "Settings", "TransferKitError", "assemble", "backbone",
+    "build_head", "evaluate", "finetune", "freeze", "load_data", "predict",
+]  # fmt: skip

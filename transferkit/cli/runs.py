@@ -1,0 +1,64 @@
+"""Commands about a finished run: evaluate, report, summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transferkit.cli._common import common, emit, reporter
+
+RUN = click.argument("run", type=click.Path(path_type=Path))
+# Too long for a screen; --json and metrics.json have them.
+LONG = ("confusion", "per_class", "per_label", "per_target")
+
+
+@click.command(epilog="Example:  transferkit evaluate runs/flowers new_flowers/")
+@RUN
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@common()
+def evaluate(run: Path, data: Path | None, quiet: bool, as_json: bool) -> None:
+    """Score the model of RUN on DATA, or on the run's own test split."""
+    from transferkit import api
+
+    scores = api.evaluate(run, data, quiet=quiet or as_json)
+    if as_json:
+        emit(scores)
+        return
+    for name, value in scores.items():
+        if not isinstance(value, dict) and name not in LONG:
+            click.echo(f"{name:<20} {_shown(value)}")
+
+
+@click.command(epilog="Example:  transferkit report runs/flowers")
+@RUN
+@common()
+def report(run: Path, quiet: bool, as_json: bool) -> None:
+    """Write report.html, CARD.md and the figures of RUN anew."""
+    from transferkit.delivery.publish import publish
+    from transferkit.runs.layout import Layout
+
+    path = publish(Layout(run), reporter(quiet, as_json))
+    if as_json:
+        emit({"report": str(path)})
+    else:
+        click.echo(path)
+
+
+@click.command(epilog="Example:  transferkit summary runs/flowers")
+@RUN
+@common()
+def summary(run: Path, quiet: bool, as_json: bool) -> None:
+    """Print the closing summary of RUN again."""
+    from transferkit.delivery.summary import summary as text
+    from transferkit.runs.layout import Layout
+
+    layout = Layout(run)
+    click.echo(text(layout)) if not as_json else emit({"run": layout.complete(), "metrics": layout.read_metrics()})
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(_shown(v) for v in value)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

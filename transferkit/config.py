@@ -1,0 +1,197 @@
+"""Every setting of a fine-tuning run: frozen, validated once, all problems reported together."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from transferkit.errors import ConfigError, nearest, raise_problems
+from transferkit.files import digest
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Scaling = Literal["auto", "none", "unit", "tf", "tf128", "torch", "caffe"]
+Resize = Literal["stretch", "crop", "letterbox"]
+POLICY = re.compile(r"none|all|gradual|from:.+|last:[1-9]\d*")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds of `"90s"`, `"10m"`, `"1.5h"` or a plain number of seconds."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value)
+    if not found:
+        raise ValueError(f"'{value}' is not a duration; write 90s, 10m or 1.5h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[found[2]]
+
+
+def parse_numbers(value: Any) -> Any:
+    """`"256,128"` or a single number as a tuple."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int | float) else value
+
+
+def check_policy(value: str) -> str:
+    """A freeze policy in the field's notation."""
+    if not POLICY.fullmatch(value):
+        raise ValueError(f"'{value}' is no freeze policy; write none, all, from:STAGE, last:N or gradual")
+    return value
+
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+Unit = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Settings(BaseModel):
+    """What `finetune` does with its data. Immutable; two equal settings give equal runs.
+
+    Numbers are plain floats; rates are per step; `budget` is in seconds; `image_size` is in pixels. None means the
+    recipe's own choice (see `transferkit.training.recipe`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    # network
+    backbone: str
+    weights: str = "auto"
+    scaling: Scaling = "auto"
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    resize: Resize = "stretch"
+    # freezing
+    unfreeze: Annotated[str, BeforeValidator(check_policy)] = "none"
+    batchnorm: Literal["frozen", "train"] = "frozen"
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.7
+    # head
+    head: Literal["mlp", "linear"] = "mlp"
+    head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers)] = (256,)
+    dropout: Unit = 0.3
+    l1: Annotated[float, Field(ge=0)] = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    pooling: Literal["avg", "max", "flatten", "gem"] = "avg"
+    normalize: bool = True
+    # task
+    task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
+    loss: Literal["auto", "crossentropy", "squared", "absolute", "huber"] = "auto"
+    # augmentation
+    augment: Literal["none", "light", "medium", "strong"] = "light"
+    views: Annotated[int, Field(ge=0, le=1000)] = 4
+    mixup: Annotated[float, Field(ge=0, le=10)] | None = None
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
+    label_smoothing: Unit | None = None
+    # optimisation
+    optimizer: Literal["adamw", "adam", "sgd", "momentum", "rmsprop"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
+    ema: bool = True
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = 32
+    epochs: Annotated[int, Field(ge=1, le=10000)] = 30
+    patience: Annotated[int, Field(ge=1)] = 8
+    metric: str = "auto"
+    class_weights: Literal["none", "balanced"] = "none"
+    precision: Precision = "auto"
+    # data
+    split: Annotated[tuple[float, ...], BeforeValidator(parse_numbers)] = (0.7, 0.15, 0.15)
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
+    exclude: tuple[str, ...] = ()
+    on_bad_file: Literal["error", "skip"] = "error"
+    # running
+    budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        problems = list(contradictions(self))
+        if problems:
+            # One ValueError can carry one text; `make` takes the list apart again.
+            raise ValueError("\x1e".join(problems))
+        return self
+
+    def key(self) -> str:
+        """Hex digest of every setting: equal keys, equal runs (given equal data)."""
+        return digest(self.model_dump(mode="json"))
+
+
+def contradictions(s: Settings) -> list[str]:
+    """Settings that cannot take effect together. A setting left at its default never contradicts."""
+    given = s.model_fields_set
+    found = []
+
+    def clash(name: str, condition: bool, because: str) -> None:
+        if name in given and condition:
+            value = getattr(s, name)
+            found.append(f"--{name.replace('_', '-')} {_shown(value)} has no effect {because}")
+
+    linear, frozen = s.head == "linear", s.unfreeze == "none"
+    clash("head_width", linear, "with --head linear; drop one of them")
+    clash("layer_decay", frozen, "with --unfreeze none: no layer of the backbone is trained")
+    clash("batchnorm", frozen and s.batchnorm == "train", "with --unfreeze none: nothing is trained there")
+    clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
+    clash("augment", s.augment != "none" and s.views == 0, "with --views 0; drop one of them")
+    clash("patience", s.patience >= s.epochs, f"with --epochs {s.epochs}: training ends first")
+    clash("scaling", s.backbone == "mini" and s.scaling != "auto", "with mini, whose scaling is fixed")
+    if s.mixup and s.cutmix:
+        found.append("--mixup and --cutmix are both set; choose one")
+    if s.cutmix and s.pooling == "flatten" and frozen:
+        found.append("--cutmix with --pooling flatten mixes pictures, not features; use --mixup")
+    clash("weight_decay", s.optimizer not in ("adamw",), f"with --optimizer {s.optimizer}; use adamw, or --l2")
+    if s.task == "regress":
+        for name in ("label_smoothing", "class_weights", "cutmix"):
+            clash(name, getattr(s, name) not in (0.0, None, "none"), "with --task regress")
+    if s.task in ("classify", "multilabel") and s.loss not in ("auto", "crossentropy"):
+        found.append(f"--loss {s.loss} is for --task regress; classification uses crossentropy")
+    found += _split_problems(s.split)
+    return found
+
+
+def _split_problems(split: tuple[float, ...]) -> list[str]:
+    shown = ",".join(f"{part:g}" for part in split)
+    if len(split) != 3:
+        return [f"--split {shown} has {len(split)} parts; give train,validation,test, e.g. .7,.15,.15"]
+    if min(split) < 0 or split[0] == 0 or split[1] == 0:
+        return [f"--split {shown}: training and validation parts must be above 0"]
+    counts = all(part >= 1 or part == 0 for part in split)
+    if not counts and abs(sum(split) - 1) > 0.005:
+        return [f"--split {shown} sums to {sum(split):g}; ratios must sum to 1"]
+    return []
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def make(values: dict[str, Any], more_problems: list[str] | None = None) -> Settings:
+    """Validated settings of plain values.
+
+    Raises ConfigError that lists every problem: invalid values, contradictions, unknown names, and
+    `more_problems` found elsewhere (the backbone's, the metric's).
+    """
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise_problems(ConfigError, [*_explain(error), *(more_problems or [])])
+        raise AssertionError("unreachable") from error
+    raise_problems(ConfigError, more_problems or [])
+    return settings
+
+
+def _explain(error: ValidationError) -> list[str]:
+    problems: list[str] = []
+    for item in error.errors():
+        path = [str(p) for p in item["loc"]]
+        name = "--" + path[0].replace("_", "-") if path else ""
+        if item["type"] == "extra_forbidden":
+            problems.append(f"unknown setting '{path[0]}'{nearest(path[0], Settings.model_fields)}")
+        elif item["type"] == "value_error":
+            text = str(item["msg"]).removeprefix("Value error, ")
+            problems += text.split("\x1e") if not name else [f"{name}: {text}"]
+        elif item["type"] == "missing":
+            problems.append(f"{name} is required")
+        else:
+            message = item["msg"].replace("Input should be", "must be")
+            problems.append(f"{name} {_shown(item['input'])}: {message}")
+    return problems

@@ -1,0 +1,120 @@
+"""One reporter: what a person reads while a command works. Everything goes to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_INTERVAL = 10.0  # seconds between two lines of progress where no terminal listens
+
+
+class Advance(Protocol):
+    """What `Reporter.progress` yields: call it with the number of units done and an optional note."""
+
+    def __call__(self, count: int = 1, note: str = "") -> None: ...
+
+
+class Reporter:
+    """Says, warns and shows progress: a live bar in a terminal or notebook, rare lines in a pipe, nothing when quiet.
+
+    Warnings are shown even when quiet, and kept in `warnings` so that a run can record them.
+    """
+
+    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+        self.quiet = quiet
+        self.warnings: list[str] = []
+        self._console = console
+
+    @property
+    def console(self) -> Console:
+        """The rich console, made on first use (importing rich costs time that `--help` should not pay)."""
+        if self._console is None:
+            from rich.console import Console
+
+            # soft_wrap keeps lines whole in a pipe; file paths stay copyable.
+            self._console = Console(file=sys.stderr, soft_wrap=not sys.stderr.isatty(), highlight=False)
+        return self._console
+
+    def say(self, text: str) -> None:
+        """One line of what is going on."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def heading(self, text: str) -> None:
+        """A line that opens a stage."""
+        if not self.quiet:
+            self.console.print(text, style="bold", markup=False)
+
+    def warn(self, text: str) -> None:
+        """Something the user should know; shown even when quiet."""
+        self.warnings.append(text)
+        self.console.print(f"warning: {text}", style="yellow", markup=False)
+
+    def show(self, renderable: Any) -> None:
+        """A rich table or panel."""
+        if not self.quiet:
+            self.console.print(renderable)
+
+    @contextmanager
+    def progress(self, title: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
+        """Progress over `total` units; the context yields the function that advances it."""
+        if self.quiet or total <= 0:
+            yield lambda count=1, note="": None
+        elif self.console.is_terminal or self.console.is_jupyter:
+            yield from self._live(title, total)
+        else:
+            yield from self._lines(title, total, unit)
+
+    def _live(self, title: str, total: int) -> Iterator[Advance]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(title, total=total, note="")
+
+            def advance(count: int = 1, note: str = "") -> None:
+                bar.update(task, advance=count, **({"note": note} if note else {}))
+
+            yield advance
+
+    def _lines(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+        done, last = 0, time.monotonic()
+
+        def advance(count: int = 1, note: str = "") -> None:
+            nonlocal done, last
+            done += count
+            if time.monotonic() - last >= PIPE_INTERVAL:
+                last = time.monotonic()
+                self.say(f"{title}: {done}/{total} {unit} {note}".rstrip())
+
+        yield advance
+
+
+def duration(seconds: float) -> str:
+    """`"0.4 s"`, `"12 s"`, `"3 min 20 s"`, `"1 h 05 min"`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """`"1 picture"`, `"2,527 pictures"`, `"3 classes"`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    return f"{count:,} {noun}{ending}"

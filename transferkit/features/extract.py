@@ -1,0 +1,200 @@
+"""Run the frozen part once over every view of every picture, and hand out the activations.
+
+`Views` says which picture copies exist, `Source` hands out network inputs for (picture, view) pairs: from the store,
+or computed each time they are asked for. Training cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.data.augment import Augmentation, render, view_seed
+from transferkit.data.decode import DecodeSettings, decoder_versions, open_picture
+from transferkit.data.samples import Samples
+from transferkit.data.threads import map_ordered
+from transferkit.features.store import FeatureSet
+from transferkit.files import digest
+
+FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
+CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size
+
+
+@dataclass(frozen=True)
+class Views:
+    """Clean pictures (view 0) and `count` seeded augmented copies of each (views 1…count)."""
+
+    decode: DecodeSettings
+    augmentation: Augmentation
+    count: int
+    seed: int
+
+    def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
+        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it."""
+        assert samples.sha256 is not None
+        image = open_picture(samples.source(index), self.decode)
+        seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
+        return render(image, self.decode, self.augmentation, seeds)
+
+    def name(self, sha256: str, view: int) -> str:
+        """The row's name in a feature set. A clean view is the same row whatever the augmentation and seed."""
+        if view == 0:
+            return sha256[:32]
+        return digest([sha256, view, self.seed, self.augmentation.key()])[:32]
+
+
+class Source(Protocol):
+    """Network inputs for (picture, view) pairs."""
+
+    shapes: list[tuple[int, ...]]
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """Tensors [n, *shape] float32 for pairs given as two int arrays [n]."""
+        ...
+
+
+class Stored:
+    """Rows of a feature set, found once, then gathered by number."""
+
+    def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: dict[int, Sequence[int]]):
+        assert samples.sha256 is not None
+        self.features, self.shapes = features, features.shapes
+        depth = 1 + max((max(v) for v in wanted.values() if len(v)), default=0)
+        pairs = [(i, v) for i, some in wanted.items() for v in some]
+        chunks, rows = features.places([views.name(samples.sha256[i], v) for i, v in pairs])
+        self._chunk = np.full((len(samples), depth), -1, np.int64)
+        self._row = np.zeros((len(samples), depth), np.int64)
+        at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
+        self._chunk[at], self._row[at] = chunks, rows
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """See `Source.take`."""
+        chunks = self._chunk[pictures, views]
+        assert (chunks >= 0).all(), "a view was asked for that was not extracted"
+        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views]))
+
+
+class Streamed:
+    """Views drawn (and, with a network, pushed through the frozen part) each time they are asked for."""
+
+    def __init__(self, views: Views, samples: Samples, network: compute.Forward | None, shapes: Any) -> None:
+        self.views, self.samples, self.network = views, samples, network
+        self.shapes = shapes
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """See `Source.take`. Pixels are float32 0…255 where there is no network."""
+        pairs = zip(pictures.tolist(), views.tolist(), strict=True)
+        drawn = map_ordered(lambda pair: self.views.pixels(self.samples, pair[0], [pair[1]]), pairs)
+        pixels = np.concatenate(list(drawn))
+        if self.network is None:
+            return [pixels.astype(np.float32)]
+        return _in_batches(self.network, pixels)
+
+
+def _in_batches(network: compute.Forward, pixels: np.ndarray) -> list[np.ndarray]:
+    """Outputs of `network` for uint8 [n, …], always called with FORWARD_BATCH rows (the last batch is padded)."""
+    parts = []
+    for start in range(0, len(pixels), FORWARD_BATCH):
+        batch = pixels[start : start + FORWARD_BATCH]
+        outputs = network([_padded(batch, FORWARD_BATCH)])
+        parts.append([output[: len(batch)] for output in outputs])
+    return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
+
+
+def _padded(batch: np.ndarray, size: int) -> np.ndarray:
+    if len(batch) == size:
+        return batch
+    return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
+
+
+def extract(
+    network: compute.Forward,
+    sets: Sequence[FeatureSet],
+    views: Views,
+    samples: Samples,
+    wanted: dict[int, Sequence[int]],
+    reporter: Reporter,
+) -> int:
+    """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
+
+    `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other. Rows are committed
+    as they come, so that an interrupted pass goes on where it stopped.
+    """
+    todo = _missing(sets, views, samples, wanted)
+    total = sum(len(v) for v in todo.values())
+    if not total:
+        return 0
+    pending: list[tuple[str, list[np.ndarray]]] = []
+    limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
+    with reporter.progress("features", total, "views") as advance:
+        for names, outputs in _batches(network, views, samples, todo):
+            pending += [(name, [o[i] for o in outputs]) for i, name in enumerate(names)]
+            advance(len(names))
+            if len(pending) >= limit:
+                _commit(sets, pending)
+                pending = []
+        _commit(sets, pending)
+    return total
+
+
+def _missing(
+    sets: Sequence[FeatureSet], views: Views, samples: Samples, wanted: dict[int, Sequence[int]]
+) -> dict[int, list[int]]:
+    assert samples.sha256 is not None
+    names = {(i, v): views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some}
+    lacking = set().union(*(s.missing(list(names.values())) for s in sets))
+    todo: dict[int, list[int]] = {}
+    claimed: set[str] = set()  # exact duplicates share their rows
+    for (i, v), name in names.items():
+        if name in lacking and name not in claimed:
+            claimed.add(name)
+            todo.setdefault(i, []).append(v)
+    return todo
+
+
+def _batches(
+    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]]
+) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    """Row names and outputs, batch by batch; decoding and drawing run ahead on threads."""
+    assert samples.sha256 is not None
+    names: list[str] = []
+    waiting: list[np.ndarray] = []
+    for i, pixels in map_ordered(lambda item: (item[0], views.pixels(samples, *item)), todo.items()):
+        names += [views.name(samples.sha256[i], v) for v in todo[i]]
+        waiting.extend(pixels)
+        while len(waiting) >= FORWARD_BATCH:
+            yield names[:FORWARD_BATCH], network([np.stack(waiting[:FORWARD_BATCH])])
+            names, waiting = names[FORWARD_BATCH:], waiting[FORWARD_BATCH:]
+    if waiting:
+        yield names, [o[: len(waiting)] for o in network([_padded(np.stack(waiting), FORWARD_BATCH)])]
+
+
+def _commit(sets: Sequence[FeatureSet], pending: list[tuple[str, list[np.ndarray]]]) -> None:
+    if not pending:
+        return
+    start = 0
+    names = [name for name, _ in pending]
+    for features in sets:
+        end = start + len(features.shapes)
+        rows = [np.concatenate([tensor.ravel() for tensor in tensors[start:end]]) for _, tensors in pending]
+        absent = [i for i, name in enumerate(names) if name in features.missing([name])]
+        if absent:
+            features.append([names[i] for i in absent], np.stack([rows[i] for i in absent]))
+        start = end
+
+
+def content_key(weights_sha256: str, network: dict[str, Any], decode: DecodeSettings) -> dict[str, Any]:
+    """All that changes a row besides the picture and the view: the network, its weights, the decoder, libraries."""
+    import keras
+
+    return {
+        "weights": weights_sha256,
+        **network,
+        "decode": decode.key(),
+        "versions": {"keras": keras.__version__, "backend": compute.backend(), **decoder_versions()},
+    }

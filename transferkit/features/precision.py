@@ -1,0 +1,170 @@
+"""The number format of the frozen part: the fastest whose features agree with float32, measured once and remembered."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.errors import ConfigError
+from transferkit.files import cache_folder, digest, read_json, write_json
+
+COSINE = 0.999  # features of both formats must point the same way at least this well
+WORTHWHILE = 2e12  # multiply-adds of the whole job below which a probe costs more than it can save
+PROBE_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How the frozen part computes. `how` is "plain", "graph" (oneDNN rewrite, CPU) or "policy" (mixed dtypes)."""
+
+    name: str = "float32"
+    how: str = "plain"
+    reason: str = "asked for"
+
+
+def candidates(requested: str) -> list[Precision]:
+    """Formats that `requested` allows on this machine, float32 first for `auto`.
+
+    Raises ConfigError for float16 on a CPU: it is slower there than float32 and overflows.
+    """
+    gpu = compute.gpu_count() > 0
+    if requested == "float16" and not gpu:
+        raise ConfigError("--precision float16 needs a GPU; on a CPU use auto, float32 or bfloat16")
+    if requested in ("float32", "float16"):
+        return [Precision(requested, "policy" if requested == "float16" else "plain")]
+    low = Precision("bfloat16", "policy" if gpu or compute.backend() != "tensorflow" else "graph")
+    if requested == "bfloat16":
+        return [low]
+    return [Precision(reason="the only format this machine gains by"), low] if gpu or _cpu_has_bfloat16() else [
+        Precision(reason="this CPU has no bfloat16 units")
+    ]
+
+
+def choose(
+    requested: str,
+    network: Any,
+    pixels: Callable[[], np.ndarray],
+    rows: int,
+    key: dict[str, Any],
+    reporter: Reporter,
+) -> Precision:
+    """The precision for `rows` pictures through `network` (uint8 pixels → tensors).
+
+    `pixels()` gives uint8 [n, size, size, 3] of real pictures for the probe; `key` names the network and size.
+    """
+    options = candidates(requested)
+    if len(options) == 1:
+        return options[0]
+    if multiply_adds(network) * rows < WORTHWHILE:
+        return Precision(reason="too little work for a probe to pay")
+    memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
+    if memory.exists():
+        return Precision(**read_json(memory))
+    reporter.say("precision: probing float32 against bfloat16 (once for this network and machine)")
+    chosen = _probe(options, network, pixels())
+    write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+    reporter.say(f"precision: {chosen.name} ({chosen.reason})")
+    return chosen
+
+
+def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precision:
+    measured = []
+    for option in options:
+        with applied(network, option):
+            run = compute.forward(network, graph_bfloat16=option.how == "graph")
+            outputs = run([pixels])[-1]
+            seconds = []
+            for _ in range(PROBE_REPEATS):
+                start = time.perf_counter()
+                run([pixels])
+                seconds.append(time.perf_counter() - start)
+        measured.append((float(np.median(seconds)), outputs.reshape(len(pixels), -1)))
+    (slow, reference), (fast, other) = measured
+    cosine = float(np.min(_cosine(reference, other)))
+    gain = f"{slow / fast:.1f} × the speed of float32, features agree to cosine {cosine:.4f}"
+    if cosine < COSINE:
+        return Precision(reason=f"bfloat16 features differ (cosine {cosine:.4f} < {COSINE})")
+    if fast >= 0.95 * slow:
+        return Precision(reason=f"bfloat16 is no faster here ({slow / fast:.2f} ×)")
+    return Precision(options[1].name, options[1].how, gain)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    product: np.ndarray = (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+    return product
+
+
+@contextmanager
+def applied(network: Any, precision: Precision) -> Iterator[None]:
+    """Compute `network`'s layers in `precision` inside the context; weights stay float32 throughout."""
+    if precision.how != "policy":
+        yield
+        return
+    import keras
+
+    # Layers that ask for float32 themselves (preprocessing, softmax) keep it: only those on the default change.
+    layers = [layer for layer in network._flatten_layers() if _switchable(layer)]
+    before = [layer.dtype_policy for layer in layers]
+    try:
+        for layer in layers:
+            layer.dtype_policy = keras.DTypePolicy(f"mixed_{precision.name}")
+        yield
+    finally:
+        for layer, policy in zip(layers, before, strict=True):
+            layer.dtype_policy = policy
+
+
+KEEP_FLOAT32 = ("Rescaling", "Normalization", "InputLayer", "Functional", "Sequential")
+KEEP_NAMES = ("rgb_to_bgr", "logits", "probabilities", "temperature", "target_units", "normalize")
+
+
+def _switchable(layer: Any) -> bool:
+    return type(layer).__name__ not in KEEP_FLOAT32 and layer.name not in KEEP_NAMES
+
+
+def multiply_adds(network: Any) -> float:
+    """Multiply-adds of one picture in convolutions and dense layers (what dominates the time of a network)."""
+    total = 0.0
+    for layer in network._flatten_layers():
+        kernel = getattr(layer, "kernel", None)
+        shape = getattr(getattr(layer, "output", None), "shape", None) if kernel is not None else None
+        if shape is None:
+            continue
+        places = float(np.prod([d or 1 for d in shape[1:-1]]))
+        total += places * float(np.prod(kernel.shape))
+    return total
+
+
+def machine() -> dict[str, str]:
+    """What decides speed: processor, backend and its version."""
+    import keras
+
+    return {"cpu": cpu_name(), "backend": compute.backend(), "keras": keras.__version__}
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags

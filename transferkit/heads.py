@@ -1,0 +1,187 @@
+"""The head: what turns the backbone's last feature map into an answer. Keras' own layers only.
+
+A head is pool → normalise → (dense → dropout)* → logits → output. The parts are built separately, because training
+reads pooled features from the store and works on logits, while the shipped model has everything in one graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from transferkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import keras
+
+Pooling = Literal["avg", "max", "flatten", "gem"]
+Task = Literal["classify", "multilabel", "regress"]
+POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem")
+GEM_POWER = 3.0  # the value Radenović et al. 2018 start from
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Shape and regularisation of a head. `widths` () is a linear head."""
+
+    widths: tuple[int, ...] = (256,)
+    dropout: float = 0.3
+    l1: float = 0.0
+    l2: float = 0.0
+    pooling: Pooling = "avg"
+    seed: int = 0
+
+
+def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
+    """Model from the backbone's output (`shape` without the batch axis) to a vector, or None if it is one already."""
+    import keras
+
+    if len(shape) == 1:
+        return None
+    inputs = keras.Input(tuple(shape), name="feature_map")
+    if pooling == "gem":
+        return keras.Model(inputs, _gem(inputs), name="pool")
+    layer = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "flatten": keras.layers.Flatten,
+    }[pooling]
+    return keras.Model(inputs, layer(dtype="float32", name=f"{pooling}_pool")(inputs), name="pool")
+
+
+def _gem(inputs: Any) -> Any:
+    """Generalised mean (Radenović et al. 2018): between average (power 1) and max (power ∞)."""
+    import keras
+
+    positive = keras.ops.maximum(keras.ops.cast(inputs, "float32"), 1e-6)
+    mean = keras.ops.mean(keras.ops.power(positive, GEM_POWER), axis=(1, 2))
+    return keras.ops.power(mean, 1 / GEM_POWER)
+
+
+def body(
+    width: int, outputs: int, settings: HeadSettings, moments: tuple[np.ndarray, np.ndarray] | None = None
+) -> keras.Model:
+    """Model from a feature vector [width] to logits [outputs].
+
+    `moments` are the features' mean and standard deviation [width]: where given, features are standardised first,
+    which makes one learning rate fit every backbone. Weights and dropout are seeded by `settings.seed`.
+    """
+    import keras
+
+    x = inputs = keras.Input((width,), name="features")
+    if moments is not None:
+        x = normalizer(*moments)(x)
+    penalty = keras.regularizers.L1L2(settings.l1, settings.l2) if settings.l1 or settings.l2 else None
+    for i, units in enumerate(settings.widths, start=1):
+        x = keras.layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer=keras.initializers.HeNormal(seed=settings.seed + i),
+            kernel_regularizer=penalty,
+            name=f"head_dense_{i}",
+        )(x)
+        if settings.dropout:
+            x = keras.layers.Dropout(
+                settings.dropout, seed=settings.seed + 100 + i, name=f"head_dropout_{i}"
+            )(x)
+    if settings.dropout and not settings.widths:
+        x = keras.layers.Dropout(settings.dropout, seed=settings.seed + 100, name="head_dropout")(x)
+    logits = keras.layers.Dense(
+        outputs,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=settings.seed),
+        kernel_regularizer=penalty,
+        dtype="float32",
+        name="logits",
+    )(x)
+    return keras.Model(inputs, logits, name="head")
+
+
+def normalizer(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer:
+    """Standardise features by constants. A channel that hardly moves in training is not blown up in use."""
+    import keras
+
+    floor = 0.05 * float(np.median(deviation)) + 1e-6
+    scale = 1.0 / np.maximum(deviation, floor)
+    return keras.layers.Rescaling(
+        [float(s) for s in scale],
+        [float(o) for o in -mean * scale],
+        dtype="float32",
+        name="normalize",
+    )
+
+
+def output_layers(
+    task: Task, temperature: float = 1.0, units: tuple[np.ndarray, np.ndarray] | None = None
+) -> list[keras.layers.Layer]:
+    """Layers from logits to the answer.
+
+    classify: `temperature` then softmax; multilabel: `temperature` then sigmoid; regress: `units` = (mean,
+    deviation) [targets] brings standardised outputs back to the user's units.
+    """
+    import keras
+
+    if task == "regress":
+        mean, deviation = units if units is not None else (np.zeros(1), np.ones(1))
+        return [
+            keras.layers.Rescaling(
+                [float(d) for d in deviation], [float(m) for m in mean], dtype="float32", name="target_units"
+            )
+        ]
+    activation = "softmax" if task == "classify" else "sigmoid"
+    return [
+        keras.layers.Rescaling(1.0 / temperature, dtype="float32", name="temperature"),
+        keras.layers.Activation(activation, dtype="float32", name="probabilities"),
+    ]
+
+
+def build_head(
+    base: keras.Model,
+    classes: int,
+    width: int | Sequence[int] | None = 256,
+    dropout: float = 0.3,
+    *,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    pooling: Pooling = "avg",
+    task: Task = "classify",
+    seed: int = 0,
+) -> keras.Model:
+    """A complete head for `base`: its output shape → `classes` probabilities (or sigmoids, or numbers).
+
+    `width` is one hidden width, several, or None for a linear head. The classical VGG16 head is
+    `build_head(base, classes, width=1024, pooling="flatten")`. Returns a plain keras.Model; compile the assembled
+    model with a loss on probabilities, e.g. `sparse_categorical_crossentropy`.
+    Raises ConfigError for values outside their range.
+    """
+    import keras
+
+    widths = () if width is None else (width,) if isinstance(width, int) else tuple(width)
+    _check(classes, widths, dropout, pooling, task)
+    shape = base.output_shape[1:]
+    if pooling == "flatten" and None in shape:
+        raise ConfigError("pooling 'flatten' needs a fixed picture size; build the backbone with size=…")
+    x = inputs = keras.Input(shape, name="feature_map")
+    pooled = pool(shape, pooling)
+    if pooled is not None:
+        x = pooled(x)
+    settings = HeadSettings(widths, dropout, l1, l2, pooling, seed)
+    x = body(x.shape[-1], classes, settings)(x)
+    for layer in output_layers(task):
+        x = layer(x)
+    return keras.Model(inputs, x, name="head")
+
+
+def _check(classes: int, widths: tuple[int, ...], dropout: float, pooling: str, task: str) -> None:
+    if classes < 1 or (task == "classify" and classes < 2):
+        raise ConfigError(f"a {task} head with {classes} outputs makes no sense; classification needs 2 or more")
+    if any(w < 1 for w in widths):
+        raise ConfigError(f"head widths {widths} must be 1 or more")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"dropout {dropout} must be at least 0 and below 1")
+    if pooling not in POOLINGS:
+        raise ConfigError(f"pooling '{pooling}' is unknown; choose {', '.join(POOLINGS)}")
+    if task not in ("classify", "multilabel", "regress"):
+        raise ConfigError(f"task '{task}' is unknown; choose classify, multilabel or regress")

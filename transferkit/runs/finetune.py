@@ -1,0 +1,297 @@
+"""The main job: data and settings in, a complete run directory out. Resumes after a kill, to the same result."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transferkit import heads
+from transferkit.backbones.build import Backbone, build
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.data.augment import augmentation
+from transferkit.data.decode import DecodeSettings
+from transferkit.data.samples import Samples
+from transferkit.data.split import Splits, load_splits, save_splits, split
+from transferkit.errors import ConfigError, raise_problems
+from transferkit.evaluation import baselines, calibration, diagnosis, metrics
+from transferkit.features.extract import Views
+from transferkit.files import write_json
+from transferkit.runs import layout as paths
+from transferkit.runs import model_file, scoring
+from transferkit.runs.manifest import Manifest, command_line, data_digest, split_digest
+from transferkit.runs.results import answer, judge, write_history, write_predictions
+from transferkit.training import recipe
+
+
+@dataclass
+class Job:
+    """One fine-tuning run. `data` is what the user named, for the record."""
+
+    samples: Samples
+    settings: Settings
+    layout: paths.Layout
+    data: str
+    reporter: Reporter
+    resume: bool = False
+    offline: bool = False
+    cache: bool = True
+    findings: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Do everything that is not done yet. On failure run.json says so and the folder stays resumable."""
+        started = time.monotonic()
+        manifest = self._manifest()
+        if manifest.content["status"] == "complete":
+            self.reporter.say(f"{self.layout.folder} is complete already")
+            return
+        splits = self._splits(manifest)
+        backbone = self._backbone(manifest)
+        manifest.update(status="running")
+        try:
+            self._train_and_judge(manifest, splits, backbone, started)
+        except KeyboardInterrupt:
+            manifest.update(status="interrupted")
+            raise
+        except BaseException as error:
+            manifest.update(status="failed", error=f"{type(error).__name__}: {error}")
+            raise
+        shutil.rmtree(self.layout.checkpoints, ignore_errors=True)
+        manifest.content.pop("error", None)
+        manifest.content["timings"]["total"] = round(time.monotonic() - started, 2)
+        manifest.update(status="complete")
+
+    # -- set-up
+
+    def _manifest(self) -> Manifest:
+        if self.resume and self.layout.manifest.exists():
+            manifest = Manifest(self.layout, self.layout.read_manifest())
+            _same_settings(manifest.content["config"], self.settings)
+            return manifest
+        command = command_line(self.data, self.settings, str(self.layout.folder))
+        return Manifest.start(self.layout, self.data, self.settings, command)
+
+    def _splits(self, manifest: Manifest) -> Splits:
+        """The saved split on resume, a new one otherwise. Nothing is written before the data has proved sound."""
+        self.samples = self.samples.hashed()
+        s = self.settings
+        if self.resume and self.layout.splits.exists():
+            splits = load_splits(self.layout.splits, self.samples, s.seed)
+        else:
+            splits = split(self.samples, s.split, s.seed, s.folds)
+        for note in (*self.samples.notes, *splits.notes):
+            self.reporter.say(f"data: {note}")
+        self._say_data(splits)
+        return splits
+
+    def _say_data(self, splits: Splits) -> None:
+        c, samples = splits.counts(), self.samples
+        what = {"classify": "classes", "multilabel": "labels", "regress": "targets"}[samples.task]
+        self.reporter.heading(
+            f"{len(samples):,} pictures, {len(samples.classes)} {what}: "
+            f"{c['train']:,} train, {c['val']:,} validation, {c['test']:,} test"
+        )
+
+    def _backbone(self, manifest: Manifest) -> Backbone:
+        s = self.settings
+        started = time.monotonic()
+        backbone = build(
+            s.backbone, s.weights, s.image_size, s.seed, self.offline,
+            None if s.scaling == "auto" else s.scaling, self.reporter.say,
+        )  # fmt: skip
+        for note in backbone.notes:
+            self.reporter.say(f"backbone: {note}")
+        manifest.content["timings"]["backbone"] = round(time.monotonic() - started, 2)
+        return backbone
+
+    # -- the work
+
+    def _train_and_judge(
+        self, manifest: Manifest, splits: Splits, backbone: Backbone, started: float
+    ) -> None:
+        samples, s = self.samples, self.settings
+        if not self.layout.splits.exists():
+            save_splits(self.layout.splits, samples, splits)
+        manifest.content["data"] |= {"parts": splits.counts(), "sha256": data_digest(samples), "n": len(samples), **self.findings}
+        manifest.content["split_sha256"] = split_digest(samples, splits)
+        manifest.content["weights"] = {"source": backbone.weights, "sha256": backbone.weights_sha256}
+        manifest.write()
+        train, val, test = (np.flatnonzero(np.array(splits.assignment) == p) for p in ("train", "val", "test"))
+        problem = recipe.problem(
+            samples, train, val, lambda units: judge(samples.select(val), s.metric, units)
+        )
+        decode = DecodeSettings(backbone.size, s.resize)
+        work = recipe.Recipe(
+            backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
+            None if s.budget is None else started + s.budget, self.cache,
+        )  # fmt: skip
+        trained = work.run()
+        write_history(self.layout.history, trained.history)
+        manifest.content["timings"] |= {k: round(v, 2) for k, v in work.timings.items()}
+        manifest.content["precision"] = work.frozen.precision.__dict__
+        manifest.content["phases"] = [p.__dict__ for p in trained.phases]
+        manifest.content["chosen"] = trained.chosen
+        manifest.content["notes"] = [*backbone.notes, *trained.notes]
+        manifest.content["rate_curve"] = trained.rate_curve
+        manifest.content["learning_rate"] = work.rate
+        manifest.write()
+        facts, val_outputs, train_outputs = self._finish_model(trained, problem, decode, backbone)
+        content = self._scores(problem, val_outputs, train_outputs, trained, facts)
+        self._test(content, test, work, trained, problem, facts)
+        content["diagnosis"] = self._diagnosis(manifest, content, trained, problem, splits)
+        write_json(self.layout.metrics, content)
+        manifest.content["warnings"] = self.reporter.warnings
+
+    def _views(self, decode: DecodeSettings) -> Views:
+        s = self.settings
+        count = 0 if s.augment == "none" else s.views
+        return Views(decode, augmentation(s.augment), count, s.seed)
+
+    def _finish_model(
+        self, trained: recipe.Trained, problem: recipe.Problem, decode: DecodeSettings, backbone: Backbone
+    ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+        """Calibrate on validation, add the output layers, save. Returns the facts and calibrated answers."""
+        import keras
+
+        samples, task = self.samples, self.samples.task
+        temperature, thresholds = 1.0, None
+        if task != "regress":
+            temperature = calibration.fit_temperature(
+                trained.val_outputs, samples.targets[problem.val], task
+            )
+        val = answer(task, trained.val_outputs, temperature, problem.units)
+        train = answer(task, trained.train_outputs, temperature, problem.units)
+        if task == "multilabel":
+            thresholds = metrics.best_thresholds(samples.targets[problem.val], val)
+        x = trained.model.outputs[0]
+        for layer in heads.output_layers(task, temperature, problem.units):
+            x = layer(x)
+        model = keras.Model(trained.model.inputs, x, name="transferkit")
+        facts = {
+            "task": task,
+            "classes": list(samples.classes),
+            "decode": decode.key(),
+            "temperature": temperature,
+            "thresholds": None if thresholds is None else [float(t) for t in thresholds],
+            "backbone": backbone.row.name,
+            "scaling": backbone.scaling,
+            "weights": backbone.weights,
+            "pooling": self.settings.pooling,
+        }
+        model_file.save(model, facts, self.layout.model)
+        return facts, val, train
+
+    def _scores(
+        self, problem: recipe.Problem, val: np.ndarray, train: np.ndarray, trained: recipe.Trained,
+        facts: dict[str, Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
+        seed = self.settings.seed
+        uncalibrated = answer(self.samples.task, trained.val_outputs, 1.0, problem.units)
+        content = {
+            "task": self.samples.task,
+            "classes": list(self.samples.classes),
+            "goal": problem.goal.name,
+            "train": scoring.scores(self.samples.select(trained.train_judged), train, seed, thresholds),
+            "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds),
+            "temperature": facts["temperature"],
+            "thresholds": facts["thresholds"],
+        }
+        if self.samples.task == "classify":
+            content["val"]["ece_uncalibrated"] = calibration.ece(
+                uncalibrated, self.samples.targets[problem.val]
+            )
+        return content
+
+    def _test(
+        self, content: dict[str, Any], test: np.ndarray, work: recipe.Recipe, trained: recipe.Trained,
+        problem: recipe.Problem, facts: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """The test split, read here and nowhere else: every choice has been made and the model is on disk."""
+        content["test"], content["baselines"] = {"n": len(test)}, {}
+        if not len(test):
+            self.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
+            write_predictions(self.layout, self.samples.select(test), np.zeros((0, problem.outputs)), facts)
+            return
+        samples = self.samples.select(test)
+        model = model_file.load(self.layout.model)
+        decode = DecodeSettings.from_key(facts["decode"])
+        outputs = scoring.predictions(model, samples, decode, self.reporter, "test")
+        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
+        content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds)
+        write_predictions(self.layout, samples, outputs, facts)
+        content["baselines"] = self._baselines(work, trained, problem, test)
+
+    def _diagnosis(
+        self, manifest: Manifest, content: dict[str, Any], trained: recipe.Trained, problem: recipe.Problem,
+        splits: Splits,
+    ) -> dict[str, Any]:  # fmt: skip
+        samples = self.samples
+        context: dict[str, Any] = {
+            "task": samples.task,
+            "n_train": len(problem.train),
+            "n_classes": len(samples.classes),
+            "class_counts": samples.select(problem.train).counts(),
+            "settings": self.settings.model_dump(mode="json"),
+            "phase": trained.chosen,
+            "command": manifest.content["command"].replace(f" --output {self.layout.folder}", ""),
+            "duplicates_across_splits": _shared(samples, splits),
+        }
+        return diagnosis.diagnose(trained.history, content, context).as_dict()
+
+    def _baselines(
+        self, work: recipe.Recipe, trained: recipe.Trained, problem: recipe.Problem, test: np.ndarray
+    ) -> dict[str, Any]:
+        """Majority class, linear probe and nearest neighbours on the pretrained network's features."""
+        samples, task, classes = self.samples, self.samples.task, list(self.samples.classes)
+        model = work.backbone.model
+        tuned = [np.array(w) for w in model.weights] if trained.pretrained else []
+        for variable, value in zip(model.weights if tuned else [], trained.pretrained or [], strict=True):
+            variable.assign(value)
+        parts = (problem.train, problem.val, test)
+        wanted = {int(i): range(1) for part in parts for i in part}
+        work.frozen.prepare([trained.features], samples, wanted)
+        source = work.frozen.source(trained.features, samples, wanted)
+        pairs = [(_vectors(source, part), samples.targets[part]) for part in parts]
+        for variable, value in zip(model.weights if tuned else [], tuned, strict=True):
+            variable.assign(value)
+        found = {
+            "majority": baselines.majority(samples.targets[problem.train], samples.targets[test], task, classes),
+            "linear_probe": baselines.linear_probe(*pairs, task, classes),
+            "nearest_neighbours": baselines.nearest_neighbours(*pairs, task, classes),
+        }
+        return {name: {**b.scores, "chosen": b.chosen} for name, b in found.items()}
+
+
+def _shared(samples: Samples, splits: Splits) -> int:
+    """Pictures whose exact copy lies in another split (only a split given by the user can have them)."""
+    parts: dict[str, set[str]] = {}
+    assert samples.sha256 is not None
+    for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
+        parts.setdefault(sha256, set()).add(part)
+    return sum(len(found) > 1 for found in parts.values())
+
+
+def _vectors(source: Any, pictures: np.ndarray) -> np.ndarray:
+    """Features [n, d] of clean pictures; maps are averaged."""
+    rows = np.concatenate(
+        [source.take(part, np.zeros(len(part), np.int64))[0] for part in np.array_split(pictures, -(-len(pictures) // 256))]
+    )
+    return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
+
+
+def _same_settings(saved: dict[str, Any], settings: Settings) -> None:
+    now = settings.model_dump(mode="json")
+    raise_problems(
+        ConfigError,
+        [
+            f"--resume: the run was started with {name} {saved.get(name)!r}, now it is {now[name]!r}; "
+            "repeat the first command, or choose another --output"
+            for name in now
+            if now[name] != saved.get(name)
+        ],
+    )

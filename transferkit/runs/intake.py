@@ -1,0 +1,41 @@
+"""Pictures come in: every one is opened before anything is trained, and what cannot be read is refused or set aside."""
+
+from __future__ import annotations
+
+from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.samples import Samples, shown
+from transferkit.errors import DataError
+
+SHOWN = 10
+# Small, so that JPEGs are decoded at reduced scale: every byte is still read, at a fraction of the cost.
+PROBE = DecodeSettings(size=32)
+
+
+def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Samples, list[str]]:
+    """Samples that decode, and a line "path: reason" for each that does not.
+
+    Raises DataError naming the bad ones where `on_bad_file` is "error", or where nothing is left.
+    """
+    bad: dict[int, PictureError] = {}
+    with reporter.progress("checking", len(samples)) as advance:
+        last = 0
+        for index, _ in decode_many(samples.sources(), PROBE, on_error=bad.__setitem__):
+            advance(index + 1 - last)
+            last = index + 1
+    lines = [f"{shown(samples.paths[i])}: {error.reason}" for i, error in sorted(bad.items())]
+    if not bad:
+        return samples, []
+    if on_bad_file == "error":
+        more = f"\n  … and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        raise DataError(
+            f"{len(lines)} of {len(samples)} pictures cannot be read:\n  "
+            + "\n  ".join(lines[:SHOWN])
+            + more
+            + "\nMend or remove them, or pass --on-bad-file skip"
+        )
+    kept = [i for i in range(len(samples)) if i not in bad]
+    if not kept:
+        raise DataError(f"none of the {len(samples)} pictures can be read; the first: {lines[0]}")
+    reporter.warn(f"{len(lines)} of {len(samples)} pictures cannot be read and are left out; the first: {lines[0]}")
+    return samples.select(kept), lines

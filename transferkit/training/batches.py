@@ -1,0 +1,167 @@
+"""Which pictures, views and targets each optimizer step sees: seeded, so that any epoch can be repeated or resumed."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from transferkit.features.extract import Source
+
+CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
+T = TypeVar("T")
+Chunk = tuple[list[np.ndarray], np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of one phase.
+
+    `pictures` [n] are row numbers in `source`; `targets` float32 [n, t] (one-hot, 0/1 or numbers) and `weights`
+    float32 [n] go with them. An epoch shows every picture once, each in the next of its views 0…`views`.
+    """
+
+    source: Source
+    pictures: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    size: int
+    views: int
+    seed: int
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in an epoch."""
+        return -(-len(self.pictures) // self.size)
+
+    def epoch(self, number: int) -> Iterator[Chunk]:
+        """Chunks of whole batches: inputs [k, size, …], targets [k, size, t], weights [k, size].
+
+        The last batch is filled up with other pictures of weight 0, so that every step has one shape.
+        """
+        rng = np.random.default_rng((self.seed, number))
+        order = rng.permutation(len(self.pictures))
+        weights = np.zeros(self.steps * self.size, np.float32)
+        weights[: len(order)] = self.weights[order]
+        order = np.resize(order, self.steps * self.size)
+        start = np.random.default_rng(self.seed).integers(0, self.views + 1, len(self.pictures))
+        views = (start + number) % (self.views + 1)
+        per_chunk = self._batches_per_chunk()
+        for first in range(0, self.steps, per_chunk):
+            part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
+            yield self._chunk(order[part], views[order[part]], weights[part], rng)
+
+    def _batches_per_chunk(self) -> int:
+        row = 4 * sum(int(np.prod(shape)) for shape in self.source.shapes)
+        return max(1, min(self.steps, CHUNK_BYTES // (row * self.size)))
+
+    def _chunk(
+        self, order: np.ndarray, views: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+    ) -> Chunk:
+        inputs = self.source.take(self.pictures[order], views)
+        count = len(order) // self.size
+        inputs = [x.reshape(count, self.size, *x.shape[1:]) for x in inputs]
+        targets = self.targets[order].reshape(count, self.size, -1)
+        if self.mixup or self.cutmix:
+            inputs, targets = _mix(inputs, targets, rng, self.mixup, self.cutmix)
+        return inputs, targets, weights.reshape(count, self.size)
+
+
+def _mix(
+    inputs: list[np.ndarray], targets: np.ndarray, rng: np.random.Generator, mixup: float, cutmix: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of whole batches [k, b, …], on pixels or activations."""
+    count, size = targets.shape[:2]
+    partner = np.stack([rng.permutation(size) for _ in range(count)])
+    row = np.arange(count)[:, None]
+    share = rng.beta(mixup or cutmix, mixup or cutmix, count).astype(np.float32)
+    if cutmix:
+        boxes = [_box(rng, float(s)) for s in share]
+        share = np.array([1 - (b - t) * (r - le) for t, b, le, r in boxes], np.float32)
+        mixed = [_paste(x, x[row, partner], boxes) for x in inputs]
+    else:
+        mixed = [_blend(x, x[row, partner], share) for x in inputs]
+    return mixed, _blend(targets, targets[row, partner], share)
+
+
+def _blend(own: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
+    weight = share.reshape(-1, *[1] * (own.ndim - 1))
+    return weight * own + (1 - weight) * other
+
+
+def _box(rng: np.random.Generator, share: float) -> tuple[float, float, float, float]:
+    """Top, bottom, left, right in 0…1 of a box of area 1 - share, on a grid of 1/224 like all else that is drawn."""
+    side = np.sqrt(1 - share)
+    top, left = rng.uniform(0, 1 - side, 2)
+    return tuple(float(v) for v in (top, top + side, left, left + side))  # type: ignore[return-value]
+
+
+def _paste(own: np.ndarray, other: np.ndarray, boxes: list[tuple[float, float, float, float]]) -> np.ndarray:
+    out = own.copy()
+    height, width = own.shape[2:4]
+    for k, (top, bottom, left, right) in enumerate(boxes):
+        rows = slice(round(top * height), round(bottom * height))
+        columns = slice(round(left * width), round(right * width))
+        out[k, :, rows, columns] = other[k, :, rows, columns]
+    return out
+
+
+def ahead(items: Iterator[T], depth: int = 2) -> Iterator[T]:
+    """Pull `items` on a thread, `depth` ahead of the reader: gathering overlaps with computing."""
+    line: queue.Queue[tuple[str, object]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def offer(entry: tuple[str, object]) -> bool:
+        while not stop.is_set():
+            try:
+                line.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def pull() -> None:
+        try:
+            for item in items:
+                if not offer(("item", item)):
+                    return
+            offer(("end", None))
+        except BaseException as error:  # handed to the reader, who raises it
+            offer(("error", error))
+
+    worker = threading.Thread(target=pull, name="transferkit-batches", daemon=True)
+    worker.start()
+    try:
+        while True:
+            kind, value = line.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value  # type: ignore[misc]
+            yield value  # type: ignore[misc]
+    finally:
+        stop.set()
+        worker.join()
+
+
+def one_hot(targets: np.ndarray, classes: int, smoothing: float) -> np.ndarray:
+    """Class numbers [n] as float32 [n, classes], `smoothing` of the mass spread evenly (Szegedy et al. 2016)."""
+    hot = np.full((len(targets), classes), smoothing / classes, np.float32)
+    hot[np.arange(len(targets)), targets] += 1 - smoothing
+    return hot
+
+
+def balanced_weights(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Weight n / (classes · n_class) of each picture, so that every class weighs the same (King & Zeng 2001)."""
+    counts = np.bincount(targets, minlength=classes)
+    per_class = len(targets) / np.maximum(counts, 1) / max(1, int((counts > 0).sum()))
+    weights: np.ndarray = per_class[targets].astype(np.float32)
+    return weights
+
+

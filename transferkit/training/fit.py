@@ -1,0 +1,183 @@
+"""One loop for every phase: cached or streamed, head or tail. Watches validation, keeps the best, resumes by the epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.errors import TrainingError
+from transferkit.files import whole
+from transferkit.training.batches import Batches, ahead
+from transferkit.training.losses import LOSSES, mean_loss
+from transferkit.training.schedules import Plateau
+
+SAVE_EVERY = 20.0  # seconds between two checkpoints: what a kill can cost
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What validation is judged by. `score(outputs [n, t]) -> float`; higher is better where `maximise`."""
+
+    name: str
+    maximise: bool
+    score: Callable[[np.ndarray], float]
+
+    def better(self, new: tuple[float, float], old: tuple[float, float] | None) -> bool:
+        """Compare (score, loss); equal scores are told apart by the loss."""
+        if old is None:
+            return True
+        sign = 1 if self.maximise else -1
+        return (sign * new[0], -new[1]) > (sign * old[0], -old[1])
+
+
+@dataclass
+class Progress:
+    """Everything that changes while a phase runs; what a checkpoint holds besides the variables."""
+
+    epoch: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: tuple[float, float] | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+    done: bool = False
+
+
+@dataclass
+class Loop:
+    """A phase: `model` (inputs → logits) is trained on `batches` for at most `epochs`, then holds its best weights."""
+
+    name: str
+    model: Any
+    optimizer: Any
+    loss_key: tuple[str, str]
+    batches: Batches
+    validate: Callable[[Any], np.ndarray]
+    validation_targets: np.ndarray
+    goal: Goal
+    epochs: int
+    patience: int
+    plateau: bool
+    checkpoint: Path | None
+    deadline: float | None
+    reporter: Reporter
+
+    def run(self) -> Progress:
+        """Train. Raises TrainingError when the loss is no longer a number."""
+        progress = Progress()
+        steps = compute.steps(self.model, self.optimizer, LOSSES[self.loss_key])
+        best = self._resume(progress, [np.array(v) for v in self.model.weights])
+        plateau = Plateau(self.optimizer) if self.plateau else None
+        saved = time.monotonic()
+        with self.reporter.progress(self.name, self.epochs, "epochs") as advance:
+            advance(progress.epoch)
+            while progress.epoch < self.epochs and not self._finished(progress):
+                started = time.monotonic()
+                row = self._train(steps, progress.epoch)
+                with self._averaged():
+                    score = self._judge(row)
+                    improved = self.goal.better(score, progress.best)
+                    if improved:
+                        progress.best, progress.best_epoch = score, progress.epoch
+                        best = [np.array(v) for v in self.model.weights]
+                if plateau:
+                    plateau.after_epoch(improved)
+                progress.seconds += time.monotonic() - started
+                progress.rows.append({**row, "seconds": round(time.monotonic() - started, 3)})
+                progress.epoch += 1
+                advance(1, f"{self.goal.name} {score[0]:.4f}")
+                if self.checkpoint and time.monotonic() - saved > SAVE_EVERY:
+                    self._save(progress, best)
+                    saved = time.monotonic()
+        progress.done = True
+        if self.checkpoint:
+            self._save(progress, best)
+        for variable, value in zip(self.model.weights, best, strict=True):
+            variable.assign(value)
+        return progress
+
+    def _finished(self, progress: Progress) -> bool:
+        if progress.done or progress.best_epoch >= 0 and progress.epoch - 1 - progress.best_epoch >= self.patience:
+            return True
+        # At least one epoch, however small the budget: a phase without weights is of no use to anyone.
+        return self.deadline is not None and progress.epoch > 0 and time.monotonic() > self.deadline
+
+    def _train(self, steps: compute.Steps, number: int) -> dict[str, Any]:
+        losses, counts, hits, seen = [], [], 0.0, 0.0
+        for inputs, targets, weights in ahead(self.batches.epoch(number)):
+            value, outputs = steps(inputs, targets, weights)
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss became {value} in phase {self.name}, epoch {number + 1}; "
+                    f"lower the rate (--learning-rate {self._rate() / 10:.1e}) or use --precision float32"
+                )
+            losses.append(value)
+            counts.append(len(targets))
+            if self.loss_key[0] == "classify":
+                hits += float(((outputs.argmax(-1) == targets.argmax(-1)) * (weights > 0)).sum())
+                seen += float((weights > 0).sum())
+        return {
+            "phase": self.name,
+            "epoch": number + 1,
+            "loss": float(np.average(losses, weights=counts)),
+            "accuracy": hits / seen if seen else None,
+            "learning_rate": self._rate(),
+        }
+
+    def _judge(self, row: dict[str, Any]) -> tuple[float, float]:
+        """Validation score and loss, also written into `row`."""
+        outputs = self.validate(self.model)
+        row["val_loss"] = mean_loss(LOSSES[self.loss_key], self.validation_targets, outputs)
+        row[f"val_{self.goal.name}"] = self.goal.score(outputs)
+        return row[f"val_{self.goal.name}"], row["val_loss"]
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Inside: the moving average of the weights, where the optimizer keeps one; outside: those it trains."""
+        if not self.optimizer.use_ema:
+            yield
+            return
+        live = [np.array(v) for v in self.model.trainable_variables]
+        self.optimizer.finalize_variable_values(self.model.trainable_variables)
+        yield
+        for variable, value in zip(self.model.trainable_variables, live, strict=True):
+            variable.assign(value)
+
+    def _rate(self) -> float:
+        return float(np.asarray(self.optimizer.learning_rate))
+
+    def _save(self, progress: Progress, best: list[np.ndarray]) -> None:
+        import json
+
+        assert self.checkpoint is not None
+        state = json.dumps({**progress.__dict__})
+        arrays = {f"m{i}": np.asarray(v) for i, v in enumerate(self.model.variables)}
+        arrays |= {f"o{i}": np.asarray(v) for i, v in enumerate(self.optimizer.variables)}
+        arrays |= {f"b{i}": v for i, v in enumerate(best)}
+        with whole(self.checkpoint) as temporary, open(temporary, "wb") as handle:
+            np.savez(handle, state=np.array(state), **arrays)  # type: ignore[arg-type]
+
+    def _resume(self, progress: Progress, best: list[np.ndarray]) -> list[np.ndarray]:
+        import json
+
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return best
+        with np.load(self.checkpoint, allow_pickle=False) as saved:
+            progress.__dict__.update(json.loads(str(saved["state"])))
+            if progress.best is not None:
+                progress.best = (progress.best[0], progress.best[1])
+            for letter, variables in (("m", self.model.variables), ("o", self.optimizer.variables)):
+                for i, variable in enumerate(variables):
+                    variable.assign(saved[f"{letter}{i}"])
+            best = [saved[f"b{i}"] for i in range(len(best))]
+        what = "done before" if progress.done else f"going on after epoch {progress.epoch}"
+        self.reporter.say(f"{self.name}: {what}")
+        return best

@@ -1,0 +1,71 @@
+"""Losses on logits, one number a picture, written with keras.ops so that they run on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+HUBER_DELTA = 1.0  # in standard deviations of the target
+
+
+def cross_entropy(targets: Any, logits: Any) -> Any:
+    """Softmax cross-entropy [b] of logits [b, classes] with soft targets [b, classes] that sum to 1."""
+    from keras import ops
+
+    return -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1)
+
+
+def binary_cross_entropy(targets: Any, logits: Any) -> Any:
+    """Mean sigmoid cross-entropy [b] over labels; targets [b, labels] in 0…1."""
+    from keras import ops
+
+    # max(x,0) - x·t + log(1+e^-|x|): no overflow for any logit.
+    each = ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+    return ops.mean(each, axis=-1)
+
+
+def squared(targets: Any, outputs: Any) -> Any:
+    """Mean squared error [b] over targets."""
+    from keras import ops
+
+    return ops.mean(ops.square(targets - outputs), axis=-1)
+
+
+def absolute(targets: Any, outputs: Any) -> Any:
+    """Mean absolute error [b] over targets: less moved by outliers."""
+    from keras import ops
+
+    return ops.mean(ops.abs(targets - outputs), axis=-1)
+
+
+def huber(targets: Any, outputs: Any) -> Any:
+    """Huber loss [b] (Huber 1964): squared near zero, absolute beyond one standard deviation."""
+    from keras import ops
+
+    error = ops.abs(targets - outputs)
+    near = ops.minimum(error, HUBER_DELTA)
+    return ops.mean(0.5 * ops.square(near) + HUBER_DELTA * (error - near), axis=-1)
+
+
+LOSSES: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
+    ("classify", "crossentropy"): cross_entropy,
+    ("multilabel", "crossentropy"): binary_cross_entropy,
+    ("regress", "squared"): squared,
+    ("regress", "absolute"): absolute,
+    ("regress", "huber"): huber,
+}
+DEFAULTS = {"classify": "crossentropy", "multilabel": "crossentropy", "regress": "squared"}
+
+
+def choose(task: str, name: str) -> Callable[[Any, Any], Any]:
+    """The loss function of a task; `auto` is the task's usual one."""
+    return LOSSES[task, DEFAULTS[task] if name == "auto" else name]
+
+
+def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np.ndarray) -> float:
+    """Average of `loss` over rows, as a plain number."""
+    from keras import ops
+
+    return float(np.mean(ops.convert_to_numpy(loss(ops.convert_to_tensor(targets), ops.convert_to_tensor(outputs)))))

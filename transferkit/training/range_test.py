@@ -1,0 +1,66 @@
+"""The learning-rate range test (Smith 2017): raise the rate each step, watch the loss, take a rate well below the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.training.batches import Batches
+from transferkit.training.losses import LOSSES
+
+LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 100
+BLOWN = 4.0  # stop when the loss is this many times its lowest
+SMOOTHING = 0.9
+FALLBACK = 1e-3
+
+
+def find(
+    model: Any, optimizer: Callable[[float], Any], loss_key: tuple[str, str], batches: Batches
+) -> tuple[float, list[dict[str, float]]]:
+    """A learning rate and the curve it was read from: rows {"learning_rate", "loss"}.
+
+    The rate with the steepest fall of the smoothed loss. `model` leaves as it came.
+    """
+    before = [np.array(v) for v in model.variables]
+    instance = optimizer(LOWEST)
+    step = compute.steps(model, instance, LOSSES[loss_key])
+    curve: list[dict[str, float]] = []
+    smooth, lowest = 0.0, float("inf")
+    for number, (inputs, targets, weights) in zip(range(STEPS), _single(batches), strict=False):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
+        instance.learning_rate = rate
+        value, _ = step(inputs, targets, weights)
+        if not np.isfinite(value):
+            break
+        smooth = SMOOTHING * smooth + (1 - SMOOTHING) * value
+        level = smooth / (1 - SMOOTHING ** (number + 1))
+        curve.append({"learning_rate": rate, "loss": level})
+        lowest = min(lowest, level)
+        if number > 10 and level > BLOWN * lowest:
+            break
+    for variable, value in zip(model.variables, before, strict=True):
+        variable.assign(value)
+    return _steepest(curve), curve
+
+
+def _single(batches: Batches) -> Any:
+    """Batches one by one, epoch after epoch."""
+    epoch = 0
+    while True:
+        for inputs, targets, weights in batches.epoch(epoch):
+            for i in range(len(targets)):
+                yield [x[i : i + 1] for x in inputs], targets[i : i + 1], weights[i : i + 1]
+        epoch += 1
+
+
+def _steepest(curve: list[dict[str, float]]) -> float:
+    rates = np.array([row["learning_rate"] for row in curve])
+    loss = np.array([row["loss"] for row in curve])
+    if len(rates) < 10:
+        return FALLBACK
+    end = int(loss.argmin()) + 1
+    slope = np.gradient(loss[: max(end, 3)], np.log(rates[: max(end, 3)]))
+    return float(rates[int(slope.argmin())])
