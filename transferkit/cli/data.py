@@ -123,8 +123,8 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
 @click.option("--views", default=6, show_default=True, help="Views of each.")
 @common(seed=True)
 def preview(
-    source: str, as_json: bool, quiet: bool, output: Path, augment: str | None, image_size: int, pictures: int,
-    views: int, seed: int, **how: Any,
+    source: str, as_json: bool, quiet: bool, output: Path, augment: str | None, image_size: int,
+    pictures: int, views: int, seed: int, **how: Any,
 ) -> None:  # fmt: skip
     """Draw augmented views as a contact sheet, the first of each row clean."""
     from transferkit.data.decode import DecodeSettings
