@@ -35,20 +35,14 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 SIZE = 32
 MOMENTUM = 0.9
-SOURCE = "CIFAR-10 (Krizhevsky 2009), 20,000 pictures of its training set, 2,000 of each class"
+SOURCE = "CIFAR-10 (Krizhevsky 2009), 20,000 pictures of its training set"
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", type=Path, required=True, help="zip or folder, one folder of pictures per class"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=mini.WEIGHTS_FILE, help="the .npz (default: the package's)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="zip or folder, one folder of pictures per class")
+    parser.add_argument("--output", type=Path, default=mini.WEIGHTS_FILE, help="the .npz (default: the package's)")
     parser.add_argument("--source", default=SOURCE, help="what the record calls the data")
     parser.add_argument("--epochs", type=int, default=45, help="passes over the training pictures")
     parser.add_argument("--batch-size", type=int, default=256, help="pictures a step")
@@ -191,9 +185,7 @@ def score_stored(content: bytes, trained: Any, classes: int, pixels: Pixels, lab
         for layer in base.layers:
             for variable, key in mini.variables_of(layer):
                 variable.assign(archive[key].astype(np.float32))
-    features = base.predict(pixels.astype(np.float32) / 127.5 - 1, batch_size=256, verbose=0).mean(
-        axis=(1, 2)
-    )
+    features = base.predict(pixels.astype(np.float32) / 127.5 - 1, batch_size=256, verbose=0).mean(axis=(1, 2))
     kernel, bias = (np.asarray(variable) for variable in trained.get_layer("logits").weights)
     return float(np.mean((features @ kernel + bias).argmax(axis=1) == labels))
 
@@ -230,10 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "seed": options.seed,
         },
     )
-    print(
-        f"held-out accuracy {accuracy:.4f} after {minutes:.1f} min; "
-        f"{len(content):,} bytes in {options.output}"
-    )
+    print(f"held-out accuracy {accuracy:.4f} after {minutes:.1f} min; {len(content):,} bytes in {options.output}")
 
 
 if __name__ == "__main__":
