@@ -15,7 +15,6 @@ from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from transferkit.data.samples import Samples
     from transferkit.delivery.predict import Prediction
@@ -201,7 +200,10 @@ def _check_task(samples: Samples, settings: Settings) -> None:
 
 
 def _name(origin: str, settings: dict[str, Any]) -> str:
-    words = [Path(origin).resolve().stem if origin != "arrays" else "arrays", Path(str(settings.get("backbone"))).stem]
+    words = [
+        Path(origin).resolve().stem if origin != "arrays" else "arrays",
+        Path(str(settings.get("backbone"))).stem,
+    ]
     return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)
 
 
@@ -216,8 +218,10 @@ def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Pred
     items = pictures if isinstance(pictures, list | tuple) else [pictures]
     sources: list[Any] = []
     for item in items:
-        sources += [item] if isinstance(item, np.ndarray) and item.ndim == 3 else (
-            list(item) if isinstance(item, np.ndarray) else find([item])
+        sources += (
+            [item]
+            if isinstance(item, np.ndarray) and item.ndim == 3
+            else (list(item) if isinstance(item, np.ndarray) else find([item]))
         )
     return list(Predictor.of(Path(run)).stream(sources, Reporter(quiet)))
 
@@ -283,7 +287,11 @@ def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.M
 
 
 def build_head(
-    base: keras.Model, classes: int, width: int | Sequence[int] | None = 256, dropout: float = 0.3, **options: Any
+    base: keras.Model,
+    classes: int,
+    width: int | Sequence[int] | None = 256,
+    dropout: float = 0.3,
+    **options: Any,
 ) -> keras.Model:
     """A head for `base`; see `transferkit.heads.build_head` for `l1`, `l2`, `pooling`, `task` and `seed`."""
     from transferkit import heads

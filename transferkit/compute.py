@@ -24,15 +24,17 @@ LossFunction = Callable[[Any, Any], Any]
 class Forward(Protocol):
     """`forward([x, …])` → list of outputs, float32 NumPy, inference mode."""
 
-    def __call__(self, inputs: Sequence[np.ndarray]) -> Arrays: ...
+    def __call__(self, inputs: Sequence[np.ndarray]) -> Arrays:
+        """Compute."""
 
 
 class Steps(Protocol):
-    """`steps(inputs [n,b,…], targets [n,b,t], weights [n,b])` → (mean loss, outputs [n,b,t]) after n optimizer steps."""
+    """`steps(inputs [n,b,…], targets [n,b,t], weights [n,b])` → (mean loss, outputs [n,b,t]), n optimizer steps on."""
 
     def __call__(
         self, inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, np.ndarray]: ...
+    ) -> tuple[float, np.ndarray]:
+        """Take the steps."""
 
 
 def start() -> None:
@@ -129,7 +131,7 @@ def _join(inputs: Sequence[Any]) -> Any:
 def _forward_tensorflow(model: Any, graph_bfloat16: bool) -> Forward:
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def run(*inputs: Any) -> Any:
         return [tf.cast(o, tf.float32) for o in _flat(model(_join(inputs), training=False))]
 
@@ -173,19 +175,22 @@ def _steps_tensorflow(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
         optimizer.apply(tape.gradient(scaled, variables), variables)
         return value, outputs
 
-    @tf.function(reduce_retracing=True)
+    # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
+    @tf.function(autograph=False, reduce_retracing=True)
     def run(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
         count = tf.shape(targets)[0]
-        losses = tf.TensorArray(tf.float32, count)
-        outputs = tf.TensorArray(tf.float32, count)
-        for i in tf.range(count):
+
+        def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
             value, out = one([x[i] for x in inputs], targets[i], weights[i])
-            losses, outputs = losses.write(i, value), outputs.write(i, out)
+            return i + 1, losses.write(i, value), outputs.write(i, out)
+
+        arrays = (tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count))
+        _, losses, outputs = tf.while_loop(
+            lambda i, *_: i < count, body, (tf.constant(0), *arrays), parallel_iterations=1
+        )
         return tf.reduce_mean(losses.stack()), outputs.stack()
 
-    def call(
-        inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, np.ndarray]:
+    def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         tensors = [tf.convert_to_tensor(x) for x in inputs]
         value, outputs = run(tensors, tf.convert_to_tensor(targets), tf.convert_to_tensor(weights))
         return float(value), outputs.numpy()
@@ -234,9 +239,7 @@ def _steps_jax(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     def run(state: Any, batches: Any) -> Any:
         return jax.lax.scan(one, state, batches)
 
-    def call(
-        inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, np.ndarray]:
+    def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         state = tuple([v.value for v in group] for group in groups)
         state, (values, outputs) = run(state, (list(inputs), targets, weights))

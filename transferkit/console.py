@@ -1,4 +1,4 @@
-"""One reporter: what a person reads while a command works. Everything goes to standard error, results to standard output."""
+"""One reporter: what a person reads while a command works, on standard error; results go to standard output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PIPE_INTERVAL = 10.0  # seconds between two lines of progress where no terminal 
 class Advance(Protocol):
     """What `Reporter.progress` yields: call it with the number of units done and an optional note."""
 
-    def __call__(self, count: int = 1, note: str = "") -> None: ...
+    def __call__(self, count: int = 1, note: str = "") -> None:
+        """Advance by `count` units."""
 
 
 class Reporter:
@@ -85,7 +86,9 @@ class Reporter:
             task = bar.add_task(title, total=total, note="")
 
             def advance(count: int = 1, note: str = "") -> None:
-                bar.update(task, advance=count, **({"note": note} if note else {}))
+                bar.update(task, advance=count)
+                if note:
+                    bar.update(task, note=note)
 
             yield advance
 
@@ -116,5 +119,5 @@ def duration(seconds: float) -> str:
 
 def plural(count: int, noun: str) -> str:
     """`"1 picture"`, `"2,527 pictures"`, `"3 classes"`."""
-    ending = "" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    ending = "" if count == 1 else "es" if noun.endswith(("ss", "sh")) else "s"
     return f"{count:,} {noun}{ending}"

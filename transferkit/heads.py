@@ -84,9 +84,7 @@ def body(
             name=f"head_dense_{i}",
         )(x)
         if settings.dropout:
-            x = keras.layers.Dropout(
-                settings.dropout, seed=settings.seed + 100 + i, name=f"head_dropout_{i}"
-            )(x)
+            x = keras.layers.Dropout(settings.dropout, seed=settings.seed + 100 + i, name=f"head_dropout_{i}")(x)
     if settings.dropout and not settings.widths:
         x = keras.layers.Dropout(settings.dropout, seed=settings.seed + 100, name="head_dropout")(x)
     logits = keras.layers.Dense(

@@ -41,14 +41,18 @@ def common(seed: bool = False) -> Callable[[F], F]:
     """Add --json, --quiet and --debug (and --seed) to a command; they arrive as `as_json`, `quiet`, `debug`."""
 
     def add(function: F) -> F:
-        function = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")(function)
+        function = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")(
+            function
+        )
         function = click.option("-q", "--quiet", is_flag=True, help="No progress, warnings only.")(function)
         # Read by the error boundary before click sees it; declared here so that --help lists it.
         function = click.option(
             "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
         )(function)
         if seed:
-            function = click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")(function)
+            function = click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")(
+                function
+            )
         return function
 
     return add
@@ -76,7 +80,9 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; what was finished is kept (repeat the command with --resume to go on)", err=True)
+        click.echo(
+            "interrupted; what was finished is kept (repeat the command with --resume to go on)", err=True
+        )
         return 130
     except BrokenPipeError:
         # The reader went away (`… | head`): no error, and nothing more to flush.

@@ -25,7 +25,9 @@ def list_(quiet: bool, as_json: bool) -> None:
     click.echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
     for row in rows:
         here = "yes" if row.kind == "mini" or weights.locate(row, row.size) else ""
-        click.echo(f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}")
+        click.echo(
+            f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}"
+        )
 
 
 @backbones.command(epilog="Example:  transferkit backbones show vgg16")
@@ -52,7 +54,9 @@ def _facts(row: object) -> dict[str, object]:
     where = weights.locate(row, row.size) if row.weights_file else None
     return {
         "name": row.name,
-        "constructor": f"keras.applications.{row.constructor}" if row.kind == "applications" else row.constructor,
+        "constructor": f"keras.applications.{row.constructor}"
+        if row.kind == "applications"
+        else row.constructor,
         "size": row.size,
         "minimum": row.minimum,
         "parameters": row.parameters,

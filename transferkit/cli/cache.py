@@ -26,15 +26,21 @@ def info(quiet: bool, as_json: bool) -> None:
     click.echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB")
     for entry in sets:
         spec = entry["spec"]
-        click.echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry['bytes'] / 1e6:>9,.1f} MB")
+        click.echo(
+            f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry['bytes'] / 1e6:>9,.1f} MB"
+        )
 
 
 @cache.command(epilog="Example:  transferkit cache clear")
-@click.option("--keep", type=click.FloatRange(0), default=0, metavar="GB", help="Keep the most recent GB. [default: 0]")
+@click.option(
+    "--keep", type=click.FloatRange(0), default=0, metavar="GB", help="Keep the most recent GB. [default: 0]"
+)
 @common()
 def clear(keep: float, quiet: bool, as_json: bool) -> None:
     """Remove stored features, least recently used first. Features are computed again when needed."""
     from transferkit.features import store
 
     removed, freed = store.clear(int(keep * 1e9))
-    emit({"removed": removed, "bytes": freed}) if as_json else click.echo(f"{removed} sets, {freed / 1e6:,.1f} MB freed")
+    emit({"removed": removed, "bytes": freed}) if as_json else click.echo(
+        f"{removed} sets, {freed / 1e6:,.1f} MB freed"
+    )

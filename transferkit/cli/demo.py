@@ -10,14 +10,16 @@ from transferkit.cli._common import common, emit, reporter
 
 
 @click.command(epilog="Example:  transferkit demo --output my-demo")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("transferkit-demo"), show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("transferkit-demo"), show_default=True
+)
 @common(seed=True)
 def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     """Fine-tune `mini` on 1,797 handwritten digits: everything the real job does, in about a minute."""
     from transferkit import api
     from transferkit.data.digits import write_digits
-    from transferkit.runs.layout import check_new
     from transferkit.errors import RunError, raise_problems
+    from transferkit.runs.layout import check_new
 
     speaker = reporter(quiet, as_json)
     raise_problems(RunError, check_new(output / "run", resume=False))

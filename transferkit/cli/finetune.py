@@ -34,7 +34,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("cutmix", "A", "CutMix strength, instead of MixUp. [default: 0]"),
     ("label-smoothing", "S", "Label smoothing. [default: 0.1; regression 0]"),
     ("optimizer", "adamw|adam|sgd|momentum|rmsprop", "Optimizer. [default: adamw]"),
-    ("learning-rate", "X|auto", "Peak rate of the head; the tail gets 0.13 of it. [default: by optimizer, 3e-3 for adamw]"),
+    ("learning-rate", "X|auto", "Peak rate of the head; the tail gets 0.13 of it. [default: 3e-3 for adamw]"),
     ("weight-decay", "X", "Decoupled weight decay of adamw. [default: 1e-4]"),
     ("schedule", "cosine|constant|plateau", "Learning rate over time. [default: cosine]"),
     ("batch-size", "N|auto", "Pictures per step. [default: 32]"),
@@ -53,9 +53,13 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """All settings as options without defaults: the settings class knows them."""
-    function = click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out classes or files.")(function)
+    function = click.option(
+        "--exclude", multiple=True, metavar="PATTERN", help="Leave out classes or files."
+    )(function)
     for flag in ("ema", "normalize"):
-        what = {"ema": "Average weights over the last two epochs.", "normalize": "Standardise features."}[flag]
+        what = {"ema": "Average weights over the last two epochs.", "normalize": "Standardise features."}[
+            flag
+        ]
         function = click.option(f"--{flag}/--no-{flag}", default=None, help=f"{what} [default: on]")(function)
     for name, metavar, text in reversed(SETTINGS):
         function = click.option(f"--{name}", metavar=metavar, help=text)(function)
@@ -66,7 +70,9 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     epilog="Example:  transferkit finetune flowers/ --backbone vgg16 --unfreeze from:block5 --output runs/flowers"
 )
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE]"
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
 @click.option("--resume", is_flag=True, help="Finish the run in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")

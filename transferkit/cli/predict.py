@@ -16,7 +16,9 @@ from transferkit.cli._common import common, reporter
     "--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True,
     help="table for people; csv with all probabilities; json, one object a line.",
 )  # fmt: skip
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Answers per picture (not csv).")
+@click.option(
+    "--top", type=click.IntRange(1), default=3, show_default=True, help="Answers per picture (not csv)."
+)
 @common()
 def predict(run: Path, paths: tuple[Path, ...], shape: str, top: int, quiet: bool, as_json: bool) -> int:
     """Answer with the model of RUN (or a model.keras) for files and folders PATHS.

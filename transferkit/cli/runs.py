@@ -55,7 +55,9 @@ def summary(run: Path, quiet: bool, as_json: bool) -> None:
     from transferkit.runs.layout import Layout
 
     layout = Layout(run)
-    click.echo(text(layout)) if not as_json else emit({"run": layout.complete(), "metrics": layout.read_metrics()})
+    click.echo(text(layout)) if not as_json else emit(
+        {"run": layout.complete(), "metrics": layout.read_metrics()}
+    )
 
 
 def _shown(value: Any) -> str:

@@ -57,17 +57,23 @@ def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     from transferkit.backbones import catalog
     from transferkit.backbones import weights as store
 
-    chosen = [catalog.find(n).name for n in names] or [e.backbone for e in store.listing() if e.status != "absent"]
+    chosen = [catalog.find(n).name for n in names] or [
+        e.backbone for e in store.listing() if e.status != "absent"
+    ]
     rows = [catalog.find(name) for name in dict.fromkeys(chosen)]
     entries = [store.verify(row, row.size) for row in rows]
     if as_json:
         emit([{**e.__dict__, "path": str(e.path)} for e in entries])
     for e in [] if as_json else entries:
-        click.echo(f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}")
+        click.echo(
+            f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}"
+        )
     return 1 if any(e.status in ("damaged", "changed") for e in entries) else 0
 
 
-@weights.command(epilog="Example:  transferkit weights add ~/Downloads/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
+@weights.command(
+    epilog="Example:  transferkit weights add ~/Downloads/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @common()
 def add(file: Path, quiet: bool, as_json: bool) -> None:

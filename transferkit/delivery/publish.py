@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,9 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
     return [*story, *manifest["notes"]]
 
 
-def _add_test(content: ReportContent, rows: list[dict[str, str]], metrics: dict[str, Any], data: Path) -> None:
+def _add_test(
+    content: ReportContent, rows: list[dict[str, str]], metrics: dict[str, Any], data: Path
+) -> None:
     """Galleries, and the reliability or regression plot, from predictions.csv."""
     root, task = data if data.is_dir() else data.parent, metrics["task"]
     if task == "regress":
@@ -142,8 +143,8 @@ def _figures(content: ReportContent) -> dict[str, Any]:
     if test.get("per_class"):
         drawn["per_class"] = figures.per_class(test["per_class"])
     if content.get("regression"):
-        pair: Sequence[Any] = (content["regression"]["targets"], content["regression"]["predictions"])
-        drawn["regression"] = figures.regression(*pair, classes)
+        values = content["regression"]
+        drawn["regression"] = figures.regression(values["targets"], values["predictions"], classes)
     if content.get("learning_rate_range"):
         rates = content["learning_rate_range"]
         drawn["learning_rate_range"] = figures.learning_rate_range(rates["curve"], rates["chosen"])

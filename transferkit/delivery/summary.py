@@ -24,7 +24,8 @@ def summary(layout: Layout) -> str:
 
 def _lines(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> Iterator[str]:
     config = manifest["config"]
-    yield f"Data       {manifest['data']['path']}: {plural(manifest['data']['n'], 'picture')}, {_parts(metrics, manifest)}"
+    data = manifest["data"]
+    yield f"Data       {data['path']}: {plural(data['n'], 'picture')}, {_parts(metrics, manifest)}"
     yield f"Network    {config['backbone']} ({manifest['weights']['source']} weights), frozen: {_frozen(config)}"
     for phase in manifest["phases"]:
         mark = "←" if phase["name"] == manifest["chosen"] else " "
@@ -43,7 +44,9 @@ def _lines(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) ->
 
 def _parts(metrics: dict[str, Any], manifest: dict[str, Any]) -> str:
     counts = manifest["data"]["parts"]
-    return f"{plural(len(metrics['classes']), 'class')}; " + ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    return f"{plural(len(metrics['classes']), 'class')}; " + ", ".join(
+        f"{n:,} {name}" for name, n in counts.items()
+    )
 
 
 def _frozen(config: dict[str, Any]) -> str:
@@ -66,7 +69,9 @@ def _scores(metrics: dict[str, Any]) -> Iterator[str]:
         value = baseline.get(name)
         if value is None:
             continue
-        beaten = "" if sign * value < sign * test[name] else "  ← as good or better: the training gained nothing"
+        beaten = (
+            "" if sign * value < sign * test[name] else "  ← as good or better: the training gained nothing"
+        )
         yield f"Baseline   {name} {value:.3f}: {BASELINES[key]}{beaten}"
 
 

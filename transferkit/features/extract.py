@@ -6,7 +6,7 @@ or computed each time they are asked for. Training cannot tell the difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,7 +61,7 @@ class Source(Protocol):
 class Stored:
     """Rows of a feature set, found once, then gathered by number."""
 
-    def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: dict[int, Sequence[int]]):
+    def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]):
         assert samples.sha256 is not None
         self.features, self.shapes = features, features.shapes
         depth = 1 + max((max(v) for v in wanted.values() if len(v)), default=0)
@@ -117,7 +117,7 @@ def extract(
     sets: Sequence[FeatureSet],
     views: Views,
     samples: Samples,
-    wanted: dict[int, Sequence[int]],
+    wanted: Mapping[int, Sequence[int]],
     reporter: Reporter,
 ) -> int:
     """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
@@ -143,7 +143,7 @@ def extract(
 
 
 def _missing(
-    sets: Sequence[FeatureSet], views: Views, samples: Samples, wanted: dict[int, Sequence[int]]
+    sets: Sequence[FeatureSet], views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]
 ) -> dict[int, list[int]]:
     assert samples.sha256 is not None
     names = {(i, v): views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some}

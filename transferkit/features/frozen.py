@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from transferkit.features.store import FeatureSet, open_set, room_for
 
 if TYPE_CHECKING:
     import keras
+
 
 @dataclass
 class Rows:
@@ -75,7 +76,7 @@ class Frozen:
         size = self.backbone.size
         return keras.Input((size, size, 3), dtype="uint8", name="pixels")
 
-    def prepare(self, kinds: Sequence[Rows], samples: Samples, wanted: dict[int, Sequence[int]]) -> None:
+    def prepare(self, kinds: Sequence[Rows], samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
         """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed."""
         for kind in kinds:
             self._open(kind, sum(len(v) for v in wanted.values()))
@@ -117,7 +118,7 @@ class Frozen:
         spec = content_key(self.backbone.weights_sha256, key, self.views.decode)
         kind.features = open_set(spec, kind.shapes)
 
-    def source(self, kind: Rows, samples: Samples, wanted: dict[int, Sequence[int]]) -> Source:
+    def source(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> Source:
         """Where training reads these rows: the store, or a stream that computes them."""
         if kind.features is not None:
             return Stored(kind.features, self.views, samples, wanted)

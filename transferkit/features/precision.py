@@ -44,9 +44,11 @@ def candidates(requested: str) -> list[Precision]:
     low = Precision("bfloat16", "policy" if gpu or compute.backend() != "tensorflow" else "graph")
     if requested == "bfloat16":
         return [low]
-    return [Precision(reason="the only format this machine gains by"), low] if gpu or _cpu_has_bfloat16() else [
-        Precision(reason="this CPU has no bfloat16 units")
-    ]
+    return (
+        [Precision(reason="the only format this machine gains by"), low]
+        if gpu or _cpu_has_bfloat16()
+        else [Precision(reason="this CPU has no bfloat16 units")]
+    )
 
 
 def choose(
@@ -136,8 +138,8 @@ def multiply_adds(network: Any) -> float:
     total = 0.0
     for layer in network._flatten_layers():
         kernel = getattr(layer, "kernel", None)
-        shape = getattr(getattr(layer, "output", None), "shape", None) if kernel is not None else None
-        if shape is None:
+        shape = getattr(getattr(layer, "output", None), "shape", None)
+        if kernel is None or shape is None:
             continue
         places = float(np.prod([d or 1 for d in shape[1:-1]]))
         total += places * float(np.prod(kernel.shape))

@@ -110,20 +110,21 @@ class Job:
 
     # -- the work
 
-    def _train_and_judge(
-        self, manifest: Manifest, splits: Splits, backbone: Backbone, started: float
-    ) -> None:
+    def _train_and_judge(self, manifest: Manifest, splits: Splits, backbone: Backbone, started: float) -> None:
         samples, s = self.samples, self.settings
         if not self.layout.splits.exists():
             save_splits(self.layout.splits, samples, splits)
-        manifest.content["data"] |= {"parts": splits.counts(), "sha256": data_digest(samples), "n": len(samples), **self.findings}
+        manifest.content["data"] |= {
+            "parts": splits.counts(),
+            "sha256": data_digest(samples),
+            "n": len(samples),
+            **self.findings,
+        }
         manifest.content["split_sha256"] = split_digest(samples, splits)
         manifest.content["weights"] = {"source": backbone.weights, "sha256": backbone.weights_sha256}
         manifest.write()
         train, val, test = (np.flatnonzero(np.array(splits.assignment) == p) for p in ("train", "val", "test"))
-        problem = recipe.problem(
-            samples, train, val, lambda units: judge(samples.select(val), s.metric, units)
-        )
+        problem = recipe.problem(samples, train, val, lambda units: judge(samples.select(val), s.metric, units))
         decode = DecodeSettings(backbone.size, s.resize)
         work = recipe.Recipe(
             backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
@@ -160,9 +161,7 @@ class Job:
         samples, task = self.samples, self.samples.task
         temperature, thresholds = 1.0, None
         if task != "regress":
-            temperature = calibration.fit_temperature(
-                trained.val_outputs, samples.targets[problem.val], task
-            )
+            temperature = calibration.fit_temperature(trained.val_outputs, samples.targets[problem.val], task)
         val = answer(task, trained.val_outputs, temperature, problem.units)
         train = answer(task, trained.train_outputs, temperature, problem.units)
         if task == "multilabel":
@@ -202,9 +201,7 @@ class Job:
             "thresholds": facts["thresholds"],
         }
         if self.samples.task == "classify":
-            content["val"]["ece_uncalibrated"] = calibration.ece(
-                uncalibrated, self.samples.targets[problem.val]
-            )
+            content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
         return content
 
     def _test(
@@ -256,13 +253,13 @@ class Job:
         wanted = {int(i): range(1) for part in parts for i in part}
         work.frozen.prepare([trained.features], samples, wanted)
         source = work.frozen.source(trained.features, samples, wanted)
-        pairs = [(_vectors(source, part), samples.targets[part]) for part in parts]
+        fit, tune, judge_on = ((_vectors(source, part), samples.targets[part]) for part in parts)
         for variable, value in zip(model.weights if tuned else [], tuned, strict=True):
             variable.assign(value)
         found = {
             "majority": baselines.majority(samples.targets[problem.train], samples.targets[test], task, classes),
-            "linear_probe": baselines.linear_probe(*pairs, task, classes),
-            "nearest_neighbours": baselines.nearest_neighbours(*pairs, task, classes),
+            "linear_probe": baselines.linear_probe(fit, tune, judge_on, task, classes),
+            "nearest_neighbours": baselines.nearest_neighbours(fit, tune, judge_on, task, classes),
         }
         return {name: {**b.scores, "chosen": b.chosen} for name, b in found.items()}
 
@@ -279,7 +276,10 @@ def _shared(samples: Samples, splits: Splits) -> int:
 def _vectors(source: Any, pictures: np.ndarray) -> np.ndarray:
     """Features [n, d] of clean pictures; maps are averaged."""
     rows = np.concatenate(
-        [source.take(part, np.zeros(len(part), np.int64))[0] for part in np.array_split(pictures, -(-len(pictures) // 256))]
+        [
+            source.take(part, np.zeros(len(part), np.int64))[0]
+            for part in np.array_split(pictures, -(-len(pictures) // 256))
+        ]
     )
     return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
 

@@ -57,9 +57,7 @@ def write_predictions(layout: Layout, samples: Samples, outputs: np.ndarray, fac
     write_csv(layout.predictions, header, rows)
 
 
-def decide(
-    task: str, row: np.ndarray, classes: list[str], thresholds: list[float] | None
-) -> tuple[str, str]:
+def decide(task: str, row: np.ndarray, classes: list[str], thresholds: list[float] | None) -> tuple[str, str]:
     """The answer in words and its confidence, of one output row."""
     if task == "regress":
         return ";".join(f"{v:.9g}" for v in row), ""

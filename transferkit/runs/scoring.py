@@ -57,9 +57,7 @@ def predictions(
     return np.stack(rows) if rows else np.zeros((0, len(samples.classes)), np.float32)
 
 
-def scores(
-    samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None
-) -> dict[str, Any]:
+def scores(samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None) -> dict[str, Any]:
     """All metrics of `outputs`, with 95 % intervals of the ones people quote."""
     found = metrics.score(samples.task, samples.targets, outputs, list(samples.classes), thresholds=thresholds)
     found["n"] = len(samples)

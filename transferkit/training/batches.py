@@ -61,9 +61,7 @@ class Batches:
         row = 4 * sum(int(np.prod(shape)) for shape in self.source.shapes)
         return max(1, min(self.steps, CHUNK_BYTES // (row * self.size)))
 
-    def _chunk(
-        self, order: np.ndarray, views: np.ndarray, weights: np.ndarray, rng: np.random.Generator
-    ) -> Chunk:
+    def _chunk(self, order: np.ndarray, views: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Chunk:
         inputs = self.source.take(self.pictures[order], views)
         count = len(order) // self.size
         inputs = [x.reshape(count, self.size, *x.shape[1:]) for x in inputs]
@@ -80,10 +78,10 @@ def _mix(
     count, size = targets.shape[:2]
     partner = np.stack([rng.permutation(size) for _ in range(count)])
     row = np.arange(count)[:, None]
-    share = rng.beta(mixup or cutmix, mixup or cutmix, count).astype(np.float32)
+    share = np.asarray(rng.beta(mixup or cutmix, mixup or cutmix, count), np.float32)
     if cutmix:
         boxes = [_box(rng, float(s)) for s in share]
-        share = np.array([1 - (b - t) * (r - le) for t, b, le, r in boxes], np.float32)
+        share = np.asarray([1 - (b - t) * (r - le) for t, b, le, r in boxes], np.float32)
         mixed = [_paste(x, x[row, partner], boxes) for x in inputs]
     else:
         mixed = [_blend(x, x[row, partner], share) for x in inputs]
@@ -92,7 +90,7 @@ def _mix(
 
 def _blend(own: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
     weight = share.reshape(-1, *[1] * (own.ndim - 1))
-    return weight * own + (1 - weight) * other
+    return np.asarray(weight * own + (1 - weight) * other)
 
 
 def _box(rng: np.random.Generator, share: float) -> tuple[float, float, float, float]:
@@ -161,7 +159,5 @@ def balanced_weights(targets: np.ndarray, classes: int) -> np.ndarray:
     """Weight n / (classes · n_class) of each picture, so that every class weighs the same (King & Zeng 2001)."""
     counts = np.bincount(targets, minlength=classes)
     per_class = len(targets) / np.maximum(counts, 1) / max(1, int((counts > 0).sum()))
-    weights: np.ndarray = per_class[targets].astype(np.float32)
+    weights: np.ndarray = np.asarray(per_class, np.float32)[targets]
     return weights
-
-

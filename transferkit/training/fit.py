@@ -1,4 +1,4 @@
-"""One loop for every phase: cached or streamed, head or tail. Watches validation, keeps the best, resumes by the epoch."""
+"""One loop for every phase, cached or streamed, head or tail: watches validation, keeps the best, resumes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ class Loop:
         return progress
 
     def _finished(self, progress: Progress) -> bool:
-        if progress.done or progress.best_epoch >= 0 and progress.epoch - 1 - progress.best_epoch >= self.patience:
+        waited = progress.epoch - 1 - progress.best_epoch if progress.best_epoch >= 0 else 0
+        if progress.done or waited >= self.patience:
             return True
         # At least one epoch, however small the budget: a phase without weights is of no use to anyone.
         return self.deadline is not None and progress.epoch > 0 and time.monotonic() > self.deadline

@@ -1,4 +1,4 @@
-"""The learning-rate range test (Smith 2017): raise the rate each step, watch the loss, take a rate well below the edge."""
+"""The learning-rate range test (Smith 2017): raise the rate each step, take the one where the loss falls fastest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def find(
     instance = optimizer(LOWEST)
     step = compute.steps(model, instance, LOSSES[loss_key])
     curve: list[dict[str, float]] = []
-    smooth, lowest = 0.0, float("inf")
+    smooth: float = 0.0
+    lowest = np.inf
     for number, (inputs, targets, weights) in zip(range(STEPS), _single(batches), strict=False):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
         instance.learning_rate = rate
@@ -38,7 +39,7 @@ def find(
         smooth = SMOOTHING * smooth + (1 - SMOOTHING) * value
         level = smooth / (1 - SMOOTHING ** (number + 1))
         curve.append({"learning_rate": rate, "loss": level})
-        lowest = min(lowest, level)
+        lowest = min(float(lowest), float(level))
         if number > 10 and level > BLOWN * lowest:
             break
     for variable, value in zip(model.variables, before, strict=True):

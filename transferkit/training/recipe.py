@@ -59,9 +59,7 @@ class Problem:
         return int(self.targets.shape[1])
 
 
-def problem(
-    samples: Samples, train: np.ndarray, val: np.ndarray, judge: Callable[[Units | None], Goal]
-) -> Problem:
+def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Callable[[Units | None], Goal]) -> Problem:
     """Targets as the losses want them: one-hot, 0/1, or standardised by the training pictures."""
     if samples.task == "classify":
         return Problem(samples, train, val, b.one_hot(samples.targets, len(samples.classes), 0.0), None, judge(None))
@@ -224,9 +222,7 @@ class Recipe:
             self.rate = self.settings.learning_rate or HEAD_RATES[self.settings.optimizer]
             return []
         batches = self._batches(source)
-        self.rate, curve = range_test.find(
-            body, lambda rate: self._optimizer(rate, {}), self._loss_key(), batches
-        )
+        self.rate, curve = range_test.find(body, lambda rate: self._optimizer(rate, {}), self._loss_key(), batches)
         self.notes.append(f"learning rate {self.rate:.2g}, from a range test over {len(curve)} steps")
         self.reporter.say(f"learning rate: {self.rate:.2g} (range test)")
         return curve
@@ -313,9 +309,15 @@ class Recipe:
         where = "computed each epoch" if isinstance(source, Streamed) else "cached"
         self.phases.append(
             PhaseReport(
-                name, trained, parameters, progress.epoch, progress.best_epoch + 1, *progress.best,
-                progress.seconds, where,
-            )  # fmt: skip
+                name,
+                trained,
+                parameters,
+                progress.epoch,
+                progress.best_epoch + 1,
+                *progress.best,
+                progress.seconds,
+                where,
+            )
         )
         self.timings[name] = progress.seconds
         return progress.best
@@ -331,9 +333,7 @@ class Recipe:
     def _optimizer(self, rate: Any, rates: dict[str, float], steps: int = 0) -> Any:
         s = self.settings
         span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
-        return optimizers.build(
-            s.optimizer, rate, weight_decay=s.weight_decay, rates=rates, average_steps=span
-        )
+        return optimizers.build(s.optimizer, rate, weight_decay=s.weight_decay, rates=rates, average_steps=span)
 
     def _loss_key(self) -> tuple[str, str]:
         task = self.problem.samples.task

@@ -22,9 +22,7 @@ def build(name: str, peak: float, steps: int, *, warmup: bool) -> Any:
     rise = max(1, round(WARMUP_SHARE * steps)) if warmup else 0
     if not rise:
         return keras.optimizers.schedules.CosineDecay(peak, max(1, steps))
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - rise), warmup_target=peak, warmup_steps=rise
-    )
+    return keras.optimizers.schedules.CosineDecay(0.0, max(1, steps - rise), warmup_target=peak, warmup_steps=rise)
 
 
 class Plateau:
