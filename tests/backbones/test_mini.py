@@ -186,7 +186,7 @@ def test_another_network_is_refused():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_transfer_is_real(pretrained, digits, seed):
-    """With 20 digits a class a linear probe errs at most two thirds as often as on the untrained network."""
+    """With 20 digits a class a linear probe errs at most three quarters as often as on the untrained network."""
     import keras
 
     pixels, labels = digits
@@ -194,7 +194,7 @@ def test_transfer_is_real(pretrained, digits, seed):
     untrained = probe_accuracy(pooled(mini.build_mini(), pixels), labels, seed)
     trained = probe_accuracy(pooled(pretrained, pixels), labels, seed)
     assert trained >= 0.9
-    assert 1 - trained <= (1 - untrained) * 2 / 3
+    assert 1 - trained <= (1 - untrained) * 3 / 4
 
 
 def test_importing_needs_no_keras():
