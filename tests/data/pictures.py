@@ -15,10 +15,10 @@ TRASHNET = ASSETS / "data" / "trashnet"
 needs_trashnet = pytest.mark.skipif(not TRASHNET.is_dir(), reason=f"needs the real pictures in {TRASHNET}")
 
 
-def photo(seed: int = 0, width: int = 48, height: int = 40) -> Image.Image:
+def photo(seed: int = 0, width: int = 48, height: int = 40, detail: int = 7) -> Image.Image:
     """A smooth picture with structure of its own, so that compression keeps it and no two look alike."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (detail - 1, detail, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 

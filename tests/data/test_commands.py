@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from tests.data.pictures import folder_of_classes
+from tests.data.pictures import folder_of_classes, photo
 from transferkit.cli.data import data, parse_ratios
 from transferkit.errors import ConfigError, DataError
 
@@ -79,3 +79,13 @@ def test_bad_input_reaches_the_error_boundary(flowers: Path) -> None:
 @pytest.mark.parametrize("name", ["check", "split", "summary", "preview"])
 def test_help_has_an_example(name: str) -> None:
     assert f"Example:  transferkit data {name}" in call(name, "--help").stdout
+
+
+def test_split_keeps_look_alikes_together(flowers: Path, tmp_path: Path) -> None:
+    picture = photo(99, 64, 64, detail=16)
+    picture.save(flowers / "rose" / "shot.png")
+    picture.resize((90, 90)).save(flowers / "rose" / "shot_again.jpg", quality=80)
+    result = call("split", flowers, "--keep-alike", "--output", tmp_path / "splits.csv", "--quiet")
+    assert "note: 2 pictures look like another one" in result.stdout
+    rows = [row for row in (tmp_path / "splits.csv").read_text().splitlines() if "shot" in row]
+    assert len({row.split(",")[2] for row in rows}) == 1

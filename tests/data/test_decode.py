@@ -68,10 +68,8 @@ def test_a_damaged_exif_block_does_not_refuse_the_picture() -> None:
 )  # fmt: skip
 def test_every_mode_becomes_rgb_with_the_same_look(mode: str, kind: str) -> None:
     image = photo(5)
-    if mode == "PA":
-        content = encoded(image.convert("P").convert("PA"), kind)
-    else:
-        content = encoded(image.convert(mode), kind)
+    stored = image.convert("P").convert("PA") if mode == "PA" else image.convert(mode)
+    content = encoded(stored, kind)
     pixels = decode(content, SMALL)
     assert pixels.shape == (16, 16, 3)
     assert pixels.dtype == np.uint8
@@ -92,6 +90,17 @@ def test_16_bit_grey_is_scaled_by_its_full_range(kind: str) -> None:
     values = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
     pixels = np.asarray(open_picture(encoded(Image.fromarray(values), kind)))
     np.testing.assert_allclose(pixels[..., 0], values / 257.0, atol=0.51)
+
+
+def test_big_endian_and_signed_16_bit_grey() -> None:
+    values = np.linspace(0, 65535, 256).reshape(16, 16)
+    big = Image.frombytes("I;16B", (16, 16), values.astype(">u2").tobytes())
+    np.testing.assert_allclose(
+        np.asarray(open_picture(encoded(big, "TIFF")))[..., 0], values / 257.0, atol=0.51
+    )
+    signed = Image.fromarray((values - 32768).astype(np.int32))
+    pixels = np.asarray(open_picture(encoded(signed, "TIFF")))
+    assert (pixels.min(), pixels.max()) == (0, 255)  # negative values: from minimum to maximum
 
 
 @pytest.mark.parametrize(("top", "shown"), [(1.0, 255), (255.0, 255), (65535.0, 255), (100.0, 100)])

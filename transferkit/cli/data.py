@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,28 +77,26 @@ def check(
     "--split", "ratios", default=".7,.15,.15", show_default=True, help="Shares or numbers of pictures."
 )
 @click.option("--folds", default=0, show_default=True, help="Cross-validation folds over train and val.")
+@click.option("--keep-alike", is_flag=True, help="Keep pictures that look alike in one part (decodes all).")
 @common(seed=True)
 def split(
-    source: str, as_json: bool, quiet: bool, output: Path, ratios: str, folds: int, seed: int, **how: Any
-) -> None:
+    source: str, as_json: bool, quiet: bool, output: Path, ratios: str, folds: int, keep_alike: bool,
+    seed: int, **how: Any,
+) -> None:  # fmt: skip
     """Write a stratified, seeded split as a file."""
     from transferkit.data.source import scan
     from transferkit.data.split import save_splits
     from transferkit.data.split import split as divide
 
     samples = scan(source, **how).hashed()
+    if keep_alike:
+        samples = _grouped(samples, reporter(quiet, as_json))
     splits = divide(samples, parse_ratios(ratios), seed, folds)
     save_splits(output, samples, splits)
-    result = {
-        "output": str(output),
-        **splits.counts(),
-        "folds": folds,
-        "seed": seed,
-        "notes": list(splits.notes),
-    }
-    _print(
-        result if as_json else "\n".join(f"{key}: {value}" for key, value in result.items() if value != [])
-    )
+    notes = [*samples.notes, *splits.notes]
+    result = {"output": str(output), **splits.counts(), "folds": folds, "seed": seed, "notes": notes}
+    lines = [f"{key}: {value}" for key, value in result.items() if key != "notes"]
+    _print(result if as_json else "\n".join([*lines, *(f"note: {note}" for note in notes)]))
 
 
 @data.command(epilog="Example:  transferkit data summary flowers/")
@@ -159,15 +157,29 @@ def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any
 
     if headers_only:
         return quick(scan(source, **how))
+    with _progress(report) as progress:
+        return full(source, progress=progress, **how)
+
+
+def _grouped(samples: Samples, report: Reporter) -> Samples:
+    from transferkit.data.alike import group_look_alikes
+
+    with _progress(report) as progress:
+        return group_look_alikes(samples, progress=progress)[0]
+
+
+@contextmanager
+def _progress(report: Reporter) -> Iterator[Callable[[int, int], None]]:
+    """A `progress(done, total)` that opens its bar when the total is known."""
     with ExitStack() as stack:
         advance: list[Advance] = []
 
         def progress(done: int, total: int) -> None:
-            if not advance:  # how many there are is known once the first is done
+            if not advance:
                 advance.append(stack.enter_context(report.progress("checking", total)))
             advance[0]()
 
-        return full(source, progress=progress, **how)
+        yield progress
 
 
 def _summary(samples: Samples) -> dict[str, Any]:

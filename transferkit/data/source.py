@@ -62,7 +62,10 @@ class Exclusion:
 
     def __call__(self, path: str, label: str | None = None) -> bool:
         """True where the picture at relative `path` of class `label` is excluded."""
-        self.seen.update(part for part in (label,) if part)
+        if label:
+            self.seen.add(label)
+        if not self.patterns and not self.paths:
+            return False
         names = {path, Path(path).as_posix()} | ({label} if label else set())
         hits = [p for p in self.patterns if p.rstrip("/") in names or fnmatchcase(path, _glob(p))]
         self.used.update(hits)
