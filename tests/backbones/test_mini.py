@@ -54,9 +54,7 @@ def probe_accuracy(features, labels, seed, per_class=20):
     from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(seed)
-    chosen = np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)]
-    )
+    chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)])
     others = np.setdiff1d(np.arange(len(labels)), chosen)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     return probe.fit(features[chosen], labels[chosen]).score(features[others], labels[others])

@@ -66,9 +66,7 @@ def load_pretrained(model: keras.Model) -> None:
     pairs = [(variable, key) for layer in model.layers for variable, key in variables_of(layer)]
     keys = {key for _, key in pairs}
     if keys != set(stored) or any(tuple(variable.shape) != stored[key].shape for variable, key in pairs):
-        raise WeightsError(
-            f"the packaged weights do not fit model '{model.name}'; pass a network of build_mini()"
-        )
+        raise WeightsError(f"the packaged weights do not fit model '{model.name}'; pass a network of build_mini()")
     for variable, key in pairs:
         variable.assign(stored[key])
 
@@ -99,19 +97,13 @@ def read_weights() -> dict[str, NDArray[np.float32]]:
         raise WeightsError(f"{WEIGHTS_FILE} is missing; {_REMEDY}") from error
     found, expected = sha256_bytes(content), weights_sha256()
     if found != expected:
-        raise WeightsError(
-            f"{WEIGHTS_FILE} is damaged: its SHA-256 is {found[:12]}…, not {expected[:12]}…; {_REMEDY}"
-        )
+        raise WeightsError(f"{WEIGHTS_FILE} is damaged: its SHA-256 is {found[:12]}…, not {expected[:12]}…; {_REMEDY}")
     return _unpack(content)
 
 
 def pack_weights(model: keras.Model) -> bytes:
     """The weights of `model` as the bytes of a compressed float16 .npz; equal weights give equal bytes."""
-    arrays = {
-        key: np.asarray(variable, np.float16)
-        for layer in model.layers
-        for variable, key in variables_of(layer)
-    }
+    arrays = {key: np.asarray(variable, np.float16) for layer in model.layers for variable, key in variables_of(layer)}
     # float16 ends at 65,504: a weight beyond it would be stored as infinity.
     if any(not np.isfinite(array).all() for array in arrays.values()):
         raise WeightsError("a weight is not finite in float16; train at a lower rate")

@@ -92,14 +92,10 @@ def _holds(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> bool:
     if not found and not (folder.is_dir() and any(folder.iterdir())):
         return False
     if found != sorted(pictures):
-        raise DataError(
-            f"{folder} holds other files than the digits asked for; name a folder that is empty or new"
-        )
+        raise DataError(f"{folder} holds other files than the digits asked for; name a folder that is empty or new")
     damaged = next((name for name, pixels in pictures.items() if not _is(folder / name, pixels)), None)
     if damaged is not None:
-        raise DataError(
-            f"{folder / damaged} is not the digit it should be; remove {folder} and write it anew"
-        )
+        raise DataError(f"{folder / damaged} is not the digit it should be; remove {folder} and write it anew")
     return True
 
 
