@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from transferkit.backbones import freeze, loading, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
-from transferkit.backbones.scaling import SCALINGS, preprocessing, require
+from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def build(
     # Fetch first: a missing file should not cost the time to build a network.
     path = _weights_path(row, size, source, offline, reporter)
     with _seeded(seed):
-        model = _construct(row, size, path)
+        model = _construct(row, size, path, trusted=scaling is not None)
     if source == "pretrained":
         from transferkit.backbones import mini
 
@@ -154,7 +154,7 @@ def _size_problems(row: Row, size: int | None) -> list[str]:
     ]
 
 
-def _construct(row: Row, size: int, path: Path | None) -> keras.Model:
+def _construct(row: Row, size: int, path: Path | None, *, trusted: bool) -> keras.Model:
     """The bare network, with weights from `path` where given; every `layer.output` belongs to its graph."""
     import keras
 
@@ -177,7 +177,7 @@ def _construct(row: Row, size: int, path: Path | None) -> keras.Model:
         return keras.Model(model.inputs[0], model.outputs[0], name=row.name)
     bare = _stripped(model, row.name)
     if path is not None:
-        _load_either(path, model, bare)
+        _load_either(path, model, bare, trusted=trusted)
     return bare
 
 
@@ -221,7 +221,7 @@ def _copy_weights(model: keras.Model, bare: keras.Model) -> None:
             layer.set_weights(values[layer.name])
 
 
-def _load_either(path: Path, model: keras.Model, bare: keras.Model) -> None:
+def _load_either(path: Path, model: keras.Model, bare: keras.Model, *, trusted: bool) -> None:
     """Load a file saved with the embedded preprocessing (as Keras publishes them) or without (as ours)."""
     try:
         loading.load(path, model)
@@ -231,7 +231,29 @@ def _load_either(path: Path, model: keras.Model, bare: keras.Model) -> None:
         except WeightsError:
             raise first from None
         return
+    if not trusted:
+        _check_normalisation(path, model)
     _copy_weights(model, bare)
+
+
+def _check_normalisation(path: Path, model: keras.Model) -> None:
+    """Refuse weights that were trained behind another input scaling than the catalog's.
+
+    EfficientNetB*'s ImageNet files hold the standard deviation where Keras' layer has the variance; the
+    constructor makes up for it (TensorFlow issue 49930), which gives the catalog's scaling "torch".
+    """
+    import keras
+    import numpy as np
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            mean, variance = (np.ravel(values) for values in layer.get_weights()[:2])
+            if not (np.allclose(mean, MEAN, atol=1e-3) and np.allclose(variance, STD, atol=1e-3)):
+                said = [" ".join(f"{v:.4g}" for v in values) for values in (mean, variance)]
+                raise WeightsError(
+                    f"the network in {path} normalises its input by mean {said[0]} and variance {said[1]}, not by "
+                    "ImageNet's; give the scaling it was trained with (mean 0, variance 1 is scaling 'unit')"
+                )
 
 
 def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> Backbone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,16 +29,16 @@ def load(path: Path, model: keras.Model) -> None:
         raise WeightsError(f"no weights file {path}; give the path of a .keras, .weights.h5 or .h5 file")
     if not path.name.endswith(SUFFIXES):
         raise WeightsError(f"{path} is no weights file by its name; it must end in {', '.join(SUFFIXES)}")
+    read = _from_keras if path.name.endswith(".keras") else _from_legacy
+    read = _from_weights if path.name.endswith(".weights.h5") else read
     try:
-        if path.name.endswith(".keras"):
-            _from_keras(path, model)
-        elif path.name.endswith(".weights.h5"):
-            _from_weights(path, model)
-        else:
-            _from_legacy(path, model)
+        with warnings.catch_warnings():
+            # Keras only warns where layers "retain their freshly-initialized weights": that is a failure.
+            warnings.filterwarnings("error", "(?s).*(Skipping|could not be loaded|freshly-initialized).*")
+            read(path, model)
     except WeightsError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserWarning) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"the weights in {path} cannot be loaded into '{model.name}': {first_line}. Check that the file "

@@ -13,8 +13,8 @@ from transferkit.errors import ConfigError
 if TYPE_CHECKING:
     import keras
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 # What the network receives, for pixels x of 0..255.
@@ -51,8 +51,8 @@ def preprocessing(scaling: str) -> list[keras.Layer]:
             _rescaling("center", offset=[-m for m in _CAFFE_MEAN_BGR]),
         ]
     if scaling == "torch":
-        scale = [1.0 / (255.0 * s) for s in _STD]
-        return [_rescaling("scale", scale, [-m / s for m, s in zip(_MEAN, _STD, strict=True)])]
+        scale = [1.0 / (255.0 * s) for s in STD]
+        return [_rescaling("scale", scale, [-m / s for m, s in zip(MEAN, STD, strict=True)])]
     scale_offset = {
         "none": (1.0, 0.0),
         "unit": (1 / 255, 0.0),

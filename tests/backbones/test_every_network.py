@@ -1,0 +1,106 @@
+"""Every network of the catalog: built, frozen, fitted for a step. Frozen is bit-equal, the tail learns."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+
+from transferkit.backbones import build, freeze
+from transferkit.backbones.catalog import ROWS, names
+from transferkit.backbones.cut import cut
+
+from .conftest import value
+
+# Graph mode is what people use, but tracing a big network takes a minute; what is proved does not depend on
+# it.
+TRACED = ("mini", "vgg16", "mobilenet_0.25", "mobilenet_v2_0.35", "mobilenet_v3_small")
+
+
+# Variants of width share their constructor's graph.
+NETWORKS = [name for name in names() if not ROWS[name].kwargs]
+
+
+@pytest.fixture(autouse=True)
+def memory(request):
+    yield
+    if ROWS[request.node.callspec.params["name"]].parameters > 2e7:  # collecting costs a second each time
+        keras.backend.clear_session()
+        gc.collect()
+
+
+def assemble(backbone, classes=3):
+    """uint8 pictures → preprocessing → backbone → average → classes, as the product does."""
+    inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8")
+    x = inputs
+    for layer in backbone.preprocessing():
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(backbone.model(x))
+    return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
+
+
+def batch(size):
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (2, size, size, 3), dtype="uint8"), np.array([0, 2])
+
+
+def prepared(backbone, pixels):
+    for layer in backbone.preprocessing():
+        pixels = layer(pixels)
+    return pixels
+
+
+def settle(model, x):
+    """Set BatchNorm's statistics to those of `x`: with the initial ones MobileNets fade to 1e-20."""
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.trainable, layer.momentum = True, 0.0
+    model(x, training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.trainable, layer.momentum = False, momentum
+
+
+def arrays(value):
+    return [np.asarray(v) for v in (value if isinstance(value, list) else [value])]
+
+
+def top_policy(row):
+    """The last stage, or where that costs too much the last layers: on a CPU ConvNeXt's grouped convolutions take
+    half a minute for one backward pass.
+    """
+    costly = row.parameters > 1e8 or row.name.startswith("convnext")
+    return "last:3" if costly else f"from:{row.stage_names[-1]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_frozen_means_frozen(name):
+    row = ROWS[name]
+    backbone = build.build(name, weights="random", size=row.minimum)
+    model, policy = backbone.model, top_policy(row)
+    assert model.count_params() == row.parameters
+    assert (model.input_shape, model.input.dtype) == ((None, row.minimum, row.minimum, 3), "float32")
+    freeze.freeze(model, policy)
+    frozen = cut(model, freeze.first_trainable(model, row, policy)).frozen
+    pixels, labels = batch(row.minimum)
+    scaled = prepared(backbone, pixels)
+    if row.parameters < 5e6:
+        settle(model, scaled)
+    outputs = arrays(frozen(scaled))
+    below = {id(w) for w in frozen.weights}
+    statistics = {id(w) for w in model.weights if "moving_" in w.path}
+    kept = {id(w): value(w) for w in model.weights}
+
+    full = assemble(backbone)
+    full.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy", run_eagerly=name not in TRACED)
+    full.fit(pixels, labels, batch_size=2, epochs=1, verbose=0)
+
+    changed = {id(w) for w in model.weights if not np.array_equal(kept[id(w)], np.asarray(w))}
+    assert not changed & below, "a frozen weight changed"
+    assert not changed & statistics, "BatchNorm statistics moved"
+    assert changed, "the tail did not train"
+    assert changed <= {id(w) for w in model.trainable_weights}
+    # In training mode: this is where Dropout would fire and BatchNorm take the batch's statistics.
+    for before, after in zip(outputs, arrays(frozen(scaled, training=True)), strict=True):
+        np.testing.assert_array_equal(before, after)
