@@ -54,7 +54,7 @@ def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
     assert "12  rose" in text
     counted = json.loads(call("summary", flowers, "--json", "--exclude", "rose/[0-3].png").stdout)
     assert counted["classes"] == {"iris": 11, "rose": 8}
-    assert counted["notes"] == ["4 pictures excluded on request"]
+    assert counted["notes"] == ["4 paths excluded on request"]
 
 
 def test_preview_is_drawn(flowers: Path, tmp_path: Path) -> None:

@@ -155,12 +155,23 @@ def test_exclusions(flowers: Path, tmp_path: Path) -> None:
     listed.write_text('# broken\nrose/1.png\n"iris/0.png"\nrose/gone.png\n')
     samples = scan(flowers, exclude_file=listed)
     assert samples.counts() == {"iris": 2, "lily": 2, "rose": 3}
-    assert "2 pictures excluded on request" in samples.notes
+    assert "2 paths excluded on request" in samples.notes
     assert any(
         "1 lines of the exclusion file match no picture: rose/gone.png" in note for note in samples.notes
     )
     assert "nearest: 'rose'" in refusal(flowers, exclude=["rosse"])
     assert "cannot be read" in refusal(flowers, exclude_file=tmp_path / "none.txt")
+
+
+def test_exclusions_reach_what_is_refused(flowers: Path, tmp_path: Path) -> None:
+    (flowers / "rose" / "gone.jpg").symlink_to("/nowhere.jpg")
+    photo(1).save(flowers / "loose.png")
+    (flowers / "vacant").mkdir()
+    assert len(scan(flowers, exclude=["rose/gone.jpg", "loose.png", "vacant"])) == 7
+    both = folder_of_classes(tmp_path / "both" / "train", {"a": 2, "b": 2}).parent
+    (both / "docs").mkdir()
+    photo(1).save(both / "train" / "loose.png")
+    assert len(scan(both, exclude=["docs", "train/loose.png"])) == 4
 
 
 def test_known_classes_allow_one_class_and_refuse_unknown_ones(flowers: Path) -> None:

@@ -167,13 +167,10 @@ def _lenient(
     rule = Exclusion(exclude, read_exclusions(Path(exclude_file)) if exclude_file is not None else ())
     walk = walk_folder(folder, rule)
     rule.check_used()
-    broken = list(walk.unreadable)
-    walk.unreadable.clear()
+    findings = [Finding.of("unreadable", path, reason, (path,)) for path, reason in walk.unreadable]
+    walk.unreadable.clear()  # said above, one by one
     judge(walk)
-    findings = [Finding.of("structure", None, problem) for problem in walk.problems]
-    for entry in broken:
-        path, _, reason = entry.partition(" is ")
-        findings.append(Finding.of("unreadable", path, f"is {reason}" if reason else entry))
+    findings += [Finding.of("structure", None, problem) for problem in walk.problems]
     return _samples(walk), findings
 
 

@@ -51,7 +51,7 @@ class Walk:
     hidden: int = 0
     other: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, reason
     notes: list[str] = field(default_factory=list)
 
 
@@ -92,13 +92,15 @@ def walk_folder(root: Path, excluded: Excluded) -> Walk:
     """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
     walk = Walk(root)
     folders, loose = _entries(root, walk)
+    loose = [name for name in loose if not excluded(name, None)]
+    walk.unreadable = [entry for entry in walk.unreadable if not excluded(entry[0], None)]
     if loose:
         table = any(name.lower().endswith(".csv") for name in os.listdir(root))
         walk.problems.append(
             f"{len(loose)} pictures lie directly in {shown(root)} ({listed(loose, 3)}); put each into the "
             f"folder of its class{'; or give the CSV itself as DATA' if table else ''}"
         )
-    parts = _parts(root, folders, walk)
+    parts = _parts(root, folders, walk, excluded)
     for folder, part in parts:
         _walk_classes(folder, part, walk, excluded)
     if not parts:
@@ -128,23 +130,19 @@ def _entries(folder: Path, walk: Walk) -> tuple[list[str], list[str]]:
         elif regular and named_picture:
             pictures.append(entry.name)
         elif named_picture:
-            path = Path(entry.path)
-            walk.unreadable.append(f"{_relative(path, walk.root)} {unreadable_reason(path) or 'is unusual'}")
+            reason = unreadable_reason(Path(entry.path)) or "is no plain file"
+            walk.unreadable.append((os.path.relpath(entry.path, walk.root), reason))
         else:
             walk.other[os.path.splitext(entry.name)[1].lower() or "(no extension)"] += 1
     return folders, pictures
 
 
-def _relative(path: Path, root: Path) -> str:
-    return shown(os.path.relpath(path, root))
-
-
-def _parts(root: Path, folders: list[str], walk: Walk) -> list[tuple[str, Part]]:
+def _parts(root: Path, folders: list[str], walk: Walk, excluded: Excluded) -> list[tuple[str, Part]]:
     """(folder, split) where `root` holds train/, val/ or test/ with class folders inside; else nothing."""
     named = [(name, part) for name in folders if (part := split_name(name)) and _has_folders(root / name)]
     if not named or (len(named) < len(folders) and not any(part == "train" for _, part in named)):
         return []
-    others = [name for name in folders if name not in dict(named)]
+    others = [name for name in folders if name not in dict(named) and not excluded(name, name)]
     if others:
         walk.problems.append(
             f"beside {listed([n for n, _ in named])} there is {listed(others)}; a folder holds either splits "
@@ -177,6 +175,7 @@ def _walk_classes(folder: str, part: Part | None, walk: Walk, excluded: Excluded
     names, loose = (
         _entries(walk.root / folder, walk) if folder else (_entries(walk.root, Walk(walk.root))[0], [])
     )
+    loose = [name for name in loose if not excluded(os.path.join(folder, name), None)]
     if loose:
         walk.problems.append(
             f"{len(loose)} pictures lie directly in {shown(folder)}/ ({listed(loose, 3)}); put each into the "
@@ -185,7 +184,9 @@ def _walk_classes(folder: str, part: Part | None, walk: Walk, excluded: Excluded
     for name in names:
         inside = os.path.join(folder, name)
         ancestors = {_identity(walk.root), _identity(walk.root / folder)}
+        before = len(walk.unreadable)
         pictures = _walk_class(inside, walk, ancestors)
+        walk.unreadable[before:] = [e for e in walk.unreadable[before:] if not excluded(e[0], name)]
         kept = [path for path in pictures if not excluded(path, name)]
         if kept:
             walk.classes.add(name)
@@ -240,7 +241,7 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     if walk.unreadable:
         walk.problems.append(
             f"{len(walk.unreadable)} pictures cannot be read; remove or --exclude them: "
-            f"{listed(walk.unreadable)}"
+            + listed([f"{path} {reason}" for path, reason in walk.unreadable])
         )
     if classes is not None:
         unknown = sorted(walk.classes - set(classes))

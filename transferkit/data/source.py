@@ -87,7 +87,7 @@ class Exclusion:
 
     def notes(self) -> list[str]:
         """What was left out, and which lines of the exclusion file had no effect."""
-        found = [f"{self.count} pictures excluded on request"] if self.count else []
+        found = [f"{self.count} paths excluded on request"] if self.count else []
         stale = sorted(self.paths - self.used)
         if stale:
             found.append(f"{len(stale)} lines of the exclusion file match no picture: {listed(stale, 3)}")
