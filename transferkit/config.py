@@ -124,6 +124,8 @@ def contradictions(s: Settings) -> list[str]:
             value = getattr(s, name)
             found.append(f"--{name.replace('_', '-')} {_shown(value)} has no effect {because}")
 
+    if s.folds == 1:
+        found.append("--folds 1 is no cross-validation; use 2 or more, or 0 for none")
     linear, frozen = s.head == "linear", s.unfreeze == "none"
     clash("head_width", linear, "with --head linear; drop one of them")
     clash("layer_decay", frozen, "with --unfreeze none: no layer of the backbone is trained")

@@ -34,6 +34,9 @@ def _lines(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) ->
             f"{plural(phase['parameters'], 'weight')}, {plural(phase['epochs'], 'epoch')} "
             f"(best {phase['best_epoch']}), {duration(phase['seconds'])} {mark}".rstrip()
         )
+    if "folds" in metrics:
+        folds = metrics["folds"]
+        yield f"Folds      {folds['metric']} {folds['mean']:.3f} ± {folds['std']:.3f} over {len(folds['scores'])} folds"
     yield from _scores(metrics)
     yield from _advice(metrics)
     yield f"Time       {duration(manifest['timings']['total'])}"
@@ -44,9 +47,7 @@ def _lines(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) ->
 
 def _parts(metrics: dict[str, Any], manifest: dict[str, Any]) -> str:
     counts = manifest["data"]["parts"]
-    return f"{plural(len(metrics['classes']), 'class')}; " + ", ".join(
-        f"{n:,} {name}" for name, n in counts.items()
-    )
+    return f"{plural(len(metrics['classes']), 'class')}; " + ", ".join(f"{n:,} {name}" for name, n in counts.items())
 
 
 def _frozen(config: dict[str, Any]) -> str:
@@ -69,9 +70,7 @@ def _scores(metrics: dict[str, Any]) -> Iterator[str]:
         value = baseline.get(name)
         if value is None:
             continue
-        beaten = (
-            "" if sign * value < sign * test[name] else "  ← as good or better: the training gained nothing"
-        )
+        beaten = "" if sign * value < sign * test[name] else "  ← as good or better: the training gained nothing"
         yield f"Baseline   {name} {value:.3f}: {BASELINES[key]}{beaten}"
 
 

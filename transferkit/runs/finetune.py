@@ -16,7 +16,7 @@ from transferkit.console import Reporter
 from transferkit.data.augment import augmentation
 from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples
-from transferkit.data.split import Splits, load_splits, save_splits, split
+from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.evaluation import baselines, calibration, diagnosis, metrics
 from transferkit.features.extract import Views
@@ -124,11 +124,13 @@ class Job:
         manifest.content["weights"] = {"source": backbone.weights, "sha256": backbone.weights_sha256}
         manifest.write()
         train, val, test = (np.flatnonzero(np.array(splits.assignment) == p) for p in ("train", "val", "test"))
-        problem = recipe.problem(samples, train, val, lambda units: judge(samples.select(val), s.metric, units))
+        problem = self._problem(train, val)
+        folds = fold_indices(samples, splits) if s.folds else []
         decode = DecodeSettings(backbone.size, s.resize)
         work = recipe.Recipe(
             backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
             None if s.budget is None else started + s.budget, self.cache,
+            [self._problem(*pair) for pair in folds],
         )  # fmt: skip
         trained = work.run()
         write_history(self.layout.history, trained.history)
@@ -146,6 +148,11 @@ class Job:
         content["diagnosis"] = self._diagnosis(manifest, content, trained, problem, splits)
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
+
+    def _problem(self, train: np.ndarray, val: np.ndarray) -> recipe.Problem:
+        return recipe.problem(
+            self.samples, train, val, lambda samples, units: judge(samples, self.settings.metric, units)
+        )
 
     def _views(self, decode: DecodeSettings) -> Views:
         s = self.settings
@@ -200,6 +207,13 @@ class Job:
             "temperature": facts["temperature"],
             "thresholds": facts["thresholds"],
         }
+        if trained.fold_scores:
+            content["folds"] = {
+                "metric": problem.goal.name,
+                "scores": trained.fold_scores,
+                "mean": float(np.mean(trained.fold_scores)),
+                "std": float(np.std(trained.fold_scores, ddof=1)),
+            }
         if self.samples.task == "classify":
             content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
         return content

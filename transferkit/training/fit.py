@@ -47,6 +47,8 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: tuple[float, float] | None = None
     best_epoch: int = -1
+    lowest_loss: float = math.inf
+    waited: int = 0
     seconds: float = 0.0
     done: bool = False
 
@@ -84,6 +86,7 @@ class Loop:
                 row = self._train(steps, progress.epoch)
                 with self._averaged():
                     score = self._judge(row)
+                    self._wait(progress, score)
                     improved = self.goal.better(score, progress.best)
                     if improved:
                         progress.best, progress.best_epoch = score, progress.epoch
@@ -104,9 +107,14 @@ class Loop:
             variable.assign(value)
         return progress
 
+    def _wait(self, progress: Progress, score: tuple[float, float]) -> None:
+        """Count epochs in which neither the score nor the loss improved: a score over few pictures moves in steps."""
+        better = self.goal.better(score, progress.best)
+        progress.waited = 0 if better or score[1] < progress.lowest_loss else progress.waited + 1
+        progress.lowest_loss = min(progress.lowest_loss, score[1])
+
     def _finished(self, progress: Progress) -> bool:
-        waited = progress.epoch - 1 - progress.best_epoch if progress.best_epoch >= 0 else 0
-        if progress.done or waited >= self.patience:
+        if progress.done or progress.waited >= self.patience:
             return True
         # At least one epoch, however small the budget: a phase without weights is of no use to anyone.
         return self.deadline is not None and progress.epoch > 0 and time.monotonic() > self.deadline

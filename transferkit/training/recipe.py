@@ -7,7 +7,7 @@ Fine-tuning from a random head first bends good features towards noise; a traine
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,16 +59,24 @@ class Problem:
         return int(self.targets.shape[1])
 
 
-def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Callable[[Units | None], Goal]) -> Problem:
-    """Targets as the losses want them: one-hot, 0/1, or standardised by the training pictures."""
+Judge = Callable[[Samples, Units | None], Goal]
+
+
+def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) -> Problem:
+    """Targets as the losses want them: one-hot, 0/1, or standardised by the training pictures.
+
+    `judge(validation samples, units)` makes the goal.
+    """
+    units = None
     if samples.task == "classify":
-        return Problem(samples, train, val, b.one_hot(samples.targets, len(samples.classes), 0.0), None, judge(None))
-    if samples.task == "multilabel":
-        return Problem(samples, train, val, samples.targets.astype(np.float32), None, judge(None))
-    mean, deviation = samples.targets[train].mean(0), samples.targets[train].std(0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    scaled = ((samples.targets - mean) / deviation).astype(np.float32)
-    return Problem(samples, train, val, scaled, (mean, deviation), judge((mean, deviation)))
+        targets = b.one_hot(samples.targets, len(samples.classes), 0.0)
+    else:
+        targets = samples.targets.astype(np.float32)
+    if samples.task == "regress":
+        mean, deviation = samples.targets[train].mean(0), samples.targets[train].std(0)
+        units = (mean, np.where(deviation > 0, deviation, 1.0))
+        targets = ((samples.targets - units[0]) / units[1]).astype(np.float32)
+    return Problem(samples, train, val, targets, units, judge(samples.select(val), units))
 
 
 @dataclass
@@ -101,6 +109,7 @@ class Trained:
     pretrained: list[np.ndarray] | None
     notes: list[str] = field(default_factory=list)
     rate_curve: list[dict[str, float]] = field(default_factory=list)
+    fold_scores: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -115,6 +124,7 @@ class Recipe:
     checkpoints: Path | None = None
     deadline: float | None = None
     cache: bool = True
+    folds: Sequence[Problem] = ()
 
     def __post_init__(self) -> None:
         self.frozen = Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
@@ -134,6 +144,7 @@ class Recipe:
         source = self.frozen.source(pooled, self.problem.samples, self._wanted())
         body = self._body(source, pooled)
         curve = self._learning_rate(body, source)
+        fold_scores = [self._fold(number, part, source, pooled) for number, part in enumerate(self.folds, 1)]
         best = self._phase("head", body, source, self.rate, "head only", {})
         pretrained = [np.array(w) for w in model.weights] if steps else None
         kept = self._snapshot(body)
@@ -150,15 +161,17 @@ class Recipe:
         chosen = max(self.phases, key=lambda p: (signed * p.score, -p.loss)).name
         return Trained(
             self._whole(body), self.phases, chosen, self.history, val, train, judged, pooled, pretrained,
-            self.notes, curve,
+            self.notes, curve, fold_scores,
         )  # fmt: skip
 
     # -- inputs
 
     def _wanted(self) -> dict[int, range]:
         """Views per picture: all of them for training, the clean one for validation."""
-        wanted = {int(i): range(self.views.count + 1) for i in self.problem.train}
-        return wanted | {int(i): range(1) for i in self.problem.val}
+        wanted = {int(i): range(1) for i in self.problem.val}
+        # Under cross-validation every picture of train and validation is trained on in some fold.
+        trained_on = np.union1d(self.problem.train, self.problem.val) if self.folds else self.problem.train
+        return wanted | {int(i): range(self.views.count + 1) for i in trained_on}
 
     def _tail_steps(self) -> list[str]:
         if self.settings.unfreeze == "none":
@@ -228,6 +241,14 @@ class Recipe:
         return curve
 
     # -- phases
+
+    def _fold(self, number: int, part: Problem, source: Source, pooled: Rows) -> float:
+        """Validation score of a head trained on one fold's training pictures."""
+        inner = Recipe(self.backbone, self.settings, part, self.views, self.reporter, None, self.deadline, self.cache)
+        inner.rate = self.rate
+        body = inner._body(source, pooled)
+        score, _ = inner._phase(f"fold {number}/{len(self.folds)}", body, source, self.rate, "head only", {})
+        return score
 
     def _tail_phase(
         self, policy: str, body: keras.Model, phases: int, judged: np.ndarray
