@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.data.pictures import TRASHNET, folder_of_classes, needs_trashnet
@@ -48,6 +48,7 @@ def class_counts(samples: Samples, splits: Splits) -> dict[str, Counter[int]]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(sizes=[24, 50, 50, 18], seed=0, shares=RATIOS)
 @given(
     sizes=st.lists(st.integers(7, 80), min_size=2, max_size=6),
     seed=st.integers(0, 10**6),
@@ -103,10 +104,14 @@ def test_multilabel_shares(seed: int, rate: float) -> None:
     targets = (rng.random((300, 5)) < rate).astype(np.float32)
     samples = table([0] * 300, targets=targets, task="multilabel")
     splits = split(samples, RATIOS, seed=seed)
+    off = []
     for part, share in zip(PARTS, RATIOS, strict=True):
         chosen = splits.indices(part)
         assert abs(len(chosen) - 300 * share) <= 12
-        np.testing.assert_allclose(targets[chosen].sum(0), targets.sum(0) * share, atol=6)
+        off.append(np.abs(targets[chosen].sum(0) - targets.sum(0) * share))
+    # The method is greedy: single labels may be some pictures off, a label as a rule is not.
+    assert np.max(off) <= 15
+    assert np.mean(off) <= 2.5
 
 
 def test_regression_is_split_by_quantiles() -> None:
@@ -225,6 +230,15 @@ def test_saved_splits_come_back_and_changed_data_is_shown(tmp_path: Path) -> Non
     path.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="its columns are path,label,split,fold,sha256"):
         load_splits(path, scan(data))
+
+
+def test_a_splits_file_beside_the_pictures_is_data_itself(tmp_path: Path) -> None:
+    data = folder_of_classes(tmp_path / "data", {"a": 8, "b": 9})
+    splits = split(scan(data), seed=3)
+    save_splits(data / "splits.csv", scan(data), splits)
+    again = split(scan(data / "splits.csv"))
+    assert again.assignment == splits.assignment
+    assert again.notes == ()
 
 
 @needs_trashnet

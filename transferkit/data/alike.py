@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from transferkit.data.examine import examine
+from transferkit.data.links import Links
 from transferkit.data.near import near_pairs
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
@@ -26,31 +27,20 @@ def group_look_alikes(
         thumbnails.append(fact.tiny)
         if progress is not None:
             progress(len(likenesses), len(samples))
-    parent = list(range(len(samples)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    links = Links(len(samples))
     first: dict[str, int] = {}
     for i, name in enumerate(samples.group):
         if name is not None:
-            parent[root(i)] = root(first.setdefault(name, i))
+            links.join(i, first.setdefault(name, i))
     joined: set[int] = set()
     for i, j, _ in near_pairs(likenesses, thumbnails):
-        parent[root(i)] = root(j)
+        links.join(i, j)
         joined |= {i, j}
-    sizes: dict[int, int] = {}
-    for i in range(len(samples)):
-        sizes[root(i)] = sizes.get(root(i), 0) + 1
-    # Named after a member, so that the name says where the group comes from.
-    group = tuple(
-        f"alike:{samples.paths[root(i)]}" if sizes[root(i)] > 1 else samples.group[i]
-        for i in range(len(samples))
-    )
+    group = list(samples.group)
+    for members in links.clusters():
+        for i in members if len(members) > 1 else ():
+            group[i] = f"alike:{samples.paths[members[0]]}"  # says where the group comes from
     note = f"{len(joined)} pictures look like another one; each such group stays in one split"
-    return replace(samples, group=group, notes=(*samples.notes, note) if joined else samples.notes), len(
-        joined
-    )
+    return replace(
+        samples, group=tuple(group), notes=(*samples.notes, note) if joined else samples.notes
+    ), len(joined)

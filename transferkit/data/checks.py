@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transferkit.data.examine import Facts
+from transferkit.data.links import Links
 from transferkit.data.near import near_pairs
 from transferkit.data.samples import Samples, shown
 
@@ -25,7 +26,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "near_leakage": ("warning", "Look at the pair; pictures this alike in two splits make scores too good"),
     "near_conflict": ("warning", "Look at the pair; one of the labels may be wrong"),
     "duplicate": ("warning", "One copy is enough; exact copies are always kept in one split"),
-    "near_duplicate": ("info", "Look at the pair; give both one `group` in a CSV to keep them in one split"),
+    "near_duplicate": ("info", "Look at the pair; `data split --keep-alike` keeps such pictures in one part"),
     "misnamed": ("warning", "Give it an extension of pictures to use it; it is ignored now"),
     "wrong_extension": ("info", "Nothing to do: content decides how it is read"),
     "few": ("warning", "Add pictures"),
@@ -140,11 +141,10 @@ def look_alikes(samples: Samples, facts: Sequence[Facts]) -> Iterator[Finding]:
     hashes = [fact.likeness if keep else None for fact, keep in zip(facts, alone, strict=True)]
     pairs = near_pairs(hashes, [fact.tiny for fact in facts])
     graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)
-    cluster = list(range(len(facts)))
+    links = Links(len(facts))
     for (torn, mixed), bits, i, j in graded:
-        if _root(cluster, i) == _root(cluster, j):
+        if not links.join(i, j):
             continue
-        cluster[_root(cluster, i)] = _root(cluster, j)
         where = f" ({samples.split[i]} and {samples.split[j]})" if torn == 0 else ""
         label = f" ({samples.label(i)} and {samples.label(j)})" if mixed == 0 else ""
         kind = "near_leakage" if torn == 0 else "near_conflict" if mixed == 0 else "near_duplicate"
@@ -156,13 +156,6 @@ def _grade(samples: Samples, i: int, j: int) -> tuple[int, int]:
     """0 where two look-alikes lie in different splits, then 0 where their labels differ; else 1."""
     torn = len({samples.split[i], samples.split[j]} - {None}) > 1
     return int(not torn), int(samples.label(i) == samples.label(j))
-
-
-def _root(cluster: list[int], i: int) -> int:
-    while cluster[i] != i:
-        cluster[i] = cluster[cluster[i]]
-        i = cluster[i]
-    return i
 
 
 def about_classes(samples: Samples) -> Iterator[Finding]:

@@ -7,8 +7,6 @@ its place.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy.typing as npt
 
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
 from transferkit.data.strata import distribute, strata
+from transferkit.data.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
 from transferkit.errors import ConfigError, DataError, raise_problems
 from transferkit.files import read_csv, write_csv
 
@@ -66,13 +65,13 @@ def split(
     samples = samples.hashed()
     wanted = _fractions(ratios, len(samples))
     _check_seed(seed, folds)
-    units = _units(samples)
-    order = _shuffled(samples, units, seed, "split")
+    units = units_of(samples)
+    order = shuffled(samples, units, seed, "split")
     notes: list[str] = []
     given = _given(samples, units)
     labels = strata(samples.targets, samples.task)
     parts = _assign(samples, units, order, labels, wanted, given, notes)
-    assignment = tuple(PARTS[p] for p in _spread(units, parts, len(samples)))
+    assignment = tuple(PARTS[p] for p in per_sample(units, parts, len(samples)))
     fold = _fold(samples, units, labels, parts, folds, seed) if folds else np.full(len(samples), -1)
     return Splits(assignment, tuple(int(f) for f in fold), seed, folds, tuple(notes))
 
@@ -173,38 +172,7 @@ def _check_seed(seed: int, folds: int) -> None:
         raise ConfigError(f"folds {folds} is not possible; give 0 for none, or 2 or more")
 
 
-def _units(samples: Samples) -> list[list[int]]:
-    """Positions that must stay together: one group, or one content, or linked through either (union-find)."""
-    parent = list(range(len(samples)))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[tuple[str, str], int] = {}
-    for i, (content, group) in enumerate(zip(samples.sha256 or (), samples.group, strict=True)):
-        for key in [("content", content), *([("group", group)] if group is not None else [])]:
-            parent[find(i)] = find(first.setdefault(key, i))
-    members: dict[int, list[int]] = {}
-    for i in range(len(samples)):
-        members.setdefault(find(i), []).append(i)
-    return list(members.values())
-
-
-def _shuffled(samples: Samples, units: list[list[int]], seed: int, purpose: str) -> list[int]:
-    """Unit numbers, large units first, else in the order of a hash of seed and content."""
-    hashes = samples.sha256 or ()
-
-    def rank(u: int) -> tuple[int, str]:
-        content = min(hashes[i] for i in units[u])
-        return -len(units[u]), hashlib.sha256(f"{purpose}:{seed}:{content}".encode()).hexdigest()
-
-    return sorted(range(len(units)), key=rank)
-
-
-def _given(samples: Samples, units: list[list[int]]) -> list[int]:
+def _given(samples: Samples, units: Units) -> list[int]:
     """The part each unit was given by the user, or -1. Refuses units that lie in two parts."""
     given, torn = [], []
     for members in units:
@@ -224,7 +192,7 @@ def _given(samples: Samples, units: list[list[int]]) -> list[int]:
 
 def _assign(
     samples: Samples,
-    units: list[list[int]],
+    units: Units,
     order: list[int],
     labels: npt.NDArray[np.int32],
     wanted: npt.NDArray[np.float64],
@@ -236,7 +204,7 @@ def _assign(
     present = set(given) - {-1}
     if not present:
         _check_small(samples, units, order, wanted, "a {n}-way split")
-        parts[order] = distribute(_table(units, order, labels), _sizes(units, order), wanted)
+        parts[order] = distribute(label_counts(units, order, labels), sizes_of(units, order), wanted)
         return parts
     free = int((parts == -1).sum())
     if free:
@@ -252,7 +220,7 @@ def _assign(
         shares /= shares.sum()
         pool = [u for u in order if parts[u] == 0]
         _check_small(samples, units, pool, shares, "carving {n} parts out of train")
-        parts[pool] = distribute(_table(units, pool, labels), _sizes(units, pool), shares)
+        parts[pool] = distribute(label_counts(units, pool, labels), sizes_of(units, pool), shares)
         names = " and ".join(PARTS[p] for p in lacking)
         amounts = " and ".join(f"{share:.0%}" for share in shares[lacking])
         notes.append(f"the given split has no {names}; {amounts} of train carved out for it")
@@ -260,73 +228,36 @@ def _assign(
 
 
 def _check_small(
-    samples: Samples, units: list[list[int]], chosen: list[int], shares: npt.NDArray[np.float64], what: str
+    samples: Samples, units: Units, chosen: list[int], shares: npt.NDArray[np.float64], what: str
 ) -> None:
     """Every class must be able to appear in every part: one unit each."""
     need = int((shares > 0).sum())
-    _refuse_small(
+    refuse_small(
         samples, [units[u] for u in chosen], need, what.format(n={2: "two", 3: "three"}.get(need, need))
     )
 
 
-def _refuse_small(samples: Samples, units: list[list[int]], need: int, what: str) -> None:
-    if samples.task != "classify":
-        if len(units) < need:
-            raise DataError(f"{len(units)} distinct pictures or groups; {what} needs at least {need}")
-        return
-    images = Counter(int(samples.targets[i]) for members in units for i in members)
-    apart = Counter(c for members in units for c in {int(samples.targets[i]) for i in members})
-    problems = []
-    for number, name in enumerate(samples.classes):
-        if apart[number] < need:
-            have = f"{images[number]} image{'' if images[number] == 1 else 's'}"
-            if images[number] >= need:
-                have += f", only {apart[number]} of them distinct or in different groups"
-            problems.append(
-                f"class {name!r} has {have}; {what} needs at least {need}. "
-                f"Add images or pass --exclude {name}."
-            )
-    raise_problems(DataError, problems)
-
-
-def _table(units: list[list[int]], chosen: list[int], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Label counts [units, labels] of the chosen units."""
-    members = np.concatenate([units[u] for u in chosen])
-    starts = np.cumsum([0, *(len(units[u]) for u in chosen[:-1])])
-    return np.add.reduceat(labels[members], starts, axis=0)
-
-
-def _sizes(units: list[list[int]], chosen: list[int]) -> npt.NDArray[np.int64]:
-    return np.array([len(units[u]) for u in chosen], dtype=np.int64)
-
-
-def _spread(units: list[list[int]], values: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.int64]:
-    """A value per unit as a value per sample."""
-    spread = np.empty(total, dtype=np.int64)
-    for members, value in zip(units, values, strict=True):
-        spread[members] = value
-    return spread
-
-
 def _fold(
     samples: Samples,
-    units: list[list[int]],
+    units: Units,
     labels: npt.NDArray[np.int32],
     parts: npt.NDArray[np.int64],
     folds: int,
     seed: int,
     repeat: int = 0,
 ) -> npt.NDArray[np.int64]:
-    order = _shuffled(samples, units, seed, f"fold {repeat}")
+    order = shuffled(samples, units, seed, f"fold {repeat}")
     pool = [u for u in order if parts[u] != PARTS.index("test")]
-    _refuse_small(samples, [units[u] for u in pool], folds, f"{folds} folds over train and val")
+    refuse_small(samples, [units[u] for u in pool], folds, f"{folds} folds over train and val")
     fold = np.full(len(units), -1, dtype=np.int64)
-    fold[pool] = distribute(_table(units, pool, labels), _sizes(units, pool), np.full(folds, 1 / folds))
-    return _spread(units, fold, len(samples))
+    fold[pool] = distribute(
+        label_counts(units, pool, labels), sizes_of(units, pool), np.full(folds, 1 / folds)
+    )
+    return per_sample(units, fold, len(samples))
 
 
 def _repeated(samples: Samples, splits: Splits, repeat: int) -> npt.NDArray[np.int64]:
-    units = _units(samples)
+    units = units_of(samples)
     parts = np.array([PARTS.index(splits.assignment[members[0]]) for members in units], dtype=np.int64)
     labels = strata(samples.targets, samples.task)
     return _fold(samples, units, labels, parts, splits.folds, splits.seed, repeat)

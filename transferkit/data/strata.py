@@ -69,8 +69,24 @@ def _exact(classes: Parts, desire: Shares) -> Parts:
             best = wanting[np.argmax(fraction[wanting] + owed[wanting])]
             given[c, best] += 1
             owed[best] -= 1
+    _even_out(given, quota, owed)
+    for c in range(len(numbers)):
         parts[np.flatnonzero(classes == c)] = np.repeat(np.arange(desire.shape[1]), given[c])
     return parts
+
+
+def _even_out(given: Parts, quota: Shares, owed: Shares) -> None:
+    """Move rounded-up pictures from the part that has most too many to the one that lacks most, in place."""
+    while owed.max() - owed.min() > 1 + 1e-9:
+        full, lacking = int(owed.argmin()), int(owed.argmax())
+        movable = (given[:, full] > quota[:, full]) & (given[:, lacking] < quota[:, lacking] - 1e-9)
+        if not movable.any():
+            return
+        c = int(np.flatnonzero(movable)[0])
+        given[c, full] -= 1
+        given[c, lacking] += 1
+        owed[full] += 1
+        owed[lacking] -= 1
 
 
 def _iterative(
