@@ -177,6 +177,17 @@ def test_what_is_no_plain_file_is_refused_without_waiting(
         decode(path, SETTINGS)
 
 
+def test_a_file_that_may_not_be_read_is_refused_whoever_runs_this(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(JPEG)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
+    with pytest.raises(PictureError, match="no permission") as caught:
+        decode(path, SETTINGS)
+    assert caught.value.kind == "unreadable"
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @pytest.mark.filterwarnings("ignore")
 def test_any_flipped_or_cut_bytes_give_a_picture_or_a_picture_error(kind: str) -> None:
