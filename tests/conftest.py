@@ -1,0 +1,25 @@
+"""What every room's tests share: an empty cache for each test, and a folder of digits."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before TensorFlow is imported by any test: no page of device discovery on standard error.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty folder for features and probes; no test reads or fills the user's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory) -> Path:
+    """A folder of ten classes with twenty digits of 32×32 each. Shared: read only."""
+    from transferkit.data.digits import write_digits
+
+    return write_digits(tmp_path_factory.mktemp("data") / "digits", 20)
