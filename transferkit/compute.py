@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -19,6 +20,10 @@ from transferkit.errors import ConfigError
 
 Arrays = list[np.ndarray]
 LossFunction = Callable[[Any, Any], Any]
+
+# Graph options of TensorFlow belong to the process, and every call of a compiled function reads them. While one
+# function runs with options of its own, on whatever thread, no other may run.
+_OPTIONS = threading.RLock()
 
 
 class Forward(Protocol):
@@ -120,6 +125,18 @@ def release() -> None:
     keras.config.set_dtype_policy(policy)
 
 
+def values(variables: Iterable[Any]) -> Arrays:
+    """Copies of the values of Keras variables, on the host."""
+    # Not np.array(variable): that may be a view of the live buffer, and NumPy 2 warns of it.
+    return [np.copy(np.asarray(variable.value)) for variable in variables]
+
+
+def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
+    """Put back what `values` gave. Raises ValueError where their numbers differ."""
+    for variable, value in zip(variables, content, strict=True):
+        variable.assign(value)
+
+
 def _flat(outputs: Any) -> list[Any]:
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
@@ -136,27 +153,28 @@ def _forward_tensorflow(model: Any, graph_bfloat16: bool) -> Forward:
         return [tf.cast(o, tf.float32) for o in _flat(model(_join(inputs), training=False))]
 
     def call(inputs: Sequence[np.ndarray]) -> Arrays:
-        with _onednn_bfloat16(graph_bfloat16):
+        with _graph_options(graph_bfloat16):
             return [o.numpy() for o in run(*(tf.convert_to_tensor(x) for x in inputs))]
 
     return call
 
 
 @contextmanager
-def _onednn_bfloat16(on: bool) -> Iterator[None]:
-    if not on:
-        yield
-        return
+def _graph_options(bfloat16: bool) -> Iterator[None]:
+    """Inside: the oneDNN bfloat16 rewrite is on or off, and no other thread runs a function of this module."""
     import tensorflow as tf
 
-    # A process-wide option that the graph optimizer reads when a function first runs.
     key = "auto_mixed_precision_onednn_bfloat16"
-    before = tf.config.optimizer.get_experimental_options().get(key, False)
-    tf.config.optimizer.set_experimental_options({key: True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({key: before})
+    with _OPTIONS:
+        if not bfloat16:
+            yield
+            return
+        before = tf.config.optimizer.get_experimental_options().get(key, False)
+        tf.config.optimizer.set_experimental_options({key: True})
+        try:
+            yield
+        finally:
+            tf.config.optimizer.set_experimental_options({key: before})
 
 
 def _steps_tensorflow(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
@@ -175,25 +193,32 @@ def _steps_tensorflow(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
         optimizer.apply(tape.gradient(scaled, variables), variables)
         return value, outputs
 
-    # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
-    @tf.function(autograph=False, reduce_retracing=True)
-    def run(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
+    def several(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
         count = tf.shape(targets)[0]
 
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
             value, out = one([x[i] for x in inputs], targets[i], weights[i])
             return i + 1, losses.write(i, value), outputs.write(i, out)
 
+        # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
         arrays = (tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count))
         _, losses, outputs = tf.while_loop(
             lambda i, *_: i < count, body, (tf.constant(0), *arrays), parallel_iterations=1
         )
         return tf.reduce_mean(losses.stack()), outputs.stack()
 
+    compiled: list[Any] = []
+
     def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         tensors = [tf.convert_to_tensor(x) for x in inputs]
-        value, outputs = run(tensors, tf.convert_to_tensor(targets), tf.convert_to_tensor(weights))
-        return float(value), outputs.numpy()
+        batch = (tensors, tf.convert_to_tensor(targets), tf.convert_to_tensor(weights))
+        with _graph_options(False):
+            if not compiled:
+                # The number of steps is left open, so that an epoch's last, shorter call is no new trace.
+                signature = tf.nest.map_structure(lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), batch)
+                compiled.append(tf.function(several, input_signature=signature, autograph=False))
+            value, outputs = compiled[0](*batch)
+            return float(value), outputs.numpy()
 
     return call
 
@@ -242,10 +267,9 @@ def _steps_jax(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         state = tuple([v.value for v in group] for group in groups)
-        state, (values, outputs) = run(state, (list(inputs), targets, weights))
-        for group, values_of_group in zip(groups, state, strict=True):
-            for variable, value in zip(group, values_of_group, strict=True):
-                variable.assign(value)
-        return float(values.mean()), np.asarray(outputs)
+        state, (losses, outputs) = run(state, (list(inputs), targets, weights))
+        for group, content in zip(groups, state, strict=True):
+            assign(group, content)
+        return float(losses.mean()), np.asarray(outputs)
 
     return call

@@ -6,6 +6,7 @@ or computed each time they are asked for. Training cannot tell the difference.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,11 +19,14 @@ from transferkit.data.augment import Augmentation, render, view_seed
 from transferkit.data.decode import DecodeSettings, decoder_versions, open_picture
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
+from transferkit.errors import TrainingError
 from transferkit.features.store import FeatureSet
 from transferkit.files import digest
 
 FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
-CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size
+CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size,
+COMMIT_SECONDS = 20.0  # or as often as this: what a kill can cost
+VIEWS_AT_ONCE = 32  # drawn from one decoded picture; bounds what waits in memory
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,8 @@ def extract(
     """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
 
     `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other. Rows are committed
-    as they come, so that an interrupted pass goes on where it stopped.
+    as they come, so that an interrupted pass goes on where it stopped. Raises TrainingError where the network gives
+    infinity or NaN, and StorageError where the disk is full.
     """
     todo = _missing(sets, views, samples, wanted)
     total = sum(len(v) for v in todo.values())
@@ -131,15 +136,22 @@ def extract(
         return 0
     pending: list[tuple[str, list[np.ndarray]]] = []
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
+    committed = time.monotonic()
     with reporter.progress("features", total, "views") as advance:
         for names, outputs in _batches(network, views, samples, todo):
             pending += [(name, [o[i] for o in outputs]) for i, name in enumerate(names)]
             advance(len(names))
-            if len(pending) >= limit:
+            if len(pending) >= limit or time.monotonic() - committed > COMMIT_SECONDS:
                 _commit(sets, pending)
-                pending = []
+                pending, committed = [], time.monotonic()
         _commit(sets, pending)
     return total
+
+
+def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> list[str]:
+    """Names of all rows of `wanted`, each once (exact duplicates share theirs)."""
+    assert samples.sha256 is not None
+    return list(dict.fromkeys(views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some))
 
 
 def _missing(
@@ -164,8 +176,9 @@ def _batches(
     assert samples.sha256 is not None
     names: list[str] = []
     waiting: list[np.ndarray] = []
-    for i, pixels in map_ordered(lambda item: (item[0], views.pixels(samples, *item)), todo.items()):
-        names += [views.name(samples.sha256[i], v) for v in todo[i]]
+    work = ((i, some[k : k + VIEWS_AT_ONCE]) for i, some in todo.items() for k in range(0, len(some), VIEWS_AT_ONCE))
+    for i, some, pixels in map_ordered(lambda item: (*item, views.pixels(samples, *item)), work):
+        names += [views.name(samples.sha256[i], v) for v in some]
         waiting.extend(pixels)
         while len(waiting) >= FORWARD_BATCH:
             yield names[:FORWARD_BATCH], network([np.stack(waiting[:FORWARD_BATCH])])
@@ -181,11 +194,22 @@ def _commit(sets: Sequence[FeatureSet], pending: list[tuple[str, list[np.ndarray
     names = [name for name, _ in pending]
     for features in sets:
         end = start + len(features.shapes)
-        rows = [np.concatenate([tensor.ravel() for tensor in tensors[start:end]]) for _, tensors in pending]
-        absent = [i for i, name in enumerate(names) if name in features.missing([name])]
+        lacking = features.missing(names)
+        absent = [i for i, name in enumerate(names) if name in lacking]
         if absent:
-            features.append([names[i] for i in absent], np.stack([rows[i] for i in absent]))
+            rows = np.stack([np.concatenate([t.ravel() for t in pending[i][1][start:end]]) for i in absent])
+            _check_finite(rows)
+            features.append([names[i] for i in absent], rows)
         start = end
+
+
+def _check_finite(rows: np.ndarray) -> None:
+    bad = int((~np.isfinite(rows).all(axis=1)).sum())
+    if bad:
+        raise TrainingError(
+            f"the network gives infinity or NaN for {bad} of {len(rows)} views; use --precision float32, and check "
+            "that weights and scaling belong together"
+        )
 
 
 def content_key(weights_sha256: str, network: dict[str, Any], decode: DecodeSettings) -> dict[str, Any]:

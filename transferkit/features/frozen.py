@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,26 @@ from transferkit.backbones.cut import Parts, cut
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
-from transferkit.features.extract import FORWARD_BATCH, Source, Stored, Streamed, Views, content_key, extract
+from transferkit.errors import ConfigError
+from transferkit.features.extract import (
+    FORWARD_BATCH,
+    Source,
+    Stored,
+    Streamed,
+    Views,
+    content_key,
+    extract,
+    row_names,
+)  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.store import FeatureSet, open_set, room_for
+from transferkit.files import digest
 
 if TYPE_CHECKING:
     import keras
+
+
+MAP = "map"  # the label of rows that are the backbone's output itself
 
 
 @dataclass
@@ -43,8 +58,10 @@ class Frozen:
     cache: bool
     reporter: Reporter
     precision: Precision = field(default_factory=Precision)
-    seconds: float = 0.0
     rows_computed: int = 0
+
+    def __post_init__(self) -> None:
+        self._warned: set[str] = set()
 
     def pooled(self) -> Rows:
         """The backbone's output, pooled as the head wants it (a map for `flatten` keeps its numbers, in a row)."""
@@ -53,10 +70,12 @@ class Frozen:
             x = layer(x)
         x = self.backbone.model(x)
         # CutMix pastes rectangles, so it needs the map itself.
-        pool = None if self.settings.cutmix else heads.pool(x.shape[1:], self.settings.pooling)
-        x = x if pool is None else pool(x)
-        label = "map" if pool is None else f"pooled:{self.settings.pooling}"
-        return _rows(label, _model(inputs, x))
+        if self.settings.cutmix:
+            if len(x.shape) != 4:
+                raise ConfigError(f"--cutmix needs a feature map, and {self.backbone.row.name} gives none; use --mixup")
+            return _rows(MAP, _model(inputs, x))
+        pool = heads.pool(x.shape[1:], self.settings.pooling)
+        return _rows(f"pooled:{self.settings.pooling}", _model(inputs, x if pool is None else pool(x)))
 
     def at(self, first: int) -> tuple[Parts, Rows | None]:
         """The parts of a cut before operation `first`, and its rows (None: nothing is frozen, pixels are the input)."""
@@ -78,8 +97,9 @@ class Frozen:
 
     def prepare(self, kinds: Sequence[Rows], samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
         """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed."""
+        promised = 0
         for kind in kinds:
-            self._open(kind, sum(len(v) for v in wanted.values()))
+            promised += self._open(kind, row_names(self.views, samples, wanted), promised)
         stored = [kind for kind in kinds if kind.features is not None]
         if not stored:
             return
@@ -98,25 +118,36 @@ class Frozen:
         inputs = self._pixels()
         below = lower.model(inputs)
         top = lower.tail(below)
-        pool = heads.pool(top.shape[1:], self.settings.pooling) if pooled.label != "map" else None
+        pool = heads.pool(top.shape[1:], self.settings.pooling) if pooled.label != MAP else None
         outputs = [*(below if isinstance(below, list) else [below]), top if pool is None else pool(top)]
         return _model(inputs, outputs)
 
-    def _open(self, kind: Rows, rows: int) -> None:
-        width = sum(int(np.prod(shape)) for shape in kind.shapes)
+    def _open(self, kind: Rows, names: Sequence[str], promised: int) -> int:
+        """Open the store of `kind` if what it lacks of `names` fits beside `promised` bytes; returns its bytes."""
         if not self.cache:
-            return
-        fits, needed, free = room_for(rows, width)
-        if not fits:
+            return 0
+        features = open_set(self._spec(kind), kind.shapes)
+        fits, needed, free = room_for(len(features.missing(names)), features.width, promised)
+        if fits:
+            kind.features = features
+            return needed
+        if kind.label not in self._warned:
+            self._warned.add(kind.label)
             self.reporter.warn(
-                f"features would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: computing them anew "
-                "each epoch instead (slower). Move the cache to a larger disk with TRANSFERKIT_CACHE"
+                f"features ({kind.label}) would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: computing "
+                "them anew each epoch instead (slower). Move the cache to a larger disk with TRANSFERKIT_CACHE"
             )
-            return
-        key = {"network": self.backbone.row.name, "rows": kind.label, "precision": self.precision.name}
+        return 0
+
+    def _spec(self, kind: Rows) -> dict[str, Any]:
+        """All that changes these rows besides the picture and the view."""
+        row, precision = self.backbone.row, self.precision
+        key = {"network": row.name, "rows": kind.label, "precision": precision.name, "how": precision.how}
         key |= {"scaling": self.backbone.scaling}
-        spec = content_key(self.backbone.weights_sha256, key, self.views.decode)
-        kind.features = open_set(spec, kind.shapes)
+        if row.kind == "file":
+            # The name and weights of a user's file do not say how its layers are put together.
+            key["layers"] = digest(_lasting(json.loads(self.backbone.model.to_json())))
+        return content_key(self.backbone.weights_sha256, key, self.views.decode)
 
     def source(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> Source:
         """Where training reads these rows: the store, or a stream that computes them."""
@@ -142,6 +173,14 @@ class Frozen:
         key = {"network": self.backbone.row.name, "size": self.backbone.size, "rows": kind.label}
         key["weights"] = self.backbone.weights_sha256
         self.precision = choose(self.settings.precision, kind.model, some, rows, key, self.reporter)
+
+
+def _lasting(config: Any) -> Any:
+    """A model's config without what freezing changes, none of which matters in inference."""
+    if isinstance(config, dict):
+        passing = ("trainable", "rate", "stddev", "drop_path_rate")
+        return {key: _lasting(value) for key, value in config.items() if key not in passing}
+    return [_lasting(value) for value in config] if isinstance(config, list) else config
 
 
 def _model(inputs: Any, outputs: Any) -> keras.Model:

@@ -41,12 +41,13 @@ def candidates(requested: str) -> list[Precision]:
         raise ConfigError("--precision float16 needs a GPU; on a CPU use auto, float32 or bfloat16")
     if requested in ("float32", "float16"):
         return [Precision(requested, "policy" if requested == "float16" else "plain")]
-    low = Precision("bfloat16", "policy" if gpu or compute.backend() != "tensorflow" else "graph")
+    graph = compute.backend() == "tensorflow" and not gpu and _cpu_flag("avx512f", "avx_ne_convert")
+    low = Precision("bfloat16", "graph" if graph else "policy")  # without these units the rewrite does nothing
     if requested == "bfloat16":
         return [low]
     return (
         [Precision(reason="the only format this machine gains by"), low]
-        if gpu or _cpu_has_bfloat16()
+        if gpu or _cpu_flag("amx_bf16", "avx512_bf16")
         else [Precision(reason="this CPU has no bfloat16 units")]
     )
 
@@ -69,13 +70,23 @@ def choose(
     if multiply_adds(network) * rows < WORTHWHILE:
         return Precision(reason="too little work for a probe to pay")
     memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
-    if memory.exists():
-        return Precision(**read_json(memory))
+    remembered = _remembered(memory, options)
+    if remembered is not None:
+        return remembered
     reporter.say("precision: probing float32 against bfloat16 (once for this network and machine)")
     chosen = _probe(options, network, pixels())
     write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
     reporter.say(f"precision: {chosen.name} ({chosen.reason})")
     return chosen
+
+
+def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
+    """An earlier probe's choice; None where there is none, or it is damaged or no option here."""
+    try:
+        found = Precision(**read_json(memory))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if (found.name, found.how) in [(o.name, o.how) for o in options] else None
 
 
 def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precision:
@@ -93,7 +104,7 @@ def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precis
     (slow, reference), (fast, other) = measured
     cosine = float(np.min(_cosine(reference, other)))
     gain = f"{slow / fast:.1f} × the speed of float32, features agree to cosine {cosine:.4f}"
-    if cosine < COSINE:
+    if not cosine >= COSINE:  # NaN too
         return Precision(reason=f"bfloat16 features differ (cosine {cosine:.4f} < {COSINE})")
     if fast >= 0.95 * slow:
         return Precision(reason=f"bfloat16 is no faster here ({slow / fast:.2f} ×)")
@@ -137,12 +148,15 @@ def multiply_adds(network: Any) -> float:
     """Multiply-adds of one picture in convolutions and dense layers (what dominates the time of a network)."""
     total = 0.0
     for layer in network._flatten_layers():
-        kernel = getattr(layer, "kernel", None)
         shape = getattr(getattr(layer, "output", None), "shape", None)
-        if kernel is None or shape is None:
+        if shape is None:
             continue
         places = float(np.prod([d or 1 for d in shape[1:-1]]))
-        total += places * float(np.prod(kernel.shape))
+        # Separable convolutions have two kernels and none of the plain name.
+        for name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
+            kernel = getattr(layer, name, None)
+            if kernel is not None:
+                total += places * float(np.prod(kernel.shape))
     return total
 
 
@@ -164,9 +178,10 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cpu_has_bfloat16() -> bool:
+def _cpu_flag(*names: str) -> bool:
+    """Whether the processor has any of these units, where the system tells."""
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
         return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return any(name in flags for name in names)

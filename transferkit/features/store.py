@@ -8,14 +8,15 @@ whose length or checksum is wrong is left out, and its rows are computed again.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,14 +25,12 @@ from transferkit.files import cache_folder, digest, locked, read_json, whole, wr
 
 FORMAT = 1
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
+HALF_ABOVE = 8192  # rows longer than this are kept in half precision
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a row lies: chunk number and row within it."""
-
-    chunk: int
-    row: int
+# Chunks whose checksum this process has verified: a set is opened several times in a run, and reading all of it each
+# time would cost seconds a gigabyte.
+_verified: set[tuple[str, int, int, int]] = set()
 
 
 class FeatureSet:
@@ -45,11 +44,9 @@ class FeatureSet:
         self.shapes = [tuple(shape) for shape in shapes]
         self.spec = spec
         self._chunks: list[np.ndarray] = []
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, tuple[int, int]] = {}  # name → chunk, row
         self._seen: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "set.json").exists():
-            write_json(folder / "set.json", {"format": FORMAT, "spec": spec, "shapes": self.shapes})
+        self._swept = False
         self.refresh()
 
     @property
@@ -59,7 +56,11 @@ class FeatureSet:
 
     def refresh(self) -> None:
         """Take in chunks that this or another process has finished."""
-        os.utime(self.folder / "set.json")  # the time of last use, for eviction
+        meta = self.folder / "set.json"
+        try:
+            os.utime(meta)  # the time of last use, for eviction
+        except FileNotFoundError:  # new, or another process has just cleared the cache
+            write_json(meta, {"format": FORMAT, "spec": self.spec, "shapes": self.shapes})
         for index in sorted(self.folder.glob("chunk-*.json")):
             if index.name not in self._seen:
                 self._seen.add(index.name)
@@ -69,14 +70,28 @@ class FeatureSet:
         try:
             entry = read_json(index)
             rows = np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-            good = rows.shape == (len(entry["rows"]), self.width) and checksum(rows) == entry["checksum"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            good = (
+                rows.shape == (len(entry["rows"]), self.width)
+                and rows.dtype in (np.float16, np.float32)
+                and _intact(index.with_suffix(".npy"), rows, int(entry["checksum"]))
+            )
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise StorageError(
+                    f"too many open files while opening {self.folder}; raise the limit (`ulimit -n 65536`) and repeat"
+                ) from error
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                return  # not readable for us, which says nothing against its content
             good = False
         if not good:
-            return  # damaged: its rows are simply missing, and are computed again into a new chunk
+            # Damaged: its rows are missing from now on and are computed again, into a new chunk.
+            for path in (index, index.with_suffix(".npy")):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+            return
         self._chunks.append(rows)
         for row, name in enumerate(entry["rows"]):
-            self._places[name] = Place(len(self._chunks) - 1, row)
+            self._places[name] = (len(self._chunks) - 1, row)
 
     def missing(self, names: Sequence[str]) -> set[str]:
         """Those of `names` that are not stored."""
@@ -87,20 +102,17 @@ class FeatureSet:
 
         Raises StorageError when the disk is full; what was stored before stays valid.
         """
-        # Half precision where nothing overflows: activations carry about three significant digits of meaning,
-        # and maps at a cut are large. Short rows (pooled vectors) are cheap, so they keep all digits.
-        if self.width > 8192:
-            half = rows.astype(np.float16)
-            rows = half if np.isfinite(half).all() else rows
+        rows = _packed(rows)
         try:
             with locked(self.folder / "write.lock"):
+                self._sweep()
                 stem = self.folder / f"chunk-{time.time_ns():020d}-{os.getpid()}"
                 with whole(stem.with_suffix(".npy")) as temporary, open(temporary, "wb") as handle:
-                    np.save(handle, rows)
-                    handle.flush()
+                    _write(handle, rows)
                 write_json(stem.with_suffix(".json"), {"rows": list(names), "checksum": checksum(rows)})
         except OSError as error:
-            if error.errno in (28, 122):
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise StorageError(
                     f"no space left for features in {self.folder}; free some (`transferkit cache clear`), move the "
                     "cache with TRANSFERKIT_CACHE, or use --no-cache"
@@ -108,10 +120,22 @@ class FeatureSet:
             raise
         self.refresh()
 
+    def _sweep(self) -> None:
+        """Remove what killed writers left. Only under the lock: nobody else is between a chunk and its index."""
+        if self._swept:
+            return
+        self._swept = True
+        for path in self.folder.glob("chunk-*.npy"):
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
+        for path in self.folder.glob(".chunk-*.tmp.*"):
+            path.unlink(missing_ok=True)
+
     def places(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Chunk numbers and rows of `names`, int64 arrays. Raises KeyError for a row that is not stored."""
         found = [self._places[name] for name in names]
-        return np.array([p.chunk for p in found], np.int64), np.array([p.row for p in found], np.int64)
+        chunks, rows = np.array(found, np.int64).reshape(-1, 2).T
+        return chunks, rows
 
     def gather(self, chunks: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Rows at the given places, in that order, as float32 [n, width]."""
@@ -131,6 +155,32 @@ class FeatureSet:
         ]
 
 
+def _packed(rows: np.ndarray) -> np.ndarray:
+    """Half precision where nothing overflows: activations carry about three significant digits of meaning, and maps at
+    a cut are large. Short rows (pooled vectors) are cheap, so they keep all digits.
+    """
+    if rows.shape[1] <= HALF_ABOVE:
+        return np.asarray(rows, np.float32)
+    with np.errstate(over="ignore"):
+        half = rows.astype(np.float16)
+    return half if np.isfinite(half).all() else np.asarray(rows, np.float32)
+
+
+def _write(handle: IO[bytes], rows: np.ndarray) -> None:
+    """As np.save, which hides the error number of a full disk."""
+    rows = np.ascontiguousarray(rows)
+    np.lib.format.write_array_header_1_0(handle, np.lib.format.header_data_from_array_1_0(rows))
+    handle.write(rows.view(np.uint8).reshape(-1).data)
+
+
+def _intact(path: Path, rows: np.ndarray, expected: int) -> bool:
+    status = path.stat()
+    key = (str(path), status.st_size, status.st_mtime_ns, expected)
+    if key not in _verified and checksum(rows) == expected:
+        _verified.add(key)
+    return key in _verified
+
+
 def checksum(rows: np.ndarray) -> int:
     """CRC-32 of the raw bytes: guards against truncation and bit rot, not against an adversary."""
     return zlib.crc32(np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data)
@@ -147,28 +197,29 @@ def open_set(spec: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Feature
     return FeatureSet(root() / name[:2] / name, spec, shapes)
 
 
-def room_for(rows: int, width: int) -> tuple[bool, int, int]:
-    """(whether `rows` rows fit, bytes needed, bytes free): the disk is never filled by more than half its rest."""
+def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
+    """(whether `rows` rows fit, bytes needed, bytes free): the disk is never filled by more than half its rest.
+
+    `promised` bytes have been given to others and are not written yet.
+    """
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)
-    needed = rows * width * (2 if width > 8192 else 4)
+    needed = rows * width * (2 if width > HALF_ABOVE else 4)
     free = shutil.disk_usage(folder).free
-    return needed <= free * SHARE_OF_FREE_DISK, needed, free
+    return needed + promised <= free * SHARE_OF_FREE_DISK or not needed, needed, free
 
 
 def listing() -> list[dict[str, Any]]:
-    """Every stored set: folder, spec, bytes, rows are not counted (that would read all indices), last use."""
+    """Every stored set: folder, spec, bytes, time of last use."""
     found = []
-    for meta in sorted(root().glob("*/*/set.json")):
-        files = [f for f in meta.parent.iterdir() if f.is_file()]
-        found.append(
-            {
-                "folder": str(meta.parent),
-                "spec": read_json(meta)["spec"],
-                "bytes": sum(f.stat().st_size for f in files),
-                "used": meta.stat().st_mtime,
-            }
-        )
+    for folder in sorted(root().glob("*/*/")):
+        meta = folder / "set.json"
+        try:
+            spec, used = read_json(meta)["spec"], meta.stat().st_mtime
+        except (OSError, ValueError, KeyError, TypeError):
+            spec, used = {"network": "(damaged)", "rows": "?", "precision": "?"}, 0.0  # the first to go
+        size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
+        found.append({"folder": str(folder), "spec": spec, "bytes": size, "used": used})
     return found
 
 
