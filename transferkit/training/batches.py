@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -80,7 +80,9 @@ def _mix(
     row = np.arange(count)[:, None]
     share = np.asarray(rng.beta(mixup or cutmix, mixup or cutmix, count), np.float32)
     if cutmix:
-        boxes = [_box(rng, float(s)) for s in share]
+        # On the coarsest map, so that finer ones at the same cut can be cut along the same lines.
+        grid = min((x.shape[2], x.shape[3]) for x in inputs)
+        boxes = [_box(rng, float(s), grid) for s in share]
         share = np.asarray([1 - (b - t) * (r - le) for t, b, le, r in boxes], np.float32)
         mixed = [_paste(x, x[row, partner], boxes) for x in inputs]
     else:
@@ -93,14 +95,18 @@ def _blend(own: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
     return np.asarray(weight * own + (1 - weight) * other)
 
 
-def _box(rng: np.random.Generator, share: float) -> tuple[float, float, float, float]:
-    """Top, bottom, left, right in 0…1 of a box of area 1 - share, on a grid of 1/224 like all else that is drawn."""
-    side = np.sqrt(1 - share)
-    top, left = rng.uniform(0, 1 - side, 2)
-    return tuple(float(v) for v in (top, top + side, left, left + side))  # type: ignore[return-value]
+Box = tuple[float, float, float, float]
 
 
-def _paste(own: np.ndarray, other: np.ndarray, boxes: list[tuple[float, float, float, float]]) -> np.ndarray:
+def _box(rng: np.random.Generator, share: float, grid: tuple[int, int]) -> Box:
+    """Top, bottom, left, right in 0…1 of a box of area about 1 - share, on the lines of a map of `grid` places."""
+    side, edges = np.sqrt(1 - share), []
+    for places, start in zip(grid, rng.uniform(0, 1 - side, 2), strict=True):
+        edges += [round(start * places) / places, round((start + side) * places) / places]
+    return edges[0], edges[1], edges[2], edges[3]
+
+
+def _paste(own: np.ndarray, other: np.ndarray, boxes: list[Box]) -> np.ndarray:
     out = own.copy()
     height, width = own.shape[2:4]
     for k, (top, bottom, left, right) in enumerate(boxes):
@@ -110,7 +116,7 @@ def _paste(own: np.ndarray, other: np.ndarray, boxes: list[tuple[float, float, f
     return out
 
 
-def ahead(items: Iterator[T], depth: int = 2) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:
     """Pull `items` on a thread, `depth` ahead of the reader: gathering overlaps with computing."""
     line: queue.Queue[tuple[str, object]] = queue.Queue(depth)
     stop = threading.Event()

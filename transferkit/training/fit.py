@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,9 +18,9 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.files import whole
+from transferkit.training import optimizers, schedules
 from transferkit.training.batches import Batches, ahead
 from transferkit.training.losses import LOSSES, mean_loss
-from transferkit.training.schedules import Plateau
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints: what a kill can cost
 
@@ -49,6 +51,7 @@ class Progress:
     best_epoch: int = -1
     lowest_loss: float = math.inf
     waited: int = 0
+    plateau_waited: int = 0
     seconds: float = 0.0
     done: bool = False
 
@@ -71,41 +74,48 @@ class Loop:
     checkpoint: Path | None
     deadline: float | None
     reporter: Reporter
+    top_rate: float  # the rate asked for at its peak, for advice
 
     def run(self) -> Progress:
-        """Train. Raises TrainingError when the loss is no longer a number."""
+        """Train. Raises TrainingError when the loss is no longer a number, StorageError when the disk is full."""
         progress = Progress()
         steps = compute.steps(self.model, self.optimizer, LOSSES[self.loss_key])
-        best = self._resume(progress, [np.array(v) for v in self.model.weights])
-        plateau = Plateau(self.optimizer) if self.plateau else None
+        best = self._resume(progress, compute.values(self.model.weights))
         saved = time.monotonic()
         with self.reporter.progress(self.name, self.epochs, "epochs") as advance:
             advance(progress.epoch)
             while progress.epoch < self.epochs and not self._finished(progress):
-                started = time.monotonic()
-                row = self._train(steps, progress.epoch)
-                with self._averaged():
-                    score = self._judge(row)
-                    self._wait(progress, score)
-                    improved = self.goal.better(score, progress.best)
-                    if improved:
-                        progress.best, progress.best_epoch = score, progress.epoch
-                        best = [np.array(v) for v in self.model.weights]
-                if plateau:
-                    plateau.after_epoch(improved)
-                progress.seconds += time.monotonic() - started
-                progress.rows.append({**row, "seconds": round(time.monotonic() - started, 3)})
-                progress.epoch += 1
-                advance(1, f"{self.goal.name} {score[0]:.4f}")
+                best = self._epoch(progress, steps, best)
+                assert progress.best is not None
+                advance(1, f"{self.goal.name} {progress.rows[-1][f'val_{self.goal.name}']:.4f}")
                 if self.checkpoint and time.monotonic() - saved > SAVE_EVERY:
                     self._save(progress, best)
                     saved = time.monotonic()
-        progress.done = True
-        if self.checkpoint:
+        if self.checkpoint and not progress.done:
+            progress.done = True
             self._save(progress, best)
-        for variable, value in zip(self.model.weights, best, strict=True):
-            variable.assign(value)
+        progress.done = True
+        compute.assign(self.model.weights, best)
         return progress
+
+    def _epoch(self, progress: Progress, steps: compute.Steps, best: list[np.ndarray]) -> list[np.ndarray]:
+        """One epoch and its judgement, noted in `progress`; returns the best weights so far."""
+        started = time.monotonic()
+        row = self._train(steps, progress.epoch)
+        with self._averaged():
+            score = self._judge(row)
+            self._wait(progress, score)
+            improved = self.goal.better(score, progress.best)
+            if improved:
+                progress.best, progress.best_epoch = score, progress.epoch
+                best = compute.values(self.model.weights)
+        if self.plateau:
+            progress.plateau_waited = schedules.after_epoch(self.optimizer, improved, progress.plateau_waited)
+        seconds = time.monotonic() - started
+        progress.seconds += seconds
+        progress.rows.append({**row, "seconds": round(seconds, 3)})
+        progress.epoch += 1
+        return best
 
     def _wait(self, progress: Progress, score: tuple[float, float]) -> None:
         """Count epochs in which neither the score nor the loss improved: a score over few pictures moves in steps."""
@@ -121,18 +131,15 @@ class Loop:
 
     def _train(self, steps: compute.Steps, number: int) -> dict[str, Any]:
         losses, counts, hits, seen = [], [], 0.0, 0.0
-        for inputs, targets, weights in ahead(self.batches.epoch(number)):
-            value, outputs = steps(inputs, targets, weights)
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss became {value} in phase {self.name}, epoch {number + 1}; "
-                    f"lower the rate (--learning-rate {self._rate() / 10:.1e}) or use --precision float32"
-                )
-            losses.append(value)
-            counts.append(len(targets))
-            if self.loss_key[0] == "classify":
-                hits += float(((outputs.argmax(-1) == targets.argmax(-1)) * (weights > 0)).sum())
-                seen += float((weights > 0).sum())
+        with closing(ahead(self.batches.epoch(number))) as chunks:
+            for inputs, targets, weights in chunks:
+                value, outputs = steps(inputs, targets, weights)
+                self._require_finite(value, number)
+                losses.append(value)
+                counts.append(len(targets))
+                if self.loss_key[0] == "classify":
+                    hits += float(((outputs.argmax(-1) == targets.argmax(-1)) * (weights > 0)).sum())
+                    seen += float((weights > 0).sum())
         return {
             "phase": self.name,
             "epoch": number + 1,
@@ -141,52 +148,66 @@ class Loop:
             "learning_rate": self._rate(),
         }
 
+    def _require_finite(self, loss: float, number: int) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in phase {self.name}, epoch {number + 1}; "
+                f"lower the rate (--learning-rate {self.top_rate / 10:.1e}) or use --precision float32"
+            )
+
     def _judge(self, row: dict[str, Any]) -> tuple[float, float]:
         """Validation score and loss, also written into `row`."""
         outputs = self.validate(self.model)
         row["val_loss"] = mean_loss(LOSSES[self.loss_key], self.validation_targets, outputs)
+        # The last step of an epoch can blow the weights up without any training loss to show it.
+        self._require_finite(row["val_loss"], row["epoch"] - 1)
         row[f"val_{self.goal.name}"] = self.goal.score(outputs)
         return row[f"val_{self.goal.name}"], row["val_loss"]
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Inside: the moving average of the weights, where the optimizer keeps one; outside: those it trains."""
-        if not self.optimizer.use_ema:
+        keeper = optimizers.averaging(self.optimizer)
+        if keeper is None:
             yield
             return
-        live = [np.array(v) for v in self.model.trainable_variables]
-        self.optimizer.finalize_variable_values(self.model.trainable_variables)
+        live = compute.values(self.model.trainable_variables)
+        keeper.finalize_variable_values(self.model.trainable_variables)
         yield
-        for variable, value in zip(self.model.trainable_variables, live, strict=True):
-            variable.assign(value)
+        compute.assign(self.model.trainable_variables, live)
 
     def _rate(self) -> float:
         return float(np.asarray(self.optimizer.learning_rate))
 
     def _save(self, progress: Progress, best: list[np.ndarray]) -> None:
-        import json
-
         assert self.checkpoint is not None
         state = json.dumps({**progress.__dict__})
-        arrays = {f"m{i}": np.asarray(v) for i, v in enumerate(self.model.variables)}
-        arrays |= {f"o{i}": np.asarray(v) for i, v in enumerate(self.optimizer.variables)}
+        arrays = {f"m{i}": v for i, v in enumerate(compute.values(self.model.variables))}
+        arrays |= {f"o{i}": v for i, v in enumerate(compute.values(self.optimizer.variables))}
         arrays |= {f"b{i}": v for i, v in enumerate(best)}
         with whole(self.checkpoint) as temporary, open(temporary, "wb") as handle:
             np.savez(handle, state=np.array(state), **arrays)  # type: ignore[arg-type]
 
     def _resume(self, progress: Progress, best: list[np.ndarray]) -> list[np.ndarray]:
-        import json
-
         if self.checkpoint is None or not self.checkpoint.exists():
             return best
-        with np.load(self.checkpoint, allow_pickle=False) as saved:
-            progress.__dict__.update(json.loads(str(saved["state"])))
-            if progress.best is not None:
-                progress.best = (progress.best[0], progress.best[1])
-            for letter, variables in (("m", self.model.variables), ("o", self.optimizer.variables)):
-                for i, variable in enumerate(variables):
-                    variable.assign(saved[f"{letter}{i}"])
-            best = [saved[f"b{i}"] for i in range(len(best))]
+        try:
+            with np.load(self.checkpoint, allow_pickle=False) as saved:
+                state = json.loads(str(saved["state"]))
+                groups = (self.model.variables, self.optimizer.variables)
+                stored = [
+                    [saved[f"{letter}{i}"] for i in range(len(group))]
+                    for letter, group in zip("mo", groups, strict=True)
+                ]
+                best = [saved[f"b{i}"] for i in range(len(best))]
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:
+            self.reporter.warn(f"{self.checkpoint} is damaged ({error}); phase {self.name} starts anew")
+            return best
+        for group, content in zip(groups, stored, strict=True):
+            compute.assign(group, content)
+        progress.__dict__.update(state)
+        if progress.best is not None:
+            progress.best = (progress.best[0], progress.best[1])
         what = "done before" if progress.done else f"going on after epoch {progress.epoch}"
         self.reporter.say(f"{self.name}: {what}")
         return best

@@ -25,12 +25,14 @@ def build(
     weight_decay: float | None = None,
     rates: Mapping[str, float] | None = None,
     average_steps: int = 0,
+    loss_scale: bool = False,
 ) -> Any:
     """A keras optimizer.
 
     `learning_rate` is a number or a keras schedule; `rates` maps a variable's path to the factor of its learning
     rate (absent = 1). Scaling gradients instead would do nothing under Adam, which divides the scale out again.
     `average_steps` above 0 keeps an exponential moving average of the weights over about that many steps.
+    `loss_scale` multiplies the loss, dynamically, so that small gradients survive float16.
     """
     import keras
 
@@ -42,19 +44,38 @@ def build(
         # The averages replace the weights only when asked to (`finalize_variable_values`).
         arguments |= {"use_ema": True, "ema_momentum": 1 - 1 / average_steps, "ema_overwrite_frequency": None}
     base = getattr(keras.optimizers, kind)
-    if not rates:
-        return base(learning_rate=learning_rate, **arguments)
-    factors = dict(rates)
+    optimizer = (_layer_wise(base, dict(rates)) if rates else base)(learning_rate=learning_rate, **arguments)
+    if loss_scale:
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
-    class LayerWise(base):  # type: ignore[misc, valid-type]
-        """`base` with a factor on the learning rate of each variable."""
+
+def _layer_wise(base: Any, factors: dict[str, float]) -> Any:
+    """`base`, a class of keras.optimizers, with a factor on the learning rate of each variable."""
+
+    class LayerWise(base):  # type: ignore[misc]
+        def build(self, variables: Any) -> None:
+            # Keras decays every variable at the full rate; here the decay too goes at the layer's own.
+            self.layer_decay: float | None = getattr(self, "weight_decay", None)
+            self.weight_decay: float | None = None
+            super().build(variables)
 
         def update_step(self, gradient: Any, variable: Any, rate: Any) -> None:
             # TensorFlow hands over its own variable, which knows no path; Keras' optimizer knows which one it is.
             path = self._trainable_variables[self._get_variable_index(variable)].path
-            super().update_step(gradient, variable, rate * factors.get(path, 1.0))
+            rate = rate * factors.get(path, 1.0)
+            if self.layer_decay is not None:
+                self.assign_sub(variable, variable * rate * self.layer_decay)
+            super().update_step(gradient, variable, rate)
 
-    return LayerWise(learning_rate=learning_rate, **arguments)
+    LayerWise.__name__ = f"LayerWise{base.__name__}"
+    return LayerWise
+
+
+def averaging(optimizer: Any) -> Any:
+    """The optimizer that keeps the moving average of the weights, behind a loss scale too; None if there is none."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return inner if inner.use_ema else None
 
 
 def layer_rates(model: Any, depths: Mapping[str, float], decay: float) -> dict[str, float]:

@@ -26,7 +26,7 @@ def find(
 
     `model` leaves as it came.
     """
-    before = [np.array(v) for v in model.variables]
+    before = compute.values(model.variables)
     instance = optimizer(LOWEST)
     step = compute.steps(model, instance, LOSSES[loss_key])
     curve: list[dict[str, float]] = []
@@ -43,8 +43,7 @@ def find(
         lowest = min(float(lowest), float(level))
         if number > 10 and level > BLOWN * lowest:
             break
-    for variable, start in zip(model.variables, before, strict=True):
-        variable.assign(start)
+    compute.assign(model.variables, before)
     return _choose(curve), curve
 
 
