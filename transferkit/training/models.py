@@ -1,0 +1,91 @@
+"""The Keras models that phases train and runs ship: heads on features, tails with heads, the whole from pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute, heads
+from transferkit.backbones import freeze
+from transferkit.backbones.build import Backbone
+from transferkit.backbones.cut import operations_of
+from transferkit.config import Settings
+from transferkit.features.frozen import MAP
+
+if TYPE_CHECKING:
+    import keras
+
+
+def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> keras.Model:
+    """The head of `settings`, from features like `rows` [n, …] to logits [outputs].
+
+    `rows` are a sample by whose mean and deviation features are standardised, where the settings say so. `label` MAP
+    means that they are feature maps: the head then pools by itself (CutMix mixes maps).
+    """
+    s = settings
+    shape = heads.HeadSettings(() if s.head == "linear" else s.head_width, s.dropout, s.l1, s.l2, s.pooling, s.seed)
+    pool = heads.pool(rows.shape[1:], s.pooling) if label == MAP else None
+    vectors = rows if pool is None else compute.forward(pool)([rows])[0]
+    moments = (vectors.mean(0), vectors.std(0)) if s.normalize else None
+    body = heads.body(vectors.shape[1], outputs, shape, moments)
+    return body if pool is None else _pooling_first(pool, body)
+
+
+def _pooling_first(pool: keras.Model, body: keras.Model) -> keras.Model:
+    import keras
+
+    inputs = keras.Input(pool.input_shape[1:], name="feature_map")
+    return keras.Model(inputs, body(pool(inputs)), name="head")
+
+
+def head_on(x: Any, body: keras.Model, pooling: heads.Pooling) -> Any:
+    """The logits of `body` on a backbone's output `x`, pooled first unless the body does that itself."""
+    pool = heads.pool(x.shape[1:], pooling) if len(body.input_shape) == 2 else None
+    return body(x if pool is None else pool(x))
+
+
+def trainee(
+    shapes: list[tuple[int, ...]], tail: keras.Model | None, body: keras.Model, pooling: heads.Pooling
+) -> keras.Model:
+    """Tail and head in one: from the tensors of `shapes` at the cut to logits. The layers are shared, not copied."""
+    import keras
+
+    inputs = [keras.Input(shape) for shape in shapes]
+    x = inputs[0] if len(inputs) == 1 else inputs
+    return keras.Model(inputs, head_on(x if tail is None else tail(x), body, pooling))
+
+
+def from_pixels(backbone: Backbone) -> keras.Model:
+    """Preprocessing and backbone: float32 pixels 0…255 to the last feature map; all of it can be trained."""
+    import keras
+
+    inputs = keras.Input((backbone.size, backbone.size, 3), name="pixels")
+    return keras.Model(inputs, backbone.model(_prepared(inputs, backbone)))
+
+
+def whole(backbone: Backbone, body: keras.Model, pooling: heads.Pooling) -> keras.Model:
+    """What a run ships, but for the output layers: uint8 pictures [n, size, size, 3] to logits."""
+    import keras
+
+    inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="picture")
+    x = backbone.model(_prepared(inputs, backbone))
+    return keras.Model(inputs, head_on(x, body, pooling), name="transferkit")
+
+
+def _prepared(x: Any, backbone: Backbone) -> Any:
+    for layer in backbone.preprocessing():
+        x = layer(x)
+    return x
+
+
+def depths(backbone: Backbone) -> dict[str, float]:
+    """Distance of every layer below the top stage, in quarters of the network, however many stages it has."""
+    model, row = backbone.model, backbone.row
+    names = list(row.stage_names)
+    starts = [freeze.stage_start(model, row, name) for name in names]
+    found = {}
+    for index, operation in enumerate(operations_of(model)):
+        stage = sum(start <= index for start in starts)
+        found[operation.name] = 4 * (len(names) - max(stage, 1)) / max(len(names) - 1, 1)
+    return found

@@ -1,0 +1,161 @@
+"""One phase of training: settings become batches, an optimizer, a rate over time and a loop; the phase is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.features.extract import Source, Streamed
+from transferkit.features.precision import Precision, applied
+from transferkit.training import batches as b
+from transferkit.training import losses, optimizers, schedules
+from transferkit.training.fit import Loop, Progress
+from transferkit.training.problem import PhaseReport, Problem
+
+if TYPE_CHECKING:
+    import keras
+
+MIXUP, LABEL_SMOOTHING = 0.2, 0.1  # where the user leaves the choice; both off for regression
+AVERAGE_EPOCHS = 2.0  # the span of the moving average of weights
+OUTPUT_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is special about a phase. `trained` says in words what it trains; `factors` are layer-wise (by path)."""
+
+    name: str
+    trained: str
+    rate: float
+    epochs: int
+    warmup: bool = True
+    factors: dict[str, float] = field(default_factory=dict)
+    precision: Precision = field(default_factory=Precision)
+
+
+@dataclass
+class Trainer:
+    """Trains phases on one problem, one after the other, and keeps their reports. `rate` is the setting's value."""
+
+    settings: Settings
+    problem: Problem
+    views: int
+    reporter: Reporter
+    checkpoints: Path | None = None
+    deadline: float | None = None
+    rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        self.batch_size = batch_size(self.settings, len(self.problem.train))
+        self.history: list[dict[str, Any]] = []
+        self.phases: list[PhaseReport] = []
+        self._forward_of: tuple[Any, compute.Forward] | None = None
+
+    def train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
+        """Train `model` (rows of `source` → logits); it is left with its best weights. Returns (score, loss)."""
+        s, batches, problem = self.settings, self.batches(source), self.problem
+        rate = schedules.build(s.schedule, phase.rate, phase.epochs * batches.steps, warmup=phase.warmup)
+        optimizer = self.optimizer(rate, phase.factors, batches.steps, phase.precision.name == "float16")
+        checkpoint = None if self.checkpoints is None else self.checkpoints / f"phase-{len(self.phases)}.npz"
+        loop = Loop(
+            phase.name, model, optimizer, self.loss_key, batches,
+            lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
+            phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter, self.rate,
+        )  # fmt: skip
+        with applied(model, phase.precision):
+            progress = loop.run()
+        if phase.precision.how == "policy":
+            self._forward_of = None  # what was traced inside computes in low precision; outputs are to be float32
+        assert progress.best is not None
+        self.history += progress.rows
+        self.phases.append(_report(phase, model, source, progress))
+        return progress.best
+
+    @property
+    def loss_key(self) -> tuple[str, str]:
+        """The key of the loss in `losses.LOSSES`."""
+        task = self.problem.samples.task
+        return task, losses.DEFAULTS[task] if self.settings.loss == "auto" else self.settings.loss
+
+    def optimizer(self, rate: Any, factors: dict[str, float], steps: int = 0, loss_scale: bool = False) -> Any:
+        """The settings' optimizer; weights are averaged where `steps` an epoch are given."""
+        s = self.settings
+        span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
+        return optimizers.build(
+            s.optimizer, rate, weight_decay=s.weight_decay, rates=factors, average_steps=span, loss_scale=loss_scale
+        )
+
+    def batches(self, source: Source) -> b.Batches:
+        """The settings' batches of the training pictures; each phase has an order of its own."""
+        s, train = self.settings, self.problem.train
+        views = self.views
+        if isinstance(source, Streamed) and views and "views" not in s.model_fields_set:
+            views = s.epochs  # nothing is kept, so every epoch may as well draw new views
+        mixup = 0.0 if s.cutmix or self.problem.samples.task == "regress" else MIXUP
+        mixup = mixup if s.mixup is None else s.mixup
+        weights = np.ones(len(train), np.float32)
+        if s.class_weights == "balanced":
+            weights = b.balanced_weights(self.problem.samples.targets[train], self.problem.outputs)
+        seed = s.seed + 1000 * len(self.phases)
+        return b.Batches(source, train, self._targets(), weights, self.batch_size, views, seed, mixup, s.cutmix)
+
+    def _targets(self) -> np.ndarray:
+        """Training targets, smoothed."""
+        samples, train, soft = self.problem.samples, self.problem.train, self.settings.label_smoothing
+        if soft is None:
+            soft = LABEL_SMOOTHING
+        if samples.task == "classify":
+            return b.one_hot(samples.targets[train], self.problem.outputs, soft)
+        targets: np.ndarray = self.problem.targets[train]
+        if samples.task == "regress":
+            return targets
+        return np.asarray(targets * (1 - soft) + soft / 2, np.float32)
+
+    def outputs(self, model: keras.Model, source: Source, pictures: np.ndarray) -> np.ndarray:
+        """Logits [n, t] of clean pictures."""
+        # One trace a phase, not one an epoch.
+        if self._forward_of is None or self._forward_of[0] is not model:
+            self._forward_of = (model, compute.forward(model))
+        return predict(self._forward_of[1], source, pictures)
+
+
+def batch_size(settings: Settings, pictures: int) -> int:
+    """Pictures a step; never more than there are."""
+    if settings.batch_size != "auto":
+        return min(settings.batch_size, pictures)
+    # About forty steps an epoch: enough updates for small data, full vectors for large.
+    power = int(np.log2(max(1, pictures // 40)))
+    return min(int(min(128, max(8, 2**power))), pictures)
+
+
+def _report(phase: Phase, model: keras.Model, source: Source, progress: Progress) -> PhaseReport:
+    assert progress.best is not None
+    return PhaseReport(
+        phase.name,
+        phase.trained,
+        sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        progress.epoch,
+        progress.best_epoch + 1,
+        *progress.best,
+        progress.seconds,
+        "computed each epoch" if isinstance(source, Streamed) else "cached",
+        phase.precision.name,
+    )
+
+
+def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.ndarray) -> np.ndarray:
+    """First output of `run` for the clean view of `pictures`, in batches of one shape."""
+    parts = []
+    for start in range(0, len(pictures), OUTPUT_BATCH):
+        some = pictures[start : start + OUTPUT_BATCH]
+        padded = np.resize(some, OUTPUT_BATCH)
+        inputs = source.take(padded, np.zeros(OUTPUT_BATCH, np.int64))
+        parts.append(run(inputs)[0][: len(some)])
+    return np.concatenate(parts)

@@ -1,0 +1,92 @@
+"""What is to be learnt, as the losses want it, and how learning it went: plain records, no computing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit.data.samples import Samples
+from transferkit.errors import DataError
+from transferkit.features.frozen import Rows
+from transferkit.training.batches import one_hot
+from transferkit.training.fit import Goal
+
+if TYPE_CHECKING:
+    import keras
+
+Units = tuple[np.ndarray, np.ndarray]
+Judge = Callable[[Samples, Units | None], Goal]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learnt. `train` and `val` are row numbers of `samples`; `targets` float32 [N, t] for the loss."""
+
+    samples: Samples
+    train: np.ndarray
+    val: np.ndarray
+    targets: np.ndarray
+    units: Units | None  # mean and deviation of regression targets
+    goal: Goal
+
+    @property
+    def outputs(self) -> int:
+        """Width of the logits."""
+        return int(self.targets.shape[1])
+
+
+def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) -> Problem:
+    """Targets as the losses want them: one-hot, 0/1, or standardised by the training pictures.
+
+    `judge(validation samples, units)` makes the goal. Raises DataError where `train` or `val` is empty.
+    """
+    for name, part in (("training", train), ("validation", val)):
+        if not len(part):
+            raise DataError(f"there are no {name} pictures; give the {name} part more, e.g. --split .7,.15,.15")
+    units = None
+    if samples.task == "classify":
+        targets = one_hot(samples.targets, len(samples.classes), 0.0)
+    else:
+        targets = samples.targets.astype(np.float32)
+    if samples.task == "regress":
+        mean, deviation = samples.targets[train].mean(0), samples.targets[train].std(0)
+        units = (mean, np.where(deviation > 0, deviation, 1.0))
+        targets = ((samples.targets - units[0]) / units[1]).astype(np.float32)
+    return Problem(samples, train, val, targets, units, judge(samples.select(val), units))
+
+
+@dataclass
+class PhaseReport:
+    """How a phase went. `score` and `loss` are validation's, at `best_epoch` (counted from 1)."""
+
+    name: str
+    trained: str
+    parameters: int
+    epochs: int
+    best_epoch: int
+    score: float
+    loss: float
+    seconds: float
+    source: str  # "cached" or "computed each epoch"
+    precision: str  # of the layers in training; weights, losses and softmax are float32 always
+
+
+@dataclass
+class Trained:
+    """What the recipe gives back. `model` maps uint8 pictures [n, size, size, 3] to logits [n, t], in float32."""
+
+    model: keras.Model
+    phases: list[PhaseReport]
+    chosen: str
+    history: list[dict[str, Any]]
+    val_outputs: np.ndarray
+    train_outputs: np.ndarray
+    train_judged: np.ndarray
+    features: Rows
+    pretrained: list[np.ndarray] | None
+    notes: list[str] = field(default_factory=list)
+    rate_curve: list[dict[str, float]] = field(default_factory=list)
+    fold_scores: list[float] = field(default_factory=list)
