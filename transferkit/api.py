@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferkit.config import Settings, make
+from transferkit.config import POLICY, Settings, make
 from transferkit.console import Reporter
-from transferkit.errors import ConfigError, DataError, RunError, TransferKitError, raise_problems
+from transferkit.errors import ConfigError, DataError, RunError, TransferKitError, nearest, raise_problems
+from transferkit.files import read_csv
 from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
     import keras
 
     from transferkit.data.samples import Samples
+    from transferkit.delivery.explain import Explanation
     from transferkit.delivery.predict import Prediction
 
 
@@ -98,6 +100,15 @@ class Run:
         """Scores on `data`, or on the run's own test split."""
         return evaluate(self.folder, data, quiet=quiet)
 
+    def explain(self, picture: Any, method: str = "grad-cam", output: str | None = None) -> Explanation:
+        """Where the model looked in a file or uint8 array: for its answer, or for the class `output`."""
+        from transferkit import compute
+        from transferkit.delivery.explain import Explaining
+
+        compute.start()
+        source = Path(picture) if isinstance(picture, str) else picture
+        return next(Explaining.of(self.layout, method).stream([source], output))
+
     def summary(self) -> str:
         """The closing summary as text."""
         from transferkit.delivery.summary import summary
@@ -128,22 +139,53 @@ def finetune(
     """
     reporter = reporter or Reporter(quiet)
     loaded = data if isinstance(data, Data) else None
-    if backbone is not None:
-        settings["backbone"] = backbone
-    if loaded is not None:
-        settings |= {k: v for k, v in (("split", loaded.split), ("seed", loaded.seed)) if v is not None}
+    given = {"backbone": backbone} if backbone is not None else {}
+    # Paths may come as pathlib objects; settings hold text.
+    given |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
+    problems = _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
-    folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, settings))
-    chosen = make(settings, [*_problems(settings, offline), *check_new(folder, resume)])
+    folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
+    if resume and output is None:
+        problems.append("--resume needs --output: the run directory that is to be finished")
+    problems += [*_problems(given, offline), *check_new(folder, resume), *_inside(folder, origin)]
+    chosen = make(given, problems)
     layout = Layout(folder)
+    if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter):
+        return Run(folder)
     _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache)
     return Run(folder)
+
+
+def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:
+    """Take split and seed of `load_data` into `settings`; problems where `finetune` was given others."""
+    problems = []
+    for name, value in (("split", data.split), ("seed", data.seed)):
+        if value is not None and settings.setdefault(name, value) != value:
+            problems.append(f"{name}={settings[name]} contradicts load_data, which was given {name}={value}; drop one")
+    return problems
+
+
+def _is_complete(layout: Layout, settings: Settings, reporter: Reporter) -> bool:
+    """Whether the run to be resumed is done; its report is written if a kill came before that."""
+    from transferkit.delivery.publish import publish
+    from transferkit.runs.finetune import same_settings
+
+    manifest = layout.read_manifest()
+    same_settings(manifest, settings)
+    if manifest["status"] != "complete":
+        return False
+    reporter.say(f"{layout.folder} is complete already; nothing to resume")
+    if not layout.report.exists():
+        publish(layout, reporter)
+    return True
 
 
 def _finetune(
     layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
     cache: bool,
 ) -> None:  # fmt: skip
+    import time
+
     from transferkit import compute
     from transferkit.data.source import scan
     from transferkit.delivery.publish import publish
@@ -151,31 +193,48 @@ def _finetune(
     from transferkit.runs.intake import readable
 
     task = None if settings.task == "auto" else settings.task
-    samples = data.samples if isinstance(data, Data) else scan(data, task, exclude=settings.exclude)
+    source = data.samples if isinstance(data, Data) else data
+    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file)
     _check_task(samples, settings)
+    started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
+    timings = {"check": time.monotonic() - started}
     findings = {"skipped": skipped} if skipped else {}
     compute.start()
-    job = Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings)
-    job.run()
+    Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings).run()
     publish(layout, reporter)
 
 
 def _problems(settings: dict[str, Any], offline: bool) -> list[str]:
-    """What is wrong with the backbone asked for; settings themselves are checked by `config.make`."""
+    """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
     from transferkit.backbones.build import check
+    from transferkit.evaluation.goals import GOALS, goal
 
-    name = settings.get("backbone")
-    if not isinstance(name, str):
+    found = []
+    name, size = settings.get("backbone"), str(settings.get("image_size", ""))
+    if isinstance(name, str):
+        policy = str(settings.get("unfreeze", "none"))
+        # A malformed policy or size is reported by `make`, once.
+        policy = policy if POLICY.fullmatch(policy) else "none"
+        pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
+        found += check(name.strip(), pixels, policy, str(settings.get("weights", "auto")), offline)
+    metric, task = settings.get("metric", "auto"), settings.get("task", "auto")
+    if metric != "auto" and metric not in GOALS:
+        found.append(f"--metric {metric} is unknown; choose from {', '.join(GOALS)}{nearest(str(metric), GOALS)}")
+    elif metric != "auto" and task in ("classify", "multilabel", "regress"):
+        try:
+            goal(metric, task)
+        except ConfigError as error:
+            found.append(f"--metric {metric}: {error}")
+    return found
+
+
+def _inside(folder: Path, origin: str) -> list[str]:
+    """A run inside the data folder would be read as a class by the next one."""
+    data = Path(origin).expanduser()
+    if origin == "arrays" or not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
         return []
-    size = settings.get("image_size")
-    return check(
-        name,
-        size if isinstance(size, int) else None,
-        str(settings.get("unfreeze", "none")),
-        str(settings.get("weights", "auto")),
-        offline,
-    )
+    return [f"--output {folder} lies inside the data {origin}, which is never written to; choose a folder outside"]
 
 
 def _check_task(samples: Samples, settings: Settings) -> None:
@@ -183,11 +242,13 @@ def _check_task(samples: Samples, settings: Settings) -> None:
     from transferkit.evaluation.goals import goal
 
     task, problems = samples.task, []
+    if "split" in settings.model_fields_set and set(samples.split) == {"train", "val", "test"}:
+        problems.append("--split has no effect: the data comes with its own train, val and test; drop it")
     if settings.metric != "auto":
         try:
             goal(settings.metric, task)
         except ConfigError as error:
-            problems.append(str(error))
+            problems.append(f"--metric {settings.metric}: {error}")
     if task != "classify" and settings.class_weights != "none":
         problems.append(f"--class-weights {settings.class_weights} is for single-label data; this is {task}")
     if task == "regress" and settings.label_smoothing:
@@ -200,9 +261,10 @@ def _check_task(samples: Samples, settings: Settings) -> None:
 
 
 def _name(origin: str, settings: dict[str, Any]) -> str:
+    data, network = Path(origin).resolve(), str(settings.get("backbone"))
     words = [
-        Path(origin).resolve().stem if origin != "arrays" else "arrays",
-        Path(str(settings.get("backbone"))).stem,
+        "arrays" if origin == "arrays" else data.name if data.is_dir() else data.stem,
+        Path(network).stem if network.endswith(".keras") else network,
     ]
     return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)
 
@@ -212,9 +274,9 @@ def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Pred
     import numpy as np
 
     from transferkit import compute
-    from transferkit.delivery.predict import Predictor, find
+    from transferkit.delivery.predict import Predictor, find, model_of
 
-    compute.start()
+    path = model_of(Path(run))
     items = pictures if isinstance(pictures, list | tuple) else [pictures]
     sources: list[Any] = []
     for item in items:
@@ -223,7 +285,8 @@ def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Pred
             if isinstance(item, np.ndarray) and item.ndim == 3
             else (list(item) if isinstance(item, np.ndarray) else find([item]))
         )
-    return list(Predictor.of(Path(run)).stream(sources, Reporter(quiet)))
+    compute.start()
+    return list(Predictor.of(path).stream(sources, Reporter(quiet)))
 
 
 def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
@@ -232,19 +295,12 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
 
     from transferkit import compute
     from transferkit.data.decode import DecodeSettings
-    from transferkit.data.source import scan
-    from transferkit.data.split import load_splits
     from transferkit.runs import model_file, scoring
 
     layout = Layout(Path(run))
     manifest = layout.complete()
     facts = model_file.facts(layout.model)
-    if data is None:
-        samples = _own_samples(manifest, facts)
-        parts = np.array(load_splits(layout.splits, samples.hashed()).assignment)
-        samples = samples.select(np.flatnonzero(parts == "test"))
-    else:
-        samples = scan(data.samples if isinstance(data, Data) else data, facts["task"], classes=facts["classes"])
+    samples = _own_test(layout, manifest, facts) if data is None else _with_classes(data, facts)
     decode = DecodeSettings.from_key(facts["decode"])
     compute.start()
     outputs = scoring.predictions(model_file.load(layout.model), samples, decode, Reporter(quiet), "evaluating")
@@ -252,17 +308,42 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
     return scoring.scores(samples, outputs, manifest["seed"], thresholds)
 
 
-def _own_samples(manifest: dict[str, Any], facts: dict[str, Any]) -> Samples:
+def _with_classes(data: Any, facts: dict[str, Any]) -> Samples:
+    """New data, its labels numbered as the run's model numbers them."""
+    from transferkit.data.source import scan
+
+    samples = scan(data.samples if isinstance(data, Data) else data, facts["task"], classes=facts["classes"])
+    if list(samples.classes) != facts["classes"]:
+        raise DataError(
+            f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts['classes'])}; "
+            "give evaluate the folder or CSV itself, so that it is read with the run's classes"
+        )
+    return samples
+
+
+def _own_test(layout: Layout, manifest: dict[str, Any], facts: dict[str, Any]) -> Samples:
+    """The pictures of the run's test split, unchanged since then."""
+    from transferkit.data.samples import listed
     from transferkit.data.source import scan
 
     origin = manifest["data"]["path"]
     if origin == "arrays":
         raise DataError("this run was trained on arrays, which it does not keep; pass the data to evaluate")
     if not Path(origin).exists():
-        raise DataError(f"the run's data {origin} is no longer there; pass the data to evaluate as DATA")
-    samples = scan(origin, facts["task"], exclude=manifest["config"]["exclude"])
-    lost = {line.split(": ", 1)[0] for line in manifest["data"].get("skipped", [])}
-    return samples.select([i for i, path in enumerate(samples.paths) if path not in lost]) if lost else samples
+        raise DataError(f"the run's data {origin} is no longer there; pass it, or other data, to evaluate as DATA")
+    saved = {row["path"]: row["sha256"] for row in read_csv(layout.splits) if row["split"] == "test"}
+    if not saved:
+        raise DataError("this run has no test split; pass pictures with labels to evaluate as DATA")
+    samples = scan(origin, facts["task"], exclude=manifest["config"]["exclude"], classes=facts["classes"])
+    samples = samples.select([i for i, path in enumerate(samples.paths) if path in saved]).hashed()
+    hashes = dict(zip(samples.paths, samples.sha256 or (), strict=True))
+    changed = [path for path in saved if hashes.get(path) != saved[path]]
+    if changed:
+        raise DataError(
+            f"{len(changed)} of the run's {len(saved)} test pictures are missing or changed: {listed(changed)}; "
+            "put them back, or pass other data to evaluate as DATA"
+        )
+    return samples
 
 
 def backbone(

@@ -51,7 +51,7 @@ class Settings(BaseModel):
     recipe's own choice (see `transferkit.training.recipe`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     # network
     backbone: str
@@ -96,6 +96,7 @@ class Settings(BaseModel):
     split: Annotated[tuple[float, ...], BeforeValidator(parse_numbers)] = (0.7, 0.15, 0.15)
     folds: Annotated[int, Field(ge=0, le=100)] = 0
     exclude: tuple[str, ...] = ()
+    exclude_file: str | None = None
     on_bad_file: Literal["error", "skip"] = "error"
     # running
     budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
@@ -154,9 +155,9 @@ def _split_problems(split: tuple[float, ...]) -> list[str]:
         return [f"--split {shown} has {len(split)} parts; give train,validation,test, e.g. .7,.15,.15"]
     if min(split) < 0 or split[0] == 0 or split[1] == 0:
         return [f"--split {shown}: training and validation parts must be above 0"]
-    counts = all(part >= 1 or part == 0 for part in split)
-    if not counts and abs(sum(split) - 1) > 0.005:
-        return [f"--split {shown} sums to {sum(split):g}; ratios must sum to 1"]
+    counts = all(part == int(part) for part in split)
+    if not counts and abs(sum(split) - 1) > 1e-6:
+        return [f"--split {shown} sums to {sum(split):g}; three fractions must sum to 1, e.g. .7,.15,.15"]
     return []
 
 
@@ -172,27 +173,55 @@ def make(values: dict[str, Any], more_problems: list[str] | None = None) -> Sett
     Raises ConfigError that lists every problem: invalid values, contradictions, unknown names, and
     `more_problems` found elsewhere (the backbone's, the metric's).
     """
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        raise_problems(ConfigError, [*_explain(error), *(more_problems or [])])
-        raise AssertionError("unreachable") from error
-    raise_problems(ConfigError, more_problems or [])
+    settings, problems = _try(values)
+    raise_problems(ConfigError, [*problems, *(more_problems or [])])
+    assert settings is not None
     return settings
+
+
+def _try(values: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+    """Settings, or every problem: of the values by themselves, then of the sound ones among each other."""
+    try:
+        return Settings(**values), []
+    except ValidationError as error:
+        problems = _explain(error)
+        bad = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+    if not bad:
+        return None, problems
+    try:
+        Settings(**{"backbone": "mini"} | {k: v for k, v in values.items() if k not in bad})
+    except ValidationError as error:
+        # A setting that was left out because it is wrong stands at its default here: what follows from that is noise.
+        flags = ["--" + name.replace("_", "-") for name in bad]
+        problems += [found for found in _explain(error) if not any(flag in found for flag in flags)]
+    return None, problems
+
+
+# What pydantic says of a union names each member in turn; this says it once.
+EXPECTED = {
+    "learning_rate": "must be a number above 0, at most 10, or auto",
+    "batch_size": "must be a whole number from 1 to 4096, or auto",
+    "head_width": "must be whole numbers from 1 to 65536, e.g. 256 or 256,128",
+    "split": "must be three numbers: train,validation,test, e.g. .7,.15,.15",
+    "exclude": "must be a list of patterns",
+}
 
 
 def _explain(error: ValidationError) -> list[str]:
     problems: list[str] = []
     for item in error.errors():
         path = [str(p) for p in item["loc"]]
-        name = "--" + path[0].replace("_", "-") if path else ""
+        field = path[0] if path else ""
+        name = "--" + field.replace("_", "-")
         if item["type"] == "extra_forbidden":
-            problems.append(f"unknown setting '{path[0]}'{nearest(path[0], Settings.model_fields)}")
+            problems.append(f"unknown setting '{field}'{nearest(field, Settings.model_fields)}")
         elif item["type"] == "value_error":
             text = str(item["msg"]).removeprefix("Value error, ")
-            problems += text.split("\x1e") if not name else [f"{name}: {text}"]
+            problems += [f"{name}: {text}"] if field else text.split("\x1e")
         elif item["type"] == "missing":
-            problems.append(f"{name} is required")
+            problems.append(f"{name} is required; `transferkit backbones list` shows the names")
+        elif field in EXPECTED:
+            problems.append(f"{name} {_shown(item['input'])}: {EXPECTED[field]}")
         else:
             message = item["msg"].replace("Input should be", "must be")
             problems.append(f"{name} {_shown(item['input'])}: {message}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from transferkit.cli._common import common, emit
+from transferkit.cli._common import Group, common, emit
 
 
-@click.group(epilog="Example:  transferkit backbones show vgg16")
+@click.group(cls=Group, epilog="Example:  transferkit backbones show vgg16")
 def backbones() -> None:
     """The pretrained networks."""
 
@@ -25,9 +25,7 @@ def list_(quiet: bool, as_json: bool) -> None:
     click.echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
     for row in rows:
         here = "yes" if row.kind == "mini" or weights.locate(row, row.size) else ""
-        click.echo(
-            f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}"
-        )
+        click.echo(f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}")
 
 
 @backbones.command(epilog="Example:  transferkit backbones show vgg16")
@@ -54,9 +52,7 @@ def _facts(row: object) -> dict[str, object]:
     where = weights.locate(row, row.size) if row.weights_file else None
     return {
         "name": row.name,
-        "constructor": f"keras.applications.{row.constructor}"
-        if row.kind == "applications"
-        else row.constructor,
+        "constructor": f"keras.applications.{row.constructor}" if row.kind == "applications" else row.constructor,
         "size": row.size,
         "minimum": row.minimum,
         "parameters": row.parameters,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from transferkit.cli._common import common, emit
+from transferkit.cli._common import Group, common, emit
 
 
-@click.group(epilog="Example:  transferkit cache info")
+@click.group(cls=Group, epilog="Example:  transferkit cache info")
 def cache() -> None:
     """The store of computed features."""
 
@@ -32,9 +32,7 @@ def info(quiet: bool, as_json: bool) -> None:
 
 
 @cache.command(epilog="Example:  transferkit cache clear")
-@click.option(
-    "--keep", type=click.FloatRange(0), default=0, metavar="GB", help="Keep the most recent GB. [default: 0]"
-)
+@click.option("--keep", type=click.FloatRange(0), default=0, metavar="GB", help="Keep the most recent GB. [default: 0]")
 @common()
 def clear(keep: float, quiet: bool, as_json: bool) -> None:
     """Remove stored features, least recently used first. Features are computed again when needed."""

@@ -6,23 +6,22 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import common, emit, reporter
+from transferkit.cli._common import Once, common, emit, reporter
 
 
-@click.command(epilog="Example:  transferkit demo --output my-demo")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("transferkit-demo"), show_default=True
-)
+@click.command(cls=Once, epilog="Example:  transferkit demo --output my-demo")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("transferkit-demo"), show_default=True)
 @common(seed=True)
 def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     """Fine-tune `mini` on 1,797 handwritten digits: everything the real job does, in about a minute."""
     from transferkit import api
     from transferkit.data.digits import write_digits
-    from transferkit.errors import RunError, raise_problems
+    from transferkit.errors import RunError
     from transferkit.runs.layout import check_new
 
     speaker = reporter(quiet, as_json)
-    raise_problems(RunError, check_new(output / "run", resume=False))
+    if check_new(output / "run", resume=False):
+        raise RunError(f"--output {output} cannot take a new demo (it holds one, or is no folder); choose another name")
     digits = write_digits(output / "digits")
     speaker.say(f"wrote 1,797 handwritten digits to {digits}")
     run = api.finetune(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import common, emit, reporter
+from transferkit.cli._common import Once, common, emit, reporter
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
 SETTINGS: tuple[tuple[str, str, str], ...] = (
@@ -45,6 +45,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("precision", "auto|float32|bfloat16|float16", "Arithmetic of the frozen part. [default: auto]"),
     ("split", "A,B,C", "Train, validation and test fractions (or counts). [default: .7,.15,.15]"),
     ("folds", "K", "Also cross-validate the head over K folds of train + validation. [default: 0]"),
+    ("exclude-file", "FILE", "Leave out the paths in this file, one a line (`data check --write-exclusions`)."),
     ("on-bad-file", "error|skip", "Pictures that cannot be read. [default: error]"),
     ("budget", "TIME", "Stop training after this long, e.g. 10m."),
     ("seed", "N", "Seed of splits, views, weights and order. [default: 0]"),
@@ -53,13 +54,9 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
 
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """All settings as options without defaults: the settings class knows them."""
-    function = click.option(
-        "--exclude", multiple=True, metavar="PATTERN", help="Leave out classes or files."
-    )(function)
+    function = click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out classes or files.")(function)
     for flag in ("ema", "normalize"):
-        what = {"ema": "Average weights over the last two epochs.", "normalize": "Standardise features."}[
-            flag
-        ]
+        what = {"ema": "Average weights over the last two epochs.", "normalize": "Standardise features."}[flag]
         function = click.option(f"--{flag}/--no-{flag}", default=None, help=f"{what} [default: on]")(function)
     for name, metavar, text in reversed(SETTINGS):
         function = click.option(f"--{name}", metavar=metavar, help=text)(function)
@@ -67,12 +64,11 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
-    epilog="Example:  transferkit finetune flowers/ --backbone vgg16 --unfreeze from:block5 --output runs/flowers"
+    cls=Once,
+    epilog="Example:  transferkit finetune flowers/ --backbone vgg16 --unfreeze from:block5 --output runs/flowers",
 )
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE]"
-)
+@click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE]")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
 @click.option("--resume", is_flag=True, help="Finish the run in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
@@ -90,7 +86,7 @@ def finetune(
     """
     from transferkit import api
 
-    settings = {**_from_file(config), **{k: v for k, v in options.items() if v not in (None, ())}}
+    settings = {**_from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=output, resume=resume, offline=offline, cache=not no_cache,
         reporter=reporter(quiet, as_json), **settings,
@@ -110,7 +106,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"--config {path}: no such file") from error
+    except OSError as error:
+        raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give a TOML file of settings") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} is not valid TOML: {error}") from error

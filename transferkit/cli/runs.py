@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import common, emit, reporter
+from transferkit.cli._common import Once, common, emit, reporter
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 # Too long for a screen; --json and metrics.json have them.
 LONG = ("confusion", "per_class", "per_label", "per_target")
 
 
-@click.command(epilog="Example:  transferkit evaluate runs/flowers new_flowers/")
+@click.command(cls=Once, epilog="Example:  transferkit evaluate runs/flowers new_flowers/")
 @RUN
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @common()
@@ -31,7 +31,7 @@ def evaluate(run: Path, data: Path | None, quiet: bool, as_json: bool) -> None:
             click.echo(f"{name:<20} {_shown(value)}")
 
 
-@click.command(epilog="Example:  transferkit report runs/flowers")
+@click.command(cls=Once, epilog="Example:  transferkit report runs/flowers")
 @RUN
 @common()
 def report(run: Path, quiet: bool, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def report(run: Path, quiet: bool, as_json: bool) -> None:
         click.echo(path)
 
 
-@click.command(epilog="Example:  transferkit summary runs/flowers")
+@click.command(cls=Once, epilog="Example:  transferkit summary runs/flowers")
 @RUN
 @common()
 def summary(run: Path, quiet: bool, as_json: bool) -> None:
@@ -55,9 +55,10 @@ def summary(run: Path, quiet: bool, as_json: bool) -> None:
     from transferkit.runs.layout import Layout
 
     layout = Layout(run)
-    click.echo(text(layout)) if not as_json else emit(
-        {"run": layout.complete(), "metrics": layout.read_metrics()}
-    )
+    if as_json:
+        emit({"run": layout.complete(), "metrics": layout.read_metrics()})
+    else:
+        click.echo(text(layout))
 
 
 def _shown(value: Any) -> str:

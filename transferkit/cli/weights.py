@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import common, emit, reporter
+from transferkit.cli._common import Group, common, emit, reporter
 
 
-@click.group(epilog="Example:  transferkit weights fetch vgg16")
+@click.group(cls=Group, epilog="Example:  transferkit weights fetch vgg16")
 def weights() -> None:
     """Pretrained weights on this machine."""
 
@@ -57,17 +57,13 @@ def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     from transferkit.backbones import catalog
     from transferkit.backbones import weights as store
 
-    chosen = [catalog.find(n).name for n in names] or [
-        e.backbone for e in store.listing() if e.status != "absent"
-    ]
+    chosen = [catalog.find(n).name for n in names] or [e.backbone for e in store.listing() if e.status != "absent"]
     rows = [catalog.find(name) for name in dict.fromkeys(chosen)]
     entries = [store.verify(row, row.size) for row in rows]
     if as_json:
         emit([{**e.__dict__, "path": str(e.path)} for e in entries])
     for e in [] if as_json else entries:
-        click.echo(
-            f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}"
-        )
+        click.echo(f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}")
     return 1 if any(e.status in ("damaged", "changed") for e in entries) else 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from transferkit.data.decode import DecodeSettings, PictureError
 from transferkit.data.folder import EXTENSIONS
 from transferkit.data.samples import Source, shown
 from transferkit.errors import DataError
+from transferkit.files import to_json
 from transferkit.runs import model_file, scoring
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
@@ -86,7 +86,7 @@ class Predictor:
     @classmethod
     def of(cls, run: Path) -> Predictor:
         """From a run directory or a `model.keras` file."""
-        path = run if run.suffix == ".keras" else _model_of(run)
+        path = model_of(run)
         return cls(model_file.load(path), model_file.facts(path))
 
     def stream(self, sources: list[Source], reporter: Reporter) -> Iterator[Prediction]:
@@ -119,10 +119,14 @@ def _name(source: Source) -> str:
     return str(source) if isinstance(source, Path) else "array"
 
 
-def _model_of(run: Path) -> Path:
-    layout = Layout(run)
-    layout.complete()
-    return layout.model
+def model_of(run: Path) -> Path:
+    """The model file of a finished run, or `run` itself where it is such a file. Needs no Keras."""
+    if run.suffix != ".keras":
+        layout = Layout(run)
+        layout.complete()
+        run = layout.model
+    model_file.facts(run)
+    return run
 
 
 def as_csv(predictions: Iterable[Prediction], names: list[str], task: str) -> Iterator[str]:
@@ -145,14 +149,18 @@ def _csv_line(cells: list[str]) -> str:
 def as_json_lines(predictions: Iterable[Prediction], top: int | None) -> Iterator[str]:
     """One JSON object a line."""
     for p in predictions:
-        yield json.dumps(p.as_dict(top), ensure_ascii=False)
+        yield to_json(p.as_dict(top))
 
 
-def as_table(predictions: Iterable[Prediction], top: int) -> Iterator[str]:
-    """Aligned lines for people: path, then the best `top` answers with their probabilities."""
+def as_table(predictions: Iterable[Prediction], top: int | None, task: str, width: int = 0) -> Iterator[str]:
+    """Lines for people: path (filled up to `width`), the answer, the best `top` scores."""
     for p in predictions:
+        path = f"{shown(p.path):<{width}}"
         if p.error:
-            yield f"{shown(p.path)}  —  {p.error}"
+            yield f"{path}  cannot be read: {p.error}"
             continue
-        answers = "  ".join(f"{shown(name)} {value:.3f}" for name, value in p.scores[:top])
-        yield f"{shown(p.path)}  {answers}"
+        scores = [f"{shown(name)} {value:.4g}" if task == "regress" else f"{shown(name)} {value:.3f}"
+                  for name, value in p.scores[:top]]  # fmt: skip
+        # Of several labels, which apply is a decision of its own; elsewhere the first score is the answer.
+        decided = f"  [{shown(p.label) or 'no label'}]" if task == "multilabel" else ""
+        yield f"{path}{decided}  {'  '.join(scores)}"

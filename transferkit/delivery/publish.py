@@ -9,6 +9,7 @@ import numpy as np
 
 from transferkit.console import Reporter, duration, plural
 from transferkit.data.decode import PictureError, open_picture
+from transferkit.data.samples import shown
 from transferkit.delivery.card import write_card
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.report import write_report
@@ -47,7 +48,8 @@ def report_content(layout: Layout) -> ReportContent:
         counts=manifest["data"]["parts"],
         summary=_story(manifest, metrics),
         history=layout.read_history(),
-        findings=[f"left out: {line}" for line in manifest["data"].get("skipped", [])] + manifest["warnings"],
+        findings=[f"left out: {shown(e['path'])}: {e['reason']}" for e in manifest["data"].get("skipped", [])]
+        + manifest["warnings"],
         settings=config,
         timings=manifest["timings"],
         command=manifest["command"],
@@ -87,9 +89,7 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
     return [*story, *manifest["notes"]]
 
 
-def _add_test(
-    content: ReportContent, rows: list[dict[str, str]], metrics: dict[str, Any], data: Path
-) -> None:
+def _add_test(content: ReportContent, rows: list[dict[str, str]], metrics: dict[str, Any], data: Path) -> None:
     """Galleries, and the reliability or regression plot, from predictions.csv."""
     root, task = data if data.is_dir() else data.parent, metrics["task"]
     if task == "regress":

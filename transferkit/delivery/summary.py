@@ -6,82 +6,117 @@ from collections.abc import Iterator
 from typing import Any
 
 from transferkit.console import duration, plural
+from transferkit.data.samples import shown
 from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
+WORDS = {"map": "mean average precision", "mae": "mean absolute error"}
 BASELINES = {
-    "majority": "always the most frequent answer",
-    "linear_probe": "linear probe on frozen features",
-    "nearest_neighbours": "nearest neighbours on frozen features",
+    "majority": {
+        "classify": "always the most frequent class",
+        "multilabel": "every label as often as in training",
+        "regress": "always the mean of training",
+    },
+    "linear_probe": "linear probe on the pretrained features",
+    "nearest_neighbours": "nearest neighbours among the pretrained features",
 }
+OUTPUT = {"classify": "class", "multilabel": "label", "regress": "target"}
 
 
 def summary(layout: Layout) -> str:
     """The summary of a finished run."""
     manifest, metrics = layout.complete(), layout.read_metrics()
-    return "\n".join(_lines(layout, manifest, metrics))
+    lines = [*_work(manifest, metrics), *_scores(metrics), *_advice(metrics), *_files(layout, manifest)]
+    return "\n".join(f"{label:<10} {text}" for label, text in lines)
 
 
-def _lines(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> Iterator[str]:
-    config = manifest["config"]
-    data = manifest["data"]
-    yield f"Data       {data['path']}: {plural(data['n'], 'picture')}, {_parts(metrics, manifest)}"
-    yield f"Network    {config['backbone']} ({manifest['weights']['source']} weights), frozen: {_frozen(config)}"
+Lines = Iterator[tuple[str, str]]
+
+
+def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
+    """What was trained on what."""
+    config, data = manifest["config"], manifest["data"]
+    outputs = plural(len(metrics["classes"]), OUTPUT[metrics["task"]])
+    parts = ", ".join(f"{n:,} {name}" for name, n in data["parts"].items())
+    yield "Data", f"{shown(data['path'])}: {plural(data['n'], 'picture')}, {outputs}; {parts}"
+    if data.get("skipped"):
+        yield "", f"{plural(len(data['skipped']), 'picture')} could not be read and were left out (listed in run.json)"
+    yield "Network", f"{shown(config['backbone'])}, {_weights(manifest['weights']['source'])}; {_frozen(config)}"
     for phase in manifest["phases"]:
-        mark = "←" if phase["name"] == manifest["chosen"] else " "
+        kept = "  ← kept" if phase["name"] == manifest["chosen"] and len(manifest["phases"]) > 1 else ""
         yield (
-            f"Phase      {phase['name']:<20} {metrics['goal']} {phase['score']:.3f} on validation, "
+            "Phase",
+            f"{phase['name']:<12} {metrics['goal']} {phase['score']:.3f} on validation; "
             f"{plural(phase['parameters'], 'weight')}, {plural(phase['epochs'], 'epoch')} "
-            f"(best {phase['best_epoch']}), {duration(phase['seconds'])} {mark}".rstrip()
+            f"(best: {phase['best_epoch']}), {duration(phase['seconds'])}{kept}",
         )
     if "folds" in metrics:
         folds = metrics["folds"]
-        yield f"Folds      {folds['metric']} {folds['mean']:.3f} ± {folds['std']:.3f} over {len(folds['scores'])} folds"
-    yield from _scores(metrics)
-    yield from _advice(metrics)
-    yield f"Time       {duration(manifest['timings']['total'])}"
-    yield f"Files      {layout.folder}/ : {', '.join(f.name for f in _files(layout))}"
-    if layout.report.exists():
-        yield f"Report     {layout.report}"
+        spread = f"{folds['metric']} {folds['mean']:.3f} ± {folds['std']:.3f}"
+        yield "Folds", f"{spread} over {len(folds['scores'])} folds of train + validation (head alone)"
 
 
-def _parts(metrics: dict[str, Any], manifest: dict[str, Any]) -> str:
-    counts = manifest["data"]["parts"]
-    return f"{plural(len(metrics['classes']), 'class')}; " + ", ".join(f"{n:,} {name}" for name, n in counts.items())
+def _weights(source: str) -> str:
+    known = {"random": "random weights", "file": "weights of the file", "pretrained": "pretrained weights"}
+    return known.get(source, "ImageNet weights" if source == "imagenet" else f"weights of {shown(source)}")
 
 
 def _frozen(config: dict[str, Any]) -> str:
     policy = config["unfreeze"]
-    return {"none": "all of it", "all": "nothing", "gradual": "less and less, stage by stage"}.get(
-        policy, f"everything below {policy}"
+    known = {
+        "none": "frozen, a new head was trained on it",
+        "all": "trained from its first layer",
+        "gradual": "trained stage by stage, from the top down",
+    }
+    if policy in known:
+        return known[policy]
+    kind, _, where = policy.partition(":")
+    return (
+        f"trained from {where} up, frozen below"
+        if kind == "from"
+        else f"its last {plural(int(where), 'layer')} trained"
     )
 
 
-def _scores(metrics: dict[str, Any]) -> Iterator[str]:
-    test, name = metrics["test"], HEADLINE[metrics["task"]]
+def _scores(metrics: dict[str, Any]) -> Lines:
+    """The test score beside what simpler means reach."""
+    task, test = metrics["task"], metrics["test"]
+    name = HEADLINE[task]
     if not test["n"]:
-        yield "Test       no test split: how good this is on new pictures is unknown"
+        yield "Test", "no test split, so how good this is on new pictures is unknown"
         return
     low, high = test.get(f"{name}_ci95") or (None, None)
-    interval = "" if low is None else f", 95 % interval {low:.3f} to {high:.3f}"
-    yield f"Test       {name} {test[name]:.3f}{interval}, on {plural(test['n'], 'picture')} never used before"
-    sign = -1 if metrics["task"] == "regress" else 1
+    interval = "" if low is None else f" (95 % interval {low:.3f} to {high:.3f})"
+    value = "undefined" if test[name] is None else f"{test[name]:.3f}"
+    yield "Test", f"{WORDS.get(name, name)} {value}{interval} on {plural(test['n'], 'picture')} never used before"
     for key, baseline in metrics["baselines"].items():
-        value = baseline.get(name)
-        if value is None:
-            continue
-        beaten = "" if sign * value < sign * test[name] else "  ← as good or better: the training gained nothing"
-        yield f"Baseline   {name} {value:.3f}: {BASELINES[key]}{beaten}"
+        known = BASELINES[key]
+        what = known if isinstance(known, str) else known[task]
+        if baseline.get(name) is not None and test[name] is not None:
+            verdict = _verdict(baseline[name], test[name], low, high, higher_is_better=task != "regress")
+            yield "Baseline", f"{baseline[name]:.3f}  {what}{verdict}"
 
 
-def _advice(metrics: dict[str, Any]) -> Iterator[str]:
+def _verdict(baseline: float, score: float, low: float | None, high: float | None, *, higher_is_better: bool) -> str:
+    """A remark where the training did not clearly gain over a baseline; nothing where it did."""
+    ahead = baseline >= score if higher_is_better else baseline <= score
+    if low is not None and high is not None and low <= baseline <= high:
+        return "  ← within the interval: no clear gain over it"
+    return "  ← better: the training lost against it" if ahead else ""
+
+
+def _advice(metrics: dict[str, Any]) -> Lines:
     diagnosis = metrics.get("diagnosis") or {}
     if diagnosis:
-        yield f"Diagnosis  {diagnosis['state']}: {'; '.join(diagnosis['evidence'][:2])}"
+        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(diagnosis['evidence'][:2])}"
     for remedy in diagnosis.get("remedies", [])[:3]:
-        yield f"Try next   {remedy['why']}: {remedy['command']}"
+        yield "Try", f"{remedy['why']}:"
+        yield "", remedy["command"]
 
 
-def _files(layout: Layout) -> list[Any]:
+def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:
     wanted = (layout.model, layout.metrics, layout.predictions, layout.history, layout.splits, layout.card)
-    return [f for f in wanted if f.exists()]
+    yield "Time", duration(manifest["timings"]["total"])
+    yield "Files", f"{shown(layout.folder)}/: {', '.join(f.name for f in wanted if f.exists())}"
+    if layout.report.exists():
+        yield "Report", shown(layout.report)

@@ -45,9 +45,7 @@ class Diagnosis(NamedTuple):
         return {**self._asdict(), "remedies": [remedy._asdict() for remedy in self.remedies]}
 
 
-def diagnose(
-    history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]
-) -> Diagnosis:
+def diagnose(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]) -> Diagnosis:
     """Name the state of a run from its curves and scores; a small gap within noise is a good fit.
 
     `history`: rows of history.csv (numbers or text). `metrics`: `train` (scored without augmentation and
@@ -199,9 +197,7 @@ def overfitting(case: Case) -> Finding | None:
     rose = turned_up(case)
     if rose is None and case.gap <= 0.15:
         return None
-    evidence = [
-        f"training {case.train:.3f} against validation {case.val:.3f}, beyond noise (±{2 * case.noise:.3f})"
-    ]
+    evidence = [f"training {case.train:.3f} against validation {case.val:.3f}, beyond noise (±{2 * case.noise:.3f})"]
     return Finding(evidence + ([rose] if rose else []), less_freedom(case))
 
 
@@ -219,11 +215,7 @@ def too_little_data(case: Case) -> Finding | None:
         )
     if not evidence:
         return None
-    remedies = [
-        Remedy(
-            "more pictures help most, of the classes with the worst recall first", "transferkit report RUN"
-        )
-    ]
+    remedies = [Remedy("more pictures help most, of the classes with the worst recall first", "transferkit report RUN")]
     return Finding(evidence, remedies + more_views(case))
 
 
@@ -246,11 +238,10 @@ def imbalance(case: Case) -> Finding | None:
     table = np.array([[right[0], few - right[0]], [right[1], many - right[1]]])
     if b - a <= 0.1 or fisher_exact(table).pvalue > 0.01:
         return None
-    evidence = [f"recall is {a:.2f} for the {len(rare)} rare classes and {b:.2f} for the others"]
+    which = "the rare class" if len(rare) == 1 else f"the {len(rare)} rare classes"
+    evidence = [f"recall is {a:.2f} for {which} and {b:.2f} for the others"]
     if case.setting("class_weights", "none") != "none":
-        return Finding(
-            evidence, [Remedy("more pictures of the rare classes", "transferkit data summary DATA")]
-        )
+        return Finding(evidence, [Remedy("more pictures of the rare classes", "transferkit data summary DATA")])
     why = "weigh rare classes up and choose by a score that counts them"
     return Finding(evidence, [case.remedy(why, "--class-weights balanced --metric macro_f1")])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -46,8 +47,19 @@ class Case(NamedTuple):
         return values[np.isfinite(values)]
 
     def remedy(self, why: str, options: str) -> Remedy:
-        """A remedy that repeats the run with other options."""
-        return Remedy(why, f"{self.context.get('command', 'transferkit finetune DATA')} {options}")
+        """A remedy that repeats the run with other options; one that the command has already is replaced."""
+        return Remedy(why, with_options(str(self.context.get("command", "transferkit finetune DATA")), options))
+
+
+def with_options(command: str, options: str) -> str:
+    """`command` with `options` (each a flag and its value) in place of the same flags, or added at its end."""
+    words, changes = shlex.split(command), shlex.split(options)
+    for flag, value in zip(changes[::2], changes[1::2], strict=True):
+        if flag in words:
+            words[words.index(flag) + 1] = value
+        else:
+            words += [flag, value]
+    return shlex.join(words)
 
 
 class Finding(NamedTuple):
@@ -57,9 +69,7 @@ class Finding(NamedTuple):
     remedies: list[Remedy]
 
 
-def make_case(
-    history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]
-) -> Case:
+def make_case(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]) -> Case:
     """The kept phase and the scores of the delivered model."""
     phases = [str(row.get("phase", "")) for row in history]
     kept = str(context["phase"]) if context.get("phase") in phases else (phases[-1] if phases else "")
@@ -93,9 +103,7 @@ def score_of(case: Case, scores: Mapping[str, Any] | None) -> float | None:
 def standard_error(case: Case, split: str) -> float:
     """Standard error of a split's score, never 0: a perfect score of ten pictures is not certain."""
     score = getattr(case, split)
-    known = (case.metrics.get(split) or {}).get("n") or (
-        case.context.get("n_train") if split == "train" else None
-    )
+    known = (case.metrics.get(split) or {}).get("n") or (case.context.get("n_train") if split == "train" else None)
     if score is None or not known:
         return 0.0 if split == "train" else 0.05
     if case.context.get("task") == "regress":
@@ -147,16 +155,8 @@ def more_views(case: Case) -> list[Remedy]:
     augment, views = str(case.setting("augment", "none")), case.setting("views", 1)
     if augment != "strong":
         stronger = {"none": "medium", "light": "medium"}.get(augment, "strong")
-        return [
-            case.remedy(
-                "show each picture in more ways", f"--augment {stronger} --views {max(4, int(views))}"
-            )
-        ]
-    return (
-        [case.remedy("show each picture in more ways", f"--views {2 * int(views)}")]
-        if int(views) < 16
-        else []
-    )
+        return [case.remedy("show each picture in more ways", f"--augment {stronger} --views {max(4, int(views))}")]
+    return [case.remedy("show each picture in more ways", f"--views {2 * int(views)}")] if int(views) < 16 else []
 
 
 def rate(case: Case, factor: float) -> str:

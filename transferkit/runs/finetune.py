@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import heads
+from transferkit.backbones import freeze
 from transferkit.backbones.build import Backbone, build
 from transferkit.config import Settings
 from transferkit.console import Reporter
@@ -17,13 +18,13 @@ from transferkit.data.augment import augmentation
 from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
-from transferkit.errors import ConfigError, raise_problems
+from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
 from transferkit.evaluation import baselines, calibration, diagnosis, metrics
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import layout as paths
 from transferkit.runs import model_file, scoring
-from transferkit.runs.manifest import Manifest, command_line, data_digest, split_digest
+from transferkit.runs.layout import Layout, held
+from transferkit.runs.manifest import Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
 from transferkit.training import recipe
 
@@ -34,55 +35,86 @@ class Job:
 
     samples: Samples
     settings: Settings
-    layout: paths.Layout
+    layout: Layout
     data: str
     reporter: Reporter
     resume: bool = False
     offline: bool = False
     cache: bool = True
     findings: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)  # of stages that came before
 
     def run(self) -> None:
         """Do everything that is not done yet. On failure run.json says so and the folder stays resumable."""
         started = time.monotonic()
-        manifest = self._manifest()
-        if manifest.content["status"] == "complete":
-            self.reporter.say(f"{self.layout.folder} is complete already")
-            return
-        splits = self._splits(manifest)
-        backbone = self._backbone(manifest)
-        manifest.update(status="running")
-        try:
-            self._train_and_judge(manifest, splits, backbone, started)
-        except KeyboardInterrupt:
-            manifest.update(status="interrupted")
-            raise
-        except BaseException as error:
-            manifest.update(status="failed", error=f"{type(error).__name__}: {error}")
-            raise
-        shutil.rmtree(self.layout.checkpoints, ignore_errors=True)
-        manifest.content.pop("error", None)
-        manifest.content["timings"]["total"] = round(time.monotonic() - started, 2)
-        manifest.update(status="complete")
+        # Nothing is written before data and network have proved sound.
+        splits = self._splits()
+        splitting = time.monotonic() - started
+        backbone = self._backbone()
+        building = time.monotonic() - started - splitting
+        with held(self.layout):
+            manifest = self._manifest()
+            if manifest.content["status"] == "complete":  # by another process, meanwhile
+                return
+            before = manifest.content["timings"].get("total", 0.0)
+            stages = {**self.timings, "splits": splitting, "backbone": building}
+            manifest.content["timings"] |= {stage: round(seconds, 2) for stage, seconds in stages.items()}
+            manifest.update(status="running")
+            try:
+                self._train_and_judge(manifest, splits, backbone, started)
+                status = {"status": "complete"}
+            except KeyboardInterrupt:
+                status = {"status": "interrupted"}
+                raise
+            except BaseException as error:
+                status = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+                raise
+            finally:
+                manifest.content["timings"]["total"] = round(before + time.monotonic() - started, 2)
+                manifest.update(**status)
+            shutil.rmtree(self.layout.checkpoints, ignore_errors=True)
 
     # -- set-up
 
     def _manifest(self) -> Manifest:
-        if self.resume and self.layout.manifest.exists():
-            manifest = Manifest(self.layout, self.layout.read_manifest())
-            _same_settings(manifest.content["config"], self.settings)
-            return manifest
-        command = command_line(self.data, self.settings, str(self.layout.folder))
-        return Manifest.start(self.layout, self.data, self.settings, command)
+        if not self.layout.manifest.exists():
+            command = command_line(self.data, self.settings, str(self.layout.folder))
+            return Manifest.start(self.layout, self.data, self.settings, command)
+        content = self.layout.read_manifest()
+        if not self.resume:
+            raise RunError(
+                f"--output {self.layout.folder}: another process has made a run there; choose another folder"
+            )
+        same_settings(content, self.settings)
+        self._same_versions(content["versions"])
+        content.pop("error", None)
+        content["resumed"] = content.get("resumed", 0) + 1
+        return Manifest(self.layout, content)
 
-    def _splits(self, manifest: Manifest) -> Splits:
-        """The saved split on resume, a new one otherwise. Nothing is written before the data has proved sound."""
+    def _same_versions(self, saved: dict[str, str]) -> None:
+        now = versions()
+        other = [f"{name} {saved.get(name)} → {now.get(name)}" for name in now if saved.get(name) != now.get(name)]
+        if other:
+            self.reporter.warn(
+                f"the run was started with other versions ({', '.join(other)}); numbers may differ a little"
+            )
+
+    def _splits(self) -> Splits:
+        """The saved split on resume, a new one otherwise."""
         self.samples = self.samples.hashed()
         s = self.settings
         if self.resume and self.layout.splits.exists():
-            splits = load_splits(self.layout.splits, self.samples, s.seed)
+            try:
+                splits = load_splits(self.layout.splits, self.samples, s.seed)
+            except DataError as error:
+                raise DataError(
+                    f"--resume: the data is not what the run was started with. {error}\n"
+                    "Put it back, or start anew with another --output"
+                ) from error
         else:
-            splits = split(self.samples, s.split, s.seed, s.folds)
+            # Settings hold floats; whole numbers are numbers of pictures.
+            counts = sum(s.split) > 1.5
+            splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed, s.folds)
         for note in (*self.samples.notes, *splits.notes):
             self.reporter.say(f"data: {note}")
         self._say_data(splits)
@@ -96,17 +128,25 @@ class Job:
             f"{c['train']:,} train, {c['val']:,} validation, {c['test']:,} test"
         )
 
-    def _backbone(self, manifest: Manifest) -> Backbone:
+    def _backbone(self) -> Backbone:
         s = self.settings
-        started = time.monotonic()
         backbone = build(
             s.backbone, s.weights, s.image_size, s.seed, self.offline,
             None if s.scaling == "auto" else s.scaling, self.reporter.say,
         )  # fmt: skip
         for note in backbone.notes:
             self.reporter.say(f"backbone: {note}")
-        manifest.content["timings"]["backbone"] = round(time.monotonic() - started, 2)
+        raise_problems(BackboneError, self._trainable_problems(backbone))
         return backbone
+
+    def _trainable_problems(self, backbone: Backbone) -> list[str]:
+        """What only the built network can refute (for a user's own file, its stages too)."""
+        found = freeze.problems(backbone.row, self.settings.unfreeze)
+        if self.settings.batchnorm == "train" and not found:
+            kinds = {type(layer).__name__ for layer in backbone.model._flatten_layers()}
+            if "BatchNormalization" not in kinds:
+                found.append(f"--batchnorm train has no effect: {backbone.row.name} has no BatchNorm; drop it")
+        return found
 
     # -- the work
 
@@ -121,7 +161,10 @@ class Job:
             **self.findings,
         }
         manifest.content["split_sha256"] = split_digest(samples, splits)
-        manifest.content["weights"] = {"source": backbone.weights, "sha256": backbone.weights_sha256}
+        weights = {"source": backbone.weights, "sha256": backbone.weights_sha256}
+        if manifest.content.get("weights", weights) != weights:
+            raise RunError("--resume: the network's weights are not those the run was started with; start it anew")
+        manifest.content["weights"] = weights
         manifest.write()
         train, val, test = (np.flatnonzero(np.array(splits.assignment) == p) for p in ("train", "val", "test"))
         problem = self._problem(train, val)
@@ -144,7 +187,9 @@ class Job:
         manifest.write()
         facts, val_outputs, train_outputs = self._finish_model(trained, problem, decode, backbone)
         content = self._scores(problem, val_outputs, train_outputs, trained, facts)
+        judging = time.monotonic()
         self._test(content, test, work, trained, problem, facts)
+        manifest.content["timings"]["test"] = round(time.monotonic() - judging, 2)
         content["diagnosis"] = self._diagnosis(manifest, content, trained, problem, splits)
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
@@ -249,7 +294,7 @@ class Job:
             "class_counts": samples.select(problem.train).counts(),
             "settings": self.settings.model_dump(mode="json"),
             "phase": trained.chosen,
-            "command": manifest.content["command"].replace(f" --output {self.layout.folder}", ""),
+            "command": repeatable(self.data, self.settings),
             "duplicates_across_splits": _shared(samples, splits),
         }
         return diagnosis.diagnose(trained.history, content, context).as_dict()
@@ -298,14 +343,13 @@ def _vectors(source: Any, pictures: np.ndarray) -> np.ndarray:
     return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
 
 
-def _same_settings(saved: dict[str, Any], settings: Settings) -> None:
-    now = settings.model_dump(mode="json")
-    raise_problems(
-        ConfigError,
-        [
-            f"--resume: the run was started with {name} {saved.get(name)!r}, now it is {now[name]!r}; "
-            "repeat the first command, or choose another --output"
-            for name in now
-            if now[name] != saved.get(name)
-        ],
-    )
+def same_settings(manifest: dict[str, Any], settings: Settings) -> None:
+    """Raise ConfigError that shows every setting in which a run differs from what is asked for now."""
+    saved, now = manifest["config"], settings.model_dump(mode="json")
+    other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
+    if other:
+        listed = "\n".join(f"  - {line}" for line in other)
+        raise ConfigError(
+            f"--resume: the run was started with other settings:\n{listed}\n"
+            f"Repeat its command with --resume, or choose another --output. Its command was:\n  {manifest['command']}"
+        )

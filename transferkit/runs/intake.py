@@ -12,8 +12,8 @@ SHOWN = 10
 PROBE = DecodeSettings(size=32)
 
 
-def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Samples, list[str]]:
-    """Samples that decode, and a line "path: reason" for each that does not.
+def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Samples, list[dict[str, str]]]:
+    """Samples that decode, and the `path` and `reason` of each that does not.
 
     Raises DataError naming the bad ones where `on_bad_file` is "error", or where nothing is left.
     """
@@ -38,4 +38,4 @@ def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Sa
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures can be read; the first: {lines[0]}")
     reporter.warn(f"{len(lines)} of {len(samples)} pictures cannot be read and are left out; the first: {lines[0]}")
-    return samples.select(kept), lines
+    return samples.select(kept), [{"path": samples.paths[i], "reason": e.reason} for i, e in sorted(bad.items())]

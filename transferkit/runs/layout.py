@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transferkit.errors import RunError
-from transferkit.files import read_csv, read_json
+from transferkit.files import read_csv, read_json, remove_temporaries
 
 
 @dataclass(frozen=True)
@@ -66,29 +69,46 @@ class Layout:
         """Folder of what an unfinished run needs to go on; removed when it is complete."""
         return self.folder / "checkpoints"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run; gone when it is done."""
+        return self.folder / ".lock"
+
     def read_manifest(self) -> dict[str, Any]:
         """run.json as a dictionary. Raises RunError where this is no run directory."""
         if not self.folder.is_dir():
             raise RunError(f"no run directory {self.folder}; make one with `transferkit finetune DATA --output …`")
         if not self.manifest.exists():
             raise RunError(f"{self.folder} has no run.json, so it is not a run directory")
-        content: dict[str, Any] = read_json(self.manifest)
+        content = self._read(self.manifest)
+        if not {"status", "command", "config", "data"} <= content.keys():
+            raise RunError(f"{self.manifest} is not a run's manifest (status, command, config or data is missing)")
+        return content
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = read_json(path)
+        except FileNotFoundError as error:
+            manifest = self.read_manifest() if path != self.manifest else {"status": "damaged"}
+            raise RunError(f"{path} does not exist; the run is {manifest['status']}") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} is damaged ({error}); make the run anew with another --output") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{path} is damaged (no JSON object); make the run anew with another --output")
         return content
 
     def complete(self) -> dict[str, Any]:
         """The manifest of a finished run. Raises RunError with the remedy where it is not finished."""
         manifest = self.read_manifest()
         if manifest["status"] != "complete":
-            raise RunError(
-                f"run {self.folder} is {manifest['status']}, not complete; finish it with: "
-                f"{manifest['command']} --resume"
-            )
+            command = manifest["command"]
+            again = f"{command[:-1]}, resume=True)" if command.endswith(")") else f"{command} --resume"
+            raise RunError(f"run {self.folder} is {manifest['status']}, not complete; finish it with:\n  {again}")
         return manifest
 
     def read_metrics(self) -> dict[str, Any]:
         """metrics.json as a dictionary."""
-        content: dict[str, Any] = read_json(self.metrics)
-        return content
+        return self._read(self.metrics)
 
     def read_history(self) -> list[dict[str, Any]]:
         """history.csv with numbers as numbers and empty cells as None."""
@@ -108,12 +128,46 @@ def check_new(folder: Path, resume: bool) -> list[str]:
     """Problems of writing a run to `folder`."""
     if folder.exists() and not folder.is_dir():
         return [f"--output {folder} is a file; choose a folder that does not exist yet"]
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        what = "holds a run" if (folder / "run.json").exists() else "exists and is not empty"
-        return [f"--output {folder} {what}; choose another folder, or add --resume to finish the run in it"]
-    if resume and not (folder / "run.json").exists() and folder.exists() and any(folder.iterdir()):
-        return [f"--output {folder} holds no run that could be resumed (no run.json)"]
-    return []
+    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not above.is_dir():
+        return [f"--output {folder}: {above} is a file; choose another folder"]
+    if not os.access(above, os.W_OK | os.X_OK):
+        return [f"--output {folder}: no permission to write in {above}; choose another folder"]
+    # Hidden files are what a kill before the first whole file leaves behind.
+    if not folder.exists() or all(entry.name.startswith(".") for entry in folder.iterdir()):
+        return []
+    holds_run = (folder / "run.json").exists()
+    if resume:
+        return [] if holds_run else [f"--output {folder} holds no run that could be resumed (no run.json)"]
+    if holds_run:
+        return [f"--output {folder} holds a run; choose another folder, or add --resume to finish the run in it"]
+    return [f"--output {folder} exists and is not empty; choose a folder that does not exist yet"]
+
+
+@contextmanager
+def held(layout: Layout) -> Iterator[None]:
+    """Work on a run directory alone: makes it, and clears what a killed process left half-written.
+
+    Raises RunError where another process works on it. A killed process holds nothing.
+    """
+    from filelock import FileLock, Timeout
+
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(str(layout.lock), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(
+            f"another process is working on {layout.folder}; wait until it is done, or choose another --output"
+        ) from error
+    try:
+        remove_temporaries(layout.folder)
+        yield
+    finally:
+        # While it is still held: whoever opened it before finds it held, whoever comes after makes a new one.
+        with suppress(OSError):
+            layout.lock.unlink()
+        lock.release()
 
 
 def free_name(parent: Path, stem: str) -> Path:

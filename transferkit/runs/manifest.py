@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import sys
+import shlex
 import time
 from typing import Any
 
@@ -16,6 +16,7 @@ from transferkit.data.split import Splits
 from transferkit.files import digest, write_json
 from transferkit.runs.layout import Layout
 
+ARRAYS = "arrays"  # stands for the path where data came as arrays, which a run does not keep
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "scikit-learn")
 
 
@@ -53,10 +54,15 @@ def split_digest(samples: Samples, splits: Splits) -> str:
 
 
 def command_line(data: str, settings: Settings, output: str) -> str:
-    """The shell command that repeats a run."""
-    import shlex
+    """What repeats a run: a shell command, or for arrays a Python call."""
+    if data == ARRAYS:
+        return _python_call(settings, output)
+    return f"{repeatable(data, settings)} --output {shlex.quote(output)}"
 
-    parts = ["transferkit", "finetune", data]
+
+def repeatable(data: str, settings: Settings) -> str:
+    """The shell command without --output, for advice that adds options (arrays appear as DATA)."""
+    parts = ["transferkit", "finetune", "DATA" if data == ARRAYS else data]
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if name not in settings.model_fields_set or value is None:
@@ -67,8 +73,19 @@ def command_line(data: str, settings: Settings, output: str) -> str:
         elif isinstance(value, bool):
             parts.append(flag if value else "--no-" + flag[2:])
         else:
-            parts += [flag, ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)]
-    return shlex.join([*parts, "--output", output])
+            parts += [flag, ",".join(map(_number, value)) if isinstance(value, tuple) else _number(value)]
+    return shlex.join(parts)
+
+
+def _number(value: Any) -> str:
+    """Shortest text that reads back as the same value: 0.7, 3, 1e-05."""
+    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
+
+
+def _python_call(settings: Settings, output: str) -> str:
+    given = {name: getattr(settings, name) for name in Settings.model_fields if name in settings.model_fields_set}
+    words = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    return ", ".join(["transferkit.finetune((x, y)", *words, f"output={output!r})"])
 
 
 class Manifest:
@@ -88,13 +105,14 @@ class Manifest:
                 "kind": kind,
                 "command": command,
                 "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "working_directory": os.getcwd(),
                 "config": settings.model_dump(mode="json"),
                 "given": sorted(settings.model_fields_set),
                 "seed": settings.seed,
-                "data": {"path": data},
+                # Absolute, so that evaluate finds it from everywhere; the command above is as it was typed.
+                "data": {"path": data if data == ARRAYS else os.path.abspath(data)},
                 "versions": versions(),
                 "hardware": hardware(),
-                "argv0": os.path.basename(sys.argv[0]),
                 "timings": {},
             },
         )

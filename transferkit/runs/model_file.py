@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferkit.errors import RunError
-from transferkit.files import whole
+from transferkit.files import to_json, whole
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +25,7 @@ def save(model: keras.Model, facts: dict[str, Any], path: Path) -> None:
     with whole(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(MEMBER, json.dumps(facts, ensure_ascii=False, indent=1))
+            archive.writestr(MEMBER, to_json(facts, indent=1))
 
 
 def facts(path: Path) -> dict[str, Any]:
