@@ -23,3 +23,14 @@ def digits(tmp_path_factory) -> Path:
     from transferkit.data.digits import write_digits
 
     return write_digits(tmp_path_factory.mktemp("data") / "digits", 20)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory, digits):
+    """A finished run of `mini` on the digits. Shared: read only; copy what is to be changed."""
+    import transferkit as tk
+
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
+        return tk.finetune(digits, "mini", output=folder / "digits", epochs=8, patience=7, views=1, quiet=True)

@@ -33,6 +33,13 @@ class Forward(Protocol):
         """Compute."""
 
 
+class InputGradient(Protocol):
+    """`gradient(x [n, …], weights [n, t])` → (outputs [n, t], gradient of sum(outputs · weights) by x [n, …])."""
+
+    def __call__(self, x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute."""
+
+
 class Steps(Protocol):
     """`steps(inputs [n,b,…], targets [n,b,t], weights [n,b])` → (mean loss, outputs [n,b,t]), n optimizer steps on."""
 
@@ -103,6 +110,11 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     if backend() == "tensorflow":
         return _steps_tensorflow(model, optimizer, loss)
     return _steps_jax(model, optimizer, loss)
+
+
+def input_gradient(model: Any) -> InputGradient:
+    """Compile the gradient of `model`'s output by its one input, in inference mode. Each batch size costs a trace."""
+    return _gradient_tensorflow(model) if backend() == "tensorflow" else _gradient_jax(model)
 
 
 def gpu_count() -> int:
@@ -177,6 +189,25 @@ def _graph_options(bfloat16: bool) -> Iterator[None]:
             tf.config.optimizer.set_experimental_options({key: before})
 
 
+def _gradient_tensorflow(model: Any) -> InputGradient:
+    import tensorflow as tf
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def run(x: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = tf.cast(model(x, training=False), tf.float32)
+            value = tf.reduce_sum(outputs * weights)
+        return outputs, tape.gradient(value, x)
+
+    def call(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with _graph_options(False):
+            outputs, gradient = run(tf.convert_to_tensor(x), tf.convert_to_tensor(weights))
+            return outputs.numpy(), gradient.numpy()
+
+    return call
+
+
 def _steps_tensorflow(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     import tensorflow as tf
 
@@ -236,6 +267,26 @@ def _forward_jax(model: Any) -> Forward:
         trainable = [v.value for v in model.trainable_variables]
         fixed = [v.value for v in model.non_trainable_variables]
         return [np.asarray(o) for o in run(trainable, fixed, list(inputs))]
+
+    return call
+
+
+def _gradient_jax(model: Any) -> InputGradient:
+    import jax
+    import jax.numpy as jnp
+
+    def value(x: Any, weights: Any, trainable: Any, fixed: Any) -> Any:
+        outputs, _ = model.stateless_call(trainable, fixed, x, training=False)
+        outputs = jnp.asarray(outputs, jnp.float32)
+        return jnp.sum(outputs * weights), outputs
+
+    run = jax.jit(jax.grad(value, has_aux=True))
+
+    def call(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        trainable = [v.value for v in model.trainable_variables]
+        fixed = [v.value for v in model.non_trainable_variables]
+        gradient, outputs = run(x, weights, trainable, fixed)
+        return np.asarray(outputs), np.asarray(gradient)
 
     return call
 

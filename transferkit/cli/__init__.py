@@ -13,6 +13,7 @@ COMMANDS = {
     "finetune": "transferkit.cli.finetune:finetune",
     "evaluate": "transferkit.cli.runs:evaluate",
     "predict": "transferkit.cli.predict:predict",
+    "explain": "transferkit.cli.explain:explain",
     "report": "transferkit.cli.runs:report",
     "summary": "transferkit.cli.runs:summary",
     "data": "transferkit.cli.data:data",

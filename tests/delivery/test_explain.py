@@ -1,0 +1,66 @@
+"""`transferkit explain`: overlays of the pictures that are named, or of the worst mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transferkit.cli import cli
+from transferkit.cli._common import guarded
+from transferkit.delivery.explain import Explaining, worst
+from transferkit.errors import ConfigError
+from transferkit.files import read_csv
+
+
+def test_the_command_writes_one_overlay_a_picture(digits_run, digits, tmp_path, capsys):
+    some = [str(p) for p in sorted(digits.glob("3/*.png"))[:3]]
+    assert guarded(cli, ["explain", str(digits_run.folder), *some, "--output", str(tmp_path / "out"), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["path"] for row in rows] == some
+    for row in rows:
+        image = np.asarray(Image.open(row["overlay"]))
+        assert image.shape == (32, 32, 3)
+        assert np.ptp(image.astype(int), axis=2).max() > 20  # there is heat
+    predicted = [p.label for p in digits_run.predict(some)]
+    assert [row["predicted"] for row in rows] == [row["explained"] for row in rows] == predicted
+
+
+def test_without_paths_the_most_confident_mistakes_are_explained(digits_run, tmp_path, capsys):
+    rows = read_csv(digits_run.layout.predictions)
+    wrong = sorted((r for r in rows if r["label"] != r["predicted"]), key=lambda r: -float(r["confidence"]))
+    assert wrong, "this run is meant to make mistakes"
+    assert [p.name for p in worst(digits_run.layout)] == [r["path"].split("/")[1] for r in wrong][:12]
+    assert guarded(cli, ["explain", str(digits_run.folder), "--output", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == min(len(wrong), 12)
+
+
+def test_another_class_has_another_map(digits_run, digits):
+    picture = sorted(digits.glob("8/*.png"))[0]
+    explaining = Explaining.of(digits_run.layout)
+    (three,), (eight,) = (list(explaining.stream([picture], name)) for name in ("3", "8"))
+    assert (three.output, eight.output) == ("3", "8")
+    assert np.abs(three.heat - eight.heat).max() > 0.1
+
+
+def test_an_unknown_class_is_named_with_the_known_ones(digits_run, digits):
+    with pytest.raises(ConfigError, match="'seven' is no output of this model; known: 0, 1, 2"):
+        list(Explaining.of(digits_run.layout).stream([digits / "3" / "3_0000.png"], "seven"))
+
+
+def test_a_picture_on_its_side_gets_its_map_on_its_side(digits_run, tmp_path):
+    """The heat lies over the upright picture, whatever its shape."""
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 90, 3), np.uint8)).save(path)
+    (found,) = Explaining.of(digits_run.layout).stream([path])
+    assert found.heat.shape == (40, 90)
+    assert found.overlay.shape == (40, 90, 3)
+
+
+def test_run_explain_takes_files_and_arrays(digits_run, digits):
+    path = sorted(digits.glob("5/*.png"))[0]
+    from_file = digits_run.explain(path)
+    from_array = digits_run.explain(np.asarray(Image.open(path).convert("RGB")))
+    assert from_array.path == "array"
+    assert np.array_equal(from_file.heat, from_array.heat)
+    assert from_file._repr_png_().startswith(b"\x89PNG")

@@ -1,0 +1,45 @@
+"""`transferkit explain`: where the model looked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from transferkit.cli._common import common, emit, reporter
+
+
+@click.command(epilog="Example:  transferkit explain runs/flowers rose.jpg --output explained/")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--method", type=click.Choice(["grad-cam", "occlusion"]), default="grad-cam", show_default=True,
+    help="grad-cam needs a feature map; occlusion works for every network, and takes about 100 times as long.",
+)  # fmt: skip
+@click.option("--class", "output", metavar="NAME", help="Explain this class, not the predicted one.")
+@click.option("--output", "folder", type=click.Path(path_type=Path), help="Folder of PNGs. [default: RUN/explained]")
+@common()
+def explain(
+    run: Path, paths: tuple[Path, ...], method: str, output: str | None, folder: Path | None, quiet: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show which places of pictures speak for the answer of RUN's model, as heat maps over them.
+
+    PATHS are files and folders; left out, they are the most confident mistakes of the test split.
+    """
+    from transferkit import compute
+    from transferkit.delivery import explain as room
+    from transferkit.delivery.predict import find
+    from transferkit.runs.layout import Layout
+
+    layout = Layout(run)
+    layout.complete()
+    chosen = list(find(paths)) if paths else room.worst(layout)
+    compute.start()
+    rows = room.explain_to(layout, chosen, folder or run / "explained", method, output, reporter(quiet, as_json))
+    if as_json:
+        emit(rows)
+        return
+    for row in rows:
+        sure = "" if row["confidence"] is None else f" {row['confidence']:.2f}"
+        click.echo(f"{row['overlay']}  {row['predicted']}{sure}")

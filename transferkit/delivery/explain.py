@@ -1,0 +1,154 @@
+"""Where a run's model looked: heat maps over pictures, by default over its most confident mistakes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from transferkit import files
+from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings, fit, open_picture
+from transferkit.data.samples import Source, shown
+from transferkit.errors import ConfigError, DataError, nearest
+from transferkit.evaluation import explain
+from transferkit.runs import model_file
+from transferkit.runs.layout import Layout
+from transferkit.runs.results import decide
+
+LARGEST = 1024  # pixels on the long side of an overlay
+BLOCK = 16  # pictures held at a time
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which places of a picture spoke for `output` (a class, label or target).
+
+    `heat` float32 [h, w] in 0…1 and `overlay` uint8 [h, w, 3] lie over the whole upright picture, at most 1,024 pixels
+    wide or high. `label` and `confidence` are the model's answer.
+    """
+
+    path: str
+    label: str
+    confidence: float | None
+    output: str
+    method: str
+    heat: npt.NDArray[np.float32]
+    overlay: npt.NDArray[np.uint8]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the overlay as PNG."""
+        files.write_bytes(Path(path), self._repr_png_())
+        return Path(path)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(self.overlay).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+class Explaining:
+    """A run's model made ready to explain; `stream` as often as wanted. Raises ConfigError where it cannot."""
+
+    def __init__(self, model: Any, facts: dict[str, Any], method: str = "grad-cam") -> None:
+        from transferkit import compute
+
+        self.facts, self.method = facts, method
+        self._settings = DecodeSettings.from_key(facts["decode"])
+        self._heats = explain.explainer(model, method)
+        self._forward = compute.forward(model)
+
+    @classmethod
+    def of(cls, layout: Layout, method: str = "grad-cam") -> Explaining:
+        """From a finished run."""
+        layout.complete()
+        return cls(model_file.load(layout.model), model_file.facts(layout.model), method)
+
+    def stream(self, sources: Sequence[Source], output: str | None = None) -> Iterator[Explanation]:
+        """An explanation of each picture, in order: of `output` by name, or of what the model answers.
+
+        Raises ConfigError for an unknown `output`, PictureError for a picture that cannot be read.
+        """
+        wanted = None if output is None else self._number(output)
+        for start in range(0, len(sources), BLOCK):
+            yield from self._block(sources[start : start + BLOCK], wanted)
+
+    def _number(self, output: str) -> int:
+        names = self.facts["classes"]
+        if output not in names:
+            known = f"; known: {', '.join(map(shown, names[:20]))}"
+            raise ConfigError(f"'{shown(output)}' is no output of this model{nearest(output, names) or known}")
+        return int(names.index(output))
+
+    def _block(self, sources: Sequence[Source], wanted: int | None) -> Iterator[Explanation]:
+        images = [open_picture(source, self._settings) for source in sources]
+        pixels = np.stack([fit(image, self._settings) for image in images])
+        filled = np.concatenate([pixels, np.repeat(pixels[:1], BLOCK - len(pixels), axis=0)])
+        answers = self._forward([filled])[0][: len(pixels)]
+        outputs = answers.argmax(axis=1) if wanted is None else np.full(len(pixels), wanted)
+        heats = self._heats(pixels, outputs)
+        names, task = self.facts["classes"], self.facts["task"]
+        for source, image, answer, number, heat in zip(sources, images, answers, outputs, heats, strict=True):
+            image.thumbnail((LARGEST, LARGEST))
+            picture, resize = np.asarray(image), self._settings.resize
+            label, confidence = decide(task, answer, names, self.facts["thresholds"])
+            yield Explanation(
+                str(source) if isinstance(source, Path) else "array",
+                label,
+                float(confidence) if confidence else None,
+                names[number],
+                self.method,
+                explain.place(heat, resize, image.size),
+                explain.overlay(picture, heat, resize),
+            )
+
+
+def worst(layout: Layout, count: int = 12) -> list[Path]:
+    """The pictures of the test split that the model got wrong, most confident first (numbers: furthest off).
+
+    Raises DataError where there are none, or where the run's pictures are no longer there.
+    """
+    manifest, metrics = layout.complete(), layout.read_metrics()
+    origin = Path(manifest["data"]["path"])
+    rows = files.read_csv(layout.predictions)
+    ranked = sorted(rows, key=lambda row: -_badness(row, metrics))
+    wrong = [row["path"] for row in ranked if _badness(row, metrics) > 0][:count]
+    if not wrong:
+        raise DataError(f"{layout.folder} made no mistake on its test split ({len(rows)} pictures); name pictures")
+    root = origin if origin.is_dir() else origin.parent
+    found = [root / path for path in wrong if (root / path).is_file()]
+    if not found:
+        raise DataError(f"the run's pictures are no longer in {origin}; name pictures to explain")
+    return found
+
+
+def _badness(row: dict[str, str], metrics: dict[str, Any]) -> float:
+    """How wrong an answer of predictions.csv is; 0 where it is right."""
+    if metrics["task"] != "regress":
+        return 0.0 if row["label"] == row["predicted"] else float(row["confidence"])
+    true = [float(value) for value in row["label"].split(";")]
+    return float(np.mean([abs(t - float(row[f"y_{n}"])) for t, n in zip(true, metrics["classes"], strict=True)]))
+
+
+def explain_to(
+    layout: Layout, paths: Sequence[Path], folder: Path, method: str, output: str | None, reporter: Reporter
+) -> list[dict[str, Any]]:
+    """Write an overlay PNG per picture into `folder` (made if absent); returns a row for each."""
+    explaining = Explaining.of(layout, method)
+    rows = []
+    with reporter.progress("explaining", len(paths)) as advance:
+        for number, found in enumerate(explaining.stream(paths, output), start=1):
+            # Numbered: pictures of several folders may have one name.
+            target = found.save(folder / f"{number:03d}-{Path(found.path).stem}.png")
+            rows.append(
+                {"path": found.path, "overlay": str(target), "predicted": found.label,
+                 "confidence": found.confidence, "explained": found.output, "method": method}
+            )  # fmt: skip
+            advance(1)
+    return rows
