@@ -6,6 +6,7 @@ reads pooled features from the store and works on logits, while the shipped mode
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,8 +157,10 @@ def build_head(
     """
     import keras
 
-    widths = () if width is None else (width,) if isinstance(width, int) else tuple(width)
-    _check(classes, widths, dropout, pooling, task)
+    if isinstance(width, int | np.integer):
+        width = (int(width),)
+    widths = () if width is None else tuple(width)
+    _check(classes, widths, dropout, (l1, l2), pooling, task)
     shape = base.output_shape[1:]
     if pooling == "flatten" and None in shape:
         raise ConfigError("pooling 'flatten' needs a fixed picture size; build the backbone with size=…")
@@ -172,13 +175,17 @@ def build_head(
     return keras.Model(inputs, x, name="head")
 
 
-def _check(classes: int, widths: tuple[int, ...], dropout: float, pooling: str, task: str) -> None:
+def _check(
+    classes: int, widths: tuple[int, ...], dropout: float, penalties: tuple[float, float], pooling: str, task: str
+) -> None:
     if classes < 1 or (task == "classify" and classes < 2):
         raise ConfigError(f"a {task} head with {classes} outputs makes no sense; classification needs 2 or more")
     if any(w < 1 for w in widths):
         raise ConfigError(f"head widths {widths} must be 1 or more")
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout {dropout} must be at least 0 and below 1")
+    if not all(0 <= penalty < math.inf for penalty in penalties):
+        raise ConfigError(f"l1 and l2 are {penalties}; penalties must be finite and 0 or more")
     if pooling not in POOLINGS:
         raise ConfigError(f"pooling '{pooling}' is unknown; choose {', '.join(POOLINGS)}")
     if task not in ("classify", "multilabel", "regress"):

@@ -1,0 +1,287 @@
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from transferkit.errors import StorageError
+from transferkit.features import store
+
+SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
+SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
+
+
+def rows(count, width=10, seed=0):
+    return np.random.default_rng(seed).normal(0, 1, (count, width)).astype(np.float32)
+
+
+def names(count, prefix="p"):
+    return [f"{prefix}{i}" for i in range(count)]
+
+
+def read(features, wanted):
+    return features.gather(*features.places(wanted))
+
+
+def chunk_files(features, suffix):
+    return sorted(features.folder.glob(f"chunk-*{suffix}"))
+
+
+@pytest.fixture
+def features():
+    return store.open_set(SPEC, SHAPES)
+
+
+def test_rows_are_read_back_in_any_order_by_any_process(features):
+    content = rows(7)
+    features.append(names(4), content[:4])
+    features.append(["x", "y", "z"], content[4:])
+    again = store.open_set(SPEC, SHAPES)
+    for one in (features, again):
+        np.testing.assert_array_equal(read(one, ["z", "p0", "x", "p3", "p0"]), content[[6, 0, 4, 3, 0]])
+        assert one.missing(["p0", "q", "z"]) == {"q"}
+    with pytest.raises(KeyError):
+        again.places(["q"])
+
+
+def test_rows_unpack_to_the_cuts_tensors(features):
+    content = rows(3)
+    first, second = features.unpack(content)
+    np.testing.assert_array_equal(first, content[:, :6].reshape(3, 2, 3))
+    np.testing.assert_array_equal(second, content[:, 6:])
+
+
+def test_nothing_wanted_is_nothing_read(features):
+    assert read(features, []).shape == (0, 10)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "gone", "other shape", "index cut short"])
+def test_a_damaged_chunk_is_never_used_and_can_be_written_anew(features, damage):
+    content = rows(6)
+    features.append(names(3), content[:3])
+    features.append(names(3, "q"), content[3:])
+    victim = chunk_files(features, ".npy")[0]
+    if damage == "truncated":
+        victim.write_bytes(victim.read_bytes()[:-5])
+    elif damage == "flipped":
+        flipped = bytearray(victim.read_bytes())
+        flipped[-7] ^= 16
+        victim.write_bytes(flipped)
+    elif damage == "emptied":
+        victim.write_bytes(b"")
+    elif damage == "gone":
+        victim.unlink()
+    elif damage == "other shape":
+        np.save(victim, rows(3, 11))
+    else:
+        index = victim.with_suffix(".json")
+        index.write_bytes(index.read_bytes()[:-9])
+    again = store.open_set(SPEC, SHAPES)
+    assert again.missing([*names(3), *names(3, "q")]) == set(names(3))
+    np.testing.assert_array_equal(read(again, names(3, "q")), content[3:])
+    again.append(names(3), content[:3])
+    np.testing.assert_array_equal(read(store.open_set(SPEC, SHAPES), names(3)), content[:3])
+    assert len(chunk_files(features, ".npy")) == len(chunk_files(features, ".json")) == 2  # no rubbish is left
+
+
+def test_a_chunk_that_may_not_be_read_is_left_alone(features, monkeypatch):
+    features.append(names(2), rows(2))
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(np, "load", refuse)
+    assert store.open_set(SPEC, SHAPES).missing(names(2)) == set(names(2))
+    monkeypatch.undo()
+    assert chunk_files(features, ".npy")
+
+
+def test_too_many_open_files_is_said_and_not_taken_for_damage(features, monkeypatch):
+    features.append(names(2), rows(2))
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(StorageError, match="ulimit"):
+        store.open_set(SPEC, SHAPES)
+    assert chunk_files(features, ".npy")
+
+
+CHILD = """
+import os, sys
+import numpy as np
+from transferkit import files
+from transferkit.features import store
+features = store.open_set({spec}, {shapes})
+content = np.random.default_rng(0).normal(0, 1, (6, 10)).astype(np.float32)
+features.append([f"p{{i}}" for i in range(3)], content[:3])
+{then}
+"""
+
+
+def child(then, **options):
+    program = textwrap.dedent(CHILD).format(spec=SPEC, shapes=SHAPES, then=textwrap.dedent(then))
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, **options)
+
+
+def test_a_kill_between_a_chunk_and_its_index_loses_that_chunk_only(features):
+    done = child(
+        """
+        store.write_json = lambda *args: os.kill(os.getpid(), 9)
+        features.append(["q0", "q1", "q2"], content[3:])
+        """
+    )
+    assert done.returncode == -9, done.stderr
+    again = store.open_set(SPEC, SHAPES)
+    assert again.missing(["p0", "p1", "p2", "q0"]) == {"q0"}
+    assert len(chunk_files(features, ".npy")) == 2
+    again.append(["q0", "q1", "q2"], rows(6)[3:])
+    assert len(chunk_files(features, ".npy")) == 2  # the orphan is gone
+    np.testing.assert_array_equal(read(again, ["q1", "p2"]), rows(6)[[4, 2]])
+
+
+def test_a_kill_while_writing_leaves_no_chunk_and_no_rubbish(features):
+    done = child(
+        """
+        def half(handle, rows):
+            handle.write(b"half a chunk")
+            handle.flush()
+            os.kill(os.getpid(), 9)
+        store._write = half
+        features.append(["q0"], content[3:4])
+        """
+    )
+    assert done.returncode == -9, done.stderr
+    again = store.open_set(SPEC, SHAPES)
+    again.append(["q0"], rows(6)[3:4])
+    left = sorted(path.name for path in features.folder.iterdir() if "tmp" in path.name)
+    assert left == []
+    np.testing.assert_array_equal(read(again, ["q0", "p1"]), rows(6)[[3, 1]])
+
+
+def test_processes_append_at_once(features):
+    program = textwrap.dedent(
+        f"""
+        import sys
+        import numpy as np
+        from transferkit.features import store
+        features = store.open_set({SPEC}, {SHAPES})
+        who = int(sys.argv[1])
+        for i in range(20):
+            features.append([f"{{who}}-{{i}}"], np.full((1, 10), who * 100 + i, np.float32))
+        """
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(who)]) for who in range(2)]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    features.refresh()
+    wanted = [f"{who}-{i}" for who in range(2) for i in range(20)]
+    assert features.missing(wanted) == set()
+    np.testing.assert_array_equal(read(features, wanted)[:, 0], [w * 100 + i for w in range(2) for i in range(20)])
+
+
+def test_a_full_disk_is_a_storage_error_and_harms_nothing(features):
+    done = child(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        from transferkit.errors import StorageError
+        try:
+            features.append([f"q{i}" for i in range(500)], np.zeros((500, 10), np.float32))
+        except StorageError as error:
+            print(error)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no space left for features" in done.stdout
+    assert "TRANSFERKIT_CACHE" in done.stdout
+    again = store.open_set(SPEC, SHAPES)
+    assert again.missing(["p0", "p1", "p2", "q0"]) == {"q0"}
+    assert not list(features.folder.glob(".chunk*"))
+
+
+def test_a_really_full_disk(tmp_path, monkeypatch):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system of its own needs root")
+    try:
+        monkeypatch.setenv("TRANSFERKIT_CACHE", str(small / "cache"))
+        features = store.open_set(SPEC, SHAPES)
+        features.append(names(50), rows(50))
+        with pytest.raises(StorageError, match="no space left for features"):
+            features.append(names(20000, "q"), rows(20000))
+        np.testing.assert_array_equal(read(store.open_set(SPEC, SHAPES), names(50)), rows(50))
+        features.append(["later"], rows(1))
+        assert not store.open_set(SPEC, SHAPES).missing(["later"])
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_long_rows_are_halved_unless_they_overflow():
+    wide = store.open_set({**SPEC, "rows": "wide"}, [(9000,)])
+    fine, huge = rows(2, 9000), rows(2, 9000) * 1e6
+    wide.append(["a", "b"], fine)
+    wide.append(["c", "d"], huge)
+    sizes = [path.stat().st_size for path in chunk_files(wide, ".npy")]
+    assert sizes[0] < 2.1 * 18000
+    assert sizes[1] > 4 * 18000
+    np.testing.assert_allclose(read(wide, ["a", "b"]), fine, rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(read(wide, ["c", "d"]), huge)
+
+
+def test_the_least_recently_used_go_first():
+    sets = []
+    for number in range(3):
+        one = store.open_set({**SPEC, "rows": str(number)}, SHAPES)
+        one.append(names(50), rows(50))
+        sets.append(one)
+    for age, one in ((30, sets[1]), (20, sets[0]), (10, sets[2])):
+        os.utime(one.folder / "set.json", (time.time() - age, time.time() - age))
+    sets[0].refresh()  # used again: now the most recent
+    sizes = {entry["spec"]["rows"]: entry["bytes"] for entry in store.listing()}
+    removed, freed = store.clear(sizes["0"] + sizes["2"])
+    assert (removed, freed) == (1, sizes["1"])
+    assert [entry["spec"]["rows"] for entry in store.listing()].count("1") == 0
+    assert store.clear(sizes["0"])[0] == 1
+    assert [entry["spec"]["rows"] for entry in store.listing()] == ["0"]
+    assert store.clear()[0] == 1
+    assert store.listing() == []
+
+
+def test_a_set_that_was_cleared_meanwhile_is_made_anew(features):
+    features.append(names(2), rows(2))
+    store.clear()
+    features.append(["later"], rows(1))
+    again = store.open_set(SPEC, SHAPES)
+    assert again.missing(["later", "p0"]) == {"p0"}
+    assert [entry["spec"] for entry in store.listing()] == [SPEC]
+
+
+def test_a_damaged_description_can_still_be_listed_and_cleared(features):
+    features.append(names(2), rows(2))
+    (features.folder / "set.json").write_text("{")
+    (entry,) = store.listing()
+    assert entry["spec"]["network"] == "(damaged)"
+    assert store.clear()[0] == 1
+
+
+def test_room_counts_what_is_lacking_and_what_is_promised():
+    fits, needed, free = store.room_for(10, 100)
+    assert (fits, needed) == (True, 4000)
+    assert store.room_for(10, 10000)[1] == 10 * 10000 * 2
+    assert not store.room_for(free, 100)[0]
+    assert not store.room_for(10, 100, promised=free)[0]
+    assert store.room_for(0, 100, promised=free)[0]  # all of it is stored already
+
+
+def test_checksums_are_read_once_a_process(features, monkeypatch):
+    features.append(names(3), rows(3))
+    store.open_set(SPEC, SHAPES)
+    monkeypatch.setattr(store, "checksum", lambda rows: pytest.fail("read again"))
+    assert not store.open_set(SPEC, SHAPES).missing(names(3))

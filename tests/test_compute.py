@@ -1,0 +1,175 @@
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests import computed
+from transferkit import compute
+from transferkit.errors import ConfigError
+from transferkit.training import losses, optimizers
+
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.05, global_clipnorm=5.0),
+    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, global_clipnorm=5.0),
+    "adamw": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.05, global_clipnorm=5.0),
+}
+
+
+def fitted(optimizer, x, y, weights, size):
+    """Weights after one epoch of plain Keras in the given order."""
+    model = computed.network()
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, batch_size=size, sample_weight=weights, shuffle=False, verbose=0)
+    return compute.values(model.weights)
+
+
+def stepped(optimizer, x, y, weights, size):
+    """The same epoch in one call, the last batch filled up with rows of weight 0."""
+    model = computed.network()
+    count = -(-len(x) // size)
+    fill = np.resize(np.arange(len(x)), count * size)
+    w = np.zeros(count * size, np.float32)
+    w[: len(x)] = 1 if weights is None else weights
+    step = compute.steps(model, optimizer, losses.cross_entropy)
+    step([x[fill].reshape(count, size, 6, 6, 3)], y[fill].reshape(count, size, 4), w.reshape(count, size))
+    return compute.values(model.weights)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_equal_plain_fit_with_penalty_and_weights(name, weighted):
+    x, y, w = computed.data()
+    plain = fitted(OPTIMIZERS[name](), x, y, w if weighted else None, 10)
+    rate = 0.01 if name == "adamw" else 0.05
+    ours = stepped(optimizers.build(name, rate, weight_decay=0.05), x, y, w if weighted else None, 10)
+    start = compute.values(computed.network().weights)
+    assert max(np.abs(a - b).max() for a, b in zip(start, plain, strict=True)) > 1e-3
+    for a, b in zip(plain, ours, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_short_last_batch_weighs_as_in_plain_fit():
+    x, y, _ = computed.data(23)  # 10, 10, 3
+
+    def without_batchnorm():
+        model = keras.Sequential([keras.layers.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
+        model.set_weights([np.full(w.shape, 0.01, np.float32) for w in model.get_weights()])
+        return model
+
+    plain = without_batchnorm()
+    plain.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(from_logits=True))
+    plain.fit(x, y, batch_size=10, shuffle=False, verbose=0)
+    ours = without_batchnorm()
+    fill = np.resize(np.arange(23), 30)
+    w = (np.arange(30) < 23).astype(np.float32).reshape(3, 10)
+    step = compute.steps(ours, keras.optimizers.SGD(0.1), losses.cross_entropy)
+    step([x[fill].reshape(3, 10, 6, 6, 3)], y[fill].reshape(3, 10, 4), w)
+    for a, b in zip(plain.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_several_calls_equal_one_call():
+    x, y, w = computed.data()
+    finals = []
+    for cut in (4, 3):  # four batches at once, or three and then one: no new trace, the same steps
+        model = computed.network()
+        step = compute.steps(model, optimizers.build("momentum", 0.05), losses.cross_entropy)
+        arrays = x.reshape(4, 10, 6, 6, 3), y.reshape(4, 10, 4), w.reshape(4, 10)
+        for part in (slice(0, cut), slice(cut, 4)):
+            if arrays[2][part].size:
+                step([arrays[0][part]], arrays[1][part], arrays[2][part])
+        finals.append(compute.values(model.weights))
+    for a, b in zip(*finals, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_forward_is_inference():
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dropout(0.9)(inputs))
+    x = np.ones((4, 5), np.float32)
+    np.testing.assert_array_equal(compute.forward(model)([x])[0], x)
+
+
+def test_steps_fire_dropout():
+    inputs = keras.Input((50,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dropout(0.5, seed=1)(inputs)))
+    step = compute.steps(model, keras.optimizers.SGD(0.0), losses.cross_entropy)
+    x, y, w = np.ones((2, 4, 50), np.float32), np.tile(np.eye(2, dtype=np.float32)[:1], (2, 4, 1)), np.ones((2, 4))
+    _, outputs = step([x], y, w.astype(np.float32))
+    assert len(np.unique(outputs[..., 0])) == 8  # a mask of its own for every row and step
+
+
+def test_values_are_copies():
+    variable = keras.Variable(np.zeros(3, np.float32))
+    (kept,) = compute.values([variable])
+    variable.assign_add(np.ones(3, np.float32))
+    np.testing.assert_array_equal(kept, 0)
+    compute.assign([variable], [kept])
+    np.testing.assert_array_equal(compute.values([variable])[0], 0)
+
+
+def test_graph_options_stay_with_the_function_that_asked_for_them():
+    import tensorflow as tf
+
+    key = "auto_mixed_precision_onednn_bfloat16"
+    model, (x, y, w) = computed.network(), computed.data()
+    low, seen, stop = compute.forward(model, graph_bfloat16=True), [], threading.Event()
+    probe = keras.Sequential([keras.layers.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
+
+    def loss(targets, outputs):
+        # Runs while the step is traced, which is when the options would leak in.
+        seen.append(tf.config.optimizer.get_experimental_options().get(key, False))
+        return losses.cross_entropy(targets, outputs)
+
+    def busy():
+        while not stop.is_set():
+            low([x])
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        for _ in range(5):
+            step = compute.steps(probe, keras.optimizers.SGD(0.1), loss)
+            step([x[None]], y[None], w[None])
+    finally:
+        stop.set()
+        thread.join()
+    assert seen
+    assert not any(seen)
+    assert not tf.config.optimizer.get_experimental_options().get(key, False)
+
+
+def test_release_keeps_the_dtype_policy():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        compute.release()
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(ConfigError, match=r"KERAS_BACKEND=torch.*tensorflow or jax"):
+        compute.backend()
+
+
+@pytest.mark.slow
+def test_jax_gives_what_tensorflow_gives(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed")
+    ours = computed.outcome()
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-m", "tests.computed", str(tmp_path / "jax.npz")], env=environment, cwd=root,
+                   check=True, capture_output=True, timeout=300)  # fmt: skip
+    with np.load(tmp_path / "jax.npz") as theirs:
+        assert set(theirs) == set(ours)
+        for name, value in ours.items():
+            np.testing.assert_allclose(theirs[name], value, atol=1e-4, err_msg=name)
