@@ -186,7 +186,6 @@ def _finetune(
 ) -> None:  # fmt: skip
     import time
 
-    from transferkit import compute
     from transferkit.data.source import scan
     from transferkit.delivery.publish import publish
     from transferkit.runs.finetune import Job
@@ -200,7 +199,6 @@ def _finetune(
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
     timings = {"check": time.monotonic() - started}
     findings = {"skipped": skipped} if skipped else {}
-    compute.start()
     Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings).run()
     publish(layout, reporter)
 

@@ -11,7 +11,7 @@ from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
 WORDS = {"map": "mean average precision", "mae": "mean absolute error"}
-BASELINES = {
+BASELINES: dict[str, str | dict[str, str]] = {
     "majority": {
         "classify": "always the most frequent class",
         "multilabel": "every label as often as in training",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import heads
+from transferkit import compute, heads
 from transferkit.backbones import freeze
 from transferkit.backbones.build import Backbone, build
 from transferkit.config import Settings
@@ -130,6 +130,7 @@ class Job:
 
     def _backbone(self) -> Backbone:
         s = self.settings
+        compute.start()
         backbone = build(
             s.backbone, s.weights, s.image_size, s.seed, self.offline,
             None if s.scaling == "auto" else s.scaling, self.reporter.say,
