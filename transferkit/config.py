@@ -77,7 +77,7 @@ class Settings(BaseModel):
     # augmentation
     augment: Literal["none", "light", "medium", "strong"] = "light"
     views: Annotated[int, Field(ge=0, le=1000)] = 4
-    mixup: Annotated[float, Field(ge=0, le=10)] | None = None
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
     cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
     label_smoothing: Unit | None = None
     # optimisation

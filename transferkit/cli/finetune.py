@@ -30,7 +30,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("loss", "auto|crossentropy|squared|absolute|huber", "Training loss. [default: by task]"),
     ("augment", "none|light|medium|strong", "Random views of training pictures. [default: light]"),
     ("views", "K", "Views per training picture beside the clean one. [default: 4]"),
-    ("mixup", "A", "MixUp strength. [default: 0.2; regression 0]"),
+    ("mixup", "A", "MixUp strength. [default: 0]"),
     ("cutmix", "A", "CutMix strength, instead of MixUp. [default: 0]"),
     ("label-smoothing", "S", "Label smoothing. [default: 0.1; regression 0]"),
     ("optimizer", "adamw|adam|sgd|momentum|rmsprop", "Optimizer. [default: adamw]"),

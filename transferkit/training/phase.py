@@ -22,7 +22,7 @@ from transferkit.training.problem import PhaseReport, Problem
 if TYPE_CHECKING:
     import keras
 
-MIXUP, LABEL_SMOOTHING = 0.2, 0.1  # where the user leaves the choice; both off for regression
+LABEL_SMOOTHING = 0.1  # where the user leaves the choice; none for regression
 AVERAGE_EPOCHS = 2.0  # the span of the moving average of weights
 OUTPUT_BATCH = 64
 
@@ -98,13 +98,11 @@ class Trainer:
         views = self.views
         if isinstance(source, Streamed) and views and "views" not in s.model_fields_set:
             views = s.epochs  # nothing is kept, so every epoch may as well draw new views
-        mixup = 0.0 if s.cutmix or self.problem.samples.task == "regress" else MIXUP
-        mixup = mixup if s.mixup is None else s.mixup
         weights = np.ones(len(train), np.float32)
         if s.class_weights == "balanced":
             weights = b.balanced_weights(self.problem.samples.targets[train], self.problem.outputs)
         seed = s.seed + 1000 * len(self.phases)
-        return b.Batches(source, train, self._targets(), weights, self.batch_size, views, seed, mixup, s.cutmix)
+        return b.Batches(source, train, self._targets(), weights, self.batch_size, views, seed, s.mixup, s.cutmix)
 
     def _targets(self) -> np.ndarray:
         """Training targets, smoothed."""
