@@ -1,0 +1,198 @@
+import shutil
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from transferkit import compute
+from transferkit.backbones import freeze
+from transferkit.backbones.build import build
+from transferkit.config import make
+from transferkit.console import Reporter
+from transferkit.data import decode
+from transferkit.data.augment import augmentation
+from transferkit.data.decode import DecodeSettings
+from transferkit.errors import ConfigError
+from transferkit.features import frozen as room
+from transferkit.features import store
+from transferkit.features.extract import Stored, Streamed, Views
+from transferkit.features.frozen import Frozen
+from transferkit.features.precision import Precision
+
+QUIET = Reporter(quiet=True)
+
+
+def below(backbone, views, cache=True, reporter=QUIET, **settings):
+    return Frozen(backbone, make({"backbone": "mini", **settings}), views, cache, reporter)
+
+
+def first_of(backbone, policy):
+    return freeze.first_trainable(backbone.model, backbone.row, policy)
+
+
+def test_cut_and_pooled_rows_come_from_one_pass_and_are_what_the_network_gives(mini, samples, views):
+    frozen = below(mini, views)
+    _, rows = frozen.at(first_of(mini, "from:block4"))
+    pooled, wanted = frozen.pooled(), {i: range(3) for i in range(len(samples))}
+    frozen.prepare([rows, pooled], samples, wanted)
+    assert frozen.rows_computed == 90
+    pictures, picked = np.arange(30), np.arange(30) % 3
+    pixels = np.stack([views.pixels(samples, i, [v])[0] for i, v in zip(pictures, picked, strict=True)])
+    for kind in (rows, pooled):
+        source = frozen.source(kind, samples, wanted)
+        assert isinstance(source, Stored)
+        expected = compute.forward(kind.model)([pixels])
+        for ours, theirs in zip(source.take(pictures, picked), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-5)  # maps may be kept in half precision
+    frozen.prepare([pooled], samples, wanted)
+    assert frozen.rows_computed == 90
+
+
+def test_several_tensors_at_the_cut(mini, samples, views):
+    # In the middle of a residual block: the chain and the shortcut cross the cut.
+    names = [operation.name for operation in mini.model.operations]
+    frozen = below(mini, views)
+    parts, rows = frozen.at(names.index("block2_conv3"))
+    assert len(rows.shapes) == 2
+    wanted = {i: range(1) for i in range(len(samples))}
+    frozen.prepare([rows], samples, wanted)
+    tensors = frozen.source(rows, samples, wanted).take(np.arange(4), np.zeros(4, int))
+    top = compute.forward(parts.tail)(tensors)[0]
+    pixels = np.concatenate([views.pixels(samples, i, [0]) for i in range(4)]).astype(np.float32)
+    np.testing.assert_allclose(top, compute.forward(mini.model)([pixels / 127.5 - 1])[0], rtol=1e-2, atol=2e-3)
+
+
+def test_without_a_cache_rows_are_streamed_and_nothing_is_stored(mini, samples, views):
+    frozen = below(mini, views, cache=False)
+    pooled, wanted = frozen.pooled(), {i: range(3) for i in range(len(samples))}
+    frozen.prepare([pooled], samples, wanted)
+    source = frozen.source(pooled, samples, wanted)
+    assert isinstance(source, Streamed)
+    assert store.listing() == []
+    kept = below(mini, views)
+    kind = kept.pooled()
+    kept.prepare([kind], samples, wanted)
+    pictures, picked = np.arange(30), np.arange(30) % 3
+    np.testing.assert_allclose(
+        source.take(pictures, picked)[0], kept.source(kind, samples, wanted).take(pictures, picked)[0], atol=1e-5
+    )
+
+
+def test_a_disk_without_room_means_streaming_and_one_warning(mini, samples, views, monkeypatch):
+    monkeypatch.setattr(room, "room_for", lambda rows, width, promised: (False, 5 * 10**9, 10**9))
+    reporter = Reporter(quiet=True)
+    frozen = below(mini, views, reporter=reporter)
+    pooled, wanted = frozen.pooled(), {0: range(3)}
+    for _ in range(2):
+        frozen.prepare([pooled], samples, wanted)
+    assert isinstance(frozen.source(pooled, samples, wanted), Streamed)
+    assert len(reporter.warnings) == 1
+    assert "5.0 GB and 1.0 GB are free" in reporter.warnings[0]
+    assert "TRANSFERKIT_CACHE" in reporter.warnings[0]
+
+
+def test_what_is_stored_already_needs_no_room(mini, samples, views, monkeypatch):
+    wanted = {i: range(3) for i in range(len(samples))}
+    first = below(mini, views)
+    first.prepare([first.pooled()], samples, wanted)
+    asked = []
+    monkeypatch.setattr(room, "room_for", lambda rows, width, promised: asked.append(rows) or (not rows, 0, 0))
+    second = below(mini, views)
+    pooled = second.pooled()
+    second.prepare([pooled], samples, wanted)
+    assert asked == [0]
+    assert isinstance(second.source(pooled, samples, wanted), Stored)
+
+
+def key(backbone, views, precision=None, label=None, **settings):
+    frozen = below(backbone, views, **settings)
+    frozen.precision = precision or Precision()
+    kind = frozen.at(first_of(backbone, label))[1] if label else frozen.pooled()
+    return store.digest(frozen._spec(kind))
+
+
+def test_the_key_changes_with_everything_that_changes_content(mini, views, monkeypatch):
+    plain = key(mini, views)
+    assert plain == key(build("mini"), views)
+    larger = Views(DecodeSettings(48), views.augmentation, 2, 0)
+    cropped = Views(DecodeSettings(32, "crop"), views.augmentation, 2, 0)
+    others = {
+        "size": key(build("mini", size=48), larger),
+        "resize": key(mini, cropped),
+        "weights": key(build("mini", weights="random", seed=1), views),
+        "cut": key(mini, views, label="from:block4"),
+        "another cut": key(mini, views, label="from:block3"),
+        "precision": key(mini, views, Precision("bfloat16", "graph")),
+        "how": key(mini, views, Precision("bfloat16", "policy")),
+        "scaling": key(replace(mini, scaling="unit"), views),
+        "pooling": key(mini, views, pooling="max"),
+    }
+    monkeypatch.setattr(decode, "DECODER_VERSION", 999)
+    others["decoder"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr(keras, "__version__", "9.9")
+    others["keras"] = key(mini, views)
+    assert len({plain, *others.values()}) == 1 + len(others)
+
+
+def test_freezing_does_not_change_the_key(mini, views):
+    before = key(mini, views)
+    freeze.freeze(mini.model, "from:block3", "train")
+    assert key(mini, views) == before
+
+
+def own_network(path, activation, pooled=False):
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, name="c", kernel_initializer="ones")(inputs)
+    x = keras.layers.Activation(activation, name="a")(x)
+    x = keras.layers.Dropout(0.5, name="d")(x)
+    if pooled:
+        x = keras.layers.GlobalAveragePooling2D(name="g")(x)
+        x = keras.layers.Dense(6, activation="relu", name="h")(x)
+    keras.Model(inputs, x).save(path)
+    return build(str(path))
+
+
+def test_two_files_with_equal_weights_but_other_layers_never_share_rows(tmp_path, views):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first = own_network(tmp_path / "one" / "net.keras", "relu")
+    shutil.copy(tmp_path / "one" / "net.keras", tmp_path / "two" / "net.keras")
+    moved = build(str(tmp_path / "two" / "net.keras"))
+    other = own_network(tmp_path / "two" / "net.keras", "tanh")
+    assert first.weights_sha256 == other.weights_sha256
+    assert key(first, views) == key(moved, views) != key(other, views)
+    freeze.freeze_at(first.model, 0)
+    assert key(first, views) == key(moved, views)
+
+
+def test_a_network_that_ends_in_a_vector(tmp_path, samples, views):
+    backbone = own_network(tmp_path / "net.keras", "relu", pooled=True)
+    frozen = below(backbone, views)
+    kind = frozen.pooled()
+    assert (kind.label, kind.shapes) == ("pooled:avg", [(6,)])
+    frozen.prepare([kind], samples, {0: range(1)})
+    assert frozen.source(kind, samples, {0: range(1)}).take(np.array([0]), np.array([0]))[0].shape == (1, 6)
+    with pytest.raises(ConfigError, match=r"--cutmix needs a feature map.*--mixup"):
+        below(backbone, views, cutmix=1.0).pooled()
+
+
+def test_cutmix_keeps_the_map(mini, views):
+    kind = below(mini, views, cutmix=1.0).pooled()
+    assert (kind.label, kind.shapes) == (room.MAP, [(4, 4, 224)])
+
+
+def test_a_network_trained_whole_is_fed_pixels(mini, samples, views):
+    frozen = below(mini, views)
+    parts, rows = frozen.at(0)
+    assert rows is None
+    assert parts.tail is mini.model
+    assert frozen.pixels(samples).shapes == [(32, 32, 3)]
+
+
+def test_augmentation_settings_are_in_the_rows_name_only(views):
+    strong = Views(views.decode, augmentation("strong"), 2, 0)
+    assert views.name("ab", 0) == strong.name("ab", 0)
+    assert views.name("ab", 1) != strong.name("ab", 1)
+    assert views.name("ab", 1) != views.name("ab", 2)

@@ -1,0 +1,174 @@
+import keras
+import numpy as np
+import pytest
+
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.errors import ConfigError
+from transferkit.features import precision
+from transferkit.features.precision import Precision
+from transferkit.files import cache_folder
+
+QUIET = Reporter(quiet=True)
+LOW = [Precision("bfloat16", "graph"), Precision("bfloat16", "policy")]
+
+
+def pictures(samples, views):
+    return np.concatenate([views.pixels(samples, i, [0]) for i in range(16)])
+
+
+def whole(mini):
+    """From pixels to the map and to probabilities: layers that change, and layers that must not."""
+    x = inputs = keras.Input((32, 32, 3), dtype="uint8")
+    for layer in mini.preprocessing():
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(mini.model(x))
+    return keras.Model(inputs, [x, keras.layers.Dense(3, dtype="float32", name="logits")(x)])
+
+
+def flat_policies(model):
+    return {layer.name: layer.dtype_policy.name for layer in model._flatten_layers()}
+
+
+def test_policies_are_put_back_and_weights_stay_float32(mini):
+    model = whole(mini)
+    before, weights = flat_policies(model), compute.values(model.weights)
+    with precision.applied(model, Precision("bfloat16", "policy")):
+        inside = flat_policies(model)
+        assert inside["block1_conv1"] == "mixed_bfloat16"
+        assert inside["logits"] == "float32"
+        assert {w.dtype for w in model.weights} == {"float32"}
+    assert flat_policies(model) == before
+    for a, b in zip(weights, compute.values(model.weights), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_policies_are_put_back_after_an_error(mini):
+    before = flat_policies(mini.model)
+    with pytest.raises(RuntimeError), precision.applied(mini.model, Precision("bfloat16", "policy")):
+        raise RuntimeError
+    assert flat_policies(mini.model) == before
+
+
+@pytest.mark.parametrize("low", LOW, ids=lambda p: p.how)
+def test_bfloat16_features_point_the_same_way(mini, samples, views, low):
+    model, pixels = whole(mini), pictures(samples, views)
+    exact = compute.forward(model)([pixels])[0]
+    with precision.applied(model, low):
+        rough = compute.forward(model, graph_bfloat16=low.how == "graph")([pixels])[0]
+    assert rough.dtype == np.float32
+    cosine = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
+    assert cosine.min() >= precision.COSINE
+    if low.how == "policy":
+        assert np.abs(exact - rough).max() > 0  # it did compute in another format
+    again = compute.forward(model)([pixels])[0]
+    np.testing.assert_array_equal(again, exact)
+
+
+def test_float16_on_a_cpu_is_refused(monkeypatch):
+    monkeypatch.setattr(compute, "gpu_count", lambda: 0)
+    with pytest.raises(ConfigError, match=r"float16 needs a GPU.*auto, float32 or bfloat16"):
+        precision.candidates("float16")
+
+
+def test_what_each_request_allows(monkeypatch):
+    units = {"avx512f", "amx_bf16"}
+    monkeypatch.setattr(precision, "_cpu_flag", lambda *names: bool(units & set(names)))
+    monkeypatch.setattr(compute, "gpu_count", lambda: 0)
+    monkeypatch.setattr(compute, "backend", lambda: "tensorflow")
+
+    def allowed(request):
+        return [(p.name, p.how) for p in precision.candidates(request)]
+
+    assert allowed("float32") == [("float32", "plain")]
+    assert allowed("bfloat16") == [("bfloat16", "graph")]
+    assert allowed("auto") == [("float32", "plain"), ("bfloat16", "graph")]
+    units.clear()  # an old CPU: the graph rewrite would silently do nothing there
+    assert allowed("bfloat16") == [("bfloat16", "policy")]
+    assert allowed("auto") == [("float32", "plain")]
+    monkeypatch.setattr(compute, "gpu_count", lambda: 1)
+    assert allowed("float16") == [("float16", "policy")]
+    assert allowed("auto") == [("float32", "plain"), ("bfloat16", "policy")]
+
+
+@pytest.fixture
+def probing(monkeypatch):
+    """Two options, and a probe that counts its calls."""
+    asked = []
+
+    def probe(options, network, pixels):
+        asked.append(len(pixels))
+        return Precision("bfloat16", "graph", "faster")
+
+    monkeypatch.setattr(precision, "candidates", lambda requested: [Precision(), LOW[0]])
+    monkeypatch.setattr(precision, "_probe", probe)
+    return asked
+
+
+def choose(mini, rows, key="k"):
+    return precision.choose("auto", mini.model, lambda: np.zeros((16, 32, 32, 3), np.uint8), rows, {"n": key}, QUIET)
+
+
+def test_a_probe_is_made_once_and_remembered(mini, probing):
+    many = 10**7
+    assert choose(mini, many).name == choose(mini, many).name == "bfloat16"
+    assert probing == [16]
+    choose(mini, many, "another network")
+    assert probing == [16, 16]
+
+
+def test_a_damaged_memory_is_probed_anew(mini, probing):
+    choose(mini, 10**7)
+    (memory,) = (cache_folder() / "precision").glob("*.json")
+    memory.write_text('{"name": "bfl')
+    assert choose(mini, 10**7).name == "bfloat16"
+    memory.write_text('{"name": "float8", "how": "magic", "reason": ""}')
+    assert choose(mini, 10**7).name == "bfloat16"
+    assert probing == [16, 16, 16]
+
+
+def test_little_work_is_not_probed(mini, probing):
+    assert choose(mini, 10) == Precision(reason="too little work for a probe to pay")
+    assert probing == []
+
+
+@pytest.mark.parametrize(
+    ("speed", "turned", "name", "reason"),
+    [
+        (0.4, 0.0, "bfloat16", "2.5 × the speed"),
+        (0.99, 0.0, "float32", "no faster"),
+        (0.4, 1.0, "float32", "features differ"),
+        (0.4, np.nan, "float32", "features differ"),
+    ],
+)
+def test_the_faster_format_wins_only_if_its_features_agree(mini, monkeypatch, speed, turned, name, reason):
+    now = [0.0]
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
+
+    def forward(network, graph_bfloat16=False):
+        def run(inputs):
+            now[0] += speed if graph_bfloat16 else 1.0
+            rows = np.ones((16, 4), np.float32)
+            rows[:, 0] += (turned * 10) if graph_bfloat16 else 0
+            return [rows]
+
+        return run
+
+    monkeypatch.setattr(compute, "forward", forward)
+    chosen = precision._probe([Precision(), LOW[0]], mini.model, np.zeros((16, 32, 32, 3), np.uint8))
+    assert chosen.name == name
+    assert reason in chosen.reason
+
+
+def test_multiply_adds_count_every_kind_of_convolution():
+    def of(*layers):
+        x = inputs = keras.Input((8, 8, 4))
+        for layer in layers:
+            x = layer(x)
+        return precision.multiply_adds(keras.Model(inputs, x))
+
+    places = 64
+    assert of(keras.layers.Conv2D(6, 3, padding="same")) == places * 9 * 4 * 6
+    assert of(keras.layers.DepthwiseConv2D(3, padding="same")) == places * 9 * 4
+    assert of(keras.layers.SeparableConv2D(6, 3, padding="same")) == places * (9 * 4 + 4 * 6)
+    assert of(keras.layers.Flatten(), keras.layers.Dense(5)) == 256 * 5
