@@ -192,7 +192,8 @@ class Loop:
         if self.checkpoint is None or not self.checkpoint.exists():
             return best
         try:
-            with np.load(self.checkpoint, allow_pickle=False) as saved:
+            # A file of our own: np.load leaves one open that turns out to be damaged.
+            with open(self.checkpoint, "rb") as handle, np.load(handle, allow_pickle=False) as saved:
                 state = json.loads(str(saved["state"]))
                 groups = (self.model.variables, self.optimizer.variables)
                 stored = [

@@ -1,0 +1,69 @@
+import keras
+import numpy as np
+import pytest
+
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.training.batches import Batches
+from transferkit.training.fit import Goal, Loop
+from transferkit.training.losses import cross_entropy, mean_loss
+
+
+class Arrays:
+    """A source whose rows are given: view v of a picture is the row plus `shift` times v."""
+
+    def __init__(self, *tensors, shift=0.0):
+        self.tensors, self.shift = tensors, shift
+        self.shapes = [tensor.shape[1:] for tensor in tensors]
+        self.asked = []
+
+    def take(self, pictures, views):
+        self.asked.append((pictures.copy(), views.copy()))
+        return [t[pictures] + self.shift * views.reshape(-1, *[1] * (t.ndim - 1)) for t in self.tensors]
+
+
+@pytest.fixture
+def arrays():
+    return Arrays
+
+
+def toy(count=60, seed=0):
+    """Three classes in eight dimensions, noisy enough that some are confused."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    x = rng.normal(0, 1, (count, 8)) + 1.2 * np.eye(3, 8)[labels]
+    return x.astype(np.float32), np.eye(3, dtype=np.float32)[labels]
+
+
+def head(dropout=0.3, seed=0):
+    inputs = keras.Input((8,))
+    x = keras.layers.Dense(16, activation="relu", kernel_initializer=keras.initializers.HeNormal(seed))(inputs)
+    x = keras.layers.Dropout(dropout, seed=5)(x)
+    return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(seed))(x))
+
+
+def accuracy_of(targets):
+    return Goal("accuracy", True, lambda outputs: float((outputs.argmax(1) == targets.argmax(1)).mean()))
+
+
+@pytest.fixture
+def loop():
+    """A small phase: 60 rows to train on, 30 others to validate; any field of Loop may be replaced."""
+
+    def make(**changes):
+        (x, y), (vx, vy) = toy(), toy(30, 1)
+        model = changes.pop("model", None) or head()
+        batches = Batches(Arrays(x), np.arange(60), y, np.ones(60, np.float32), 16, 0, 0)
+        fields = {
+            "name": "head", "model": model, "optimizer": keras.optimizers.AdamW(1e-2),
+            "loss_key": ("classify", "crossentropy"), "batches": batches,
+            "validate": lambda m: compute.forward(m)([vx])[0], "validation_targets": vy, "goal": accuracy_of(vy),
+            "epochs": 6, "patience": 100, "plateau": False, "checkpoint": None, "deadline": None,
+            "reporter": Reporter(quiet=True), "top_rate": 1e-2,
+        }  # fmt: skip
+        return Loop(**{**fields, **changes})
+
+    make.validation_loss = lambda model: mean_loss(
+        cross_entropy, toy(30, 1)[1], compute.forward(model)([toy(30, 1)[0]])[0]
+    )
+    return make
