@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation import calibration
 from transferkit.evaluation.calibration import (
     abstain_threshold,
     apply_temperature,
@@ -122,3 +123,33 @@ def test_equal_confidences_are_answered_together():
 def test_an_accuracy_that_makes_no_sense_is_refused():
     with pytest.raises(ConfigError, match="95"):
         abstain_threshold([[1.0, 0.0]], [0], 95)
+
+
+def test_uncalibrated_undoes_the_temperature():
+    logits = np.random.default_rng(0).normal(0, 3, (50, 4))
+    plain = calibration.apply_temperature(logits, 1.0, "classify")
+    for temperature in (0.4, 1.0, 3.0):
+        shipped = calibration.apply_temperature(logits, temperature, "classify")
+        np.testing.assert_allclose(calibration.uncalibrated(shipped, temperature), plain, atol=1e-6)
+
+
+def test_abstention_reaches_the_stated_accuracy_with_its_coverage():
+    rng = np.random.default_rng(0)
+    probs = calibration.apply_temperature(rng.normal(0, 2, (4000, 3)), 1.0, "classify")
+    targets = np.array([rng.choice(3, p=p) for p in probs])  # perfectly calibrated
+    rows = calibration.abstention(probs[:2000], targets[:2000])
+    assert [row["accuracy"] for row in rows] == [0.9, 0.95, 0.99]
+    for row in rows:
+        accuracy, coverage = calibration.selective(probs[2000:], targets[2000:], row["threshold"])
+        assert accuracy == pytest.approx(row["accuracy"], abs=0.03)
+        assert coverage == pytest.approx(row["coverage"], abs=0.05)
+    assert rows[0]["coverage"] > rows[1]["coverage"] > rows[2]["coverage"]
+
+
+def test_abstention_leaves_out_what_is_reached_anyway_and_says_what_is_out_of_reach():
+    sure = np.array([[0.95, 0.05]] * 93 + [[0.99, 0.01]] * 7)
+    targets = np.array([0] * 93 + [1] * 7)  # the most confident answers are wrong
+    rows = calibration.abstention(sure, targets)
+    assert [row["accuracy"] for row in rows] == [0.95, 0.99]
+    assert rows[0] == {"accuracy": 0.95, "threshold": None, "coverage": 0.0}
+    assert calibration.selective(sure, targets, 0.999) == (None, 0.0)

@@ -224,8 +224,7 @@ def test_history_as_read_from_csv():
 @pytest.mark.parametrize("task", list(SCORES))
 def test_every_task_has_a_diagnosis(task):
     metrics = {
-        split: {"n": 200, SCORES[task]: value}
-        for split, value in (("train", 0.99), ("val", 0.6), ("test", 0.6))
+        split: {"n": 200, SCORES[task]: value} for split, value in (("train", 0.99), ("val", 0.6), ("test", 0.6))
     }
     assert diagnose(run(falling()), metrics, {**CONTEXT, "task": task}).state == "overfitting"
 

@@ -34,9 +34,7 @@ def picture(figure):
 
 
 def words(figure):
-    return " ".join(
-        t.get_text() for a in figure.axes for t in [*a.texts, *a.get_xticklabels(), *a.get_yticklabels()]
-    )
+    return " ".join(t.get_text() for a in figure.axes for t in [*a.texts, *a.get_xticklabels(), *a.get_yticklabels()])
 
 
 def scored(names, n=600):
@@ -64,9 +62,7 @@ def test_dollar_signs_are_text_not_formulas():
     text = words(figures.confusion(np.eye(9), HOSTILE))
     assert "$x_1^2$" in text
     assert "\x00" not in text
-    assert all(
-        not t.get_parse_math() for t in figures.confusion(np.eye(9), HOSTILE).axes[0].get_xticklabels()
-    )
+    assert all(not t.get_parse_math() for t in figures.confusion(np.eye(9), HOSTILE).axes[0].get_xticklabels())
 
 
 def test_the_counts_are_written_where_they_can_be_read():
@@ -104,9 +100,7 @@ def test_regression_shows_at_most_six_targets():
 
 
 def test_the_sweep_is_not_flattened_by_its_explosion():
-    rows = [
-        {"learning_rate": 10.0 ** (i / 10 - 6), "loss": 2 - i / 40 if i < 40 else 1e6 * i} for i in range(60)
-    ]
+    rows = [{"learning_rate": 10.0 ** (i / 10 - 6), "loss": 2 - i / 40 if i < 40 else 1e6 * i} for i in range(60)]
     axis = figures.learning_rate_range(rows, chosen=1e-3).axes[0]
     assert axis.get_ylim()[1] < 10
     assert "0.001" in axis.get_legend().get_texts()[0].get_text()
@@ -134,8 +128,7 @@ def test_the_same_numbers_give_the_same_bytes():
 
 def test_dark_and_light_differ_where_it_matters():
     pixels = [
-        picture(figures.confusion(np.eye(2), ["a", "b"], dark=dark)).convert("L").getpixel((2, 2))
-        for dark in (0, 1)
+        picture(figures.confusion(np.eye(2), ["a", "b"], dark=dark)).convert("L").getpixel((2, 2)) for dark in (0, 1)
     ]
     assert pixels[0] > 240
     assert pixels[1] < 40

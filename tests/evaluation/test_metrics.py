@@ -85,9 +85,7 @@ def test_any_classification_is_finite_json_and_agrees_with_the_oracle_on_average
         assert got["macro_f1"] == pytest.approx(
             oracle.f1_score(true, probs.argmax(1), average="macro", zero_division=0)
         )
-        assert got["balanced_accuracy"] == pytest.approx(
-            oracle.balanced_accuracy_score(true, probs.argmax(1))
-        )
+        assert got["balanced_accuracy"] == pytest.approx(oracle.balanced_accuracy_score(true, probs.argmax(1)))
         assert got["mcc"] == pytest.approx(oracle.matthews_corrcoef(true, probs.argmax(1)), abs=1e-9)
 
 
@@ -135,9 +133,7 @@ def test_multilabel_agrees_with_scikit_learn(seed):
         "recall": oracle.recall_score(true, guess, average="macro", zero_division=0),
         "subset_accuracy": oracle.accuracy_score(true, guess),
         "hamming": oracle.hamming_loss(true, guess),
-        "loss": np.mean(
-            [oracle.log_loss(true[:, c], np.clip(probs[:, c], 1e-7, 1 - 1e-7)) for c in range(5)]
-        ),
+        "loss": np.mean([oracle.log_loss(true[:, c], np.clip(probs[:, c], 1e-7, 1 - 1e-7)) for c in range(5)]),
     }
     for key, value in expected.items():
         assert got[key] == pytest.approx(value, abs=1e-6), key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak
 PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
+SMALL = 20_000_000  # numbers in the features up to which one thread fits fastest
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 
 
@@ -35,9 +37,7 @@ class Split(NamedTuple):
     y: Array
 
 
-def majority(
-    train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: str, classes: Sequence[str]
-) -> Baseline:
+def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: str, classes: Sequence[str]) -> Baseline:
     """The best answer without looking at the picture: class shares, label shares or the median of training.
 
     Targets as for `metrics.score`. The predictions are the training shares for every picture (classify:
@@ -62,7 +62,7 @@ def linear_probe(
     Each split is features [N, D] and targets. Trained on `train`, its regularisation chosen on `val` by the
     task's usual score, then scored once on `test`. About a second for 2,000 × 256. Kornblith et al. 2019.
     """
-    fitted, held, final = _standardised(_splits(task, train, val, test))
+    fitted, held, final = standardised(_splits(task, train, val, test))
     if task == "regress":
         return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held, final, task, classes)
     fit = _logistic(fitted, task, len(classes))
@@ -83,7 +83,7 @@ def nearest_neighbours(
     which settles ties and keeps the loss finite.
     """
     # Centred, because features after a ReLU all point one way and their angles would tell little.
-    parts = _standardised(_splits(task, train, val, test))
+    parts = standardised(_splits(task, train, val, test))
     fitted, held, final = (Split(_unit(p.x), p.y) for p in parts)
     sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
     prior = _shares(fitted.y, task, len(classes))
@@ -127,6 +127,18 @@ def _choose(
     return Baseline(score(task, test.y, predictions, classes), predictions, {name: best[1]})
 
 
+def few_threads(numbers: int) -> AbstractContextManager[Any]:
+    """One BLAS thread inside for small features: spreading those over cores costs more than it saves."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return nullcontext() if numbers > SMALL else threadpool_limits(1, user_api="blas")
+
+
+def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callable[[Array], Floats]:
+    """One linear model of `linear_probe` (C or alpha is `strength`), from standardised features to predictions."""
+    return _ridge(train, strength) if task == "regress" else _logistic(train, task, count)(strength)
+
+
 def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable[[Array], Floats]]:
     """A function from C to a fitted model. Each fit starts from the one before: C only grows."""
     from sklearn.linear_model import LogisticRegression
@@ -135,9 +147,7 @@ def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable
     models = [LogisticRegression(max_iter=200, tol=1e-3, warm_start=True) for _ in columns]
 
     def fit(strength: float) -> Callable[[Array], Floats]:
-        tables = [
-            _fit_one(m.set_params(C=strength), train.x, y) for m, y in zip(models, columns, strict=True)
-        ]
+        tables = [_fit_one(m.set_params(C=strength), train.x, y) for m, y in zip(models, columns, strict=True)]
 
         def predict(x: Array) -> Floats:
             if task != "classify":
@@ -158,7 +168,7 @@ def _fit_one(model: Any, x: Array, y: Array) -> tuple[Array, Array, Array]:
     present = np.unique(y)
     if len(present) < 2:  # nothing to separate: certain of the only class there is
         return np.zeros((1, x.shape[1])), np.zeros(1), present
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), few_threads(x.size):
         # A baseline stopped after 200 steps is as good a baseline.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
@@ -171,7 +181,7 @@ def _probabilities(x: Array, weights: Array, bias: Array, present: Array, count:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     logits = np.exp(logits - logits.max(axis=1, keepdims=True))
     result = np.zeros((len(x), count))
-    result[:, present] = logits / logits.sum(axis=1, keepdims=True)
+    result[:, present.astype(np.int64)] = logits / logits.sum(axis=1, keepdims=True)
     return result
 
 
@@ -194,7 +204,7 @@ def _nearest(queries: Array, stored: Array, k: int) -> npt.NDArray[np.int64]:
     return result
 
 
-def _standardised(parts: list[Split]) -> list[Split]:
+def standardised(parts: list[Split]) -> list[Split]:
     """Mean 0 and deviation 1 by the numbers of the first part, training."""
     mean, deviation = parts[0].x.mean(axis=0), parts[0].x.std(axis=0)
     deviation[deviation < 1e-6 * (1 + np.abs(mean))] = 1.0  # constant features carry nothing

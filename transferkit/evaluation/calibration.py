@@ -109,9 +109,7 @@ def _softmax_task(task: str) -> bool:
     return task == "classify"
 
 
-def abstain_threshold(
-    probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float
-) -> tuple[float | None, float]:
+def abstain_threshold(probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float) -> tuple[float | None, float]:
     """The confidence from which answers are right with `accuracy`, and the share of pictures then answered.
 
     `probs` [N, C], `targets` int [N], both of validation. The lowest such confidence is taken (most answers);
@@ -128,3 +126,33 @@ def abstain_threshold(
         return None, 0.0
     last = ends[reached[-1]]
     return float(ordered[last]), float((last + 1) / len(ordered))
+
+
+def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
+    """What softmax probabilities [N, C], made at `temperature`, would be at temperature 1."""
+    p = np.asarray(probs, np.float64)
+    return apply_temperature(np.log(np.maximum(p, np.finfo(np.float32).tiny)) * temperature, 1.0, "classify")
+
+
+def abstention(
+    probs: npt.ArrayLike, targets: npt.ArrayLike, levels: tuple[float, ...] = (0.9, 0.95, 0.99)
+) -> list[dict[str, Any]]:
+    """For each accuracy of `levels`: the `threshold` of `abstain_threshold` (None: out of reach) and its `coverage`.
+
+    Arguments of validation. Levels that answering every picture reaches already are left out.
+    """
+    _, right = _confidence(probs, targets)
+    rows = []
+    for level in levels:
+        if right.mean() >= level:
+            continue
+        threshold, coverage = abstain_threshold(probs, targets, level)
+        rows.append({"accuracy": level, "threshold": threshold, "coverage": coverage})
+    return rows
+
+
+def selective(probs: npt.ArrayLike, targets: npt.ArrayLike, threshold: float) -> tuple[float | None, float]:
+    """Accuracy on the pictures answered with at least `threshold` confidence (None: none), and their share."""
+    confidence, right = _confidence(probs, targets)
+    answered = confidence >= threshold
+    return (float(right[answered].mean()) if answered.any() else None), float(answered.mean())

@@ -51,7 +51,7 @@ def learning_curve_fit(
     low, high = np.quantile(gains, [0.05, 0.95])
     return {
         "a": a, "b": b, "c": c, "curve": rows, "doubled": doubled,
-        "gain": doubled["score"] - last, "gain_low": float(low), "gain_high": float(high),
+        "gain": float(doubled["score"] - last), "gain_low": float(low), "gain_high": float(high),
     }  # fmt: skip
 
 

@@ -143,9 +143,7 @@ def _write_counts(
     for i, j in zip(*np.nonzero(counts), strict=True):
         bright = share[i, j] > 0.3
         colour = ("#000000" if bright else "#ffffff") if dark else ("#ffffff" if bright else "#1b1f24")
-        axis.text(
-            float(j), float(i), f"{counts[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=font
-        )
+        axis.text(float(j), float(i), f"{counts[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=font)
 
 
 def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
@@ -210,9 +208,7 @@ def regression(
     targets: npt.ArrayLike, predictions: npt.ArrayLike, names: Sequence[str], *, dark: bool = False
 ) -> Figure:
     """Predicted against true values, one panel for each of the first six targets [N, T]."""
-    true, guess = (
-        np.asarray(a, np.float64).reshape(len(np.asarray(a)), -1)[:, :6] for a in (targets, predictions)
-    )
+    true, guess = (np.asarray(a, np.float64).reshape(len(np.asarray(a)), -1)[:, :6] for a in (targets, predictions))
     columns = min(3, true.shape[1])
     rows = math.ceil(true.shape[1] / columns)
     with style(dark) as colours:
@@ -241,9 +237,7 @@ def learning_curve(
         figure = blank(5.2, 3.3)
         axis = figure.subplots()
         if fit and fit.get("curve"):
-            x, middle, low, high = (
-                np.asarray([p[k] for p in fit["curve"]]) for k in ("n", "score", "low", "high")
-            )
+            x, middle, low, high = (np.asarray([p[k] for p in fit["curve"]]) for k in ("n", "score", "low", "high"))
             axis.fill_between(x, low, high, color=ORANGE, alpha=0.2, lw=0, label="90 % of resampled fits")
             axis.plot(x, middle, color=ORANGE, ls="--", label="power law")
         axis.plot(sizes, scores, "o", color=colours["blue"], label="measured")

@@ -67,9 +67,7 @@ def goal(name: str, task: str) -> Goal:
     allowed = [known for known, row in GOALS.items() if task in row.tasks]
     if name not in allowed:
         why = f"is for {' and '.join(GOALS[name].tasks)}, not for {task}" if name in GOALS else "is unknown"
-        raise ConfigError(
-            f"metric '{name}' {why}; metrics for {task}: {', '.join(allowed)}{nearest(name, allowed)}"
-        )
+        raise ConfigError(f"metric '{name}' {why}; metrics for {task}: {', '.join(allowed)}{nearest(name, allowed)}")
     return GOALS[name]
 
 

@@ -114,14 +114,10 @@ def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
     return float(binomtest(only_left, only_left + only_right).pvalue)
 
 
-def _fast(
-    metric: str, true: Array, guess: Array, repeats: int, rng: np.random.Generator, stratify: bool
-) -> Array:
+def _fast(metric: str, true: Array, guess: Array, repeats: int, rng: np.random.Generator, stratify: bool) -> Array:
     """Counts of the confusion cells from a multinomial: the law of resampled pictures, without a loop."""
     if metric not in FAST:
-        raise ConfigError(
-            f"metric '{metric}' has no fast bootstrap; name one of {', '.join(FAST)} or pass a function"
-        )
+        raise ConfigError(f"metric '{metric}' has no fast bootstrap; name one of {', '.join(FAST)} or pass a function")
     guess = guess.argmax(axis=1) if guess.ndim == 2 else guess
     count = int(max(true.max(), guess.max())) + 1
     cells, counts = np.unique(true * count + guess, return_counts=True)
@@ -150,9 +146,7 @@ def _resamples(true: Array, repeats: int, rng: np.random.Generator, stratify: bo
 def _pair(targets: npt.ArrayLike, predictions: npt.ArrayLike) -> tuple[Array, Array]:
     true, guess = np.asarray(targets), np.asarray(predictions)
     if not len(true) or len(true) != len(guess):
-        raise DataError(
-            f"{len(true)} targets and {len(guess)} predictions; both must have the same length above 0"
-        )
+        raise DataError(f"{len(true)} targets and {len(guess)} predictions; both must have the same length above 0")
     return true, guess
 
 

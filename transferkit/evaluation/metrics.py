@@ -73,9 +73,7 @@ def _checked(task: str, true: Array, guess: Floats, width: int) -> tuple[Array, 
     if not len(guess):
         raise DataError("no samples to score; the split is empty")
     if not np.isfinite(guess).all() or not np.isfinite(true.astype(np.float64)).all():
-        raise DataError(
-            "targets or predictions contain NaN or infinity; the model diverged, lower the learning rate"
-        )
+        raise DataError("targets or predictions contain NaN or infinity; the model diverged, lower the learning rate")
     if task != _R:
         highest = width - 1 if task == _C else 1
         if not np.isin(true, np.arange(highest + 1)).all():

@@ -19,10 +19,10 @@ from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
-from transferkit.evaluation import baselines, calibration, diagnosis, metrics
+from transferkit.evaluation import calibration, diagnosis, metrics
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import model_file, scoring
+from transferkit.runs import judging, model_file, scoring
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
@@ -188,10 +188,17 @@ class Job:
         manifest.write()
         facts, val_outputs, train_outputs = self._finish_model(trained, problem, decode, backbone)
         content = self._scores(problem, val_outputs, train_outputs, trained, facts)
-        judging = time.monotonic()
-        self._test(content, test, work, trained, problem, facts)
-        manifest.content["timings"]["test"] = round(time.monotonic() - judging, 2)
-        content["diagnosis"] = self._diagnosis(manifest, content, trained, problem, splits)
+        judged = time.monotonic()
+        fit, tune, judge_on = judging.features(work, trained, samples, [train, val, test])
+        content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
+        judging.save_typical(self.layout.typical, fit, tune, trained, problem, decode, s.seed)
+        self._test(content, test, problem, facts)
+        if len(test):
+            content["baselines"] = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
+        manifest.content["timings"]["test"] = round(time.monotonic() - judged, 2)
+        command = repeatable(self.data, s)
+        context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs)
+        content["diagnosis"] = diagnosis.diagnose(trained.history, content, context).as_dict()
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
 
@@ -262,12 +269,12 @@ class Job:
             }
         if self.samples.task == "classify":
             content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
+            judging.add_abstention(content, val, self.samples.targets[problem.val])
         return content
 
     def _test(
-        self, content: dict[str, Any], test: np.ndarray, work: recipe.Recipe, trained: recipe.Trained,
-        problem: recipe.Problem, facts: dict[str, Any],
-    ) -> None:  # fmt: skip
+        self, content: dict[str, Any], test: np.ndarray, problem: recipe.Problem, facts: dict[str, Any]
+    ) -> None:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk."""
         content["test"], content["baselines"] = {"n": len(test)}, {}
         if not len(test):
@@ -281,67 +288,8 @@ class Job:
         thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
         content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds)
         write_predictions(self.layout, samples, outputs, facts)
-        content["baselines"] = self._baselines(work, trained, problem, test)
-
-    def _diagnosis(
-        self, manifest: Manifest, content: dict[str, Any], trained: recipe.Trained, problem: recipe.Problem,
-        splits: Splits,
-    ) -> dict[str, Any]:  # fmt: skip
-        samples = self.samples
-        context: dict[str, Any] = {
-            "task": samples.task,
-            "n_train": len(problem.train),
-            "n_classes": len(samples.classes),
-            "class_counts": samples.select(problem.train).counts(),
-            "settings": self.settings.model_dump(mode="json"),
-            "phase": trained.chosen,
-            "command": repeatable(self.data, self.settings),
-            "duplicates_across_splits": _shared(samples, splits),
-        }
-        return diagnosis.diagnose(trained.history, content, context).as_dict()
-
-    def _baselines(
-        self, work: recipe.Recipe, trained: recipe.Trained, problem: recipe.Problem, test: np.ndarray
-    ) -> dict[str, Any]:
-        """Majority class, linear probe and nearest neighbours on the pretrained network's features."""
-        samples, task, classes = self.samples, self.samples.task, list(self.samples.classes)
-        model = work.backbone.model
-        tuned = [np.array(w) for w in model.weights] if trained.pretrained else []
-        for variable, value in zip(model.weights if tuned else [], trained.pretrained or [], strict=True):
-            variable.assign(value)
-        parts = (problem.train, problem.val, test)
-        wanted = {int(i): range(1) for part in parts for i in part}
-        work.frozen.prepare([trained.features], samples, wanted)
-        source = work.frozen.source(trained.features, samples, wanted)
-        fit, tune, judge_on = ((_vectors(source, part), samples.targets[part]) for part in parts)
-        for variable, value in zip(model.weights if tuned else [], tuned, strict=True):
-            variable.assign(value)
-        found = {
-            "majority": baselines.majority(samples.targets[problem.train], samples.targets[test], task, classes),
-            "linear_probe": baselines.linear_probe(fit, tune, judge_on, task, classes),
-            "nearest_neighbours": baselines.nearest_neighbours(fit, tune, judge_on, task, classes),
-        }
-        return {name: {**b.scores, "chosen": b.chosen} for name, b in found.items()}
-
-
-def _shared(samples: Samples, splits: Splits) -> int:
-    """Pictures whose exact copy lies in another split (only a split given by the user can have them)."""
-    parts: dict[str, set[str]] = {}
-    assert samples.sha256 is not None
-    for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
-        parts.setdefault(sha256, set()).add(part)
-    return sum(len(found) > 1 for found in parts.values())
-
-
-def _vectors(source: Any, pictures: np.ndarray) -> np.ndarray:
-    """Features [n, d] of clean pictures; maps are averaged."""
-    rows = np.concatenate(
-        [
-            source.take(part, np.zeros(len(part), np.int64))[0]
-            for part in np.array_split(pictures, -(-len(pictures) // 256))
-        ]
-    )
-    return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
+        if samples.task == "classify":
+            judging.abstain_on_test(content, outputs, samples.targets, facts["temperature"])
 
 
 def same_settings(manifest: dict[str, Any], settings: Settings) -> None:

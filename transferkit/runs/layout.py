@@ -50,6 +50,11 @@ class Layout:
         return self.folder / "model.keras"
 
     @property
+    def typical(self) -> Path:
+        """typical.npz: what training features look like, to tell pictures of another kind (see evaluation.drift)."""
+        return self.folder / "typical.npz"
+
+    @property
     def report(self) -> Path:
         """report.html: self-contained."""
         return self.folder / "report.html"

@@ -1,0 +1,51 @@
+"""What a finished run says of itself beyond its scores."""
+
+import keras
+import numpy as np
+import pytest
+
+from transferkit.errors import RunError
+from transferkit.runs import judging
+
+
+def test_metrics_hold_learning_curve_abstention_and_both_calibration_errors(digits_run):
+    metrics = digits_run.metrics
+    curve = metrics["learning_curve"]
+    assert curve["sizes"][-1] == metrics["train"]["n"]
+    assert len(curve["scores"]) == len(curve["sizes"]) >= 3
+    assert curve["fit"]["gain_low"] <= curve["fit"]["gain"] <= curve["fit"]["gain_high"]
+    for row in metrics["abstention"]:
+        assert metrics["val"]["accuracy"] < row["accuracy"]
+        if row["threshold"] is not None:
+            assert 0 < row["coverage"] < 1
+            assert 0 <= row["test_coverage"] <= 1
+    for split in ("val", "test"):
+        assert 0 <= metrics[split]["ece_uncalibrated"] <= 1
+
+
+def test_the_summary_of_training_features_comes_back_as_written(digits_run):
+    found = judging.load_typical(digits_run.layout.typical)
+    assert found is not None
+    assert len(found.mean) == found.axes.shape[1] == 224  # the width of mini
+    assert found.limit > 0
+
+
+def test_a_damaged_summary_is_an_error_with_a_remedy(tmp_path):
+    path = tmp_path / "typical.npz"
+    assert judging.load_typical(path) is None
+    path.write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(RunError, match="is damaged"):
+        judging.load_typical(path)
+
+
+def test_features_of_the_shipped_model_come_beside_its_answers(digits_run):
+    model = digits_run.model()
+    both = judging.with_features(model)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    outputs = np.asarray(both(pixels))
+    assert outputs.shape == (2, 10 + 224)
+    np.testing.assert_allclose(outputs[:, :10], np.asarray(model([pixels])), atol=1e-6)
+    backbone = model.get_layer("mini")
+    scaled = model.get_layer(model.layers[1].name)(pixels)
+    expected = keras.ops.convert_to_numpy(backbone(scaled)).mean((1, 2))
+    np.testing.assert_allclose(outputs[:, 10:], expected, atol=1e-5)

@@ -1,0 +1,94 @@
+"""Are these pictures like those of training? Distances in feature space against those of validation. NumPy and SciPy.
+
+Training features are summed up by a Gaussian with few free directions and one variance for all others (probabilistic
+PCA, Tipping & Bishop 1999); the distance is Mahalanobis' (as in Lee et al. 2018 for telling strange pictures apart).
+Validation pictures, which the Gaussian has not seen, say what distances are usual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.errors import DataError
+from transferkit.evaluation.baselines import few_threads
+
+Floats = npt.NDArray[np.float64]
+
+AXES = 64  # free directions at most
+FITTED = 4000  # training pictures at most: more change nothing
+USUAL = 0.95  # of validation pictures lie nearer than the limit
+FAR_SHARE = 0.15  # of new pictures beyond the limit make a note, if chance does not explain them
+FAR_P = 1e-3
+
+
+@dataclass(frozen=True)
+class Typical:
+    """What training features look like: `mean` [D], `axes` [K, D] with `variances` [K], the mean variance `rest` of the
+    other directions, and `limit`, the distance within which 95 % of validation lie (`count` pictures)."""
+
+    mean: Floats
+    axes: Floats
+    variances: Floats
+    rest: float
+    limit: float
+    count: int
+
+    def distance(self, features: npt.ArrayLike) -> Floats:
+        """Mahalanobis distance [N] of features [N, D], in units in which a typical direction has deviation 1."""
+        x = np.asarray(features, np.float64) - self.mean
+        inside = x @ self.axes.T
+        outside = np.maximum((x**2).sum(axis=1) - (inside**2).sum(axis=1), 0.0)
+        total = (inside**2 / self.variances).sum(axis=1) + outside / self.rest
+        return np.asarray(np.sqrt(total / len(self.mean)), np.float64)
+
+
+def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical | None:
+    """Sum up training features [N, D], with the limit set on validation features [M, D].
+
+    None where there are fewer than 20 of either: no limit could be trusted.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    x, held = np.asarray(train, np.float64), np.asarray(val, np.float64)
+    if len(x) < 20 or len(held) < 20:
+        return None
+    if len(x) > FITTED:
+        x = x[np.random.default_rng(seed).choice(len(x), FITTED, replace=False)]
+    mean = x.mean(axis=0)
+    count = max(1, min(AXES, len(x) // 5, x.shape[1] - 1))
+    with few_threads(x.size):
+        _, singular, axes = randomized_svd(x - mean, count, random_state=seed)
+    variances, total = singular**2 / (len(x) - 1), float(x.var(axis=0, ddof=1).sum())
+    # The directions left over share what variance is left over; a floor for features that are all but constant.
+    rest = (total - float(variances.sum())) / max(x.shape[1] - count, 1)
+    floor = 1e-6 * total / x.shape[1] + 1e-12
+    found = Typical(mean, axes, np.maximum(variances, floor), max(rest, floor), 0.0, len(held))
+    return replace(found, limit=float(np.quantile(found.distance(held), USUAL)))
+
+
+def drift(reference: Typical, features: npt.ArrayLike) -> dict[str, Any]:
+    """How many of new pictures' features [N, D] lie beyond the limit, and whether that is more than chance.
+
+    Returns `n`, `share` beyond the limit, `expected` share, `p` (binomial, one-sided), `far` and a `note` in words
+    (None where nothing is amiss).
+    """
+    from scipy.stats import binomtest
+
+    x = np.asarray(features, np.float64)
+    if x.ndim != 2 or x.shape[1] != len(reference.mean) or not len(x):
+        raise DataError(f"features {x.shape} do not fit those of training, [N, {len(reference.mean)}] with N above 0")
+    beyond = int((reference.distance(x) > reference.limit).sum())
+    # The limit is itself an estimate from so many validation pictures: its share may be off by two standard errors.
+    expected = 1 - USUAL + 2 * np.sqrt(USUAL * (1 - USUAL) / reference.count)
+    p = float(binomtest(beyond, len(x), min(float(expected), 1.0), alternative="greater").pvalue)
+    share = beyond / len(x)
+    far = share > FAR_SHARE and p < FAR_P
+    note = (
+        f"{share:.0%} of these pictures lie further from the training pictures than {USUAL:.0%} of validation did: "
+        "they are of another kind, and the run's own scores do not speak for them"
+    )
+    return {"n": len(x), "share": share, "expected": 1 - USUAL, "p": p, "far": far, "note": note if far else None}

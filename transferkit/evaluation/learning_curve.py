@@ -1,0 +1,78 @@
+"""Would more pictures help? A linear probe on cached features, trained on ever more of the training pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.evaluation.baselines import Split, fitted_probe, standardised
+from transferkit.evaluation.extrapolation import learning_curve_fit
+from transferkit.evaluation.goals import check_task
+from transferkit.evaluation.metrics import score
+from transferkit.evaluation.symptoms import SCORES
+
+FRACTIONS = (0.1, 0.2, 0.35, 0.6, 1.0)
+REPEATS = 3  # draws of each smaller set
+LARGE = 1e8  # pictures × features × outputs above which one draw must do: a fit then takes seconds
+LEAST = 10  # pictures in the smallest set
+
+
+def learning_curve(
+    train: tuple[npt.ArrayLike, npt.ArrayLike],
+    val: tuple[npt.ArrayLike, npt.ArrayLike],
+    task: str,
+    classes: list[str],
+    *,
+    strength: float,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """Validation scores of probes trained on 10–100 % of the training pictures, and what twice as many would bring.
+
+    `train` and `val` are features [N, D] and targets as for `metrics.score`; `strength` is the probe's C (regress:
+    its alpha), chosen on validation. Smaller sets are drawn in proportion to the classes, `REPEATS` times, each
+    draw containing the smaller ones. Returns `metric`, `sizes`, `scores` (means over draws), `spread` (their
+    standard deviations) and `fit` (of `learning_curve_fit`); None where there are too few pictures for three sizes.
+    The probe stands for the run's own head: its scores are lower, its slope is what counts. Hestness et al. 2017.
+    """
+    check_task(task)
+    x, y = np.asarray(train[0], np.float32), np.asarray(train[1])
+    held = Split(np.asarray(val[0], np.float32), np.asarray(val[1]))
+    sizes = sorted({round(len(x) * f) for f in FRACTIONS if len(x) * f >= max(LEAST, 2 * len(classes))})
+    if len(sizes) < 3 or not len(held.x):
+        return None
+    rng = np.random.default_rng(seed)
+    draws = 1 if x.size * len(classes) > LARGE else REPEATS
+    orders = [_order(y if task == "classify" else None, len(x), rng) for _ in range(draws)]
+    rows = []
+    for size in sizes:
+        # All pictures are one set however often it is drawn.
+        drawn = orders if size < len(x) else orders[:1]
+        rows.append([_measure(Split(x[o[:size]], y[o[:size]]), held, task, classes, strength) for o in drawn])
+    means = [float(np.mean(row)) for row in rows]
+    return {
+        "metric": SCORES[task],
+        "sizes": sizes,
+        "scores": means,
+        "spread": [float(np.std(row)) for row in rows],
+        "fit": learning_curve_fit(sizes, means, n_val=len(held.x), seed=seed),
+    }
+
+
+def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
+    fitted, held = standardised([train, val])
+    value = score(task, held.y, fitted_probe(fitted, task, len(classes), strength)(held.x), classes)[SCORES[task]]
+    # R² has no floor, and one absurd fit on ten pictures would bend the whole curve.
+    return max(-1.0, -1.0 if value is None else float(value))
+
+
+def _order(labels: npt.NDArray[Any] | None, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Pictures in an order of which every beginning has the classes in about the whole's proportions."""
+    if labels is None:
+        return rng.permutation(count)
+    place = np.empty(count)
+    for label in np.unique(labels):
+        own = rng.permutation(np.flatnonzero(labels == label))
+        place[own] = (np.arange(len(own)) + rng.random()) / len(own)
+    return np.argsort(place, kind="stable")

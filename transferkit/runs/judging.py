@@ -1,0 +1,175 @@
+"""What is said of a finished model beside its scores: baselines, learning curve, abstention, drift, diagnosis."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.backbones.cut import cut, operations_of
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings
+from transferkit.data.samples import Samples
+from transferkit.data.split import Splits
+from transferkit.errors import RunError
+from transferkit.evaluation import baselines, calibration, diagnosis
+from transferkit.evaluation.baselines import Split
+from transferkit.evaluation.drift import Typical, typical
+from transferkit.evaluation.learning_curve import learning_curve
+from transferkit.files import whole
+from transferkit.runs import scoring
+from transferkit.training import recipe
+
+if TYPE_CHECKING:
+    import keras
+
+WIDEST = 8192  # features up to which drift is checked; flattened maps are wider, and say little by distance
+SAMPLED = 400  # pictures of training and of validation that a trained tail is run over
+Pictures = np.ndarray  # row numbers of samples
+
+
+def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, parts: list[Pictures]) -> list[Split]:
+    """Vectors of clean pictures by the network as it came, and their targets, for each of `parts`."""
+    model = work.backbone.model
+    tuned = compute.values(model.weights)
+    if trained.pretrained:
+        compute.assign(model.weights, trained.pretrained)
+    wanted = {int(i): range(1) for part in parts for i in part}
+    work.frozen.prepare([trained.features], samples, wanted)
+    source = work.frozen.source(trained.features, samples, wanted)
+    found = [Split(_vectors(source, part), samples.targets[part]) for part in parts]
+    compute.assign(model.weights, tuned)
+    return found
+
+
+def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
+    """Features [n, d]; maps are averaged."""
+    blocks = np.array_split(pictures, max(1, -(-len(pictures) // 256)))
+    rows = np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
+    return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
+
+
+def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Any]:
+    """Test scores of the majority answer, a linear probe and nearest neighbours."""
+    found = {
+        "majority": baselines.majority(train.y, test.y, task, classes),
+        "linear_probe": baselines.linear_probe(train, val, test, task, classes),
+        "nearest_neighbours": baselines.nearest_neighbours(train, val, test, task, classes),
+    }
+    return {name: {**b.scores, "chosen": b.chosen} for name, b in found.items()}
+
+
+def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> dict[str, Any] | None:
+    """The learning curve of a linear probe, its regularisation chosen on validation."""
+    # Scored on validation again: the test split has no part in this.
+    strength = next(iter(baselines.linear_probe(train, val, val, task, classes).chosen.values()))
+    return learning_curve(train, val, task, classes, strength=strength, seed=seed)
+
+
+def add_abstention(content: dict[str, Any], val: np.ndarray, targets: np.ndarray) -> None:
+    """Thresholds chosen on validation (classify); `abstain_on_test` adds what came of them."""
+    content["abstention"] = calibration.abstention(val, targets)
+
+
+def abstain_on_test(content: dict[str, Any], test: np.ndarray, targets: np.ndarray, temperature: float) -> None:
+    """What the thresholds reached on test, and the calibration error there without calibration."""
+    for row in content["abstention"]:
+        if row["threshold"] is not None:
+            row["test_accuracy"], row["test_coverage"] = calibration.selective(test, targets, row["threshold"])
+    content["test"]["ece_uncalibrated"] = calibration.ece(calibration.uncalibrated(test, temperature), targets)
+
+
+def context(
+    samples: Samples, splits: Splits, problem: recipe.Problem, settings: Settings, chosen: str, command: str,
+    content: dict[str, Any], val: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
+    """What `diagnosis.diagnose` wants to know beside curves and scores. `val` are calibrated answers."""
+    found: dict[str, Any] = {
+        "task": samples.task,
+        "n_train": len(problem.train),
+        "n_classes": len(samples.classes),
+        "class_counts": samples.select(problem.train).counts(),
+        "settings": settings.model_dump(mode="json"),
+        "phase": chosen,
+        "command": command,
+        "duplicates_across_splits": shared(samples, splits),
+        "learning_curve": (content.get("learning_curve") or {}).get("fit"),
+    }
+    if samples.task == "classify":
+        found["confident_errors"] = diagnosis.confident_errors(val, samples.targets[problem.val])
+    return found
+
+
+def shared(samples: Samples, splits: Splits) -> int:
+    """Pictures whose exact copy lies in another split (only a split given by the user can have them)."""
+    parts: dict[str, set[str]] = {}
+    assert samples.sha256 is not None
+    for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
+        parts.setdefault(sha256, set()).add(part)
+    return sum(len(found) > 1 for found in parts.values())
+
+
+# ---------------------------------------------------------------------------------------------- drift
+
+
+def save_typical(
+    path: Path, train: Split, val: Split, trained: recipe.Trained, problem: recipe.Problem, decode: DecodeSettings,
+    seed: int,
+) -> None:  # fmt: skip
+    """Sum up the shipped model's features of training pictures in an .npz of a few hundred kilobytes.
+
+    `train` and `val` are the network's as it came. Nothing is written for too few pictures or too wide features.
+    """
+    if train.x.shape[1] > WIDEST:
+        return
+    fit, held = train.x, val.x
+    if trained.chosen != "head":
+        # A trained tail has features of its own; they are in no cache.
+        model, rng = with_features(trained.model), np.random.default_rng(seed)
+        fit, held = (
+            _own_features(model, problem.samples.select(rng.permutation(part)[:SAMPLED]), decode)
+            for part in (problem.train, problem.val)
+        )
+    found = typical(fit, held, seed)
+    if found is None:
+        return
+    with whole(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(
+            handle, mean=found.mean.astype(np.float32), axes=found.axes.astype(np.float32),
+            variances=found.variances, rest=np.array(found.rest), limit=np.array(found.limit),
+            count=np.array(found.count),
+        )  # fmt: skip
+
+
+def with_features(model: keras.Model) -> keras.Model:
+    """`model` with one output [n, t + d]: its own, and beside it the vector that goes into the head."""
+    import keras
+
+    names = [operation.name for operation in operations_of(model)]
+    below = cut(model, names.index("head")).frozen
+    assert below is not None
+    x = below.outputs[0]
+    if len(x.shape) == 4:  # a head that pools by itself
+        x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    return keras.Model(model.inputs[0], keras.layers.Concatenate(dtype="float32")([model.outputs[0], x]))
+
+
+def _own_features(model: keras.Model, samples: Samples, decode: DecodeSettings) -> np.ndarray:
+    outputs = scoring.predictions(model, samples, decode, Reporter(quiet=True), "features")
+    return outputs[:, len(samples.classes) :]
+
+
+def load_typical(path: Path) -> Typical | None:
+    """What `save_typical` wrote; None where it wrote nothing. Raises RunError for a damaged file."""
+    if not path.exists():
+        return None
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as saved:
+            mean, axes, variances = (np.asarray(saved[k], np.float64) for k in ("mean", "axes", "variances"))
+            return Typical(mean, axes, variances, float(saved["rest"]), float(saved["limit"]), int(saved["count"]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path} is damaged ({error}); make the run anew to have drift checked") from error
