@@ -1,0 +1,73 @@
+"""What a person reads while a command works."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from transferkit import console
+from transferkit.console import Reporter, duration, plural
+
+
+def speaker(quiet: bool = False, terminal: bool = False) -> tuple[Reporter, io.StringIO]:
+    from rich.console import Console
+
+    text = io.StringIO()
+    return Reporter(quiet, Console(file=text, force_terminal=terminal, soft_wrap=True, highlight=False)), text
+
+
+def test_names_are_never_taken_for_markup() -> None:
+    reporter, text = speaker()
+    reporter.say("class [red]rose[/red]")
+    reporter.heading("[bold]x")
+    reporter.warn("[/] unbalanced")
+    assert text.getvalue() == "class [red]rose[/red]\n[bold]x\nwarning: [/] unbalanced\n"
+
+
+def test_quiet_shows_warnings_only_and_keeps_them() -> None:
+    reporter, text = speaker(quiet=True)
+    reporter.say("a")
+    reporter.heading("b")
+    with reporter.progress("c", 3) as advance:
+        advance(2, "note")
+    reporter.warn("d")
+    assert text.getvalue() == "warning: d\n"
+    assert reporter.warnings == ["d"]
+
+
+def test_a_pipe_hears_of_progress_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    reporter, text = speaker()
+    now = iter([0.0, 1.0, 11.0, 11.0, 12.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    with reporter.progress("reading", 30) as advance:
+        advance(5)
+        advance(5, "slowly")
+        advance(5)
+    assert text.getvalue() == "reading: 10/30 pictures slowly\n"
+
+
+def test_a_terminal_sees_a_bar() -> None:
+    reporter, text = speaker(terminal=True)
+    with reporter.progress("reading [x]", 3) as advance:
+        advance(3, "done")
+    assert "reading [x]" in text.getvalue()
+
+
+def test_progress_ends_where_the_work_fails() -> None:
+    reporter, _ = speaker(terminal=True)
+    with pytest.raises(ZeroDivisionError), reporter.progress("x", 3):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_plurals() -> None:
+    assert [plural(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]
+    assert plural(2527, "picture") == "2,527 pictures"

@@ -1,0 +1,108 @@
+"""Whole files or none; names that are not valid UTF-8; locks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transferkit import files
+from transferkit.errors import StorageError
+
+ODD = os.fsdecode(b"na\xffme")
+
+
+def test_a_failure_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(TypeError), files.whole(path) as temporary:
+        temporary.write_text(b"no text")  # type: ignore[arg-type]
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    with files.whole(path) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from transferkit import files\n"
+        "with files.whole(Path(sys.argv[1])) as t: t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -9
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    files.remove_temporaries(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "no space"), (errno.EACCES, "cannot write")]
+)
+def test_a_refusing_disk_is_a_storage_error(number: int, words: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=words), files.whole(tmp_path / "a"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match="cannot write"):
+        files.write_text(tmp_path / "file" / "a.txt", "x")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_json_round_trips_and_is_always_valid_utf8(tmp_path: Path) -> None:
+    content = {"ä": [1, 0.1, None], "name": ODD}
+    files.write_json(tmp_path / "a.json", content)
+    assert json.loads((tmp_path / "a.json").read_bytes().decode("utf-8")) == content
+    assert files.read_json(tmp_path / "a.json") == content
+    assert "ä" in files.to_json({"ä": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_csv_keeps_every_name(tmp_path: Path) -> None:
+    names = ["a,b", 'quo"te', "line\nbreak", "=cmd()", "<script>", "🌹", ODD]
+    files.write_csv(tmp_path / "a.csv", ["path", "n"], [(name, i) for i, name in enumerate(names)])
+    assert [row["path"] for row in files.read_csv(tmp_path / "a.csv")] == names
+
+
+def test_hashes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.sha256_file(tmp_path / "a") == files.sha256_bytes(b"abc")
+    assert files.sha256_bytes(b"abc").startswith("ba7816bf")
+    assert files.digest({"a": 1, "b": 2}) == files.digest({"b": 2, "a": 1}) != files.digest({"a": 1, "b": 3})
+
+
+def test_a_lock_is_held_between_processes_and_freed_by_death(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from transferkit import files\n"
+        "with files.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "l"], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match="another process has held"), files.locked(tmp_path / "l", timeout=0.1):
+            pass
+        other.kill()
+    with files.locked(tmp_path / "l", timeout=5):
+        pass
+
+
+def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERKIT_CACHE", "~/mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("TRANSFERKIT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert files.cache_folder().is_relative_to(tmp_path)

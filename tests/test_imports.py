@@ -1,0 +1,73 @@
+"""Importing, help and argument errors are cheap: no TensorFlow, no Keras."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import transferkit
+
+HEAVY = ("tensorflow", "keras", "jax", "sklearn", "matplotlib", "scipy", "keras_tuner")
+RUN = """
+import json, sys
+from transferkit.cli import cli
+from transferkit.cli._common import guarded
+code = guarded(cli, sys.argv[1:])
+print(json.dumps([code, sorted(sys.modules)]), file=sys.__stdout__)
+"""
+
+
+def modules(code: str, *arguments: object) -> tuple[int, set[str]]:
+    """Exit code and names of all modules that a fresh process imported."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    ended, names = json.loads(result.stdout.splitlines()[-1])
+    return ended, set(names)
+
+
+def test_importing_the_package_imports_next_to_nothing() -> None:
+    code = "import json, sys, transferkit as tk; dir(tk); print(json.dumps([0, sorted(sys.modules)]))"
+    _, names = modules(code)
+    assert not names & {*HEAVY, "numpy", "pydantic", "click", "rich"}
+
+
+def test_every_public_name_is_found() -> None:
+    code = (
+        "import json, sys, transferkit as tk\n"
+        "for name in tk.__all__: getattr(tk, name)\n"
+        "print(json.dumps([0, sorted(sys.modules)]))"
+    )
+    _, names = modules(code)
+    assert not names & set(HEAVY)
+    assert set(transferkit.__all__) <= set(dir(transferkit))
+    with pytest.raises(AttributeError, match="no attribute 'finetine'"):
+        transferkit.finetine  # noqa: B018
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["finetune", "--help"], ["predict", "--help"]])
+def test_help_imports_nothing_that_computes(arguments: list[str]) -> None:
+    code, names = modules(RUN, *arguments)
+    assert code == 0
+    assert not names & {*HEAVY, "numpy", "pydantic", "rich", "PIL"}
+
+
+def test_errors_of_arguments_and_data_never_import_tensorflow(tmp_path: Path) -> None:
+    from tests.data.pictures import folder_of_classes
+
+    data = folder_of_classes(tmp_path / "data", {"a": 8, "b": 2})
+    run = tmp_path / "run"
+    for arguments in (
+        ["finetune", data, "--backbone", "vgg61", "--epochs", "0", "--metric", "nothing", "--output", run],
+        ["finetune", tmp_path / "absent", "--backbone", "mini", "--output", run],
+        ["finetune", data, "--backbone", "mini", "--output", run],  # a class too small for the split
+        ["predict", run, data],
+        ["evaluate", run],
+    ):
+        code, names = modules(RUN, *arguments)
+        assert code == 2, arguments
+        assert not names & {"tensorflow", "keras", "jax"}, arguments
+    assert not run.exists()
