@@ -193,7 +193,7 @@ def _finetune(
 
     task = None if settings.task == "auto" else settings.task
     source = data.samples if isinstance(data, Data) else data
-    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file)
+    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False)
     _check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
@@ -288,22 +288,34 @@ def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Pred
 
 
 def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
-    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew)."""
+    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
+
+    With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
+    """
     import numpy as np
 
     from transferkit import compute
     from transferkit.data.decode import DecodeSettings
-    from transferkit.runs import model_file, scoring
+    from transferkit.evaluation.drift import drift
+    from transferkit.runs import judging, model_file, scoring
 
-    layout = Layout(Path(run))
+    layout, reporter = Layout(Path(run)), Reporter(quiet)
     manifest = layout.complete()
     facts = model_file.facts(layout.model)
     samples = _own_test(layout, manifest, facts) if data is None else _with_classes(data, facts)
     decode = DecodeSettings.from_key(facts["decode"])
     compute.start()
-    outputs = scoring.predictions(model_file.load(layout.model), samples, decode, Reporter(quiet), "evaluating")
+    model, reference = model_file.load(layout.model), None if data is None else judging.load_typical(layout.typical)
+    model = model if reference is None else judging.with_features(model)
+    outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
     thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-    return scoring.scores(samples, outputs, manifest["seed"], thresholds)
+    count = len(facts["classes"])
+    scores = scoring.scores(samples, outputs[:, :count], manifest["seed"], thresholds)
+    if reference is not None:
+        scores["drift"] = drift(reference, outputs[:, count:])
+        if scores["drift"]["far"]:
+            reporter.warn(scores["drift"]["note"])
+    return scores
 
 
 def _with_classes(data: Any, facts: dict[str, Any]) -> Samples:

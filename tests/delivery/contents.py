@@ -80,6 +80,10 @@ def classify(names=HOSTILE, seed=0, n=300) -> ReportContent:
         "val": test,
         "test": test,
         "baselines": {"majority": baselines.majority(true, true, "classify", names).scores},
+        "abstention": [
+            {"accuracy": 0.95, "threshold": 0.71, "coverage": 0.8, "test_accuracy": 0.94, "test_coverage": 0.83},
+            {"accuracy": 0.99, "threshold": None, "coverage": 0.0},
+        ],
     }
     found = diagnose(history(), metrics, {"n_train": 1400, "n_classes": count, "duplicates_across_splits": 2})
     sizes = [100, 200, 400, 800]

@@ -60,9 +60,7 @@ def test_template_marks_in_names_are_not_run(pages):
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_is_fetched(pages, task):
     page = Page(pages[task])
-    sources = [
-        value for name, value in page.attributes if name in ("src", "srcset", "href", "data", "action")
-    ]
+    sources = [value for name, value in page.attributes if name in ("src", "srcset", "href", "data", "action")]
     assert sources
     assert all(value.startswith("data:") for value in sources)
     assert not re.search(r"url\(|@import", pages[task])
@@ -199,9 +197,7 @@ def test_it_fits_phone_and_desktop_in_light_and_dark(tmp_path, pages, width, dar
         '<script>addEventListener("message", e => said.textContent = e.data)</script>'
     )
     scheme = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if dark else []
-    found = chromium(
-        tmp_path, outer, "--dump-dom", "--virtual-time-budget=8000", "--window-size=1400,1000", *scheme
-    )
+    found = chromium(tmp_path, outer, "--dump-dom", "--virtual-time-budget=8000", "--window-size=1400,1000", *scheme)
     said = re.search(r'id="said">wide (-?\d+) broken (\d+) rgb\((\d+)', found.stdout)
     assert said, found.stdout[:500]
     assert int(said[1]) <= 0
@@ -212,3 +208,11 @@ def test_it_fits_phone_and_desktop_in_light_and_dark(tmp_path, pages, width, dar
 def test_hostile_names_reach_the_tables_whole(pages):
     text = Page(pages["classify"]).text
     assert all(name in text for name in HOSTILE)
+
+
+def test_abstention_shows_what_was_chosen_and_what_came_of_it(pages):
+    text = Page(pages["classify"]).text
+    assert "If it may decline to answer" in text
+    assert "95 %0.71080 %83 %94 %" in text
+    assert "99 %–0 %––" in text
+    assert "decline" not in Page(pages["regress"]).text

@@ -136,6 +136,20 @@ def _badness(row: dict[str, str], metrics: dict[str, Any]) -> float:
     return float(np.mean([abs(t - float(row[f"y_{n}"])) for t, n in zip(true, metrics["classes"], strict=True)]))
 
 
+def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:
+    """Grad-CAM overlays for a report, in order; none where the network gives no feature map."""
+    from transferkit import compute
+
+    if not paths:
+        return []
+    compute.start()
+    try:
+        explaining = Explaining.of(layout)
+    except ConfigError:
+        return []  # a vector backbone: `explain --method occlusion` would take minutes
+    return [found.overlay for found in explaining.stream(paths)]
+
+
 def explain_to(
     layout: Layout, paths: Sequence[Path], folder: Path, method: str, output: str | None, reporter: Reporter
 ) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from transferkit.data.decode import PictureError, open_picture
 from transferkit.data.samples import shown
 from transferkit.delivery.card import write_card
 from transferkit.delivery.content import Example, ReportContent
+from transferkit.delivery.explain import overlays
 from transferkit.delivery.report import write_report
 from transferkit.evaluation import calibration, figures
 from transferkit.files import read_csv
@@ -62,9 +63,21 @@ def report_content(layout: Layout) -> ReportContent:
     if manifest["rate_curve"]:
         chosen = float(manifest["learning_rate"])
         content["learning_rate_range"] = {"curve": manifest["rate_curve"], "chosen": chosen}
+    curve = metrics.get("learning_curve")
+    if curve:
+        content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
     if rows:
         _add_test(content, rows, metrics, Path(manifest["data"]["path"]))
+        _add_overlays(content, layout, Path(manifest["data"]["path"]))
     return content
+
+
+def _add_overlays(content: ReportContent, layout: Layout, data: Path) -> None:
+    """Where the model looked in its worst mistakes, for those whose picture is still there."""
+    root = data if data.is_dir() else data.parent
+    seen = [example for example in content["errors"] if example.get("picture") is not None]
+    for example, overlay in zip(seen, overlays(layout, [root / e["path"] for e in seen]), strict=False):
+        example["overlay"] = overlay
 
 
 def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
@@ -145,6 +158,8 @@ def _figures(content: ReportContent) -> dict[str, Any]:
     if content.get("regression"):
         values = content["regression"]
         drawn["regression"] = figures.regression(values["targets"], values["predictions"], classes)
+    if content.get("learning_curve"):
+        drawn["learning_curve"] = figures.learning_curve(**content["learning_curve"])
     if content.get("learning_rate_range"):
         rates = content["learning_rate_range"]
         drawn["learning_rate_range"] = figures.learning_rate_range(rates["curve"], rates["chosen"])

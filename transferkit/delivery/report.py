@@ -53,6 +53,7 @@ def render(content: ReportContent) -> str:
         "confusions": _confusions(content, metrics.get("test") or {}),
         "figures": _figures(content, task, metrics),
         "gain": _gain(content),
+        "abstention": _abstention(metrics),
         "timings": [(stage, duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
         "settings": [(name, plain(value)) for name, value in (content.get("settings") or {}).items()],
         "examples": {
@@ -100,7 +101,8 @@ def number(value: Any, key: str = "") -> str:
 def words(key: str) -> str:
     """A score's key in words."""
     known = {"map": "mean average precision", "mae": "mean absolute error", "rmse": "root mean squared error",
-             "r2": "R²", "ece": "calibration error", "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "mcc": "MCC",
+             "r2": "R²", "ece": "calibration error",
+             "ece_uncalibrated": "calibration error before calibration", "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "mcc": "MCC",
              "mape": "MAPE", "n": "pictures", "recall": "macro recall", "macro_f1": "macro F1", "f1": "F1",
              "weighted_f1": "weighted F1", "micro_f1": "micro F1", "brier": "Brier score"}  # fmt: skip
     return known.get(key, key.replace("_", " "))
@@ -145,9 +147,7 @@ def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[
     """The model beside its baselines, widths in percent; empty where there is nothing to compare."""
     key = goal_of(content, task)
     rows = [("this model", (metrics.get("test") or {}).get(key), True)]
-    rows += [
-        (words(name), scores.get(key), False) for name, scores in (metrics.get("baselines") or {}).items()
-    ]
+    rows += [(words(name), scores.get(key), False) for name, scores in (metrics.get("baselines") or {}).items()]
     known = [(name, float(value), own) for name, value, own in rows if value is not None]
     if len(known) < 2:
         return []
@@ -204,7 +204,25 @@ def _gain(content: ReportContent) -> str | None:
     if not fit:
         return None
     low, high = (f"{100 * fit[key]:+.1f}" for key in ("gain_low", "gain_high"))
-    return f"Twice the pictures would change the validation score by {low} to {high} points (90 % range)."
+    return (
+        "Each point is a linear probe on the frozen features, trained on a part of the training pictures. "
+        f"Twice the pictures would change its validation score by {low} to {high} points (90 % range)."
+    )
+
+
+def _abstention(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What answering only when confident reaches, as text."""
+    return [
+        {
+            "accuracy": f"{100 * row['accuracy']:.0f} %",
+            "threshold": number(row["threshold"]),
+            "cells": [
+                "–" if row.get(key) is None else f"{100 * row[key]:.0f} %"
+                for key in ("coverage", "test_coverage", "test_accuracy")
+            ],
+        }
+        for row in metrics.get("abstention") or []
+    ]
 
 
 def _is_number(value: Any) -> bool:
