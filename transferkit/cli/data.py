@@ -31,12 +31,8 @@ def reading(command: F) -> F:
     """DATA and the options that every command of this group reads it with; they arrive as `how`."""
     for option in (
         click.option("--exclude-file", type=OUTPUT, help="File with one path a line to leave out."),
-        click.option(
-            "--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."
-        ),
-        click.option(
-            "--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."
-        ),
+        click.option("--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."),
+        click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."),
         click.argument("source", metavar="DATA"),
     ):
         command = option(command)
@@ -47,9 +43,7 @@ def reading(command: F) -> F:
 @reading
 @click.option("--headers-only", is_flag=True, help="Faster: decode nothing, miss cut files and look-alikes.")
 @click.option("--html", type=OUTPUT, help="Write a page with thumbnails here.")
-@click.option(
-    "--write-exclusions", type=OUTPUT, help="Write the paths to leave out here, for --exclude-file."
-)
+@click.option("--write-exclusions", type=OUTPUT, help="Write the paths to leave out here, for --exclude-file.")
 @common()
 def check(
     source: str, as_json: bool, quiet: bool, headers_only: bool, html: Path | None,
@@ -70,12 +64,8 @@ def check(
 
 @data.command(epilog="Example:  transferkit data split flowers/ --split .8,.1,.1 --folds 5")
 @reading
-@click.option(
-    "--output", type=OUTPUT, default=Path("splits.csv"), show_default=True, help="Where to write it."
-)
-@click.option(
-    "--split", "ratios", default=".7,.15,.15", show_default=True, help="Shares or numbers of pictures."
-)
+@click.option("--output", type=OUTPUT, default=Path("splits.csv"), show_default=True, help="Where to write it.")
+@click.option("--split", "ratios", default=".7,.15,.15", show_default=True, help="Shares or numbers of pictures.")
 @click.option("--folds", default=0, show_default=True, help="Cross-validation folds over train and val.")
 @click.option("--keep-alike", is_flag=True, help="Keep pictures that look alike in one part (decodes all).")
 @common(seed=True)
@@ -113,9 +103,7 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output sheet.png")
 @reading
 @click.option("--output", type=OUTPUT, default=Path("preview.png"), show_default=True, help="PNG or JPEG.")
-@click.option(
-    "--augment", type=click.Choice(["none", "light", "medium", "strong"]), help="Default: all of them."
-)
+@click.option("--augment", type=click.Choice(["none", "light", "medium", "strong"]), help="Default: all of them.")
 @click.option("--image-size", default=160, show_default=True, help="Side of each view in pixels.")
 @click.option("--pictures", default=4, show_default=True, help="How many, spread over the data.")
 @click.option("--views", default=6, show_default=True, help="Views of each.")
@@ -134,9 +122,7 @@ def preview(
     sheet = draw(samples, DecodeSettings(image_size), augment, pictures=pictures, views=views, seed=seed)
     with whole(output) as temporary:
         sheet.save(temporary)
-    _print(
-        {"output": str(output), "size": sheet.size} if as_json else f"{output}: {sheet.width}×{sheet.height}"
-    )
+    _print({"output": str(output), "size": sheet.size} if as_json else f"{output}: {sheet.width}×{sheet.height}")
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:
@@ -145,9 +131,7 @@ def parse_ratios(text: str) -> tuple[float, ...]:
         parts = [part.strip() for part in text.split(",")]
         return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
     except ValueError as error:
-        raise ConfigError(
-            f"--split {text!r} is not three numbers such as .7,.15,.15 or 700,150,150"
-        ) from error
+        raise ConfigError(f"--split {text!r} is not three numbers such as .7,.15,.15 or 700,150,150") from error
 
 
 def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any]) -> Audit:

@@ -41,6 +41,4 @@ def group_look_alikes(
         for i in members if len(members) > 1 else ():
             group[i] = f"alike:{samples.paths[members[0]]}"  # says where the group comes from
     note = f"{len(joined)} pictures look like another one; each such group stays in one split"
-    return replace(
-        samples, group=tuple(group), notes=(*samples.notes, note) if joined else samples.notes
-    ), len(joined)
+    return replace(samples, group=tuple(group), notes=(*samples.notes, note) if joined else samples.notes), len(joined)

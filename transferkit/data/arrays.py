@@ -33,9 +33,7 @@ def scan_arrays(
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or len(y) != len(pictures):
-        raise DataError(
-            f"{len(pictures)} pictures and targets of shape {list(y.shape)}; one target per picture"
-        )
+        raise DataError(f"{len(pictures)} pictures and targets of shape {list(y.shape)}; one target per picture")
     task = task or _task(y)
     targets, names = _targets(y, task, named)
     samples = Samples(
@@ -70,38 +68,25 @@ def _pictures(x: Any) -> list[Pixels]:
     problems = []
     for i, picture in enumerate(pictures):
         channels = picture.shape[2] if picture.ndim == 3 else 1
-        if (
-            picture.dtype != np.uint8
-            or picture.ndim not in (2, 3)
-            or channels not in (1, 3, 4)
-            or not picture.size
-        ):
-            problems.append(
-                f"array[{i}] is {picture.dtype} {list(picture.shape)}; use uint8 [H, W, 3] or [H, W]"
-            )
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3, 4) or not picture.size:
+            problems.append(f"array[{i}] is {picture.dtype} {list(picture.shape)}; use uint8 [H, W, 3] or [H, W]")
     raise_problems(DataError, problems[:10])
     return pictures
 
 
 def _task(y: npt.NDArray[Any]) -> Task:
     if y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():
-        raise DataError(
-            'y holds fractions; pass task="regress" for regression, or y.astype(int) for class numbers'
-        )
+        raise DataError('y holds fractions; pass task="regress" for regression, or y.astype(int) for class numbers')
     return "multilabel" if y.ndim == 2 else "classify"
 
 
-def _targets(
-    y: npt.NDArray[Any], task: Task, named: Sequence[str] | None
-) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _targets(y: npt.NDArray[Any], task: Task, named: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     if task == "regress":
         values = _floats(y)
         return values, _names(named, values.shape[1], "target")
     if task == "multilabel":
         if y.ndim != 2 or not np.isin(y, (0, 1)).all():
-            raise DataError(
-                f"multilabel targets are 0/1 of shape [N, C]; these are {y.dtype} {list(y.shape)}"
-            )
+            raise DataError(f"multilabel targets are 0/1 of shape [N, C]; these are {y.dtype} {list(y.shape)}")
         return y.astype(np.float32), _names(named, y.shape[1], "label")
     if y.ndim == 2:
         if not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()):
@@ -121,15 +106,11 @@ def _floats(y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return values
 
 
-def _classes(
-    y: npt.NDArray[Any], named: Sequence[str] | None
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def _classes(y: npt.NDArray[Any], named: Sequence[str] | None) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     numbers = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((y == np.rint(y)).all()))
     if numbers and named is not None:
         if y.min() < 0 or y.max() >= len(named):
-            raise DataError(
-                f"class numbers run from {y.min()} to {y.max()}, but {len(named)} classes are named"
-            )
+            raise DataError(f"class numbers run from {y.min()} to {y.max()}, but {len(named)} classes are named")
         return y.astype(np.int64), tuple(str(name) for name in named)
     values = [str(int(value)) if numbers else str(value) for value in y]
     order = tuple(str(name) for name in named) if named is not None else class_order(set(values))
@@ -144,11 +125,7 @@ def _classes(
 
 def _names(named: Sequence[str] | None, count: int, kind: str) -> tuple[str, ...]:
     if named is None:
-        return (
-            tuple(str(i) for i in range(count))
-            if kind != "target"
-            else tuple(f"target{i}" for i in range(count))
-        )
+        return tuple(str(i) for i in range(count)) if kind != "target" else tuple(f"target{i}" for i in range(count))
     if len(named) != count:
         raise DataError(f"{len(named)} names for {count} columns; give one {kind} name per column")
     return tuple(str(name) for name in named)

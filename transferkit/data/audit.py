@@ -112,12 +112,13 @@ def check(
         findings += found
         findings += _other_files(folder, set(samples.paths))
     else:
+        how: dict[str, Any] = {"task": task, "exclude": exclude, "exclude_file": exclude_file}
         try:
-            samples = scan(data, task, exclude=exclude, exclude_file=exclude_file)
+            samples = scan(data, **how, strict=False)
         except DataError as error:
             if folder is None or not folder.is_file():
                 raise
-            return Audit(str(folder), 0, tuple(_table_findings(error)))
+            return Audit(str(folder), 0, tuple(_table_findings(folder, how, error)))
     findings += _notes(samples)
     return _audit(samples, examine, findings, threads, progress)
 
@@ -223,7 +224,11 @@ def _notes(samples: Samples) -> list[Finding]:
     return [Finding.of("odd_name" if "class" in note else "note", None, note) for note in notes]
 
 
-def _table_findings(error: DataError) -> Iterable[Finding]:
+def _table_findings(table: Path, how: dict[str, Any], error: DataError) -> Iterable[Finding]:
+    try:
+        scan(table, **how)
+    except DataError as full:  # with the files that are missing
+        error = full
     lines = str(error).split("\n  - ")
     return (Finding.of("table", None, line) for line in (lines[1:] if len(lines) > 1 else lines))
 

@@ -35,9 +35,7 @@ def view_seed(run_seed: int, picture_sha256: str, view: int) -> int:
     return 1 + (int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1)
 
 
-def render(
-    image: Image.Image, settings: DecodeSettings, augment: Augmentation, seeds: Sequence[int]
-) -> Pixels:
+def render(image: Image.Image, settings: DecodeSettings, augment: Augmentation, seeds: Sequence[int]) -> Pixels:
     """One view per seed as uint8 [V, size, size, 3]; a seed of `CLEAN` gives the clean `fit` picture.
 
     `image` is what `open_picture(source, settings)` returned.

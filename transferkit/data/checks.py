@@ -115,9 +115,7 @@ def _twins(samples: Samples, members: list[int]) -> Iterator[Finding]:
     rest = tuple(samples.paths[i] for i in ranked[1:])
     if len(set(labels)) > 1:
         pairs = "; ".join(f"{shown(p)} ({label})" for p, label in zip(paths[1:], labels[1:], strict=True))
-        yield Finding.of(
-            "conflict", paths[0], f"({labels[0]}) is the same file as {pairs}", tuple(paths), paths[1]
-        )
+        yield Finding.of("conflict", paths[0], f"({labels[0]}) is the same file as {pairs}", tuple(paths), paths[1])
         rest = ()
     if len({samples.split[i] for i in members} - {None}) > 1:
         first = samples.paths[ranked[0]]
@@ -135,9 +133,7 @@ def look_alikes(samples: Samples, facts: Sequence[Facts]) -> Iterator[Finding]:
     Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
     """
     first: dict[str | None, int] = {}
-    alone = [
-        first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)
-    ]  # exact copies: `about_twins`
+    alone = [first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)]  # exact copies: `about_twins`
     hashes = [fact.likeness if keep else None for fact, keep in zip(facts, alone, strict=True)]
     pairs = near_pairs(hashes, [fact.tiny for fact in facts])
     graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)
@@ -168,6 +164,4 @@ def about_classes(samples: Samples) -> Iterator[Finding]:
             yield Finding.of("few", None, f"class {shown(name)} has {number} pictures")
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     if high > IMBALANCE * max(1, low):
-        yield Finding.of(
-            "imbalance", None, f"class {shown(most)} has {high} pictures, class {shown(least)} has {low}"
-        )
+        yield Finding.of("imbalance", None, f"class {shown(most)} has {high} pictures, class {shown(least)} has {low}")

@@ -14,9 +14,7 @@ _YIQ = (_LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)
 _RGB = ((1.0, 0.9563, 0.6210), (1.0, -0.2721, -0.6474), (1.0, -1.1070, 1.7046))
 
 
-def colour_matrix(
-    brightness: float, contrast: float, saturation: float, hue: float, mean: Sequence[int]
-) -> Matrix:
+def colour_matrix(brightness: float, contrast: float, saturation: float, hue: float, mean: Sequence[int]) -> Matrix:
     """The 3×4 map of RGB (0–255) that turns hue, then scales saturation, contrast and brightness.
 
     Contrast turns about the picture's mean luminance, so that it does not change brightness. `hue` is in
@@ -45,8 +43,7 @@ def recolour(image: Image.Image, matrix: Matrix) -> Image.Image:
 
 def _saturated(factor: float) -> tuple[tuple[float, ...], ...]:
     return tuple(
-        tuple((1 - factor) * weight + (factor if r == c else 0.0) for c, weight in enumerate(_LUMA))
-        for r in range(3)
+        tuple((1 - factor) * weight + (factor if r == c else 0.0) for c, weight in enumerate(_LUMA)) for r in range(3)
     )
 
 
@@ -55,7 +52,5 @@ def _turned(turns: float) -> tuple[tuple[float, ...], ...]:
     return _product(_RGB, _product(((1.0, 0.0, 0.0), (0.0, cos, -sin), (0.0, sin, cos)), _YIQ))
 
 
-def _product(
-    left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]
-) -> tuple[tuple[float, ...], ...]:
+def _product(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(sum(row[k] * right[k][c] for k in range(3)) for c in range(3)) for row in left)

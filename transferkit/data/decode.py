@@ -160,9 +160,7 @@ def letterboxed(image: Image.Image, size: int) -> Image.Image:
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     canvas = Image.new("RGB", (size, size), LETTERBOX)
-    canvas.paste(
-        image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2)
-    )
+    canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
     return canvas
 
 

@@ -46,6 +46,7 @@ class Walk:
     """What one walk over a data folder met."""
 
     root: Path
+    strict: bool = True  # False: unreadable files are kept among the found ones, for the decoder to name
     found: list[tuple[str, str, Part | None]] = field(default_factory=list)  # path, class, split
     classes: set[str] = field(default_factory=set)
     hidden: int = 0
@@ -78,19 +79,21 @@ def split_name(name: str) -> Part | None:
     return SPLIT_NAMES.get(name.strip().casefold())
 
 
-def scan_folder(root: Path, task: Task | None, excluded: Excluded, classes: Sequence[str] | None) -> Samples:
+def scan_folder(
+    root: Path, task: Task | None, excluded: Excluded, classes: Sequence[str] | None, strict: bool = True
+) -> Samples:
     """Samples of a data folder; see `source.scan`."""
     if task not in (None, "classify"):
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
-    walk = walk_folder(root, excluded)
+    walk = walk_folder(root, excluded, strict)
     judge(walk, classes)
     raise_problems(DataError, walk.problems)
     return _samples(walk, classes)
 
 
-def walk_folder(root: Path, excluded: Excluded) -> Walk:
+def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
     """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
-    walk = Walk(root)
+    walk = Walk(root, strict)
     folders, loose = _entries(root, walk)
     loose = [name for name in loose if not excluded(name, None)]
     walk.unreadable = [entry for entry in walk.unreadable if not excluded(entry[0], None)]
@@ -172,9 +175,7 @@ def _has_folders(folder: Path) -> bool:
 
 
 def _walk_classes(folder: str, part: Part | None, walk: Walk, excluded: Excluded) -> None:
-    names, loose = (
-        _entries(walk.root / folder, walk) if folder else (_entries(walk.root, Walk(walk.root))[0], [])
-    )
+    names, loose = _entries(walk.root / folder, walk) if folder else (_entries(walk.root, Walk(walk.root))[0], [])
     loose = [name for name in loose if not excluded(os.path.join(folder, name), None)]
     if loose:
         walk.problems.append(
@@ -188,6 +189,9 @@ def _walk_classes(folder: str, part: Part | None, walk: Walk, excluded: Excluded
         pictures = _walk_class(inside, walk, ancestors)
         walk.unreadable[before:] = [e for e in walk.unreadable[before:] if not excluded(e[0], name)]
         kept = [path for path in pictures if not excluded(path, name)]
+        if not walk.strict:
+            kept += [path for path, _ in walk.unreadable[before:]]
+            del walk.unreadable[before:]
         if kept:
             walk.classes.add(name)
         elif not pictures and not excluded(inside, name):
@@ -205,7 +209,10 @@ def _walk_class(folder: str, walk: Walk, visited: set[tuple[int, int]]) -> list[
     folders, pictures = _entries(walk.root / folder, walk)
     found = [os.path.join(folder, name) for name in pictures]
     for name in folders:
-        found += _walk_class(os.path.join(folder, name), walk, visited)
+        inside = _walk_class(os.path.join(folder, name), walk, visited)
+        if not inside and os.path.splitext(name)[1].lower() in EXTENSIONS:
+            walk.unreadable.append((os.path.join(folder, name), "is a folder"))
+        found += inside
     return found
 
 
@@ -247,20 +254,14 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
         unknown = sorted(walk.classes - set(classes))
         if unknown:
             near = nearest(unknown[0], classes)
-            walk.problems.append(
-                f"{listed(unknown)} are no classes of the run, which has {listed(classes)}{near}"
-            )
+            walk.problems.append(f"{listed(unknown)} are no classes of the run, which has {listed(classes)}{near}")
     if not walk.found and not walk.problems:
         what = f" (it holds {_kinds(walk.other)})" if walk.other else ""
-        walk.problems.append(
-            f"{root} holds no pictures{what}; it needs one sub-folder per class with pictures inside"
-        )
+        walk.problems.append(f"{root} holds no pictures{what}; it needs one sub-folder per class with pictures inside")
     elif classes is None and len(walk.classes) == 1 and not walk.problems:
         (only,) = walk.classes
         inner = f"; did you mean {shown(walk.root / only)}?" if _has_folders(walk.root / only) else ""
-        walk.problems.append(
-            f"{root} has one class only, {shown(only)}; classification needs at least two{inner}"
-        )
+        walk.problems.append(f"{root} has one class only, {shown(only)}; classification needs at least two{inner}")
     if any(part for _, _, part in walk.found):
         trained = {name for _, name, part in walk.found if part == "train"}
         missing = sorted(walk.classes - trained)
@@ -280,9 +281,7 @@ def _kinds(counts: Counter[str]) -> str:
 
 def odd_names(classes: set[str] | Sequence[str]) -> list[str]:
     """Notes on class names that are probably mistakes: blanks at the ends, two that differ by case only."""
-    notes = [
-        f"class {name!r} begins or ends with a blank" for name in sorted(classes) if name != name.strip()
-    ]
+    notes = [f"class {name!r} begins or ends with a blank" for name in sorted(classes) if name != name.strip()]
     same: dict[str, list[str]] = {}
     for name in sorted(classes):
         same.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), []).append(name)

@@ -24,9 +24,7 @@ _CHUNK = 1 << 20  # pairs compared at once
 _POPULATION = np.array([value.bit_count() for value in range(1 << 16)], dtype=np.uint8)
 
 
-def near_pairs(
-    hashes: Sequence[int | None], thumbnails: Sequence[Pixels | None]
-) -> list[tuple[int, int, int]]:
+def near_pairs(hashes: Sequence[int | None], thumbnails: Sequence[Pixels | None]) -> list[tuple[int, int, int]]:
     """(i, j, bits that differ), i < j, sorted, of pictures that look alike; None entries are left out.
 
     `hashes` have 256 bits, `thumbnails` are uint8 [16, 16, 3]. Two hashes that differ in at most 31 bits

@@ -125,9 +125,7 @@ def identify(handle: IO[bytes], name: str) -> Image.Image:
     size = handle.seek(0, os.SEEK_END)
     handle.seek(0)
     if size > MAX_FILE_BYTES:
-        raise PictureError(
-            name, f"has {size:,} bytes; files above {MAX_FILE_BYTES:,} bytes are refused", "too_large"
-        )
+        raise PictureError(name, f"has {size:,} bytes; files above {MAX_FILE_BYTES:,} bytes are refused", "too_large")
     kind = sniff(head)
     if kind is None:
         what = f"is not a picture that can be read ({_looks_like(head)})"

@@ -29,9 +29,7 @@ def preview(
     if len(samples) == 0 or pictures < 1 or views < 1:
         raise DataError(f"{pictures} pictures of {len(samples)} with {views} views make no preview")
     settings = settings or DecodeSettings(160)
-    choices = (
-        [augmentation(augment)] if augment is not None else [p for p in PRESETS.values() if not p.is_none]
-    )
+    choices = [augmentation(augment)] if augment is not None else [p for p in PRESETS.values() if not p.is_none]
     count = min(pictures, len(samples))
     chosen = [round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)]
     cell, row = settings.size + _GAP, settings.size + _HEAD + _GAP

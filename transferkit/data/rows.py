@@ -45,9 +45,7 @@ def load_table(path: Path) -> Table:
     """Every row of the CSV at `path` that has a path; raises DataError where it or its header is unusable."""
     reason = unreadable_reason(path)
     if reason is not None:
-        raise DataError(
-            f"{shown(path)} {reason}; give a folder of class folders, or a CSV with path and label"
-        )
+        raise DataError(f"{shown(path)} {reason}; give a folder of class folders, or a CSV with path and label")
     try:
         text = path.read_text("utf-8-sig", "surrogateescape")
     except OSError as error:
@@ -64,18 +62,14 @@ def load_table(path: Path) -> Table:
         if isinstance(cells, str):
             table.bad("cannot be read", line, cells)
         elif len(cells) != len(columns):
-            table.bad(
-                f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells"
-            )
+            table.bad(f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells")
         elif not cells[columns.index("path")].strip():
             table.bad("have no path", line, "")
         else:
             table.rows.append((line, dict(zip(columns, cells, strict=True))))
     ignored = [c for c in columns if c not in _RESERVED and c not in table.targets]
     if ignored:
-        table.notes.append(
-            f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})"
-        )
+        table.notes.append(f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})")
     return table
 
 

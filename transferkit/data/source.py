@@ -28,6 +28,7 @@ def scan(
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
+    strict: bool = True,
 ) -> Samples:
     """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
 
@@ -35,15 +36,14 @@ def scan(
     paths and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`, `'*/old_*'`); each must
     match something. `exclude_file` holds one path a line, as the audit writes it. `classes` are those of a
     finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
-    not. Raises: DataError with every problem found.
+    not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
+    whoever decodes names and skips them. Raises: DataError with every problem found.
     """
     if task is not None and task not in TASKS:
-        raise ConfigError(
-            f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}"
-        )
+        raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}")
     left_out = read_exclusions(Path(exclude_file)) if exclude_file is not None else ()
     rule = Exclusion(exclude, left_out)
-    samples = _read(data, task, rule, classes)
+    samples = _read(data, task, rule, classes, strict)
     rule.check_used()
     if isinstance(data, Samples):
         return samples
@@ -113,28 +113,24 @@ def _glob(pattern: str) -> str:
     return pattern + "*" if pattern.endswith("/") else pattern
 
 
-def _read(data: Data, task: Task | None, rule: Exclusion, classes: Sequence[str] | None) -> Samples:
+def _read(data: Data, task: Task | None, rule: Exclusion, classes: Sequence[str] | None, strict: bool) -> Samples:
     if isinstance(data, Samples):
         return _narrow(data, task, rule)
     if isinstance(data, tuple):
         return scan_arrays(data, task, rule, classes)
     if not isinstance(data, str | os.PathLike):
-        raise DataError(
-            f"{type(data).__name__} is no data; give a folder, a CSV, arrays as (x, y) or Samples"
-        )
+        raise DataError(f"{type(data).__name__} is no data; give a folder, a CSV, arrays as (x, y) or Samples")
     path = Path(data).expanduser()
     if path.is_dir():
-        return scan_folder(path, task, rule, classes)
+        return scan_folder(path, task, rule, classes, strict)
     if path.suffix.lower() in TABLES:
-        return scan_table(path, task, rule, classes)
+        return scan_table(path, task, rule, classes, strict)
     raise DataError(_no_data(path))
 
 
 def _narrow(samples: Samples, task: Task | None, rule: Exclusion) -> Samples:
     if task is not None and task != samples.task:
-        raise DataError(
-            f"these samples are for {samples.task!r}, not {task!r}; scan the source again with task="
-        )
+        raise DataError(f"these samples are for {samples.task!r}, not {task!r}; scan the source again with task=")
     kept = [i for i, path in enumerate(samples.paths) if not rule(path, samples.label(i))]
     return samples if len(kept) == len(samples) else samples.select(np.array(kept, dtype=np.int64))
 

@@ -51,9 +51,7 @@ class Splits:
         return {part: self.assignment.count(part) for part in PARTS}
 
 
-def split(
-    samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0, folds: int = 0
-) -> Splits:
+def split(samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0, folds: int = 0) -> Splits:
     """Assign every sample to train, val or test, and train+val to `folds` folds.
 
     `ratios`: three fractions that sum to 1, or three whole numbers of pictures that sum to N. Classes keep
@@ -120,9 +118,7 @@ def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:
         rows = {row["path"]: row for row in read_csv(Path(path))}
         saved = {name: (row["label"], row["sha256"], row["split"], row["fold"]) for name, row in rows.items()}
     except (OSError, KeyError) as error:
-        raise DataError(
-            f"{shown(path)} is no splits file ({error!r}); its columns are {','.join(COLUMNS)}"
-        ) from error
+        raise DataError(f"{shown(path)} is no splits file ({error!r}); its columns are {','.join(COLUMNS)}") from error
     raise_problems(DataError, _differences(path, samples, saved))
     assignment = tuple(cast(Part, saved[name][2]) for name in samples.paths)
     fold = tuple(int(saved[name][3] or -1) for name in samples.paths)
@@ -142,11 +138,7 @@ def _differences(path: Path, samples: Samples, saved: dict[str, tuple[str, str, 
         ],
         f"have a split other than {', '.join(PARTS)}": [n for _, n in known if saved[n][2] not in PARTS],
     }
-    return [
-        f"{shown(path)}: {len(names)} pictures {kind}: {listed(names)}"
-        for kind, names in kinds.items()
-        if names
-    ]
+    return [f"{shown(path)}: {len(names)} pictures {kind}: {listed(names)}" for kind, names in kinds.items() if names]
 
 
 def _fractions(ratios: Sequence[float], total: int) -> npt.NDArray[np.float64]:
@@ -156,9 +148,7 @@ def _fractions(ratios: Sequence[float], total: int) -> npt.NDArray[np.float64]:
         raise ConfigError(f"split {tuple(ratios)} is not train, val, test with a train part; {advice}")
     if all(isinstance(r, int | np.integer) for r in ratios) and sum(ratios) != 1:
         if sum(ratios) != total:
-            raise ConfigError(
-                f"split {tuple(ratios)} sums to {sum(ratios)}, the data has {total} pictures; {advice}"
-            )
+            raise ConfigError(f"split {tuple(ratios)} sums to {sum(ratios)}, the data has {total} pictures; {advice}")
         return np.asarray(ratios, dtype=np.float64) / total
     if abs(sum(ratios) - 1) > 1e-6:
         raise ConfigError(f"split {tuple(ratios)} sums to {sum(ratios):g}; {advice}")
@@ -227,14 +217,10 @@ def _assign(
     return parts
 
 
-def _check_small(
-    samples: Samples, units: Units, chosen: list[int], shares: npt.NDArray[np.float64], what: str
-) -> None:
+def _check_small(samples: Samples, units: Units, chosen: list[int], shares: npt.NDArray[np.float64], what: str) -> None:
     """Every class must be able to appear in every part: one unit each."""
     need = int((shares > 0).sum())
-    refuse_small(
-        samples, [units[u] for u in chosen], need, what.format(n={2: "two", 3: "three"}.get(need, need))
-    )
+    refuse_small(samples, [units[u] for u in chosen], need, what.format(n={2: "two", 3: "three"}.get(need, need)))
 
 
 def _fold(
@@ -250,9 +236,7 @@ def _fold(
     pool = [u for u in order if parts[u] != PARTS.index("test")]
     refuse_small(samples, [units[u] for u in pool], folds, f"{folds} folds over train and val")
     fold = np.full(len(units), -1, dtype=np.int64)
-    fold[pool] = distribute(
-        label_counts(units, pool, labels), sizes_of(units, pool), np.full(folds, 1 / folds)
-    )
+    fold[pool] = distribute(label_counts(units, pool, labels), sizes_of(units, pool), np.full(folds, 1 / folds))
     return per_sample(units, fold, len(samples))
 
 

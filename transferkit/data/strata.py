@@ -89,9 +89,7 @@ def _even_out(given: Parts, quota: Shares, owed: Shares) -> None:
         owed[lacking] -= 1
 
 
-def _iterative(
-    parts: Parts, units: Parts, labels: Counts, sizes: Parts, desire: Shares, shares: Shares
-) -> None:
+def _iterative(parts: Parts, units: Parts, labels: Counts, sizes: Parts, desire: Shares, shares: Shares) -> None:
     """Iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011, algorithm 1), for units of any size.
 
     The rarest open label first; each of its units goes where that label is wanted most, then where most

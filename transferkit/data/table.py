@@ -27,6 +27,7 @@ def scan_table(
     task: Task | None,
     excluded: Callable[[str, str | None], bool],
     classes: Sequence[str] | None,
+    strict: bool = True,
 ) -> Samples:
     """Samples of a CSV; see `source.scan` and the head of this module."""
     table = load_table(path)
@@ -36,7 +37,7 @@ def scan_table(
         for line, row in _distinct(table)
         if not excluded(row["path"], row["label"].strip() if single else None)
     ]
-    _check_files(table)
+    _check_files(table, strict)
     splits = [_split(table, line, row.get("split", "")) for line, row in table.rows]
     found_task = _task(table, task, single)
     targets, names = _TARGETS[found_task](table, classes)
@@ -73,7 +74,8 @@ def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:
         table.notes.append(f"{repeated} rows repeat an earlier row exactly and are used once")
 
 
-def _check_files(table: Table) -> None:
+def _check_files(table: Table, strict: bool) -> None:
+    """Find each row's file; one that is missing or unreadable is a problem if `strict`, else left to the decoder."""
     for line, row in table.rows:
         reason = unreadable_reason(table.path.parent / row["path"])
         if reason == "does not exist":
@@ -81,11 +83,11 @@ def _check_files(table: Table) -> None:
             if unreadable_reason(table.path.parent / other) is None:
                 row["path"] = other  # written on Windows, or with blanks around it
                 continue
+            if not strict:
+                continue
             web = " (addresses on the web are not read)" if "://" in other else ""
-            table.bad(
-                f"name files that do not exist below {shown(table.path.parent)}", line, row["path"] + web
-            )
-        elif reason is not None:
+            table.bad(f"name files that do not exist below {shown(table.path.parent)}", line, row["path"] + web)
+        elif reason is not None and strict:
             table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
 
 
@@ -101,9 +103,7 @@ def _split(table: Table, line: int, value: str) -> Part | None:
 def _task(table: Table, task: Task | None, single: bool) -> Task:
     if task is not None:
         if task == "classify" and not single:
-            raise DataError(
-                f"task 'classify' needs the column 'label'; the targets here are {listed(table.targets)}"
-            )
+            raise DataError(f"task 'classify' needs the column 'label'; the targets here are {listed(table.targets)}")
         return task
     if not single:
         return "multilabel"
@@ -112,11 +112,7 @@ def _task(table: Table, task: Task | None, single: bool) -> Task:
         return "multilabel"
     numbers = [number for value in values if (number := _number(value)) is not None]
     whole = all(number == int(number) for number in numbers)
-    if (
-        values
-        and len(numbers) == len(values)
-        and (not whole or len(set(numbers)) > max(20, len(values) // 2))
-    ):
+    if values and len(numbers) == len(values) and (not whole or len(set(numbers)) > max(20, len(values) // 2)):
         raise DataError(
             f"{shown(table.path)}: the labels are numbers ({listed(values, 3)}, "
             f"{len(set(values))} different ones); pass --task regress to predict them, or --task classify to "
@@ -162,9 +158,7 @@ def _label_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDA
     return targets, order
 
 
-def _columns_of_labels(
-    table: Table, classes: Sequence[str] | None
-) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _columns_of_labels(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     names, columns = _order_columns(table, classes)
     targets = np.zeros((len(table.rows), len(columns)), dtype=np.float32)
     for i, (line, row) in enumerate(table.rows):
@@ -211,9 +205,7 @@ def _judge(
         return [f"{shown(table.path)} has one class only, {listed(names)}; classification needs at least two"]
     if task == "multilabel":
         never = [name for name, count in zip(names, targets.sum(axis=0), strict=True) if count == 0]
-        return (
-            [f"{shown(table.path)}: no row has the label {listed(never)}; remove the column"] if never else []
-        )
+        return [f"{shown(table.path)}: no row has the label {listed(never)}; remove the column"] if never else []
     return []
 
 

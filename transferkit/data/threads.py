@@ -20,9 +20,7 @@ def available_threads() -> int:
         return max(1, os.cpu_count() or 1)
 
 
-def map_ordered(
-    function: Callable[[T], R], items: Iterable[T], threads: int = 0, window: int = 0
-) -> Iterator[R]:
+def map_ordered(function: Callable[[T], R], items: Iterable[T], threads: int = 0, window: int = 0) -> Iterator[R]:
     """`map` on threads: yields in input order, holds at most `window` results, pulls `items` lazily.
 
     `threads` 0 means one per usable core, `window` 0 means four per thread. An exception of `function` is

@@ -51,8 +51,7 @@ def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
             if images[number] >= need:
                 have += f", only {apart[number]} of them distinct or in different groups"
             problems.append(
-                f"class {name!r} has {have}; {what} needs at least {need}. "
-                f"Add images or pass --exclude {name}."
+                f"class {name!r} has {have}; {what} needs at least {need}. Add images or pass --exclude {name}."
             )
     raise_problems(DataError, problems)
 

@@ -30,9 +30,7 @@ class Draw:
     contrast: float
     saturation: float
     hue: float
-    erase: tuple[
-        float, float, float, float
-    ]  # area share, log aspect, centre x, centre y; each 0 … 1 or range
+    erase: tuple[float, float, float, float]  # area share, log aspect, centre x, centre y; each 0 … 1 or range
 
     @classmethod
     def of(cls, a: Augmentation, seed: int) -> Draw:
