@@ -105,6 +105,19 @@ def test_steps_fire_dropout():
     assert len(np.unique(outputs[..., 0])) == 8  # a mask of its own for every row and step
 
 
+def test_the_gradient_by_the_input_is_the_slope_of_the_output():
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(keras.layers.Dropout(0.9)(inputs)))
+    x = np.random.default_rng(0).normal(0, 1, (2, 5)).astype(np.float32)
+    weights = np.array([[0, 1, 0], [2, 0, 0]], np.float32)
+    outputs, gradient = compute.input_gradient(model)(x, weights)
+    np.testing.assert_allclose(outputs, compute.forward(model)([x])[0], atol=1e-6)
+    for i in range(5):
+        step = 1e-2 * np.eye(5, dtype=np.float32)[i]
+        up, down = ((compute.forward(model)([x + s])[0] * weights).sum(1) for s in (step, -step))
+        np.testing.assert_allclose(gradient[:, i], (up - down) / 2e-2, atol=1e-3)
+
+
 def test_values_are_copies():
     variable = keras.Variable(np.zeros(3, np.float32))
     (kept,) = compute.values([variable])
