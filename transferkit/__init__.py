@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         assemble,
         backbone,
         build_head,
+        compare,
         evaluate,
         finetune,
         freeze,
@@ -28,15 +29,27 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(
-        ("Data", "Run", "assemble", "backbone", "build_head", "evaluate", "finetune", "freeze", "load_data", "predict"),
+        (
+            "Data",
+            "Run",
+            "assemble",
+            "backbone",
+            "build_head",
+            "compare",
+            "evaluate",
+            "finetune",
+            "freeze",
+            "load_data",
+            "predict",
+        ),
         "transferkit.api",
     ),
     "Settings": "transferkit.config",
     "TransferKitError": "transferkit.errors",
 }
 __all__ = [
-    "Data", "Run", "Settings", "TransferKitError", "__version__", "assemble", "backbone", "build_head", "evaluate",
-    "finetune", "freeze", "load_data", "predict",
+    "Data", "Run", "Settings", "TransferKitError", "__version__", "assemble", "backbone", "build_head", "compare",
+    "evaluate", "finetune", "freeze", "load_data", "predict",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from transferkit.data.samples import Samples
+    from transferkit.delivery.compare import Comparison
     from transferkit.delivery.explain import Explanation
     from transferkit.delivery.predict import Prediction
 
@@ -318,6 +319,16 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
     return scores
 
 
+def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
+    """Finished runs side by side on the same test pictures, with paired tests; print it, or see its `pairs`.
+
+    Raises RunError where their test splits differ, with the reason.
+    """
+    from transferkit.delivery.compare import compare as room
+
+    return room([Layout(run.folder if isinstance(run, Run) else Path(run)) for run in runs], seed)
+
+
 def _with_classes(data: Any, facts: dict[str, Any]) -> Samples:
     """New data, its labels numbered as the run's model numbers them."""
     from transferkit.data.source import scan
@@ -411,5 +422,5 @@ def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -
 
 __all__ = [
     "ConfigError", "Data", "DataError", "Run", "RunError", "Settings", "TransferKitError", "assemble", "backbone",
-    "build_head", "evaluate", "finetune", "freeze", "load_data", "predict",
+    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ COMMANDS = {
     "evaluate": "transferkit.cli.runs:evaluate",
     "predict": "transferkit.cli.predict:predict",
     "explain": "transferkit.cli.explain:explain",
+    "compare": "transferkit.cli.compare:compare",
+    "diagnose": "transferkit.cli.compare:diagnose",
     "report": "transferkit.cli.runs:report",
     "summary": "transferkit.cli.runs:summary",
     "data": "transferkit.cli.data:data",

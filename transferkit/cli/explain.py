@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import common, emit, reporter
+from transferkit.cli._common import Once, common, emit, reporter
 
 
-@click.command(epilog="Example:  transferkit explain runs/flowers rose.jpg --output explained/")
+@click.command(cls=Once, epilog="Example:  transferkit explain runs/flowers rose.jpg --output explained/")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option(

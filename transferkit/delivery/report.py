@@ -102,7 +102,8 @@ def words(key: str) -> str:
     """A score's key in words."""
     known = {"map": "mean average precision", "mae": "mean absolute error", "rmse": "root mean squared error",
              "r2": "R²", "ece": "calibration error",
-             "ece_uncalibrated": "calibration error before calibration", "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "mcc": "MCC",
+             "ece_uncalibrated": "calibration error before calibration",
+             "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "mcc": "MCC",
              "mape": "MAPE", "n": "pictures", "recall": "macro recall", "macro_f1": "macro F1", "f1": "F1",
              "weighted_f1": "weighted F1", "micro_f1": "micro F1", "brier": "Brier score"}  # fmt: skip
     return known.get(key, key.replace("_", " "))

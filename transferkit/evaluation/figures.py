@@ -35,9 +35,9 @@ def curves(history: Sequence[Row], *, dark: bool = False) -> Figure:
     """
     if not history:
         raise DataError("the history is empty; nothing was trained")
-    metric = _score_name(history)
+    metric = score_name(history)
     panels = [("loss", "loss")] + ([(metric, metric.replace("_", " "))] if metric else [])
-    rates = _column(history, "learning_rate")
+    rates = number_column(history, "learning_rate")
     rated = np.isfinite(rates).any() and np.ptp(rates[np.isfinite(rates)]) > 0
     with style(dark) as colours:
         figure = blank(4.2 * (len(panels) + rated), 3.1)
@@ -57,7 +57,7 @@ def _curve(axis: Axes, history: Sequence[Row], key: str, title: str, colours: di
     steps = np.arange(1, len(history) + 1)
     dots = "o" if len(steps) < 3 else None  # a line of one point would not be seen
     for name, colour, text in ((key, ORANGE, "training"), (f"val_{key}", colours["blue"], "validation")):
-        values = _column(history, name)
+        values = number_column(history, name)
         if np.isfinite(values).any():
             axis.plot(steps, values, color=colour, label=text, marker=dots, ms=4)
             if name == "val_loss":
@@ -84,7 +84,7 @@ def _phases(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None
         )  # fmt: skip
 
 
-def _score_name(history: Sequence[Row]) -> str | None:
+def score_name(history: Sequence[Row]) -> str | None:
     """The first column that has a `val_` twin and is not the loss; `accuracy` before others."""
     keys = [key for row in history for key in row]
     found = [k for k in dict.fromkeys(keys) if k != "loss" and f"val_{k}" in keys]
@@ -92,7 +92,7 @@ def _score_name(history: Sequence[Row]) -> str | None:
     return "accuracy" if "accuracy" in found else (found[0] if found else None)
 
 
-def _column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
+def number_column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
     def number(value: Any) -> float:
         return float("nan") if value is None or value == "" else float(value)
 
@@ -252,7 +252,7 @@ def learning_curve(
 
 def learning_rate_range(curve: Sequence[Row], chosen: float | None = None, *, dark: bool = False) -> Figure:
     """Loss against a rising learning rate (rows with `learning_rate`, `loss`), the chosen rate marked."""
-    rates, losses = _column(curve, "learning_rate"), _column(curve, "loss")
+    rates, losses = number_column(curve, "learning_rate"), number_column(curve, "loss")
     if not np.isfinite(losses).any():
         raise DataError("the learning-rate sweep has no finite loss")
     with style(dark) as colours:

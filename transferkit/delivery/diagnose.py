@@ -1,0 +1,46 @@
+"""The diagnosis of a finished run as text, with what more pictures would bring and which baselines it fails to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from transferkit.delivery.summary import HEADLINE
+from transferkit.errors import RunError
+from transferkit.evaluation.goals import GOALS
+from transferkit.runs.layout import Layout
+
+
+def diagnosis_of(layout: Layout) -> dict[str, Any]:
+    """`state`, `also`, `evidence` and `remedies` of metrics.json, `more_pictures` (gain from twice the training
+    pictures with its 90 % range, None where unknown) and `beaten_by` (baselines as good or better on test)."""
+    layout.complete()
+    metrics = layout.read_metrics()
+    if not metrics.get("diagnosis"):
+        raise RunError(f"{layout.folder} holds no diagnosis; make the run anew")
+    fit = (metrics.get("learning_curve") or {}).get("fit")
+    more = None if fit is None else {key: fit[key] for key in ("gain", "gain_low", "gain_high")}
+    return {**metrics["diagnosis"], "more_pictures": more, "beaten_by": _beaten_by(metrics)}
+
+
+def _beaten_by(metrics: dict[str, Any]) -> list[str]:
+    name = HEADLINE[metrics["task"]]
+    own, goal = metrics["test"].get(name), GOALS[name]
+    if own is None:
+        return []
+    return [key for key, scores in metrics["baselines"].items() if not goal.better(own, scores.get(name))]
+
+
+def as_lines(found: dict[str, Any]) -> Iterator[str]:
+    """For people."""
+    yield f"Diagnosis  {found['state']}" + (f" (also: {', '.join(found['also'])})" if found["also"] else "")
+    for line in found["evidence"]:
+        yield f"           - {line}"
+    if found["more_pictures"]:
+        low, high = (100 * found["more_pictures"][key] for key in ("gain_low", "gain_high"))
+        yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"
+    for name in found["beaten_by"]:
+        yield f"Baseline   {name.replace('_', ' ')} is as good or better: the training gained nothing over it"
+    for remedy in found["remedies"]:
+        yield f"Try        {remedy['why']}:"
+        yield f"           {remedy['command']}"
