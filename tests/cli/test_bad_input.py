@@ -163,6 +163,10 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     "--augment without views": (_settings(*MINI, "--views", "0", "--augment", "light"), ("--augment light has no",)),
     "--batchnorm frozen network": (_settings(*MINI, "--batchnorm", "train"), ("--batchnorm train has no effect",)),
     "--layer-decay frozen network": (_settings(*MINI, "--layer-decay", ".5"), ("--layer-decay 0.5 has no effect",)),
+    "--layer-decay top stage": (
+        _settings(*MINI, "--unfreeze", "last:1", "--layer-decay", ".5"),
+        ("--layer-decay 0.5 has no effect with --unfreeze last:1",),
+    ),
     "--head-width linear": (_settings(*MINI, "--head", "linear", "--head-width", "9"), ("--head-width 9 has no",)),
     "--patience": (_settings(*MINI, "--epochs", "3", "--patience", "5"), ("--patience 5 has no effect",)),
     "--weight-decay": (_settings(*MINI, "--optimizer", "sgd", "--weight-decay", ".1"), ("--weight-decay 0.1 has no",)),
@@ -176,7 +180,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     "regression weights": (_regression("--class-weights", "balanced"), ("--class-weights balanced has no effect",)),
     "regression metric": (_regression("--metric", "accuracy"), ("accuracy", "metrics for regress")),
     "CSV without columns": (_csv("file,kind\na.png,x\n"), ("table.csv", "no column 'path'", "file, kind")),
-    "CSV with missing files": (_csv(MANY_MISSING), ("14", "line 2", "gone/0.png", "gone/9.png")),
+    "CSV with missing files": (_csv(MANY_MISSING), ("14", "gone/0.png", "gone/9.png")),
     "CSV without rows": (_csv("path,label\n"), ("no rows",)),
     "DATA is a file": (lambda here: [photo(1).save(here / "a.png") or here / "a.png", *MINI], ("neither a folder",)),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from transferkit import compute, heads
 from transferkit.backbones import freeze
 from transferkit.backbones.build import Backbone, build
+from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.augment import augmentation
@@ -26,7 +27,7 @@ from transferkit.runs import judging, model_file, scoring
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
-from transferkit.training import recipe
+from transferkit.training import models, recipe
 
 
 @dataclass
@@ -147,7 +148,17 @@ class Job:
             kinds = {type(layer).__name__ for layer in backbone.model._flatten_layers()}
             if "BatchNormalization" not in kinds:
                 found.append(f"--batchnorm train has no effect: {backbone.row.name} has no BatchNorm; drop it")
+        if "layer_decay" in self.settings.model_fields_set and not found and self._top_stage_only(backbone):
+            found.append(
+                f"--layer-decay {self.settings.layer_decay:g} has no effect with --unfreeze {self.settings.unfreeze}: "
+                "only the top stage is trained, and that at the full rate; unfreeze more, or drop it"
+            )
         return found
+
+    def _top_stage_only(self, backbone: Backbone) -> bool:
+        policy, depths = self.settings.unfreeze, models.depths(backbone)
+        first = 0 if policy == "gradual" else freeze.first_trainable(backbone.model, backbone.row, policy)
+        return not any(depths[operation.name] for operation in operations_of(backbone.model)[first:])
 
     # -- the work
 
@@ -272,9 +283,7 @@ class Job:
             judging.add_abstention(content, val, self.samples.targets[problem.val])
         return content
 
-    def _test(
-        self, content: dict[str, Any], test: np.ndarray, problem: recipe.Problem, facts: dict[str, Any]
-    ) -> None:
+    def _test(self, content: dict[str, Any], test: np.ndarray, problem: recipe.Problem, facts: dict[str, Any]) -> None:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk."""
         content["test"], content["baselines"] = {"n": len(test)}, {}
         if not len(test):
