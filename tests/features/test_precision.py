@@ -136,9 +136,9 @@ def test_little_work_is_not_probed(mini, probing):
     ("speed", "turned", "name", "reason"),
     [
         (0.4, 0.0, "bfloat16", "2.5 × the speed"),
-        (0.99, 0.0, "float32", "no faster"),
-        (0.4, 1.0, "float32", "features differ"),
-        (0.4, np.nan, "float32", "features differ"),
+        (0.99, 0.0, "float32", "not clearly faster"),
+        (0.4, 1.0, "float32", "outputs differ"),
+        (0.4, np.nan, "float32", "outputs differ"),
     ],
 )
 def test_the_faster_format_wins_only_if_its_features_agree(mini, monkeypatch, speed, turned, name, reason):
@@ -172,3 +172,51 @@ def test_multiply_adds_count_every_kind_of_convolution():
     assert of(keras.layers.DepthwiseConv2D(3, padding="same")) == places * 9 * 4
     assert of(keras.layers.SeparableConv2D(6, 3, padding="same")) == places * (9 * 4 + 4 * 6)
     assert of(keras.layers.Flatten(), keras.layers.Dense(5)) == 256 * 5
+
+
+def training(mini, monkeypatch, request="auto", speed=0.4, turned=0.0, pictures=10**7):
+    """`choose_training` on a machine with bfloat16 units, with a trial of the given speed; and what was tried."""
+    monkeypatch.setattr(precision, "_cpu_flag", lambda *names: True)
+    monkeypatch.setattr(compute, "gpu_count", lambda: 0)
+    tried = []
+
+    def trial(option):
+        tried.append(option.name)
+        low = option.name == "bfloat16"
+        outputs = np.ones((8, 3), np.float32)
+        outputs[:, 0] += turned if low else 0
+        return speed if low else 1.0, outputs
+
+    return precision.choose_training(request, mini.model, trial, pictures, {"n": "k"}, QUIET), tried
+
+
+def test_training_changes_format_only_where_it_clearly_pays(mini, monkeypatch):
+    chosen, tried = training(mini, monkeypatch)
+    assert (chosen.name, chosen.how) == ("bfloat16", "policy")  # whatever the machine: weights stay float32
+    assert "2.5 × the speed" in chosen.reason
+    assert tried == ["float32", "bfloat16"]
+    assert training(mini, monkeypatch) == (chosen, [])  # remembered
+
+
+@pytest.mark.parametrize(("speed", "turned"), [(0.85, 0.0), (0.4, 5.0), (0.4, np.nan)])
+def test_training_stays_in_float32_otherwise(mini, monkeypatch, speed, turned):
+    chosen, tried = training(mini, monkeypatch, speed=speed, turned=turned)
+    assert (chosen.name, chosen.how, len(tried)) == ("float32", "plain", 2)
+
+
+def test_a_format_that_was_asked_for_is_not_tried(mini, monkeypatch):
+    assert training(mini, monkeypatch, "bfloat16") == (Precision("bfloat16", "policy"), [])
+    assert training(mini, monkeypatch, "float32") == (Precision("float32", "plain"), [])
+
+
+def test_little_training_is_not_probed(mini, monkeypatch):
+    chosen, tried = training(mini, monkeypatch, pictures=10)
+    assert chosen.name == "float32"
+    assert "too little work" in chosen.reason
+    assert tried == []
+
+
+def test_without_units_training_is_not_probed(mini, monkeypatch):
+    monkeypatch.setattr(compute, "gpu_count", lambda: 0)
+    monkeypatch.setattr(precision, "_cpu_flag", lambda *names: False)
+    assert "no bfloat16 units" in precision.choose_training("auto", mini.model, None, 10**9, {}, QUIET).reason

@@ -9,6 +9,7 @@ from transferkit.backbones.build import build
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, TrainingError
 from transferkit.features.extract import Streamed
+from transferkit.features.precision import Precision
 from transferkit.training import phase as room
 from transferkit.training import recipe
 
@@ -253,3 +254,33 @@ def test_a_backbone_is_not_read_from_an_earlier_runs_tail(digits):
     assert second.frozen.rows_computed == 0
     outputs = answers(trained, second.problem.samples, second.problem.val, second.views)
     np.testing.assert_allclose(outputs, trained.val_outputs, atol=1e-4)
+
+
+def test_a_probe_of_the_tails_format_leaves_no_trace_in_the_result(digits, monkeypatch):
+    plain = numbers(recipe_for(digits, unfreeze="from:block4", precision="float32").run())
+    decided = []
+
+    def probe(requested, network, trial, pictures, key, reporter):
+        for option in (Precision(), Precision("bfloat16", "policy")):
+            seconds, outputs = trial(option)
+            decided.append((requested, pictures, seconds > 0, outputs.shape))
+        return Precision()
+
+    monkeypatch.setattr(recipe, "choose_training", probe)
+    probed = numbers(recipe_for(digits, unfreeze="from:block4", precision="auto").run())
+    assert decided == [("auto", 80, True, (16, 10))] * 2  # 2 epochs of 40 pictures; a batch of 16
+    for name in plain:
+        np.testing.assert_array_equal(plain[name], probed[name], err_msg=name)
+
+
+def test_a_tail_that_trains_faster_in_bfloat16_says_so_and_ships_float32(digits, monkeypatch):
+    chosen = Precision("bfloat16", "policy", "3.0 × the speed of float32")
+    monkeypatch.setattr(recipe, "choose_training", lambda *a: chosen)
+    made = recipe_for(digits, unfreeze="from:block4", goal=always_better)
+    trained = made.run()
+    assert [p.precision for p in trained.phases] == ["float32", "bfloat16"]
+    assert trained.notes == ["tail trained in bfloat16: 3.0 × the speed of float32"]
+    assert {str(w.dtype) for w in trained.model.weights} == {"float32"}
+    assert {layer.dtype_policy.name for layer in made.backbone.model.layers} == {"float32"}
+    outputs = answers(trained, made.problem.samples, made.problem.val, made.views)
+    np.testing.assert_allclose(outputs, trained.val_outputs, atol=1e-4)  # judged in float32

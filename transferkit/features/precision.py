@@ -1,4 +1,6 @@
-"""The number format of the frozen part: the fastest whose features agree with float32, measured once and remembered."""
+"""The number format of the frozen part and of tails in training: the fastest that agrees with float32, measured once
+and remembered.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,9 @@ from transferkit.files import cache_folder, digest, read_json, write_json
 COSINE = 0.999  # features of both formats must point the same way at least this well
 WORTHWHILE = 2e12  # multiply-adds of the whole job below which a probe costs more than it can save
 PROBE_REPEATS = 3
+FROZEN_GAIN = 1.05
+TRAINING_GAIN = 1.3  # how much faster a training step must be: nearly equal ones must not be told apart by chance
+TRAINING_COST = 3  # a training step computes about three times what a forward pass does
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,36 @@ def choose(
     return chosen
 
 
+# What training in one format comes to: seconds a step, and outputs [n, t] of the untrained model for the same rows.
+Trial = Callable[[Precision], tuple[float, np.ndarray]]
+
+
+def choose_training(
+    requested: str, network: Any, trial: Trial, pictures: int, key: dict[str, Any], reporter: Reporter
+) -> Precision:
+    """The precision in which `network` is trained on `pictures` pictures, counted over all epochs.
+
+    Always through dtype policies, so that weights, losses and the last layer stay float32. `key` names what is
+    trained. A format that was asked for is taken as it is.
+    """
+    if requested != "auto":
+        return Precision(requested, "plain" if requested == "float32" else "policy")
+    if not (compute.gpu_count() or _cpu_flag("amx_bf16", "avx512_bf16")):
+        return Precision(reason="this CPU has no bfloat16 units")
+    if multiply_adds(network) * pictures * TRAINING_COST < WORTHWHILE:
+        return Precision(reason="too little work for a probe to pay")
+    options = [Precision(), Precision("bfloat16", "policy")]
+    memory = cache_folder() / "precision" / f"{digest({**key, 'training': True, 'machine': machine()})[:32]}.json"
+    chosen = _remembered(memory, options)
+    if chosen is None:
+        reporter.say("precision: probing training steps in float32 and bfloat16 (once for this tail and machine)")
+        (slow, reference), (fast, other) = (trial(option) for option in options)
+        chosen = _decided(slow / fast, TRAINING_GAIN, float(np.min(_cosine(reference, other))), options[1])
+        write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+    reporter.say(f"precision: the tail trains in {chosen.name} ({chosen.reason})")
+    return chosen
+
+
 def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
     """An earlier probe's choice; None where there is none, or it is damaged or no option here."""
     try:
@@ -100,15 +135,18 @@ def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precis
                 start = time.perf_counter()
                 run([pixels])
                 seconds.append(time.perf_counter() - start)
-        measured.append((float(np.median(seconds)), outputs.reshape(len(pixels), -1)))
+        measured.append((min(seconds), outputs.reshape(len(pixels), -1)))
     (slow, reference), (fast, other) = measured
-    cosine = float(np.min(_cosine(reference, other)))
-    gain = f"{slow / fast:.1f} × the speed of float32, features agree to cosine {cosine:.4f}"
+    return _decided(slow / fast, FROZEN_GAIN, float(np.min(_cosine(reference, other))), options[1])
+
+
+def _decided(gain: float, least: float, cosine: float, low: Precision) -> Precision:
+    """`low` if it is at least `least` times as fast as float32 and its outputs point the same way."""
     if not cosine >= COSINE:  # NaN too
-        return Precision(reason=f"bfloat16 features differ (cosine {cosine:.4f} < {COSINE})")
-    if fast >= 0.95 * slow:
-        return Precision(reason=f"bfloat16 is no faster here ({slow / fast:.2f} ×)")
-    return Precision(options[1].name, options[1].how, gain)
+        return Precision(reason=f"{low.name} outputs differ (cosine {cosine:.4f} < {COSINE})")
+    if gain < least:
+        return Precision(reason=f"{low.name} is not clearly faster here ({gain:.2f} ×)")
+    return Precision(low.name, low.how, f"{gain:.1f} × the speed of float32, outputs agree to cosine {cosine:.4f}")
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -137,7 +175,9 @@ def applied(network: Any, precision: Precision) -> Iterator[None]:
 
 
 KEEP_FLOAT32 = ("Rescaling", "Normalization", "InputLayer", "Functional", "Sequential")
-KEEP_NAMES = ("rgb_to_bgr", "logits", "probabilities", "temperature", "target_units", "normalize")
+KEEP_NAMES = (
+    "rgb_to_bgr", "avg_pool", "max_pool", "normalize", "logits", "probabilities", "temperature", "target_units",
+)  # fmt: skip
 
 
 def _switchable(layer: Any) -> bool:

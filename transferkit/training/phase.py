@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.features.extract import Source, Streamed
-from transferkit.features.precision import Precision, applied
+from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.training import batches as b
 from transferkit.training import losses, optimizers, schedules
 from transferkit.training.fit import Loop, Progress
@@ -77,6 +78,26 @@ class Trainer:
         self.history += progress.rows
         self.phases.append(_report(phase, model, source, progress))
         return progress.best
+
+    def trial(self, phase: Phase, model: keras.Model, source: Source) -> Trial:
+        """Measures one step of `phase` in a precision; `model` is left as it came."""
+
+        def measure(precision: Precision) -> tuple[float, np.ndarray]:
+            inputs, targets, weights = next(self.batches(source).epoch(0))
+            one = [x[:1] for x in inputs], targets[:1], weights[:1]
+            before = compute.values(model.variables)
+            with applied(model, precision):
+                outputs = compute.forward(model)([x[0] for x in one[0]])[0]
+                step = compute.steps(model, self.optimizer(phase.rate, phase.factors), losses.LOSSES[self.loss_key])
+                seconds = []
+                for _ in range(PROBE_REPEATS + 1):
+                    started = time.perf_counter()
+                    step(*one)
+                    seconds.append(time.perf_counter() - started)
+            compute.assign(model.variables, before)
+            return min(seconds[1:]), outputs  # the first step was traced
+
+        return measure
 
     @property
     def loss_key(self) -> tuple[str, str]:

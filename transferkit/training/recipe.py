@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.features.extract import Source, Streamed, Views
 from transferkit.features.frozen import Frozen, Rows
-from transferkit.features.precision import Precision
+from transferkit.features.precision import Precision, choose_training
 from transferkit.training import models, optimizers, range_test
 from transferkit.training.phase import Phase, Trainer, predict
 from transferkit.training.problem import Judge, PhaseReport, Problem, Trained, Units, problem
@@ -171,7 +171,8 @@ class Recipe:
         return curve
 
     def _head_phase(self, name: str) -> Phase:
-        precision = self._training_precision()
+        asked = self.settings.precision  # a head is too small for `auto` to be worth a probe
+        precision = Precision(asked, "policy") if asked in ("bfloat16", "float16") else Precision()
         return Phase(name, "head only", self.rate, self.settings.epochs, warmup=False, precision=precision)
 
     def _fold(self, number: int, part: Problem, source: Source, pooled: Rows) -> float:
@@ -206,8 +207,8 @@ class Recipe:
             self.rate * TAIL_RATE,
             max(1, s.epochs // phases),
             factors=optimizers.layer_rates(model, models.depths(self.backbone), s.layer_decay),
-            precision=self._training_precision(),
         )
+        phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
         return trainee, source, self.trainer.train(phase, trainee, source)
 
     def _above(self, first: int) -> tuple[Source, keras.Model | None]:
@@ -219,10 +220,17 @@ class Recipe:
         self.frozen.prepare([rows], samples, wanted)
         return self.frozen.source(rows, samples, wanted), parts.tail
 
-    def _training_precision(self) -> Precision:
-        """Low precision is trained through dtype policies, so that weights and loss stay float32."""
-        asked = self.settings.precision
-        return Precision(asked, "policy") if asked in ("bfloat16", "float16") else Precision()
+    def _tail_precision(self, phase: Phase, first: int, trainee: keras.Model, source: Source) -> Precision:
+        """What was asked for, or what a probe finds faster and as good."""
+        backbone, trainer = self.backbone, self.trainer
+        key = {"network": backbone.row.name, "weights": backbone.weights_sha256, "size": backbone.size}
+        key |= {"first": first, "batch": trainer.batch_size, "optimizer": self.settings.optimizer}
+        pictures = phase.epochs * len(self.problem.train)
+        trial = trainer.trial(phase, trainee, source)
+        chosen = choose_training(self.settings.precision, trainee, trial, pictures, key, self.reporter)
+        if chosen.name != "float32":
+            self.notes.append(f"{phase.name} trained in {chosen.name}: {chosen.reason}")
+        return chosen
 
     # -- results
 
