@@ -72,7 +72,7 @@ def test_json_round_trips_and_is_always_valid_utf8(tmp_path: Path) -> None:
 
 
 def test_csv_keeps_every_name(tmp_path: Path) -> None:
-    names = ["a,b", 'quo"te', "line\nbreak", "=cmd()", "<script>", "🌹", ODD]
+    names = ["a,b", 'quo"te', "line\nbreak", "carriage\rreturn", "both\r\n", "=cmd()", "<script>", "🌹", ODD]
     files.write_csv(tmp_path / "a.csv", ["path", "n"], [(name, i) for i, name in enumerate(names)])
     assert [row["path"] for row in files.read_csv(tmp_path / "a.csv")] == names
 

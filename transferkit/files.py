@@ -93,11 +93,15 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV with a header line, whole or not at all."""
+    write_text(path, "".join(csv_line(row) + "\n" for row in (header, *rows)))
+
+
+def csv_line(cells: Sequence[Any]) -> str:
+    """One line of a CSV without its end; cells that hold line breaks of any kind are quoted."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, buffer.getvalue())
+    # Python 3.11 quotes only the breaks that end its lines; a lone carriage return splits a row elsewhere.
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue()[:-2]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from transferkit.data.decode import DecodeSettings, PictureError
 from transferkit.data.folder import EXTENSIONS
 from transferkit.data.samples import Source, shown
 from transferkit.errors import DataError
-from transferkit.files import to_json
+from transferkit.files import csv_line, to_json
 from transferkit.runs import model_file, scoring
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
@@ -132,18 +130,12 @@ def model_of(run: Path) -> Path:
 def as_csv(predictions: Iterable[Prediction], names: list[str], task: str) -> Iterator[str]:
     """CSV lines as predictions.csv has them (without the true label)."""
     prefix = "y_" if task == "regress" else "p_"
-    yield _csv_line(["path", "predicted", "confidence", *(prefix + n for n in names), "error"])
+    yield csv_line(["path", "predicted", "confidence", *(prefix + n for n in names), "error"])
     for p in predictions:
         scores = dict(p.scores)
         numbers = [f"{scores[n]:.9g}" if n in scores else "" for n in names]
         confidence = "" if p.confidence is None else f"{p.confidence:.9g}"
-        yield _csv_line([p.path, p.label, confidence, *numbers, p.error])
-
-
-def _csv_line(cells: list[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
-    return buffer.getvalue()
+        yield csv_line([p.path, p.label, confidence, *numbers, p.error])
 
 
 def as_json_lines(predictions: Iterable[Prediction], top: int | None) -> Iterator[str]:

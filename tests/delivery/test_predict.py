@@ -1,0 +1,167 @@
+"""Answers for new pictures: every format, unreadable files, hostile names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.cli.calls import Result, call
+from transferkit.delivery.predict import Prediction, as_csv, as_json_lines, as_table, find
+from transferkit.errors import DataError
+
+# ------------------------------------------------------------------------------------ pure parts, no model
+
+
+def answers() -> list[Prediction]:
+    good = Prediction("a b.png", "rose", 0.75, (("rose", 0.75), ("=cmd()", 0.25)))
+    return [good, Prediction("bad\n.png", "", None, (), "is empty (0 bytes)")]
+
+
+def test_csv_keeps_names_as_they_are() -> None:
+    text = "\n".join(as_csv(answers(), ["=cmd()", "rose"], "classify")) + "\n"
+    good, bad = csv.DictReader(io.StringIO(text, newline=""))
+    assert (good["path"], good["predicted"], good["p_=cmd()"], good["p_rose"]) == ("a b.png", "rose", "0.25", "0.75")
+    assert (bad["path"], bad["predicted"], bad["p_rose"], bad["error"]) == ("bad\n.png", "", "", "is empty (0 bytes)")
+
+
+def test_json_lines_are_json_one_a_line() -> None:
+    lines = list(as_json_lines(answers(), 1))
+    assert json.loads(lines[0]) == {"path": "a b.png", "label": "rose", "confidence": 0.75, "scores": {"rose": 0.75}}
+    assert json.loads(lines[1]) == {"path": "bad\n.png", "error": "is empty (0 bytes)"}
+    odd = Prediction(os.fsdecode(b"\xff.png"), "rose", 1.0, ())
+    (line,) = as_json_lines([odd], 1)
+    assert json.loads(line.encode("utf-8").decode())["path"] == odd.path
+
+
+def test_the_table_is_for_people() -> None:
+    good, bad = as_table(answers(), 1, "classify", 10)
+    assert good == "a b.png     rose 0.750"
+    assert bad == "bad\\n.png   cannot be read: is empty (0 bytes)"
+    several = Prediction("x", "a;b", 0.6, (("a", 0.9), ("b", 0.6), ("c", 0.1)))
+    none = Prediction("x", "", 0.6, (("a", 0.1),))
+    assert list(as_table([several, none], 2, "multilabel")) == ["x  [a;b]  a 0.900  b 0.600", "x  [no label]  a 0.100"]
+    numbers = Prediction("x", "1234.5;2", None, (("width", 1234.5), ("height", 2.0)))
+    assert list(as_table([numbers], None, "regress")) == ["x  width 1234  height 2"]
+
+
+def test_find(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/10.jpg", "b/deep/1.PNG", "b/.hidden.png", "b/notes.txt", "loose.xyz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [path.relative_to(tmp_path).as_posix() for path in find([tmp_path / "b", tmp_path / "loose.xyz"])]
+    assert sorted(found) == ["b/10.jpg", "b/2.png", "b/deep/1.PNG", "loose.xyz"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError) as caught:
+        find([tmp_path / "empty", tmp_path / "absent"])
+    assert "empty: no pictures" in str(caught.value)
+    assert "absent: no such file" in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------- with a real run
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """Good pictures under hostile names, and files that are no picture."""
+    root = tmp_path_factory.mktemp("mixed")
+    sources = sorted((digits / "7").iterdir())
+    names = [b"line\nbreak.png", b"=cmd().png", b"<script>.png", "🌹.png".encode(), b"not\xffutf8.png"]
+    for source, name in zip(sources, names, strict=False):
+        shutil.copy(source, os.path.join(os.fsencode(root), name))
+    (root / "page.jpg").write_text("<html>")
+    (root / "cut.png").write_bytes(sources[0].read_bytes()[:200])
+    return root
+
+
+def asked(run: Any, *more: object) -> Result:
+    return call("predict", run.folder, *more, "--quiet")
+
+
+@pytest.mark.parametrize("shape", ["csv", "json", "table"])
+def test_good_pictures_are_answered_and_bad_ones_reported(shape: str, digits_run: Any, mixed: Path) -> None:
+    result = asked(digits_run, mixed, "--format", shape)
+    assert result.code == 1
+    assert result.err == ""
+    if shape == "table":
+        assert len(result.out.splitlines()) == 7
+        assert result.out.count("cannot be read:") == 2
+        return
+    read: list[dict[str, Any]] = (
+        list(csv.DictReader(io.StringIO(result.out, newline="")))
+        if shape == "csv"
+        else [json.loads(line) for line in result.out.splitlines()]
+    )
+    assert {os.fsencode(row["path"]) for row in read} == {os.fsencode(path) for path in mixed.iterdir()}
+    failed = {Path(row["path"]).name: row["error"] for row in read if row.get("error")}
+    assert failed.keys() == {"page.jpg", "cut.png"}
+    assert all(failed.values())
+
+
+def test_top_and_json(digits_run: Any, digits: Path) -> None:
+    picture = digits / "3" / "3_0000.png"
+    (line,) = asked(digits_run, picture, "--json", "--top", 2).out.splitlines()
+    answer = json.loads(line)
+    assert len(answer["scores"]) == 2
+    assert answer["scores"][answer["label"]] == max(answer["scores"].values()) == pytest.approx(answer["confidence"])
+    table = asked(digits_run, picture, "--top", 10).out
+    assert all(f"  {digit} 0." in table or f"  {digit} 1." in table for digit in range(10))
+
+
+def test_more_pictures_than_a_batch_keep_their_order(digits_run: Any, digits: Path) -> None:
+    paths = [path for digit in "102" for path in sorted((digits / digit).iterdir())]
+    together = digits_run.predict(paths)
+    assert [p.path for p in together] == [str(path) for path in paths]
+    alone = digits_run.predict(paths[37])
+    assert together[37].label == alone[0].label
+    assert together[37].confidence == pytest.approx(alone[0].confidence, abs=1e-5)
+
+
+def test_arrays_files_and_a_model_file_are_answered_alike(digits_run: Any, digits: Path) -> None:
+    from PIL import Image
+
+    path = digits / "5" / "5_0003.png"
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    by_file, by_array, in_list = (
+        digits_run.predict(path), digits_run.predict(pixels), digits_run.predict([pixels, path])
+    )  # fmt: skip
+    assert by_array[0].path == "array"
+    assert [p.scores for p in in_list] == [by_array[0].scores, by_file[0].scores]
+    assert dict(by_file[0].scores) == pytest.approx(dict(by_array[0].scores), abs=1e-6)
+    assert len(digits_run.predict(np.stack([pixels, pixels]))) == 2
+    (answer,) = tk.predict(digits_run.folder / "model.keras", path, quiet=True)
+    assert answer.as_dict() == by_file[0].as_dict()
+
+
+def test_hostile_class_names_survive_the_whole_way(tmp_path: Path, digits: Path) -> None:
+    names = [b"line\nbreak", b"=cmd()", b"<script>alert(1)</script>".replace(b"/", b"|"), "🌹".encode(), b"na\xffme"]
+    root = os.fsencode(tmp_path / "data")
+    for digit, name in enumerate(names):
+        shutil.copytree(os.fsencode(digits / str(digit)), os.path.join(root, name))
+    options = ("--backbone", "mini", "--epochs", 1, "--augment", "none", "--head-width", 8, "--quiet", "--json")
+    result = call("finetune", tmp_path / "data", *options, "--output", tmp_path / "run")
+    assert result.code == 0, result.err
+    wanted = {os.fsdecode(name) for name in names}
+    assert set(json.loads(result.out)["classes"]) == wanted
+    assert set(json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))["classes"]) == wanted
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "<script>alert" not in page
+    (tmp_path / "run" / "CARD.md").read_text("utf-8")
+    for shape in ("csv", "json", "table"):
+        answer = call("predict", tmp_path / "run", tmp_path / "data", "--format", shape, "--quiet")
+        assert answer.code == 0, answer.err
+    rows = list(csv.DictReader(io.StringIO(call(
+        "predict", tmp_path / "run", tmp_path / "data", "--format", "csv", "--quiet").out, newline="")))  # fmt: skip
+    assert len(rows) == 100
+    assert {row["predicted"] for row in rows} <= wanted
+    scores = call("evaluate", tmp_path / "run", tmp_path / "data", "--json")
+    assert json.loads(scores.out)["n"] == 100
+    assert call("summary", tmp_path / "run").code == 0
