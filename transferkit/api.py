@@ -198,10 +198,29 @@ def _finetune(
     _check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
+    samples = samples.hashed()
+    _short_check(samples, origin, settings, reporter)
     timings = {"check": time.monotonic() - started}
     findings = {"skipped": skipped} if skipped else {}
     Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings).run()
     publish(layout, reporter)
+
+
+def _short_check(samples: Samples, origin: str, settings: Settings, reporter: Reporter) -> None:
+    """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does."""
+    import shlex
+
+    from transferkit.data.audit import quick
+
+    audit = quick(samples)
+    if not audit.brief():
+        return
+    more = ["--exclude-file", settings.exclude_file] if settings.exclude_file else []
+    more += [word for item in settings.exclude for word in ("--exclude", item)]
+    words = ["transferkit", "data", "check", origin, *more]
+    where = "" if origin == "arrays" else f"; to see them: {shlex.join(words)}"
+    # A warning is recorded in run.json.
+    (reporter.warn if audit.errors else reporter.say)(f"data: found {audit.brief()}{where}")
 
 
 def _problems(settings: dict[str, Any], offline: bool) -> list[str]:

@@ -27,32 +27,49 @@ def data() -> None:
     """Check, split, count and look at pictures. Nothing in DATA is ever changed."""
 
 
-def reading(command: F) -> F:
+def reading(optional: bool = False) -> Callable[[F], F]:
     """DATA and the options that every command of this group reads it with; they arrive as `how`."""
-    for option in (
+    options = (
         click.option("--exclude-file", type=OUTPUT, help="File with one path a line to leave out."),
         click.option("--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."),
         click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."),
-        click.argument("source", metavar="DATA"),
-    ):
-        command = option(command)
-    return command
+        click.argument("source", metavar="[DATA]" if optional else "DATA", required=not optional),
+    )
+
+    def add(command: F) -> F:
+        for option in options:
+            command = option(command)
+        return command
+
+    return add
 
 
-@data.command(epilog="Example:  transferkit data check flowers/ --html check.html --write-exclusions out.txt")
-@reading
+@data.command(
+    epilog="Example:  transferkit data check flowers/ --html check.html --write-exclusions out.txt\n\n"
+    "With a run:  transferkit data check --run runs/flowers --html doubtful.html"
+)
+@reading(optional=True)
+@click.option("--run", type=click.Path(path_type=Path), help="Also rank the labels this run's network doubts.")
+@click.option("--suspects", type=click.IntRange(1), help="How many of those to list. [default: 60]")
 @click.option("--headers-only", is_flag=True, help="Faster: decode nothing, miss cut files and look-alikes.")
 @click.option("--html", type=OUTPUT, help="Write a page with thumbnails here.")
 @click.option("--write-exclusions", type=OUTPUT, help="Write the paths to leave out here, for --exclude-file.")
 @common()
 def check(
-    source: str, as_json: bool, quiet: bool, headers_only: bool, html: Path | None,
-    write_exclusions: Path | None, **how: Any,
+    source: str | None, as_json: bool, quiet: bool, headers_only: bool, html: Path | None,
+    write_exclusions: Path | None, run: Path | None, suspects: int | None, **how: Any,
 ) -> None:  # fmt: skip
-    """Find damaged files, copies, leakage between splits, look-alikes, odd names; exits with 2 on errors."""
+    """Find damaged files, copies, leakage between splits, look-alikes, odd names; exits with 2 on errors.
+
+    With --run, DATA is that run's data, and its labels are ranked by how much they are doubted.
+    """
     from transferkit.files import write_text
 
-    audit = _audit(source, headers_only, reporter(quiet, as_json), how)
+    report = reporter(quiet, as_json)
+    if run is None:
+        audit = _audit(_required(source, suspects), headers_only, report, how)
+    else:
+        audit = _audit_of(run, source, headers_only, report, how, suspects)
     if html is not None:
         write_text(html, audit.to_html())
     if write_exclusions is not None:
@@ -63,7 +80,7 @@ def check(
 
 
 @data.command(epilog="Example:  transferkit data split flowers/ --split .8,.1,.1 --folds 5")
-@reading
+@reading()
 @click.option("--output", type=OUTPUT, default=Path("splits.csv"), show_default=True, help="Where to write it.")
 @click.option("--split", "ratios", default=".7,.15,.15", show_default=True, help="Shares or numbers of pictures.")
 @click.option("--folds", default=0, show_default=True, help="Cross-validation folds over train and val.")
@@ -84,13 +101,14 @@ def split(
     splits = divide(samples, parse_ratios(ratios), seed, folds)
     save_splits(output, samples, splits)
     notes = [*samples.notes, *splits.notes]
-    result = {"output": str(output), **splits.counts(), "folds": folds, "seed": seed, "notes": notes}
+    counted = {str(part): number for part, number in splits.counts().items()}
+    result = {"output": str(output), **counted, "folds": folds, "seed": seed, "notes": notes}
     lines = [f"{key}: {value}" for key, value in result.items() if key != "notes"]
     _print(result if as_json else "\n".join([*lines, *(f"note: {note}" for note in notes)]))
 
 
 @data.command(epilog="Example:  transferkit data summary flowers/")
-@reading
+@reading()
 @common()
 def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
     """Count pictures per class and split, and say what was ignored."""
@@ -101,7 +119,7 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
 
 
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output sheet.png")
-@reading
+@reading()
 @click.option("--output", type=OUTPUT, default=Path("preview.png"), show_default=True, help="PNG or JPEG.")
 @click.option("--augment", type=click.Choice(["none", "light", "medium", "strong"]), help="Default: all of them.")
 @click.option("--image-size", default=160, show_default=True, help="Side of each view in pixels.")
@@ -132,6 +150,27 @@ def parse_ratios(text: str) -> tuple[float, ...]:
         return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
     except ValueError as error:
         raise ConfigError(f"--split {text!r} is not three numbers such as .7,.15,.15 or 700,150,150") from error
+
+
+def _required(source: str | None, suspects: int | None) -> str:
+    if suspects is not None:
+        raise ConfigError("--suspects has no effect without --run; name a finished run, or drop it")
+    if source is None:
+        raise ConfigError("give DATA to check, or --run with a finished run whose data is to be checked")
+    return source
+
+
+def _audit_of(
+    run: Path, source: str | None, headers_only: bool, report: Reporter, how: dict[str, Any], suspects: int | None
+) -> Audit:
+    """The audit of a run's data, with the labels that its network doubts."""
+    from transferkit.delivery.label_check import SHOWN, label_check, source_of
+
+    if source is not None or any(how.values()):
+        raise ConfigError("--run brings its own DATA, --task and exclusions; drop them, or drop --run")
+    origin, its_own = source_of(run)
+    doubted = label_check(run, report, suspects or SHOWN)
+    return _audit(origin, headers_only, report, its_own).adding(doubted)
 
 
 def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any]) -> Audit:

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,10 @@ class Audit:
             done.update(paths)
         return "\n".join(lines) + "\n"
 
+    def adding(self, findings: Iterable[Finding]) -> Audit:
+        """This audit with more findings, of one kind in the order given."""
+        return replace(self, findings=_ordered([*self.findings, *findings]))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for `files.write_json`; paths as they are, undecodable bytes as surrogates."""
         return {
@@ -79,6 +83,11 @@ class Audit:
         from transferkit.data.page import audit_page
 
         return audit_page(self)
+
+    def brief(self) -> str:
+        """What should be looked at, on one line: errors and warnings by number; empty where there is nothing."""
+        found = Counter(f.kind for f in self.findings if f.severity != "info" and f.kind not in ("note", "odd_name"))
+        return ", ".join(f"{number} × {kind.replace('_', ' ')}" for kind, number in found.items())
 
     def summary(self) -> str:
         """A few lines for the terminal."""
@@ -120,26 +129,25 @@ def check(
                 raise
             return Audit(str(folder), 0, tuple(_table_findings(folder, how, error)))
     findings += _notes(samples)
-    return _audit(samples, examine, findings, threads, progress)
-
-
-def quick(samples: Samples, threads: int = 0) -> Audit:
-    """The cheap form, before every training: headers, hashes, exact duplicates, class balance."""
-    return _audit(samples, header, _notes(samples), threads, None)
-
-
-def _audit(
-    samples: Samples,
-    look: Callable[[Any], Facts],
-    findings: list[Finding],
-    threads: int,
-    progress: Callable[[int, int], None] | None,
-) -> Audit:
     facts: list[Facts] = []
-    for fact in map_ordered(look, samples.sources(), threads):
+    for fact in map_ordered(examine, samples.sources(), threads):
         facts.append(fact)
         if progress is not None:
             progress(len(facts), len(samples))
+    return _judged(samples, facts, findings, deep=True)
+
+
+def quick(samples: Samples, threads: int = 0) -> Audit:
+    """The cheap form, before every training: headers, hashes, exact duplicates, class balance.
+
+    Hashes that `samples` carries are not computed again.
+    """
+    known = samples.sha256 or (None,) * len(samples)
+    facts = list(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True), threads))
+    return _judged(samples, facts, _notes(samples), deep=False)
+
+
+def _judged(samples: Samples, facts: list[Facts], findings: list[Finding], deep: bool) -> Audit:
     findings = [
         *findings,
         *about_pictures(samples, facts),
@@ -147,18 +155,22 @@ def _audit(
         *look_alikes(samples, facts),
         *about_classes(samples),
     ]
-    rank = {"error": 0, "warning": 1, "info": 2}
-    findings.sort(key=lambda f: (rank[f.severity], list(KINDS).index(f.kind)))
     formats = Counter(fact.format or "unreadable" for fact in facts)
     return Audit(
         origin=samples.origin,
         pictures=len(samples),
-        findings=tuple(findings),
+        findings=_ordered(findings),
         classes=samples.counts() if len(samples) else {},
         formats=dict(formats.most_common()),
         root=samples.root,
-        deep=look is examine,
+        deep=deep,
     )
+
+
+def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first, then by kind as in `KINDS`; within a kind as they came."""
+    rank, kinds = {"error": 0, "warning": 1, "info": 2}, list(KINDS)
+    return tuple(sorted(findings, key=lambda f: (rank[f.severity], kinds.index(f.kind))))
 
 
 def _lenient(

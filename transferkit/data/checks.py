@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "too_large": ("error", "Scale it down or leave it out"),
     "near_leakage": ("warning", "Look at the pair; pictures this alike in two splits make scores too good"),
     "near_conflict": ("warning", "Look at the pair; one of the labels may be wrong"),
+    "label": ("warning", "Look at them in this order; correct the label, or leave the picture out"),
     "duplicate": ("warning", "One copy is enough; exact copies are always kept in one split"),
     "near_duplicate": ("info", "Look at the pair; `data split --keep-alike` keeps such pictures in one part"),
     "misnamed": ("warning", "Give it an extension of pictures to use it; it is ignored now"),

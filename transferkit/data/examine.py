@@ -38,9 +38,9 @@ class Facts:
     tiny: Pixels | None = None
 
 
-def header(source: Path | Pixels) -> Facts:
-    """Facts from the header and the hash; the pixels are not decoded."""
-    return _examine(source, deep=False)
+def header(source: Path | Pixels, sha256: str | None = None) -> Facts:
+    """Facts from the header and the hash (`sha256`, where it is known already); the pixels are not decoded."""
+    return _examine(source, deep=False, sha256=sha256)
 
 
 def examine(source: Path | Pixels) -> Facts:
@@ -48,13 +48,12 @@ def examine(source: Path | Pixels) -> Facts:
     return _examine(source, deep=True)
 
 
-def _examine(source: Path | Pixels, deep: bool) -> Facts:
+def _examine(source: Path | Pixels, deep: bool, sha256: str | None = None) -> Facts:
     if isinstance(source, np.ndarray):
         return _of_array(source, deep)
-    sha256 = None
     promised = _PROMISED.get(source.suffix.lower())
     try:
-        if unreadable_reason(source) is None:
+        if sha256 is None and unreadable_reason(source) is None:
             sha256 = hash_source(source)
         head = read_header(source)
         likeness, tiny = _likeness(source) if deep else (None, None)

@@ -17,7 +17,7 @@ from transferkit.data.samples import shown
 if TYPE_CHECKING:
     from transferkit.data.audit import Audit
 
-SHOWN_PER_KIND = 40
+SHOWN_PER_KIND = 60
 SIDE = 96
 
 _TEMPLATE = """<!doctype html>

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferkit.errors import DataError
+from transferkit.evaluation.labels import doubts
+
+
+def clusters(count: int = 400, classes: int = 4, width: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, D] of overlapping classes, and their labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(classes, size=count)
+    return 0.8 * rng.normal(size=(classes, width))[y] + rng.normal(size=(count, width)), y
+
+
+def test_flipped_labels_come_first_with_the_right_label_suggested() -> None:
+    x, right = clusters()
+    flipped = np.random.default_rng(1).choice(len(x), 20, replace=False)
+    given = right.copy()
+    given[flipped] = (right[flipped] + 1 + np.arange(20) % 3) % 4
+    found = doubts(x, given, "classify", 4)
+    worst = set(found.ranking[:20].tolist())
+    assert len(worst & set(flipped.tolist())) >= 18
+    assert (found.suggested[flipped] == right[flipped]).mean() >= 0.9
+    assert found.likely[flipped].mean() >= 0.6
+    assert np.delete(found.likely, flipped).mean() < 0.05
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-9)
+    np.testing.assert_array_equal(found.confidence, found.probabilities[np.arange(len(x)), given])
+
+
+def test_a_turned_label_of_several_is_found_and_named() -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random((400, 3)) < 0.4).astype(np.float32)
+    x = right @ rng.normal(size=(3, 20)) * 1.5 + rng.normal(size=(400, 20)) * 0.7
+    given = right.copy()
+    turned = rng.choice(400, 12, replace=False)
+    which = rng.integers(3, size=12)
+    given[turned, which] = 1 - given[turned, which]
+    found = doubts(x, given, "multilabel", 3)
+    assert len(set(found.ranking[:12].tolist()) & set(turned.tolist())) >= 10
+    assert (found.suggested[turned] == which).mean() >= 0.8
+
+
+def test_copies_do_not_vouch_for_each_other() -> None:
+    x, y = clusters()
+    x[1], wrong = x[0], (y[0] + 2) % 4
+    y[0] = y[1] = wrong
+    groups = [str(max(i, 1)) for i in range(len(x))]
+    apart, together = doubts(x, y, "classify", 4), doubts(x, y, "classify", 4, groups)
+    assert together.confidence[0] < 0.4 * apart.confidence[0]
+    assert {0, 1} <= set(together.ranking[:5].tolist())
+
+
+def test_same_input_same_ranking_and_scale_of_features_does_not_matter() -> None:
+    x, y = clusters(150)
+    first, again = doubts(x, y, "classify", 4, seed=3), doubts(x * 1000 + 5, y, "classify", 4, seed=3)
+    np.testing.assert_array_equal(first.ranking[:20], doubts(x, y, "classify", 4, seed=3).ranking[:20])
+    np.testing.assert_allclose(first.confidence, again.confidence, atol=1e-3)
+
+
+def test_a_constant_feature_and_a_class_of_one_are_no_obstacle() -> None:
+    x, y = clusters(60, classes=2)
+    x[:, 0], y[0] = 7.0, 2
+    found = doubts(x, y, "classify", 3)
+    assert np.isfinite(found.confidence).all()
+    assert found.ranking[0] == 0
+
+
+def test_numbers_and_too_few_pictures_are_refused() -> None:
+    with pytest.raises(DataError, match=r"predictions\.csv"):
+        doubts(np.zeros((50, 3)), np.zeros((50, 1)), "regress", 1)
+    with pytest.raises(DataError, match="19 pictures are too few"):
+        doubts(np.zeros((19, 3)), np.zeros(19, int), "classify", 2)
