@@ -53,7 +53,7 @@ def fetch(
 @click.argument("names", nargs=-1)
 @common()
 def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
-    """Compare files in the store with their published hashes; exit code 1 if one is damaged."""
+    """Compare files in the store with their published hashes; exit code 1 if one is damaged, or named and absent."""
     from transferkit.backbones import catalog
     from transferkit.backbones import weights as store
 
@@ -64,7 +64,8 @@ def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
         emit([{**e.__dict__, "path": str(e.path)} for e in entries])
     for e in [] if as_json else entries:
         click.echo(f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}")
-    return 1 if any(e.status in ("damaged", "changed") for e in entries) else 0
+    bad = ("damaged", "changed", "absent") if names else ("damaged", "changed")
+    return 1 if any(e.status in bad for e in entries) else 0
 
 
 @weights.command(

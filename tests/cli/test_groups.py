@@ -1,0 +1,206 @@
+"""The other commands' main paths, and what all commands promise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tests.cli.calls import call, tree
+from tests.data.pictures import folder_of_classes
+from transferkit.cli import COMMANDS, cli
+from transferkit.cli._common import guarded
+
+
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = dict(commands())
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_help_with_an_example_and_the_common_options(path: tuple[str, ...]) -> None:
+    result = call(*path, "--help")
+    assert result.code == 0
+    assert f"Example:  transferkit {' '.join(path)}" in " ".join(result.out.split("\n")).replace("  ", "  ")
+    for option in ("--json", "--quiet", "--debug"):
+        assert option in result.out
+    assert ALL[path].help
+
+
+VALUED = {
+    path: [p for p in command.params if isinstance(p, click.Option) and not p.is_flag and not p.multiple]
+    for path, command in ALL.items()
+}
+
+
+@pytest.mark.parametrize("path", [path for path, options in VALUED.items() if options], ids=" ".join)
+def test_every_command_refuses_an_option_given_twice(path: tuple[str, ...]) -> None:
+    name = VALUED[path][0].opts[0]
+    result = call(*path, name, "1", name, "2")
+    assert result.code == 2
+    assert "is given 2 times" in result.err
+
+
+def test_only_what_is_built_is_offered() -> None:
+    assert {path[0] for path in ALL} == set(COMMANDS)
+    assert all(command.callback is not None for command in ALL.values())
+
+
+def test_version_and_help() -> None:
+    import transferkit
+
+    assert transferkit.__version__ in call("--version").out
+    text = call("--help").out
+    assert all(name in text for name in COMMANDS)
+    assert "Example:" in text
+
+
+# ---------------------------------------------------------------------------------- the error boundary
+
+
+@click.command()
+@click.option("--kind")
+def failing(kind: str) -> None:
+    if kind == "bug":
+        raise KeyError("x")
+    if kind == "interrupt":
+        raise KeyboardInterrupt
+    if kind == "pipe":
+        raise BrokenPipeError
+    from transferkit.errors import DataError, StorageError
+
+    raise {"data": DataError, "disk": StorageError}[kind]("what is wrong")
+
+
+@pytest.mark.parametrize(("kind", "code", "text"), [
+    ("data", 2, "error: what is wrong\n"),
+    ("disk", 1, "error: what is wrong\n"),
+    ("interrupt", 130, "interrupted\n"),
+])  # fmt: skip
+def test_errors_become_one_message_and_a_code(
+    kind: str, code: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded(failing, ["--kind", kind]) == code
+    out, err = capsys.readouterr()
+    assert (out, err.lstrip()) == ("", text)
+
+
+def test_a_bug_says_so_and_debug_shows_where(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    assert guarded(failing, ["--kind", "bug"]) == 1
+    text = capsys.readouterr().err
+    assert "unexpected KeyError" in text
+    assert "Traceback" not in text
+    flagged = click.command()(click.option("--kind")(click.option("--debug", is_flag=True)(lambda **_: {}["x"])))
+    assert guarded(flagged, ["--kind", "bug", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(digits_run: Any, digits: Path) -> None:
+    command = f"{sys.executable} -m transferkit predict {digits_run.folder} {digits} | head -1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=200, check=True)
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stdout.splitlines()[1] == "0"
+    assert "Traceback" not in result.stderr
+    assert "Broken pipe" not in result.stderr
+
+
+# ------------------------------------------------------------------------------------------ the groups
+
+
+def test_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = folder_of_classes(tmp_path / "flowers", {"rose": 9, "iris": 8})
+    before = tree(data)
+    assert json.loads(call("data", "summary", data, "--json").out)["classes"] == {"iris": 8, "rose": 9}
+    assert call("data", "split", data, "--output", tmp_path / "s.csv").code == 0
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 18
+    assert call("data", "check", data).code == 0
+    (data / "rose" / "page.jpg").write_text("<html>")
+    found = call("data", "check", data, "--write-exclusions", tmp_path / "out.txt")
+    assert found.code == 2
+    assert "page.jpg" in (tmp_path / "out.txt").read_text()
+    (data / "rose" / "page.jpg").unlink()
+    assert tree(data) == before
+
+
+def test_backbones() -> None:
+    listed = json.loads(call("backbones", "list", "--json").out)
+    assert {"mini", "vgg16", "resnet50_v2", "mobilenet_0.25"} <= {row["name"] for row in listed}
+    text = call("backbones", "list").out
+    assert len(text.splitlines()) == len(listed) + 1
+    one = json.loads(call("backbones", "show", "vgg16", "--json").out)
+    assert (one["size"], one["minimum"], one["stages"][-1]) == (224, 32, "block5")
+    assert "block5" in call("backbones", "show", "vgg16").out
+    wrong = call("backbones", "show", "resnet51")
+    assert wrong.code == 2
+    assert "nearest: " in wrong.err
+
+
+def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert call("weights", "path").out.strip() == str(tmp_path / "models")
+    file = Path(call("weights", "path", "mobilenet_0.25").out.strip())
+    assert file.parent == tmp_path / "models"
+    absent = call("weights", "fetch", "mobilenet_0.25", "--offline")
+    assert absent.code == 2
+    assert file.name in absent.err
+    assert call("weights", "verify", "mobilenet_0.25").code == 1
+    assert call("weights", "verify").code == 0
+    assert "0 files" in call("weights", "list").out
+    assert call("weights", "add", tmp_path / "absent.h5").code == 2
+    rows = json.loads(call("weights", "list", "--json").out)
+    assert {row["status"] for row in rows} == {"absent"}
+
+
+def test_cache(digits_run: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "copy"))
+    assert json.loads(call("cache", "info", "--json").out)["sets"] == []
+    shutil.copytree(digits_run.folder.parent / "cache", tmp_path / "copy")
+    content = json.loads(call("cache", "info", "--json").out)
+    assert content["bytes"] > 0
+    assert content["folder"] == str(tmp_path / "copy" / "features")
+    assert "mini" in call("cache", "info").out
+    assert json.loads(call("cache", "clear", "--keep", 1, "--json").out)["removed"] == 0
+    assert json.loads(call("cache", "clear", "--json").out)["removed"] == len(content["sets"])
+    assert json.loads(call("cache", "info", "--json").out)["bytes"] == 0
+
+
+def test_report_and_summary(digits_run: Any, tmp_path: Path) -> None:
+    shutil.copytree(digits_run.folder, tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    result = call("report", tmp_path / "run", "--json")
+    assert json.loads(result.out) == {"report": str(tmp_path / "run" / "report.html")}
+    assert (tmp_path / "run" / "report.html").exists()
+    content = json.loads(call("summary", tmp_path / "run", "--json").out)
+    assert content["run"]["status"] == "complete"
+    assert content["metrics"] == digits_run.metrics
+
+
+@pytest.mark.slow
+def test_demo(tmp_path: Path) -> None:
+    result = call("demo", "--output", tmp_path / "demo", "--quiet")
+    assert result.code == 0, result.err
+    assert "Test       accuracy 0.9" in result.out
+    assert (tmp_path / "demo" / "run" / "report.html").exists()
+    taken = call("demo", "--output", tmp_path / "demo")
+    assert taken.code == 2
+    assert "choose another name" in taken.err
+    (tmp_path / "file").write_text("mine")
+    assert call("demo", "--output", tmp_path / "file").code == 2
+    assert (tmp_path / "file").read_text() == "mine"

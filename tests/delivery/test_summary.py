@@ -1,0 +1,114 @@
+"""The closing summary says what a person needs, and no more than is true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transferkit.delivery.summary import summary
+from transferkit.errors import RunError
+from transferkit.runs.layout import Layout
+
+
+def run(folder: Path, **changes: Any) -> Layout:
+    """A run directory of numbers alone. `changes` go to metrics, or with `run_` in front to the manifest."""
+    phase = {"name": "head", "trained": "head only", "parameters": 1234, "epochs": 1, "best_epoch": 1, "score": 0.9,
+             "loss": 0.3, "seconds": 1.5, "source": "cached"}  # fmt: skip
+    manifest = {
+        "status": "complete", "command": "transferkit finetune x", "config": {"backbone": "vgg16", "unfreeze": "none"},
+        "data": {"path": "/data/flowers", "n": 300, "parts": {"train": 210, "val": 45, "test": 45}},
+        "weights": {"source": "imagenet"}, "phases": [phase], "chosen": "head", "timings": {"total": 75.0},
+    }  # fmt: skip
+    metrics = {
+        "task": "classify", "classes": ["iris", "rose"], "goal": "accuracy",
+        "test": {"n": 45, "accuracy": 0.9, "accuracy_ci95": [0.8, 0.95]},
+        "baselines": {"majority": {"accuracy": 0.5}, "linear_probe": {"accuracy": 0.85}},
+        "diagnosis": {"state": "overfitting", "evidence": ["a gap"], "remedies": [{"why": "more", "command": "cmd"}]},
+    }  # fmt: skip
+    for name, value in changes.items():
+        target = manifest if name.startswith("run_") else metrics
+        target[name.removeprefix("run_")] = value
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(manifest))
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return Layout(folder)
+
+
+def lines(text: str, label: str) -> list[str]:
+    return [line.removeprefix(f"{label:<10} ") for line in text.splitlines() if line.startswith(f"{label:<10} ")]
+
+
+def test_it_reads_well(tmp_path: Path) -> None:
+    text = summary(run(tmp_path / "run"))
+    assert lines(text, "Data") == ["/data/flowers: 300 pictures, 2 classes; 210 train, 45 val, 45 test"]
+    assert lines(text, "Network") == ["vgg16, ImageNet weights; frozen, a new head was trained on it"]
+    (phase,) = lines(text, "Phase")
+    assert phase.endswith("accuracy 0.900 on validation; 1,234 weights, 1 epoch (best: 1), 1.5 s")
+    assert lines(text, "Test") == ["accuracy 0.900 (95 % interval 0.800 to 0.950) on 45 pictures never used before"]
+    assert lines(text, "Diagnosis") == ["overfitting: a gap"]
+    assert lines(text, "Try") == ["more:"]
+    assert lines(text, "Time") == ["1 min 15 s"]
+
+
+def test_a_baseline_within_the_interval_is_no_gain(tmp_path: Path) -> None:
+    majority, probe = lines(summary(run(tmp_path / "run")), "Baseline")
+    assert majority == "0.500  always the most frequent class"
+    assert "within the interval: no clear gain" in probe
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "score", "better", "worse"),
+    [
+        ("classify", "accuracy", 0.9, 0.97, 0.5),
+        ("multilabel", "map", 0.9, 0.97, 0.5),
+        ("regress", "mae", 3.0, 1.0, 9.0),
+    ],
+)
+def test_a_better_baseline_is_admitted(
+    task: str, name: str, score: float, better: float, worse: float, tmp_path: Path
+) -> None:
+    test = {"n": 45, name: score, f"{name}_ci95": [score - 0.05, score + 0.05]}
+    baselines = {"linear_probe": {name: better}, "nearest_neighbours": {name: worse}}
+    found = lines(summary(run(tmp_path / "run", task=task, test=test, baselines=baselines, goal=name)), "Baseline")
+    assert "the training lost against it" in found[0]
+    assert "←" not in found[1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("all", "trained from its first layer"),
+        ("from:block5", "trained from block5 up"),
+        ("last:1", "its last 1 layer trained"),
+        ("last:3", "its last 3 layers trained"),
+        ("gradual", "stage by stage"),
+    ],
+)
+def test_what_was_trained(policy: str, words: str, tmp_path: Path) -> None:
+    text = summary(run(tmp_path / "run", run_config={"backbone": "vgg16", "unfreeze": policy}))
+    assert words in lines(text, "Network")[0]
+
+
+def test_missing_parts(tmp_path: Path) -> None:
+    layout = run(tmp_path / "run", test={"n": 0}, baselines={}, diagnosis={})
+    text = summary(layout)
+    assert "unknown" in lines(text, "Test")[0]
+    assert not lines(text, "Baseline")
+    assert not lines(text, "Diagnosis")
+    undefined = {"n": 3, "map": None}
+    assert "undefined" in summary(run(tmp_path / "two", task="multilabel", test=undefined))
+
+
+def test_names_cannot_break_lines(tmp_path: Path) -> None:
+    data = {"path": "/data/a\nTest 1.000", "n": 1, "parts": {"train": 1}, "skipped": [{"path": "x", "reason": "y"}]}
+    text = summary(run(tmp_path / "run", run_data=data))
+    assert "/data/a\\nTest 1.000: 1 picture" in text
+    assert "1 picture could not be read" in text
+
+
+def test_an_unfinished_run_has_no_summary(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is running, not complete; finish it with:\n  transferkit finetune x --resume"):
+        summary(run(tmp_path / "run", run_status="running"))
