@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from transferkit.cli._common import common, reporter
+from transferkit.cli._common import Group, common, reporter
 from transferkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group(epilog="Example:  transferkit data check flowers/ --html check.html")
+@click.group(cls=Group, epilog="Example:  transferkit data check flowers/ --html check.html")
 def data() -> None:
     """Check, split, count and look at pictures. Nothing in DATA is ever changed."""
 

@@ -25,6 +25,7 @@ PICTURE = 320  # pixels on the long side, in a gallery
 
 def publish(layout: Layout, reporter: Reporter) -> Path:
     """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path."""
+    reporter.say("writing the report")
     content = report_content(layout)
     for name, figure in _figures(content).items():
         figures.save(figure, layout.figures / f"{name}.png")
@@ -98,7 +99,10 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
         )
     if metrics["task"] != "regress":
         story.append(f"Confidence was calibrated on validation: temperature {metrics['temperature']:.2f}")
-    story.append("The test split was scored once, by the saved model, after every choice had been made")
+    if data["parts"].get("test"):
+        story.append("The test split was scored once, by the saved model, after every choice had been made")
+    else:
+        story.append("There was no test split, so nothing here says how good the model is on new pictures")
     return [*story, *manifest["notes"]]
 
 

@@ -1,0 +1,93 @@
+"""From a run directory to what people look at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transferkit.console import Reporter
+from transferkit.delivery.publish import publish, report_content
+from transferkit.errors import RunError
+from transferkit.runs.layout import Layout
+
+QUIET = Reporter(quiet=True)
+
+
+@pytest.fixture
+def copy(digits_run: Any, tmp_path: Path) -> Layout:
+    """A run of one's own, without what publish writes."""
+    layout = Layout(tmp_path / "run")
+    shutil.copytree(digits_run.folder, layout.folder)
+    shutil.rmtree(layout.figures)
+    layout.report.unlink()
+    layout.card.unlink()
+    return layout
+
+
+def change(path: Path, **entries: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def test_everything_is_written_from_the_run_directory(copy: Layout) -> None:
+    assert publish(copy, QUIET) == copy.report
+    names = {path.name for path in copy.figures.iterdir()}
+    assert {"curves.png", "confusion.png", "reliability.png", "per_class.png"} <= names
+    page, card = copy.report.read_text("utf-8"), copy.card.read_text("utf-8")
+    accuracy = f"{100 * copy.read_metrics()['test']['accuracy']:.1f} %"
+    assert accuracy in page
+    assert accuracy in card
+    assert copy.read_manifest()["command"].split()[0] in page
+
+
+def test_galleries_show_errors_by_confidence(copy: Layout) -> None:
+    content = report_content(copy)
+    for name in ("errors", "confident", "uncertain"):
+        assert all(e["picture"] is not None for e in content[name])  # type: ignore[literal-required]
+    confidence = [e["confidence"] for e in content["errors"]]
+    assert confidence == sorted(confidence, reverse=True)
+    assert all(e["label"] != e["predicted"] for e in content["errors"])
+    assert all(e["label"] == e["predicted"] for e in content["confident"])
+
+
+def test_pictures_that_moved_are_left_out(copy: Layout, tmp_path: Path) -> None:
+    manifest = copy.read_manifest()
+    change(copy.manifest, data={**manifest["data"], "path": str(tmp_path / "gone")})
+    content = report_content(copy)
+    assert all(e["picture"] is None for e in content["confident"])
+    assert publish(copy, QUIET).exists()
+
+
+def test_what_was_left_out_and_warned_of_is_in_the_report(copy: Layout) -> None:
+    manifest = copy.read_manifest()
+    data = {**manifest["data"], "skipped": [{"path": "3/<b>.png", "reason": "is empty (0 bytes)"}]}
+    change(copy.manifest, data=data, warnings=["something odd"])
+    publish(copy, QUIET)
+    page = copy.report.read_text("utf-8")
+    assert "3/&lt;b&gt;.png: is empty" in page
+    assert "something odd" in page
+
+
+def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
+    manifest = copy.read_manifest()
+    change(copy.manifest, data={**manifest["data"], "parts": {"train": 140, "val": 30, "test": 0}})
+    change(copy.metrics, test={"n": 0}, baselines={})
+    copy.predictions.write_text(copy.predictions.read_text().splitlines()[0] + "\n")
+    publish(copy, QUIET)
+    page = copy.report.read_text("utf-8")
+    assert "There was no test split" in page
+    assert "scored once" not in page
+
+
+def test_an_unfinished_or_damaged_run_is_refused(copy: Layout) -> None:
+    change(copy.manifest, status="running")
+    with pytest.raises(RunError, match="is running, not complete"):
+        publish(copy, QUIET)
+    change(copy.manifest, status="complete")
+    copy.metrics.unlink()
+    with pytest.raises(RunError, match=r"metrics\.json does not exist"):
+        publish(copy, QUIET)
+    assert not copy.report.exists()

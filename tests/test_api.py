@@ -1,0 +1,104 @@
+"""The public verbs, and the parts for those who write their own loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.errors import BackboneError, ConfigError, DataError, RunError
+
+
+def test_load_data(digits: Path) -> None:
+    data = tk.load_data(digits, exclude=["7"])
+    assert data.classes == ("0", "1", "2", "3", "4", "5", "6", "8", "9")
+    assert len(data) == 180
+    assert data.counts()["3"] == 20
+    with pytest.raises(DataError, match="does not exist"):
+        tk.load_data(digits / "absent")
+
+
+def test_a_run_gives_its_numbers_and_verbs(digits_run: tk.Run, digits: Path) -> None:
+    assert 0 <= digits_run.metrics["test"]["accuracy"] <= 1
+    assert digits_run.manifest["status"] == "complete"
+    assert {type(row["epoch"]) for row in digits_run.history} == {int}
+    assert {type(row["loss"]) for row in digits_run.history} == {float}
+    assert digits_run.evaluate()["accuracy"] == pytest.approx(digits_run.metrics["test"]["accuracy"])
+    assert digits_run.evaluate(tk.load_data(digits))["n"] == 200
+    assert digits_run.summary() in digits_run._repr_html_().replace("&quot;", '"').replace("&#x27;", "'")
+
+
+def test_evaluate_refuses_classes_in_another_order(digits_run: tk.Run, digits: Path) -> None:
+    with pytest.raises(DataError, match="read with the run's classes"):
+        digits_run.evaluate(tk.load_data(digits, exclude=["7"]))
+
+
+def test_the_model_answers_pictures_as_predict_does(digits_run: tk.Run, digits: Path) -> None:
+    from PIL import Image
+
+    paths = sorted((digits / "4").iterdir())[:5]
+    pictures = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    outputs = digits_run.model().predict(pictures, verbose=0)
+    wanted = [[dict(p.scores)[str(d)] for d in range(10)] for p in digits_run.predict(paths)]
+    assert np.allclose(outputs, wanted, atol=1e-5)
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    run = tk.Run(tmp_path)
+    for verb in (lambda: run.metrics, lambda: run.manifest, run.summary, run.evaluate):
+        with pytest.raises(RunError, match=r"run\.json|metrics\.json"):
+            verb()
+
+
+def test_problems_of_settings_raise_before_anything_is_written(digits: Path, tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {"unfreeze": "from:blok", "metric": "mea", "epochs": 0, "colour": 1}
+    with pytest.raises(ConfigError) as caught:
+        tk.finetune(digits, "mini", output=tmp_path / "run", **wrong)
+    assert str(caught.value).startswith("4 problems:")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError, match="NoneType is no data"):
+        tk.finetune(None, "mini", output=tmp_path / "run", quiet=True)
+    with pytest.raises(DataError, match=r"scan the source again|for 'classify', not 'regress'"):
+        tk.finetune(tk.load_data(digits), "mini", output=tmp_path / "run", task="regress", quiet=True)
+
+
+def test_the_parts_make_a_plain_keras_model_on_uint8_pictures() -> None:
+    import keras
+
+    base = tk.backbone("mini")
+    assert isinstance(base, keras.Model)
+    assert tk.freeze(base, "from:block4") is base
+    assert 0 < len(base.trainable_weights) < len(base.weights)
+    head = tk.build_head(base, classes=5, width=16, dropout=0.3)
+    model = tk.assemble(base, head)
+    assert model.inputs[0].dtype == "uint8"
+    answers = model.predict(np.zeros((2, 32, 32, 3), np.uint8), verbose=0)
+    assert answers.shape == (2, 5)
+    assert np.allclose(answers.sum(1), 1, atol=1e-5)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    frozen = [np.copy(w.numpy()) for w in base.non_trainable_weights]
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    model.fit(pictures, np.zeros(8), verbose=0)
+    for before, after in zip(frozen, base.non_trainable_weights, strict=True):
+        assert np.array_equal(before, after.numpy())
+
+
+def test_assemble_scales_as_the_weights_expect() -> None:
+    import keras
+
+    base = tk.backbone("mobilenet_v2_0.35", weights="random", size=32)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    head = tk.build_head(base, classes=2, width=None)
+    for scaling, wanted in ((None, pictures / 127.5 - 1), ("none", pictures), ("unit", pictures / 255)):
+        model = tk.assemble(base, head, scaling)
+        before = model.layers[model.layers.index(base) - 1]
+        reached = keras.Model(model.inputs, before.output)(pictures)
+        assert np.allclose(reached, wanted, atol=1e-5)
+
+
+def test_unknown_networks_are_refused() -> None:
+    with pytest.raises(BackboneError, match=r"nearest: .*'vgg16'"):
+        tk.backbone("vgg61")
