@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
@@ -84,7 +85,11 @@ class DecodeSettings:
 def decoder_versions() -> dict[str, str]:
     """Versions of the libraries that compute pixels, for cache keys beside `DecodeSettings.key()`."""
     names = ("libjpeg_turbo", "jpg", "webp", "avif", "zlib")
-    return {"pillow": PIL.__version__, **{name: str(features.version(name)) for name in names}}
+    try:
+        heif = version("pillow-heif")
+    except PackageNotFoundError:
+        heif = "None"
+    return {"pillow": PIL.__version__, "pillow_heif": heif, **{name: str(features.version(name)) for name in names}}
 
 
 def decode(source: Source, settings: DecodeSettings) -> Pixels:
