@@ -247,3 +247,29 @@ def test_every_rule_is_documented_with_its_source():
     for name, rule in RULES:
         assert name in page
         assert f"`{rule.__name__}`" in page
+
+
+def test_near_identical_twins_are_leakage_but_a_series_of_shots_is_not():
+    good = run(falling()), scores(0.9, 0.88)
+    leaked = diagnose(*good, {**CONTEXT, "twins": {"val": {"n": 0, "of": 300}, "test": {"n": 120, "of": 300}}})
+    assert leaked.state == "leakage suspected"
+    assert leaked.evidence == ["120 of 300 test pictures have a near-identical twin in training"]
+    assert state(*good, twins={"test": {"n": 9, "of": 300}}) == GOOD
+    assert state(*good, twins={"test": {"n": 4, "of": 20}}) == GOOD  # four pictures are no evidence
+
+
+def test_many_doubted_labels_are_noise_and_a_few_are_not():
+    good = run(falling()), scores(0.9, 0.88)
+    assert state(*good, doubtful_labels={"n": 200, "of": 1400}) == "label noise suspected"
+    assert state(*good, doubtful_labels={"n": 60, "of": 1400}) == GOOD
+    assert state(*good, doubtful_labels={"n": 9, "of": 40}) == GOOD
+
+
+def test_a_loss_far_above_guessing_is_too_high_a_rate_even_if_it_falls():
+    wild = falling(12, 50000.0, 12000.0)
+    found = diagnose(run(wild, [v / 10 for v in wild]), scores(0.97, 0.93), CONTEXT)
+    assert found.state == "learning rate too high"
+    assert "mere guessing has 1.79" in found.evidence[0]
+    # A penalty raises the training loss alone, overfitting the validation loss alone.
+    assert state(run([v + 20 for v in falling()], falling()), scores(0.9, 0.88)) == GOOD
+    assert state(run(falling(), [v + 20 for v in falling()]), scores(0.9, 0.88)) != "learning rate too high"

@@ -30,6 +30,9 @@ from transferkit.evaluation.symptoms import (
 __all__ = ["RULES", "Diagnosis", "Remedy", "confident_errors", "diagnose", "learning_curve_fit"]
 
 GOOD = "good fit"
+TWINS = 0.05  # of a split: shots in series leave a percent or two
+DOUBTFUL = 0.1  # of labels: on clean real data up to a few percent are doubted
+GUESSING = 3.0  # times the loss of guessing
 
 
 class Diagnosis(NamedTuple):
@@ -53,7 +56,8 @@ def diagnose(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], c
     optional: `task`, `n_train`, `n_classes`, `class_counts` (name → training pictures), `settings`, `phase`
     (the one kept), `command` (to repeat the run), `duplicates_across_splits`, `conflicting_labels` (same
     picture, different labels), `confident_errors` and `learning_curve` (of the functions of these names; the
-    latter of `learning_curve_fit`).
+    latter of `learning_curve_fit`), `twins` (by split, `n` of `of` pictures, see `twins`) and `doubtful_labels` (`n`
+    of `of` training labels, see `labels.doubts`).
     """
     case = make_case(history, metrics, context)
     found = [(name, finding) for name, rule in RULES if (finding := rule(case)) is not None]
@@ -94,10 +98,13 @@ def _good(case: Case) -> list[str]:
 
 
 def leakage(case: Case) -> Finding | None:
-    """Pictures shared by splits, or validation far above test or above training."""
+    """Pictures shared by splits, near-identical ones too; or validation far above test or above training."""
     evidence, n = [], case.context.get("duplicates_across_splits") or 0
     if n:
         evidence.append(f"{n} pictures lie in more than one split")
+    for split, found in (case.context.get("twins") or {}).items():
+        if found["n"] >= 5 and found["n"] > TWINS * found["of"]:
+            evidence.append(f"{found['n']} of {found['of']} {split} pictures have a near-identical twin in training")
     if case.val is not None and case.test is not None:
         spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
         if case.val - case.test > max(0.05, 4 * spread):
@@ -111,16 +118,33 @@ def leakage(case: Case) -> Finding | None:
 
 
 def too_high(case: Case) -> Finding | None:
-    """The loss became NaN, or ended a phase no lower than it began."""
+    """The loss became NaN, stayed far above that of guessing, or ended a phase no lower than it began."""
     raw = [row.get("loss", 0.0) for row in case.rows]
     loss = case.column("loss")
     if any(not math.isfinite(value) for value in raw):
         evidence = "the training loss stopped being a number"
+    elif (guess := _guess(case)) and _middle(case) > GUESSING * guess:
+        evidence = f"in half of the epochs the loss was above {_middle(case):.3g}; mere guessing has {guess:.3g}"
     elif len(loss) >= 3 and loss[-1] > loss[0] + max(0.05, 0.05 * loss[0]):
         evidence = f"the training loss rose from {loss[0]:.3g} to {loss[-1]:.3g}"
     else:
         return None
     return Finding([evidence], [case.remedy("smaller steps", f"--learning-rate {rate(case, 0.1)}")])
+
+
+def _guess(case: Case) -> float | None:
+    """Cross-entropy of an answer that knows nothing; None where the loss is another."""
+    task, classes = str(case.context.get("task", "classify")), int(case.context.get("n_classes") or 0)
+    if task == "regress" or classes < 2:
+        return None
+    return math.log(classes) if task == "classify" else math.log(2)
+
+
+def _middle(case: Case) -> float:
+    """The median of training and of validation loss, whichever is lower: penalties raise the one, overfitting the
+    other."""
+    columns = [c for c in (case.column("loss"), case.column("val_loss")) if len(c)]
+    return min((float(np.median(c)) for c in columns), default=0.0)
 
 
 def unstable(case: Case) -> Finding | None:
@@ -142,10 +166,13 @@ def unstable(case: Case) -> Finding | None:
 
 
 def label_noise(case: Case) -> Finding | None:
-    """The same picture under two labels, or far more confident mistakes than calibrated confidence allows."""
+    """The same picture under two labels, many labels that others' models doubt, or too many confident mistakes."""
     evidence, n = [], case.context.get("conflicting_labels") or 0
     if n:
         evidence.append(f"{n} pictures occur under more than one label")
+    doubts = case.context.get("doubtful_labels") or {}
+    if doubts and doubts["n"] >= 10 and doubts["n"] > DOUBTFUL * doubts["of"]:
+        evidence.append(f"{doubts['n']} of {doubts['of']} training labels are doubted by models that never saw them")
     sure = case.context.get("confident_errors") or {}
     seen, allowed = sure.get("observed", 0), sure.get("expected", 0.0)
     # A Poisson count this far above its mean happens less than once in a thousand runs.

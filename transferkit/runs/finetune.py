@@ -208,7 +208,8 @@ class Job:
             content["baselines"] = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
         manifest.content["timings"]["test"] = round(time.monotonic() - judged, 2)
         command = repeatable(self.data, s)
-        context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs)
+        parts = {"train": fit, "val": tune, "test": judge_on}
+        context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs, parts)
         content["diagnosis"] = diagnosis.diagnose(trained.history, content, context).as_dict()
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings

@@ -17,9 +17,11 @@ from transferkit.data.samples import Samples
 from transferkit.data.split import Splits
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis
-from transferkit.evaluation.baselines import Split
+from transferkit.evaluation.baselines import Split, few_threads
 from transferkit.evaluation.drift import Typical, typical
+from transferkit.evaluation.labels import doubts
 from transferkit.evaluation.learning_curve import learning_curve
+from transferkit.evaluation.twins import twins
 from transferkit.files import whole
 from transferkit.runs import scoring
 from transferkit.training import recipe
@@ -27,6 +29,7 @@ from transferkit.training import recipe
 if TYPE_CHECKING:
     import keras
 
+FEWEST_JUDGED = 50  # training pictures from which labels can be judged by those of others
 WIDEST = 8192  # features up to which drift is checked; flattened maps are wider, and say little by distance
 SAMPLED = 400  # pictures of training and of validation that a trained tail is run over
 Pictures = np.ndarray  # row numbers of samples
@@ -85,9 +88,11 @@ def abstain_on_test(content: dict[str, Any], test: np.ndarray, targets: np.ndarr
 
 def context(
     samples: Samples, splits: Splits, problem: recipe.Problem, settings: Settings, chosen: str, command: str,
-    content: dict[str, Any], val: np.ndarray,
+    content: dict[str, Any], val: np.ndarray, parts: dict[str, Split],
 ) -> dict[str, Any]:  # fmt: skip
-    """What `diagnosis.diagnose` wants to know beside curves and scores. `val` are calibrated answers."""
+    """What `diagnosis.diagnose` wants to know beside curves and scores. `val` are calibrated answers, `parts` the
+    features of train, val and test."""
+    fit = parts["train"]
     found: dict[str, Any] = {
         "task": samples.task,
         "n_train": len(problem.train),
@@ -98,7 +103,15 @@ def context(
         "command": command,
         "duplicates_across_splits": shared(samples, splits),
         "learning_curve": (content.get("learning_curve") or {}).get("fit"),
+        "twins": {
+            name: {"n": twins(fit.x, part.x), "of": len(part.x)} for name, part in parts.items() if name != "train"
+        },
     }
+    if samples.task == "classify" and len(fit.x) >= FEWEST_JUDGED:
+        groups = [samples.group[i] or samples.paths[i] for i in problem.train]
+        with few_threads(fit.x.size):
+            doubted = doubts(fit.x, fit.y, samples.task, len(samples.classes), groups, settings.seed).likely
+        found["doubtful_labels"] = {"n": int(doubted.sum()), "of": len(doubted)}
     if samples.task == "classify":
         found["confident_errors"] = diagnosis.confident_errors(val, samples.targets[problem.val])
     return found
