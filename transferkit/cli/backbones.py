@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from transferkit.cli._common import Group, common, emit
+from transferkit.cli._common import Group, common, emit, reporter
 
 
 @click.group(cls=Group, epilog="Example:  transferkit backbones show vgg16")
@@ -41,6 +43,48 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
         return
     for key, value in facts.items():
         click.echo(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
+
+
+@backbones.command(epilog="Example:  transferkit backbones recommend flowers/ --figure networks.png")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--backbone", "names", multiple=True, metavar="NAME|FILE", help="Judge these. [default: those in the store]"
+)
+@click.option("--pictures", type=int, default=1000, show_default=True, help="Look at this many pictures at most.")
+@click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="[default: found from the data]")
+@click.option("--figure", "png", type=click.Path(path_type=Path), help="Draw score against speed into this PNG.")
+@click.option("--offline", is_flag=True, help="Never download weights.")
+@common(seed=True)
+def recommend(
+    data: Path, names: tuple[str, ...], pictures: int, task: str | None, png: Path | None, offline: bool, quiet: bool,
+    as_json: bool, seed: int,
+) -> None:  # fmt: skip
+    """Rank networks by how well a linear probe on their features does on the pictures in DATA.
+
+    Without --backbone, all networks whose weights are in the store are judged; nothing is downloaded then. The test
+    pictures of the split that `finetune` makes with this seed are left alone.
+    """
+    from dataclasses import asdict
+    from typing import Any
+
+    from transferkit.data.source import scan
+    from transferkit.delivery import recommend as room
+    from transferkit.errors import ConfigError
+
+    if png is not None and png.suffix.lower() != ".png":
+        raise ConfigError(f"--figure {png}: the figure is a PNG; name it so, e.g. networks.png")
+    wanted: Any = task
+    found = room.recommend(
+        scan(data, wanted), names, pictures=pictures, seed=seed, offline=offline or not names,
+        reporter=reporter(quiet, as_json),
+    )  # fmt: skip
+    if png is not None:
+        room.figure(found, png)
+    if as_json:
+        emit([asdict(c) for c in found])
+        return
+    for line in room.as_lines(found):
+        click.echo(line)
 
 
 def _facts(row: object) -> dict[str, object]:

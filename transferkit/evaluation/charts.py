@@ -63,3 +63,29 @@ def _colours(count: int, blue: str) -> list[Any]:
 
     few = [blue, ORANGE, GREEN, PURPLE]
     return few[:count] if count <= len(few) else list(matplotlib.colormaps["viridis"](np.linspace(0, 0.95, count)))
+
+
+def speed(rows: Sequence[Row], *, dark: bool = False) -> Figure:
+    """Score against images a second, one mark a network (area: parameters), the Pareto front joined.
+
+    `rows`: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
+    """
+    if not rows:
+        raise DataError("no networks to draw")
+    with style(dark) as colours:
+        figure = blank(6.0, 4.2)
+        axis = figure.subplots()
+        front = sorted((r for r in rows if r["pareto"]), key=lambda r: float(r["images_per_second"]))
+        axis.plot([r["images_per_second"] for r in front], [r["score"] for r in front], color=ORANGE, lw=1.2, zorder=1)
+        for row in rows:
+            x, y = float(row["images_per_second"]), float(row["score"])
+            axis.errorbar(x, y, float(row["spread"]), color=colours["soft"], lw=0.8, zorder=2)
+            area = 12 + 240 * float(np.sqrt(row["parameters"] / 1.5e8))
+            axis.scatter([x], [y], s=area, color=ORANGE if row["pareto"] else colours["blue"], zorder=3, ec="none")
+            axis.annotate(
+                label(row["backbone"]), (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8, parse_math=False
+            )
+        axis.set(xscale="log", xlabel="images a second, on this machine", ylabel=str(rows[0]["metric"]))
+        axis.margins(x=0.25, y=0.15)
+        axis.set_title("orange: none is both better and faster", fontsize=8)
+    return figure

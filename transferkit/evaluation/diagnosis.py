@@ -293,7 +293,7 @@ def underfitting(case: Case) -> Finding | None:
     if case.setting("head", "mlp") == "linear":
         remedies.append(case.remedy("a head that can bend", "--head mlp --head-width 256"))
     better = "features from a stronger network; see which ones fit this machine"
-    return Finding(evidence, [*remedies, Remedy(better, "transferkit backbones recommend")])
+    return Finding(evidence, [*remedies, Remedy(better, "transferkit backbones recommend DATA")])
 
 
 RULES: tuple[tuple[str, Callable[[Case], Finding | None]], ...] = (
