@@ -95,7 +95,7 @@ def test_assemble_scales_as_the_weights_expect() -> None:
     for scaling, wanted in ((None, pictures / 127.5 - 1), ("none", pictures), ("unit", pictures / 255)):
         model = tk.assemble(base, head, scaling)
         before = model.layers[model.layers.index(base) - 1]
-        reached = keras.Model(model.inputs, before.output)(pictures)
+        reached = keras.Model(model.inputs[0], before.output)(pictures)
         assert np.allclose(reached, wanted, atol=1e-5)
 
 

@@ -103,6 +103,7 @@ def test_only_output_cache_and_the_weights_store_are_written(made: Made) -> None
     assert any(made.cache.rglob("*.npy"))
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_the_command_in_the_manifest_repeats_the_run(made: Made, tmp_path: Path) -> None:
     command = shlex.split(read(made.folder / "run.json")["command"])
     assert command[:2] == ["transferkit", "finetune"]
@@ -113,6 +114,7 @@ def test_the_command_in_the_manifest_repeats_the_run(made: Made, tmp_path: Path)
     assert numbers(read(tmp_path / "again" / "metrics.json")) == numbers(read(made.folder / "metrics.json"))
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_another_seed_gives_another_split_and_other_numbers(made: Made, digits: Path, tmp_path: Path) -> None:
     result = again(digits, tmp_path / "other", "--seed", 1)
     assert result.err == ""  # --quiet
@@ -208,6 +210,7 @@ def table(path: Path, digits: Path, header: str, line: Any) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_a_folder_with_its_own_split(digits: Path, tmp_path: Path) -> None:
     for number, part in enumerate(("train", "val", "test")):
         for digit in ("1", "4"):
@@ -307,6 +310,7 @@ def test_what_is_unreadable_or_excluded_is_left_out_and_listed(digits: Path, tmp
     assert run.evaluate()["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"])
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_a_network_of_ones_own(digits: Path, tmp_path: Path) -> None:
     import keras
 
@@ -326,6 +330,7 @@ def test_a_network_of_ones_own(digits: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_split_and_seed_of_load_data_are_used_or_contradicted(digits: Path, tmp_path: Path) -> None:
     data = tk.load_data(digits, split=(0.6, 0.2, 0.2), seed=4)
     assert len(data) == 200

@@ -59,6 +59,7 @@ def result_of(folder: Path) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_resumes_to_the_same_result(moment: str, made: Made, digits: Path, tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_a_killed_run_resumes_to_the_same_result(moment: str, made: Made, digits
     assert manifest["resumed"] == 1
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
 def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
@@ -92,6 +94,7 @@ def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path
     assert result_of(folder) == result_of(made.folder)
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_a_failure_is_recorded_and_the_run_resumes(
     made: Made, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
