@@ -108,9 +108,7 @@ def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any])
     if values:
         kind = {"type": "image-classification" if task != "regress" else "image-regression"}
         data = {"name": content.get("data_name", name), "type": "imagefolder", "split": "test"}
-        header["model-index"] = [
-            {"name": name, "results": [{"task": kind, "dataset": data, "metrics": values}]}
-        ]
+        header["model-index"] = [{"name": name, "results": [{"task": kind, "dataset": data, "metrics": values}]}]
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
 
 
@@ -122,6 +120,4 @@ def _hub_metrics(test: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
     }[task]
     types = {"macro_f1": "f1", "micro_f1": "f1", "map": "mean_average_precision", "r2": "r_squared"}
     known = [key for key in keys if test.get(key) is not None]
-    return [
-        {"type": types.get(k, k), "name": report.words(k), "value": round(float(test[k]), 6)} for k in known
-    ]
+    return [{"type": types.get(k, k), "name": report.words(k), "value": round(float(test[k]), 6)} for k in known]
