@@ -187,14 +187,16 @@ def _finetune(
 ) -> None:  # fmt: skip
     import time
 
-    from transferkit.data.source import scan
+    from transferkit.data.source import is_table, scan
     from transferkit.delivery.publish import publish
     from transferkit.runs.finetune import Job
     from transferkit.runs.intake import readable
 
     task = None if settings.task == "auto" else settings.task
     source = data.samples if isinstance(data, Data) else data
-    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False)
+    # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
+    strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
+    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict)
     _check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)

@@ -132,7 +132,11 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     ),
     "weights absent": (
         _settings("--backbone", "mobilenet_0.25", "--offline"),
-        ("mobilenet_2_5_224_tf_no_top.h5", "no-weights", "--weights random"),
+        ("mobilenet_2_5_224_tf_no_top.h5", "no-weights", "no hash is published", "--weights random"),
+    ),
+    "weights absent, hash known": (
+        _settings("--backbone", "vgg16", "--offline"),
+        ("vgg16_weights_tf", "hash 6d6bbae143d832006294945121d1f1fc", "weights add", "--weights random"),
     ),
     "weights file absent": (_settings(*MINI, "--weights", "mine.h5"), ("no weights file mine.h5", "random")),
     "unknown metric": (_settings(*MINI, "--metric", "acuracy"), ("acuracy", "nearest: 'accuracy'", "macro_f1")),
@@ -180,7 +184,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     "regression weights": (_regression("--class-weights", "balanced"), ("--class-weights balanced has no effect",)),
     "regression metric": (_regression("--metric", "accuracy"), ("accuracy", "metrics for regress")),
     "CSV without columns": (_csv("file,kind\na.png,x\n"), ("table.csv", "no column 'path'", "file, kind")),
-    "CSV with missing files": (_csv(MANY_MISSING), ("14", "gone/0.png", "gone/9.png")),
+    "CSV with missing files": (_csv(MANY_MISSING), ("14", "line 2: gone/0.png", "line 11: gone/9.png")),
     "CSV without rows": (_csv("path,label\n"), ("no rows",)),
     "DATA is a file": (lambda here: [photo(1).save(here / "a.png") or here / "a.png", *MINI], ("neither a folder",)),
 }

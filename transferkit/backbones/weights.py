@@ -103,7 +103,7 @@ def fetch(
                 say=say,
             )
         except WeightsError as error:
-            raise WeightsError(f"{error}. {_by_hand(name, address)}") from error
+            raise WeightsError(f"{error}. {_by_hand(name, address, row.weights_hash)}") from error
         return _first_use(entry, address, say) if row.weights_hash is None else entry.path
 
 
@@ -165,9 +165,9 @@ def add(file: Path, reporter: Say | None = None) -> Path:
 def offline_problem(row: Row, size: int) -> str:
     """What to say where the file is needed, the network is forbidden and the store cannot help."""
     entry = verify(row, size)
-    state = "is not there" if entry.status == "absent" else f"is damaged ({_hashes(entry)})"
+    state = "is not there" if entry.status == "absent" else f"is damaged (its hash is {entry.found})"
     address = _address(entry.file, row.file_for(size)[1], None)
-    return f"offline, and {entry.path} {state}. {_by_hand(entry.file, address)}"
+    return f"offline, and {entry.path} {state}. {_by_hand(entry.file, address, row.weights_hash)}"
 
 
 def _known() -> Iterator[tuple[Row, str, str]]:
@@ -195,7 +195,7 @@ def _first_use(entry: Entry, url: str, say: Say) -> Path:
     """Pin a file that has no published hash; it must be whole at least: Keras leaves partial downloads."""
     problem = _broken(entry.path)
     if problem:
-        raise WeightsError(f"{entry.path} {problem}; remove it to fetch it anew. {_by_hand(entry.file, url)}")
+        raise WeightsError(f"{entry.path} {problem}; remove it to fetch it anew. {_by_hand(entry.file, url, entry.expected)}")
     _pin(entry.file, say)
     return entry.path
 
@@ -276,9 +276,10 @@ def _hashes(entry: Entry) -> str:
     return f"hash {entry.found}, expected {entry.expected}"
 
 
-def _by_hand(name: str, address: str) -> str:
+def _by_hand(name: str, address: str, expected: str | None) -> str:
+    proof = f"hash {expected}" if expected else "no hash is published"
     return (
-        f"To put it there by hand: fetch {address} by other means and run `transferkit weights add {name}`, "
+        f"To put it there by hand: fetch {address} ({proof}) by other means and run `transferkit weights add {name}`, "
         "or pass --weights FILE; or start without pretrained weights: --weights random"
     )
 

@@ -21,6 +21,11 @@ Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
 TABLES = (".csv", ".tsv")
 
 
+def is_table(data: str | os.PathLike[str]) -> bool:
+    """Whether a path is read as a CSV."""
+    return Path(data).suffix.lower() in TABLES
+
+
 def scan(
     data: Data,
     task: Task | None = None,
