@@ -72,4 +72,4 @@ def test_without_the_reader_the_error_names_the_extra(tmp_path: Path, monkeypatc
     with pytest.raises(PictureError, match=r"pip install 'transferkit\[heic\]'") as caught:
         decode(path, DecodeSettings(32))
     assert caught.value.kind == "unsupported"
-    assert with_reader["pillow_heif"] == pillow_heif.__version__
+    assert with_reader["pillow-heif"] == pillow_heif.__version__

@@ -7,22 +7,25 @@ is white); 32-bit and float pictures are taken as 0–1, 0–255 or 0–65535 by
 them, else stretched from their minimum to their maximum. Of an animation the first frame is read. A picture
 of more than `MAX_PIXELS` pixels, or one that ends early, is refused. JPEGs much larger than needed are
 decoded at 1/2, 1/4 or 1/8 scale, chosen from the file and the settings alone, so that training and
-prediction see the same pixels.
+prediction see the same pixels. Sizing is bilinear; a side to be shrunk to a half or less is averaged over whole
+pixels first, so that nothing aliases.
 """
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 from PIL import Image, features
 
+from transferkit.data import jpeg
 from transferkit.data.picture import (
     DAMAGE,
     MAX_PIXELS,
@@ -41,7 +44,7 @@ __all__ = [
     "decode", "decode_many", "decoder_versions", "fit", "open_picture",
 ]  # fmt: skip
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 # ImageNet's mean colour: about zero after every backbone's preprocessing.
@@ -85,16 +88,49 @@ class DecodeSettings:
 def decoder_versions() -> dict[str, str]:
     """Versions of the libraries that compute pixels, for cache keys beside `DecodeSettings.key()`."""
     names = ("libjpeg_turbo", "jpg", "webp", "avif", "zlib")
+    found = {name: str(features.version(name)) for name in names}
+    return found | {name: _version(name) for name in ("pillow", "pillow-heif", "simplejpeg", "opencv-python-headless")}
+
+
+def _version(package: str) -> str:
     try:
-        heif = version("pillow-heif")
+        return version(package)
     except PackageNotFoundError:
-        heif = "None"
-    return {"pillow": PIL.__version__, "pillow_heif": heif, **{name: str(features.version(name)) for name in names}}
+        return "None"
 
 
 def decode(source: Source, settings: DecodeSettings) -> Pixels:
     """Read one picture as uint8 [size, size, 3]. Raises PictureError."""
-    return fit(open_picture(source, settings), settings)
+    straight = None if isinstance(source, np.ndarray) else _straight(source, settings)
+    return fit(open_picture(source, settings) if straight is None else straight, settings)
+
+
+def _straight(source: Path | bytes, settings: DecodeSettings) -> Pixels | None:
+    """The upright pixels of an ordinary JPEG, as `open_picture` gives them; None for all else."""
+    if isinstance(source, bytes):
+        content = source
+    else:
+        with opened(source, shown(source)) as handle:
+            if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > jpeg.MAX_BYTES:
+                return None
+            handle.seek(0)
+            content = handle.read()
+    size = jpeg.size_of(content) if content[:3] == b"\xff\xd8\xff" else None
+    pixels = None if size is None else jpeg.pixels(content, size, _scale(size, settings))
+    if pixels is None or not jpeg.has_exif(content):
+        return pixels
+    return _turned(pixels, orientation_of(identify(io.BytesIO(content), "")))
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """What Pillow's `transpose` by `ORIENTATIONS` does, for arrays."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def decode_many(
@@ -141,15 +177,41 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
         return _read(handle, name, settings)
 
 
-def fit(image: Image.Image, settings: DecodeSettings) -> Pixels:
-    """Scale an RGB picture to uint8 [size, size, 3] as `settings.resize` says (bilinear, antialiased)."""
-    side = (settings.size, settings.size)
+def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
+    """Scale an RGB picture (Pillow's, or uint8 [H, W, 3]) to uint8 [size, size, 3] as `settings.resize` says."""
+    pixels: Pixels = np.asarray(image)
+    size, (height, width) = settings.size, pixels.shape[:2]
     if settings.resize == "letterbox":
-        return np.asarray(letterboxed(image, settings.size))
-    box = central_square(image.size) if settings.resize == "crop" else None
-    if image.size == side:
-        return np.asarray(image)
-    return np.asarray(image.resize(side, Image.Resampling.BILINEAR, box=box))
+        canvas = np.full((size, size, 3), LETTERBOX, np.uint8)
+        across, down = _inside(width, height, size)
+        left, top = (size - across) // 2, (size - down) // 2
+        canvas[top : top + down, left : left + across] = _scaled(pixels, across, down)
+        return canvas
+    if settings.resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    return _scaled(pixels, size, size)
+
+
+def _scaled(pixels: Pixels, width: int, height: int) -> Pixels:
+    """`pixels` [H, W, 3] as a new array [height, width, 3]."""
+    import cv2
+
+    # Whole pixels are averaged down to less than twice the size; what is left, bilinear does without aliasing.
+    across, down = pixels.shape[1] // width, pixels.shape[0] // height
+    if across > 1 or down > 1:
+        smaller = (pixels.shape[1] // max(1, across), pixels.shape[0] // max(1, down))
+        pixels = np.asarray(cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    if pixels.shape[:2] == (height, width):
+        return np.array(pixels)
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _inside(width: int, height: int, size: int) -> tuple[int, int]:
+    """Sides of a picture whose long side is scaled to `size`."""
+    scale = size / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -162,8 +224,7 @@ def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
 
 def letterboxed(image: Image.Image, size: int) -> Image.Image:
     """The whole picture, long side scaled to `size`, centred on a square of the fill colour."""
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    width, height = _inside(*image.size, size)
     canvas = Image.new("RGB", (size, size), LETTERBOX)
     canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
     return canvas
@@ -171,13 +232,15 @@ def letterboxed(image: Image.Image, size: int) -> Image.Image:
 
 def _draft(image: Image.Image, settings: DecodeSettings) -> None:
     """Let libjpeg decode at 1/2, 1/4 or 1/8 where that still exceeds the wanted size."""
-    if image.format not in ("JPEG", "MPO"):
-        return
-    extent = max(image.size) if settings.resize == "letterbox" else min(image.size)
-    for scale in (8, 4, 2):
-        if extent / scale >= settings.size * DRAFT_MARGIN:
-            image.draft(None, (image.width // scale, image.height // scale))
-            return
+    scale = _scale(image.size, settings)
+    if image.format in ("JPEG", "MPO") and scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+
+
+def _scale(size: tuple[int, int], settings: DecodeSettings) -> int:
+    """1, 2, 4 or 8: how much smaller a JPEG may be decoded and still exceed the wanted size."""
+    extent = max(size) if settings.resize == "letterbox" else min(size)
+    return next((scale for scale in (8, 4, 2) if extent / scale >= settings.size * DRAFT_MARGIN), 1)
 
 
 def _upright(image: Image.Image) -> Image.Image:
