@@ -118,9 +118,7 @@ def verify(row: Row, size: int) -> Entry:
         return Entry(row.name, name, path, "unpinned", path.stat().st_size)
     found = _digest(path, expected)
     good, bad = ("verified", "damaged") if row.weights_hash else ("pinned", "changed")
-    return Entry(
-        row.name, name, path, good if found == expected else bad, path.stat().st_size, expected, found
-    )
+    return Entry(row.name, name, path, good if found == expected else bad, path.stat().st_size, expected, found)
 
 
 def listing() -> list[Entry]:
@@ -165,7 +163,7 @@ def add(file: Path, reporter: Say | None = None) -> Path:
 def offline_problem(row: Row, size: int) -> str:
     """What to say where the file is needed, the network is forbidden and the store cannot help."""
     entry = verify(row, size)
-    state = "is not there" if entry.status == "absent" else f"is damaged (its hash is {entry.found})"
+    state = "is not there" if entry.status == "absent" else f"is damaged ({_hashes(entry)})"
     address = _address(entry.file, row.file_for(size)[1], None)
     return f"offline, and {entry.path} {state}. {_by_hand(entry.file, address, row.weights_hash)}"
 
@@ -195,7 +193,9 @@ def _first_use(entry: Entry, url: str, say: Say) -> Path:
     """Pin a file that has no published hash; it must be whole at least: Keras leaves partial downloads."""
     problem = _broken(entry.path)
     if problem:
-        raise WeightsError(f"{entry.path} {problem}; remove it to fetch it anew. {_by_hand(entry.file, url, entry.expected)}")
+        raise WeightsError(
+            f"{entry.path} {problem}; remove it to fetch it anew. {_by_hand(entry.file, url, entry.expected)}"
+        )
     _pin(entry.file, say)
     return entry.path
 
@@ -206,9 +206,7 @@ def _pin(name: str, say: Say) -> None:
         with locked(folder() / f".{PINS}.lock"):
             write_json(folder() / PINS, {**_pins(), name: digest})
     except OSError:
-        say(
-            f"{folder()} is not writable: the hash of {name} cannot be kept, a later change will go unnoticed"
-        )
+        say(f"{folder()} is not writable: the hash of {name} cannot be kept, a later change will go unnoticed")
         return
     say(f"no hash is published for {name}; from now on only sha256 {digest[:12]}… is accepted as it")
 
@@ -260,8 +258,7 @@ def _require_writable(path: Path) -> None:
         writable = False
     if not writable:
         raise WeightsError(
-            f"the weights folder {path} is not writable; set KERAS_HOME to a folder that is, or "
-            "give --weights FILE"
+            f"the weights folder {path} is not writable; set KERAS_HOME to a folder that is, or give --weights FILE"
         )
 
 
