@@ -121,9 +121,7 @@ def _source(row: Row, asked: str) -> str:
     if asked in ("random", row.pretrained):
         return asked
     if asked == "imagenet":
-        raise WeightsError(
-            f"there are no ImageNet weights for '{row.name}'; its own are called '{row.pretrained}'"
-        )
+        raise WeightsError(f"there are no ImageNet weights for '{row.name}'; its own are called '{row.pretrained}'")
     if asked == "pretrained":
         raise WeightsError(f"the pretrained weights of '{row.name}' are called '{row.pretrained}'")
     path = Path(asked).expanduser()
@@ -168,9 +166,7 @@ def _construct(row: Row, size: int, path: Path | None, *, trusted: bool) -> kera
             options["include_preprocessing"] = False
         constructor = getattr(keras.applications, row.constructor)
         # weights=None: Keras must never download by itself.
-        model = constructor(
-            include_top=False, weights=None, input_shape=(size, size, 3), pooling=None, **options
-        )
+        model = constructor(include_top=False, weights=None, input_shape=(size, size, 3), pooling=None, **options)
     if row.embedded != "always":
         if path is not None:
             loading.load(path, model)
@@ -193,9 +189,7 @@ def _stripped(model: keras.Model, name: str) -> keras.Model:
     copy = keras.models.clone_model(
         model,
         input_tensors=pixels,
-        call_function=lambda layer, *args, **kwargs: (
-            args[0] if layer.name in embedded else layer(*args, **kwargs)
-        ),
+        call_function=lambda layer, *args, **kwargs: args[0] if layer.name in embedded else layer(*args, **kwargs),
     )
     bare = keras.Model(pixels, copy.outputs[0], name=name)
     _copy_weights(model, bare)
@@ -260,13 +254,9 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
     model, row, notes = userfile.open_file(backbone)
     fixed = model.input_shape[1]
     if fixed is not None and model.input_shape[2] != fixed:
-        raise BackboneError(
-            f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported"
-        )
+        raise BackboneError(f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported")
     if fixed is not None and size not in (None, fixed):
-        raise BackboneError(
-            f"{backbone} takes pictures of {fixed} pixels only, not {size}; set --image-size {fixed}"
-        )
+        raise BackboneError(f"{backbone} takes pictures of {fixed} pixels only, not {size}; set --image-size {fixed}")
     source = _source(row, weights)
     if source == "random":
         raise WeightsError(f"{backbone} brings its own weights; leave --weights out or give a file")
@@ -278,9 +268,7 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
             f"{Path(backbone).name}: fed with pixels 0..255; set scaling if it expects anything else",
         ]
     chosen = fixed or size or 224
-    return Backbone(
-        model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes)
-    )
+    return Backbone(model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes))
 
 
 @contextmanager

@@ -42,12 +42,12 @@ class Row:
     layers: int
     kind: str = "applications"
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    embedded: str = ""  # preprocessing inside the constructor: "" none, "optional" left out, "always" removed after loading
+    embedded: str = (
+        ""  # preprocessing inside the constructor: "" none, "optional" left out, "always" removed after loading
+    )
     weights_file: str | None = None  # as keras.applications names it; "{size}" where there is a file per size
     weights_url: str | None = None
-    weights_hash: str | None = (
-        None  # md5 (32 digits) or sha256 (64), as in the Keras source; None: none published
-    )
+    weights_hash: str | None = None  # md5 (32 digits) or sha256 (64), as in the Keras source; None: none published
     weights_sizes: tuple[int, ...] = ()
     licence: str = ""
     year: int = 0
@@ -71,9 +71,7 @@ class Row:
         if self.weights_file is None or self.weights_url is None:
             raise BackboneError(f"'{self.name}' has no weights to download")
         trained = size if size in self.weights_sizes else 224
-        return self.weights_file.replace("{size}", str(trained)), self.weights_url.replace(
-            "{size}", str(trained)
-        )
+        return self.weights_file.replace("{size}", str(trained)), self.weights_url.replace("{size}", str(trained))
 
 
 def _numbered(pattern: str, marker: str, first: int, last: int) -> Stages:

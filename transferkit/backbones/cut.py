@@ -45,9 +45,7 @@ def cut(model: keras.Model, first: int) -> Parts:
     if not any(not node.is_input for node in frozen_nodes):
         return Parts(None, model)
     outputs = keras.tree.flatten(model.outputs)
-    if all(any(tensor is output for tensor in frontier) for output in outputs) and len(frontier) == len(
-        outputs
-    ):
+    if all(any(tensor is output for tensor in frontier) for output in outputs) and len(frontier) == len(outputs):
         return Parts(model, None)
     below = keras.Model(_unpacked(model.inputs), _unpacked(frontier), name=f"{model.name}_frozen")
     return Parts(below, _tail(model, frozen_nodes, frontier))

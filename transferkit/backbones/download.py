@@ -47,9 +47,7 @@ def download(
     WeightsError.
     """
     if not url.startswith(("http://", "https://", "file://")):
-        raise WeightsError(
-            f"{url} is no address to fetch from; it must begin with https://, http:// or file://"
-        )
+        raise WeightsError(f"{url} is no address to fetch from; it must begin with https://, http:// or file://")
     part, misfits, last = path.with_name(f".{path.name}.part"), 0, ""
     for attempt in range(retries + 1):
         if attempt:
@@ -76,9 +74,7 @@ def download(
 def _attempt(url: str, part: Path, timeout: float) -> None:
     """Bring `part` to its full length, going on where it ends."""
     have = _resumable(url, part)
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "transferkit", "Accept-Encoding": "identity"}
-    )
+    request = urllib.request.Request(url, headers={"User-Agent": "transferkit", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", read_json(_note(part))["validator"])
@@ -165,9 +161,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WeightsError(
-            f"cannot write {path}: {error.strerror or error}; make room or set KERAS_HOME"
-        ) from error
+        raise WeightsError(f"cannot write {path}: {error.strerror or error}; make room or set KERAS_HOME") from error
 
 
 def _number(text: str | None) -> int | None:

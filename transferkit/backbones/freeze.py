@@ -61,13 +61,9 @@ def problems(row: Row, policy: str) -> list[str]:
         return [str(error)]
     if parsed.kind == "from" and parsed.stage not in row.stage_names:
         hint = nearest(parsed.stage, row.stage_names)
-        return [
-            f"'{row.name}' has no stage '{parsed.stage}'{hint}; its stages are {', '.join(row.stage_names)}"
-        ]
+        return [f"'{row.name}' has no stage '{parsed.stage}'{hint}; its stages are {', '.join(row.stage_names)}"]
     if parsed.kind == "last" and parsed.count > row.layers:
-        return [
-            f"last:{parsed.count} is too many: '{row.name}' has {row.layers} layers with weights; use `all`"
-        ]
+        return [f"last:{parsed.count} is too many: '{row.name}' has {row.layers} layers with weights; use `all`"]
     return []
 
 
@@ -102,9 +98,7 @@ def stage_start(model: keras.Model, row: Row, stage: str) -> int:
     for index, name in enumerate(names):
         if re.fullmatch(marker, name):
             return index
-    raise BackboneError(
-        f"'{model.name}' lacks the layer that begins stage '{stage}' of '{row.name}' ({marker})"
-    )
+    raise BackboneError(f"'{model.name}' lacks the layer that begins stage '{stage}' of '{row.name}' ({marker})")
 
 
 def gradual_steps(row: Row) -> list[str]:

@@ -88,21 +88,14 @@ def _from_weights(path: Path, model: keras.Model) -> None:
         file.visititems(lambda name, item: _collect(name, item, found))
     expected = sum(len(layer.weights) for layer in model.layers)
     if len(found) != expected:
-        raise WeightsError(
-            f"{path} does not fit '{model.name}': it holds {len(found)} arrays, {expected} are needed"
-        )
+        raise WeightsError(f"{path} does not fit '{model.name}': it holds {len(found)} arrays, {expected} are needed")
     model.load_weights(str(path))
 
 
 def _collect(name: str, item: Any, found: list[Any]) -> None:
     parts = name.split("/")
     # `vars` also holds optimizer state and the state of random generators, which are no weights.
-    if (
-        hasattr(item, "shape")
-        and parts[0] != "optimizer"
-        and "seed_generator" not in parts
-        and "vars" in parts
-    ):
+    if hasattr(item, "shape") and parts[0] != "optimizer" and "seed_generator" not in parts and "vars" in parts:
         found.append(item.shape)
 
 

@@ -84,11 +84,7 @@ def _without_classifier(model: keras.Model) -> tuple[Any, list[str]]:
         removed.append(operation.name)
         tensor = _input(tensor)
         operation = _operation(tensor)
-    if (
-        type(operation).__name__ != "Dense"
-        or len(tensor.shape) != 2
-        or _activation(operation) not in _CLASSIFIER
-    ):
+    if type(operation).__name__ != "Dense" or len(tensor.shape) != 2 or _activation(operation) not in _CLASSIFIER:
         return model.outputs[0], []
     removed.append(operation.name)
     tensor = below = _input(tensor)
@@ -103,14 +99,10 @@ def _without_classifier(model: keras.Model) -> tuple[Any, list[str]]:
 
 def _firing(model: keras.Model, path: Path) -> list[str]:
     """A note on augmentation inside the model, which fires under `fit` whether frozen or not."""
-    found = [
-        layer.name for layer in model._flatten_layers() if type(layer).__name__.startswith(("Random", "Aug"))
-    ]
+    found = [layer.name for layer in model._flatten_layers() if type(layer).__name__.startswith(("Random", "Aug"))]
     if not found:
         return []
-    return [
-        f"{path.name}: augmentation inside the model ({', '.join(found)}) fires under fit even where frozen"
-    ]
+    return [f"{path.name}: augmentation inside the model ({', '.join(found)}) fires under fit even where frozen"]
 
 
 def _activation(operation: Any) -> str:
