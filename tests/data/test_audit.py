@@ -24,11 +24,7 @@ def found(audit: Audit, kind: str) -> list[str | None]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {
-        str(path): (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -123,9 +119,7 @@ def test_structure_problems_do_not_stop_the_audit(tmp_path: Path) -> None:
 def test_tables_and_arrays(tmp_path: Path) -> None:
     root = folder_of_classes(tmp_path, {"a": 12, "b": 12})
     good = root / "good.csv"
-    good.write_text(
-        "path,label,split\n" + "".join(f"{c}/{i}.png,{c},train\n" for c in "ab" for i in range(11))
-    )
+    good.write_text("path,label,split\n" + "".join(f"{c}/{i}.png,{c},train\n" for c in "ab" for i in range(11)))
     assert check(good).counts() == {}
     bad = root / "bad.csv"
     bad.write_text("path,label\na/0.png,a\na/99.png,a\nb/0.png\n")
@@ -161,15 +155,12 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     page.encode()  # no undecodable byte reaches the page
     assert page.count("http") == page.count("http-equiv")  # nothing is fetched
     write_json(tmp_path / "audit.json", audit.to_json())
-    assert (
-        json.loads((tmp_path / "audit.json").read_text("utf-8", "surrogateescape"))["counts"]["not_a_picture"]
-        == 2
-    )
+    assert json.loads((tmp_path / "audit.json").read_text("utf-8", "surrogateescape"))["counts"]["not_a_picture"] == 2
 
 
 def test_page_shows_both_pictures_of_a_pair(messy: Path) -> None:
     page = check(messy).to_html()
-    row = page[page.index("near duplicate") :]
+    row = page[page.index('id="near-duplicate"') :]
     assert row[: row.index("</tr>")].count("data:image/jpeg;base64,") == 2
 
 
@@ -242,6 +233,19 @@ def test_planted_faults_in_trashnet_are_found(tmp_path: Path) -> None:
     others = len(audit.findings) - len(clean.findings) - len(copied) - len(again)
     assert others <= 1  # false alarms
     assert sorted(audit.excluded()) == sorted(
-        path.replace("test/", "train/").rpartition("/")[0] + "/copy_" + path.rpartition("/")[2]
-        for path in copied
+        path.replace("test/", "train/").rpartition("/")[0] + "/copy_" + path.rpartition("/")[2] for path in copied
     )
+
+
+def test_the_page_allows_its_own_style_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    import re
+
+    root = folder_of_classes(tmp_path / "data", {"a": 12, "b": 12}, 40)
+    shutil.copy(root / "a" / "0.png", root / "b" / "same.png")
+    (root / "a" / "bad.jpg").write_bytes(b"<html>")
+    page = check(root).to_html()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert page.count('src="data:image/jpeg;base64,') == 2  # the pair; what is no picture has no thumbnail
+    assert re.findall(r'(?:src|href)="(?!data:|#)', page) == []
+    assert re.search(r"border-collapse: collapse", page)

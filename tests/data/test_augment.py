@@ -37,9 +37,7 @@ def test_view_seeds_are_fixed_for_ever() -> None:
     assert view_seed(0, "abc", 0) == CLEAN == 0
     # These numbers must not change between versions and machines: caches and runs depend on them.
     assert view_seed(0, "abc", 1) == 5131022906318705050
-    assert (
-        len({view_seed(run, sha, view) for run in (0, 1) for sha in ("a", "b") for view in (1, 2, 3)}) == 12
-    )
+    assert len({view_seed(run, sha, view) for run in (0, 1) for sha in ("a", "b") for view in (1, 2, 3)}) == 12
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -70,9 +68,7 @@ def test_threads_do_not_change_views() -> None:
     four = [views for _, views in render_many(work, SETTINGS, PRESETS["medium"], threads=4)]
     np.testing.assert_array_equal(np.stack(one), np.stack(four))
     with ThreadPoolExecutor(4) as pool:
-        same = list(
-            pool.map(lambda item: render(open_picture(item[0]), SETTINGS, PRESETS["medium"], item[1]), work)
-        )
+        same = list(pool.map(lambda item: render(open_picture(item[0]), SETTINGS, PRESETS["medium"], item[1]), work))
     np.testing.assert_array_equal(np.stack(one), np.stack(same))
 
 
@@ -143,9 +139,11 @@ def test_colours_of_a_view() -> None:
     assert 50 <= bright.min() < 70
     assert 130 < bright.max() <= 150
     # Contrast and saturation leave a plain grey picture as it is.
-    assert set(
-        np.unique(render(grey, SETTINGS, Augmentation(contrast=0.5, saturation=1.0), range(1, 20)))
-    ) <= {99, 100, 101}
+    assert set(np.unique(render(grey, SETTINGS, Augmentation(contrast=0.5, saturation=1.0), range(1, 20)))) <= {
+        99,
+        100,
+        101,
+    }
 
 
 def test_colour_matrix() -> None:
@@ -156,9 +154,7 @@ def test_colour_matrix() -> None:
     assert grey[0] == round(0.299 * 200 + 0.701 * 40)
     same = recolour(red, colour_matrix(1, 1, 1, 0, mean))
     assert same is red
-    np.testing.assert_allclose(
-        np.asarray(recolour(red, colour_matrix(1, 1, 1, 1.0, mean)))[0, 0], mean, atol=1
-    )
+    np.testing.assert_allclose(np.asarray(recolour(red, colour_matrix(1, 1, 1, 1.0, mean)))[0, 0], mean, atol=1)
     turned = np.asarray(recolour(red, colour_matrix(1, 1, 1, 1 / 3, mean)))[0, 0]
     assert turned.argmax() != 0
     dark = np.asarray(recolour(red, colour_matrix(0.5, 1, 1, 0, mean)))[0, 0]
@@ -171,8 +167,7 @@ def test_erasing_covers_up_to_the_given_share() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     clean = fit(noise, SETTINGS)
     shares = [
-        (view != clean).any(axis=2).mean()
-        for view in render(noise, SETTINGS, Augmentation(erase=0.3), range(1, 60))
+        (view != clean).any(axis=2).mean() for view in render(noise, SETTINGS, Augmentation(erase=0.3), range(1, 60))
     ]
     assert max(shares) <= 0.33
     assert max(shares) > 0.2

@@ -31,9 +31,7 @@ AVIF = encoded(photo(7, 96, 80), "AVIF")
 
 def png_bomb(width: int, height: int) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = zlib.compress(b"\0" * 100_000)
@@ -42,9 +40,7 @@ def png_bomb(width: int, height: int) -> bytes:
 
 def text_bomb() -> bytes:
     content = b"comment\0\0" + zlib.compress(b"a" * 70_000_000)
-    chunk = (
-        struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
-    )
+    chunk = struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
     return PNG[:33] + chunk + PNG[33:]
 
 
@@ -168,9 +164,7 @@ ODD_FILES: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("make", ODD_FILES, ids=lambda make: make.__name__)
-def test_what_is_no_plain_file_is_refused_without_waiting(
-    make: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_what_is_no_plain_file_is_refused_without_waiting(make: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     make(path)
     with pytest.raises(PictureError, match=ODD_FILES[make]):

@@ -41,9 +41,7 @@ def test_check_writes_page_and_exclusions_and_ends_with_2(flowers: Path, tmp_pat
 
 def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "splits.csv"
-    result = call(
-        "split", flowers, "--split", ".6,.2,.2", "--folds", 3, "--seed", 5, "--output", output, "--json"
-    )
+    result = call("split", flowers, "--split", ".6,.2,.2", "--folds", 3, "--seed", 5, "--output", output, "--json")
     assert {key: json.loads(result.stdout)[key] for key in ("train", "val", "test")} == {
         "train": 14,
         "val": 5,
@@ -59,9 +57,7 @@ def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
 
 def test_preview_is_drawn(flowers: Path, tmp_path: Path) -> None:
     output = tmp_path / "sheet.png"
-    result = call(
-        "preview", flowers, "--output", output, "--image-size", 32, "--pictures", 2, "--views", 3, "--json"
-    )
+    result = call("preview", flowers, "--output", output, "--image-size", 32, "--pictures", 2, "--views", 3, "--json")
     with Image.open(output) as image:
         assert json.loads(result.stdout)["size"] == list(image.size)
 

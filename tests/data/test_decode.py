@@ -95,9 +95,7 @@ def test_16_bit_grey_is_scaled_by_its_full_range(kind: str) -> None:
 def test_big_endian_and_signed_16_bit_grey() -> None:
     values = np.linspace(0, 65535, 256).reshape(16, 16)
     big = Image.frombytes("I;16B", (16, 16), values.astype(">u2").tobytes())
-    np.testing.assert_allclose(
-        np.asarray(open_picture(encoded(big, "TIFF")))[..., 0], values / 257.0, atol=0.51
-    )
+    np.testing.assert_allclose(np.asarray(open_picture(encoded(big, "TIFF")))[..., 0], values / 257.0, atol=0.51)
     signed = Image.fromarray((values - 32768).astype(np.int32))
     pixels = np.asarray(open_picture(encoded(signed, "TIFF")))
     assert (pixels.min(), pixels.max()) == (0, 255)  # negative values: from minimum to maximum
@@ -129,10 +127,7 @@ def test_transparent_pixels_are_white() -> None:
 def test_palette_and_grey_transparency_is_white() -> None:
     palette = photo().convert("P")
     palette.info["transparency"] = palette.getpixel((0, 0))
-    assert (
-        np.asarray(open_picture(encoded(palette, "PNG", transparency=palette.getpixel((0, 0)))))[0, 0].min()
-        == 255
-    )
+    assert np.asarray(open_picture(encoded(palette, "PNG", transparency=palette.getpixel((0, 0)))))[0, 0].min() == 255
     grey = Image.new("L", (8, 8), 7)
     assert np.asarray(open_picture(encoded(grey, "PNG", transparency=7)))[0, 0].min() == 255
 
@@ -150,9 +145,7 @@ def test_the_first_frame_of_an_animation_is_read(kind: str) -> None:
 def test_resize_modes() -> None:
     image = Image.new("RGB", (80, 40), (200, 10, 10))
     image.paste((10, 10, 200), (0, 0, 20, 40))  # the left quarter is blue
-    stretch, crop, letterbox = (
-        fit(image, DecodeSettings(32, mode)) for mode in ("stretch", "crop", "letterbox")
-    )
+    stretch, crop, letterbox = (fit(image, DecodeSettings(32, mode)) for mode in ("stretch", "crop", "letterbox"))
     assert stretch[16, 2, 2] > 150
     assert crop[16, 2, 0] > 150  # the centre square begins after the blue quarter
     np.testing.assert_array_equal(letterbox[0, 16], LETTERBOX)
@@ -209,9 +202,7 @@ def test_decode_many_keeps_order_and_hands_over_bad_pictures(tmp_path: Path) -> 
     sources[7].write_bytes(b"<html>not found</html>")
     bad: list[tuple[int, str]] = []
     results = list(decode_many(sources, SMALL, threads=3, on_error=lambda i, e: bad.append((i, e.reason))))
-    assert [(index, int(pixels[0, 0, 0])) for index, pixels in results] == [
-        (i, i) for i in range(40) if i != 7
-    ]
+    assert [(index, int(pixels[0, 0, 0])) for index, pixels in results] == [(i, i) for i in range(40) if i != 7]
     assert bad == [(7, "is not a picture that can be read (it is an HTML page)")]
     with pytest.raises(PictureError, match="HTML"):
         list(decode_many(sources, SMALL, threads=3))

@@ -156,9 +156,7 @@ def test_exclusions(flowers: Path, tmp_path: Path) -> None:
     samples = scan(flowers, exclude_file=listed)
     assert samples.counts() == {"iris": 2, "lily": 2, "rose": 3}
     assert "2 paths excluded on request" in samples.notes
-    assert any(
-        "1 lines of the exclusion file match no picture: rose/gone.png" in note for note in samples.notes
-    )
+    assert any("1 lines of the exclusion file match no picture: rose/gone.png" in note for note in samples.notes)
     assert "nearest: 'rose'" in refusal(flowers, exclude=["rosse"])
     assert "cannot be read" in refusal(flowers, exclude_file=tmp_path / "none.txt")
 
@@ -227,9 +225,7 @@ def test_table_for_regression(flowers: Path) -> None:
     assert several.classes == ("x", "y")
     np.testing.assert_array_equal(several.targets, [[1, 2], [3, 4]])
     assert several.label(0) == "1.0;2.0"
-    message = refusal(
-        table(flowers, "path,label\nrose/0.png,1\nrose/1.png,much\nrose/2.png,nan\n"), task="regress"
-    )
+    message = refusal(table(flowers, "path,label\nrose/0.png,1\nrose/1.png,much\nrose/2.png,nan\n"), task="regress")
     assert "line 3: label='much'" in message
     assert "line 4: label='nan'" in message
 

@@ -144,9 +144,7 @@ def test_numbers_of_pictures() -> None:
         split(samples, (61, 30, 10))
 
 
-@pytest.mark.parametrize(
-    "ratios", [(0.5, 0.5), (0.7, 0.2, 0.2), (0, 0.5, 0.5), (0.9, 0.3, -0.2), (float("nan"), 0, 0)]
-)
+@pytest.mark.parametrize("ratios", [(0.5, 0.5), (0.7, 0.2, 0.2), (0, 0.5, 0.5), (0.9, 0.3, -0.2), (float("nan"), 0, 0)])
 def test_ratios_that_make_no_sense(ratios: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="three fractions that sum to 1"):
         split(table([0, 1] * 10), ratios)

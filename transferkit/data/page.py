@@ -21,24 +21,62 @@ SHOWN_PER_KIND = 60
 SIDE = 96
 
 _TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Data check</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-
-inline'"> <style> body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0
-1rem;color:#222} h2{margin:2rem 0 .2rem;font-size:1.1rem} h2 span{font-weight:400;color:#666} .error
-h2{color:#b00020}.warning h2{color:#8a5a00} p.remedy{margin:0 0 .6rem;color:#444} table{border-
-collapse:collapse;width:100%} td,th{padding:.3rem .5rem;border-bottom:1px solid #e4e4e4;text-align:left;
-vertical-align:middle;overflow-wrap:anywhere} td.pictures{width:210px} img{max-width:96px;margin-right:4px}
-code{white-space:pre-wrap} </style></head><body> <h1>Data check</h1> <p><code>{{ origin }}</code>: {{
-pictures }} pictures, {{ classes|length }} classes, {{ errors }} errors.{% if not deep %} Headers only;
-pictures were not decoded.{% endif %}</p> {% if classes %}<table><tr><th>class</th><th>pictures</th></tr> {%
-for name, number in classes.items() %}<tr><td>{{ name|shown }}</td><td>{{ number }}</td></tr> {% endfor
-%}</table>{% endif %} {% if not groups %}<p>Nothing found.</p>{% endif %} {% for group in groups %}<section
-class="{{ group.severity }}"> <h2>{{ group.kind }} <span>{{ group.severity }}, {{ group.total }} found{% if
-group.total > group.rows|length %}, the first {{ group.rows|length }} shown{% endif %}</span></h2> <p
-class="remedy">{{ group.remedy }}.</p> <table>{% for row in group.rows %}<tr> <td class="pictures">{% for
-uri in row.pictures %}<img alt="" src="{{ uri }}">{% endfor %}</td> <td>{% if row.path %}<code>{{
-row.path|shown }}</code> {% endif %}{{ row.detail|shown }}</td></tr> {% endfor %}</table></section> {%
-endfor %}</body></html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>Data check</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h2 { margin: 2.2rem 0 .2rem; font-size: 1.1rem; }
+h2 span { font-weight: 400; color: #666; }
+.error h2 { color: #b00020; }
+.warning h2 { color: #8a5a00; }
+p.remedy { margin: 0 0 .6rem; color: #444; }
+table { border-collapse: collapse; }
+section table { width: 100%; }
+td, th { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e4e4e4; text-align: left; vertical-align: middle;
+  overflow-wrap: anywhere; }
+td.number { text-align: right; }
+td.pictures { width: 210px; }
+img { max-width: 96px; margin-right: 6px; vertical-align: middle; }
+code { white-space: pre-wrap; }
+</style>
+</head>
+<body>
+<h1>Data check</h1>
+<p><code>{{ origin }}</code>: {{ pictures }} pictures, {{ classes|length }} classes, {{ errors }} errors.
+{% if not deep %} Headers only; pictures were not decoded.{% endif %}</p>
+{% if groups %}
+<p>{% for group in groups %}<a href="#{{ group.kind|replace(' ', '-') }}">{{ group.kind }}</a> {{ group.total }}
+{%- if not loop.last %}, {% endif %}{% endfor %}</p>
+{% else %}
+<p>Nothing found.</p>
+{% endif %}
+{% if classes %}
+<table><tr><th>class</th><th>pictures</th></tr>
+{% for name, number in classes.items() %}
+<tr><td>{{ name|shown }}</td><td class="number">{{ number }}</td></tr>
+{% endfor %}
+</table>
+{% endif %}
+{% for group in groups %}
+<section class="{{ group.severity }}" id="{{ group.kind|replace(' ', '-') }}">
+<h2>{{ group.kind }} <span>{{ group.severity }}, {{ group.total }} found
+{%- if group.total > group.rows|length %}, the first {{ group.rows|length }} shown{% endif %}</span></h2>
+<p class="remedy">{{ group.remedy }}.</p>
+<table>
+{% for row in group.rows %}
+<tr>{% if group.pictured %}<td class="pictures">
+{%- for uri in row.pictures %}<img alt="" src="{{ uri }}">{% endfor %}</td>{% endif %}
+<td>{% if row.path %}<code>{{ row.path|shown }}</code> {% endif %}{{ row.detail|shown }}</td></tr>
+{% endfor %}
+</table>
+</section>
+{% endfor %}
+</body>
+</html>
 """
 
 
@@ -64,6 +102,7 @@ def audit_page(audit: Audit) -> str:
                     "remedy": remedy,
                     "total": len(found),
                     "rows": rows,
+                    "pictured": any(row["pictures"] for row in rows),
                 }
             )
     groups.sort(key=lambda g: ("error", "warning", "info").index(str(g["severity"])))
