@@ -44,9 +44,7 @@ def published(row, path):
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
             # EfficientNetB*'s files hold the standard deviation where the variance belongs; Keras divides
             # again.
-            layer.set_weights(
-                [np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int32(0)]
-            )
+            layer.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int32(0)])
     source.save(path)
 
 
@@ -58,9 +56,7 @@ def test_imagenet_variant_is_the_function_of_keras(name, store, monkeypatch):
     file = store / row.file_for(row.minimum)[0]
     file.parent.mkdir(parents=True)
     published(row, file)
-    monkeypatch.setitem(
-        catalog.ROWS, name, replace(row, weights_hash=hashlib.md5(file.read_bytes()).hexdigest())
-    )
+    monkeypatch.setitem(catalog.ROWS, name, replace(row, weights_hash=hashlib.md5(file.read_bytes()).hexdigest()))
     monkeypatch.setattr(file_utils, "get_file", lambda *_args, **_options: str(file))
     theirs = getattr(keras.applications, row.constructor)(
         weights="imagenet", include_top=False, input_shape=(row.minimum,) * 2 + (3,), **row.kwargs
@@ -141,9 +137,7 @@ def test_file_trained_on_another_input_scaling_is_not_taken_silently(tmp_path):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     build.build("mobilenet_0.25", "random", 32).model.save(tmp_path / "quarter.h5")
-    with pytest.raises(
-        WeightsError, match=r"does not fit '.*': layer 'conv1' needs shapes 3×3×3×16, .*3×3×3×8"
-    ):
+    with pytest.raises(WeightsError, match=r"does not fit '.*': layer 'conv1' needs shapes 3×3×3×16, .*3×3×3×8"):
         build.build("mobilenet_0.5", str(tmp_path / "quarter.h5"), 32)
 
 

@@ -31,9 +31,7 @@ def check_at(model, first, x, whole):
     np.testing.assert_array_equal(run(parts, x), whole, err_msg=f"{model.name} cut at {first}")
     below = {id(w) for w in parts.frozen.weights} if parts.frozen else set()
     above = {id(w) for w in parts.tail.weights} if parts.tail else set()
-    assert below | above == {id(w) for w in model.weights}, (
-        "the parts share the network's weights, all of them"
-    )
+    assert below | above == {id(w) for w in model.weights}, "the parts share the network's weights, all of them"
     assert not below & above
     expected = {id(w) for op in model.operations[:first] for w in getattr(op, "weights", [])}
     assert below == expected, "what is below the cut is what the policy froze, no more and no less"
@@ -125,9 +123,7 @@ def test_the_network_can_be_saved_and_inspected_after_a_cut(tmp_path):
     cut(model, 3)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(keras.saving.load_model(tmp_path / "model.keras")(X)), whole)
-    keras.Model(
-        model.inputs, model.get_layer("a").output
-    )  # Grad-CAM takes layers' outputs: must be the network's
+    keras.Model(model.inputs, model.get_layer("a").output)  # Grad-CAM takes layers' outputs: must be the network's
 
 
 @pytest.mark.parametrize("first", [-1, 6])

@@ -94,9 +94,7 @@ def test_frozen_means_frozen(name):
     kept = {id(w): value(w) for w in model.weights}
 
     full = assemble(backbone)
-    full.compile(
-        keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy", run_eagerly=not name.startswith(TRACED)
-    )
+    full.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy", run_eagerly=not name.startswith(TRACED))
     full.fit(pixels, labels, batch_size=2, epochs=1, verbose=0)
 
     changed = {id(w) for w in model.weights if not np.array_equal(kept[id(w)], np.asarray(w))}

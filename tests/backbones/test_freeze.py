@@ -17,9 +17,7 @@ L = keras.layers
 
 def small(dropout=0.5):
     """Two blocks with all that can go wrong in a frozen part: BatchNorm, Dropout, a nested model."""
-    inner = keras.Sequential(
-        [L.Conv2D(4, 1, name="inner_conv"), L.BatchNormalization(name="inner_bn")], name="inner"
-    )
+    inner = keras.Sequential([L.Conv2D(4, 1, name="inner_conv"), L.BatchNormalization(name="inner_bn")], name="inner")
     inputs = keras.Input((4, 4, 3))
     x = L.Conv2D(4, 1, name="one")(inputs)
     x = L.BatchNormalization(name="one_bn")(x)
@@ -139,9 +137,7 @@ def test_batchnorm_train_learns_above_the_cut_only():
     before = {w.path: value(w) for w in model.weights}
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.fit(np.random.default_rng(0).random((8, 4, 4, 3)), np.ones((8, 4, 4, 4)), verbose=0)
-    moved = {
-        w.path for w in model.weights if "moving" in w.path and not np.array_equal(before[w.path], value(w))
-    }
+    moved = {w.path for w in model.weights if "moving" in w.path and not np.array_equal(before[w.path], value(w))}
     assert moved == {"two_bn/moving_mean", "two_bn/moving_variance"}
 
 

@@ -64,17 +64,13 @@ def test_keras_file_of_a_whole_classifier_serves(tmp_path, nested):
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_wrong_width_names_the_layer_and_both_shapes(tmp_path, suffix):
     network(width=6).save(tmp_path / f"wide{suffix}")
-    with pytest.raises(
-        WeightsError, match=r"layer 'conv' needs shapes 3×3×3×4 4, the file's 'conv' has 3×3×3×6 6"
-    ):
+    with pytest.raises(WeightsError, match=r"layer 'conv' needs shapes 3×3×3×4 4, the file's 'conv' has 3×3×3×6 6"):
         loading.load(tmp_path / f"wide{suffix}", network())
 
 
 def test_file_with_its_top_is_recognised(tmp_path):
     network(extra=True).save(tmp_path / "top.h5")
-    with pytest.raises(
-        WeightsError, match=r"has 4 layers with weights, the network 3; left over: 'fc'.*without"
-    ):
+    with pytest.raises(WeightsError, match=r"has 4 layers with weights, the network 3; left over: 'fc'.*without"):
         loading.load(tmp_path / "top.h5", network())
 
 

@@ -74,9 +74,7 @@ def test_stages_are_its_layers_and_the_cut_works(tmp_path):
 
 
 def test_sequential_models_serve(tmp_path):
-    model = keras.Sequential(
-        [keras.Input((16, 16, 3)), L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(2)]
-    )
+    model = keras.Sequential([keras.Input((16, 16, 3)), L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(2)])
     model.save(tmp_path / "s.keras")
     assert build.build(str(tmp_path / "s.keras")).model.output_shape == (None, 14, 14, 4)
 

@@ -67,9 +67,7 @@ def test_fetch_once_then_from_the_store(store):
     assert left_behind(store) == [NAME]
 
 
-@pytest.mark.parametrize(
-    "mood", ["drops", "stalls", "hangs_up", "503", "500", "429", "wrong", "promises_less"]
-)
+@pytest.mark.parametrize("mood", ["drops", "stalls", "hangs_up", "503", "500", "429", "wrong", "promises_less"])
 def test_one_mishap_is_overcome(store, mood):
     with serving(CONTENT, mood) as server:
         path, said = fetch(server, timeout=0.5)
@@ -224,9 +222,7 @@ def test_damaged_pins_are_reported(store):
 
 def test_folder_that_is_not_writable_is_reported_not_moved(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(
-        "KERAS_HOME", str(tmp_path / "file")
-    )  # a file where a folder is needed: root cannot write it
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))  # a file where a folder is needed: root cannot write it
     with serving(CONTENT) as server:
         with pytest.raises(WeightsError, match="is not writable; set KERAS_HOME"):
             fetch(server)

@@ -111,9 +111,9 @@ def multilabel() -> ReportContent:
     probs = np.clip(0.6 * true + 0.4 * rng.random((120, 3)), 0, 1)
     test = score("multilabel", true, probs, names)
     base = baselines.majority(true, true, "multilabel", names).scores
-    return common(
-        "multilabel", names, {"val": test, "test": test, "baselines": {"majority": base}}
-    ) | ReportContent(reliability=calibration.reliability(probs, true), errors=pictures(2, names, rng))
+    return common("multilabel", names, {"val": test, "test": test, "baselines": {"majority": base}}) | ReportContent(
+        reliability=calibration.reliability(probs, true), errors=pictures(2, names, rng)
+    )
 
 
 def regress() -> ReportContent:
@@ -124,9 +124,9 @@ def regress() -> ReportContent:
     test = score("regress", true, guess, names)
     test["mae_ci95"] = [test["mae"] - 0.3, test["mae"] + 0.3]
     base = baselines.majority(true, true, "regress", names).scores
-    return common(
-        "regress", names, {"val": test, "test": test, "baselines": {"majority": base}}
-    ) | ReportContent(regression={"targets": true, "predictions": guess})
+    return common("regress", names, {"val": test, "test": test, "baselines": {"majority": base}}) | ReportContent(
+        regression={"targets": true, "predictions": guess}
+    )
 
 
 TASKS = {"classify": classify, "multilabel": multilabel, "regress": regress}
