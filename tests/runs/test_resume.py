@@ -23,6 +23,8 @@ from transferkit.runs.layout import Layout, held
 DRIVER = """
 import importlib, os, signal, sys
 from transferkit.cli import main
+# A shell that starts tests in the background makes them ignore this signal, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 module, owner, name, number, what = sys.argv[1:6]
 home = importlib.import_module(module)
 home = getattr(home, owner) if owner else home
