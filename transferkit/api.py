@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferkit.config import POLICY, Settings, make
+from transferkit.config import Settings, make
 from transferkit.console import Reporter
-from transferkit.errors import ConfigError, DataError, RunError, TransferKitError, nearest, raise_problems
-from transferkit.files import read_csv
+from transferkit.errors import ConfigError, DataError, RunError, TransferKitError
+from transferkit.parts import assemble, backbone, build_head, freeze
+from transferkit.runs import refusals
 from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def finetune(
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
     if resume and output is None:
         problems.append("--resume needs --output: the run directory that is to be finished")
-    problems += [*_problems(given, offline), *check_new(folder, resume), *_inside(folder, origin)]
+    problems += [*refusals.problems(given, offline), *check_new(folder, resume), *refusals.inside(folder, origin)]
     chosen = make(given, problems)
     layout = Layout(folder)
     if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter):
@@ -197,87 +198,15 @@ def _finetune(
     # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
     strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
     samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict)
-    _check_task(samples, settings)
+    refusals.check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
     samples = samples.hashed()
-    _short_check(samples, origin, settings, reporter)
+    refusals.short_check(samples, origin, settings, reporter)
     timings = {"check": time.monotonic() - started}
     findings = {"skipped": skipped} if skipped else {}
     Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings).run()
     publish(layout, reporter)
-
-
-def _short_check(samples: Samples, origin: str, settings: Settings, reporter: Reporter) -> None:
-    """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does."""
-    import shlex
-
-    from transferkit.data.audit import quick
-
-    audit = quick(samples)
-    if not audit.brief():
-        return
-    more = ["--exclude-file", settings.exclude_file] if settings.exclude_file else []
-    more += [word for item in settings.exclude for word in ("--exclude", item)]
-    words = ["transferkit", "data", "check", origin, *more]
-    where = "" if origin == "arrays" else f"; to see them: {shlex.join(words)}"
-    # A warning is recorded in run.json.
-    (reporter.warn if audit.errors else reporter.say)(f"data: found {audit.brief()}{where}")
-
-
-def _problems(settings: dict[str, Any], offline: bool) -> list[str]:
-    """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
-    from transferkit.backbones.build import check
-    from transferkit.evaluation.goals import GOALS, goal
-
-    found = []
-    name, size = settings.get("backbone"), str(settings.get("image_size", ""))
-    if isinstance(name, str):
-        policy = str(settings.get("unfreeze", "none"))
-        # A malformed policy or size is reported by `make`, once.
-        policy = policy if POLICY.fullmatch(policy) else "none"
-        pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
-        found += check(name.strip(), pixels, policy, str(settings.get("weights", "auto")), offline)
-    metric, task = settings.get("metric", "auto"), settings.get("task", "auto")
-    if metric != "auto" and metric not in GOALS:
-        found.append(f"--metric {metric} is unknown; choose from {', '.join(GOALS)}{nearest(str(metric), GOALS)}")
-    elif metric != "auto" and task in ("classify", "multilabel", "regress"):
-        try:
-            goal(metric, task)
-        except ConfigError as error:
-            found.append(f"--metric {metric}: {error}")
-    return found
-
-
-def _inside(folder: Path, origin: str) -> list[str]:
-    """A run inside the data folder would be read as a class by the next one."""
-    data = Path(origin).expanduser()
-    if origin == "arrays" or not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
-        return []
-    return [f"--output {folder} lies inside the data {origin}, which is never written to; choose a folder outside"]
-
-
-def _check_task(samples: Samples, settings: Settings) -> None:
-    """Settings that only the data can refute."""
-    from transferkit.evaluation.goals import goal
-
-    task, problems = samples.task, []
-    if "split" in settings.model_fields_set and set(samples.split) == {"train", "val", "test"}:
-        problems.append("--split has no effect: the data comes with its own train, val and test; drop it")
-    if settings.metric != "auto":
-        try:
-            goal(settings.metric, task)
-        except ConfigError as error:
-            problems.append(f"--metric {settings.metric}: {error}")
-    if task != "classify" and settings.class_weights != "none":
-        problems.append(f"--class-weights {settings.class_weights} is for single-label data; this is {task}")
-    if task == "regress" and settings.label_smoothing:
-        problems.append("--label-smoothing has no effect on regression")
-    if task != "regress" and settings.loss not in ("auto", "crossentropy"):
-        problems.append(f"--loss {settings.loss} is for regression; pass --task regress, or drop it")
-    if task == "regress" and settings.loss == "crossentropy":
-        problems.append("--loss crossentropy is for classification; regression has squared, absolute, huber")
-    raise_problems(ConfigError, problems)
 
 
 def _name(origin: str, settings: dict[str, Any]) -> str:
@@ -314,30 +243,9 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
 
     With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
     """
-    import numpy as np
+    from transferkit.delivery.evaluate import evaluate as room
 
-    from transferkit import compute
-    from transferkit.data.decode import DecodeSettings
-    from transferkit.evaluation.drift import drift
-    from transferkit.runs import judging, model_file, scoring
-
-    layout, reporter = Layout(Path(run)), Reporter(quiet)
-    manifest = layout.complete()
-    facts = model_file.facts(layout.model)
-    samples = _own_test(layout, manifest, facts) if data is None else _with_classes(data, facts)
-    decode = DecodeSettings.from_key(facts["decode"])
-    compute.start()
-    model, reference = model_file.load(layout.model), None if data is None else judging.load_typical(layout.typical)
-    model = model if reference is None else judging.with_features(model)
-    outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
-    thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-    count = len(facts["classes"])
-    scores = scoring.scores(samples, outputs[:, :count], manifest["seed"], thresholds)
-    if reference is not None:
-        scores["drift"] = drift(reference, outputs[:, count:])
-        if scores["drift"]["far"]:
-            reporter.warn(scores["drift"]["note"])
-    return scores
+    return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
 
 
 def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
@@ -348,99 +256,6 @@ def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
     from transferkit.delivery.compare import compare as room
 
     return room([Layout(run.folder if isinstance(run, Run) else Path(run)) for run in runs], seed)
-
-
-def _with_classes(data: Any, facts: dict[str, Any]) -> Samples:
-    """New data, its labels numbered as the run's model numbers them."""
-    from transferkit.data.source import scan
-
-    samples = scan(data.samples if isinstance(data, Data) else data, facts["task"], classes=facts["classes"])
-    if list(samples.classes) != facts["classes"]:
-        raise DataError(
-            f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts['classes'])}; "
-            "give evaluate the folder or CSV itself, so that it is read with the run's classes"
-        )
-    return samples
-
-
-def _own_test(layout: Layout, manifest: dict[str, Any], facts: dict[str, Any]) -> Samples:
-    """The pictures of the run's test split, unchanged since then."""
-    from transferkit.data.samples import listed
-    from transferkit.data.source import scan
-
-    origin = manifest["data"]["path"]
-    if origin == "arrays":
-        raise DataError("this run was trained on arrays, which it does not keep; pass the data to evaluate")
-    if not Path(origin).exists():
-        raise DataError(f"the run's data {origin} is no longer there; pass it, or other data, to evaluate as DATA")
-    saved = {row["path"]: row["sha256"] for row in read_csv(layout.splits) if row["split"] == "test"}
-    if not saved:
-        raise DataError("this run has no test split; pass pictures with labels to evaluate as DATA")
-    # What could not be read then may still be there.
-    how = {"exclude": manifest["config"]["exclude"], "classes": facts["classes"], "strict": False}
-    samples = scan(origin, facts["task"], **how)
-    samples = samples.select([i for i, path in enumerate(samples.paths) if path in saved]).hashed()
-    hashes = dict(zip(samples.paths, samples.sha256 or (), strict=True))
-    changed = [path for path in saved if hashes.get(path) != saved[path]]
-    if changed:
-        raise DataError(
-            f"{len(changed)} of the run's {len(saved)} test pictures are missing or changed: {listed(changed)}; "
-            "put them back, or pass other data to evaluate as DATA"
-        )
-    return samples
-
-
-def backbone(
-    name: str, *, weights: str = "auto", size: int | None = None, seed: int = 0, offline: bool = False
-) -> keras.Model:
-    """A pretrained network without its top, as a plain keras.Model that takes scaled float pictures.
-
-    `assemble` puts the scaling it expects in front. Raises BackboneError or WeightsError.
-    """
-    from transferkit import compute
-    from transferkit.backbones.build import build
-
-    compute.start()
-    return build(name, weights, size, seed, offline).model
-
-
-def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.Model:
-    """Set what trains in `base` by a freeze policy (`none`, `all`, `from:STAGE`, `last:N`); returns `base`."""
-    from transferkit.backbones import freeze as room
-
-    return room.freeze(base, policy, batchnorm)
-
-
-def build_head(
-    base: keras.Model,
-    classes: int,
-    width: int | Sequence[int] | None = 256,
-    dropout: float = 0.3,
-    **options: Any,
-) -> keras.Model:
-    """A head for `base`; see `transferkit.heads.build_head` for `l1`, `l2`, `pooling`, `task` and `seed`."""
-    from transferkit import heads
-
-    return heads.build_head(base, classes, width, dropout, **options)
-
-
-def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -> keras.Model:
-    """One keras.Model from uint8 RGB pictures [n, size, size, 3] through the scaling, `base` and `head`.
-
-    `scaling` is what `base` expects: found from its name for networks of the catalog, "none" (pixels 0…255)
-    for others.
-    """
-    import keras
-
-    from transferkit.backbones.catalog import ROWS
-    from transferkit.backbones.scaling import preprocessing
-
-    row = ROWS.get(base.name)
-    scaling = scaling or (row.scaling if row else "none")
-    x = inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="picture")
-    for layer in preprocessing(scaling):
-        x = layer(x)
-    return keras.Model(inputs, head(base(x)), name="transferkit")
 
 
 __all__ = [

@@ -22,7 +22,12 @@ from transferkit.training import optimizers, schedules
 from transferkit.training.batches import Batches, ahead
 from transferkit.training.losses import LOSSES, mean_loss
 
+Watch = Callable[[dict[str, Any]], None]  # is shown each finished epoch's row of history.csv
 SAVE_EVERY = 20.0  # seconds between two checkpoints: what a kill can cost
+
+
+def ignore(row: dict[str, Any]) -> None:
+    """Watch nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Loop:
     deadline: float | None
     reporter: Reporter
     top_rate: float  # the rate asked for at its peak, for advice
+    watch: Watch = ignore
 
     def run(self) -> Progress:
         """Train. Raises TrainingError when the loss is no longer a number, StorageError when the disk is full."""
@@ -114,6 +120,7 @@ class Loop:
         seconds = time.monotonic() - started
         progress.seconds += seconds
         progress.rows.append({**row, "seconds": round(seconds, 3)})
+        self.watch(progress.rows[-1])
         progress.epoch += 1
         return best
 

@@ -17,7 +17,7 @@ from transferkit.features.extract import Source, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.training import batches as b
 from transferkit.training import losses, optimizers, schedules
-from transferkit.training.fit import Loop, Progress
+from transferkit.training.fit import Loop, Progress, Watch, ignore
 from transferkit.training.problem import PhaseReport, Problem
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Trainer:
     checkpoints: Path | None = None
     deadline: float | None = None
     rate: float = 1e-3
+    watch: Watch = ignore
 
     def __post_init__(self) -> None:
         self.batch_size = batch_size(self.settings, len(self.problem.train))
@@ -68,7 +69,8 @@ class Trainer:
         loop = Loop(
             phase.name, model, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
-            phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter, self.rate,
+            phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter,
+            self.rate, self.watch,
         )  # fmt: skip
         with applied(model, phase.precision):
             progress = loop.run()

@@ -24,6 +24,7 @@ from transferkit.features.extract import Source, Streamed, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
 from transferkit.training import models, optimizers, range_test
+from transferkit.training.fit import Watch, ignore
 from transferkit.training.phase import Phase, Trainer, predict
 from transferkit.training.problem import Judge, PhaseReport, Problem, Trained, Units, problem
 
@@ -63,10 +64,11 @@ class Recipe:
     deadline: float | None = None
     cache: bool = True
     folds: Sequence[Problem] = ()
+    watch: Watch = ignore
 
     def __post_init__(self) -> None:
         self.frozen = Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
-        self.trainer = self._trainer(self.problem, self.checkpoints)
+        self.trainer = self._trainer(self.problem, self.checkpoints, self.watch)
         if self.settings.batch_size == "auto":
             self.reporter.say(f"batch size: {self.trainer.batch_size} ({len(self.problem.train)} training pictures)")
         self.notes: list[str] = []
@@ -141,10 +143,10 @@ class Recipe:
 
     # -- the head
 
-    def _trainer(self, part: Problem, checkpoints: Path | None) -> Trainer:
+    def _trainer(self, part: Problem, checkpoints: Path | None, watch: Watch = ignore) -> Trainer:
         s = self.settings
         rate = s.learning_rate if isinstance(s.learning_rate, float) else HEAD_RATES[s.optimizer]
-        return Trainer(s, part, self.views.count, self.reporter, checkpoints, self.deadline, rate)
+        return Trainer(s, part, self.views.count, self.reporter, checkpoints, self.deadline, rate, watch)
 
     def _body(self, source: Source, pooled: Rows, part: Problem) -> keras.Model:
         return models.head(self._sample(source, part.train), pooled.label, part.outputs, self.settings)
