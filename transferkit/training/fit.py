@@ -81,16 +81,17 @@ class Loop:
     reporter: Reporter
     top_rate: float  # the rate asked for at its peak, for advice
     watch: Watch = ignore
+    pause: int | None = None  # stop after this epoch, with a checkpoint from which a later call goes on
 
     def run(self) -> Progress:
         """Train. Raises TrainingError when the loss is no longer a number, StorageError when the disk is full."""
-        progress = Progress()
+        progress, last = Progress(), self.epochs if self.pause is None else min(self.pause, self.epochs)
         steps = compute.steps(self.model, self.optimizer, LOSSES[self.loss_key])
         best = self._resume(progress, compute.values(self.model.weights))
         saved = time.monotonic()
-        with self.reporter.progress(self.name, self.epochs, "epochs") as advance:
+        with self.reporter.progress(self.name, last, "epochs") as advance:
             advance(progress.epoch)
-            while progress.epoch < self.epochs and not self._finished(progress):
+            while progress.epoch < last and not self._finished(progress):
                 best = self._epoch(progress, steps, best)
                 assert progress.best is not None
                 advance(1, f"{self.goal.name} {progress.rows[-1][f'val_{self.goal.name}']:.4f}")
@@ -98,9 +99,8 @@ class Loop:
                     self._save(progress, best)
                     saved = time.monotonic()
         if self.checkpoint and not progress.done:
-            progress.done = True
+            progress.done = last == self.epochs or self._finished(progress)
             self._save(progress, best)
-        progress.done = True
         compute.assign(self.model.weights, best)
         return progress
 

@@ -39,6 +39,7 @@ class Phase:
     warmup: bool = True
     factors: dict[str, float] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
+    pause: int | None = None  # see `Loop`
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Trainer:
             phase.name, model, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
             phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter,
-            self.rate, self.watch,
+            self.rate, self.watch, phase.pause,
         )  # fmt: skip
         with applied(model, phase.precision):
             progress = loop.run()

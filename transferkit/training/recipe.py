@@ -65,6 +65,7 @@ class Recipe:
     cache: bool = True
     folds: Sequence[Problem] = ()
     watch: Watch = ignore
+    pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
 
     def __post_init__(self) -> None:
         self.frozen = Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
@@ -91,12 +92,14 @@ class Recipe:
         fold_scores = [self._fold(number, part, source, pooled) for number, part in enumerate(self.folds, 1)]
         pretrained = compute.values(model.weights) if steps else None
         judged = self._judged()
-        score = self.trainer.train(self._head_phase("head"), body, source)
+        phase = self._head_phase("head")
+        score = self.trainer.train(phase if steps else replace(phase, pause=self.pause), body, source)
         kept = self._keep(score, body, body, source, judged)
         for policy in steps:
             if self._late(policy):
                 break
-            trainee, source, score = self._tail_phase(policy, body, len(steps))
+            pause = self.pause if policy == steps[-1] else None
+            trainee, source, score = self._tail_phase(policy, body, len(steps), pause)
             if self.problem.goal.better(score, kept.score):
                 kept = self._keep(score, body, trainee, source, judged)
         compute.assign(body.weights, kept.body)
@@ -195,7 +198,7 @@ class Recipe:
         return True
 
     def _tail_phase(
-        self, policy: str, body: keras.Model, phases: int
+        self, policy: str, body: keras.Model, phases: int, pause: int | None
     ) -> tuple[keras.Model, Source, tuple[float, float]]:
         """Train everything above the cut of `policy` together with the head."""
         model, s = self.backbone.model, self.settings
@@ -209,6 +212,7 @@ class Recipe:
             self.rate * TAIL_RATE,
             max(1, s.epochs // phases),
             factors=optimizers.layer_rates(model, models.depths(self.backbone), s.layer_decay),
+            pause=pause,
         )
         phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
         return trainee, source, self.trainer.train(phase, trainee, source)
