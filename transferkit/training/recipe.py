@@ -66,9 +66,10 @@ class Recipe:
     folds: Sequence[Problem] = ()
     watch: Watch = ignore
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
+    shared: Frozen | None = None  # the frozen side, where several recipes train on the same features
 
     def __post_init__(self) -> None:
-        self.frozen = Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
+        self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
         self.trainer = self._trainer(self.problem, self.checkpoints, self.watch)
         if self.settings.batch_size == "auto":
             self.reporter.say(f"batch size: {self.trainer.batch_size} ({len(self.problem.train)} training pictures)")
@@ -112,6 +113,16 @@ class Recipe:
             whole, self.trainer.phases, self._chosen(), self.trainer.history, kept.val, kept.train, judged, pooled,
             pretrained, self.notes, curve, fold_scores,
         )  # fmt: skip
+
+    def head_alone(self, pooled: Rows, source: Source) -> np.ndarray:
+        """Train the head on features that are there already; returns its logits [n, t] of the validation pictures.
+
+        What a search does many times; the phase's report is the last of `trainer.phases`.
+        """
+        body = self._body(source, pooled, self.problem)
+        self._learning_rate(body, source)
+        self.trainer.train(replace(self._head_phase("head"), pause=self.pause), body, source)
+        return self.trainer.outputs(body, source, self.problem.val)
 
     # -- inputs
 
