@@ -1,0 +1,129 @@
+"""Compiled forward passes and optimizer steps on Keras' current backend: the only room that names TensorFlow or JAX.
+
+Both engines take NumPy arrays and give NumPy arrays. Several optimizer steps run inside one compiled call, so that
+small heads do not pay Python's price per step.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps
+from transferkit.errors import ConfigError
+
+__all__ = [
+    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "forward", "gpu_count",
+    "input_gradient", "release", "start", "steps", "values",
+]  # fmt: skip
+
+
+def start() -> None:
+    """Import Keras and its backend without the page of device discovery that TensorFlow writes to standard error.
+
+    What was written is shown after all if the import fails.
+    """
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not os.path.exists("/dev/nvidia0") and not os.path.exists("/dev/dxg"):
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # no GPU: do not look for its driver, and complain
+    with tempfile.TemporaryFile() as hidden:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(hidden.fileno(), 2)
+        try:
+            import keras
+
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow as tf
+
+                tf.constant(0)  # devices are discovered at the first operation
+        except BaseException:
+            hidden.seek(0)
+            os.write(kept, hidden.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def backend() -> str:
+    """`"tensorflow"` or `"jax"`; other backends of Keras are refused."""
+    import keras
+
+    name = str(keras.backend.backend())
+    if name not in ("tensorflow", "jax"):
+        raise ConfigError(f"KERAS_BACKEND={name} is not supported; use tensorflow or jax")
+    return name
+
+
+def _engine() -> ModuleType:
+    """The module for Keras' backend; each imports its library, so neither may be imported sooner."""
+    if backend() == "tensorflow":
+        from transferkit.compute import tensorflow
+
+        return tensorflow
+    from transferkit.compute import jax
+
+    return jax
+
+
+def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
+    """Compile the inference pass of `model`. Call it with one batch size only: each new shape costs a trace.
+
+    `graph_bfloat16` turns on TensorFlow's oneDNN graph rewrite for this function alone (CPU; see `precision`).
+    """
+    run: Forward = _engine().forward(model, graph_bfloat16)
+    return run
+
+
+def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
+    """Compile optimizer steps of `model`.
+
+    `loss(targets [b,t], outputs [b,t]) -> [b]` is written with keras.ops. One step minimises
+    `sum(loss * weights) / sum(weights > 0) + sum(model.losses)`, as `keras.Model.fit` does on a full batch;
+    padding rows carry weight 0.
+    """
+    optimizer.build(model.trainable_variables)
+    run: Steps = _engine().steps(model, optimizer, loss)
+    return run
+
+
+def input_gradient(model: Any) -> InputGradient:
+    """Compile the gradient of `model`'s output by its one input, in inference mode. Each batch size costs a trace."""
+    run: InputGradient = _engine().input_gradient(model)
+    return run
+
+
+def gpu_count() -> int:
+    """Local accelerators that the backend sees."""
+    count: int = _engine().gpu_count()
+    return count
+
+
+def release() -> None:
+    """Forget graphs and layer names of models that are gone, keeping the dtype policy (clear_session resets it)."""
+    import keras
+
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(policy)
+
+
+def values(variables: Iterable[Any]) -> Arrays:
+    """Copies of the values of Keras variables, on the host."""
+    # Not np.array(variable): that may be a view of the live buffer, and NumPy 2 warns of it.
+    return [np.copy(np.asarray(variable.value)) for variable in variables]
+
+
+def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
+    """Put back what `values` gave. Raises ValueError where their numbers differ."""
+    for variable, value in zip(variables, content, strict=True):
+        variable.assign(value)

@@ -1,0 +1,116 @@
+"""The TensorFlow engine: tf.function, whole epochs in one while loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined
+
+# Graph options of TensorFlow belong to the process, and every call of a compiled function reads them. While one
+# function runs with options of its own, on whatever thread, no other may run.
+_OPTIONS = threading.RLock()
+
+
+def gpu_count() -> int:
+    """Local GPUs that TensorFlow sees."""
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def forward(model: Any, graph_bfloat16: bool) -> Forward:
+    """See `transferkit.compute.forward`."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def run(*inputs: Any) -> Any:
+        return [tf.cast(o, tf.float32) for o in flat(model(joined(inputs), training=False))]
+
+    def call(inputs: Sequence[np.ndarray]) -> Arrays:
+        with _graph_options(graph_bfloat16):
+            return [o.numpy() for o in run(*(tf.convert_to_tensor(x) for x in inputs))]
+
+    return call
+
+
+@contextmanager
+def _graph_options(bfloat16: bool) -> Iterator[None]:
+    """Inside: the oneDNN bfloat16 rewrite is on or off, and no other thread runs a function of this module."""
+    key = "auto_mixed_precision_onednn_bfloat16"
+    with _OPTIONS:
+        if not bfloat16:
+            yield
+            return
+        before = tf.config.optimizer.get_experimental_options().get(key, False)
+        tf.config.optimizer.set_experimental_options({key: True})
+        try:
+            yield
+        finally:
+            tf.config.optimizer.set_experimental_options({key: before})
+
+
+def input_gradient(model: Any) -> InputGradient:
+    """See `transferkit.compute.input_gradient`."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def run(x: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = tf.cast(model(x, training=False), tf.float32)
+            value = tf.reduce_sum(outputs * weights)
+        return outputs, tape.gradient(value, x)
+
+    def call(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with _graph_options(False):
+            outputs, gradient = run(tf.convert_to_tensor(x), tf.convert_to_tensor(weights))
+            return outputs.numpy(), gradient.numpy()
+
+    return call
+
+
+def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
+    """See `transferkit.compute.steps`."""
+    variables = model.trainable_variables
+
+    def one(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            outputs = tf.cast(model(joined(inputs), training=True), tf.float32)
+            rows = tf.reduce_sum(tf.cast(weights > 0, tf.float32))
+            value = tf.reduce_sum(loss(targets, outputs) * weights) / tf.maximum(rows, 1.0)
+            if model.losses:
+                value += tf.add_n([tf.cast(penalty, tf.float32) for penalty in model.losses])
+            scaled = optimizer.scale_loss(value)
+        optimizer.apply(tape.gradient(scaled, variables), variables)
+        return value, outputs
+
+    def several(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
+        count = tf.shape(targets)[0]
+
+        def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
+            value, out = one([x[i] for x in inputs], targets[i], weights[i])
+            return i + 1, losses.write(i, value), outputs.write(i, out)
+
+        # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
+        arrays = (tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count))
+        _, losses, outputs = tf.while_loop(
+            lambda i, *_: i < count, body, (tf.constant(0), *arrays), parallel_iterations=1
+        )
+        return tf.reduce_mean(losses.stack()), outputs.stack()
+
+    compiled: list[Any] = []
+
+    def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        tensors = [tf.convert_to_tensor(x) for x in inputs]
+        batch = (tensors, tf.convert_to_tensor(targets), tf.convert_to_tensor(weights))
+        with _graph_options(False):
+            if not compiled:
+                # The number of steps is left open, so that an epoch's last, shorter call is no new trace.
+                signature = tf.nest.map_structure(lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), batch)
+                compiled.append(tf.function(several, input_signature=signature, autograph=False))
+            value, outputs = compiled[0](*batch)
+            return float(value), outputs.numpy()
+
+    return call
