@@ -12,7 +12,7 @@ from transferkit.config import Settings, make
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, RunError, TransferKitError
 from transferkit.parts import assemble, backbone, build_head, freeze
-from transferkit.runs import refusals
+from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transferkit.data.samples import Samples
     from transferkit.delivery.compare import Comparison
     from transferkit.delivery.explain import Explanation
+    from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
 
 
@@ -111,6 +112,22 @@ class Run:
         source = Path(picture) if isinstance(picture, str) else picture
         return next(Explaining.of(self.layout, method).stream([source], output))
 
+    def export(
+        self, format: str, *, quantize: str | None = None, output: str | Path | None = None, data: Any = None,
+        replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
+    ) -> Export:  # fmt: skip
+        """Write the model as `keras`, `saved_model`, `litert` or `onnx`, proved on the run's own pictures.
+
+        `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
+        arrays it was trained on. See `transferkit.delivery.exporting.export`.
+        """
+        from transferkit.delivery.exporting.export import export
+
+        return export(
+            self.layout, format, Reporter(quiet), quantize=quantize, output=None if output is None else Path(output),
+            data=data, replace=replace, allow_mismatch=allow_mismatch,
+        )  # fmt: skip
+
     def summary(self) -> str:
         """The closing summary as text."""
         from transferkit.delivery.summary import summary
@@ -131,12 +148,14 @@ class Run:
 
 def finetune(
     data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
-    offline: bool = False, cache: bool = True, quiet: bool = False, reporter: Reporter | None = None, **settings: Any,
+    offline: bool = False, cache: bool = True, quiet: bool = False, reporter: Reporter | None = None,
+    track: Sequence[str] = (), **settings: Any,
 ) -> Run:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
     `data` is what `load_data` reads, or its result. `settings` are the fields of `transferkit.Settings`
     (`unfreeze`, `head_width`, `augment`, …). `output` must not exist, unless `resume` finishes the run in it.
+    `track` names who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
     Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
     """
     reporter = reporter or Reporter(quiet)
@@ -150,11 +169,13 @@ def finetune(
     if resume and output is None:
         problems.append("--resume needs --output: the run directory that is to be finished")
     problems += [*refusals.problems(given, offline), *check_new(folder, resume), *refusals.inside(folder, origin)]
+    track = (track,) if isinstance(track, str) else tuple(track)
+    problems += trackers.problems(track)
     chosen = make(given, problems)
     layout = Layout(folder)
-    if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter):
+    if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter, track):
         return Run(folder)
-    _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache)
+    _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track)
     return Run(folder)
 
 
@@ -167,8 +188,8 @@ def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _is_complete(layout: Layout, settings: Settings, reporter: Reporter) -> bool:
-    """Whether the run to be resumed is done; its report is written if a kill came before that."""
+def _is_complete(layout: Layout, settings: Settings, reporter: Reporter, track: Sequence[str]) -> bool:
+    """Whether the run to be resumed is done; its report is written, and told, if a kill came before that."""
     from transferkit.delivery.publish import publish
     from transferkit.runs.finetune import same_settings
 
@@ -179,12 +200,15 @@ def _is_complete(layout: Layout, settings: Settings, reporter: Reporter) -> bool
     reporter.say(f"{layout.folder} is complete already; nothing to resume")
     if not layout.report.exists():
         publish(layout, reporter)
+    with trackers.tracked(track, reporter) as tracking:
+        tracking.start(layout, manifest)
+        tracking.finish(layout)
     return True
 
 
 def _finetune(
     layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
-    cache: bool,
+    cache: bool, track: Sequence[str],
 ) -> None:  # fmt: skip
     import time
 
@@ -205,8 +229,10 @@ def _finetune(
     refusals.short_check(samples, origin, settings, reporter)
     timings = {"check": time.monotonic() - started}
     findings = {"skipped": skipped} if skipped else {}
-    Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings).run()
-    publish(layout, reporter)
+    with trackers.tracked(track, reporter) as tracking:
+        Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings, tracking).run()
+        publish(layout, reporter)
+        tracking.finish(layout)
 
 
 def _name(origin: str, settings: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "transferkit.cli.runs:evaluate",
     "predict": "transferkit.cli.predict:predict",
     "explain": "transferkit.cli.explain:explain",
+    "export": "transferkit.cli.export:export",
     "compare": "transferkit.cli.compare:compare",
     "diagnose": "transferkit.cli.compare:diagnose",
     "report": "transferkit.cli.runs:report",

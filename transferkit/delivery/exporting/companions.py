@@ -1,0 +1,107 @@
+"""What travels with an exported model: labels, a page of facts, and a stand-alone example that runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transferkit.data.decode import LETTERBOX
+from transferkit.data.samples import shown
+from transferkit.delivery.exporting.formats import Format
+from transferkit.delivery.exporting.graphs import ENCODED, INPUT, output_name
+from transferkit.files import write_json, write_text
+
+NORMALIZED = {
+    "none": "none", "unit": "x / 255", "tf": "x / 127.5 - 1", "tf128": "x / 128 - 1",
+    "torch": "(x / 255 - mean) / std of ImageNet", "caffe": "BGR, minus the mean of ImageNet",
+}  # fmt: skip
+RESIZED = {
+    "stretch": "picture.resize((size, size), Image.Resampling.BILINEAR)",
+    "crop": "ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)",
+    "letterbox": f"ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR, color={LETTERBOX})",
+}
+# install, import, lines that give `answer` for `pixels` uint8 [1, size, size, 3]
+CALLS: dict[str, tuple[str, str, str]] = {
+    "keras": (
+        "tensorflow keras", "import keras",
+        'model = keras.saving.load_model(here / "{file}")\nanswer = model.predict(pixels, verbose=0)[0]',
+    ),
+    "saved_model": (
+        "tensorflow", "import tensorflow as tf",
+        'model = tf.saved_model.load(str(here / "{file}"))\n'
+        'answer = model.signatures["serving_default"](pictures=tf.constant(pixels))["{output}"][0].numpy()',
+    ),
+    "litert": (
+        "ai-edge-litert", "from ai_edge_litert.interpreter import Interpreter",
+        'model = Interpreter(str(here / "{file}")).get_signature_runner()\n'
+        'answer = model(pictures=pixels)["{output}"][0]',
+    ),
+    "onnx": (
+        "onnxruntime", "import onnxruntime",
+        'model = onnxruntime.InferenceSession(here / "{file}", providers=["CPUExecutionProvider"])\n'
+        'answer = model.run(["{output}"], {{"pictures": pixels}})[0][0]',
+    ),
+}  # fmt: skip
+EXAMPLE = '''"""What is in the picture? python example.py PICTURE    Needs: pip install {install} pillow numpy"""
+
+import json
+import sys
+from pathlib import Path
+
+{imports}
+import numpy as np
+from PIL import Image, ImageOps
+
+here = Path(__file__).resolve().parent
+facts = json.loads((here / "export.json").read_text("utf-8"))
+size = facts["input"]["size"]
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+pixels = np.asarray({resize}, np.uint8)[None]
+{call}
+best = sorted(zip(facts["labels"], answer.tolist()), key=lambda pair: -pair[1])
+print("\\n".join(f"{{name}} {{value:.4f}}" for name, value in best[:3]))
+'''
+
+
+def write(folder: Path, row: Format, facts: dict[str, Any], quantize: str, origin: dict[str, Any]) -> None:
+    """Write labels.txt, example.py and export.json (without the figures of the check) into `folder`."""
+    # One line each, whatever the names hold; export.json has them exactly.
+    write_text(folder / "labels.txt", "".join(f"{shown(name)}\n" for name in facts["classes"]))
+    write_text(folder / "example.py", example(row, facts))
+    write_json(folder / "export.json", describe(row, facts, quantize) | origin)
+
+
+def example(row: Format, facts: dict[str, Any]) -> str:
+    """The stand-alone program: Pillow and the format's runtime, nothing of transferkit."""
+    install, imports, call = CALLS[row.name]
+    call = call.format(file=row.file, output=output_name(facts["task"]))
+    return EXAMPLE.format(install=install, imports=imports, call=call, resize=RESIZED[facts["decode"]["resize"]])
+
+
+def describe(row: Format, facts: dict[str, Any], quantize: str) -> dict[str, Any]:
+    """What a program needs to know to feed the file and to read its answers."""
+    size = facts["decode"]["size"]
+    signatures = {"serving_default": INPUT, ENCODED: ENCODED} if row.name == "saved_model" else {}
+    return {
+        "format": row.name,
+        "file": row.file,
+        "runtime": row.runtime,
+        "precision": quantize,
+        "task": facts["task"],
+        "labels": facts["classes"],
+        "input": {
+            "name": INPUT, "shape": ["n", size, size, 3], "dtype": "uint8", "range": [0, 255], "channels": "RGB",
+            "size": size, "resize": facts["decode"]["resize"], "exif_rotation": "apply before",
+            "decoder": facts["decode"],
+        },
+        "output": {"name": output_name(facts["task"]), "shape": ["n", len(facts["classes"])], "dtype": "float32"},
+        **({"signatures": signatures} if signatures else {}),
+        "preprocessing": {
+            "inside_the_model": True, "scaling": facts["scaling"],
+            "formula": NORMALIZED.get(facts["scaling"], facts["scaling"]),
+        },
+        "temperature": {"value": facts["temperature"], "inside_the_model": True},
+        "thresholds": facts["thresholds"],
+        "backbone": facts["backbone"],
+        "weights": facts["weights"],
+    }  # fmt: skip

@@ -1,0 +1,182 @@
+"""`export`: a finished run's model as a folder another runtime can use, whole and proved, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit._version import __version__
+from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings
+from transferkit.data.samples import Pixels
+from transferkit.delivery.exporting import companions, parity, pictures, writers
+from transferkit.delivery.exporting.formats import GATES, Format, lookup
+from transferkit.delivery.exporting.parity import ExportError
+from transferkit.errors import RunError, StorageError, raise_problems
+from transferkit.files import read_json, sha256_file, sync_folder, write_json
+from transferkit.runs import model_file, refusals
+from transferkit.runs.layout import Layout
+
+CHECKED = 200  # pictures the exported file must answer
+CALIBRATED = 200  # training pictures int8 takes its ranges from
+
+
+@dataclass(frozen=True)
+class Export:
+    """A written export: its folder, the model's path in it, and the figures of the check (see docs/export.md)."""
+
+    folder: Path
+    path: Path
+    figures: dict[str, Any]
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.path), *("  " + line for line in parity.as_lines(self.figures))])
+
+
+def export(
+    layout: Layout, kind: str, reporter: Reporter, *, quantize: str | None = None, output: Path | None = None,
+    allow_mismatch: bool = False, replace: bool = False, data: Any = None,
+) -> Export:  # fmt: skip
+    """Write the run's model as format `kind` into the folder `output` and prove it on the run's own pictures.
+
+    `kind` is keras, saved_model, litert or onnx; `quantize` (litert) float32, float16 or int8. `output` defaults to
+    RUN/exports/KIND[-PRECISION] and must not exist, unless `replace` and it holds an export. `data` is where the run's
+    data is now, if it moved. Raises ConfigError, RunError or DataError before anything is written, and ExportError
+    with the figures where the file answers otherwise than the model, unless `allow_mismatch`.
+    """
+    row, precision = lookup(kind, quantize)
+    manifest = layout.complete()
+    target = output or layout.folder / "exports" / (f"{kind}-{precision}" if row.quantizes else kind)
+    raise_problems(RunError, [*_target_problems(target, replace), *refusals.inside(target, manifest["data"]["path"])])
+    facts = model_file.facts(layout.model)
+    checked = pictures.pick(layout, ("val", "test"), CHECKED, data)
+    settings = DecodeSettings.from_key(facts["decode"])
+
+    def calibration() -> Iterator[Pixels]:
+        return pictures.pick(layout, ("train",), CALIBRATED, data).decoded(settings)
+
+    compute.start()
+    with _whole_folder(target) as folder:
+        reporter.say(f"writing {row.file} ({row.name}, {precision})")
+        writers.write(kind, layout.model, facts, folder / row.file, precision, calibration)
+        reporter.say(f"checking it on {len(checked.sources)} {checked.part} pictures")
+        figures = _check(layout, row, precision, folder / row.file, checked, facts)
+        figures["missed"] = parity.failures(figures, GATES[precision])
+        figures["passed"] = not figures["missed"]
+        if figures["missed"] and not allow_mismatch:
+            raise ExportError(_refusal(row, precision, figures))
+        origin = {"run": layout.folder.name, "model_sha256": sha256_file(layout.model), "transferkit": __version__}
+        companions.write(folder, row, facts, precision, origin)
+        write_json(folder / "export.json", read_json(folder / "export.json") | {"check": figures})
+    for miss in figures["missed"]:
+        reporter.warn(f"{target / row.file}: {miss}; kept because of --allow-mismatch")
+    return Export(target, target / row.file, figures)
+
+
+def _check(
+    layout: Layout, row: Format, precision: str, path: Path, checked: pictures.Picked, facts: dict[str, Any]
+) -> dict[str, Any]:
+    pixels = np.stack(list(checked.decoded(DecodeSettings.from_key(facts["decode"]))))
+    reference = _reference(layout, pixels)
+    files, positions = checked.encoded() if row.name == "saved_model" else ([], [])
+    found = parity.answers(row.name, path, pixels, files)
+    gate = GATES[precision]
+    figures: dict[str, Any] = {
+        "split": checked.part,
+        "n": len(pixels),
+        "runtime": str(found["runtime"]),
+        **parity.differences(reference, found["outputs"], facts),
+        "gate": {"largest_difference": gate.largest, "agreement": gate.agreement},
+        "size_bytes": _bytes_of(path),
+        "latency_ms": 1000 * float(found["latency"]),
+    }
+    if facts["task"] == "classify":
+        figures["accuracy"] = parity.accuracy(found["outputs"], checked.labels, facts["classes"])
+        figures["accuracy_of_run"] = parity.accuracy(reference, checked.labels, facts["classes"])
+    if files:
+        off = parity.differences(reference[positions], found["encoded_outputs"], facts)
+        figures["encoded"] = {"n": len(files), **off}
+    return figures
+
+
+def _reference(layout: Layout, pixels: Pixels) -> parity.Outputs:
+    """What evaluation saw: the shipped model, compiled, in float32."""
+    from transferkit.runs import scoring
+
+    run = compute.forward(model_file.load(layout.model))
+    size = scoring.BATCH
+    filled = np.concatenate([pixels, np.repeat(pixels[:1], -len(pixels) % size, axis=0)])
+    rows = [run([filled[i : i + size]])[0] for i in range(0, len(filled), size)]
+    return np.concatenate(rows)[: len(pixels)]
+
+
+def _refusal(row: Format, precision: str, figures: dict[str, Any]) -> str:
+    lines = "\n".join("  " + line for line in parity.as_lines(figures))
+    remedy = {"int8": "try --quantize float16", "float16": "try --quantize float32"}.get(precision, "nothing was kept")
+    return (
+        f"the {row.name} file ({precision}) does not answer as the run's model does: {'; '.join(figures['missed'])}\n"
+        f"{lines}\n{remedy}, or pass --allow-mismatch to keep it all the same"
+    )
+
+
+def _target_problems(target: Path, replace: bool) -> list[str]:
+    if not target.exists() and not target.is_symlink():
+        return []
+    ours = (target / "export.json").is_file()
+    if replace:
+        return [] if ours else [f"--output {target} exists and is no export; --replace replaces exports only"]
+    remedy = "pass --replace, or choose another --output" if ours else "choose another --output"
+    return [f"--output {target} exists; {remedy}"]
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """A folder beside `target` to fill; on success it takes the place of `target`, else it is removed."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as handle:
+                    os.fsync(handle.fileno())
+        _swap(temporary, target)
+    except OSError as error:
+        if isinstance(error, RunError | StorageError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"no space left while writing {target}; free some and repeat the command") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
+            raise StorageError(f"cannot write {target} ({error.strerror}); choose another --output") from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Rename `new` to `target`. What is replaced is set aside first, and comes back if the rename fails."""
+    aside = new.with_suffix(".old")
+    if target.exists():
+        target.rename(aside)
+    try:
+        new.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    sync_folder(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _bytes_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -1,0 +1,67 @@
+"""What can be exported: a literal table of formats, what each needs installed, and the bar each has to pass."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+from transferkit.errors import ConfigError, nearest
+
+QUANTIZE = ("float32", "float16", "int8")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an exported file must reach on real pictures.
+
+    `largest` is the largest difference of any output (probabilities; for numbers, in standard deviations of the
+    model's own answers), None where only `agreement` counts: the share of decisions that come out alike.
+    """
+
+    largest: float | None
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table. `needs` are modules that must be importable; `extra` is what installs them."""
+
+    name: str
+    file: str
+    runtime: str
+    extra: str = ""
+    needs: tuple[str, ...] = ()
+    quantizes: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    row.name: row
+    for row in (
+        Format("keras", "model.keras", "keras"),
+        Format("saved_model", "saved_model", "tf.saved_model"),
+        # Without ai-edge-litert the check falls back to TensorFlow's own copy of the interpreter.
+        Format("litert", "model.tflite", "ai-edge-litert", "litert", (), quantizes=True),
+        Format("onnx", "model.onnx", "onnxruntime", "onnx", ("tf2onnx", "onnx", "onnxruntime")),
+    )
+}
+
+# float16 keeps 11 bits of each weight, int8 keeps 8 of weights and activations: there the decision is what counts.
+GATES: dict[str, Gate] = {"float32": Gate(1e-4, 1.0), "float16": Gate(0.02, 0.99), "int8": Gate(None, 0.95)}
+
+
+def lookup(name: str, quantize: str | None) -> tuple[Format, str]:
+    """The table's row and the precision. Raises ConfigError for unknown names, and where an extra is missing."""
+    if name not in FORMATS:
+        raise ConfigError(f"format '{name}' is unknown; choose from {', '.join(FORMATS)}{nearest(name, FORMATS)}")
+    row = FORMATS[name]
+    if quantize is not None and quantize not in QUANTIZE:
+        raise ConfigError(f"quantize '{quantize}' is unknown; choose from {', '.join(QUANTIZE)}")
+    if quantize is not None and not row.quantizes:
+        able = ", ".join(f.name for f in FORMATS.values() if f.quantizes)
+        raise ConfigError(f"quantize {quantize} has no effect on format {name}; drop it, or choose format {able}")
+    missing = [module for module in row.needs if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            f"format {name} needs {', '.join(missing)}; install with: pip install 'transferkit[{row.extra}]'"
+        )
+    return row, quantize or "float32"

@@ -1,0 +1,120 @@
+"""The gate: an exported file answers real pictures in its own runtime, in a fresh process, and must agree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.delivery.exporting.formats import Gate
+from transferkit.errors import TransferKitError
+
+TIE = 1e-4  # answers closer than this may fall either way
+SECONDS = 3600.0  # after which a runtime is given up
+Outputs = npt.NDArray[np.float32]
+
+
+class ExportError(TransferKitError, RuntimeError):
+    """An exported file that cannot be written, loaded, or does not answer as the run's model does."""
+
+    exit_code = 1
+
+
+def answers(kind: str, path: Path, pictures: npt.NDArray[np.uint8], files: Sequence[bytes]) -> dict[str, Any]:
+    """What the exported file at `path` answers for `pictures` [n, size, size, 3]; see `runtimes`.
+
+    Raises ExportError with the runtime's last lines where it fails.
+    """
+    program = Path(__file__).with_name("runtimes.py")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        content = np.frombuffer(b"".join(files), np.uint8)
+        np.savez(given, pictures=pictures, files=content, ends=np.cumsum([len(f) for f in files]).astype(np.int64))
+        # -P: nothing beside the program is importable by accident.
+        command = [sys.executable, "-P", str(program), kind, str(path), str(given), str(found)]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise ExportError(f"the {kind} file did not answer {len(pictures)} pictures in {SECONDS:.0f} s") from error
+        if done.returncode:
+            tail = "\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-5:])
+            raise ExportError(f"the {kind} file cannot be run (exit code {done.returncode}):\n{tail}")
+        with np.load(found, allow_pickle=False) as result:
+            return {name: result[name] for name in result.files}
+
+
+def differences(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> dict[str, Any]:
+    """`largest_difference`, `mean_difference` and `agreement` (None for numbers) of outputs [n, t].
+
+    Differences of numbers are in standard deviations of the reference.
+    """
+    if outputs.shape != reference.shape:
+        raise ExportError(f"the exported file answers {outputs.shape}, the run's model {reference.shape}")
+    off = np.abs(outputs.astype(np.float64) - reference)
+    if facts["task"] == "regress":
+        off = off / np.maximum(reference.std(axis=0), 1e-12)
+    return {
+        "largest_difference": float(off.max()),
+        "mean_difference": float(off.mean()),
+        "agreement": _agreement(reference, outputs, facts),
+    }
+
+
+def _agreement(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> float | None:
+    """Share of pictures whose top class is the same (labels: share of yes-or-no decisions); ties go either way."""
+    if facts["task"] == "regress":
+        return None
+    if facts["task"] == "classify":
+        chosen = np.take_along_axis(reference, outputs.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return float((chosen >= reference.max(axis=1) - TIE).mean())
+    limits = np.array(facts["thresholds"] if facts["thresholds"] is not None else [0.5] * reference.shape[1])
+    same = ((reference >= limits) == (outputs >= limits)) | (np.abs(reference - limits) < TIE)
+    return float(same.mean())
+
+
+def failures(found: dict[str, Any], gate: Gate) -> list[str]:
+    """What of `differences` misses the bar, in words. Not a number counts as a miss."""
+    missed = []
+    largest, agreement = found["largest_difference"], found["agreement"]
+    # Numbers have no top class: there the mean must stay within a tenth of a deviation.
+    if agreement is None and gate.largest is None and not found["mean_difference"] <= 0.1:
+        missed.append(f"the mean difference is {found['mean_difference']:.3g} deviations, allowed is 0.1")
+    if gate.largest is not None and not largest <= gate.largest:
+        missed.append(f"the largest difference is {largest:.3g}, allowed is {gate.largest:g}")
+    if agreement is not None and not agreement >= gate.agreement:
+        missed.append(f"the answers agree for {agreement:.2%}, required are {gate.agreement:.0%}")
+    return missed
+
+
+def accuracy(outputs: Outputs, labels: Sequence[str], classes: Sequence[str]) -> float:
+    """Share of pictures whose top class is their label."""
+    return float(np.mean([classes[int(best)] == label for best, label in zip(outputs.argmax(1), labels, strict=True)]))
+
+
+def as_lines(found: dict[str, Any]) -> list[str]:
+    """A checked export's figures for people."""
+    where = f"{found['n']} {found['split']} pictures in {found['runtime']}"
+    agree = "" if found["agreement"] is None else f", same answer for {found['agreement']:.1%}"
+    lines = [
+        f"checked on {where}: largest difference {found['largest_difference']:.2g}"
+        f" (mean {found['mean_difference']:.2g}){agree}",
+        f"size {found['size_bytes'] / 1e6:.2f} MB, {found['latency_ms']:.2f} ms a picture",
+    ]
+    if "accuracy" in found:
+        lines.insert(1, f"right for {found['accuracy']:.1%} of them; the run's model for {found['accuracy_of_run']:.1%}")
+    if "encoded" in found:
+        e = found["encoded"]
+        same = "" if e["agreement"] is None else f", same answer for {e['agreement']:.1%}"
+        lines.append(
+            f"from JPEG or PNG bytes, by TensorFlow's decoder ({e['n']} files): largest difference "
+            f"{e['largest_difference']:.2g} (mean {e['mean_difference']:.2g}){same}"
+        )
+    return lines

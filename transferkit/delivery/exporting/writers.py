@@ -1,0 +1,88 @@
+"""One function a format: the model in, a file for another runtime out. Only these know the converters."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from transferkit import compute
+from transferkit.data.samples import Pixels
+from transferkit.delivery.exporting import graphs
+from transferkit.errors import ConfigError
+from transferkit.runs import model_file
+
+OPSET = 18  # of ONNX: what tf2onnx 1.17 writes at most, and onnxruntime reads since 1.14
+Calibration = Callable[[], Iterator[Pixels]]
+
+
+def write(name: str, source: Path, facts: dict[str, Any], to: Path, quantize: str, calibration: Calibration) -> None:
+    """Write the model in file `source` as format `name` to the path `to` (a folder for saved_model).
+
+    `quantize` and `calibration` (an iterator of uint8 [size, size, 3]) are for litert; the others ignore them,
+    `formats.lookup` having refused a choice without effect.
+    """
+    if name == "keras":
+        shutil.copyfile(source, to)
+        return
+    if compute.backend() != "tensorflow":
+        raise ConfigError(f"format {name} is written by TensorFlow; repeat with KERAS_BACKEND=tensorflow")
+    model = model_file.load(source)
+    if name == "saved_model":
+        _saved_model(model, facts, to, encoded=True)
+    elif name == "litert":
+        to.write_bytes(_litert(model, facts, quantize, calibration))
+    else:
+        _onnx(model, facts, to)
+
+
+def _saved_model(model: Any, facts: dict[str, Any], to: Path, encoded: bool) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.kept = [variable.value for variable in model.variables]  # what is not reachable is not saved
+    signatures = {"serving_default": graphs.on_pictures(model, facts)}
+    if encoded:
+        signatures[graphs.ENCODED] = graphs.on_bytes(model, facts)
+    level = tf.get_logger().level
+    tf.get_logger().setLevel("ERROR")
+    try:
+        tf.saved_model.save(module, str(to), signatures=signatures)
+    finally:
+        tf.get_logger().setLevel(level)
+
+
+def _litert(model: Any, facts: dict[str, Any], quantize: str, calibration: Calibration) -> bytes:
+    import tensorflow as tf
+
+    def pictures() -> Iterator[dict[str, Any]]:
+        for pixels in calibration():
+            yield {graphs.INPUT: pixels[None]}
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # TensorFlow's converter calibrates with its own interpreter and warns that it is deprecated.
+        warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
+        # By way of a SavedModel: only there are variables frozen into constants.
+        _saved_model(model, facts, Path(folder) / "model", encoded=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/model", signature_keys=["serving_default"])
+        if quantize != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        elif quantize == "int8":
+            converter.representative_dataset = pictures
+        return bytes(converter.convert())
+
+
+def _onnx(model: Any, facts: dict[str, Any], to: Path) -> None:
+    import tensorflow as tf
+    import tf2onnx
+
+    size = facts["decode"]["size"]
+    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name=graphs.INPUT)]
+    tf2onnx.convert.from_function(
+        graphs.on_pictures(model, facts), input_signature=signature, opset=OPSET, output_path=str(to)
+    )
