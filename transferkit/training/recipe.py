@@ -114,15 +114,15 @@ class Recipe:
             pretrained, self.notes, curve, fold_scores,
         )  # fmt: skip
 
-    def head_alone(self, pooled: Rows, source: Source) -> np.ndarray:
-        """Train the head on features that are there already; returns its logits [n, t] of the validation pictures.
+    def head_alone(self, pooled: Rows, source: Source) -> keras.Model:
+        """Train a head on features that are there already: what a search does many times. Returns the head.
 
-        What a search does many times; the phase's report is the last of `trainer.phases`.
+        The phase's report is the last of `trainer.phases`.
         """
         body = self._body(source, pooled, self.problem)
         self._learning_rate(body, source)
         self.trainer.train(replace(self._head_phase("head"), pause=self.pause), body, source)
-        return self.trainer.outputs(body, source, self.problem.val)
+        return body
 
     # -- inputs
 

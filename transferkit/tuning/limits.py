@@ -1,0 +1,46 @@
+"""Memory of this process: measured, and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+SHARE = 0.85  # of the machine's memory, where the user names no bound
+
+
+class TrialMemoryError(MemoryError):
+    """A trial took more memory than it may."""
+
+
+def memory_in_use() -> int:
+    """Resident bytes of this process."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def machine_memory() -> int:
+    """Bytes of memory of the machine, or of the container this runs in where that is less."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as handle:
+                return min(total, int(handle.read()))
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def within(limit: int | None) -> Callable[[], None]:
+    """A function that raises TrialMemoryError once this process holds more than `limit` bytes."""
+
+    def check() -> None:
+        used = memory_in_use() if limit else 0
+        if limit and used > limit:
+            raise TrialMemoryError(
+                f"the trial's process holds {used / 1e9:.1f} GB, its bound is {limit / 1e9:.1f} GB; smaller batches or "
+                "networks take less, --trial-memory raises the bound"
+            )
+
+    return check

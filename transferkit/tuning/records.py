@@ -1,0 +1,88 @@
+"""What is tried and what came of it: plain records that go to worker processes and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from transferkit.config import Settings, make
+from transferkit.data.samples import Samples
+
+Status = Literal["ok", "failed", "memory", "timeout", "killed"]
+Pair = tuple[np.ndarray, np.ndarray]  # row numbers of training and validation pictures
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial may take: `seconds` (it stops after the epoch in which they end), `memory` of its process in bytes."""
+
+    seconds: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that is fixed before the first trial.
+
+    While a search goes on, `samples` hold no picture of the test split, so no trial can look at one. `pairs` are the training and validation
+    pictures that a trial is judged on: one pair, or one a fold. `base` are the settings that are not searched.
+    """
+
+    samples: Samples
+    pairs: tuple[Pair, ...]
+    base: Settings
+    checkpoints: Path
+    offline: bool = False
+    cache: bool = True
+    judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # see `Workbench.answers`
+
+    def settings(self, values: dict[str, Any], seed: int) -> Settings:
+        """The settings of a trial: those of the user, with `values` in their place."""
+        given = {name: getattr(self.base, name) for name in self.base.model_fields_set}
+        return make({**given, **values, "seed": seed})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training to be done. `epochs` pauses the last phase there; `continues` is the trial it goes on from."""
+
+    id: str
+    values: dict[str, Any]
+    seed: int
+    limits: Limits = field(default_factory=Limits)
+    epochs: int | None = None
+    continues: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task. `score` is the goal metric's mean over `scores` (one a pair); `loss` likewise."""
+
+    id: str
+    status: Status
+    score: float | None = None
+    loss: float | None = None
+    scores: tuple[float, ...] = ()
+    epochs: int = 0
+    best_epoch: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    error: str = ""
+
+    def event(self) -> dict[str, Any]:
+        """As a line of the journal."""
+        return {**self.__dict__, "scores": list(self.scores)}
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> Outcome:
+        """What `event` wrote."""
+        known: dict[str, Any] = {k: v for k, v in event.items() if k in cls.__dataclass_fields__}
+        return cls(**{**known, "scores": tuple(known.get("scores", ()))})
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over pairs; None for a single one."""
+        return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else None

@@ -1,0 +1,89 @@
+"""Does the winner really win? Paired bootstraps on the same pictures, and what they mean in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from transferkit.data.samples import Samples
+from transferkit.errors import DataError
+from transferkit.evaluation import goals, intervals, metrics
+
+RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better the winner scores than `other` on `n` pictures of `part`; positive is better, whatever the
+    metric's direction. `p` is the two-sided bootstrap probability of no difference."""
+
+    other: str
+    part: str
+    n: int
+    metric: str
+    winner: float
+    score: float
+    gain: float
+    low: float
+    high: float
+    p: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For metrics.json."""
+        return asdict(self)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the 95 % interval of the gain leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+    def words(self) -> str:
+        """One sentence."""
+        where = {"val": "validation", "test": "test"}[self.part]
+        figures = f"{self.metric} {self.winner:.3f} against {self.score:.3f} of {self.n:,} {where} pictures"
+        interval = f"95 % interval of the difference {self.low:+.3f} to {self.high:+.3f}"
+        if not self.sure:
+            return f"not told apart from {self.other}: {figures} ({interval})"
+        verdict = "better" if self.gain > 0 else "worse"
+        return f"{verdict} than {self.other}, beyond chance: {figures} ({interval})"
+
+
+def against(
+    other: str, part: str, samples: Samples, goal: str, winner: np.ndarray, answers: np.ndarray, seed: int
+) -> Comparison | None:
+    """Compare answers [n, t] (probabilities, or numbers in the user's units) on the same pictures.
+
+    None where the metric is undefined on them, or there are no pictures.
+    """
+    if not len(samples):
+        return None
+    row, name = goals.goal(goal, samples.task), goals.DEFAULT_GOAL[samples.task] if goal == "auto" else goal
+    sign = 1 if row.direction == "max" else -1
+    measure = _metric(samples, row.key, sign)
+    targets, pair = samples.targets, (winner, answers)
+    if name == "accuracy" and samples.task == "classify":
+        # Right or wrong is all that accuracy knows: resamples of it take no time.
+        pair = tuple((p.argmax(1) == targets).astype(float) for p in pair)  # type: ignore[assignment]
+
+        def measure(_: Any, hits: Any) -> float | None:
+            return float(hits.mean())
+
+    try:
+        found = intervals.paired_bootstrap(measure, targets, *pair, repeats=RESAMPLES, seed=seed)
+    except DataError:
+        return None
+    scores = [sign * (measure(targets, p) or 0.0) for p in pair]
+    return Comparison(other, part, len(samples), name, *scores, found.difference, found.low, found.high, found.p)
+
+
+def _metric(samples: Samples, key: str, sign: int) -> Callable[[Any, Any], float | None]:
+    classes = list(samples.classes)
+
+    def measure(targets: Any, answers: Any) -> float | None:
+        value = metrics.score(samples.task, targets, answers, classes)[key]
+        return None if value is None else sign * float(value)
+
+    return measure
