@@ -72,12 +72,16 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
 @click.option("--resume", is_flag=True, help="Finish the run in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run directory as it goes.")
+@click.option(
+    "--track", multiple=True, metavar="mlflow|wandb", help="Also tell MLflow or Weights & Biases (extras); repeatable."
+)
 @click.option("--no-cache", is_flag=True, help="Compute features anew instead of storing them.")
 @settings_options
 @common()
 def finetune(
-    data: Path, output: Path | None, config: Path | None, resume: bool, offline: bool, no_cache: bool, quiet: bool,
-    as_json: bool, **options: Any,
+    data: Path, output: Path | None, config: Path | None, resume: bool, offline: bool, tensorboard: bool,
+    track: tuple[str, ...], no_cache: bool, quiet: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train the best classifier that the pictures in DATA allow.
 
@@ -89,7 +93,7 @@ def finetune(
     settings = {**_from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=output, resume=resume, offline=offline, cache=not no_cache,
-        reporter=reporter(quiet, as_json), **settings,
+        reporter=reporter(quiet, as_json), track=("tensorboard",) * tensorboard + track, **settings,
     )  # fmt: skip
     if as_json:
         emit({"run": str(run.folder), **run.metrics})

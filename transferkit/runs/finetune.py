@@ -27,7 +27,9 @@ from transferkit.runs import judging, model_file, scoring
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
+from transferkit.runs.trackers import Tracking
 from transferkit.training import models, recipe
+from transferkit.training.fit import ignore
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Job:
     cache: bool = True
     findings: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)  # of stages that came before
+    tracking: Tracking | None = None  # is told every epoch
 
     def run(self) -> None:
         """Do everything that is not done yet. On failure run.json says so and the folder stays resumable."""
@@ -61,6 +64,8 @@ class Job:
             stages = {**self.timings, "splits": splitting, "backbone": building}
             manifest.content["timings"] |= {stage: round(seconds, 2) for stage, seconds in stages.items()}
             manifest.update(status="running")
+            if self.tracking:
+                self.tracking.start(self.layout, manifest.content)
             try:
                 self._train_and_judge(manifest, splits, backbone, started)
                 status = {"status": "complete"}
@@ -185,7 +190,7 @@ class Job:
         work = recipe.Recipe(
             backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
             None if s.budget is None else started + s.budget, self.cache,
-            [self._problem(*pair) for pair in folds],
+            [self._problem(*pair) for pair in folds], self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
         trained = work.run()
         write_history(self.layout.history, trained.history)

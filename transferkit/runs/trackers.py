@@ -1,0 +1,150 @@
+"""A run told live to TensorBoard, MLflow or Weights & Biases. A tracker that fails is left behind, never the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from transferkit.console import Reporter
+from transferkit.errors import nearest
+from transferkit.files import read_json, write_json
+from transferkit.runs.layout import Layout
+
+Key = tuple[str, int]  # phase and epoch: what tells a row of history.csv from the others
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+NEEDS = {"mlflow": ("mlflow",), "wandb": ("wandb",)}  # what the extra of the same name installs
+STATE = "tracking.json"  # in the run directory: under which id each tracker knows the run
+NAMED = re.compile(r"[^\w\-. ]")  # what a phase is not called in a tracker: "tail from:block5" is "tail from_block5"
+SPLITS = {"val": "validation", "test": "test"}
+
+
+class Sink(Protocol):
+    """One tracker. `state` is kept in the run directory between a kill and the resumption."""
+
+    def start(self, folder: Path, name: str, about: Mapping[str, Any], state: dict[str, Any]) -> set[Key]:
+        """Open, or open again; returns the epochs it has. `about` is run.json."""
+
+    def epoch(self, key: Key, values: Mapping[str, float]) -> None:
+        """One finished epoch."""
+
+    def finish(self, scores: Mapping[str, float], layout: Layout) -> None:
+        """The final scores, and the files of the finished run."""
+
+    def close(self, status: str) -> None:
+        """Flush and end; `status` is complete, interrupted or failed."""
+
+
+def problems(names: Sequence[str]) -> list[str]:
+    """What keeps `names` from being used: unknown ones, extras that are not installed."""
+    found = []
+    for name in names:
+        if name not in TRACKERS:
+            found.append(f"--track {name} is unknown; choose from {', '.join(TRACKERS)}{nearest(name, TRACKERS)}")
+        missing = [module for module in NEEDS.get(name, ()) if find_spec(module) is None]
+        if missing:
+            what = f"{' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
+            found.append(f"--track {name} needs {what}; run: pip install 'transferkit[{name}]'")
+    return found
+
+
+class Tracking:
+    """The trackers of one run. Every call to one is guarded: it may fail once, with a warning, and is then left."""
+
+    def __init__(self, names: Iterable[str], reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.sinks: dict[str, Sink] = {name: _make(name) for name in dict.fromkeys(names)}
+        self.state: dict[str, dict[str, Any]] = {}
+        self.seen: dict[str, set[Key]] = {}
+
+    def start(self, layout: Layout, about: Mapping[str, Any]) -> None:
+        """Open every tracker; the run directory exists and is ours. `about` is run.json's content."""
+        if not self.sinks:
+            return
+        self._path = layout.folder / STATE
+        self.state = read_json(self._path) if self._path.exists() else {}
+        name = layout.folder.absolute().name
+
+        def begin(tracker: str, sink: Sink) -> None:
+            self.seen[tracker] = sink.start(layout.folder, name, about, self.state.setdefault(tracker, {}))
+            write_json(self._path, self.state)
+
+        self._each(begin)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """A finished epoch's row of history.csv; one that a tracker has already is not sent again."""
+        key = (NAMED.sub("_", str(row["phase"])), int(row["epoch"]))
+        skipped = ("phase", "epoch")
+        values = {k: float(v) for k, v in row.items() if k not in skipped and isinstance(v, int | float)}
+
+        def send(tracker: str, sink: Sink) -> None:
+            if key not in self.seen[tracker]:
+                sink.epoch(key, values)
+                self.seen[tracker].add(key)
+                if "epochs" in self.state[tracker]:
+                    write_json(self._path, self.state)
+
+        self._each(send)
+
+    def finish(self, layout: Layout) -> None:
+        """The rest of the history, the final scores, figures and files; then everything is closed."""
+        if not self.sinks:
+            return
+        for row in layout.read_history():
+            self.epoch(row)
+        scores = final_scores(layout.read_metrics())
+        self._each(lambda _, sink: sink.finish(scores, layout))
+        write_json(self._path, self.state)
+        self.close("complete")
+
+    def close(self, status: str) -> None:
+        """End every tracker that is open still."""
+        self._each(lambda _, sink: sink.close(status))
+        self.sinks.clear()
+
+    def _each(self, action: Callable[[str, Sink], None]) -> None:
+        for name, sink in list(self.sinks.items()):
+            try:
+                action(name, sink)
+            except Exception as error:  # another program's library, disk or server: whatever it is, the run goes on
+                del self.sinks[name]
+                what = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+                self.reporter.warn(f"{name} failed and is told no more of this run ({what}); the run goes on")
+
+
+@contextmanager
+def tracked(names: Iterable[str], reporter: Reporter) -> Iterator[Tracking]:
+    """Trackers for the time of a run; what ends it early, they are told too."""
+    tracking = Tracking(names, reporter)
+    try:
+        yield tracking
+    except KeyboardInterrupt:
+        tracking.close("interrupted")
+        raise
+    except BaseException:
+        tracking.close("failed")
+        raise
+
+
+def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """`test/accuracy`, `validation/loss`, `baseline linear_probe/accuracy`…: every number of metrics.json."""
+    groups = {name: metrics.get(split) or {} for split, name in SPLITS.items()}
+    groups |= {f"baseline {name}": scores for name, scores in (metrics.get("baselines") or {}).items()}
+    return {
+        f"{group}/{key}": float(value)
+        for group, scores in groups.items()
+        for key, value in scores.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _make(name: str) -> Sink:
+    from transferkit.runs import sinks
+
+    kinds: dict[str, Callable[[], Sink]] = {
+        "tensorboard": sinks.TensorBoard, "mlflow": sinks.MLflow, "wandb": sinks.WeightsAndBiases,
+    }  # fmt: skip
+    return kinds[name]()
