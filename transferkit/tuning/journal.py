@@ -1,0 +1,162 @@
+"""The journal of a search: one JSON object a line, on disk before the search goes on; survives kill -9 anywhere."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from transferkit import files
+from transferkit.errors import ConfigError, RunError, StorageError, raise_problems
+
+FORMAT = 1
+
+
+class Journal:
+    """Events of a search, only ever appended. Open with `Journal.open`; `events` is what it holds so far.
+
+    The header (space, algorithm, seed, digests of data, split and weights, base settings) is the first line.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        self.path, self.header, self.events = path, header, events
+        self._handle: int | None = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    @classmethod
+    def open(cls, path: str | Path, header: Mapping[str, Any], resume: bool) -> Journal:
+        """A new journal, or with `resume` the one that is there, cut behind its last whole line.
+
+        Raises ConfigError where the stored header differs, naming each difference; RunError where there is a
+        journal already and `resume` is False, or where the stored one is damaged.
+        """
+        path, wanted = Path(path), json.loads(_line(header))
+        if not path.exists():
+            files.write_text(path, _line({"format": FORMAT, "header": wanted}))
+            return cls(path, wanted, [])
+        if not resume:
+            raise RunError(f"{path} holds a search already; go on with --resume, or choose another --output")
+        stored, events = _read(path)
+        raise_problems(ConfigError, _differences(stored, wanted))
+        return cls(path, stored, events)
+
+    @staticmethod
+    def read(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Header and events of a journal, which is left as it is."""
+        return _read(Path(path), cut=False)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Write one event; it is on disk when this returns. NaN and infinities are written as null.
+
+        Raises StorageError where the disk refuses; what was written before stays valid.
+        """
+        if self._handle is None:
+            raise RunError(f"{self.path} is closed; open it again with resume=True")
+        line = _line(event)
+        start = os.fstat(self._handle).st_size
+        try:
+            _write(self._handle, line.encode())
+        except OSError as error:
+            os.ftruncate(self._handle, start)  # half a line would be joined to the next one
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(f"no space left while writing {self.path}; free some, then --resume") from error
+            raise
+        self.events.append(json.loads(line))
+
+    def close(self) -> None:
+        """Give the file back; closing twice does no harm."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _write(handle: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(handle, content) :]
+    os.fsync(handle)
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    # One line whatever the names in it: JSON escapes line breaks, and other readers split at U+2028 too.
+    return json.dumps(_plain(event), ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's own types: NumPy's numbers become Python's, what is not finite becomes None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _read(path: Path, cut: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and events; with `cut`, the file is cut behind its last whole line."""
+    content = path.read_bytes()
+    lines = content.split(b"\n")
+    whole = lines[:-1]  # what follows the last line break was never finished
+    rows = [_parse(line) for line in whole]
+    if rows and rows[-1] is None:  # after a power cut, the last block may be zeros
+        rows.pop()
+    damaged = [number for number, row in enumerate(rows, 1) if row is None]
+    head = rows[0] if rows and not damaged else None
+    if head is None or head.get("format") != FORMAT or not isinstance(head.get("header"), dict):
+        where = f"line {damaged[0]}" if damaged else "the first line"
+        raise RunError(f"{path} is damaged or of another version ({where}); search anew in another --output")
+    length = sum(len(line) + 1 for line in whole[: len(rows)])
+    if cut and length != len(content):
+        with open(path, "r+b") as handle:
+            handle.truncate(length)
+            os.fsync(handle.fileno())
+    return head["header"], [row for row in rows[1:] if row is not None]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What makes `wanted` another search than the `stored` one, in words."""
+    from transferkit.tuning.space import Space
+
+    found = []
+    if stored.get("space") != wanted.get("space") and "space" in stored and "space" in wanted:
+        words = Space.from_dict(stored["space"]).difference(Space.from_dict(wanted["space"]))
+        found += [f"the space changed: {text}" for text in words]
+    before, now = (dict(_flat({k: v for k, v in h.items() if k != "space"})) for h in (stored, wanted))
+    for name in dict.fromkeys([*before, *now]):
+        if before.get(name) != now.get(name):
+            found.append(f"{name} was {_shown(before, name)}, now {_shown(now, name)}")
+    return [f"cannot resume: {text}. Repeat it as it was, or search anew in another --output" for text in found]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name], ensure_ascii=False) if name in values else "not given"
