@@ -109,7 +109,8 @@ def as_lines(found: dict[str, Any]) -> list[str]:
         f"size {found['size_bytes'] / 1e6:.2f} MB, {found['latency_ms']:.2f} ms a picture",
     ]
     if "accuracy" in found:
-        lines.insert(1, f"right for {found['accuracy']:.1%} of them; the run's model for {found['accuracy_of_run']:.1%}")
+        right, before = found["accuracy"], found["accuracy_of_run"]
+        lines.insert(1, f"right for {right:.1%} of them; the run's model for {before:.1%}")
     if "encoded" in found:
         e = found["encoded"]
         same = "" if e["agreement"] is None else f", same answer for {e['agreement']:.1%}"

@@ -71,7 +71,10 @@ def main(kind: str, path: str, inputs: str, outputs: str) -> None:
         pictures, files, ends = given["pictures"], given["files"].tobytes(), given["ends"]
     load = {"keras": _keras, "saved_model": _saved_model, "litert": _litert, "onnx": _onnx}[kind]
     answer, runtime, decoded = load(path)
-    found: dict[str, Any] = {"outputs": np.concatenate([np.asarray(answer(p[None]), np.float32) for p in pictures]), "runtime": runtime}
+    found: dict[str, Any] = {
+        "outputs": np.concatenate([np.asarray(answer(p[None]), np.float32) for p in pictures]),
+        "runtime": runtime,
+    }
     seconds = []
     for i in range(WARM + TIMED):
         start = time.perf_counter()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +34,31 @@ def write(name: str, source: Path, facts: dict[str, Any], to: Path, quantize: st
     if compute.backend() != "tensorflow":
         raise ConfigError(f"format {name} is written by TensorFlow; repeat with KERAS_BACKEND=tensorflow")
     model = model_file.load(source)
-    if name == "saved_model":
-        _saved_model(model, facts, to, encoded=True)
-    elif name == "litert":
-        to.write_bytes(_litert(model, facts, quantize, calibration))
-    else:
-        _onnx(model, facts, to)
+    with _hushed():
+        if name == "saved_model":
+            _saved_model(model, facts, to, encoded=True)
+        elif name == "litert":
+            to.write_bytes(_litert(model, facts, quantize, calibration))
+        else:
+            _onnx(model, facts, to)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what the converters' C++ writes to standard error off the screen; show it if they fail."""
+    with tempfile.TemporaryFile() as hidden:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(kept, hidden.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _saved_model(model: Any, facts: dict[str, Any], to: Path, encoded: bool) -> None:
