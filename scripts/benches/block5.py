@@ -1,0 +1,142 @@
+"""VGG16 with its last block trained, against plain Keras that does the same two phases from the same weights."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benches.measuring import TRASHNET, Bar, in_child, measurement, scratch
+from benches.pictures import parts
+
+BARS = (
+    Bar("ratio", ">=", 10, "VGG16, from:block5, 5 epochs on 400 pictures / plain Keras"),
+    Bar("loss_difference", "<=", 0.02, "… relative difference of the final training losses"),
+)
+SIZE, BATCH, HIDDEN, DROPOUT, RATE, CLIP = 224, 32, 256, 0.3, 1e-3, 5.0
+
+
+@measurement("block5", BARS)
+@click.option("--epochs", default=5, show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="Of transferkit.")
+@click.option("--plain-rounds", default=1, show_default=True, help="Of plain Keras, which takes a quarter of an hour.")
+def measure(quick: bool, epochs: int, rounds: int, plain_rounds: int) -> dict[str, Any]:
+    """Seconds from the folder to the tested model, each side in a process of its own, imports excluded.
+
+    Both sides train the head for all epochs, then head and block5 for all epochs (Keras' guide, and LP-FT), from the
+    same random weights, with the same head, optimizer, rates and batch, without augmentation. transferkit's time is
+    that of the whole `finetune`, precision probes, baselines and report included, on an empty cache each time.
+    """
+    epochs, rounds, plain_rounds = (2, 1, 1) if quick else (epochs, rounds, plain_rounds)
+    shares = (32, 12, 12) if quick else (400, 48, 48)
+    found: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": []}
+    with scratch() as folder:
+        counts = parts(TRASHNET, folder / "data", shares, 0)
+        weights = folder / "vgg16.weights.h5"
+        in_child("block5", "random_weights", {"path": weights})
+        for number in range(max(rounds, plain_rounds)):
+            for side, wanted in (("ours", rounds), ("plain", plain_rounds)):
+                if number < wanted:
+                    arguments = {"data": folder / "data", "weights": weights, "epochs": epochs, "number": number}
+                    found[side].append(in_child("block5", side, arguments, folder / f"cache-{number}"))
+                    click.echo(f"{side}: {found[side][-1]}", err=True)
+    seconds = {side: statistics.median(run["seconds"] for run in runs) for side, runs in found.items()}
+    losses = {side: statistics.median(run["losses"][-1] for run in runs) for side, runs in found.items()}
+    second = statistics.median(run["second_phase_seconds"] for run in found["plain"])
+    return {
+        "pictures": counts,
+        "epochs": epochs,
+        "rounds": {"ours": rounds, "plain": plain_rounds},
+        "seconds": seconds,
+        "final_loss": losses,
+        "loss_difference": abs(losses["ours"] / losses["plain"] - 1),
+        "ratio_if_plain_left_out_its_first_phase": second / seconds["ours"],
+        "all": found,
+        "ratio": seconds["plain"] / seconds["ours"],
+    }
+
+
+def random_weights(path: str) -> dict[str, Any]:
+    """Write the weights that both sides start from."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)).save_weights(path)
+    return {}
+
+
+def ours(data: str, weights: str, epochs: int, number: int) -> dict[str, Any]:
+    """`finetune` with the optimizer, the rates and the head of the plain side."""
+    import transferkit as tk
+    from transferkit import compute
+
+    compute.start()
+    started = time.perf_counter()
+    run = tk.finetune(
+        data, "vgg16", weights=weights, unfreeze="from:block5", epochs=epochs, patience=epochs - 1, augment="none",
+        views=0, optimizer="adam", learning_rate=RATE, schedule="constant", ema=False, label_smoothing=0.0,
+        head_width=HIDDEN, dropout=DROPOUT, normalize=False, batch_size=BATCH, metric="loss", offline=True, quiet=True,
+        output=Path(data).parent / f"run-{number}",
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    done = [phase["epochs"] for phase in run.manifest["phases"]]
+    if done != [epochs, epochs]:
+        raise AssertionError(f"{done} epochs instead of twice {epochs}: the comparison is unfair")
+    history = [float(row["loss"]) for row in run.history]
+    return {"seconds": seconds, "losses": history, "stages": run.manifest["timings"],
+            "precision": [phase["precision"] for phase in run.manifest["phases"]]}  # fmt: skip
+
+
+def plain(data: str, weights: str, epochs: int, number: int) -> dict[str, Any]:
+    """Keras' transfer-learning guide: a frozen base and a new head, then its last block at a low rate, recompiled."""
+    import keras
+    import tensorflow as tf
+
+    from transferkit.training.recipe import TAIL_RATE
+
+    keras.utils.set_random_seed(number)
+    tf.constant(0)
+    started = time.perf_counter()
+
+    def read(part: str, shuffle: bool) -> Any:
+        return keras.utils.image_dataset_from_directory(
+            Path(data) / part, label_mode="categorical", image_size=(SIZE, SIZE), batch_size=BATCH, shuffle=shuffle,
+            seed=number, verbose=False,
+        )  # fmt: skip
+
+    folders = read("train", True)
+    train = folders.prefetch(tf.data.AUTOTUNE)
+    val, test = (read(part, False).prefetch(tf.data.AUTOTUNE) for part in ("val", "test"))
+    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
+    base.load_weights(weights)
+    base.trainable = False
+    model = classifier(base, len(folders.class_names))
+    losses: list[float] = []
+    for rate in (RATE, RATE * TAIL_RATE):
+        phase_started = time.perf_counter()
+        model.compile(
+            keras.optimizers.Adam(rate, global_clipnorm=CLIP), "categorical_crossentropy", metrics=["accuracy"]
+        )
+        losses += model.fit(train, validation_data=val, epochs=epochs, verbose=0).history["loss"]
+        base.trainable = True
+        for layer in base.layers:
+            layer.trainable = layer.name.startswith("block5")
+    second_phase = time.perf_counter() - phase_started
+    accuracy = model.evaluate(test, verbose=0)[1]
+    return {"seconds": time.perf_counter() - started, "second_phase_seconds": second_phase, "losses": losses,
+            "test_accuracy": accuracy}  # fmt: skip
+
+
+def classifier(base: Any, classes: int) -> Any:
+    """The guide's model with the head that transferkit uses."""
+    import keras
+
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = base(keras.applications.vgg16.preprocess_input(inputs), training=False)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(HIDDEN, activation="relu", kernel_initializer="he_normal")(x)
+    x = keras.layers.Dropout(DROPOUT)(x)
+    return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
