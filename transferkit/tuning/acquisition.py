@@ -21,7 +21,7 @@ def propose(oracle: Any, seed: int) -> dict[str, Any] | None:
     `oracle` is a Bayesian oracle of Keras Tuner with `left` and `tried`. Returns None where no candidate is untried.
     Keras Tuner instead descends from 50 points, one prediction at a time, and may land on what was tried.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     # Matrices of tens of rows: threads only cost time, and their sums differ in the last digit.
     with threadpool_limits(1):
