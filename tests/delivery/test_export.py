@@ -1,0 +1,301 @@
+"""Exports are proved in their own runtime; what fails the proof, or the disk, leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import transferkit as tk
+from tests.cli.calls import call
+from tests.data.pictures import photo
+from transferkit.data.decode import DecodeSettings, decode
+from transferkit.delivery.exporting import companions, graphs, parity, pictures, writers
+from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
+from transferkit.delivery.exporting.parity import ExportError
+from transferkit.errors import ConfigError, DataError, RunError, StorageError
+
+KINDS = [(name, None) for name in FORMATS] + [("litert", "float16"), ("litert", "int8")]
+BAR = {None: 1e-4, "float16": 0.05, "int8": 1.0}
+
+
+def copy_of(run: Any, to: Path) -> tk.Run:
+    shutil.copytree(run.folder, to, ignore=shutil.ignore_patterns("exports"))
+    return type(run)(to)
+
+
+@pytest.fixture(scope="module")
+def run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A copy of the finished run, to write exports into."""
+    return copy_of(digits_run, tmp_path_factory.mktemp("exported") / "run")
+
+
+# --------------------------------------------------------------------------------------------- the formats
+
+
+@pytest.mark.parametrize(("kind", "quantize"), KINDS)
+def test_an_export_answers_as_the_run_and_its_example_runs(kind: str, quantize: str | None, run: Any) -> None:
+    made = run.export(kind, quantize=quantize)
+    assert made.folder.parent == run.folder / "exports"
+    assert made.path.exists()
+    figures = made.figures
+    assert figures["passed"]
+    assert (figures["split"], figures["n"]) == ("val", run.manifest["data"]["parts"]["val"])
+    assert figures["largest_difference"] <= BAR[quantize]
+    assert figures["latency_ms"] > 0
+    facts = json.loads((made.folder / "export.json").read_text())
+    assert facts["check"] == figures
+    assert facts["labels"] == (made.folder / "labels.txt").read_text().splitlines() == run.metrics["classes"]
+    assert facts["temperature"]["value"] == run.metrics["temperature"]
+    # A digit the run is sure of, through the example: another process, Pillow, and nothing of transferkit.
+    picture = Path(run.manifest["data"]["path"]) / sure(run)["path"]
+    done = subprocess.run([sys.executable, "-P", made.folder / "example.py", picture],
+                          capture_output=True, text=True, check=False, cwd=made.folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    label, value = done.stdout.splitlines()[0].split()
+    assert label == sure(run)["predicted"]
+    assert float(value) == pytest.approx(float(sure(run)["confidence"]), abs=max(BAR[quantize], 1e-3))
+    assert "transferkit" not in (made.folder / "example.py").read_text()
+
+
+def sure(run: Any) -> dict[str, str]:
+    """The test picture with the most confident answer."""
+    from transferkit.files import read_csv
+
+    return max(read_csv(run.layout.predictions), key=lambda row: float(row["confidence"]))
+
+
+def test_quantizing_shrinks_the_file(run: Any) -> None:
+    sizes = [
+        run.export("litert", quantize=q, output=run.folder / f"size-{q}").figures["size_bytes"]
+        for q in ("float32", "float16", "int8")
+    ]
+    assert sizes[0] > 1.8 * sizes[1]
+    assert sizes[1] > 1.5 * sizes[2]
+
+
+def test_numbers_from_arrays_with_letterbox(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (40, 24, 40, 3), np.uint8)
+    y = x.mean(axis=(1, 2, 3)).astype(np.float32)
+    run = tk.finetune((x, y), "mini", task="regress", resize="letterbox", epochs=1, augment="none", head_width=4,
+                      output=tmp_path / "run", quiet=True)  # fmt: skip
+    with pytest.raises(DataError, match=r"data=\(x, y\)"):
+        run.export("onnx")
+    made = run.export("onnx", data=(x, y))
+    assert made.figures["agreement"] is None
+    assert made.figures["largest_difference"] < 1e-3
+    facts = json.loads((made.folder / "export.json").read_text())
+    assert facts["output"]["name"] == "values"
+    assert "ImageOps.pad" in (made.folder / "example.py").read_text()
+    with pytest.raises(DataError, match="missing or changed"):
+        run.export("litert", data=(x[::-1], y))
+
+
+# ------------------------------------------------------------------------------------- the decoder in the graph
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
+@pytest.mark.parametrize("kind", ["jpeg", "large jpeg", "grey jpeg", "png", "transparent", "small"])
+def test_the_graph_decodes_like_the_decoder(kind: str, resize: Any, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    size = {"large jpeg": (1500, 1100), "small": (20, 31)}.get(kind, (210, 170))
+    image, path = photo(5, *size), tmp_path / ("p.jpg" if "jpeg" in kind else "p.png")
+    if kind == "transparent":
+        image.putalpha(Image.linear_gradient("L").resize(size))
+    (image.convert("L") if "grey" in kind else image).save(path, **({"quality": 90} if "jpeg" in kind else {}))
+    settings = DecodeSettings(64, resize)
+    ours = decode(path, settings).astype(int)
+    theirs = graphs.decode(tf.constant(path.read_bytes()), settings).numpy().astype(int)
+    assert theirs.shape == ours.shape
+    assert np.abs(theirs - ours).max() <= 3
+    assert np.abs(theirs - ours).mean() < 0.5
+
+
+def test_the_bytes_signature_on_real_photographs(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    assets = Path(os.environ.get("TRANSFERKIT_TEST_ASSETS", Path(__file__).parents[3] / "shared"))
+    found = sorted((assets / "data" / "trashnet").glob("*/*.jpg"))[::250]
+    if not found:
+        pytest.skip(f"no photographs in {assets}; set TRANSFERKIT_TEST_ASSETS")
+    settings = DecodeSettings(224)
+    off = [decode(path, settings).astype(int) - graphs.decode(tf.constant(path.read_bytes()), settings).numpy()
+           for path in found]  # fmt: skip
+    assert np.abs(np.stack(off)).mean() < 1.5
+
+
+def test_what_the_graph_does_not_do_is_said_and_measured(run: Any) -> None:
+    """EXIF rotation is ours alone: docs/export.md says so; the figures of an export show what it costs."""
+    made = run.export("saved_model", output=run.folder / "encoded")
+    assert made.figures["encoded"]["n"] == made.figures["n"]
+    assert made.figures["encoded"]["largest_difference"] < 0.05
+    assert "from JPEG or PNG bytes" in str(made)
+
+
+# ----------------------------------------------------------------------------------------------- the gate
+
+
+@pytest.fixture
+def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A converter that writes another function: every weight of the head's last layer is turned around."""
+    right = writers._onnx
+
+    def other(model: Any, facts: dict[str, Any], to: Path) -> None:
+        logits = model.get_layer("head").get_layer("logits")
+        logits.set_weights([-w for w in logits.get_weights()])
+        right(model, facts, to)
+
+    monkeypatch.setattr(writers, "_onnx", other)
+
+
+@pytest.mark.usefixtures("wrong")
+def test_a_wrong_file_is_an_error_with_the_figures_and_leaves_nothing(run: Any) -> None:
+    before = sorted((run.folder / "exports").iterdir()) if (run.folder / "exports").exists() else []
+    result = call("export", run.folder, "--format", "onnx", "--output", run.folder / "exports" / "wrong", "--quiet")
+    assert result.code == 1
+    for word in ("largest difference", "answers agree for", "--allow-mismatch", "ms a picture", "right for"):
+        assert word in result.err
+    assert sorted((run.folder / "exports").iterdir()) == before
+
+
+@pytest.mark.usefixtures("wrong")
+def test_a_wrong_file_may_be_kept_on_request(run: Any) -> None:
+    target = run.folder / "kept"
+    result = call("export", run.folder, "--format", "onnx", "--output", target, "--allow-mismatch", "--json")
+    assert result.code == 0, result.err
+    assert "kept because of --allow-mismatch" in result.err
+    assert json.loads(result.out)["passed"] is False
+    assert json.loads((target / "export.json").read_text())["check"]["missed"]
+
+
+def test_the_gate_by_its_parts() -> None:
+    reference = np.array([[0.7, 0.3], [0.50002, 0.49998], [0.1, 0.9], [0.2, 0.8]], np.float32)
+    other = np.array([[0.6, 0.4], [0.4999, 0.5001], [0.1, 0.9], [0.6, 0.4]], np.float32)
+    facts = {"task": "classify", "thresholds": None}
+    found = parity.differences(reference, other, facts)
+    assert found["agreement"] == 0.75  # the tie may fall either way
+    assert found["largest_difference"] == pytest.approx(0.4)
+    assert len(parity.failures(found, GATES["float32"])) == 2
+    assert parity.failures(found, Gate(0.5, 0.7)) == []
+    several = parity.differences(reference, other, {"task": "multilabel", "thresholds": [0.65, 0.5]})
+    assert several["agreement"] == pytest.approx(1 - 2 / 8)  # 0.7 and 0.8 fell below, 0.49998 is a tie
+    numbers = parity.differences(reference * 10, other * 10, {"task": "regress"})
+    assert numbers["agreement"] is None
+    assert parity.failures(numbers, GATES["int8"])
+    with pytest.raises(ExportError):
+        parity.differences(reference, other[:, :1], facts)
+
+
+def test_not_a_number_fails_the_gate() -> None:
+    reference = np.full((3, 2), 0.5, np.float32)
+    found = parity.differences(reference, np.full((3, 2), np.nan, np.float32), {"task": "regress"})
+    assert parity.failures(found, GATES["float32"])
+    assert parity.failures(found, GATES["int8"])
+
+
+@pytest.mark.parametrize("kind", ["litert", "onnx"])
+def test_a_damaged_file_is_an_error_with_the_reason(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"not a model")
+    with pytest.raises(ExportError, match="cannot be run"):
+        parity.answers(kind, tmp_path / "bad", np.zeros((1, 8, 8, 3), np.uint8), [])
+
+
+# --------------------------------------------------------------------------------- places, options, pictures
+
+
+def test_int8_is_calibrated_on_training_pictures_only(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    right = pictures.pick
+
+    def spy(layout: Any, parts: tuple[str, ...], count: int, data: Any = None) -> Any:
+        asked.append(parts)
+        return right(layout, parts, count, data)
+
+    monkeypatch.setattr(pictures, "pick", spy)
+    run.export("litert", quantize="int8", output=run.folder / "calibrated")
+    assert asked == [("val", "test"), ("train",)]
+
+
+def test_an_existing_folder_is_refused_and_only_exports_are_replaced(run: Any, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    run.export("litert", output=target)
+    inode = target.stat().st_ino
+    with pytest.raises(RunError, match="--replace"):
+        run.export("litert", output=target)
+    run.export("litert", output=target, replace=True)
+    assert target.stat().st_ino != inode
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("all of it")
+    with pytest.raises(RunError, match="is no export"):
+        run.export("litert", output=mine, replace=True)
+    assert [p.name for p in mine.iterdir()] == ["thesis.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == ["mine", "out"]
+
+
+def test_a_failure_while_replacing_keeps_the_old_export(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    run.export("litert", output=target)
+    content = (target / "export.json").read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(companions, "write", full)
+    with pytest.raises(StorageError, match="no space left"):
+        run.export("litert", output=target, replace=True)
+    assert (target / "export.json").read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["out"]
+
+
+def test_data_that_moved_is_named(digits_run: Any, tmp_path: Path) -> None:
+    run = copy_of(digits_run, tmp_path / "run")
+    moved = shutil.copytree(run.manifest["data"]["path"], tmp_path / "elsewhere")
+    manifest = run.manifest
+    manifest["data"]["path"] = str(tmp_path / "gone")
+    run.layout.manifest.write_text(json.dumps(manifest))
+    result = call("export", run.folder, "--format", "litert", "--quiet")
+    assert result.code == 2
+    assert "--data" in result.err
+    assert not (run.folder / "exports").exists()
+    assert call("export", run.folder, "--format", "litert", "--quiet", "--data", moved).code == 0
+
+
+def test_options_without_effect_and_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"'tflite' is unknown; choose from keras, saved_model, litert, onnx"):
+        lookup("tflite", None)
+    with pytest.raises(ConfigError, match="nearest: 'saved_model'"):
+        lookup("savedmodel", None)
+    with pytest.raises(ConfigError, match="has no effect on format onnx"):
+        lookup("onnx", "float16")
+    with pytest.raises(ConfigError, match="'int4' is unknown"):
+        lookup("litert", "int4")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'transferkit\[onnx\]'"):
+        lookup("onnx", None)
+
+
+def test_bad_arguments_never_import_tensorflow(digits_run: Any) -> None:
+    code = (
+        "import sys; from transferkit.cli import cli; from transferkit.cli._common import guarded; "
+        f"code = guarded(cli, ['export', {str(digits_run.folder)!r}, '--format', 'tflite']); "
+        "assert code == 2; assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_examples_say_how_to_resize() -> None:
+    base = {"task": "classify", "classes": ["a", "b"], "decode": DecodeSettings(32, "crop").key()}
+    assert "ImageOps.fit" in companions.example(FORMATS["onnx"], base)
