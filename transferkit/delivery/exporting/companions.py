@@ -15,10 +15,14 @@ NORMALIZED = {
     "none": "none", "unit": "x / 255", "tf": "x / 127.5 - 1", "tf128": "x / 128 - 1",
     "torch": "(x / 255 - mean) / std of ImageNet", "caffe": "BGR, minus the mean of ImageNet",
 }  # fmt: skip
+# As `data.decode` sizes pictures: averaged over whole pixels, then bilinear without a wider filter.
 RESIZED = {
-    "stretch": "picture.resize((size, size), Image.Resampling.BILINEAR)",
-    "crop": "ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)",
-    "letterbox": f"ImageOps.pad(picture, (size, size), Image.Resampling.BILINEAR, color={LETTERBOX})",
+    "stretch": "picture = scaled(picture, size, size)",
+    "crop": "picture = scaled(ImageOps.fit(picture, [min(picture.size)] * 2), size, size)",
+    "letterbox": f"""across, down = (max(1, round(side * size / max(picture.size))) for side in picture.size)
+canvas = Image.new("RGB", (size, size), {LETTERBOX})
+canvas.paste(scaled(picture, across, down), ((size - across) // 2, (size - down) // 2))
+picture = canvas""",
 }
 # install, import, lines that give `answer` for `pixels` uint8 [1, size, size, 3]
 CALLS: dict[str, tuple[str, str, str]] = {
@@ -52,11 +56,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+
+def scaled(picture, width, height):
+    whole = (side // max(1, side // wanted) for side, wanted in zip(picture.size, (width, height)))
+    small = picture.resize(tuple(whole), Image.Resampling.BOX)
+    return small.transform((width, height), Image.Transform.EXTENT, (0, 0, *small.size), Image.Resampling.BILINEAR)
+
+
 here = Path(__file__).resolve().parent
 facts = json.loads((here / "export.json").read_text("utf-8"))
 size = facts["input"]["size"]
 picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
-pixels = np.asarray({resize}, np.uint8)[None]
+{resize}
+pixels = np.asarray(picture, np.uint8)[None]
 {call}
 best = sorted(zip(facts["labels"], answer.tolist()), key=lambda pair: -pair[1])
 print("\\n".join(f"{{name}} {{value:.4f}}" for name, value in best[:3]))
