@@ -23,9 +23,12 @@ if TYPE_CHECKING:
         freeze,
         load_data,
         predict,
+        tune,
     )
     from transferkit.config import Settings
     from transferkit.errors import TransferKitError
+    from transferkit.tuning.hypermodel import HyperModel
+    from transferkit.tuning.space import Space
 
 _HOMES = {
     **dict.fromkeys(
@@ -41,15 +44,18 @@ _HOMES = {
             "freeze",
             "load_data",
             "predict",
+            "tune",
         ),
         "transferkit.api",
     ),
+    "HyperModel": "transferkit.tuning.hypermodel",
+    "Space": "transferkit.tuning.space",
     "Settings": "transferkit.config",
     "TransferKitError": "transferkit.errors",
 }
 __all__ = [
-    "Data", "Run", "Settings", "TransferKitError", "__version__", "assemble", "backbone", "build_head", "compare",
-    "evaluate", "finetune", "freeze", "load_data", "predict",
+    "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble", "backbone", "build_head", "compare",
+    "evaluate", "finetune", "freeze", "load_data", "predict", "tune",
 ]  # fmt: skip
 
 

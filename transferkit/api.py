@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +179,47 @@ def finetune(
     return Run(folder)
 
 
+def tune(
+    data: Any, backbone: str | Sequence[str] | None = None, *, search: Sequence[str] | Mapping[str, Any] = (),
+    space: Any = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
+    cache: bool = True, quiet: bool = False, reporter: Reporter | None = None, **settings: Any,
+) -> Run:  # fmt: skip
+    """Search for the settings that suit `data`, train the best, and write a run directory with `trials.csv`.
+
+    What is searched: `search` (`{"learning_rate": "1e-4:1e-2:log", "head_width": "64,128"}` or such texts), or `space`
+    (a TOML or YAML file, a `Space`, or a function of `keras_tuner.HyperParameters`); by default learning rate, batch
+    size and head width. Several backbones are searched over. `settings` are those of `finetune`, which stay as given,
+    and those of the search: `algorithm`, `trials`, `workers`, `budget`, `seeds`… (`transferkit.tuning.settings`).
+    Trials never see the test split. `resume` goes on with the search in `output`.
+    Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
+    """
+    from transferkit.delivery.publish import publish
+    from transferkit.runs.intake import take_in
+    from transferkit.tuning.entry import request
+    from transferkit.tuning.tune import Tuning
+
+    reporter = reporter or Reporter(quiet)
+    loaded = data if isinstance(data, Data) else None
+    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
+    problems = _adopt(loaded, given) if loaded else []
+    origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    if resume and output is None:
+        problems.append("--resume needs --output: the run directory of the search")
+    first = backbone if isinstance(backbone, str) or not backbone else backbone[0]
+    name = _name(origin, {"backbone": first}) + "-tuned"
+    folder = Path(output) if output is not None else free_name(Path("runs"), name)
+    asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
+    layout = Layout(folder)
+    source = loaded.samples if loaded else data
+    samples, findings, timings = take_in(source, asked.base, origin, reporter)
+    Tuning(
+        samples, asked.base, asked.space, asked.search, layout, origin, asked.command, reporter, offline, cache,
+        findings, timings,
+    ).run()  # fmt: skip
+    publish(layout, reporter)
+    return Run(folder)
+
+
 def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:
     """Take split and seed of `load_data` into `settings`; problems where `finetune` was given others."""
     problems = []
@@ -210,25 +251,12 @@ def _finetune(
     layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
     cache: bool, track: Sequence[str],
 ) -> None:  # fmt: skip
-    import time
-
-    from transferkit.data.source import is_table, scan
     from transferkit.delivery.publish import publish
     from transferkit.runs.finetune import Job
-    from transferkit.runs.intake import readable
+    from transferkit.runs.intake import take_in
 
-    task = None if settings.task == "auto" else settings.task
     source = data.samples if isinstance(data, Data) else data
-    # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
-    strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
-    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict)
-    refusals.check_task(samples, settings)
-    started = time.monotonic()
-    samples, skipped = readable(samples, settings.on_bad_file, reporter)
-    samples = samples.hashed()
-    refusals.short_check(samples, origin, settings, reporter)
-    timings = {"check": time.monotonic() - started}
-    findings = {"skipped": skipped} if skipped else {}
+    samples, findings, timings = take_in(source, settings, origin, reporter)
     with trackers.tracked(track, reporter) as tracking:
         Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings, tracking).run()
         publish(layout, reporter)
@@ -286,5 +314,5 @@ def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
 
 __all__ = [
     "ConfigError", "Data", "DataError", "Run", "RunError", "Settings", "TransferKitError", "assemble", "backbone",
-    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict",
+    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict", "tune",
 ]  # fmt: skip

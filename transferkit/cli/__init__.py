@@ -13,6 +13,7 @@ from transferkit.files import cache_folder
 
 COMMANDS = {
     "finetune": "transferkit.cli.finetune:finetune",
+    "tune": "transferkit.cli.tune:tune",
     "evaluate": "transferkit.cli.runs:evaluate",
     "predict": "transferkit.cli.predict:predict",
     "explain": "transferkit.cli.explain:explain",

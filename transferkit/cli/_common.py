@@ -116,7 +116,7 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        again = "; --resume goes on from what was finished" if arguments[:1] == ["finetune"] else ""
+        again = "; --resume goes on from what was finished" if arguments[:1] in (["finetune"], ["tune"]) else ""
         click.echo(f"interrupted{again}", err=True)
         return 130
     except (BrokenPipeError, SystemExit):

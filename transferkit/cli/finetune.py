@@ -55,6 +55,10 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
 def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """All settings as options without defaults: the settings class knows them."""
     function = click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out classes or files.")(function)
+    function = click.option(
+        "--random-baseline/--no-random-baseline", default=None,
+        help="Also train the head on the same network with random weights. [default: off]",
+    )(function)  # fmt: skip
     for flag in ("ema", "normalize"):
         what = {"ema": "Average weights over the last two epochs.", "normalize": "Standardise features."}[flag]
         function = click.option(f"--{flag}/--no-{flag}", default=None, help=f"{what} [default: on]")(function)
@@ -90,7 +94,7 @@ def finetune(
     """
     from transferkit import api
 
-    settings = {**_from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
+    settings = {**from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=output, resume=resume, offline=offline, cache=not no_cache,
         reporter=reporter(quiet, as_json), track=("tensorboard",) * tensorboard + track, **settings,
@@ -101,7 +105,8 @@ def finetune(
         click.echo(run.summary())
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
+def from_file(path: Path | None) -> dict[str, Any]:
+    """The settings of --config. Raises ConfigError where it cannot be read."""
     if path is None:
         return {}
     import tomllib

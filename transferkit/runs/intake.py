@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
+from typing import Any
+
+from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.decode import DecodeSettings, PictureError, decode_many
 from transferkit.data.samples import Samples, shown
@@ -39,3 +44,22 @@ def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Sa
         raise DataError(f"none of the {len(samples)} pictures can be read; the first: {lines[0]}")
     reporter.warn(f"{len(lines)} of {len(samples)} pictures cannot be read and are left out; the first: {lines[0]}")
     return samples.select(kept), [{"path": samples.paths[i], "reason": e.reason} for i, e in sorted(bad.items())]
+
+
+def take_in(
+    source: Any, settings: Settings, origin: str, reporter: Reporter
+) -> tuple[Samples, dict[str, Any], dict[str, float]]:
+    """Pictures that can be trained on, hashed; findings and timings for the record of the run."""
+    from transferkit.data.source import is_table, scan
+    from transferkit.runs import refusals
+
+    task = None if settings.task == "auto" else settings.task
+    # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
+    strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
+    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict)
+    refusals.check_task(samples, settings)
+    started = time.monotonic()
+    samples, skipped = readable(samples, settings.on_bad_file, reporter)
+    samples = samples.hashed()
+    refusals.short_check(samples, origin, settings, reporter)
+    return samples, {"skipped": skipped} if skipped else {}, {"check": time.monotonic() - started}

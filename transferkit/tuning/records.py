@@ -27,8 +27,9 @@ class Limits:
 class Plan:
     """Everything that is fixed before the first trial.
 
-    While a search goes on, `samples` hold no picture of the test split, so no trial can look at one. `pairs` are the training and validation
-    pictures that a trial is judged on: one pair, or one a fold. `base` are the settings that are not searched.
+    While a search goes on, `samples` hold no picture of the test split, so no trial can look at one. `pairs` are the
+    training and validation pictures that a trial is judged on: one pair, or one a fold. `base` are the settings that
+    are not searched.
     """
 
     samples: Samples
@@ -59,7 +60,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task. `score` is the goal metric's mean over `scores` (one a pair); `loss` likewise."""
+    """What came of a task. `score` is the goal metric's mean over `scores` (one a pair); `loss` likewise. `features`
+    are the seconds in which features were computed or waited for, `seconds` all others."""
 
     id: str
     status: Status
@@ -69,6 +71,7 @@ class Outcome:
     epochs: int = 0
     best_epoch: int = 0
     seconds: float = 0.0
+    features: float = 0.0
     note: str = ""
     error: str = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from transferkit.tuning.records import Limits, Outcome, Plan, Task
 from transferkit.tuning.space import OUTER
 
 MOST_FAILURES = 5  # in a row: what makes every trial fail is not found by searching on
+KEPT = 5  # checkpoints of trials on disk
 DEFAULT = "default"  # the id of the settings as they are without the search
 
 
@@ -59,7 +61,6 @@ class Search:
     reporter: Reporter
     maximise: bool
     metric: str
-    total: int
     limits: Limits = field(default_factory=Limits)
     ends: float | None = None
     trials: list[Trial] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Search:
         """Run every trial that is not in the journal yet. Raises TrainingError after five failures in a row."""
         waiting = self._replay()
         running: dict[str, Proposal] = {}
-        with self.reporter.progress("search", self.total, "trials") as advance:
+        with self.reporter.progress("search", self.oracle.planned, "trials") as advance:
             advance(len(self.trials), self._best_so_far())
             while waiting or running or self._goes_on():
                 while len(running) < self.engine.slots and (proposal := self._next(waiting)):
@@ -91,7 +92,7 @@ class Search:
         return sorted(scored, key=lambda t: (sign * (t.outcome.score or 0.0), t.outcome.loss or 0.0))
 
     def finals(self, finalists: int, seeds: int) -> list[Candidate]:
-        """The best settings and the default ones, each trained with `seeds` seeds; best mean first, default last.
+        """The best settings and the default ones, each trained with `seeds` seeds; best mean first.
 
         A single score flatters whoever was lucky; the mean over seeds decides.
         """
@@ -105,28 +106,29 @@ class Search:
             for k in range(seeds)
         }
         for trial, candidate in zip(best, candidates, strict=True):
-            # The search has trained it with the first seed; a continued trial equals one that was not.
-            candidate.outcomes.append(trial.outcome)
-            del tasks[f"{trial.proposal.id}-seed{seed}"]
+            # The search has trained it with the first seed, unless Hyperband stopped it on a lower rung.
+            if trial.proposal.epochs >= self.plan.base.epochs:
+                candidate.outcomes.append(trial.outcome)
+                del tasks[f"{trial.proposal.id}-seed{seed}"]
         for outcome in self._run_all({name: task for name, (_, task) in tasks.items()}, "finals"):
             if outcome.score is not None:
                 tasks[outcome.id][0].outcomes.append(outcome)
         sign = -1 if self.maximise else 1
-        return [*sorted(candidates, key=lambda c: sign * c.mean), default]
+        # Equal means: the default first, which needs no explaining; it is kept where nothing beats it.
+        scored = [c for c in (default, *candidates) if c.scores]
+        return sorted(scored, key=lambda c: sign * c.mean)
 
     # -- one after the other
 
     def _replay(self) -> list[Proposal]:
         """Bring the oracle to where the journal ends; returns what was begun and not finished."""
-        events = [e for e in self.journal.events if e["event"] in ("ask", "tell")]
-        waiting = self.oracle.replay(events)
-        asked = {e["trial"]: e for e in events if e["event"] == "ask"}
-        for event in events:
+        waiting = self.oracle.replay(self.journal.events)
+        for event in self.journal.events:
             if event["event"] == "tell":
-                proposal = Proposal(**{**asked[event["trial"]]["proposal"]})
-                self.trials.append(Trial(proposal, Outcome.from_event({**event, "id": event["trial"]})))
-        if self.trials:
-            self.reporter.say(f"search: {len(self.trials)} trials are done already, {len(waiting)} were cut off")
+                outcome = Outcome.from_event({**event, "id": event["trial"]})
+                self.trials.append(Trial(self.oracle.proposals[outcome.id], outcome))
+        if self.trials or waiting:
+            self.reporter.say(f"search: {len(self.trials)} trials are done already, {len(waiting)} are left to be run")
         return waiting
 
     def _goes_on(self) -> bool:
@@ -141,7 +143,7 @@ class Search:
         if waiting:
             return waiting.pop(0)
         # What does not learn from outcomes is asked at once, so that trials on the same features run in a row.
-        asked = self.oracle.ask(1 if self.oracle.adaptive else self.total)
+        asked = self.oracle.ask(1 if self.oracle.adaptive else self.oracle.planned)
         for proposal in asked:
             self.journal.append({"event": "ask", "trial": proposal.id, "proposal": proposal.__dict__})
         waiting += sorted(asked, key=lambda p: str([p.values.get(name) for name in OUTER]))
@@ -158,8 +160,17 @@ class Search:
         self.journal.append({**outcome.event(), "event": "tell", "trial": outcome.id})
         self.oracle.tell(outcome.id, outcome.score, outcome.status)
         self.trials.append(Trial(proposal, outcome))
+        self._prune()
         if outcome.status != "ok":
             self.reporter.say(f"trial {outcome.id}: {outcome.status}: {outcome.error}")
+
+    def _prune(self) -> None:
+        """Of what trials left on disk keep the best few; of Hyperband, of whose trials a third may go on, a third."""
+        few = max(KEPT, len(self.trials) // 3) if self.oracle.algorithm == "hyperband" else KEPT
+        kept = {t.proposal.id for t in self.ranked()[:few]}
+        for trial in self.trials:
+            if trial.proposal.id not in kept:
+                shutil.rmtree(self.plan.checkpoints / trial.proposal.id, ignore_errors=True)
 
     def _best_so_far(self) -> str:
         ranked = self.ranked()
@@ -170,8 +181,8 @@ class Search:
         if len(last) == MOST_FAILURES and all(o.status != "ok" for o in last):
             reasons = "\n".join(f"  - trial {o.id}: {o.status}: {o.error}" for o in last)
             raise TrainingError(
-                f"{MOST_FAILURES} trials in a row failed:\n{reasons}\nChange the space or the settings, and search anew "
-                "with another --output"
+                f"{MOST_FAILURES} trials in a row failed:\n{reasons}\nChange the space or the settings, and "
+                "search anew with another --output"
             )
 
     # -- finals

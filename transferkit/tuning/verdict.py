@@ -63,10 +63,10 @@ def against(
     row, name = goals.goal(goal, samples.task), goals.DEFAULT_GOAL[samples.task] if goal == "auto" else goal
     sign = 1 if row.direction == "max" else -1
     measure = _metric(samples, row.key, sign)
-    targets, pair = samples.targets, (winner, answers)
+    targets, pair = samples.targets, [winner, answers]
     if name == "accuracy" and samples.task == "classify":
         # Right or wrong is all that accuracy knows: resamples of it take no time.
-        pair = tuple((p.argmax(1) == targets).astype(float) for p in pair)  # type: ignore[assignment]
+        pair = [(p.argmax(1) == targets).astype(float) for p in pair]
 
         def measure(_: Any, hits: Any) -> float | None:
             return float(hits.mean())
@@ -75,8 +75,10 @@ def against(
         found = intervals.paired_bootstrap(measure, targets, *pair, repeats=RESAMPLES, seed=seed)
     except DataError:
         return None
-    scores = [sign * (measure(targets, p) or 0.0) for p in pair]
-    return Comparison(other, part, len(samples), name, *scores, found.difference, found.low, found.high, found.p)
+    own, others = (sign * (measure(targets, p) or 0.0) for p in pair)
+    return Comparison(
+        other, part, len(samples), name, own, others, found.difference, found.low, found.high, found.p
+    )  # fmt: skip
 
 
 def _metric(samples: Samples, key: str, sign: int) -> Callable[[Any, Any], float | None]:

@@ -24,7 +24,7 @@ from transferkit.data.decode import DecodeSettings
 from transferkit.errors import TransferKitError
 from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
-from transferkit.files import cache_folder, digest, locked, whole
+from transferkit.files import cache_folder, digest, locked
 from transferkit.runs import scoring
 from transferkit.runs.results import judge
 from transferkit.training import recipe
@@ -58,11 +58,12 @@ class Workbench:
     def __init__(self, plan: Plan, reporter: Reporter) -> None:
         self.plan, self.reporter = plan, reporter
         self._stands: OrderedDict[str, Stand] = OrderedDict()
+        self._waited = 0.0
         compute.start()
 
     def run(self, task: Task) -> Outcome:
         """Train and judge. What goes wrong is told in the outcome; only an interrupt gets out."""
-        started = time.monotonic()
+        started, self._waited = time.monotonic(), 0.0
         try:
             outcome = self._run(task, within(task.limits.memory))
         except MemoryError as error:
@@ -74,7 +75,8 @@ class Workbench:
             outcome = Outcome(task.id, status, error=f"{type(error).__name__}: {error}"[:2000])  # type: ignore[arg-type]
         if outcome.status != "ok":
             self.forget()  # what failed may have left a network half trained, or memory full
-        return replace(outcome, seconds=round(time.monotonic() - started, 3))
+        seconds = time.monotonic() - started - self._waited
+        return replace(outcome, seconds=round(seconds, 3), features=round(self._waited, 3))
 
     def forget(self) -> None:
         """Drop all networks and features from memory."""
@@ -82,7 +84,7 @@ class Workbench:
         compute.release()
 
     def folder(self, trial: str) -> Path:
-        """Where a trial leaves what others go on from, and its answers on the validation pictures."""
+        """Where a trial leaves what others go on from: nothing, where training anew is as fast."""
         return self.plan.checkpoints / trial
 
     # -- one trial
@@ -92,9 +94,7 @@ class Workbench:
         stand = self.stand(settings)
         if task.continues and not self.folder(task.id).exists():
             _copy(self.folder(task.continues), self.folder(task.id))
-        found = [self._pair(task, settings, stand, number, check) for number in range(len(self.plan.pairs))]
-        self._keep(task.id, np.concatenate([outputs for _, outputs in found]))
-        reports = [report for report, _ in found]
+        reports = [self._pair(task, settings, stand, number, check) for number in range(len(self.plan.pairs))]
         scores = tuple(float(report.score) for report in reports)
         allowed = task.limits.seconds
         slow = allowed is not None and any(report.seconds >= allowed for report in reports)
@@ -111,16 +111,16 @@ class Workbench:
 
     def _pair(
         self, task: Task, settings: Settings, stand: Stand, number: int, check: Callable[[], None]
-    ) -> tuple[PhaseReport, np.ndarray]:
-        """Report of the best phase, and logits of the validation pictures, of one pair."""
+    ) -> PhaseReport:
+        """How the best phase of one pair went."""
         check()
         work = self._recipe(task, settings, stand, number, lambda _: check())
         if settings.unfreeze == "none":
-            body = work.head_alone(stand.pooled, stand.source)
-            return work.trainer.phases[-1], work.trainer.outputs(body, stand.source, work.problem.val)
+            work.head_alone(stand.pooled, stand.source)
+            return work.trainer.phases[-1]
         with _restored(stand):
             trained = work.run()
-        return next(p for p in trained.phases if p.name == trained.chosen), trained.val_outputs
+        return next(p for p in trained.phases if p.name == trained.chosen)
 
     def answers(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training anew (or
@@ -131,7 +131,8 @@ class Workbench:
         work = self._recipe(task, settings, stand, 0, lambda _: None)
         if settings.unfreeze == "none":
             body = work.head_alone(stand.pooled, stand.source)
-            return tuple(work.trainer.outputs(body, stand.source, p) for p in (work.problem.val, judged))  # type: ignore[return-value]
+            on_val, on_judged = (work.trainer.outputs(body, stand.source, p) for p in (work.problem.val, judged))
+            return on_val, on_judged
         with _restored(stand):
             trained = work.run()
             samples = self.plan.samples.select(judged)
@@ -155,21 +156,19 @@ class Workbench:
             watch=watch, pause=task.epochs, shared=stand.frozen,
         )  # fmt: skip
 
-    def _keep(self, trial: str, outputs: np.ndarray) -> None:
-        with whole(self.folder(trial) / "outputs.npy") as temporary:
-            np.save(temporary, outputs)
-
     # -- features
 
     def stand(self, settings: Settings) -> Stand:
         """The stand of trials with these settings: made once, its features read from the store where they are."""
         key = digest([{name: getattr(settings, name) for name in FEATURES}, bool(settings.cutmix)])
         if key not in self._stands:
+            started = time.monotonic()
             while len(self._stands) >= STANDS:
                 self._stands.popitem(last=False)
             # Of several processes one computes the features, the others wait and find them.
             with locked(cache_folder() / "locks" / f"{key[:32]}.lock", timeout=A_DAY):
                 self._stands[key] = self._make(settings)
+            self._waited = time.monotonic() - started
         self._stands.move_to_end(key)
         return self._stands[key]
 

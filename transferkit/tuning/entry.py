@@ -1,0 +1,112 @@
+"""From what a user asks of `tune` to a search that can begin: every problem found first, all told at once."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transferkit import config
+from transferkit.config import Settings
+from transferkit.errors import ConfigError, raise_problems
+from transferkit.runs import refusals
+from transferkit.runs.layout import check_new
+from transferkit.runs.manifest import ARRAYS, repeatable
+from transferkit.tuning import settings as how
+from transferkit.tuning import space as spaces
+from transferkit.tuning.dimensions import Dimension
+from transferkit.tuning.settings import SearchSettings
+from transferkit.tuning.space import Space
+
+JOURNAL = "trials.jsonl"
+SpaceLike = Space | str | Path | Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A search that nothing speaks against: settings that stay, settings that are searched, and how."""
+
+    base: Settings
+    space: Space
+    search: SearchSettings
+    command: str
+
+
+def request(
+    backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
+    given: dict[str, Any], origin: str, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
+) -> Request:  # fmt: skip
+    """Check everything. `given` holds fields of Settings and of SearchSettings. Raises ConfigError with every problem."""
+    found = list(problems)
+    networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
+    search_values = {k: given[k] for k in given if k in how.NAMES}
+    values = {k: v for k, v in given.items() if k not in how.NAMES}
+    if networks:
+        values["backbone"] = networks[0]
+    search, wrong = how.make(search_values)
+    found += wrong
+    for named in [{"backbone": network} for network in networks] or [{}]:
+        found += refusals.problems({**values, **named}, offline)
+    found += [*check_search(folder, resume), *refusals.inside(folder, origin)]
+    texts = [f"{k}={_text(v)}" for k, v in searched.items()] if isinstance(searched, Mapping) else list(searched)
+    if texts and space is not None:
+        found.append("--search and --space are both given; put all into one of them")
+    base = config.make(values, found)
+    assert search is not None
+    chosen = _with_networks(_space(texts, space, base), networks)
+    raise_problems(ConfigError, [*spaces.check(chosen, base), *how.space_problems(search, chosen)])
+    command = _command(origin, base, search, texts, space, networks, folder)
+    return Request(base, chosen, search, command)
+
+
+def _space(texts: list[str], space: SpaceLike | None, base: Settings) -> Space:
+    if isinstance(space, Space):
+        return space
+    if isinstance(space, str | Path):
+        return spaces.load_space(space)
+    if space is not None:
+        return spaces.from_function(space)
+    return spaces.parse_search(texts) if texts else spaces.default_space(base)
+
+
+def _with_networks(space: Space, networks: list[str]) -> Space:
+    """Several backbones are searched over like any setting."""
+    if len(networks) < 2 or "backbone" in space.names:
+        return space
+    return Space((Dimension("backbone", "choice", tuple(networks)), *space.dimensions))
+
+
+def check_search(folder: Path, resume: bool) -> list[str]:
+    """Problems of writing a search to `folder`."""
+    if (folder / JOURNAL).exists():
+        if resume:
+            return []
+        return [f"--output {folder} holds a search; choose another folder, or add --resume to go on with it"]
+    if resume:
+        return [f"--output {folder} holds no search that could be resumed (no {JOURNAL})"]
+    return check_new(folder, resume=False)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _command(
+    origin: str, base: Settings, search: SearchSettings, texts: list[str], space: SpaceLike | None,
+    networks: list[str], folder: Path,
+) -> str:  # fmt: skip
+    """The shell command that repeats the search; of a space made in Python, what comes nearest to it."""
+    words = shlex.split(repeatable(origin, base))
+    words[1] = "tune"
+    for network in networks[1:]:
+        words += ["--backbone", network]
+    for text in texts:
+        words += ["--search", text]
+    if isinstance(space, str | Path):
+        words += ["--space", str(space)]
+    for name, value in search.model_dump(exclude_unset=True, exclude_none=True).items():
+        words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    made_in_python = origin == ARRAYS or isinstance(space, Space) or callable(space)
+    return shlex.join([*words, "--output", str(folder)]) + ("  # as in the script that made it" * made_in_python)

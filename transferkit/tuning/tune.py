@@ -1,0 +1,207 @@
+"""A search from data to run directory: split, search, choose, train the winner, judge it once, say how sure that is."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.data.samples import Samples
+from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
+from transferkit.errors import TrainingError
+from transferkit.evaluation import calibration, goals
+from transferkit.files import write_json
+from transferkit.runs.finetune import Job
+from transferkit.runs.layout import Layout, held
+from transferkit.runs.manifest import data_digest, split_digest
+from transferkit.runs.results import answer
+from transferkit.training.recipe import problem as problem_of
+from transferkit.tuning import results, verdict
+from transferkit.tuning import settings as how
+from transferkit.tuning.engine import Engine, engine
+from transferkit.tuning.journal import Journal
+from transferkit.tuning.limits import SHARE, machine_memory
+from transferkit.tuning.oracle import Oracle
+from transferkit.tuning.records import Limits, Pair, Plan, Task
+from transferkit.tuning.search import DEFAULT, Candidate, Search
+from transferkit.tuning.settings import SearchSettings
+from transferkit.tuning.space import Space
+from transferkit.tuning.workbench import Workbench
+
+
+@dataclass
+class Tuning:
+    """One search. `base` are the settings that are not searched; `command` repeats it."""
+
+    samples: Samples
+    base: Settings
+    space: Space
+    search: SearchSettings
+    layout: Layout
+    data: str
+    command: str
+    reporter: Reporter
+    offline: bool = False
+    cache: bool = True
+    findings: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Do everything that is not done yet. An interrupt leaves what was found so far, and how to go on."""
+        started = time.monotonic()
+        self.algorithm = how.algorithm(self.search, self.space)
+        self.folder = results.SearchFiles(self.layout)
+        with held(self.layout):
+            splits = self._splits()
+            candidates, searched = self._search(splits)
+        winner = candidates[0]
+        seconds = time.monotonic() - started
+        settings = Plan(self.samples, (), self.base, self.folder.checkpoints).settings(winner.values, self.base.seed)
+        self.reporter.heading(f"training the winner: {results.named(winner)}")
+        self._hand_over(winner)
+        timings = {**self.timings, "search": round(seconds, 2)}
+        Job(
+            self.samples, settings, self.layout, self.data, self.reporter, True, self.offline, self.cache,
+            self.findings, timings,
+        ).run()  # fmt: skip
+        self._account(splits, candidates, searched, seconds)
+        shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
+
+    # -- before the first trial
+
+    def _splits(self) -> Splits:
+        s = self.base
+        self.samples = self.samples.hashed()
+        if self.layout.splits.exists():
+            return load_splits(self.layout.splits, self.samples, s.seed)
+        counts = sum(s.split) > 1.5
+        splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed, s.folds)
+        save_splits(self.layout.splits, self.samples, splits)
+        return splits
+
+    def _header(self, splits: Splits) -> dict[str, Any]:
+        """What makes a search this one: to resume another is refused."""
+        header = {
+            "algorithm": self.algorithm,
+            "space": self.space.as_dict(),
+            "settings": self.base.model_dump(mode="json"),
+            "data": {"sha256": data_digest(self.samples), "split": split_digest(self.samples, splits)},
+        }
+        # Grid tries all; a random search can be made longer, the others plan with the number.
+        return header | ({"trials": self.search.trials} if self.algorithm in ("bayesian", "hyperband") else {})
+
+    def _plan(self, splits: Splits) -> Plan:
+        """Without the test split: no trial can look at it."""
+        where = np.array(splits.assignment)
+        seen = np.flatnonzero(where != "test")
+        place = np.full(len(where), -1)
+        place[seen] = np.arange(len(seen))
+        pairs: list[Pair] = [(np.flatnonzero(where == "train"), np.flatnonzero(where == "val"))]
+        if self.base.folds:
+            pairs = fold_indices(self.samples, splits)
+        moved = tuple((place[train], place[val]) for train, val in pairs)
+        return Plan(
+            self.samples.select(seen), moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache
+        )
+
+    # -- the search
+
+    def _search(self, splits: Splits) -> tuple[list[Candidate], Search]:
+        s, plan = self.search, self._plan(splits)
+        goal = goals.goal(self.base.metric, self.samples.task)
+        name = goals.DEFAULT_GOAL[self.samples.task] if self.base.metric == "auto" else self.base.metric
+        maximise = goal.direction == "max"
+        trials = None if self.algorithm == "grid" else s.trials
+        oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
+        self._announce(oracle, len(plan.samples), len(plan.pairs))
+        with Journal.open(self.folder.journal, self._header(splits), resume=True) as journal:
+            journal.append({"event": "start", "command": self.command})
+            runner = self._engine(plan)
+            ends = None if s.budget is None else time.monotonic() + s.budget
+            search = Search(plan, oracle, journal, runner, self.reporter, maximise, name, self._limits(), ends)
+            try:
+                search.run()
+                if not search.ranked():
+                    raise TrainingError("no trial was scored; the reasons are in " + str(self.folder.trials))
+                return search.finals(s.finalists, s.seeds), search
+            finally:
+                runner.close()
+                results.write_trials(self.folder.trials, search.trials, self.space)
+                results.write_best(self.folder, search, self.data, self.base)
+
+    def _engine(self, plan: Plan) -> Engine:
+        s = self.search
+        options = {"address": s.address, "cpus": s.trial_cpus, "gpus": s.trial_gpus} if s.engine == "ray" else {}
+        return engine(s.engine, plan, s.workers, self.reporter, **options)
+
+    def _limits(self) -> Limits:
+        local = self.search.workers if self.search.engine == "local" else 1
+        return Limits(self.search.trial_budget, self.search.trial_memory or int(SHARE * machine_memory() / local))
+
+    def _announce(self, oracle: Oracle, pictures: int, pairs: int) -> None:
+        how_judged = f"{pairs} folds" if pairs > 1 else "validation"
+        self.reporter.heading(
+            f"searching {len(self.space.names)} settings by {self.algorithm} search: {oracle.planned:,} trials on "
+            f"{pictures:,} pictures, judged by {how_judged}; the test split is not looked at"
+        )
+        self.reporter.say(f"space: {self.space}")
+
+    def _hand_over(self, winner: Candidate) -> None:
+        """Where the winner's training was kept (a tail's is), the run goes on from its end instead of repeating it."""
+        kept = self.folder.checkpoints / winner.outcomes[0].id / "pair-0"
+        if kept.exists() and not self.base.folds and not self.layout.manifest.exists():
+            shutil.copytree(kept, self.layout.checkpoints, dirs_exist_ok=True)
+
+    # -- afterwards
+
+    def _account(self, splits: Splits, candidates: list[Candidate], search: Search, seconds: float) -> None:
+        """Compare the winner with the runner-up and the default, and write it all into the run."""
+        started = time.monotonic()
+        others = candidates[1:]
+        rivals = [c for c in others if c.id != DEFAULT][:1] + [c for c in others if c.id == DEFAULT]
+        found = self._compare(splits, candidates[0], rivals)
+        content = results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
+        metrics = self.layout.read_metrics()
+        write_json(self.layout.metrics, {**metrics, "search": content})
+        manifest = self.layout.read_manifest()
+        manifest["kind"] = "tune"
+        manifest["search"] = {"command": self.command, "engine": self.search.engine, "workers": self.search.workers}
+        manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
+        manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
+        write_json(self.layout.manifest, manifest)
+
+    def _compare(self, splits: Splits, winner: Candidate, rivals: list[Candidate]) -> list[verdict.Comparison]:
+        """The winner against each rival on the validation and test pictures, all trained with the first seed."""
+        where = np.array(splits.assignment)
+        train, val, test = (np.flatnonzero(where == part) for part in ("train", "val", "test"))
+        # What was kept of a search by folds was trained on other pictures.
+        kept = self.folder.checkpoints / "judged" if self.base.folds else self.folder.checkpoints
+        plan = Plan(self.samples, ((train, val),), self.base, kept.absolute(), self.offline, self.cache, test)
+        bench = Workbench(plan, self.reporter)
+        answers = {c.id: self._answers(bench, c, train, val) for c in (winner, *rivals)}
+        found = []
+        for rival in rivals:
+            name = "the default settings" if rival.id == DEFAULT else f"the runner-up (trial {rival.id})"
+            for number, (part, rows) in enumerate((("val", val), ("test", test))):
+                pair = answers[winner.id][number], answers[rival.id][number]
+                samples = self.samples.select(rows)
+                one = verdict.against(name, part, samples, self.base.metric, *pair, seed=self.base.seed)
+                found += [] if one is None else [one]
+        bench.forget()
+        return found
+
+    def _answers(
+        self, bench: Workbench, candidate: Candidate, train: np.ndarray, val: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Calibrated answers on validation and test."""
+        on_val, on_test = bench.answers(Task(candidate.outcomes[0].id, candidate.values, self.base.seed))
+        task, temperature = self.samples.task, 1.0
+        if task != "regress":
+            temperature = calibration.fit_temperature(on_val, self.samples.targets[val], task)
+        units = problem_of(self.samples, train, val, lambda samples, units: None).units  # type: ignore[arg-type, return-value]
+        return answer(task, on_val, temperature, units), answer(task, on_test, temperature, units)
