@@ -98,6 +98,8 @@ class Settings(BaseModel):
     exclude: tuple[str, ...] = ()
     exclude_file: str | None = None
     on_bad_file: Literal["error", "skip"] = "error"
+    # judging
+    random_baseline: bool = False
     # running
     budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
@@ -125,6 +127,10 @@ def contradictions(s: Settings) -> list[str]:
             value = getattr(s, name)
             found.append(f"--{name.replace('_', '-')} {_shown(value)} has no effect {because}")
 
+    if s.random_baseline and s.weights == "random":
+        found.append("--random-baseline has no effect with --weights random: it would be the same network; drop it")
+    if s.random_baseline and s.backbone.endswith(".keras"):
+        found.append(f"--random-baseline needs a network of the catalog; {s.backbone} is a file, so drop it")
     if s.folds == 1:
         found.append("--folds 1 is no cross-validation; use 2 or more, or 0 for none")
     linear, frozen = s.head == "linear", s.unfreeze == "none"

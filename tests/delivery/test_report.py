@@ -216,3 +216,22 @@ def test_abstention_shows_what_was_chosen_and_what_came_of_it(pages):
     assert "95 %0.71080 %83 %94 %" in text
     assert "99 %–0 %––" in text
     assert "decline" not in Page(pages["regress"]).text
+
+
+def test_a_winning_baseline_is_said_beside_the_headline(pages):
+    content = figureless()
+    content["metrics"]["baselines"]["linear_probe"] = {"accuracy": 1.0}
+    assert "A baseline wins: linear probe did as well or better." in Page(render(content)).text
+    assert "A baseline wins" not in Page(pages["classify"]).text
+
+
+def test_intervals_stand_under_their_scores():
+    content = figureless()
+    content["metrics"]["test"] |= {"kappa": 0.8, "kappa_ci95": [0.71234, 0.88]}
+    content["metrics"]["test"]["per_class"] = [
+        {"class": "a", "recall": 0.5, "recall_ci95": [0.25, 0.75], "f1": None, "support": 9}
+    ]
+    text = Page(render(content)).text
+    assert "0.712 to 0.880" in text
+    assert "0.250 to 0.750" in text
+    assert "ci95" not in text

@@ -112,3 +112,27 @@ def test_names_cannot_break_lines(tmp_path: Path) -> None:
 def test_an_unfinished_run_has_no_summary(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is running, not complete; finish it with:\n  transferkit finetune x --resume"):
         summary(run(tmp_path / "run", run_status="running"))
+
+
+def test_a_winning_baseline_is_said_in_a_line_of_its_own(tmp_path: Path) -> None:
+    assert not lines(summary(run(tmp_path / "none")), "Note")
+    # Within the interval, and yet ahead.
+    ahead = {
+        "majority": {"accuracy": 0.5},
+        "linear_probe": {"accuracy": 0.91},
+        "nearest_neighbours": {"accuracy": 0.93},
+    }
+    assert lines(summary(run(tmp_path / "ahead", baselines=ahead)), "Note") == [
+        "a baseline wins: nearest neighbours does better than this model (0.930 against 0.900)"
+    ]
+    equal = summary(run(tmp_path / "equal", baselines={"random_weights": {"accuracy": 0.9}}))
+    assert lines(equal, "Note") == ["a baseline wins: random weights does as well as this model (0.900 against 0.900)"]
+    lower = {"test": {"n": 9, "mae": 3.0}, "baselines": {"majority": {"mae": 2.0}}, "task": "regress", "goal": "mae"}
+    assert "majority does better" in lines(summary(run(tmp_path / "lower", **lower)), "Note")[0]
+
+
+def test_the_goal_is_said_where_it_is_another_score(tmp_path: Path) -> None:
+    test = {"n": 45, "accuracy": 0.9, "roc_auc": 0.987, "roc_auc_ci95": [0.95, 0.99]}
+    text = summary(run(tmp_path / "run", test=test, goal="auc"))
+    assert lines(text, "Goal") == ["auc 0.987 (95 % interval 0.950 to 0.990) on the same pictures"]
+    assert not lines(summary(run(tmp_path / "usual")), "Goal")

@@ -7,7 +7,7 @@ from typing import Any
 
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
-from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.goals import as_good
 from transferkit.runs.layout import Layout
 
 
@@ -20,15 +20,7 @@ def diagnosis_of(layout: Layout) -> dict[str, Any]:
         raise RunError(f"{layout.folder} holds no diagnosis; make the run anew")
     fit = (metrics.get("learning_curve") or {}).get("fit")
     more = None if fit is None else {key: fit[key] for key in ("gain", "gain_low", "gain_high")}
-    return {**metrics["diagnosis"], "more_pictures": more, "beaten_by": _beaten_by(metrics)}
-
-
-def _beaten_by(metrics: dict[str, Any]) -> list[str]:
-    name = HEADLINE[metrics["task"]]
-    own, goal = metrics["test"].get(name), GOALS[name]
-    if own is None:
-        return []
-    return [key for key, scores in metrics["baselines"].items() if not goal.better(own, scores.get(name))]
+    return {**metrics["diagnosis"], "more_pictures": more, "beaten_by": as_good(metrics, HEADLINE[metrics["task"]])}
 
 
 def as_lines(found: dict[str, Any]) -> Iterator[str]:

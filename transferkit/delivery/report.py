@@ -15,7 +15,7 @@ import numpy.typing as npt
 from transferkit import files
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.evaluation import figures
-from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
+from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, as_good, check_task
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -126,7 +126,7 @@ def duration(seconds: float) -> str:
 def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The score to show first, its interval, and how this task names its outputs."""
     key, test = goal_of(content, task), metrics.get("test") or {}
-    value, interval = test.get(key), test.get(f"{key}_ci95")
+    value = test.get(key)
     kinds = {
         "classify": "image classification",
         "multilabel": "labels of images",
@@ -140,7 +140,8 @@ def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> d
         "name": words(key),
         "n": test.get("n", "the"),
         "value": None if value is None else number(value, key),
-        "interval": " to ".join(number(end, key) for end in interval) if interval else None,
+        "interval": interval(test, key) or None,
+        "beaten": [words(name) for name in as_good(metrics, key)] if value is not None else [],
     }
 
 
@@ -164,13 +165,26 @@ def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[
     ]
 
 
+def interval(scores: Mapping[str, Any], key: str) -> str:
+    """The 95 % interval of a score as text; empty where it has none."""
+    limits = scores.get(f"{key}_ci95")
+    return " to ".join(number(end, key) for end in limits) if limits else ""
+
+
 def score_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """Every scalar score of validation and test as text."""
     splits = [split for split in ("val", "test") if metrics.get(split)]
     keys = list(dict.fromkeys(k for s in splits for k, v in metrics[s].items() if v is None or _is_number(v)))
     if not keys:
         return None
-    rows = [{"name": words(k), "cells": [number(metrics[s].get(k), k) for s in splits]} for k in keys]
+    rows = [
+        {
+            "name": words(k),
+            "cells": [number(metrics[s].get(k), k) for s in splits],
+            "intervals": [interval(metrics[s], k) for s in splits],
+        }
+        for k in keys
+    ]
     return {"columns": [{"val": "validation"}.get(split, split) for split in splits], "rows": rows}
 
 
@@ -179,10 +193,17 @@ def _classes(task: str, test: Mapping[str, Any]) -> dict[str, Any] | None:
     if not rows:
         return None
     first = "target" if task == "regress" else "class"
-    columns = [key for key in rows[0] if key != first]
+    columns = [key for key in rows[0] if key != first and not key.endswith("_ci95")]
     if task != "regress":  # the worst first, what is unknown last
         rows.sort(key=lambda row: math.inf if row.get("f1") is None else row["f1"])
-    cells = [{"name": row[first], "cells": [number(row.get(key), key) for key in columns]} for row in rows]
+    cells = [
+        {
+            "name": row[first],
+            "cells": [number(row.get(key), key) for key in columns],
+            "intervals": [interval(row, key) for key in columns],
+        }
+        for row in rows
+    ]
     return {"columns": [SHORT.get(key) or words(key) for key in columns], "rows": cells}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from transferkit.console import duration, plural
 from transferkit.data.samples import shown
+from transferkit.evaluation.goals import GOALS, as_good
 from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
@@ -19,6 +20,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
     },
     "linear_probe": "linear probe on the pretrained features",
     "nearest_neighbours": "nearest neighbours among the pretrained features",
+    "random_weights": "the same network with random weights under a trained head",
 }
 OUTPUT = {"classify": "class", "multilabel": "label", "regress": "target"}
 
@@ -95,6 +97,31 @@ def _scores(metrics: dict[str, Any]) -> Lines:
         if baseline.get(name) is not None and test[name] is not None:
             verdict = _verdict(baseline[name], test[name], low, high, higher_is_better=task != "regress")
             yield "Baseline", f"{baseline[name]:.3f}  {what}{verdict}"
+    yield from _winner(metrics, name)
+    yield from _goal(metrics, name)
+
+
+def _winner(metrics: dict[str, Any], name: str) -> Lines:
+    """Said plainly where something simpler did as well."""
+    ahead = as_good(metrics, name)
+    if not ahead:
+        return
+    own, direction = metrics["test"][name], GOALS[name].direction
+    best = (max if direction == "max" else min)(ahead, key=lambda key: metrics["baselines"][key][name])
+    value = metrics["baselines"][best][name]
+    how = "as well as" if value == own else "better than"
+    yield "Note", f"a baseline wins: {best.replace('_', ' ')} does {how} this model ({value:.3f} against {own:.3f})"
+
+
+def _goal(metrics: dict[str, Any], name: str) -> Lines:
+    """The score that was aimed at, where it is not the one already said."""
+    goal = GOALS.get(metrics["goal"])
+    key = goal.key if goal else name
+    value, interval = metrics["test"].get(key), metrics["test"].get(f"{key}_ci95")
+    if key == name or value is None:
+        return
+    between = "" if not interval else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
+    yield "Goal", f"{metrics['goal'].replace('_', ' ')} {value:.3f}{between} on the same pictures"
 
 
 def _verdict(baseline: float, score: float, low: float | None, high: float | None, *, higher_is_better: bool) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from transferkit.errors import ConfigError, nearest
 
@@ -40,7 +41,13 @@ GOALS: dict[str, Goal] = {
     "weighted_f1":       Goal("weighted_f1",       "max", (_C,)),
     "micro_f1":          Goal("micro_f1",          "max", (_M,)),
     "precision":         Goal("macro_precision",   "max", (_C, _M)),
+    "macro_precision":   Goal("macro_precision",   "max", (_C, _M)),
+    "weighted_precision": Goal("weighted_precision", "max", (_C,)),
+    "micro_precision":   Goal("micro_precision",   "max", (_M,)),
     "recall":            Goal("recall",            "max", (_C, _M)),
+    "macro_recall":      Goal("recall",            "max", (_C, _M)),
+    "weighted_recall":   Goal("weighted_recall",   "max", (_C,)),
+    "micro_recall":      Goal("micro_recall",      "max", (_M,)),
     "auc":               Goal("roc_auc",           "max", (_C, _M)),
     "roc_auc":           Goal("roc_auc",           "max", (_C, _M)),
     "pr_auc":            Goal("pr_auc",            "max", (_C, _M)),
@@ -52,7 +59,9 @@ GOALS: dict[str, Goal] = {
     "brier":             Goal("brier",             "min", (_C, _M)),
     "ece":               Goal("ece",               "min", (_C,)),
     "loss":              Goal("loss",              "min", (_C, _M, _R)),
+    "log_loss":          Goal("loss",              "min", (_C, _M)),
     "mae":               Goal("mae",               "min", (_R,)),
+    "median_ae":         Goal("median_ae",         "min", (_R,)),
     "rmse":              Goal("rmse",              "min", (_R,)),
     "mape":              Goal("mape",              "min", (_R,)),
     "r2":                Goal("r2",                "max", (_R,)),
@@ -69,6 +78,17 @@ def goal(name: str, task: str) -> Goal:
         why = f"is for {' and '.join(GOALS[name].tasks)}, not for {task}" if name in GOALS else "is unknown"
         raise ConfigError(f"metric '{name}' {why}; metrics for {task}: {', '.join(allowed)}{nearest(name, allowed)}")
     return GOALS[name]
+
+
+def as_good(metrics: Mapping[str, Any], key: str) -> list[str]:
+    """Names of the baselines in metrics.json that score as well as the model on test, or better, by the score `key`."""
+    own = (metrics.get("test") or {}).get(key)
+    if own is None:
+        return []
+    direction = next(row.direction for row in GOALS.values() if row.key == key)
+    judge = Goal(key, direction, TASKS)
+    known = {name: scores.get(key) for name, scores in (metrics.get("baselines") or {}).items()}
+    return [name for name, value in known.items() if value is not None and not judge.better(own, value)]
 
 
 def check_task(task: str) -> None:

@@ -28,6 +28,7 @@ from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
 from transferkit.runs.trackers import Tracking
+from transferkit.runs.untrained import random_weights
 from transferkit.training import models, recipe
 from transferkit.training.fit import ignore
 
@@ -211,6 +212,10 @@ class Job:
         self._test(content, test, problem, facts)
         if len(test):
             content["baselines"] = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
+        if len(test) and s.random_baseline:
+            content["baselines"]["random_weights"] = random_weights(
+                backbone, work, problem, self._views(decode), samples.select(test), self.reporter
+            )
         manifest.content["timings"]["test"] = round(time.monotonic() - judged, 2)
         command = repeatable(self.data, s)
         parts = {"train": fit, "val": tune, "test": judge_on}
@@ -272,7 +277,7 @@ class Job:
             "task": self.samples.task,
             "classes": list(self.samples.classes),
             "goal": problem.goal.name,
-            "train": scoring.scores(self.samples.select(trained.train_judged), train, seed, thresholds),
+            "train": scoring.scores(self.samples.select(trained.train_judged), train, seed, thresholds, bounded=False),
             "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds),
             "temperature": facts["temperature"],
             "thresholds": facts["thresholds"],

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import keras
 
 BATCH = 32
+MOST_RESAMPLED = 50_000  # pictures × classes: two hundred resamples then take about three seconds
+# A score of resampled pictures is biased upwards for the calibration error, and a threshold is no score.
+UNRESAMPLED = ("ece", "threshold", "n")
 
 
 def stream(
@@ -57,34 +60,86 @@ def predictions(
     return np.stack(rows) if rows else np.zeros((0, len(samples.classes)), np.float32)
 
 
-def scores(samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None) -> dict[str, Any]:
-    """All metrics of `outputs`, with 95 % intervals of the ones people quote."""
-    found = metrics.score(samples.task, samples.targets, outputs, list(samples.classes), thresholds=thresholds)
+def scores(
+    samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None, *, bounded: bool = True
+) -> dict[str, Any]:
+    """All metrics of `outputs` and, if `bounded`, each one's 95 % interval beside it (`accuracy_ci95`), per class too.
+
+    Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Where pictures times
+    classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none.
+    """
+    task, classes = samples.task, list(samples.classes)
+    found = metrics.score(task, samples.targets, outputs, classes, thresholds=thresholds)
     found["n"] = len(samples)
-    if samples.task == "classify":
-        hits = int((outputs.argmax(1) == samples.targets).sum())
-        found["accuracy_ci95"] = list(intervals.wilson(hits, len(samples)))
-    for name in {"classify": ("macro_f1",), "multilabel": ("macro_f1", "map"), "regress": ("mae", "rmse")}[
-        samples.task
-    ]:
-        interval = _interval(name, samples, outputs, seed, thresholds)
-        if interval is not None:
-            found[f"{name}_ci95"] = interval
+    if not bounded:
+        return found
+    if outputs.size <= MOST_RESAMPLED:
+
+        def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
+            return _flat(metrics.score(task, targets, guesses, classes, thresholds=thresholds))
+
+        limits = intervals.of_table(table, samples.targets, outputs, seed=seed, stratify=task == "classify")
+        _attach(found, limits)
+    if task == "classify":
+        _attach(found, _of_counts(samples.targets, outputs.argmax(1), len(classes), seed))
+    _attach(found, _proportions(found, samples.targets, outputs, thresholds))
     return found
 
 
-def _interval(
-    name: str, samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None
-) -> list[float] | None:
-    """Percentile bootstrap of a metric."""
-    task, classes = samples.task, list(samples.classes)
-    if task == "classify":
-        found = intervals.bootstrap(name, samples.targets, outputs, seed=seed, stratify=True)
-    else:
+Name = tuple[int | None, str]  # row of the table of classes, or None for the whole; name of the score
+Limits = dict[Name, tuple[float, float]]
 
-        def metric(targets: Any, guesses: Any) -> float | None:
-            value: float | None = metrics.score(task, targets, guesses, classes, thresholds=thresholds)[name]
-            return value
 
-        found = intervals.bootstrap(metric, samples.targets, outputs, seed=seed, repeats=200)
-    return None if found is None else [float(found[0]), float(found[1])]
+def _flat(found: dict[str, Any]) -> dict[Name, float | None]:
+    """Every score that is a number, of the whole and of each class."""
+    rows = _rows(found)
+    tables = [(None, found), *enumerate(rows)]
+    return {
+        (number, key): value
+        for number, table in tables
+        for key, value in table.items()
+        if (value is None or isinstance(value, float)) and key not in UNRESAMPLED
+    }
+
+
+def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = found.get("per_class") or found.get("per_target") or []
+    return rows
+
+
+def _attach(found: dict[str, Any], limits: Limits) -> None:
+    """Put each interval beside its score, over one that is there; scores that are undefined get none."""
+    rows = _rows(found)
+    for (number, key), (low, high) in limits.items():
+        table = found if number is None else rows[number]
+        if table.get(key) is not None:
+            table[f"{key}_ci95"] = [float(low), float(high)]
+
+
+def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) -> Limits:
+    scalars, f1 = intervals.from_counts_of(targets, answers, count, seed=seed)
+    return {(None, k): v for k, v in scalars.items()} | {(c, "f1"): v for c, v in enumerate(f1) if v is not None}
+
+
+def _proportions(
+    found: dict[str, Any], targets: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray | None
+) -> Limits:
+    """Wilson's intervals of what is a share of pictures: accuracies, and precision and recall of each class."""
+    limits: Limits = {}
+    for key in ("accuracy", "top3_accuracy", "top5_accuracy", "subset_accuracy"):
+        if found.get(key) is not None:
+            limits[None, key] = intervals.wilson(round(found[key] * found["n"]), found["n"])
+    if "per_class" not in found:
+        return limits
+    hot = np.eye(outputs.shape[1], dtype=bool)[targets] if targets.ndim == 1 else targets.astype(bool)
+    called = (
+        outputs >= (0.5 if thresholds is None else thresholds)
+        if targets.ndim == 2
+        else np.eye(outputs.shape[1], dtype=bool)[outputs.argmax(1)]
+    )
+    for c in range(outputs.shape[1]):
+        hits = int((hot[:, c] & called[:, c]).sum())
+        for key, of in (("recall", hot), ("precision", called)):
+            if of[:, c].any():
+                limits[c, key] = intervals.wilson(hits, int(of[:, c].sum()))
+    return limits

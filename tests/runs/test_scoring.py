@@ -1,0 +1,96 @@
+"""Every score comes with an interval that holds it, by the means that fits it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from transferkit.evaluation.intervals import bootstrap, wilson
+from transferkit.evaluation.metrics import score
+from transferkit.runs import scoring
+
+NAMES = ["a", "b", "c", "d"]
+
+
+class Pictures(SimpleNamespace):
+    def __len__(self):
+        return len(self.targets)
+
+
+def data(task, n=240, seed=0):
+    rng = np.random.default_rng(seed)
+    if task == "regress":
+        targets = rng.normal(10, 3, (n, 2))
+        return Pictures(task=task, targets=targets, classes=["x", "y"]), targets + rng.normal(0, 1, targets.shape)
+    if task == "multilabel":
+        targets = (rng.random((n, 4)) < 0.4).astype(int)
+        return Pictures(task=task, targets=targets, classes=NAMES), np.clip(
+            0.4 * targets + 0.6 * rng.random((n, 4)), 0, 1
+        )
+    targets = rng.choice(4, n, p=[0.5, 0.3, 0.15, 0.05])
+    outputs = np.exp(rng.normal(size=(n, 4)) + 1.5 * np.eye(4)[targets])
+    return Pictures(task=task, targets=targets, classes=NAMES), outputs / outputs.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
+def test_every_score_lies_in_its_interval_and_is_the_metric(task):
+    samples, outputs = data(task)
+    found = scoring.scores(samples, outputs, 0)
+    plain = score(task, samples.targets, outputs, samples.classes)
+    tables = [(found, plain), *zip(found.get("per_class", []) + found.get("per_target", []),
+                                   plain.get("per_class", []) + plain.get("per_target", []), strict=True)]  # fmt: skip
+    assert len(tables) == 1 + len(samples.classes)
+    for table, expected in tables:
+        for key, value in expected.items():
+            if not isinstance(value, float) or key in scoring.UNRESAMPLED:
+                continue
+            assert table[key] == value
+            low, high = table[f"{key}_ci95"]
+            assert low <= value <= high, key
+            assert low < high, key
+
+
+def test_proportions_have_wilsons_interval():
+    samples, outputs = data("classify")
+    found = scoring.scores(samples, outputs, 0)
+    hits = outputs.argmax(1) == samples.targets
+    assert found["accuracy_ci95"] == pytest.approx(wilson(int(hits.sum()), len(hits)))
+    row, own = found["per_class"][2], samples.targets == 2
+    assert row["recall_ci95"] == pytest.approx(wilson(int(hits[own].sum()), int(own.sum())))
+    called = outputs.argmax(1) == 2
+    assert row["precision_ci95"] == pytest.approx(wilson(int(hits[called].sum()), int(called.sum())))
+
+
+def test_counts_give_what_resampling_pictures_gives():
+    samples, outputs = data("classify", 600)
+    found = scoring.scores(samples, outputs, 0)
+    slow = bootstrap(
+        lambda t, p: score("classify", t, p, NAMES)["kappa"],
+        samples.targets,
+        outputs,
+        repeats=400,
+        seed=1,
+        stratify=True,
+    )
+    assert found["kappa_ci95"] == pytest.approx(slow, abs=0.015)
+
+
+def test_intervals_repeat_and_are_left_out_where_they_would_take_minutes(monkeypatch):
+    samples, outputs = data("classify")
+    first = scoring.scores(samples, outputs, 3)
+    assert scoring.scores(samples, outputs, 3) == first
+    monkeypatch.setattr(scoring, "MOST_RESAMPLED", 10)
+    large = scoring.scores(samples, outputs, 3)
+    assert "roc_auc_ci95" not in large
+    assert large["accuracy_ci95"] == first["accuracy_ci95"]
+    assert large["macro_f1_ci95"] == first["macro_f1_ci95"]
+    assert not [key for key in scoring.scores(samples, outputs, 3, bounded=False) if key.endswith("ci95")]
+
+
+def test_an_absent_class_has_scores_and_intervals_of_nothing():
+    samples, outputs = data("classify")
+    samples.targets[samples.targets == 3] = 0
+    outputs[:, 3] = 0
+    row = scoring.scores(samples, outputs / outputs.sum(1, keepdims=True), 0)["per_class"][3]
+    assert row["recall"] is None
+    assert not [key for key in row if key.endswith("_ci95") and key != "class"]
