@@ -310,5 +310,5 @@ def test_examples_see_what_the_model_was_trained_on(resize: str, size: tuple[int
         patch.setattr(sys, "argv", ["example.py", str(tmp_path / "p.png")])
         exec(text[start:end].replace("import onnxruntime", ""), names)
     off = np.abs(names["pixels"][0].astype(int) - decode(tmp_path / "p.png", settings))
-    assert off.max() <= 3
+    assert off.max() <= 8
     assert off.mean() < 0.6
