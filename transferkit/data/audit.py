@@ -16,7 +16,7 @@ from typing import Any, Literal
 from transferkit.data.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
 from transferkit.data.checks import Finding as Finding
 from transferkit.data.examine import Facts, examine, header, picture_by_content
-from transferkit.data.folder import EXTENSIONS, Walk, is_hidden, judge, walk_folder
+from transferkit.data.folder import EXTENSIONS, is_hidden, judge, samples_of, walk_folder
 from transferkit.data.samples import Samples, Task, listed, shown
 from transferkit.data.source import Data, Exclusion, read_exclusions, scan
 from transferkit.data.threads import map_ordered
@@ -184,26 +184,7 @@ def _lenient(
     walk.unreadable.clear()  # said above, one by one
     judge(walk)
     findings += [Finding.of("structure", None, problem) for problem in walk.problems]
-    return _samples(walk), findings
-
-
-def _samples(walk: Walk) -> Samples:
-    import numpy as np
-
-    order = sorted(walk.classes)
-    return Samples(
-        root=walk.root,
-        paths=tuple(path for path, _, _ in walk.found),
-        targets=np.array([order.index(name) for _, name, _ in walk.found], dtype=np.int64),
-        classes=tuple(order),
-        task="classify",
-        split=tuple(part for _, _, part in walk.found),
-        group=(None,) * len(walk.found),
-        sha256=None,
-        pixels=None,
-        origin=str(walk.root),
-        notes=tuple(walk.notes),
-    )
+    return samples_of(walk), findings
 
 
 def _other_files(folder: Path, known: set[str]) -> Iterator[Finding]:

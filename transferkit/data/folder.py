@@ -88,7 +88,7 @@ def scan_folder(
     walk = walk_folder(root, excluded, strict)
     judge(walk, classes)
     raise_problems(DataError, walk.problems)
-    return _samples(walk, classes)
+    return samples_of(walk, classes)
 
 
 def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
@@ -224,7 +224,8 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _samples(walk: Walk, classes: Sequence[str] | None) -> Samples:
+def samples_of(walk: Walk, classes: Sequence[str] | None = None) -> Samples:
+    """The samples of a walk, numbered by `classes` or in the classes' own order."""
     order = tuple(classes) if classes else class_order(walk.classes)
     number = {name: i for i, name in enumerate(order)}
     return Samples(
