@@ -107,7 +107,7 @@ def test_half_turn_and_quarter_turn() -> None:
         (180, np.rot90(clean, 2)),
     ):
         turned = replace(draw, rotate=degrees)
-        view = np.asarray(Canvas.of(image, SETTINGS, [turned]).view(turned)).astype(int)
+        view = Canvas.of(np.asarray(image), SETTINGS).view(turned).astype(int)
         assert np.abs(view - expected).max() <= 1
 
 
@@ -147,19 +147,19 @@ def test_colours_of_a_view() -> None:
 
 
 def test_colour_matrix() -> None:
-    red = Image.new("RGB", (4, 4), (200, 40, 40))
+    red = np.full((4, 4, 3), (200, 40, 40), np.uint8)
     mean = (200, 40, 40)
-    grey = np.asarray(recolour(red, colour_matrix(1, 1, 0, 0, mean)))[0, 0]
+    grey = recolour(red, colour_matrix(1, 1, 0, 0, mean))[0, 0]
     assert len(set(grey.tolist())) == 1
     assert grey[0] == round(0.299 * 200 + 0.701 * 40)
     same = recolour(red, colour_matrix(1, 1, 1, 0, mean))
     assert same is red
-    np.testing.assert_allclose(np.asarray(recolour(red, colour_matrix(1, 1, 1, 1.0, mean)))[0, 0], mean, atol=1)
-    turned = np.asarray(recolour(red, colour_matrix(1, 1, 1, 1 / 3, mean)))[0, 0]
+    np.testing.assert_allclose(recolour(red, colour_matrix(1, 1, 1, 1.0, mean))[0, 0], mean, atol=1)
+    turned = recolour(red, colour_matrix(1, 1, 1, 1 / 3, mean))[0, 0]
     assert turned.argmax() != 0
-    dark = np.asarray(recolour(red, colour_matrix(0.5, 1, 1, 0, mean)))[0, 0]
+    dark = recolour(red, colour_matrix(0.5, 1, 1, 0, mean))[0, 0]
     np.testing.assert_allclose(dark, (100, 20, 20), atol=1)
-    clipped = np.asarray(recolour(red, colour_matrix(1.9, 1.9, 2.0, 0, mean)))
+    clipped = recolour(red, colour_matrix(1.9, 1.9, 2.0, 0, mean))
     assert (clipped.min(), clipped.max()) == (0, 255)
 
 

@@ -1,6 +1,6 @@
-"""Seeded views of a picture: decode once, then one affine map and one colour map per view. Pillow only.
+"""Seeded views of a picture: decode once, then one affine map and one colour map per view.
 
-A view depends on nothing but the picture, the settings and its seed (pixels also on the version of Pillow).
+A view depends on nothing but the picture, the settings and its seed (pixels also on the version of OpenCV).
 View 0 is the clean picture that evaluation and prediction see.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from transferkit.data.decode import DecodeSettings, fit, open_picture
+from transferkit.data.decode import DecodeSettings, fit, open_pixels
 from transferkit.data.picture import PictureError
 from transferkit.data.ranges import PRESET_NAMES, PRESETS, Augmentation, Preset, augmentation
 from transferkit.data.samples import Pixels, Source
@@ -35,20 +35,23 @@ def view_seed(run_seed: int, picture_sha256: str, view: int) -> int:
     return 1 + (int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1)
 
 
-def render(image: Image.Image, settings: DecodeSettings, augment: Augmentation, seeds: Sequence[int]) -> Pixels:
+def render(
+    image: Image.Image | Pixels, settings: DecodeSettings, augment: Augmentation, seeds: Sequence[int]
+) -> Pixels:
     """One view per seed as uint8 [V, size, size, 3]; a seed of `CLEAN` gives the clean `fit` picture.
 
-    `image` is what `open_picture(source, settings)` returned.
+    `image` is what `open_pixels(source, settings)` or `open_picture(source, settings)` returned.
     """
+    pixels: Pixels = np.asarray(image)
     views = np.empty((len(seeds), settings.size, settings.size, 3), dtype=np.uint8)
     drawn = {} if augment.is_none else {i: Draw.of(augment, s) for i, s in enumerate(seeds) if s != CLEAN}
     if drawn:
-        canvas = Canvas.of(image, settings, list(drawn.values()))
+        canvas = Canvas.of(pixels, settings)
         for i, draw in drawn.items():
-            views[i] = np.asarray(canvas.view(draw))
+            views[i] = canvas.view(draw)
     clean = [i for i in range(len(seeds)) if i not in drawn]
     if clean:
-        views[clean] = fit(image, settings)
+        views[clean] = fit(pixels, settings)
     return views
 
 
@@ -67,7 +70,7 @@ def render_many(
 
     def one(item: tuple[Source, Sequence[int]]) -> Pixels | PictureError:
         try:
-            return render(open_picture(item[0], settings), settings, augment, item[1])
+            return render(open_pixels(item[0], settings), settings, augment, item[1])
         except PictureError as error:
             return error
 

@@ -1,11 +1,13 @@
-"""Brightness, contrast, saturation and hue as one linear map of RGB, applied by one Pillow call."""
+"""Brightness, contrast, saturation and hue as one linear map of RGB, applied by one call."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from PIL import Image
+import numpy as np
+
+from transferkit.data.samples import Pixels
 
 Matrix = tuple[tuple[float, ...], ...]  # 3 × 4
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -27,18 +29,14 @@ def colour_matrix(brightness: float, contrast: float, saturation: float, hue: fl
     return tuple((*(scale * value for value in row), offset) for row in rows)
 
 
-def recolour(image: Image.Image, matrix: Matrix) -> Image.Image:
-    """Apply a 3×4 map to an RGB picture, rounding and clipping to 0–255."""
-    rows = [[round(value, 6) for value in row] for row in matrix]
-    if all(row[c] == 0 for r, row in enumerate(rows) for c in range(3) if c != r):
-        if all(rows[r][r] == 1 and rows[r][3] == 0 for r in range(3)):
-            return image
-        # Each channel by itself: a table is cheaper than the matrix.
-        return image.point(
-            [min(255, max(0, round(row[r] * v + row[3]))) for r, row in enumerate(rows) for v in range(256)]
-        )
-    # Pillow cuts off fractions: half a step up rounds instead.
-    return image.convert("RGB", tuple(v for row in rows for v in (*row[:3], row[3] + 0.5)))
+def recolour(pixels: Pixels, matrix: Matrix) -> Pixels:
+    """Apply a 3×4 map to uint8 [H, W, 3], rounding and clipping to 0–255; the same array where nothing changes."""
+    import cv2
+
+    rows = np.array(matrix, np.float32)
+    if np.abs(rows - np.eye(3, 4)).max() < 1e-6:
+        return pixels
+    return np.asarray(cv2.transform(pixels, rows), np.uint8)
 
 
 def _saturated(factor: float) -> tuple[tuple[float, ...], ...]:

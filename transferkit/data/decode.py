@@ -41,7 +41,7 @@ from transferkit.errors import ConfigError
 
 __all__ = [
     "DECODER_VERSION", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
-    "decode", "decode_many", "decoder_versions", "fit", "open_picture",
+    "decode", "decode_many", "decoder_versions", "fit", "open_picture", "open_pixels",
 ]  # fmt: skip
 
 DECODER_VERSION = 2
@@ -101,8 +101,7 @@ def _version(package: str) -> str:
 
 def decode(source: Source, settings: DecodeSettings) -> Pixels:
     """Read one picture as uint8 [size, size, 3]. Raises PictureError."""
-    straight = None if isinstance(source, np.ndarray) else _straight(source, settings)
-    return fit(open_picture(source, settings) if straight is None else straight, settings)
+    return fit(open_pixels(source, settings), settings)
 
 
 def _straight(source: Path | bytes, settings: DecodeSettings) -> Pixels | None:
@@ -160,6 +159,15 @@ def decode_many(
             on_error(index, result)
 
 
+def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
+    """What `open_picture` reads, as uint8 [H, W, 3]; of ordinary JPEGs in half the time.
+
+    Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
+    """
+    straight = None if isinstance(source, np.ndarray) else _straight(source, settings)
+    return np.asarray(open_picture(source, settings)) if straight is None else straight
+
+
 def open_picture(source: Source, settings: DecodeSettings | None = None) -> Image.Image:
     """Read a path, the bytes of a file, or a uint8 array [H, W], [H, W, 1|3|4], as an upright RGB picture.
 
@@ -182,19 +190,15 @@ def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
     pixels: Pixels = np.asarray(image)
     size, (height, width) = settings.size, pixels.shape[:2]
     if settings.resize == "letterbox":
-        canvas = np.full((size, size, 3), LETTERBOX, np.uint8)
-        across, down = _inside(width, height, size)
-        left, top = (size - across) // 2, (size - down) // 2
-        canvas[top : top + down, left : left + across] = _scaled(pixels, across, down)
-        return canvas
+        return letterboxed(pixels, size)
     if settings.resize == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         pixels = pixels[top : top + side, left : left + side]
-    return _scaled(pixels, size, size)
+    return scaled(pixels, size, size)
 
 
-def _scaled(pixels: Pixels, width: int, height: int) -> Pixels:
+def scaled(pixels: Pixels, width: int, height: int) -> Pixels:
     """`pixels` [H, W, 3] as a new array [height, width, 3]."""
     import cv2
 
@@ -222,11 +226,12 @@ def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return left, top, left + side, top + side
 
 
-def letterboxed(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture, long side scaled to `size`, centred on a square of the fill colour."""
-    width, height = _inside(*image.size, size)
-    canvas = Image.new("RGB", (size, size), LETTERBOX)
-    canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
+def letterboxed(pixels: Pixels, size: int) -> Pixels:
+    """The whole picture [H, W, 3], long side scaled to `size`, centred on a square of the fill colour."""
+    canvas = np.full((size, size, 3), LETTERBOX, np.uint8)
+    across, down = _inside(pixels.shape[1], pixels.shape[0], size)
+    left, top = (size - across) // 2, (size - down) // 2
+    canvas[top : top + down, left : left + across] = scaled(pixels, across, down)
     return canvas
 
 

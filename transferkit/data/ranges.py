@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from transferkit.errors import ConfigError, nearest
 
-AUGMENT_VERSION = 1
+AUGMENT_VERSION = 2  # part of every cache key: raised whenever a view's pixels change
 Preset = Literal["none", "light", "medium", "strong"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 _LIMITS = {

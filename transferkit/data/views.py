@@ -1,17 +1,17 @@
-"""The geometry of one view: numbers drawn from a seed, one affine map, one colour map. Pillow only."""
+"""The geometry of one view: numbers drawn from a seed, one affine map, one colour map."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from PIL import Image
+import numpy as np
 
 from transferkit.data.colour import colour_matrix, recolour
-from transferkit.data.decode import LETTERBOX, DecodeSettings, Resize, letterboxed
+from transferkit.data.decode import LETTERBOX, DecodeSettings, letterboxed, scaled
 from transferkit.data.ranges import Augmentation
+from transferkit.data.samples import Pixels
 
 # The picture is kept this much larger than the view, so that views that zoom in still see real pixels.
 WORKING = 1.25
@@ -60,105 +60,68 @@ class Draw:
         x, y = (-1.0 if on else 1.0 for on in self.mirror)
         return x * cos, y * (cos * slant - sin), x * sin, y * (sin * slant + cos)
 
-    def reach(self) -> tuple[float, float]:
-        """How far the view reaches from the middle of the picture, in frame sides, across and down."""
-        a, b, c, d = self.linear()
-        return (abs(a) + abs(b)) / 2 + abs(self.shift[0]), (abs(c) + abs(d)) / 2 + abs(self.shift[1])
-
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture scaled to working size, with its border mirrored outwards as far as the views reach."""
+    """A picture at working size, uint8 [H, W, 3]; what lies beyond its border is its mirror image."""
 
-    image: Image.Image
-    centre: tuple[float, float]
+    pixels: Pixels
     frame: tuple[float, float]  # sides of the clean view, in canvas pixels
     size: int
     mean: tuple[int, int, int]
+    filled: bool  # letterbox: beyond the border there is the fill colour instead
 
     @classmethod
-    def of(cls, image: Image.Image, settings: DecodeSettings, draws: Sequence[Draw]) -> Canvas:
-        """Scale down once (antialiased; an affine map alone would alias) and mirror what the views need."""
-        working, frame = _working(image, settings)
-        margins = []
-        for axis in (0, 1):
-            reach = max(draw.reach()[axis] for draw in draws) * frame[axis]
-            margins.append(max(0, math.ceil(reach - working.size[axis] / 2) + 2))
-        mean = working.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-        assert isinstance(mean, tuple)  # RGB
-        padded = _padded(working, (margins[0], margins[1]), settings.resize)
-        centre = (padded.width / 2, padded.height / 2)
-        return cls(padded, centre, frame, settings.size, (int(mean[0]), int(mean[1]), int(mean[2])))
+    def of(cls, pixels: Pixels, settings: DecodeSettings) -> Canvas:
+        """Scale uint8 [H, W, 3] down once (an affine map alone would alias)."""
+        import cv2
 
-    def view(self, draw: Draw) -> Image.Image:
-        """One fused affine map, one fused colour map, one rectangle."""
+        working, frame = _working(pixels, settings)
+        red, green, blue = (round(value) for value in cv2.mean(working)[:3])
+        return cls(working, frame, settings.size, (red, green, blue), settings.resize == "letterbox")
+
+    def view(self, draw: Draw) -> Pixels:
+        """One fused affine map, one fused colour map, one rectangle: uint8 [size, size, 3]."""
+        import cv2
+
+        border = cv2.BORDER_CONSTANT if self.filled else cv2.BORDER_REFLECT
+        view: Pixels = cv2.warpAffine(  # type: ignore[assignment]
+            self.pixels, self._map(draw), (self.size, self.size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=border, borderValue=LETTERBOX,
+        )  # fmt: skip
+        view = recolour(view, colour_matrix(draw.brightness, draw.contrast, draw.saturation, draw.hue, self.mean))
+        if draw.erase[0] > 0:
+            left, top, right, bottom = _rectangle(draw.erase, self.size)
+            view[top:bottom, left:right] = self.mean
+        return view
+
+    def _map(self, draw: Draw) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """View → canvas, between the centres of pixels: float64 [2, 3]."""
         a, b, c, d = draw.linear()
         across, down = self.frame[0] / self.size, self.frame[1] / self.size
-        half = self.size / 2
         a, b, c, d = a * across, b * across, c * down, d * down
-        e = self.centre[0] + draw.shift[0] * self.frame[0] - (a + b) * half
-        f = self.centre[1] + draw.shift[1] * self.frame[1] - (c + d) * half
-        side = (self.size, self.size)
-        # Pillow samples at pixel centres itself: the coefficients map corners to corners.
-        image = self.image.transform(
-            side, Image.Transform.AFFINE, (a, b, e, c, d, f), Image.Resampling.BILINEAR, fillcolor=self.mean
-        )
-        colours = colour_matrix(draw.brightness, draw.contrast, draw.saturation, draw.hue, self.mean)
-        image = recolour(image, colours)
-        if draw.erase[0] > 0:
-            image.paste(self.mean, _rectangle(draw.erase, self.size))
-        return image
+        height, width = self.pixels.shape[:2]
+        half = (self.size - 1) / 2
+        e = (width - 1) / 2 + draw.shift[0] * self.frame[0] - (a + b) * half
+        f = (height - 1) / 2 + draw.shift[1] * self.frame[1] - (c + d) * half
+        return np.array([[a, b, e], [c, d, f]])
 
 
-def _working(image: Image.Image, settings: DecodeSettings) -> tuple[Image.Image, tuple[float, float]]:
+def _working(pixels: Pixels, settings: DecodeSettings) -> tuple[Pixels, tuple[float, float]]:
     """The picture near the size of the views, and the sides of the frame that a clean view shows of it."""
     most = math.ceil(settings.size * WORKING)
-    width, height = image.size
+    height, width = pixels.shape[:2]
     if settings.resize == "letterbox":
         side = min(most, max(settings.size, width, height))
-        return letterboxed(image, side), (side, side)
+        return letterboxed(pixels, side), (side, side)
     if settings.resize == "crop":
-        scale = min(1.0, most / min(image.size))
+        scale = min(1.0, most / min(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         frame = (float(min(size)), float(min(size)))
     else:
         size = (min(width, most), min(height, most))
         frame = (float(size[0]), float(size[1]))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    return image, frame
-
-
-def _padded(image: Image.Image, margins: tuple[int, int], resize: Resize) -> Image.Image:
-    """`image` with `margins` mirrored (letterbox: filled) on both sides, repeatedly for tiny pictures."""
-    if resize == "letterbox":
-        canvas = Image.new("RGB", (image.width + 2 * margins[0], image.height + 2 * margins[1]), LETTERBOX)
-        canvas.paste(image, margins)
-        return canvas
-    for axis in (0, 1):
-        left = margins[axis]
-        while left > 0:
-            step = min(left, image.size[axis])
-            image = _mirrored(image, step, axis)
-            left -= step
-    return image
-
-
-def _mirrored(image: Image.Image, margin: int, axis: int) -> Image.Image:
-    width, height = image.size
-    if axis == 0:
-        canvas = Image.new("RGB", (width + 2 * margin, height))
-        canvas.paste(image, (margin, 0))
-        flip = Image.Transpose.FLIP_LEFT_RIGHT
-        canvas.paste(image.crop((0, 0, margin, height)).transpose(flip), (0, 0))
-        canvas.paste(image.crop((width - margin, 0, width, height)).transpose(flip), (width + margin, 0))
-        return canvas
-    canvas = Image.new("RGB", (width, height + 2 * margin))
-    canvas.paste(image, (0, margin))
-    flip = Image.Transpose.FLIP_TOP_BOTTOM
-    canvas.paste(image.crop((0, 0, width, margin)).transpose(flip), (0, 0))
-    canvas.paste(image.crop((0, height - margin, width, height)).transpose(flip), (0, height + margin))
-    return canvas
+    return pixels if size == (width, height) else scaled(pixels, *size), frame
 
 
 def _rectangle(erase: tuple[float, float, float, float], size: int) -> tuple[int, int, int, int]:
