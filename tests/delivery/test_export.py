@@ -311,4 +311,4 @@ def test_examples_see_what_the_model_was_trained_on(resize: str, size: tuple[int
         exec(text[start:end].replace("import onnxruntime", ""), names)
     off = np.abs(names["pixels"][0].astype(int) - decode(tmp_path / "p.png", settings))
     assert off.max() <= 8
-    assert off.mean() < 0.6
+    assert off.mean() < 1.0
