@@ -267,7 +267,8 @@ def test_nothing_is_written_or_printed_and_a_grid_needs_no_keras(tmp_path):
     )
     here = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     env = {**os.environ, "PYTHONPATH": here, "TMPDIR": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)  # fmt: skip
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,163 @@
+"""The journal: nothing that was appended is lost, whatever moment the process dies at."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from transferkit.errors import ConfigError, RunError, StorageError
+from transferkit.tuning.journal import Journal
+from transferkit.tuning.space import parse_search
+
+HEADER = {
+    "format": 1,
+    "space": parse_search(["batch_size=16,32", "head_width=64,128x64"]).as_dict(),
+    "algorithm": "random",
+    "seed": 0,
+    "data": {"sha256": "ab", "split": "cd"},
+}
+
+
+def filled(path, count=5):
+    with Journal.open(path, HEADER, resume=False) as journal:
+        for i in range(count):
+            journal.append({"event": "ask", "trial": f"{i:04d}", "values": {"head_width": (128, 64)}, "rung": 0})
+    return path
+
+
+def test_events_come_back_in_order_and_as_json(tmp_path):
+    path = filled(tmp_path / "run" / "journal.jsonl")
+    with Journal.open(path, HEADER, resume=True) as journal:
+        assert [e["trial"] for e in journal.events] == ["0000", "0001", "0002", "0003", "0004"]
+        assert journal.events[0]["values"] == {"head_width": [128, 64]}
+        journal.append({"event": "tell", "score": np.float32(0.5), "seconds": float("nan"), "error": "a\nb\u2028 ünï"})
+        assert journal.events[-1] == {"event": "tell", "score": 0.5, "seconds": None, "error": "a\nb\u2028 ünï"}
+    header, events = Journal.read(path)
+    assert header["seed"] == 0
+    assert len(events) == 6
+    assert len(path.read_text().splitlines()) == 7
+
+
+def test_whatever_byte_the_file_ends_at_whole_events_are_kept_and_appending_goes_on(tmp_path):
+    whole = filled(tmp_path / "whole").read_bytes()
+    first = whole.index(b"\n") + 1
+    for end in range(first, len(whole) + 1):
+        path = tmp_path / "torn"
+        path.write_bytes(whole[:end])
+        with Journal.open(path, HEADER, resume=True) as journal:
+            assert len(journal.events) == whole[:end].count(b"\n") - 1
+            journal.append({"event": "tell", "trial": "x"})
+        assert Journal.read(path)[1][-1] == {"event": "tell", "trial": "x"}
+        assert len(Journal.read(path)[1]) == whole[:end].count(b"\n")
+
+
+def test_zeros_after_a_power_cut_are_cut_off(tmp_path):
+    path = filled(tmp_path / "journal")
+    with open(path, "ab") as handle:
+        handle.write(b"\0" * 100 + b"\n")
+    with Journal.open(path, HEADER, resume=True) as journal:
+        assert len(journal.events) == 5
+    assert b"\0" not in path.read_bytes()
+
+
+def test_damage_in_the_middle_is_refused_with_its_line_and_left_alone(tmp_path):
+    path = filled(tmp_path / "journal")
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = b'{"event": "as'
+    path.write_bytes(b"\n".join(lines))
+    before = path.read_bytes()
+    with pytest.raises(RunError, match="line 3"):
+        Journal.open(path, HEADER, resume=True)
+    assert path.read_bytes() == before
+    path.write_text("path,label\n")
+    with pytest.raises(RunError, match="damaged or of another version"):
+        Journal.open(path, HEADER, resume=True)
+
+
+def test_an_existing_search_is_not_overwritten_and_none_may_be_resumed(tmp_path):
+    path = filled(tmp_path / "journal")
+    with pytest.raises(RunError, match="--resume"):
+        Journal.open(path, HEADER, resume=False)
+    assert len(Journal.read(path)[1]) == 5
+    # A search that was killed before its journal was begun.
+    with Journal.open(tmp_path / "new", HEADER, resume=True) as journal:
+        assert journal.events == []
+
+
+def test_another_search_is_refused_with_every_difference_in_words(tmp_path):
+    path = filled(tmp_path / "journal")
+    changed = {
+        **HEADER,
+        "space": parse_search(["batch_size=16,64", "head_width=64,128x64"]).as_dict(),
+        "seed": 1,
+        "data": {"sha256": "ab", "split": "ef"},
+        "folds": 5,
+    }
+    with pytest.raises(ConfigError) as refused:
+        Journal.open(path, changed, resume=True)
+    text = str(refused.value)
+    assert text.startswith("5 problems")
+    for words in (
+        "no longer searched: batch_size=16,32",
+        "newly searched: batch_size=16,64",
+        "seed was 0, now 1",
+        'data.split was "cd", now "ef"',
+        "folds was not given, now 5",
+    ):
+        assert words in text
+    assert "head_width" not in text
+    assert "algorithm" not in text
+
+
+def test_half_a_line_is_taken_back_when_the_disk_is_full(tmp_path, monkeypatch):
+    path = filled(tmp_path / "journal")
+    real = os.write
+    with Journal.open(path, HEADER, resume=True) as journal:
+
+        def full(handle, content):
+            if len(content) > 10:
+                return real(handle, content[:10])
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            with pytest.raises(StorageError, match="no space left"):
+                journal.append({"event": "tell", "trial": "0"})
+        assert len(journal.events) == 5
+        journal.append({"event": "tell", "trial": "1"})
+    assert [e["trial"] for e in Journal.read(path)[1]][-2:] == ["0004", "1"]
+    with pytest.raises(RunError, match="is closed"):
+        journal.append({"event": "tell"})
+
+
+def test_kill_nine_while_appending_loses_nothing_that_append_returned_from(tmp_path):
+    code = (
+        "import sys\n"
+        "from transferkit.tuning.journal import Journal\n"
+        "journal = Journal.open(sys.argv[1], {'seed': 0}, resume=True)\n"
+        "i = len(journal.events)\n"
+        "while True:\n"
+        "    journal.append({'event': 'tell', 'trial': i, 'error': 'x' * 5000})\n"
+        "    print(i, flush=True)\n"
+        "    i += 1\n"
+    )
+    path = tmp_path / "journal"
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
+    for pause in (0.1, 0.25):
+        child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, env=env)
+        first = int(child.stdout.readline())
+        time.sleep(pause)
+        child.send_signal(signal.SIGKILL)
+        said = [first, *(int(line) for line in child.stdout.read().split("\n")[:-1])]
+        child.wait()
+        child.stdout.close()
+        with Journal.open(path, {"seed": 0}, resume=True) as journal:
+            kept = [e["trial"] for e in journal.events]
+        assert kept == list(range(len(kept)))
+        assert len(kept) > said[-1] > 0
+    assert json.loads(path.read_text().splitlines()[0])["header"] == {"seed": 0}
