@@ -186,3 +186,54 @@ def test_jax_gives_what_tensorflow_gives(tmp_path):
         assert set(theirs) == set(ours)
         for name, value in ours.items():
             np.testing.assert_allclose(theirs[name], value, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "momentum", "sgd"])
+@pytest.mark.parametrize("layer_wise", [False, True])
+def test_kernels_give_the_numbers_of_keras_own_updates(monkeypatch, name, layer_wise):
+    x, y, w = computed.data()
+    batches = [4 * x.reshape(4, 10, 6, 6, 3)], y.reshape(4, 10, 4), w.reshape(4, 10)
+
+    def trained():
+        model = computed.network()
+        rates = optimizers.layer_rates(model, {"conv": 2.0, "dense": 1.0}, 0.5) if layer_wise else None
+        decay = 0.1 if name == "adamw" else None
+        optimizer = optimizers.build(name, 0.02, weight_decay=decay, rates=rates, average_steps=3)
+        optimizer.global_clipnorm = 0.5  # reached in some steps, not in all
+        step = compute.steps(model, optimizer, losses.cross_entropy)
+        for _ in range(2):  # more would blow up rounding, by Adam where a gradient is almost nil
+            step(*batches)
+        return [*compute.values(model.variables), *compute.values(optimizer.variables)]
+
+    fused = trained()
+    asked = []
+    monkeypatch.setattr(compute._engine(), "update_of", lambda *arguments: asked.append(arguments))
+    plain = trained()
+    assert asked
+    for a, b in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_rates_and_rows_can_be_given_with_the_steps():
+    x, y, w = computed.data()
+    order = np.random.default_rng(0).permutation(40).astype(np.int32).reshape(4, 10)
+    given = np.linspace(0.1, 0.01, 4).astype(np.float32)
+    outcomes = []
+    for held in (False, True):
+        model = computed.network()
+        step = compute.steps(model, keras.optimizers.SGD(7.0), losses.cross_entropy)
+        if held:
+            loss, outputs = step(compute.hold([x]), y[order], w[order], given, order)
+        else:
+            parts = [step([x[i[None]]], y[i[None]], w[i[None]], given[k : k + 1]) for k, i in enumerate(order)]
+            loss, outputs = np.mean([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        outcomes.append([np.array(loss), outputs, *compute.values(model.weights)])
+    plain = computed.network()
+    plain.compile(keras.optimizers.SGD(7.0), keras.losses.CategoricalCrossentropy(from_logits=True))
+    for rate, rows in zip(given, order, strict=True):
+        plain.optimizer.learning_rate = float(rate)
+        plain.train_on_batch(x[rows], y[rows], sample_weight=w[rows])
+    for a, b in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    for a, b in zip(outcomes[0][2:], compute.values(plain.weights), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)

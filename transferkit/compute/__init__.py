@@ -20,7 +20,7 @@ from transferkit.errors import ConfigError
 
 __all__ = [
     "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "forward", "gpu_count",
-    "input_gradient", "release", "start", "steps", "values",
+    "hold", "input_gradient", "release", "start", "steps", "values",
 ]  # fmt: skip
 
 
@@ -94,6 +94,12 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     optimizer.build(model.trainable_variables)
     run: Steps = _engine().steps(model, optimizer, loss)
     return run
+
+
+def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
+    """Arrays as tensors of the backend, where its compiled functions can use them without copying."""
+    tensors: list[Any] = _engine().hold(arrays)
+    return tensors
 
 
 def input_gradient(model: Any) -> InputGradient:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transferkit.compute import assign
-from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined
+from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
 
 def gpu_count() -> int:
@@ -53,8 +53,15 @@ def input_gradient(model: Any) -> InputGradient:
     return call
 
 
+def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
+    """See `transferkit.compute.hold`."""
+    return [jnp.asarray(x) for x in arrays]
+
+
 def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     """See `transferkit.compute.steps`."""
+    rate_of = rate_variable(optimizer)
+    rate_at = next((i for i, v in enumerate(optimizer.variables) if v is rate_of), None)
 
     def objective(trainable: Any, fixed: Any, batch: Any) -> Any:
         inputs, targets, weights = batch
@@ -66,20 +73,29 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
         value = value + sum(jnp.asarray(penalty, jnp.float32) for penalty in penalties)
         return optimizer.scale_loss(value), (value, outputs, fixed)
 
-    def one(state: Any, batch: Any) -> Any:
+    def one(held: Any, state: Any, batch: Any) -> Any:
         trainable, fixed, slots = state
-        grads, (value, outputs, fixed) = jax.grad(objective, has_aux=True)(trainable, fixed, batch)
+        inputs, targets, weights, rate, rows = batch
+        if rate is not None:
+            slots = [rate if i == rate_at else slot for i, slot in enumerate(slots)]
+        if rows is not None:
+            inputs = [x[rows] for x in held]
+        grads, (value, outputs, fixed) = jax.grad(objective, has_aux=True)(trainable, fixed, (inputs, targets, weights))
         trainable, slots = optimizer.stateless_apply(slots, grads, trainable)
         return (trainable, fixed, slots), (value, outputs)
 
     @jax.jit
-    def run(state: Any, batches: Any) -> Any:
-        return jax.lax.scan(one, state, batches)
+    def run(state: Any, held: Any, batches: Any) -> Any:
+        return jax.lax.scan(lambda state, batch: one(held, state, batch), state, batches)
 
-    def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    def call(
+        inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
+        held, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         state = tuple([v.value for v in group] for group in groups)
-        state, (losses, outputs) = run(state, (list(inputs), targets, weights))
+        state, (losses, outputs) = run(state, held, (stacked, targets, weights, rates, rows))
         for group, content in zip(groups, state, strict=True):
             assign(group, content)
         return float(losses.mean()), np.asarray(outputs)

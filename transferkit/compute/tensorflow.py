@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined
+from transferkit.compute.fused import update_of
+from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
 # Graph options of TensorFlow belong to the process, and every call of a compiled function reads them. While one
 # function runs with options of its own, on whatever thread, no other may run.
@@ -71,9 +72,16 @@ def input_gradient(model: Any) -> InputGradient:
     return call
 
 
+def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
+    """See `transferkit.compute.hold`."""
+    return [tf.convert_to_tensor(x) for x in arrays]
+
+
 def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     """See `transferkit.compute.steps`."""
     variables = model.trainable_variables
+    update = update_of(optimizer, variables) or (lambda gradients: optimizer.apply(gradients, variables))
+    rate_of = rate_variable(optimizer)
 
     def one(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
@@ -83,14 +91,18 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
             if model.losses:
                 value += tf.add_n([tf.cast(penalty, tf.float32) for penalty in model.losses])
             scaled = optimizer.scale_loss(value)
-        optimizer.apply(tape.gradient(scaled, variables), variables)
+        update(tape.gradient(scaled, variables))
         return value, outputs
 
-    def several(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
-        count = tf.shape(targets)[0]
+    def several(inputs: Sequence[Any], batches: dict[str, Any]) -> tuple[Any, Any]:
+        count = tf.shape(batches["targets"])[0]
 
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
-            value, out = one([x[i] for x in inputs], targets[i], weights[i])
+            now = {name: content[i] for name, content in batches.items()}
+            if "rates" in now:
+                rate_of.assign(now["rates"])
+            batch = [tf.gather(x, now["rows"]) for x in inputs] if "rows" in now else [x[i] for x in inputs]
+            value, out = one(batch, now["targets"], now["weights"])
             return i + 1, losses.write(i, value), outputs.write(i, out)
 
         # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
@@ -100,17 +112,33 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
         )
         return tf.reduce_mean(losses.stack()), outputs.stack()
 
-    compiled: list[Any] = []
+    compiled: dict[Any, Any] = {}
 
-    def call(inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    def call(
+        inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
+        given = {"targets": targets, "weights": weights, "rates": rates, "rows": rows}
+        batches = {name: tf.convert_to_tensor(content) for name, content in given.items() if content is not None}
         tensors = [tf.convert_to_tensor(x) for x in inputs]
-        batch = (tensors, tf.convert_to_tensor(targets), tf.convert_to_tensor(weights))
         with _graph_options(False):
-            if not compiled:
-                # The number of steps is left open, so that an epoch's last, shorter call is no new trace.
-                signature = tf.nest.map_structure(lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), batch)
-                compiled.append(tf.function(several, input_signature=signature, autograph=False))
-            value, outputs = compiled[0](*batch)
+            form = tuple(batches)
+            if form not in compiled:
+                signature = [
+                    [_open(x, 1) for x in tensors],
+                    {k: _open(v, 1 + ("rows" in form)) for k, v in batches.items()},
+                ]
+                compiled[form] = tf.function(several, input_signature=signature, autograph=False)
+            value, outputs = compiled[form](tensors, batches)
             return float(value), outputs.numpy()
 
     return call
+
+
+def _open(x: Any, axes: int) -> Any:
+    """The signature of `x` with its first axes left open: an epoch's last, shorter call is then no new trace.
+
+    Where rows are gathered inside, the batch size is open too, so that trials of any batch size share a trace.
+    """
+    axes = min(axes, len(x.shape))
+    return tf.TensorSpec((*[None] * axes, *x.shape[axes:]), x.dtype)

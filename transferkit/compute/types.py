@@ -26,11 +26,17 @@ class InputGradient(Protocol):
 
 
 class Steps(Protocol):
-    """`steps(inputs [n,b,…], targets [n,b,t], weights [n,b])` → (mean loss, outputs [n,b,t]), n optimizer steps on."""
+    """`steps(inputs [n,b,…], targets [n,b,t], weights [n,b])` → (mean loss, outputs [n,b,t]), n optimizer steps on.
+
+    `rates` float32 [n], where given, are the learning rates of the steps; the optimizer must then have a plain number
+    for its rate, not a schedule. `rows` int32 [n,b], where given, says that `inputs` are tensors [R,…] (best those of
+    `hold`) from which each step takes these rows.
+    """
 
     def __call__(
-        self, inputs: Sequence[np.ndarray], targets: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, np.ndarray]:
+        self, inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Take the steps."""
 
 
@@ -42,3 +48,11 @@ def flat(outputs: Any) -> list[Any]:
 def joined(inputs: Sequence[Any]) -> Any:
     """What a model of these inputs is called with: the one tensor, or the list."""
     return inputs[0] if len(inputs) == 1 else list(inputs)
+
+
+def rate_variable(optimizer: Any) -> Any:
+    """The variable that holds an optimizer's learning rate, behind a loss scale too; None if it is a schedule."""
+    import keras
+
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return inner._learning_rate if isinstance(inner._learning_rate, keras.Variable) else None

@@ -50,10 +50,12 @@ def build(
     return optimizer
 
 
-def _layer_wise(base: Any, factors: dict[str, float]) -> Any:
+def _layer_wise(base: Any, factors_by_path: dict[str, float]) -> Any:
     """`base`, a class of keras.optimizers, with a factor on the learning rate of each variable."""
 
     class LayerWise(base):  # type: ignore[misc]
+        layer_wise_of, factors = base, factors_by_path
+
         def build(self, variables: Any) -> None:
             # Keras decays every variable at the full rate; here the decay too goes at the layer's own.
             self.layer_decay: float | None = getattr(self, "weight_decay", None)
@@ -63,7 +65,7 @@ def _layer_wise(base: Any, factors: dict[str, float]) -> Any:
         def update_step(self, gradient: Any, variable: Any, rate: Any) -> None:
             # TensorFlow hands over its own variable, which knows no path; Keras' optimizer knows which one it is.
             path = self._trainable_variables[self._get_variable_index(variable)].path
-            rate = rate * factors.get(path, 1.0)
+            rate = rate * self.factors.get(path, 1.0)
             if self.layer_decay is not None:
                 self.assign_sub(variable, variable * rate * self.layer_decay)
             super().update_step(gradient, variable, rate)
