@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from transferkit.evaluation.diagnosis import GOOD, RULES, confident_errors, diagnose
-from transferkit.evaluation.symptoms import SCORES
+from transferkit.evaluation.symptoms import SCORES, make_case
 
 
 def run(loss, val_loss=None, rates=None, phase="head"):
@@ -273,3 +273,86 @@ def test_a_loss_far_above_guessing_is_too_high_a_rate_even_if_it_falls():
     # A penalty raises the training loss alone, overfitting the validation loss alone.
     assert state(run([v + 20 for v in falling()], falling()), scores(0.9, 0.88)) == GOOD
     assert state(run(falling(), [v + 20 for v in falling()]), scores(0.9, 0.88)) != "learning rate too high"
+
+
+def gallery(**settings):
+    """A run in each state, by the rule that names it, with `settings`."""
+    curve = {"gain": 0.04, "gain_low": 0.02, "gain_high": 0.06}
+    uneven = scores(0.9, 0.88)
+    uneven["test"]["per_class"] = recalls(0.4, 0.95)
+    few = scores(0.98, 0.87, n_train=90)
+    few["val"]["per_class"] = [{"class": "rare", "recall": 0.4, "support": 9}, {"class": "often", "recall": 1.0}]
+    short = {**CONTEXT["settings"], **settings, "epochs": 20}
+    return {
+        "leakage": (run(falling()), scores(0.9, 0.88), {"duplicates_across_splits": 3}),
+        "too_high": (run([1.0, 3.0, 9.0, 40.0]), scores(0.3, 0.3), {}),
+        "unstable": (run([1.5, 0.9, 1.3, 0.8, 1.2, 0.7, 1.1, 0.8, 1.2, 0.7]), scores(0.85, 0.84), {}),
+        "learned_nothing": (run(falling(end=1.5)), scores(0.82, 0.81, floor=0.8), {}),
+        "label_noise": (run(falling()), scores(0.9, 0.89), {"conflicting_labels": 3}),
+        "too_low": (run([2.0 - 0.01 * e for e in range(20)]), scores(0.4, 0.39), {"settings": short}),
+        "overfitting": (run(falling()), scores(0.99, 0.75), {}),
+        "too_little_data": (run(falling()), few, {"learning_curve": curve}),
+        "imbalance": (run(falling()), uneven, {"class_counts": {"rare": 30, "often": 900}}),
+        "underfitting": (run(falling(end=1.0)), scores(0.62, 0.61), {}),
+    }  # fmt: skip
+
+
+GIVEN = [
+    {},
+    {"head": "linear", "learning_rate": "auto", "label_smoothing": 0.3, "class_weights": "balanced"},
+    {"unfreeze": "all", "layer_decay": 0.5, "batchnorm": "train", "augment": "none", "head_width": (512, 128)},
+    {"learning_rate": 9.0, "batch_size": 4096, "augment": "strong", "views": 8, "dropout": 0.9, "l2": 0.1},
+]
+
+
+@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("name", [rule.__name__ for _, rule in RULES])
+def test_every_remedy_is_a_command_that_would_run(name, given):
+    from transferkit.config import make
+    from transferkit.runs.manifest import repeatable
+
+    settings = make({"backbone": "vgg16", **given})
+    history, metrics, more = gallery(**given)[name]
+    known = {**settings.model_dump(mode="json"), "epochs": more.get("settings", {}).get("epochs", 30)}
+    context = {**CONTEXT, **more, "settings": known, "data": "my flowers", "run": "runs/a b", "learning_rate": 3e-3}
+    found = diagnose(history, metrics, {**context, "command": repeatable("my flowers", settings)})
+    [rule] = [rule for _, rule in RULES if rule.__name__ == name]
+    assert rule(make_case(history, metrics, context)) is not None
+    assert found.remedies or (name, given) == ("overfitting", GIVEN[3])
+    for remedy in found.remedies:
+        options = parsed(remedy.command)
+        assert "DATA" not in remedy.command
+        if "backbone" in options:
+            changed = make({k: v for k, v in options.items() if v is not None and k in type(settings).model_fields})
+            assert changed.key() != settings.key(), remedy.command
+
+
+def parsed(command):
+    """The options of a command line, as the command itself takes them."""
+    import shlex
+
+    import click
+
+    from transferkit.cli import cli
+
+    found, words = cli, shlex.split(command)[1:]
+    while isinstance(found, click.Group):
+        found = found.get_command(click.Context(found), words.pop(0))
+    context = found.make_context("x", words)
+    return {k: v for k, v in context.params.items() if v not in (None, ())}
+
+
+def test_remedies_name_classes_widths_and_rates():
+    def remedies(name, **settings):
+        history, metrics, more = gallery()[name]
+        context = {**CONTEXT, "class_counts": {"rare": 12, "often": 900}, **more, "learning_rate": 0.003}
+        return diagnose(history, metrics, {**context, "settings": {**settings, "epochs": 30}}).remedies
+
+    assert "rare (recall 0.40, 12 pictures)" in remedies("too_little_data")[0].why
+    assert "rare (30)" in remedies("imbalance")[1].why
+    assert any("--head-width 128,32" in r.command for r in remedies("overfitting", head_width=[512, 128]))
+    assert any("--head-width 512" in r.command for r in remedies("underfitting", head_width=[256]))
+    assert any("backbones recommend" in r.command for r in remedies("underfitting"))
+    # A rate that nobody gave is the one the run had.
+    assert "--learning-rate 0.0003" in remedies("too_high", learning_rate=None)[0].command
+    assert "--learning-rate 0.0003" in remedies("too_high", learning_rate="auto")[0].command

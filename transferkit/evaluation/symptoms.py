@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.data.samples import shown
+
 SCORES = {"classify": "accuracy", "multilabel": "map", "regress": "r2"}
 
 
@@ -50,6 +52,14 @@ class Case(NamedTuple):
         """A remedy that repeats the run with other options; one that the command has already is replaced."""
         return Remedy(why, with_options(str(self.context.get("command", "transferkit finetune DATA")), options))
 
+    def look(self, why: str, command: str, at: str) -> Remedy:
+        """A remedy that looks at the run's `data`, or at the `run` itself, with another command."""
+        return Remedy(why, f"transferkit {command} {shlex.quote(str(self.context.get(at) or at.upper()))}")
+
+
+# What has no effect, and would be refused, beside a new value: (flag, value) → flags to drop.
+DROPPED = {("--unfreeze", "none"): ("--layer-decay", "--batchnorm")}
+
 
 def with_options(command: str, options: str) -> str:
     """`command` with `options` (each a flag and its value) in place of the same flags, or added at its end."""
@@ -59,6 +69,9 @@ def with_options(command: str, options: str) -> str:
             words[words.index(flag) + 1] = value
         else:
             words += [flag, value]
+        for other in DROPPED.get((flag, value), ()):
+            if other in words:
+                del words[words.index(other) : words.index(other) + 2]
     return shlex.join(words)
 
 
@@ -143,11 +156,42 @@ def less_freedom(case: Case) -> list[Remedy]:
     remedies = more_views(case)
     if float(case.setting("dropout", 0.0)) < 0.5:
         remedies.append(case.remedy("a head that relies on no single feature", "--dropout 0.5"))
+    widths = head_widths(case)
+    if widths and max(widths) > 64:
+        smaller = ",".join(str(max(32, width // 4)) for width in widths)
+        remedies.append(case.remedy("a smaller head", f"--head-width {smaller}"))
     if str(case.setting("unfreeze", "none")) != "none":
         remedies.append(case.remedy("fewer weights to bend", "--unfreeze none"))
     if float(case.setting("l2", 0.0)) == 0:
         remedies.append(case.remedy("smaller weights", "--l2 1e-4"))
     return remedies
+
+
+def head_widths(case: Case) -> list[int]:
+    """Hidden widths of the run's head; none where it is linear, or where nothing is known of it."""
+    widths = case.setting("head_width") if case.setting("head", "mlp") != "linear" else None
+    if widths is None:
+        return []
+    return [int(width) for width in (widths if isinstance(widths, list | tuple) else [widths])]
+
+
+def larger_head(case: Case) -> list[Remedy]:
+    """A remedy by a head that can bend more, up to a width at which more is hardly ever better."""
+    if case.setting("head", "mlp") == "linear":
+        return [case.remedy("a head that can bend", "--head mlp --head-width 256")]
+    widths = head_widths(case)
+    if not widths or max(widths) >= 1024:
+        return []
+    return [case.remedy("a larger head", f"--head-width {','.join(str(2 * width) for width in widths)}")]
+
+
+def weakest(case: Case, most: int = 3) -> str:
+    """The classes with the worst recall on validation (test is not to be chosen by), and their training pictures."""
+    counts = dict(case.context.get("class_counts") or {})
+    rows = [r for r in (case.metrics.get("val") or {}).get("per_class") or [] if r.get("recall") is not None]
+    rows = sorted(rows, key=lambda row: float(row["recall"]))[:most]
+    known = [f"{shown(r['class'])} (recall {r['recall']:.2f}, {counts.get(r['class'], '?')} pictures)" for r in rows]
+    return ", ".join(known)
 
 
 def more_views(case: Case) -> list[Remedy]:
@@ -160,12 +204,14 @@ def more_views(case: Case) -> list[Remedy]:
 
 
 def rate(case: Case, factor: float) -> str:
-    """The learning rate times `factor`; one found by `auto` is read from the curves."""
-    try:
-        return f"{float(case.setting('learning_rate', 1e-3)) * factor:.2g}"
-    except ValueError:  # "auto"
-        found = case.column("learning_rate")
-        return f"{(float(found.max()) if len(found) else 1e-3) * factor:.2g}"
+    """The head's learning rate times `factor`, at most 10; one that nobody gave is read from run or curves."""
+    known = case.setting("learning_rate")
+    if not isinstance(known, int | float):  # "auto", or the recipe's own
+        known = case.context.get("learning_rate")
+    if known is None:
+        curve = case.column("learning_rate")
+        known = float(curve.max()) if len(curve) else 1e-3
+    return f"{min(10.0, float(known) * factor):.2g}"
 
 
 def pooled_recall(rows: Sequence[Mapping[str, Any]]) -> tuple[int, float]:

@@ -25,7 +25,7 @@ from transferkit.features.extract import Views
 from transferkit.files import write_json
 from transferkit.runs import judging, model_file, scoring
 from transferkit.runs.layout import Layout, held
-from transferkit.runs.manifest import Manifest, command_line, data_digest, repeatable, split_digest, versions
+from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
 from transferkit.runs.trackers import Tracking
 from transferkit.runs.untrained import random_weights
@@ -220,6 +220,11 @@ class Job:
         command = repeatable(self.data, s)
         parts = {"train": fit, "val": tune, "test": judge_on}
         context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs, parts)
+        context |= {
+            "data": None if self.data == ARRAYS else self.data,
+            "run": str(self.layout.folder),
+            "learning_rate": work.rate,
+        }
         content["diagnosis"] = diagnosis.diagnose(trained.history, content, context).as_dict()
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings

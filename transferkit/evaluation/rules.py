@@ -1,0 +1,241 @@
+"""What can be wrong with a run: small rules, each looking at one case. Their sources are in docs/diagnosis.md."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from transferkit.data.samples import shown
+from transferkit.evaluation.symptoms import (
+    Case,
+    Finding,
+    cut_short,
+    fall_per_rate,
+    larger_head,
+    less_freedom,
+    more_views,
+    pooled_recall,
+    rate,
+    score_of,
+    standard_error,
+    still_improving,
+    turned_up,
+    weakest,
+)
+
+TWINS = 0.05  # of a split: shots in series leave a percent or two
+DOUBTFUL = 0.1  # of labels: on clean real data up to a few percent are doubted
+GUESSING = 3.0  # times the loss of guessing
+
+
+def leakage(case: Case) -> Finding | None:
+    """Pictures shared by splits, near-identical ones too; or validation far above test or above training."""
+    evidence, n = [], case.context.get("duplicates_across_splits") or 0
+    if n:
+        evidence.append(f"{n} pictures lie in more than one split")
+    for split, found in (case.context.get("twins") or {}).items():
+        if found["n"] >= 5 and found["n"] > TWINS * found["of"]:
+            evidence.append(f"{found['n']} of {found['of']} {split} pictures have a near-identical twin in training")
+    if case.val is not None and case.test is not None:
+        spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
+        if case.val - case.test > max(0.05, 4 * spread):
+            evidence.append(f"validation {case.val:.3f} is far above test {case.test:.3f}")
+    if case.metrics.get("train") and -case.gap > max(0.05, 4 * case.noise):
+        evidence.append(f"validation {case.val:.3f} is far above training {case.train:.3f}")
+    if not evidence:
+        return None
+    why = "pictures of one scene, patient or product belong in one split; name it in a group column"
+    return Finding(evidence, [case.look(why, "data check", "data")])
+
+
+def too_high(case: Case) -> Finding | None:
+    """The loss became NaN, stayed far above that of guessing, or ended a phase no lower than it began."""
+    raw = [row.get("loss", 0.0) for row in case.rows]
+    loss = case.column("loss")
+    if any(not math.isfinite(value) for value in raw):
+        evidence = "the training loss stopped being a number"
+    elif (guess := _guess(case)) and _middle(case) > GUESSING * guess:
+        evidence = f"in half of the epochs the loss was above {_middle(case):.3g}; mere guessing has {guess:.3g}"
+    elif len(loss) >= 3 and loss[-1] > loss[0] + max(0.05, 0.05 * loss[0]):
+        evidence = f"the training loss rose from {loss[0]:.3g} to {loss[-1]:.3g}"
+    else:
+        return None
+    return Finding([evidence], [case.remedy("smaller steps", f"--learning-rate {rate(case, 0.1)}")])
+
+
+def _guess(case: Case) -> float | None:
+    """Cross-entropy of an answer that knows nothing; None where the loss is another."""
+    task, classes = str(case.context.get("task", "classify")), int(case.context.get("n_classes") or 0)
+    if task == "regress" or classes < 2:
+        return None
+    return math.log(classes) if task == "classify" else math.log(2)
+
+
+def _middle(case: Case) -> float:
+    """The median of training and of validation loss, whichever is lower: penalties raise the one, overfitting the
+    other."""
+    columns = [c for c in (case.column("loss"), case.column("val_loss")) if len(c)]
+    return min((float(np.median(c)) for c in columns), default=0.0)
+
+
+def unstable(case: Case) -> Finding | None:
+    """The training loss itself keeps jumping. A jumpy validation loss alone only means few pictures."""
+    loss = case.column("loss")
+    if len(loss) < 6:
+        return None
+    jumps = int((np.diff(loss) > np.maximum(0.2 * loss[:-1], 0.03 * loss.max())).sum())
+    if jumps < max(2, 0.25 * (len(loss) - 1)):
+        return None
+    size = case.setting("batch_size", 32)
+    larger = size * 2 if isinstance(size, int) else 64
+    calmer = [case.remedy("less noise in each step", f"--batch-size {larger}")] if larger <= 4096 else []
+    return Finding(
+        [f"the training loss jumped up by a fifth or more in {jumps} of {len(loss) - 1} epochs"],
+        [
+            case.remedy("smaller steps", f"--learning-rate {rate(case, 0.3)}"),
+            *calmer,
+        ],
+    )
+
+
+def label_noise(case: Case) -> Finding | None:
+    """The same picture under two labels, many labels that others' models doubt, or too many confident mistakes."""
+    evidence, n = [], case.context.get("conflicting_labels") or 0
+    if n:
+        evidence.append(f"{n} pictures occur under more than one label")
+    doubts = case.context.get("doubtful_labels") or {}
+    if doubts and doubts["n"] >= 10 and doubts["n"] > DOUBTFUL * doubts["of"]:
+        evidence.append(f"{doubts['n']} of {doubts['of']} training labels are doubted by models that never saw them")
+    sure = case.context.get("confident_errors") or {}
+    seen, allowed = sure.get("observed", 0), sure.get("expected", 0.0)
+    # A Poisson count this far above its mean happens less than once in a thousand runs.
+    if seen >= 5 and seen > 2 * allowed and seen > allowed + 3.1 * math.sqrt(allowed):
+        evidence.append(f"{seen} confident answers are wrong where {allowed:.1f} were to be expected")
+    if not evidence:
+        return None
+    smoothing = case.setting("label_smoothing", 0.1)
+    # For classes alone: it is what the recipe smooths by itself.
+    trust = str(case.context.get("task", "classify")) == "classify" and smoothing < 0.2
+    softer = [case.remedy("until then, trust single labels less", "--label-smoothing 0.2")] if trust else []
+    return Finding(
+        evidence,
+        [
+            case.look("look at the most confident mistakes first", "report", "run"),
+            case.look("list labels that are probably wrong", "data check --run", "run"),
+            *softer,
+        ],
+    )
+
+
+def learned_nothing(case: Case) -> Finding | None:
+    """No better than the majority answer, within the noise of the test split."""
+    floor = score_of(case, (case.metrics.get("baselines") or {}).get("majority"))
+    if floor is None or case.test is None or case.test > floor + 2 * standard_error(case, "test"):
+        return None
+    if floor > 0.98:  # nothing is left to gain over such a majority
+        return None
+    found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
+    return Finding(
+        [f"test {case.test:.3f} is no better than always giving the commonest answer ({floor:.3f})"],
+        [
+            *([] if case.setting("learning_rate") == "auto" else [found]),
+            case.look("features from another network; see which ones fit this machine", "backbones recommend", "data"),
+        ],
+    )
+
+
+def too_low(case: Case) -> Finding | None:
+    """The loss still falls, nearly as fast as at the start: steps are too small, not too few."""
+    loss = case.column("loss")
+    if not cut_short(case) or len(loss) < 6:
+        return None
+    early, late = fall_per_rate(case)
+    if early <= 0 or late < 0.7 * early or loss[-1] < 0.6 * loss[0]:
+        return None
+    return Finding(
+        [f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"],
+        [case.remedy("larger steps", f"--learning-rate {rate(case, 10)}")],
+    )
+
+
+def overfitting(case: Case) -> Finding | None:
+    """A gap beyond noise, and a validation loss that turned up (or a gap too wide to need it)."""
+    if case.gap <= max(0.05, 2.5 * case.noise):
+        return None
+    rose = turned_up(case)
+    if rose is None and case.gap <= 0.15:
+        return None
+    evidence = [f"training {case.train:.3f} against validation {case.val:.3f}, beyond noise (±{2 * case.noise:.3f})"]
+    return Finding(evidence + ([rose] if rose else []), less_freedom(case))
+
+
+def too_little_data(case: Case) -> Finding | None:
+    """Few pictures per class with a gap beyond noise, or a learning curve that still climbs."""
+    evidence: list[str] = []
+    n, classes = case.context.get("n_train"), case.context.get("n_classes") or 1
+    if n and n / classes < 30 and case.gap > max(0.05, 2 * case.noise):
+        evidence.append(f"{n / classes:.0f} training pictures per class, and validation trails training")
+    curve = case.context.get("learning_curve")
+    if curve and curve["gain_low"] > 0.01:
+        evidence.append(
+            f"twice the pictures would bring about {curve['gain']:+.3f} "
+            f"({curve['gain_low']:+.3f} to {curve['gain_high']:+.3f})"
+        )
+    if not evidence:
+        return None
+    which = weakest(case)
+    why = f"more pictures help most, first of {which}" if which else "more pictures help most"
+    return Finding(evidence, [case.look(why, "data summary", "data"), *more_views(case)])
+
+
+def imbalance(case: Case) -> Finding | None:
+    """Rare classes are recognised significantly worse than common ones."""
+    from scipy.stats import fisher_exact
+
+    counts = dict(case.context.get("class_counts") or {})
+    split = case.metrics.get("test") or case.metrics.get("val") or {}
+    rows = [r for r in split.get("per_class") or [] if r.get("recall") is not None and r["class"] in counts]
+    if len(rows) < 2 or max(counts.values()) < 3 * max(1, min(counts.values())):
+        return None
+    middle = float(np.mean(list(counts.values())))
+    rare = [r for r in rows if counts[r["class"]] < 0.5 * middle]
+    common = [r for r in rows if counts[r["class"]] >= 0.5 * middle]
+    (few, a), (many, b) = pooled_recall(rare), pooled_recall(common)
+    if not few or not many:
+        return None
+    right = round(a * few), round(b * many)
+    table = np.array([[right[0], few - right[0]], [right[1], many - right[1]]])
+    if b - a <= 0.1 or fisher_exact(table).pvalue > 0.01:
+        return None
+    which = "the rare class" if len(rare) == 1 else f"the {len(rare)} rare classes"
+    evidence = [f"recall is {a:.2f} for {which} and {b:.2f} for the others"]
+    rarest = sorted(rare, key=lambda row: counts[row["class"]])[:5]
+    names = ", ".join(f"{shown(row['class'])} ({counts[row['class']]})" for row in rarest)
+    more = case.look(f"more pictures of the rare classes: {names}", "data summary", "data")
+    weighed = case.setting("class_weights", "none") != "none"
+    if weighed or str(case.context.get("task", "classify")) != "classify":
+        return Finding(evidence, [more])
+    why = "weigh rare classes up and choose by a score that counts them"
+    return Finding(evidence, [case.remedy(why, "--class-weights balanced --metric macro_f1"), more])
+
+
+def underfitting(case: Case) -> Finding | None:
+    """Training is as poor as validation and far from perfect, or was cut short while still improving."""
+    if cut_short(case) and still_improving(case):
+        epochs = min(10000, int(case.setting("epochs", len(case.rows))) * 3)
+        return Finding(
+            ["the last epoch was the best and validation still improved when the epochs ran out"],
+            [case.remedy("train longer", f"--epochs {epochs}")],
+        )
+    # The running mean under augmentation, mixup and dropout says nothing here: only a measured score does.
+    if not case.metrics.get("train") or case.train is None or case.val is None:
+        return None
+    if case.train >= 0.8 or case.gap > max(0.05, 2 * case.noise):
+        return None
+    evidence = [f"training {case.train:.3f} is no better than validation {case.val:.3f}, and both leave room"]
+    remedies = []
+    if case.setting("unfreeze", "none") == "none":
+        remedies.append(case.remedy("let the upper part of the network adapt", "--unfreeze last:1"))
+    better = "features from a stronger network; see which ones fit this machine"
+    return Finding(evidence, [*remedies, *larger_head(case), case.look(better, "backbones recommend", "data")])
