@@ -18,7 +18,9 @@ NORMALIZED = {
 # As `data.decode` sizes pictures: averaged over whole pixels, then bilinear without a wider filter.
 RESIZED = {
     "stretch": "picture = scaled(picture, size, size)",
-    "crop": "picture = scaled(ImageOps.fit(picture, [min(picture.size)] * 2), size, size)",
+    "crop": """side = min(picture.size)
+left, top = ((extent - side) // 2 for extent in picture.size)
+picture = scaled(picture.crop((left, top, left + side, top + side)), size, size)""",
     "letterbox": f"""across, down = (max(1, round(side * size / max(picture.size))) for side in picture.size)
 canvas = Image.new("RGB", (size, size), {LETTERBOX})
 canvas.paste(scaled(picture, across, down), ((size - across) // 2, (size - down) // 2))
