@@ -1,0 +1,151 @@
+"""A Ray cluster to run trials on: the caller's own session, one that is running, or one for the time of the search."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transferkit.errors import ConfigError, TrainingError
+
+MISSING = "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]', or leave out --engine"
+STORE = 100 * 2**20  # bytes of a local object store; it holds the plan
+# One for all sessions of this process: Ray reads it once.
+TOKEN = secrets.token_hex(32)
+
+
+def load() -> Any:
+    """The module `ray`, which then reports nothing to its makers.
+
+    Raises ConfigError where it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Trials that ask for no GPU see none. Ray would announce that it is going to change this.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    # A trial that needs more memory than there is would be repeated for ever.
+    os.environ.setdefault("RAY_task_oom_retries", "1")
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(MISSING) from error
+    return ray
+
+
+class Cluster:
+    """A connection to Ray. `close` ends what `__init__` began, and nothing else."""
+
+    def __init__(self, address: str | None, cores: int, store: int = 0) -> None:
+        """Connect to `address` (`auto`, `host:port`, `ray://host:port`); None: the session of the caller, else the
+        cluster that RAY_ADDRESS names, else a new one here with `cores` CPUs and room for `store` bytes of plan.
+
+        Raises ConfigError where no cluster answers.
+        """
+        self.ray = load()
+        self.ours = not self.ray.is_initialized()
+        self.local = False
+        self._folder: Path | None = None
+        if not self.ours:
+            if address not in (None, "auto"):
+                raise ConfigError(
+                    f"--address {address} has no effect: ray.init was called; leave it out or ray.shutdown() first"
+                )
+            return
+        address = address or os.environ.get("RAY_ADDRESS") or None
+        self.local = address in (None, "local")
+        with _handlers_kept():
+            if self.local:
+                self._start(cores, store)
+            else:
+                self._join(str(address))
+        _hush(True)
+
+    def nodes(self) -> list[dict[str, float]]:
+        """Resources of every node that is alive."""
+        return [dict(node["Resources"]) for node in self.ray.nodes() if node["Alive"]]
+
+    def close(self) -> None:
+        """Leave; a cluster that was started here ends."""
+        if not self.ours:
+            return
+        self.ray.shutdown()
+        _hush(False)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self, cores: int, store: int) -> None:
+        # /tmp and not $TMPDIR: names of sockets may have 107 characters, of which Ray needs 65.
+        self._folder = Path(tempfile.mkdtemp(prefix="tk-ray-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        # The ports that Ray opens run any code that is sent to them. Since 2.60 it asks for a token there; where it is
+        # given one, it writes none into the user's home.
+        with _environment({"RAY_AUTH_TOKEN": TOKEN} if "RAY_AUTH_MODE" not in os.environ else {}, "RAY_AUTH_MODE"):
+            try:
+                self.ray.init(
+                    address="local", num_cpus=cores, object_store_memory=STORE + store, include_dashboard=False,
+                    log_to_driver=False, logging_level=logging.ERROR, _temp_dir=str(self._folder),
+                )  # fmt: skip
+            except (OSError, RuntimeError, ValueError) as error:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise TrainingError(f"Ray did not start on this machine: {_first_line(error)}") from error
+
+    def _join(self, address: str) -> None:
+        try:
+            self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"no Ray cluster to be had at '{address}' ({_first_line(error)}); start one with `ray start --head`, "
+                "check the address, or leave out --address for one on this machine"
+            ) from error
+
+
+def fitting(nodes: list[dict[str, float]], wanted: Mapping[str, float]) -> int:
+    """How many trials that want these resources (`CPU`, `GPU`) run at a time on these nodes."""
+    return sum(min(math.floor(node.get(k, 0) / v + 1e-9) for k, v in wanted.items() if v > 0) for node in nodes)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:300]
+
+
+def _hush(on: bool) -> None:
+    """Stop Ray from printing what befalls workers to standard output, which is for results; our outcomes tell it."""
+    from ray._private import worker
+
+    # Not even log_to_driver=False stops that (Ray 2.60); the test of standard output guards this name.
+    worker._worker_logs_enabled = not on
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """ray.init takes SIGTERM over; give it back to whoever had it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str], *others: str) -> Iterator[None]:
+    """`values` in the environment; afterwards they, and what became of `others`, are as they were."""
+    before = {name: os.environ.get(name) for name in (*values, *others)}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
