@@ -83,9 +83,10 @@ def _alone(dimensions: Sequence[Dimension]) -> list[str]:
     found = []
     for d in dimensions:
         for value in d.points(2) if d.kind != "choice" else d.values:
-            # Only the value itself is judged here: what it contradicts may not be active beside it.
+            # Only the value itself is judged here; what it has no effect beside may not be active with it.
             own = (f"{_flag(d.name)} ", f"{_flag(d.name)}:")
-            found += [problem for problem in _refused({"backbone": "mini", d.name: value}) if problem.startswith(own)]
+            refused = _refused({"backbone": "mini", d.name: value})
+            found += [text for text in refused if text.startswith(own) and " has no effect " not in text]
     return list(dict.fromkeys(found))
 
 

@@ -1,0 +1,137 @@
+"""How much each searched setting mattered: permutation on a random forest, judged on trials that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.tuning.space import Space
+
+Tried = tuple[Mapping[str, Any], float | None]
+Array = npt.NDArray[np.float64]
+
+FEWEST = 8  # scored trials below which nothing can be said
+TREES = 100
+REPEATS = 5
+FOLDS = 4
+
+
+@dataclass(frozen=True)
+class Importance:
+    """`shares` of the explained variation by setting, the largest first, summing to 1 (all 0 where none matters).
+
+    `spread` is the standard deviation of each share over the folds. `explained` is the share of the variance of the
+    scores (R²) that the forest predicts of trials it has not seen: near or below 0, the shares mean nothing, and
+    `reliable` is False.
+    """
+
+    shares: dict[str, float]
+    spread: dict[str, float]
+    explained: float
+    trials: int
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the settings predict the score of an unseen trial at all."""
+        return self.explained > 0.1
+
+    def words(self) -> str:
+        """One line for people."""
+        if not self.reliable:
+            return f"{self.trials} trials do not show which settings matter (R² {self.explained:.2f})"
+        listed = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items() if share >= 0.005)
+        return f"what mattered: {listed} (of what {self.trials} trials explain, R² {self.explained:.2f})"
+
+
+def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importance | None:
+    """Importance of each setting of `space` over `trials`, pairs of values and score (None: failed, left out).
+
+    The trials should have had the same number of epochs. Returns None below 8 scored trials, or where all scores are
+    equal. Permutation importance after Breiman 2001, on held-out folds: in-sample it flatters settings that a forest
+    can only memorise. The same trials and seed give the same numbers.
+    """
+    scored = [(values, float(score)) for values, score in trials if score is not None and np.isfinite(score)]
+    if len(scored) < FEWEST or len({score for _, score in scored}) == 1:
+        return None
+    from sklearn.inspection import permutation_importance
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import KFold
+
+    x, categorical = matrix(space, [values for values, _ in scored])
+    y = np.array([score for _, score in scored])
+    rng, drops, guesses = np.random.RandomState(seed), [], np.empty_like(y)
+    # Two rounds of folds: one division of few trials is a matter of luck.
+    for fold, (train, held) in enumerate(_folds(KFold, len(y), seed)):
+        forest = _forest(categorical, seed + fold).fit(x[train], y[train])
+        guesses[held] = forest.predict(x[held])
+        found = permutation_importance(
+            forest, x[held], y[held], scoring="neg_mean_squared_error", n_repeats=REPEATS, random_state=rng
+        )
+        drops.append(found.importances_mean)
+    each = np.maximum(np.array(drops), 0)
+    mean = np.maximum(np.mean(drops, axis=0), 0)
+    total = float(mean.sum())
+    order = sorted(range(len(space.names)), key=lambda i: (-mean[i], i))
+    share = mean / total if total > 0 else mean
+    deviation = each.std(axis=0) / total if total > 0 else np.zeros_like(mean)
+    return Importance(
+        {space.names[i]: float(share[i]) for i in order},
+        {space.names[i]: float(deviation[i]) for i in order},
+        float(r2_score(y, guesses)),
+        len(scored),
+    )
+
+
+def _folds(kind: Any, count: int, seed: int) -> list[tuple[Any, Any]]:
+    parts = max(2, min(FOLDS, count // 4))
+    return [
+        split
+        for turn in range(2)
+        for split in kind(parts, shuffle=True, random_state=2 * seed + turn).split(np.zeros(count))
+    ]
+
+
+def _forest(categorical: list[int], seed: int) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    # Inside the pipeline, so that all columns of one setting are permuted together.
+    encoder = ColumnTransformer(
+        [("choice", OneHotEncoder(handle_unknown="ignore"), categorical)], remainder="passthrough"
+    )
+    return make_pipeline(encoder, RandomForestRegressor(TREES, min_samples_leaf=2, random_state=seed))
+
+
+def matrix(space: Space, trials: Sequence[Mapping[str, Any]]) -> tuple[Array, list[int]]:
+    """Values as numbers [trials, settings], and the columns whose numbers name choices.
+
+    Numbers on a log scale enter as logarithms; choices of words are numbered, choices of numbers stay numbers; what
+    was inactive is -1 among choices and below every other value among numbers.
+    """
+    columns, categorical = [], []
+    for place, name in enumerate(space.names):
+        values = [_number(row.get(name)) for row in trials]
+        if any(isinstance(v, str) for v in values):
+            known = {v: float(i) for i, v in enumerate(dict.fromkeys(v for v in map(str, values) if v != "None"))}
+            columns.append([known.get(str(v), -1.0) for v in values])
+            categorical.append(place)
+            continue
+        numbers = np.array([np.nan if v is None else float(v) for v in values])
+        if any(d.log for d in space.dimensions if d.name == name):
+            numbers = np.log(numbers)
+        absent = (np.nanmin(numbers) if np.isfinite(numbers).any() else 0.0) - 1
+        columns.append(np.where(np.isnan(numbers), absent, numbers).tolist())
+    return np.array(columns, np.float64).T, categorical
+
+
+def _number(value: Any) -> Any:
+    """A width of one layer as its number; several layers, and words, as text."""
+    if isinstance(value, list | tuple):
+        return float(value[0]) if len(value) == 1 else "x".join(map(str, value))
+    return value if value is None or isinstance(value, str) else float(value)
