@@ -17,7 +17,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # row numbers of training and validation p
 
 @dataclass(frozen=True)
 class Limits:
-    """What a trial may take: `seconds` (it stops after the epoch in which they end), `memory` of its process in bytes."""
+    """What a trial may take: `seconds` (it stops after the epoch in which they end), bytes of its process's memory."""
 
     seconds: float | None = None
     memory: int | None = None
@@ -61,7 +61,8 @@ class Task:
 @dataclass(frozen=True)
 class Outcome:
     """What came of a task. `score` is the goal metric's mean over `scores` (one a pair); `loss` likewise. `features`
-    are the seconds in which features were computed or waited for, `seconds` all others."""
+    are the seconds in which features were computed or waited for, `seconds` all others, of which `training` the epochs
+    would take at their median pace. `memory` is what the process holds afterwards, in bytes."""
 
     id: str
     status: Status
@@ -72,6 +73,8 @@ class Outcome:
     best_epoch: int = 0
     seconds: float = 0.0
     features: float = 0.0
+    training: float = 0.0
+    memory: int = 0
     note: str = ""
     error: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ def content(
     """The search's part of metrics.json."""
     trials = search.trials
     scored = [t for t in trials if t.outcome.score is not None]
+    mattered = importance(space, [(t.proposal.values, t.outcome.score) for t in search.longest()], seed)
     return {
         "algorithm": algorithm,
         "metric": search.metric,
@@ -115,8 +116,8 @@ def content(
             {"trial": c.id, "scores": c.scores, "mean": c.mean} for c in candidates
         ],
         "comparisons": [c.as_dict() for c in found],
-        "words": words(search, candidates, found),
-        "importance": importance([t.proposal.values for t in scored], [t.outcome.score or 0.0 for t in scored], seed),
+        "words": words(search, candidates, found) + ([] if mattered is None else [mattered.words()]),
+        "importance": None if mattered is None else asdict(mattered),
     }  # fmt: skip
 
 

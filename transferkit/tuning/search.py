@@ -91,6 +91,12 @@ class Search:
         sign = -1 if self.maximise else 1
         return sorted(scored, key=lambda t: (sign * (t.outcome.score or 0.0), t.outcome.loss or 0.0))
 
+    def longest(self) -> list[Trial]:
+        """Scored trials of the most epochs: only what was trained alike is compared."""
+        scored = [t for t in self.trials if t.outcome.score is not None]
+        most = max((t.proposal.epochs for t in scored), default=0)
+        return [t for t in scored if t.proposal.epochs == most]
+
     def finals(self, finalists: int, seeds: int) -> list[Candidate]:
         """The best settings and the default ones, each trained with `seeds` seeds; best mean first.
 

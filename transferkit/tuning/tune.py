@@ -58,6 +58,9 @@ class Tuning:
         self.folder = results.SearchFiles(self.layout)
         with held(self.layout):
             splits = self._splits()
+            if self._is_complete(splits):
+                self.reporter.say(f"{self.layout.folder} is complete already; nothing to resume")
+                return
             candidates, searched = self._search(splits)
         winner = candidates[0]
         seconds = time.monotonic() - started
@@ -73,6 +76,13 @@ class Tuning:
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
     # -- before the first trial
+
+    def _is_complete(self, splits: Splits) -> bool:
+        """Whether there is nothing left to do. Raises ConfigError where this is not the search that was begun."""
+        if not self.layout.manifest.exists() or self.layout.read_manifest()["status"] != "complete":
+            return False
+        Journal.open(self.folder.journal, self._header(splits), resume=True).close()
+        return "search" in self.layout.read_metrics()
 
     def _splits(self) -> Splits:
         s = self.base

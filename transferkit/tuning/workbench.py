@@ -29,7 +29,7 @@ from transferkit.runs import scoring
 from transferkit.runs.results import judge
 from transferkit.training import recipe
 from transferkit.training.problem import PhaseReport
-from transferkit.tuning.limits import within
+from transferkit.tuning.limits import memory_in_use, within
 from transferkit.tuning.records import Outcome, Plan, Task
 
 STANDS = 2  # networks kept in memory; neighbours in the order of trials share theirs
@@ -76,7 +76,9 @@ class Workbench:
         if outcome.status != "ok":
             self.forget()  # what failed may have left a network half trained, or memory full
         seconds = time.monotonic() - started - self._waited
-        return replace(outcome, seconds=round(seconds, 3), features=round(self._waited, 3))
+        return replace(
+            outcome, seconds=round(seconds, 3), features=round(self._waited, 3), memory=memory_in_use()
+        )  # fmt: skip
 
     def forget(self) -> None:
         """Drop all networks and features from memory."""
@@ -94,7 +96,8 @@ class Workbench:
         stand = self.stand(settings)
         if task.continues and not self.folder(task.id).exists():
             _copy(self.folder(task.continues), self.folder(task.id))
-        reports = [self._pair(task, settings, stand, number, check) for number in range(len(self.plan.pairs))]
+        found = [self._pair(task, settings, stand, number, check) for number in range(len(self.plan.pairs))]
+        reports = [report for report, _ in found]
         scores = tuple(float(report.score) for report in reports)
         allowed = task.limits.seconds
         slow = allowed is not None and any(report.seconds >= allowed for report in reports)
@@ -106,21 +109,24 @@ class Workbench:
             scores,
             max(report.epochs for report in reports),
             max(report.best_epoch for report in reports),
+            training=round(sum(seconds for _, seconds in found), 3),
             note=f"ended by its time limit of {allowed:g} s" if slow else "",
         )
 
     def _pair(
         self, task: Task, settings: Settings, stand: Stand, number: int, check: Callable[[], None]
-    ) -> PhaseReport:
-        """How the best phase of one pair went."""
+    ) -> tuple[PhaseReport, float]:
+        """How the best phase of one pair went, and the seconds of all epochs at their median pace."""
         check()
         work = self._recipe(task, settings, stand, number, lambda _: check())
         if settings.unfreeze == "none":
             work.head_alone(stand.pooled, stand.source)
-            return work.trainer.phases[-1]
-        with _restored(stand):
-            trained = work.run()
-        return next(p for p in trained.phases if p.name == trained.chosen)
+            report = work.trainer.phases[-1]
+        else:
+            with _restored(stand):
+                trained = work.run()
+            report = next(p for p in trained.phases if p.name == trained.chosen)
+        return report, _training_seconds(work.trainer.history)
 
     def answers(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training anew (or
@@ -203,6 +209,14 @@ def _restored(stand: Stand) -> Iterator[None]:
         yield
     finally:
         compute.assign(stand.backbone.model.weights, stand.pretrained)
+
+
+def _training_seconds(history: list[dict[str, Any]]) -> float:
+    """Of each phase the number of epochs times the median: an epoch in which a graph was traced is none to count."""
+    phases: dict[str, list[float]] = {}
+    for row in history:
+        phases.setdefault(row["phase"], []).append(row["seconds"])
+    return float(sum(len(seconds) * np.median(seconds) for seconds in phases.values()))
 
 
 def _copy(source: Path, target: Path) -> None:
