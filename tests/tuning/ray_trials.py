@@ -23,6 +23,7 @@ class Simulated:
     def run(self, task: Task) -> Outcome:
         """Wait, die or fail."""
         sign = self.plan.checkpoints.parent / f"{task.id}-{os.getpid()}"
+        sign.parent.mkdir(parents=True, exist_ok=True)
         sign.touch()
         if task.values.get("dies"):
             os.kill(os.getpid(), 9)

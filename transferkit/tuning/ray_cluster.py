@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -98,12 +99,20 @@ class Cluster:
 
     def _join(self, address: str) -> None:
         try:
+            _knock(address)
             self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"no Ray cluster to be had at '{address}' ({_first_line(error)}); start one with `ray start --head`, "
                 "check the address, or leave out --address for one on this machine"
             ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would try for half a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def fitting(nodes: list[dict[str, float]], wanted: Mapping[str, float]) -> int:

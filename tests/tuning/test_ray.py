@@ -1,0 +1,234 @@
+"""The Ray engine on real clusters: killed workers, lost nodes, a killed search, and what it leaves of itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.tuning import ray_trials
+from tests.tuning.ray_trials import digits_plan, drain, plan_of, simulated, values
+from transferkit.console import Reporter
+from transferkit.errors import ConfigError
+from transferkit.tuning import ray_cluster, ray_engine
+from transferkit.tuning.engine import InProcess
+from transferkit.tuning.ray_engine import Ray
+from transferkit.tuning.records import Limits, Task
+
+pytestmark = [
+    # Ray opens its log files and pipes and leaves their closing to the end of the process.
+    pytest.mark.filterwarnings("ignore:unclosed file.*:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
+]
+ONE = {"cpus": 0.5, "make": simulated}
+
+
+# -- what is refused, without a cluster
+
+
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'transferkit\[ray\]'"):
+        Ray(plan_of(tmp_path), 1, Reporter(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shares", [{"cpus": 1.5}, {"gpus": 2.5}])
+def test_shares_that_ray_does_not_take_are_refused_at_once(tmp_path, shares):
+    with pytest.raises(ConfigError, match=r"--trial-.pus [12]\.5: above 1, Ray takes whole numbers only; use [12]"):
+        Ray(plan_of(tmp_path), 1, Reporter(quiet=True), **shares)
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:9", "127.0.0.1:9"])
+def test_an_address_where_nobody_answers_is_refused(tmp_path, address):
+    with pytest.raises(ConfigError, match=rf"no Ray cluster to be had at '{address}'.*refused.*ray start --head"):
+        Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=address)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "room"),
+    [
+        ([{"CPU": 4.0}, {"CPU": 3.0}], {"CPU": 2, "GPU": 0}, 3),
+        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 16.0}], {"CPU": 1, "GPU": 0.5}, 4),
+        ([{"CPU": 1.0}], {"CPU": 0.1, "GPU": 0}, 10),
+        ([{"CPU": 1.0}] * 5, {"CPU": 2, "GPU": 0}, 0),
+    ],
+)
+def test_a_trial_runs_on_one_node_and_room_is_counted_so(nodes, wanted, room):
+    assert ray_cluster.fitting(nodes, wanted) == room
+
+
+# -- two nodes
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one CPU each, and a door for clients from outside."""
+    ray_cluster.load()
+    from ray.cluster_utils import Cluster
+
+    # As if this package and its trials were installed on every node.
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    found = Cluster(initialize_head=True, head_node_args={**options, "ray_client_server_port": 20_801})
+    found.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    patch.undo()
+    yield found
+    found.shutdown()
+
+
+def signs(folder: Path, name: str = "*") -> list[Path]:
+    return sorted(folder.glob(f"{name}-*"))
+
+
+def sign_of(folder: Path, name: str, seconds: float = 60) -> int:
+    """The process at which task `name` runs, once it does."""
+    ends = time.monotonic() + seconds
+    while not signs(folder, name):
+        assert time.monotonic() < ends, f"{name} never began"
+        time.sleep(0.05)
+    return int(signs(folder, name)[0].name.rpartition("-")[2])
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster, monkeypatch, capfd):
+    monkeypatch.setattr(ray_engine, "GRACE", 1.0)
+    reporter = Reporter()
+    engine = Ray(plan_of(tmp_path), 4, reporter, address=cluster.address, **ONE)
+    hanging = Task("hanging", {"seconds": 600}, 7, Limits(seconds=0.5))
+    tasks = {name: Task(name, {"seconds": 1.0}, int(name)) for name in "012345"}
+    for task in (Task("dying", {"dies": True}, 8), Task("failing", {"fails": True}, 9), hanging, tasks["0"]):
+        engine.submit(task)
+    os.kill(sign_of(tmp_path, "0"), signal.SIGKILL)
+    done = []
+    while len(done) < 4:
+        done += engine.wait()
+    done += drain(engine, [tasks[name] for name in "12345"])
+    assert Counter(o.id for o in done) == Counter(["dying", "failing", "hanging", *"012345"])
+    by_name = {o.id: o for o in done}
+    assert {by_name[name].status for name in tasks} == {"ok"}
+    assert [by_name[name].score for name in tasks] == [0, 1, 2, 3, 4, 5]
+    assert len(signs(tmp_path, "0")) == 2
+    assert by_name["dying"].status == "killed"
+    assert "lost 3 times" in by_name["dying"].error
+    assert len(signs(tmp_path, "dying")) == 3
+    assert (by_name["failing"].status, by_name["failing"].error) == ("failed", "ValueError: no such thing")
+    assert by_name["hanging"].status == "timeout"
+    # What followed ran in processes that were there already.
+    assert len({s.name.rpartition("-")[2] for name in "12345" for s in signs(tmp_path, name)}) <= 4
+    engine.close()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "trial 0: its worker or node was lost; it was run again" in err
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_node_that_is_removed_costs_no_trial(tmp_path, cluster):
+    node = cluster.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=100 * 2**20)
+    engine = Ray(plan_of(tmp_path), 6, Reporter(quiet=True), address=cluster.address, **ONE)
+    tasks = [Task(str(n), {"seconds": 3.0}, n) for n in range(6)]
+    for task in tasks:
+        engine.submit(task)
+    for task in tasks:
+        sign_of(tmp_path, task.id)
+    cluster.remove_node(node, allow_graceful=False)
+    done = []
+    while len(done) < len(tasks):
+        done += engine.wait()
+    engine.close()
+    assert sorted((o.id, o.status, o.score) for o in done) == [(str(n), "ok", float(n)) for n in range(6)]
+    assert len(signs(tmp_path)) == 8, "the two trials of the lost node ran twice, the others once"
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_closed_engine_leaves_no_trial_running_and_the_cluster_as_it_was(tmp_path, cluster):
+    engine = Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=cluster.address, **ONE)
+    engine.submit(Task("long", {"seconds": 600}, 0))
+    process = psutil.Process(sign_of(tmp_path, "long"))
+    engine.close()
+    process.wait(20)
+    again = Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=cluster.address, **ONE)
+    assert [o.status for o in drain(again, [Task("short", {}, 0)])] == ["ok"]
+    again.close()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_search_outside_the_cluster_that_shares_no_folder_with_it(tmp_path, cluster, monkeypatch):
+    """Through `ray://`; the workers look at another place for the marker, as on a machine without the shared disk."""
+    reporter = Reporter()
+    monkeypatch.setattr(ray_engine, "write_text", lambda path, text: None)
+    engine = Ray(plan_of(tmp_path), 1, reporter, address="ray://127.0.0.1:20801", make=simulated)
+    done = drain(engine, [Task("0", {}, 0), Task("1", {}, 1)])
+    engine.close()
+    assert [(o.status, o.error) for o in done] == [("ok", "")] * 2
+    told = [w for w in reporter.warnings if "does not see" in w]
+    assert len(told) == 1
+    assert "begin at their first epoch" in told[0]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_what_no_node_has_room_for_is_refused_and_too_many_workers_are_told(tmp_path, cluster):
+    with pytest.raises(
+        ConfigError, match=r"no node of the Ray cluster has 2 CPUs and 1 GPUs .*nodes with 1 CPUs, 0 GP"
+    ):
+        Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=cluster.address, cpus=2, gpus=1)
+    reporter = Reporter(quiet=True)
+    Ray(plan_of(tmp_path), 100, reporter, address=cluster.address, make=simulated).close()
+    assert any("runs 2 trials with 1 CPUs each at a time, --workers asks for 100" in w for w in reporter.warnings)
+
+
+# -- a cluster of its own
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_real_trials_on_a_cluster_of_their_own_and_a_killed_search(tmp_path, digits):
+    """Trials give what they give in process; results and home stay clean; SIGKILL of the search ends all of it."""
+    home, folder = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    folder.mkdir()
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+    with open(tmp_path / "out", "wb") as out, open(tmp_path / "err", "wb") as err:
+        search = subprocess.Popen(
+            [sys.executable, ray_trials.__file__, str(folder), str(digits)], stdout=out, stderr=err, env=environment
+        )
+        ends = time.monotonic() + 120
+        while not (folder / "ready").exists():
+            assert search.poll() is None, (tmp_path / "err").read_text()
+            assert time.monotonic() < ends, (tmp_path / "err").read_text()
+            time.sleep(0.2)
+        began = [search, *psutil.Process(search.pid).children(recursive=True)]
+        trial = psutil.Process(sign_of(folder, "long"))
+        search.kill()
+        search.wait()
+    _, alive = psutil.wait_procs([trial, *began[1:]], timeout=30)
+    assert not alive
+    assert (tmp_path / "out").read_text() == ""
+    assert (tmp_path / "err").read_text() == "killed\n"
+    assert not (home / ".ray").exists()
+    plan = digits_plan(digits, tmp_path / "here")
+    engine = InProcess(plan, Reporter(quiet=True))
+    tasks = [Task("0", {"head_width": (16,)}, 0), Task("1", {"dropout": 0.3}, 0), Task("2", {"backbone": "no/such"}, 0)]
+    for here in drain(engine, tasks):
+        there = np.load(folder / f"outcome-{here.id}.npz")
+        assert {name: str(value) for name, value in values(here).items()} == {k: str(there[k]) for k in there}
+    engine.close()
+    assert (folder / "checkpoints" / "0" / "outputs.npy").exists()
