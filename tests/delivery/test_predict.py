@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from tests.cli.calls import Result, call
-from transferkit.delivery.predict import Prediction, as_csv, as_json_lines, as_table, find
-from transferkit.errors import DataError
+from tests.cli.calls import Result, call, spawn
+from transferkit.console import Reporter
+from transferkit.delivery.predict import Prediction, Predictor, abstain_at, as_csv, as_json_lines, as_table, find
+from transferkit.delivery.sources import from_input
+from transferkit.errors import ConfigError, DataError
 
 # ------------------------------------------------------------------------------------ pure parts, no model
 
@@ -165,3 +168,132 @@ def test_hostile_class_names_survive_the_whole_way(tmp_path: Path, digits: Path)
     scores = call("evaluate", tmp_path / "run", tmp_path / "data", "--json")
     assert json.loads(scores.out)["n"] == 100
     assert call("summary", tmp_path / "run").code == 0
+
+
+# ------------------------------------------------------------------------------------------- which pictures
+
+
+def test_patterns_lists_and_near_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("new/a/1.jpg", "new/b/2.jpg", "new/3.png", "odd[1].jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [str(p) for p in find(["new/**/*.jpg"])] == ["new/a/1.jpg", "new/b/2.jpg"]
+    assert find(["odd[1].jpg"]) == [Path("odd[1].jpg")]  # what exists is no pattern
+    (tmp_path / "new" / "list.csv").write_text("\ufefflabel,path\nx,b/2.jpg\ny,gone.jpg\n", "utf-8")
+    assert find(["new/list.csv"]) == [Path("new/b/2.jpg"), Path("new/gone.jpg")]
+    (tmp_path / "bad.csv").write_text("file\nnew/3.png\n")
+    (tmp_path / "none.tsv").write_text("path\n")
+    with pytest.raises(DataError) as caught:
+        find(["bad.csv", "none.tsv", "new/*.webp", "new/*", "nwe", "new*"])
+    text = str(caught.value)
+    for words in ("column `path`; this one has file", "names no picture", "*.webp: this pattern matches nothing",
+                  "nearest: 'new'", "new*: this pattern matches folders only"):  # fmt: skip
+        assert words in text
+    assert "new/*:" not in text
+
+
+def test_standard_input_line_by_line_or_by_nul() -> None:
+    lines = io.BytesIO(b"a b.png\r\n\nnot\xffutf8.png\nlast.png")
+    assert [os.fsencode(p) for p in from_input(lines)] == [b"a b.png", b"not\xffutf8.png", b"last.png"]
+    nul = io.BytesIO(b"line\nbreak.png\0b.png\0")
+    assert [str(p) for p in from_input(nul)] == ["line\nbreak.png", "b.png"]
+
+
+def test_standard_input_is_answered(digits_run: Any, digits: Path) -> None:
+    names = [str(path) for path in sorted((digits / "4").iterdir())[:3]]
+    text = "\n".join([*names, str(digits / "gone.png")])
+    done = spawn("predict", digits_run.folder, "-", "--format", "json", "--quiet", input=text)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [row["path"] for row in rows] == [*names, str(digits / "gone.png")]
+    assert "does not exist" in rows[3]["error"]
+    both = asked(digits_run, "-", digits)
+    assert both.code == 2
+    assert "stands alone" in both.err
+
+
+# --------------------------------------------------------------------------------------- streaming and memory
+
+
+class Counting:
+    """Stands in for a model: answers at once, and the widest gap between what was pulled and what was answered."""
+
+    def __init__(self, digits_run: Any) -> None:
+        self.predictor = Predictor.of(digits_run.folder)
+        self.pulled = self.answered = self.widest = 0
+
+    def pull(self, paths: list[Path]) -> Iterator[Path]:
+        for path in paths:
+            self.pulled += 1
+            self.widest = max(self.widest, self.pulled - self.answered)
+            yield path
+
+    def run(self, paths: list[Path]) -> list[Prediction]:
+        found = []
+        for prediction in self.predictor.stream(self.pull(paths), Reporter(quiet=True)):
+            self.answered += 1
+            found.append(prediction)
+        return found
+
+
+@pytest.mark.parametrize("share", [0, 3, 1], ids=["all good", "every third bad", "all bad"])
+def test_only_a_window_is_held_whatever_fails(share: int, digits_run: Any, digits: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    good = sorted((digits / "1").iterdir())
+    paths = [bad if share and i % share == 0 else good[i % len(good)] for i in range(600)]
+    counting = Counting(digits_run)
+    found = counting.run(paths)
+    assert [p.path for p in found] == [str(p) for p in paths]
+    assert all(bool(p.error) == (p.path == str(bad)) for p in found)
+    assert counting.widest < 200
+
+
+def test_a_faster_precision_answers_nearly_alike(digits_run: Any, digits: Path) -> None:
+    exact, low = (
+        [json.loads(line) for line in asked(digits_run, digits / "2", "--json", "--precision", p).out.splitlines()]
+        for p in ("float32", "bfloat16")
+    )
+    assert [row["path"] for row in exact] == [row["path"] for row in low]
+    assert max(abs(a["confidence"] - b["confidence"]) for a, b in zip(exact, low, strict=True)) < 0.1
+
+
+# ------------------------------------------------------------------------------------------------- abstaining
+
+
+def test_below_the_threshold_there_is_no_answer(digits_run: Any, digits: Path) -> None:
+    rows = [json.loads(line) for line in asked(digits_run, digits, "--json").out.splitlines()]
+    limit = sorted(row["confidence"] for row in rows)[50] + 1e-9
+    result = asked(digits_run, digits, "--json", "--abstain", limit)
+    said = [json.loads(line) for line in result.out.splitlines()]
+    assert [row.get("abstained", False) for row in said] == [row["confidence"] < limit for row in rows]
+    assert all(row["label"] is None and row["scores"] for row in said if row.get("abstained"))
+    table = list(csv.DictReader(io.StringIO(asked(digits_run, digits, "--format", "csv", "--abstain", limit).out)))
+    assert {(row["abstained"], row["predicted"] == "") for row in table} == {("1", True), ("0", False)}
+    assert "(abstains)" in asked(digits_run, digits, "--abstain", limit).out
+
+
+def with_abstention(run: Any, to: Path, rows: list[dict[str, Any]]) -> Path:
+    shutil.copytree(run.folder, to, ignore=shutil.ignore_patterns("exports"))
+    metrics = json.loads((to / "metrics.json").read_text())
+    (to / "metrics.json").write_text(json.dumps({**metrics, "abstention": rows}))
+    return to
+
+
+def test_the_threshold_of_the_run(digits_run: Any, tmp_path: Path) -> None:
+    rows = [
+        {"accuracy": 0.95, "threshold": 0.61, "coverage": 0.9},
+        {"accuracy": 0.99, "threshold": None, "coverage": 0},
+    ]
+    run = with_abstention(digits_run, tmp_path / "run", rows)
+    assert abstain_at("run", run, "classify") == abstain_at("run:0.95", run, "classify") == 0.61
+    assert abstain_at("0.8", run, "classify") == 0.8
+    for wanted, words in (("run:.99", r"no threshold for accuracy \.99.*it has: 0\.95 \(from 0\.610\)"),
+                          ("run:most", "run:ACCURACY"), ("1.5", "from 0 to 1"), ("nan", "from 0 to 1")):  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            abstain_at(wanted, run, "classify")
+    with pytest.raises(ConfigError, match="numbers do not have"):
+        abstain_at("0.5", run, "regress")
+    with pytest.raises(ConfigError, match="needs the run directory"):
+        abstain_at("run", run / "model.keras", "classify")
