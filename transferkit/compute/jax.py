@@ -22,14 +22,16 @@ def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
     """See `transferkit.compute.forward`. The graph option is TensorFlow's own: there is nothing here to set."""
 
     @jax.jit
-    def run(trainable: Any, fixed: Any, inputs: Any) -> Any:
+    def run(trainable: Any, fixed: Any, inputs: Any, rows: Any) -> Any:
+        if rows is not None:
+            inputs = [x[rows] for x in inputs]
         outputs, _ = model.stateless_call(trainable, fixed, joined(inputs), training=False)
         return [jnp.asarray(o, jnp.float32) for o in flat(outputs)]
 
-    def call(inputs: Sequence[np.ndarray]) -> Arrays:
+    def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
         trainable = [v.value for v in model.trainable_variables]
         fixed = [v.value for v in model.non_trainable_variables]
-        return [np.asarray(o) for o in run(trainable, fixed, list(inputs))]
+        return [np.asarray(o) for o in run(trainable, fixed, list(inputs), rows)]
 
     return call
 

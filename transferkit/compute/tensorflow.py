@@ -30,9 +30,18 @@ def forward(model: Any, graph_bfloat16: bool) -> Forward:
     def run(*inputs: Any) -> Any:
         return [tf.cast(o, tf.float32) for o in flat(model(joined(inputs), training=False))]
 
-    def call(inputs: Sequence[np.ndarray]) -> Arrays:
+    picking: list[Any] = []
+
+    def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
+        tensors = [tf.convert_to_tensor(x) for x in inputs]
         with _graph_options(graph_bfloat16):
-            return [o.numpy() for o in run(*(tf.convert_to_tensor(x) for x in inputs))]
+            if rows is None:
+                return [o.numpy() for o in run(*tensors)]
+            if not picking:
+                signature = [_open(x, 1) for x in (*tensors, rows)]
+                pick = lambda *x: run.python_function(*(tf.gather(t, x[-1]) for t in x[:-1]))  # noqa: E731
+                picking.append(tf.function(pick, input_signature=signature, autograph=False))
+            return [o.numpy() for o in picking[0](*tensors, tf.convert_to_tensor(rows))]
 
     return call
 

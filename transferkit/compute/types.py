@@ -12,9 +12,13 @@ LossFunction = Callable[[Any, Any], Any]
 
 
 class Forward(Protocol):
-    """`forward([x, …])` → list of outputs, float32 NumPy, inference mode."""
+    """`forward([x, …])` → list of outputs, float32 NumPy, inference mode.
 
-    def __call__(self, inputs: Sequence[np.ndarray]) -> Arrays:
+    `rows` int32 [n], where given, says that the inputs are tensors (best those of `hold`) of which these rows are
+    taken; any number of them is one trace on TensorFlow.
+    """
+
+    def __call__(self, inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
         """Compute."""
 
 

@@ -26,6 +26,7 @@ from transferkit.files import digest
 FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
 CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size,
 COMMIT_SECONDS = 20.0  # or as often as this: what a kill can cost
+RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
 VIEWS_AT_ONCE = 32  # drawn from one decoded picture; bounds what waits in memory
 
 
@@ -62,6 +63,22 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Held:
+    """All rows of a source in the backend's memory: `tensors` [R, *shape]; `places` int32 [pictures, views] says which
+    row belongs to which view, -1 where there is none.
+    """
+
+    tensors: list[Any]
+    places: np.ndarray
+
+    def rows(self, pictures: np.ndarray, views: np.ndarray | int) -> np.ndarray:
+        """Row numbers int32 [n] of (picture, view) pairs."""
+        rows: np.ndarray = self.places[pictures, views]
+        assert (rows >= 0).all(), "a view was asked for that was not extracted"
+        return rows
+
+
 class Stored:
     """Rows of a feature set, found once, then gathered by number."""
 
@@ -75,6 +92,20 @@ class Stored:
         self._row = np.zeros((len(samples), depth), np.int64)
         at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
         self._chunk[at], self._row[at] = chunks, rows
+        self._held: Held | None = None
+
+    def held(self, most: int = RESIDENT_BYTES) -> Held | None:
+        """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
+        at = np.nonzero(self._chunk >= 0)
+        pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
+        if any(len(shape) > 1 for shape in self.shapes) or 4 * self.features.width * pairs.shape[1] > most:
+            return None
+        if self._held is None:
+            tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
+            places = np.full(self._chunk.shape, -1, np.int32)
+            places[at] = numbers.ravel()
+            self._held = Held(tensors, places)
+        return self._held
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `Source.take`."""

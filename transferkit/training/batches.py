@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from transferkit.features.extract import Source
+from transferkit.features.extract import Held, Source
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
+STEPS_AT_ONCE = 2048  # in one compiled call on rows in memory: bounds how long an interrupt waits
 T = TypeVar("T")
 Chunk = tuple[list[np.ndarray], np.ndarray, np.ndarray]
+Picked = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,40 @@ class Batches:
         The last batch is filled up with other pictures of weight 0, so that every step has one shape.
         """
         rng = np.random.default_rng((self.seed, number))
+        order, views, weights = self._order(number, rng)
+        per_chunk = self._batches_per_chunk()
+        for first in range(0, self.steps, per_chunk):
+            part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
+            yield self._chunk(order[part], views[part], weights[part], rng)
+
+    def picked(self, number: int, held: Held) -> Iterator[Picked]:
+        """The same epoch as rows of `held`: int32 [k, size], targets [k, size, t], weights [k, size]. Never mixed."""
+        assert not self.mixes, "mixed batches are made of their inputs"
+        order, views, weights = self._order(number, np.random.default_rng((self.seed, number)))
+        rows = held.rows(self.pictures[order], views)
+        for first in range(0, self.steps, STEPS_AT_ONCE):
+            part = slice(first * self.size, min(first + STEPS_AT_ONCE, self.steps) * self.size)
+            shape = (-1, self.size)
+            yield (
+                rows[part].reshape(shape),
+                self.targets[order[part]].reshape(*shape, self.targets.shape[1]),
+                weights[part].reshape(shape),
+            )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures of a batch are mixed with each other."""
+        return bool(self.mixup or self.cutmix)
+
+    def _order(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which of `pictures`, in which view and with which weight, step after step, the last batch filled up."""
         order = rng.permutation(len(self.pictures))
         weights = np.zeros(self.steps * self.size, np.float32)
         weights[: len(order)] = self.weights[order]
         order = np.resize(order, self.steps * self.size)
         start = np.random.default_rng(self.seed).integers(0, self.views + 1, len(self.pictures))
         views = (start + number) % (self.views + 1)
-        per_chunk = self._batches_per_chunk()
-        for first in range(0, self.steps, per_chunk):
-            part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
-            yield self._chunk(order[part], views[order[part]], weights[part], rng)
+        return order, views[order], weights
 
     def _batches_per_chunk(self) -> int:
         row = 4 * sum(int(np.prod(shape)) for shape in self.source.shapes)
@@ -66,7 +92,7 @@ class Batches:
         count = len(order) // self.size
         inputs = [x.reshape(count, self.size, *x.shape[1:]) for x in inputs]
         targets = self.targets[order].reshape(count, self.size, -1)
-        if self.mixup or self.cutmix:
+        if self.mixes:
             inputs, targets = _mix(inputs, targets, rng, self.mixup, self.cutmix)
         return inputs, targets, weights.reshape(count, self.size)
 

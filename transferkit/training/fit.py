@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
+from transferkit.features.extract import Held
 from transferkit.files import whole
 from transferkit.training import optimizers, schedules
 from transferkit.training.batches import Batches, ahead
@@ -82,11 +83,14 @@ class Loop:
     top_rate: float  # the rate asked for at its peak, for advice
     watch: Watch = ignore
     pause: int | None = None  # stop after this epoch, with a checkpoint from which a later call goes on
+    rates: schedules.Curve | None = None  # of all steps; the optimizer's own rate where there is none
+    held: Held | None = None  # the batches' rows, where they are in memory
+    steps: compute.Steps | None = None  # compiled before, for this model and optimizer
 
     def run(self) -> Progress:
         """Train. Raises TrainingError when the loss is no longer a number, StorageError when the disk is full."""
         progress, last = Progress(), self.epochs if self.pause is None else min(self.pause, self.epochs)
-        steps = compute.steps(self.model, self.optimizer, LOSSES[self.loss_key])
+        steps = self.steps or compute.steps(self.model, self.optimizer, LOSSES[self.loss_key])
         best = self._resume(progress, compute.values(self.model.weights))
         saved = time.monotonic()
         with self.reporter.progress(self.name, last, "epochs") as advance:
@@ -138,9 +142,12 @@ class Loop:
 
     def _train(self, steps: compute.Steps, number: int) -> dict[str, Any]:
         losses, counts, hits, seen = [], [], 0.0, 0.0
-        with closing(ahead(self.batches.epoch(number))) as chunks:
-            for inputs, targets, weights in chunks:
-                value, outputs = steps(inputs, targets, weights)
+        first = number * self.batches.steps
+        with closing(self._chunks(number)) as chunks:
+            for inputs, targets, weights, rows in chunks:
+                rates = None if self.rates is None else self.rates(first + np.arange(len(targets)))
+                value, outputs = steps(inputs, targets, weights, rates, rows)
+                first += len(targets)
                 self._require_finite(value, number)
                 losses.append(value)
                 counts.append(len(targets))
@@ -154,6 +161,16 @@ class Loop:
             "accuracy": hits / seen if seen else None,
             "learning_rate": self._rate(),
         }
+
+    def _chunks(self, number: int) -> Generator[tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
+        if self.held is not None:
+            for rows, targets, weights in self.batches.picked(number, self.held):
+                yield self.held.tensors, targets, weights, rows
+            return
+        with closing(ahead(self.batches.epoch(number))) as chunks:
+            for inputs, targets, weights in chunks:
+                yield inputs, targets, weights, None
 
     def _require_finite(self, loss: float, number: int) -> None:
         if not math.isfinite(loss):

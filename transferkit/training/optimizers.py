@@ -7,6 +7,7 @@ from typing import Any
 
 CLIP_NORM = 5.0  # of the whole gradient: never reached in healthy training, saves a run from one bad batch
 ADAMW_DECAY = 1e-4
+ADJUSTABLE = ("weight_decay", "ema_momentum")
 
 # name → (class in keras.optimizers, arguments)
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -26,6 +27,7 @@ def build(
     rates: Mapping[str, float] | None = None,
     average_steps: int = 0,
     loss_scale: bool = False,
+    adjustable: bool = False,
 ) -> Any:
     """A keras optimizer.
 
@@ -33,21 +35,36 @@ def build(
     rate (absent = 1). Scaling gradients instead would do nothing under Adam, which divides the scale out again.
     `average_steps` above 0 keeps an exponential moving average of the weights over about that many steps.
     `loss_scale` multiplies the loss, dynamically, so that small gradients survive float16.
+    `adjustable` keeps decay and averaging span in variables (`ADJUSTABLE`), so that compiled steps serve other values.
     """
     import keras
 
     kind, arguments = OPTIMIZERS[name]
     arguments = {**arguments, "global_clipnorm": CLIP_NORM}
-    if name == "adamw":
-        arguments["weight_decay"] = ADAMW_DECAY if weight_decay is None else weight_decay
+    arguments |= numbers(name, weight_decay=weight_decay, average_steps=average_steps)
     if average_steps:
         # The averages replace the weights only when asked to (`finalize_variable_values`).
-        arguments |= {"use_ema": True, "ema_momentum": 1 - 1 / average_steps, "ema_overwrite_frequency": None}
+        arguments |= {"use_ema": True, "ema_overwrite_frequency": None}
     base = getattr(keras.optimizers, kind)
     optimizer = (_layer_wise(base, dict(rates)) if rates else base)(learning_rate=learning_rate, **arguments)
+    for attribute in ADJUSTABLE if adjustable else ():
+        if attribute in arguments:
+            variable = keras.Variable(arguments[attribute], dtype="float32", trainable=False, name=attribute)
+            optimizer._track_variable(variable)  # part of the state, or JAX would compile the value in
+            setattr(optimizer, attribute, variable)
     if loss_scale:
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def numbers(name: str, weight_decay: float | None = None, average_steps: int = 0, **_: Any) -> dict[str, float]:
+    """Those of `ADJUSTABLE` that an optimizer of these arguments (of `build`) has, with their values."""
+    found = {}
+    if name == "adamw":
+        found["weight_decay"] = ADAMW_DECAY if weight_decay is None else weight_decay
+    if average_steps:
+        found["ema_momentum"] = 1 - 1 / average_steps
+    return found
 
 
 def _layer_wise(base: Any, factors_by_path: dict[str, float]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.extract import Source, Streamed
+from transferkit.features.extract import Held, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.training import batches as b
 from transferkit.training import losses, optimizers, schedules
@@ -23,9 +23,12 @@ from transferkit.training.problem import PhaseReport, Problem
 if TYPE_CHECKING:
     import keras
 
+    from transferkit.training.reuse import HeadPool, Twin
+
 LABEL_SMOOTHING = 0.1  # where the user leaves the choice; none for regression
 AVERAGE_EPOCHS = 2.0  # the span of the moving average of weights
 OUTPUT_BATCH = 64
+OUTPUTS_AT_ONCE = 8192  # where the rows are in memory
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Trainer:
     deadline: float | None = None
     rate: float = 1e-3
     watch: Watch = ignore
+    pool: HeadPool | None = None  # trains heads of like shape through one trace
 
     def __post_init__(self) -> None:
         self.batch_size = batch_size(self.settings, len(self.problem.train))
@@ -64,23 +68,39 @@ class Trainer:
     def train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
         """Train `model` (rows of `source` → logits); it is left with its best weights. Returns (score, loss)."""
         s, batches, problem = self.settings, self.batches(source), self.problem
-        rate = schedules.build(s.schedule, phase.rate, phase.epochs * batches.steps, warmup=phase.warmup)
-        optimizer = self.optimizer(rate, phase.factors, batches.steps, phase.precision.name == "float16")
+        held = None if batches.mixes else _held(source)
+        twin = self._twin(phase, model, batches.steps) if held else None
+        trained, optimizer = model, self._optimizer(phase, batches.steps) if twin is None else twin.optimizer
+        if twin is not None:
+            trained, self._forward_of = twin.model, (twin.model, twin.forward)
         checkpoint = None if self.checkpoints is None else self.checkpoints / f"phase-{len(self.phases)}.npz"
         loop = Loop(
-            phase.name, model, optimizer, self.loss_key, batches,
+            phase.name, trained, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
             phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter,
             self.rate, self.watch, phase.pause,
+            schedules.curve(s.schedule, phase.rate, phase.epochs * batches.steps, warmup=phase.warmup),
+            held, None if twin is None else twin.steps,
         )  # fmt: skip
         with applied(model, phase.precision):
             progress = loop.run()
+        if twin is not None:
+            twin.give(model)
         if phase.precision.how == "policy":
             self._forward_of = None  # what was traced inside computes in low precision; outputs are to be float32
         assert progress.best is not None
         self.history += progress.rows
         self.phases.append(_report(phase, model, source, progress))
         return progress.best
+
+    def _twin(self, phase: Phase, model: keras.Model, steps: int) -> Twin | None:
+        """What trains `model` in its place without compiling anew, where there is a pool and the phase is a head's."""
+        if self.pool is None or phase.factors or phase.precision.how != "plain":
+            return None
+        return self.pool.twin(model, self.loss_key, **self._arguments(phase.rate, steps))
+
+    def _optimizer(self, phase: Phase, steps: int) -> Any:
+        return self.optimizer(phase.rate, phase.factors, steps, phase.precision.name == "float16")
 
     def trial(self, phase: Phase, model: keras.Model, source: Source) -> Trial:
         """Measures one step of `phase` in a precision; `model` is left as it came."""
@@ -110,11 +130,15 @@ class Trainer:
 
     def optimizer(self, rate: Any, factors: dict[str, float], steps: int = 0, loss_scale: bool = False) -> Any:
         """The settings' optimizer; weights are averaged where `steps` an epoch are given."""
+        return optimizers.build(**self._arguments(rate, steps), rates=factors, loss_scale=loss_scale)
+
+    def _arguments(self, rate: float, steps: int) -> dict[str, Any]:
+        """Arguments of `optimizers.build` that come from the settings."""
         s = self.settings
         span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
-        return optimizers.build(
-            s.optimizer, rate, weight_decay=s.weight_decay, rates=factors, average_steps=span, loss_scale=loss_scale
-        )
+        return {
+            "name": s.optimizer, "learning_rate": rate, "weight_decay": s.weight_decay, "average_steps": span
+        }  # fmt: skip
 
     def batches(self, source: Source) -> b.Batches:
         """The settings' batches of the training pictures; each phase has an order of its own."""
@@ -145,7 +169,15 @@ class Trainer:
         # One trace a phase, not one an epoch.
         if self._forward_of is None or self._forward_of[0] is not model:
             self._forward_of = (model, compute.forward(model))
-        return predict(self._forward_of[1], source, pictures)
+        held = _held(source)
+        if held is None:
+            return predict(self._forward_of[1], source, pictures)
+        parts = np.array_split(pictures, -(-len(pictures) // OUTPUTS_AT_ONCE))
+        return np.concatenate([self._forward_of[1](held.tensors, held.rows(part, 0))[0] for part in parts])
+
+
+def _held(source: Source) -> Held | None:
+    return source.held() if isinstance(source, Stored) else None
 
 
 def batch_size(settings: Settings, pictures: int) -> int:

@@ -27,6 +27,7 @@ from transferkit.training import models, optimizers, range_test
 from transferkit.training.fit import Watch, ignore
 from transferkit.training.phase import Phase, Trainer, predict
 from transferkit.training.problem import Judge, PhaseReport, Problem, Trained, Units, problem
+from transferkit.training.reuse import HeadPool
 
 if TYPE_CHECKING:
     import keras
@@ -67,6 +68,7 @@ class Recipe:
     watch: Watch = ignore
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
     shared: Frozen | None = None  # the frozen side, where several recipes train on the same features
+    pool: HeadPool | None = None  # trains heads of several recipes through one compiled trace
 
     def __post_init__(self) -> None:
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
@@ -160,7 +162,8 @@ class Recipe:
     def _trainer(self, part: Problem, checkpoints: Path | None, watch: Watch = ignore) -> Trainer:
         s = self.settings
         rate = s.learning_rate if isinstance(s.learning_rate, float) else HEAD_RATES[s.optimizer]
-        return Trainer(s, part, self.views.count, self.reporter, checkpoints, self.deadline, rate, watch)
+        views = self.views.count
+        return Trainer(s, part, views, self.reporter, checkpoints, self.deadline, rate, watch, self.pool)
 
     def _body(self, source: Source, pooled: Rows, part: Problem) -> keras.Model:
         return models.head(self._sample(source, part.train), pooled.label, part.outputs, self.settings)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+Curve = Callable[[np.ndarray], np.ndarray]  # step numbers [n] → float32 [n]
 
 WARMUP_SHARE = 0.05  # of all steps; a trained tail must not be shaken by Adam's first, badly scaled steps
 PLATEAU_FACTOR = 0.3
 PLATEAU_PATIENCE = 3
 
 
-def build(name: str, peak: float, steps: int, *, warmup: bool) -> Any:
-    """A learning rate that keras optimizers take: a schedule for cosine, a number otherwise.
+def curve(name: str, peak: float, steps: int, *, warmup: bool) -> Curve | None:
+    """The learning rates of a phase of `steps` steps, by step number counted from 0; None leaves it to the optimizer.
 
     cosine: linear warm-up (where `warmup`), then half a cosine to zero (Loshchilov & Hutter 2017).
-    constant and plateau: `peak`; `after_epoch` lowers it between epochs.
+    constant: `peak`. plateau: None; `after_epoch` lowers the optimizer's own rate between epochs.
+    The numbers are those of keras.optimizers.schedules.CosineDecay; they are handed to the compiled steps, so that
+    phases of other rates and lengths need no new trace.
     """
-    import keras
-
-    if name != "cosine":
-        return peak
+    if name == "plateau":
+        return None
     # A phase of fewer than ten steps has none to give away: the first step of a warm-up has rate 0.
-    rise = round(WARMUP_SHARE * steps) if warmup else 0
-    if not rise:
-        return keras.optimizers.schedules.CosineDecay(peak, max(1, steps))
-    return keras.optimizers.schedules.CosineDecay(0.0, max(1, steps - rise), warmup_target=peak, warmup_steps=rise)
+    rise = round(WARMUP_SHARE * steps) if warmup and name == "cosine" else 0
+
+    def rates(numbers: np.ndarray) -> np.ndarray:
+        if name == "constant":
+            return np.full(len(numbers), peak, np.float32)
+        share = np.clip((numbers - rise) / max(1, steps - rise), 0, 1)
+        falling = peak * 0.5 * (1 + np.cos(np.pi * share))
+        return np.asarray(np.where(numbers < rise, peak * numbers / max(1, rise), falling), np.float32)
+
+    return rates
 
 
 def after_epoch(optimizer: Any, improved: bool, waited: int) -> int:
