@@ -184,6 +184,26 @@ def test_hyperband_minimises_too():
     assert [p.continues for p in search.ask(3)] == [p.id for p in starts[:3]]
 
 
+@pytest.mark.parametrize("maximise", [True, False])
+def test_hyperband_says_whose_weights_it_may_still_go_on_from(maximise):
+    search = oracle("hyperband", maximise=maximise)
+    kept, running, most = set(), [], 0
+    while not search.finished:
+        running += search.ask(4 - len(running))
+        # Whatever is continued was never given up, nor is it before the one that continues it has ended.
+        assert {p.continues for p in running if p.continues} <= kept
+        done = running.pop(0)
+        search.tell(done.id, round(score(done.values, done.epochs), 1))  # some scores are equal
+        kept = search.continuable() & {*kept, done.id}
+        assert kept == search.continuable()  # nothing that was given up is wanted back
+        most = max(most, len(kept))
+    assert 3 <= most <= 7
+    assert kept == set()
+    other = oracle("random")
+    run(other)
+    assert other.continuable() == set()
+
+
 def test_hyperband_says_what_its_budget_pays_for():
     rungs = plan(27, 10_000)[0]
     assert [epochs for _, epochs in rungs] == [1, 3, 9, 27]

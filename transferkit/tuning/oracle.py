@@ -56,6 +56,7 @@ class Oracle:
         self._pending: dict[str, Proposal] = {}
         self._names: dict[str, str] = {}  # proposal → Keras Tuner's trial
         self._failed: set[str] = set()
+        self._scores: dict[str, float] = {}
         self._stopped = False
         self.planned = self._plan(trials)
 
@@ -86,11 +87,31 @@ class Oracle:
         if proposal is None:
             known = "was told before" if proposal_id in self.proposals else "was never proposed"
             raise RunError(f"trial {proposal_id} {known}; the journal and the search do not belong together")
-        failed = score is None or not math.isfinite(score)
-        if failed:
+        score = score if score is not None and math.isfinite(score) else None
+        if score is None:
             self._failed.add(proposal_id)
+        else:
+            self._scores[proposal_id] = score
         if self.algorithm != "grid":
-            self._end(self._names[proposal_id], None if failed else score)
+            self._end(self._names[proposal_id], score)
+
+    def continuable(self) -> set[str]:
+        """Trials that ended and whose weights a running or coming proposal goes on from: keep their checkpoints.
+
+        Of a rung those are the best so far, as many as go on; others never will. Empty but for Hyperband.
+        """
+        rungs: dict[tuple[int, int], list[str]] = {}
+        for name in self._scores:
+            rungs.setdefault((self.proposals[name].bracket, self.proposals[name].rung), []).append(name)
+        over = {p.continues for p in self.proposals.values() if p.id not in self._pending}
+        needed = set[str]()
+        for (bracket, rung), names in rungs.items() if self.algorithm == "hyperband" else ():
+            if rung + 1 == len(self._brackets[bracket]):
+                continue
+            ranks = sorted((self._scores[name] for name in names), reverse=self.maximise)
+            last = ranks[: self._brackets[bracket][rung + 1][0]][-1]  # equal scores may go on as well
+            needed |= {n for n in names if (self._scores[n] >= last if self.maximise else self._scores[n] <= last)}
+        return needed - over
 
     def replay(self, events: Iterable[Event]) -> list[Proposal]:
         """Bring a fresh oracle to where the journal's `events` end; returns what was asked for and not told.
