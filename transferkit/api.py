@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
-from transferkit.errors import ConfigError, DataError, RunError, TransferKitError
+from transferkit.errors import ConfigError, DataError, RunError, TransferKitError, raise_problems
 from transferkit.parts import assemble, backbone, build_head, freeze
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transferkit.delivery.explain import Explanation
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
+    from transferkit.delivery.reproduce import Reproduction
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,13 @@ class Run:
             self.layout, format, Reporter(quiet), quantize=quantize, output=None if output is None else Path(output),
             data=data, replace=replace, allow_mismatch=allow_mismatch,
         )  # fmt: skip
+
+    def reproduce(
+        self, data: Any = None, *, output: str | Path | None = None, fresh: bool = False, offline: bool = False,
+        quiet: bool = True,
+    ) -> Reproduction:  # fmt: skip
+        """Repeat the run with its own settings and compare; see `transferkit.api.reproduce`."""
+        return reproduce(self, data, output=output, fresh=fresh, offline=offline, quiet=quiet)
 
     def summary(self) -> str:
         """The closing summary as text."""
@@ -300,6 +308,29 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
     from transferkit.delivery.evaluate import evaluate as room
 
     return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
+
+
+def reproduce(
+    run: str | Path | Run, data: Any = None, *, output: str | Path | None = None, fresh: bool = False,
+    offline: bool = False, quiet: bool = False, reporter: Reporter | None = None,
+) -> Reproduction:  # fmt: skip
+    """Repeat a finished run with its own settings into `output` (default: beside it), and compare the two.
+
+    `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features anew
+    instead of taking them from the cache. Raises DataError or WeightsError where these are not those of then.
+    """
+    from transferkit.delivery import reproduce as room
+
+    reporter = reporter or Reporter(quiet)
+    before = Layout(run.folder if isinstance(run, Run) else Path(run))
+    settings = room.settings_of(before)
+    default = free_name(before.folder.absolute().parent, f"{before.folder.absolute().name}-reproduced")
+    folder = default if output is None else Path(output)
+    raise_problems(RunError, check_new(folder, resume=False))
+    origin, reasons = room.check(before, data, offline, reporter)
+    with room.cache(fresh, folder):
+        again = finetune(origin, output=folder, offline=offline, reporter=reporter, **settings)
+    return room.compare(before, again.layout, reasons)
 
 
 def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:

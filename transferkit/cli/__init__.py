@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "transferkit.cli.predict:predict",
     "explain": "transferkit.cli.explain:explain",
     "export": "transferkit.cli.export:export",
+    "reproduce": "transferkit.cli.reproduce:reproduce",
     "compare": "transferkit.cli.compare:compare",
     "diagnose": "transferkit.cli.compare:diagnose",
     "report": "transferkit.cli.runs:report",

@@ -1,0 +1,281 @@
+"""Repeating a run: is everything as it was then, and did the same numbers come out? Trains nothing itself."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.data.samples import Samples, listed
+from transferkit.data.source import scan
+from transferkit.errors import DataError, RunError, WeightsError
+from transferkit.files import cache_folder, read_csv, write_json
+from transferkit.runs.layout import Layout
+from transferkit.runs.manifest import ARRAYS, data_digest, hardware, versions
+
+PATHS = ("backbone", "weights", "exclude_file")  # settings that may name files
+SHOWN = 12  # differing numbers that people are shown
+EXPECTED = ("cpu", "cores", "system")  # of the hardware: what may change the last bits
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of repeating a run. `same`: every number, every answer and every weight is equal, bit by bit.
+
+    `differences` are (name, then, now) of numbers that differ, scores first; `largest` is the largest absolute one
+    among the scores; `reasons` what differs that may explain it.
+    """
+
+    folder: Path
+    same: bool
+    splits_same: bool
+    weights_same: bool
+    predictions_same: bool
+    largest: float
+    differences: list[tuple[str, Any, Any]]
+    reasons: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def settings_of(layout: Layout) -> dict[str, Any]:
+    """The settings a run was given, fit to be given again from any folder.
+
+    Raises RunError for a run that is not of `finetune`, or of settings this version does not know.
+    """
+    manifest = layout.complete()
+    if manifest.get("kind", "finetune") != "finetune":
+        raise RunError(f"{layout.folder} is a run of {manifest['kind']}; only runs of finetune can be reproduced")
+    config = manifest["config"]
+    unknown = [name for name in manifest["given"] if name not in Settings.model_fields]
+    if unknown:
+        raise RunError(
+            f"{layout.folder} was made with settings this version does not know: {listed(unknown)}; install "
+            f"transferkit {manifest['versions'].get('transferkit')} to reproduce it"
+        )
+    given = {name: config[name] for name in manifest["given"]}
+    for name in PATHS:
+        path = Path(manifest.get("working_directory", ".")) / str(given.get(name, ""))
+        if name in given and path.is_file():
+            given[name] = os.path.abspath(path)
+    # What was left to a default then must not follow a default that has changed since.
+    now = Settings(**given).model_dump(mode="json")
+    return given | {name: value for name, value in config.items() if name in now.keys() - given and now[name] != value}
+
+
+def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple[Any, list[str]]:
+    """Data and weights against the run's hashes, then versions and machine.
+
+    Returns the data to train on and what differs that may change numbers. Raises DataError naming missing, changed
+    and new pictures, WeightsError where the network's weights are others.
+    """
+    manifest, settings = layout.complete(), Settings(**settings_of(layout))
+    origin = manifest["data"]["path"] if data is None else data
+    if isinstance(origin, str) and origin == ARRAYS:
+        raise DataError("this run was trained on arrays, which it does not keep; pass them: run.reproduce((x, y))")
+    if isinstance(origin, str | os.PathLike) and not Path(origin).exists():
+        raise DataError(f"the run's data {origin} is no longer there; put it back, or say with --data where it is now")
+    reporter.say("checking data, weights and versions")
+    _check_data(layout, manifest, origin, settings)
+    _check_weights(manifest, settings, offline)
+    return origin, _reasons(manifest, settings)
+
+
+def _check_data(layout: Layout, manifest: dict[str, Any], origin: Any, settings: Settings) -> None:
+    task = None if settings.task == "auto" else settings.task
+    samples = scan(origin, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False)
+    skipped = {entry["path"] for entry in manifest["data"].get("skipped", [])}
+    samples = samples.select([i for i, path in enumerate(samples.paths) if path not in skipped]).hashed()
+    problems = list(_changes(read_csv(layout.splits), samples))
+    if not problems and data_digest(samples) != manifest["data"]["sha256"]:
+        problems = ["labels, classes or their order are others"]
+    if problems:
+        raise DataError(
+            f"the data is not what run {layout.folder} was trained on: {'; '.join(problems)}. "
+            "Put it back as it was, or train anew with `transferkit finetune`"
+        )
+
+
+def _changes(rows: list[dict[str, str]], samples: Samples) -> Iterator[str]:
+    then = {row["path"]: row for row in rows}
+    now = dict(zip(samples.paths, samples.sha256 or (), strict=True))
+    labels = {path: samples.label(i) for i, path in enumerate(samples.paths)}
+    for what, found in (
+        ("missing", [p for p in then if p not in now]),
+        ("changed", [p for p in then if p in now and then[p]["sha256"] != now[p]]),
+        ("labelled otherwise", [p for p in then if p in now and then[p]["label"] != labels[p]]),
+        ("new", [p for p in now if p not in then]),
+    ):
+        if found:
+            yield f"{len(found)} {what} ({listed(found, 3)})"
+
+
+def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) -> None:
+    from transferkit import compute
+    from transferkit.backbones.build import build
+
+    compute.start()
+    scaling = None if settings.scaling == "auto" else settings.scaling
+    backbone = build(
+        settings.backbone, settings.weights, settings.image_size, settings.seed, offline, scaling, lambda _: None
+    )
+    then = manifest["weights"]["sha256"]
+    if backbone.weights_sha256 != then:
+        raise WeightsError(
+            f"the weights of {settings.backbone} ({backbone.weights}) are not those of then: their values hash to "
+            f"{backbone.weights_sha256[:12]}…, the run had {then[:12]}…; `transferkit weights verify` checks the store"
+        )
+
+
+def _reasons(manifest: dict[str, Any], settings: Settings) -> list[str]:
+    before, now = manifest["versions"], versions()
+    found = [f"{name} {before.get(name)} then, {now.get(name)} now"
+             for name in sorted({*before, *now}) if before.get(name) != now.get(name)]  # fmt: skip
+    machine, here = manifest["hardware"], hardware()
+    found += [f"{name} {machine.get(name)} then, {here.get(name)} now"
+              for name in EXPECTED if machine.get(name) != here.get(name)]  # fmt: skip
+    if settings.budget is not None:
+        found.append(f"the run had a time budget of {settings.budget:g} s: where it ends depends on the machine")
+    return found
+
+
+@contextmanager
+def cache(fresh: bool, folder: Path) -> Iterator[None]:
+    """With `fresh`: a cache of its own beside `folder`, empty but for what was measured of the machine; then gone."""
+    if not fresh:
+        yield
+        return
+    usual, before = cache_folder(), os.environ.get("TRANSFERKIT_CACHE")
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.absolute().parent) as own:
+        if (usual / "precision").is_dir():
+            shutil.copytree(usual / "precision", Path(own) / "precision")
+        os.environ["TRANSFERKIT_CACHE"] = own
+        try:
+            yield
+        finally:
+            del os.environ["TRANSFERKIT_CACHE"]
+            if before is not None:
+                os.environ["TRANSFERKIT_CACHE"] = before
+
+
+def compare(before: Layout, after: Layout, reasons: list[str]) -> Reproduction:
+    """The numbers, answers and weights of two runs of the same settings; written to reproduction.json of `after`."""
+    old, new = before.read_metrics(), after.read_metrics()
+    scores = list(_unequal(_numbers(old), _numbers(new)))
+    epochs = list(_unequal(_history(before), _history(after)))
+    gaps = [abs(a - b) for _, a, b in scores if _is_number(a) and _is_number(b)]
+    splits, answers = (_rows_same(before, after, name) for name in ("splits", "predictions"))
+    weights = _weights(before.model) == _weights(after.model)
+    found = Reproduction(
+        after.folder, not scores and not epochs and splits and answers and weights, splits, weights, answers,
+        max(gaps, default=0.0) if len(gaps) == len(scores) else float("inf"), scores + epochs,
+        [*reasons, *_choices(before.read_manifest(), after.read_manifest())],
+    )  # fmt: skip
+    largest = found.largest if np.isfinite(found.largest) else None
+    write_json(after.folder / "reproduction.json", {**found.as_dict(), "largest": largest, "of": str(before.folder)})
+    return found
+
+
+def _choices(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What `auto` settings chose differently, by measuring the machine."""
+    found = []
+    pairs = [("features", before["precision"]["name"], after["precision"]["name"])]
+    pairs += [
+        (f"phase {a['name']}", a["precision"], b["precision"])
+        for a, b in zip(before["phases"], after["phases"], strict=False)
+        if "precision" in a and "precision" in b
+    ]
+    for what, then, now in pairs:
+        if then != now:
+            found.append(f"{what} computed in {then} then, {now} now; --precision fixes it")
+    return found
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested dictionaries and lists by its dotted name."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield name, value
+        return
+    for key, inner in items:
+        yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+
+
+def _numbers(content: dict[str, Any]) -> dict[str, Any]:
+    """What metrics.json says; of the diagnosis, whose commands name the data's place, the numbers only."""
+    leaves = dict(_leaves(content))
+    return {k: v for k, v in leaves.items() if not (k.startswith("diagnosis.") and isinstance(v, str))}
+
+
+def _history(layout: Layout) -> dict[str, Any]:
+    return {
+        f"{row['phase']} epoch {row['epoch']} {name}": value
+        for row in layout.read_history()
+        for name, value in row.items()
+        if name not in ("phase", "epoch", "seconds")
+    }
+
+
+def _unequal(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in dict.fromkeys((*then, *now)):
+        if then.get(name) != now.get(name):
+            yield name, then.get(name), now.get(name)
+
+
+def _rows_same(before: Layout, after: Layout, name: str) -> bool:
+    return bool(read_csv(getattr(before, name)) == read_csv(getattr(after, name)))
+
+
+def _weights(path: Path) -> dict[str, bytes]:
+    """Every array in a .keras file by its place, as shape, type and bytes; needs no Keras."""
+    import h5py
+
+    found: dict[str, bytes] = {}
+
+    def keep(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            array = np.asarray(item)
+            found[name] = f"{array.dtype} {array.shape} ".encode() + array.tobytes()
+
+    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as content:
+        content.visititems(keep)
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _lines(found: Reproduction) -> Iterator[str]:
+    if found.same:
+        yield "reproduced: every score, every epoch, every answer and every weight is the same, bit by bit"
+    else:
+        parts = {"splits": found.splits_same, "answers on the test split": found.predictions_same,
+                 "weights": found.weights_same}  # fmt: skip
+        yield "not the same: " + ", ".join(f"{name} {'equal' if same else 'DIFFER'}" for name, same in parts.items())
+        yield f"{len(found.differences)} numbers differ; the largest difference of a score is {found.largest:.3g}"
+        for name, then, now in found.differences[:SHOWN]:
+            gap = f"  ({now - then:+.3g})" if _is_number(then) and _is_number(now) else ""
+            yield f"  {name}: {then} then, {now} now{gap}"
+        if len(found.differences) > SHOWN:
+            yield f"  … and {len(found.differences) - SHOWN} more in {found.folder / 'reproduction.json'}"
+    for reason in found.reasons:
+        yield f"  note: {reason}"
+    if not found.same and not found.reasons:
+        yield "  data, weights, versions and machine are those of then, so this should not happen; please report it"
