@@ -97,10 +97,10 @@ class Workbench:
         if task.continues and not self.folder(task.id).exists():
             _copy(self.folder(task.continues), self.folder(task.id))
         found = [self._pair(task, settings, stand, number, check) for number in range(len(self.plan.pairs))]
-        reports = [report for report, _ in found]
+        reports = [report for report, _, _ in found]
         scores = tuple(float(report.score) for report in reports)
         allowed = task.limits.seconds
-        slow = allowed is not None and any(report.seconds >= allowed for report in reports)
+        slow = allowed is not None and any(elapsed >= allowed for _, _, elapsed in found)
         return Outcome(
             task.id,
             "ok",
@@ -109,15 +109,16 @@ class Workbench:
             scores,
             max(report.epochs for report in reports),
             max(report.best_epoch for report in reports),
-            training=round(sum(seconds for _, seconds in found), 3),
+            training=round(sum(seconds for _, seconds, _ in found), 3),
             note=f"ended by its time limit of {allowed:g} s" if slow else "",
         )
 
     def _pair(
         self, task: Task, settings: Settings, stand: Stand, number: int, check: Callable[[], None]
-    ) -> tuple[PhaseReport, float]:
-        """How the best phase of one pair went, and the seconds of all epochs at their median pace."""
+    ) -> tuple[PhaseReport, float, float]:
+        """How the best phase of one pair went, the seconds of all epochs at their median pace, and those it took."""
         check()
+        started = time.monotonic()
         work = self._recipe(task, settings, stand, number, lambda _: check())
         if settings.unfreeze == "none":
             work.head_alone(stand.pooled, stand.source)
@@ -126,7 +127,7 @@ class Workbench:
             with _restored(stand):
                 trained = work.run()
             report = next(p for p in trained.phases if p.name == trained.chosen)
-        return report, _training_seconds(work.trainer.history)
+        return report, _training_seconds(work.trainer.history), time.monotonic() - started
 
     def answers(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training anew (or
