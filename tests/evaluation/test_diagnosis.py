@@ -356,3 +356,17 @@ def test_remedies_name_classes_widths_and_rates():
     # A rate that nobody gave is the one the run had.
     assert "--learning-rate 0.0003" in remedies("too_high", learning_rate=None)[0].command
     assert "--learning-rate 0.0003" in remedies("too_high", learning_rate="auto")[0].command
+
+
+def test_what_a_linear_probe_does_better_on_the_same_features_was_trained_too_little():
+    def judged(train, test, probe, **changes):
+        metrics = scores(train, test)
+        metrics["baselines"]["linear_probe"] = {"accuracy": probe}
+        return diagnose(run(falling(**changes)), metrics, {**CONTEXT, "settings": {"epochs": 20}})
+
+    found = judged(0.62, 0.51, 0.95)
+    assert found.state == "learning rate too low"
+    assert "0.950" in found.evidence[0]
+    assert judged(0.62, 0.51, 0.95, epochs=8).state == "underfitting"  # stopped early: not too small a step
+    assert judged(0.93, 0.90, 0.94).state == GOOD  # within noise
+    assert judged(1.0, 0.90, 0.99).state == GOOD  # it learnt the training pictures: that is no underfitting

@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -155,3 +156,28 @@ def test_the_users_matplotlib_settings_survive():
 def test_nothing_to_draw_is_said(call):
     with pytest.raises(DataError):
         call()
+
+
+def test_a_darkened_figure_has_the_colours_of_the_dark_one():
+    from collections import Counter
+
+    from transferkit.evaluation import canvas
+
+    def colours(svg):
+        return Counter(re.findall(rb"#[0-9a-f]{6}\b", svg))
+
+    rows = [{"class": name, "f1": value, "support": 9} for name, value in zip("abc", (0.05, 0.5, 1.0), strict=True)]
+    history = [{"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 2 / (e + 1), "learning_rate": 0.1 / (e + 1)}
+               for p in ("head", "tail") for e in range(4)]  # fmt: skip
+    for build in (lambda dark: figures.per_class(rows, dark=dark), lambda dark: figures.curves(history, dark=dark)):
+        light, dark = (canvas.encode(build(way), "svg") for way in (False, True))
+        assert colours(canvas.darkened(light)) == colours(dark) != colours(light)
+
+
+def test_a_figure_saved_twice_keeps_its_layout():
+    from transferkit.evaluation import canvas
+
+    history = [{"phase": "head", "epoch": 1, "loss": 1.0, "val_loss": 2.0}]
+    figure = figures.curves(history)
+    first = canvas.encode(figure)
+    assert canvas.encode(figure) == first

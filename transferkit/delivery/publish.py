@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import files
 from transferkit.console import Reporter, duration, plural
 from transferkit.data.decode import PictureError, open_picture
 from transferkit.data.samples import shown
 from transferkit.delivery.card import write_card
 from transferkit.delivery.content import Example, ReportContent
+from transferkit.delivery.drawings import drawings
 from transferkit.delivery.explain import overlays
 from transferkit.delivery.report import write_report
-from transferkit.evaluation import calibration, figures
-from transferkit.files import read_csv
+from transferkit.evaluation import calibration
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 
@@ -27,10 +28,11 @@ def publish(layout: Layout, reporter: Reporter) -> Path:
     """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path."""
     reporter.say("writing the report")
     content = report_content(layout)
-    for name, figure in _figures(content).items():
-        figures.save(figure, layout.figures / f"{name}.png")
+    drawn = drawings(content, content["task"])
+    for name, drawing in drawn.items():
+        files.write_bytes(layout.figures / f"{name}.png", drawing.png())
     write_card(content, layout.card)
-    return write_report(content, layout.report)
+    return write_report(content, layout.report, drawn)
 
 
 def report_content(layout: Layout) -> ReportContent:
@@ -38,7 +40,7 @@ def report_content(layout: Layout) -> ReportContent:
     manifest, metrics = layout.complete(), layout.read_metrics()
     config, task = manifest["config"], metrics["task"]
     facts = model_file.facts(layout.model)
-    rows = read_csv(layout.predictions)
+    rows = files.read_csv(layout.predictions)
     content = ReportContent(
         title=f"{Path(manifest['data']['path']).name}, {config['backbone']}",
         task=task,
@@ -120,9 +122,10 @@ def _add_test(content: ReportContent, rows: list[dict[str, str]], metrics: dict[
     confidence = np.array([float(row["confidence"]) for row in rows])
     wrong = np.array([row["label"] != row["predicted"] for row in rows])
     order = np.argsort(-confidence, kind="stable")
-    content["errors"] = [_example(rows[i], root) for i in order if wrong[i]][:SHOWN]
-    content["confident"] = [_example(rows[i], root) for i in order if not wrong[i]][: SHOWN // 2]
-    content["uncertain"] = [_example(rows[i], root) for i in order[::-1]][: SHOWN // 2]
+    # Only what is shown is opened.
+    content["errors"] = [_example(rows[i], root) for i in order[wrong[order]][:SHOWN]]
+    content["confident"] = [_example(rows[i], root) for i in order[~wrong[order]][: SHOWN // 2]]
+    content["uncertain"] = [_example(rows[i], root) for i in order[::-1][: SHOWN // 2]]
     if task == "classify":
         probs = np.array([[float(row[f"p_{name}"]) for name in metrics["classes"]] for row in rows])
         index = {name: i for i, name in enumerate(metrics["classes"])}
@@ -148,23 +151,3 @@ def _picture(path: Path) -> Any:
         return None
     image.thumbnail((PICTURE, PICTURE))
     return np.asarray(image)
-
-
-def _figures(content: ReportContent) -> dict[str, Any]:
-    test, classes = content["metrics"]["test"], content["classes"]
-    drawn = {"curves": figures.curves(content["history"])}
-    if test.get("confusion") and content["task"] == "classify":
-        drawn["confusion"] = figures.confusion(test["confusion"], classes)
-    if content.get("reliability"):
-        drawn["reliability"] = figures.reliability(content["reliability"])
-    if test.get("per_class"):
-        drawn["per_class"] = figures.per_class(test["per_class"])
-    if content.get("regression"):
-        values = content["regression"]
-        drawn["regression"] = figures.regression(values["targets"], values["predictions"], classes)
-    if content.get("learning_curve"):
-        drawn["learning_curve"] = figures.learning_curve(**content["learning_curve"])
-    if content.get("learning_rate_range"):
-        rates = content["learning_rate_range"]
-        drawn["learning_rate_range"] = figures.learning_rate_range(rates["curve"], rates["chosen"])
-    return drawn

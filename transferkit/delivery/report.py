@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from transferkit import files
 from transferkit.delivery.content import Example, ReportContent
-from transferkit.evaluation import figures
+from transferkit.delivery.drawings import Drawing, drawings
 from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, as_good, check_task
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from matplotlib.figure import Figure
 
 __all__ = ["Example", "ReportContent", "render", "write_report"]
 
@@ -28,17 +27,18 @@ THUMBNAIL = 224  # pixels on the long side
 SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE"}  # over a table
 
 
-def write_report(content: ReportContent, path: Path) -> Path:
+def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing] | None = None) -> Path:
     """Write the report as one HTML file, whole or not at all, and return its path.
 
-    No script, no external address; class and file names are escaped. Light or dark as the reader's system is.
+    No script, no external address; class and file names are escaped. Light or dark as the reader's system is. `drawn`
+    are the content's `drawings`, where somebody has them already.
     """
     path = Path(path)
-    files.write_text(path, render(content))
+    files.write_text(path, render(content, drawn))
     return path
 
 
-def render(content: ReportContent) -> str:
+def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -> str:
     """The report as HTML text."""
     task = content.get("task", "classify")
     check_task(task)
@@ -51,7 +51,7 @@ def render(content: ReportContent) -> str:
         "scores": score_table(metrics),
         "classes": _classes(task, metrics.get("test") or {}),
         "confusions": _confusions(content, metrics.get("test") or {}),
-        "figures": _figures(content, task, metrics),
+        "figures": {key: _figure(d) for key, d in (drawn or drawings(content, task)).items()},
         "gain": _gain(content),
         "abstention": _abstention(metrics),
         "timings": [(stage, duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
@@ -254,42 +254,9 @@ def _is_number(value: Any) -> bool:
 # ---------------------------------------------------------------------------------------------- pictures
 
 
-def _figures(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    test, names = metrics.get("test") or {}, list(content.get("classes") or [])
-    curve, sweep = content.get("learning_curve"), content.get("learning_rate_range")
-    pairs = content.get("regression")
-    wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
-        "curves": (content.get("history"), "loss and score by epoch",
-                   lambda dark: figures.curves(content["history"], dark=dark)),
-        "confusion": (test.get("confusion") and names, "confusion matrix; the counts are in metrics.json",
-                      lambda dark: figures.confusion(test["confusion"], names, dark=dark)),
-        "per_class": (task != "regress" and _has_f1(test), "F1 of each class; the numbers are below",
-                      lambda dark: figures.per_class(test["per_class"], dark=dark)),
-        "reliability": (content.get("reliability"), "accuracy against confidence",
-                        lambda dark: figures.reliability(content["reliability"], dark=dark)),
-        "regression": (pairs, "predicted against true values",
-                       lambda dark: figures.regression(**dict(pairs or {}), names=names, dark=dark)),
-        "learning_curve": (curve, "score against the number of training pictures",
-                           lambda dark: figures.learning_curve(**dict(curve or {}), dark=dark)),
-        "learning_rate_range": (sweep, "loss against learning rate",
-                                lambda dark: figures.learning_rate_range(**dict(sweep or {}), dark=dark)),
-    }  # fmt: skip
-    # SVG is sharp at every size; with very many marks a PNG is smaller.
-    many = len(names) > 25 or bool(pairs)
-    return {
-        key: {
-            "alt": alt,
-            "wide": key == "curves" or many,
-            "light": figures.data_uri(draw(False), "png" if many else "svg"),
-            "dark": figures.data_uri(draw(True), "png" if many else "svg"),
-        }
-        for key, (given, alt, draw) in wanted.items()
-        if given
-    }
-
-
-def _has_f1(test: Mapping[str, Any]) -> bool:
-    return any(row.get("f1") is not None for row in test.get("per_class") or [])
+def _figure(drawing: Drawing) -> dict[str, Any]:
+    light, dark = drawing.addresses()
+    return {"alt": drawing.alt, "wide": drawing.wide, "light": light, "dark": dark}
 
 
 def _examples(examples: Sequence[Example] | None) -> list[dict[str, Any]]:

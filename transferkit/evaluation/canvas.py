@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -74,7 +75,15 @@ def encode(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support .* natively")
         figure.savefig(buffer, format=kind, metadata=metadata)
+    # Laid out once: a second format of the same figure has its parts where the first had them.
+    figure.set_layout_engine("none")
     return buffer.getvalue()
+
+
+def darkened(svg: bytes) -> bytes:
+    """A light figure's SVG in the colours of the dark one; colours of the palette are the same in both."""
+    pairs = {LIGHT[name].lower().encode(): DARK[name].lower().encode() for name in LIGHT}
+    return re.sub(b"|".join(pairs), lambda found: pairs[found[0]], svg)
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -85,5 +94,10 @@ def save(figure: Figure, path: Path) -> Path:
 
 def data_uri(figure: Figure, kind: Literal["png", "svg"] = "png") -> str:
     """The figure as a `data:` address, for a page that needs no other file."""
+    return address(encode(figure, kind), kind)
+
+
+def address(picture: bytes, kind: Literal["png", "svg"]) -> str:
+    """An encoded figure as a `data:` address."""
     mime = "image/png" if kind == "png" else "image/svg+xml"
-    return f"data:{mime};base64,{base64.b64encode(encode(figure, kind)).decode()}"
+    return f"data:{mime};base64,{base64.b64encode(picture).decode()}"

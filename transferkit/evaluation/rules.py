@@ -16,6 +16,7 @@ from transferkit.evaluation.symptoms import (
     less_freedom,
     more_views,
     pooled_recall,
+    probe_ahead,
     rate,
     score_of,
     standard_error,
@@ -27,6 +28,7 @@ from transferkit.evaluation.symptoms import (
 TWINS = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.1  # of labels: on clean real data up to a few percent are doubted
 GUESSING = 3.0  # times the loss of guessing
+MANY_EPOCHS = 10  # in which a head at a fitting rate has learnt most of what it will
 
 
 def leakage(case: Case) -> Finding | None:
@@ -146,17 +148,20 @@ def learned_nothing(case: Case) -> Finding | None:
 
 
 def too_low(case: Case) -> Finding | None:
-    """The loss still falls, nearly as fast as at the start: steps are too small, not too few."""
+    """The loss still falls, nearly as fast as at the start, or far above what a probe reaches: steps are too small."""
     loss = case.column("loss")
     if not cut_short(case) or len(loss) < 6:
         return None
     early, late = fall_per_rate(case)
-    if early <= 0 or late < 0.7 * early or loss[-1] < 0.6 * loss[0]:
+    probe = probe_ahead(case) if len(loss) >= MANY_EPOCHS else None
+    if probe is not None:
+        # Steps of a fitting size need a few epochs for what logistic regression finds; these took many.
+        evidence = f"{len(loss)} epochs brought training to {case.train:.3f} where a linear probe reaches {probe:.3f}"
+    elif early > 0 and late >= 0.7 * early and loss[-1] >= 0.6 * loss[0]:
+        evidence = f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"
+    else:
         return None
-    return Finding(
-        [f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"],
-        [case.remedy("larger steps", f"--learning-rate {rate(case, 10)}")],
-    )
+    return Finding([evidence], [case.remedy("larger steps", f"--learning-rate {rate(case, 10)}")])
 
 
 def overfitting(case: Case) -> Finding | None:
@@ -227,6 +232,19 @@ def underfitting(case: Case) -> Finding | None:
         return Finding(
             ["the last epoch was the best and validation still improved when the epochs ran out"],
             [case.remedy("train longer", f"--epochs {epochs}")],
+        )
+    probe = probe_ahead(case)
+    if probe is not None:
+        evidence = [f"a linear probe on the same features reaches {probe:.3f} on test, and this model {case.test:.3f}"]
+        longer = f"--epochs {min(10000, 3 * int(case.setting('epochs', len(case.rows))))}"
+        found = case.setting("learning_rate") == "auto"
+        return Finding(
+            evidence,
+            [
+                case.remedy("train longer", longer)
+                if found
+                else case.remedy("find a rate that suits the head", "--learning-rate auto")
+            ],
         )
     # The running mean under augmentation, mixup and dropout says nothing here: only a measured score does.
     if not case.metrics.get("train") or case.train is None or case.val is None:

@@ -139,6 +139,19 @@ def still_improving(case: Case) -> bool:
     return len(loss) >= 4 and (loss[-4] - loss[-1]) > 0.06 * loss[-4]
 
 
+def probe_ahead(case: Case) -> float | None:
+    """Test score of the linear probe where the model stays behind it beyond noise, in training even; else None.
+
+    Logistic regression on the same features is convex and trained to its end: what it can do, a head can (Alain &
+    Bengio 2016).
+    """
+    probe = score_of(case, (case.metrics.get("baselines") or {}).get("linear_probe"))
+    if probe is None or case.test is None or not case.metrics.get("train") or case.train is None:
+        return None
+    behind = probe - case.test > max(0.05, 2 * math.sqrt(2) * standard_error(case, "test"))
+    return probe if behind and case.train < probe else None
+
+
 def turned_up(case: Case) -> str | None:
     """How validation loss rose after its best epoch while training loss fell; None where it did not."""
     train, val = case.column("loss"), case.column("val_loss")
