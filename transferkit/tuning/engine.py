@@ -190,7 +190,7 @@ def engine(kind: str, plan: Plan, workers: int, reporter: Reporter, **options: A
     if kind == "ray":
         from transferkit.tuning.ray_engine import Ray
 
-        return Ray(plan, workers, reporter, **options)  # type: ignore[no-any-return]
+        return Ray(plan, workers, reporter, **options)
     if workers > 1:
         return Processes(plan, workers, reporter)
     return InProcess(plan, reporter)

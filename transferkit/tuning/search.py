@@ -171,9 +171,8 @@ class Search:
             self.reporter.say(f"trial {outcome.id}: {outcome.status}: {outcome.error}")
 
     def _prune(self) -> None:
-        """Of what trials left on disk keep the best few; of Hyperband, of whose trials a third may go on, a third."""
-        few = max(KEPT, len(self.trials) // 3) if self.oracle.algorithm == "hyperband" else KEPT
-        kept = {t.proposal.id for t in self.ranked()[:few]}
+        """Of what trials left on disk keep the best few, and what Hyperband may still go on from."""
+        kept = {t.proposal.id for t in self.ranked()[:KEPT]} | self.oracle.continuable()
         for trial in self.trials:
             if trial.proposal.id not in kept:
                 shutil.rmtree(self.plan.checkpoints / trial.proposal.id, ignore_errors=True)

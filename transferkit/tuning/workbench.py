@@ -29,6 +29,7 @@ from transferkit.runs import scoring
 from transferkit.runs.results import judge
 from transferkit.training import recipe
 from transferkit.training.problem import PhaseReport
+from transferkit.training.reuse import HeadPool
 from transferkit.tuning.limits import memory_in_use, within
 from transferkit.tuning.records import Outcome, Plan, Task
 
@@ -60,6 +61,7 @@ class Workbench:
         self._stands: OrderedDict[str, Stand] = OrderedDict()
         self._waited = 0.0
         compute.start()
+        self._pool = HeadPool()
 
     def run(self, task: Task) -> Outcome:
         """Train and judge. What goes wrong is told in the outcome; only an interrupt gets out."""
@@ -83,6 +85,7 @@ class Workbench:
     def forget(self) -> None:
         """Drop all networks and features from memory."""
         self._stands.clear()
+        self._pool.clear()
         compute.release()
 
     def folder(self, trial: str) -> Path:
@@ -160,7 +163,7 @@ class Workbench:
             stand.backbone, settings, problem, stand.views, Reporter(quiet=True),
             self.folder(task.id) / f"pair-{number}" if lasting else None,
             None if limit is None else time.monotonic() + limit, self.plan.cache,
-            watch=watch, pause=task.epochs, shared=stand.frozen,
+            watch=watch, pause=task.epochs, shared=stand.frozen, pool=self._pool,
         )  # fmt: skip
 
     # -- features
