@@ -27,6 +27,8 @@ COMMANDS = {
     "backbones": "transferkit.cli.backbones:backbones",
     "weights": "transferkit.cli.weights:weights",
     "cache": "transferkit.cli.cache:cache",
+    "config": "transferkit.cli.config:config",
+    "completion": "transferkit.cli.config:completion",
     "demo": "transferkit.cli.demo:demo",
 }
 

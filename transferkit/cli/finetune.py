@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli.config import from_file as from_file  # tune takes it from here
+from transferkit.cli.config import own_options
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
 SETTINGS: tuple[tuple[str, str, str], ...] = (
@@ -73,7 +75,9 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE]")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Settings from a TOML file, a run or its run.json; options win."
+)
 @click.option("--resume", is_flag=True, help="Finish the run in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run directory as it goes.")
@@ -94,28 +98,15 @@ def finetune(
     """
     from transferkit import api
 
-    settings = {**from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
+    file = from_file(config)
+    kept = own_options(file, offline=offline, no_cache=no_cache, tensorboard=tensorboard, output=output, track=track)
+    settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
-        data, output=output, resume=resume, offline=offline, cache=not no_cache,
-        reporter=reporter(quiet, as_json), track=("tensorboard",) * tensorboard + track, **settings,
+        data, output=kept["output"], resume=resume, offline=kept["offline"], cache=not kept["no_cache"],
+        reporter=reporter(quiet, as_json), track=("tensorboard",) * kept["tensorboard"] + tuple(kept["track"]),
+        **settings,
     )  # fmt: skip
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
         click.echo(run.summary())
-
-
-def from_file(path: Path | None) -> dict[str, Any]:
-    """The settings of --config. Raises ConfigError where it cannot be read."""
-    if path is None:
-        return {}
-    import tomllib
-
-    from transferkit.errors import ConfigError
-
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give a TOML file of settings") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error

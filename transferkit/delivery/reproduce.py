@@ -62,12 +62,23 @@ def settings_of(layout: Layout) -> dict[str, Any]:
     manifest = layout.complete()
     if manifest.get("kind", "finetune") != "finetune":
         raise RunError(f"{layout.folder} is a run of {manifest['kind']}; only runs of finetune can be reproduced")
+    try:
+        return given_settings(manifest)
+    except RunError as error:
+        raise RunError(f"{layout.folder}: {error}") from error
+
+
+def given_settings(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a run.json that were given then, and those whose default is another now.
+
+    Files they name are found from where the run was started. Raises RunError for settings this version does not know.
+    """
     config = manifest["config"]
     unknown = [name for name in manifest["given"] if name not in Settings.model_fields]
     if unknown:
         raise RunError(
-            f"{layout.folder} was made with settings this version does not know: {listed(unknown)}; install "
-            f"transferkit {manifest['versions'].get('transferkit')} to reproduce it"
+            f"the run was made with settings this version does not know: {listed(unknown)}; install "
+            f"transferkit {manifest['versions'].get('transferkit')} for it"
         )
     given = {name: config[name] for name in manifest["given"]}
     for name in PATHS:
@@ -269,7 +280,9 @@ def _lines(found: Reproduction) -> Iterator[str]:
         parts = {"splits": found.splits_same, "answers on the test split": found.predictions_same,
                  "weights": found.weights_same}  # fmt: skip
         yield "not the same: " + ", ".join(f"{name} {'equal' if same else 'DIFFER'}" for name, same in parts.items())
-        yield f"{len(found.differences)} numbers differ; the largest difference of a score is {found.largest:.3g}"
+        largest = f"the largest difference of a score is {found.largest:.3g}"
+        largest = largest if np.isfinite(found.largest) else "some scores are in one of the two runs only"
+        yield f"{len(found.differences)} numbers differ; {largest}"
         for name, then, now in found.differences[:SHOWN]:
             gap = f"  ({now - then:+.3g})" if _is_number(then) and _is_number(now) else ""
             yield f"  {name}: {then} then, {now} now{gap}"

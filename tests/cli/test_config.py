@@ -1,0 +1,205 @@
+"""Settings in files: every option, the command line wins, a run is a config, mistakes are named; completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.cli.calls import Result, call
+from transferkit.cli.config import as_toml, own_options, template, toml_value
+from transferkit.cli.finetune import SETTINGS
+from transferkit.config import Settings
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> dict[str, Any]:
+    """What `finetune` passes on, without training anything."""
+    found: dict[str, Any] = {}
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(data: Path, **given: Any) -> None:
+        found.update(given)
+        raise StoppedError
+
+    monkeypatch.setattr("transferkit.api.finetune", stop)
+    call("finetune", *arguments)
+    return found
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------- --config
+
+
+def test_every_option_may_stand_in_the_file_and_the_command_line_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "run.toml", '''
+backbone = "mini"
+image-size = 64
+head_width = [8, 4]
+epochs = 5
+ema = false
+output = "runs/a"
+offline = true
+no-cache = true
+track = "mlflow"
+''')  # fmt: skip
+    found = asked(monkeypatch, tmp_path, "--config", file, "--epochs", 2, "--output", "runs/b")
+    assert found.pop("reporter")
+    assert found == {
+        "backbone": "mini", "image_size": 64, "head_width": [8, 4], "epochs": "2", "ema": False, "resume": False,
+        "output": Path("runs/b"), "offline": True, "cache": False, "track": ("mlflow",),
+    }  # fmt: skip
+
+
+def test_a_run_is_a_config_whole_or_by_its_manifest_or_exported(
+    digits_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = write(tmp_path / "exported.toml", call("config", "show", digits_run.folder).out)
+    wanted = {"backbone": "mini", "epochs": 8, "patience": 7, "views": 1}
+    for source in (digits_run.folder, digits_run.folder / "run.json", exported):
+        found = asked(monkeypatch, tmp_path, "--config", source)
+        assert {name: found[name] for name in found if name in Settings.model_fields} == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("epoch = 3", ("unknown setting 'epoch'", "nearest: 'epochs'")),
+        ("image-size = 64\nimage_size = 32", ("image_size with a dash and with an underscore",)),
+        ("offline = 'yes'", ("offline = 'yes' must be true or false",)),
+        ("[head]\nwidth = 3", ("--head",)),
+        ("views = 3\naugment = 'none'\nepochs = 'x'", ("--views 3 has no effect", "--epochs x")),
+        ("backbone = 'vgg61'", ("vgg61", "nearest", "'vgg16'")),
+        ("backbone = 'mini'\nunfreeze = 'from:blok3'", ("blok3", "block3")),
+        ("= 3", ("not valid TOML",)),
+    ],
+)
+def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path, digits: Path) -> None:
+    file = write(tmp_path / "run.toml", content)
+    more = () if "backbone" in content else ("--backbone", "mini")
+    results = [call("finetune", digits, "--config", file, *more, "--output", tmp_path / "run")]
+    results.append(call("config", "validate", file))
+    for result in results:
+        assert result.code == 2
+        assert all(word in result.err for word in words), result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_json_is_no_run(tmp_path: Path) -> None:
+    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}'):
+        result = call("config", "show", write(tmp_path / "x.json", text))
+        assert result.code == 2
+        assert "is not the run.json of a run" in result.err
+
+
+# -------------------------------------------------------------------------------------- init, show, validate
+
+
+def test_the_template_has_every_setting_at_its_default(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    assert call("config", "init", file, "--backbone", "mini").code == 0
+    assert tomllib.loads(file.read_text("utf-8")) == {"backbone": "mini"}
+    lines = [line[2:] for line in file.read_text("utf-8").splitlines() if line.startswith("# ") and " = " in line]
+    values = tomllib.loads("\n".join(lines))
+    for name, value in values.items():
+        if name in Settings.model_fields:
+            default = Settings.model_fields[name].default
+            assert value == (list(default) if isinstance(default, tuple) else default), name
+    text = file.read_text("utf-8")
+    assert all(f"{name} =" in text for name in Settings.model_fields)
+    assert all(f"{name.replace('-', '_')} =" in text for name, _, _ in SETTINGS)
+    assert call("config", "validate", file).out.startswith(f"{file} is valid: 1 setting")
+    again = call("config", "init", file)
+    assert again.code == 2
+    assert "not overwritten" in again.err
+    assert call("config", "init").out == "\n".join(template(None)) + "\n"
+
+
+def test_a_missing_backbone_may_come_later(tmp_path: Path) -> None:
+    file = write(tmp_path / "run.toml", "epochs = 3\nunfreeze = 'from:anything'\n")
+    result = call("config", "validate", file)
+    assert result.code == 0, result.err
+    assert "backbone is not in it" in result.out
+    assert json.loads(call("config", "validate", file, "--json").out)["missing"] == ["backbone"]
+
+
+def test_show_all_names_the_defaults(digits_run: Any) -> None:
+    shown = tomllib.loads(call("config", "show", digits_run.folder, "--all").out)
+    assert shown["dropout"] == 0.3
+    assert shown["epochs"] == 8
+    assert json.loads(call("config", "show", digits_run.folder, "--json").out)["epochs"] == 8
+
+
+def test_all_of_what_show_prints_trains_the_same(digits_run: Any, tmp_path: Path) -> None:
+    """What is left at its default and what is written out are one thing, but for contradictions with given ones."""
+    shown = write(tmp_path / "x.toml", call("config", "show", digits_run.folder).out)
+    assert call("config", "validate", shown).code == 0
+
+
+VALUES = st.one_of(
+    st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(VALUES, st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3)))
+def test_values_survive_toml(value: Any) -> None:
+    assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+
+
+def test_settings_without_a_value_are_left_out() -> None:
+    assert as_toml({"a": None, "b": (1, 2)}) == "b = [1, 2]\n"
+
+
+def test_flags_of_the_command_line_add_to_the_file() -> None:
+    file: dict[str, Any] = {"offline": False, "epochs": 3}
+    assert own_options(file, offline=True, track=()) == {"offline": True, "track": ()}
+    assert file == {"epochs": 3}
+
+
+# ------------------------------------------------------------------------------------------------ completion
+
+
+def complete(words: str, number: int) -> str:
+    environment = {
+        **os.environ,
+        "_TRANSFERKIT_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(number),
+    }
+    code = "from transferkit.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def test_the_shell_asks_and_is_answered() -> None:
+    assert "plain,finetune" in complete("transferkit fine", 1)
+    assert "plain,--unfreeze" in complete("transferkit finetune --unfr", 2)
+    assert "plain,litert" not in complete("transferkit export --form", 2)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_the_shells(shell: str) -> None:
+    result: Result = call("completion", shell)
+    assert result.code == 0
+    assert "_TRANSFERKIT_COMPLETE" in result.out
+    assert json.loads(call("completion", shell, "--json").out)["script"] == result.out.removesuffix("\n")
+    if shell == "bash" and shutil.which("bash"):
+        subprocess.run(["bash", "-n"], input=result.out, text=True, check=True)
