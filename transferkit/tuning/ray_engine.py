@@ -110,8 +110,9 @@ class Ray:
         except errors.OutOfMemoryError as error:
             return Outcome(task.id, "memory", error=f"its node ran out of memory: {_short(error)}")
         except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
-            hint = "is the same transferkit installed on every node?"
-            return Outcome(task.id, "failed", error=f"{_short(error)} ({hint})")
+            # Failures of trials come back as outcomes: this one did not begin.
+            hint = "a worker could not begin; is the same transferkit installed on every node?"
+            return Outcome(task.id, "failed", error=f"{hint} {_short(getattr(error, 'cause', None) or error)}")
         except errors.RayError as error:
             return Outcome(
                 task.id, "killed", error=f"its worker or node was lost {ATTEMPTS} times, the last time: {_short(error)}"
@@ -190,9 +191,7 @@ def _pixels(plan: Plan) -> int:
     return sum(p.nbytes for p in plan.samples.pixels or ())
 
 
-def _short(error: Exception) -> str:
-    lines = [line for line in str(error).strip().split("\n") if line.strip()]
-    if not lines:
-        return type(error).__name__
-    # Of a traceback the last line says what happened, of anything else the first.
-    return lines[-1 if "Traceback" in str(error) else 0].strip()[:500]
+def _short(error: BaseException) -> str:
+    """The error on one line: of Ray's pages the first says what happened."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
