@@ -19,6 +19,7 @@ COMMANDS = {
     "explain": "transferkit.cli.explain:explain",
     "export": "transferkit.cli.export:export",
     "reproduce": "transferkit.cli.reproduce:reproduce",
+    "serve": "transferkit.cli.serve:serve",
     "compare": "transferkit.cli.compare:compare",
     "diagnose": "transferkit.cli.compare:diagnose",
     "report": "transferkit.cli.runs:report",

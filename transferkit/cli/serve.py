@@ -1,0 +1,40 @@
+"""`transferkit serve`: a page to drop pictures on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from transferkit.cli._common import Once, common, reporter
+
+
+@click.command(cls=Once, epilog="Example:  transferkit serve runs/flowers --browser")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; other than this: everybody."
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
+@click.option(
+    "--max-upload", type=click.FloatRange(0, 1000, min_open=True), default=20.0, show_default=True, metavar="MB",
+    help="Larger files are refused.",
+)  # fmt: skip
+@click.option("--browser", is_flag=True, help="Open it in the browser.")
+@common()
+def serve(
+    run: Path, host: str, port: int, max_upload: float, browser: bool, quiet: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Show a page on this machine on which to drop a picture: classes, confidence, and where RUN's model looked.
+
+    Needs: pip install 'transferkit[serve]'. Ends with Ctrl-C.
+    """
+    from transferkit.delivery.serve import serve as room
+    from transferkit.runs.layout import Layout
+
+    def ready(url: str) -> None:
+        click.echo(json.dumps({"url": url}) if as_json else f"{url}  (Ctrl-C ends it)")
+
+    room(
+        Layout(run), reporter(quiet, as_json), host=host, port=port, megabytes=max_upload, browser=browser, ready=ready
+    )  # fmt: skip
