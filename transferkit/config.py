@@ -100,6 +100,7 @@ class Settings(BaseModel):
     on_bad_file: Literal["error", "skip"] = "error"
     # judging
     random_baseline: bool = False
+    refit: Literal["train", "train+val"] = "train"
     # running
     budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0

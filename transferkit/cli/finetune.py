@@ -50,6 +50,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("exclude-file", "FILE", "Leave out the paths in this file, one a line (`data check --write-exclusions`)."),
     ("on-bad-file", "error|skip", "Pictures that cannot be read. [default: error]"),
     ("budget", "TIME", "Stop training after this long, e.g. 10m."),
+    ("refit", "train|train+val", "What the shipped model has learnt from in the end. [default: train]"),
     ("seed", "N", "Seed of splits, views, weights and order. [default: 0]"),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from transferkit.errors import BackboneError, ConfigError, DataError, RunError, 
 from transferkit.evaluation import calibration, diagnosis, metrics
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import judging, model_file, scoring
+from transferkit.runs import judging, model_file, refit, scoring
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import answer, judge, write_history, write_predictions
@@ -194,6 +194,8 @@ class Job:
             [self._problem(*pair) for pair in folds], self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
         trained = work.run()
+        if s.refit == "train+val":
+            trained = refit.on_all(work, trained, self.layout.checkpoints)
         write_history(self.layout.history, trained.history)
         manifest.content["timings"] |= {k: round(v, 2) for k, v in work.timings.items()}
         manifest.content["precision"] = work.frozen.precision.__dict__
