@@ -28,7 +28,7 @@ OUTPUT = {"classify": "class", "multilabel": "label", "regress": "target"}
 def summary(layout: Layout) -> str:
     """The summary of a finished run."""
     manifest, metrics = layout.complete(), layout.read_metrics()
-    lines = [*_work(manifest, metrics), *_scores(metrics), *_advice(metrics), *_files(layout, manifest)]
+    lines = [*_work(manifest, metrics), *_search(metrics), *_scores(metrics), *_advice(metrics), *_files(layout, manifest)]
     return "\n".join(f"{label:<10} {text}" for label, text in lines)
 
 
@@ -78,6 +78,19 @@ def _frozen(config: dict[str, Any]) -> str:
         if kind == "from"
         else f"its last {plural(int(where), 'layer')} trained"
     )
+
+
+def _search(metrics: dict[str, Any]) -> Lines:
+    """What the search tried, what won, and whether that is more than chance."""
+    search = metrics.get("search")
+    if search is None:
+        return
+    failed = f" ({search['failed']} failed)" if search["failed"] else ""
+    spent = "; ended by its time budget" if search["budget_spent"] else ""
+    tried = f"{plural(search['trials'], 'trial')}{failed} in {duration(search['seconds'])}{spent}"
+    yield "Search", f"{search['algorithm']}: {tried}; all of them in trials.csv"
+    for line in search["words"]:
+        yield "", line
 
 
 def _scores(metrics: dict[str, Any]) -> Lines:

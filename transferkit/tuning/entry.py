@@ -38,7 +38,7 @@ def request(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
     given: dict[str, Any], origin: str, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
 ) -> Request:  # fmt: skip
-    """Check everything. `given` holds fields of Settings and of SearchSettings. Raises ConfigError with every problem."""
+    """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
     found = list(problems)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
     search_values = {k: given[k] for k in given if k in how.NAMES}

@@ -17,7 +17,8 @@ from transferkit.tuning.space import Space
 from transferkit.tuning.verdict import Comparison
 
 COLUMNS = (
-    "trial", "status", "score", "spread", "loss", "epochs", "best_epoch", "seconds", "features_seconds", "rung", "continues",
+    "trial", "status", "score", "spread", "loss", "epochs", "best_epoch", "seconds", "features_seconds", "rung",
+    "continues",
 )  # fmt: skip
 
 
