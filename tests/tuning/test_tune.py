@@ -254,7 +254,7 @@ def test_a_tail_is_searched_and_the_winner_is_the_trial(digits, tmp_path):
 def test_memory_and_time_of_a_trial_are_bounded(digits, tmp_path):
     from transferkit.errors import TrainingError
 
-    with pytest.raises(TrainingError, match="no trial was scored|in a row failed") as caught:
+    with pytest.raises(TrainingError, match="5 trials in a row failed") as caught:
         search(digits, tmp_path / "memory", "random", trials=5, trial_memory="100MB")
     assert "memory" in str(caught.value)
     run = search(digits, tmp_path / "time", "random", trials=1, epochs=300, patience=299, trial_budget=0.2,
