@@ -43,25 +43,25 @@ def record(name: str, figures: dict[str, Any]) -> None:
     content = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
     judged = {bar.figure: bar.reached(figures) for bar in registry.bars()[name]}
     content[name] = {"when": time.strftime("%Y-%m-%d"), "reached": judged, **figures, "machine": machine()}
-    ordered = {key: content[key] for key in registry.bars() if key in content}
-    JSON.write_text(json.dumps(rounded(ordered), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    ordered = rounded({key: content[key] for key in registry.bars() if key in content})
+    JSON.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", "utf-8")
     PAGE.write_text("\n".join(lines(ordered, registry.bars())) + "\n", "utf-8")
 
 
 def rounded(content: Any) -> Any:
-    """Floats to three places, in depth."""
+    """Floats to four places, in depth."""
     if isinstance(content, dict):
         return {key: rounded(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [rounded(value) for value in content]
-    return round(content, 3) if isinstance(content, float) else content
+    return round(content, 4) if isinstance(content, float) else content
 
 
 def verdict(bar: Bar, figures: dict[str, Any]) -> str:
     """One line: the figure, its bar, and whether it is reached."""
     value, reached = bar.value(figures), bar.reached(figures)
     if value is None or reached is None:
-        return f"{bar.what}: not judged on this machine"
+        return f"{bar.what}: not measured, or not to be judged, on this machine"
     return f"{bar.what}: {value:.4g}, bar {bar.comparison} {bar.limit:g}: {'reached' if reached else 'MISSED'}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def synthetic(folder: Path, count: int, size: tuple[int, int] = (320, 240), clas
         picture.save(place / f"{number}.jpg", quality=80)
 
 
-def parts(data: Path, folder: Path, shares: tuple[float, float, float], seed: int) -> dict[str, int]:
+def parts(data: str | Path, folder: str | Path, shares: Sequence[float], seed: int) -> dict[str, int]:
     """Copy `data` to `folder`/train, val and test by a stratified split, so that both sides read the same one.
 
     `shares` are three fractions, or three numbers of pictures; what is left over goes nowhere. Returns the counts.
@@ -29,6 +30,7 @@ def parts(data: Path, folder: Path, shares: tuple[float, float, float], seed: in
     from transferkit.data.source import scan
     from transferkit.data.split import split
 
+    data, folder = Path(data), Path(folder)
     samples = scan(data)
     wanted = int(sum(shares))
     if wanted > 1:

@@ -1,0 +1,130 @@
+"""The plumbing of scripts/bench.py: what is judged, what is recorded, what is run. The measuring itself is not run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from benches import measuring, page, registry  # noqa: E402 - scripts are no package
+from benches.measuring import Bar, measurement, turns  # noqa: E402
+from benches.pictures import synthetic  # noqa: E402
+
+
+def made_up(value: float | None, bars: tuple[Bar, ...]) -> Any:
+    @measurement("made-up", bars)
+    def measure(quick: bool) -> dict[str, Any]:
+        """Measure."""
+        return {"ratio": {"a": value}}
+
+    return measure
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(page, "JSON", tmp_path / "figures.json")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    machine = {"cpu": "x", "cores": 2, "python": "3", "tensorflow": "2", "keras": "3", "pillow": "1", "load": 0.5}
+    monkeypatch.setattr(page, "machine", lambda: machine)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("comparison", "value", "reached"),
+    [(">=", 5, True), (">=", 4.99, False), ("<=", 5, True), ("<=", 5.01, False), ("<", 5, False), ("<", 4.9, True)],
+)
+def test_a_bar_is_reached_on_its_side_only(comparison: Any, value: float, reached: bool) -> None:
+    bar = Bar("ratio/a", comparison, 5.0, "a")
+    assert bar.reached({"ratio": {"a": value}}) is reached
+    assert ("MISSED" in page.verdict(bar, {"ratio": {"a": value}})) is not reached
+
+
+@pytest.mark.parametrize(("value", "code", "mark"), [(6.0, 0, "yes"), (4.0, 1, "**no**"), (None, 0, "not judged")])
+def test_a_missed_bar_is_recorded_and_ends_with_1(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, value: float | None, code: int, mark: str
+) -> None:
+    bars = (Bar("ratio/a", ">=", 5.0, "speed of a"),)
+    monkeypatch.setattr(registry, "bars", lambda: {"made-up": bars})
+    result = CliRunner().invoke(made_up(value, bars), [])
+    assert result.exit_code == code, result.output
+    row = next(line for line in page.PAGE.read_text().splitlines() if "speed of a" in line)
+    assert row.endswith(f"| {mark} |")
+    content = json.loads(page.JSON.read_text())["made-up"]
+    assert content["ratio"] == {"a": value}
+    assert content["machine"]["cores"] == 2
+
+
+def test_a_quick_run_is_neither_judged_nor_recorded(recorded: Path) -> None:
+    result = CliRunner().invoke(made_up(1.0, (Bar("ratio/a", ">=", 5.0, "a"),)), ["--quick"])
+    assert result.exit_code == 0
+    assert not list(recorded.iterdir())
+
+
+def test_what_others_measured_stays(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = (Bar("ratio/a", ">=", 1.0, "a"),)
+    monkeypatch.setattr(registry, "bars", lambda: {"first": bars, "second": bars})
+    for name in ("second", "first"):
+        page.record(name, {"ratio": {"a": 2.0}})
+    assert list(json.loads(page.JSON.read_text())) == ["first", "second"]
+    assert page.PAGE.read_text().count("## ") == 2
+
+
+def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+
+    def side(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    found = turns({"a": lambda: side("a"), "b": lambda: side("b")}, 2)
+    assert order == ["b", "a", "a", "b", "b", "a"]
+    assert found == {"a": [3, 6], "b": [4, 5]}
+
+
+def test_every_measurement_has_bars_and_is_under_300_lines() -> None:
+    bars = registry.bars()
+    known = ("decode", "memory", "views", "head", "extraction", "precision", "features-memory", "block5", "frozen")
+    assert set(known) <= set(bars)
+    assert all(bars.values())
+    for path in (SCRIPTS / "benches").glob("*.py"):
+        text = path.read_text("utf-8")
+        assert len(text.splitlines()) < 300, path
+        assert ast.get_docstring(ast.parse(text)), path
+
+
+def test_the_record_fits_the_bars() -> None:
+    """Every recorded measurement still exists, and the committed page says what the committed figures say."""
+    content = json.loads((measuring.ROOT / "docs" / "benchmarks.json").read_text("utf-8"))
+    bars = registry.bars()
+    assert set(content) <= set(bars)
+    assert (measuring.ROOT / "docs" / "benchmarks.md").read_text("utf-8") == "\n".join(page.lines(content, bars)) + "\n"
+
+
+def test_a_child_returns_its_result_and_parts_are_stratified(tmp_path: Path) -> None:
+    synthetic(tmp_path / "data", 40, (16, 12), classes=2)
+    arguments = {"data": tmp_path / "data", "folder": tmp_path / "parts", "shares": (16, 4, 4), "seed": 0}
+    assert measuring.in_child("pictures", "parts", arguments) == {"train": 16, "val": 4, "test": 4}
+    for part, each in (("train", 8), ("val", 2), ("test", 2)):
+        assert [len(list((tmp_path / "parts" / part / f"class_{c}").iterdir())) for c in (0, 1)] == [each, each]
+
+
+def test_listing_the_bars_needs_no_tensorflow() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); sys.argv = ['bench.py', 'bars']\n"
+        "import runpy\n"
+        "try:\n    runpy.run_path(sys.path[0] + '/bench.py', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "extraction" in done.stdout
