@@ -91,3 +91,15 @@ def test_an_unfinished_or_damaged_run_is_refused(copy: Layout) -> None:
     with pytest.raises(RunError, match=r"metrics\.json does not exist"):
         publish(copy, QUIET)
     assert not copy.report.exists()
+
+
+def test_only_pictures_that_are_shown_are_opened(copy: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transferkit.delivery import publish as module
+
+    opened: list[Path] = []
+    real = module.open_picture
+    monkeypatch.setattr(module, "open_picture", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr(module, "SHOWN", 2)
+    content = report_content(copy)
+    assert len(opened) == sum(len(content[key]) for key in ("errors", "confident", "uncertain"))  # type: ignore[literal-required]
+    assert len(content["confident"]) == 1

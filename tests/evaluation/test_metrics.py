@@ -221,3 +221,34 @@ def test_arrays_that_do_not_fit_are_refused_with_the_reason(task, targets, predi
 def test_thresholds_where_they_cannot_act_are_refused():
     with pytest.raises(ConfigError, match="multilabel"):
         score("classify", [0], [[1.0, 0.0]], ["a", "b"], thresholds=0.3)
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+def test_areas_and_brier_of_each_class_agree_with_scikit_learn(levels):
+    true, probs, names = classified(5, count=5, levels=levels)
+    got, hot = score("classify", true, probs, names), np.eye(5)[true]
+    for c, row in enumerate(got["per_class"]):
+        assert row["roc_auc"] == pytest.approx(oracle.roc_auc_score(hot[:, c], probs[:, c]), abs=1e-6)
+        assert row["pr_auc"] == pytest.approx(oracle.average_precision_score(hot[:, c], probs[:, c]), abs=1e-6)
+    each = [oracle.brier_score_loss(hot[:, c], probs[:, c]) for c in range(5)]
+    assert got["brier"] == pytest.approx(sum(each), abs=1e-6)
+    assert got["roc_auc"] == pytest.approx(oracle.roc_auc_score(true, probs, multi_class="ovr"), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_one_by_one_and_together_agree_with_scikit_learn(seed):
+    true, probs, names = labelled(seed)
+    got, guess = score("multilabel", true, probs, names), (probs >= 0.5).astype(int)
+    expected = {
+        "micro_precision": oracle.precision_score(true, guess, average="micro"),
+        "micro_recall": oracle.recall_score(true, guess, average="micro"),
+        "pr_auc": oracle.average_precision_score(true, probs, average="macro"),
+        "brier": np.mean([oracle.brier_score_loss(true[:, c], probs[:, c]) for c in range(5)]),
+    }
+    for key, value in expected.items():
+        assert got[key] == pytest.approx(value, abs=1e-6), key
+    rows = oracle.precision_recall_fscore_support(true, guess, zero_division=0)
+    for c, row in enumerate(got["per_class"]):
+        assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx([p[c] for p in rows])
+        assert row["roc_auc"] == pytest.approx(oracle.roc_auc_score(true[:, c], probs[:, c]), abs=1e-6)
+        assert row["pr_auc"] == pytest.approx(oracle.average_precision_score(true[:, c], probs[:, c]), abs=1e-6)

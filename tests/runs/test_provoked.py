@@ -86,6 +86,34 @@ def save(pixels, path):
     Image.fromarray(pixels).save(path)
 
 
+def test_a_learning_rate_a_hundred_times_too_low(hundred, tmp_path, seed):
+    found = metrics_of(hundred, "mini", tmp_path, seed, learning_rate=3e-5, augment="none")["diagnosis"]
+    assert found["state"] == "learning rate too low"
+    assert "--learning-rate 0.0003" in found["remedies"][0]["command"]
+
+
+def test_too_few_epochs(hundred, tmp_path, seed):
+    found = metrics_of(hundred, "mini", tmp_path, seed, epochs=4, patience=3)["diagnosis"]
+    assert found["state"] == "underfitting"
+    assert "--epochs 12" in found["remedies"][0]["command"]
+
+
+def test_eight_pictures_a_class(hundred, tmp_path, seed):
+    found = metrics_of(hundred, "mini", tmp_path, seed, split=(0.08, 0.42, 0.5), augment="none")["diagnosis"]
+    assert "too little data" in [found["state"], *found["also"]]
+    assert any("more pictures help most, first of" in remedy["why"] for remedy in found["remedies"])
+
+
+def test_three_rare_classes(hundred, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for folder in sorted(hundred.iterdir()):
+        for path in rng.permutation(sorted(folder.glob("*.png")))[: 14 if folder.name in "358" else 100]:
+            save(np.asarray(Image.open(path)), tmp_path / "uneven" / folder.name / path.name)
+    found = metrics_of(tmp_path / "uneven", "mini", tmp_path, seed, split=(0.45, 0.1, 0.45))["diagnosis"]
+    assert "class imbalance hurting" in [found["state"], *found["also"]]
+    assert any("--class-weights balanced" in remedy["command"] for remedy in found["remedies"])
+
+
 def test_too_wide_a_head_without_regularisation(assets, tmp_path, seed):
     found = metrics_of(
         assets / "data" / "trashnet", "mobilenet_0.25", tmp_path, seed, weights=str(assets / "weights" / WEIGHTS),
