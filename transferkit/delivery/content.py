@@ -37,6 +37,7 @@ class ReportContent(TypedDict, total=False):
     regression: Mapping[str, Any]  # targets and predictions [N, T]
     learning_curve: Mapping[str, Any]  # sizes, scores, fit (of learning_curve_fit)
     learning_rate_range: Mapping[str, Any]  # curve, chosen
+    search_figures: Mapping[str, Any]  # of tuning.gallery.builders
     errors: Sequence[Example]
     confident: Sequence[Example]
     uncertain: Sequence[Example]

@@ -68,11 +68,14 @@ def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
                                 lambda dark: figures.learning_rate_range(**dict(sweep or {}), dark=dark)),
     }  # fmt: skip
     many = len(names) > MANY or bool(pairs)
-    return {
+    found = {
         key: Drawing(alt, build, recoloured=key != "confusion", vector=not many, wide=key == "curves" or many)
         for key, (given, alt, build) in wanted.items()
         if given
     }
+    for key, (alt, build) in (content.get("search_figures") or {}).items():
+        found[key] = Drawing(alt, build, recoloured=False, vector=True, wide=key != "search_importance")
+    return found
 
 
 def _has_f1(test: Mapping[str, Any]) -> bool:

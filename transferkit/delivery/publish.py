@@ -19,6 +19,7 @@ from transferkit.delivery.report import write_report
 from transferkit.evaluation import calibration
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
+from transferkit.tuning import gallery
 
 SHOWN = 12  # pictures in a gallery
 PICTURE = 320  # pixels on the long side, in a gallery
@@ -66,6 +67,8 @@ def report_content(layout: Layout) -> ReportContent:
     if manifest["rate_curve"]:
         chosen = float(manifest["learning_rate"])
         content["learning_rate_range"] = {"curve": manifest["rate_curve"], "chosen": chosen}
+    if "search" in metrics:
+        content["search_figures"] = gallery.builders(layout, metrics["search"])
     curve = metrics.get("learning_curve")
     if curve:
         content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}

@@ -28,7 +28,8 @@ OUTPUT = {"classify": "class", "multilabel": "label", "regress": "target"}
 def summary(layout: Layout) -> str:
     """The summary of a finished run."""
     manifest, metrics = layout.complete(), layout.read_metrics()
-    lines = [*_work(manifest, metrics), *_search(metrics), *_scores(metrics), *_advice(metrics), *_files(layout, manifest)]
+    parts = (_work(manifest, metrics), _search(metrics), _scores(metrics), _advice(metrics), _files(layout, manifest))
+    lines = [line for part in parts for line in part]
     return "\n".join(f"{label:<10} {text}" for label, text in lines)
 
 

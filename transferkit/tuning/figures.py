@@ -214,7 +214,8 @@ def against_score(
     Choices lie side by side with their mean as a bar. Raises DataError where no trial has a score.
     """
     scored, scales = _scored(trials), _scales(space)
-    best = (max if maximise else min)(range(len(scored)), key=lambda i: scored[i][1])
+    sign = 1 if maximise else -1
+    best = max(range(len(scored)), key=lambda i: (sign * scored[i][1], i))  # of equals the last, as in `parallel`
     columns = min(3, len(scales))
     rows = math.ceil(len(scales) / columns)
     with style(dark) as colours:
