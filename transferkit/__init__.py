@@ -54,8 +54,8 @@ _HOMES = {
     "TransferKitError": "transferkit.errors",
 }
 __all__ = [
-    "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble", "backbone", "build_head", "compare",
-    "evaluate", "finetune", "freeze", "load_data", "predict", "tune",
+    "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble", "backbone",
+    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict", "tune",
 ]  # fmt: skip
 
 
