@@ -259,6 +259,32 @@ def test_a_failure_while_replacing_keeps_the_old_export(
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["out"]
 
 
+def test_what_a_killed_export_left_is_cleared_but_not_anothers_work(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".out.12345678.partial" / "saved_model").mkdir(parents=True)
+    run.export("litert", output=tmp_path / "out")
+    assert (tmp_path / ".out.12345678.partial").exists()
+    monkeypatch.setattr("transferkit.delivery.exporting.export.STALE", -1.0)
+    (tmp_path / ".other.12345678.partial").mkdir()
+    run.export("litert", output=tmp_path / "out", replace=True)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == [".other.12345678.partial", "out"]
+
+
+def test_a_kill_leaves_no_export(run: Any, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; import transferkit as tk; "
+        "from transferkit.delivery.exporting import companions; "
+        "companions.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+        "tk.Run(Path(sys.argv[1])).export('litert', output=sys.argv[2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, run.folder, tmp_path / "out"], check=False, capture_output=True)
+    assert done.returncode == -9
+    assert not (tmp_path / "out").exists()
+    run.export("litert", output=tmp_path / "out")
+    assert (tmp_path / "out" / "export.json").exists()
+
+
 def test_data_that_moved_is_named(digits_run: Any, tmp_path: Path) -> None:
     run = copy_of(digits_run, tmp_path / "run")
     moved = shutil.copytree(run.manifest["data"]["path"], tmp_path / "elsewhere")

@@ -77,6 +77,20 @@ def test_a_full_disk_is_named_and_leaves_no_half_copy(tmp_path: Path, monkeypatc
     assert names(tmp_path / "out") == []
 
 
+def test_what_a_killed_process_left_is_cleared_but_not_anothers_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = picture(tmp_path / "in", "1.png")
+    left = picture(tmp_path / "out" / "rose", f".{'0' * 32}.partial")
+    mine = picture(tmp_path / "out" / "rose", ".mine.partial")
+    list(Sorter(tmp_path / "out", "classify", ["rose"]).sort([answered(source, "rose")]))
+    assert left.exists()
+    monkeypatch.setattr("transferkit.delivery.sorting.STALE", -1.0)
+    list(Sorter(tmp_path / "out", "classify", ["rose"]).sort([answered(source, "rose")]))
+    assert not left.exists()
+    assert mine.exists()
+
+
 def test_several_labels_and_none(tmp_path: Path) -> None:
     sorter = Sorter(tmp_path / "out", "multilabel", ["sky", "a;b", "sea"])
     both, odd, none = (picture(tmp_path / "in", f"{i}.png", b"%d" % i) for i in range(3))

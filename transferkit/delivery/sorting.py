@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from transferkit.errors import ConfigError, StorageError
 from transferkit.files import sha256_file
 
 ABSTAINED, NO_LABEL = "_abstained", "_no_label"
+STALE = 3600.0  # seconds after which a half-made copy belongs to a killed process
 LONGEST = 200  # bytes of a folder's name; most systems allow 255
 
 
@@ -34,6 +36,7 @@ class Sorter:
     copied: int = 0
     present: int = 0
     _names: dict[str, str] = field(init=False)
+    _prepared: set[Path] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         if self.task == "regress":
@@ -57,9 +60,20 @@ class Sorter:
         labels = _parted(prediction.label, self.classes)
         return [self._names[label] for label in labels] or [NO_LABEL]
 
+    def _prepare(self, folder: Path) -> None:
+        """Make the folder, once, and clear what a killed process left half-copied in it long ago."""
+        if folder in self._prepared:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".????????????????????????????????.partial"):
+            # Not its time of writing, which the copy takes over from the picture.
+            if time.time() - leftover.stat().st_ctime > STALE:
+                leftover.unlink(missing_ok=True)
+        self._prepared.add(folder)
+
     def _copy(self, source: Path, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._prepare(folder)
             temporary = folder / f".{uuid.uuid4().hex}.partial"
             try:
                 shutil.copyfile(source, temporary)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ from transferkit.runs import model_file, refusals
 from transferkit.runs.layout import Layout
 
 CHECKED = 200  # pictures the exported file must answer
+STALE = 6 * 3600.0  # seconds after which a half-written folder belongs to a killed process
 CALIBRATED = 200  # training pictures int8 takes its ranges from
 
 
@@ -142,9 +145,10 @@ def _target_problems(target: Path, replace: bool) -> list[str]:
 @contextmanager
 def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; on success it takes the place of `target`, else it is removed."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         temporary.mkdir(parents=True)
+        _remove_stale(target)
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
@@ -161,6 +165,13 @@ def _whole_folder(target: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what an export that was killed left beside `target`, once no export can still be working on it."""
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????.partial"):
+        if time.time() - leftover.stat().st_mtime > STALE:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _swap(new: Path, target: Path) -> None:
