@@ -37,9 +37,10 @@ def test_what_cannot_be_is_refused_at_once(digits, tmp_path, monkeypatch, option
 
 
 def test_all_problems_are_told_at_once(digits, tmp_path):
-    result = call(
-        "tune", digits, "--backbone", "vgg61", "--trials", "0", "--metric", "acuracy", "--output", tmp_path / "x"
-    )
+    arguments = ["--backbone", "mini", "--backbone", "mobilenet_0.25", "--weights", "random", "--image-size", "32"]
+    arguments += ["--search", "learning_rate=0.001,0.01", "--offline", "--augment", "none", "--epochs", "2"]
+    arguments += ["--patience", "1", "--seeds", "1", "--json", "--exclude", "[4-9]/*"]
+    result = call("tune", digits, *arguments, "--output", tmp_path / "run")
     assert all(word in result.err for word in ("vgg16", "--trials 0", "accuracy"))
 
 
@@ -73,10 +74,9 @@ def test_a_search_prints_its_verdict_and_json(digits, tmp_path, monkeypatch):
 
 def test_several_backbones_are_a_setting(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
-    result = call(
-        "tune", digits, "--backbone", "mini", "--backbone", "mobilenet_0.25", "--weights", "random",
-        "--image-size", "32", "--search", "learning_rate=0.001,0.01", "--offline", "--augment", "none", "--epochs", "2", "--patience", "1",
-        "--seeds", "1", "--output", tmp_path / "run", "--json", "--exclude", "[4-9]/*",
-    )  # fmt: skip
+    arguments = ["--backbone", "mini", "--backbone", "mobilenet_0.25", "--weights", "random", "--image-size", "32"]
+    arguments += ["--search", "learning_rate=0.001,0.01", "--offline", "--augment", "none", "--epochs", "2"]
+    arguments += ["--patience", "1", "--seeds", "1", "--json", "--exclude", "[4-9]/*"]
+    result = call("tune", digits, *arguments, "--output", tmp_path / "run")
     assert result.code == 0, result.err
     assert json.loads(result.out)["search"]["trials"] == 4

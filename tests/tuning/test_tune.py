@@ -293,3 +293,27 @@ def test_python_spaces(digits, tmp_path):
     quick = {**QUICK, "trials": 2, "seeds": 1, "finalists": 1}
     run = api.tune(data, "mini", space=build, output=tmp_path / "run", algorithm="random", **quick)
     assert set(trials(run.folder)[0]) >= {"learning_rate", "optimizer"}
+
+
+def test_a_time_budget_ends_the_asking_and_the_winner_is_still_shipped(digits, tmp_path):
+    run = search(digits, tmp_path / "run", "random", trials=5000, budget="3s", seeds=1, finalists=1)
+    found = run.metrics["search"]
+    assert found["budget_spent"]
+    assert 1 <= found["trials"] < 5000
+    assert run.metrics["test"]["n"]
+    assert "ended by its time budget" in run.summary()
+
+
+def test_other_data_is_refused_on_resume(digits, tmp_path, done):
+    from dataclasses import replace
+
+    from transferkit import api
+    from transferkit.errors import DataError
+
+    data = pictures(digits)
+    other = replace(data, samples=data.samples.select(range(len(data.samples) - 1)))
+    with pytest.raises(DataError, match="not in the data"):
+        api.tune(
+            other, "mini", output=done("random").folder, resume=True, algorithm="random", trials=5,
+            search=SPACES["random"], **QUICK,
+        )  # fmt: skip
