@@ -14,6 +14,15 @@ import numpy as np
 from transferkit.tuning.records import Outcome, Plan, Task
 
 
+# A rung and what goes on from it, an ordinary trial, one that fails.
+TASKS = [
+    Task("0", {"head_width": (16,)}, 0, epochs=2),
+    Task("1", {"dropout": 0.3}, 0),
+    Task("2", {"backbone": "no/such"}, 0),
+    Task("3", {"head_width": (16,)}, 0, epochs=3, continues="0"),
+]
+
+
 @dataclass
 class Simulated:
     """Each task leaves `<id>-<pid>` while it runs; its values say how long it takes and what befalls it."""
@@ -62,7 +71,8 @@ def digits_plan(digits: Path, folder: Path) -> Plan:
 
 def values(outcome: Outcome) -> dict[str, Any]:
     """What must be the same wherever a trial ran."""
-    return {name: v for name, v in outcome.__dict__.items() if name != "seconds"}
+    names = ("id", "status", "score", "loss", "scores", "epochs", "best_epoch", "note", "error")
+    return {name: getattr(outcome, name) for name in names}
 
 
 def drain(engine: Any, tasks: list[Task]) -> list[Outcome]:
@@ -88,8 +98,7 @@ def main(folder: str, digits: str) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     real = Ray(digits_plan(Path(digits), Path(folder)), 1, Reporter())
     assert signal.getsignal(signal.SIGTERM) is handler
-    tasks = [Task("0", {"head_width": (16,)}, 0), Task("1", {"dropout": 0.3}, 0), Task("2", {"backbone": "no/such"}, 0)]
-    for outcome in drain(real, tasks):
+    for outcome in drain(real, TASKS):
         np.savez(
             Path(folder) / f"outcome-{outcome.id}.npz", **{k: np.array(str(v)) for k, v in values(outcome).items()}
         )

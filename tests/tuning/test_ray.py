@@ -211,7 +211,7 @@ def test_a_worker_that_cannot_begin_says_why(tmp_path, cluster):
     engine.close()
     assert outcome.status == "failed"
     assert "same transferkit installed on every node? " in outcome.error
-    assert "ModuleNotFoundError: No module named 'nowhere'" in outcome.error
+    assert "No module named 'nowhere'" in outcome.error
 
 
 # -- a cluster of its own
@@ -247,9 +247,8 @@ def test_real_trials_on_a_cluster_of_their_own_and_a_killed_search(tmp_path, dig
     assert not (home / ".ray").exists()
     plan = digits_plan(digits, tmp_path / "here")
     engine = InProcess(plan, Reporter(quiet=True))
-    tasks = [Task("0", {"head_width": (16,)}, 0), Task("1", {"dropout": 0.3}, 0), Task("2", {"backbone": "no/such"}, 0)]
-    for here in drain(engine, tasks):
+    for here in drain(engine, ray_trials.TASKS):
         there = np.load(folder / f"outcome-{here.id}.npz")
         assert {name: str(value) for name, value in values(here).items()} == {k: str(there[k]) for k in there}
     engine.close()
-    assert (folder / "checkpoints" / "0" / "outputs.npy").exists()
+    assert (folder / "checkpoints" / "0").exists(), "what trial 3 went on from"
