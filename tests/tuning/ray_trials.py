@@ -13,7 +13,6 @@ import numpy as np
 
 from transferkit.tuning.records import Outcome, Plan, Task
 
-
 # A rung and what goes on from it, an ordinary trial, one that fails.
 TASKS = [
     Task("0", {"head_width": (16,)}, 0, epochs=2),
