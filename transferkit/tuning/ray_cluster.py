@@ -95,7 +95,7 @@ class Cluster:
                 )  # fmt: skip
             except (OSError, RuntimeError, ValueError) as error:
                 shutil.rmtree(self._folder, ignore_errors=True)
-                raise TrainingError(f"Ray did not start on this machine: {_first_line(error)}") from error
+                raise TrainingError(f"Ray did not start on this machine: {_words(error)}") from error
 
     def _join(self, address: str) -> None:
         try:
@@ -103,7 +103,7 @@ class Cluster:
             self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"no Ray cluster to be had at '{address}' ({_first_line(error)}); start one with `ray start --head`, "
+                f"no Ray cluster to be had at '{address}' ({_words(error)}); start one with `ray start --head`, "
                 "check the address, or leave out --address for one on this machine"
             ) from error
 
@@ -120,8 +120,10 @@ def fitting(nodes: list[dict[str, float]], wanted: Mapping[str, float]) -> int:
     return sum(min(math.floor(node.get(k, 0) / v + 1e-9) for k, v in wanted.items() if v > 0) for node in nodes)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300]
+def _words(error: Exception) -> str:
+    """The error on one line; of a traceback from another process its last line says what happened."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    return " … ".join(dict.fromkeys((*lines[:1], *lines[-1:])))[:500] or type(error).__name__
 
 
 def _hush(on: bool) -> None:
