@@ -147,8 +147,8 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; on success it takes the place of `target`, else it is removed."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        temporary.mkdir(parents=True)
         _remove_stale(target)
+        temporary.mkdir(parents=True)
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
