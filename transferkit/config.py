@@ -86,7 +86,10 @@ class Settings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     ema: bool = True
     schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    warmup: Unit | None = None
+    clip_norm: Annotated[float, Field(ge=0, le=1e6)] = 5.0
     batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = 32
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
     epochs: Annotated[int, Field(ge=1, le=10000)] = 30
     patience: Annotated[int, Field(ge=1)] = 8
     metric: str = "auto"
@@ -141,6 +144,7 @@ def contradictions(s: Settings) -> list[str]:
     clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
     clash("augment", s.augment != "none" and s.views == 0, "with --views 0; drop one of them")
     clash("patience", s.patience >= s.epochs, f"with --epochs {s.epochs}: training ends first")
+    clash("warmup", s.schedule != "cosine", f"with --schedule {s.schedule}; use cosine")
     clash("scaling", s.backbone == "mini" and s.scaling != "auto", "with mini, whose scaling is fixed")
     if s.mixup and s.cutmix:
         found.append("--mixup and --cutmix are both set; choose one")

@@ -8,7 +8,7 @@ from transferkit.training import schedules
 
 
 def rates(name, peak, steps, warmup):
-    return schedules.curve(name, peak, steps, warmup=warmup)(np.arange(steps))
+    return schedules.curve(name, peak, steps, warmup=0.05 * warmup)(np.arange(steps))
 
 
 @pytest.mark.parametrize("warmup", [False, True])
@@ -16,7 +16,7 @@ def test_cosine_is_that_of_keras(warmup):
     theirs = keras.optimizers.schedules.CosineDecay(0.3, 100)
     if warmup:
         theirs = keras.optimizers.schedules.CosineDecay(0.0, 95, warmup_target=0.3, warmup_steps=5)
-    ours = schedules.curve("cosine", 0.3, 100, warmup=warmup)(np.arange(110))
+    ours = schedules.curve("cosine", 0.3, 100, warmup=0.05 * warmup)(np.arange(110))
     np.testing.assert_allclose(ours, [float(np.asarray(theirs(step))) for step in range(110)], atol=1e-6)
 
 
@@ -47,7 +47,7 @@ def test_a_constant_rate_is_the_same_from_the_first_step_on():
 
 
 def test_a_plateau_leaves_the_rate_to_the_optimizer():
-    assert schedules.curve("plateau", 0.1, 100, warmup=True) is None
+    assert schedules.curve("plateau", 0.1, 100, warmup=0.05) is None
 
 
 def test_a_plateau_lowers_the_rate_after_three_epochs_without_improvement():

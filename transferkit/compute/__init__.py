@@ -20,7 +20,7 @@ from transferkit.errors import ConfigError
 
 __all__ = [
     "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "forward", "gpu_count",
-    "hold", "input_gradient", "release", "start", "steps", "values",
+    "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
 ]  # fmt: skip
 
 
@@ -112,6 +112,18 @@ def gpu_count() -> int:
     """Local accelerators that the backend sees."""
     count: int = _engine().gpu_count()
     return count
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a computation did not fit into the memory of its device or of this process."""
+    if isinstance(error, MemoryError):
+        return True
+    # By name: TensorFlow's and JAX's classes are in modules that need not be there.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    refused = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
+    return "ResourceExhaustedError" in kinds or (
+        refused and bool(kinds & {"XlaRuntimeError", "JaxRuntimeError", "OpError"})
+    )
 
 
 def release() -> None:

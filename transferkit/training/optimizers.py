@@ -28,6 +28,8 @@ def build(
     average_steps: int = 0,
     loss_scale: bool = False,
     adjustable: bool = False,
+    clip_norm: float = CLIP_NORM,
+    accumulate: int = 1,
 ) -> Any:
     """A keras optimizer.
 
@@ -35,12 +37,16 @@ def build(
     rate (absent = 1). Scaling gradients instead would do nothing under Adam, which divides the scale out again.
     `average_steps` above 0 keeps an exponential moving average of the weights over about that many steps.
     `loss_scale` multiplies the loss, dynamically, so that small gradients survive float16.
+    `clip_norm` is the most that the norm of the whole gradient may be, 0 for no limit; `accumulate` steps' gradients
+    are averaged into one update.
     `adjustable` keeps decay and averaging span in variables (`ADJUSTABLE`), so that compiled steps serve other values.
     """
     import keras
 
     kind, arguments = OPTIMIZERS[name]
-    arguments = {**arguments, "global_clipnorm": CLIP_NORM}
+    arguments = {**arguments, "global_clipnorm": clip_norm or None}
+    if accumulate > 1:
+        arguments["gradient_accumulation_steps"] = accumulate
     arguments |= numbers(name, weight_decay=weight_decay, average_steps=average_steps)
     if average_steps:
         # The averages replace the weights only when asked to (`finalize_variable_values`).

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
+from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import Held, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.training import batches as b
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 LABEL_SMOOTHING = 0.1  # where the user leaves the choice; none for regression
 AVERAGE_EPOCHS = 2.0  # the span of the moving average of weights
 OUTPUT_BATCH = 64
+T = TypeVar("T")
 OUTPUTS_AT_ONCE = 8192  # where the rows are in memory
 
 
@@ -61,25 +64,36 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.batch_size = batch_size(self.settings, len(self.problem.train))
+        self.accumulate = self._accumulate()
+        self._halved = 0  # times that the batch did not fit into memory
         self.history: list[dict[str, Any]] = []
         self.phases: list[PhaseReport] = []
         self._forward_of: tuple[Any, compute.Forward] | None = None
 
     def train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
-        """Train `model` (rows of `source` → logits); it is left with its best weights. Returns (score, loss)."""
+        """Train `model` (rows of `source` → logits); it is left with its best weights. Returns (score, loss).
+
+        Where memory runs out the batch is halved and the phase begins again. Raises TrainingError where nothing is
+        left to halve, or the loss is no longer a number.
+        """
+        return self._fitting(lambda: self._train(phase, model, source), model)
+
+    def _train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
         s, batches, problem = self.settings, self.batches(source), self.problem
         held = None if batches.mixes else _held(source)
         twin = self._twin(phase, model, batches.steps) if held else None
         trained, optimizer = model, self._optimizer(phase, batches.steps) if twin is None else twin.optimizer
         if twin is not None:
             trained, self._forward_of = twin.model, (twin.model, twin.forward)
-        checkpoint = None if self.checkpoints is None else self.checkpoints / f"phase-{len(self.phases)}.npz"
+        # Of smaller batches, other checkpoints: gradients that are being accumulated are part of them.
+        name = f"phase-{len(self.phases)}{'-halved' * self._halved}.npz"
+        checkpoint = None if self.checkpoints is None else self.checkpoints / name
         loop = Loop(
             phase.name, trained, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
             phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter,
             self.rate, self.watch, phase.pause,
-            schedules.curve(s.schedule, phase.rate, phase.epochs * batches.steps, warmup=phase.warmup),
+            self._rates(phase, batches.steps),
             held, None if twin is None else twin.steps,
         )  # fmt: skip
         with applied(model, phase.precision):
@@ -92,6 +106,56 @@ class Trainer:
         self.history += progress.rows
         self.phases.append(_report(phase, model, source, progress))
         return progress.best
+
+    def _rates(self, phase: Phase, steps: int) -> schedules.Curve | None:
+        """The learning rate of every step; steps that make one update share theirs."""
+        warmup = schedules.WARMUP_SHARE if phase.warmup else 0.0
+        if self.settings.warmup is not None:
+            warmup = self.settings.warmup
+        together = self.accumulate
+        updates = -(-phase.epochs * steps // together)
+        curve = schedules.curve(self.settings.schedule, phase.rate, updates, warmup=warmup)
+        return None if curve is None else lambda numbers: curve(numbers // together)
+
+    def _fitting(self, work: Callable[[], T], model: keras.Model) -> T:
+        """What `work` gives, with batches small enough for the memory there is; `model` starts anew each time."""
+        before = compute.values(model.weights)
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if not compute.out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            # Not inside the handler: the error holds on to what was computed.
+            self._halve(reason)
+            compute.assign(model.weights, before)
+
+    def _halve(self, reason: str) -> None:
+        if self.batch_size == 1:
+            raise TrainingError(
+                f"a step on one picture does not fit into memory ({reason}); use a smaller --image-size, "
+                "or unfreeze less"
+            )
+        before, self.batch_size = self.batch_size, -(-self.batch_size // 2)
+        self.accumulate, self._halved = 2 * self.accumulate, self._halved + 1
+        self.reporter.warn(
+            f"out of memory with {before} pictures a step: going on with {self.batch_size}, the gradients of "
+            f"{self.accumulate} steps making one update, so that an update sees as many as before"
+        )
+        self._forward_of = None
+        if self.pool is not None:
+            self.pool.clear()
+        gc.collect()
+
+    def _accumulate(self) -> int:
+        number, size, pictures = self.settings.accumulate, self.batch_size, len(self.problem.train)
+        if number > 1 and number > -(-pictures // size):
+            raise ConfigError(
+                f"--accumulate {number} with batches of {size} makes an update of more pictures than there are "
+                f"({pictures} for training); lower one of them"
+            )
+        return number
 
     def _twin(self, phase: Phase, model: keras.Model, steps: int) -> Twin | None:
         """What trains `model` in its place without compiling anew, where there is a pool and the phase is a head's."""
@@ -106,6 +170,9 @@ class Trainer:
         """Measures one step of `phase` in a precision; `model` is left as it came."""
 
         def measure(precision: Precision) -> tuple[float, np.ndarray]:
+            return self._fitting(lambda: once(precision), model)
+
+        def once(precision: Precision) -> tuple[float, np.ndarray]:
             inputs, targets, weights = next(self.batches(source).epoch(0))
             one = [x[:1] for x in inputs], targets[:1], weights[:1]
             before = compute.values(model.variables)
@@ -137,7 +204,8 @@ class Trainer:
         s = self.settings
         span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
         return {
-            "name": s.optimizer, "learning_rate": rate, "weight_decay": s.weight_decay, "average_steps": span
+            "name": s.optimizer, "learning_rate": rate, "weight_decay": s.weight_decay, "average_steps": span,
+            "clip_norm": s.clip_norm, "accumulate": self.accumulate,
         }  # fmt: skip
 
     def batches(self, source: Source) -> b.Batches:

@@ -14,10 +14,10 @@ PLATEAU_FACTOR = 0.3
 PLATEAU_PATIENCE = 3
 
 
-def curve(name: str, peak: float, steps: int, *, warmup: bool) -> Curve | None:
+def curve(name: str, peak: float, steps: int, *, warmup: float) -> Curve | None:
     """The learning rates of a phase of `steps` steps, by step number counted from 0; None leaves it to the optimizer.
 
-    cosine: linear warm-up (where `warmup`), then half a cosine to zero (Loshchilov & Hutter 2017).
+    cosine: linear warm-up over the share `warmup` of the steps, then half a cosine to zero (Loshchilov & Hutter 2017).
     constant: `peak`. plateau: None; `after_epoch` lowers the optimizer's own rate between epochs.
     The numbers are those of keras.optimizers.schedules.CosineDecay; they are handed to the compiled steps, so that
     phases of other rates and lengths need no new trace.
@@ -25,7 +25,7 @@ def curve(name: str, peak: float, steps: int, *, warmup: bool) -> Curve | None:
     if name == "plateau":
         return None
     # A phase of fewer than ten steps has none to give away: the first step of a warm-up has rate 0.
-    rise = round(WARMUP_SHARE * steps) if warmup and name == "cosine" else 0
+    rise = round(warmup * steps) if name == "cosine" else 0
 
     def rates(numbers: np.ndarray) -> np.ndarray:
         if name == "constant":
