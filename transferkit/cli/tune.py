@@ -18,7 +18,7 @@ SEARCH: tuple[tuple[str, str, str], ...] = (
     ("workers", "N", "Trials at a time, each in a process of its own. [default: 1]"),
     ("engine", "local|ray", "Where trials run: on this machine, or on a Ray cluster. [default: local]"),
     ("address", "auto|ray://HOST:PORT", "The Ray cluster. [default: one on this machine]"),
-    ("trial-cpus", "X", "CPUs of a trial on Ray. [default: 1]"),
+    ("trial-cpus", "X", "CPUs of a trial on Ray. [default: 1; on this machine its cores / workers]"),
     ("trial-gpus", "X", "GPUs of a trial on Ray. [default: 0]"),
     ("budget", "TIME", "Begin no trial after this long, e.g. 30m."),
     ("trial-budget", "TIME", "End a trial after the epoch in which this time is over."),

@@ -16,11 +16,10 @@ from typing import Any, Protocol
 
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
+from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Plan, Task
 from transferkit.tuning.workbench import Workbench
 
-ATTEMPTS = 3  # of a task whose worker dies
-GRACE = 60.0  # seconds beyond its own time limit after which a worker is taken to hang
 WORKER = "transferkit.tuning.worker"
 START_SECONDS = 300.0  # a worker imports TensorFlow, perhaps beside others
 
@@ -152,9 +151,7 @@ class Processes:
         with tempfile.TemporaryDirectory() as folder:
             address = os.path.join(folder, "line") if os.name == "posix" else None
             with Listener(address, authkey=key) as listener:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", WORKER], stdin=subprocess.PIPE, env=_environment()
-                )
+                process = subprocess.Popen([sys.executable, "-m", WORKER], stdin=subprocess.PIPE, env=_environment())
                 assert process.stdin is not None
                 process.stdin.write(pickle.dumps((listener.address, key, max(1, (os.cpu_count() or 1) // self.slots))))
                 process.stdin.close()

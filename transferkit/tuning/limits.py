@@ -1,9 +1,11 @@
-"""Memory of this process: measured, and bounded."""
+"""What a trial may take: memory measured and bounded, and when a worker is given up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+ATTEMPTS = 3  # of a task whose worker is lost
+GRACE = 60.0  # seconds beyond twice its own time limit after which a worker is taken to hang
 SHARE = 0.85  # of the machine's memory, where the user names no bound
 
 

@@ -14,12 +14,11 @@ from typing import Any
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.files import cache_folder, write_text
+from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.ray_cluster import Cluster, fitting
 from transferkit.tuning.ray_worker import Reply, Runner, Shipment, run, workbench
 from transferkit.tuning.records import Outcome, Plan, Task
 
-ATTEMPTS = 3  # of a task whose worker or node is lost
-GRACE = 60.0  # seconds beyond twice its time limit after which a trial is taken to hang
 LOOK = 10.0  # seconds without an outcome after which the cluster is looked at
 HANDED = ("KERAS_BACKEND", "KERAS_HOME")  # of the environment; what begins with TRANSFERKIT_ goes too
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
@@ -126,6 +127,7 @@ class Tuning:
         goal = goals.goal(self.base.metric, self.samples.task)
         name = goals.DEFAULT_GOAL[self.samples.task] if self.base.metric == "auto" else self.base.metric
         maximise = goal.direction == "max"
+        compute.start()  # before the oracle imports Keras, whose backend would fill standard error
         trials = None if self.algorithm == "grid" else s.trials
         oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
         self._announce(oracle, len(plan.samples), len(plan.pairs))
@@ -150,8 +152,10 @@ class Tuning:
         return engine(s.engine, plan, s.workers, self.reporter, **options)
 
     def _limits(self) -> Limits:
-        local = self.search.workers if self.search.engine == "local" else 1
-        return Limits(self.search.trial_budget, self.search.trial_memory or int(SHARE * machine_memory() / local))
+        s = self.search
+        # Of a cluster's machines nothing is known here, and Ray watches their memory itself.
+        usual = None if s.engine == "ray" else int(SHARE * machine_memory() / s.workers)
+        return Limits(s.trial_budget, s.trial_memory or usual)
 
     def _announce(self, oracle: Oracle, pictures: int, pairs: int) -> None:
         how_judged = f"{pairs} folds" if pairs > 1 else "validation"
