@@ -62,3 +62,34 @@ def test_where_it_could_say_nothing_it_is_refused(digits, tmp_path):
     result = call("finetune", digits, "--backbone", tmp_path / "own.keras", "--random-baseline")
     assert result.code == 2
     assert "--random-baseline needs a network of the catalog" in result.err
+
+
+def test_the_signal_of_a_random_network_does_not_fade(digits):
+    import numpy as np
+
+    from transferkit import compute
+    from transferkit.backbones.build import build
+    from transferkit.data.augment import augmentation
+    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.source import scan
+    from transferkit.features.extract import Views
+    from transferkit.runs.untrained import _settled
+    from transferkit.training.recipe import Problem
+
+    compute.start()
+    fresh, samples = build("mobilenet_0.25", "random", 32), scan(digits).hashed()
+    views = Views(DecodeSettings(32), augmentation("none"), 0, 0)
+    pixels = np.concatenate([views.pixels(samples, i, [0]) for i in range(0, 200, 5)]).astype(np.float32)
+
+    def spread(backbone):
+        x = pixels
+        for layer in backbone.preprocessing():
+            x = layer(x)
+        return float(np.asarray(backbone.model(x)).std(axis=0).max())
+
+    before, first = spread(fresh), fresh.weights_sha256
+    problem = Problem(samples, np.arange(0, 200, 2), np.arange(1, 200, 2), np.zeros((200, 10)), None, None)
+    settled = _settled(fresh, problem, views, 0)
+    assert spread(settled) > 0.1 > 10 * before
+    assert settled.weights_sha256 != first
+    assert {layer.momentum for layer in settled.model.layers if hasattr(layer, "momentum")} == {0.99}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from transferkit import compute
 from transferkit.backbones.build import Backbone, build
 from transferkit.console import Reporter, duration
 from transferkit.data.samples import Samples
 from transferkit.evaluation import calibration, metrics
 from transferkit.features.extract import Views
+from transferkit.files import sha256_bytes
 from transferkit.runs import scoring
 from transferkit.runs.results import answer
 from transferkit.training import recipe
+
+SETTLING = 64  # training pictures by which BatchNorm is settled
 
 
 def random_weights(
@@ -28,6 +33,7 @@ def random_weights(
     changes = {"weights": "random", "unfreeze": "none", "folds": 0, "budget": None}
     settings = work.settings.model_copy(update=changes)
     drawn = build(settings.backbone, "random", backbone.size, settings.seed, True, backbone.scaling)
+    drawn = _settled(drawn, problem, views, settings.seed)
     quiet = Reporter(quiet=True)
     training = recipe.Recipe(drawn, settings, problem, views, quiet, cache=work.cache)
     trained = training.run()
@@ -45,3 +51,29 @@ def random_weights(
     spent = duration(phase.seconds + training.timings["features"])
     reporter.say(f"baseline: {backbone.row.name} with random weights trained for {phase.epochs} epochs ({spent})")
     return {**found, "chosen": {"epochs": phase.epochs, "best_epoch": phase.best_epoch}}
+
+
+def _settled(drawn: Backbone, problem: recipe.Problem, views: Views, seed: int) -> Backbone:
+    """The network with BatchNorm statistics of some training pictures.
+
+    Fresh statistics (0 and 1) fit no random weights: the signal fades from layer to layer, MobileNet's features are
+    the same for every picture, and the baseline would be a man of straw.
+    """
+    import keras
+
+    layers = [layer for layer in drawn.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    if not layers:
+        return drawn
+    chosen = np.random.default_rng(seed).permutation(problem.train)[:SETTLING]
+    x: Any = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in chosen]).astype(np.float32)
+    for layer in drawn.preprocessing():
+        x = layer(x)
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # the statistics of this one batch, whole
+    drawn.model(x, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    values = b"".join(np.ascontiguousarray(value).tobytes() for value in compute.values(drawn.model.weights))
+    # Features are cached by the weights' hash.
+    return replace(drawn, weights_sha256=sha256_bytes(values))
