@@ -88,7 +88,7 @@ def test_a_disk_without_room_means_streaming_and_one_warning(mini, samples, view
         frozen.prepare([pooled], samples, wanted)
     assert isinstance(frozen.source(pooled, samples, wanted), Streamed)
     assert len(reporter.warnings) == 1
-    assert "5.0 GB and 1.0 GB are free" in reporter.warnings[0]
+    assert "5.0 GB and 1.0 GB are there" in reporter.warnings[0]
     assert "TRANSFERKIT_CACHE" in reporter.warnings[0]
 
 

@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -8,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from transferkit.errors import StorageError
-from transferkit.features import store
+from transferkit.errors import ConfigError, StorageError
+from transferkit.features import space, store
 
 SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
 SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
@@ -116,7 +117,7 @@ CHILD = """
 import os, sys
 import numpy as np
 from transferkit import files
-from transferkit.features import store
+from transferkit.features import space, store
 features = store.open_set({spec}, {shapes})
 content = np.random.default_rng(0).normal(0, 1, (6, 10)).astype(np.float32)
 features.append([f"p{{i}}" for i in range(3)], content[:3])
@@ -278,6 +279,81 @@ def test_room_counts_what_is_lacking_and_what_is_promised():
     assert not store.room_for(free, 100)[0]
     assert not store.room_for(10, 100, promised=free)[0]
     assert store.room_for(0, 100, promised=free)[0]  # all of it is stored already
+
+
+def filled(rows, count=25, width=1000):
+    """A set of `count` KB × 4 that nobody uses any more, used `rows` seconds after the others."""
+    one = store.open_set({**SPEC, "rows": rows}, [(width,)])
+    one.append([f"{rows}-{i}" for i in range(count)], np.zeros((count, width), np.float32))
+    os.utime(one.folder / "set.json", (int(rows), int(rows)))
+    return one
+
+
+def stored_sets():
+    return sorted(entry["spec"]["rows"] for entry in store.listing())
+
+
+def test_sets_that_nobody_uses_make_room_least_recently_used_first(monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "450KB")
+    kept = filled("1")  # the oldest, and in use
+    for name in "234":
+        filled(name)
+    assert store.room_for(20, 1000)[0] is False  # 4 × 0.1 MB are there
+    removed, freed = store.make_room(80_000)
+    assert (removed, stored_sets()) == (1, ["1", "3", "4"])
+    assert freed > 100_000
+    assert store.room_for(20, 1000)[0]
+    assert store.make_room(80_000) == (0, 0)
+    assert store.make_room(300_000)[0] == 2
+    assert stored_sets() == ["1"]
+    assert store.make_room(440_000) == (0, 0)  # what is in use stays, room or not
+    assert kept.gather(*kept.places(["1-0"])).shape == (1, 1000)
+
+
+def test_nothing_is_evicted_in_vain(monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "300 KB")
+    filled("1")
+    assert store.make_room(400_000) == (0, 0)
+    assert stored_sets() == ["1"]
+
+
+def test_a_set_that_another_process_uses_is_not_evicted(monkeypatch, cache):
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "150kb")
+    filled("1")
+    code = (
+        "import sys; from transferkit.features import store\n"
+        f"one = store.open_set({ {**SPEC, 'rows': '1'}!r}, [(1000,)])\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "open\n"
+        assert store.make_room(100_000) == (0, 0)
+        assert stored_sets() == ["1"]
+        other.kill()
+        other.wait()
+        assert store.make_room(100_000)[0] == 1
+    finally:
+        other.kill()
+        other.communicate()
+
+
+@pytest.mark.parametrize(("text", "size"), [("20GB", 20e9), ("1.5 tb", 1.5e12), ("700", 700), ("3M", 3e6)])
+def test_the_limit_is_what_the_variable_says(monkeypatch, tmp_path, text, size):
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", text)
+    assert space.limit(tmp_path) == size
+
+
+@pytest.mark.parametrize("text", ["much", "-3GB", "20 apples", "GB"])
+def test_a_size_that_is_none_is_refused(monkeypatch, tmp_path, text):
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", text)
+    with pytest.raises(ConfigError, match=r"TRANSFERKIT_CACHE_SIZE=.*20GB"):
+        space.limit(tmp_path)
+
+
+def test_without_the_variable_half_of_the_disk_is_the_limit(monkeypatch, tmp_path):
+    monkeypatch.delenv("TRANSFERKIT_CACHE_SIZE", raising=False)
+    assert space.limit(tmp_path) == shutil.disk_usage(tmp_path).total // 2
 
 
 def test_checksums_are_read_once_a_process(features, monkeypatch):

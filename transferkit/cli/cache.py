@@ -15,15 +15,17 @@ def cache() -> None:
 @cache.command(epilog="Example:  transferkit cache info --json")
 @common()
 def info(quiet: bool, as_json: bool) -> None:
-    """Where it is, how large, and what it holds."""
-    from transferkit.features import store
+    """Where it is, how large, how large it may grow, and what it holds."""
+    from transferkit.features import space, store
 
     sets = store.listing()
-    total = sum(s["bytes"] for s in sets)
+    total, limit = sum(s["bytes"] for s in sets), space.limit(store.root())
     if as_json:
-        emit({"folder": str(store.root()), "bytes": total, "sets": sets})
+        emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": sets})
         return
-    click.echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB")
+    click.echo(
+        f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB ({space.VARIABLE})"
+    )
     for entry in sets:
         spec = entry["spec"]
         click.echo(

@@ -27,7 +27,7 @@ from transferkit.features.extract import (
     row_names,
 )  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, open_set, room_for
+from transferkit.features.store import FeatureSet, make_room, open_set, room_for
 from transferkit.files import digest
 
 if TYPE_CHECKING:
@@ -127,15 +127,22 @@ class Frozen:
         if not self.cache:
             return 0
         features = open_set(self._spec(kind), kind.shapes)
-        fits, needed, free = room_for(len(features.missing(names)), features.width, promised)
+        lacking = len(features.missing(names))
+        fits, needed, free = room_for(lacking, features.width, promised)
+        if not fits:
+            removed, freed = make_room(needed + promised)
+            if removed:
+                self.reporter.say(f"cache: removed {removed} sets not used for longest ({freed / 1e9:.1f} GB)")
+            fits, needed, free = room_for(lacking, features.width, promised)
         if fits:
             kind.features = features
             return needed
         if kind.label not in self._warned:
             self._warned.add(kind.label)
             self.reporter.warn(
-                f"features ({kind.label}) would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: computing "
-                "them anew each epoch instead (slower). Move the cache to a larger disk with TRANSFERKIT_CACHE"
+                f"features ({kind.label}) would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are there for them: "
+                "computing them anew each epoch instead (slower). Move the cache to a larger disk with "
+                "TRANSFERKIT_CACHE, or let it grow with TRANSFERKIT_CACHE_SIZE"
             )
         return 0
 

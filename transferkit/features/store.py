@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from transferkit.errors import StorageError
+from transferkit.features import space
 from transferkit.files import cache_folder, digest, locked, read_json, whole, write_json
 
 FORMAT = 1
@@ -47,6 +48,7 @@ class FeatureSet:
         self._places: dict[str, tuple[int, int]] = {}  # name → chunk, row
         self._seen: set[str] = set()
         self._swept = False
+        space.hold(folder, self)  # while this object lives, the set is not evicted
         self.refresh()
 
     @property
@@ -198,15 +200,38 @@ def open_set(spec: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Feature
 
 
 def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
-    """(whether `rows` rows fit, bytes needed, bytes free): the disk is never filled by more than half its rest.
+    """(whether `rows` rows fit, bytes needed, bytes there are): within the store's limit, and never more than half of
+    what is free on the disk.
 
     `promised` bytes have been given to others and are not written yet.
     """
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)
     needed = rows * width * (2 if width > HALF_ABOVE else 4)
-    free = shutil.disk_usage(folder).free
-    return needed + promised <= free * SHARE_OF_FREE_DISK or not needed, needed, free
+    there = min(_disk_share(folder), space.limit(folder) - sum(s["bytes"] for s in listing()))
+    return needed + promised <= there or not needed, needed, max(0, there)
+
+
+def make_room(needed: int) -> tuple[int, int]:
+    """Evict sets that nobody uses, least recently used first, until `needed` bytes fit; (sets removed, bytes freed).
+
+    Nothing is evicted where that would not be enough.
+    """
+    folder, sets = root(), sorted(listing(), key=lambda s: s["used"])
+    stored, cap = sum(s["bytes"] for s in sets), space.limit(folder)
+    if needed > cap or needed > _disk_share(folder) + SHARE_OF_FREE_DISK * stored:
+        return 0, 0
+    removed, freed = 0, 0
+    for entry in sets:
+        if stored - freed + needed <= cap and needed <= _disk_share(folder):
+            break
+        if space.remove_unused(Path(entry["folder"])):
+            removed, freed = removed + 1, freed + entry["bytes"]
+    return removed, freed
+
+
+def _disk_share(folder: Path) -> int:
+    return int(shutil.disk_usage(folder).free * SHARE_OF_FREE_DISK)
 
 
 def listing() -> list[dict[str, Any]]:

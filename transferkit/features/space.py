@@ -1,0 +1,80 @@
+"""How large the feature store may grow, and which of its sets somebody is using."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+import weakref
+from pathlib import Path
+
+from transferkit.errors import ConfigError
+
+if sys.platform != "win32":
+    import fcntl
+
+VARIABLE = "TRANSFERKIT_CACHE_SIZE"
+SHARE_OF_DISK = 0.5  # of the whole disk, where the variable is not set
+UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+A_DAY = 86400.0
+
+
+def limit(folder: Path) -> int:
+    """Most bytes that the store in `folder` may hold: TRANSFERKIT_CACHE_SIZE, else half of the disk it is on.
+
+    Raises ConfigError for a size that is none.
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        folder.mkdir(parents=True, exist_ok=True)
+        return int(shutil.disk_usage(folder).total * SHARE_OF_DISK)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b?)", text.lower())
+    unit = (found[2].upper().removesuffix("B") + "B") if found and found[2] else ""
+    if not found or unit not in UNITS:
+        raise ConfigError(f"{VARIABLE}={text} is no size; write 20GB, 500MB or a number of bytes")
+    return int(float(found[1]) * UNITS[unit])
+
+
+def hold(folder: Path, owner: object) -> None:
+    """Mark the set in `folder` as in use for as long as `owner` lives; it ends with this process at the latest.
+
+    Any number of processes may hold a set. Nothing happens where the folder or the system knows no such locks.
+    """
+    if sys.platform == "win32":
+        return
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder / "use.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:  # read only
+            return
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            current = os.fstat(handle).st_ino == (folder / "use.lock").stat().st_ino
+        except FileNotFoundError:
+            current = False  # the set was evicted between the two calls: what is locked is gone
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return
+        if current:
+            weakref.finalize(owner, os.close, handle)
+            return
+        os.close(handle)
+
+
+def remove_unused(folder: Path) -> bool:
+    """Remove the set in `folder` unless some process, this one included, uses it; returns whether it is gone."""
+    if sys.platform == "win32":
+        if time.time() - folder.stat().st_mtime < A_DAY:
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
+    try:
+        with open(folder / "use.lock", "ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+            return not folder.exists()
+    except OSError:  # held by somebody, or not ours to remove
+        return False
