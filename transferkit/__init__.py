@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         freeze,
         load_data,
         predict,
+        reproduce,
         tune,
     )
     from transferkit.config import Settings
@@ -44,6 +45,7 @@ _HOMES = {
             "freeze",
             "load_data",
             "predict",
+            "reproduce",
             "tune",
         ),
         "transferkit.api",
@@ -55,7 +57,8 @@ _HOMES = {
 }
 __all__ = [
     "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble", "backbone",
-    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict", "tune",
+    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict", "reproduce",
+    "tune",
 ]  # fmt: skip
 
 

@@ -1,0 +1,155 @@
+"""What the verbs take and give: pictures with labels, and a finished run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferkit.console import Reporter
+from transferkit.runs.layout import Layout
+
+if TYPE_CHECKING:
+    import keras
+
+    from transferkit.data.samples import Samples
+    from transferkit.delivery.explain import Explanation
+    from transferkit.delivery.exporting.export import Export
+    from transferkit.delivery.predict import Prediction
+    from transferkit.delivery.reproduce import Reproduction
+
+
+@dataclass(frozen=True)
+class Data:
+    """Pictures with labels and how they are to be split; from `load_data`."""
+
+    samples: Samples
+    origin: str
+    split: tuple[float, ...] | None = None
+    seed: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of classes, labels or targets."""
+        return self.samples.classes
+
+    def counts(self) -> dict[str, int]:
+        """Pictures per class."""
+        return self.samples.counts()
+
+
+def load_data(
+    data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
+    exclude: Sequence[str] = (),
+) -> Data:  # fmt: skip
+    """Read a folder of class folders, a folder with train/val/test, a CSV, or arrays `(x, y)`.
+
+    `split` are three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to
+    `finetune`. Raises DataError with every problem found.
+    """
+    from transferkit.data.source import scan
+
+    samples = scan(data, task, exclude=exclude)
+    origin = os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    return Data(samples, str(origin), None if split is None else tuple(split), seed)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, numbers and verbs."""
+
+    folder: Path
+
+    @property
+    def layout(self) -> Layout:
+        """Paths of the run's files."""
+        return Layout(self.folder)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json."""
+        return self.layout.read_metrics()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """history.csv, one dictionary a row."""
+        return self.layout.read_history()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """run.json."""
+        return self.layout.read_manifest()
+
+    def model(self) -> keras.Model:
+        """The shipped model: uint8 RGB pictures [n, size, size, 3] to answers [n, t]."""
+        from transferkit.runs import model_file
+
+        return model_file.load(self.layout.model)
+
+    def predict(self, pictures: Any, quiet: bool = True) -> list[Prediction]:
+        """Answers for a file, a folder, an array, or a list of these."""
+        from transferkit.api.use import predict
+
+        return predict(self.folder, pictures, quiet=quiet)
+
+    def evaluate(self, data: Any = None, quiet: bool = True) -> dict[str, Any]:
+        """Scores on `data`, or on the run's own test split."""
+        from transferkit.api.use import evaluate
+
+        return evaluate(self.folder, data, quiet=quiet)
+
+    def explain(self, picture: Any, method: str = "grad-cam", output: str | None = None) -> Explanation:
+        """Where the model looked in a file or uint8 array: for its answer, or for the class `output`."""
+        from transferkit import compute
+        from transferkit.delivery.explain import Explaining
+
+        compute.start()
+        source = Path(picture) if isinstance(picture, str) else picture
+        return next(Explaining.of(self.layout, method).stream([source], output))
+
+    def export(
+        self, format: str, *, quantize: str | None = None, output: str | Path | None = None, data: Any = None,
+        replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
+    ) -> Export:  # fmt: skip
+        """Write the model as `keras`, `saved_model`, `litert` or `onnx`, proved on the run's own pictures.
+
+        `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
+        arrays it was trained on. See `transferkit.delivery.exporting.export`.
+        """
+        from transferkit.delivery.exporting.export import export
+
+        return export(
+            self.layout, format, Reporter(quiet), quantize=quantize, output=None if output is None else Path(output),
+            data=data, replace=replace, allow_mismatch=allow_mismatch,
+        )  # fmt: skip
+
+    def reproduce(
+        self, data: Any = None, *, output: str | Path | None = None, fresh: bool = False, offline: bool = False,
+        quiet: bool = True,
+    ) -> Reproduction:  # fmt: skip
+        """Repeat the run with its own settings and compare; see `transferkit.api.reproduce`."""
+        from transferkit.api.use import reproduce
+
+        return reproduce(self, data, output=output, fresh=fresh, offline=offline, quiet=quiet)
+
+    def summary(self) -> str:
+        """The closing summary as text."""
+        from transferkit.delivery.summary import summary
+
+        return summary(self.layout)
+
+    def report(self) -> Path:
+        """Write report.html, CARD.md and the figures anew; returns the report's path."""
+        from transferkit.delivery.publish import publish
+
+        return publish(self.layout, Reporter(quiet=True))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.summary())}</pre>"

@@ -1,0 +1,80 @@
+"""The verbs that use a run: `predict`, `evaluate`, `compare`, `reproduce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferkit.api.objects import Data, Run
+from transferkit.api.train import finetune
+from transferkit.console import Reporter
+from transferkit.errors import RunError, raise_problems
+from transferkit.runs.layout import Layout, check_new, free_name
+
+if TYPE_CHECKING:
+    from transferkit.delivery.compare import Comparison
+    from transferkit.delivery.predict import Prediction
+    from transferkit.delivery.reproduce import Reproduction
+
+
+def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Prediction]:
+    """Answers of a run (or a model.keras) for files, folders, uint8 arrays, or a list of these, in order."""
+    import numpy as np
+
+    from transferkit import compute
+    from transferkit.delivery.predict import Predictor, find, model_of
+
+    path = model_of(Path(run))
+    items = pictures if isinstance(pictures, list | tuple) else [pictures]
+    sources: list[Any] = []
+    for item in items:
+        sources += (
+            [item]
+            if isinstance(item, np.ndarray) and item.ndim == 3
+            else (list(item) if isinstance(item, np.ndarray) else find([item]))
+        )
+    compute.start()
+    return list(Predictor.of(path).stream(sources, Reporter(quiet)))
+
+
+def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
+    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
+
+    With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
+    """
+    from transferkit.delivery.evaluate import evaluate as room
+
+    return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
+
+
+def reproduce(
+    run: str | Path | Run, data: Any = None, *, output: str | Path | None = None, fresh: bool = False,
+    offline: bool = False, quiet: bool = False, reporter: Reporter | None = None,
+) -> Reproduction:  # fmt: skip
+    """Repeat a finished run with its own settings into `output` (default: beside it), and compare the two.
+
+    `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features anew
+    instead of taking them from the cache. Raises DataError or WeightsError where these are not those of then.
+    """
+    from transferkit.delivery import reproduce as room
+
+    reporter = reporter or Reporter(quiet)
+    before = Layout(run.folder if isinstance(run, Run) else Path(run))
+    settings = room.settings_of(before)
+    default = free_name(before.folder.absolute().parent, f"{before.folder.absolute().name}-reproduced")
+    folder = default if output is None else Path(output)
+    raise_problems(RunError, check_new(folder, resume=False))
+    origin, reasons = room.check(before, data, offline, reporter)
+    with room.cache(fresh, folder):
+        again = finetune(origin, output=folder, offline=offline, reporter=reporter, **settings)
+    return room.compare(before, again.layout, reasons)
+
+
+def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
+    """Finished runs side by side on the same test pictures, with paired tests; print it, or see its `pairs`.
+
+    Raises RunError where their test splits differ, with the reason.
+    """
+    from transferkit.delivery.compare import compare as room
+
+    return room([Layout(run.folder if isinstance(run, Run) else Path(run)) for run in runs], seed)
