@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import compute, heads
+from transferkit import compute
 from transferkit.backbones import freeze
 from transferkit.backbones.build import Backbone, build
 from transferkit.backbones.cut import operations_of
@@ -20,13 +20,14 @@ from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
-from transferkit.evaluation import calibration, diagnosis, metrics
+from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import judging, model_file, refit, scoring
+from transferkit.runs import judging, refit
+from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
-from transferkit.runs.results import answer, judge, write_history, write_predictions
+from transferkit.runs.results import judge, write_history
 from transferkit.runs.trackers import Tracking
 from transferkit.runs.untrained import random_weights
 from transferkit.training import models, recipe
@@ -205,13 +206,14 @@ class Job:
         manifest.content["rate_curve"] = trained.rate_curve
         manifest.content["learning_rate"] = work.rate
         manifest.write()
-        facts, val_outputs, train_outputs = self._finish_model(trained, problem, decode, backbone)
-        content = self._scores(problem, val_outputs, train_outputs, trained, facts)
+        finishing = Finishing(samples, s, self.layout, problem, trained, self.reporter)
+        val_outputs, train_outputs = finishing.ship(decode, backbone)
+        content = finishing.scores(val_outputs, train_outputs)
         judged = time.monotonic()
         fit, tune, judge_on = judging.features(work, trained, samples, [train, val, test])
         content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
         judging.save_typical(self.layout.typical, fit, tune, trained, problem, decode, s.seed)
-        self._test(content, test, problem, facts)
+        finishing.test(content, test)
         if len(test):
             content["baselines"] = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
         if len(test) and s.random_baseline:
@@ -240,83 +242,6 @@ class Job:
         s = self.settings
         count = 0 if s.augment == "none" else s.views
         return Views(decode, augmentation(s.augment), count, s.seed)
-
-    def _finish_model(
-        self, trained: recipe.Trained, problem: recipe.Problem, decode: DecodeSettings, backbone: Backbone
-    ) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-        """Calibrate on validation, add the output layers, save. Returns the facts and calibrated answers."""
-        import keras
-
-        samples, task = self.samples, self.samples.task
-        temperature, thresholds = 1.0, None
-        if task != "regress":
-            temperature = calibration.fit_temperature(trained.val_outputs, samples.targets[problem.val], task)
-        val = answer(task, trained.val_outputs, temperature, problem.units)
-        train = answer(task, trained.train_outputs, temperature, problem.units)
-        if task == "multilabel":
-            thresholds = metrics.best_thresholds(samples.targets[problem.val], val)
-        x = trained.model.outputs[0]
-        for layer in heads.output_layers(task, temperature, problem.units):
-            x = layer(x)
-        model = keras.Model(trained.model.inputs, x, name="transferkit")
-        facts = {
-            "task": task,
-            "classes": list(samples.classes),
-            "decode": decode.key(),
-            "temperature": temperature,
-            "thresholds": None if thresholds is None else [float(t) for t in thresholds],
-            "backbone": backbone.row.name,
-            "scaling": backbone.scaling,
-            "weights": backbone.weights,
-            "pooling": self.settings.pooling,
-        }
-        model_file.save(model, facts, self.layout.model)
-        return facts, val, train
-
-    def _scores(
-        self, problem: recipe.Problem, val: np.ndarray, train: np.ndarray, trained: recipe.Trained,
-        facts: dict[str, Any],
-    ) -> dict[str, Any]:  # fmt: skip
-        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-        seed = self.settings.seed
-        uncalibrated = answer(self.samples.task, trained.val_outputs, 1.0, problem.units)
-        content = {
-            "task": self.samples.task,
-            "classes": list(self.samples.classes),
-            "goal": problem.goal.name,
-            "train": scoring.scores(self.samples.select(trained.train_judged), train, seed, thresholds, bounded=False),
-            "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds),
-            "temperature": facts["temperature"],
-            "thresholds": facts["thresholds"],
-        }
-        if trained.fold_scores:
-            content["folds"] = {
-                "metric": problem.goal.name,
-                "scores": trained.fold_scores,
-                "mean": float(np.mean(trained.fold_scores)),
-                "std": float(np.std(trained.fold_scores, ddof=1)),
-            }
-        if self.samples.task == "classify":
-            content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
-            judging.add_abstention(content, val, self.samples.targets[problem.val])
-        return content
-
-    def _test(self, content: dict[str, Any], test: np.ndarray, problem: recipe.Problem, facts: dict[str, Any]) -> None:
-        """The test split, read here and nowhere else: every choice has been made and the model is on disk."""
-        content["test"], content["baselines"] = {"n": len(test)}, {}
-        if not len(test):
-            self.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
-            write_predictions(self.layout, self.samples.select(test), np.zeros((0, problem.outputs)), facts)
-            return
-        samples = self.samples.select(test)
-        model = model_file.load(self.layout.model)
-        decode = DecodeSettings.from_key(facts["decode"])
-        outputs = scoring.predictions(model, samples, decode, self.reporter, "test")
-        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-        content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds)
-        write_predictions(self.layout, samples, outputs, facts)
-        if samples.task == "classify":
-            judging.abstain_on_test(content, outputs, samples.targets, facts["temperature"])
 
 
 def same_settings(manifest: dict[str, Any], settings: Settings) -> None:

@@ -1,0 +1,108 @@
+"""From a trained network to what is shipped and said of it: calibrated, saved, scored; the test split last, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transferkit import heads
+from transferkit.backbones.build import Backbone
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings
+from transferkit.data.samples import Samples
+from transferkit.evaluation import calibration, metrics
+from transferkit.runs import judging, model_file, scoring
+from transferkit.runs.layout import Layout
+from transferkit.runs.results import answer, write_predictions
+from transferkit.training.recipe import Problem, Trained
+
+
+@dataclass
+class Finishing:
+    """The steps after training, in their order: `ship`, `scores`, `test`."""
+
+    samples: Samples
+    settings: Settings
+    layout: Layout
+    problem: Problem
+    trained: Trained
+    reporter: Reporter
+    facts: dict[str, Any] = field(default_factory=dict)  # what travels in the model's file; `ship` finds them
+
+    def ship(self, decode: DecodeSettings, backbone: Backbone) -> tuple[np.ndarray, np.ndarray]:
+        """Calibrate on validation, add the output layers, save. Calibrated answers on validation and training."""
+        import keras
+
+        samples, task, trained, problem = self.samples, self.samples.task, self.trained, self.problem
+        temperature, thresholds = 1.0, None
+        if task != "regress":
+            temperature = calibration.fit_temperature(trained.val_outputs, samples.targets[problem.val], task)
+        val = answer(task, trained.val_outputs, temperature, problem.units)
+        train = answer(task, trained.train_outputs, temperature, problem.units)
+        if task == "multilabel":
+            thresholds = metrics.best_thresholds(samples.targets[problem.val], val)
+        x = trained.model.outputs[0]
+        for layer in heads.output_layers(task, temperature, problem.units):
+            x = layer(x)
+        model = keras.Model(trained.model.inputs, x, name="transferkit")
+        self.facts = {
+            "task": task,
+            "classes": list(samples.classes),
+            "decode": decode.key(),
+            "temperature": temperature,
+            "thresholds": None if thresholds is None else [float(t) for t in thresholds],
+            "backbone": backbone.row.name,
+            "scaling": backbone.scaling,
+            "weights": backbone.weights,
+            "pooling": self.settings.pooling,
+        }
+        model_file.save(model, self.facts, self.layout.model)
+        return val, train
+
+    def scores(self, val: np.ndarray, train: np.ndarray) -> dict[str, Any]:
+        """The part of metrics.json that training and validation pictures give."""
+        problem, trained, facts = self.problem, self.trained, self.facts
+        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
+        seed = self.settings.seed
+        uncalibrated = answer(self.samples.task, trained.val_outputs, 1.0, problem.units)
+        content = {
+            "task": self.samples.task,
+            "classes": list(self.samples.classes),
+            "goal": problem.goal.name,
+            "train": scoring.scores(self.samples.select(trained.train_judged), train, seed, thresholds, bounded=False),
+            "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds),
+            "temperature": facts["temperature"],
+            "thresholds": facts["thresholds"],
+        }
+        if trained.fold_scores:
+            content["folds"] = {
+                "metric": problem.goal.name,
+                "scores": trained.fold_scores,
+                "mean": float(np.mean(trained.fold_scores)),
+                "std": float(np.std(trained.fold_scores, ddof=1)),
+            }
+        if self.samples.task == "classify":
+            content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
+            judging.add_abstention(content, val, self.samples.targets[problem.val])
+        return content
+
+    def test(self, content: dict[str, Any], test: np.ndarray) -> None:
+        """The test split, read here and nowhere else: every choice has been made and the model is on disk."""
+        facts = self.facts
+        content["test"], content["baselines"] = {"n": len(test)}, {}
+        if not len(test):
+            self.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
+            write_predictions(self.layout, self.samples.select(test), np.zeros((0, self.problem.outputs)), facts)
+            return
+        samples = self.samples.select(test)
+        model = model_file.load(self.layout.model)
+        decode = DecodeSettings.from_key(facts["decode"])
+        outputs = scoring.predictions(model, samples, decode, self.reporter, "test")
+        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
+        content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds)
+        write_predictions(self.layout, samples, outputs, facts)
+        if samples.task == "classify":
+            judging.abstain_on_test(content, outputs, samples.targets, facts["temperature"])
