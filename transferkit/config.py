@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from transferkit import plugins
 from transferkit.errors import ConfigError, nearest, raise_problems
 from transferkit.files import digest
 
@@ -40,6 +42,22 @@ def check_policy(value: str) -> str:
     return value
 
 
+HEADS = ("mlp", "linear")
+AUGMENTATIONS = ("none", "light", "medium", "strong")
+
+
+def offered(kind: str, builtin: tuple[str, ...]) -> AfterValidator:
+    """One of the `builtin` names or a plugin's. Of plugins only the name is looked up; nothing is imported."""
+
+    def check(value: str) -> str:
+        problem = plugins.choose(kind, value, builtin)
+        if problem:
+            raise PydanticCustomError("choice", "{problem}", {"problem": problem})
+        return value
+
+    return AfterValidator(check)
+
+
 Width = Annotated[int, Field(ge=1, le=65536)]
 Unit = Annotated[float, Field(ge=0, lt=1)]
 
@@ -64,7 +82,7 @@ class Settings(BaseModel):
     batchnorm: Literal["frozen", "train"] = "frozen"
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.7
     # head
-    head: Literal["mlp", "linear"] = "mlp"
+    head: Annotated[str, offered("heads", HEADS)] = "mlp"
     head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers)] = (256,)
     dropout: Unit = 0.3
     l1: Annotated[float, Field(ge=0)] = 0.0
@@ -75,7 +93,7 @@ class Settings(BaseModel):
     task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
     loss: Literal["auto", "crossentropy", "squared", "absolute", "huber"] = "auto"
     # augmentation
-    augment: Literal["none", "light", "medium", "strong"] = "light"
+    augment: Annotated[str, offered("augmentations", AUGMENTATIONS)] = "light"
     views: Annotated[int, Field(ge=0, le=1000)] = 4
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
     cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
@@ -139,6 +157,7 @@ def contradictions(s: Settings) -> list[str]:
         found.append("--folds 1 is no cross-validation; use 2 or more, or 0 for none")
     linear, frozen = s.head == "linear", s.unfreeze == "none"
     clash("head_width", linear, "with --head linear; drop one of them")
+    found += _head_plugin_problems(s)
     clash("layer_decay", frozen, "with --unfreeze none: no layer of the backbone is trained")
     clash("batchnorm", frozen and s.batchnorm == "train", "with --unfreeze none: nothing is trained there")
     clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
@@ -158,6 +177,20 @@ def contradictions(s: Settings) -> list[str]:
         found.append(f"--loss {s.loss} is for --task regress; classification uses crossentropy")
     found += _split_problems(s.split)
     return found
+
+
+def _head_plugin_problems(s: Settings) -> list[str]:
+    """Settings of the head that a plugin's head was given and does not obey."""
+    try:
+        known = None if s.head in HEADS else plugins.resolve("heads", s.head)
+    except ConfigError as error:
+        return [f"--head {s.head}: {error}"]
+    if known is None:
+        return []
+    plugin, head = known
+    ignored = [n for n in plugins.HEAD_SETTINGS if n in s.model_fields_set and n not in head.uses]
+    because = f"has no effect with --head {s.head}: {plugin} does not use it; drop it"
+    return [f"--{n.replace('_', '-')} {_shown(getattr(s, n))} {because}" for n in ignored]
 
 
 def _split_problems(split: tuple[float, ...]) -> list[str]:
