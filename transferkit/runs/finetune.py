@@ -212,7 +212,7 @@ class Job:
         judged = time.monotonic()
         fit, tune, judge_on = judging.features(work, trained, samples, [train, val, test])
         content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
-        judging.save_typical(self.layout.typical, fit, tune, trained, problem, decode, s.seed)
+        judging.save_typical(self.layout.typical, fit, tune, trained, problem, s.seed)
         finishing.test(content, test)
         if len(test):
             content["baselines"] = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))

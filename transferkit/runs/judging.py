@@ -11,8 +11,6 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones.cut import cut, operations_of
 from transferkit.config import Settings
-from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits
 from transferkit.errors import RunError
@@ -23,7 +21,6 @@ from transferkit.evaluation.labels import doubts
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.twins import twins
 from transferkit.files import whole
-from transferkit.runs import scoring
 from transferkit.training import recipe
 
 if TYPE_CHECKING:
@@ -130,8 +127,7 @@ def shared(samples: Samples, splits: Splits) -> int:
 
 
 def save_typical(
-    path: Path, train: Split, val: Split, trained: recipe.Trained, problem: recipe.Problem, decode: DecodeSettings,
-    seed: int,
+    path: Path, train: Split, val: Split, trained: recipe.Trained, problem: recipe.Problem, seed: int
 ) -> None:  # fmt: skip
     """Sum up the shipped model's features of training pictures in an .npz of a few hundred kilobytes.
 
@@ -140,13 +136,12 @@ def save_typical(
     if train.x.shape[1] > WIDEST:
         return
     fit, held = train.x, val.x
-    if trained.chosen != "head":
-        # A trained tail has features of its own; they are in no cache.
-        model, rng = with_features(trained.model), np.random.default_rng(seed)
-        fit, held = (
-            _own_features(model, problem.samples.select(rng.permutation(part)[:SAMPLED]), decode)
-            for part in (problem.train, problem.val)
-        )
+    if trained.tuned:
+        # A trained tail has features of its own, which are in no cache; what feeds it is.
+        tuned, source = trained.tuned
+        run, rng = compute.forward(with_features(tuned)), np.random.default_rng(seed)
+        parts = (rng.permutation(part)[:SAMPLED] for part in (problem.train, problem.val))
+        fit, held = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
     found = typical(fit, held, seed)
     if found is None:
         return
@@ -168,12 +163,8 @@ def with_features(model: keras.Model) -> keras.Model:
     x = below.outputs[0]
     if len(x.shape) == 4:  # a head that pools by itself
         x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
-    return keras.Model(model.inputs[0], keras.layers.Concatenate(dtype="float32")([model.outputs[0], x]))
-
-
-def _own_features(model: keras.Model, samples: Samples, decode: DecodeSettings) -> np.ndarray:
-    outputs = scoring.predictions(model, samples, decode, Reporter(quiet=True), "features")
-    return outputs[:, len(samples.classes) :]
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return keras.Model(inputs, keras.layers.Concatenate(dtype="float32")([model.outputs[0], x]))
 
 
 def load_typical(path: Path) -> Typical | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
+from transferkit.features.extract import Source
 from transferkit.features.frozen import Rows
 from transferkit.training.batches import one_hot
 from transferkit.training.fit import Goal
@@ -90,3 +91,4 @@ class Trained:
     notes: list[str] = field(default_factory=list)
     rate_curve: list[dict[str, float]] = field(default_factory=list)
     fold_scores: list[float] = field(default_factory=list)
+    tuned: tuple[keras.Model, Source] | None = None  # the trained tail with its head, and what feeds it

@@ -50,6 +50,7 @@ class _Kept:
     body: list[np.ndarray]
     val: np.ndarray
     train: np.ndarray
+    tuned: tuple[keras.Model, Source] | None
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Recipe:
         self.timings |= {phase.name: phase.seconds for phase in self.trainer.phases}
         return Trained(
             whole, self.trainer.phases, self._chosen(), self.trainer.history, kept.val, kept.train, judged, pooled,
-            pretrained, self.notes, curve, fold_scores,
+            pretrained, self.notes, curve, fold_scores, kept.tuned,
         )  # fmt: skip
 
     def head_alone(self, pooled: Rows, source: Source) -> keras.Model:
@@ -266,7 +267,8 @@ class Recipe:
     ) -> _Kept:
         weights = compute.values(self.backbone.model.weights) if trained is not body else []
         val, train = (self.trainer.outputs(trained, source, part) for part in (self.problem.val, judged))
-        return _Kept(score, weights, compute.values(body.weights), val, train)
+        tuned = (trained, source) if trained is not body else None
+        return _Kept(score, weights, compute.values(body.weights), val, train, tuned)
 
     def _chosen(self) -> str:
         signed = 1 if self.problem.goal.maximise else -1
