@@ -100,6 +100,8 @@ def test_the_account_of_a_search(done):
         assert comparison["gain"] == pytest.approx(comparison["winner"] - comparison["score"])
     on_test = [c["winner"] for c in found["comparisons"] if c["part"] == "test"]
     assert on_test == pytest.approx([run.metrics["test"]["accuracy"]] * len(on_test)), "what is compared is shipped"
+    winner = finals[found["winner"]]["scores"][0]
+    assert run.metrics["val"]["accuracy"] == pytest.approx(winner), "what is shipped is what won, to the last picture"
     assert run.manifest["kind"] == "tune"
     assert not (run.folder / "trials").exists()
     assert run.predict(pictures_of(run))[0].label in run.metrics["classes"]
