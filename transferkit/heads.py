@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from transferkit.errors import ConfigError
+from transferkit import plugins
+from transferkit.backbones import owned
+from transferkit.errors import ConfigError, TransferKitError
 
 if TYPE_CHECKING:
     import keras
 
 Pooling = Literal["avg", "max", "flatten", "gem"]
 Task = Literal["classify", "multilabel", "regress"]
+KINDS = ("mlp", "linear")
 POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem")
 GEM_POWER = 3.0  # the value Radenović et al. 2018 start from
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """Shape and regularisation of a head. `widths` () is a linear head."""
+    """Shape and regularisation of a head. `widths` () is a linear head; `kind` names a plugin's, or is one of ours."""
 
     widths: tuple[int, ...] = (256,)
     dropout: float = 0.3
@@ -34,6 +37,7 @@ class HeadSettings:
     l2: float = 0.0
     pooling: Pooling = "avg"
     seed: int = 0
+    kind: str = "mlp"
 
 
 def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
@@ -69,12 +73,21 @@ def body(
 
     `moments` are the features' mean and standard deviation [width]: where given, features are standardised first,
     which makes one learning rate fit every backbone. Weights and dropout are seeded by `settings.seed`.
+    Raises ConfigError that names the plugin where `settings.kind` is one whose layers cannot be saved.
     """
     import keras
 
     x = inputs = keras.Input((width,), name="features")
     if moments is not None:
         x = normalizer(*moments)(x)
+    logits = _own(x, outputs, settings) if settings.kind in KINDS else _offered(x, outputs, settings)
+    return keras.Model(inputs, logits, name="head")
+
+
+def _own(x: Any, outputs: int, settings: HeadSettings) -> Any:
+    """(dense → dropout)* → logits."""
+    import keras
+
     penalty = keras.regularizers.L1L2(settings.l1, settings.l2) if settings.l1 or settings.l2 else None
     for i, units in enumerate(settings.widths, start=1):
         x = keras.layers.Dense(
@@ -88,14 +101,37 @@ def body(
             x = keras.layers.Dropout(settings.dropout, seed=settings.seed + 100 + i, name=f"head_dropout_{i}")(x)
     if settings.dropout and not settings.widths:
         x = keras.layers.Dropout(settings.dropout, seed=settings.seed + 100, name="head_dropout")(x)
-    logits = keras.layers.Dense(
+    return keras.layers.Dense(
         outputs,
         kernel_initializer=keras.initializers.GlorotUniform(seed=settings.seed),
         kernel_regularizer=penalty,
         dtype="float32",
         name="logits",
     )(x)
-    return keras.Model(inputs, logits, name="head")
+
+
+def _offered(x: Any, outputs: int, settings: HeadSettings) -> Any:
+    """The logits of a plugin's head, after a look at what it is made of."""
+    import keras
+
+    found = plugins.resolve("heads", settings.kind)
+    if found is None:
+        raise ConfigError(f"head {plugins.choose('heads', settings.kind, KINDS)}")
+    plugin, head = found
+    try:
+        with owned.seeded(settings.seed):
+            logits = head.build(x, outputs, settings)
+            logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
+    except TransferKitError:
+        raise
+    except Exception as error:  # the plugin's code, or what Keras says of it
+        raise plugins.broken(plugin, f"cannot build a head of {outputs} outputs", error) from error
+    if tuple(logits.shape) != (None, outputs):
+        raise ConfigError(f"{plugin} gives logits of shape {tuple(logits.shape)}; it must be (None, {outputs})")
+    problem = owned.foreign(keras.Model(x, logits))
+    if problem:
+        raise ConfigError(f"{plugin} {problem}")
+    return logits
 
 
 def normalizer(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer:
@@ -147,12 +183,14 @@ def build_head(
     pooling: Pooling = "avg",
     task: Task = "classify",
     seed: int = 0,
+    kind: str = "mlp",
 ) -> keras.Model:
     """A complete head for `base`: its output shape → `classes` probabilities (or sigmoids, or numbers).
 
     `width` is one hidden width, several, or None for a linear head. The classical VGG16 head is
-    `build_head(base, classes, width=1024, pooling="flatten")`. Returns a plain keras.Model; compile the assembled
-    model with a loss on probabilities, e.g. `sparse_categorical_crossentropy`.
+    `build_head(base, classes, width=1024, pooling="flatten")`. `kind` may name the head of a plugin.
+    Returns a plain keras.Model; compile the assembled model with a loss on probabilities, e.g.
+    `sparse_categorical_crossentropy`.
     Raises ConfigError for values outside their range.
     """
     import keras
@@ -168,7 +206,7 @@ def build_head(
     pooled = pool(shape, pooling)
     if pooled is not None:
         x = pooled(x)
-    settings = HeadSettings(widths, dropout, l1, l2, pooling, seed)
+    settings = HeadSettings(widths, dropout, l1, l2, pooling, seed, kind)
     x = body(x.shape[-1], classes, settings)(x)
     for layer in output_layers(task):
         x = layer(x)

@@ -51,10 +51,10 @@ def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -
     """
     import keras
 
-    from transferkit.backbones.catalog import ROWS
+    from transferkit.backbones.catalog import known
     from transferkit.backbones.scaling import preprocessing
 
-    row = ROWS.get(base.name)
+    row = known(base.name)
     scaling = scaling or (row.scaling if row else "none")
     x = inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="picture")
     for layer in preprocessing(scaling):

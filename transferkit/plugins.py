@@ -175,9 +175,8 @@ def _load(plugin: Plugin) -> Any:
         raise broken(plugin, f"cannot be loaded from {plugin.target}", error) from error
     wanted = RECORDS[plugin.kind]
     if not isinstance(record, wanted):
-        raise ConfigError(
-            f"{plugin}: {plugin.target} is a {type(record).__name__}; it must be a transferkit.plugins.{wanted.__name__}"
-        )
+        kind, needed = type(record).__name__, f"transferkit.plugins.{wanted.__name__}"
+        raise ConfigError(f"{plugin}: {plugin.target} is a {kind}; it must be a {needed}")
     problems = list(_problems(record))
     if problems:
         raise ConfigError(f"{plugin}: {'; '.join(problems)}")

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from transferkit.backbones import freeze, loading, userfile
+from transferkit.backbones import freeze, loading, offered, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
+from transferkit.backbones.owned import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
 
@@ -105,9 +104,11 @@ def build(
     source = _source(row, weights)
     # Fetch first: a missing file should not cost the time to build a network.
     path = _weights_path(row, size, source, offline, reporter)
-    with _seeded(seed):
+    with seeded(seed):
         model = _construct(row, size, path, trusted=scaling is not None)
-    if source == "pretrained":
+    if source == "pretrained" and row.kind == "plugin":
+        offered.load_pretrained(model, row)
+    elif source == "pretrained":
         from transferkit.backbones import mini
 
         mini.load_pretrained(model)
@@ -117,7 +118,9 @@ def build(
 def _source(row: Row, asked: str) -> str:
     """What `asked` means for `row`. Raises WeightsError for what it has not."""
     if asked == "auto":
-        return row.pretrained
+        asked = row.pretrained
+    if row.kind == "plugin" and asked == "pretrained" and not offered.has_weights(row):
+        raise WeightsError(f"'{row.name}' comes without weights ({row.plugin}); use --weights random, or give a file")
     if asked in ("random", row.pretrained):
         return asked
     if asked == "imagenet":
@@ -160,6 +163,8 @@ def _construct(row: Row, size: int, path: Path | None, *, trusted: bool) -> kera
         from transferkit.backbones.mini import build_mini
 
         model = build_mini(size)
+    elif row.kind == "plugin":
+        model = offered.build(row, size)
     else:
         options = dict(row.kwargs)
         if row.embedded == "optional":
@@ -269,14 +274,3 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
         ]
     chosen = fixed or size or 224
     return Backbone(model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Let initialisers draw from `seed`: Keras seeds each from Python's `random`, which is put back after."""
-    state: Any = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)

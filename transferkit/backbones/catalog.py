@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from transferkit.errors import BackboneError, nearest
+from transferkit import plugins
+from transferkit.errors import BackboneError, ConfigError, nearest
+from transferkit.plugins import Plugin
 
 Stages = tuple[tuple[str, str], ...]
 Table = tuple[tuple[Any, ...], ...]
@@ -29,7 +31,8 @@ class Row:
     """One backbone. `size` and `minimum` are pixels a side, `parameters` and `layers` count the network without top.
 
     `scaling` is a key of `build.SCALINGS`: what the weights expect. `layers` counts the layers that have weights,
-    BatchNormalization not counted: the N of `last:N`. `kind` is "applications", "mini" or "file".
+    BatchNormalization not counted: the N of `last:N`. `kind` is "applications", "mini", "file" or "plugin" (then
+    `plugin` says whose).
     """
 
     name: str
@@ -52,6 +55,7 @@ class Row:
     licence: str = ""
     year: int = 0
     paper: str = ""
+    plugin: Plugin | None = None
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -60,8 +64,8 @@ class Row:
 
     @property
     def pretrained(self) -> str:
-        """What `weights="auto"` means: "imagenet", "pretrained" (mini) or "file" (the file's own)."""
-        return {"applications": "imagenet", "mini": "pretrained"}.get(self.kind, "file")
+        """What `weights="auto"` means: "imagenet", "pretrained" (mini, plugins) or "file" (the file's own)."""
+        return {"applications": "imagenet", "mini": "pretrained", "plugin": "pretrained"}.get(self.kind, "file")
 
     def file_for(self, size: int) -> tuple[str, str]:
         """Name and URL of the weights file for pictures of `size`, chosen as `keras.applications` does.
@@ -220,15 +224,34 @@ ROWS: dict[str, Row] = {row.name: row for row in _rows()}
 
 
 def names() -> list[str]:
-    """Every catalog name, family by family."""
-    return list(ROWS)
+    """Every catalog name, family by family, then those of plugins."""
+    return [*ROWS, *plugins.names("backbones", ROWS)]
+
+
+def known(name: str) -> Row | None:
+    """The row called `name`, of the table or of a plugin, or None. Raises BackboneError for a plugin that is broken."""
+    row = ROWS.get(name) or ROWS.get(name.lower())
+    if row is not None:
+        return row
+    try:
+        found = plugins.resolve("backbones", name)
+    except ConfigError as error:
+        raise BackboneError(str(error)) from error
+    return None if found is None else _of_plugin(*found)
+
+
+def _of_plugin(plugin: Plugin, said: plugins.Backbone) -> Row:
+    return Row(
+        plugin.name, plugin.target, said.size, said.minimum, said.scaling, tuple(said.stages), said.parameters,
+        said.layers, kind="plugin", licence=said.licence, year=said.year, paper=said.paper, plugin=plugin,
+    )  # fmt: skip
 
 
 def find(name: str) -> Row:
     """The row called `name` (snake case of the constructor). Raises BackboneError with the nearest names."""
-    row = ROWS.get(name) or ROWS.get(name.lower())
+    row = known(name)
     if row is None:
-        hint = nearest(name, ROWS) or f"; known: {', '.join(ROWS)}"
+        hint = nearest(name, names()) or f"; known: {', '.join(names())}"
         raise BackboneError(
             f"unknown backbone '{name}'{hint}. See `transferkit backbones list`, or give the path of a .keras file"
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from transferkit.backbones.catalog import ROWS, Row
+from transferkit.backbones.catalog import Row, known
 from transferkit.backbones.cut import operations_of
 from transferkit.errors import BackboneError, ConfigError, nearest
 
@@ -141,7 +141,7 @@ def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> kera
 
 def row_of(model: keras.Model) -> Row:
     """The catalog row of a network that `build` made, else a row whose stages are the model's layers."""
-    row = ROWS.get(model.name)
+    row = known(model.name)
     operations = operations_of(model)
     if row is not None and _weighted_count(operations) == row.layers:
         return row

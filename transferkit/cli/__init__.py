@@ -28,6 +28,7 @@ COMMANDS = {
     "backbones": "transferkit.cli.backbones:backbones",
     "weights": "transferkit.cli.weights:weights",
     "cache": "transferkit.cli.cache:cache",
+    "plugins": "transferkit.cli.plugins:plugins",
     "config": "transferkit.cli.config:config",
     "completion": "transferkit.cli.config:completion",
     "demo": "transferkit.cli.demo:demo",

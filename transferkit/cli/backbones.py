@@ -26,7 +26,7 @@ def list_(quiet: bool, as_json: bool) -> None:
         return
     click.echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
     for row in rows:
-        here = "yes" if row.kind == "mini" or weights.locate(row, row.size) else ""
+        here = "yes" if row.weights_file is None or weights.locate(row, row.size) else ""
         click.echo(f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}")
 
 
@@ -102,7 +102,7 @@ def _facts(row: object) -> dict[str, object]:
         "parameters": row.parameters,
         "scaling": row.scaling,
         "stages": list(row.stage_names),
-        "weights": file or "bundled",
+        "weights": file or ("bundled" if row.plugin is None else f"by {row.plugin}"),
         "weights_url": url,
         "weights_hash": row.weights_hash,
         "weights_here": str(where) if where else None,

@@ -12,7 +12,7 @@ from transferkit.cli._common import Once, common, emit, reporter
 @click.command(cls=Once, epilog="Example:  transferkit export runs/flowers --format litert --quantize float16")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "kind", metavar="keras|saved_model|litert|onnx", required=True,
+    "--format", "kind", metavar="keras|saved_model|litert|onnx|PLUGIN", required=True,
     help="litert is TensorFlow Lite; onnx needs: pip install 'transferkit[onnx]'.",
 )  # fmt: skip
 @click.option("--quantize", metavar="float32|float16|int8", help="Precision of litert. [default: float32]")

@@ -48,7 +48,7 @@ def render(
     if drawn:
         canvas = Canvas.of(pixels, settings)
         for i, draw in drawn.items():
-            views[i] = canvas.view(draw)
+            views[i] = augment.finish(canvas.view(draw), seeds[i])
     clean = [i for i in range(len(seeds)) if i not in drawn]
     if clean:
         views[clean] = fit(pixels, settings)

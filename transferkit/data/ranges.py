@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from transferkit.errors import ConfigError, nearest
+from transferkit import plugins
+from transferkit.errors import ConfigError
 
 AUGMENT_VERSION = 2  # part of every cache key: raised whenever a view's pixels change
 Preset = Literal["none", "light", "medium", "strong"]
@@ -24,7 +26,8 @@ class Augmentation:
     shift: share of the side, -s … s in each direction. flip_horizontal, flip_vertical: mirrored in half of
     the views. brightness, contrast, saturation: factor 1-x … 1+x. hue: turn of the colour circle, -h … h
     (0.5 is half way round). erase: the largest share of the area that a grey rectangle may cover (Zhong et
-    al. 2017).
+    al. 2017). then: changes a view afterwards, uint8 [size, size, 3] and its seed to the same shape; `plugin` says
+    whose that is.
     """
 
     name: str = "custom"
@@ -39,6 +42,8 @@ class Augmentation:
     saturation: float = 0.0
     hue: float = 0.0
     erase: float = 0.0
+    then: Callable[[Any, int], Any] | None = None
+    plugin: plugins.Plugin | None = None
 
     def __post_init__(self) -> None:
         zoom = tuple(self.zoom) if isinstance(self.zoom, list | tuple) else (self.zoom, self.zoom)
@@ -56,11 +61,29 @@ class Augmentation:
     @property
     def is_none(self) -> bool:
         """True where every view would be the clean picture."""
-        return all(getattr(self, f.name) == f.default for f in fields(self) if f.name != "name")
+        return all(getattr(self, f.name) == f.default for f in fields(self) if f.name not in ("name", "plugin"))
 
     def key(self) -> dict[str, Any]:
-        """What changes the pixels, for cache keys; the name does not."""
-        return {"augment": AUGMENT_VERSION, **{k: v for k, v in asdict(self).items() if k != "name"}}
+        """What changes the pixels, for cache keys; the name does not. Of a plugin's code, its version is known."""
+        ranges = {k: v for k, v in asdict(self).items() if k not in ("name", "then", "plugin")}
+        code = {} if self.then is None else {"then": None if self.plugin is None else self.plugin.key()}
+        return {"augment": AUGMENT_VERSION, **ranges, **code}
+
+    def finish(self, view: Any, seed: int) -> Any:
+        """`then` on uint8 [size, size, 3]. Raises ConfigError that names the plugin where it gives anything else."""
+        if self.then is None:
+            return view
+        shape = view.shape
+        try:
+            changed = self.then(view, seed)
+        except Exception as error:  # the plugin's code
+            if self.plugin is None:
+                raise
+            raise plugins.broken(self.plugin, "failed on a view", error) from error
+        if getattr(changed, "shape", None) != shape or str(getattr(changed, "dtype", "")) != "uint8":
+            what = f"{getattr(changed, 'dtype', type(changed).__name__)} {getattr(changed, 'shape', '')}".strip()
+            raise ConfigError(f"{self.plugin or 'then'} gives {what} for a view; it must be uint8 {shape}")
+        return changed
 
 
 PRESETS: dict[str, Augmentation] = {
@@ -81,16 +104,25 @@ PRESETS: dict[str, Augmentation] = {
 
 
 def augmentation(choice: str | Augmentation | dict[str, Any]) -> Augmentation:
-    """A preset by name, custom ranges from a dictionary, or the settings themselves."""
+    """A preset (ours or a plugin's) by name, custom ranges from a dictionary, or the settings themselves."""
     if isinstance(choice, Augmentation):
         return choice
     if isinstance(choice, dict):
-        known = [f.name for f in fields(Augmentation)]
+        known = [f.name for f in fields(Augmentation) if f.name not in ("then", "plugin")]
         unknown = [name for name in choice if name not in known]
         if unknown:
             raise ConfigError(f"augmentation has no range {unknown[0]!r}; there are {', '.join(known)}")
         return Augmentation(**choice)
-    if choice not in PRESETS:
-        hint = nearest(str(choice), PRESETS)
-        raise ConfigError(f"augmentation {choice!r} is unknown; choose from {', '.join(PRESETS)}{hint}")
-    return PRESETS[choice]
+    if choice in PRESETS:
+        return PRESETS[choice]
+    found = plugins.resolve("augmentations", str(choice))
+    if found is None:
+        raise ConfigError(
+            f"augmentation {choice!r} is unknown; it {plugins.choose('augmentations', str(choice), PRESET_NAMES)}"
+        )
+    plugin, said = found
+    try:
+        ranges = augmentation(dict(said.ranges))
+    except ConfigError as error:
+        raise ConfigError(f"{plugin}: {error}") from error
+    return replace(ranges, name=plugin.name, then=said.then, plugin=plugin)

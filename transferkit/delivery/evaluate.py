@@ -13,6 +13,7 @@ from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples, listed
 from transferkit.data.source import scan
 from transferkit.errors import DataError
+from transferkit.evaluation import goals
 from transferkit.evaluation.drift import drift
 from transferkit.files import read_csv
 from transferkit.runs import judging, model_file, scoring
@@ -34,7 +35,8 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> dict[str, Any]:
     outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
     thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
     count = len(facts["classes"])
-    scores = scoring.scores(samples, outputs[:, :count], manifest["seed"], thresholds)
+    extra = goals.goal(manifest["config"].get("metric", "auto"), facts["task"]).extra
+    scores = scoring.scores(samples, outputs[:, :count], manifest["seed"], thresholds, extra=extra)
     if reference is not None:
         scores["drift"] = drift(reference, outputs[:, count:])
         if scores["drift"]["far"]:

@@ -155,7 +155,7 @@ def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) 
 
 
 def _reasons(manifest: dict[str, Any], settings: Settings) -> list[str]:
-    before, now = manifest["versions"], versions()
+    before, now = manifest["versions"], versions(settings)
     found = [f"{name} {before.get(name)} then, {now.get(name)} now"
              for name in sorted({*before, *now}) if before.get(name) != now.get(name)]  # fmt: skip
     machine, here = manifest["hardware"], hardware()

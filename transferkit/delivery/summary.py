@@ -129,8 +129,8 @@ def _winner(metrics: dict[str, Any], name: str) -> Lines:
 
 def _goal(metrics: dict[str, Any], name: str) -> Lines:
     """The score that was aimed at, where it is not the one already said."""
-    goal = GOALS.get(metrics["goal"])
-    key = goal.key if goal else name
+    # The name of a plugin's metric is its key.
+    key = GOALS[metrics["goal"]].key if metrics["goal"] in GOALS else metrics["goal"]
     value, interval = metrics["test"].get(key), metrics["test"].get(f"{key}_ci95")
     if key == name or value is None:
         return

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from transferkit import plugins
 from transferkit.errors import ConfigError, nearest
 
 Direction = Literal["max", "min"]
@@ -20,6 +21,12 @@ class Goal(NamedTuple):
     key: str
     direction: Direction
     tasks: tuple[str, ...]
+    plugin: bool = False
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """What to ask of `score` beyond its own: the plugin's name."""
+        return (self.key,) if self.plugin else ()
 
     def better(self, new: float | None, old: float | None) -> bool:
         """Whether `new` beats `old`; an undefined score beats nothing and loses to everything."""
@@ -73,11 +80,28 @@ def goal(name: str, task: str) -> Goal:
     """The row of `GOALS` for `name` (`auto`: the default); ConfigError where it does not fit `task`."""
     check_task(task)
     name = DEFAULT_GOAL[task] if name == "auto" else name
-    allowed = [known for known, row in GOALS.items() if task in row.tasks]
-    if name not in allowed:
-        why = f"is for {' and '.join(GOALS[name].tasks)}, not for {task}" if name in GOALS else "is unknown"
+    found = known(name)
+    if found is None or task not in found.tasks:
+        allowed = [*(n for n, row in GOALS.items() if task in row.tasks), *plugins.names("metrics", GOALS)]
+        why = "is unknown" if found is None else f"is for {' and '.join(found.tasks)}, not for {task}"
         raise ConfigError(f"metric '{name}' {why}; metrics for {task}: {', '.join(allowed)}{nearest(name, allowed)}")
-    return GOALS[name]
+    return found
+
+
+def known(name: str) -> Goal | None:
+    """The row called `name`, of the table or of a plugin; None where there is none. ConfigError for a broken plugin."""
+    if name in GOALS:
+        return GOALS[name]
+    found = plugins.resolve("metrics", name)
+    if found is None:
+        return None
+    said = found[1]
+    return Goal(name, said.direction, tuple(said.tasks), plugin=True)
+
+
+def names() -> list[str]:
+    """Every name: those of the table, then those of plugins."""
+    return [*GOALS, *plugins.names("metrics", GOALS)]
 
 
 def as_good(metrics: Mapping[str, Any], key: str) -> list[str]:
@@ -85,7 +109,9 @@ def as_good(metrics: Mapping[str, Any], key: str) -> list[str]:
     own = (metrics.get("test") or {}).get(key)
     if own is None:
         return []
-    direction = next(row.direction for row in GOALS.values() if row.key == key)
+    direction = next((row.direction for row in GOALS.values() if row.key == key), None)
+    if direction is None:  # a plugin's metric, which baselines are not scored by
+        return []
     judge = Goal(key, direction, TASKS)
     known = {name: scores.get(key) for name, scores in (metrics.get("baselines") or {}).items()}
     return [name for name, value in known.items() if value is not None and not judge.better(own, value)]

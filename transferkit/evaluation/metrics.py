@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import plugins
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.calibration import ece
 from transferkit.evaluation.counts import (
@@ -36,6 +37,7 @@ def score(
     classes: Sequence[str],
     *,
     thresholds: npt.ArrayLike | None = None,
+    extra: Sequence[str] = (),
 ) -> dict[str, Any]:
     """All scores of one task, ready for JSON: plain Python numbers, `None` where a score is undefined.
 
@@ -43,7 +45,7 @@ def score(
     predictions probabilities [N, C], `thresholds` one number or [C] (0.5 where not given; a label is on where
     its probability is at least its threshold). `regress`: targets and predictions [N, T] (or [N]) in the
     user's units, `classes` the names of the T targets. What each score means and how ties and absent
-    classes are treated: docs/metrics.md.
+    classes are treated: docs/metrics.md. `extra` names metrics of plugins that are to be among them.
 
     Raises DataError for shapes or values that do not fit, ConfigError for an unknown task.
     """
@@ -52,12 +54,27 @@ def score(
         raise ConfigError(f"thresholds apply to multilabel, not to {task}; leave them out")
     names = [str(name) for name in classes]
     true, guess = _checked(task, np.asarray(targets), np.asarray(predictions, np.float64), len(names))
+    offered = {name: _offered(name, task, true, guess, names) for name in extra}
     if task == _C:
-        return _classify(true, guess, names)
+        return _classify(true, guess, names) | offered
     if task == _M:
         limits = np.asarray(0.5 if thresholds is None else thresholds, np.float64)
-        return _multilabel(true, guess, names, np.broadcast_to(limits, len(names)))
-    return _regress(true.astype(np.float64), guess, names)
+        return _multilabel(true, guess, names, np.broadcast_to(limits, len(names))) | offered
+    return _regress(true.astype(np.float64), guess, names) | offered
+
+
+def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str]) -> float | None:
+    """The score by a plugin's metric."""
+    goal(metric, task)
+    found = plugins.resolve("metrics", metric)
+    if found is None:
+        raise ConfigError(f"metric '{metric}' is no plugin's; it is among the scores already")
+    plugin, said = found
+    try:
+        value = said.score(true.copy(), guess.copy(), names)
+        return None if value is None else _plain(value)
+    except Exception as error:  # the plugin's code
+        raise plugins.broken(plugin, f"cannot score {len(true)} pictures", error) from error
 
 
 def _checked(task: str, true: Array, guess: Floats, width: int) -> tuple[Array, Floats]:

@@ -149,10 +149,12 @@ class Frozen:
     def _spec(self, kind: Rows) -> dict[str, Any]:
         """All that changes these rows besides the picture and the view."""
         row, precision = self.backbone.row, self.precision
-        key = {"network": row.name, "rows": kind.label, "precision": precision.name, "how": precision.how}
-        key |= {"scaling": self.backbone.scaling}
-        if row.kind == "file":
-            # The name and weights of a user's file do not say how its layers are put together.
+        key: dict[str, Any] = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
+        key |= {"precision": precision.name, "how": precision.how}
+        if row.plugin is not None:
+            key["plugin"] = row.plugin.key()
+        if row.kind in ("file", "plugin"):
+            # Name and weights of a network that is not ours do not say how its layers are put together.
             key["layers"] = digest(_lasting(json.loads(self.backbone.model.to_json())))
         return content_key(self.backbone.weights_sha256, key, self.views.decode)
 

@@ -100,7 +100,7 @@ class Job:
         return Manifest(self.layout, content)
 
     def _same_versions(self, saved: dict[str, str]) -> None:
-        now = versions()
+        now = versions(self.settings)
         other = [f"{name} {saved.get(name)} → {now.get(name)}" for name in now if saved.get(name) != now.get(name)]
         if other:
             self.reporter.warn(

@@ -13,7 +13,7 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples
-from transferkit.evaluation import calibration, metrics
+from transferkit.evaluation import calibration, goals, metrics
 from transferkit.runs import judging, model_file, scoring
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import answer, write_predictions
@@ -62,6 +62,11 @@ class Finishing:
         model_file.save(model, self.facts, self.layout.model)
         return val, train
 
+    @property
+    def _extra(self) -> tuple[str, ...]:
+        """The goal, where it is a plugin's metric: no other plugin is asked, so that others change nothing."""
+        return goals.goal(self.settings.metric, self.samples.task).extra
+
     def scores(self, val: np.ndarray, train: np.ndarray) -> dict[str, Any]:
         """The part of metrics.json that training and validation pictures give."""
         problem, trained, facts = self.problem, self.trained, self.facts
@@ -72,8 +77,10 @@ class Finishing:
             "task": self.samples.task,
             "classes": list(self.samples.classes),
             "goal": problem.goal.name,
-            "train": scoring.scores(self.samples.select(trained.train_judged), train, seed, thresholds, bounded=False),
-            "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds),
+            "train": scoring.scores(
+                self.samples.select(trained.train_judged), train, seed, thresholds, bounded=False, extra=self._extra
+            ),
+            "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds, extra=self._extra),
             "temperature": facts["temperature"],
             "thresholds": facts["thresholds"],
         }
@@ -102,7 +109,7 @@ class Finishing:
         decode = DecodeSettings.from_key(facts["decode"])
         outputs = scoring.predictions(model, samples, decode, self.reporter, "test")
         thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-        content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds)
+        content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds, extra=self._extra)
         write_predictions(self.layout, samples, outputs, facts)
         if samples.task == "classify":
             judging.abstain_on_test(content, outputs, samples.targets, facts["temperature"])

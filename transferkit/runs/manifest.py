@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -9,26 +10,43 @@ import shlex
 import time
 from typing import Any
 
+from transferkit import plugins
 from transferkit._version import __version__
-from transferkit.config import Settings
+from transferkit.backbones.catalog import ROWS
+from transferkit.config import AUGMENTATIONS, HEADS, Settings
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits
+from transferkit.evaluation.goals import GOALS
 from transferkit.files import digest, write_json
+from transferkit.plugins import Plugin
 from transferkit.runs.layout import Layout
 
 ARRAYS = "arrays"  # stands for the path where data came as arrays, which a run does not keep
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "scikit-learn")
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+def versions(settings: Settings | None = None) -> dict[str, str]:
+    """Versions of what decides the numbers: our own, those of libraries, and of plugins that `settings` use."""
     found = {"transferkit": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return found | {plugin.package: plugin.version for plugin in used(settings)}
+
+
+def used(settings: Settings | None) -> list[Plugin]:
+    """The plugins whose names are among the settings."""
+    if settings is None:
+        return []
+    s, metrics = settings, (*GOALS, "auto")
+    # A path is no plugin's name.
+    network = s.backbone.lower() if s.backbone.lower() in ROWS else s.backbone
+    return plugins.used({
+        "backbones": (network, ROWS), "heads": (s.head, HEADS), "augmentations": (s.augment, AUGMENTATIONS),
+        "metrics": (s.metric, metrics),
+    })  # fmt: skip
 
 
 def hardware() -> dict[str, Any]:
@@ -111,7 +129,8 @@ class Manifest:
                 "seed": settings.seed,
                 # Absolute, so that evaluate finds it from everywhere; the command above is as it was typed.
                 "data": {"path": data if data == ARRAYS else os.path.abspath(data)},
-                "versions": versions(),
+                "versions": versions(settings),
+                "plugins": [dataclasses.asdict(plugin) for plugin in used(settings)],
                 "hardware": hardware(),
                 "timings": {},
             },

@@ -15,7 +15,7 @@ from transferkit.errors import ConfigError, nearest, raise_problems
 def problems(settings: dict[str, Any], offline: bool) -> list[str]:
     """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
     from transferkit.backbones.build import check
-    from transferkit.evaluation.goals import GOALS, goal
+    from transferkit.evaluation.goals import goal, known, names
 
     found = []
     name, size = settings.get("backbone"), str(settings.get("image_size", ""))
@@ -26,13 +26,14 @@ def problems(settings: dict[str, Any], offline: bool) -> list[str]:
         pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
         found += check(name.strip(), pixels, policy, str(settings.get("weights", "auto")), offline)
     metric, task = settings.get("metric", "auto"), settings.get("task", "auto")
-    if metric != "auto" and metric not in GOALS:
-        found.append(f"--metric {metric} is unknown; choose from {', '.join(GOALS)}{nearest(str(metric), GOALS)}")
-    elif metric != "auto" and task in ("classify", "multilabel", "regress"):
-        try:
+    try:
+        if metric != "auto" and known(str(metric)) is None:
+            hint = nearest(str(metric), names())
+            found.append(f"--metric {metric} is unknown; choose from {', '.join(names())}{hint}")
+        elif metric != "auto" and task in ("classify", "multilabel", "regress"):
             goal(metric, task)
-        except ConfigError as error:
-            found.append(f"--metric {metric}: {error}")
+    except ConfigError as error:
+        found.append(f"--metric {metric}: {error}")
     return found
 
 

@@ -23,7 +23,7 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
 
     def score(outputs: np.ndarray) -> float:
         answers = answer(task, outputs, 1.0, units)
-        value = metrics.score(task, samples.targets, answers, classes)[goal.key]
+        value = metrics.score(task, samples.targets, answers, classes, extra=goal.extra)[goal.key]
         return float(worst if value is None else value)
 
     return Goal(name, goal.direction == "max", score)

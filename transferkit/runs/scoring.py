@@ -61,22 +61,24 @@ def predictions(
 
 
 def scores(
-    samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None, *, bounded: bool = True
-) -> dict[str, Any]:
+    samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None, *, bounded: bool = True,
+    extra: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """All metrics of `outputs` and, if `bounded`, each one's 95 % interval beside it (`accuracy_ci95`), per class too.
 
     Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Where pictures times
-    classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none.
+    classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none. `extra` names metrics of
+    plugins.
     """
     task, classes = samples.task, list(samples.classes)
-    found = metrics.score(task, samples.targets, outputs, classes, thresholds=thresholds)
+    found = metrics.score(task, samples.targets, outputs, classes, thresholds=thresholds, extra=extra)
     found["n"] = len(samples)
     if not bounded:
         return found
     if outputs.size <= MOST_RESAMPLED:
 
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
-            return _flat(metrics.score(task, targets, guesses, classes, thresholds=thresholds))
+            return _flat(metrics.score(task, targets, guesses, classes, thresholds=thresholds, extra=extra))
 
         limits = intervals.of_table(table, samples.targets, outputs, seed=seed, stratify=task == "classify")
         _attach(found, limits)

@@ -24,7 +24,8 @@ def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> kera
     means that they are feature maps: the head then pools by itself (CutMix mixes maps).
     """
     s = settings
-    shape = heads.HeadSettings(() if s.head == "linear" else s.head_width, s.dropout, s.l1, s.l2, s.pooling, s.seed)
+    widths = () if s.head == "linear" else s.head_width
+    shape = heads.HeadSettings(widths, s.dropout, s.l1, s.l2, s.pooling, s.seed, s.head)
     pool = heads.pool(rows.shape[1:], s.pooling) if label == MAP else None
     vectors = rows if pool is None else compute.forward(pool)([rows])[0]
     moments = (vectors.mean(0), vectors.std(0)) if s.normalize else None

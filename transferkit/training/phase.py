@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from transferkit import compute
-from transferkit.config import Settings
+from transferkit.config import HEADS, Settings
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import Held, Source, Stored, Streamed
@@ -159,7 +159,7 @@ class Trainer:
 
     def _twin(self, phase: Phase, model: keras.Model, steps: int) -> Twin | None:
         """What trains `model` in its place without compiling anew, where there is a pool and the phase is a head's."""
-        if self.pool is None or phase.factors or phase.precision.how != "plain":
+        if self.pool is None or phase.factors or phase.precision.how != "plain" or self.settings.head not in HEADS:
             return None
         return self.pool.twin(model, self.loss_key, **self._arguments(phase.rate, steps))
 

@@ -62,7 +62,7 @@ def against(
         return None
     row, name = goals.goal(goal, samples.task), goals.DEFAULT_GOAL[samples.task] if goal == "auto" else goal
     sign = 1 if row.direction == "max" else -1
-    measure = _metric(samples, row.key, sign)
+    measure = _metric(samples, row, sign)
     targets, pair = samples.targets, [winner, answers]
     if name == "accuracy" and samples.task == "classify":
         # Right or wrong is all that accuracy knows: resamples of it take no time.
@@ -81,11 +81,11 @@ def against(
     )  # fmt: skip
 
 
-def _metric(samples: Samples, key: str, sign: int) -> Callable[[Any, Any], float | None]:
+def _metric(samples: Samples, goal: goals.Goal, sign: int) -> Callable[[Any, Any], float | None]:
     classes = list(samples.classes)
 
     def measure(targets: Any, answers: Any) -> float | None:
-        value = metrics.score(samples.task, targets, answers, classes)[key]
+        value = metrics.score(samples.task, targets, answers, classes, extra=goal.extra)[goal.key]
         return None if value is None else sign * float(value)
 
     return measure

@@ -87,8 +87,12 @@ def write(folder: Path, row: Format, facts: dict[str, Any], quantize: str, origi
 
 def example(row: Format, facts: dict[str, Any]) -> str:
     """The stand-alone program: Pillow and the format's runtime, nothing of transferkit."""
-    install, imports, call = CALLS[row.name]
-    call = call.format(file=row.file, output=output_name(facts["task"]))
+    if row.exporter is None:
+        install, imports, call = CALLS[row.name]
+        call = call.format(file=row.file, output=output_name(facts["task"]))
+    else:
+        install, imports = row.exporter.install, row.exporter.imports
+        call = row.exporter.call.replace("{file}", row.file)
     return EXAMPLE.format(install=install, imports=imports, call=call, resize=RESIZED[facts["decode"]["resize"]])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import glob
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, plugins
 from transferkit._version import __version__
 from transferkit.console import Reporter
 from transferkit.data.decode import DecodeSettings
@@ -71,19 +72,34 @@ def export(
     compute.start()
     with _whole_folder(target) as folder:
         reporter.say(f"writing {row.file} ({row.name}, {precision})")
-        writers.write(kind, layout.model, facts, folder / row.file, precision, calibration)
+        if row.exporter is None:
+            writers.write(kind, layout.model, facts, folder / row.file, precision, calibration)
+        else:
+            _write_offered(row, layout.model, facts, folder / row.file)
         reporter.say(f"checking it on {len(checked.sources)} {checked.part} pictures")
         figures = _check(layout, row, precision, folder / row.file, checked, facts)
         figures["missed"] = parity.failures(figures, GATES[precision])
         figures["passed"] = not figures["missed"]
         if figures["missed"] and not allow_mismatch:
             raise ExportError(_refusal(row, precision, figures))
-        origin = {"run": layout.folder.name, "model_sha256": sha256_file(layout.model), "transferkit": __version__}
+        origin: dict[str, Any] = {} if row.plugin is None else {"plugin": dataclasses.asdict(row.plugin)}
+        origin |= {"run": layout.folder.name, "model_sha256": sha256_file(layout.model), "transferkit": __version__}
         companions.write(folder, row, facts, precision, origin)
         write_json(folder / "export.json", read_json(folder / "export.json") | {"check": figures})
     for miss in figures["missed"]:
         reporter.warn(f"{target / row.file}: {miss}; kept because of --allow-mismatch")
     return Export(target, target / row.file, figures)
+
+
+def _write_offered(row: Format, model: Path, facts: dict[str, Any], to: Path) -> None:
+    assert row.exporter is not None
+    assert row.plugin is not None
+    try:
+        row.exporter.write(model, dict(facts), to)
+    except Exception as error:  # the plugin's code
+        raise ExportError(str(plugins.broken(row.plugin, f"cannot write {row.file}", error))) from error
+    if not to.exists():
+        raise ExportError(f"{row.plugin} wrote no {row.file}; tell its author")
 
 
 def _check(
@@ -92,7 +108,8 @@ def _check(
     pixels = np.stack(list(checked.decoded(DecodeSettings.from_key(facts["decode"]))))
     reference = _reference(layout, pixels)
     files, positions = checked.encoded() if row.name == "saved_model" else ([], [])
-    found = parity.answers(row.name, path, pixels, files)
+    kind = row.name if row.exporter is None else row.exporter.load
+    found = parity.answers(kind, path, pixels, files)
     gate = GATES[precision]
     figures: dict[str, Any] = {
         "split": checked.part,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
+from transferkit import plugins
 from transferkit.errors import ConfigError, nearest
+from transferkit.plugins import Plugin
 
 QUANTIZE = ("float32", "float16", "int8")
 
@@ -24,7 +26,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Format:
-    """One row of the table. `needs` are modules that must be importable; `extra` is what installs them."""
+    """One row of the table. `needs` are modules that must be importable; `extra` is what installs them.
+
+    Of a plugin's format, `exporter` is the record and `plugin` says whose.
+    """
 
     name: str
     file: str
@@ -32,6 +37,8 @@ class Format:
     extra: str = ""
     needs: tuple[str, ...] = ()
     quantizes: bool = False
+    exporter: plugins.Exporter | None = None
+    plugin: Plugin | None = None
 
 
 FORMATS: dict[str, Format] = {
@@ -52,9 +59,7 @@ GATES: dict[str, Gate] = {"float32": Gate(1e-4, 1.0), "float16": Gate(0.05, 0.98
 
 def lookup(name: str, quantize: str | None) -> tuple[Format, str]:
     """The table's row and the precision. Raises ConfigError for unknown names, and where an extra is missing."""
-    if name not in FORMATS:
-        raise ConfigError(f"format '{name}' is unknown; choose from {', '.join(FORMATS)}{nearest(name, FORMATS)}")
-    row = FORMATS[name]
+    row = FORMATS.get(name) or _offered(name)
     if quantize is not None and quantize not in QUANTIZE:
         raise ConfigError(f"quantize '{quantize}' is unknown; choose from {', '.join(QUANTIZE)}")
     if quantize is not None and not row.quantizes:
@@ -62,7 +67,16 @@ def lookup(name: str, quantize: str | None) -> tuple[Format, str]:
         raise ConfigError(f"quantize {quantize} has no effect on format {name}; drop it, or choose format {able}")
     missing = [module for module in row.needs if importlib.util.find_spec(module) is None]
     if missing:
-        raise ConfigError(
-            f"format {name} needs {', '.join(missing)}; install with: pip install 'transferkit[{row.extra}]'"
-        )
+        install = f"'transferkit[{row.extra}]'" if row.exporter is None else row.exporter.install
+        raise ConfigError(f"format {name} needs {', '.join(missing)}; install with: pip install {install}")
     return row, quantize or "float32"
+
+
+def _offered(name: str) -> Format:
+    """A plugin's format. Raises ConfigError where none has that name, or the plugin cannot be used."""
+    found = plugins.resolve("exporters", name)
+    if found is None:
+        known = [*FORMATS, *plugins.names("exporters", FORMATS)]
+        raise ConfigError(f"format '{name}' is unknown; choose from {', '.join(known)}{nearest(name, known)}")
+    plugin, said = found
+    return Format(name, said.file, said.load, needs=said.needs, exporter=said, plugin=plugin)

@@ -1,0 +1,1 @@
+"""One transferkit plugin of each kind. Importing this package imports nothing else."""

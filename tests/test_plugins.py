@@ -1,0 +1,426 @@
+"""Plugins of other packages: the example package works from end to end, and broken ones are named."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.cli.calls import call
+from transferkit import plugins
+from transferkit.config import make
+from transferkit.delivery.exporting.formats import lookup
+from transferkit.errors import BackboneError, ConfigError, WeightsError
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "plugins"
+OFFER = Callable[..., None]
+
+
+def metadata(folder: Path, name: str, version: str, points: dict[str, dict[str, str]]) -> None:
+    """What an installer writes of a package: its name, its version and its entry points."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in some.items()) for group, some in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example package as an installer would leave it."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(EXAMPLE / "transferkit_example", folder / "transferkit_example")
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    metadata(folder, project["name"], project["version"], project["entry-points"])
+    return folder
+
+
+@pytest.fixture
+def example(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example package is installed, for this process and those it starts."""
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    return installed
+
+
+@pytest.fixture
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OFFER:
+    """`offer("heads", source, odd="mine:HEAD")` installs a module `mine_…` of that source with these entry points."""
+    count = 0
+
+    def install(kind: str, source: str, **points: str) -> None:
+        nonlocal count
+        count += 1
+        module, folder = f"mine_{tmp_path.name}_{count}", tmp_path / f"site{count}"
+        targets = {name: target.replace("mine:", f"{module}:") for name, target in points.items()}
+        metadata(folder, f"package-{count}", "0.1", {f"transferkit.{kind}": targets})
+        (folder / f"{module}.py").write_text("from transferkit.plugins import *\n" + textwrap.dedent(source))
+        monkeypatch.syspath_prepend(folder)
+
+    return install
+
+
+# ---------------------------------------------------------------------------------------------- the example package
+
+
+@pytest.fixture(scope="module")
+def run(installed: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tk.Run:
+    """A run with a plugin of every kind that a run can have. Read only."""
+    folder = tmp_path_factory.mktemp("plugged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
+        patch.syspath_prepend(installed)
+        return tk.finetune(
+            digits, "edges", head="cosine", augment="microscope", metric="worst_recall", image_size=32, views=1,
+            epochs=4, patience=3, unfreeze="from:stage3", output=folder / "run", quiet=True,
+        )  # fmt: skip
+
+
+def test_a_run_says_which_plugins_made_it(run: tk.Run) -> None:
+    named = {p["kind"]: (p["name"], p["package"], p["version"]) for p in run.manifest["plugins"]}
+    package = ("transferkit-example-plugins", "1.0")
+    assert named == {
+        "backbones": ("edges", *package), "heads": ("cosine", *package), "augmentations": ("microscope", *package),
+        "metrics": ("worst_recall", *package),
+    }  # fmt: skip
+    assert run.manifest["versions"]["transferkit-example-plugins"] == "1.0"
+
+
+def test_a_plugins_metric_is_the_goal_and_among_the_scores(run: tk.Run) -> None:
+    metrics = run.metrics
+    assert metrics["goal"] == "worst_recall"
+    lowest = min(row["recall"] for row in metrics["val"]["per_class"])
+    assert metrics["val"]["worst_recall"] == pytest.approx(lowest)
+    assert 0 <= metrics["test"]["worst_recall"] <= 1
+    assert any("val_worst_recall" in row for row in run.history)
+    assert "worst recall" in call("summary", run.folder).out
+
+
+def test_the_saved_model_loads_without_the_plugin(run: tk.Run) -> None:
+    """In a process that sees neither the plugin nor transferkit."""
+    code = (
+        "import sys, keras, numpy as np\n"
+        "model = keras.saving.load_model(sys.argv[1], safe_mode=True)\n"
+        "print(model.predict(np.zeros((1, 32, 32, 3), np.uint8), verbose=0).sum())\n"
+        "assert not {'transferkit', 'transferkit_example'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, run.folder / "model.keras"], capture_output=True, text=True, check=False,
+        cwd=run.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_plugins_run_is_judged_anew_to_the_same_scores(run: tk.Run, example: Path) -> None:
+    assert run.evaluate()["worst_recall"] == pytest.approx(run.metrics["test"]["worst_recall"], abs=1e-6)
+
+
+def test_a_plugins_export_is_proved_and_its_example_runs(run: tk.Run, example: Path, tmp_path: Path) -> None:
+    made = run.export("json_weights", output=tmp_path / "export")
+    assert made.figures["passed"]
+    assert made.figures["largest_difference"] <= 1e-4
+    assert made.figures["runtime"].startswith("keras ")
+    facts = json.loads((made.folder / "export.json").read_text())
+    assert (facts["file"], facts["plugin"]["name"]) == ("model", "json_weights")
+    picture = next(Path(run.manifest["data"]["path"]).rglob("*.png"))
+    done = subprocess.run(
+        [sys.executable, "-P", made.folder / "example.py", picture], capture_output=True, text=True, check=False,
+        cwd=made.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == run.predict(picture)[0].label
+
+
+def test_the_command_lists_and_checks_them(example: Path) -> None:
+    result = call("plugins", "--check", "--json")
+    assert result.code == 0
+    rows = [row for row in json.loads(result.out) if row["package"] == "transferkit-example-plugins"]
+    assert sorted((row["kind"], row["name"]) for row in rows) == [
+        ("augmentations", "microscope"), ("backbones", "edges"), ("exporters", "json_weights"), ("heads", "cosine"),
+        ("metrics", "worst_recall"),
+    ]  # fmt: skip
+    assert {row["state"] for row in rows} == {"ok"}
+    assert "edges" in call("backbones", "list").out
+    assert "stage3" in call("backbones", "show", "edges").out
+
+
+def test_the_docs_show_the_files_as_they_are() -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    shown = re.findall(r"```python title=\"(\w+\.py)\"\n(.*?)```", text, re.DOTALL)
+    assert {name for name, _ in shown} == {
+        "backbone.py", "head.py", "augmentation.py", "metric.py", "exporter.py", "runtime.py",
+    }  # fmt: skip
+    for name, code in shown:
+        assert code in (EXAMPLE / "transferkit_example" / name).read_text(), f"docs/plugins.md, {name}"
+    points = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert points[0].strip() in (EXAMPLE / "pyproject.toml").read_text()
+
+
+# ------------------------------------------------------------------------------------------------------- names
+
+
+def test_unknown_names_are_answered_with_those_of_plugins(example: Path) -> None:
+    wrong = {"backbone": "mini", "head": "cosin", "augment": "microscop"}
+    with pytest.raises(ConfigError) as error:
+        make(wrong)
+    assert "--head cosin: must be 'mlp', 'linear' or 'cosine'; nearest: 'cosine'" in str(error.value)
+    assert "or 'microscope'; nearest: 'microscope'" in str(error.value)
+    with pytest.raises(BackboneError, match="unknown backbone 'edge'; nearest: 'edges'"):
+        tk.backbone("edge")
+    assert "nearest: 'worst_recall'" in call("finetune", example, "--backbone", "mini", "--metric", "worst_recal").err
+    with pytest.raises(ConfigError, match=r"'json_weight' is unknown.*nearest: 'json_weights'"):
+        lookup("json_weight", None)
+
+
+def test_without_the_package_its_names_are_unknown() -> None:
+    with pytest.raises(ConfigError, match="--head cosine: must be 'mlp' or 'linear'"):
+        make({"backbone": "mini", "head": "cosine"})
+
+
+def test_settings_that_a_plugins_head_does_not_use_are_refused(example: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--head-width 64 has no effect with --head cosine: head plugin 'cosine'"):
+        make({"backbone": "mini", "head": "cosine", "head_width": 64})
+    assert make({"backbone": "mini", "head": "cosine", "dropout": 0.5}).head == "cosine"
+
+
+def test_a_metric_for_another_task_is_refused(example: Path) -> None:
+    from transferkit.evaluation.goals import goal
+
+    assert goal("worst_recall", "classify").direction == "max"
+    with pytest.raises(ConfigError, match="'worst_recall' is for classify, not for regress"):
+        goal("worst_recall", "regress")
+
+
+def test_two_packages_with_one_name_are_both_named(example: Path, offer: OFFER) -> None:
+    offer("heads", "HEAD = Head(lambda x, n, s: x)", cosine="mine:HEAD")
+    with pytest.raises(ConfigError, match=r"offered by package-1 0.1 and transferkit-example-plugins 1.0"):
+        make({"backbone": "mini", "head": "cosine"})
+
+
+def test_a_plugin_cannot_take_the_place_of_ours(offer: OFFER) -> None:
+    offer("metrics", "METRIC = Metric(lambda *_: 1.0, 'max', ('classify',))", accuracy="mine:METRIC")
+    from transferkit.evaluation.metrics import score
+
+    assert score("classify", [0, 1], [[1, 0], [1, 0]], ["a", "b"])["accuracy"] == 0.5
+    listed = call("plugins")
+    assert "hidden by ours of that name" in listed.out
+
+
+def test_help_reads_no_entry_points_and_imports_no_plugin(example: Path) -> None:
+    code = (
+        "import sys\nfrom importlib import metadata\n"
+        "def refuse(**_): raise AssertionError('read')\n"
+        "metadata.entry_points = refuse\n"
+        "from transferkit.cli import cli\nfrom transferkit.cli._common import guarded\n"
+        "assert guarded(cli, sys.argv[1:]) == 0\n"
+        "assert not {'keras', 'tensorflow', 'transferkit_example'} & set(sys.modules)\n"
+    )
+    for words in (["--help"], ["finetune", "--help"], ["export", "--help"], ["plugins", "--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_argument_errors_beside_plugins_import_no_keras(example: Path, digits: Path) -> None:
+    code = (
+        "import sys\nfrom transferkit.cli import cli\nfrom transferkit.cli._common import guarded\n"
+        "assert guarded(cli, sys.argv[1:]) == 2\n"
+        "assert 'transferkit_example' in sys.modules\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    words = ["--backbone", "edges", "--unfreeze", "from:stage9", "--head", "cosine", "--head-width", "9"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "finetune", digits, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--head-width 9 has no effect with --head cosine" in done.stderr
+    assert "'edges' has no stage 'stage9'" in done.stderr
+    assert "its stages are stage1, stage2, stage3" in done.stderr
+
+
+# ---------------------------------------------------------------------------------------------- plugins gone wrong
+
+
+HEADS = {
+    "another class": (
+        "import keras\nclass Own(keras.layers.Layer):\n    def call(self, x): return x\n"
+        "HEAD = Head(lambda x, n, s: keras.layers.Dense(n)(Own(name='own')(x)))",
+        r"has the layer 'own' of class mine_\w+\.Own; a saved model is made of Keras' own layers",
+    ),
+    "a Lambda": (
+        "import keras\nHEAD = Head(lambda x, n, s: keras.layers.Dense(n)(keras.layers.Lambda(lambda v: v * 2)(x)))",
+        "uses a Lambda; a saved model is made of Keras' own",
+    ),
+    "a function": (
+        "import keras\ndef odd(v): return v * v\nHEAD = Head(lambda x, n, s: keras.layers.Dense(n, activation=odd)(x))",
+        "uses the function odd; a saved model",
+    ),
+    "another width": (
+        "import keras\nHEAD = Head(lambda x, n, s: keras.layers.Dense(n + 1)(x))",
+        r"gives logits of shape \(None, 5\); it must be \(None, 4\)",
+    ),
+    "an error": ("HEAD = Head(lambda x, n, s: 1 / 0)", "cannot build a head of 4 outputs: ZeroDivisionError"),
+    "no record": ("HEAD = 3", "is a int; it must be a transferkit.plugins.Head"),
+    "no import": ("import nothing_of_that_name", "cannot be loaded from .*: ModuleNotFoundError"),
+    "no such setting": ("HEAD = Head(lambda x, n, s: x, uses=('pooling',))", "uses pooling; allowed are head_width"),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+def test_a_bad_head_is_refused_by_name(case: str, offer: OFFER) -> None:
+    import keras
+
+    source, message = HEADS[case]
+    offer("heads", source, odd="mine:HEAD")
+    base = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(ConfigError, match=message) as error:
+        tk.build_head(base, classes=4, kind="odd")
+    assert "head plugin 'odd' (package-1 0.1)" in str(error.value)
+
+
+def test_a_good_head_repeats_with_its_seed(example: Path) -> None:
+    import keras
+
+    base = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    first, second, other = (tk.build_head(base, classes=3, kind="cosine", seed=seed) for seed in (1, 1, 2))
+    kernels = [np.concatenate([np.ravel(w) for w in head.get_weights()]) for head in (first, second, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+BACKBONES = {
+    "layers": ({"layers": 2}, "says 2 layers with weights, its network has 1"),
+    "parameters": ({"parameters": 1}, "says 1 parameters, its network has 112"),
+    "stages": ({"stages": (("a", ""), ("b", "nowhere"))}, "lacks the layer that begins stage 'b'"),
+    "sizes": ({"minimum": 100}, "minimum 100 and default 32"),
+    "input": ({"build": "wrong_size"}, r"takes \(None, 9, 9, 3\); it must take \(None, 32, 32, 3\)"),
+    "error": ({"build": "failing"}, "cannot be built for 32 pixels: OSError: gone"),
+    "kind": ({"build": "no_model"}, "builds a int; it must be a functional keras.Model"),
+}
+NETWORK = """
+    def network(size):
+        import keras
+        pixels = keras.Input((size, size, 3))
+        return keras.Model(pixels, keras.layers.Conv2D(4, 3, name="first")(pixels))
+    def wrong_size(size): return network(9)
+    def failing(size): raise OSError("gone")
+    def no_model(size): return 3
+    said = dict(build=network, size=32, minimum=8, scaling="unit", stages=(("first", ""),), parameters=112, layers=1)
+"""
+
+
+@pytest.mark.parametrize("case", BACKBONES)
+def test_a_bad_backbone_is_refused_by_name(case: str, offer: OFFER) -> None:
+    changes, message = BACKBONES[case]
+    named = {k: v for k, v in changes.items() if k != "build"}
+    source = textwrap.dedent(NETWORK) + f"said |= {named!r}\n"
+    source += f"said |= {{'build': {changes['build']}}}\n" if "build" in changes else ""
+    offer("backbones", source + "BACKBONE = Backbone(**said)", odd="mine:BACKBONE")
+    with pytest.raises(BackboneError, match=message) as error:
+        tk.backbone("odd", weights="random")
+    assert "backbone plugin 'odd' (package-1 0.1)" in str(error.value)
+
+
+def test_a_backbone_without_weights_says_so(offer: OFFER) -> None:
+    offer("backbones", NETWORK + "    BACKBONE = Backbone(**said)", bare="mine:BACKBONE")
+    with pytest.raises(WeightsError, match=r"'bare' comes without weights .*use --weights random"):
+        tk.backbone("bare")
+    assert tk.backbone("bare", weights="random").output_shape == (None, 30, 30, 4)
+
+
+def test_weights_that_do_not_load_are_the_plugins(offer: OFFER) -> None:
+    source = NETWORK + "    BACKBONE = Backbone(**said, load=lambda model: model.layers[1].set_weights([]))"
+    offer("backbones", source, odd="mine:BACKBONE")
+    with pytest.raises(WeightsError, match=r"backbone plugin 'odd' \(package-1 0.1\) cannot load its weights: Value"):
+        tk.backbone("odd")
+
+
+VIEWS = {
+    "floats": ("A = Augmentation({}, then=lambda p, s: p / 2)", "gives float64 .* for a view; it must be uint8"),
+    "shape": ("A = Augmentation({}, then=lambda p, s: p[1:])", r"gives uint8 \(15, 16, 3\) for a view"),
+    "error": ("A = Augmentation({}, then=lambda p, s: p[99])", "failed on a view: IndexError"),
+    "range": ("A = Augmentation({'rotate': 999})", "rotate 999 is out of range"),
+    "unknown": ("A = Augmentation({'twirl': 9})", "no range 'twirl'"),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+def test_a_bad_augmentation_is_refused_by_name(case: str, offer: OFFER) -> None:
+    from transferkit.data.augment import augmentation, render
+    from transferkit.data.decode import DecodeSettings
+
+    source, message = VIEWS[case]
+    offer("augmentations", source, odd="mine:A")
+    with pytest.raises(ConfigError, match=message) as error:
+        render(np.zeros((20, 20, 3), np.uint8), DecodeSettings(16), augmentation("odd"), [1])
+    assert "augmentation plugin 'odd' (package-1 0.1)" in str(error.value)
+
+
+def test_views_of_a_plugin_repeat_and_another_version_is_another_key(example: Path) -> None:
+    import dataclasses
+
+    from transferkit.data.augment import augmentation, render
+    from transferkit.data.decode import DecodeSettings
+
+    chosen, picture = augmentation("microscope"), np.full((40, 40, 3), 128, np.uint8)
+    first, second = (render(picture, DecodeSettings(16), chosen, [0, 5, 6]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (first[0] == 128).all()  # the clean view stays clean
+    assert first[1].std() > 3  # the noise is there
+    assert not np.array_equal(first[1], first[2])
+    newer = dataclasses.replace(chosen, plugin=dataclasses.replace(chosen.plugin, version="2.0"))
+    assert chosen.key() != newer.key()
+    assert json.loads(json.dumps(chosen.key()))["then"] == ["microscope", "transferkit-example-plugins", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("M = Metric(lambda t, p, c: 1 / 0, 'max', ('classify',))", "cannot score 2 pictures: ZeroDivisionError"),
+        ("M = Metric(lambda t, p, c: 'much', 'max', ('classify',))", "cannot score 2 pictures: ValueError"),
+        ("M = Metric(lambda t, p, c: 1, 'up', ('classify',))", "direction 'up' is neither max nor min"),
+        ("M = Metric(lambda t, p, c: 1, 'max', ('sort',))", "choose of classify, multilabel, regress"),
+    ],
+)
+def test_a_bad_metric_is_refused_by_name(source: str, message: str, offer: OFFER) -> None:
+    from transferkit.evaluation.metrics import score
+
+    offer("metrics", source, odd="mine:M")
+    with pytest.raises(ConfigError, match=message) as error:
+        score("classify", [0, 1], [[1, 0], [0, 1]], ["a", "b"], extra=["odd"])
+    assert "metric plugin 'odd' (package-1 0.1)" in str(error.value)
+
+
+def test_a_bad_exporter_is_refused_and_leaves_nothing(run: tk.Run, offer: OFFER, tmp_path: Path) -> None:
+    source = "X = Exporter({write}, 'f', 'os:getcwd', 'x', 'import x', 'x')"
+    for write, message in (
+        ("lambda s, f, t: 1 / 0", "cannot write f: ZeroDivisionError"),
+        ("lambda s, f, t: None", "wrote no f; tell its author"),
+    ):
+        name = "odd" + str(len(message))
+        offer("exporters", source.format(write=write), **{name: "mine:X"})
+        with pytest.raises(tk.TransferKitError, match=message):
+            run.export(name, output=tmp_path / "export")
+        assert not [p for p in tmp_path.iterdir() if "export" in p.name]
+
+
+def test_another_version_of_a_plugin_is_told_on_resume(example: Path) -> None:
+    from transferkit.runs.manifest import used, versions
+
+    settings: Any = make({"backbone": "edges", "head": "cosine"})
+    assert [p.kind for p in used(settings)] == ["backbones", "heads"]
+    assert versions(settings)["transferkit-example-plugins"] == "1.0"
+    assert "transferkit-example-plugins" not in versions(make({"backbone": "mini"}))
+    assert plugins.used({"heads": ("mlp", ("mlp",))}) == []
