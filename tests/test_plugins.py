@@ -159,7 +159,7 @@ def test_the_command_lists_and_checks_them(example: Path) -> None:
 
 def test_the_docs_show_the_files_as_they_are() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text()
-    shown = re.findall(r"```python title=\"(\w+\.py)\"\n(.*?)```", text, re.DOTALL)
+    shown = re.findall(r"In `(\w+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL)
     assert {name for name, _ in shown} == {
         "backbone.py", "head.py", "augmentation.py", "metric.py", "exporter.py", "runtime.py",
     }  # fmt: skip
