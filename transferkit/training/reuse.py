@@ -91,8 +91,11 @@ class Twin:
         self.optimizer.learning_rate = optimizer["learning_rate"]
 
     def give(self, head: keras.Model) -> None:
-        """Leave the weights with `head`."""
+        """Leave the weights with `head`, and where dropout's random numbers have got to, for phases that follow."""
         compute.assign(head.trainable_variables, compute.values(self.model.trainable_variables))
+        for own, layer in zip(self._layers, head.layers[1:], strict=True):
+            if type(layer).__name__ == "Dropout":
+                compute.assign([layer.seed_generator.state], compute.values([own.seeds.state]))
 
 
 def _chain(head: keras.Model) -> list[Any] | None:
