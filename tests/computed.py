@@ -1,6 +1,7 @@
-"""What must come out alike on every backend of Keras; run as a program, it saves its numbers for the caller.
+"""What must come out alike on every backend of Keras and on any number of devices; run as a program, it saves its
+numbers for the caller.
 
-KERAS_BACKEND=jax python -m tests.computed FILE.npz
+KERAS_BACKEND=jax python -m tests.computed FILE.npz [DEVICES]
 """
 
 import sys
@@ -48,13 +49,38 @@ def outcome():
     found = {"before": before}
     for epoch in range(2):
         batches = x.reshape(4, 10, *x.shape[1:]), y.reshape(4, 10, 4), w.reshape(4, 10)
-        loss, outputs = step([batches[0]], *batches[1:])
+        if epoch:  # the second from rows in memory, at given rates
+            rates, rows = np.full(4, 0.01, np.float32), np.arange(40, dtype=np.int32).reshape(4, 10)
+            loss, outputs = step(compute.hold([x]), *batches[1:], rates, rows)
+        else:
+            loss, outputs = step([batches[0]], *batches[1:])
         found |= {f"loss{epoch}": np.array(loss), f"outputs{epoch}": outputs}
     found |= {f"weight{i}": v for i, v in enumerate(compute.values(model.weights))}
     optimizer.finalize_variable_values(model.trainable_variables)
     found |= {f"average{i}": v for i, v in enumerate(compute.values(model.trainable_variables))}
-    return found | {"after": compute.forward(model)([x])[0]}
+    run = compute.forward(model)
+    return found | {"after": run([x])[0], "picked": run(compute.hold([x]), np.arange(0, 40, 2, dtype=np.int32))[0]}
+
+
+def simulate(devices):
+    """Make this process see so many devices; before the backend starts."""
+    import os
+
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+        return
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 
 
 if __name__ == "__main__":
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    if count > 1:
+        simulate(count)
+    from transferkit import compute
+
+    compute.start()
+    assert compute.device_count() == count
     np.savez(sys.argv[1], **outcome())

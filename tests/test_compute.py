@@ -173,19 +173,33 @@ def test_other_backends_are_refused(monkeypatch):
         compute.backend()
 
 
+def computed_by(backend, devices, path):
+    """The numbers of `tests.computed` from a process with this backend and so many simulated devices."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-m", "tests.computed", str(path), str(devices)], env=environment,
+                   cwd=Path(__file__).parents[1], check=True, capture_output=True, timeout=300)  # fmt: skip
+    with np.load(path) as saved:
+        return dict(saved)
+
+
+def close(ours, theirs, tolerance):
+    assert set(theirs) == set(ours)
+    for name, value in ours.items():
+        np.testing.assert_allclose(theirs[name], value, atol=tolerance, err_msg=name)
+
+
 @pytest.mark.slow
-def test_jax_gives_what_tensorflow_gives(tmp_path):
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed")
-    ours = computed.outcome()
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    root = Path(__file__).parents[1]
-    subprocess.run([sys.executable, "-m", "tests.computed", str(tmp_path / "jax.npz")], env=environment, cwd=root,
-                   check=True, capture_output=True, timeout=300)  # fmt: skip
-    with np.load(tmp_path / "jax.npz") as theirs:
-        assert set(theirs) == set(ours)
-        for name, value in ours.items():
-            np.testing.assert_allclose(theirs[name], value, atol=1e-4, err_msg=name)
+def test_two_devices_give_what_one_gives(tmp_path):
+    close(computed.outcome(), computed_by("tensorflow", 2, tmp_path / "two.npz"), 1e-5)
+
+
+@pytest.mark.slow
+def test_jax_gives_what_tensorflow_gives_on_one_device_and_on_two(tmp_path):
+    one = computed_by("jax", 1, tmp_path / "one.npz")
+    close(computed.outcome(), one, 1e-4)
+    close(one, computed_by("jax", 2, tmp_path / "two.npz"), 1e-5)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "momentum", "sgd"])

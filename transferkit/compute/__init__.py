@@ -19,18 +19,29 @@ from transferkit.compute.types import Arrays, Forward, InputGradient, LossFuncti
 from transferkit.errors import ConfigError
 
 __all__ = [
-    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "forward", "gpu_count",
-    "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
+    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "device_count", "forward",
+    "gpu_count", "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
 ]  # fmt: skip
 
 
 def start() -> None:
+    """Import Keras and its backend, and take all local GPUs into use. To be called before any model is built.
+
+    TensorFlow shares batches over GPUs by a strategy that holds for all variables made later in this process.
+    """
+    if "keras" not in sys.modules:
+        _import_quietly()
+    if backend() == "tensorflow":
+        from transferkit.compute import replicas
+
+        replicas.spread()
+
+
+def _import_quietly() -> None:
     """Import Keras and its backend without the page of device discovery that TensorFlow writes to standard error.
 
     What was written is shown after all if the import fails.
     """
-    if "keras" in sys.modules:
-        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not os.path.exists("/dev/nvidia0") and not os.path.exists("/dev/dxg"):
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # no GPU: do not look for its driver, and complain
@@ -126,6 +137,12 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
+def device_count() -> int:
+    """Local devices over which forward passes and steps are spread: all GPUs, else one."""
+    count: int = _engine().device_count()
+    return count
+
+
 def release() -> None:
     """Forget graphs and layer names of models that are gone, keeping the dtype policy (clear_session resets it)."""
     import keras
@@ -137,8 +154,10 @@ def release() -> None:
 
 def values(variables: Iterable[Any]) -> Arrays:
     """Copies of the values of Keras variables, on the host."""
-    # Not np.array(variable): that may be a view of the live buffer, and NumPy 2 warns of it.
-    return [np.copy(np.asarray(variable.value)) for variable in variables]
+    from keras import ops
+
+    # A copy, since what the backend gives may be a view of the live buffer.
+    return [np.copy(ops.convert_to_numpy(variable)) for variable in variables]
 
 
 def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:

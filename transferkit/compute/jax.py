@@ -1,13 +1,19 @@
-"""The JAX engine: jax.jit, whole epochs in one scan."""
+"""The JAX engine: jax.jit, whole epochs in one scan, batches split over all local devices.
+
+Over several devices every batch is sharded and every variable is on each of them (what keras.distribution's
+DataParallel sets up); XLA puts the sums over devices in, so losses, gradients and BatchNorm see whole batches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from transferkit.compute import assign
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
@@ -16,6 +22,27 @@ from transferkit.compute.types import Arrays, Forward, InputGradient, LossFuncti
 def gpu_count() -> int:
     """Local accelerators that JAX sees."""
     return sum(device.platform != "cpu" for device in jax.devices())
+
+
+def device_count() -> int:
+    """Devices that batches are split over, where their size allows it."""
+    return len(jax.local_devices())
+
+
+@cache
+def _mesh(batch: int) -> Mesh | None:
+    """The local devices that a batch of this size is split over evenly; None where that is one."""
+    devices = jax.local_devices()
+    count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
+    return None if count == 1 else Mesh(np.array(devices[:count]), ("batch",))
+
+
+def _placed(mesh: Mesh | None, content: Any, axis: int | None = None) -> Any:
+    """Arrays on all devices of `mesh`: split along `axis`, or whole on each where it is None."""
+    if mesh is None:
+        return content
+    sharding = NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "batch"))
+    return jax.tree.map(lambda x: jax.device_put(x, sharding), content)
 
 
 def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
@@ -29,9 +56,11 @@ def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
         return [jnp.asarray(o, jnp.float32) for o in flat(outputs)]
 
     def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
-        trainable = [v.value for v in model.trainable_variables]
-        fixed = [v.value for v in model.non_trainable_variables]
-        return [np.asarray(o) for o in run(trainable, fixed, list(inputs), rows)]
+        mesh = _mesh(len(inputs[0] if rows is None else rows))
+        groups = (model.trainable_variables, model.non_trainable_variables)
+        trainable, fixed = (_placed(mesh, [v.value for v in group]) for group in groups)
+        content = _placed(mesh, list(inputs), 0 if rows is None else None)
+        return [np.asarray(o) for o in run(trainable, fixed, content, _placed(mesh, rows, 0))]
 
     return call
 
@@ -96,9 +125,12 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         held, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
-        state = tuple([v.value for v in group] for group in groups)
+        mesh = _mesh(targets.shape[1])
+        state = _placed(mesh, tuple([v.value for v in group] for group in groups))
+        held, rates = _placed(mesh, held), _placed(mesh, rates)
+        stacked, targets, weights, rows = (_placed(mesh, x, 1) for x in (stacked, targets, weights, rows))
         state, (losses, outputs) = run(state, held, (stacked, targets, weights, rates, rows))
-        for group, content in zip(groups, state, strict=True):
+        for group, content in zip(groups, _placed(mesh, state), strict=True):
             assign(group, content)
         return float(losses.mean()), np.asarray(outputs)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from transferkit.compute import replicas
 from transferkit.compute.fused import update_of
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
@@ -23,12 +24,21 @@ def gpu_count() -> int:
     return len(tf.config.list_physical_devices("GPU"))
 
 
+def device_count() -> int:
+    """Devices that batches are split over."""
+    return replicas.count()
+
+
 def forward(model: Any, graph_bfloat16: bool) -> Forward:
     """See `transferkit.compute.forward`."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def run(*inputs: Any) -> Any:
+    def whole(*inputs: Any) -> list[Any]:
         return [tf.cast(o, tf.float32) for o in flat(model(joined(inputs), training=False))]
+
+    def spread(*inputs: Any) -> list[Any]:
+        return whole(*inputs) if replicas.count() == 1 else replicas.outputs(whole, inputs)
+
+    run = tf.function(spread, autograph=False, reduce_retracing=True)
 
     picking: list[Any] = []
 
@@ -39,7 +49,7 @@ def forward(model: Any, graph_bfloat16: bool) -> Forward:
                 return [o.numpy() for o in run(*tensors)]
             if not picking:
                 signature = [_open(x, 1) for x in (*tensors, rows)]
-                pick = lambda *x: run.python_function(*(tf.gather(t, x[-1]) for t in x[:-1]))  # noqa: E731
+                pick = lambda *x: spread(*(tf.gather(t, x[-1]) for t in x[:-1]))  # noqa: E731
                 picking.append(tf.function(pick, input_signature=signature, autograph=False))
             return [o.numpy() for o in picking[0](*tensors, tf.convert_to_tensor(rows))]
 
@@ -89,16 +99,18 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
     """See `transferkit.compute.steps`."""
     variables = model.trainable_variables
-    update = update_of(optimizer, variables) or (lambda gradients: optimizer.apply(gradients, variables))
+    update = None if replicas.count() > 1 else update_of(optimizer, variables)
+    update = update or (lambda gradients: optimizer.apply(gradients, variables))
+    if replicas.count() > 1:
+        replicas.sum_gradients_first(optimizer)
     rate_of = rate_variable(optimizer)
 
-    def one(inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
+    def one(inputs: Sequence[Any], targets: Any, weights: Any, rows: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             outputs = tf.cast(model(joined(inputs), training=True), tf.float32)
-            rows = tf.reduce_sum(tf.cast(weights > 0, tf.float32))
             value = tf.reduce_sum(loss(targets, outputs) * weights) / tf.maximum(rows, 1.0)
-            if model.losses:
-                value += tf.add_n([tf.cast(penalty, tf.float32) for penalty in model.losses])
+            if model.losses:  # each device adds its share
+                value += tf.add_n([tf.cast(penalty, tf.float32) for penalty in model.losses]) / replicas.count()
             scaled = optimizer.scale_loss(value)
         update(tape.gradient(scaled, variables))
         return value, outputs
@@ -111,7 +123,11 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
             if "rates" in now:
                 rate_of.assign(now["rates"])
             batch = [tf.gather(x, now["rows"]) for x in inputs] if "rows" in now else [x[i] for x in inputs]
-            value, out = one(batch, now["targets"], now["weights"])
+            if replicas.count() > 1:
+                value, out = replicas.step(one, batch, now["targets"], now["weights"])
+            else:
+                rows = tf.reduce_sum(tf.cast(now["weights"] > 0, tf.float32))
+                value, out = one(batch, now["targets"], now["weights"], rows)
             return i + 1, losses.write(i, value), outputs.write(i, out)
 
         # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
@@ -138,6 +154,8 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
                     {k: _open(v, 1 + ("rows" in form)) for k, v in batches.items()},
                 ]
                 compiled[form] = tf.function(several, input_signature=signature, autograph=False)
+                with replicas.whole_batch_statistics(model):
+                    compiled[form].get_concrete_function(tensors, batches)
             value, outputs = compiled[form](tensors, batches)
             return float(value), outputs.numpy()
 

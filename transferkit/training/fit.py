@@ -201,7 +201,7 @@ class Loop:
         compute.assign(self.model.trainable_variables, live)
 
     def _rate(self) -> float:
-        return float(np.asarray(self.optimizer.learning_rate))
+        return schedules.current(self.optimizer)
 
     def _save(self, progress: Progress, best: list[np.ndarray]) -> None:
         assert self.checkpoint is not None

@@ -46,5 +46,12 @@ def after_epoch(optimizer: Any, improved: bool, waited: int) -> int:
     waited = 0 if improved else waited + 1
     if waited < PLATEAU_PATIENCE:
         return waited
-    optimizer.learning_rate = float(np.asarray(optimizer.learning_rate)) * PLATEAU_FACTOR
+    optimizer.learning_rate = current(optimizer) * PLATEAU_FACTOR
     return 0
+
+
+def current(optimizer: Any) -> float:
+    """The learning rate that `optimizer` is at."""
+    from keras import ops
+
+    return float(ops.convert_to_numpy(optimizer.learning_rate))
