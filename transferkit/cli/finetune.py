@@ -30,7 +30,8 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("pooling", "avg|max|flatten|gem", "From feature map to vector. [default: avg]"),
     ("task", "auto|classify|multilabel|regress", "What the labels mean. [default: found from the data]"),
     ("loss", "auto|crossentropy|squared|absolute|huber", "Training loss. [default: by task]"),
-    ("augment", "none|light|medium|strong", "Random views of training pictures. [default: light]"),
+    ("augment", "none|light|medium|strong|RANGES", "Random views of training pictures, or ranges of your own: "
+     "rotate=15,zoom=0.8:1.2,flip_horizontal=yes. [default: light]"),
     ("views", "K", "Views per training picture beside the clean one. [default: 4]"),
     ("mixup", "A", "MixUp strength. [default: 0]"),
     ("cutmix", "A", "CutMix strength, instead of MixUp. [default: 0]"),

@@ -86,6 +86,40 @@ class Augmentation:
         return changed
 
 
+def parse(text: str) -> Augmentation:
+    """Custom ranges of text such as `rotate=15,zoom=0.8:1.2,flip_horizontal=yes`; what is not named is off.
+
+    Raises ConfigError for ranges that do not exist, are given twice or are out of bounds.
+    """
+    found: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = (word.strip() for word in part.partition("="))
+        name = name.replace("-", "_")
+        if name in found:
+            raise ConfigError(f"augmentation: {name} is given twice in {text!r}; give it once")
+        found[name] = _value(name, value)
+    return augmentation(found)
+
+
+def _value(name: str, value: str) -> Any:
+    """A number, a range `a:b` or, for flips, yes or no."""
+    if name.startswith("flip_"):
+        if value not in ("yes", "no"):
+            raise ConfigError(f"augmentation: {name}={value} must be {name}=yes or {name}=no")
+        return value == "yes"
+    try:
+        numbers = [float(part) for part in value.split(":")]
+    except ValueError:
+        raise ConfigError(
+            f"augmentation: {name}={value} is no number; write for example rotate=15,zoom=0.8:1.2,flip_horizontal=yes"
+        ) from None
+    if len(numbers) == 1:
+        return numbers[0]
+    if name != "zoom" or len(numbers) != 2:
+        raise ConfigError(f"augmentation: {name}={value}; only zoom takes two numbers, as in zoom=0.8:1.2")
+    return tuple(numbers)
+
+
 PRESETS: dict[str, Augmentation] = {
     "none": Augmentation("none"),
     "light": Augmentation(
@@ -104,7 +138,9 @@ PRESETS: dict[str, Augmentation] = {
 
 
 def augmentation(choice: str | Augmentation | dict[str, Any]) -> Augmentation:
-    """A preset (ours or a plugin's) by name, custom ranges from a dictionary, or the settings themselves."""
+    """A preset (ours or a plugin's) by name, custom ranges as text (see `parse`) or from a dictionary, or the settings
+    themselves.
+    """
     if isinstance(choice, Augmentation):
         return choice
     if isinstance(choice, dict):
@@ -115,6 +151,8 @@ def augmentation(choice: str | Augmentation | dict[str, Any]) -> Augmentation:
         return Augmentation(**choice)
     if choice in PRESETS:
         return PRESETS[choice]
+    if "=" in choice:
+        return parse(choice)
     found = plugins.resolve("augmentations", str(choice))
     if found is None:
         raise ConfigError(

@@ -15,6 +15,7 @@ from transferkit.errors import ConfigError, nearest, raise_problems
 def problems(settings: dict[str, Any], offline: bool) -> list[str]:
     """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
     from transferkit.backbones.build import check
+    from transferkit.data.ranges import augmentation
     from transferkit.evaluation.goals import goal, known, names
 
     found = []
@@ -25,6 +26,13 @@ def problems(settings: dict[str, Any], offline: bool) -> list[str]:
         policy = policy if POLICY.fullmatch(policy) else "none"
         pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
         found += check(name.strip(), pixels, policy, str(settings.get("weights", "auto")), offline)
+    augment = settings.get("augment", "")
+    if isinstance(augment, str) and "=" in augment:
+        try:
+            if augmentation(augment).is_none:
+                found.append(f"--augment {augment} changes nothing; widen a range, or use --augment none")
+        except ConfigError as error:
+            found.append(f"--augment: {error}")
     metric, task = settings.get("metric", "auto"), settings.get("task", "auto")
     try:
         if metric != "auto" and known(str(metric)) is None:
