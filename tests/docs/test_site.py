@@ -57,6 +57,9 @@ def test_the_references_hold_every_command_and_every_public_name(site):
     commands, names = ((site / "reference" / f"{p}.html").read_text("utf-8") for p in ("cli", "api"))
     for name in COMMANDS:
         assert f'id="transferkit-{name}"' in commands
+    assert "--unfreeze none|all|from:STAGE|last:N|gradual" in commands
+    assert 'id="transferkit-data-check"' in commands
+    assert "Sentinel" not in commands  # click's mark for "no default"
     for name in (n for n in tk.__all__ if n != "__version__"):
         assert f".{name}" in names, name
 
