@@ -251,3 +251,39 @@ def test_rates_and_rows_can_be_given_with_the_steps():
         np.testing.assert_allclose(a, b, atol=1e-5)
     for a, b in zip(outcomes[0][2:], compute.values(plain.weights), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_forward_pass_that_does_not_fit_goes_on_in_halves_and_says_so_once():
+    asked, said = [], []
+
+    def run(inputs, rows=None):
+        x = inputs[0] if rows is None else inputs[0][rows]
+        asked.append(len(x))
+        if len(x) > 3:
+            raise MemoryError
+        return [2 * x, x.sum(1)]
+
+    x, forward = np.arange(20, dtype=np.float32).reshape(10, 2), compute.halving(run, said.append)
+    for rows in (None, np.arange(9, -1, -1)):
+        expected = x if rows is None else x[rows]
+        double, total = forward([x], rows)
+        np.testing.assert_array_equal(double, 2 * expected)
+        np.testing.assert_array_equal(total, expected.sum(1))
+    assert asked == [10, 5, 3, 3, 3, 1, 3, 3, 3, 1]
+    assert said == [
+        "out of memory with 10 pictures at once: going on with 5",
+        "out of memory with 5 pictures at once: going on with 3",
+    ]
+
+
+def test_what_does_not_fit_one_by_one_is_an_error_and_so_is_anything_else():
+    def full(inputs, rows=None):
+        raise MemoryError
+
+    def broken(inputs, rows=None):
+        raise ValueError("shapes")
+
+    with pytest.raises(MemoryError):
+        compute.halving(full, lambda text: None)([np.zeros((4, 2))])
+    with pytest.raises(ValueError, match="shapes"):
+        compute.halving(broken, pytest.fail)([np.zeros((4, 2))])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,7 @@ from transferkit.errors import ConfigError
 
 __all__ = [
     "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "device_count", "forward",
-    "gpu_count", "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
+    "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
 ]  # fmt: skip
 
 
@@ -111,6 +111,38 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
     """Arrays as tensors of the backend, where its compiled functions can use them without copying."""
     tensors: list[Any] = _engine().hold(arrays)
     return tensors
+
+
+def halving(run: Forward, say: Callable[[str], None]) -> Forward:
+    """`run`, in halves where its batch does not fit into memory: `say` is told once a size, and it is kept to."""
+    most = [0]  # rows at once that are known to fit; 0 while all did
+
+    def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
+        count = len(inputs[0] if rows is None else rows)
+        size = min(count, most[0] or count)
+        try:
+            return _in_parts(run, inputs, rows, size)
+        except Exception as error:
+            if not out_of_memory(error) or size == 1:
+                raise
+        # Not inside the handler: the error holds on to what was computed.
+        most[0] = -(-size // 2)
+        say(f"out of memory with {size} pictures at once: going on with {most[0]}")
+        return call(inputs, rows)
+
+    return call
+
+
+def _in_parts(run: Forward, inputs: Sequence[Any], rows: np.ndarray | None, size: int) -> Arrays:
+    count = len(inputs[0] if rows is None else rows)
+    if size >= count:
+        return run(inputs, rows)
+    starts = range(0, count, size)
+    if rows is not None:
+        parts = [run(inputs, rows[i : i + size]) for i in starts]
+    else:
+        parts = [run([x[i : i + size] for x in inputs]) for i in starts]
+    return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
 
 
 def input_gradient(model: Any) -> InputGradient:

@@ -105,9 +105,14 @@ class Frozen:
             return
         model = self._together(stored)
         with applied(model, self.precision):
-            run = compute.forward(model, graph_bfloat16=self.precision.how == "graph")
+            run = self._compiled(model)
             sets = [kind.features for kind in stored if kind.features is not None]
             self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter)
+
+    def _compiled(self, model: keras.Model) -> compute.Forward:
+        """The forward pass in the chosen precision, in halves where memory runs out."""
+        run = compute.forward(model, graph_bfloat16=self.precision.how == "graph")
+        return compute.halving(run, self.reporter.warn)
 
     def _together(self, kinds: Sequence[Rows]) -> keras.Model:
         """One model with the outputs of all kinds, in order. Pooled rows grow on the cut's, so nothing runs twice."""
@@ -163,7 +168,7 @@ class Frozen:
         if kind.features is not None:
             return Stored(kind.features, self.views, samples, wanted)
         with applied(kind.model, self.precision):
-            run = compute.forward(kind.model, graph_bfloat16=self.precision.how == "graph")
+            run = self._compiled(kind.model)
             run([np.zeros((FORWARD_BATCH, *kind.model.input_shape[1:]), np.uint8)])  # trace inside the context
         return Streamed(self.views, samples, run, kind.shapes)
 

@@ -236,7 +236,7 @@ class Trainer:
         """Logits [n, t] of clean pictures."""
         # One trace a phase, not one an epoch.
         if self._forward_of is None or self._forward_of[0] is not model:
-            self._forward_of = (model, compute.forward(model))
+            self._forward_of = (model, compute.halving(compute.forward(model), self.reporter.warn))
         held = _held(source)
         if held is None:
             return predict(self._forward_of[1], source, pictures)
