@@ -121,7 +121,7 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output sheet.png")
 @reading()
 @click.option("--output", type=OUTPUT, default=Path("preview.png"), show_default=True, help="PNG or JPEG.")
-@click.option("--augment", type=click.Choice(["none", "light", "medium", "strong"]), help="Default: all of them.")
+@click.option("--augment", metavar="none|light|medium|strong|PLUGIN", help="[default: all of ours]")
 @click.option("--image-size", default=160, show_default=True, help="Side of each view in pixels.")
 @click.option("--pictures", default=4, show_default=True, help="How many, spread over the data.")
 @click.option("--views", default=6, show_default=True, help="Views of each.")
