@@ -94,16 +94,16 @@ def on_mini(text: str) -> str:
 
 
 def quick(words: list[str]) -> list[str]:
-    """A training command that is over soon: six epochs, unless the example gives their number."""
+    """A training command that is over soon: four epochs, unless the example gives their number."""
     if words[0] in ("finetune", "tune") and "--epochs" not in words:
-        return [*words, "--epochs", "6"]
+        return [*words, "--epochs", "4"]
     return words
 
 
 class Quick(ast.NodeTransformer):
     """What `quick` does for commands, for calls of `tk.finetune` and `tk.tune`."""
 
-    LESS = {"finetune": {"epochs": 6}, "tune": {"epochs": 4, "trials": 2, "seeds": 1}}  # noqa: RUF012
+    LESS = {"finetune": {"epochs": 4}, "tune": {"epochs": 4, "trials": 2, "seeds": 1}}  # noqa: RUF012
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         """Give the numbers that make it short."""

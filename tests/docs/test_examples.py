@@ -137,9 +137,11 @@ def test_commands_named_in_running_text_exist():
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, digits):
+def world(tmp_path_factory):
+    from transferkit.data.digits import write_digits
+
     folder = tmp_path_factory.mktemp("world")
-    make_world(folder, digits)
+    make_world(folder, write_digits(tmp_path_factory.mktemp("data") / "digits", 10))
     return folder
 
 
