@@ -13,6 +13,7 @@ import numpy as np
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.tuning.engine import Engine
+from transferkit.tuning.interrupts import heeded
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.oracle import Oracle, Proposal
 from transferkit.tuning.records import Limits, Outcome, Plan, Task
@@ -70,7 +71,7 @@ class Search:
         """Run every trial that is not in the journal yet. Raises TrainingError after five failures in a row."""
         waiting = self._replay()
         running: dict[str, Proposal] = {}
-        with self.reporter.progress("search", self.oracle.planned, "trials") as advance:
+        with heeded() as check, self.reporter.progress("search", self.oracle.planned, "trials") as advance:
             advance(len(self.trials), self._best_so_far())
             while waiting or running or self._goes_on():
                 while len(running) < self.engine.slots and (proposal := self._next(waiting)):
@@ -79,6 +80,7 @@ class Search:
                 if not running:
                     break
                 for outcome in self.engine.wait():
+                    check()
                     self._told(running.pop(outcome.id), outcome)
                     advance(1, self._best_so_far())
                     self._require_success()
