@@ -353,7 +353,9 @@ def test_a_size_that_is_none_is_refused(monkeypatch, tmp_path, text):
 
 def test_without_the_variable_half_of_the_disk_is_the_limit(monkeypatch, tmp_path):
     monkeypatch.delenv("TRANSFERKIT_CACHE_SIZE", raising=False)
-    assert space.limit(tmp_path) == shutil.disk_usage(tmp_path).total // 2
+    absent = tmp_path / "not" / "yet"
+    assert space.limit(absent) == shutil.disk_usage(tmp_path).total // 2
+    assert not absent.exists()
 
 
 def test_checksums_are_read_once_a_process(features, monkeypatch):

@@ -28,8 +28,8 @@ def limit(folder: Path) -> int:
     """
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
-        folder.mkdir(parents=True, exist_ok=True)
-        return int(shutil.disk_usage(folder).total * SHARE_OF_DISK)
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        return int(shutil.disk_usage(there).total * SHARE_OF_DISK)
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b?)", text.lower())
     unit = (found[2].upper().removesuffix("B") + "B") if found and found[2] else ""
     if not found or unit not in UNITS:
