@@ -108,7 +108,8 @@ def pack_weights(model: keras.Model) -> bytes:
     if any(not np.isfinite(array).all() for array in arrays.values()):
         raise WeightsError("a weight is not finite in float16; train at a lower rate")
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # `allow_pickle` is an argument only from NumPy 2.1 on  # type: ignore[arg-type]
+    # Not `allow_pickle=False`, which is an argument only from NumPy 2.1 on.
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,15 @@ from transferkit.compute.types import Arrays, Forward, InputGradient, LossFuncti
 # Graph options of TensorFlow belong to the process, and every call of a compiled function reads them. While one
 # function runs with options of its own, on whatever thread, no other may run.
 _OPTIONS = threading.RLock()
+
+
+def _others(record: logging.LogRecord) -> bool:
+    """Not the advice on retracing, which takes one function for each of many networks for one that is traced anew."""
+    message = record.getMessage()
+    return "triggered tf.function retracing" not in message or "<locals>" not in message
+
+
+tf.get_logger().addFilter(_others)
 
 
 def gpu_count() -> int:
