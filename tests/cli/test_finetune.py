@@ -56,7 +56,7 @@ ELSEWHERE = {
     "backbone": "tests/backbones", "scaling": "test_a_network_of_ones_own", "task": "test_regression…",
     "loss": "below", "metric": "below", "patience": "below", "budget": "below",
     "folds": "test_folds_and_no_test_split", "exclude-file": "test_what_is_unreadable_or_excluded…",
-    "on-bad-file": "test_what_is_unreadable_or_excluded…",
+    "on-bad-file": "test_what_is_unreadable_or_excluded…", "refit": "tests/runs/test_refit.py",
 }  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def history(few: Path, folder: Path, **changes: Any) -> list[tuple[Any, ...]]:
 
     settings = {k: v for k, v in {**BASE, **changes}.items() if v is not None}
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(EnoughError):
-        patch.setattr("transferkit.runs.finetune.Job._finish_model", enough)
+        patch.setattr("transferkit.runs.finishing.Finishing.ship", enough)
         tk.finetune(few, "mini", output=folder, quiet=True, **settings)
     return [(row["phase"], row["loss"], row["val_loss"]) for row in Layout(folder).read_history()]
 

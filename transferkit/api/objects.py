@@ -150,6 +150,16 @@ class Run:
         return publish(self.layout, Reporter(quiet=True))
 
     def _repr_html_(self) -> str:
+        """For notebooks: the summary, the curves and the confusion matrix, and where the whole report is."""
+        from base64 import b64encode
         from html import escape
 
-        return f"<pre>{escape(self.summary())}</pre>"
+        shown = [self.layout.figures / f"{name}.png" for name in ("curves", "confusion")]
+        pictures = [
+            f'<img style="max-width:100%" alt="{path.stem}" src="data:image/png;base64,{data}">'
+            for path in shown
+            if path.exists() and (data := b64encode(path.read_bytes()).decode())
+        ]
+        link = f'<p>Report: <a href="{escape(str(self.layout.report))}">{escape(str(self.layout.report))}</a></p>'
+        text = f'<pre style="white-space:pre-wrap">{escape(self.summary())}</pre>'
+        return text + "".join(pictures) + (link if self.layout.report.exists() else "")
