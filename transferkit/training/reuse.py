@@ -161,8 +161,9 @@ def _kinds() -> tuple[type, type, type]:
             if not training:
                 return x
             # Inverted dropout (Srivastava et al. 2014); keras.random.dropout takes no variable for its rate.
-            kept = keras.random.uniform(keras.ops.shape(x), seed=self.seeds) >= self.rate
-            return keras.ops.where(kept, x / (1 - self.rate), 0.0)
+            rate = keras.ops.cast(self.rate, "float32")
+            kept = keras.random.uniform(keras.ops.shape(x), seed=self.seeds, dtype="float32") >= rate
+            return keras.ops.where(kept, x / keras.ops.cast(1 - rate, x.dtype), keras.ops.zeros((), x.dtype))
 
         def take(self, other: Any) -> None:
             self.rate.assign(other.rate)
