@@ -30,10 +30,12 @@ NETWORKS = {"mobilenet": ("mobilenet_0.25", str(MOBILENET)), "vgg16": ("vgg16", 
 @click.option("--rounds", default=3, show_default=True, help="Of transferkit.")
 @click.option("--plain-rounds", default=1, show_default=True, help="Of the plain script, with MobileNet.")
 @click.option("--plain-vgg16-trials", default=2, show_default=True, help="Timed, then scaled to all.")
+@click.option("--plain-vgg16-epochs", default=2, show_default=True, help="Of these, timed, then scaled to all.")
 @click.option("--duel-seeds", default=5, show_default=True, help="Seeds of Bayesian against random search.")
 def measure(
-    quick: bool, trials: int, rounds: int, plain_rounds: int, plain_vgg16_trials: int, duel_seeds: int
-) -> dict[str, Any]:
+    quick: bool, trials: int, rounds: int, plain_rounds: int, plain_vgg16_trials: int, plain_vgg16_epochs: int,
+    duel_seeds: int,
+) -> dict[str, Any]:  # fmt: skip
     """Seconds of searches, each in a process of its own on an empty cache, imports excluded.
 
     transferkit's time is that of checks, split, features, all trials and the choice of the winner: what the plain
@@ -45,17 +47,18 @@ def measure(
     found: dict[str, Any] = {"trials": trials, "epochs": EPOCHS}
     with scratch() as folder:
         found["pictures"] = parts(TRASHNET, folder / "data", (48, 16, 16) if quick else (300, 50, 50), 0)
-        for name, plain_trials in (("mobilenet", trials), ("vgg16", plain_vgg16_trials)):
-            if quick and name == "vgg16":
-                plain_trials = 1
-            found[name] = _versus(folder, name, trials, plain_trials, rounds, plain_rounds)
+        found["mobilenet"] = _versus(folder, "mobilenet", trials, (trials, EPOCHS), rounds, plain_rounds)
+        timed = (1, 1) if quick else (plain_vgg16_trials, plain_vgg16_epochs)
+        found["vgg16"] = _versus(folder, "vgg16", trials, timed, rounds, 1)
         memory = in_child("tune", "growth", {"data": folder / "data", "trials": 8 if quick else 50}, folder / "cache")
         found["memory"], found["memory_growth_mb"] = memory, memory["growth_mb"]
     found["bayesian_against_random"] = _duel(duel_seeds, 3 if quick else 20)
     return found
 
 
-def _versus(folder: Path, name: str, trials: int, plain_trials: int, rounds: int, plain_rounds: int) -> dict[str, Any]:
+def _versus(
+    folder: Path, name: str, trials: int, timed: tuple[int, int], rounds: int, plain_rounds: int
+) -> dict[str, Any]:
     sides: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": []}
     for number in range(max(rounds, plain_rounds)):
         common = {"data": folder / "data", "network": name, "seed": number}
@@ -65,13 +68,13 @@ def _versus(folder: Path, name: str, trials: int, plain_trials: int, rounds: int
             sides["ours"].append(in_child("tune", "ours", wanted, folder / f"cache-{name}-{number}"))
             click.echo(f"{name}, transferkit: {sides['ours'][-1]}", err=True)
         if number < plain_rounds:
-            sides["plain"].append(in_child("tune", "plain", {**common, "trials": plain_trials}))
+            sides["plain"].append(in_child("tune", "plain", {**common, "trials": timed[0], "epochs": timed[1]}))
             click.echo(f"{name}, plain: {sides['plain'][-1]}", err=True)
     seconds = statistics.median(run["seconds"] for run in sides["ours"])
     plain_trial = statistics.median(run["seconds_per_trial"] for run in sides["plain"])
     return {
         "seconds": {"ours": seconds, "plain": plain_trial * trials},
-        "plain_trials_timed": plain_trials,
+        "plain_timed": {"trials": timed[0], "epochs": timed[1], "scaled_to": [trials, EPOCHS]},
         "whole_seconds": statistics.median(run["whole_seconds"] for run in sides["ours"]),
         "overhead_per_trial": statistics.median(run["overhead_per_trial"] for run in sides["ours"]),
         "best_validation": {s: statistics.mean(run["best"] for run in runs) for s, runs in sides.items()},
@@ -109,7 +112,7 @@ def ours(data: str, network: str, seed: int, trials: int, output: str) -> dict[s
     }
 
 
-def plain(data: str, network: str, seed: int, trials: int) -> dict[str, Any]:
+def plain(data: str, network: str, seed: int, trials: int, epochs: int) -> dict[str, Any]:
     """Keras Tuner as its guide writes it, on a frozen application as Keras' guide writes that.
 
     To its favour the pictures are read once, into memory, and no checkpoint is reloaded afterwards.
@@ -147,13 +150,13 @@ def plain(data: str, network: str, seed: int, trials: int) -> dict[str, Any]:
         tuner = keras_tuner.RandomSearch(
             Frozen(), objective="val_accuracy", max_trials=trials, seed=seed + 1, directory=folder_name
         )
-        tuner.search(*arrays["train"], validation_data=tuple(arrays["val"]), epochs=EPOCHS, verbose=0)
+        tuner.search(*arrays["train"], validation_data=tuple(arrays["val"]), epochs=epochs, verbose=0)
         best = tuner.oracle.get_best_trials(1)[0].score
     seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
-        "seconds_per_trial": seconds / trials,
-        "seconds_per_epoch": seconds / trials / EPOCHS,
+        "seconds_per_trial": seconds / trials / epochs * EPOCHS,
+        "seconds_per_epoch": seconds / trials / epochs,
         "best": float(best),
     }
 
