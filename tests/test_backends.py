@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.extended
+
 ROOT = Path(__file__).parents[1]
 OPTIONS = (
     "--backbone", "mini", "--unfreeze", "from:block4", "--views", "1", "--epochs", "3", "--dropout", "0", "--offline",

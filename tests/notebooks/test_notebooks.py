@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.extended
+
 nbformat = pytest.importorskip("nbformat", reason="the notebooks need: pip install -e '.[notebooks]'")
 
 ROOT = Path(__file__).parents[2]

@@ -25,6 +25,7 @@ from transferkit.tuning.ray_engine import Ray
 from transferkit.tuning.records import Limits, Task
 
 pytestmark = [
+    pytest.mark.extended,
     # Ray opens its log files and pipes and leaves their closing to the end of the process.
     pytest.mark.filterwarnings("ignore:unclosed file.*:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
