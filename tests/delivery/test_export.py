@@ -23,6 +23,8 @@ from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import ConfigError, DataError, RunError, StorageError
 
+pytestmark = pytest.mark.extended  # every export is loaded by its own runtime in a fresh process
+
 KINDS = [(name, None) for name in FORMATS] + [("litert", "float16"), ("litert", "int8")]
 BAR = {None: 1e-4, "float16": 0.05, "int8": 1.0}
 

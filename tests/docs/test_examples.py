@@ -145,6 +145,7 @@ def world(tmp_path_factory):
     return folder
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("page", sorted({b.page for b in ALL if b.run}))
 def test_marked_examples_run(page, world, monkeypatch):
     """In the order of the page, offline, on digits and `mini`; pages share what they make."""

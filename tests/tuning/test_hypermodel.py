@@ -28,8 +28,8 @@ def test_a_search_by_keras_tuner_itself(tmp_path):
     assert isinstance(model, keras.Model)
     assert model.input_shape == (None, 32, 32, 3)
     assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(best.get("learning_rate"), rel=1e-5)
-    widths = [layer.units for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dense)]
-    assert widths == [int(best.get("head_width")), 2]
+    widths = {layer.units for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dense)}
+    assert widths == {int(best.get("head_width")), 2}
 
 
 def test_what_has_no_effect_is_refused():
