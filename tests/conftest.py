@@ -1,6 +1,7 @@
 """What every room's tests share: an empty cache for each test, and a folder of digits."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,17 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def arithmetic():
+    """Every test begins in float32, whatever the one before it left behind."""
+    keras = sys.modules.get("keras")
+    if keras is not None and hasattr(keras, "config"):
+        keras.config.set_dtype_policy("float32")
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and hasattr(tensorflow, "config"):
+        tensorflow.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
 
 
 @pytest.fixture(scope="session")

@@ -278,6 +278,7 @@ HEADS = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("case", HEADS)
 def test_a_bad_head_is_refused_by_name(case: str, offer: OFFER) -> None:
     import keras

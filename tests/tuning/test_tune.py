@@ -51,6 +51,7 @@ def done(digits, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("algorithm", "lines"), [("grid", 5), ("random", 9), ("bayesian", 6), ("hyperband", 8), ("random", 14)]
 )
@@ -133,6 +134,7 @@ def test_trials_never_see_a_test_picture(digits, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_workers_find_what_one_process_finds_and_a_killed_ones_trial_is_run_again(digits, tmp_path, done):
     output = tmp_path / "run"
     process = spawn(digits, output, "random", 2)
@@ -161,6 +163,7 @@ def busy_worker(parent):
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_an_interrupt_ends_with_130_and_leaves_the_best_so_far(digits, tmp_path):
     output = tmp_path / "run"
     arguments = ["tune", digits, "--backbone", "mini", "--trials", "500", "--algorithm", "random", "--offline"]
