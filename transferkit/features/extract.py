@@ -16,7 +16,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.augment import Augmentation, render, view_seed
-from transferkit.data.decode import DecodeSettings, decoder_versions, open_picture
+from transferkit.data.decode import DecodeSettings, decoder_versions, open_pixels
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
 from transferkit.errors import TrainingError
@@ -42,7 +42,7 @@ class Views:
     def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
         """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it."""
         assert samples.sha256 is not None
-        image = open_picture(samples.source(index), self.decode)
+        image = open_pixels(samples.source(index), self.decode)
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
         return render(image, self.decode, self.augmentation, seeds)
 
