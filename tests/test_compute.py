@@ -196,6 +196,7 @@ def test_two_devices_give_what_one_gives(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_jax_gives_what_tensorflow_gives_on_one_device_and_on_two(tmp_path):
     one = computed_by("jax", 1, tmp_path / "one.npz")
     close(computed.outcome(), one, 1e-4)

@@ -15,6 +15,7 @@ from sklearn import metrics as reference
 from tests.cli.calls import Result, call
 from tests.data.pictures import ASSETS, TRASHNET, encoded, folder_of_classes, needs_trashnet, photo
 from tests.data.test_broken import ODD_FILES, PNG, REFUSED, STRANGE_NAMES, nothing, without_permission
+from tests.marks import extended
 from transferkit.files import read_json
 from transferkit.runs import model_file
 
@@ -300,7 +301,7 @@ def set_thresholds(model: Path, values: list[float]) -> None:
             archive.writestr(name, data)
 
 
-@pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])
+@pytest.mark.parametrize("loss", extended(["squared", "absolute", "huber"], ["absolute"]))
 def test_several_numbers_from_a_table_agree_with_scikit_learn(loss: str, tmp_path: Path) -> None:
     values = np.random.default_rng(1).random((160, 2))
     coloured(tmp_path / "pictures", values)

@@ -15,6 +15,8 @@ from transferkit.backbones.catalog import ROWS
 from transferkit.errors import BackboneError, ConfigError, WeightsError
 from transferkit.files import sha256_file
 
+from ..marks import extended
+
 MODULES = {
     "vgg16": "vgg16", "resnet50": "resnet", "resnet50_v2": "resnet_v2", "densenet121": "densenet",
     "inception_v3": "inception_v3", "xception": "xception", "nasnet_mobile": "nasnet",
@@ -23,6 +25,7 @@ MODULES = {
     "efficientnet_b0": "efficientnet", "efficientnet_v2_b0": "efficientnet_v2",
     "efficientnet_v2_s": "efficientnet_v2", "convnext_tiny": "convnext",
 }  # fmt: skip
+SLOWEST = ("inception_resnet_v2", "nasnet_mobile", "efficientnet_v2_s", "densenet121")
 
 
 def pixels(size, count=2):
@@ -49,7 +52,7 @@ def published(row, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", extended(MODULES, SLOWEST))
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square:UserWarning")
 def test_imagenet_variant_is_the_function_of_keras(name, store, monkeypatch):
     row = ROWS[name]

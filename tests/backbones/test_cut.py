@@ -11,6 +11,7 @@ from transferkit.backbones.catalog import ROWS
 from transferkit.backbones.cut import cut
 from transferkit.errors import BackboneError
 
+from ..marks import extended
 from .conftest import value
 
 # One network a family: the smallest that has the family's graph.
@@ -19,6 +20,7 @@ FAMILIES = [
     "nasnet_mobile", "mobilenet_0.25", "mobilenet_v2_0.35", "mobilenet_v3_small",
     "efficientnet_b0", "efficientnet_v2_b0", "convnext_tiny", "mini",
 ]  # fmt: skip
+SLOWEST = ("inception_resnet_v2", "nasnet_mobile", "densenet121")
 
 
 def run(parts, x):
@@ -38,7 +40,7 @@ def check_at(model, first, x, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", extended(FAMILIES, SLOWEST))
 def test_tail_of_frozen_is_the_network(name):
     row = ROWS[name]
     backbone = build.build(name, weights="random", size=row.minimum)

@@ -34,6 +34,7 @@ assert 'transferkit' not in sys.modules
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_fresh_process_gives_the_same_numbers(tmp_path):
     for name in NETWORKS:
         backbone = build.build(name, weights="random", size=ROWS[name].minimum)

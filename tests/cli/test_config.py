@@ -56,7 +56,7 @@ epochs = 5
 ema = false
 output = "runs/a"
 offline = true
-no-cache = true
+cache = false
 track = "mlflow"
 ''')  # fmt: skip
     found = asked(monkeypatch, tmp_path, "--config", file, "--epochs", 2, "--output", "runs/b")

@@ -204,3 +204,11 @@ def test_demo(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert call("demo", "--output", tmp_path / "file").code == 2
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_evaluate_shows_each_score_with_its_interval_on_one_line(digits_run: Any) -> None:
+    result = call("evaluate", digits_run.folder)
+    assert result.code == 0
+    low, high = digits_run.metrics["test"]["accuracy_ci95"]
+    assert f"(95 % interval {low:.4f} to {high:.4f})" in next(x for x in result.out.splitlines() if x[:9] == "accuracy ")
+    assert "_ci95" not in result.out

@@ -10,7 +10,9 @@ from PIL import Image
 import transferkit as tk
 from transferkit.data.digits import write_digits
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("seed", [0, 1, 2])]
+from ..marks import extended
+
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("seed", extended([0, 1, 2], [1, 2]))]
 WEIGHTS = "mobilenet_2_5_224_tf_no_top.h5"
 
 

@@ -259,6 +259,7 @@ def test_a_tail_is_searched_and_the_winner_is_the_trial(digits, tmp_path):
     assert max(p["score"] for p in run.manifest["phases"]) == pytest.approx(winner["scores"][0])
 
 
+@pytest.mark.extended
 def test_memory_and_time_of_a_trial_are_bounded(digits, tmp_path):
     from transferkit.errors import TrainingError
 
@@ -303,6 +304,7 @@ def test_python_spaces(digits, tmp_path):
     assert set(trials(run.folder)[0]) >= {"learning_rate", "optimizer"}
 
 
+@pytest.mark.extended
 def test_a_time_budget_ends_the_asking_and_the_winner_is_still_shipped(digits, tmp_path):
     run = search(digits, tmp_path / "run", "random", trials=5000, budget="3s", seeds=1, finalists=1)
     found = run.metrics["search"]

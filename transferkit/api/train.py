@@ -16,7 +16,7 @@ from transferkit.runs.layout import Layout, check_new, free_name
 
 def finetune(
     data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
-    offline: bool = False, cache: bool = True, quiet: bool = False, reporter: Reporter | None = None,
+    offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
     track: Sequence[str] = (), **settings: Any,
 ) -> Run:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
@@ -50,7 +50,7 @@ def finetune(
 def tune(
     data: Any, backbone: str | Sequence[str] | None = None, *, search: Sequence[str] | Mapping[str, Any] = (),
     space: Any = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
-    cache: bool = True, quiet: bool = False, reporter: Reporter | None = None, **settings: Any,
+    cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None, **settings: Any,
 ) -> Run:  # fmt: skip
     """Search for the settings that suit `data`, train the best, and write a run directory with `trials.csv`.
 
@@ -117,7 +117,7 @@ def _is_complete(layout: Layout, settings: Settings, reporter: Reporter, track: 
 
 def _finetune(
     layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
-    cache: bool, track: Sequence[str],
+    cache: bool | None, track: Sequence[str],
 ) -> None:  # fmt: skip
     from transferkit.delivery.publish import publish
     from transferkit.runs.finetune import Job

@@ -14,7 +14,7 @@ from transferkit.cli._common import Group, Once, common, emit
 
 # Options of finetune that are no settings of the run, with their types in a file.
 OWN: dict[str, type | tuple[type, ...]] = {
-    "output": str, "offline": bool, "no_cache": bool, "tensorboard": bool, "track": (str, list),
+    "output": str, "offline": bool, "cache": bool, "tensorboard": bool, "track": (str, list),
 }  # fmt: skip
 
 
@@ -80,7 +80,9 @@ def own_options(file: dict[str, Any], **given: Any) -> dict[str, Any]:
     )
     if isinstance(found.get("track"), str):
         found["track"] = [found["track"]]
-    return {**given, **found, **{name: value for name, value in given.items() if value}}
+    # --cache has three states: unset, on and off.
+    chosen = {name: value for name, value in given.items() if value or (name == "cache" and value is not None)}
+    return {**given, **found, **chosen}
 
 
 # ------------------------------------------------------------------------------------------------ writing TOML

@@ -89,12 +89,15 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--track", multiple=True, metavar="mlflow|wandb", help="Also tell MLflow or Weights & Biases (extras); repeatable."
 )
-@click.option("--no-cache", is_flag=True, help="Compute features anew instead of storing them.")
+@click.option(
+    "--cache/--no-cache", default=None,
+    help="Store features, or compute them anew. [default: what measured costs and the disk say]",
+)  # fmt: skip
 @settings_options
 @common()
 def finetune(
     data: Path, output: Path | None, config: Path | None, resume: bool, offline: bool, tensorboard: bool,
-    track: tuple[str, ...], no_cache: bool, quiet: bool, as_json: bool, **options: Any,
+    track: tuple[str, ...], cache: bool | None, quiet: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train the best classifier that the pictures in DATA allow.
 
@@ -104,10 +107,10 @@ def finetune(
     from transferkit import api
 
     file = from_file(config)
-    kept = own_options(file, offline=offline, no_cache=no_cache, tensorboard=tensorboard, output=output, track=track)
+    kept = own_options(file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track)
     settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
-        data, output=kept["output"], resume=resume, offline=kept["offline"], cache=not kept["no_cache"],
+        data, output=kept["output"], resume=resume, offline=kept["offline"], cache=kept["cache"],
         reporter=reporter(quiet, as_json), track=("tensorboard",) * kept["tensorboard"] + tuple(kept["track"]),
         **settings,
     )  # fmt: skip

@@ -27,8 +27,10 @@ def evaluate(run: Path, data: Path | None, quiet: bool, as_json: bool) -> None:
         emit(scores)
         return
     for name, value in scores.items():
-        if not isinstance(value, dict) and name not in LONG:
-            click.echo(f"{name:<20} {_shown(value)}")
+        if not isinstance(value, dict) and name not in LONG and not name.endswith("_ci95"):
+            interval = scores.get(f"{name}_ci95")
+            bounds = f"  (95 % interval {_shown(interval)})" if interval else ""
+            click.echo(f"{name:<20} {_shown(value)}{bounds}")
 
 
 @click.command(cls=Once, epilog="Example:  transferkit report runs/flowers")

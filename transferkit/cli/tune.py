@@ -52,12 +52,15 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
 @click.option("--resume", is_flag=True, help="Go on with the search in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
-@click.option("--no-cache", is_flag=True, help="Compute features anew instead of storing them.")
+@click.option(
+    "--cache/--no-cache", default=None,
+    help="Store features, or compute them anew. [default: what measured costs and the disk say]",
+)  # fmt: skip
 @_options
 @common()
 def tune(
     data: Path, backbone: tuple[str, ...], search: tuple[str, ...], output: Path | None, config: Path | None,
-    resume: bool, offline: bool, no_cache: bool, quiet: bool, as_json: bool, **options: Any,
+    resume: bool, offline: bool, cache: bool | None, quiet: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Search for the settings that suit the pictures in DATA, and train the best.
 
@@ -69,7 +72,7 @@ def tune(
     settings = {**from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.tune(
         data, list(backbone) or settings.pop("backbone", None), search=search, output=output, resume=resume,
-        offline=offline, cache=not no_cache, reporter=reporter(quiet, as_json), **settings,
+        offline=offline, cache=cache, reporter=reporter(quiet, as_json), **settings,
     )  # fmt: skip
     if as_json:
         emit({"run": str(run.folder), **run.metrics})

@@ -58,8 +58,10 @@ def diagnose(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], c
     if not found:
         return Diagnosis(GOOD if case.val is not None else "unknown", _good(case), [], [])
     evidence = [line for _, finding in found for line in finding.evidence]
-    remedies = list(dict.fromkeys(remedy for _, finding in found for remedy in finding.remedies))
-    return Diagnosis(found[0][0], evidence, remedies, [name for name, _ in found[1:]])
+    remedies: dict[str, Remedy] = {}
+    for remedy in (remedy for _, finding in found for remedy in finding.remedies):
+        remedies.setdefault(remedy.command, remedy)  # the gravest finding's reason for it
+    return Diagnosis(found[0][0], evidence, list(remedies.values()), [name for name, _ in found[1:]])
 
 
 def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike, level: float = 0.9) -> dict[str, float]:

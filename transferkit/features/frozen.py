@@ -15,7 +15,9 @@ from transferkit.backbones.cut import Parts, cut
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
+from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
+from transferkit.features.cost import LARGE, measured
 from transferkit.features.extract import (
     FORWARD_BATCH,
     Source,
@@ -27,7 +29,7 @@ from transferkit.features.extract import (
     row_names,
 )  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, make_room, open_set, room_for
+from transferkit.features.store import FeatureSet, make_room, open_set, room_for, root, row_bytes
 from transferkit.files import digest
 
 if TYPE_CHECKING:
@@ -50,12 +52,16 @@ class Rows:
 
 @dataclass
 class Frozen:
-    """Everything below the cuts of one run. `cache` False streams instead of storing."""
+    """Everything below the cuts of one run.
+
+    `cache` False streams instead of storing; True stores what there is room for; None also weighs what storing large
+    activations costs against computing them anew (`features.cost`).
+    """
 
     backbone: Backbone
     settings: Settings
     views: Views
-    cache: bool
+    cache: bool | None
     reporter: Reporter
     precision: Precision = field(default_factory=Precision)
     rows_computed: int = 0
@@ -99,7 +105,9 @@ class Frozen:
         """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed."""
         promised = 0
         for kind in kinds:
-            promised += self._open(kind, row_names(self.views, samples, wanted), promised)
+            names = row_names(self.views, samples, wanted)
+            if self.cache is not False and self._worth_storing(kind, samples, names, len(wanted)):
+                promised += self._open(kind, names, promised)
         stored = [kind for kind in kinds if kind.features is not None]
         if not stored:
             return
@@ -127,10 +135,27 @@ class Frozen:
         outputs = [*(below if isinstance(below, list) else [below]), top if pool is None else pool(top)]
         return _model(inputs, outputs)
 
+    def _worth_storing(self, kind: Rows, samples: Samples, names: Sequence[str], pictures: int) -> bool:
+        """Whether reading rows of a cut is expected to cost less than computing them each time they are read."""
+        size = row_bytes(sum(int(np.prod(shape)) for shape in kind.shapes))
+        if self.cache or kind.tail is None or len(names) * size < LARGE:
+            return True
+        lacking = len(open_set(self._spec(kind), kind.shapes).missing(names))
+        visits = self.settings.epochs * pictures
+        with applied(kind.model, self.precision):
+            run = self._compiled(kind.model)
+            key = {**self._key(kind), "precision": self.precision.name, "how": self.precision.how}
+            cost = measured(key, root(), lambda: self._some(samples), lambda pixels: run(pixels), FORWARD_BATCH)
+        anew, stored = cost.anew(visits), cost.stored(visits, lacking, size)
+        self.reporter.say(
+            f"activations ({kind.label}, {lacking * size / 1e9:.1f} GB): storing and reading them costs about "
+            f"{stored:.0f} s over {self.settings.epochs} epochs, computing them anew {anew:.0f} s: "
+            + ("storing them (--no-cache computes them anew)" if stored < anew else "not storing them (--cache would)")
+        )
+        return stored < anew
+
     def _open(self, kind: Rows, names: Sequence[str], promised: int) -> int:
         """Open the store of `kind` if what it lacks of `names` fits beside `promised` bytes; returns its bytes."""
-        if not self.cache:
-            return 0
         features = open_set(self._spec(kind), kind.shapes)
         lacking = len(features.missing(names))
         fits, needed, free = room_for(lacking, features.width, promised)
@@ -179,14 +204,20 @@ class Frozen:
 
     def choose_precision(self, kind: Rows, samples: Samples, rows: int) -> None:
         """Decide how the frozen part computes, before anything is computed."""
+        self.precision = choose(
+            self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
+        )
 
-        def some() -> np.ndarray:
-            chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
-            return np.concatenate([self.views.pixels(samples, int(i), [0]) for i in chosen])
+    def _key(self, kind: Rows) -> dict[str, Any]:
+        """What is probed once a machine."""
+        backbone = self.backbone
+        return {"network": backbone.row.name, "size": backbone.size, "rows": kind.label,
+                "weights": backbone.weights_sha256}  # fmt: skip
 
-        key = {"network": self.backbone.row.name, "size": self.backbone.size, "rows": kind.label}
-        key["weights"] = self.backbone.weights_sha256
-        self.precision = choose(self.settings.precision, kind.model, some, rows, key, self.reporter)
+    def _some(self, samples: Samples) -> np.ndarray:
+        """uint8 [16, size, size, 3] of pictures from all over the data."""
+        chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
+        return np.concatenate(list(map_ordered(lambda i: self.views.pixels(samples, int(i), [0]), chosen)))
 
 
 def _lasting(config: Any) -> Any:

@@ -199,6 +199,11 @@ def open_set(spec: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Feature
     return FeatureSet(root() / name[:2] / name, spec, shapes)
 
 
+def row_bytes(width: int) -> int:
+    """Bytes of a row of `width` numbers."""
+    return width * (2 if width > HALF_ABOVE else 4)
+
+
 def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
     """(whether `rows` rows fit, bytes needed, bytes there are): within the store's limit, and never more than half of
     what is free on the disk.
@@ -207,7 +212,7 @@ def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
     """
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)
-    needed = rows * width * (2 if width > HALF_ABOVE else 4)
+    needed = rows * row_bytes(width)
     there = min(_disk_share(folder), space.limit(folder) - sum(s["bytes"] for s in listing()))
     return needed + promised <= there or not needed, needed, max(0, there)
 

@@ -45,7 +45,7 @@ class Job:
     reporter: Reporter
     resume: bool = False
     offline: bool = False
-    cache: bool = True
+    cache: bool | None = None
     findings: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)  # of stages that came before
     tracking: Tracking | None = None  # is told every epoch

@@ -22,7 +22,9 @@ from transferkit.plugins import Plugin
 from transferkit.runs.layout import Layout
 
 ARRAYS = "arrays"  # stands for the path where data came as arrays, which a run does not keep
-PACKAGES = ("keras", "tensorflow", "jax", "numpy", "pillow", "scikit-learn")
+PACKAGES = (
+    "keras", "tensorflow", "jax", "numpy", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn",
+)  # fmt: skip
 
 
 def versions(settings: Settings | None = None) -> dict[str, str]:

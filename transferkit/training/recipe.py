@@ -64,7 +64,7 @@ class Recipe:
     reporter: Reporter
     checkpoints: Path | None = None
     deadline: float | None = None
-    cache: bool = True
+    cache: bool | None = None
     folds: Sequence[Problem] = ()
     watch: Watch = ignore
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)

@@ -37,7 +37,7 @@ class Plan:
     base: Settings
     checkpoints: Path
     offline: bool = False
-    cache: bool = True
+    cache: bool | None = None
     judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # see `Workbench.answers`
 
     def settings(self, values: dict[str, Any], seed: int) -> Settings:

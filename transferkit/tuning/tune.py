@@ -48,7 +48,7 @@ class Tuning:
     command: str
     reporter: Reporter
     offline: bool = False
-    cache: bool = True
+    cache: bool | None = None
     findings: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 

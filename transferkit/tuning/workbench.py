@@ -193,7 +193,7 @@ class Workbench:
         decode = DecodeSettings(backbone.size, s.resize)
         count = 0 if s.augment == "none" else s.views
         views = Views(decode, augmentation(s.augment), count, plan.base.seed)
-        frozen = Frozen(backbone, s, views, plan.cache, self.reporter)
+        frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter)
         pooled, wanted = frozen.pooled(), self._wanted(count)
         frozen.choose_precision(pooled, plan.samples, sum(len(some) for some in wanted.values()))
         frozen.prepare([pooled], plan.samples, wanted)
