@@ -11,6 +11,7 @@ from transferkit.backbones import build, freeze
 from transferkit.backbones.catalog import ROWS, names
 from transferkit.backbones.cut import cut
 
+from ..marks import extended
 from .conftest import value
 
 # Graph mode is what people use, but tracing a big network takes a minute; what is proved does not depend on
@@ -21,6 +22,8 @@ TRACED = ("mini", "vgg16", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "c
 
 # Variants of width share their constructor's graph.
 NETWORKS = [name for name in names() if not ROWS[name].kwargs]
+# The deepest of each family take half of the time; their smaller brothers have the same blocks.
+DEEPEST = [name for name in NETWORKS if ROWS[name].parameters > 4e7]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,7 @@ RATE = 1e8
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", extended(NETWORKS, DEEPEST))
 def test_frozen_means_frozen(name):
     row = ROWS[name]
     keras.utils.set_random_seed(0)

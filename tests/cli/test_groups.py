@@ -210,5 +210,6 @@ def test_evaluate_shows_each_score_with_its_interval_on_one_line(digits_run: Any
     result = call("evaluate", digits_run.folder)
     assert result.code == 0
     low, high = digits_run.metrics["test"]["accuracy_ci95"]
-    assert f"(95 % interval {low:.4f} to {high:.4f})" in next(x for x in result.out.splitlines() if x[:9] == "accuracy ")
+    line = next(line for line in result.out.splitlines() if line.startswith("accuracy "))
+    assert line.endswith(f"(95 % interval {low:.4f} to {high:.4f})")
     assert "_ci95" not in result.out

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from transferkit.features.extract import Streamed
 from transferkit.features.precision import Precision
 from transferkit.training import phase as room
 from transferkit.training import recipe
+from transferkit.training.reuse import HeadPool
 
 from .job import always_better, judge, numbers, part_of, recipe_for
 
@@ -285,3 +287,10 @@ def test_a_tail_that_trains_faster_in_bfloat16_says_so_and_ships_float32(digits,
     assert {layer.dtype_policy.name for layer in made.backbone.model.layers} == {"float32"}
     outputs = answers(trained, made.problem.samples, made.problem.val, made.views)
     np.testing.assert_allclose(outputs, trained.val_outputs, atol=1e-4)  # judged in float32
+
+
+def test_recipes_share_the_compiled_heads_of_a_pool_that_starts_empty(digits):
+    pool = HeadPool()
+    for rate in (1e-3, 1e-2):
+        replace(recipe_for(digits, learning_rate=rate), pool=pool).run()
+    assert len(pool) == 1

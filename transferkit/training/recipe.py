@@ -74,7 +74,8 @@ class Recipe:
     def __post_init__(self) -> None:
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
         # Always through a twin, so that a run comes to the very numbers of the trial that a search took it from.
-        self.pool = self.pool or HeadPool()
+        if self.pool is None:  # an empty one is false, and is to be shared all the same
+            self.pool = HeadPool()
         self.trainer = self._trainer(self.problem, self.checkpoints, self.watch)
         if self.settings.batch_size == "auto":
             self.reporter.say(f"batch size: {self.trainer.batch_size} ({len(self.problem.train)} training pictures)")
