@@ -33,11 +33,12 @@ def update_of(optimizer: Any, variables: Sequence[Any]) -> Update | None:
     def update(gradients: Sequence[Any]) -> None:
         rate = tf.cast(optimizer.learning_rate, tf.float32)
         gradients = _clipped(list(gradients), optimizer.global_clipnorm)
+        powers = _powers(optimizer)  # once a step, not once a variable
         for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
             own = rate * factors.get(variable.path, 1.0) if factors else rate
             if decay is not None:
                 variable.value.assign(variable.value * (1.0 - own * tf.cast(decay, tf.float32)))
-            step(optimizer, index, variable.value, gradient, own)
+            step(optimizer, index, variable.value, gradient, own, powers)
         if optimizer.use_ema:
             _average(optimizer, variables)
         optimizer._iterations.value.assign_add(1)
@@ -76,14 +77,21 @@ def _clipped(gradients: list[Any], limit: float | None) -> list[Any]:
     return scaled
 
 
-def _adam(optimizer: Any, index: int, variable: Any, gradient: Any, rate: Any) -> None:
+def _powers(optimizer: Any) -> list[Any]:
+    """Adam's beta_1 and beta_2 to the power of the step's number; nothing for other optimizers."""
+    if not hasattr(optimizer, "beta_1"):
+        return []
     number = tf.cast(optimizer._iterations.value + 1, tf.float32)
+    return [tf.pow(tf.cast(beta, tf.float32), number) for beta in (optimizer.beta_1, optimizer.beta_2)]
+
+
+def _adam(optimizer: Any, index: int, variable: Any, gradient: Any, rate: Any, powers: list[Any]) -> None:
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=optimizer._momentums[index].value.handle,
         v=optimizer._velocities[index].value.handle,
-        beta1_power=tf.pow(tf.cast(optimizer.beta_1, tf.float32), number),
-        beta2_power=tf.pow(tf.cast(optimizer.beta_2, tf.float32), number),
+        beta1_power=powers[0],
+        beta2_power=powers[1],
         lr=rate,
         beta1=optimizer.beta_1,
         beta2=optimizer.beta_2,
@@ -92,7 +100,7 @@ def _adam(optimizer: Any, index: int, variable: Any, gradient: Any, rate: Any) -
     )
 
 
-def _sgd(optimizer: Any, index: int, variable: Any, gradient: Any, rate: Any) -> None:
+def _sgd(optimizer: Any, index: int, variable: Any, gradient: Any, rate: Any, powers: list[Any]) -> None:
     if not optimizer.momentum:
         tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
         return
