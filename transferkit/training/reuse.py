@@ -163,7 +163,8 @@ def _kinds() -> tuple[type, type, type]:
             # Inverted dropout (Srivastava et al. 2014); keras.random.dropout takes no variable for its rate.
             rate = keras.ops.cast(self.rate, "float32")
             kept = keras.random.uniform(keras.ops.shape(x), seed=self.seeds, dtype="float32") >= rate
-            return keras.ops.where(kept, x / keras.ops.cast(1 - rate, x.dtype), keras.ops.zeros((), x.dtype))
+            # A product, not a choice: its gradient is one product more, and no sum over what was not kept.
+            return x * keras.ops.cast(keras.ops.cast(kept, "float32") / (1 - rate), x.dtype)
 
         def take(self, other: Any) -> None:
             self.rate.assign(other.rate)
