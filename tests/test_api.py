@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,23 @@ def test_a_run_gives_its_numbers_and_verbs(digits_run: tk.Run, digits: Path) -> 
     assert digits_run.evaluate()["accuracy"] == pytest.approx(digits_run.metrics["test"]["accuracy"])
     assert digits_run.evaluate(tk.load_data(digits))["n"] == 200
     assert digits_run.summary() in digits_run._repr_html_().replace("&quot;", '"').replace("&#x27;", "'")
+
+
+def test_notebooks_show_data_answers_and_the_report_itself(digits_run: tk.Run, digits: Path, tmp_path: Path) -> None:
+    shown = tk.load_data(digits)._repr_html_()
+    assert f"200 pictures from {digits}" in shown
+    assert shown.count("width:100.0%") == 10  # all classes are as large as the largest
+    (answer,) = digits_run.predict(sorted((digits / "4").iterdir())[0])
+    assert f": {answer.label}" in answer._repr_html_()
+    assert answer._repr_html_().count("<tr>") == 5
+    (tmp_path / "x.png").write_text("<b>")
+    (damaged,) = digits_run.predict([tmp_path / "x.png"])
+    assert damaged.error.split()[0] in damaged._repr_html_()
+    shutil.copytree(digits_run.folder, tmp_path / "run")
+    report = tk.Run(tmp_path / "run").report()
+    assert report == tmp_path / "run" / "report.html"
+    page = html.unescape(report._repr_html_().split('srcdoc="')[1].split('" style')[0])  # type: ignore[attr-defined]
+    assert page == report.read_text("utf-8")
 
 
 def test_evaluate_refuses_classes_in_another_order(digits_run: tk.Run, digits: Path) -> None:

@@ -42,6 +42,15 @@ class Data:
         """Pictures per class."""
         return self.samples.counts()
 
+    def _repr_html_(self) -> str:
+        """For notebooks: where the pictures are from, and how many there are of each class."""
+        from transferkit.delivery import display
+
+        counts = self.counts()
+        most = max(counts.values(), default=0) or 1
+        rows = [(name, count / most, f"{count:,}") for name, count in counts.items()]
+        return display.text(f"{len(self):,} pictures from {self.origin}") + display.bars(rows)
+
 
 def load_data(
     data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
@@ -144,15 +153,18 @@ class Run:
         return summary(self.layout)
 
     def report(self) -> Path:
-        """Write report.html, CARD.md and the figures anew; returns the report's path."""
+        """Write report.html, CARD.md and the figures anew; returns the report's path, which notebooks show as a page."""
+        from transferkit.delivery.display import Page
         from transferkit.delivery.publish import publish
 
-        return publish(self.layout, Reporter(quiet=True))
+        return Page(publish(self.layout, Reporter(quiet=True)))
 
     def _repr_html_(self) -> str:
         """For notebooks: the summary, the curves and the confusion matrix, and where the whole report is."""
         from base64 import b64encode
         from html import escape
+
+        from transferkit.delivery import display
 
         shown = [self.layout.figures / f"{name}.png" for name in ("curves", "confusion")]
         pictures = [
@@ -161,5 +173,4 @@ class Run:
             if path.exists() and (data := b64encode(path.read_bytes()).decode())
         ]
         link = f'<p>Report: <a href="{escape(str(self.layout.report))}">{escape(str(self.layout.report))}</a></p>'
-        text = f'<pre style="white-space:pre-wrap">{escape(self.summary())}</pre>'
-        return text + "".join(pictures) + (link if self.layout.report.exists() else "")
+        return display.text(self.summary()) + "".join(pictures) + (link if self.layout.report.exists() else "")

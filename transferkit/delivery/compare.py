@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit.console import duration
 from transferkit.data.samples import listed, shown
+from transferkit.delivery import display
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation import charts, intervals
@@ -35,6 +36,9 @@ class Comparison:
     pairs: list[dict[str, Any]]
     histories: dict[str, list[dict[str, Any]]]
     curves: dict[str, dict[str, Any]]
+
+    def _repr_html_(self) -> str:
+        return display.text(str(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

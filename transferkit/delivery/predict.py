@@ -14,6 +14,7 @@ from transferkit.console import Reporter
 from transferkit.data.decode import DecodeSettings, PictureError, decode
 from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
+from transferkit.delivery import display
 from transferkit.delivery.sources import find
 from transferkit.errors import ConfigError
 from transferkit.files import csv_line, to_json
@@ -54,6 +55,15 @@ class Prediction:
             "scores": dict(self.scores[:top]),
             **({"abstained": True} if self.abstained else {}),
         }
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the answer, and the best five scores."""
+        if self.error:
+            return display.text(f"{self.path}: {self.error}")
+        said = "no answer" if self.abstained else self.label
+        # Without a confidence the scores are numbers of any size: shown, not drawn.
+        rows = [(n, score if self.confidence is not None else 0.0, f"{score:.4g}") for n, score in self.scores[:5]]
+        return display.text(f"{self.path}: {said}") + display.bars(rows)
 
 
 Stream = Iterator[Prediction]
