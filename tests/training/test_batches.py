@@ -1,6 +1,3 @@
-import threading
-import time
-
 import numpy as np
 import pytest
 
@@ -132,43 +129,6 @@ def test_cutmix_pastes_a_box_and_weighs_targets_by_its_true_area(side):
                 assert box == len(rows_)  # a rectangle
     # A finer map at the same cut is cut along the same lines.
     np.testing.assert_array_equal(mixed_finer, mixed.repeat(2, 2).repeat(2, 3))
-
-
-def test_ahead_gives_everything_in_order():
-    assert list(b.ahead(iter(range(50)))) == list(range(50))
-    assert list(b.ahead(iter(()))) == []
-
-
-def test_ahead_hands_errors_to_the_reader():
-    def broken():
-        yield 1
-        raise OSError("the disk is gone")
-
-    reader = b.ahead(broken())
-    assert next(reader) == 1
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(reader)
-
-
-def running():
-    return [thread for thread in threading.enumerate() if thread.name == "transferkit-batches"]
-
-
-def test_ahead_stops_its_thread_when_the_reader_leaves():
-    pulled = []
-
-    def endless():
-        while True:
-            pulled.append(len(pulled))
-            yield pulled[-1]
-
-    reader = b.ahead(endless(), depth=2)
-    assert next(reader) == 0
-    time.sleep(0.3)
-    assert len(pulled) <= 4  # two waiting, one in hand, one offered
-    assert running()
-    reader.close()
-    assert not running()
 
 
 def test_one_hot_and_smoothing():

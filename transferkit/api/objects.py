@@ -153,7 +153,7 @@ class Run:
         return summary(self.layout)
 
     def report(self) -> Path:
-        """Write report.html, CARD.md and the figures anew; returns the report's path, which notebooks show as a page."""
+        """Write report.html, CARD.md and the figures anew; returns its path, which notebooks show as a page."""
         from transferkit.delivery.display import Page
         from transferkit.delivery.publish import publish
 

@@ -1,10 +1,12 @@
-"""Ordered work on threads, bounded memory: results come in input order, only a window of them exists."""
+"""Ordered work on threads, bounded memory: results come in input order, and only some of them exist at once."""
 
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -42,3 +44,41 @@ def map_ordered(function: Callable[[T], R], items: Iterable[T], threads: int = 0
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:
+    """Pull `items` on a thread, `depth` ahead of the reader: making them overlaps with what the reader computes."""
+    line: queue.Queue[tuple[str, object]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def offer(entry: tuple[str, object]) -> bool:
+        while not stop.is_set():
+            try:
+                line.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def pull() -> None:
+        try:
+            for item in items:
+                if not offer(("item", item)):
+                    return
+            offer(("end", None))
+        except BaseException as error:  # handed to the reader, who raises it
+            offer(("error", error))
+
+    worker = threading.Thread(target=pull, name="transferkit-ahead", daemon=True)
+    worker.start()
+    try:
+        while True:
+            kind, value = line.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value  # type: ignore[misc]
+            yield value  # type: ignore[misc]
+    finally:
+        stop.set()
+        worker.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from transferkit.console import Reporter
 from transferkit.data.augment import Augmentation, render, view_seed
 from transferkit.data.decode import DecodeSettings, decoder_versions, open_pixels
 from transferkit.data.samples import Samples
-from transferkit.data.threads import map_ordered
+from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
 from transferkit.features.store import FeatureSet
 from transferkit.files import digest
@@ -204,18 +205,28 @@ def _batches(
     network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]]
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
     """Row names and outputs, batch by batch; decoding and drawing run ahead on threads."""
+    with closing(ahead(_drawn(views, samples, todo), depth=1)) as batches:
+        for names, pixels in batches:
+            yield names, [o[: len(names)] for o in network([_padded(pixels, FORWARD_BATCH)])]
+
+
+def _drawn(views: Views, samples: Samples, todo: dict[int, list[int]]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Row names and uint8 pixels [n ≤ FORWARD_BATCH, size, size, 3]."""
     assert samples.sha256 is not None
     names: list[str] = []
     waiting: list[np.ndarray] = []
     work = ((i, some[k : k + VIEWS_AT_ONCE]) for i, some in todo.items() for k in range(0, len(some), VIEWS_AT_ONCE))
-    for i, some, pixels in map_ordered(lambda item: (*item, views.pixels(samples, *item)), work):
+    # Two batches in the making: with less, decoding would wait for the network, and it for decoding.
+    most = max(1, min(VIEWS_AT_ONCE, max(map(len, todo.values()))))
+    window = max(2 * available_threads(), 2 * FORWARD_BATCH // most)
+    for i, some, pixels in map_ordered(lambda item: (*item, views.pixels(samples, *item)), work, window=window):
         names += [views.name(samples.sha256[i], v) for v in some]
         waiting.extend(pixels)
         while len(waiting) >= FORWARD_BATCH:
-            yield names[:FORWARD_BATCH], network([np.stack(waiting[:FORWARD_BATCH])])
+            yield names[:FORWARD_BATCH], np.stack(waiting[:FORWARD_BATCH])
             names, waiting = names[FORWARD_BATCH:], waiting[FORWARD_BATCH:]
     if waiting:
-        yield names, [o[: len(waiting)] for o in network([_padded(np.stack(waiting), FORWARD_BATCH)])]
+        yield names, np.stack(waiting)
 
 
 def _commit(sets: Sequence[FeatureSet], pending: list[tuple[str, list[np.ndarray]]]) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +11,6 @@ from transferkit.features.extract import Held, Source
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
 STEPS_AT_ONCE = 2048  # in one compiled call on rows in memory: bounds how long an interrupt waits
-T = TypeVar("T")
 Chunk = tuple[list[np.ndarray], np.ndarray, np.ndarray]
 Picked = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -140,44 +136,6 @@ def _paste(own: np.ndarray, other: np.ndarray, boxes: list[Box]) -> np.ndarray:
         columns = slice(round(left * width), round(right * width))
         out[k, :, rows, columns] = other[k, :, rows, columns]
     return out
-
-
-def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:
-    """Pull `items` on a thread, `depth` ahead of the reader: gathering overlaps with computing."""
-    line: queue.Queue[tuple[str, object]] = queue.Queue(depth)
-    stop = threading.Event()
-
-    def offer(entry: tuple[str, object]) -> bool:
-        while not stop.is_set():
-            try:
-                line.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def pull() -> None:
-        try:
-            for item in items:
-                if not offer(("item", item)):
-                    return
-            offer(("end", None))
-        except BaseException as error:  # handed to the reader, who raises it
-            offer(("error", error))
-
-    worker = threading.Thread(target=pull, name="transferkit-batches", daemon=True)
-    worker.start()
-    try:
-        while True:
-            kind, value = line.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value  # type: ignore[misc]
-            yield value  # type: ignore[misc]
-    finally:
-        stop.set()
-        worker.join()
 
 
 def one_hot(targets: np.ndarray, classes: int, smoothing: float) -> np.ndarray:

@@ -16,11 +16,12 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
+from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
 from transferkit.features.extract import Held
 from transferkit.files import whole
 from transferkit.training import optimizers, schedules
-from transferkit.training.batches import Batches, ahead
+from transferkit.training.batches import Batches
 from transferkit.training.losses import LOSSES, mean_loss
 
 Watch = Callable[[dict[str, Any]], None]  # is shown each finished epoch's row of history.csv
