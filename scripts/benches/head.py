@@ -118,11 +118,12 @@ class _Ours:
         from transferkit.console import Reporter
         from transferkit.training import models
         from transferkit.training.phase import Phase, Trainer
+        from transferkit.training.reuse import HeadPool
 
         started = time.perf_counter()
         sample = self.source.take(self.problem.train[:64], np.zeros(64, np.int64))[0]
         body = models.head(sample, "pooled:avg", CLASSES, self.settings)
-        trainer = Trainer(self.settings, self.problem, 0, Reporter(quiet=True), rate=RATE)
+        trainer = Trainer(self.settings, self.problem, 0, Reporter(quiet=True), rate=RATE, pool=HeadPool())
         trainer.train(Phase("head", "head only", RATE, self.settings.epochs, warmup=False), body, self.source)
         epochs = len(trainer.history)
         if epochs != self.settings.epochs:

@@ -95,15 +95,18 @@ def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
     return run
 
 
-def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
+def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
     """Compile optimizer steps of `model`.
 
     `loss(targets [b,t], outputs [b,t]) -> [b]` is written with keras.ops. One step minimises
     `sum(loss * weights) / sum(weights > 0) + sum(model.losses)`, as `keras.Model.fit` does on a full batch;
     padding rows carry weight 0.
+
+    `noisy`, where given (it may be empty), says that `model` is a small one on vectors, and which of its layers draw
+    random numbers by a method `draw(batch)`: long phases of it may then be compiled whole (see `compute.xla`).
     """
     optimizer.build(model.trainable_variables)
-    run: Steps = _engine().steps(model, optimizer, loss)
+    run: Steps = _engine().steps(model, optimizer, loss, noisy)
     return run
 
 

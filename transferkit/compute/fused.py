@@ -13,10 +13,11 @@ import keras
 import tensorflow as tf
 
 Update = Callable[[Sequence[Any]], None]
+Limit = Callable[[list[Any], float], list[Any]]
 NEVER = 1e-9  # stands for the momentum 0 of the first average, by which the kernel would divide
 
 
-def update_of(optimizer: Any, variables: Sequence[Any]) -> Update | None:
+def update_of(optimizer: Any, variables: Sequence[Any], scaled: Limit | None = None) -> Update | None:
     """`update(gradients)` does what `optimizer.apply(gradients, variables)` does; None where no kernel fits.
 
     Kernels exist for Adam, AdamW and SGD on a CPU, with a limit on the whole gradient's norm, decoupled decay,
@@ -26,13 +27,14 @@ def update_of(optimizer: Any, variables: Sequence[Any]) -> Update | None:
     step = {keras.optimizers.Adam: _adam, keras.optimizers.AdamW: _adam, keras.optimizers.SGD: _sgd}.get(kind)
     if step is None or not _plain(optimizer, variables) or tf.config.list_logical_devices("GPU"):
         return None
-    factors = getattr(optimizer, "factors", {})
+    factors, limit = getattr(optimizer, "factors", {}), scaled or _limited
     # Layer-wise optimizers decay by themselves, at the layer's own rate, and have switched Keras' decay off.
     decay = getattr(optimizer, "layer_decay", None) if factors else optimizer.weight_decay
 
     def update(gradients: Sequence[Any]) -> None:
         rate = tf.cast(optimizer.learning_rate, tf.float32)
-        gradients = _clipped(list(gradients), optimizer.global_clipnorm)
+        if optimizer.global_clipnorm is not None:
+            gradients = limit(list(gradients), optimizer.global_clipnorm)
         powers = _powers(optimizer)  # once a step, not once a variable
         for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
             own = rate * factors.get(variable.path, 1.0) if factors else rate
@@ -63,10 +65,8 @@ def _plain(optimizer: Any, variables: Sequence[Any]) -> bool:
     )
 
 
-def _clipped(gradients: list[Any], limit: float | None) -> list[Any]:
+def _limited(gradients: list[Any], limit: float) -> list[Any]:
     """Gradients scaled so that their joint norm is at most `limit`; NaN in one makes all NaN, as in Keras."""
-    if limit is None:
-        return gradients
     norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
     # A branch, since healthy gradients pass as they are; NaN is not below the limit, so it is scaled, to NaN.
     scaled: list[Any] = tf.cond(

@@ -89,7 +89,7 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
     return [jnp.asarray(x) for x in arrays]
 
 
-def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
+def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
     """See `transferkit.compute.steps`."""
     rate_of = rate_variable(optimizer)
     rate_at = next((i for i, v in enumerate(optimizer.variables) if v is rate_of), None)
@@ -121,7 +121,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
 
     def call(
         inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
-        rates: np.ndarray | None = None, rows: np.ndarray | None = None,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         held, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)

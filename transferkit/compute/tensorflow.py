@@ -6,13 +6,14 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from transferkit.compute import replicas
-from transferkit.compute.fused import update_of
+from transferkit.compute import replicas, xla
+from transferkit.compute.fused import Update, update_of
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
 # Graph options of TensorFlow belong to the process, and every call of a compiled function reads them. While one
@@ -106,16 +107,17 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
     return [tf.convert_to_tensor(x) for x in arrays]
 
 
-def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
+def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
     """See `transferkit.compute.steps`."""
     variables = model.trainable_variables
+    apply: Update = lambda gradients: optimizer.apply(gradients, variables)  # noqa: E731
     update = None if replicas.count() > 1 else update_of(optimizer, variables)
-    update = update or (lambda gradients: optimizer.apply(gradients, variables))
     if replicas.count() > 1:
         replicas.sum_gradients_first(optimizer)
+        noisy = None  # one program is for one device
     rate_of = rate_variable(optimizer)
 
-    def one(inputs: Sequence[Any], targets: Any, weights: Any, rows: Any) -> tuple[Any, Any]:
+    def one(update: Update, inputs: Sequence[Any], targets: Any, weights: Any, rows: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             outputs = tf.cast(model(joined(inputs), training=True), tf.float32)
             value = tf.reduce_sum(loss(targets, outputs) * weights) / tf.maximum(rows, 1.0)
@@ -125,19 +127,60 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
         update(tape.gradient(scaled, variables))
         return value, outputs
 
-    def several(inputs: Sequence[Any], batches: dict[str, Any]) -> tuple[Any, Any]:
+    def step(update: Update, inputs: Sequence[Any], now: dict[str, Any]) -> tuple[Any, Any]:
+        targets, weights = now["targets"], now["weights"]
+        if "rates" in now:
+            rate_of.assign(now["rates"])
+        if replicas.count() > 1:
+            return replicas.step(partial(one, update), inputs, targets, weights)
+        return one(update, inputs, targets, weights, tf.reduce_sum(tf.cast(weights > 0, tf.float32)))
+
+    short = _Looped(partial(step, update or apply), model)
+    update_long = None if noisy is None else update_of(optimizer, variables, xla.limited)
+    long = None if noisy is None else xla.Program(partial(step, update_long or apply), noisy)
+    size = sum(int(np.prod(v.shape)) for v in variables)
+
+    def call(
+        inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
+        given = {"targets": targets, "weights": weights, "rates": rates, "rows": rows}
+        batches = {name: content for name, content in given.items() if content is not None}
+        pays = rows is not None and xla.pays(planned, rows.shape[1], size)
+        with _graph_options(False):
+            run = long if long is not None and pays else short
+            losses, outputs = run([tf.convert_to_tensor(x) for x in inputs], batches)
+        return float(losses.mean()), outputs
+
+    return call
+
+
+class _Looped:
+    """`run(inputs, batches)` → (losses [n], outputs [n, b, t]) of the n steps in `batches`, taken in one while loop."""
+
+    def __init__(self, step: xla.Step, model: Any) -> None:
+        self._step, self._model = step, model
+        self._compiled: dict[Any, Any] = {}
+
+    def __call__(self, inputs: Sequence[Any], batches: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        held = {name: tf.convert_to_tensor(content) for name, content in batches.items()}
+        form = tuple(batches)
+        if form not in self._compiled:
+            axes = 1 + ("rows" in form)
+            signature = [[_open(x, 1) for x in inputs], {name: _open(x, axes) for name, x in held.items()}]
+            self._compiled[form] = tf.function(self._several, input_signature=signature, autograph=False)
+            with replicas.whole_batch_statistics(self._model):
+                self._compiled[form].get_concrete_function(inputs, held)
+        losses, outputs = self._compiled[form](inputs, held)
+        return losses.numpy(), outputs.numpy()
+
+    def _several(self, inputs: Sequence[Any], batches: dict[str, Any]) -> tuple[Any, Any]:
         count = tf.shape(batches["targets"])[0]
 
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
             now = {name: content[i] for name, content in batches.items()}
-            if "rates" in now:
-                rate_of.assign(now["rates"])
             batch = [tf.gather(x, now["rows"]) for x in inputs] if "rows" in now else [x[i] for x in inputs]
-            if replicas.count() > 1:
-                value, out = replicas.step(one, batch, now["targets"], now["weights"])
-            else:
-                rows = tf.reduce_sum(tf.cast(now["weights"] > 0, tf.float32))
-                value, out = one(batch, now["targets"], now["weights"], rows)
+            value, out = self._step(batch, now)
             return i + 1, losses.write(i, value), outputs.write(i, out)
 
         # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
@@ -145,31 +188,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction) -> Steps:
         _, losses, outputs = tf.while_loop(
             lambda i, *_: i < count, body, (tf.constant(0), *arrays), parallel_iterations=1
         )
-        return tf.reduce_mean(losses.stack()), outputs.stack()
-
-    compiled: dict[Any, Any] = {}
-
-    def call(
-        inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
-        rates: np.ndarray | None = None, rows: np.ndarray | None = None,
-    ) -> tuple[float, np.ndarray]:  # fmt: skip
-        given = {"targets": targets, "weights": weights, "rates": rates, "rows": rows}
-        batches = {name: tf.convert_to_tensor(content) for name, content in given.items() if content is not None}
-        tensors = [tf.convert_to_tensor(x) for x in inputs]
-        with _graph_options(False):
-            form = tuple(batches)
-            if form not in compiled:
-                signature = [
-                    [_open(x, 1) for x in tensors],
-                    {k: _open(v, 1 + ("rows" in form)) for k, v in batches.items()},
-                ]
-                compiled[form] = tf.function(several, input_signature=signature, autograph=False)
-                with replicas.whole_batch_statistics(model):
-                    compiled[form].get_concrete_function(tensors, batches)
-            value, outputs = compiled[form](tensors, batches)
-            return float(value), outputs.numpy()
-
-    return call
+        return losses.stack(), outputs.stack()
 
 
 def _open(x: Any, axes: int) -> Any:

@@ -97,15 +97,16 @@ class Stored:
 
     def held(self, most: int = RESIDENT_BYTES) -> Held | None:
         """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
+        if self._held is not None:
+            return self._held
         at = np.nonzero(self._chunk >= 0)
         pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
         if any(len(shape) > 1 for shape in self.shapes) or 4 * self.features.width * pairs.shape[1] > most:
             return None
-        if self._held is None:
-            tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
-            places = np.full(self._chunk.shape, -1, np.int32)
-            places[at] = numbers.ravel()
-            self._held = Held(tensors, places)
+        tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
+        places = np.full(self._chunk.shape, -1, np.int32)
+        places[at] = numbers.ravel()
+        self._held = Held(tensors, places)
         return self._held
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:

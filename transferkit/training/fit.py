@@ -143,11 +143,11 @@ class Loop:
 
     def _train(self, steps: compute.Steps, number: int) -> dict[str, Any]:
         losses, counts, hits, seen = [], [], 0.0, 0.0
-        first = number * self.batches.steps
+        first, planned = number * self.batches.steps, self.epochs * self.batches.steps
         with closing(self._chunks(number)) as chunks:
             for inputs, targets, weights, rows in chunks:
                 rates = None if self.rates is None else self.rates(first + np.arange(len(targets)))
-                value, outputs = steps(inputs, targets, weights, rates, rows)
+                value, outputs = steps(inputs, targets, weights, rates, rows, planned)
                 first += len(targets)
                 self._require_finite(value, number)
                 losses.append(value)

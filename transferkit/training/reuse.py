@@ -75,7 +75,8 @@ class Twin:
             x = layer(x)
         self.model = keras.Model(inputs, x)
         self.optimizer = optimizers.build(**optimizer, adjustable=True)
-        self.steps = compute.steps(self.model, self.optimizer, LOSSES[loss_key])
+        noisy = [layer for layer in self._layers if hasattr(layer, "draw")]
+        self.steps = compute.steps(self.model, self.optimizer, LOSSES[loss_key], noisy)
         self.forward = compute.forward(self.model)
 
     def take(self, layers: list[Any], optimizer: dict[str, Any]) -> None:
@@ -125,19 +126,20 @@ def _kind(optimizer: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _adjustable(layer: Any) -> Any:
-    """A layer that computes what `layer` does, with variables for its numbers."""
-    standardise, thinning, penalised = _kinds()
+    """A layer that computes what `layer` does, with variables for its numbers.
+
+    Such layers are for twins only: what is shipped is made of Keras' own.
+    """
     kind = type(layer).__name__
     if kind == "Rescaling":
-        return standardise(dtype="float32")
+        return _standardise()(dtype="float32")
     if kind == "Dropout":
-        return thinning()
-    return penalised(layer.units, activation=layer.activation, dtype=layer.dtype_policy.name)
+        return _thinning()()
+    return _penalised()(layer.units, activation=layer.activation, dtype=layer.dtype_policy.name)
 
 
 @cache
-def _kinds() -> tuple[type, type, type]:
-    """Layers for twins only: what is shipped is made of Keras' own layers."""
+def _standardise() -> type:
     import keras
 
     class Standardise(keras.layers.Layer):  # type: ignore[misc]
@@ -151,24 +153,48 @@ def _kinds() -> tuple[type, type, type]:
             self.scale.assign(np.asarray(other.scale, np.float32))
             self.offset.assign(np.asarray(other.offset, np.float32))
 
+    return Standardise
+
+
+@cache
+def _thinning() -> type:
+    import keras
+    from keras import ops
+
     class Thinning(keras.layers.Layer):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.seeds = keras.random.SeedGenerator(0)
             self.rate = self.add_weight(shape=(), trainable=False)
+            self.given: Any = None  # what a step keeps, where it was drawn before
+
+        def build(self, shape: Any) -> None:
+            self.units = shape[-1]
+
+        def draw(self, batch: Any) -> Any:
+            """What one step keeps of `batch` rows, bool [batch, units]."""
+            drawn = keras.random.uniform((batch, self.units), seed=self.seeds, dtype="float32")
+            return drawn >= ops.cast(self.rate, "float32")
 
         def call(self, x: Any, training: bool = False) -> Any:
             if not training:
                 return x
             # Inverted dropout (Srivastava et al. 2014); keras.random.dropout takes no variable for its rate.
-            rate = keras.ops.cast(self.rate, "float32")
-            kept = keras.random.uniform(keras.ops.shape(x), seed=self.seeds, dtype="float32") >= rate
+            kept = self.draw(ops.shape(x)[0]) if self.given is None else self.given
             # A product, not a choice: its gradient is one product more, and no sum over what was not kept.
-            return x * keras.ops.cast(keras.ops.cast(kept, "float32") / (1 - rate), x.dtype)
+            return x * ops.cast(ops.cast(kept, "float32") / (1 - ops.cast(self.rate, "float32")), x.dtype)
 
         def take(self, other: Any) -> None:
             self.rate.assign(other.rate)
             compute.assign([self.seeds.state], compute.values([other.seed_generator.state]))
+
+    return Thinning
+
+
+@cache
+def _penalised() -> type:
+    import keras
+    from keras import ops
 
     class Penalised(keras.layers.Dense):  # type: ignore[misc]
         def build(self, shape: Any) -> None:
@@ -181,7 +207,7 @@ def _kinds() -> tuple[type, type, type]:
                 self.l1.assign(other.kernel_regularizer.l1)
                 self.l2.assign(other.kernel_regularizer.l2)
                 self.kernel.regularizer = lambda kernel: (
-                    self.l1 * keras.ops.sum(keras.ops.abs(kernel)) + self.l2 * keras.ops.sum(keras.ops.square(kernel))
+                    self.l1 * ops.sum(ops.abs(kernel)) + self.l2 * ops.sum(ops.square(kernel))
                 )
 
-    return Standardise, Thinning, Penalised
+    return Penalised
