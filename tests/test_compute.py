@@ -158,6 +158,38 @@ def test_graph_options_stay_with_the_function_that_asked_for_them():
     assert not tf.config.optimizer.get_experimental_options().get(key, False)
 
 
+def test_functions_of_one_graph_option_run_at_the_same_time_and_never_beside_the_other():
+    from transferkit.compute.tensorflow import _GraphOptions
+
+    options, running, mixed = _GraphOptions(), [], []
+    together = threading.Barrier(2, timeout=10)
+
+    def work(bfloat16, meet):
+        for _ in range(20):
+            with options(bfloat16):
+                running.append(bfloat16)
+                if meet:
+                    together.wait()
+                mixed.append(len(set(running)) > 1)
+                running.remove(bfloat16)
+
+    kinds = [(False, True), (False, True), (True, False)]
+    threads = [threading.Thread(target=work, args=kind) for kind in kinds]
+    for thread in threads[:2]:
+        thread.start()
+    for thread in threads[:2]:
+        thread.join()  # at the barrier both were inside, twenty times
+    assert not together.broken
+    for thread in threads[2:] + [threading.Thread(target=work, args=(False, False)) for _ in range(2)]:
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(mixed) == 100
+    assert not any(mixed)
+
+
 def test_release_keeps_the_dtype_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

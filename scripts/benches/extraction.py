@@ -86,7 +86,7 @@ class Extraction:
         started = time.perf_counter()
         features = open_set({"network": self.backbone.row.name}, self.rows.shapes)
         wanted = {index: range(1) for index in range(self.count)}
-        done = extract(self.network, [features], self.views, self.samples, wanted, self.reporter)
+        done = extract(self.network, [features], self.views, self.samples, wanted, self.reporter, self.frozen.at_once())
         seconds = time.perf_counter() - started
         if done != self.count:
             raise AssertionError(f"{done} of {self.count} pictures were computed")

@@ -6,6 +6,7 @@ block it holds the shortcut too, and NASNet cells pass two tensors on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,12 @@ def operations_of(model: keras.Model) -> list[Any]:
             "Wrap it: keras.Model(model.inputs, model.outputs)"
         )
     return list(operations)
+
+
+def largest(model: keras.Model) -> int:
+    """Numbers in the largest activation that a functional model computes for one row."""
+    shapes = [tensor.shape[1:] for node in _nodes(model) for tensor in node.output_tensors]
+    return max(int(math.prod(side or 1 for side in shape)) for shape in shapes)
 
 
 def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> keras.Model:

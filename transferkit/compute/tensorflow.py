@@ -16,10 +16,6 @@ from transferkit.compute import replicas, xla
 from transferkit.compute.fused import Update, update_of
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
-# Graph options of TensorFlow belong to the process, and every call of a compiled function reads them. While one
-# function runs with options of its own, on whatever thread, no other may run.
-_OPTIONS = threading.RLock()
-
 
 def _others(record: logging.LogRecord) -> bool:
     """Not the advice on retracing, which takes one function for each of many networks for one that is traced anew."""
@@ -67,20 +63,50 @@ def forward(model: Any, graph_bfloat16: bool) -> Forward:
     return call
 
 
-@contextmanager
-def _graph_options(bfloat16: bool) -> Iterator[None]:
-    """Inside: the oneDNN bfloat16 rewrite is on or off, and no other thread runs a function of this module."""
-    key = "auto_mixed_precision_onednn_bfloat16"
-    with _OPTIONS:
-        if not bfloat16:
-            yield
-            return
-        before = tf.config.optimizer.get_experimental_options().get(key, False)
-        tf.config.optimizer.set_experimental_options({key: True})
+class _GraphOptions:
+    """Inside `with _graph_options(bfloat16)` the oneDNN bfloat16 rewrite is on or off, whatever other threads do.
+
+    TensorFlow's graph options belong to the process, and every call of a compiled function reads them. So functions
+    of one option may run at the same time, and those of the other wait their turn.
+    """
+
+    KEY = "auto_mixed_precision_onednn_bfloat16"
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running, self._waiting = {False: 0, True: 0}, {False: 0, True: 0}
+        self._before = False
+
+    @contextmanager
+    def __call__(self, bfloat16: bool) -> Iterator[None]:
+        self._enter(bfloat16)
         try:
             yield
         finally:
-            tf.config.optimizer.set_experimental_options({key: before})
+            self._leave(bfloat16)
+
+    def _enter(self, own: bool) -> None:
+        with self._changed:
+            self._waiting[own] += 1
+            # Nobody joins those who run while the others wait, or these might wait for ever.
+            self._changed.wait_for(
+                lambda: not self._running[not own] and not (self._running[own] and self._waiting[not own])
+            )
+            self._waiting[own] -= 1
+            if own and not self._running[own]:
+                self._before = tf.config.optimizer.get_experimental_options().get(self.KEY, False)
+                tf.config.optimizer.set_experimental_options({self.KEY: True})
+            self._running[own] += 1
+
+    def _leave(self, own: bool) -> None:
+        with self._changed:
+            self._running[own] -= 1
+            if own and not self._running[own]:
+                tf.config.optimizer.set_experimental_options({self.KEY: self._before})
+            self._changed.notify_all()
+
+
+_graph_options = _GraphOptions()
 
 
 def input_gradient(model: Any) -> InputGradient:

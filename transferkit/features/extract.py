@@ -156,10 +156,12 @@ def extract(
     samples: Samples,
     wanted: Mapping[int, Sequence[int]],
     reporter: Reporter,
+    at_once: int = 1,
 ) -> int:
     """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
 
-    `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other. Rows are committed
+    `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other, and is called for
+    `at_once` batches at a time. Rows are committed
     as they come, so that an interrupted pass goes on where it stopped. Raises TrainingError where the network gives
     infinity or NaN, and StorageError where the disk is full.
     """
@@ -171,7 +173,7 @@ def extract(
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
     committed = time.monotonic()
     with reporter.progress("features", total, "views") as advance:
-        for names, outputs in _batches(network, views, samples, todo):
+        for names, outputs in _batches(network, views, samples, todo, at_once):
             pending += [(name, [o[i] for o in outputs]) for i, name in enumerate(names)]
             advance(len(names))
             if len(pending) >= limit or time.monotonic() - committed > COMMIT_SECONDS:
@@ -203,12 +205,16 @@ def _missing(
 
 
 def _batches(
-    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]]
+    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]], at_once: int
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
     """Row names and outputs, batch by batch; decoding and drawing run ahead on threads."""
+
+    def run(batch: tuple[list[str], np.ndarray]) -> tuple[list[str], list[np.ndarray]]:
+        names, pixels = batch
+        return names, [o[: len(names)] for o in network([_padded(pixels, FORWARD_BATCH)])]
+
     with closing(ahead(_drawn(views, samples, todo), depth=1)) as batches:
-        for names, pixels in batches:
-            yield names, [o[: len(names)] for o in network([_padded(pixels, FORWARD_BATCH)])]
+        yield from map_ordered(run, batches, threads=at_once, window=at_once)
 
 
 def _drawn(views: Views, samples: Samples, todo: dict[int, list[int]]) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit import compute, heads
 from transferkit.backbones.build import Backbone
-from transferkit.backbones.cut import Parts, cut
+from transferkit.backbones.cut import Parts, cut, largest
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import keras
 
 
+SMALL = 256 << 20  # bytes of a network's largest activation for one batch
 MAP = "map"  # the label of rows that are the backbone's output itself
 
 
@@ -115,7 +116,12 @@ class Frozen:
         with applied(model, self.precision):
             run = self._compiled(model)
             sets = [kind.features for kind in stored if kind.features is not None]
-            self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter)
+            self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, self.at_once())
+
+    def at_once(self) -> int:
+        """Batches in the network at a time: two on a CPU, where one leaves cores idle, if activations are small."""
+        small = 4 * FORWARD_BATCH * largest(self.backbone.model) <= SMALL
+        return 2 if small and compute.gpu_count() == 0 else 1
 
     def _compiled(self, model: keras.Model) -> compute.Forward:
         """The forward pass in the chosen precision, in halves where memory runs out."""
