@@ -23,14 +23,15 @@ SIZE, BATCH, HIDDEN, DROPOUT, RATE, CLIP = 224, 32, 256, 0.3, 1e-3, 5.0
 @measurement("block5", BARS)
 @click.option("--epochs", default=5, show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="Of transferkit, after one that is not counted.")
-@click.option("--plain-rounds", default=1, show_default=True, help="Of plain Keras, which takes ten minutes.")
+@click.option("--plain-rounds", default=3, show_default=True, help="Of plain Keras, ten minutes each.")
 def measure(quick: bool, epochs: int, rounds: int, plain_rounds: int) -> dict[str, Any]:
     """Seconds from the folder to the tested model, each side in a process of its own, imports excluded.
 
     Both sides train the head for all epochs, then head and block5 for all epochs (Keras' guide, and LP-FT), from the
-    same random weights, with the same head, optimizer, rates and batch, without augmentation. transferkit's time is
-    that of the whole `finetune`, baselines, explanations and report included, with no features stored before. Its
-    probes of precisions, once a network and machine, are in the first run, which is shown and not counted.
+    same random weights, with the same head, optimizer, rates and batch, without augmentation. Every round has a seed
+    of its own, from which both sides draw the head's first weights. transferkit's time is that of the whole `finetune`,
+    baselines, explanations and report included, with no features stored before. Its probes of precisions, once a
+    network and machine, are in the first run, which is shown and not counted.
     """
     epochs, rounds, plain_rounds = (2, 1, 1) if quick else (epochs, rounds, plain_rounds)
     size, shares = (64, (32, 12, 12)) if quick else (SIZE, (400, 48, 48))
@@ -39,10 +40,10 @@ def measure(quick: bool, epochs: int, rounds: int, plain_rounds: int) -> dict[st
         counts = parts(TRASHNET, folder / "data", shares, 0)
         weights, cache = folder / "vgg16.weights.h5", folder / "cache"
         in_child("block5", "random_weights", {"path": weights, "size": size})
-        for number in range(max(rounds + 1, plain_rounds)):
-            for side, wanted in (("ours", rounds + 1), ("plain", plain_rounds)):
-                if number < wanted:
-                    arguments = {"data": folder / "data", "weights": weights, "epochs": epochs, "number": number}
+        for number in range(-1, max(rounds, plain_rounds)):
+            for side, first, last in (("ours", -1, rounds), ("plain", 0, plain_rounds)):
+                if first <= number < last:
+                    arguments = {"data": folder / "data", "weights": weights, "epochs": epochs, "seed": max(number, 0)}
                     found[side].append(in_child("block5", side, {**arguments, "size": size}, cache))
                     click.echo(f"{side}: {found[side][-1]}", err=True)
             shutil.rmtree(cache / "features", ignore_errors=True)
@@ -79,7 +80,7 @@ def random_weights(path: str, size: int) -> dict[str, Any]:
     return {}
 
 
-def ours(data: str, weights: str, epochs: int, number: int, size: int) -> dict[str, Any]:
+def ours(data: str, weights: str, epochs: int, seed: int, size: int) -> dict[str, Any]:
     """`finetune` with the optimizer, the rates and the head of the plain side."""
     import transferkit as tk
     from transferkit import compute
@@ -90,7 +91,7 @@ def ours(data: str, weights: str, epochs: int, number: int, size: int) -> dict[s
         data, "vgg16", weights=weights, unfreeze="from:block5", epochs=epochs, patience=epochs - 1, augment="none",
         views=0, image_size=size, optimizer="adam", learning_rate=RATE, schedule="constant", ema=False,
         label_smoothing=0.0, head_width=HIDDEN, dropout=DROPOUT, normalize=False, batch_size=BATCH, metric="loss",
-        offline=True, quiet=True, output=Path(data).parent / f"run-{number}",
+        seed=seed, offline=True, quiet=True, output=Path(data).parent / "run",
     )  # fmt: skip
     seconds = time.perf_counter() - started
     done = [phase["epochs"] for phase in run.manifest["phases"]]
@@ -98,26 +99,27 @@ def ours(data: str, weights: str, epochs: int, number: int, size: int) -> dict[s
         raise AssertionError(f"{done} epochs instead of twice {epochs}: the comparison is unfair")
     history = [float(row["loss"]) for row in run.history]
     stages = run.manifest["timings"]
+    shutil.rmtree(run.folder)
     trained = sum(stages[name] for name in ("check", "splits", "backbone", "features", "head", "tail"))
     return {"seconds": seconds, "trained_seconds": trained, "losses": history, "stages": stages,
             "precision": [phase["precision"] for phase in run.manifest["phases"]]}  # fmt: skip
 
 
-def plain(data: str, weights: str, epochs: int, number: int, size: int) -> dict[str, Any]:
+def plain(data: str, weights: str, epochs: int, seed: int, size: int) -> dict[str, Any]:
     """Keras' transfer-learning guide: a frozen base and a new head, then its last block at a low rate, recompiled."""
     import keras
     import tensorflow as tf
 
     from transferkit.training.recipe import TAIL_RATE
 
-    keras.utils.set_random_seed(number)
+    keras.utils.set_random_seed(seed)
     tf.constant(0)
     started = time.perf_counter()
 
     def read(part: str, shuffle: bool) -> Any:
         return keras.utils.image_dataset_from_directory(
             Path(data) / part, label_mode="categorical", image_size=(size, size), batch_size=BATCH, shuffle=shuffle,
-            seed=number, verbose=False,
+            seed=seed, verbose=False,
         )  # fmt: skip
 
     folders = read("train", True)
@@ -126,7 +128,7 @@ def plain(data: str, weights: str, epochs: int, number: int, size: int) -> dict[
     base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(size, size, 3))
     base.load_weights(weights)
     base.trainable = False
-    model = classifier(base, len(folders.class_names))
+    model = classifier(base, len(folders.class_names), seed)
     losses: list[float] = []
     for rate in (RATE, RATE * TAIL_RATE):
         phase_started = time.perf_counter()
@@ -143,13 +145,15 @@ def plain(data: str, weights: str, epochs: int, number: int, size: int) -> dict[
             "second_phase_seconds": ended - phase_started, "losses": losses, "test_accuracy": accuracy}  # fmt: skip
 
 
-def classifier(base: Any, classes: int) -> Any:
-    """The guide's model with the head that transferkit uses."""
+def classifier(base: Any, classes: int, seed: int) -> Any:
+    """The guide's model with the head that transferkit uses, which begins with the same weights."""
     import keras
 
+    hidden, last = keras.initializers.HeNormal(seed=seed + 1), keras.initializers.GlorotUniform(seed=seed)
     inputs = keras.Input(base.input_shape[1:])
     x = base(keras.applications.vgg16.preprocess_input(inputs), training=False)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(HIDDEN, activation="relu", kernel_initializer="he_normal")(x)
+    x = keras.layers.Dense(HIDDEN, activation="relu", kernel_initializer=hidden)(x)
     x = keras.layers.Dropout(DROPOUT)(x)
-    return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
+    x = keras.layers.Dense(classes, activation="softmax", kernel_initializer=last)(x)
+    return keras.Model(inputs, x)

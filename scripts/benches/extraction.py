@@ -79,14 +79,16 @@ class Extraction:
 
     def speed(self) -> float:
         """Pictures a second, from files to rows that are committed to disk."""
-        from transferkit.features.extract import extract
+        from transferkit.features.extract import at_once, extract
         from transferkit.features.store import open_set
 
         shutil.rmtree(self.folder / "cache" / "features", ignore_errors=True)
         started = time.perf_counter()
         features = open_set({"network": self.backbone.row.name}, self.rows.shapes)
         wanted = {index: range(1) for index in range(self.count)}
-        done = extract(self.network, [features], self.views, self.samples, wanted, self.reporter, self.frozen.at_once())
+        done = extract(
+            self.network, [features], self.views, self.samples, wanted, self.reporter, at_once(self.rows.model)
+        )
         seconds = time.perf_counter() - started
         if done != self.count:
             raise AssertionError(f"{done} of {self.count} pictures were computed")

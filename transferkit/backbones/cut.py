@@ -64,9 +64,12 @@ def operations_of(model: keras.Model) -> list[Any]:
 
 
 def largest(model: keras.Model) -> int:
-    """Numbers in the largest activation that a functional model computes for one row."""
-    shapes = [tensor.shape[1:] for node in _nodes(model) for tensor in node.output_tensors]
-    return max(int(math.prod(side or 1 for side in shape)) for shape in shapes)
+    """Numbers in the largest activation that a functional model, or one inside it, computes for one row."""
+    import keras
+
+    sizes = [math.prod(side or 1 for side in t.shape[1:]) for node in _nodes(model) for t in node.output_tensors]
+    inner = {id(node.operation): node.operation for node in _nodes(model) if isinstance(node.operation, keras.Model)}
+    return max(map(int, sizes + [largest(one) for one in inner.values()]))
 
 
 def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> keras.Model:

@@ -17,6 +17,7 @@ from transferkit.data.threads import map_ordered
 from transferkit.delivery import display
 from transferkit.delivery.sources import find
 from transferkit.errors import ConfigError
+from transferkit.features.extract import at_once
 from transferkit.files import csv_line, to_json
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
@@ -84,12 +85,14 @@ class Predictor:
     _settings: DecodeSettings = field(init=False)
     _forward: compute.Forward = field(init=False)
     _how: Any = field(init=False)
+    _parallel: int = field(init=False)
 
     def __post_init__(self) -> None:
         from transferkit.features import precision
 
         self._settings = DecodeSettings.from_key(self.facts["decode"])
         self._how = precision.candidates(self.precision)[0]
+        self._parallel = at_once(self.model)
         self._forward = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
 
     @classmethod
@@ -108,22 +111,24 @@ class Predictor:
 
         total = len(sources) if isinstance(sources, Sized) else total
         with reporter.progress("predicting", total) as advance, applied(self.model, self._how):
-            for predictions in self._batches(sources):
+            parallel = self._parallel
+            for predictions in map_ordered(self._answers, self._blocks(sources), parallel, parallel):
                 yield from predictions
                 advance(len(predictions))
 
-    def _batches(self, sources: Iterable[Source]) -> Iterator[list[Prediction]]:
-        """Predictions of as many sources as fill one batch with readable pictures, or of BLOCK where few are."""
+    def _blocks(self, sources: Iterable[Source]) -> Iterator[list[tuple[Source, Pixels | PictureError]]]:
+        """Pictures read: as many as fill one batch with readable ones, or BLOCK where few are."""
         block: list[tuple[Source, Pixels | PictureError]] = []
         readable = 0
-        for source, result in map_ordered(self._read, sources):
+        # Two batches ahead: with less, reading would wait for the network, and it for reading.
+        for source, result in map_ordered(self._read, sources, window=2 * BATCH):
             block.append((source, result))
             readable += not isinstance(result, PictureError)
             if readable == BATCH or len(block) == BLOCK:
-                yield self._answers(block)
+                yield block
                 block, readable = [], 0
         if block:
-            yield self._answers(block)
+            yield block
 
     def _read(self, source: Source) -> tuple[Source, Pixels | PictureError]:
         try:

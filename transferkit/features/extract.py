@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from transferkit import compute
+from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
 from transferkit.data.augment import Augmentation, render, view_seed
 from transferkit.data.decode import DecodeSettings, decoder_versions, open_pixels
@@ -24,7 +25,11 @@ from transferkit.errors import TrainingError
 from transferkit.features.store import FeatureSet
 from transferkit.files import digest
 
+if TYPE_CHECKING:
+    import keras
+
 FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
+SMALL = 256 << 20  # bytes of a network's largest activation for one such batch
 CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size,
 COMMIT_SECONDS = 20.0  # or as often as this: what a kill can cost
 RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
@@ -149,6 +154,12 @@ def _padded(batch: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
 
 
+def at_once(model: keras.Model) -> int:
+    """Batches in a network at a time: two on a CPU, where one leaves cores idle, if its activations are small."""
+    small = 4 * FORWARD_BATCH * largest(model) <= SMALL
+    return 2 if small and compute.gpu_count() == 0 else 1
+
+
 def extract(
     network: compute.Forward,
     sets: Sequence[FeatureSet],
@@ -156,12 +167,12 @@ def extract(
     samples: Samples,
     wanted: Mapping[int, Sequence[int]],
     reporter: Reporter,
-    at_once: int = 1,
+    parallel: int = 1,
 ) -> int:
     """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
 
     `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other, and is called for
-    `at_once` batches at a time. Rows are committed
+    `parallel` batches at a time. Rows are committed
     as they come, so that an interrupted pass goes on where it stopped. Raises TrainingError where the network gives
     infinity or NaN, and StorageError where the disk is full.
     """
@@ -173,7 +184,7 @@ def extract(
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
     committed = time.monotonic()
     with reporter.progress("features", total, "views") as advance:
-        for names, outputs in _batches(network, views, samples, todo, at_once):
+        for names, outputs in _batches(network, views, samples, todo, parallel):
             pending += [(name, [o[i] for o in outputs]) for i, name in enumerate(names)]
             advance(len(names))
             if len(pending) >= limit or time.monotonic() - committed > COMMIT_SECONDS:
@@ -205,7 +216,7 @@ def _missing(
 
 
 def _batches(
-    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]], at_once: int
+    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]], parallel: int
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:
     """Row names and outputs, batch by batch; decoding and drawing run ahead on threads."""
 
@@ -214,7 +225,7 @@ def _batches(
         return names, [o[: len(names)] for o in network([_padded(pixels, FORWARD_BATCH)])]
 
     with closing(ahead(_drawn(views, samples, todo), depth=1)) as batches:
-        yield from map_ordered(run, batches, threads=at_once, window=at_once)
+        yield from map_ordered(run, batches, threads=parallel, window=parallel)
 
 
 def _drawn(views: Views, samples: Samples, todo: dict[int, list[int]]) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit import compute, heads
 from transferkit.backbones.build import Backbone
-from transferkit.backbones.cut import Parts, cut, largest
+from transferkit.backbones.cut import Parts, cut
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
@@ -24,6 +24,7 @@ from transferkit.features.extract import (
     Stored,
     Streamed,
     Views,
+    at_once,
     content_key,
     extract,
     row_names,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import keras
 
 
-SMALL = 256 << 20  # bytes of a network's largest activation for one batch
 MAP = "map"  # the label of rows that are the backbone's output itself
 
 
@@ -116,12 +116,7 @@ class Frozen:
         with applied(model, self.precision):
             run = self._compiled(model)
             sets = [kind.features for kind in stored if kind.features is not None]
-            self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, self.at_once())
-
-    def at_once(self) -> int:
-        """Batches in the network at a time: two on a CPU, where one leaves cores idle, if activations are small."""
-        small = 4 * FORWARD_BATCH * largest(self.backbone.model) <= SMALL
-        return 2 if small and compute.gpu_count() == 0 else 1
+            self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, at_once(model))
 
     def _compiled(self, model: keras.Model) -> compute.Forward:
         """The forward pass in the chosen precision, in halves where memory runs out."""
