@@ -97,12 +97,12 @@ def ours(data: str, weights: str, epochs: int, seed: int, size: int) -> dict[str
     done = [phase["epochs"] for phase in run.manifest["phases"]]
     if done != [epochs, epochs]:
         raise AssertionError(f"{done} epochs instead of twice {epochs}: the comparison is unfair")
-    history = [float(row["loss"]) for row in run.history]
     stages = run.manifest["timings"]
-    shutil.rmtree(run.folder)
     trained = sum(stages[name] for name in ("check", "splits", "backbone", "features", "head", "tail"))
-    return {"seconds": seconds, "trained_seconds": trained, "losses": history, "stages": stages,
-            "precision": [phase["precision"] for phase in run.manifest["phases"]]}  # fmt: skip
+    figures = {"seconds": seconds, "trained_seconds": trained, "losses": [float(row["loss"]) for row in run.history],
+               "stages": stages, "precision": [phase["precision"] for phase in run.manifest["phases"]]}  # fmt: skip
+    shutil.rmtree(run.folder)  # the next round is one of its own
+    return figures
 
 
 def plain(data: str, weights: str, epochs: int, seed: int, size: int) -> dict[str, Any]:
