@@ -8,7 +8,7 @@ import pytest
 
 from transferkit.backbones import build, freeze
 from transferkit.backbones.catalog import ROWS
-from transferkit.backbones.cut import cut
+from transferkit.backbones.cut import cut, largest
 from transferkit.errors import BackboneError
 
 from ..marks import extended
@@ -141,3 +141,17 @@ def test_a_model_that_is_no_graph():
 
     with pytest.raises(BackboneError, match="only functional models can be cut"):
         cut(Own(), 0)
+
+
+class Doubling(keras.Model):
+    """A model that is no graph, inside one that is."""
+
+    def call(self, x):
+        return x * 2
+
+
+def test_the_largest_activation_is_found_in_inner_models_too():
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(10, 1), keras.layers.Flatten()])
+    inputs = keras.Input((8, 8, 3))
+    outer = keras.Model(inputs, keras.layers.Dense(5)(inner(Doubling()(inputs))))
+    assert largest(outer) == largest(inner) == 8 * 8 * 10

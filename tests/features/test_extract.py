@@ -214,3 +214,26 @@ def test_graph_precision_streams_from_a_thread(samples, views, mini):
     exact = compute.forward(kind.model)([np.stack([views.pixels(samples, i, [0])[0] for i in range(5)])])[0]
     cosine = (found[0] * exact).sum(1) / np.linalg.norm(found[0], axis=1) / np.linalg.norm(exact, axis=1)
     assert cosine.min() > 0.999
+
+
+def test_two_batches_at_a_time_give_the_same_rows_in_the_same_order(samples, views):
+    wanted, found = wanted_of(samples), []
+    for parallel in (1, 2):
+        features = opened(f"{parallel} at a time")
+        extract.extract(Network(), [features], views, samples, wanted, QUIET, parallel)
+        found.append(everything(Stored(features, views, samples, wanted), samples))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_only_networks_of_small_activations_get_two_batches_at_a_time(monkeypatch):
+    import keras
+
+    def network(side):
+        inputs = keras.Input((side, side, 3))
+        return keras.Model(inputs, keras.layers.ReLU()(inputs))
+
+    assert extract.at_once(network(200)) == 2
+    assert extract.at_once(network(800)) == 1
+    monkeypatch.setattr(extract.compute, "gpu_count", lambda: 1)
+    assert extract.at_once(network(200)) == 1

@@ -67,9 +67,11 @@ def largest(model: keras.Model) -> int:
     """Numbers in the largest activation that a functional model, or one inside it, computes for one row."""
     import keras
 
-    sizes = [math.prod(side or 1 for side in t.shape[1:]) for node in _nodes(model) for t in node.output_tensors]
-    inner = {id(node.operation): node.operation for node in _nodes(model) if isinstance(node.operation, keras.Model)}
-    return max(map(int, sizes + [largest(one) for one in inner.values()]))
+    nodes = list(_nodes(model))
+    sizes = [math.prod(side or 1 for side in t.shape[1:]) for node in nodes for t in node.output_tensors]
+    called = {id(node.operation): node.operation for node in nodes}.values()
+    inner = [one for one in called if isinstance(one, keras.Model) and getattr(one, "outputs", None)]
+    return max(map(int, sizes + [largest(one) for one in inner]))
 
 
 def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> keras.Model:

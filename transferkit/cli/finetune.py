@@ -53,7 +53,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("folds", "K", "Also cross-validate the head over K folds of train + validation. [default: 0]"),
     ("exclude-file", "FILE", "Leave out the paths in this file, one a line (`data check --write-exclusions`)."),
     ("on-bad-file", "error|skip", "Pictures that cannot be read. [default: error]"),
-    ("budget", "TIME", "Stop training after this long, e.g. 10m."),
+    ("budget", "TIME", "Stop training after this long, e.g. 10m; counted anew with --resume."),
     ("refit", "train|train+val", "What the shipped model has learnt from in the end. [default: train]"),
     ("seed", "N", "Seed of splits, views, weights and order. [default: 0]"),
 )  # fmt: skip

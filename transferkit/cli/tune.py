@@ -20,7 +20,7 @@ SEARCH: tuple[tuple[str, str, str], ...] = (
     ("address", "auto|ray://HOST:PORT", "The Ray cluster. [default: one on this machine]"),
     ("trial-cpus", "X", "CPUs of a trial on Ray. [default: 1; on this machine its cores / workers]"),
     ("trial-gpus", "X", "GPUs of a trial on Ray. [default: 0]"),
-    ("budget", "TIME", "Begin no trial after this long, e.g. 30m."),
+    ("budget", "TIME", "Begin no trial after this long, e.g. 30m; counted anew with --resume."),
     ("trial-budget", "TIME", "End a trial after the epoch in which this time is over."),
     ("trial-memory", "SIZE", "Fail a trial whose process takes more, e.g. 4GB. [default: 85 % of the machine's]"),
     ("finalists", "N", "How many of the best are trained with more seeds. [default: 3]"),

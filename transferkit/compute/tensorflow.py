@@ -89,10 +89,12 @@ class _GraphOptions:
         with self._changed:
             self._waiting[own] += 1
             # Nobody joins those who run while the others wait, or these might wait for ever.
-            self._changed.wait_for(
-                lambda: not self._running[not own] and not (self._running[own] and self._waiting[not own])
-            )
-            self._waiting[own] -= 1
+            try:
+                self._changed.wait_for(
+                    lambda: not self._running[not own] and not (self._running[own] and self._waiting[not own])
+                )
+            finally:  # an interrupt may come here
+                self._waiting[own] -= 1
             if own and not self._running[own]:
                 self._before = tf.config.optimizer.get_experimental_options().get(self.KEY, False)
                 tf.config.optimizer.set_experimental_options({self.KEY: True})

@@ -157,7 +157,7 @@ def _padded(batch: np.ndarray, size: int) -> np.ndarray:
 def at_once(model: keras.Model) -> int:
     """Batches in a network at a time: two on a CPU, where one leaves cores idle, if its activations are small."""
     small = 4 * FORWARD_BATCH * largest(model) <= SMALL
-    return 2 if small and compute.gpu_count() == 0 else 1
+    return 2 if small and compute.gpu_count() == 0 and compute.device_count() == 1 else 1
 
 
 def extract(
