@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -307,6 +308,22 @@ def test_a_forward_pass_that_does_not_fit_goes_on_in_halves_and_says_so_once():
         "out of memory with 10 pictures at once: going on with 5",
         "out of memory with 5 pictures at once: going on with 3",
     ]
+
+
+def test_two_passes_that_do_not_fit_at_the_same_time_are_halved_once():
+    said, together = [], threading.Barrier(2, timeout=10)
+
+    def run(inputs, rows=None):
+        if len(inputs[0]) == 8:
+            together.wait()
+            raise MemoryError
+        return [2 * inputs[0]]
+
+    forward, x = compute.halving(run, said.append), np.arange(8.0)
+    with ThreadPoolExecutor(2) as pool:
+        for (found,) in pool.map(forward, [[x], [x]]):
+            np.testing.assert_array_equal(found, 2 * x)
+    assert said == ["out of memory with 8 pictures at once: going on with 4"]
 
 
 def test_what_does_not_fit_one_by_one_is_an_error_and_so_is_anything_else():

@@ -57,6 +57,34 @@ def test_an_address_where_nobody_answers_is_refused(tmp_path, address):
         Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=address)
 
 
+class Busy:
+    """Stands in for ray: a cluster that fails to start a server for its clients so many times."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.calls = failures, []
+
+    def init(self, **options):
+        self.calls.append("init")
+        if self.calls.count("init") <= self.failures:
+            raise ConnectionAbortedError("Starting Ray client server failed")
+
+    def shutdown(self):
+        self.calls.append("shutdown")
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_cluster_too_busy_to_answer_is_asked_once_more(failures):
+    joining = ray_cluster.Cluster.__new__(ray_cluster.Cluster)
+    joining.ray = busy = Busy(failures)
+    if failures == 1:
+        joining._join("auto")
+        assert busy.calls == ["init", "shutdown", "init"]
+    else:
+        with pytest.raises(ConfigError, match="Starting Ray client server failed"):
+            joining._join("auto")
+        assert busy.calls == ["init", "shutdown", "init", "shutdown"]
+
+
 @pytest.mark.parametrize(
     ("nodes", "wanted", "room"),
     [
@@ -82,6 +110,7 @@ def cluster():
     # As if this package and its trials were installed on every node.
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")  # other tests may keep the cores busy
     options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
     found = Cluster(initialize_head=True, head_node_args={**options, "ray_client_server_port": 20_801})
     found.add_node(num_cpus=1, object_store_memory=100 * 2**20)

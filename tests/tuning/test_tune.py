@@ -291,6 +291,13 @@ def test_bad_requests_are_refused_before_anything_is_written(digits, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+def test_resume_does_not_write_into_a_folder_of_other_things(digits, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds no search that could be resumed"):
+        search(digits, tmp_path, resume=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_python_spaces(digits, tmp_path):
     def build(hp):
         hp.Float("learning_rate", 1e-3, 1e-2, sampling="log")
@@ -300,7 +307,8 @@ def test_python_spaces(digits, tmp_path):
     from transferkit import api
 
     quick = {**QUICK, "trials": 2, "seeds": 1, "finalists": 1}
-    run = api.tune(data, "mini", space=build, output=tmp_path / "run", algorithm="random", **quick)
+    # As with finetune: the same call begins a search, goes on with it, and returns it when it is done.
+    run = api.tune(data, "mini", space=build, output=tmp_path / "run", algorithm="random", resume=True, **quick)
     assert set(trials(run.folder)[0]) >= {"learning_rate", "optimizer"}
 
 

@@ -22,7 +22,8 @@ def finetune(
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
     `data` is what `load_data` reads, or its result. `settings` are the fields of `transferkit.Settings`
-    (`unfreeze`, `head_width`, `augment`, …). `output` must not exist, unless `resume` finishes the run in it.
+    (`unfreeze`, `head_width`, `augment`, …). `output` must not exist, unless `resume` finishes the run in it; where
+    there is none, it begins one.
     `track` names who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
     Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
     """
@@ -58,7 +59,7 @@ def tune(
     (a TOML or YAML file, a `Space`, or a function of `keras_tuner.HyperParameters`); by default learning rate, batch
     size and head width. Several backbones are searched over. `settings` are those of `finetune`, which stay as given,
     and those of the search: `algorithm`, `trials`, `workers`, `budget`, `seeds`… (`transferkit.tuning.settings`).
-    Trials never see the test split. `resume` goes on with the search in `output`.
+    Trials never see the test split. `resume` goes on with the search in `output`, or begins it.
     Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
     """
     from transferkit.delivery.publish import publish

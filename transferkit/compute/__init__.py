@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -118,7 +119,7 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 
 def halving(run: Forward, say: Callable[[str], None]) -> Forward:
     """`run`, in halves where its batch does not fit into memory: `say` is told once a size, and it is kept to."""
-    most = [0]  # rows at once that are known to fit; 0 while all did
+    most, turn = [0], threading.Lock()  # rows at once that are known to fit; 0 while all did
 
     def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
         count = len(inputs[0] if rows is None else rows)
@@ -129,8 +130,10 @@ def halving(run: Forward, say: Callable[[str], None]) -> Forward:
             if not out_of_memory(error) or size == 1:
                 raise
         # Not inside the handler: the error holds on to what was computed.
-        most[0] = -(-size // 2)
-        say(f"out of memory with {size} pictures at once: going on with {most[0]}")
+        with turn:  # two batches may be in the network, and fail together
+            if not most[0] or most[0] >= size:
+                most[0] = -(-size // 2)
+                say(f"out of memory with {size} pictures at once: going on with {most[0]}")
         return call(inputs, rows)
 
     return call

@@ -79,14 +79,15 @@ def _with_networks(space: Space, networks: list[str]) -> Space:
 
 
 def check_search(folder: Path, resume: bool) -> list[str]:
-    """Problems of writing a search to `folder`."""
+    """Problems of writing a search to `folder`. As with `finetune`, `resume` begins one where there is nothing yet."""
     if (folder / JOURNAL).exists():
         if resume:
             return []
         return [f"--output {folder} holds a search; choose another folder, or add --resume to go on with it"]
-    if resume:
+    problems = check_new(folder, resume=False)
+    if problems and resume and folder.is_dir():
         return [f"--output {folder} holds no search that could be resumed (no {JOURNAL})"]
-    return check_new(folder, resume=False)
+    return problems
 
 
 def _text(value: Any) -> str:

@@ -100,12 +100,23 @@ class Cluster:
     def _join(self, address: str) -> None:
         try:
             _knock(address)
-            self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            self._connect(address)
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"no Ray cluster to be had at '{address}' ({_words(error)}); start one with `ray start --head`, "
                 "check the address, or leave out --address for one on this machine"
             ) from error
+
+    def _connect(self, address: str) -> None:
+        for last in (False, True):
+            try:
+                self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                return
+            except (OSError, RuntimeError, ValueError) as error:
+                self.ray.shutdown()  # half a connection stands in the way of the next one
+                # A busy cluster gives up after half a minute, in which it should have started a server for us.
+                if last or not isinstance(error, ConnectionAbortedError):
+                    raise
 
 
 def _knock(address: str) -> None:
