@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from transferkit.data.threads import ahead
+from transferkit.data.threads import ahead, map_ordered
 
 
 def test_ahead_gives_everything_in_order():
@@ -41,3 +41,42 @@ def test_ahead_stops_its_thread_when_the_reader_leaves():
     assert running()
     reader.close()
     assert not running()
+
+
+@pytest.mark.parametrize("bundle", [1, 4, 7, 100])
+def test_bundles_change_neither_order_nor_results(bundle):
+    def slower_first(number):
+        time.sleep(0.001 * (number % 3))
+        return number * number
+
+    found = list(map_ordered(slower_first, range(50), threads=3, bundle=bundle))
+    assert found == [number * number for number in range(50)]
+
+
+@pytest.mark.parametrize("bundle", [1, 4])
+def test_an_error_comes_at_its_place_and_ends_the_work(bundle):
+    done = []
+
+    def broken(number):
+        if number == 6:
+            raise OSError("six")
+        done.append(number)
+        return number
+
+    reader, found = map_ordered(broken, range(1000), threads=2, window=16, bundle=bundle), []
+    with pytest.raises(OSError, match="six"):
+        found.extend(iter(lambda: next(reader), None))
+    assert found == list(range(6))
+    assert len(done) < 100
+
+
+def test_only_a_window_of_items_is_pulled_ahead():
+    pulled = []
+
+    def items():
+        for number in range(200):
+            pulled.append(number)
+            yield number
+
+    for count, _ in enumerate(map_ordered(abs, items(), threads=2, window=16, bundle=4), 1):
+        assert len(pulled) - count < 16 + 4

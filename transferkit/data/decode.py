@@ -49,6 +49,7 @@ Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 # ImageNet's mean colour: about zero after every backbone's preprocessing.
 LETTERBOX = (124, 116, 104)
+BUNDLE = 8  # pictures that a thread takes at a time
 # JPEGs keep this much more than the wanted size, so that views that zoom in still see real pixels.
 DRAFT_MARGIN = 1.25
 
@@ -150,7 +151,7 @@ def decode_many(
         except PictureError as error:
             return error
 
-    for index, result in enumerate(map_ordered(one, sources, threads)):
+    for index, result in enumerate(map_ordered(one, sources, threads, bundle=BUNDLE)):
         if not isinstance(result, PictureError):
             yield index, result
         elif on_error is None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, PictureError, decode
+from transferkit.data.decode import BUNDLE, DecodeSettings, PictureError, decode
 from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
 from transferkit.delivery import display
@@ -121,7 +121,7 @@ class Predictor:
         block: list[tuple[Source, Pixels | PictureError]] = []
         readable = 0
         # Two batches ahead: with less, reading would wait for the network, and it for reading.
-        for source, result in map_ordered(self._read, sources, window=2 * BATCH):
+        for source, result in map_ordered(self._read, sources, window=2 * BATCH, bundle=BUNDLE):
             block.append((source, result))
             readable += not isinstance(result, PictureError)
             if readable == BATCH or len(block) == BLOCK:

@@ -18,7 +18,7 @@ from transferkit import compute
 from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
 from transferkit.data.augment import Augmentation, render, view_seed
-from transferkit.data.decode import DecodeSettings, decoder_versions, open_pixels
+from transferkit.data.decode import BUNDLE, DecodeSettings, decoder_versions, open_pixels
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
@@ -237,7 +237,10 @@ def _drawn(views: Views, samples: Samples, todo: dict[int, list[int]]) -> Iterat
     # Two batches in the making: with less, decoding would wait for the network, and it for decoding.
     most = max(1, min(VIEWS_AT_ONCE, max(map(len, todo.values()))))
     window = max(2 * available_threads(), 2 * FORWARD_BATCH // most)
-    for i, some, pixels in map_ordered(lambda item: (*item, views.pixels(samples, *item)), work, window=window):
+    drawn = map_ordered(
+        lambda item: (*item, views.pixels(samples, *item)), work, window=window, bundle=max(1, BUNDLE // most)
+    )
+    for i, some, pixels in drawn:
         names += [views.name(samples.sha256[i], v) for v in some]
         waiting.extend(pixels)
         while len(waiting) >= FORWARD_BATCH:
