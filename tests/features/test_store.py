@@ -236,6 +236,22 @@ def test_long_rows_are_halved_unless_they_overflow():
     np.testing.assert_array_equal(read(wide, ["c", "d"]), huge)
 
 
+def test_maps_that_were_computed_in_bfloat16_are_kept_exactly_in_half_the_room():
+    wide = store.open_set({**SPEC, "rows": "wide"}, [(9000,)])
+    numbers = rows(3, 9000) * np.float32([[1.0], [1e30], [1e-30]])  # far out of what float16 can hold
+    exact = (numbers.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    wide.append(["a", "b", "c"], exact)
+    nearly = exact.copy()
+    nearly[2, -1] = np.float32(1.0001)
+    wide.append(["d", "e", "f"], nearly)
+    sizes = [path.stat().st_size for path in chunk_files(wide, ".npy")]
+    assert sizes[0] < 3 * 9000 * 2 + 200
+    assert sizes[1] > 3 * 9000 * 4
+    again = store.open_set({**SPEC, "rows": "wide"}, [(9000,)])
+    np.testing.assert_array_equal(read(again, ["c", "a", "b"]), exact[[2, 0, 1]])
+    np.testing.assert_array_equal(read(again, ["f"]), nearly[2:])
+
+
 def test_the_least_recently_used_go_first():
     sets = []
     for number in range(3):

@@ -307,7 +307,7 @@ def test_python_spaces(digits, tmp_path):
     from transferkit import api
 
     quick = {**QUICK, "trials": 2, "seeds": 1, "finalists": 1}
-    # As with finetune: the same call begins a search, goes on with it, and returns it when it is done.
+    # As with finetune, `resume` begins a search where there is none.
     run = api.tune(data, "mini", space=build, output=tmp_path / "run", algorithm="random", resume=True, **quick)
     assert set(trials(run.folder)[0]) >= {"learning_rate", "optimizer"}
 

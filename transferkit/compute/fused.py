@@ -17,24 +17,26 @@ Limit = Callable[[list[Any], float], list[Any]]
 NEVER = 1e-9  # stands for the momentum 0 of the first average, by which the kernel would divide
 
 
-def update_of(optimizer: Any, variables: Sequence[Any], scaled: Limit | None = None) -> Update | None:
+def update_of(optimizer: Any, variables: Sequence[Any], limit: Limit | None = None) -> Update | None:
     """`update(gradients)` does what `optimizer.apply(gradients, variables)` does; None where no kernel fits.
 
     Kernels exist for Adam, AdamW and SGD on a CPU, with a limit on the whole gradient's norm, decoupled decay,
-    a moving average of weights and layer-wise rates (`training.optimizers`); all state stays in the optimizer.
+    a moving average of weights and layer-wise rates (`training.optimizers`); all state stays in the optimizer. `limit`
+    takes the place of what keeps the norm below its limit.
     """
     kind = getattr(optimizer, "layer_wise_of", type(optimizer))
     step = {keras.optimizers.Adam: _adam, keras.optimizers.AdamW: _adam, keras.optimizers.SGD: _sgd}.get(kind)
     if step is None or not _plain(optimizer, variables) or tf.config.list_logical_devices("GPU"):
         return None
-    factors, limit = getattr(optimizer, "factors", {}), scaled or _limited
+    limited = limit or _limited
+    factors = getattr(optimizer, "factors", {})
     # Layer-wise optimizers decay by themselves, at the layer's own rate, and have switched Keras' decay off.
     decay = getattr(optimizer, "layer_decay", None) if factors else optimizer.weight_decay
 
     def update(gradients: Sequence[Any]) -> None:
         rate = tf.cast(optimizer.learning_rate, tf.float32)
         if optimizer.global_clipnorm is not None:
-            gradients = limit(list(gradients), optimizer.global_clipnorm)
+            gradients = limited(list(gradients), optimizer.global_clipnorm)
         powers = _powers(optimizer)  # once a step, not once a variable
         for index, (variable, gradient) in enumerate(zip(variables, gradients, strict=True)):
             own = rate * factors.get(variable.path, 1.0) if factors else rate

@@ -85,14 +85,12 @@ class Predictor:
     _settings: DecodeSettings = field(init=False)
     _forward: compute.Forward = field(init=False)
     _how: Any = field(init=False)
-    _parallel: int = field(init=False)
 
     def __post_init__(self) -> None:
         from transferkit.features import precision
 
         self._settings = DecodeSettings.from_key(self.facts["decode"])
         self._how = precision.candidates(self.precision)[0]
-        self._parallel = at_once(self.model)
         self._forward = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
 
     @classmethod
@@ -111,7 +109,7 @@ class Predictor:
 
         total = len(sources) if isinstance(sources, Sized) else total
         with reporter.progress("predicting", total) as advance, applied(self.model, self._how):
-            parallel = self._parallel
+            parallel = at_once(self.model)
             for predictions in map_ordered(self._answers, self._blocks(sources), parallel, parallel):
                 yield from predictions
                 advance(len(predictions))

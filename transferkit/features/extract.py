@@ -104,9 +104,11 @@ class Stored:
         """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
         if self._held is not None:
             return self._held
+        if any(len(shape) > 1 for shape in self.shapes):
+            return None
         at = np.nonzero(self._chunk >= 0)
         pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
-        if any(len(shape) > 1 for shape in self.shapes) or 4 * self.features.width * pairs.shape[1] > most:
+        if 4 * self.features.width * pairs.shape[1] > most:
             return None
         tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
         places = np.full(self._chunk.shape, -1, np.int32)
@@ -172,9 +174,8 @@ def extract(
     """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
 
     `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other, and is called for
-    `parallel` batches at a time. Rows are committed
-    as they come, so that an interrupted pass goes on where it stopped. Raises TrainingError where the network gives
-    infinity or NaN, and StorageError where the disk is full.
+    `parallel` batches at a time. Rows are committed as they come, so that an interrupted pass goes on where it stopped.
+    Raises TrainingError where the network gives infinity or NaN, and StorageError where the disk is full.
     """
     todo = _missing(sets, views, samples, wanted)
     total = sum(len(v) for v in todo.values())

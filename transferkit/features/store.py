@@ -24,9 +24,10 @@ from transferkit.errors import StorageError
 from transferkit.features import space
 from transferkit.files import cache_folder, digest, locked, read_json, whole, write_json
 
-FORMAT = 1
+FORMAT = 2
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
-HALF_ABOVE = 8192  # rows longer than this are kept in half precision
+HALF_ABOVE = 8192  # rows longer than this are kept in 16 bits a number, where that is near enough
+BFLOAT16 = np.uint16  # NumPy has no such type: on disk it is the upper half of a float32, as the bits it consists of
 
 
 # Chunks whose checksum this process has verified: a set is opened several times in a run, and reading all of it each
@@ -35,7 +36,7 @@ _verified: set[tuple[str, int, int, int]] = set()
 
 
 class FeatureSet:
-    """Rows of one network at one cut. Each row is float32 or float16 of length `sum(prod(shape))`.
+    """Rows of one network at one cut, each of length `sum(prod(shape))`, on disk in float32, float16 or bfloat16.
 
     `shapes` are those of the cut's tensors without the batch axis; a row holds them flattened, one after the other.
     """
@@ -74,7 +75,7 @@ class FeatureSet:
             rows = np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
             good = (
                 rows.shape == (len(entry["rows"]), self.width)
-                and rows.dtype in (np.float16, np.float32)
+                and rows.dtype in (np.float16, np.float32, BFLOAT16)
                 and _intact(index.with_suffix(".npy"), rows, int(entry["checksum"]))
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -145,7 +146,7 @@ class FeatureSet:
         for chunk in np.unique(chunks):
             here = np.flatnonzero(chunks == chunk)
             here = here[np.argsort(rows[here], kind="stable")]  # reading forwards is what disks like
-            out[here] = self._chunks[chunk][rows[here]]
+            out[here] = _unpacked(self._chunks[chunk][rows[here]])
         return out
 
     def unpack(self, rows: np.ndarray) -> list[np.ndarray]:
@@ -158,14 +159,25 @@ class FeatureSet:
 
 
 def _packed(rows: np.ndarray) -> np.ndarray:
-    """Half precision where nothing overflows: activations carry about three significant digits of meaning, and maps at
-    a cut are large. Short rows (pooled vectors) are cheap, so they keep all digits.
+    """16 bits a number for long rows: activations carry about three significant digits of meaning, and maps at a cut
+    are large. What was computed in bfloat16 is kept in it, exactly; all else in float16, or float32 where that
+    overflows. Short rows (pooled vectors) are cheap, so they keep all digits.
     """
+    rows = np.ascontiguousarray(rows, np.float32)
     if rows.shape[1] <= HALF_ABOVE:
-        return np.asarray(rows, np.float32)
+        return rows
+    bits = rows.view(np.uint32)
+    # The first row tells nearly always, and is soon looked at.
+    if not (bits[:1] & 0xFFFF).any() and not (bits & 0xFFFF).any():
+        return (bits >> 16).astype(BFLOAT16)
     with np.errstate(over="ignore"):
         half = rows.astype(np.float16)
-    return half if np.isfinite(half).all() else np.asarray(rows, np.float32)
+    return half if np.isfinite(half).all() else rows
+
+
+def _unpacked(rows: np.ndarray) -> np.ndarray:
+    """What `_packed` gave, as numbers."""
+    return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == BFLOAT16 else rows
 
 
 def _write(handle: IO[bytes], rows: np.ndarray) -> None:
