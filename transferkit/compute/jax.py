@@ -1,7 +1,8 @@
 """The JAX engine: jax.jit, whole epochs in one scan, batches split over all local devices.
 
-Over several devices every batch is sharded and every variable is on each of them (what keras.distribution's
-DataParallel sets up); XLA puts the sums over devices in, so losses, gradients and BatchNorm see whole batches.
+Over several devices every batch is split and every variable is on each of them, laid out by keras.distribution; XLA
+puts the sums over devices in, so losses, gradients and BatchNorm see whole batches. Its `DataParallel` itself holds for
+a whole process and splits every batch over all devices, where here the batch's size decides over how many.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from transferkit.compute import assign
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
@@ -26,23 +27,27 @@ def gpu_count() -> int:
 
 def device_count() -> int:
     """Devices that batches are split over, where their size allows it."""
-    return len(jax.local_devices())
+    return len(keras.distribution.list_devices())
 
 
 @cache
-def _mesh(batch: int) -> Mesh | None:
-    """The local devices that a batch of this size is split over evenly; None where that is one."""
-    devices = jax.local_devices()
+def _mesh(batch: int) -> Any:
+    """A keras DeviceMesh of as many devices as a batch of this size is split over evenly; None where that is one."""
+    devices = keras.distribution.list_devices()
     count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
-    return None if count == 1 else Mesh(np.array(devices[:count]), ("batch",))
+    return None if count == 1 else keras.distribution.DeviceMesh((count,), ["batch"], devices[:count])
 
 
-def _placed(mesh: Mesh | None, content: Any, axis: int | None = None) -> Any:
+def _placed(mesh: Any, content: Any, axis: int | None = None) -> Any:
     """Arrays on all devices of `mesh`: split along `axis`, or whole on each where it is None."""
     if mesh is None:
         return content
-    sharding = NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "batch"))
-    return jax.tree.map(lambda x: jax.device_put(x, sharding), content)
+
+    def place(x: Any) -> Any:
+        axes = [None if number != axis else "batch" for number in range(np.ndim(x))]
+        return keras.distribution.distribute_tensor(x, keras.distribution.TensorLayout(axes, mesh))
+
+    return jax.tree.map(place, content)
 
 
 def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
