@@ -24,7 +24,10 @@ TASKS = [
 
 @dataclass
 class Simulated:
-    """Each task leaves `<id>-<pid>` while it runs; its values say how long it takes and what befalls it."""
+    """Each task leaves `<id>-<pid>` when it begins; its values say how long it takes and what befalls it.
+
+    Those that are `held` go on once there is a file `<id>-let`.
+    """
 
     plan: Plan
 
@@ -37,6 +40,8 @@ class Simulated:
             os.kill(os.getpid(), 9)
         if task.values.get("fails"):
             raise ValueError("no such thing")
+        while task.values.get("held") and not sign.with_name(f"{task.id}-let").exists():
+            time.sleep(0.05)
         time.sleep(task.values.get("seconds", 0))
         return Outcome(task.id, "ok", float(task.seed), seconds=task.values.get("seconds", 0))
 

@@ -19,7 +19,7 @@ from tests.tuning import ray_trials
 from tests.tuning.ray_trials import digits_plan, drain, plan_of, simulated, values
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.tuning import ray_cluster, ray_engine
+from transferkit.tuning import ray_cluster, ray_engine, ray_worker
 from transferkit.tuning.engine import InProcess
 from transferkit.tuning.ray_engine import Ray
 from transferkit.tuning.records import Limits, Task
@@ -98,6 +98,17 @@ def test_a_trial_runs_on_one_node_and_room_is_counted_so(nodes, wanted, room):
     assert ray_cluster.fitting(nodes, wanted) == room
 
 
+def test_a_process_in_which_a_trial_hangs_takes_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_worker, "LINGER", 86_400.0)  # it would end this very process
+    let, task = tmp_path / "hanging-let", Task("hanging", {"held": True}, 0, Limits(seconds=0.1))
+    bench = ray_worker.Bench("key", ray_worker.Shipment(plan_of(tmp_path), simulated, tmp_path, tmp_path, 0.0))
+    hung = bench.run(task).outcome
+    assert (hung.status, "its worker was ended" in hung.error) == ("timeout", True)
+    assert bench.run(Task("next", {}, 1)).outcome is None
+    let.touch()
+    assert not signs(tmp_path, "next")
+
+
 # -- two nodes
 
 
@@ -119,6 +130,15 @@ def cluster():
     found.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def parted():
+    """A test that fails leaves no connection behind for the next one."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray and ray.is_initialized():
+        ray.shutdown()
+
+
 class Elsewhere:
     """What trains cannot be had on the worker."""
 
@@ -127,7 +147,7 @@ class Elsewhere:
 
 
 def signs(folder: Path, name: str = "*") -> list[Path]:
-    return sorted(folder.glob(f"{name}-*"))
+    return sorted(folder.glob(f"{name}-*[0-9]"))
 
 
 def sign_of(folder: Path, name: str, seconds: float = 60) -> int:
@@ -158,10 +178,11 @@ def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster
     reporter = Reporter()
     engine = Ray(plan_of(tmp_path), 4, reporter, address=cluster.address, **ONE)
     hanging = Task("hanging", {"seconds": 600}, 7, Limits(seconds=0.5))
-    tasks = {name: Task(name, {"seconds": 1.0}, int(name)) for name in "012345"}
+    tasks = {name: Task(name, {"held": name == "0"}, int(name)) for name in "012345"}
     for task in (Task("dying", {"dies": True}, 8), Task("failing", {"fails": True}, 9), hanging, tasks["0"]):
         engine.submit(task)
     os.kill(sign_of(tmp_path, "0"), signal.SIGKILL)
+    (tmp_path / "0-let").touch()
     done = []
     while len(done) < 4:
         done += engine.wait()
@@ -176,8 +197,6 @@ def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster
     assert len(signs(tmp_path, "dying")) == 3
     assert (by_name["failing"].status, by_name["failing"].error) == ("failed", "ValueError: no such thing")
     assert by_name["hanging"].status == "timeout"
-    # What followed ran in processes that were there already.
-    assert len({s.name.rpartition("-")[2] for name in "12345" for s in signs(tmp_path, name)}) <= 4
     engine.close()
     out, err = capfd.readouterr()
     assert out == ""
@@ -187,15 +206,44 @@ def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster
 
 @pytest.mark.slow
 @pytest.mark.ray
+def test_trials_follow_one_another_in_the_same_processes(tmp_path, cluster):
+    engine = Ray(plan_of(tmp_path), 2, Reporter(quiet=True), address=cluster.address, make=simulated)
+    done = drain(engine, [Task(str(n), {}, n) for n in range(12)])
+    engine.close()
+    assert sorted(o.score for o in done) == list(range(12))
+    assert len({sign.name.rpartition("-")[2] for sign in signs(tmp_path)}) <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_process_about_to_end_costs_the_next_trials_nothing(tmp_path, cluster, monkeypatch, capfd):
+    monkeypatch.setattr(ray_engine, "GRACE", 0.0)
+    engine = Ray(plan_of(tmp_path), 2, Reporter(), address=cluster.address, make=simulated)
+    tasks = [Task("hanging", {"seconds": 600}, 0, Limits(seconds=0.2)), *(Task(str(n), {}, n) for n in range(3))]
+    done = drain(engine, tasks)
+    engine.close()
+    assert sorted((o.id, o.status) for o in done) == [("0", "ok"), ("1", "ok"), ("2", "ok"), ("hanging", "timeout")]
+    assert len(signs(tmp_path)) == 4
+    assert "was lost" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_node_that_is_removed_costs_no_trial(tmp_path, cluster):
     node = cluster.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=100 * 2**20)
     engine = Ray(plan_of(tmp_path), 6, Reporter(quiet=True), address=cluster.address, **ONE)
-    tasks = [Task(str(n), {"seconds": 3.0}, n) for n in range(6)]
+    tasks = [Task(str(n), {"held": True}, n) for n in range(6)]
     for task in tasks:
         engine.submit(task)
-    for task in tasks:
-        sign_of(tmp_path, task.id)
+    processes = [psutil.Process(sign_of(tmp_path, task.id)) for task in tasks]
     cluster.remove_node(node, allow_graceful=False)
+    # Only then go on: a process answers the search itself, and may outlive its node for a moment.
+    ends = time.monotonic() + 60
+    while sum(process.is_running() for process in processes) > 4:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    for task in tasks:
+        (tmp_path / f"{task.id}-let").touch()
     done = []
     while len(done) < len(tasks):
         done += engine.wait()

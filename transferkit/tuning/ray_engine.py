@@ -42,7 +42,8 @@ class Ray:
         cores = os.cpu_count() or 1
         self._cluster = Cluster(address, cores, _pixels(plan))
         self._ray = self._cluster.ray
-        self._running: dict[Any, Task] = {}
+        self._running: dict[Any, tuple[Task, int]] = {}  # and how many workers it lost before
+        self._anew = 0  # tasks that were handed on from a process about to end
         self._apart: set[str] = set()  # nodes that do not share our files
         self._crowded = False
         self._key = uuid.uuid4().hex
@@ -61,8 +62,7 @@ class Ray:
 
     def submit(self, task: Task) -> None:
         """See `Engine`."""
-        # In a list, so that Ray hands on the reference and not the plan: a process fetches it once.
-        self._running[self._remote.remote(self._key, [self._shipment], task)] = task
+        self._begin(self._remote, task)
 
     def wait(self) -> list[Outcome]:
         """See `Engine`. Raises TrainingError where the cluster is gone."""
@@ -70,12 +70,13 @@ class Ray:
         try:
             while True:
                 ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=LOOK)
-                if ready:
-                    break
-                self._look()
-            # Those that are done as well, without waiting.
-            ready, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-            return [self._outcome(ref) for ref in ready]
+                if not ready:
+                    self._look()
+                    continue
+                # Those that are done as well, without waiting.
+                ready, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+                if outcomes := [outcome for ref in ready if (outcome := self._outcome(ref)) is not None]:
+                    return outcomes
         except ConnectionError as error:
             raise TrainingError(
                 f"the Ray cluster is gone ({error}); when it is there again, go on with --resume"
@@ -92,6 +93,17 @@ class Ray:
 
     # -- tasks
 
+    def _begin(self, function: Any, task: Task, lost: int = 0) -> None:
+        # In a list, so that Ray hands on the reference and not the plan: a process fetches it once.
+        self._running[function.remote(self._key, [self._shipment], task)] = task, lost
+
+    def _begin_elsewhere(self, task: Task, lost: int) -> None:
+        """Ray knows of no process that it must not use; one with another environment is a new one."""
+        self._anew += 1
+        variables = _handed(self._wanted["CPU"]) | {"TRANSFERKIT_ANEW": str(self._anew)}
+        options = {"max_retries": ATTEMPTS - 1 - lost, "runtime_env": {"env_vars": variables}}
+        self._begin(self._remote.options(**options), task, lost)
+
     def _function(self) -> Any:
         """The Ray task. System failures are retried by Ray; failures of ours come back as outcomes."""
         cpus, gpus = self._wanted["CPU"], self._wanted["GPU"]
@@ -102,8 +114,9 @@ class Ray:
             max_calls=0 if lasting else 1, runtime_env={"env_vars": _handed(cpus)},
         )(run)  # fmt: skip
 
-    def _outcome(self, ref: Any) -> Outcome:
-        task, errors = self._running.pop(ref), self._ray.exceptions
+    def _outcome(self, ref: Any) -> Outcome | None:
+        """What came of a task; None where its process could not take it and it was handed on."""
+        (task, lost), errors = self._running.pop(ref), self._ray.exceptions
         try:
             reply: Reply = self._ray.get(ref)
         except errors.OutOfMemoryError as error:
@@ -116,11 +129,15 @@ class Ray:
             return Outcome(
                 task.id, "killed", error=f"its worker or node was lost {ATTEMPTS} times, the last time: {_short(error)}"
             )
-        self._tell(task, reply)
+        lost += reply.attempt
+        if reply.outcome is None:
+            self._begin_elsewhere(task, lost)
+        else:
+            self._tell(task, reply, lost)
         return reply.outcome
 
-    def _tell(self, task: Task, reply: Reply) -> None:
-        if reply.attempt:
+    def _tell(self, task: Task, reply: Reply, lost: int) -> None:
+        if lost:
             self.reporter.say(f"trial {task.id}: its worker or node was lost; it was run again on {reply.node}")
         if not reply.shared and reply.node not in self._apart:
             self._apart.add(reply.node)

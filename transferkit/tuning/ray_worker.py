@@ -46,9 +46,12 @@ class Shipment:
 
 @dataclass(frozen=True)
 class Reply:
-    """An outcome, and where and how it came about. `attempt` counts the workers that were lost before."""
+    """An outcome, and where and how it came about. `attempt` counts the workers that were lost before.
 
-    outcome: Outcome
+    Without an outcome: the process is about to end, for another trial hangs in it, and the task did not begin.
+    """
+
+    outcome: Outcome | None
     node: str
     shared: bool
     attempt: int = 0
@@ -68,7 +71,7 @@ _bench: Bench | None = None  # of this process
 def run(key: str, shipment: list[Any], task: Task) -> Reply:
     """The Ray task. `shipment` holds the reference to a Shipment, in a list so that Ray does not fetch it each time."""
     global _bench
-    if _bench is None or _bench.key != key:
+    if _bench is None or (_bench.key != key and not _bench.hangs):
         import ray
 
         _bench = Bench(key, ray.get(shipment[0]))
@@ -89,15 +92,15 @@ class Bench:
         self._make = shipment.make
         self._inbox: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._hangs = False
+        self.hangs = False
         # One thread for all trials: Keras and TensorFlow keep part of their state by thread.
         threading.Thread(target=self._serve, daemon=True).start()
 
     def run(self, task: Task) -> Reply:
         """Train, or say why not."""
-        if self._hangs:
-            os._exit(1)  # Ray runs the task again, in another process
         node = socket.gethostname()
+        if self.hangs:
+            return Reply(None, node, self.shared, _attempt())
         if self.version != __version__:
             error = (
                 f"{node} has transferkit {__version__}, the search runs {self.version}; install the same on all nodes"
@@ -116,7 +119,7 @@ class Bench:
             return self._outbox.get(timeout=None if allowed is None else 2 * allowed + self._grace)
         except queue.Empty:
             seconds = round(time.monotonic() - started, 3)
-        self._hangs = True
+        self.hangs = True
         end = threading.Timer(LINGER, os._exit, (1,))
         end.daemon = True
         end.start()
