@@ -76,8 +76,24 @@ def cut() -> None:
 # ---------------------------------------------------------------------------------------------------- views
 
 
+SIDE = 112
+ROW = SIDE + 20  # with its captions, as `preview` draws it
+
+
 def views() -> None:
-    """The contact sheet of `transferkit data preview` on scikit-learn's two photographs (CC BY 2.0)."""
+    """The contact sheet of `transferkit data preview`: two photographs in the views of every preset."""
+    sheet = _preview(None)
+    sheet.crop((0, 0, sheet.width, 6 * ROW)).save(FIGURES / "views.jpg", quality=82, optimize=True)
+
+
+def ranges() -> None:
+    """What is below them: each range of one preset by itself."""
+    sheet = _preview("strong")
+    sheet.crop((0, 2 * ROW, sheet.width, sheet.height)).save(FIGURES / "ranges.jpg", quality=82, optimize=True)
+
+
+def _preview(augment: str | None) -> Any:
+    """Of scikit-learn's two photographs (CC BY 2.0)."""
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
@@ -90,8 +106,7 @@ def views() -> None:
             path.parent.mkdir()
             Image.fromarray(load_sample_image(f"{name}.jpg")).save(path)
         data = tk.load_data(folder)
-        sheet = preview(data.samples, DecodeSettings(112, resize="crop"), pictures=2, views=6)
-    sheet.save(FIGURES / "views.jpg", quality=82, optimize=True)
+        return preview(data.samples, DecodeSettings(SIDE, resize="crop"), augment, pictures=2, views=6)
 
 
 # ---------------------------------------------------------------------------------------------------- LP-FT
@@ -314,8 +329,8 @@ def _hill(rate: Any, dropout: Any) -> Any:
 # -------------------------------------------------------------------------------------------------------- all
 
 DRAWN: dict[str, Callable[[], None]] = {
-    "cut.png": cut, "views.jpg": views, "lpft.png": lpft, "splits.png": splits, "calibration.png": calibration,
-    "fits.png": fits, "searches.png": searches,
+    "cut.png": cut, "views.jpg": views, "ranges.jpg": ranges, "lpft.png": lpft, "splits.png": splits,
+    "calibration.png": calibration, "fits.png": fits, "searches.png": searches,
 }  # fmt: skip
 
 

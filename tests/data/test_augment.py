@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from transferkit.data.augment import (
 )
 from transferkit.data.colour import colour_matrix, recolour
 from transferkit.data.decode import DecodeSettings, PictureError, Resize, fit, open_picture
-from transferkit.data.preview import preview
+from transferkit.data.preview import alone, preview
 from transferkit.data.source import scan
-from transferkit.data.views import Draw
+from transferkit.data.views import Canvas, Draw
 from transferkit.errors import ConfigError
 
 SETTINGS = DecodeSettings(32)
@@ -212,3 +213,44 @@ def test_preview_shows_every_view() -> None:
     assert len(np.unique(np.asarray(sheet).reshape(-1, 3), axis=0)) > 200
     everything = preview(samples, DecodeSettings(40), pictures=1, views=2)
     assert everything.height >= 3 * 40  # light, medium and strong
+
+
+ALL = Augmentation(
+    rotate=180, zoom=(0.5, 1.5), shift=0.25, flip_horizontal=True, flip_vertical=True, shear=20, brightness=0.4,
+    contrast=0.4, saturation=1, hue=0.1, erase=0.3,
+)  # fmt: skip
+
+
+def test_preview_names_and_draws_each_range_by_itself() -> None:
+    image = photo(3)
+    canvas = Canvas.of(np.asarray(image), SETTINGS)
+    drawn = dict(alone(ALL, canvas, 1))
+    ranges = {field.name for field in fields(Augmentation)} - {"name", "then", "plugin"}
+    assert {name.partition("=")[0] for name in drawn} == ranges
+    clean = one_view(image, Augmentation(), CLEAN)
+    still = canvas.view(Draw.of(Augmentation(), 1)).astype(int)
+    assert np.abs(still - clean).mean() < 4  # the pixels of a view are read from a larger picture
+    assert np.array_equal(drawn["flip_horizontal=yes"], still[:, ::-1])
+    assert np.abs(drawn["rotate=180"] - still[::-1, ::-1]).max() <= 2
+    assert drawn["brightness=-0.4"].mean() < still.mean() < drawn["brightness=+0.4"].mean()
+    assert drawn["contrast=-0.4"].std() < still.std()
+    assert np.ptp(drawn["saturation=-1"].astype(int), axis=-1).max() <= 1
+    share = (np.abs(drawn["erase=0.3"] - still).max(-1) > 2).mean()
+    assert 0.2 < share < 0.35
+    assert all(not np.array_equal(pixels, still) for pixels in drawn.values())
+
+
+def test_preview_shows_what_is_on_and_what_a_plugin_does() -> None:
+    def inverted(view: np.ndarray, seed: int) -> np.ndarray:
+        return 255 - view
+
+    canvas = Canvas.of(np.asarray(photo(0)), SETTINGS)
+    drawn = dict(alone(Augmentation(hue=0.1, then=inverted), canvas, 1))
+    assert list(drawn) == ["hue=-0.1", "hue=+0.1", "then (a function)"]
+    assert list(alone(Augmentation(), canvas, 1)) == []
+    samples = scan(([np.asarray(photo(i)) for i in range(4)], [0, 1] * 2))
+    without = preview(samples, DecodeSettings(32), "none", pictures=2, views=1)
+    ranges = preview(samples, DecodeSettings(32), Augmentation("\u65e5", hue=0.1, then=inverted), pictures=2, views=1)
+    assert ranges.height == without.height + 32 + 2 * 16 + 4
+    last = np.asarray(ranges)[-36:-4]
+    assert np.array_equal(last[:, 76:108], 255 - np.asarray(canvas.view(Draw.of(Augmentation(), 1))))

@@ -75,7 +75,7 @@ def test_figures_are_those_that_the_script_draws_and_all_are_shown():
 def test_figures_that_need_no_training_are_drawn_by_what_is_there(tmp_path, monkeypatch):
     module = script("docs_figures")
     monkeypatch.setattr(module, "FIGURES", tmp_path)
-    for name in ("splits.png", "views.jpg"):
+    for name in ("splits.png", "views.jpg", "ranges.jpg"):
         module.DRAWN[name]()
         assert (tmp_path / name).stat().st_size > 10_000
     monkeypatch.setattr(sys, "argv", ["docs_figures.py", "nonsense.png"])

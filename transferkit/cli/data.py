@@ -121,7 +121,11 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output sheet.png")
 @reading()
 @click.option("--output", type=OUTPUT, default=Path("preview.png"), show_default=True, help="PNG or JPEG.")
-@click.option("--augment", metavar="none|light|medium|strong|PLUGIN", help="[default: all of ours]")
+@click.option(
+    "--augment",
+    metavar="none|light|medium|strong|RANGES|PLUGIN",
+    help="RANGES such as rotate=15,hue=0.1.  [default: all presets]",
+)
 @click.option("--image-size", default=160, show_default=True, help="Side of each view in pixels.")
 @click.option("--pictures", default=4, show_default=True, help="How many, spread over the data.")
 @click.option("--views", default=6, show_default=True, help="Views of each.")
@@ -130,7 +134,7 @@ def preview(
     source: str, as_json: bool, quiet: bool, output: Path, augment: str | None, image_size: int,
     pictures: int, views: int, seed: int, **how: Any,
 ) -> None:  # fmt: skip
-    """Draw augmented views as a contact sheet, the first of each row clean."""
+    """Draw augmented views as a contact sheet, the first of each row clean, and what each range does by itself."""
     from transferkit.data.decode import DecodeSettings
     from transferkit.data.preview import preview as draw
     from transferkit.data.source import scan
