@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -22,7 +23,7 @@ from transferkit.errors import ConfigError
 from transferkit.tuning import ray_cluster, ray_engine, ray_worker
 from transferkit.tuning.engine import InProcess
 from transferkit.tuning.ray_engine import Ray
-from transferkit.tuning.records import Limits, Task
+from transferkit.tuning.records import Limits, Outcome, Task
 
 pytestmark = [
     pytest.mark.extended,
@@ -108,6 +109,51 @@ def test_a_process_in_which_a_trial_hangs_takes_no_other(tmp_path, monkeypatch):
     assert bench.run(Task("next", {}, 1)).outcome is None
     let.touch()
     assert not signs(tmp_path, "next")
+
+
+class Bouncing:
+    """Stands in for ray and for a remote function: answers come in the order given."""
+
+    exceptions = SimpleNamespace(
+        **{
+            name: type(name, (Exception,), {})
+            for name in ("OutOfMemoryError", "RayTaskError", "RuntimeEnvSetupError", "RayError")
+        }
+    )
+
+    def __init__(self, *replies) -> None:
+        self.replies, self.begun, self.told = list(replies), [], []
+
+    def remote(self, key, shipment, task):
+        self.begun.append(task.id)
+        return len(self.begun)
+
+    def options(self, **options):
+        self.told.append(options)
+        return self
+
+    def wait(self, refs, num_returns, timeout):
+        return refs, []
+
+    def get(self, ref):
+        return self.replies.pop(0)
+
+
+def test_what_a_process_could_not_take_goes_to_a_new_one_with_the_attempts_it_has_left(capfd):
+    ended = ray_worker.Reply(None, "here", True, attempt=1)
+    answer = ray_worker.Reply(Outcome("7", "ok", 0.5), "there", True)
+    engine = Ray.__new__(Ray)
+    engine._ray = engine._remote = ray = Bouncing(ended, ended, answer)
+    engine.reporter, engine._running, engine._apart = Reporter(), {}, set()
+    engine._key, engine._shipment, engine._wanted, engine._anew = "key", None, {"CPU": 1}, 0
+    engine.submit(Task("7", {}, 0))
+    assert engine.wait() == [answer.outcome]
+    assert ray.begun == ["7", "7", "7"]
+    assert [options["max_retries"] for options in ray.told] == [1, 0]
+    environments = [options["runtime_env"]["env_vars"] for options in ray.told]
+    assert environments[0] != environments[1], "a process of its own each time"
+    assert not engine._running
+    assert "trial 7: its worker or node was lost; it was run again on there" in capfd.readouterr().err
 
 
 # -- two nodes

@@ -48,15 +48,16 @@ def preview(
     choices = [augmentation(augment)] if augment is not None else [p for p in PRESETS.values() if not p.is_none]
     count = min(pictures, len(samples))
     hashed = samples.select([round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)]).hashed()
-    rows = []
+    rows, canvas = list[_Row](), None
     for index, (path, sha256) in enumerate(zip(hashed.paths, hashed.sha256 or (), strict=True)):
         pixels, seeds = open_pixels(hashed.source(index), settings), [view_seed(seed, sha256, v) for v in range(views)]
+        canvas = canvas or Canvas.of(pixels, settings)
         for choice in choices:
             captions = [_short(path, settings.size), *(f"{choice.name}, view {view}" for view in range(1, views))]
             rows.append(_Row(list(zip(captions, render(pixels, settings, choice, seeds), strict=True))))
-    first = open_pixels(hashed.source(0), settings)
+    assert canvas is not None
     for choice in choices:
-        cells = list(alone(choice, Canvas.of(first, settings), view_seed(seed, "", 1)))
+        cells = list(alone(choice, canvas, view_seed(seed, "", 1)))
         heads = [f"{choice.name}, each range by itself at its ends"] + [""] * len(cells)
         width = max(views, _COLUMNS)
         rows += [_Row(cells[i : i + width], heads[i]) for i in range(0, len(cells), width)]
