@@ -258,11 +258,17 @@ def test_near_identical_twins_are_leakage_but_a_series_of_shots_is_not():
     assert state(*good, twins={"test": {"n": 4, "of": 20}}) == GOOD  # four pictures are no evidence
 
 
-def test_many_doubted_labels_are_noise_and_a_few_are_not():
+def test_many_labels_beyond_the_judges_own_errors_are_noise_and_a_few_are_not():
     good = run(falling()), scores(0.9, 0.88)
-    assert state(*good, doubtful_labels={"n": 200, "of": 1400}) == "label noise suspected"
-    assert state(*good, doubtful_labels={"n": 60, "of": 1400}) == GOOD
-    assert state(*good, doubtful_labels={"n": 9, "of": 40}) == GOOD
+    many = {"n": 200, "of": 1400, "share": 0.15, "low": 0.11, "contradicted": 105, "sure": 700}
+    found = diagnose(*good, {**CONTEXT, "doubtful_labels": many})
+    assert found.state == "label noise suspected"
+    assert found.evidence == [
+        "about 15% of the 1,400 training labels are probably wrong (at least 11%): models that never saw them "
+        "contradict 105 of the 700 where they are surest, more than errors of their own explain"
+    ]
+    assert state(*good, doubtful_labels={**many, "low": 0.01}) == GOOD
+    assert state(*good, doubtful_labels={**many, "n": 9, "of": 40, "sure": 20}) == GOOD
 
 
 def test_a_loss_far_above_guessing_is_too_high_a_rate_even_if_it_falls():

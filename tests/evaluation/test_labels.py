@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from transferkit.errors import DataError
-from transferkit.evaluation.labels import doubts
+from transferkit.evaluation.baselines import few_threads
+from transferkit.evaluation.labels import doubts, wrong_share
+from transferkit.evaluation.rules import DOUBTFUL
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As a run calls it: small features are slower on several threads."""
+    with few_threads(0):
+        yield
 
 
 def clusters(count: int = 400, classes: int = 4, width: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +74,53 @@ def test_a_constant_feature_and_a_class_of_one_are_no_obstacle() -> None:
     found = doubts(x, y, "classify", 3)
     assert np.isfinite(found.confidence).all()
     assert found.ranking[0] == 0
+
+
+def drawn(rng: np.random.Generator, reach: float, classes: int, count: int, flipped: float) -> tuple[np.ndarray, ...]:
+    """The judge of a Gaussian problem at its best: whether it contradicts a label, and how sure it is."""
+    centres = reach * rng.normal(size=(classes, 8))
+    y = rng.integers(classes, size=count)
+    x = centres[y] + rng.normal(size=(count, 8))
+    score = -((x[:, None] - centres) ** 2).sum(2) / 2
+    wrong = rng.random(count) < flipped
+    given = np.where(wrong, (y + rng.integers(1, classes, count)) % classes, y)
+    best = np.sort(score, axis=1)
+    return score.argmax(1) != given, best[:, -1] - best[:, -2], 1 - np.bincount(given).max() / count
+
+
+@pytest.mark.parametrize("classes", [2, 5, 10])
+def test_clean_labels_are_called_wrong_in_less_than_one_case_of_a_hundred_however_weak_the_features(classes) -> None:
+    """The stated rate: 200 simulated problems of each kind, from separable to guessing."""
+    rng = np.random.default_rng(classes)
+    for reach in (0.1, 0.3, 0.5, 0.8):
+        fired = [wrong_share(*drawn(rng, reach, classes, 500, 0.0)).low > DOUBTFUL for _ in range(200)]
+        assert np.mean(fired) <= 0.01, reach
+
+
+@pytest.mark.parametrize(
+    ("classes", "flipped", "power"), [(2, 0.1, 0.8), (2, 0.2, 0.8), (10, 0.1, 0.9), (10, 0.2, 0.99)]
+)
+def test_flipped_labels_are_told_where_features_are_strong(classes, flipped, power) -> None:
+    rng = np.random.default_rng(classes)
+    found = [wrong_share(*drawn(rng, 1.8, classes, 700, flipped)) for _ in range(150)]
+    assert np.mean([w.low > DOUBTFUL for w in found]) >= power
+    assert np.mean([w.low <= flipped for w in found]) >= 0.98
+    assert np.median([w.share for w in found]) == pytest.approx(flipped, abs=0.03)
+
+
+def test_weak_features_call_no_clean_label_wrong_and_strong_ones_find_what_was_flipped() -> None:
+    """With the judges themselves: they doubted three of four clean labels of features this weak."""
+    rng = np.random.default_rng(0)
+    y, centres = rng.integers(10, size=400), rng.normal(size=(10, 64))
+    for reach in (0.15, 0.3, 0.45):
+        clean = doubts(reach * centres[y] + rng.normal(size=(400, 64)), y, "classify", 10)
+        assert not clean.likely.any()
+        assert clean.wrong.low <= DOUBTFUL
+    given = np.where(rng.random(400) < 0.15, (y + 3) % 10, y)
+    noisy = doubts(0.8 * centres[y] + rng.normal(size=(400, 64)), given, "classify", 10)
+    assert noisy.wrong.low > DOUBTFUL
+    assert noisy.wrong.share == pytest.approx((given != y).mean(), abs=0.05)
+    assert (given != y)[noisy.likely].mean() >= 0.9
 
 
 def test_numbers_and_too_few_pictures_are_refused() -> None:

@@ -15,6 +15,7 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.checks import Finding
 from transferkit.data.samples import Samples
+from transferkit.data.units import units_of
 from transferkit.errors import DataError, RunError
 from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
@@ -64,11 +65,17 @@ def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Findi
     if samples.task == "regress":
         raise DataError(f"run {run} predicts numbers; for those, look at the largest errors in {layout.predictions}")
     features = _features(samples, manifest, reporter)
-    assert samples.sha256 is not None
     # Copies must not vouch for each other, nor pictures of one group.
-    groups = [group or sha256 for group, sha256 in zip(samples.group, samples.sha256, strict=True)]
+    kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
+    groups = [kin[i] for i in range(len(samples))]
     found = doubts(features, samples.targets, samples.task, len(samples.classes), groups, manifest["seed"])
-    reporter.say(f"{int(found.likely.sum())} of {len(samples)} labels are probably wrong; the most doubtful come first")
+    count = int(found.likely.sum())
+    how_many = (
+        f"about {count} of {len(samples)} labels are probably wrong"
+        if count
+        else f"which of the {len(samples)} labels are wrong, if any, cannot be told from errors of the models that judge"
+    )
+    reporter.say(f"{how_many}; the most doubtful come first")
     return [
         _finding(samples, int(i), int(found.suggested[i]), float(found.confidence[i]), bool(found.likely[i]))
         for i in found.ranking[:shown]

@@ -26,7 +26,7 @@ from transferkit.evaluation.symptoms import (
 )
 
 TWINS = 0.05  # of a split: shots in series leave a percent or two
-DOUBTFUL = 0.1  # of labels: on clean real data up to a few percent are doubted
+DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm
 GUESSING = 3.0  # times the loss of guessing
 MANY_EPOCHS = 10  # in which a head at a fitting rate has learnt most of what it will
 
@@ -102,13 +102,18 @@ def unstable(case: Case) -> Finding | None:
 
 
 def label_noise(case: Case) -> Finding | None:
-    """The same picture under two labels, many labels that others' models doubt, or too many confident mistakes."""
+    """The same picture under two labels, many labels contradicted where others' models are sure, or too many confident
+    mistakes."""
     evidence, n = [], case.context.get("conflicting_labels") or 0
     if n:
         evidence.append(f"{n} pictures occur under more than one label")
     doubts = case.context.get("doubtful_labels") or {}
-    if doubts and doubts["n"] >= 10 and doubts["n"] > DOUBTFUL * doubts["of"]:
-        evidence.append(f"{doubts['n']} of {doubts['of']} training labels are doubted by models that never saw them")
+    if doubts and doubts["n"] >= 10 and doubts["low"] > DOUBTFUL:
+        evidence.append(
+            f"about {doubts['share']:.0%} of the {doubts['of']:,} training labels are probably wrong (at least "
+            f"{doubts['low']:.0%}): models that never saw them contradict {doubts['contradicted']} of the "
+            f"{doubts['sure']} where they are surest, more than errors of their own explain"
+        )
     sure = case.context.get("confident_errors") or {}
     seen, allowed = sure.get("observed", 0), sure.get("expected", 0.0)
     # A Poisson count this far above its mean happens less than once in a thousand runs.

@@ -13,6 +13,7 @@ from transferkit.backbones.cut import cut, operations_of
 from transferkit.config import Settings
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits
+from transferkit.data.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis
 from transferkit.evaluation.baselines import Split, few_threads
@@ -105,13 +106,19 @@ def context(
         },
     }
     if samples.task == "classify" and len(fit.x) >= FEWEST_JUDGED:
-        groups = [samples.group[i] or samples.paths[i] for i in problem.train]
-        with few_threads(fit.x.size):
-            doubted = doubts(fit.x, fit.y, samples.task, len(samples.classes), groups, settings.seed).likely
-        found["doubtful_labels"] = {"n": int(doubted.sum()), "of": len(doubted)}
+        found["doubtful_labels"] = doubtful_labels(fit, samples, problem.train, settings.seed)
     if samples.task == "classify":
         found["confident_errors"] = diagnosis.confident_errors(val, samples.targets[problem.val])
     return found
+
+
+def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> dict[str, Any]:
+    """How many labels of the training pictures are probably wrong: `n` of `of`, and `labels.Wrong`."""
+    # Copies must not vouch for each other, nor pictures of one group.
+    kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
+    with few_threads(fit.x.size):
+        found = doubts(fit.x, fit.y, samples.task, len(samples.classes), [kin[int(i)] for i in train], seed)
+    return {"n": int(found.likely.sum()), "of": len(found.likely), **found.wrong._asdict()}
 
 
 def shared(samples: Samples, splits: Splits) -> int:
