@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -121,3 +122,24 @@ def plural(count: int, noun: str) -> str:
     """`"1 picture"`, `"2,527 pictures"`, `"3 classes"`."""
     ending = "" if count == 1 else "es" if noun.endswith(("ss", "sh")) else "s"
     return f"{count:,} {noun}{ending}"
+
+
+def ordinal(number: int) -> str:
+    """`"1st"`, `"2nd"`, `"3rd"`, `"11th"`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def figure(value: float | None, sign: str = "") -> str:
+    """A score with digits that mean something at its scale: `"0.844"`, `"1.23e-07"`, `"41.250"`, `"1,234"`.
+
+    `sign` is `"+"` where both signs are to be shown. – stands for None and for what is not finite.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size == 0 or 0.01 <= size < 100:
+        return f"{value:{sign}.3f}"
+    if 1000 <= size < 1e7:
+        return f"{value:{sign},.0f}"
+    return f"{value:{sign}.3g}" if size < 1 else f"{value:{sign}.4g}"

@@ -220,9 +220,15 @@ def test_abstention_shows_what_was_chosen_and_what_came_of_it(pages):
 
 def test_a_winning_baseline_is_said_beside_the_headline(pages):
     content = figureless()
-    content["metrics"]["baselines"]["linear_probe"] = {"accuracy": 1.0}
-    assert "A baseline wins: linear probe did as well or better." in Page(render(content)).text
+    edge = {"gain": -0.1, "low": -0.15, "high": -0.05, "p": 1e-6}
+    content["metrics"]["baselines"]["linear_probe"] = {"accuracy": 1.0, "against": {"accuracy": edge}}
+    text = Page(render(content)).text
+    assert "A baseline wins: linear probe is better than this model" in text
     assert "A baseline wins" not in Page(pages["classify"]).text
+    edge["p"] = 0.6
+    text = Page(render(content)).text
+    assert "A baseline wins" not in text
+    assert "No clear difference from linear probe on these pictures." in text
 
 
 def test_intervals_stand_under_their_scores():

@@ -24,7 +24,7 @@ def run(folder: Path, **changes: Any) -> Layout:
     }  # fmt: skip
     metrics = {
         "task": "classify", "classes": ["iris", "rose"], "goal": "accuracy",
-        "test": {"n": 45, "accuracy": 0.9, "accuracy_ci95": [0.8, 0.95]},
+        "test": {"n": 45, "accuracy": 0.9, "accuracy_ci95": [0.8, 0.95]}, "test_uses": {"run": 1},
         "baselines": {"majority": {"accuracy": 0.5}, "linear_probe": {"accuracy": 0.85}},
         "diagnosis": {"state": "overfitting", "evidence": ["a gap"], "remedies": [{"why": "more", "command": "cmd"}]},
     }  # fmt: skip
@@ -56,7 +56,7 @@ def test_it_reads_well(tmp_path: Path) -> None:
 def test_a_baseline_within_the_interval_is_no_gain(tmp_path: Path) -> None:
     majority, probe = lines(summary(run(tmp_path / "run")), "Baseline")
     assert majority == "0.500  always the most frequent class"
-    assert "within the interval: no clear gain" in probe
+    assert "no clear difference" in probe
 
 
 @pytest.mark.parametrize(
@@ -114,21 +114,80 @@ def test_an_unfinished_run_has_no_summary(tmp_path: Path) -> None:
         summary(run(tmp_path / "run", run_status="running"))
 
 
-def test_a_winning_baseline_is_said_in_a_line_of_its_own(tmp_path: Path) -> None:
+def against(gain: float, p: float, key: str = "accuracy") -> dict[str, Any]:
+    return {"against": {key: {"gain": gain, "low": gain - 0.05, "high": gain + 0.05, "p": p}}}
+
+
+def test_a_baseline_wins_only_with_evidence_on_the_same_pictures(tmp_path: Path) -> None:
     assert not lines(summary(run(tmp_path / "none")), "Note")
-    # Within the interval, and yet ahead.
-    ahead = {
-        "majority": {"accuracy": 0.5},
-        "linear_probe": {"accuracy": 0.91},
-        "nearest_neighbours": {"accuracy": 0.93},
-    }
-    assert lines(summary(run(tmp_path / "ahead", baselines=ahead)), "Note") == [
-        "a baseline wins: nearest neighbours does better than this model (0.930 against 0.900)"
+    # 26 against 24 of 36: nothing that two pictures could not turn.
+    near = {"linear_probe": {"accuracy": 26 / 36, **against(-2 / 36, 0.6)}}
+    test = {"n": 36, "accuracy": 24 / 36, "accuracy_ci95": [0.5, 0.8]}
+    text = summary(run(tmp_path / "near", test=test, baselines=near))
+    assert "a baseline wins" not in text
+    assert lines(text, "Baseline") == [
+        "0.722  linear probe on the pretrained features  ← no clear difference (p = 0.6)"
     ]
-    equal = summary(run(tmp_path / "equal", baselines={"random_weights": {"accuracy": 0.9}}))
-    assert lines(equal, "Note") == ["a baseline wins: random weights does as well as this model (0.900 against 0.900)"]
+    clear = {
+        "majority": {"accuracy": 0.5, **against(0.4, 1e-9)},
+        "linear_probe": {"accuracy": 0.95, **against(-0.05, 0.004)},
+        "nearest_neighbours": {"accuracy": 0.93, **against(-0.03, 0.06)},
+    }
+    text = summary(run(tmp_path / "clear", baselines=clear))
+    # Three baselines: Holm's method leaves the second without evidence.
+    assert lines(text, "Note") == [
+        "a baseline wins: linear probe is better than this model (0.950 against 0.900; p = 0.008, in pairs on the same "
+        "pictures)"
+    ]
+    assert [line.partition("←")[2] for line in lines(text, "Baseline")] == [
+        "",
+        " better: the training lost against it (p = 0.008)",
+        " no clear difference (p = 0.06)",
+    ]
+
+
+def test_runs_without_pairs_say_no_more_than_their_interval(tmp_path: Path) -> None:
+    """Runs of earlier versions hold scores alone."""
+    ahead = {"linear_probe": {"accuracy": 0.93}, "nearest_neighbours": {"accuracy": 0.99}}
+    text = summary(run(tmp_path / "ahead", baselines=ahead))
+    assert lines(text, "Note") == [
+        "a baseline wins: nearest neighbours is better than this model (0.990 against 0.900)"
+    ]
     lower = {"test": {"n": 9, "mae": 3.0}, "baselines": {"majority": {"mae": 2.0}}, "task": "regress", "goal": "mae"}
-    assert "majority does better" in lines(summary(run(tmp_path / "lower", **lower)), "Note")[0]
+    assert not lines(summary(run(tmp_path / "lower", **lower)), "Note")
+
+
+def test_earlier_looks_at_the_test_pictures_are_said(tmp_path: Path) -> None:
+    text = summary(run(tmp_path / "third", test_uses={"run": 3}))
+    assert "never used" not in text
+    assert "3rd run scored on these pictures: the best of several looks better than it is" in text
+    assert "never used" not in summary(run(tmp_path / "old", test_uses=None))
+
+
+def test_broken_promises_are_said_as_what_they_are(tmp_path: Path) -> None:
+    rows = [
+        {"accuracy": 0.95, "threshold": 0.8, "coverage": 0.7, "test_accuracy": 0.86, "test_accuracy_ci95": [0.8, 0.91]},
+        {"accuracy": 0.9, "threshold": 0.7, "coverage": 0.8, "test_accuracy": 0.89, "test_accuracy_ci95": [0.83, 0.93]},
+        {"accuracy": 0.99, "threshold": None, "coverage": 0.0},
+    ]
+    test = {"n": 200, "accuracy": 0.8, "ece": 0.06, "ece_uncalibrated": 0.04}
+    worse = {"gain": -0.02, "low": -0.03, "high": -0.01, "p": 0.001}
+    text = summary(run(tmp_path / "run", test=test, abstention=rows, calibration=worse, temperature=0.7, baselines={}))
+    assert lines(text, "Note") == [
+        "calibration on validation made the calibration error on test larger: 0.060 instead of 0.040, beyond chance",
+        "answers above confidence 0.800 were to be right in 95 % and were in 86.0 % on test, 95 % interval 80.0 to "
+        "91.0 %: missed beyond chance",
+        "answers above confidence 0.700 were to be right in 90 % and were in 89.0 % on test, 95 % interval 83.0 to "
+        "93.0 %: no clear difference from the promise",
+    ]
+
+
+def test_small_numbers_keep_their_digits(tmp_path: Path) -> None:
+    test = {"n": 9, "mae": 1.234e-7, "mae_ci95": [1e-7, 2e-7]}
+    rivals = {"majority": {"mae": 2.5e-7, **against(1.3e-7, 1e-3, "mae")}}
+    text = summary(run(tmp_path / "run", task="regress", goal="mae", test=test, baselines=rivals))
+    assert lines(text, "Test")[0].startswith("mean absolute error 1.23e-07 (95 % interval 1e-07 to 2e-07)")
+    assert lines(text, "Baseline") == ["2.5e-07  always the median of training"]
 
 
 def test_the_goal_is_said_where_it_is_another_score(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from transferkit.evaluation.diagnosis import GOOD, RULES, confident_errors, diagnose
-from transferkit.evaluation.symptoms import SCORES, make_case
+from transferkit.evaluation.symptoms import SCORES, make_case, standard_error
 
 
 def run(loss, val_loss=None, rates=None, phase="head"):
@@ -376,3 +376,37 @@ def test_what_a_linear_probe_does_better_on_the_same_features_was_trained_too_li
     assert judged(0.62, 0.51, 0.95, epochs=8).state == "underfitting"  # stopped early: not too small a step
     assert judged(0.93, 0.90, 0.94).state == GOOD  # within noise
     assert judged(1.0, 0.90, 0.99).state == GOOD  # it learnt the training pictures: that is no underfitting
+
+
+def regression(r2, n, p=None):
+    found = {"train": {"n": 4 * n, "r2": r2 + 0.05}, "val": {"n": n, "r2": r2}, "test": {"n": n, "r2": r2}}
+    against = {} if p is None else {"against": {"r2": {"gain": r2 + 0.01, "low": r2 - 0.15, "high": r2 + 0.15, "p": p}}}
+    return {**found, "baselines": {"majority": {"r2": -0.01, **against}}}
+
+
+@pytest.mark.parametrize("p", [None, 2e-5])
+def test_a_clear_r2_is_no_failure_to_learn_with_pairs_and_without(p):
+    found = diagnose(run(falling()), regression(0.29, 55, p), {**CONTEXT, "task": "regress", "n_classes": 1})
+    assert not any("median" in line or "commonest" in line for line in found.evidence)
+
+
+def test_numbers_that_are_not_learnt_are_said_in_words_for_numbers():
+    context = {**CONTEXT, "task": "regress", "n_classes": 1}
+    found = diagnose(run(falling(end=1.5)), regression(0.01, 300, 0.6), context)
+    assert found.state == "underfitting"
+    assert "no clear difference from always giving the median of training (-0.010)" in found.evidence[0]
+    assert "class" not in found.evidence[0]
+
+
+def test_the_standard_error_of_r2_is_that_of_draws():
+    rng = np.random.default_rng(0)
+    for slope in (0.1, 0.5, 0.9):
+        y = rng.normal(size=(4000, 80))
+        guess = slope * (slope * y + np.sqrt(1 - slope**2) * rng.normal(size=y.shape))
+        r2 = 1 - ((y - guess) ** 2).sum(1) / ((y - y.mean(1, keepdims=True)) ** 2).sum(1)
+        case = make_case([], regression(float(np.mean(r2)), 80), {"task": "regress"})
+        assert standard_error(case, "test") == pytest.approx(r2.std(), rel=0.35)
+
+
+def test_few_pictures_are_no_proof_that_nothing_was_learnt():
+    assert state(run(falling()), scores(0.85, 0.8, n=10, floor=0.6)) != "underfitting"

@@ -34,6 +34,7 @@ def card(content: ReportContent) -> str:
         }[task],
         "outputs": headline["outputs"],
         "result": _result(headline),
+        "notes": headline["notes"],
         "weakest": _weakest(metrics.get("test") or {}),
         "scores": report.score_table(metrics),
         "bars": report.bars(content, task, metrics),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.console import duration
+from transferkit.console import duration, figure
 from transferkit.data.samples import listed, shown
 from transferkit.delivery import display
 from transferkit.delivery.summary import HEADLINE
@@ -205,10 +205,10 @@ def _table(found: Comparison) -> list[str]:
     lines = [f"{'run':<{width}}  {found.metric:>9}  {'95 % interval':<16}  {'loss':>6}  {'time':>12}  network"]
     for row in found.runs:
         interval = row[f"{found.metric}_ci95"]
-        between = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        value = "–" if row[found.metric] is None else f"{row[found.metric]:.3f}"
+        between = f"{figure(interval[0])} to {figure(interval[1])}" if interval else ""
+        value = figure(row[found.metric])
         lines.append(
-            f"{shown(row['run']):<{width}}  {value:>9}  {between:<16}  {row['loss']:>6.3f}  "
+            f"{shown(row['run']):<{width}}  {value:>9}  {between:<16}  {figure(row['loss']):>6}  "
             f"{duration(row['seconds']):>12}  {shown(row['backbone'])}, unfreeze {row['unfreeze']}"
         )
     return lines
@@ -219,9 +219,10 @@ def _verdicts(found: Comparison) -> list[str]:
     for pair in found.pairs:
         clear = pair["p_adjusted"] < LEVEL
         test = "McNemar" if "p_mcnemar" in pair else "paired bootstrap"
-        verdict = "a real difference" if clear else "chance explains it"
+        verdict = "a real difference" if clear else "no clear difference"
         lines.append(
-            f"{shown(pair['a'])} against {shown(pair['b'])}: {found.metric} {pair['difference']:+.3f} "
-            f"({pair['low']:+.3f} to {pair['high']:+.3f}), {test} p = {pair['p_adjusted']:.3g}: {verdict}"
+            f"{shown(pair['a'])} against {shown(pair['b'])}: {found.metric} {figure(pair['difference'], '+')} "
+            f"({figure(pair['low'], '+')} to {figure(pair['high'], '+')}), "
+            f"{test} p = {pair['p_adjusted']:.3g}: {verdict}"
         )
     return lines

@@ -1,26 +1,34 @@
-"""The diagnosis of a finished run as text, with what more pictures would bring and which baselines it fails to beat."""
+"""The diagnosis of a finished run as text, with what more pictures would bring and how it stands to its baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from transferkit.delivery import statements
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
-from transferkit.evaluation.goals import as_good
+from transferkit.evaluation.versus import verdicts
 from transferkit.runs.layout import Layout
 
 
 def diagnosis_of(layout: Layout) -> dict[str, Any]:
     """`state`, `also`, `evidence` and `remedies` of metrics.json, `more_pictures` (gain from twice the training
-    pictures with its 90 % range, None where unknown) and `beaten_by` (baselines as good or better on test)."""
+    pictures with its 90 % range, None where unknown), `beaten_by` (baselines that are clearly better on test) and
+    `no_clear_difference` (those that the model cannot be told apart from)."""
     layout.complete()
     metrics = layout.read_metrics()
     if not metrics.get("diagnosis"):
         raise RunError(f"{layout.folder} holds no diagnosis; make the run anew")
     fit = (metrics.get("learning_curve") or {}).get("fit")
     more = None if fit is None else {key: fit[key] for key in ("gain", "gain_low", "gain_high")}
-    return {**metrics["diagnosis"], "more_pictures": more, "beaten_by": as_good(metrics, HEADLINE[metrics["task"]])}
+    states = {v.name: v.state for v in verdicts(metrics, HEADLINE[metrics["task"]])}
+    return {
+        **metrics["diagnosis"],
+        "more_pictures": more,
+        "beaten_by": [name for name, state in states.items() if state == "ahead"],
+        "no_clear_difference": [name for name, state in states.items() if state == "unclear"],
+    }
 
 
 def as_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -32,7 +40,9 @@ def as_lines(found: dict[str, Any]) -> Iterator[str]:
         low, high = (100 * found["more_pictures"][key] for key in ("gain_low", "gain_high"))
         yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"
     for name in found["beaten_by"]:
-        yield f"Baseline   {name.replace('_', ' ')} is as good or better: the training gained nothing over it"
+        yield f"Baseline   {statements.rival(name)} is better than this model, beyond chance: training lost against it"
+    for name in found["no_clear_difference"]:
+        yield f"Baseline   {statements.rival(name)}: no clear difference from this model on the test pictures"
     for remedy in found["remedies"]:
         yield f"Try        {remedy['why']}:"
         yield f"           {remedy['command']}"

@@ -73,7 +73,7 @@ def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Findi
     how_many = (
         f"about {count} of {len(samples)} labels are probably wrong"
         if count
-        else f"which of the {len(samples)} labels are wrong, if any, cannot be told from errors of the models that judge"
+        else f"which of the {len(samples)} labels are wrong, if any, cannot be told from the judges' own errors"
     )
     reporter.say(f"{how_many}; the most doubtful come first")
     return [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import files
-from transferkit.console import Reporter, duration, plural
+from transferkit.console import Reporter, duration, figure, plural
 from transferkit.data.decode import PictureError, open_picture
 from transferkit.data.samples import shown
 from transferkit.delivery.card import write_card
@@ -100,7 +100,7 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
         story.append(
             f"Phase {phase['name']} trained {phase['trained']} ({plural(phase['parameters'], 'weight')}, inputs "
             f"{phase['source']}) for {plural(phase['epochs'], 'epoch')} in {duration(phase['seconds'])}: "
-            f"{metrics['goal']} {phase['score']:.3f} on validation{kept}"
+            f"{metrics['goal']} {figure(phase['score'])} on validation{kept}"
         )
     if metrics["task"] != "regress":
         story.append(f"Confidence was calibrated on validation: temperature {metrics['temperature']:.2f}")

@@ -17,6 +17,7 @@ from transferkit.backbones.build import Backbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
 from transferkit.console import Reporter
+from transferkit.console import figure as written
 from transferkit.data.augment import augmentation
 from transferkit.data.decode import DecodeSettings
 from transferkit.data.samples import Samples, shown
@@ -126,7 +127,7 @@ def _judge(
         transferability.logme(x, samples.targets, samples.task), backbone.model.count_params(),
         _bytes(backbone, name), _speed(frozen, rows), frozen.precision.name,
     )  # fmt: skip
-    reporter.say(f"{shown(name)}: {probe.metric} {probe.score:.3f} in {time.monotonic() - started:.0f} s")
+    reporter.say(f"{shown(name)}: {probe.metric} {written(probe.score)} in {time.monotonic() - started:.0f} s")
     return found
 
 

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import files
+from transferkit.console import figure
+from transferkit.delivery import statements
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import Drawing, drawings
-from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, as_good, check_task
+from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -95,7 +97,7 @@ def number(value: Any, key: str = "") -> str:
         return str(value)
     if key in ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy"):
         return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    return figure(float(value))
 
 
 def words(key: str) -> str:
@@ -141,8 +143,17 @@ def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> d
         "n": test.get("n", "the"),
         "value": None if value is None else number(value, key),
         "interval": interval(test, key) or None,
-        "beaten": [words(name) for name in as_good(metrics, key)] if value is not None else [],
+        "notes": _notes(metrics, key),
     }
+
+
+def _notes(metrics: Mapping[str, Any], key: str) -> list[str]:
+    """What else must be known of the headline: rivals, earlier looks at the same pictures, broken promises."""
+    seen = statements.looks(metrics)
+    if seen == "never used before":
+        seen = None
+    notes = (statements.winner(metrics, key), statements.alike(metrics, key), seen, statements.calibrated(metrics))
+    return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
 
 
 def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

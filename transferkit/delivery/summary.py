@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from transferkit.console import duration, plural
+from transferkit.console import duration, figure, plural
 from transferkit.data.samples import shown
-from transferkit.evaluation.goals import GOALS, as_good
+from transferkit.delivery import statements
+from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.versus import verdicts
 from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
@@ -16,7 +18,7 @@ BASELINES: dict[str, str | dict[str, str]] = {
     "majority": {
         "classify": "always the most frequent class",
         "multilabel": "every label as often as in training",
-        "regress": "always the mean of training",
+        "regress": "always the median of training",
     },
     "linear_probe": "linear probe on the pretrained features",
     "nearest_neighbours": "nearest neighbours among the pretrained features",
@@ -49,13 +51,13 @@ def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
         kept = "  ← kept" if phase["name"] == manifest["chosen"] and len(manifest["phases"]) > 1 else ""
         yield (
             "Phase",
-            f"{phase['name']:<12} {metrics['goal']} {phase['score']:.3f} on validation; "
+            f"{phase['name']:<12} {metrics['goal']} {figure(phase['score'])} on validation; "
             f"{plural(phase['parameters'], 'weight')}, {plural(phase['epochs'], 'epoch')} "
             f"(best: {phase['best_epoch']}), {duration(phase['seconds'])}{kept}",
         )
     if "folds" in metrics:
         folds = metrics["folds"]
-        spread = f"{folds['metric']} {folds['mean']:.3f} ± {folds['std']:.3f}"
+        spread = f"{folds['metric']} {figure(folds['mean'])} ± {figure(folds['std'])}"
         yield "Folds", f"{spread} over {len(folds['scores'])} folds of train + validation (head alone)"
 
 
@@ -102,29 +104,22 @@ def _scores(metrics: dict[str, Any]) -> Lines:
         yield "Test", "no test split, so how good this is on new pictures is unknown"
         return
     low, high = test.get(f"{name}_ci95") or (None, None)
-    interval = "" if low is None else f" (95 % interval {low:.3f} to {high:.3f})"
-    value = "undefined" if test[name] is None else f"{test[name]:.3f}"
-    yield "Test", f"{WORDS.get(name, name)} {value}{interval} on {plural(test['n'], 'picture')} never used before"
-    for key, baseline in metrics["baselines"].items():
-        known = BASELINES[key]
+    interval = "" if low is None else f" (95 % interval {figure(low)} to {figure(high)})"
+    value = "undefined" if test[name] is None else figure(test[name])
+    seen = statements.looks(metrics)
+    fresh = seen == "never used before"
+    on = f"on {plural(test['n'], 'picture')}" + (f" {seen}" if fresh else "")
+    yield "Test", f"{WORDS.get(name, name)} {value}{interval} {on}"
+    if seen and not fresh:
+        yield "", seen
+    for verdict in verdicts(metrics, name):
+        known = BASELINES[verdict.name]
         what = known if isinstance(known, str) else known[task]
-        if baseline.get(name) is not None and test[name] is not None:
-            verdict = _verdict(baseline[name], test[name], low, high, higher_is_better=task != "regress")
-            yield "Baseline", f"{baseline[name]:.3f}  {what}{verdict}"
-    yield from _winner(metrics, name)
+        remark = statements.remark(verdict)
+        yield "Baseline", f"{figure(verdict.value)}  {what}{'  ← ' + remark if remark else ''}"
     yield from _goal(metrics, name)
-
-
-def _winner(metrics: dict[str, Any], name: str) -> Lines:
-    """Said plainly where something simpler did as well."""
-    ahead = as_good(metrics, name)
-    if not ahead:
-        return
-    own, direction = metrics["test"][name], GOALS[name].direction
-    best = (max if direction == "max" else min)(ahead, key=lambda key: metrics["baselines"][key][name])
-    value = metrics["baselines"][best][name]
-    how = "as well as" if value == own else "better than"
-    yield "Note", f"a baseline wins: {best.replace('_', ' ')} does {how} this model ({value:.3f} against {own:.3f})"
+    notes = (statements.winner(metrics, name), statements.calibrated(metrics), *statements.abstaining(metrics))
+    yield from (("Note", note) for note in notes if note)
 
 
 def _goal(metrics: dict[str, Any], name: str) -> Lines:
@@ -134,16 +129,8 @@ def _goal(metrics: dict[str, Any], name: str) -> Lines:
     value, interval = metrics["test"].get(key), metrics["test"].get(f"{key}_ci95")
     if key == name or value is None:
         return
-    between = "" if not interval else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
-    yield "Goal", f"{metrics['goal'].replace('_', ' ')} {value:.3f}{between} on the same pictures"
-
-
-def _verdict(baseline: float, score: float, low: float | None, high: float | None, *, higher_is_better: bool) -> str:
-    """A remark where the training did not clearly gain over a baseline; nothing where it did."""
-    ahead = baseline >= score if higher_is_better else baseline <= score
-    if low is not None and high is not None and low <= baseline <= high:
-        return "  ← within the interval: no clear gain over it"
-    return "  ← better: the training lost against it" if ahead else ""
+    between = "" if not interval else f" (95 % interval {figure(interval[0])} to {figure(interval[1])})"
+    yield "Goal", f"{metrics['goal'].replace('_', ' ')} {figure(value)}{between} on the same pictures"
 
 
 def _advice(metrics: dict[str, Any]) -> Lines:

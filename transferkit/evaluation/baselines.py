@@ -23,11 +23,13 @@ NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 
 
 class Baseline(NamedTuple):
-    """A baseline's test `scores` (see `metrics.score`), test `predictions`, and what was `chosen`."""
+    """A baseline's test `scores` (see `metrics.score`), test `predictions`, what was `chosen`, and the `thresholds` of
+    labels (None: 0.5)."""
 
     scores: dict[str, Any]
     predictions: Floats
     chosen: dict[str, Any]
+    thresholds: Floats | None = None
 
 
 class Split(NamedTuple):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from transferkit import plugins
 from transferkit.errors import ConfigError, nearest
@@ -102,19 +101,6 @@ def known(name: str) -> Goal | None:
 def names() -> list[str]:
     """Every name: those of the table, then those of plugins."""
     return [*GOALS, *plugins.names("metrics", GOALS)]
-
-
-def as_good(metrics: Mapping[str, Any], key: str) -> list[str]:
-    """Names of the baselines in metrics.json that score as well as the model on test, or better, by the score `key`."""
-    own = (metrics.get("test") or {}).get(key)
-    if own is None:
-        return []
-    direction = next((row.direction for row in GOALS.values() if row.key == key), None)
-    if direction is None:  # a plugin's metric, which baselines are not scored by
-        return []
-    judge = Goal(key, direction, TASKS)
-    known = {name: scores.get(key) for name, scores in (metrics.get("baselines") or {}).items()}
-    return [name for name, value in known.items() if value is not None and not judge.better(own, value)]
 
 
 def check_task(task: str) -> None:

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 
+from transferkit.console import figure
 from transferkit.data.samples import shown
 from transferkit.evaluation.symptoms import (
+    SCORES,
     Case,
     Finding,
     cut_short,
@@ -18,16 +20,24 @@ from transferkit.evaluation.symptoms import (
     pooled_recall,
     probe_ahead,
     rate,
+    rival,
     score_of,
     standard_error,
     still_improving,
     turned_up,
     weakest,
 )
+from transferkit.evaluation.versus import LEVEL
 
 TWINS = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm
 GUESSING = 3.0  # times the loss of guessing
+LITTLE = 0.5  # of what is left above the commonest answer: a model that learnt something gains more
+IGNORANT = {
+    "classify": "always giving the commonest class",
+    "multilabel": "giving every label as often as in training",
+    "regress": "always giving the median of training",
+}
 MANY_EPOCHS = 10  # in which a head at a fitting rate has learnt most of what it will
 
 
@@ -136,15 +146,26 @@ def label_noise(case: Case) -> Finding | None:
 
 
 def learned_nothing(case: Case) -> Finding | None:
-    """No better than the majority answer, within the noise of the test split."""
-    floor = score_of(case, (case.metrics.get("baselines") or {}).get("majority"))
-    if floor is None or case.test is None or case.test > floor + 2 * standard_error(case, "test"):
+    """Not told apart from the answer that ignores the picture, and surely not far above it.
+
+    That a difference is not clear proves nothing where there are few pictures: it must be clearly small, too.
+    """
+    floor, edge = score_of(case, (case.metrics.get("baselines") or {}).get("majority")), rival(case, "majority")
+    if floor is None or case.test is None or edge is None:
         return None
     if floor > 0.98:  # nothing is left to gain over such a majority
         return None
+    better = edge.gain > 0 and edge.p < LEVEL
+    if better or edge.high > LITTLE * (1 - floor):
+        return None
+    task = str(case.context.get("task", "classify"))
+    verdict = "worse than" if edge.gain < 0 and edge.p < LEVEL else "no clear difference from"
     found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
     return Finding(
-        [f"test {case.test:.3f} is no better than always giving the commonest answer ({floor:.3f})"],
+        [
+            f"test {SCORES[task]} {figure(case.test)}: {verdict} {IGNORANT[task]} ({figure(floor)}); the gain lies in "
+            f"{figure(edge.low, '+')} to {figure(edge.high, '+')}"
+        ],
         [
             *([] if case.setting("learning_rate") == "auto" else [found]),
             case.look("features from another network; see which ones fit this machine", "backbones recommend", "data"),
@@ -240,7 +261,10 @@ def underfitting(case: Case) -> Finding | None:
         )
     probe = probe_ahead(case)
     if probe is not None:
-        evidence = [f"a linear probe on the same features reaches {probe:.3f} on test, and this model {case.test:.3f}"]
+        evidence = [
+            f"a linear probe on the same features reaches {probe:.3f} on test, and this model {case.test:.3f}: beyond "
+            "chance, in pairs on the same pictures"
+        ]
         longer = f"--epochs {min(10000, 3 * int(case.setting('epochs', len(case.rows))))}"
         found = case.setting("learning_rate") == "auto"
         return Finding(
@@ -256,7 +280,10 @@ def underfitting(case: Case) -> Finding | None:
         return None
     if case.train >= 0.8 or case.gap > max(0.05, 2 * case.noise):
         return None
-    evidence = [f"training {case.train:.3f} is no better than validation {case.val:.3f}, and both leave room"]
+    evidence = [
+        f"training {case.train:.3f} and validation {case.val:.3f} both leave room: no clear difference between them "
+        f"(±{2 * case.noise:.3f})"
+    ]
     remedies = []
     if case.setting("unfreeze", "none") == "none":
         remedies.append(case.remedy("let the upper part of the network adapt", "--unfreeze last:1"))

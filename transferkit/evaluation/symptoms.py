@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.data.samples import shown
+from transferkit.evaluation.versus import Edge
 
+SURE = 0.01  # p below which a rule speaks; several rules look at one run
 SCORES = {"classify": "accuracy", "multilabel": "map", "regress": "r2"}
 
 
@@ -120,9 +122,39 @@ def standard_error(case: Case, split: str) -> float:
     if score is None or not known:
         return 0.0 if split == "train" else 0.05
     if case.context.get("task") == "regress":
-        return 2 * max(1 - float(score), 0.02) / math.sqrt(known)  # Olkin & Finn 1995, at its largest
+        return _error_of_r2(float(score), known)
     share = (score * known + 2) / (known + 4)  # Agresti & Coull 1998
     return math.sqrt(share * (1 - share) / (known + 4))
+
+
+def _error_of_r2(r2: float, n: int) -> float:
+    """Standard error of R² of `n` pictures that were not learnt from: 2 R (1 - R²) / √n (Olkin & Finn 1995).
+
+    Its general form for 1 - MSE / variance; below 0 predictions carry nothing, and what they add is noise.
+    """
+    size = max(abs(r2), 1 / n)
+    spread = 2 * math.sqrt(size) * max(1 - r2, 0.02) if r2 >= 0 else 2 * math.sqrt(size * (1 - r2))
+    return spread / math.sqrt(n)
+
+
+def rival(case: Case, name: str) -> Edge | None:
+    """How much better the model is on test than a baseline, by the score that rules judge by; None where unknown.
+
+    Tested in pairs where the run holds that; else from the test score's own standard error, as if the baseline had
+    none.
+    """
+    found = (case.metrics.get("baselines") or {}).get(name) or {}
+    value = score_of(case, found)
+    if value is None or case.test is None:
+        return None
+    known = (found.get("against") or {}).get(SCORES[str(case.context.get("task", "classify"))])
+    if known:
+        return Edge(**known)
+    gain, error = case.test - value, standard_error(case, "test")
+    if name != "majority":  # which errs by chance too
+        error *= math.sqrt(2)
+    p = math.erfc(abs(gain) / (error * math.sqrt(2)))
+    return Edge(gain, gain - 1.96 * error, gain + 1.96 * error, p)
 
 
 def cut_short(case: Case) -> bool:
@@ -140,16 +172,15 @@ def still_improving(case: Case) -> bool:
 
 
 def probe_ahead(case: Case) -> float | None:
-    """Test score of the linear probe where the model stays behind it beyond noise, in training even; else None.
+    """Test score of the linear probe where the model stays behind it beyond chance, in training even; else None.
 
     Logistic regression on the same features is convex and trained to its end: what it can do, a head can (Alain &
     Bengio 2016).
     """
-    probe = score_of(case, (case.metrics.get("baselines") or {}).get("linear_probe"))
-    if probe is None or case.test is None or not case.metrics.get("train") or case.train is None:
+    probe, edge = score_of(case, (case.metrics.get("baselines") or {}).get("linear_probe")), rival(case, "linear_probe")
+    if probe is None or edge is None or not case.metrics.get("train") or case.train is None:
         return None
-    behind = probe - case.test > max(0.05, 2 * math.sqrt(2) * standard_error(case, "test"))
-    return probe if behind and case.train < probe else None
+    return probe if edge.gain < -0.05 and edge.p < SURE and case.train < probe else None
 
 
 def turned_up(case: Case) -> str | None:

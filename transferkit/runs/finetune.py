@@ -213,13 +213,14 @@ class Job:
         fit, tune, judge_on = judging.features(work, trained, samples, [train, val, test])
         content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
         judging.save_typical(self.layout.typical, fit, tune, trained, problem, s.seed)
-        finishing.test(content, test)
+        outputs = finishing.test(content, test)
         if len(test):
-            content["baselines"] = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
-        if len(test) and s.random_baseline:
-            content["baselines"]["random_weights"] = random_weights(
-                backbone, work, problem, self._views(decode), samples.select(test), self.reporter
-            )
+            tested = samples.select(test)
+            rivals = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
+            if s.random_baseline:
+                views = self._views(decode)
+                rivals["random_weights"] = random_weights(backbone, work, problem, views, tested, self.reporter)
+            content["baselines"] = judging.beside(rivals, outputs, content, tested, s.seed)
         manifest.content["timings"]["test"] = round(time.monotonic() - judged, 2)
         command = repeatable(self.data, s)
         parts = {"train": fit, "val": tune, "test": judge_on}

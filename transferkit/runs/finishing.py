@@ -96,14 +96,18 @@ class Finishing:
             judging.add_abstention(content, val, self.samples.targets[problem.val])
         return content
 
-    def test(self, content: dict[str, Any], test: np.ndarray) -> None:
-        """The test split, read here and nowhere else: every choice has been made and the model is on disk."""
+    def test(self, content: dict[str, Any], test: np.ndarray) -> np.ndarray:
+        """The test split, read here and nowhere else: every choice has been made and the model is on disk.
+
+        Returns the model's answers [n, t].
+        """
         facts = self.facts
         content["test"], content["baselines"] = {"n": len(test)}, {}
         if not len(test):
             self.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
-            write_predictions(self.layout, self.samples.select(test), np.zeros((0, self.problem.outputs)), facts)
-            return
+            nothing = np.zeros((0, self.problem.outputs))
+            write_predictions(self.layout, self.samples.select(test), nothing, facts)
+            return nothing
         samples = self.samples.select(test)
         model = model_file.load(self.layout.model)
         decode = DecodeSettings.from_key(facts["decode"])
@@ -113,3 +117,4 @@ class Finishing:
         write_predictions(self.layout, samples, outputs, facts)
         if samples.task == "classify":
             judging.abstain_on_test(content, outputs, samples.targets, facts["temperature"])
+        return outputs

@@ -16,11 +16,14 @@ from transferkit.data.split import Splits
 from transferkit.data.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis
-from transferkit.evaluation.baselines import Split, few_threads
+from transferkit.evaluation.baselines import Baseline, Split, few_threads
 from transferkit.evaluation.drift import Typical, typical
+from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS
 from transferkit.evaluation.labels import doubts
 from transferkit.evaluation.learning_curve import learning_curve
+from transferkit.evaluation.symptoms import SCORES
 from transferkit.evaluation.twins import twins
+from transferkit.evaluation.versus import Answers, edge
 from transferkit.files import whole
 from transferkit.training import recipe
 
@@ -54,14 +57,31 @@ def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
     return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
 
 
-def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Any]:
-    """Test scores of the majority answer, a linear probe and nearest neighbours."""
-    found = {
+def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Baseline]:
+    """The majority answer, a linear probe and nearest neighbours, each with its answers on test."""
+    return {
         "majority": baselines.majority(train.y, test.y, task, classes),
         "linear_probe": baselines.linear_probe(train, val, test, task, classes),
         "nearest_neighbours": baselines.nearest_neighbours(train, val, test, task, classes),
     }
-    return {name: {**b.scores, "chosen": b.chosen} for name, b in found.items()}
+
+
+def beside(
+    rivals: dict[str, Baseline], outputs: np.ndarray, content: dict[str, Any], samples: Samples, seed: int
+) -> dict[str, Any]:  # fmt: skip
+    """The part of metrics.json about baselines: their scores, and `against` by score: how much better the model is on
+    the same test pictures (see `versus.edge`). `outputs` are the model's, `samples` the test pictures."""
+    task, classes = samples.task, list(samples.classes)
+    aim = GOALS[content["goal"]].key if content["goal"] in GOALS else None
+    keys = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, SCORES[task], aim) if key is not None)
+    own = Answers(outputs, None if content["thresholds"] is None else np.array(content["thresholds"]))
+    found: dict[str, Any] = {}
+    for name, b in rivals.items():
+        other = Answers(b.predictions, b.thresholds)
+        edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
+        against = {key: e._asdict() for key, e in edges.items() if e is not None}
+        found[name] = {**b.scores, "chosen": b.chosen, "against": against}
+    return found
 
 
 def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from transferkit.backbones.build import Backbone, build
 from transferkit.console import Reporter, duration
 from transferkit.data.samples import Samples
 from transferkit.evaluation import calibration, metrics
+from transferkit.evaluation.baselines import Baseline
 from transferkit.features.extract import Views
 from transferkit.files import sha256_bytes
 from transferkit.runs import scoring
@@ -23,8 +24,8 @@ SETTLING = 64  # training pictures by which BatchNorm is settled
 
 def random_weights(
     backbone: Backbone, work: recipe.Recipe, problem: recipe.Problem, views: Views, test: Samples, reporter: Reporter
-) -> dict[str, Any]:
-    """Test scores (see `metrics.score`) of the head phase of `work`'s recipe on `backbone` with random weights.
+) -> Baseline:
+    """Test scores and answers of the head phase of `work`'s recipe on `backbone` with random weights.
 
     Same pictures, views, settings and seed; the network's weights are drawn from the seed and stay frozen, as those of
     the head phase do. Random features carry a good deal (Saxe et al. 2011; Rosenfeld & Tsotsos 2019), so only what
@@ -50,7 +51,7 @@ def random_weights(
     phase = trained.phases[0]
     spent = duration(phase.seconds + training.timings["features"])
     reporter.say(f"baseline: {backbone.row.name} with random weights trained for {phase.epochs} epochs ({spent})")
-    return {**found, "chosen": {"epochs": phase.epochs, "best_epoch": phase.best_epoch}}
+    return Baseline(found, outputs, {"epochs": phase.epochs, "best_epoch": phase.best_epoch}, thresholds)
 
 
 def _settled(drawn: Backbone, problem: recipe.Problem, views: Views, seed: int) -> Backbone:

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from transferkit import compute
-from transferkit.console import Reporter
+from transferkit.console import Reporter, figure
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
 from transferkit.features.extract import Held
@@ -99,7 +99,7 @@ class Loop:
             while progress.epoch < last and not self._finished(progress):
                 best = self._epoch(progress, steps, best)
                 assert progress.best is not None
-                advance(1, f"{self.goal.name} {progress.rows[-1][f'val_{self.goal.name}']:.4f}")
+                advance(1, f"{self.goal.name} {figure(progress.rows[-1][f'val_{self.goal.name}'])}")
                 if self.checkpoint and time.monotonic() - saved > SAVE_EVERY:
                     self._save(progress, best)
                     saved = time.monotonic()

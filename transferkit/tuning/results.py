@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.config import Settings
+from transferkit.console import figure
 from transferkit.files import write_csv, write_text
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import ARRAYS, repeatable
@@ -125,11 +126,11 @@ def content(
 def words(search: Search, candidates: list[Candidate], found: list[Comparison]) -> list[str]:
     """What the search came to, in sentences."""
     winner, seeds = candidates[0], len(candidates[0].scores)
-    mean = f"mean {search.metric} {winner.mean:.3f} on validation over {seeds} seed{'s' * (seeds > 1)}"
+    mean = f"mean {search.metric} {figure(winner.mean)} on validation over {seeds} seed{'s' * (seeds > 1)}"
     lines = [f"winner: {named(winner)}, {mean}"]
     default = next((c for c in candidates if c.id == DEFAULT), winner)
     if winner is not default:
-        lines.append(f"the default settings reach {default.mean:.3f} in the same way")
+        lines.append(f"the default settings reach {figure(default.mean)} in the same way")
     lines += [c.words() for c in found]
     lines.append("validation chose the winner, which flatters it; the test score is the one to quote")
     return lines

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit.console import figure
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import goals, intervals, metrics
@@ -43,8 +44,8 @@ class Comparison:
     def words(self) -> str:
         """One sentence."""
         where = {"val": "validation", "test": "test"}[self.part]
-        figures = f"{self.metric} {self.winner:.3f} against {self.score:.3f} of {self.n:,} {where} pictures"
-        interval = f"95 % interval of the difference {self.low:+.3f} to {self.high:+.3f}"
+        figures = f"{self.metric} {figure(self.winner)} against {figure(self.score)} of {self.n:,} {where} pictures"
+        interval = f"95 % interval of the difference {figure(self.low, '+')} to {figure(self.high, '+')}"
         if not self.sure:
             return f"not told apart from {self.other}: {figures} ({interval})"
         verdict = "better" if self.gain > 0 else "worse"

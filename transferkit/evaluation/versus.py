@@ -1,0 +1,210 @@
+"""Is one better than the other? Two answers to the same pictures, compared in pairs. NumPy and SciPy.
+
+What is easy for one is easy for the other, so that the difference on the same pictures says more than two scores with
+an interval each. Scores that are means over pictures are tested without assumptions: accuracy by McNemar's exact test,
+others by flipping the signs of the differences (Fisher 1935); all others by a paired bootstrap (Koehn 2004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.errors import DataError
+from transferkit.evaluation import intervals, metrics
+from transferkit.evaluation.counts import average_precision, confusion, from_confusion
+from transferkit.evaluation.goals import GOALS, TASKS, Goal
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+LEVEL = 0.05  # p, adjusted for the number of rivals, below which a difference is called one
+FLIPS = 5000  # sign changes drawn for a p-value
+EXACT = 2000  # pictures above which the t-test says the same as sign changes
+REPEATS = 400  # resamples for scores that are no mean over pictures
+LARGEST = 50_000  # pictures × outputs: above, such scores are not compared, which would take minutes
+
+
+class Edge(NamedTuple):
+    """How much better one scores than the other, positive whatever the score's direction, with its 95 % interval and
+    the two-sided p-value under no difference."""
+
+    gain: float
+    low: float
+    high: float
+    p: float
+
+
+class Verdict(NamedTuple):
+    """A rival's `value` by one score and whether it is `ahead` of the model, `behind`, or `unclear`; `p` is adjusted
+    for the number of rivals (None for a run whose rivals were not compared in pairs)."""
+
+    name: str
+    value: float
+    state: str
+    p: float | None
+
+
+class Answers(NamedTuple):
+    """Predictions as for `metrics.score`, and the thresholds they are judged by (multilabel)."""
+
+    outputs: Array
+    thresholds: Array | None = None
+
+
+def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, classes: list[str], seed: int = 0) -> (
+    Edge | None
+):  # fmt: skip
+    """How much better `own` is than `other` by the score `key` of `metrics.score`, on the same pictures.
+
+    None where the score is undefined or unknown, or comparing would take minutes.
+    """
+    row = next((row for row in GOALS.values() if row.key == key), None)
+    if row is None or not len(targets):
+        return None
+    sign = 1.0 if row.direction == "max" else -1.0
+    pair = [_per_picture(task, key, targets, answers) for answers in (own, other)]
+    if pair[0] is not None and pair[1] is not None:
+        return _by_pictures(sign * (pair[0] - pair[1]), exact=key == "accuracy")
+    if own.outputs.size > LARGEST:
+        return None
+    return _by_bootstrap(_measure(task, key, classes), sign, targets, own, other, seed)
+
+
+def _per_picture(task: str, key: str, targets: Array, answers: Answers) -> Floats | None:
+    """What each picture [N] adds to a score that is their mean (up to a constant); None for other scores."""
+    guess = np.asarray(answers.outputs, np.float64)
+    if task == "classify":
+        if key == "accuracy":
+            return np.asarray(guess.argmax(1) == targets, np.float64)
+        chosen = guess[np.arange(len(guess)), targets]
+        if key in ("top3_accuracy", "top5_accuracy"):
+            return np.asarray((guess >= chosen[:, None]).sum(1) <= int(key[3]), np.float64)
+        if key == "loss":
+            return np.asarray(-np.log(np.clip(chosen, metrics.TINY, 1.0)))
+        if key == "brier":
+            return np.asarray(((guess - np.eye(guess.shape[1])[targets]) ** 2).sum(1))
+    if task == "regress":
+        true = np.asarray(targets, np.float64).reshape(guess.shape)
+        if key == "mae":
+            return np.asarray(np.abs(true - guess).mean(1))
+        spread = true.var(0)
+        if key == "r2" and (spread > 0).all():
+            return np.asarray(1 - ((true - guess) ** 2 / spread).mean(1))
+    return None
+
+
+def _by_pictures(difference: Floats, *, exact: bool) -> Edge:
+    from scipy.stats import t
+
+    n, gain = len(difference), float(difference.mean())
+    if exact:  # right or wrong: Agresti & Min 2005, who add half a picture to each of the four cells
+        won, lost = int((difference > 0).sum()), int((difference < 0).sum())
+        middle = (won - lost) / (n + 2)
+        half = 1.96 * float(np.sqrt(max(won + lost + 1 - (won - lost) ** 2 / (n + 2), 0.0))) / (n + 2)
+        return Edge(
+            gain, max(-1.0, middle - half), min(1.0, middle + half), intervals.mcnemar(difference > 0, difference < 0)
+        )
+    error = float(difference.std(ddof=1)) / np.sqrt(n) if n > 1 else 0.0
+    half = float(t.ppf(0.975, n - 1)) * error if n > 1 else float(abs(gain))
+    return Edge(gain, gain - half, gain + half, _flipped(difference, error))
+
+
+def _flipped(difference: Floats, error: float) -> float:
+    """Two-sided p-value that the differences are as often one way as the other."""
+    from scipy.stats import t
+
+    n = len(difference)
+    if not np.any(difference):
+        return 1.0
+    if n > EXACT:
+        return float(2 * t.sf(abs(difference.mean()) / error, n - 1)) if error > 0 else 0.0
+    observed = abs(float(difference.sum())) * (1 - 1e-12)
+    rng, reached = np.random.default_rng(0), 0
+    for _ in range(0, FLIPS, 1000):
+        signs = rng.integers(0, 2, (1000, n), dtype=np.int8) * 2.0 - 1.0
+        reached += int((np.abs(signs @ difference) >= observed).sum())
+    return (reached + 1) / (FLIPS + 1)
+
+
+Measure = Callable[[Array, Array, Array | None], float | None]
+
+
+def _measure(task: str, key: str, classes: list[str]) -> Measure:
+    """The score as a function of targets, predictions and thresholds; the common ones without all the others."""
+    if task == "multilabel" and key == "map":
+
+        def mean_precision(true: Array, guess: Array, _: Array | None) -> float | None:
+            found = [average_precision(true[:, c], guess[:, c]) for c in range(true.shape[1])]
+            known = [value for value in found if value is not None]
+            return float(np.mean(known)) if known else None
+
+        return mean_precision
+    if task == "classify" and key in intervals.FAST:
+        return lambda true, guess, _: float(
+            from_confusion(confusion(true, guess.argmax(1), guess.shape[1])).scalars[key]
+        )
+
+    def measure(true: Array, guess: Array, thresholds: Array | None) -> float | None:
+        value: float | None = metrics.score(task, true, guess, classes, thresholds=thresholds).get(key)
+        return value
+
+    return measure
+
+
+def _by_bootstrap(
+    measure: Measure, sign: float, targets: Array, own: Answers, other: Answers, seed: int
+) -> Edge | None:
+    rows = np.arange(len(targets))
+
+    def of(which: Array, answers: Array) -> float | None:
+        # `answers` are row numbers, negative for the rival's, so that thresholds go with their predictions.
+        mine = answers[0] >= 0
+        side, picked = (own, answers) if mine else (other, -1 - answers)
+        value = measure(targets[which], np.asarray(side.outputs)[picked], side.thresholds)
+        return None if value is None else sign * value
+
+    try:
+        found = intervals.paired_bootstrap(of, rows, rows, -1 - rows, repeats=REPEATS, seed=seed)
+    except DataError:
+        return None
+    return Edge(*found)
+
+
+def verdicts(found: Mapping[str, Any], key: str) -> list[Verdict]:
+    """What the baselines in metrics.json are to the model by the score `key`, Holm's method (1979) over their p-values.
+
+    Runs of earlier versions hold no pairs: there a baseline must lie outside the model's 95 % interval.
+    """
+    test, rivals = found.get("test") or {}, found.get("baselines") or {}
+    own = test.get(key)
+    row = next((row for row in GOALS.values() if row.key == key), None)
+    known = {name: scores[key] for name, scores in rivals.items() if scores.get(key) is not None}
+    if own is None or row is None:  # undefined, or a plugin's metric, which baselines are not scored by
+        return []
+    edges = {name: edge for name in known if (edge := (rivals[name].get("against") or {}).get(key))}
+    adjusted = holm({name: edge["p"] for name, edge in edges.items()})
+    judge = Goal(key, row.direction, TASKS)
+    result = []
+    for name, value in known.items():
+        if name in edges:
+            clear, ahead = adjusted[name] < LEVEL, edges[name]["gain"] < 0
+        else:
+            low, high = test.get(f"{key}_ci95") or (-np.inf, np.inf)
+            clear, ahead = not low <= value <= high, judge.better(value, own)
+        result.append(
+            Verdict(name, value, ("ahead" if ahead else "behind") if clear else "unclear", adjusted.get(name))
+        )
+    return result
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p-values: of m tests the k-th smallest counts m - k + 1 times, and never less than one before it."""
+    highest, result = 0.0, {}
+    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[name]))
+        result[name] = highest
+    return result
