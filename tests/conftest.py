@@ -2,12 +2,16 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # Before TensorFlow is imported by any test: no page of device discovery on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
+_STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
+os.environ["TRANSFERKIT_STATE"] = _STATE.name
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +19,7 @@ def cache(tmp_path, monkeypatch):
     """An empty folder for features and probes; no test reads or fills the user's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
+    monkeypatch.setenv("TRANSFERKIT_STATE", str(tmp_path / "state"))
     return folder
 
 

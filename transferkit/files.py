@@ -147,3 +147,14 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("transferkit", appauthor=False)
+
+
+def state_folder() -> Path:
+    """Where is kept what outlives runs and caches (how often a test split was scored): `TRANSFERKIT_STATE`, else the
+    user's state folder."""
+    chosen = os.environ.get("TRANSFERKIT_STATE")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_state_path
+
+    return user_state_path("transferkit", appauthor=False)

@@ -207,7 +207,7 @@ def _threshold_of(run: Path, accuracy: str, task: str) -> float:
         return float(found)
     reached = ", ".join(f"{a} (from {t:.3f})" for a, t in rows.items() if t is not None) or "none"
     raise ConfigError(
-        f"--abstain: the run has no threshold for accuracy {accuracy} (it is out of reach on validation, or reached "
+        f"--abstain: the run has no threshold for accuracy {accuracy} (validation cannot promise it, or it is reached "
         f"without abstaining); it has: {reached}. Choose one as run:ACCURACY, or give a number"
     )
 

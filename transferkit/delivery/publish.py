@@ -16,6 +16,7 @@ from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import drawings
 from transferkit.delivery.explain import overlays
 from transferkit.delivery.report import write_report
+from transferkit.delivery.statements import looks
 from transferkit.evaluation import calibration
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
@@ -105,7 +106,11 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
     if metrics["task"] != "regress":
         story.append(f"Confidence was calibrated on validation: temperature {metrics['temperature']:.2f}")
     if data["parts"].get("test"):
-        story.append("The test split was scored once, by the saved model, after every choice had been made")
+        seen = looks(metrics)
+        story.append(
+            "The test split was scored once, by the saved model, after every choice had been made"
+            + (f"; {seen}" if seen else "")
+        )
     else:
         story.append("There was no test split, so nothing here says how good the model is on new pictures")
     return [*story, *manifest["notes"]]

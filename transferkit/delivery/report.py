@@ -248,7 +248,7 @@ def _abstention(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "accuracy": f"{100 * row['accuracy']:.0f} %",
-            "threshold": number(row["threshold"]),
+            "threshold": number(row["threshold"]) if row["threshold"] is not None else _needed(row),
             "cells": [
                 "–" if row.get(key) is None else f"{100 * row[key]:.0f} %"
                 for key in ("coverage", "test_coverage", "test_accuracy")
@@ -256,6 +256,14 @@ def _abstention(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for row in metrics.get("abstention") or []
     ]
+
+
+def _needed(row: Mapping[str, Any]) -> str:
+    """Why there is no threshold."""
+    if "needed" not in row:  # of an earlier version
+        return "–"
+    wanted = row["needed"]
+    return "no confidence" if wanted is None else f"unproven; takes about {wanted:,} validation pictures"
 
 
 def _is_number(value: Any) -> bool:

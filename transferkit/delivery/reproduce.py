@@ -229,8 +229,9 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(content: dict[str, Any]) -> dict[str, Any]:
-    """What metrics.json says; of the diagnosis, whose commands name the data's place, the numbers only."""
-    leaves = dict(_leaves(content))
+    """What metrics.json says; of the diagnosis, whose commands name the data's place, the numbers only, and nothing of
+    how many runs there were."""
+    leaves = dict(_leaves({name: part for name, part in content.items() if name != "test_uses"}))
     return {k: v for k, v in leaves.items() if not (k.startswith("diagnosis.") and isinstance(v, str))}
 
 

@@ -23,7 +23,7 @@ from transferkit.errors import BackboneError, ConfigError, DataError, RunError, 
 from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import judging, refit
+from transferkit.runs import judging, refit, uses
 from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
@@ -216,6 +216,10 @@ class Job:
         outputs = finishing.test(content, test)
         if len(test):
             tested = samples.select(test)
+            name = uses.test_digest(tested.sha256 or ())
+            content["test_uses"] = uses.count(self.layout, manifest.content, name)
+            manifest.content["test_split"] = {"sha256": name, **content["test_uses"]}
+            manifest.write()
             rivals = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
             if s.random_baseline:
                 views = self._views(decode)

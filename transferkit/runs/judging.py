@@ -15,7 +15,7 @@ from transferkit.data.samples import Samples
 from transferkit.data.split import Splits
 from transferkit.data.units import units_of
 from transferkit.errors import RunError
-from transferkit.evaluation import baselines, calibration, diagnosis
+from transferkit.evaluation import baselines, calibration, diagnosis, intervals
 from transferkit.evaluation.baselines import Baseline, Split, few_threads
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS
@@ -97,11 +97,19 @@ def add_abstention(content: dict[str, Any], val: np.ndarray, targets: np.ndarray
 
 
 def abstain_on_test(content: dict[str, Any], test: np.ndarray, targets: np.ndarray, temperature: float) -> None:
-    """What the thresholds reached on test, and the calibration error there without calibration."""
+    """What the thresholds reached on test, and there without calibration the calibration error and the loss: how much
+    lower calibration made it is `calibration`, tested in pairs."""
     for row in content["abstention"]:
         if row["threshold"] is not None:
-            row["test_accuracy"], row["test_coverage"] = calibration.selective(test, targets, row["threshold"])
-    content["test"]["ece_uncalibrated"] = calibration.ece(calibration.uncalibrated(test, temperature), targets)
+            accuracy, coverage = calibration.selective(test, targets, row["threshold"])
+            row["test_accuracy"], row["test_coverage"] = accuracy, coverage
+            if accuracy is not None:
+                answered = round(coverage * len(targets))
+                row["test_accuracy_ci95"] = list(intervals.wilson(round(accuracy * answered), answered))
+    plain = calibration.uncalibrated(test, temperature)
+    content["test"]["ece_uncalibrated"] = calibration.ece(plain, targets)
+    gain = edge("classify", "loss", targets, Answers(test), Answers(plain), content["classes"])
+    content["calibration"] = None if gain is None else gain._asdict()
 
 
 def context(

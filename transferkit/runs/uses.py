@@ -1,0 +1,87 @@
+"""How often the pictures of a test split have been scored: the best of several looks is better than it is.
+
+A test split goes by the content of its pictures, a run by what decides its numbers: a run that is resumed, repeated or
+reproduced is the same look. Kept in the user's state folder (hashes alone), and found in the runs that lie beside.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from transferkit.errors import TransferKitError
+from transferkit.files import digest, locked, read_csv, read_json, state_folder, write_json
+from transferkit.runs.layout import Layout
+
+PATIENCE = 10.0  # seconds to wait for another process that counts
+NEIGHBOURS = 1000  # runs looked at beside this one
+
+
+def test_digest(hashes: Iterable[str]) -> str:
+    """The name of a test split: changes when any picture of it does, whatever its file is called."""
+    return digest(sorted(hashes))
+
+
+def identity(manifest: dict[str, Any]) -> str:
+    """The same for runs that must give the same model: settings, data, split and weights."""
+    names = ("config", "split_sha256", "weights")
+    return digest([manifest.get("kind"), *(manifest.get(n) for n in names), (manifest.get("data") or {}).get("sha256")])
+
+
+def count(layout: Layout, manifest: dict[str, Any], split: str) -> dict[str, Any]:
+    """Note that this run has scored the test split called `split`, and say which one it is: `run` 1 for the first.
+
+    `note` says what is missing where the state folder cannot be read or written; that never fails a run. Safe with
+    several processes: one counts at a time.
+    """
+    own, beside = identity(manifest), _beside(layout, split)
+    path = state_folder() / "test-splits" / f"{split}.json"
+    note = None
+    try:
+        with locked(path.with_suffix(".lock"), PATIENCE):
+            known = _known(path)
+            runs = known if own in known else [*known, *(run for run in beside if run not in {own, *known}), own]
+            if runs != known:
+                write_json(path, {"runs": runs})
+    except (TransferKitError, OSError, ValueError) as error:
+        runs = [*(run for run in beside if run != own), own]
+        note = (
+            "whether runs elsewhere were scored on these pictures is not known: "
+            f"{path.parent} cannot be used ({type(error).__name__})"
+        )
+    return {"run": runs.index(own) + 1, **({"note": note} if note else {})}
+
+
+def _known(path: Path) -> list[str]:
+    """Identities of the runs in the order in which they were scored; a damaged file knows none."""
+    with suppress(FileNotFoundError, ValueError, AttributeError):
+        found = read_json(path).get("runs")
+        return [run for run in found if isinstance(run, str)] if isinstance(found, list) else []
+    return []
+
+
+def _beside(layout: Layout, split: str) -> list[str]:
+    """Identities of finished runs in the same folder that were scored on this test split, oldest first."""
+    found: list[tuple[str, str]] = []
+    with suppress(OSError):
+        own = layout.folder.absolute()
+        for entry in list(os.scandir(own.parent))[:NEIGHBOURS]:
+            other = Layout(own.parent / entry.name)
+            if entry.name == own.name or not other.manifest.is_file():
+                continue
+            with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+                manifest = read_json(other.manifest)
+                if manifest["status"] == "complete" and _split_of(other, manifest) == split:
+                    found.append((str(manifest.get("started", "")), identity(manifest)))
+    return list(dict.fromkeys(run for _, run in sorted(found)))
+
+
+def _split_of(layout: Layout, manifest: dict[str, Any]) -> str:
+    """The digest of a run's test split, from run.json or, of an earlier version, from splits.csv."""
+    known = manifest.get("test_split") or {}
+    if known.get("sha256"):
+        return str(known["sha256"])
+    return test_digest(row["sha256"] for row in read_csv(layout.splits) if row["split"] == "test")
