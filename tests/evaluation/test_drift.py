@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transferkit.errors import DataError
-from transferkit.evaluation.drift import USUAL, drift, typical
+from transferkit.evaluation.drift import FAR_P, USUAL, Typical, drift, typical
 
 
 def features(n, seed, shift=0.0, d=100):
@@ -72,3 +72,21 @@ def test_too_few_pictures_set_no_limit():
 def test_features_of_another_network_are_refused(reference):
     with pytest.raises(DataError, match=r"expected|do not fit"):
         drift(reference, np.zeros((3, 7)))
+
+
+@pytest.mark.parametrize("held", [20, 100, 1000])
+@pytest.mark.parametrize("new", [10, 60, 500])
+def test_false_alarms_are_as_rare_as_stated(held, new):
+    """One in a thousand, of 4,000 to 20,000 draws, whatever law distances follow (they have one dimension here).
+
+    A binomial law for the limit's own share gave 6 % at 20 validation pictures.
+    """
+    rng = np.random.default_rng(held + new)
+    draws = min(20_000, 4_000_000 // max(held, new))
+    limits = np.quantile(rng.exponential(size=(draws, held)), USUAL, axis=1)
+    # Exponential distances: the number beyond a limit is binomial.
+    beyond = rng.binomial(new, np.exp(-limits))
+    flat = Typical(np.zeros(1), np.eye(1), np.ones(1), 1.0, 0.5, held)
+    called = [drift(flat, np.repeat([1.0, 0.0], [b, new - b])[:, None])["far"] for b in range(new + 1)]
+    assert np.array(called)[beyond].mean() <= FAR_P + 3 * np.sqrt(FAR_P / draws)
+    assert called[-1] or new * held < 400  # and pictures that are all far are told, where there are enough

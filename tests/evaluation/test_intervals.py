@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from transferkit.errors import ConfigError, DataError
-from transferkit.evaluation.intervals import FAST, bootstrap, mcnemar, paired_bootstrap, wilson
+from transferkit.evaluation.intervals import FAST, bootstrap, from_counts_of, mcnemar, paired_bootstrap, wilson
 
 
 def test_wilson_gives_the_published_interval():
@@ -121,3 +121,21 @@ def test_mcnemar_is_the_exact_binomial_test():
     assert mcnemar(a, a) == 1.0
     with pytest.raises(DataError, match="same pictures"):
         mcnemar(a, b[:5])
+
+
+@pytest.mark.parametrize("count", [15, 40, 200])
+def test_intervals_hold_what_they_say_for_few_pictures_too(count):
+    """95 % intervals cover the truth in at least 92 % of 300 draws; plain percentiles did in 88 % at 15 pictures."""
+    rng = np.random.default_rng(count)
+    covered = {"mae": 0, "macro_f1": 0}
+    for seed in range(300):
+        y = rng.normal(size=count)
+        low, high = bootstrap(
+            lambda a, b: float(np.abs(a - b).mean()), y, y + rng.normal(size=count), repeats=300, seed=seed
+        )
+        covered["mae"] += low <= np.sqrt(2 / np.pi) <= high
+        true = np.arange(count) % 3
+        guess = np.where(rng.random(count) < 0.7, true, (true + rng.integers(1, 3, count)) % 3)
+        low, high = from_counts_of(true, guess, 3, repeats=300, seed=seed)[0]["macro_f1"]
+        covered["macro_f1"] += low <= 0.7 <= high
+    assert min(covered.values()) >= 0.92 * 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,11 @@ def test_processes_that_count_at_once_lose_none(tmp_path: Path) -> None:
     assert sorted(found) == list(range(1, 17))
 
 
-def test_the_second_run_on_a_split_says_so_and_a_repetition_does_not_count(digits: Path, tmp_path: Path) -> None:
+def test_the_second_run_on_a_split_says_so(digits: Path, digits_run: tk.Run, tmp_path: Path) -> None:
+    assert "never used before" in digits_run.summary() or digits_run.metrics["test_uses"]["run"] > 1
+    shutil.copytree(digits_run.folder, tmp_path / "first")
     how = {"epochs": 2, "patience": 1, "views": 0, "augment": "none", "quiet": True}
-    first = tk.finetune(digits, "mini", output=tmp_path / "a", **how)
-    assert "never used before" in first.summary()
-    again = tk.finetune(digits, "mini", output=tmp_path / "b", **how)
-    assert again.metrics["test_uses"] == {"run": 1}
-    second = tk.finetune(digits, "mini", output=tmp_path / "c", learning_rate=1e-2, **how)
+    second = tk.finetune(digits, "mini", output=tmp_path / "second", **how)
     assert second.metrics["test_uses"] == {"run": 2}
     assert second.manifest["test_split"]["run"] == 2
     said = "2nd run scored on these pictures: the best of several looks better than it is"
@@ -84,6 +83,7 @@ def test_the_second_run_on_a_split_says_so_and_a_repetition_does_not_count(digit
     assert "never used before" not in second.summary()
     assert said in second.layout.report.read_text("utf-8")
     assert said in second.layout.card.read_text("utf-8")
+    assert uses.count(second.layout, second.manifest, second.manifest["test_split"]["sha256"]) == {"run": 2}
     # What the pair tests rest on, and what was made of them, is in metrics.json.
     edge = second.metrics["baselines"]["majority"]["against"]["accuracy"]
     own, majority = second.metrics["test"]["accuracy"], second.metrics["baselines"]["majority"]["accuracy"]

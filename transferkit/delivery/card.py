@@ -121,4 +121,4 @@ def _hub_metrics(test: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
     }[task]
     types = {"macro_f1": "f1", "micro_f1": "f1", "map": "mean_average_precision", "r2": "r_squared"}
     known = [key for key in keys if test.get(key) is not None]
-    return [{"type": types.get(k, k), "name": report.words(k), "value": round(float(test[k]), 6)} for k in known]
+    return [{"type": types.get(k, k), "name": report.words(k), "value": float(f"{test[k]:.6g}")} for k in known]

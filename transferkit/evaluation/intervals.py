@@ -66,7 +66,7 @@ def bootstrap(
     else:
         picks = _resamples(true, repeats, rng, stratify)
         values = np.array([_number(metric(true[pick], guess[pick])) for pick in picks])
-    return _percentiles(values, level)
+    return _percentiles(values, level, _of_stratum(true, stratify))
 
 
 def from_counts_of(
@@ -78,9 +78,10 @@ def from_counts_of(
     """
     true, guess = _pair(targets, answers)
     drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed), stratify=True)
-    scalars = {name: _percentiles(drawn.scalars[name], 0.95) for name in FAST}
+    n = _of_stratum(true, True)
+    scalars = {name: _percentiles(drawn.scalars[name], 0.95, n) for name in FAST}
     seen = np.bincount(true, minlength=count) + np.bincount(guess, minlength=count) > 0
-    f1 = [_percentiles(drawn.f1[:, c], 0.95) if seen[c] else None for c in range(count)]
+    f1 = [_percentiles(drawn.f1[:, c], 0.95, n) if seen[c] else None for c in range(count)]
     return {name: found for name, found in scalars.items() if found is not None}, f1
 
 
@@ -101,7 +102,8 @@ def of_table(
     picks = _resamples(true, repeats, np.random.default_rng(seed), stratify)
     rows = [table(true[pick], guess[pick]) for pick in picks]
     columns = {key: np.array([_number(row.get(key)) for row in rows]) for key in rows[0]}
-    found = {key: _percentiles(values, 0.95) for key, values in columns.items()}
+    n = _of_stratum(true, stratify)
+    found = {key: _percentiles(values, 0.95, n) for key, values in columns.items()}
     return {key: limits for key, limits in found.items() if limits is not None}
 
 
@@ -126,12 +128,14 @@ def paired_bootstrap(
     observed = _number(metric(true, left)) - _number(metric(true, right))
     picks = _resamples(true, repeats, np.random.default_rng(seed), stratify)
     values = np.array([_number(metric(true[p], left[p])) - _number(metric(true[p], right[p])) for p in picks])
-    limits = _percentiles(values, level)
+    limits = _percentiles(values, level, _of_stratum(true, stratify))
     if limits is None or not np.isfinite(observed):
         raise DataError("the score is undefined on these pictures; compare by another metric")
     kept = values[np.isfinite(values)]
     below, above = ((kept <= 0).sum() + 1) / (len(kept) + 1), ((kept >= 0).sum() + 1) / (len(kept) + 1)
-    return Difference(float(observed), *limits, p=float(min(1.0, 2 * min(below, above))))
+    return Difference(
+        float(observed), *limits, p=_expanded(min(1.0, 2 * min(below, above)), _of_stratum(true, stratify))
+    )
 
 
 def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
@@ -193,15 +197,37 @@ def _pair(targets: npt.ArrayLike, predictions: npt.ArrayLike) -> tuple[Array, Ar
     return true, guess
 
 
+def _expanded(p: float, n: float) -> float:
+    """A p-value of a bootstrap from few pictures, as `_percentiles` expands its interval."""
+    from scipy.stats import norm, t
+
+    n = max(n, 2.0)
+    return float(2 * t.cdf(norm.ppf(p / 2) * np.sqrt((n - 1) / n), n - 1))
+
+
+def _of_stratum(true: Array, stratify: bool) -> float:
+    """Pictures, on the average of each class where classes are drawn one by one."""
+    return len(true) / len(np.unique(true)) if stratify else float(len(true))
+
+
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _percentiles(values: Array, level: float) -> tuple[float, float] | None:
+def _percentiles(values: Array, level: float, n: float) -> tuple[float, float] | None:
+    """The interval of bootstrap `values` from `n` pictures (of a stratum), expanded for few of them (Hesterberg 2015).
+
+    Plain percentiles are too narrow, as if the deviation were known and divided by n instead of n - 1: of 15 pictures
+    95 % of them covered 88 %. For a mean this gives back Student's interval.
+    """
+    from scipy.stats import norm, t
+
     kept = values[np.isfinite(values)]
     if len(kept) * 2 <= len(values):
         return None
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    n = max(n, 2.0)
+    tail = float(norm.cdf(t.ppf((1 - level) / 2, n - 1) * np.sqrt(n / (n - 1))))
+    low, high = np.quantile(kept, [tail, 1 - tail])
     return float(low), float(high)
 
 

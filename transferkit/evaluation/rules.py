@@ -114,6 +114,8 @@ def unstable(case: Case) -> Finding | None:
 def label_noise(case: Case) -> Finding | None:
     """The same picture under two labels, many labels contradicted where others' models are sure, or too many confident
     mistakes."""
+    from scipy.stats import poisson
+
     evidence, n = [], case.context.get("conflicting_labels") or 0
     if n:
         evidence.append(f"{n} pictures occur under more than one label")
@@ -126,8 +128,8 @@ def label_noise(case: Case) -> Finding | None:
         )
     sure = case.context.get("confident_errors") or {}
     seen, allowed = sure.get("observed", 0), sure.get("expected", 0.0)
-    # A Poisson count this far above its mean happens less than once in a thousand runs.
-    if seen >= 5 and seen > 2 * allowed and seen > allowed + 3.1 * math.sqrt(allowed):
+    # Errors are Poisson's at the most, each with a probability of its own: so many are less than one run in a thousand.
+    if seen >= 5 and seen > 2 * allowed and poisson.sf(seen - 1, allowed) < 1e-3:
         evidence.append(f"{seen} confident answers are wrong where {allowed:.1f} were to be expected")
     if not evidence:
         return None
