@@ -246,7 +246,7 @@ def as_table(predictions: Iterable[Prediction], top: int | None, task: str, widt
         if p.error:
             yield f"{path}  cannot be read: {p.error}"
             continue
-        scores = [f"{shown(name)} {value:.4g}" if task == "regress" else f"{shown(name)} {value:.3f}"
+        scores = [f"{shown(name)} {value:.7g}" if task == "regress" else f"{shown(name)} {value:.3f}"
                   for name, value in p.scores[:top]]  # fmt: skip
         # Of several labels, which apply is a decision of its own; elsewhere the first score is the answer.
         decided = f"  [{shown(p.label) or 'no label'}]" if task == "multilabel" else ""

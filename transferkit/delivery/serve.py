@@ -82,7 +82,7 @@ class Answering:
     def _said(self, found: Any) -> str:
         task = self.facts["task"]
         if task == "regress":
-            return ", ".join(f"{shown(name)} {value:.4g}" for name, value in found.scores)
+            return ", ".join(f"{shown(name)} {value:.7g}" for name, value in found.scores)
         label = shown(found.label) or "no label"
         return f"{label}, with a confidence of {found.confidence:.1%}."
 
