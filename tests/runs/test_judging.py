@@ -1,9 +1,12 @@
 """What a finished run says of itself beyond its scores."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from transferkit.data.source import scan
 from transferkit.errors import RunError
 from transferkit.runs import judging
 
@@ -50,3 +53,26 @@ def test_features_of_the_shipped_model_come_beside_its_answers(digits_run):
     scaled = model.get_layer(model.layers[1].name)(pixels)
     expected = keras.ops.convert_to_numpy(backbone(scaled)).mean((1, 2))
     np.testing.assert_allclose(outputs[:, 10:], expected, atol=1e-5)
+
+
+def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):
+    x = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 3), np.uint8)
+    x[7] = x[3]
+    samples = scan((x, np.arange(60) % 2)).hashed()
+    samples = dataclasses.replace(samples, group=tuple("g" if i in (3, 9) else None for i in range(60)))
+    seen = []
+    whole = judging.doubts
+
+    def watched(features, targets, task, classes, groups, seed):
+        seen.extend(groups)
+        return whole(features, targets, task, classes, groups, seed)
+
+    monkeypatch.setattr(judging, "doubts", watched)
+    train = np.arange(60)[::-1]
+    fit = judging.Split(np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32), samples.targets[train])
+    found = judging.doubtful_labels(fit, samples, train, 0)
+    kin = dict(zip(train.tolist(), seen, strict=True))
+    assert kin[3] == kin[7] == kin[9]
+    assert len(set(seen)) == 58
+    # Features of noise: the judges doubt half of the labels, and know that they know nothing.
+    assert (found["n"], found["of"], found["low"]) == (0, 60, 0.0)

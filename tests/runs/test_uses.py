@@ -53,6 +53,8 @@ def test_runs_beside_count_where_the_state_is_gone(tmp_path: Path, monkeypatch: 
     found = uses.count(own, manifest(6), SPLIT)
     assert found["run"] == 3
     assert "is not known" in found["note"]
+    monkeypatch.setenv("TRANSFERKIT_STATE", "~nobody-of-this-name/state")
+    assert uses.count(own, manifest(7), SPLIT)["run"] == 3
 
 
 def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:

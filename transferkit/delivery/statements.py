@@ -71,7 +71,7 @@ def calibrated(metrics: Mapping[str, Any]) -> str | None:
         return None
     edge = metrics.get("calibration") or {}
     sure = edge.get("p") is not None and edge["p"] < 0.05 and edge["gain"] < 0
-    chance = "beyond chance" if sure else "by no clear difference in loss" if edge else ""
+    chance = "beyond chance" if sure else "with no clear difference in loss" if edge else ""
     return (
         f"calibration on validation made the calibration error on test larger: {figure(after)} instead of "
         f"{figure(before)}{', ' + chance if chance else ''}"

@@ -38,19 +38,20 @@ def count(layout: Layout, manifest: dict[str, Any], split: str) -> dict[str, Any
     several processes: one counts at a time.
     """
     own, beside = identity(manifest), _beside(layout, split)
-    path = state_folder() / "test-splits" / f"{split}.json"
-    note = None
+    note, folder = None, "the user's state folder"
     try:
+        path = state_folder() / "test-splits" / f"{split}.json"
+        folder = str(path.parent)
         with locked(path.with_suffix(".lock"), PATIENCE):
             known = _known(path)
             runs = known if own in known else [*known, *(run for run in beside if run not in {own, *known}), own]
             if runs != known:
                 write_json(path, {"runs": runs})
-    except (TransferKitError, OSError, ValueError) as error:
+    except (TransferKitError, OSError, ValueError, RuntimeError) as error:
         runs = [*(run for run in beside if run != own), own]
         note = (
             "whether runs elsewhere were scored on these pictures is not known: "
-            f"{path.parent} cannot be used ({type(error).__name__})"
+            f"{folder} cannot be used ({type(error).__name__})"
         )
     return {"run": runs.index(own) + 1, **({"note": note} if note else {})}
 
