@@ -15,11 +15,11 @@ os.environ["TRANSFERKIT_STATE"] = _STATE.name
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path, tmp_path_factory, monkeypatch):
     """An empty folder for features and probes; no test reads or fills the user's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
-    monkeypatch.setenv("TRANSFERKIT_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("TRANSFERKIT_STATE", str(tmp_path_factory.mktemp("state")))
     return folder
 
 

@@ -39,6 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Made:
         **os.environ,
         "HOME": str(home),
         "TRANSFERKIT_CACHE": str(cache),
+        "TRANSFERKIT_STATE": str(base / "state"),
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "KERAS_HOME", "MPLCONFIGDIR"):

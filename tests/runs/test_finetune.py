@@ -36,8 +36,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, Any]:
-    """metrics.json without what only advises (a command may name another output)."""
-    return {key: value for key, value in metrics.items() if key != "diagnosis"}
+    """metrics.json without what only advises (a command may name another output) and the count of runs."""
+    return {key: value for key, value in metrics.items() if key not in ("diagnosis", "test_uses")}
 
 
 # ------------------------------------------------------------------------------------------- the contract

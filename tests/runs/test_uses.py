@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.files import read_json, write_csv, write_json
+from transferkit.files import read_json, state_folder, write_csv, write_json
 from transferkit.runs import uses
 from transferkit.runs.layout import Layout
 
@@ -58,7 +58,7 @@ def test_runs_beside_count_where_the_state_is_gone(tmp_path: Path, monkeypatch: 
 
 
 def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "test-splits" / f"{SPLIT}.json"
+    path = state_folder() / "test-splits" / f"{SPLIT}.json"
     path.parent.mkdir(parents=True)
     for damaged in ("{", "[1]", '{"runs": 3}', ""):
         path.write_text(damaged)

@@ -113,7 +113,7 @@ def _scores(metrics: dict[str, Any]) -> Lines:
     if seen and not fresh:
         yield "", seen
     for verdict in verdicts(metrics, name):
-        known = BASELINES[verdict.name]
+        known = BASELINES.get(verdict.name, statements.rival(verdict.name))
         what = known if isinstance(known, str) else known[task]
         remark = statements.remark(verdict)
         yield "Baseline", f"{figure(verdict.value)}  {what}{'  ← ' + remark if remark else ''}"
