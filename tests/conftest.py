@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from transferkit.wording import speak_shell
+
 # Before TensorFlow is imported by any test: no page of device discovery on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -16,6 +18,14 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def words():
+    """Messages are asserted as they are written: in the words of the command line."""
+    before = speak_shell(True)
+    yield
+    speak_shell(before)
 
 
 @pytest.fixture(autouse=True)

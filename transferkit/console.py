@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from transferkit.wording import spoken
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -45,7 +47,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """One line of what is going on."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(spoken(text), markup=False)
 
     def heading(self, text: str) -> None:
         """A line that opens a stage."""
@@ -55,7 +57,7 @@ class Reporter:
     def warn(self, text: str) -> None:
         """Something the user should know; shown even when quiet."""
         self.warnings.append(text)
-        self.console.print(f"warning: {text}", style="yellow", markup=False)
+        self.console.print(f"warning: {spoken(text)}", style="yellow", markup=False)
 
     def show(self, renderable: Any) -> None:
         """A rich table or panel."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from transferkit.wording import spoken
+
 
 class TransferKitError(Exception):
     """Base of every error that transferkit raises on purpose. `exit_code` is what the CLI ends with."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return spoken(super().__str__())
 
 
 class ConfigError(TransferKitError, ValueError):

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from transferkit import synonyms
 from transferkit.console import Reporter
 from transferkit.errors import TransferKitError, nearest
+from transferkit.wording import speak_shell
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,12 +31,20 @@ def refuse_repeated(ctx: click.Context, command: click.Command, arguments: list[
 
 
 class Once(click.Command):
-    """A command that refuses an option given twice."""
+    """A command that refuses an option given twice, and understands other tools' words for its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Check, then parse as click does."""
-        refuse_repeated(ctx, self, args)
-        return super().parse_args(ctx, args)
+        """Translate and check, then parse as click does."""
+        known = [name for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)]
+        args = synonyms.canonical(args, known)
+        try:
+            refuse_repeated(ctx, self, args)
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            said = synonyms.answer(error.option_name, self.name or "")
+            if said is None:
+                raise
+            raise click.UsageError(f"no option {error.option_name}: {said}", ctx) from error
 
 
 class Group(click.Group):
@@ -47,6 +57,9 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the names there are."""
         known = self.list_commands(ctx)
+        ours = synonyms.COMMANDS.get(args[0].lower()) if args and args[0] not in known else None
+        if ours in known:
+            args = [ours, *args[1:]]
         if args and not args[0].startswith("-") and args[0] not in known:
             hint = f"{nearest(args[0], known)}; commands: {', '.join(known)}"
             raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
@@ -106,6 +119,14 @@ def emit(content: Any) -> None:
 
 def guarded(command: click.Command, arguments: list[str]) -> int:
     """Run `command`; every error becomes one message on standard error and an exit code."""
+    before = speak_shell(True)
+    try:
+        return _guarded(command, arguments)
+    finally:
+        speak_shell(before)
+
+
+def _guarded(command: click.Command, arguments: list[str]) -> int:
     try:
         result = command.main(arguments, prog_name="transferkit", standalone_mode=False)
         sys.stdout.flush()
