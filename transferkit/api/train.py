@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transferkit.api.objects import Data, Run
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
+from transferkit.data.samples import shown
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
@@ -44,7 +47,8 @@ def finetune(
     layout = Layout(folder)
     if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter, track):
         return Run(folder)
-    _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track)
+    with _resumable(layout):
+        _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track)
     return Run(folder)
 
 
@@ -80,13 +84,25 @@ def tune(
     asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
     layout = Layout(folder)
     source = loaded.samples if loaded else data
-    samples, findings, timings = take_in(source, asked.base, origin, reporter)
-    Tuning(
-        samples, asked.base, asked.space, asked.search, layout, origin, asked.command, reporter, offline, cache,
-        findings, timings,
-    ).run()  # fmt: skip
-    publish(layout, reporter)
+    with _resumable(layout):
+        samples, findings, timings = take_in(source, asked.base, origin, reporter)
+        Tuning(
+            samples, asked.base, asked.space, asked.search, layout, origin, asked.command, reporter, offline, cache,
+            findings, timings,
+        ).run()  # fmt: skip
+        publish(layout, reporter)
     return Run(folder)
+
+
+@contextmanager
+def _resumable(layout: Layout) -> Iterator[None]:
+    """An interrupt carries the command that goes on with what was begun."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if layout.folder.is_dir():
+            interrupt.add_note(f"go on with:  transferkit resume {shlex.quote(shown(layout.folder))}")
+        raise
 
 
 def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:

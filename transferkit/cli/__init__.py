@@ -14,6 +14,9 @@ from transferkit.files import cache_folder
 COMMANDS = {
     "finetune": "transferkit.cli.finetune:finetune",
     "tune": "transferkit.cli.tune:tune",
+    "resume": "transferkit.cli.browse:resume",
+    "runs": "transferkit.cli.browse:runs",
+    "open": "transferkit.cli.browse:open_",
     "evaluate": "transferkit.cli.runs:evaluate",
     "predict": "transferkit.cli.predict:predict",
     "explain": "transferkit.cli.explain:explain",

@@ -136,9 +136,10 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
-        again = "; --resume goes on from what was finished" if arguments[:1] in (["finetune"], ["tune"]) else ""
-        click.echo(f"interrupted{again}", err=True)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        # click replaces the interrupt by an Abort of its own.
+        said = getattr(stop, "__notes__", None) or getattr(stop.__context__, "__notes__", None) or []
+        click.echo("\n".join(["interrupted", *said]), err=True)
         return 130
     except (BrokenPipeError, SystemExit):
         # The reader went away (`… | head`; click ends itself then): no error, and nothing more to flush.
