@@ -119,9 +119,10 @@ def _normal(z: Rows, y: Floats, supports: Rows, gamma: float, folds: Folds) -> t
     for fold in folds:
         for i in range(0, len(fold), BLOCK):
             rows = fold[i : i + BLOCK]
-            phi = np.mean([gaussian(z[rows, v], supports, gamma) for v in range(z.shape[1])], axis=0)
+            views = [gaussian(z[rows, v], supports, gamma) for v in range(z.shape[1])]
+            phi = np.mean(views, axis=0, dtype=np.float64)  # in single precision the sums lose their definiteness
             gram += phi.T @ phi
-            moment += phi.T.astype(np.float64) @ y[rows]
+            moment += phi.T @ y[rows]
     return gram, moment
 
 
@@ -131,5 +132,5 @@ def _solved(gram: Any, moment: Any, supports: Rows, gamma: float, penalty: float
 
     inner = gaussian(supports, supports, gamma).astype(np.float64)
     regular = gram + penalty * max(1.0, count / len(supports)) * inner
-    regular[np.diag_indices_from(regular)] += 1e-6 * np.trace(regular) / len(regular)
+    regular[np.diag_indices_from(regular)] += 1e-5 * np.trace(regular) / len(regular)
     return np.asarray(cho_solve(cho_factor(regular), moment))
