@@ -41,6 +41,7 @@ def test_everything_is_written_from_the_run_directory(copy: Layout) -> None:
     assert accuracy in page
     assert accuracy in card
     assert copy.read_manifest()["command"].split()[0] in page
+    assert "The pretrained weights it started from: Apache-2.0 (transferkit)." in card
 
 
 def test_galleries_show_errors_by_confidence(copy: Layout) -> None:

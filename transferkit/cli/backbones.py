@@ -88,7 +88,7 @@ def recommend(
 
 
 def _facts(row: object) -> dict[str, object]:
-    from transferkit.backbones import weights
+    from transferkit.backbones import bundled, weights
     from transferkit.backbones.catalog import Row
 
     assert isinstance(row, Row)
@@ -104,7 +104,7 @@ def _facts(row: object) -> dict[str, object]:
         "stages": list(row.stage_names),
         "weights": file or ("bundled" if row.plugin is None else f"by {row.plugin}"),
         "weights_url": url,
-        "weights_hash": row.weights_hash,
+        "weights_hash": bundled.packaged(row).sha256() if row.kind == "bundled" else row.weights_hash,
         "weights_here": str(where) if where else None,
         "licence": row.licence,
         "paper": row.paper,

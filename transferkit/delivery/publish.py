@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import files
+from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, plural
 from transferkit.data.decode import PictureError, open_picture
 from transferkit.data.samples import shown
@@ -61,6 +62,7 @@ def report_content(layout: Layout) -> ReportContent:
         environment={**manifest["versions"], **manifest["hardware"]},
         backbone=config["backbone"],
         weights=manifest["weights"]["source"],
+        weights_licence=_licence(config["backbone"], manifest["weights"]["source"]),
         data_name=Path(manifest["data"]["path"]).name,
         input_size=[facts["decode"]["size"], facts["decode"]["size"]],
     )
@@ -84,6 +86,12 @@ def _add_overlays(content: ReportContent, layout: Layout, data: Path) -> None:
     seen = [example for example in content["errors"] if example.get("picture") is not None]
     for example, overlay in zip(seen, overlays(layout, [root / e["path"] for e in seen]), strict=False):
         example["overlay"] = overlay
+
+
+def _licence(backbone: str, source: str) -> str:
+    """Whose the pretrained weights are, as the catalog states it; empty for others than its own."""
+    row = ROWS.get(backbone.lower())
+    return row.licence if row is not None and source == row.pretrained else ""
 
 
 def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:

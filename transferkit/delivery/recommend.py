@@ -12,7 +12,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import build as networks
-from transferkit.backbones import mini, userfile, weights
+from transferkit.backbones import bundled, userfile, weights
 from transferkit.backbones.build import Backbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
@@ -52,10 +52,10 @@ class Candidate:
 
 
 def candidates(names: Sequence[str] = ()) -> list[str]:
-    """`names`, or every network whose weights are in the store, and `mini`."""
+    """`names`, or every network whose weights are in the store or in the package."""
     if names:
         return list(dict.fromkeys(names))
-    return [name for name, row in ROWS.items() if row.kind == "mini" or weights.locate(row, row.size)]
+    return [name for name, row in ROWS.items() if row.kind == "bundled" or weights.locate(row, row.size)]
 
 
 def recommend(
@@ -148,8 +148,8 @@ def _bytes(backbone: Backbone, name: str) -> int | None:
     """Size of the weights file."""
     if userfile.is_file(name):
         return Path(name).stat().st_size
-    if backbone.row.kind == "mini":
-        return mini.WEIGHTS_FILE.stat().st_size
+    if backbone.row.kind == "bundled":
+        return bundled.packaged(backbone.row).weights.stat().st_size
     path = weights.locate(backbone.row, backbone.size)
     return path.stat().st_size if path else None
 
