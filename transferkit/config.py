@@ -278,7 +278,9 @@ def _explain(error: ValidationError) -> list[str]:
             text = str(item["msg"]).removeprefix("Value error, ")
             problems += [f"{name}: {text}"] if field else text.split("\x1e")
         elif item["type"] == "missing":
-            problems.append(f"{name} is required; `transferkit backbones list` shows the names")
+            problems.append(
+                f"{name} is required; `transferkit backbones list` shows the names, `backbones recommend` ranks them"
+            )
         elif field in EXPECTED:
             problems.append(f"{name} {_shown(item['input'])}: {EXPECTED[field]}")
         else:

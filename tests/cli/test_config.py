@@ -137,6 +137,7 @@ def test_a_missing_backbone_may_come_later(tmp_path: Path) -> None:
     assert result.code == 0, result.err
     assert "backbone is not in it" in result.out
     assert json.loads(call("config", "validate", file, "--json").out)["missing"] == ["backbone"]
+    assert "backbone" not in tomllib.loads(call("config", "show", file, "--all").out)
 
 
 def test_show_all_names_the_defaults(digits_run: Any) -> None:

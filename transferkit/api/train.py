@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from transferkit.api import unnamed
 from transferkit.api.objects import Data, Run
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
@@ -24,7 +25,8 @@ def finetune(
 ) -> Run:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
-    `data` is what `load_data` reads, or its result. `settings` are the fields of `transferkit.Settings`
+    `data` is what `load_data` reads, or its result. Without `backbone` one is chosen by the pictures and by whose
+    weights are here (`transferkit.backbones.default`), and said. `settings` are the fields of `transferkit.Settings`
     (`unfreeze`, `head_width`, `augment`, …). `output` must not exist, unless `resume` finishes the run in it; where
     there is none, it begins one.
     `track` names who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
@@ -37,6 +39,8 @@ def finetune(
     given |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     problems = _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
+    problems += more
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
     if resume and output is None:
         problems.append("--resume needs --output: the run directory that is to be finished")
@@ -45,6 +49,8 @@ def finetune(
     problems += trackers.problems(track)
     chosen = make(given, problems)
     layout = Layout(folder)
+    if choice:
+        reporter.say(choice)
     if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter, track):
         return Run(folder)
     with _resumable(layout):
@@ -61,8 +67,9 @@ def tune(
 
     What is searched: `search` (`{"learning_rate": "1e-4:1e-2:log", "head_width": "64,128"}` or such texts), or `space`
     (a TOML or YAML file, a `Space`, or a function of `keras_tuner.HyperParameters`); by default learning rate, batch
-    size and head width. Several backbones are searched over. `settings` are those of `finetune`, which stay as given,
-    and those of the search: `algorithm`, `trials`, `workers`, `budget`, `seeds`… (`transferkit.tuning.settings`).
+    size and head width. Several backbones are searched over; without any, one is chosen as `finetune` does. `settings`
+    are those of `finetune`, which stay as given, and those of the search: `algorithm`, `trials`, `workers`, `budget`,
+    `seeds`… (`transferkit.tuning.settings`).
     Trials never see the test split. `resume` goes on with the search in `output`, or begins it.
     Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
     """
@@ -78,10 +85,17 @@ def tune(
     origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
+    choice = ""
+    if not backbone:
+        choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
+        problems += more
+        backbone = given.pop("backbone", None)
     first = backbone if isinstance(backbone, str) or not backbone else backbone[0]
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
     asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
+    if choice:
+        reporter.say(choice)
     layout = Layout(folder)
     source = loaded.samples if loaded else data
     with _resumable(layout):

@@ -258,6 +258,7 @@ def find(name: str) -> Row:
     if row is None:
         hint = nearest(name, names()) or f"; known: {', '.join(names())}"
         raise BackboneError(
-            f"unknown backbone '{name}'{hint}. See `transferkit backbones list`, or give the path of a .keras file"
+            f"unknown backbone '{name}'{hint}. `transferkit backbones list` shows all, `transferkit backbones recommend "
+            "DATA` ranks those that are here; or give the path of a .keras file"
         )
     return row

@@ -176,7 +176,8 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     settings = from_file(source)
     if everything:
         own = {name: settings.pop(name) for name in OWN if name in settings}
-        settings = {**_checked(settings).model_dump(mode="json"), **own}
+        unnamed = {} if "backbone" in settings else {"backbone": None}  # each run chooses its own
+        settings = {**_checked(settings).model_dump(mode="json"), **unnamed, **own}
     if as_json:
         emit(settings)
     else:
@@ -197,7 +198,9 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"file": str(file), "valid": True, "settings": settings, "missing": missing})
     elif not quiet:
-        more = "; backbone is not in it: give --backbone with the command" if missing else ""
+        more = (
+            "; backbone is not in it: --backbone names one, or finetune chooses one by the pictures" if missing else ""
+        )
         click.echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
 
 

@@ -14,7 +14,8 @@ from transferkit.cli.config import own_options
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
 SETTINGS: tuple[tuple[str, str, str], ...] = (
-    ("backbone", "NAME|FILE", "A network of `transferkit backbones list`, or a .keras file. [required]"),
+    ("backbone", "NAME|FILE", "A network of `transferkit backbones list`, or a .keras file. "
+     "[default: chosen by the pictures, and said]"),
     ("weights", "auto|random|FILE", "Its weights: its own pretrained ones by default."),
     ("image-size", "N", "Picture side in pixels. [default: what the network was trained on]"),
     ("resize", "stretch|crop|letterbox", "How pictures become square. [default: stretch]"),

@@ -46,7 +46,8 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--search head_width=64,128,256 --output runs/flowers",
 )
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--backbone", multiple=True, metavar="NAME|FILE", help="A network; several are searched over. [required]")
+@click.option("--backbone", multiple=True, metavar="NAME|FILE", help="A network; several are searched over. "
+              "[default: chosen by the pictures, and said]")  # fmt: skip
 @click.option("--search", multiple=True, metavar="NAME=VALUES", help="What to search: LOW:HIGH[:log] or A,B,C.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE-tuned]")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
