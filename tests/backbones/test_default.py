@@ -86,7 +86,11 @@ def test_the_other_settings_are_minded(given: dict[str, object], samples: Sample
     assert choose(samples, given).backbone == expected
 
 
-def test_nothing_known_is_no_reason_to_fail() -> None:
+def test_nothing_known_is_no_reason_to_fail(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    assert choose(scan(tmp_path), {}).reason.startswith("their headers say no size, and it is the bundled network")
     assert choose(None, {}).backbone == "efficientnet_lite0"
 
 

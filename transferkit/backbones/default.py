@@ -64,7 +64,7 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
     A network that the settings exclude (a stage it lacks, a size) is passed over. `samples` None: nothing is known.
     """
     side, asked = _side(samples), _whole(given.get("image_size"), 0)
-    what = f"the pictures have {side} pixels on their shorter side (median)"
+    what = f"the pictures have {side} pixels on their shorter side (median)" if side else "their headers say no size"
     if asked:
         what = f"the pictures are looked at with {asked} pixels"
     tiny = 0 < (asked or side) <= TINY_SIDE
