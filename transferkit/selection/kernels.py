@@ -120,7 +120,9 @@ def _normal(z: Rows, y: Floats, supports: Rows, gamma: float, folds: Folds) -> t
         for i in range(0, len(fold), BLOCK):
             rows = fold[i : i + BLOCK]
             views = [gaussian(z[rows, v], supports, gamma) for v in range(z.shape[1])]
-            phi = np.mean(views, axis=0, dtype=np.float64)  # in single precision the sums lose their definiteness
+            phi: Floats = np.asarray(
+                np.mean(views, axis=0, dtype=np.float64)
+            )  # in single precision the sums lose their definiteness
             gram += phi.T @ phi
             moment += phi.T @ y[rows]
     return gram, moment
