@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from transferkit import importing
 from transferkit._version import __version__
 from transferkit.cli._common import Lazy, guarded
 from transferkit.files import cache_folder
@@ -51,6 +52,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted."""
+    importing.secure()
     # matplotlib keeps a list of fonts in the user's home unless it is told a place; this process is ours.
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache_folder(), "matplotlib"))
     sys.exit(guarded(cli, sys.argv[1:]))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import importing
 from transferkit.delivery.exporting.formats import Gate
 from transferkit.errors import TransferKitError
 
@@ -33,7 +34,7 @@ def answers(kind: str, path: Path, pictures: npt.NDArray[np.uint8], files: Seque
     Raises ExportError with the runtime's last lines where it fails.
     """
     program = Path(__file__).with_name("runtimes.py")
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = {**os.environ, **importing.variables(), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
         content = np.frombuffer(b"".join(files), np.uint8)
