@@ -109,7 +109,7 @@ def _check(
     reference = _reference(layout, pixels)
     files, positions = checked.encoded() if row.name == "saved_model" else ([], [])
     kind = row.name if row.exporter is None else row.exporter.load
-    found = parity.answers(kind, path, pixels, files)
+    found = parity.answers(kind, path, pixels, files, checked.folders())
     gate = GATES[precision]
     figures: dict[str, Any] = {
         "split": checked.part,

@@ -31,6 +31,11 @@ class Picked:
         for _, pixels in decode_many(self.sources, settings):
             yield pixels
 
+    def folders(self) -> list[str]:
+        """Where files of the data lie: each picture's folder and the one above, which no code is taken from."""
+        parents = {folder for s in self.sources if isinstance(s, Path) for folder in list(s.absolute().parents)[:2]}
+        return sorted(map(str, parents))
+
     def encoded(self) -> tuple[list[bytes], list[int]]:
         """Contents of those that are JPEG or PNG files, up to `MAX_ENCODED_BYTES`, and their positions."""
         contents, positions, total = [], [], 0
