@@ -92,16 +92,17 @@ def test_the_account_of_a_search(done):
     best = max(float(row["score"]) for row in rows)
     finals = {one["trial"]: one for one in found["finals"]}
     assert "default" in finals
-    assert all(len(one["scores"]) == 2 for one in finals.values())
+    assert all(len(one["scores"]) == 1 and one["fresh"] for one in finals.values())
     assert finals[found["winner"]]["mean"] == max(one["mean"] for one in finals.values())
-    assert any(best in one["scores"] for one in finals.values()), "the best trial is among the finalists"
+    assert any(best == one["own"] for one in finals.values()), "the best trial is among the finalists"
+    assert not any(best in one["scores"] for one in finals.values()), "what chose it does not judge it"
     assert {(c["part"]) for c in found["comparisons"]} == {"val", "test"}
     for comparison in found["comparisons"]:
         assert comparison["low"] <= comparison["gain"] <= comparison["high"]
         assert comparison["gain"] == pytest.approx(comparison["winner"] - comparison["score"])
     on_test = [c["winner"] for c in found["comparisons"] if c["part"] == "test"]
     assert on_test == pytest.approx([run.metrics["test"]["accuracy"]] * len(on_test)), "what is compared is shipped"
-    winner = finals[found["winner"]]["scores"][0]
+    winner = finals[found["winner"]]["own"]
     assert run.metrics["val"]["accuracy"] == pytest.approx(winner), "what is shipped is what won, to the last picture"
     assert run.manifest["kind"] == "tune"
     assert not (run.folder / "trials").exists()

@@ -166,8 +166,10 @@ class Tuning:
         self.reporter.say(f"space: {self.space}")
 
     def _hand_over(self, winner: Candidate) -> None:
-        """Where the winner's training was kept (a tail's is), the run goes on from its end instead of repeating it."""
-        kept = self.folder.checkpoints / winner.outcomes[0].id / "pair-0"
+        """Where the winner's training with the run's own seed was kept (a tail's is), the run goes on from its end."""
+        if winner.own is None:
+            return
+        kept = self.folder.checkpoints / winner.own.id / "pair-0"
         if kept.exists() and not self.base.folds and not self.layout.manifest.exists():
             shutil.copytree(kept, self.layout.checkpoints, dirs_exist_ok=True)
 
@@ -213,7 +215,9 @@ class Tuning:
         self, bench: Workbench, candidate: Candidate, train: np.ndarray, val: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated answers on validation and test."""
-        on_val, on_test = bench.answers(Task(candidate.outcomes[0].id, candidate.values, self.base.seed))
+        seed = self.base.seed
+        name = candidate.own.id if candidate.own else f"{candidate.id}-seed{seed}"
+        on_val, on_test = bench.answers(Task(name, candidate.values, seed))
         task, temperature = self.samples.task, 1.0
         if task != "regress":
             temperature = calibration.fit_temperature(on_val, self.samples.targets[val], task)
