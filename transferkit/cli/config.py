@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from transferkit.cli._common import Group, Once, common, emit
 
-# Options of finetune that are no settings of the run, with their types in a file.
-OWN: dict[str, type | tuple[type, ...]] = {
-    "output": str, "offline": bool, "cache": bool, "tensorboard": bool, "track": (str, list),
+if TYPE_CHECKING:
+    from transferkit.errors import TransferKitError
+
+Types = tuple[type, ...]
+# Options of each command that are no settings of the run, with their types in a file.
+OWN: dict[str, Types] = {
+    "output": (str,), "offline": (bool,), "cache": (bool,), "tensorboard": (bool,), "track": (str, list),
 }  # fmt: skip
+OWN_OF_TUNE: dict[str, Types] = {
+    "output": (str,), "offline": (bool,), "cache": (bool,), "space": (str,), "search": (str, list, dict),
+}  # fmt: skip
+COMMAND_LINE_ONLY = ("data", "resume", "config", "quiet", "debug", "json", "reporter")
+WANTED = {str: "a text", bool: "true or false", list: "a list of texts", dict: "a table of texts"}
 
 
 def from_file(path: Path | None) -> dict[str, Any]:
@@ -68,21 +77,45 @@ def _of_run(path: Path, text: str) -> dict[str, Any]:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
 
 
-def own_options(file: dict[str, Any], **given: Any) -> dict[str, Any]:
-    """Take finetune's own options out of `file`; the command line's win. Raises ConfigError for wrong types."""
+def own_options(file: dict[str, Any], own: dict[str, Types] = OWN, **given: Any) -> dict[str, Any]:
+    """Take a command's `own` options out of `file`; the command line's win.
+
+    Raises ConfigError for wrong types, and for names that neither are options nor settings of the command.
+    """
     from transferkit.errors import ConfigError, raise_problems
 
-    found = {name: file.pop(name) for name in OWN if name in file}
-    wanted = {str: "a text", bool: "true or false", (str, list): "a text or a list of texts"}
-    raise_problems(
-        ConfigError,
-        [f"--config: {n} = {v!r} must be {wanted[OWN[n]]}" for n, v in found.items() if not isinstance(v, OWN[n])],
-    )
-    if isinstance(found.get("track"), str):
-        found["track"] = [found["track"]]
+    found = {name: file.pop(name) for name in own if name in file}
+    problems = [
+        f"--config: {name} = {value!r} must be {' or '.join(WANTED[kind] for kind in own[name])}"
+        for name, value in found.items() if not _fits(value, own[name])
+    ]  # fmt: skip
+    raise_problems(ConfigError, problems + _unknown(file, own))
+    for name in ("track", "search"):
+        if isinstance(found.get(name), str):
+            found[name] = [found[name]]
     # --cache has three states: unset, on and off.
     chosen = {name: value for name, value in given.items() if value or (name == "cache" and value is not None)}
     return {**given, **found, **chosen}
+
+
+def _fits(value: Any, kinds: Types) -> bool:
+    texts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return isinstance(value, kinds) and all(isinstance(text, str) for text in texts)
+
+
+def _unknown(file: dict[str, Any], own: dict[str, Types]) -> list[str]:
+    """Names in `file` that mean something elsewhere, not to the command with these `own` options.
+
+    What means nothing anywhere is found with all other mistakes by the settings themselves.
+    """
+    from transferkit.config import Settings
+    from transferkit.tuning.settings import NAMES
+
+    elsewhere = {**dict.fromkeys((*OWN_OF_TUNE, *NAMES), "tune"), **dict.fromkeys(OWN, "finetune")}
+    known = {*Settings.model_fields, *own, *(NAMES if own is OWN_OF_TUNE else ())}
+    hints = {name: f"it is an option of {command}" for name, command in elsewhere.items()}
+    hints |= dict.fromkeys(COMMAND_LINE_ONLY, "it stands on the command line only")
+    return [f"unknown setting '{name}'; {hints[name]}" for name in file if name in hints and name not in known]
 
 
 # ------------------------------------------------------------------------------------------------ writing TOML
@@ -133,7 +166,7 @@ def template(backbone: str | None) -> Iterator[str]:
     yield ""
     yield "# Options of the command that are no settings of the run:"
     yield '# output = "runs/name"'
-    yield from (f"# {name} = false" for name, kind in OWN.items() if kind is bool)
+    yield from (f"# {name} = false" for name, kinds in OWN.items() if kinds == (bool,))
     yield "# track = []"
 
 
@@ -175,9 +208,11 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     """Print the settings of SOURCE, a run, its run.json or a TOML file, as TOML that finetune's --config takes."""
     settings = from_file(source)
     if everything:
-        own = {name: settings.pop(name) for name in OWN if name in settings}
+        from transferkit.tuning.settings import NAMES
+
+        other = {name: settings.pop(name) for name in (*OWN, *OWN_OF_TUNE, *NAMES) if name in settings}
         unnamed = {} if "backbone" in settings else {"backbone": None}  # each run chooses its own
-        settings = {**_checked(settings).model_dump(mode="json"), **unnamed, **own}
+        settings = {**_checked(settings, offline=False).model_dump(mode="json"), **unnamed, **other}
     if as_json:
         emit(settings)
     else:
@@ -188,30 +223,72 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @common()
 def validate(file: Path, quiet: bool, as_json: bool) -> None:
-    """Check FILE as finetune would, without data: names, values, contradictions, the network and its stages."""
+    """Check FILE as finetune and tune would, without data: names, values, contradictions, the network and its stages.
+
+    What one of them takes is valid, and is said to be for that one.
+    """
     from transferkit.console import plural
 
-    settings = from_file(file)
-    own_options(settings)
-    _checked(settings)
-    missing = [] if "backbone" in settings else ["backbone"]
+    content = from_file(file)
+    wrong = {name: _refused(check, content) for name, check in (("finetune", _as_finetune), ("tune", _as_tune))}
+    commands = [name for name, error in wrong.items() if error is None]
+    if not commands:
+        # Of two lists of problems the shorter is of the command that was meant.
+        raise min((error for error in wrong.values() if error), key=lambda error: len(str(error)))
+    settings = {name: value for name, value in content.items() if name not in (OWN | OWN_OF_TUNE)}
+    missing = [] if "backbone" in content else ["backbone"]
     if as_json:
-        emit({"file": str(file), "valid": True, "settings": settings, "missing": missing})
+        emit({"file": str(file), "valid": True, "commands": commands, "settings": settings, "missing": missing})
     elif not quiet:
-        more = (
-            "; backbone is not in it: --backbone names one, or finetune chooses one by the pictures" if missing else ""
-        )
+        more = f"; for {' and '.join(commands)}"
+        if missing:
+            more += "; backbone is not in it: --backbone names one, or one is chosen by the pictures"
         click.echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
+        for name in wrong.keys() - set(commands):
+            click.echo(f"not for {name}: {wrong[name]}")
 
 
-def _checked(settings: dict[str, Any]) -> Any:
+def _refused(check: Callable[[dict[str, Any]], object], content: dict[str, Any]) -> TransferKitError | None:
+    from transferkit.errors import TransferKitError
+
+    try:
+        check(dict(content))
+    except TransferKitError as error:
+        return error
+    return None
+
+
+def _as_finetune(settings: dict[str, Any]) -> None:
+    from transferkit.runs import trackers
+
+    own = own_options(settings)
+    _checked(settings, own.get("offline", False), trackers.problems(tuple(own.get("track", ()))))
+
+
+def _as_tune(settings: dict[str, Any]) -> None:
+    from transferkit.errors import ConfigError, raise_problems
+    from transferkit.tuning import settings as how
+    from transferkit.tuning.entry import settle
+
+    own = own_options(settings, OWN_OF_TUNE)
+    network, offline = settings.pop("backbone", None), own.get("offline", False)
+    if network is not None:
+        settle(network, own.get("search", ()), own.get("space"), settings, offline, [])
+        return
+    _, problems = how.make({name: settings.pop(name) for name in how.NAMES if name in settings})
+    raise_problems(ConfigError, problems)
+    _checked(settings, offline)
+
+
+def _checked(settings: dict[str, Any], offline: bool, problems: Sequence[str] = ()) -> Any:
     """Validated settings; a backbone may come later by the command line, and is then not judged."""
     from transferkit.config import make
     from transferkit.runs import refusals
 
     if "backbone" in settings:
-        return make(settings, refusals.problems(settings, offline=False))
-    return make({"backbone": "vgg16", **settings}, refusals.problems({**settings, "unfreeze": "none"}, offline=False))
+        return make(settings, [*problems, *refusals.problems(settings, offline)])
+    found = refusals.problems({**settings, "unfreeze": "none"}, offline)
+    return make({"backbone": "vgg16", **settings}, [*problems, *found])
 
 
 @click.command(cls=Once, epilog="Example:  transferkit completion bash >> ~/.bashrc")

@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import Once, common, emit, reporter
-from transferkit.cli.config import from_file as from_file  # tune takes it from here
-from transferkit.cli.config import own_options
+from transferkit.cli.config import from_file, own_options
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
 SETTINGS: tuple[tuple[str, str, str], ...] = (

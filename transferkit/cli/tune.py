@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from transferkit.cli._common import Once, common, emit, reporter
-from transferkit.cli.finetune import SETTINGS, from_file
+from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
+from transferkit.cli.finetune import SETTINGS
 
 SEARCH: tuple[tuple[str, str, str], ...] = (
     ("algorithm", "auto|grid|random|bayesian|hyperband", "How to search. [default: auto, which says its choice]"),
@@ -70,10 +71,13 @@ def tune(
     """
     from transferkit import api
 
-    settings = {**from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
+    file = from_file(config)
+    given = {"offline": offline, "cache": cache, "output": output, "search": search, "space": options.pop("space")}
+    kept = own_options(file, OWN_OF_TUNE, **given)
+    settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
+    networks = settings.pop("backbone", None)
     run = api.tune(
-        data, list(backbone) or settings.pop("backbone", None), search=search, output=output, resume=resume,
-        offline=offline, cache=cache, reporter=reporter(quiet, as_json), **settings,
+        data, list(backbone) or networks, resume=resume, reporter=reporter(quiet, as_json), **kept, **settings
     )  # fmt: skip
     if as_json:
         emit({"run": str(run.folder), **run.metrics})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ class Job:
                 self.tracking.start(self.layout, manifest.content)
             try:
                 self._train_and_judge(manifest, splits, backbone, started)
+                require_whole(self.layout, "test" in splits.assignment)
                 status = {"status": "complete"}
             except KeyboardInterrupt:
                 status = {"status": "interrupted"}
@@ -242,6 +244,17 @@ class Job:
         s = self.settings
         count = 0 if s.augment == "none" else s.views
         return Views(decode, augmentation(s.augment), count, s.seed)
+
+
+def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
+    """Raise RunError where a file of the contract (or of `more`) is gone: somebody removed the folder meanwhile."""
+    wanted = [layout.splits, layout.history, layout.metrics, layout.model, *more]
+    lost = [path.name for path in (*wanted, *[layout.predictions] * tested) if not path.is_file()]
+    if lost:
+        raise RunError(
+            f"{layout.folder} was removed or changed while the run was worked on: {', '.join(lost)} of it are gone. "
+            "Leave it alone and finish it with --resume, or choose another --output"
+        )
 
 
 def same_settings(manifest: dict[str, Any], settings: Settings) -> None:

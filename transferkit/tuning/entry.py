@@ -21,6 +21,7 @@ from transferkit.tuning.settings import SearchSettings
 from transferkit.tuning.space import Space
 
 JOURNAL = "trials.jsonl"
+FIRST = {"splits.csv"}  # what a search writes before its journal
 SpaceLike = Space | str | Path | Callable[..., Any]
 
 
@@ -39,6 +40,20 @@ def request(
     given: dict[str, Any], origin: str, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
 ) -> Request:  # fmt: skip
     """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
+    found = [*problems, *check_search(folder, resume), *refusals.inside(folder, origin)]
+    base, chosen, search, texts = settle(backbone, searched, space, given, offline, found)
+    networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
+    return Request(base, chosen, search, _command(origin, base, search, texts, space, networks, folder))
+
+
+def settle(
+    backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
+    given: dict[str, Any], offline: bool, problems: Sequence[str],
+) -> tuple[Settings, Space, SearchSettings, list[str]]:  # fmt: skip
+    """Settings that stay, the space, how to search it, and `searched` as texts; without looking at any folder.
+
+    Raises ConfigError: `problems` and every other.
+    """
     found = list(problems)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
     search_values = {k: given[k] for k in given if k in how.NAMES}
@@ -49,7 +64,6 @@ def request(
     found += wrong
     for named in [{"backbone": network} for network in networks] or [{}]:
         found += refusals.problems({**values, **named}, offline)
-    found += [*check_search(folder, resume), *refusals.inside(folder, origin)]
     texts = [f"{k}={_text(v)}" for k, v in searched.items()] if isinstance(searched, Mapping) else list(searched)
     if texts and space is not None:
         found.append("--search and --space are both given; put all into one of them")
@@ -57,8 +71,7 @@ def request(
     assert search is not None
     chosen = _with_networks(_space(texts, space, base), networks)
     raise_problems(ConfigError, [*spaces.check(chosen, base), *how.space_problems(search, chosen)])
-    command = _command(origin, base, search, texts, space, networks, folder)
-    return Request(base, chosen, search, command)
+    return base, chosen, search, texts
 
 
 def _space(texts: list[str], space: SpaceLike | None, base: Settings) -> Space:
@@ -86,6 +99,8 @@ def check_search(folder: Path, resume: bool) -> list[str]:
         return [f"--output {folder} holds a search; choose another folder, or add --resume to go on with it"]
     problems = check_new(folder, resume=False)
     if problems and resume and folder.is_dir():
+        if {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")} == FIRST:
+            return []  # killed before the journal's first line
         return [f"--output {folder} holds no search that could be resumed (no {JOURNAL})"]
     return problems
 

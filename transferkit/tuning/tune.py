@@ -14,10 +14,10 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
-from transferkit.errors import TrainingError
+from transferkit.errors import ConfigError, TrainingError
 from transferkit.evaluation import calibration, goals
 from transferkit.files import write_json
-from transferkit.runs.finetune import Job
+from transferkit.runs.finetune import Job, require_whole
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import data_digest, split_digest
 from transferkit.runs.results import answer
@@ -73,6 +73,7 @@ class Tuning:
             self.samples, settings, self.layout, self.data, self.reporter, True, self.offline, self.cache,
             self.findings, timings,
         ).run()  # fmt: skip
+        require_whole(self.layout, "test" in splits.assignment, self.folder.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
@@ -88,12 +89,24 @@ class Tuning:
     def _splits(self) -> Splits:
         s = self.base
         self.samples = self.samples.hashed()
-        if self.layout.splits.exists():
+        begun = self.folder.journal.exists()
+        if begun and self.layout.splits.exists():
             return load_splits(self.layout.splits, self.samples, s.seed)
         counts = sum(s.split) > 1.5
         splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed, s.folds)
+        if not begun and self.layout.splits.exists():
+            self._require_own(splits)
         save_splits(self.layout.splits, self.samples, splits)
         return splits
+
+    def _require_own(self, splits: Splits) -> None:
+        """Raise ConfigError where splits.csv, all there is yet, is not what this search would have left there."""
+        there = load_splits(self.layout.splits, self.samples, self.base.seed)
+        if split_digest(self.samples, there) != split_digest(self.samples, splits):
+            raise ConfigError(
+                f"{self.layout.splits} is of another search, or none: with these settings the split is another one. "
+                "Repeat the command as it was, or choose another --output"
+            )
 
     def _header(self, splits: Splits) -> dict[str, Any]:
         """What makes a search this one: to resume another is refused."""
@@ -182,14 +195,14 @@ class Tuning:
         rivals = [c for c in others if c.id != DEFAULT][:1] + [c for c in others if c.id == DEFAULT]
         found = self._compare(splits, candidates[0], rivals)
         content = results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
-        metrics = self.layout.read_metrics()
-        write_json(self.layout.metrics, {**metrics, "search": content})
         manifest = self.layout.read_manifest()
+        if "search" not in manifest:  # a kill may come before the next file, by which a search is known to be complete
+            manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
+            manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
         manifest["kind"] = "tune"
         manifest["search"] = {"command": self.command, "engine": self.search.engine, "workers": self.search.workers}
-        manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
-        manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
         write_json(self.layout.manifest, manifest)
+        write_json(self.layout.metrics, {**self.layout.read_metrics(), "search": content})
 
     def _compare(self, splits: Splits, winner: Candidate, rivals: list[Candidate]) -> list[verdict.Comparison]:
         """The winner against each rival on the validation and test pictures, all trained with the first seed."""
