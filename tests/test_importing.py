@@ -136,6 +136,35 @@ def test_what_is_planted_would_be_run(tmp_path: Path) -> None:
     assert "queue in" in signs(sign)
 
 
+FIGURE = (
+    "from transferkit.evaluation import canvas\n"
+    "import hashlib\n"
+    "with canvas.style(False):\n"
+    "    figure = canvas.blank(3, 2)\n"
+    "    figure.subplots().plot([1, 3, 2])\n"
+    "print(hashlib.sha256(canvas.encode(figure)).hexdigest())\n"
+)
+
+
+def test_figures_do_not_depend_on_a_matplotlibrc_in_the_working_directory(tmp_path: Path) -> None:
+    found = set()
+    settings = (
+        "axes.prop_cycle: cycler('color', ['red'])\nlines.linestyle: --\nsavefig.dpi: 30\nbackend: module://queue\n"
+    )
+    for text in ("", settings):
+        folder = tmp_path / str(len(text))
+        sign = plant(folder, ("queue",))
+        (folder / "matplotlibrc").write_text(text)
+        done = run([sys.executable, "-P", "-c", FIGURE], folder)
+        assert done.returncode == 0, done.stderr
+        assert signs(sign) == ""
+        found.add(done.stdout)
+    assert len(found) == 1
+    (folder / "matplotlibrc").write_bytes(b"\xff\xfe")
+    done = run([sys.executable, "-P", "-c", FIGURE], folder)
+    assert "ConfigError: matplotlib cannot be imported" in done.stderr
+
+
 SEARCH = (
     "tune {data} --backbone mini --trials 2 --algorithm random --search dropout=0:0.5 --epochs 2 --patience 1 "
     "--augment none --finalists 1 --seeds 1 --offline --no-cache --output {output}"
