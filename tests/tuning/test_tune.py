@@ -189,6 +189,19 @@ def test_trials_never_see_a_test_picture(digits, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.extended
+@pytest.mark.parametrize(("algorithm", "lines"), [("bayesian", 7), ("hyperband", 9)])
+def test_two_workers_find_the_same_trials_killed_or_not(digits, tmp_path, algorithm, lines):
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    assert spawn(digits, whole, algorithm, 2).wait() == 0
+    assert spawn(digits, output, algorithm, 2, lines).wait() == -signal.SIGKILL
+    assert spawn(digits, output, algorithm, 2).wait() == 0
+    assert trials(output) == trials(whole)
+    assert Run(output).metrics["search"]["finals"] == Run(whole).metrics["search"]["finals"]
+    assert Run(output).metrics["test"] == Run(whole).metrics["test"]
+
+
+@pytest.mark.slow
+@pytest.mark.extended
 def test_workers_find_what_one_process_finds_and_a_killed_ones_trial_is_run_again(digits, tmp_path, done):
     output = tmp_path / "run"
     process = spawn(digits, output, "random", 2)

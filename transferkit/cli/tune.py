@@ -25,7 +25,7 @@ SEARCH: tuple[tuple[str, str, str], ...] = (
     ("trial-budget", "TIME", "End a trial after the epoch in which this time is over."),
     ("trial-memory", "SIZE", "Fail a trial whose process takes more, e.g. 4GB. [default: 85 % of the machine's]"),
     ("finalists", "N", "How many of the best are trained with more seeds. [default: 3]"),
-    ("seeds", "N", "Seeds for each of them, and for the default settings. [default: 3]"),
+    ("seeds", "N", "Seeds of each of them and of the default settings; the fresh ones decide. [default: 3]"),
 )  # fmt: skip
 
 

@@ -133,5 +133,7 @@ def words(search: Search, candidates: list[Candidate], found: list[Comparison]) 
     if winner is not default:
         lines.append(f"the default settings reach {default.mean:.3f} in the same way")
     lines += [c.words() for c in found]
+    if not winner.fresh:
+        lines.append("nothing was trained again with fresh seeds: the score that chose the winner flatters it")
     lines.append("validation chose the winner, which flatters it; the test score is the one to quote")
     return lines
