@@ -17,7 +17,13 @@ def plant(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
     """Put the modules into `folder`; gives the file that they write their names to when they are run."""
     folder.mkdir(parents=True, exist_ok=True)
     sign = folder.parent / f"{folder.name}-was-run"
-    code = f"with __import__('_io').open({str(sign)!r}, 'a') as f: f.write(__name__ + ' in ' + __file__ + '\\n')\n"
+    # By the bare system: where `encodings` is replaced, there are no files yet.
+    code = (
+        "import posix\n"
+        f"handle = posix.open({str(sign)!r}, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND, 0o600)\n"
+        "posix.write(handle, (__name__ + ' in ' + __file__ + '\\n').encode())\n"
+        "posix.close(handle)\n"
+    )
     for name in names:
         (folder / f"{name}.py").write_text(code)
     return sign
