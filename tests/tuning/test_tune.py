@@ -98,6 +98,8 @@ def test_a_search_killed_between_two_files_is_resumed(digits, tmp_path, done, pl
             search(digits, output, "grid")
     if place == "before the journal":
         assert [e.name for e in output.iterdir() if not e.name.startswith(".")] == ["splits.csv"]
+        with pytest.raises(ConfigError, match="the beginning of a search; add --resume"):
+            search(digits, output, "grid")
         with pytest.raises(ConfigError, match=r"splits.csv is of another search"):
             search(digits, output, "grid", resume=True, seed=1)
     found = search(digits, output, "grid", resume=True)

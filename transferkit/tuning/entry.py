@@ -98,9 +98,13 @@ def check_search(folder: Path, resume: bool) -> list[str]:
             return []
         return [f"--output {folder} holds a search; choose another folder, or add --resume to go on with it"]
     problems = check_new(folder, resume=False)
+    if problems and folder.is_dir() and {entry.name for entry in folder.iterdir() if entry.name[0] != "."} == FIRST:
+        # Killed before the journal's first line.
+        how_on = (
+            f"--output {folder} may hold the beginning of a search; add --resume to go on, or choose another folder"
+        )
+        return [] if resume else [how_on]
     if problems and resume and folder.is_dir():
-        if {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")} == FIRST:
-            return []  # killed before the journal's first line
         return [f"--output {folder} holds no search that could be resumed (no {JOURNAL})"]
     return problems
 

@@ -34,6 +34,8 @@ class Ray:
     cluster answers, or no node has room for a trial.
     """
 
+    _foreign = ""  # folders that workers take no code from, see `importing`
+
     def __init__(
         self, plan: Plan, slots: int, reporter: Reporter, address: str | None = None, cpus: float | None = None,
         gpus: float | None = None, make: Callable[[Plan], Runner] = workbench,
