@@ -214,6 +214,8 @@ def test_a_file_for_searches(tmp_path: Path, digits: Path, monkeypatch: pytest.M
     }  # fmt: skip
     assert call("tune", digits, "--config", file, "--backbone", "mini", "--search", "l2=0:1").code == 130
     assert (found["backbone"], found["search"]) == (["mini"], ("l2=0:1",))
+    shown = tomllib.loads(call("config", "show", file).out)
+    assert shown == tomllib.loads(text)
     validated = call("config", "validate", file)
     assert "; for tune\n" in validated.out
     assert "not for finetune" in validated.out

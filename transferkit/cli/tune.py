@@ -51,7 +51,11 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
               "[default: chosen by the pictures, and said]")  # fmt: skip
 @click.option("--search", multiple=True, metavar="NAME=VALUES", help="What to search: LOW:HIGH[:log] or A,B,C.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE-tuned]")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings (and search, space, output…) from a TOML file; options win.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the search in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
 @click.option(
