@@ -14,6 +14,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.marks import extended
 from tests.runs.conftest import OPTIONS, Made, again
 from transferkit.errors import RunError
 from transferkit.runs.layout import Layout, held
@@ -185,8 +186,13 @@ def test_the_lock_clears_what_a_killed_process_left_half_written(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("unpublished")
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "moment", [("transferkit.runs.scoring", "predictions"), ("transferkit.runs.finetune", "write_json")]
+    "moment",
+    extended(
+        [("transferkit.runs.scoring", "predictions"), ("transferkit.runs.finetune", "write_json")],
+        [("transferkit.runs.scoring", "predictions")],
+    ),
 )
 def test_a_folder_that_is_removed_while_the_run_works_is_an_error(
     moment: tuple[str, str], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -46,9 +46,11 @@ class Engine:
 
 
 def by_settings(task):
-    """A hill; every seventh trial fails."""
+    """A hill; every seventh trial fails, and now and then a score is no number."""
     if task.id.isdigit() and int(task.id) % 7 == 3:
         return None
+    if task.id.isdigit() and int(task.id) % 7 == 5:
+        return math.nan
     rate = math.log10(task.values.get("learning_rate", 1e-3)) + 2.6
     return round(0.8 - 0.1 * rate**2 + task.values.get("batch_size", 32) / 1e3 + 1e-3 * (task.epochs or 9), 3)
 

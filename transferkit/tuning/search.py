@@ -239,6 +239,7 @@ class Search:
 
     def _note(self, proposal: Proposal, outcome: Outcome) -> None:
         """Write an outcome down, before anything comes of it."""
+        outcome = outcome.finite()
         self.journal.append({**outcome.event(), "event": "tell", "trial": outcome.id})
         self._outcomes[outcome.id] = outcome
         self._ended.append(outcome)
@@ -285,7 +286,7 @@ class Search:
                     running += 1
                 for outcome in self.engine.wait():
                     self.journal.append({**outcome.event(), "event": "final", "trial": outcome.id})
-                    done[outcome.id] = outcome
+                    done[outcome.id] = outcome.finite()
                     running -= 1
                     advance(1)
         return done
