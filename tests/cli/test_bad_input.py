@@ -151,7 +151,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     "--config absent": (_settings(*MINI, "--config", "absent.toml"), ("--config absent.toml", "No such file")),
     "--config a folder": (_settings(*MINI, "--config", "."), ("--config .", "directory")),
     "--config no TOML": (_config("epochs: 3"), ("run.toml", "not valid TOML")),
-    "--config unknown key": (_config("epoch = 3"), ("unknown setting 'epoch'", "nearest: 'epochs'")),
+    "--config unknown key": (_config("epoch = 3"), ("unknown setting 'epoch'", "it is called epochs here")),
     "--config wrong type": (_config("epochs = 'many'"), ("--epochs many", "integer")),
     "--budget": (_settings(*MINI, "--budget", "5x"), ("'5x' is not a duration", "10m")),
     "--seed": (_settings(*MINI, "--seed", "-1"), ("--seed -1",)),

@@ -115,3 +115,35 @@ def test_resume_refuses_what_only_a_script_can_go_on_with(runs: Path) -> None:
         result = call("resume", path.parent)
         assert result.code == 2
         assert "begun by a script" in result.err
+
+
+def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of_classes(tmp_path / "pictures", {"a": 8, "b": 8})
+    monkeypatch.chdir(tmp_path)
+    given = (
+        "--backbone",
+        "mini",
+        "--epochs",
+        "2",
+        "--views",
+        "0",
+        "--augment",
+        "none",
+        "--trials",
+        "2",
+        "--seeds",
+        "1",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("transferkit.tuning.search.Search.finals", _interrupt)
+        searched = ("--search", "head_width=8,16", "--output", "search")
+        stopped = call("tune", "pictures", *given, *searched)
+        assert stopped.code == 130
+        assert "go on with:  transferkit resume search" in stopped.err
+    assert not (tmp_path / "search" / "run.json").exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = call("resume", tmp_path / "search")
+    assert result.code == 0, result.err
+    assert "2 trials are done already" in result.err
+    assert json.loads((tmp_path / "search" / "run.json").read_text())["status"] == "complete"

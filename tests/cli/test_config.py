@@ -80,7 +80,7 @@ def test_a_run_is_a_config_whole_or_by_its_manifest_or_exported(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("epoch = 3", ("unknown setting 'epoch'", "nearest: 'epochs'")),
+        ("epoch = 3", ("unknown setting 'epoch'", "it is called epochs here")),
         ("image-size = 64\nimage_size = 32", ("image_size with a dash and with an underscore",)),
         ("offline = 'yes'", ("offline = 'yes' must be true or false",)),
         ("[head]\nwidth = 3", ("--head",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ class Tuning:
         oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
         self._announce(oracle, len(plan.samples), len(plan.pairs))
         with Journal.open(self.folder.journal, self._header(splits), resume=True) as journal:
-            journal.append({"event": "start", "command": self.command})
+            journal.append({"event": "start", "command": self.command, "working_directory": os.getcwd()})
             runner = self._engine(plan)
             ends = None if s.budget is None else time.monotonic() + s.budget
             search = Search(plan, oracle, journal, runner, self.reporter, maximise, name, self._limits(), ends)
