@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from transferkit import plugins
 from transferkit.errors import ConfigError
 
-AUGMENT_VERSION = 2  # part of every cache key: raised whenever a view's pixels change
+AUGMENT_VERSION = 3  # part of every cache key: raised whenever a view's pixels change
 Preset = Literal["none", "light", "medium", "strong"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 _LIMITS = {

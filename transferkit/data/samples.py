@@ -22,7 +22,18 @@ TASKS: tuple[Task, ...] = ("classify", "multilabel", "regress")
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Pixels = npt.NDArray[np.uint8]
-Source = Path | bytes | Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Pinned:
+    """A file or an array as it was when it was hashed; the decoder refuses it, by `name`, if it has changed."""
+
+    source: Path | Pixels
+    sha256: str
+    name: str
+
+
+Source = Path | bytes | Pixels | Pinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +91,13 @@ class Samples:
     def sources(self) -> list[Path | Pixels]:
         """`source(i)` for every sample."""
         return [self.source(i) for i in range(len(self))]
+
+    def pinned(self, index: int) -> Source:
+        """`source(index)`, held to its hash where that is known: for results that are kept under hash or path."""
+        source = self.source(index)
+        if self.sha256 is None:
+            return source
+        return Pinned(source, self.sha256[index], str(source) if isinstance(source, Path) else self.paths[index])
 
     def hashed(self, threads: int = 0) -> Samples:
         """These samples with `sha256` filled: of file bytes, or of an array's shape and content; on threads.

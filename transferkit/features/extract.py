@@ -46,9 +46,12 @@ class Views:
     seed: int
 
     def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
-        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it."""
+        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it.
+
+        Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
+        """
         assert samples.sha256 is not None
-        image = open_pixels(samples.source(index), self.decode)
+        image = open_pixels(samples.pinned(index), self.decode)
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
         return render(image, self.decode, self.augmentation, seeds)
 
