@@ -22,6 +22,7 @@ from PIL import Image
 
 from tests.cli.calls import call
 from tests.data.pictures import photo
+from transferkit.data.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
@@ -95,7 +96,7 @@ def test_numbers_have_no_bars_and_a_model_without_a_map_no_heat(tmp_path: Path) 
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1, name="target_units")(x))
     facts = {"task": "regress", "classes": ["age"], "thresholds": None,
-             "decode": {"decoder": 2, "size": 8, "resize": "stretch"}}  # fmt: skip
+             "decode": {"decoder": DECODER_VERSION, "size": 8, "resize": "stretch"}}  # fmt: skip
     photo(2, 30, 20).save(tmp_path / "p.png")
     scores, heat, said = room.Answering(model, facts)(str(tmp_path / "p.png"))
     assert scores is None

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
@@ -20,8 +21,9 @@ from transferkit.compute.types import Arrays, Forward, InputGradient, LossFuncti
 from transferkit.errors import ConfigError
 
 __all__ = [
-    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "device_count", "forward",
-    "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
+    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "backend_versions",
+    "device_count", "forward", "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release", "start",
+    "steps", "values",
 ]  # fmt: skip
 
 
@@ -74,6 +76,15 @@ def backend() -> str:
     if name not in ("tensorflow", "jax"):
         raise ConfigError(f"KERAS_BACKEND={name} is not supported; use tensorflow or jax")
     return name
+
+
+def backend_versions() -> dict[str, str]:
+    """Versions of the libraries that compute, by name: what numbers may change with."""
+    if backend() == "tensorflow":
+        import tensorflow as tf
+
+        return {"tensorflow": str(tf.__version__)}
+    return {name: version(name) for name in ("jax", "jaxlib")}
 
 
 def _engine() -> ModuleType:

@@ -38,7 +38,8 @@ from transferkit.files import sha256_bytes
 
 __all__ = [
     "DECODER_VERSION", "DRAFT_MARGIN", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
-    "decode", "decode_many", "decoder_versions", "fit", "letterboxed", "open_picture", "open_pixels", "scaled",
+    "content_of", "decode", "decode_many", "decoder_versions", "fit", "letterboxed", "open_picture", "open_pixels",
+    "scaled", "whole",
 ]  # fmt: skip
 
 DECODER_VERSION = 3
@@ -107,7 +108,7 @@ def decode(source: Source, settings: DecodeSettings) -> Pixels:
     return fit(open_pixels(source, settings), settings)
 
 
-def _resolved(source: Source) -> tuple[Path | bytes | Pixels, str]:
+def content_of(source: Source) -> tuple[Path | bytes | Pixels, str]:
     """What is to be decoded, and its name for messages. A pinned file is read here, once: what is decoded is what is
     compared with its hash. Raises PictureError for one that has changed.
     """
@@ -117,19 +118,16 @@ def _resolved(source: Source) -> tuple[Path | bytes | Pixels, str]:
         return source, f"<array {source.dtype} {list(source.shape)}>" if isinstance(source, np.ndarray) else shown(
             source
         )
-    name, content = shown(source.name), source.source
-    if isinstance(content, np.ndarray):
-        found = hash_source(content)
-    else:
-        content = _whole(content, name)
-        found = sha256_bytes(content)
+    name = shown(source.name)
+    content = source.source if isinstance(source.source, np.ndarray) else whole(source.source, name)
+    found = sha256_bytes(content) if isinstance(content, bytes) else hash_source(content)
     if found != source.sha256:
         raise PictureError(name, CHANGED, "unreadable")
     return content, name
 
 
-def _whole(path: Path, name: str) -> bytes:
-    """All bytes of a picture file."""
+def whole(path: Path, name: str) -> bytes:
+    """All bytes of a picture file. Raises PictureError for what may not be opened, or is too large."""
     with opened(path, name) as handle:
         if os.fstat(handle.fileno()).st_size > MAX_FILE_BYTES:
             identify(handle, name)  # which refuses it in its own words
@@ -196,7 +194,7 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
 
     Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
     """
-    content, name = _resolved(source)
+    content, name = content_of(source)
     straight = None if isinstance(content, np.ndarray) else _straight(content, name, settings)
     return np.asarray(_opened(content, name, settings)) if straight is None else straight
 
@@ -207,7 +205,7 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
     With `settings`, large JPEGs are decoded at a reduced scale that still exceeds the wanted size.
     Raises: PictureError with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
     """
-    return _opened(*_resolved(source), settings)
+    return _opened(*content_of(source), settings)
 
 
 def _opened(content: Path | bytes | Pixels, name: str, settings: DecodeSettings | None) -> Image.Image:

@@ -32,8 +32,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
 def spread_transparency(image: Image.Image) -> None:
     """Put the transparent grey of a PNG of 2 or 4 bits on the scale that its pixels get. To be called before `load`."""
     clear = image.info.get("transparency")
-    if isinstance(clear, int) and image.tile:
-        image.info["transparency"] = clear * _LEVELS.get(str(image.tile[0][3]), 1)
+    if isinstance(clear, int):
+        image.info["transparency"] = clear * _LEVELS.get(_raw_mode(image), 1)
 
 
 def transparent_deep(image: Image.Image) -> tuple[int, ...] | None:
@@ -41,13 +41,19 @@ def transparent_deep(image: Image.Image) -> tuple[int, ...] | None:
     taken out of `image`, which must not be loaded yet.
     """
     clear = image.info.get("transparency")
-    if not isinstance(clear, tuple) or not image.tile or image.tile[0][3] != "RGB;16B":
+    if not isinstance(clear, tuple) or _raw_mode(image) != "RGB;16B":
         return None
     del image.info["transparency"]
     return clear
 
 
-def lower_bytes(image: Image.Image) -> None:
+def _raw_mode(image: Any) -> str:
+    """How Pillow is about to unpack the pixels of a picture that is not loaded yet."""
+    tiles = getattr(image, "tile", None)
+    return str(tiles[0][3]) if tiles else ""
+
+
+def lower_bytes(image: Any) -> None:
     """Make a PNG of 16 bits a channel, not loaded yet, give the lower byte of each number instead of the upper."""
     codec, extents, offset, _ = image.tile[0]
     image.tile = [type(image.tile[0])(codec, extents, offset, "RGB;16L")]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from transferkit import files
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, fit, open_picture
+from transferkit.data.decode import DecodeSettings, fit, open_pixels
 from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
 from transferkit.evaluation import explain
@@ -87,7 +87,8 @@ class Explaining:
         return int(names.index(output))
 
     def _block(self, sources: Sequence[Source], wanted: int | None) -> Iterator[Explanation]:
-        images = [open_picture(source, self._settings) for source in sources]
+        # The decoder's pixels, which the model answers for; copied, since their memory is used again.
+        images = [Image.fromarray(open_pixels(source, self._settings).copy()) for source in sources]
         pixels = np.stack([fit(image, self._settings) for image in images])
         filled = np.concatenate([pixels, np.repeat(pixels[:1], BLOCK - len(pixels), axis=0)])
         answers = self._forward([filled])[0][: len(pixels)]
@@ -112,7 +113,7 @@ class Explaining:
 def worst(layout: Layout, count: int = 12) -> list[Path]:
     """The pictures of the test split that the model got wrong, most confident first (numbers: furthest off).
 
-    Raises DataError where there are none, or where the run's pictures are no longer there.
+    Raises DataError where there are none, or where the run's pictures are no longer there as they were.
     """
     manifest, metrics = layout.complete(), layout.read_metrics()
     origin = Path(manifest["data"]["path"])
@@ -122,10 +123,19 @@ def worst(layout: Layout, count: int = 12) -> list[Path]:
     if not wrong:
         raise DataError(f"{layout.folder} made no mistake on its test split ({len(rows)} pictures); name pictures")
     root = origin if origin.is_dir() else origin.parent
-    found = [root / path for path in wrong if (root / path).is_file()]
+    hashes = {row["path"]: row["sha256"] for row in files.read_csv(layout.splits)}
+    found = [root / path for path in wrong if _is_still(root / path, hashes.get(path))]
     if not found:
-        raise DataError(f"the run's pictures are no longer in {origin}; name pictures to explain")
+        raise DataError(f"the run's pictures are no longer in {origin}, or have changed; name pictures to explain")
     return found
+
+
+def _is_still(path: Path, sha256: str | None) -> bool:
+    """Whether a picture is what the run answered for."""
+    try:
+        return path.is_file() and files.sha256_file(path) == sha256
+    except OSError:
+        return False
 
 
 def _badness(row: dict[str, str], metrics: dict[str, Any]) -> float:

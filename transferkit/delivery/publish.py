@@ -11,7 +11,7 @@ from transferkit import files
 from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, plural
 from transferkit.data.decode import PictureError, open_picture
-from transferkit.data.samples import shown
+from transferkit.data.samples import Pinned, shown
 from transferkit.delivery.card import write_card
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import drawings
@@ -75,6 +75,8 @@ def report_content(layout: Layout) -> ReportContent:
     if curve:
         content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
     if rows:
+        hashes = {row["path"]: row["sha256"] for row in files.read_csv(layout.splits)}
+        rows = [{**row, "sha256": hashes.get(row["path"], "")} for row in rows]
         _add_test(content, rows, metrics, Path(manifest["data"]["path"]))
         _add_overlays(content, layout, Path(manifest["data"]["path"]))
     return content
@@ -150,14 +152,14 @@ def _example(row: dict[str, str], root: Path) -> Example:
         label=row["label"],
         predicted=row["predicted"],
         confidence=float(row["confidence"]) if row["confidence"] else None,
-        picture=_picture(root / row["path"]),
+        picture=_picture(root / row["path"], row["sha256"]),
     )
 
 
-def _picture(path: Path) -> Any:
-    """uint8 thumbnail, or None where the picture is no longer there (arrays, moved data)."""
+def _picture(path: Path, sha256: str) -> Any:
+    """uint8 thumbnail, or None where the picture is no longer there as it was (arrays, moved data, replaced files)."""
     try:
-        image = open_picture(path)
+        image = open_picture(Pinned(path, sha256, str(path)))
     except PictureError:
         return None
     image.thumbnail((PICTURE, PICTURE))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.console import Reporter
-from transferkit.data.decode import PictureError
+from transferkit.data.decode import PictureError, whole
 from transferkit.data.folder import EXTENSIONS
 from transferkit.data.samples import shown
 from transferkit.delivery.explain import Explaining
@@ -64,15 +64,16 @@ class Answering:
             path.unlink(missing_ok=True)
 
     def _answer(self, path: Path) -> Answer:
-        (found,) = self._predictor.stream([path], Reporter(quiet=True))
+        try:
+            content = whole(path, path.name)  # once: the answer and the heat map are of the same bytes
+        except PictureError as error:
+            return None, None, f"This file {error.reason}."
+        (found,) = self._predictor.stream([content], Reporter(quiet=True))
         if found.error:
             return None, None, f"This file {found.error}."
         if self._explaining is None:
             return self._scores(found.scores), None, f"{self._said(found)} No heat map: {self.cannot_explain}"
-        try:
-            heat = next(self._explaining.stream([path])).overlay
-        except PictureError as error:  # the file changed meanwhile
-            return None, None, f"This file {error.reason}."
+        heat = next(self._explaining.stream([content])).overlay
         return self._scores(found.scores), heat, self._said(found)
 
     def _scores(self, scores: tuple[tuple[str, float], ...]) -> dict[str, float] | None:

@@ -287,5 +287,5 @@ def content_key(weights_sha256: str, network: dict[str, Any], decode: DecodeSett
         "weights": weights_sha256,
         **network,
         "decode": decode.key(),
-        "versions": {"keras": keras.__version__, "backend": compute.backend(), **decoder_versions()},
+        "versions": {"keras": keras.__version__, **compute.backend_versions(), **decoder_versions()},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ from transferkit.features.extract import (
 )  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.store import FeatureSet, make_room, open_set, room_for, root, row_bytes
-from transferkit.files import digest
+from transferkit.features.structure import structure
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +48,12 @@ class Rows:
     shapes: list[tuple[int, ...]]
     features: FeatureSet | None = None
     tail: keras.Model | None = None  # of a cut: from these rows to the backbone's output
+    _structure: str = ""
+
+    def structure(self) -> str:
+        """How all that computes these rows is put together, from the pixels on."""
+        self._structure = self._structure or structure(self.model)
+        return self._structure
 
 
 @dataclass
@@ -182,11 +187,9 @@ class Frozen:
         row, precision = self.backbone.row, self.precision
         key: dict[str, Any] = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
         key |= {"precision": precision.name, "how": precision.how}
+        key["layers"] = kind.structure()
         if row.plugin is not None:
             key["plugin"] = row.plugin.key()
-        if row.kind in ("file", "plugin"):
-            # Name and weights of a network that is not ours do not say how its layers are put together.
-            key["layers"] = digest(_lasting(json.loads(self.backbone.model.to_json())))
         return content_key(self.backbone.weights_sha256, key, self.views.decode)
 
     def source(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> Source:
@@ -219,14 +222,6 @@ class Frozen:
         """uint8 [16, size, size, 3] of pictures from all over the data."""
         chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
         return np.concatenate(list(map_ordered(lambda i: self.views.pixels(samples, int(i), [0]), chosen)))
-
-
-def _lasting(config: Any) -> Any:
-    """A model's config without what freezing changes, none of which matters in inference."""
-    if isinstance(config, dict):
-        passing = ("trainable", "rate", "stddev", "drop_path_rate")
-        return {key: _lasting(value) for key, value in config.items() if key not in passing}
-    return [_lasting(value) for value in config] if isinstance(config, list) else config
 
 
 def _model(inputs: Any, outputs: Any) -> keras.Model:

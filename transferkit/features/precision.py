@@ -208,7 +208,7 @@ def machine() -> dict[str, str]:
     """What decides speed: processor, backend and its version."""
     import keras
 
-    return {"cpu": cpu_name(), "backend": compute.backend(), "keras": keras.__version__}
+    return {"cpu": cpu_name(), "keras": keras.__version__, **compute.backend_versions()}
 
 
 def cpu_name() -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.decode import DecodeSettings, decode_many
+from transferkit.data.decode import DecodeSettings, content_of, decode_many
 from transferkit.data.picture import sniff
-from transferkit.data.samples import Pixels, Source, hash_source, listed
+from transferkit.data.samples import Pinned, Pixels, Source, hash_source, listed
 from transferkit.errors import DataError
 from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
@@ -40,9 +40,9 @@ class Picked:
         """Contents of those that are JPEG or PNG files, up to `MAX_ENCODED_BYTES`, and their positions."""
         contents, positions, total = [], [], 0
         for i, source in enumerate(self.sources):
-            if not isinstance(source, Path):
+            content, _ = content_of(source)
+            if not isinstance(content, bytes):
                 continue
-            content = source.read_bytes()
             total += len(content)
             if total > MAX_ENCODED_BYTES:
                 break
@@ -71,7 +71,10 @@ def pick(layout: Layout, parts: tuple[str, ...], count: int, data: Any = None) -
             f"{len(bad)} of {len(rows)} {part} pictures of run {layout.folder} are missing or changed: {listed(bad)}; "
             "put them back, or name the folder or CSV where the run's data is now with --data"
         )
-    return Picked(part, sources, [row["label"] for row in rows])
+    pinned: list[Source] = [
+        Pinned(source, row["sha256"], row["path"]) for row, source in zip(rows, sources, strict=True)
+    ]
+    return Picked(part, pinned, [row["label"] for row in rows])
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -80,7 +83,7 @@ def spread(count: int, wanted: int) -> list[int]:
     return [i * count // number for i in range(number)]
 
 
-def _sources(paths: list[str], origin: str, data: Any) -> list[Source]:
+def _sources(paths: list[str], origin: str, data: Any) -> list[Path | Pixels]:
     if isinstance(data, tuple):
         return [data[0][int(re.sub(r"\D", "", path))] for path in paths]
     if origin == "arrays":
@@ -90,8 +93,8 @@ def _sources(paths: list[str], origin: str, data: Any) -> list[Source]:
     return [root / path for path in paths]
 
 
-def _hash(source: Source) -> str | None:
+def _hash(source: Path | Pixels) -> str | None:
     try:
-        return hash_source(source) if not isinstance(source, bytes) else None
+        return hash_source(source)
     except OSError:
         return None
