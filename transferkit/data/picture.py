@@ -15,7 +15,7 @@ from typing import IO, Literal, cast
 from PIL import Image
 
 from transferkit.data import reading
-from transferkit.data.reading import DAMAGE, MAX_PIXELS, ReadingError, orientation_of, sniff
+from transferkit.data.reading import DAMAGE, MAX_PIXELS, NO_HEIC, ReadingError, orientation_of, sniff
 from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import DataError
 
@@ -91,4 +91,5 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except ReadingError as error:
-        raise PictureError(name, error.reason, cast(Fault, error.kind)) from error
+        reason = NO_HEIC.replace("pillow-heif>=0.16", "transferkit[heic]") if error.reason == NO_HEIC else error.reason
+        raise PictureError(name, reason, cast(Fault, error.kind)) from error

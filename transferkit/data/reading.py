@@ -12,7 +12,7 @@ import struct
 from contextlib import suppress
 from typing import IO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
 
 from transferkit.data import tones
 
@@ -30,6 +30,7 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+NO_HEIC = "is HEIC; install the reader with: pip install 'pillow-heif>=0.16'"
 # What Pillow and its plugins are known to raise on damaged files (warnings, where they are made errors).
 DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError,
@@ -38,6 +39,11 @@ DAMAGE = (
 )  # fmt: skip
 # How Pillow says that a sound file is of a form which it does not read.
 _UNSUPPORTED = re.compile(r"unknown pixel mode|unsupported|not (yet )?supported|cannot handle|not available", re.I)
+
+# Grey TIFFs of many bits whose 0 is white: Pillow reads some of them, and turns the values of none; `tones` does.
+for (_order, _photometric, *_rest), _modes in list(TiffImagePlugin.OPEN_INFO.items()):
+    if _photometric == 1 and _modes[0] in ("F", "I", "I;16", "I;16B"):
+        TiffImagePlugin.OPEN_INFO.setdefault((_order, 0, *_rest), _modes)  # type: ignore[arg-type]
 
 
 class ReadingError(Exception):
@@ -117,7 +123,7 @@ def identify(handle: IO[bytes]) -> Image.Image:
     if kind is None:
         raise ReadingError(f"is not a picture that can be read ({_looks_like(head)})", "not_a_picture")
     if kind == "HEIF" and not enable_heif():
-        raise ReadingError("is HEIC; install its reader with: pip install 'pillow-heif>=0.16'", "unsupported")
+        raise ReadingError(NO_HEIC, "unsupported")
     try:
         image = Image.open(handle, formats=("JPEG", "MPO") if kind == "JPEG" else (kind,))
         if image.width * image.height > MAX_PIXELS:
@@ -164,7 +170,8 @@ def _unopened(handle: IO[bytes], kind: str, error: Exception) -> ReadingError:
             Image.OPEN[kind][0](handle, "")
         except DAMAGE as found:
             error = found
-    if kind == "TIFF" and isinstance(error, KeyError):
+    # Of a compression it has no name for, Pillow gives the number alone.
+    if kind == "TIFF" and str(error).isdigit() and int(str(error)) not in TiffTags.TAGS_V2:
         return _unsupported(kind, f"compression {error}")
     return _unsupported(kind, error) if _UNSUPPORTED.search(str(error)) else ReadingError(told)
 
