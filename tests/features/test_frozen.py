@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -133,6 +134,16 @@ def test_the_key_changes_with_everything_that_changes_content(mini, views, monke
     monkeypatch.undo()
     monkeypatch.setattr(keras, "__version__", "9.9")
     others["keras"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr(compute, "backend_versions", lambda: {compute.backend(): "9.9"})
+    others["backend"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr("cv2.__version__", "9.9")  # whichever distribution it came with
+    others["opencv"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr(keras.layers, "ReLU", partial(keras.layers.ReLU, negative_slope=0.1))
+    others["mini's layers"] = key(build("mini"), views)
+    monkeypatch.undo()
     assert len({plain, *others.values()}) == 1 + len(others)
 
 
