@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -262,8 +262,7 @@ def _others() -> dict[str, Item]:
 def refused() -> dict[str, tuple[bytes, str, str]]:
     """File name → content, the kind of fault, a word of the reason."""
     lab = Image.new("LAB", (60, 44), (120, 130, 140))
-    floats = io.BytesIO(encoded(SCENE, "TIFF"))
-    image = bytearray(floats.getvalue())
+    image = bytearray(encoded(SCENE, "TIFF"))
     at = struct.unpack("<I", image[4:8])[0]
     for i in range(struct.unpack("<H", image[at : at + 2])[0]):
         entry = at + 2 + 12 * i
@@ -271,7 +270,11 @@ def refused() -> dict[str, tuple[bytes, str, str]]:
             image[entry + 8 : entry + 10] = struct.pack("<H", 32_844)  # LogL: no rule, no mode
     squeezed = bytearray(tiff(GREY.tobytes(), 8, 1))
     squeezed[squeezed.index(struct.pack("<HHI", 259, 3, 1)) + 8] = 99
+    bands = bytearray(tiff(GREY.tobytes() * 13, 8, 1))
+    bands[bands.index(struct.pack("<HHI", 277, 3, 1)) + 8] = 13
     return {
+        "bands.tif": (bytes(bands), "unsupported", "samples per pixel"),
+        "float_rgb.tif": (cv2.imencode(".tif", RGB.astype(np.float32) / 255)[1].tobytes(), "unsupported", "pixel mode"),
         "lab.tif": (encoded(lab, "TIFF"), "unsupported", "LAB"),
         "log.tif": (bytes(image), "unsupported", "pixel mode"),
         "squeezed.tif": (bytes(squeezed), "unsupported", "compression 99"),

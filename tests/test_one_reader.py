@@ -269,3 +269,24 @@ def test_a_test_picture_replaced_after_its_hash_is_not_scored(digits_run: Any, t
     model = model_file.load(digits_run.layout.model)
     with pytest.raises(PictureError, match=r"b\.png: has changed"):
         scoring.predictions(model, samples, settings_of(digits_run), Reporter(quiet=True), "scoring")
+
+
+def test_finetune_ends_by_name_where_a_picture_is_replaced_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transferkit.data.digits import write_digits
+    from transferkit.data.samples import Samples
+
+    data = write_digits(tmp_path / "digits", 6)
+    target, other = sorted(data.glob("3/*.png"))[:2]
+    hashed = Samples.hashed
+
+    def replaced(samples: Samples, threads: int = 0) -> Samples:
+        found = hashed(samples, threads)
+        target.write_bytes(other.read_bytes())
+        return found
+
+    monkeypatch.setattr(Samples, "hashed", replaced)
+    result = call("finetune", data, "--backbone", "mini", "--epochs", 1, "--quiet", "--output", tmp_path / "run")
+    assert result.code == 2
+    assert f"{target}: has changed since its content was hashed" in result.err.replace("\n", " ")

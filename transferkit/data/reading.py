@@ -6,6 +6,7 @@ the example beside an exported model: there is no second implementation to disag
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import struct
@@ -38,7 +39,11 @@ DAMAGE = (
     Image.DecompressionBombError, Warning,
 )  # fmt: skip
 # How Pillow says that a sound file is of a form which it does not read.
-_UNSUPPORTED = re.compile(r"unknown pixel mode|unsupported|not (yet )?supported|cannot handle|not available", re.I)
+_UNSUPPORTED = re.compile(
+    r"unknown pixel mode|samples per pixel|unsupported|not (yet )?supported|cannot handle|not available", re.I
+)
+# Pillow logs what it raises; without a handler Python would print that to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # Grey TIFFs of many bits whose 0 is white: Pillow reads some of them, and turns the values of none; `tones` does.
 for (_order, _photometric, *_rest), _modes in list(TiffImagePlugin.OPEN_INFO.items()):
