@@ -123,11 +123,17 @@ def worst(layout: Layout, count: int = 12) -> list[Path]:
     if not wrong:
         raise DataError(f"{layout.folder} made no mistake on its test split ({len(rows)} pictures); name pictures")
     root = origin if origin.is_dir() else origin.parent
-    hashes = {row["path"]: row["sha256"] for row in files.read_csv(layout.splits)}
-    found = [root / path for path in wrong if _is_still(root / path, hashes.get(path))]
+    known = hashes(layout)
+    found = [root / path for path in wrong if _is_still(root / path, known.get(path))]
     if not found:
         raise DataError(f"the run's pictures are no longer in {origin}, or have changed; name pictures to explain")
     return found
+
+
+def hashes(layout: Layout) -> dict[str, str]:
+    """SHA-256 of each of a run's pictures, by path; none where its splits.csv is gone."""
+    rows = files.read_csv(layout.splits) if layout.splits.is_file() else []
+    return {row["path"]: row["sha256"] for row in rows}
 
 
 def _is_still(path: Path, sha256: str | None) -> bool:

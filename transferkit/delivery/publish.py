@@ -15,7 +15,7 @@ from transferkit.data.samples import Pinned, shown
 from transferkit.delivery.card import write_card
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import drawings
-from transferkit.delivery.explain import overlays
+from transferkit.delivery.explain import hashes, overlays
 from transferkit.delivery.report import write_report
 from transferkit.evaluation import calibration
 from transferkit.runs import model_file
@@ -75,8 +75,8 @@ def report_content(layout: Layout) -> ReportContent:
     if curve:
         content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
     if rows:
-        hashes = {row["path"]: row["sha256"] for row in files.read_csv(layout.splits)}
-        rows = [{**row, "sha256": hashes.get(row["path"], "")} for row in rows]
+        known = hashes(layout)
+        rows = [{**row, "sha256": known.get(row["path"], "")} for row in rows]
         _add_test(content, rows, metrics, Path(manifest["data"]["path"]))
         _add_overlays(content, layout, Path(manifest["data"]["path"]))
     return content
