@@ -43,6 +43,10 @@ __all__ = [
 ]  # fmt: skip
 
 DECODER_VERSION = 3
+# Older versions whose models are still used, and which pictures are read otherwise now.
+STANDS_IN_FOR = {
+    2: "JPEGs turned by XMP alone, TIFFs whose 0 is white and PNGs of 2, 4 and 16 bits with transparency are read right"
+}
 Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 CHANGED = (
@@ -75,13 +79,22 @@ class DecodeSettings:
 
     @classmethod
     def from_key(cls, key: dict[str, Any]) -> DecodeSettings:
-        """The settings that made `key`; refuses one of another decoder version."""
-        if key.get("decoder") != DECODER_VERSION:
+        """The settings that made `key`. Refuses a decoder version that this one does not stand in for.
+
+        Older ones in `STANDS_IN_FOR` gave the same pixels for all but rare forms of pictures; `outdated` says which.
+        """
+        if key.get("decoder") not in (DECODER_VERSION, *STANDS_IN_FOR):
             raise ConfigError(
                 f"decoder version {key.get('decoder')!r} is not this version's {DECODER_VERSION}; "
                 "use the transferkit release that wrote it"
             )
         return cls(size=int(key["size"]), resize=key["resize"])
+
+
+def outdated(key: dict[str, Any]) -> str | None:
+    """What to say of a model whose pictures were read by an older decoder; None where there is nothing to say."""
+    changed = STANDS_IN_FOR.get(key.get("decoder"))  # type: ignore[arg-type]
+    return None if changed is None else f"the model was trained by an older decoder; since then {changed}"
 
 
 def decoder_versions() -> dict[str, str]:
