@@ -8,7 +8,7 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -89,6 +89,24 @@ def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tup
         for k in range(splits.folds):
             pairs.append((np.flatnonzero((fold >= 0) & (fold != k)), np.flatnonzero(fold == k)))
     return pairs
+
+
+def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: int = 2) -> list[list[Indices]]:
+    """For each round of cross-validation the positions of train + val that each fold holds out.
+
+    Fewer folds, down to 2, where a class has fewer pictures (or groups of them) than that. Raises DataError where even
+    two are too many.
+    """
+    samples = samples.hashed()
+    for count in range(folds, 1, -1):
+        try:
+            drawn = [_repeated(samples, replace(splits, folds=count), 1 + r) for r in range(rounds)]
+        except DataError:
+            if count == 2:
+                raise
+            continue
+        return [[np.flatnonzero(fold == k) for k in range(count)] for fold in drawn]
+    raise ConfigError(f"{folds} folds are too few; give 2 or more")
 
 
 def save_splits(path: Path, samples: Samples, splits: Splits) -> None:

@@ -31,6 +31,7 @@ from transferkit.features.extract import (
 from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.store import FeatureSet, make_room, open_set, room_for, root, row_bytes
 from transferkit.features.structure import structure
+from transferkit.features.taps import Taps, tapping_model, taps
 
 if TYPE_CHECKING:
     import keras
@@ -100,6 +101,12 @@ class Frozen:
         rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(x)))
         rows.tail = parts.tail
         return parts, rows
+
+    def tapped(self) -> tuple[Taps, Rows]:
+        """Vectors from several depths, in one row of one pass."""
+        found = taps(self.backbone)
+        columns = "+".join(f"{tap.stage}.{tap.statistic}" for tap in found.columns())
+        return found, _rows(f"taps:{columns}", tapping_model(self.backbone, found))
 
     def _pixels(self) -> Any:
         import keras
