@@ -218,6 +218,13 @@ class Frozen:
         self.precision = choose(
             self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
         )
+        asked = self.settings.precision
+        if asked not in ("auto", self.precision.name) and "precision" not in self._warned:
+            self._warned.add("precision")
+            self.reporter.warn(
+                f"--precision {asked}: {self.precision.reason}, and the shipped model computes in float32; features "
+                "are computed in float32, so that the head learns from what it will be given"
+            )
 
     def _key(self, kind: Rows) -> dict[str, Any]:
         """What is probed once a machine."""

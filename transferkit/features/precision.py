@@ -1,5 +1,5 @@
 """The number format of the frozen part and of tails in training: the fastest that agrees with float32, measured once
-and remembered.
+and remembered. What is shipped computes in float32, so a format that was asked for has to agree with it too.
 """
 
 from __future__ import annotations
@@ -70,10 +70,14 @@ def choose(
     """The precision for `rows` pictures through `network` (uint8 pixels → tensors).
 
     `pixels()` gives uint8 [n, size, size, 3] of real pictures for the probe; `key` names the network and size.
+    A low precision that was asked for is taken, whatever its speed, where its outputs agree with float32's: a head
+    that learnt from others would not fit the network it is shipped with.
     """
     options = candidates(requested)
-    if len(options) == 1:
+    if options == [Precision()] or requested == "auto" and len(options) == 1:
         return options[0]
+    if requested != "auto":
+        return _agreeing(options[0], {**key, "asked": requested}, lambda: _outputs(options[0], network, pixels()))
     if multiply_adds(network) * rows < WORTHWHILE:
         return Precision(reason="too little work for a probe to pay")
     memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
@@ -97,10 +101,14 @@ def choose_training(
     """The precision in which `network` is trained on `pictures` pictures, counted over all epochs.
 
     Always through dtype policies, so that weights, losses and the last layer stay float32. `key` names what is
-    trained. A format that was asked for is taken as it is.
+    trained. A format that was asked for is taken, whatever its speed, where its outputs agree with float32's.
     """
+    if requested == "float32":
+        return Precision()
     if requested != "auto":
-        return Precision(requested, "plain" if requested == "float32" else "policy")
+        low = Precision(requested, "policy")
+        asked = {**key, "training": True, "asked": requested}
+        return _agreeing(low, asked, lambda: (trial(Precision())[1], trial(low)[1]), TRAINING_COSINE)
     if not (compute.gpu_count() or _cpu_flag("amx_bf16", "avx512_bf16")):
         return Precision(reason="this CPU has no bfloat16 units")
     if multiply_adds(network) * pictures * TRAINING_COST < WORTHWHILE:
@@ -128,6 +136,32 @@ def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
     return found if (found.name, found.how) in [(o.name, o.how) for o in options] else None
 
 
+def _agreeing(
+    low: Precision, key: dict[str, Any], outputs: Callable[[], tuple[np.ndarray, np.ndarray]], agreement: float = COSINE
+) -> Precision:
+    """`low`, which was asked for, if the second of `outputs()` agrees with the first, float32's; float32 otherwise."""
+    memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
+    chosen = _remembered(memory, [Precision(), low])
+    if chosen is None:
+        cosine = float(np.min(_cosine(*outputs())))
+        chosen = low if cosine >= agreement else Precision(reason=_differs(low, cosine, agreement))
+        write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+    return chosen
+
+
+def _outputs(low: Precision, network: Any, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs [n, d] of `network` in float32 and in `low`."""
+    found = []
+    for option in (Precision(), low):
+        with applied(network, option):
+            found.append(compute.forward(network, graph_bfloat16=option.how == "graph")([pixels])[-1])
+    return found[0].reshape(len(pixels), -1), found[1].reshape(len(pixels), -1)
+
+
+def _differs(low: Precision, cosine: float, agreement: float) -> str:
+    return f"{low.name} outputs differ (cosine {cosine:.4f} < {agreement})"
+
+
 def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precision:
     measured = []
     for option in options:
@@ -147,7 +181,7 @@ def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precis
 def _decided(gain: float, least: float, cosine: float, agreement: float, low: Precision) -> Precision:
     """`low` if it is at least `least` times as fast as float32 and its outputs agree with float32's."""
     if not cosine >= agreement:  # NaN too
-        return Precision(reason=f"{low.name} outputs differ (cosine {cosine:.4f} < {agreement})")
+        return Precision(reason=_differs(low, cosine, agreement))
     if gain < least:
         return Precision(reason=f"{low.name} is not clearly faster here ({gain:.2f} ×)")
     return Precision(low.name, low.how, f"{gain:.1f} × the speed of float32, outputs agree to cosine {cosine:.4f}")

@@ -100,12 +100,21 @@ class Trainer:
             progress = loop.run()
         if twin is not None:
             twin.give(model)
+        assert progress.best is not None
+        best = progress.best
         if phase.precision.how == "policy":
             self._forward_of = None  # what was traced inside computes in low precision; outputs are to be float32
-        assert progress.best is not None
+            best = self._judged(model, source)
         self.history += progress.rows
-        self.phases.append(_report(phase, model, source, progress))
-        return progress.best
+        self.phases.append(_report(phase, model, source, progress, best))
+        return best
+
+    def _judged(self, model: keras.Model, source: Source) -> tuple[float, float]:
+        """Validation score and loss in float32, in which the model is shipped: by these, phases are compared."""
+        problem = self.problem
+        outputs = self.outputs(model, source, problem.val)
+        loss = losses.mean_loss(losses.LOSSES[self.loss_key], problem.targets[problem.val], outputs)
+        return problem.goal.score(outputs), loss
 
     def _rates(self, phase: Phase, steps: int) -> schedules.Curve | None:
         """The learning rate of every step; steps that make one update share theirs."""
@@ -257,15 +266,16 @@ def batch_size(settings: Settings, pictures: int) -> int:
     return min(int(min(128, max(8, 2**power))), pictures)
 
 
-def _report(phase: Phase, model: keras.Model, source: Source, progress: Progress) -> PhaseReport:
-    assert progress.best is not None
+def _report(
+    phase: Phase, model: keras.Model, source: Source, progress: Progress, best: tuple[float, float]
+) -> PhaseReport:
     return PhaseReport(
         phase.name,
         phase.trained,
         sum(int(np.prod(w.shape)) for w in model.trainable_weights),
         progress.epoch,
         progress.best_epoch + 1,
-        *progress.best,
+        *best,
         progress.seconds,
         "computed each epoch" if isinstance(source, Streamed) else "cached",
         phase.precision.name,

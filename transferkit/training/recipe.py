@@ -252,8 +252,11 @@ class Recipe:
         pictures = phase.epochs * len(self.problem.train)
         trial = trainer.trial(phase, trainee, source)
         chosen = choose_training(self.settings.precision, trainee, trial, pictures, key, self.reporter)
+        asked = self.settings.precision
         if chosen.name != "float32":
             self.notes.append(f"{phase.name} trained in {chosen.name}: {chosen.reason}")
+        elif asked not in ("auto", "float32"):
+            self.reporter.warn(f"--precision {asked}: {chosen.reason}; {phase.name} is trained in float32")
         return chosen
 
     # -- results
