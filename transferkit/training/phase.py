@@ -46,6 +46,7 @@ class Phase:
     factors: dict[str, float] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
     pause: int | None = None  # see `Loop`
+    rates: tuple[float, ...] | None = None  # of the epochs one by one, in place of the schedule's
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Trainer:
         loop = Loop(
             phase.name, trained, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
-            phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter,
+            phase.epochs, s.patience, s.schedule == "plateau" and phase.rates is None, checkpoint, self.deadline, self.reporter,
             self.rate, self.watch, phase.pause,
             self._rates(phase, batches.steps),
             held, None if twin is None else twin.steps,
@@ -122,6 +123,9 @@ class Trainer:
         if self.settings.warmup is not None:
             warmup = self.settings.warmup
         together = self.accumulate
+        if phase.rates is not None:
+            by_epoch = np.asarray(phase.rates, np.float32)
+            return lambda numbers: by_epoch[np.minimum(numbers // steps, len(by_epoch) - 1)]
         updates = -(-phase.epochs * steps // together)
         curve = schedules.curve(self.settings.schedule, phase.rate, updates, warmup=warmup)
         return None if curve is None else lambda numbers: curve(numbers // together)

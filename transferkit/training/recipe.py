@@ -7,7 +7,7 @@ Fine-tuning from a random head first bends good features towards noise; a traine
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,19 @@ JUDGED_TRAINING = 1000  # training pictures on which the final model is scored, 
 SAMPLE_ROWS, SAMPLE_STREAMED, SAMPLE_BYTES = 4096, 512, 256 << 20  # by which features are standardised
 
 
+@dataclass(frozen=True)
+class Again:
+    """How a phase went before, to be trained so once more: it is planned as then, and ends after `epochs`.
+
+    `rates` are the learning rates of its epochs where watching validation set them (`--schedule plateau`); None where
+    the schedule alone did.
+    """
+
+    epochs: int
+    precision: Precision
+    rates: tuple[float, ...] | None = None
+
+
 @dataclass
 class _Kept:
     """The best state so far."""
@@ -70,6 +83,7 @@ class Recipe:
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
     shared: Frozen | None = None  # the frozen side, where several recipes train on the same features
     pool: HeadPool | None = None  # trains heads of several recipes through one compiled trace
+    again: Mapping[str, Again] | None = None  # by name, the phases to be trained as they were before, and no others
 
     def __post_init__(self) -> None:
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
@@ -99,11 +113,11 @@ class Recipe:
         fold_scores = [self._fold(number, part, source, pooled) for number, part in enumerate(self.folds, 1)]
         pretrained = compute.values(model.weights) if steps else None
         judged = self._judged()
-        phase = self._head_phase("head")
-        score = self.trainer.train(phase if steps else replace(phase, pause=self.pause), body, source)
+        phase = self._head_phase("head") if steps else replace(self._head_phase("head"), pause=self.pause)
+        score = self.trainer.train(self._as_before(phase), body, source)
         kept = self._keep(score, body, body, source, judged)
         for policy in steps:
-            if self._late(policy):
+            if self._skipped(_tail_name(policy, len(steps))) or self._late(policy):
                 break
             pause = self.pause if policy == steps[-1] else None
             trainee, source, score = self._tail_phase(policy, body, len(steps), pause)
@@ -154,7 +168,8 @@ class Recipe:
             _, rows = self.frozen.at(self._first(steps[0]))
             if rows is not None and rows.tail is not None:
                 kinds = [rows, pooled]
-        self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
+        if self.again is None:
+            self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
         self.frozen.prepare(kinds, samples, wanted)
         self.timings["features"] = time.monotonic() - started
 
@@ -207,6 +222,16 @@ class Recipe:
 
     # -- the tail
 
+    def _skipped(self, phase: str) -> bool:
+        return self.again is not None and phase not in self.again
+
+    def _as_before(self, phase: Phase) -> Phase:
+        """`phase` with the epochs, rates and precision that it had before, where this is another time."""
+        if self.again is None:
+            return phase
+        before = self.again[phase.name]
+        return replace(phase, pause=before.epochs, rates=before.rates, precision=before.precision)
+
     def _late(self, policy: str) -> bool:
         """Whether the time budget is spent before `policy` could be trained; said aloud."""
         if self.deadline is None or time.monotonic() < self.deadline:
@@ -225,14 +250,16 @@ class Recipe:
         freeze.freeze_at(model, first, s.batchnorm)
         trainee = models.trainee(source.shapes, tail, body, s.pooling)
         phase = Phase(
-            "tail" if phases == 1 else f"tail {policy}",
+            _tail_name(policy, phases),
             f"{policy}: {freeze.describe(model)['trainable']:,} backbone weights + head",
             self.rate * TAIL_RATE,
             max(1, s.epochs // phases),
             factors=optimizers.layer_rates(model, models.depths(self.backbone), s.layer_decay),
             pause=pause,
         )
-        phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
+        if self.again is None:
+            phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
+        phase = self._as_before(phase)
         return trainee, source, self.trainer.train(phase, trainee, source)
 
     def _above(self, first: int) -> tuple[Source, keras.Model | None]:
@@ -279,3 +306,7 @@ class Recipe:
     def _chosen(self) -> str:
         signed = 1 if self.problem.goal.maximise else -1
         return max(self.trainer.phases, key=lambda p: (signed * p.score, -p.loss)).name
+
+
+def _tail_name(policy: str, phases: int) -> str:
+    return "tail" if phases == 1 else f"tail {policy}"
