@@ -84,8 +84,7 @@ class Frozen:
         x = self.backbone.model(x)
         # CutMix pastes rectangles, so it needs the map itself.
         if self.settings.cutmix:
-            if len(x.shape) != 4:
-                raise ConfigError(f"--cutmix needs a feature map, and {self.backbone.row.name} gives none; use --mixup")
+            self._require_map([x.shape])
             return _rows(MAP, _model(inputs, x))
         pool = heads.pool(x.shape[1:], self.settings.pooling)
         return _rows(f"pooled:{self.settings.pooling}", _model(inputs, x if pool is None else pool(x)))
@@ -99,6 +98,8 @@ class Frozen:
         for layer in self.backbone.preprocessing():
             x = layer(x)
         rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(x)))
+        if self.settings.cutmix:
+            self._require_map([tensor.shape for tensor in rows.model.outputs])
         rows.tail = parts.tail
         return parts, rows
 
@@ -107,6 +108,13 @@ class Frozen:
         found = taps(self.backbone)
         columns = "+".join(f"{tap.stage}.{tap.statistic}" for tap in found.columns())
         return found, _rows(f"taps:{columns}", tapping_model(self.backbone, found))
+
+    def _require_map(self, shapes: Sequence[Any]) -> None:
+        if not any(len(shape) == 4 and shape[1] * shape[2] > 1 for shape in shapes):
+            raise ConfigError(
+                f"--cutmix needs a feature map of more than one place, and {self.backbone.row.name} has none there "
+                f"with pictures of {self.backbone.size} pixels; use --mixup"
+            )
 
     def _pixels(self) -> Any:
         import keras
