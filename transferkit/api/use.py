@@ -66,7 +66,8 @@ def reproduce(
     raise_problems(RunError, check_new(folder, resume=False))
     origin, reasons = room.check(before, data, offline, reporter)
     with room.cache(fresh, folder):
-        again = finetune(origin, output=folder, offline=offline, reporter=reporter, **settings)
+        kept = room.cache_of(before)
+        again = finetune(origin, output=folder, offline=offline, cache=kept, reporter=reporter, **settings)
     return room.compare(before, again.layout, reasons)
 
 

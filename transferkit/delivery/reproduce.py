@@ -68,6 +68,12 @@ def settings_of(layout: Layout) -> dict[str, Any]:
         raise RunError(f"{layout.folder}: {error}") from error
 
 
+def cache_of(layout: Layout) -> bool | None:
+    """Whether a run was told to store features (`--cache`) or not to (`--no-cache`); None where neither."""
+    kept = layout.complete().get("cache")
+    return kept if isinstance(kept, bool) else None
+
+
 def given_settings(manifest: dict[str, Any]) -> dict[str, Any]:
     """The settings in a run.json that were given then, and those whose default is another now.
 

@@ -1,7 +1,7 @@
 """Run the frozen part once over every view of every picture, and hand out the activations.
 
 `Views` says which picture copies exist, `Source` hands out network inputs for (picture, view) pairs: from the store,
-or computed each time they are asked for. Training cannot tell the difference.
+or computed each time they are asked for. Training cannot tell the difference: the numbers are the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transferkit.data.decode import BUNDLE, DecodeSettings, decoder_versions, op
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
-from transferkit.features.store import FeatureSet
+from transferkit.features.store import FeatureSet, rounded, unpacked
 from transferkit.files import digest
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ class Streamed:
         pixels = np.concatenate(list(drawn))
         if self.network is None:
             return [pixels.astype(np.float32)]
-        return _in_batches(self.network, pixels)
+        tensors = _in_batches(self.network, pixels)
+        return unpacked(rounded(np.concatenate([x.reshape(len(pixels), -1) for x in tensors], axis=1)), self.shapes)
 
 
 def _in_batches(network: compute.Forward, pixels: np.ndarray) -> list[np.ndarray]:

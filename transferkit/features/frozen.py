@@ -19,6 +19,7 @@ from transferkit.errors import ConfigError
 from transferkit.features.cost import LARGE, measured
 from transferkit.features.extract import (
     FORWARD_BATCH,
+    RESIDENT_BYTES,
     Source,
     Stored,
     Streamed,
@@ -29,7 +30,7 @@ from transferkit.features.extract import (
     row_names,
 )  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, make_room, open_set, room_for, root, row_bytes
+from transferkit.features.store import FeatureSet, HeldSet, make_room, open_set, room_for, root, row_bytes
 from transferkit.features.structure import structure
 from transferkit.features.taps import Taps, tapping_model, taps
 
@@ -61,8 +62,9 @@ class Rows:
 class Frozen:
     """Everything below the cuts of one run.
 
-    `cache` False streams instead of storing; True stores what there is room for; None also weighs what storing large
-    activations costs against computing them anew (`features.cost`).
+    `cache` False stores nothing; True stores what there is room for; None also weighs what storing large activations
+    costs against computing them anew (`features.cost`). Vectors that are not stored are computed once all the same, and
+    held in memory where they fit; all else is streamed. What is trained on is the same in every case.
     """
 
     backbone: Backbone
@@ -123,11 +125,16 @@ class Frozen:
         return keras.Input((size, size, 3), dtype="uint8", name="pixels")
 
     def prepare(self, kinds: Sequence[Rows], samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
-        """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed."""
+        """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed.
+
+        Vectors are kept in memory then.
+        """
         promised = 0
         for kind in kinds:
             names = row_names(self.views, samples, wanted)
-            if self.cache is not False and self._worth_storing(kind, samples, names, len(wanted)):
+            if self.cache is False:
+                self._hold(kind, names)
+            elif self._worth_storing(kind, samples, names, len(wanted)):
                 promised += self._open(kind, names, promised)
         stored = [kind for kind in kinds if kind.features is not None]
         if not stored:
@@ -188,7 +195,7 @@ class Frozen:
         if fits:
             kind.features = features
             return needed
-        if kind.label not in self._warned:
+        if not self._hold(kind, names) and kind.label not in self._warned:
             self._warned.add(kind.label)
             self.reporter.warn(
                 f"features ({kind.label}) would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are there for them: "
@@ -196,6 +203,15 @@ class Frozen:
                 "TRANSFERKIT_CACHE, or let it grow with TRANSFERKIT_CACHE_SIZE"
             )
         return 0
+
+    def _hold(self, kind: Rows, names: Sequence[str]) -> bool:
+        """Whether rows of `kind` are vectors that fit into memory; they are given a place there."""
+        width = sum(int(np.prod(shape)) for shape in kind.shapes)
+        if any(len(shape) > 1 for shape in kind.shapes) or 4 * width * len(names) > RESIDENT_BYTES:
+            return False
+        if not isinstance(kind.features, HeldSet):
+            kind.features = HeldSet(kind.shapes)
+        return True
 
     def _spec(self, kind: Rows) -> dict[str, Any]:
         """All that changes these rows besides the picture and the view."""

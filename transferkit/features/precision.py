@@ -74,7 +74,7 @@ def choose(
     that learnt from others would not fit the network it is shipped with.
     """
     options = candidates(requested)
-    if options == [Precision()] or requested == "auto" and len(options) == 1:
+    if options == [Precision()] or (requested == "auto" and len(options) == 1):
         return options[0]
     if requested != "auto":
         return _agreeing(options[0], {**key, "asked": requested}, lambda: _outputs(options[0], network, pixels()))

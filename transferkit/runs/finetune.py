@@ -88,8 +88,8 @@ class Job:
 
     def _manifest(self) -> Manifest:
         if not self.layout.manifest.exists():
-            command = command_line(self.data, self.settings, str(self.layout.folder))
-            return Manifest.start(self.layout, self.data, self.settings, command)
+            command = command_line(self.data, self.settings, str(self.layout.folder), self.cache)
+            return Manifest.start(self.layout, self.data, self.settings, command, cache=self.cache)
         content = self.layout.read_manifest()
         if not self.resume:
             raise RunError(
@@ -97,6 +97,7 @@ class Job:
             )
         same_settings(content, self.settings)
         self._same_versions(content["versions"])
+        self.cache = self._same_cache(content)
         content.pop("error", None)
         content["resumed"] = content.get("resumed", 0) + 1
         return Manifest(self.layout, content)
@@ -108,6 +109,12 @@ class Job:
             self.reporter.warn(
                 f"the run was started with other versions ({', '.join(other)}); numbers may differ a little"
             )
+
+    def _same_cache(self, content: dict[str, Any]) -> bool | None:
+        """What the run was started with, unless this call says otherwise: a full disk may be why it has to go on."""
+        asked = content.get("cache") if self.cache is None else self.cache
+        content["cache"] = asked
+        return asked
 
     def _splits(self) -> Splits:
         """The saved split on resume, a new one otherwise."""

@@ -73,11 +73,12 @@ def split_digest(samples: Samples, splits: Splits) -> str:
     return digest(sorted(zip(samples.paths, splits.assignment, splits.fold, strict=True)))
 
 
-def command_line(data: str, settings: Settings, output: str) -> str:
-    """What repeats a run: a shell command, or for arrays a Python call."""
+def command_line(data: str, settings: Settings, output: str, cache: bool | None = None) -> str:
+    """What repeats a run: a shell command, or for arrays a Python call. `cache` is what was asked for, if anything."""
     if data == ARRAYS:
-        return _python_call(settings, output)
-    return f"{repeatable(data, settings)} --output {shlex.quote(output)}"
+        return _python_call(settings, output, cache)
+    asked = {None: "", True: " --cache", False: " --no-cache"}[cache]
+    return f"{repeatable(data, settings)}{asked} --output {shlex.quote(output)}"
 
 
 def repeatable(data: str, settings: Settings) -> str:
@@ -102,8 +103,9 @@ def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
-def _python_call(settings: Settings, output: str) -> str:
+def _python_call(settings: Settings, output: str, cache: bool | None) -> str:
     given = {name: getattr(settings, name) for name in Settings.model_fields if name in settings.model_fields_set}
+    given["cache"] = cache
     words = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     return ", ".join(["transferkit.finetune((x, y)", *words, f"output={output!r})"])
 
@@ -116,8 +118,11 @@ class Manifest:
         self.content = content
 
     @classmethod
-    def start(cls, layout: Layout, data: str, settings: Settings, command: str, kind: str = "finetune") -> Manifest:
-        """A manifest with status `running`."""
+    def start(
+        cls, layout: Layout, data: str, settings: Settings, command: str, kind: str = "finetune",
+        cache: bool | None = None,
+    ) -> Manifest:  # fmt: skip
+        """A manifest with status `running`. `cache`: whether features were to be stored; None left it to the run."""
         return cls(
             layout,
             {
@@ -128,6 +133,7 @@ class Manifest:
                 "working_directory": os.getcwd(),
                 "config": settings.model_dump(mode="json"),
                 "given": sorted(settings.model_fields_set),
+                "cache": cache,
                 "seed": settings.seed,
                 # Absolute, so that evaluate finds it from everywhere; the command above is as it was typed.
                 "data": {"path": data if data == ARRAYS else os.path.abspath(data)},

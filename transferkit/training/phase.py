@@ -17,6 +17,7 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import Held, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
+from transferkit.features.store import HeldSet
 from transferkit.training import batches as b
 from transferkit.training import losses, optimizers, schedules
 from transferkit.training.fit import Loop, Progress, Watch, ignore
@@ -92,8 +93,8 @@ class Trainer:
         loop = Loop(
             phase.name, trained, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
-            phase.epochs, s.patience, s.schedule == "plateau" and phase.rates is None, checkpoint, self.deadline, self.reporter,
-            self.rate, self.watch, phase.pause,
+            phase.epochs, s.patience, s.schedule == "plateau" and phase.rates is None, checkpoint, self.deadline,
+            self.reporter, self.rate, self.watch, phase.pause,
             self._rates(phase, batches.steps),
             held, None if twin is None else twin.steps,
         )  # fmt: skip
@@ -225,8 +226,8 @@ class Trainer:
         """The settings' batches of the training pictures; each phase has an order of its own."""
         s, train = self.settings, self.problem.train
         views = self.views
-        if isinstance(source, Streamed) and views and "views" not in s.model_fields_set:
-            views = s.epochs  # nothing is kept, so every epoch may as well draw new views
+        if isinstance(source, Streamed) and source.network is None and views and "views" not in s.model_fields_set:
+            views = s.epochs  # of pixels nothing is ever kept, so every epoch may as well draw new views
         weights = np.ones(len(train), np.float32)
         if s.class_weights == "balanced":
             weights = b.balanced_weights(self.problem.samples.targets[train], self.problem.outputs)
@@ -281,9 +282,15 @@ def _report(
         progress.best_epoch + 1,
         *best,
         progress.seconds,
-        "computed each epoch" if isinstance(source, Streamed) else "cached",
+        _kept(source),
         phase.precision.name,
     )
+
+
+def _kept(source: Source) -> str:
+    if isinstance(source, Streamed):
+        return "computed each epoch"
+    return "held in memory" if isinstance(source, Stored) and isinstance(source.features, HeldSet) else "cached"
 
 
 def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.ndarray) -> np.ndarray:

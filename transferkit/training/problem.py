@@ -71,7 +71,7 @@ class PhaseReport:
     score: float
     loss: float
     seconds: float
-    source: str  # "cached" or "computed each epoch"
+    source: str  # "cached", "held in memory" or "computed each epoch"
     precision: str  # of the layers in training; weights, losses and softmax are float32 always
 
 

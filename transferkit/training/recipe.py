@@ -20,7 +20,7 @@ from transferkit.backbones.build import Backbone
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.extract import Source, Streamed, Views
+from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
 from transferkit.training import models, optimizers, range_test
@@ -38,7 +38,7 @@ __all__ = ["Judge", "PhaseReport", "Problem", "Recipe", "Trained", "Units", "pre
 HEAD_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3, "sgd": 1e-1, "momentum": 3e-2}
 TAIL_RATE = 0.13  # of the head's learning rate
 JUDGED_TRAINING = 1000  # training pictures on which the final model is scored, to see over- and underfitting
-SAMPLE_ROWS, SAMPLE_STREAMED, SAMPLE_BYTES = 4096, 512, 256 << 20  # by which features are standardised
+SAMPLE_ROWS, SAMPLE_BYTES = 4096, 256 << 20  # by which features are standardised
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,7 @@ class Recipe:
         """Some training rows over all views, each once: enough for means and deviations to about two digits."""
         depth = self.views.count + 1
         width = sum(int(np.prod(shape)) for shape in source.shapes)
-        most = SAMPLE_STREAMED if isinstance(source, Streamed) else SAMPLE_ROWS
-        most = max(1, min(most, SAMPLE_BYTES // (4 * width), len(train) * depth))
+        most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))
         rng = np.random.default_rng(self.settings.seed)
         pairs = rng.choice(len(train) * depth, most, replace=False)
         return source.take(train[pairs // depth], pairs % depth)[0]
