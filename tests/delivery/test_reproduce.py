@@ -86,9 +86,10 @@ def test_a_run_without_the_cache_is_resumed_without_it_to_the_same_result(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("transferkit.runs.scoring.predictions", interrupted)
-        tk.finetune(few, "mini", output=tmp_path / "run", quiet=True, seed=3, cache=False, **SETTINGS)
+        with pytest.raises(KeyboardInterrupt):
+            tk.finetune(few, "mini", output=tmp_path / "run", quiet=True, seed=3, cache=False, **SETTINGS)
     run = tk.finetune(few, "mini", output=tmp_path / "run", quiet=True, seed=3, resume=True, **SETTINGS)
     assert run.manifest["cache"] is False
     assert sources(run) == ["held in memory", "computed each epoch"]

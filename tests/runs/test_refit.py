@@ -65,6 +65,21 @@ def test_each_phase_is_trained_again_as_it_was_best_and_no_other(
     assert all(f"{epochs} epochs of {name}" in both.notes[-1] for name, epochs in again.items())
 
 
+def test_numbers_are_learnt_again_in_the_units_in_which_the_model_answers(digits, tmp_path):
+    made = recipe_for(digits, task="regress", per_class=8, epochs=12, patience=11, dropout=0.0)
+    # Validation lies elsewhere, so that units of both together would be others.
+    part = made.problem
+    shifted = part.targets.copy()
+    shifted[part.val] += 3
+    made.problem = made.trainer.problem = replace(part, targets=shifted)
+    trained = made.run()
+    both = refit.on_all(made, trained, tmp_path)
+    pixels = np.concatenate([made.views.pixels(part.samples, int(i), [0]) for i in part.val])
+    models = (trained.model, both.model)
+    before, now = (np.abs(np.asarray(model(pixels)) - shifted[part.val]).mean() for model in models)
+    assert now < 0.7 * before
+
+
 def test_what_was_interrupted_ends_with_the_newest_epoch(digits, tmp_path):
     made = recipe_for(digits, epochs=4, patience=3, goal=judge)
     trained = made.run()

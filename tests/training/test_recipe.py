@@ -12,6 +12,7 @@ from transferkit.errors import ConfigError, DataError, TrainingError
 from transferkit.features.precision import Precision
 from transferkit.training import phase as room
 from transferkit.training import recipe
+from transferkit.training.problem import coarse
 from transferkit.training.reuse import HeadPool
 
 from .job import always_better, judge, numbers, part_of, recipe_for
@@ -141,6 +142,27 @@ def test_a_regression_target_that_never_varies(digits):
     found = recipe.problem(samples, train, val, judge)
     np.testing.assert_array_equal(found.targets[:, 1], 0)
     assert found.units[1][1] == 1.0
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 1.7e9), (1e-7, 0.0), (1e-7, 3e-6), (1e30, 0.0), (1e-30, 0.0)])
+def test_regression_targets_are_standardised_before_digits_are_lost(digits, scale, offset):
+    samples, train, val = part_of(digits, 4, "regress")
+    numbers = np.arange(len(samples), dtype=np.float64)[:, None] * np.ones(2)
+    shifted = replace(samples, targets=numbers * scale + offset)
+    plain = recipe.problem(replace(samples, targets=numbers), train, val, judge)
+    found = recipe.problem(shifted, train, val, judge)
+    np.testing.assert_allclose(found.targets, plain.targets, atol=1e-5)
+    assert found.units[0].dtype == found.units[1].dtype == np.float64
+    warned = list(coarse(found.units, samples.classes))
+    assert len(warned) == (2 if offset == 1.7e9 else 0)
+    assert all("lie 128 apart" in line and "Subtract a constant" in line for line in warned)
+
+
+def test_noise_about_a_constant_is_no_deviation(digits):
+    samples, train, val = part_of(digits, 4, "regress")
+    found = recipe.problem(replace(samples, targets=np.full((len(samples), 2), 0.1)), train, val, judge)
+    np.testing.assert_array_equal(found.units[1], 1)
+    assert np.abs(found.targets).max() < 1e-12
 
 
 @pytest.mark.parametrize("mixing", [{"mixup": 0.3}, {"cutmix": 1.0}, {"mixup": 0.0, "label_smoothing": 0.0}])

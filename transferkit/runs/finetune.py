@@ -24,7 +24,7 @@ from transferkit.errors import BackboneError, ConfigError, DataError, RunError, 
 from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import judging, refit
+from transferkit.runs import agreement, judging, refit
 from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
@@ -33,6 +33,7 @@ from transferkit.runs.trackers import Tracking
 from transferkit.runs.untrained import random_weights
 from transferkit.training import models, recipe
 from transferkit.training.fit import ignore
+from transferkit.training.problem import Problem, coarse
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Job:
         # Nothing is written before data and network have proved sound.
         splits = self._splits()
         splitting = time.monotonic() - started
+        problem, folds = self._problems(splits)
         backbone = self._backbone()
         building = time.monotonic() - started - splitting
         with held(self.layout):
@@ -70,7 +72,7 @@ class Job:
             if self.tracking:
                 self.tracking.start(self.layout, manifest.content)
             try:
-                self._train_and_judge(manifest, splits, backbone, started)
+                self._train_and_judge(manifest, splits, (problem, folds), backbone, started)
                 require_whole(self.layout, "test" in splits.assignment)
                 status = {"status": "complete"}
             except KeyboardInterrupt:
@@ -178,8 +180,11 @@ class Job:
 
     # -- the work
 
-    def _train_and_judge(self, manifest: Manifest, splits: Splits, backbone: Backbone, started: float) -> None:
-        samples, s = self.samples, self.settings
+    def _train_and_judge(
+        self, manifest: Manifest, splits: Splits, problems: tuple[Problem, list[Problem]], backbone: Backbone,
+        started: float,
+    ) -> None:  # fmt: skip
+        samples, s, (problem, folds) = self.samples, self.settings, problems
         if not self.layout.splits.exists():
             save_splits(self.layout.splits, samples, splits)
         manifest.content["data"] |= {
@@ -194,16 +199,14 @@ class Job:
             raise RunError("--resume: the network's weights are not those the run was started with; start it anew")
         manifest.content["weights"] = weights
         manifest.write()
-        train, val, test = (np.flatnonzero(np.array(splits.assignment) == p) for p in ("train", "val", "test"))
-        problem = self._problem(train, val)
-        folds = fold_indices(samples, splits) if s.folds else []
+        train, val, test = _parts(splits)
         decode = DecodeSettings(backbone.size, s.resize)
         work = recipe.Recipe(
             backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
             None if s.budget is None else started + s.budget, self.cache,
-            [self._problem(*pair) for pair in folds], self.tracking.epoch if self.tracking else ignore,
+            folds, self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
-        trained = work.run()
+        trained = agreement.agreed(work.run(), problem, work.views, self.reporter)
         if s.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         write_history(self.layout.history, trained.history)
@@ -242,7 +245,16 @@ class Job:
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
 
-    def _problem(self, train: np.ndarray, val: np.ndarray) -> recipe.Problem:
+    def _problems(self, splits: Splits) -> tuple[Problem, list[Problem]]:
+        """What is to be learnt, and that of each fold. Raises DataError where the goal cannot be computed."""
+        train, val, _ = _parts(splits)
+        pairs = fold_indices(self.samples, splits) if self.settings.folds else []
+        problem = self._problem(train, val)
+        for line in coarse(problem.units, self.samples.classes):
+            self.reporter.warn(line)
+        return problem, [self._problem(*pair) for pair in pairs]
+
+    def _problem(self, train: np.ndarray, val: np.ndarray) -> Problem:
         return recipe.problem(
             self.samples, train, val, lambda samples, units: judge(samples, self.settings.metric, units)
         )
@@ -262,6 +274,12 @@ def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
             f"{layout.folder} was removed or changed while the run was worked on: {', '.join(lost)} of it are gone. "
             "Leave it alone and finish it with --resume, or choose another --output"
         )
+
+
+def _parts(splits: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers of train, val and test."""
+    sides = np.array(splits.assignment)
+    return np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val"), np.flatnonzero(sides == "test")
 
 
 def same_settings(manifest: dict[str, Any], settings: Settings) -> None:

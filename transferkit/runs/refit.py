@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import compute
-from transferkit.data.samples import Samples
 from transferkit.features.precision import Precision
 from transferkit.training.fit import Goal
-from transferkit.training.problem import PhaseReport, Trained, Units, problem
+from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Again, Recipe
 
 
@@ -27,7 +26,8 @@ def on_all(work: Recipe, trained: Trained, checkpoints: Path) -> Trained:
     part, trainer = work.problem, work.trainer
     names = [phase.name for phase in trained.phases]
     led = trained.phases[: names.index(trained.chosen) + 1]
-    together = problem(part.samples, np.union1d(part.train, part.val), part.val, _last)
+    # In the units of before, in which the shipped model answers.
+    together = replace(part, train=np.union1d(part.train, part.val), goal=_newest())
     # What `auto` made of fewer pictures, and what memory allowed, hold for more.
     sizes = {"batch_size": trainer.batch_size, "accumulate": trainer.accumulate}
     settings = work.settings.model_copy(update={**sizes, "learning_rate": work.rate})
@@ -62,6 +62,6 @@ class _Newest(Goal):
         return True
 
 
-def _last(samples: Samples, units: Units | None) -> Goal:
+def _newest() -> Goal:
     line = count(1)
     return _Newest("epoch", True, lambda outputs: float(next(line)))
