@@ -9,6 +9,7 @@ from transferkit.backbones import freeze
 from transferkit.backbones.build import build
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, TrainingError
+from transferkit.features import precision
 from transferkit.features.precision import Precision
 from transferkit.training import phase as room
 from transferkit.training import recipe
@@ -249,6 +250,22 @@ def test_lower_layers_learn_more_slowly(digits, monkeypatch):
     assert not factors[0]
     stages = {name: {factors[1][p] for p in factors[1] if p.startswith(name)} for name in ("stem", "block2", "block4")}
     assert stages == {"stem": {0.5**4}, "block2": {0.5**2}, "block4": {1.0}}
+
+
+def test_where_bfloat16_is_far_from_float32_asking_for_it_trains_in_float32(digits, monkeypatch):
+    monkeypatch.setattr(precision, "COSINE", 1.1)  # nothing agrees so well
+    monkeypatch.setattr(precision, "TRAINING_COSINE", 1.1)
+    reporter = Reporter(quiet=True)
+    asked = recipe_for(digits, unfreeze="from:block4", precision="bfloat16", reporter=reporter)
+    found, plain = asked.run(), recipe_for(digits, unfreeze="from:block4", precision="float32").run()
+    assert [p.precision for p in found.phases] == ["float32", "float32"]
+    a, b = numbers(found), numbers(plain)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    features, tail = reporter.warnings
+    assert "--precision bfloat16: bfloat16 outputs differ (cosine" in features
+    assert "features are computed in float32" in features
+    assert "tail is trained in float32" in tail
 
 
 def test_asking_for_bfloat16_trains_in_it_and_ships_float32(digits):

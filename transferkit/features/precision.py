@@ -77,7 +77,8 @@ def choose(
     if options == [Precision()] or (requested == "auto" and len(options) == 1):
         return options[0]
     if requested != "auto":
-        return _agreeing(options[0], {**key, "asked": requested}, lambda: _outputs(options[0], network, pixels()))
+        asked = {**key, "asked": requested}
+        return _agreeing(options[0], asked, lambda: _outputs(options[0], network, pixels()), COSINE)
     if multiply_adds(network) * rows < WORTHWHILE:
         return Precision(reason="too little work for a probe to pay")
     memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
@@ -137,7 +138,7 @@ def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
 
 
 def _agreeing(
-    low: Precision, key: dict[str, Any], outputs: Callable[[], tuple[np.ndarray, np.ndarray]], agreement: float = COSINE
+    low: Precision, key: dict[str, Any], outputs: Callable[[], tuple[np.ndarray, np.ndarray]], agreement: float
 ) -> Precision:
     """`low`, which was asked for, if the second of `outputs()` agrees with the first, float32's; float32 otherwise."""
     memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"

@@ -290,7 +290,7 @@ def _report(
 def _kept(source: Source) -> str:
     if isinstance(source, Streamed):
         return "computed each epoch"
-    return "held in memory" if isinstance(source, Stored) and isinstance(source.features, HeldSet) else "cached"
+    return "held in memory" if isinstance(getattr(source, "features", None), HeldSet) else "cached"
 
 
 def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.ndarray) -> np.ndarray:

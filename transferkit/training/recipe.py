@@ -209,7 +209,9 @@ class Recipe:
 
     def _head_phase(self, name: str) -> Phase:
         asked = self.settings.precision  # a head is too small for `auto` to be worth a probe
-        precision = Precision(asked, "policy") if asked in ("bfloat16", "float16") else Precision()
+        # Where features in that format did not agree with what is shipped, the head is not trained in it either.
+        taken = asked in ("bfloat16", "float16") and self.frozen.precision.name == asked
+        precision = Precision(asked, "policy") if taken else Precision()
         return Phase(name, "head only", self.rate, self.settings.epochs, warmup=False, precision=precision)
 
     def _fold(self, number: int, part: Problem, source: Source, pooled: Rows) -> float:

@@ -21,7 +21,7 @@ from transferkit.files import write_json
 from transferkit.runs.finetune import Job, require_whole
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import data_digest, split_digest
-from transferkit.runs.results import answer
+from transferkit.runs.results import answer, judge
 from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import results, verdict
 from transferkit.tuning import settings as how
@@ -130,9 +130,10 @@ class Tuning:
         if self.base.folds:
             pairs = fold_indices(self.samples, splits)
         moved = tuple((place[train], place[val]) for train, val in pairs)
-        return Plan(
-            self.samples.select(seen), moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache
-        )
+        samples = self.samples.select(seen)
+        for train, val in moved:  # a metric that says nothing there is refused now, not trial by trial
+            problem_of(samples, train, val, lambda part, units: judge(part, self.base.metric, units))
+        return Plan(samples, moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache)
 
     # -- the search
 
