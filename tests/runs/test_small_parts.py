@@ -70,6 +70,11 @@ def test_the_command_reads_back_as_the_same_settings() -> None:
     given = {k: v for k, v in context.params.items() if k in type(settings).model_fields and v not in (None, ())}
     assert make(given) == settings
     assert str(context.params["output"]) == "out put"
+    for cache in (None, True, False):
+        words = shlex.split(manifest.command_line("my data", settings, "out put", cache))
+        assert finetune.make_context("finetune", words[2:]).params["cache"] is cache
+        call = manifest.command_line("arrays", settings, "out", cache)
+        assert (f"cache={cache}" in call) == (cache is not None)
 
 
 def test_advice_has_no_output() -> None:
