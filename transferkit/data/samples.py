@@ -42,7 +42,7 @@ class Samples:
 
     `paths` are relative to `root` (absolute where a CSV said so; `array[i]` for arrays, whose `root` is
     None). `targets`: classify int64 [N] (index into `classes`); multilabel float32 0/1 [N, C]; regress
-    float32 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
+    float64 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
     where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
     odd.
     """

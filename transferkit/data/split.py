@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.data.cells import same_target, written
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
 from transferkit.data.strata import distribute, strata
 from transferkit.data.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
@@ -110,13 +111,13 @@ def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: in
 
 
 def save_splits(path: Path, samples: Samples, splits: Splits) -> None:
-    """Write `splits.csv`: path,label,split,fold,sha256 (fold is empty where there is none)."""
+    """Write `splits.csv`: path,label,split,fold,sha256 (fold is empty where there is none), which `scan` reads back."""
     samples = samples.hashed()
     hashes = samples.sha256 or ()
     rows = (
         (
             name,
-            samples.label(i),
+            written(samples, i),
             splits.assignment[i],
             "" if splits.fold[i] < 0 else splits.fold[i],
             hashes[i],
@@ -145,14 +146,15 @@ def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:
 
 def _differences(path: Path, samples: Samples, saved: dict[str, tuple[str, str, str, str]]) -> list[str]:
     hashes = samples.sha256 or ()
-    labels = [samples.label(i) for i in range(len(samples))]
     known = [(i, name) for i, name in enumerate(samples.paths) if name in saved]
     kinds = {
         "are in the data but not in the file": [n for n in samples.paths if n not in saved],
         "are in the file but not in the data": sorted(saved.keys() - set(samples.paths)),
         "have other content": [name for i, name in known if saved[name][1] != hashes[i]],
         "have another label": [
-            f"{name} ({saved[name][0]} → {labels[i]})" for i, name in known if saved[name][0] != labels[i]
+            f"{name} ({saved[name][0]} → {samples.label(i)})"
+            for i, name in known
+            if not same_target(saved[name][0], samples, i)
         ],
         f"have a split other than {', '.join(PARTS)}": [n for _, n in known if saved[n][2] not in PARTS],
     }

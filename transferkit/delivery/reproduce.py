@@ -17,6 +17,7 @@ import numpy as np
 
 from transferkit.config import Settings
 from transferkit.console import Reporter
+from transferkit.data.cells import same_target
 from transferkit.data.samples import Samples, listed
 from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError, WeightsError
@@ -132,11 +133,11 @@ def _check_data(layout: Layout, manifest: dict[str, Any], origin: Any, settings:
 def _changes(rows: list[dict[str, str]], samples: Samples) -> Iterator[str]:
     then = {row["path"]: row for row in rows}
     now = dict(zip(samples.paths, samples.sha256 or (), strict=True))
-    labels = {path: samples.label(i) for i, path in enumerate(samples.paths)}
+    at = {path: i for i, path in enumerate(samples.paths)}
     for what, found in (
         ("missing", [p for p in then if p not in now]),
         ("changed", [p for p in then if p in now and then[p]["sha256"] != now[p]]),
-        ("labelled otherwise", [p for p in then if p in now and then[p]["label"] != labels[p]]),
+        ("labelled otherwise", [p for p in then if p in now and not same_target(then[p]["label"], samples, at[p])]),
         ("new", [p for p in now if p not in then]),
     ):
         if found:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from transferkit.console import Reporter
 from transferkit.data.decode import PictureError, whole
-from transferkit.data.folder import EXTENSIONS
 from transferkit.data.samples import shown
+from transferkit.data.walk import EXTENSIONS
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.predict import Predictor
 from transferkit.errors import ConfigError

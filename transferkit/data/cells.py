@@ -1,0 +1,90 @@
+"""Targets as text in one cell of a table, and back: class names, several labels, numbers. Pure.
+
+A cell holds names joined by `;`. A name that would be read otherwise (it holds `;` or quotes, begins or ends with a
+blank, looks like a fraction) stands in quotes, inner quotes doubled. Several labels are told from one by a `;`: a
+picture with one of them is written `red;`, one with none `;`. Several numbers carry their names: `x=1.5;y=2.0`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transferkit.data.samples import Samples
+
+LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_PART = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:;|$)|([^;]*)(?:;|$)')
+
+
+def number(text: str) -> float | None:
+    """A plain decimal number, or None: not `1_5`, `١٢`, `0x10`, `nan`, `inf`, nor what float64 cannot hold."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def parts(cell: str) -> list[tuple[str, bool]]:
+    """The names of a cell without the blanks around them, and whether each stood in quotes; empty ones too."""
+    if ";" not in cell and '"' not in cell:
+        return [(cell.strip(), False)]
+    found, at = [], 0
+    while at <= len(cell):
+        match = _PART.match(cell, at)
+        assert match is not None  # the second form matches everything
+        quoted, plain = match.groups()
+        found.append((plain.strip(), False) if quoted is None else (quoted.replace('""', '"'), True))
+        if not match.group().endswith(";"):
+            break
+        at = match.end()
+    return found
+
+
+def names_in(cell: str) -> list[str]:
+    """The names of a cell that are not empty."""
+    return [name for name, _ in parts(cell) if name]
+
+
+def are_amounts(values: Sequence[float]) -> bool:
+    """Whether numbers look like amounts rather than numbers of classes: fractions, or nearly all different."""
+    return any(value != int(value) for value in values) or len(set(values)) > max(20, len(values) // 2)
+
+
+def is_amount(part: str) -> bool:
+    """Whether one of several parts of a cell is an amount: written with a point, or with its name (`x=2`)."""
+    name, _, text = part.rpartition("=")
+    return number(text) is not None and (bool(name) or "." in text)
+
+
+def in_cell(name: str) -> str:
+    """`name` as one part of a cell, which `parts` reads back."""
+    value = number(name)
+    fraction = value is not None and value != int(value)
+    plain = name == name.strip() and not fraction and not any(sign in name for sign in ';"')
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def written(samples: Samples, index: int) -> str:
+    """The target of one sample as a cell from which task, names and value are read back exactly."""
+    target = samples.targets[index]
+    if samples.task == "classify":
+        return in_cell(samples.classes[int(target)])
+    if samples.task == "multilabel":
+        carried = [in_cell(name) for name, on in zip(samples.classes, target, strict=True) if on]
+        return ";".join(carried) + (";" if len(carried) < 2 else "")
+    if len(samples.classes) == 1:
+        return samples.label(index)
+    pairs = zip(samples.classes, target, strict=True)
+    return ";".join(in_cell(f"{name}={float(value)}") for name, value in pairs)
+
+
+def same_target(cell: str, samples: Samples, index: int) -> bool:
+    """Whether `cell` holds the target of a sample, written by `written` or plainly."""
+    return cell in (samples.label(index), written(samples, index))
