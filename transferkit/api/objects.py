@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +60,10 @@ def load_data(
     `split` are three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to
     `finetune`. Raises DataError with every problem found.
     """
-    from transferkit.data.source import scan
+    from transferkit.data.source import origin_of, scan
 
     samples = scan(data, task, exclude=exclude)
-    origin = os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
-    return Data(samples, str(origin), None if split is None else tuple(split), seed)
+    return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
 
 @dataclass(frozen=True)

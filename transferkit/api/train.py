@@ -14,6 +14,8 @@ from transferkit.api.objects import Data, Run
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
+from transferkit.data.arrays import ARRAYS
+from transferkit.data.source import origin_of
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
@@ -38,7 +40,7 @@ def finetune(
     # Paths may come as pathlib objects; settings hold text.
     given |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     problems = _adopt(loaded, given) if loaded else []
-    origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    origin = loaded.origin if loaded else origin_of(data)
     choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
     problems += more
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
@@ -82,7 +84,7 @@ def tune(
     loaded = data if isinstance(data, Data) else None
     given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     problems = _adopt(loaded, given) if loaded else []
-    origin = loaded.origin if loaded else os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
+    origin = loaded.origin if loaded else origin_of(data)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
     choice = ""
@@ -165,7 +167,7 @@ def _finetune(
 def _name(origin: str, settings: dict[str, Any]) -> str:
     data, network = Path(origin).resolve(), str(settings.get("backbone"))
     words = [
-        "arrays" if origin == "arrays" else data.name if data.is_dir() else data.stem,
+        origin if origin == ARRAYS else data.name if data.is_dir() else data.stem,
         Path(network).stem if network.endswith(".keras") else network,
     ]
     return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)

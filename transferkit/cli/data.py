@@ -90,8 +90,8 @@ def split(
     source: str, as_json: bool, quiet: bool, output: Path, ratios: str, folds: int, keep_alike: bool,
     seed: int, **how: Any,
 ) -> None:  # fmt: skip
-    """Write a stratified, seeded split as a file."""
-    from transferkit.data.source import scan
+    """Write a stratified, seeded split as a file, which is a CSV to train on."""
+    from transferkit.data.source import based, scan
     from transferkit.data.split import save_splits
     from transferkit.data.split import split as divide
 
@@ -99,7 +99,7 @@ def split(
     if keep_alike:
         samples = _grouped(samples, reporter(quiet, as_json))
     splits = divide(samples, parse_ratios(ratios), seed, folds)
-    save_splits(output, samples, splits)
+    save_splits(output, based(samples, output), splits)
     notes = [*samples.notes, *splits.notes]
     counted = {str(part): number for part, number in splits.counts().items()}
     result = {"output": str(output), **counted, "folds": folds, "seed": seed, "notes": notes}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,14 +48,16 @@ def parts(cell: str) -> list[tuple[str, bool]]:
     return found
 
 
-def names_in(cell: str) -> list[str]:
+@lru_cache(4096)
+def names_in(cell: str) -> tuple[str, ...]:
     """The names of a cell that are not empty."""
-    return [name for name, _ in parts(cell) if name]
+    return tuple(name for name, _ in parts(cell) if name)
 
 
-def are_amounts(values: Sequence[float]) -> bool:
+def are_amounts(values: Sequence[float | None]) -> bool:
     """Whether numbers look like amounts rather than numbers of classes: fractions, or nearly all different."""
-    return any(value != int(value) for value in values) or len(set(values)) > max(20, len(values) // 2)
+    different = {value for value in values if value is not None}
+    return any(value != int(value) for value in different) or len(different) > max(20, len(values) // 2)
 
 
 def is_amount(part: str) -> bool:

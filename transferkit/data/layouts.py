@@ -20,7 +20,9 @@ _USUAL: dict[str, Part] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 _WORDS: dict[str, Part] = {**_USUAL, "trainval": "train", "dev": "val", "eval": "val", "evaluation": "val"}
-_FILLERS = frozenset({"set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos"})
+_FILLERS = frozenset(
+    {"set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos"}
+)
 _JOINED: dict[str, Part] = {word + filler: part for word, part in _WORDS.items() for filler in _FILLERS}
 _WRAPPERS = _FILLERS | {"classes", "jpg", "png"}
 _TOKEN = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.data.arrays import scan_arrays
+from transferkit.data.arrays import ARRAYS, scan_arrays
 from transferkit.data.folder import scan_folder
 from transferkit.data.rows import load_exclusions
 from transferkit.data.samples import TASKS, Samples, Task, listed, shown
@@ -21,6 +21,17 @@ from transferkit.errors import ConfigError, DataError, nearest
 
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
 TABLES = (".csv", ".tsv")
+
+
+def origin_of(data: Any) -> str:
+    """What stands for `data` in the record of a run: its path, or `ARRAYS` for what came from memory.
+
+    A folder of that very name is written `./arrays`, so that the two are never taken for each other.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return ARRAYS
+    path = os.fspath(data)
+    return os.path.join(os.curdir, path) if path == ARRAYS else path
 
 
 def is_table(data: str | os.PathLike[str]) -> bool:
@@ -55,6 +66,20 @@ def scan(
     if isinstance(data, Samples):
         return samples
     return replace(samples, notes=(*samples.notes, *rule.notes()))
+
+
+def based(samples: Samples, table: Path) -> Samples:
+    """`samples` with paths that lead to the pictures from a table kept at `table`: relative to its folder, where they
+    lie below it, else absolute."""
+    if samples.root is None:
+        return samples
+    here, root = os.path.abspath(table.parent), os.path.abspath(samples.root)
+    if here == root:
+        return samples
+    inside = os.path.join(here, "")
+    full = [os.path.join(root, path) for path in samples.paths]
+    paths = tuple(path.removeprefix(inside) for path in full)
+    return replace(samples, root=table.parent, paths=paths)
 
 
 def exclusion(data: Data, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None) -> Exclusion:

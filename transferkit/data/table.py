@@ -57,7 +57,7 @@ def scan_table(
 
 
 def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: bool, strict: bool) -> None:
-    """Find each row's file, and drop what is excluded; a file that is missing or unreadable is a problem if `strict`."""
+    """Find each row's file, and drop the excluded; if `strict`, one that is missing or unreadable is a problem."""
     root, kept = table.path.parent, []
     for line, row in table.rows:
         row["path"], reason = locate(root, row["path"])
@@ -111,16 +111,16 @@ def _task(table: Table, task: Task | None, single: bool) -> Task:
     if not single:
         return "multilabel"
     given = [row["label"].strip() for _, row in table.rows]
-    cells = [parts(text) for text in given]
+    cells = {text: parts(text) for text in set(given)}
     # What stands in quotes is a name, whatever it looks like.
-    plain = [[name for name, quoted in cell if name and not quoted] for cell in cells]
-    if any(len(cell) > 1 for cell in cells):
-        if not all(found and all(map(is_amount, found)) for found in plain):
+    plain = {text: [name for name, quoted in cell if name and not quoted] for text, cell in cells.items()}
+    if any(len(cell) > 1 for cell in cells.values()):
+        if not all(found and all(map(is_amount, found)) for found in plain.values()):
             return "multilabel"
         advice = "--task multilabel to take each as the name of a label"
     else:
-        values = [value for found in plain for value in map(number, found) if value is not None]
-        if not given or len(values) < len(given) or not are_amounts(values):
+        values = {text: number(found[0]) if found else None for text, found in plain.items()}
+        if not given or None in values.values() or not are_amounts([values[text] for text in given]):
             return "classify"
         advice = "--task classify to take each as the name of a class"
     raise DataError(

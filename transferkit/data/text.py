@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 from transferkit.data.samples import shown, unreadable_reason
@@ -93,14 +95,10 @@ def locate(root: Path, name: str) -> tuple[str, str | None]:
 
 
 def _spellings(name: str) -> list[str]:
-    import unicodedata
-
     forms = [name]
     if is_recoded(name):
-        try:
+        with suppress(UnicodeDecodeError):
             forms.append(recoded(name))
-        except UnicodeDecodeError:
-            pass
     plain = [re.sub(r'^"(.*)"$', r"\1", form.strip(), flags=re.DOTALL) for form in forms]
     slashed = [form.replace("\\", "/") for form in (*forms, *plain)]
     accents = [unicodedata.normalize(form, text) for form in ("NFC", "NFD") for text in (*forms, *plain, *slashed)]
@@ -108,7 +106,8 @@ def _spellings(name: str) -> list[str]:
 
 
 class Spelling:
-    """Says when two names mean one file of a folder: `./a.png`, `x/../a.png`, through linked folders, in other case.
+    """Says when two names mean one file of a folder: `./a.png`, `x/../a.png`, through linked folders, in
+    other case where the disk ignores it.
 
     A link to a file is another name, not another spelling: what it shares with the file is content, like any copy.
     """
@@ -120,11 +119,13 @@ class Spelling:
 
     def key(self, name: str) -> str:
         """Equal for equal files."""
-        folder, base = os.path.split(os.path.join(self.root, name))
+        folder, _, base = name.rpartition(os.sep)
+        if base in ("", ".", ".."):
+            return os.path.realpath(self.root / name)
         if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        place = os.path.join(self._folders[folder], base)
-        first = self._folded.setdefault(place.casefold(), place)
+            self._folders[folder] = os.path.join(os.path.realpath(self.root / (folder or name[: -len(base)])), "")
+        place = self._folders[folder] + base
+        first = self._folded.setdefault(unicodedata.normalize("NFC", place).casefold(), place)
         if first == place or not _same(first, place):
             return place
         return first

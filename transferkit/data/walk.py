@@ -1,4 +1,4 @@
-"""One walk of folders, for training, prediction and the audit: links are followed, no loop is, system files are left."""
+"""One walk of folders, for training, prediction and the audit: links are followed without loops, system files left."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
     """Picture files of `paths`: files as they are, folders with all pictures below them as training finds them.
 
     A path that does not exist is read as a pattern (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`,
-    relative to its own folder, in every form that training reads. Raises DataError for paths that do not exist, folders without pictures, patterns that
-    match nothing and lists without that column.
+    relative to its own folder, in every form that training reads. Raises DataError for paths that do not exist, folders
+    without pictures, patterns that match nothing and lists that cannot be read.
     """
     found: list[Path] = []
     problems: list[str] = []

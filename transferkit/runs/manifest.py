@@ -14,6 +14,7 @@ from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import AUGMENTATIONS, HEADS, Settings
+from transferkit.data.arrays import ARRAYS as ARRAYS
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits
 from transferkit.evaluation.goals import GOALS
@@ -21,7 +22,6 @@ from transferkit.files import digest, write_json
 from transferkit.plugins import Plugin
 from transferkit.runs.layout import Layout
 
-ARRAYS = "arrays"  # stands for the path where data came as arrays, which a run does not keep
 PACKAGES = (
     "keras", "tensorflow", "jax", "numpy", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn",
 )  # fmt: skip
