@@ -58,7 +58,10 @@ def load_paths(path: Path) -> list[str]:
 
 
 def load_exclusions(path: Path) -> tuple[str, ...]:
-    """Paths to leave out: one a line, unusual ones as JSON strings, `#` before comments; or a table with `path`."""
+    """Paths to leave out: one a line, unusual ones as JSON strings, `#` before comments; or a table with `path`.
+
+    They are relative to the data, wherever the file lies. Raises DataError where it cannot be read.
+    """
     what = "an exclusion file with one path a line"
     try:
         text = read_text(path, what)
@@ -66,11 +69,13 @@ def load_exclusions(path: Path) -> tuple[str, ...]:
         if path.is_file() and path.stat().st_size == 0:  # an audit that found nothing
             return ()
         raise DataError(f"exclusion file cannot be read: {error}") from error
-    lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
-    if lines and "path" in _header(lines[0], _delimiter(lines[0])):
-        return tuple(_paths(path, "\n".join("" if line.startswith("#") else line for line in text.split("\n"))))
+    kept = "\n".join("" if line.startswith("#") else line for line in text.split("\n"))
+    body, delimiter = _delimited(kept)
+    head = next((line for line in body.split("\n") if line.strip()), "")
+    if "path" in _header(head, delimiter):
+        return tuple(_paths(path, kept))
     try:
-        return tuple(json.loads(line) if line.startswith('"') else line for line in lines)
+        return tuple(json.loads(line) if line.startswith('"') else line for line in kept.split("\n") if line.strip())
     except json.JSONDecodeError as error:
         raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
 
