@@ -40,7 +40,7 @@ def test_names_of_files_may_be_in_any_bytes_but_labels_never_hold_them(data: Pat
 
 
 def test_what_is_no_text_is_refused() -> None:
-    for raw in (b"path\0label", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", b"\xff\xfea"):
+    for raw in (b"path\0label", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", b"\xff\xfea", bytes(range(1, 256)) * 20):
         with pytest.raises(ValueError, match=r"no text|damaged UTF-16"):
             decode_text(raw)
     assert decode_text("\ufeffa\r\nb".encode("utf-32-le")) == "a\nb"
@@ -103,3 +103,10 @@ def test_splits_under_other_names_are_said(data: Path) -> None:
     samples = scan(table(data, "a/0.png,x,train\nb/0.png,y,dev\n", "path,label,split"))
     assert samples.split == ("train", "val")
     assert "split 'dev' is taken as 'val'" in samples.notes
+
+
+def test_exclusions_and_rows_may_be_absolute_or_relative(data: Path) -> None:
+    rows = table(data, f"{data}/a/0.png,x\na/1.png,x\nb/0.png,y\n{data}/b/1.png,y\n")
+    out = data / "out.txt"
+    out.write_text(f"a/0.png\n{data}/a/1.png\n")
+    assert scan(rows, exclude_file=out, task="classify", classes=["x", "y"]).paths == ("b/0.png", f"{data}/b/1.png")

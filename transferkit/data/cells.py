@@ -1,8 +1,8 @@
 """Targets as text in one cell of a table, and back: class names, several labels, numbers. Pure.
 
 A cell holds names joined by `;`. A name that would be read otherwise (it holds `;` or quotes, begins or ends with a
-blank, looks like a fraction) stands in quotes, inner quotes doubled. Several labels are told from one by a `;`: a
-picture with one of them is written `red;`, one with none `;`. Several numbers carry their names: `x=1.5;y=2.0`.
+blank, looks like a fraction) stands in quotes, inner quotes doubled. Several labels are told from one by a `;`, if need
+be behind a single one (`red;`). Several numbers carry their names: `x=1.5;y=2.0`.
 """
 
 from __future__ import annotations
@@ -74,14 +74,20 @@ def in_cell(name: str) -> str:
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 
-def written(samples: Samples, index: int) -> str:
-    """The target of one sample as a cell from which task, names and value are read back exactly."""
+def column(samples: Samples) -> list[str]:
+    """The target of each sample as a cell; from all of them task, names and values are read back exactly."""
+    cells = [_written(samples, i) for i in range(len(samples))]
+    if samples.task == "multilabel" and cells and not any(len(parts(cell)) > 1 for cell in cells):
+        cells[0] += ";"
+    return cells
+
+
+def _written(samples: Samples, index: int) -> str:
     target = samples.targets[index]
     if samples.task == "classify":
         return in_cell(samples.classes[int(target)])
     if samples.task == "multilabel":
-        carried = [in_cell(name) for name, on in zip(samples.classes, target, strict=True) if on]
-        return ";".join(carried) + (";" if len(carried) < 2 else "")
+        return ";".join(in_cell(name) for name, on in zip(samples.classes, target, strict=True) if on)
     if len(samples.classes) == 1:
         return samples.label(index)
     pairs = zip(samples.classes, target, strict=True)
@@ -89,5 +95,7 @@ def written(samples: Samples, index: int) -> str:
 
 
 def same_target(cell: str, samples: Samples, index: int) -> bool:
-    """Whether `cell` holds the target of a sample, written by `written` or plainly."""
-    return cell in (samples.label(index), written(samples, index))
+    """Whether `cell`, as `column` writes it, holds the target of a sample."""
+    if samples.task == "regress":
+        return cell in (samples.label(index), _written(samples, index))
+    return names_in(cell) == names_in(_written(samples, index))

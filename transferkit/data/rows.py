@@ -17,6 +17,7 @@ _RESERVED = ("path", "split", "group", "label")
 _MOST = 10  # lines named per kind of problem
 # In this order where the header leaves the choice: spreadsheets write `;` or tabs in some countries.
 _DELIMITERS = ",;\t"
+_LONGEST = 40  # letters shown of a column's name
 _END = "\x1f"
 
 
@@ -196,7 +197,7 @@ def _target_columns(columns: list[str]) -> list[str]:
 
 
 def _header_problems(table: Table) -> Iterator[str]:
-    name, has = shown(table.path), listed(table.columns) or "none"
+    name, has = shown(table.path), _columns(table) or "none"
     if "path" not in table.columns:
         yield f"{name} has no column 'path'{nearest('path', table.columns)}; its columns are: {has}"
     elif not table.targets:
@@ -206,9 +207,14 @@ def _header_problems(table: Table) -> Iterator[str]:
         yield f"{name} has the column {listed(twice)} more than once"
 
 
+def _columns(table: Table) -> str:
+    # A file that is no table has no short names.
+    return listed([name if len(name) <= _LONGEST else name[:_LONGEST] + "…" for name in table.columns])
+
+
 def _list_problems(table: Table) -> Iterator[str]:
     if "path" not in table.columns:
-        has = listed(table.columns) or "no line"
+        has = _columns(table) or "no line"
         yield f"{shown(table.path)}: a list of pictures needs a column `path`; this one has {has}"
     elif table.columns.count("path") > 1:
         yield f"{shown(table.path)} has the column path more than once"

@@ -30,13 +30,13 @@ def origin_of(data: Any) -> str:
     """
     if not isinstance(data, str | os.PathLike):
         return ARRAYS
-    path = os.fspath(data)
+    path = os.path.expanduser(data)
     return os.path.join(os.curdir, path) if path == ARRAYS else path
 
 
 def is_table(data: str | os.PathLike[str]) -> bool:
     """Whether a path is read as a CSV."""
-    return Path(data).suffix.lower() in TABLES
+    return Path(data).suffix.lower() in TABLES and not Path(data).expanduser().is_dir()
 
 
 def scan(
@@ -96,7 +96,8 @@ class Exclusion:
 
     def __init__(self, patterns: Sequence[str] = (), paths: Iterable[str] = (), root: Path | None = None) -> None:
         self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-        self.paths = {_plain(line, root): line for line in paths}
+        self.root = root
+        self.paths = {_below(locate(root, line)[0] if root else line, root): line for line in paths}
         self.used: set[str] = set()
         self.seen: set[str] = set()
         self.count = 0
@@ -110,7 +111,7 @@ class Exclusion:
         names = {path, Path(path).as_posix()} | ({label} if label else set())
         hits = [p for p in self.patterns if p.rstrip("/") in names or fnmatchcase(path, _glob(p))]
         self.used.update(hits)
-        listed_here = self.paths.get(os.path.normpath(path)) if self.paths else None
+        listed_here = self.paths.get(_below(path, self.root)) if self.paths else None
         if listed_here is not None:
             self.used.add(listed_here)
         self.count += bool(hits) or listed_here is not None
@@ -135,13 +136,12 @@ class Exclusion:
         return found
 
 
-def _plain(line: str, root: Path | None) -> str:
-    """A line of an exclusion file as the walk spells it."""
-    if root is None:
-        return line
-    name = os.path.normpath(locate(root, line)[0])
-    inside = os.path.relpath(name, os.path.abspath(root)) if os.path.isabs(name) else name
-    return name if inside.startswith("..") else inside
+def _below(path: str, root: Path | None) -> str:
+    """`path` without detours, relative where it lies below `root`."""
+    path = os.path.normpath(path)
+    if root is None or not os.path.isabs(path):
+        return path
+    return path.removeprefix(os.path.join(os.path.abspath(root), ""))
 
 
 def root_of(data: Any) -> Path | None:

@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.data.cells import same_target, written
+from transferkit.data.cells import column, same_target
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
 from transferkit.data.strata import distribute, strata
 from transferkit.data.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
@@ -111,20 +111,17 @@ def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: in
 
 
 def save_splits(path: Path, samples: Samples, splits: Splits) -> None:
-    """Write `splits.csv`: path,label,split,fold,sha256 (fold is empty where there is none), which `scan` reads back."""
+    """Write `splits.csv`, which `scan` reads back: path,label,split,fold,sha256, and group where there are groups.
+
+    `fold` is empty where there is none.
+    """
     samples = samples.hashed()
-    hashes = samples.sha256 or ()
-    rows = (
-        (
-            name,
-            written(samples, i),
-            splits.assignment[i],
-            "" if splits.fold[i] < 0 else splits.fold[i],
-            hashes[i],
-        )
-        for i, name in enumerate(samples.paths)
-    )
-    write_csv(path, COLUMNS, rows)
+    fold = ["" if number < 0 else number for number in splits.fold]
+    columns = [samples.paths, column(samples), splits.assignment, fold, samples.sha256 or ()]
+    header: tuple[str, ...] = COLUMNS
+    if any(samples.group):
+        header, columns = (*COLUMNS, "group"), [*columns, [group or "" for group in samples.group]]
+    write_csv(path, header, zip(*columns, strict=True))
 
 
 def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:

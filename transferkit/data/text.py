@@ -16,8 +16,9 @@ MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32-le"), (b"\x00\x00\xfe\xff", "utf-32-be"), (b"\xef\xbb\xbf", "utf-8"),
     (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"),
 )  # fmt: skip
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _LOOKED_AT = 4096
+_MOST_CONTROL = 0.08  # of text; odd names of files hold some, and 0.11 of a compressed file's bytes are such
 
 
 def read_text(path: Path, what: str) -> str:
@@ -40,7 +41,8 @@ def decode_text(raw: bytes) -> str:
     """`raw` as text without its byte order mark. Raises ValueError that says why it is none."""
     encoding, body = _encoding(raw)
     if encoding == "utf-8":
-        if _CONTROL.search(body[:_LOOKED_AT]) or b"\0" in body:
+        head = body[:_LOOKED_AT]
+        if b"\0" in body or len(_CONTROL.findall(head)) > _MOST_CONTROL * len(head):
             raise ValueError("is no text (it holds bytes that only binary files hold)")
         text = body.decode("utf-8", "surrogateescape")
     else:
