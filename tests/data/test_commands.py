@@ -96,3 +96,14 @@ def test_the_written_split_is_data_wherever_it_lies(
     counted = json.loads(call("summary", place, "--json").stdout)
     assert counted["classes"] == {"iris": 11, "rose": 12}
     assert sum(counted["given_split"].values()) == 23
+
+
+def test_the_splits_of_a_run_say_where_they_lead_from(flowers: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    call("split", flowers, "--output", flowers / "splits.csv")
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    shutil.copy(flowers / "splits.csv", run / "splits.csv")
+    assert "the splits of a run lead from its data: copy them there" in str(
+        call("summary", run / "splits.csv").exception
+    )

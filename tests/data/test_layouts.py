@@ -103,6 +103,12 @@ def test_a_split_folder_may_be_left_out(tmp_path: Path) -> None:
     assert set(samples.split) == {"train", "test"}
 
 
+def test_a_loop_of_links_hides_no_split(tmp_path: Path) -> None:
+    data = make(tmp_path, *crossed("train test"))
+    (data / "train" / "loop").symlink_to("loop")
+    assert set(scan(data).split) == {"train", "test"}
+
+
 def test_names() -> None:
     for name in ("train", " Training", "train_set", "TrainSet", "trainset", "train-data", "train2017", "Train Images"):
         assert split_name(name) == "train", name

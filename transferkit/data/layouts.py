@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from transferkit.data.samples import PARTS, Part, listed, shown
-from transferkit.data.walk import Walk, is_hidden, is_picture
+from transferkit.data.walk import Walk, is_folder, is_hidden, is_picture
 
 Excluded = Callable[[str, str | None], bool]
 _USUAL: dict[str, Part] = {
@@ -137,11 +137,11 @@ def _look(walk: Walk, folder: str) -> tuple[list[str], bool]:
     """Visible folders directly inside one, and whether pictures are; notes nothing down."""
     try:
         with os.scandir(walk.root / folder) as entries:
-            seen = [(entry.name, entry.is_dir()) for entry in entries]
+            seen = [(entry.name, is_folder(entry)) for entry in entries]
     except OSError:
         return [], False
-    folders = [name for name, is_folder in seen if is_folder and not is_hidden(name, True)]
-    return folders, any(is_picture(name) and not is_hidden(name) for name, is_folder in seen if not is_folder)
+    folders = [name for name, below in seen if below and not is_hidden(name, True)]
+    return folders, any(is_picture(name) and not is_hidden(name) for name, below in seen if not below)
 
 
 def has_folders(walk: Walk, folder: str) -> bool:

@@ -59,6 +59,8 @@ def scan_table(
 def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: bool, strict: bool) -> None:
     """Find each row's file, and drop the excluded; if `strict`, one that is missing or unreadable is a problem."""
     root, kept = table.path.parent, []
+    of_run = (root / "run.json").exists()
+    place = f"{shown(root)}{'; the splits of a run lead from its data: copy them there' if of_run else ''}"
     for line, row in table.rows:
         row["path"], reason = locate(root, row["path"])
         if excluded(row["path"], ";".join(names_in(row["label"])) if single else None):
@@ -66,7 +68,7 @@ def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: b
         kept.append((line, row))
         if reason == "does not exist" and strict:
             web = " (addresses on the web are not read)" if "://" in row["path"] else ""
-            table.bad(f"name files that do not exist below {shown(root)}", line, row["path"] + web)
+            table.bad(f"name files that do not exist below {place}", line, row["path"] + web)
         elif reason is not None and strict:
             table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
     table.rows = kept

@@ -66,17 +66,14 @@ class Walk:
         return folders, pictures
 
     def _sort_in(self, entry: os.DirEntry[str], path: str, folders: list[str], pictures: list[str]) -> None:
-        try:
-            folder_here, regular = entry.is_dir(), entry.is_file()
-        except OSError:  # a loop of links
-            folder_here = regular = False
+        folder_here = is_folder(entry)
         if is_hidden(entry.name, folder_here):
             self.hidden.append(path)
         elif folder_here:
             folders.append(entry.name)
         elif not is_picture(entry.name):
             self.other.append(path)
-        elif regular:
+        elif _is_file(entry):
             pictures.append(entry.name)
         else:
             self.unreadable.append((path, unreadable_reason(Path(entry.path)) or "is no plain file"))
@@ -104,6 +101,21 @@ class Walk:
         hidden = sum(path.startswith(inside) for path in self.hidden)
         here += [f"{hidden} hidden or system files"] if hidden else []
         return f" (it holds {', '.join(filter(None, here))})" if any(here) else ""
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def identify(folder: Path) -> tuple[int, int]:
