@@ -55,6 +55,7 @@ def test_whole_floats_and_one_hot_rows_are_said() -> None:
         (["cat", "dog", None] * 2, r"2 targets are missing .*, at 2, 5"),
         (["cat", "dog", float("nan")] * 2, r"2 targets are missing .*, at 2, 5"),
         (np.array(["cat", "dog", np.nan] * 2, dtype=object), r"at 2, 5"),
+        (np.array(["cat", "dog", np.nan] * 2), r"at 2, 5"),
         (["cat", NAType(), "dog"] * 2, r"at 1, 4"),
         (np.array([0.0, np.nan, 1.0] * 2), r"at 1, 4"),
         ([0, None, 1] * 2, r"at 1, 4"),

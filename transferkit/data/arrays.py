@@ -88,6 +88,8 @@ def _labels(given: Any) -> Targets:
         _refuse(np.ma.getmaskarray(given), "are masked")
     # By way of objects: NumPy writes a NaN among names as the name 'nan', and None among numbers as no number at all.
     y = np.asarray(given) if hasattr(given, "dtype") else _objects(given)
+    if y.dtype.kind == "U":
+        _refuse(y == "nan", "are 'nan', which NumPy makes of a missing name")
     if y.dtype.kind == "O":
         _refuse(np.reshape([_is_missing(value) for value in y.flat], y.shape), "are missing (None or NaN)")
         if all(isinstance(value, Real | np.bool_) for value in y.flat):

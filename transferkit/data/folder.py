@@ -21,6 +21,8 @@ from transferkit.data.samples import Part, Samples, Task, listed, shown
 from transferkit.data.walk import Walk, identify, kinds
 from transferkit.errors import DataError, nearest, raise_problems
 
+MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it
+
 
 def class_order(names: set[str]) -> tuple[str, ...]:
     """Classes sorted by name (as Keras and torchvision sort them); by number where all are whole numbers."""
@@ -146,12 +148,13 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
 
 
 def odd_names(classes: set[str] | Sequence[str]) -> list[str]:
-    """Notes on class names that are probably mistakes: blanks at the ends, two that differ by case only."""
+    """Notes on class names that are probably mistakes: blanks at the ends, two that differ by case only, …"""
     notes = [f"class {name!r} begins or ends with a blank" for name in sorted(classes) if name != name.strip()]
     same: dict[str, list[str]] = {}
     for name in sorted(classes):
         same.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), []).append(name)
     twins = [names for names in same.values() if len(names) > 1]
     notes += [f"classes {', '.join(map(repr, n))} differ by case, blanks or accents only" for n in twins]
+    notes += [f"class {name!r} is spelt like a missing label" for name in sorted(classes) if name.casefold() in MISSING]
     notes += [f"class {name!r} is named like a split" for name in sorted(classes) if split_name(name)]
     return notes
