@@ -13,8 +13,8 @@ from transferkit.api import unnamed
 from transferkit.api.objects import Data, Run
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
-from transferkit.data.samples import shown
 from transferkit.data.arrays import ARRAYS
+from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
