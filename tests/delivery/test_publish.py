@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.runs.sealing import reseal
 from transferkit.console import Reporter
 from transferkit.delivery.publish import publish, report_content
 from transferkit.errors import RunError
@@ -76,6 +77,8 @@ def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
     change(copy.manifest, data={**manifest["data"], "parts": {"train": 140, "val": 30, "test": 0}})
     change(copy.metrics, test={"n": 0}, baselines={})
     copy.predictions.write_text(copy.predictions.read_text().splitlines()[0] + "\n")
+    copy.splits.write_text(copy.splits.read_text().replace(",test,", ",train,"))
+    reseal(copy.folder)
     publish(copy, QUIET)
     page = copy.report.read_text("utf-8")
     assert "There was no test split" in page

@@ -34,6 +34,7 @@ def scan(
     exclude_file: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = True,
+    only: Iterable[str] | None = None,
 ) -> Samples:
     """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
 
@@ -42,12 +43,13 @@ def scan(
     match something. `exclude_file` holds one path a line, as the audit writes it. `classes` are those of a
     finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
-    whoever decodes names and skips them. Raises: DataError with every problem found.
+    whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
+    are to be read: all else in the data is passed over, whatever it is. Raises: DataError with every problem found.
     """
     if task is not None and task not in TASKS:
         raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}")
     left_out = read_exclusions(Path(exclude_file)) if exclude_file is not None else ()
-    rule = Exclusion(exclude, left_out)
+    rule = Exclusion(exclude, left_out) if only is None else Only(only)
     samples = _read(data, task, rule, classes, strict)
     rule.check_used()
     if isinstance(data, Samples):
@@ -97,6 +99,18 @@ class Exclusion:
         if stale:
             found.append(f"{len(stale)} lines of the exclusion file match no picture: {listed(stale, 3)}")
         return found
+
+
+class Only(Exclusion):
+    """Leaves out every path but those given."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__()
+        self.wanted = frozenset(paths)
+
+    def __call__(self, path: str, label: str | None = None) -> bool:
+        """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
+        return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
 
 
 def read_exclusions(path: Path) -> tuple[str, ...]:

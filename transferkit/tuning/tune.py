@@ -180,12 +180,15 @@ class Tuning:
         rivals = [c for c in others if c.id != DEFAULT][:1] + [c for c in others if c.id == DEFAULT]
         found = self._compare(splits, candidates[0], rivals)
         content = results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
-        metrics = self.layout.read_metrics()
+        metrics, manifest = self.layout.read_metrics(), self.layout.read_manifest()
+        # A kill between two writes must not leave a file that run.json calls damaged.
+        manifest.pop("files", None)
+        write_json(self.layout.manifest, manifest)
         write_json(self.layout.metrics, {**metrics, "search": content})
-        manifest = self.layout.read_manifest()
         manifest["kind"] = "tune"
         manifest["search"] = {"command": self.command, "engine": self.search.engine, "workers": self.search.workers}
         manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
+        manifest["files"] = self.layout.sealed()
         manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
         write_json(self.layout.manifest, manifest)
 
