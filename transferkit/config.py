@@ -37,7 +37,7 @@ def parse_numbers(value: Any) -> Any:
 
 def check_policy(value: str) -> str:
     """A freeze policy in the field's notation."""
-    if not POLICY.fullmatch(value):
+    if not isinstance(value, str) or not POLICY.fullmatch(value):
         raise ValueError(f"'{value}' is no freeze policy; write none, all, from:STAGE, last:N or gradual")
     return value
 

@@ -88,7 +88,7 @@ def given_settings(manifest: dict[str, Any]) -> dict[str, Any]:
         if name in given and path.is_file():
             given[name] = os.path.abspath(path)
     # What was left to a default then must not follow a default that has changed since.
-    now = manifests.given({**manifest, "config": given, "given": list(given)}).model_dump(mode="json")
+    now = manifests.settings(given).model_dump(mode="json")
     return given | {name: value for name, value in config.items() if name in now.keys() - given and now[name] != value}
 
 
@@ -98,7 +98,7 @@ def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple
     Returns the data to train on and what differs that may change numbers. Raises DataError naming missing, changed
     and new pictures, WeightsError where the network's weights are others.
     """
-    manifest, settings = layout.complete(), Settings(**settings_of(layout))
+    manifest, settings = layout.complete(), manifests.settings(settings_of(layout))
     origin = manifest["data"]["path"] if data is None else data
     if isinstance(origin, str) and origin == ARRAYS:
         raise DataError("this run was trained on arrays, which it does not keep; pass them: run.reproduce((x, y))")

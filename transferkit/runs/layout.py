@@ -150,10 +150,7 @@ class Layout:
 
     def has_report(self) -> bool:
         """Whether report.html is there and whole; it can always be written anew."""
-        try:
-            return self.report.read_bytes().rstrip().endswith(b"</html>")
-        except OSError:
-            return False
+        return unreadable_reason(self.report) is None and self.report.read_bytes().rstrip().endswith(b"</html>")
 
     def sealed(self) -> dict[str, str]:
         """SHA-256 of the files that a finished run keeps as they are, for run.json."""

@@ -112,11 +112,16 @@ def _python_call(settings: Settings, output: str) -> str:
     return ", ".join(["transferkit.finetune((x, y)", *words, f"output={output!r})"])
 
 
-def given(manifest: dict[str, Any], **changes: Any) -> Settings:
+def given(manifest: dict[str, Any]) -> Settings:
     """The settings that a run was given, by its run.json. Raises RunError for what this version does not take."""
-    config, names = manifest["config"], [name for name in manifest["given"] if name in Settings.model_fields]
+    config = manifest["config"]
+    return settings({k: config[k] for k in manifest["given"] if k in Settings.model_fields and k in config})
+
+
+def settings(values: dict[str, Any]) -> Settings:
+    """Settings of values that a run.json holds. Raises RunError for what this version does not take."""
     try:
-        return Settings(**{name: config[name] for name in names if name in config} | changes)
+        return Settings(**values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RunError(

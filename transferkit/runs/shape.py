@@ -88,7 +88,7 @@ class Complete(Begun):
         """Settings that are looked at by themselves."""
 
         backbone: str
-        unfreeze: Annotated[str, BeforeValidator(check_policy)]
+        unfreeze: Annotated[str, AfterValidator(check_policy)]
         metric: str = "auto"
         task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
         exclude: list[str] = []
