@@ -75,6 +75,11 @@ class Layout:
         return self.folder / "figures"
 
     @property
+    def journal(self) -> Path:
+        """trials.jsonl: every step of a search, where the run is one."""
+        return self.folder / "trials.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of what an unfinished run needs to go on; removed when it is complete."""
         return self.folder / "checkpoints"
@@ -154,8 +159,12 @@ class Layout:
 
     def sealed(self) -> dict[str, str]:
         """SHA-256 of the files that a finished run keeps as they are, for run.json."""
-        files = (self.splits, self.history, self.metrics, self.predictions, self.typical, self.model)
+        files = (self.splits, self.history, self.metrics, self.predictions, self.typical, self.model, self.journal)
         return {path.name: sha256_file(path) for path in files if path.is_file()}
+
+    def check_sealed(self, path: Path) -> None:
+        """Raise RunError where a file of the run is not as the run wrote it."""
+        self._sealed(path)
 
     def check_model(self) -> None:
         """Raise RunError where model.keras is not the one that the run wrote."""

@@ -14,7 +14,7 @@ from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.tuning.engine import Engine
 from transferkit.tuning.interrupts import heeded
-from transferkit.tuning.journal import Journal
+from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.oracle import Oracle, Proposal
 from transferkit.tuning.records import Limits, Outcome, Plan, Task
 from transferkit.tuning.space import OUTER
@@ -130,6 +130,7 @@ class Search:
 
     def _replay(self) -> list[Proposal]:
         """Bring the oracle to where the journal ends; returns what was begun and not finished."""
+        require_sound(self.journal.path, self.journal.events)
         waiting = self.oracle.replay(self.journal.events)
         for event in self.journal.events:
             if event["event"] == "tell":
