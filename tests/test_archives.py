@@ -15,6 +15,11 @@ from transferkit.errors import BackboneError, RunError, WeightsError
 from transferkit.runs import model_file
 
 HUGE = 10**10  # bytes
+WIDE = {
+    "config": {"layers": [
+        {"class_name": "Dense", "config": {"units": 100_000}, "build_config": {"input_shape": [None, 50_000]}},
+    ]}
+}  # fmt: skip
 
 
 def weights(**arrays):
@@ -58,6 +63,7 @@ def bombs(tmp_path):
         "zipped weights": zeros(tmp_path / "zipped.keras", "model.weights.h5", 300),
         "declared weights": keras_file(tmp_path / "declared.keras", {"model.weights.h5": weights(a=HUGE // 4)}),
         "both": keras_file(tmp_path / "both.keras", {"model.weights.h5": weights(a=HUGE // 4)}, zipfile.ZIP_DEFLATED),
+        "declared layer": keras_file(tmp_path / "layer.keras", {"config.json": json.dumps(WIDE)}),
         "elsewhere": keras_file(tmp_path / "elsewhere.keras", {"model.weights.h5": buffer.getvalue()}),
     }
 
@@ -88,6 +94,9 @@ def test_real_weights_pass(tmp_path, compression):
 
 def test_the_shipped_model_passes_and_damage_is_named(digits_run, tmp_path):
     assert archives.problem(digits_run.layout.model) == ""
+    with zipfile.ZipFile(digits_run.layout.model) as archive:
+        stored = archive.getinfo("model.weights.h5").file_size
+        assert 0.5 * stored < archives._declared(archive) < 2 * stored
     content = digits_run.layout.model.read_bytes()
     rng = np.random.default_rng(0)
     for number in range(12):

@@ -7,14 +7,20 @@ a deflated copy of them shrinks by a tenth.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
+
+from transferkit.files import parse_json
 
 RATIO = 10  # bytes that a byte of the file may unpack to, above the allowance
 ALLOWANCE = 64 << 20
 MEMBERS = 100_000
+CONFIG = "config.json"  # of a .keras file: its layers, which are made before their weights are read
+LARGEST_CONFIG = 64 << 20
 WEIGHTS = ".h5"  # ending of the members that hold arrays
 
 
@@ -36,6 +42,9 @@ def problem(source: Path | IO[bytes]) -> str:
                 found = _arrays_problem(archive, member)
                 if found:
                     return found
+        declared = _declared(archive) if CONFIG in archive.namelist() else 0
+        if declared > _limit(size):
+            return f"its {_megabytes(size)} declare weights of {_megabytes(declared)}"
     return ""
 
 
@@ -74,6 +83,46 @@ def _arrays_problem(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
     if total > _limit(member.file_size):
         return f"the {_megabytes(member.file_size)} of {member.filename} would unpack to {_megabytes(total)}"
     return ""
+
+
+def _declared(archive: zipfile.ZipFile) -> int:
+    """Bytes of the float32 weights that the layers of a Keras model will be given, as far as their settings tell."""
+    member = archive.getinfo(CONFIG)
+    try:
+        waiting = [parse_json(archive.read(member))] if member.file_size <= LARGEST_CONFIG else []
+    except (ValueError, zipfile.BadZipFile, zlib.error):
+        return 0  # damaged: whoever loads it says so
+    total = 0
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            total += _weights_of(node)
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    return 4 * total
+
+
+def _weights_of(layer: dict[str, Any]) -> int:
+    """Of a dense, convolutional or embedding layer; 0 for others."""
+    settings, built = layer.get("config"), layer.get("build_config")
+    if not isinstance(settings, dict):
+        return 0
+    shape = built.get("input_shape") if isinstance(built, dict) else None
+    width = _whole(shape[-1]) if isinstance(shape, list) and shape else 1
+    kernel = settings.get("kernel_size")
+    sides = [_whole(side) for side in kernel] if isinstance(kernel, list) else [1]
+    if "input_dim" in settings and "output_dim" in settings:
+        return _whole(settings["input_dim"]) * _whole(settings["output_dim"])
+    if "filters" in settings and "depth_multiplier" in settings:  # separable
+        return width * _whole(settings["depth_multiplier"]) * (math.prod(sides) + _whole(settings["filters"]))
+    if "filters" in settings:
+        return _whole(settings["filters"]) * math.prod(sides) * width // _whole(settings.get("groups", 1))
+    return _whole(settings["units"]) * width if "units" in settings else 0
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 1
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
