@@ -87,8 +87,20 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(Path(path).read_text("utf-8", "surrogateescape"))
+    """Read what `write_json` wrote. Raises ValueError for what is no JSON, or is nested too deep to be of ours."""
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """The value of JSON text. Raises ValueError for damage of any kind: NaN, deep nesting, endless numbers."""
+    try:
+        return json.loads(content.decode("utf-8-sig", "surrogateescape"), parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -105,9 +117,20 @@ def csv_line(cells: Sequence[Any]) -> str:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV as dictionaries of text."""
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-        return list(csv.DictReader(handle))
+    """Rows of a CSV as dictionaries of text. Raises ValueError for what is no CSV."""
+    return parse_csv(Path(path).read_bytes())
+
+
+def parse_csv(content: bytes) -> list[dict[str, str]]:
+    """Rows of CSV text as dictionaries of text. Raises ValueError for what is no CSV (a cell above 131,072 characters).
+
+    A row with too many cells holds the rest under None, one with too few None in their place.
+    """
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        return list(csv.DictReader(text))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -168,7 +168,7 @@ class Run:
         pictures = [
             f'<img style="max-width:100%" alt="{path.stem}" src="data:image/png;base64,{data}">'
             for path in shown
-            if path.exists() and (data := b64encode(path.read_bytes()).decode())
+            if path.is_file() and (data := b64encode(path.read_bytes()).decode())
         ]
         link = f'<p>Report: <a href="{escape(str(self.layout.report))}">{escape(str(self.layout.report))}</a></p>'
         return display.text(self.summary()) + "".join(pictures) + (link if self.layout.report.exists() else "")

@@ -16,6 +16,7 @@ from transferkit.console import Reporter
 from transferkit.data.arrays import ARRAYS
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
+from transferkit.errors import DataError
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
@@ -53,7 +54,7 @@ def finetune(
     layout = Layout(folder)
     if choice:
         reporter.say(choice)
-    if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter, track):
+    if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, reporter, track):
         return Run(folder)
     with _resumable(layout):
         _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track)
@@ -130,8 +131,11 @@ def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _is_complete(layout: Layout, settings: Settings, reporter: Reporter, track: Sequence[str]) -> bool:
-    """Whether the run to be resumed is done; its report is written, and told, if a kill came before that."""
+def _is_complete(layout: Layout, data: Any, settings: Settings, reporter: Reporter, track: Sequence[str]) -> bool:
+    """Whether the run to be resumed is done; its report is written, and told, if a kill came before that.
+
+    Where the data has changed since, that is said: the scores are those of then.
+    """
     from transferkit.delivery.publish import publish
     from transferkit.runs.finetune import same_settings
 
@@ -140,12 +144,27 @@ def _is_complete(layout: Layout, settings: Settings, reporter: Reporter, track: 
     if manifest["status"] != "complete":
         return False
     reporter.say(f"{layout.folder} is complete already; nothing to resume")
-    if not layout.report.exists():
+    _tell_changes(layout, data, settings, reporter)
+    if not layout.has_report():
         publish(layout, reporter)
     with trackers.tracked(track, reporter) as tracking:
         tracking.start(layout, manifest)
         tracking.finish(layout)
     return True
+
+
+def _tell_changes(layout: Layout, data: Any, settings: Settings, reporter: Reporter) -> None:
+    from transferkit.runs import pictures
+
+    try:
+        found = pictures.changed(layout, data.samples if isinstance(data, Data) else data, settings)
+    except DataError as error:
+        found = [f"it cannot be read as it was then: {error}"]
+    if found:
+        reporter.warn(
+            f"the data has changed since {shown(layout.folder)} was made: {'; '.join(found)}. The model and its scores "
+            "are those of then; to train on the data as it is now, choose another --output"
+        )
 
 
 def _finetune(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferkit import archives
 from transferkit.backbones.catalog import names
 from transferkit.backbones.freeze import row_of
 from transferkit.errors import BackboneError, nearest
@@ -50,7 +51,12 @@ def open_file(backbone: str) -> tuple[keras.Model, Row, list[str]]:
         raise BackboneError(found[0])
     path = Path(backbone).expanduser()
     try:
+        problem = archives.problem(path)
+        if problem:
+            raise BackboneError(f"{path} is not loaded: {problem}, which no network does")
         loaded = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except BackboneError:
+        raise
     except Exception as error:  # Keras raises many kinds here, and the file is the user's
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackboneError(

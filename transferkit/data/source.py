@@ -47,6 +47,7 @@ def scan(
     exclude_file: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = True,
+    only: Iterable[str] | None = None,
 ) -> Samples:
     """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
 
@@ -56,11 +57,12 @@ def scan(
     is a table with a column `path`. `classes` are those of a
     finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
-    whoever decodes names and skips them. Raises: DataError with every problem found.
+    whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
+    are to be read: all else in the data is passed over, whatever it is. Raises: DataError with every problem found.
     """
     if task is not None and task not in TASKS:
         raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}")
-    rule = exclusion(data, exclude, exclude_file)
+    rule = exclusion(data, exclude, exclude_file) if only is None else Only(only)
     samples = _read(data, task, rule, classes, strict)
     rule.check_used()
     if isinstance(data, Samples):
@@ -134,6 +136,18 @@ class Exclusion:
         if stale:
             found.append(f"{len(stale)} lines of the exclusion file match no picture: {listed(stale, 3)}")
         return found
+
+
+class Only(Exclusion):
+    """Leaves out every path but those given."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__()
+        self.wanted = frozenset(paths)
+
+    def __call__(self, path: str, label: str | None = None) -> bool:
+        """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
+        return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
 
 
 def _below(path: str, root: Path | None) -> str:

@@ -133,12 +133,13 @@ def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:
     try:
         rows = {row["path"]: row for row in read_csv(Path(path))}
         saved = {name: (row["label"], row["sha256"], row["split"], row["fold"]) for name, row in rows.items()}
-    except (OSError, KeyError) as error:
+        fold = {name: int(row[3] or -1) for name, row in saved.items()}
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{shown(path)} is no splits file ({error!r}); its columns are {','.join(COLUMNS)}") from error
     raise_problems(DataError, _differences(path, samples, saved))
     assignment = tuple(cast(Part, saved[name][2]) for name in samples.paths)
-    fold = tuple(int(saved[name][3] or -1) for name in samples.paths)
-    return Splits(assignment, fold, seed, max(fold, default=-1) + 1)
+    folds = tuple(fold[name] for name in samples.paths)
+    return Splits(assignment, folds, seed, max(folds, default=-1) + 1)
 
 
 def _differences(path: Path, samples: Samples, saved: dict[str, tuple[str, str, str, str]]) -> list[str]:

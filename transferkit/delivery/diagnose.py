@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from transferkit.data.samples import listed, shown
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation.goals import as_good
+from transferkit.runs.advice import HIDDEN, advice
 from transferkit.runs.layout import Layout
 
 
@@ -20,19 +22,25 @@ def diagnosis_of(layout: Layout) -> dict[str, Any]:
         raise RunError(f"{layout.folder} holds no diagnosis; make the run anew")
     fit = (metrics.get("learning_curve") or {}).get("fit")
     more = None if fit is None else {key: fit[key] for key in ("gain", "gain_low", "gain_high")}
-    return {**metrics["diagnosis"], "more_pictures": more, "beaten_by": as_good(metrics, HEADLINE[metrics["task"]])}
+    empty: dict[str, Any] = {"also": [], "remedies": []}
+    return {
+        **empty,
+        **metrics["diagnosis"],
+        "more_pictures": more,
+        "beaten_by": as_good(metrics, HEADLINE[metrics["task"]]),
+    }
 
 
 def as_lines(found: dict[str, Any]) -> Iterator[str]:
     """For people."""
-    yield f"Diagnosis  {found['state']}" + (f" (also: {', '.join(found['also'])})" if found["also"] else "")
+    yield f"Diagnosis  {shown(found['state'])}" + (f" (also: {listed(found['also'])})" if found["also"] else "")
     for line in found["evidence"]:
-        yield f"           - {line}"
+        yield f"           - {shown(line)}"
     if found["more_pictures"]:
         low, high = (100 * found["more_pictures"][key] for key in ("gain_low", "gain_high"))
         yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"
     for name in found["beaten_by"]:
-        yield f"Baseline   {name.replace('_', ' ')} is as good or better: the training gained nothing over it"
+        yield f"Baseline   {shown(name).replace('_', ' ')} is as good or better: the training gained nothing over it"
     for remedy in found["remedies"]:
-        yield f"Try        {remedy['why']}:"
-        yield f"           {remedy['command']}"
+        yield f"Try        {shown(remedy['why'])}:"
+        yield f"           {advice(remedy['command']) or HIDDEN}"

@@ -18,9 +18,10 @@ from transferkit.data.decode import DecodeSettings, fit, open_pixels
 from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
 from transferkit.evaluation import explain
-from transferkit.runs import model_file
+from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
+from transferkit.runs.tables import Predictions
 
 LARGEST = 1024  # pixels on the long side of an overlay
 BLOCK = 16  # pictures held at a time
@@ -115,41 +116,23 @@ def worst(layout: Layout, count: int = 12) -> list[Path]:
 
     Raises DataError where there are none, or where the run's pictures are no longer there as they were.
     """
-    manifest, metrics = layout.complete(), layout.read_metrics()
-    origin = Path(manifest["data"]["path"])
-    rows = files.read_csv(layout.predictions)
-    ranked = sorted(rows, key=lambda row: -_badness(row, metrics))
-    wrong = [row["path"] for row in ranked if _badness(row, metrics) > 0][:count]
+    table = layout.read_predictions()
+    badness = _badness(table)
+    wrong = [table.paths[i] for i in np.argsort(-badness, kind="stable") if badness[i] > 0][:count]
     if not wrong:
-        raise DataError(f"{layout.folder} made no mistake on its test split ({len(rows)} pictures); name pictures")
-    root = origin if origin.is_dir() else origin.parent
-    known = hashes(layout)
-    found = [root / path for path in wrong if _is_still(root / path, known.get(path))]
+        raise DataError(f"{layout.folder} made no mistake on its test split ({len(table)} pictures); name pictures")
+    found = list(pictures.proved(layout, wrong).values())
     if not found:
-        raise DataError(f"the run's pictures are no longer in {origin}, or have changed; name pictures to explain")
+        raise DataError(f"the run's pictures are no longer in {pictures.root_of(layout)}; name pictures to explain")
     return found
 
 
-def hashes(layout: Layout) -> dict[str, str]:
-    """SHA-256 of each of a run's pictures, by path; none where its splits.csv is gone."""
-    rows = files.read_csv(layout.splits) if layout.splits.is_file() else []
-    return {row["path"]: row["sha256"] for row in rows}
-
-
-def _is_still(path: Path, sha256: str | None) -> bool:
-    """Whether a picture is what the run answered for."""
-    try:
-        return path.is_file() and files.sha256_file(path) == sha256
-    except OSError:
-        return False
-
-
-def _badness(row: dict[str, str], metrics: dict[str, Any]) -> float:
-    """How wrong an answer of predictions.csv is; 0 where it is right."""
-    if metrics["task"] != "regress":
-        return 0.0 if row["label"] == row["predicted"] else float(row["confidence"])
-    true = [float(value) for value in row["label"].split(";")]
-    return float(np.mean([abs(t - float(row[f"y_{n}"])) for t, n in zip(true, metrics["classes"], strict=True)]))
+def _badness(table: Predictions) -> npt.NDArray[np.float64]:
+    """How wrong each answer of predictions.csv is [N]; 0 where it is right."""
+    if table.task == "regress":
+        return np.asarray(np.abs(table.targets - table.outputs).mean(axis=1))
+    wrong = [true != answer for true, answer in zip(table.labels, table.predicted, strict=True)]
+    return np.where(wrong, table.confidence, 0.0)
 
 
 def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:

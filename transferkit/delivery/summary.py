@@ -8,6 +8,7 @@ from typing import Any
 from transferkit.console import duration, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.goals import GOALS, as_good
+from transferkit.runs.advice import HIDDEN, advice
 from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
@@ -30,7 +31,7 @@ def summary(layout: Layout) -> str:
     manifest, metrics = layout.complete(), layout.read_metrics()
     parts = (_work(manifest, metrics), _search(metrics), _scores(metrics), _advice(metrics), _files(layout, manifest))
     lines = [line for part in parts for line in part]
-    return "\n".join(f"{label:<10} {text}" for label, text in lines)
+    return "\n".join(f"{label:<10} {shown(text)}" for label, text in lines)
 
 
 Lines = Iterator[tuple[str, str]]
@@ -106,7 +107,7 @@ def _scores(metrics: dict[str, Any]) -> Lines:
     value = "undefined" if test[name] is None else f"{test[name]:.3f}"
     yield "Test", f"{WORDS.get(name, name)} {value}{interval} on {plural(test['n'], 'picture')} never used before"
     for key, baseline in metrics["baselines"].items():
-        known = BASELINES[key]
+        known = BASELINES.get(key, key.replace("_", " "))
         what = known if isinstance(known, str) else known[task]
         if baseline.get(name) is not None and test[name] is not None:
             verdict = _verdict(baseline[name], test[name], low, high, higher_is_better=task != "regress")
@@ -152,7 +153,7 @@ def _advice(metrics: dict[str, Any]) -> Lines:
         yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(diagnosis['evidence'][:2])}"
     for remedy in diagnosis.get("remedies", [])[:3]:
         yield "Try", f"{remedy['why']}:"
-        yield "", remedy["command"]
+        yield "", advice(remedy["command"]) or HIDDEN
 
 
 def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:

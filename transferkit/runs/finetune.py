@@ -18,13 +18,14 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.augment import augmentation
 from transferkit.data.decode import DecodeSettings
-from transferkit.data.samples import Samples
+from transferkit.data.samples import Samples, shown
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
 from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
 from transferkit.runs import agreement, judging, refit
+from transferkit.runs.advice import advice
 from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
@@ -71,10 +72,11 @@ class Job:
             manifest.update(status="running")
             if self.tracking:
                 self.tracking.start(self.layout, manifest.content)
+            status: dict[str, Any]
             try:
                 self._train_and_judge(manifest, splits, (problem, folds), backbone, started)
                 require_whole(self.layout, "test" in splits.assignment)
-                status = {"status": "complete"}
+                status = {"status": "complete", "files": self.layout.sealed()}
             except KeyboardInterrupt:
                 status = {"status": "interrupted"}
                 raise
@@ -98,7 +100,8 @@ class Job:
                 f"--output {self.layout.folder}: another process has made a run there; choose another folder"
             )
         same_settings(content, self.settings)
-        self._same_versions(content["versions"])
+        self._same_versions(content.get("versions", {}))
+        content.setdefault("timings", {})
         self.cache = self._same_cache(content)
         content.pop("error", None)
         content["resumed"] = content.get("resumed", 0) + 1
@@ -185,6 +188,7 @@ class Job:
         started: float,
     ) -> None:  # fmt: skip
         samples, s, (problem, folds) = self.samples, self.settings, problems
+        self._same_split(manifest.content, splits)
         if not self.layout.splits.exists():
             save_splits(self.layout.splits, samples, splits)
         manifest.content["data"] |= {
@@ -245,6 +249,17 @@ class Job:
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
 
+    def _same_split(self, manifest: dict[str, Any], splits: Splits) -> None:
+        """What an unfinished run has seen so far must go on, though splits.csv were lost or changed since."""
+        pairs = ("split_sha256", manifest, split_digest(self.samples, splits)), (
+            "sha256", manifest["data"], data_digest(self.samples)
+        )  # fmt: skip
+        if any(place.get(name, now) != now for name, place, now in pairs):
+            raise RunError(
+                f"--resume: {shown(self.layout.splits)} or the data is not what the run was started with; put both "
+                "back as they were, or start anew with another --output"
+            )
+
     def _problems(self, splits: Splits) -> tuple[Problem, list[Problem]]:
         """What is to be learnt, and that of each fold. Raises DataError where the goal cannot be computed."""
         train, val, _ = _parts(splits)
@@ -287,8 +302,10 @@ def same_settings(manifest: dict[str, Any], settings: Settings) -> None:
     saved, now = manifest["config"], settings.model_dump(mode="json")
     other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
     if other:
-        listed = "\n".join(f"  - {line}" for line in other)
+        listed = "\n".join(f"  - {shown(line)}" for line in other)
+        command = advice(manifest["command"])
+        was = "" if command is None else f". Its command was:\n  {command}"
         raise ConfigError(
             f"--resume: the run was started with other settings:\n{listed}\n"
-            f"Repeat its command with --resume, or choose another --output. Its command was:\n  {manifest['command']}"
+            f"Repeat its command with --resume, or choose another --output{was}"
         )

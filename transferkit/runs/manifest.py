@@ -10,16 +10,20 @@ import shlex
 import time
 from typing import Any
 
+from pydantic import ValidationError
+
 from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import AUGMENTATIONS, HEADS, Settings
 from transferkit.data.arrays import ARRAYS as ARRAYS
-from transferkit.data.samples import Samples
+from transferkit.data.samples import Samples, shown
 from transferkit.data.split import Splits
+from transferkit.errors import RunError
 from transferkit.evaluation.goals import GOALS
-from transferkit.files import digest, write_json
+from transferkit.files import write_json
 from transferkit.plugins import Plugin
+from transferkit.runs import tables
 from transferkit.runs.layout import Layout
 
 PACKAGES = (
@@ -65,12 +69,12 @@ def data_digest(samples: Samples) -> str:
     """Changes when any picture, label, or given split changes; not when the folder moves."""
     assert samples.sha256 is not None
     labels = [samples.label(i) for i in range(len(samples))]
-    return digest([sorted(zip(samples.paths, samples.sha256, labels, strict=True)), list(samples.classes)])
+    return tables.data_digest(zip(samples.paths, samples.sha256, labels, strict=True), samples.classes)
 
 
 def split_digest(samples: Samples, splits: Splits) -> str:
     """Changes when any picture changes sides."""
-    return digest(sorted(zip(samples.paths, splits.assignment, splits.fold, strict=True)))
+    return tables.split_digest(zip(samples.paths, splits.assignment, splits.fold, strict=True))
 
 
 def command_line(data: str, settings: Settings, output: str, cache: bool | None = None) -> str:
@@ -108,6 +112,23 @@ def _python_call(settings: Settings, output: str, cache: bool | None) -> str:
     given["cache"] = cache
     words = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     return ", ".join(["transferkit.finetune((x, y)", *words, f"output={output!r})"])
+
+
+def given(manifest: dict[str, Any]) -> Settings:
+    """The settings that a run was given, by its run.json. Raises RunError for what this version does not take."""
+    config = manifest["config"]
+    return settings({k: config[k] for k in manifest["given"] if k in Settings.model_fields and k in config})
+
+
+def settings(values: dict[str, Any]) -> Settings:
+    """Settings of values that a run.json holds. Raises RunError for what this version does not take."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RunError(
+            f"run.json holds settings that this version does not take: {shown(problems[:400])}; make the run anew"
+        ) from error
 
 
 class Manifest:

@@ -31,7 +31,7 @@ class SearchFiles:
     @property
     def journal(self) -> Path:
         """trials.jsonl: every step of the search, append-only."""
-        return self.layout.folder / "trials.jsonl"
+        return self.layout.journal
 
     @property
     def trials(self) -> Path:

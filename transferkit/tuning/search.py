@@ -19,7 +19,7 @@ from transferkit.console import Reporter
 from transferkit.errors import RunError, TrainingError
 from transferkit.tuning.engine import Engine
 from transferkit.tuning.interrupts import heeded
-from transferkit.tuning.journal import Journal
+from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.oracle import Oracle, Proposal
 from transferkit.tuning.records import Limits, Outcome, Plan, Task
 from transferkit.tuning.space import OUTER
@@ -160,6 +160,7 @@ class Search:
 
     def _replay(self) -> list[Proposal]:
         """Bring the oracle to where the journal ends; returns what was begun and not finished."""
+        require_sound(self.journal.path, self.journal.events)
         for event in self.journal.events:
             if event["event"] == "tell":
                 self._outcomes[event["trial"]] = Outcome.from_event({**event, "id": event["trial"]})

@@ -203,8 +203,13 @@ class Tuning:
             manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
         manifest["kind"] = "tune"
         manifest["search"] = {"command": self.command, "engine": self.search.engine, "workers": self.search.workers}
+        # A kill between these writes must not leave a file that run.json calls damaged.
+        metrics = self.layout.read_metrics()
+        manifest.pop("files", None)
         write_json(self.layout.manifest, manifest)
-        write_json(self.layout.metrics, {**self.layout.read_metrics(), "search": content})
+        write_json(self.layout.metrics, {**metrics, "search": content})
+        manifest["files"] = self.layout.sealed()
+        write_json(self.layout.manifest, manifest)
 
     def _compare(self, splits: Splits, winner: Candidate, rivals: list[Candidate]) -> list[verdict.Comparison]:
         """The winner against each rival on the validation and test pictures, all trained with the first seed."""

@@ -62,6 +62,7 @@ def export(
     manifest = layout.complete()
     target = output or layout.folder / "exports" / (f"{kind}-{precision}" if row.quantizes else kind)
     raise_problems(RunError, [*_target_problems(target, replace), *refusals.inside(target, manifest["data"]["path"])])
+    layout.check_model()
     facts = model_file.facts(layout.model)
     checked = pictures.pick(layout, ("val", "test"), CHECKED, data)
     settings = DecodeSettings.from_key(facts["decode"])
