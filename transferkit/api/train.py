@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.api.objects import Data, Run
+from transferkit.compute import restoring
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
+from transferkit.files import ready_cache
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
 
+@restoring
 def finetune(
     data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
@@ -41,6 +44,8 @@ def finetune(
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
     chosen = make(given, problems)
+    if cache is not False:
+        ready_cache(reporter.warn)
     layout = Layout(folder)
     if resume and layout.manifest.exists() and _is_complete(layout, chosen, reporter, track):
         return Run(folder)
@@ -48,6 +53,7 @@ def finetune(
     return Run(folder)
 
 
+@restoring
 def tune(
     data: Any, backbone: str | Sequence[str] | None = None, *, search: Sequence[str] | Mapping[str, Any] = (),
     space: Any = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
@@ -78,6 +84,8 @@ def tune(
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
     asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
+    if cache is not False:
+        ready_cache(reporter.warn)
     layout = Layout(folder)
     source = loaded.samples if loaded else data
     samples, findings, timings = take_in(source, asked.base, origin, reporter)

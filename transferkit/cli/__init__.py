@@ -8,7 +8,7 @@ import sys
 import click
 
 from transferkit._version import __version__
-from transferkit.cli._common import Lazy, guarded
+from transferkit.cli._common import Lazy, guarded, heed_termination, open_streams
 from transferkit.files import cache_folder
 
 COMMANDS = {
@@ -47,7 +47,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted."""
+    """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted, 143 terminated (SIGTERM)."""
+    open_streams()
+    heed_termination()
     # matplotlib keeps a list of fonts in the user's home unless it is told a place; this process is ours.
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache_folder(), "matplotlib"))
     sys.exit(guarded(cli, sys.argv[1:]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Group, Once, common, emit
+from transferkit.cli._common import Group, Once, common, echo, emit
 
 # Options of finetune that are no settings of the run, with their types in a file.
 OWN: dict[str, type | tuple[type, ...]] = {
@@ -156,7 +156,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
 
     text = "\n".join(template(backbone)) + "\n"
     if file is None:
-        emit({"content": text}) if as_json else click.echo(text, nl=False)
+        emit({"content": text}) if as_json else echo(text, nl=False)
         return
     if file.exists():
         raise ConfigError(f"{file} exists and is not overwritten; choose another name")
@@ -164,7 +164,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
     if as_json:
         emit({"file": str(file)})
     elif not quiet:
-        click.echo(f"wrote {file}; check it with: transferkit config validate {file}")
+        echo(f"wrote {file}; check it with: transferkit config validate {file}")
 
 
 @config.command(epilog="Example:  transferkit config show runs/flowers > flowers.toml")
@@ -180,7 +180,7 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit(settings)
     else:
-        click.echo(as_toml(settings), nl=False)
+        echo(as_toml(settings), nl=False)
 
 
 @config.command(epilog="Example:  transferkit config validate run.toml")
@@ -198,7 +198,7 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
         emit({"file": str(file), "valid": True, "settings": settings, "missing": missing})
     elif not quiet:
         more = "; backbone is not in it: give --backbone with the command" if missing else ""
-        click.echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
+        echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
 
 
 def _checked(settings: dict[str, Any]) -> Any:
@@ -226,4 +226,4 @@ def completion(shell: str, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"shell": shell, "script": script})
     else:
-        click.echo(script)
+        echo(script)

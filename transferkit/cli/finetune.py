@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 from transferkit.cli.config import from_file as from_file  # tune takes it from here
 from transferkit.cli.config import own_options
 
@@ -117,4 +117,4 @@ def finetune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        click.echo(run.summary())
+        echo(run.summary())

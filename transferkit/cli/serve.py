@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 
 @click.command(cls=Once, epilog="Example:  transferkit serve runs/flowers --browser")
@@ -33,7 +32,7 @@ def serve(
     from transferkit.runs.layout import Layout
 
     def ready(url: str) -> None:
-        click.echo(json.dumps({"url": url}) if as_json else f"{url}  (Ctrl-C ends it)")
+        emit({"url": url}, None) if as_json else echo(f"{url}  (Ctrl-C ends it)")
 
     room(
         Layout(run), reporter(quiet, as_json), host=host, port=port, megabytes=max_upload, browser=browser, ready=ready

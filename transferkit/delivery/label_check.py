@@ -16,7 +16,7 @@ from transferkit.console import Reporter
 from transferkit.data.checks import Finding
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError, RunError
-from transferkit.files import read_csv
+from transferkit.files import read_csv, ready_cache
 from transferkit.runs.layout import Layout
 
 SHOWN = 60
@@ -101,6 +101,7 @@ def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) ->
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision
 
+    ready_cache(reporter.warn)
     compute.start()
     # Only what was given: a default spelt out may contradict another setting.
     s = Settings(**{name: manifest["config"][name] for name in manifest["given"]})
