@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import csv
 import errno
 import hashlib
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.errors import ConfigError, StorageError
+from transferkit.text import shown
+
+MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
 
 
 @contextmanager
@@ -90,8 +94,34 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(Path(path).read_text("utf-8", "surrogateescape"))
+    """Read what `write_json` wrote. Raises ValueError for anything that is no JSON, however deep it is nested."""
+    try:
+        return json.loads(Path(path).read_text("utf-8", "surrogateescape"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def settings_text(path: Path, option: str) -> str:
+    """The text of a file of settings that `option` names, without the byte order mark that editors put first.
+
+    UTF-8, or UTF-16 with its mark, as PowerShell writes. Raises ConfigError where it cannot be read, is no text or is
+    larger than any file of settings.
+    """
+    try:
+        with open(path, "rb") as handle:
+            content = handle.read(MOST_SETTINGS + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{option} {shown(path)} cannot be read ({reason}); give a file of settings") from error
+    if len(content) > MOST_SETTINGS:
+        raise ConfigError(f"{option} {shown(path)} is larger than {MOST_SETTINGS >> 20} MB, so it holds no settings")
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{option} {shown(path)} is not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8"
+        ) from error
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

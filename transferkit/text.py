@@ -32,6 +32,12 @@ def safe(text: str, encoding: str = "utf-8") -> str:
         return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
+def clipped(value: object, most: int = 200) -> str:
+    """`value` on one line and fit to print, its end left out where it is long: what a stranger wrote, in a message."""
+    text = str(value)
+    return shown(text) if len(text) <= most else f"{shown(text[:most])}… ({len(text):,} characters)"
+
+
 def _moves_nothing(character: str) -> bool:
     return character in _LAYOUT or unicodedata.category(character) == "Zs"
 

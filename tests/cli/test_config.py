@@ -88,6 +88,10 @@ def test_a_run_is_a_config_whole_or_by_its_manifest_or_exported(
         ("backbone = 'vgg61'", ("vgg61", "nearest", "'vgg16'")),
         ("backbone = 'mini'\nunfreeze = 'from:blok3'", ("blok3", "block3")),
         ("= 3", ("not valid TOML",)),
+        ("epochs = " + "[" * 100_000, ("nested too deeply",)),
+        ("epochs = " + "9" * 5000, ("not valid TOML",)),
+        ("epochs = '" + "9" * 5000 + "'", ("--epochs 999", "9… (5,000 characters)")),
+        ('"\x1b[31mred" = 3'.replace("\x1b", "\\u001b"), (r"unknown setting '\x1b[31mred'",)),
     ],
 )
 def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path, digits: Path) -> None:
@@ -101,8 +105,14 @@ def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_are_read_as_windows_saves_them(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_bytes('backbone = "mini"\r\nepochs = 3\r\n'.encode(encoding))
+    assert "is valid: 2 settings" in call("config", "validate", tmp_path / "run.toml").out
+
+
 def test_other_json_is_no_run(tmp_path: Path) -> None:
-    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}'):
+    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}', "[" * 100_000):
         result = call("config", "show", write(tmp_path / "x.json", text))
         assert result.code == 2
         assert "is not the run.json of a run" in result.err

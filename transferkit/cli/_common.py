@@ -169,8 +169,9 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
         return 2
     except (KeyboardInterrupt, click.Abort) as error:
         again = "; --resume goes on from what was finished" if arguments[:1] in (["finetune"], ["tune"]) else ""
-        echo(f"{'terminated' if isinstance(error, Terminated) else 'interrupted'}{again}", err=True)
-        return Terminated.exit_code if isinstance(error, Terminated) else 130
+        terminated = isinstance(error.__cause__ or error, Terminated)  # click makes an Abort of it
+        echo(f"{'terminated' if terminated else 'interrupted'}{again}", err=True)
+        return Terminated.exit_code if terminated else 130
     except (BrokenPipeError, SystemExit):
         # The reader went away (`… | head`; click ends itself then): no error, and nothing more to flush.
         _silence(sys.stdout)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import Group, Once, common, echo, emit
+from transferkit.text import clipped
 
 # Options of finetune that are no settings of the run, with their types in a file.
 OWN: dict[str, type | tuple[type, ...]] = {
@@ -24,6 +25,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
     Raises ConfigError where it cannot be read; what the settings say is checked with the rest.
     """
     from transferkit.errors import ConfigError
+    from transferkit.files import settings_text
 
     if path is None:
         return {}
@@ -31,12 +33,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
         if not (path / "run.json").is_file():
             raise ConfigError(f"--config {path} is a directory without run.json; give a TOML file, or a run")
         path = path / "run.json"
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give a TOML file of settings") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
+    text = settings_text(path, "--config")
     return _of_run(path, text) if path.suffix.lower() == ".json" else _of_toml(path, text)
 
 
@@ -47,8 +44,10 @@ def _of_toml(path: Path, text: str) -> dict[str, Any]:
 
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"--config {path} is nested too deeply; settings are names and values") from error
+    except ValueError as error:  # a number of thousands of digits, too
+        raise ConfigError(f"--config {path} is not valid TOML: {clipped(error)}") from error
     names = [name.replace("-", "_") for name in content]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -64,7 +63,7 @@ def _of_run(path: Path, text: str) -> dict[str, Any]:
         return given_settings(json.loads(text))
     except RunError as error:
         raise ConfigError(f"--config {path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
 
 
@@ -74,9 +73,9 @@ def own_options(file: dict[str, Any], **given: Any) -> dict[str, Any]:
 
     found = {name: file.pop(name) for name in OWN if name in file}
     wanted = {str: "a text", bool: "true or false", (str, list): "a text or a list of texts"}
+    wrong = {name: value for name, value in found.items() if not isinstance(value, OWN[name])}
     raise_problems(
-        ConfigError,
-        [f"--config: {n} = {v!r} must be {wanted[OWN[n]]}" for n, v in found.items() if not isinstance(v, OWN[n])],
+        ConfigError, [f"--config: {n} = {clipped(repr(v))} must be {wanted[OWN[n]]}" for n, v in wrong.items()]
     )
     if isinstance(found.get("track"), str):
         found["track"] = [found["track"]]

@@ -78,14 +78,14 @@ def _import_quietly() -> None:
 def _import() -> None:
     try:
         import keras
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError, AttributeError) as error:
         name, where = _chosen_backend()
-        if name == "tensorflow":
+        if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
+            raise ConfigError(
+                f"Keras' backend '{name}' ({where}) cannot be imported ({error}); set KERAS_BACKEND=tensorflow"
+            ) from error
+        if isinstance(error, ImportError):
             raise
-        raise ConfigError(
-            f"Keras' backend '{name}' ({where}) cannot be imported ({error}); set KERAS_BACKEND=tensorflow"
-        ) from error
-    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"Keras refuses its settings ({error}): mend or remove {_keras_json()}, and look "
             "at what begins with KERAS_ in the environment"
