@@ -24,8 +24,8 @@ def safe(text: str, encoding: str = "utf-8") -> str:
     Escape sequences, carriage returns, C1 controls, marks that turn the direction of writing and lone surrogates
     appear as escapes, and so does what `encoding` has no character for.
     """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() or _moves_nothing(c) else _escape(c) for c in text)
+    escapes = {ord(c): _escape(c) for c in set(text) if not (c.isprintable() or _moves_nothing(c))}
+    text = text.translate(escapes)
     try:
         return text.encode(encoding, "backslashreplace").decode(encoding)
     except LookupError:  # a stream of the user's own that calls its encoding as it likes

@@ -9,6 +9,7 @@ from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation.goals import as_good
 from transferkit.runs.layout import Layout
+from transferkit.text import shown
 
 
 def diagnosis_of(layout: Layout) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def as_lines(found: dict[str, Any]) -> Iterator[str]:
     """For people."""
     yield f"Diagnosis  {found['state']}" + (f" (also: {', '.join(found['also'])})" if found["also"] else "")
     for line in found["evidence"]:
-        yield f"           - {line}"
+        yield f"           - {shown(line)}"
     if found["more_pictures"]:
         low, high = (100 * found["more_pictures"][key] for key in ("gain_low", "gain_high"))
         yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"

@@ -149,7 +149,7 @@ def _verdict(baseline: float, score: float, low: float | None, high: float | Non
 def _advice(metrics: dict[str, Any]) -> Lines:
     diagnosis = metrics.get("diagnosis") or {}
     if diagnosis:
-        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(diagnosis['evidence'][:2])}"
+        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(map(shown, diagnosis['evidence'][:2]))}"
     for remedy in diagnosis.get("remedies", [])[:3]:
         yield "Try", f"{remedy['why']}:"
         yield "", remedy["command"]

@@ -252,5 +252,6 @@ def same_settings(manifest: dict[str, Any], settings: Settings) -> None:
         listed = "\n".join(f"  - {line}" for line in other)
         raise ConfigError(
             f"--resume: the run was started with other settings:\n{listed}\n"
-            f"Repeat its command with --resume, or choose another --output. Its command was:\n  {manifest['command']}"
+            f"Repeat its command with --resume, or choose another --output."
+            + (f" Its command was:\n  {manifest['command']}" if manifest["command"] else "")
         )

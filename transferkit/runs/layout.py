@@ -11,6 +11,8 @@ from typing import Any
 
 from transferkit.errors import RunError
 from transferkit.files import read_csv, read_json, remove_temporaries
+from transferkit.runs.advice import own
+from transferkit.text import shown
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Layout:
         content = self._read(self.manifest)
         if not {"status", "command", "config", "data"} <= content.keys():
             raise RunError(f"{self.manifest} is not a run's manifest (status, command, config or data is missing)")
+        content["command"] = own(content["command"])
         return content
 
     def _read(self, path: Path) -> dict[str, Any]:
@@ -106,14 +109,19 @@ class Layout:
         """The manifest of a finished run. Raises RunError with the remedy where it is not finished."""
         manifest = self.read_manifest()
         if manifest["status"] != "complete":
-            command = manifest["command"]
+            command, status = manifest["command"], shown(manifest["status"])
             again = f"{command[:-1]}, resume=True)" if command.endswith(")") else f"{command} --resume"
-            raise RunError(f"run {self.folder} is {manifest['status']}, not complete; finish it with:\n  {again}")
+            again = f"finish it with:\n  {again}" if command else "repeat the command that began it, with --resume"
+            raise RunError(f"run {shown(self.folder)} is {status}, not complete; {again}")
         return manifest
 
     def read_metrics(self) -> dict[str, Any]:
-        """metrics.json as a dictionary."""
-        return self._read(self.metrics)
+        """metrics.json as a dictionary; of the remedies in it, those whose command is one of ours."""
+        content = self._read(self.metrics)
+        diagnosis = content.get("diagnosis")
+        if isinstance(diagnosis, dict) and isinstance(diagnosis.get("remedies"), list):
+            diagnosis["remedies"] = [r for r in diagnosis["remedies"] if isinstance(r, dict) and own(r.get("command"))]
+        return content
 
     def read_history(self) -> list[dict[str, Any]]:
         """history.csv with numbers as numbers and empty cells as None."""
