@@ -177,3 +177,10 @@ def test_json_of_any_depth_is_damaged_not_a_crash(tmp_path):
     (tmp_path / "run.json").write_text("[" * 200_000)
     with pytest.raises(ValueError, match="nested too deeply"):
         files.read_json(tmp_path / "run.json")
+
+
+def test_our_own_files_survive_an_editor_that_marks_them(tmp_path):
+    (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
+    (tmp_path / "splits.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\nx,y\r\n")
+    assert files.read_json(tmp_path / "run.json") == {"a": 1}
+    assert files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]

@@ -43,8 +43,9 @@ class Reporter:
         if self._console is None:
             from rich.console import Console
 
+            file = sys.stderr or io.StringIO()  # a program without a console has none
             # soft_wrap keeps lines whole in a pipe; file paths stay copyable.
-            self._console = Console(file=sys.stderr, soft_wrap=not sys.stderr.isatty(), highlight=False)
+            self._console = Console(file=file, soft_wrap=not file.isatty(), highlight=False)
             # By itself rich would end the process, and standard output with it.
             self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
         return self._console

@@ -96,7 +96,7 @@ def to_json(content: Any, indent: int | None = None) -> str:
 def read_json(path: Path) -> Any:
     """Read what `write_json` wrote. Raises ValueError for anything that is no JSON, however deep it is nested."""
     try:
-        return json.loads(Path(path).read_text("utf-8", "surrogateescape"))
+        return json.loads(Path(path).read_text("utf-8-sig", "surrogateescape"))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
