@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.data.pictures import photo
+from transferkit.cli import _common
 from transferkit.files import csv_line, write_json
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
@@ -203,3 +204,11 @@ def _read(handle: int) -> bytes:
         return os.read(handle, 65536)
     except OSError:
         return b""
+
+
+def test_commands_print_by_one_function_only() -> None:
+    room = Path(_common.__file__).parent
+    # `predict` gives programs the bytes of file names as they are, where no terminal listens.
+    direct = re.compile(r"click\.s?echo\(|\bprint\(")
+    found = {path.name for path in room.glob("*.py") if direct.search(path.read_text("utf-8"))}
+    assert found == {"_common.py", "predict.py"}

@@ -51,5 +51,6 @@ def main() -> None:
     open_streams()
     heed_termination()
     # matplotlib keeps a list of fonts in the user's home unless it is told a place; this process is ours.
+    os.environ["MPLBACKEND"] = "agg"  # figures are files here; a notebook's choice may not even be installed
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache_folder(), "matplotlib"))
     sys.exit(guarded(cli, sys.argv[1:]))

@@ -95,7 +95,8 @@ def toml_value(value: Any) -> str:
         return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for DEL, and for pairs of surrogates, which TOML does not know.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        text = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
     if isinstance(value, float) and re.fullmatch(r"\d+e.\d+", repr(value)):
         return repr(value).replace("e", ".0e")  # TOML takes 1e-05 as well; other readers want the point
     return repr(value)
