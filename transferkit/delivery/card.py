@@ -46,7 +46,7 @@ def card(content: ReportContent) -> str:
     body = environment.get_template("card.md.j2").render(view)
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
     text = f"---\n{_front_matter(content, task, metrics)}---\n\n{body}"
-    return safe(text)
+    return safe(text.encode("utf-8", "replace").decode())
 
 
 def write_card(content: ReportContent, path: Path) -> Path:

@@ -65,7 +65,7 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     }
     # Neither lone surrogates of names that are no valid UTF-8, nor what a terminal that shows the file would obey.
     text = environment(escape=True).get_template("report.html.j2").render(view)
-    return safe(text)
+    return safe(text.encode("utf-8", "replace").decode())
 
 
 def environment(*, escape: bool) -> Environment:
