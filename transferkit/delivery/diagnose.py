@@ -36,4 +36,5 @@ def as_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"Baseline   {name.replace('_', ' ')} is as good or better: the training gained nothing over it"
     for remedy in found["remedies"]:
         yield f"Try        {remedy['why']}:"
-        yield f"           {remedy['command']}"
+        if remedy["command"]:
+            yield f"           {remedy['command']}"

@@ -152,7 +152,8 @@ def _advice(metrics: dict[str, Any]) -> Lines:
         yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(map(shown, diagnosis['evidence'][:2]))}"
     for remedy in diagnosis.get("remedies", [])[:3]:
         yield "Try", f"{remedy['why']}:"
-        yield "", remedy["command"]
+        if remedy["command"]:
+            yield "", remedy["command"]
 
 
 def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:

@@ -116,11 +116,12 @@ class Layout:
         return manifest
 
     def read_metrics(self) -> dict[str, Any]:
-        """metrics.json as a dictionary; of the remedies in it, those whose command is one of ours."""
+        """metrics.json as a dictionary; remedies in it whose command is none of ours have an empty one."""
         content = self._read(self.metrics)
         diagnosis = content.get("diagnosis")
         if isinstance(diagnosis, dict) and isinstance(diagnosis.get("remedies"), list):
-            diagnosis["remedies"] = [r for r in diagnosis["remedies"] if isinstance(r, dict) and own(r.get("command"))]
+            remedies = [remedy for remedy in diagnosis["remedies"] if isinstance(remedy, dict)]
+            diagnosis["remedies"] = [{**remedy, "command": own(remedy.get("command"))} for remedy in remedies]
         return content
 
     def read_history(self) -> list[dict[str, Any]]:
