@@ -109,6 +109,7 @@ def heeding() -> Iterator[None]:
 
 
 @posix
+@pytest.mark.extended
 def test_a_terminated_run_says_so_and_can_be_resumed(
     digits: Path, tmp_path: Path, heeding: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
