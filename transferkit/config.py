@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from transferkit import plugins, synonyms
 from transferkit.errors import ConfigError, nearest, raise_problems
 from transferkit.files import digest
+from transferkit.text import clipped
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Scaling = Literal["auto", "none", "unit", "tf", "tf128", "torch", "caffe"]
@@ -213,8 +214,8 @@ def _split_problems(split: tuple[float, ...]) -> list[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return clipped(",".join(map(str, value)))
+    return f"{value:g}" if isinstance(value, float) else clipped(value)
 
 
 def make(values: dict[str, Any], more_problems: list[str] | None = None) -> Settings:
@@ -273,7 +274,7 @@ def _explain(error: ValidationError) -> list[str]:
         field = path[0] if path else ""
         name = "--" + field.replace("_", "-")
         if item["type"] == "extra_forbidden":
-            problems.append(f"unknown setting '{field}'{_meant(field)}")
+            problems.append(f"unknown setting '{clipped(field)}'{_meant(field)}")
         elif item["type"] == "value_error":
             text = str(item["msg"]).removeprefix("Value error, ")
             problems += [f"{name}: {text}"] if field else text.split("\x1e")

@@ -19,6 +19,7 @@ from tests.cli.calls import Result, call
 from transferkit.cli.config import COMMAND_LINE_ONLY, OWN, OWN_OF_TUNE, as_toml, own_options, template, toml_value
 from transferkit.cli.finetune import SETTINGS
 from transferkit.config import Settings
+from transferkit.text import safe
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> dict[str, Any]:
@@ -88,6 +89,10 @@ def test_a_run_is_a_config_whole_or_by_its_manifest_or_exported(
         ("backbone = 'vgg61'", ("vgg61", "nearest", "'vgg16'")),
         ("backbone = 'mini'\nunfreeze = 'from:blok3'", ("blok3", "block3")),
         ("= 3", ("not valid TOML",)),
+        ("epochs = " + "[" * 100_000, ("nested too deeply",)),
+        ("epochs = " + "9" * 5000, ("not valid TOML",)),
+        ("epochs = '" + "9" * 5000 + "'", ("--epochs 999", "9… (5,000 characters)")),
+        ('"\x1b[31mred" = 3'.replace("\x1b", "\\u001b"), (r"unknown setting '\x1b[31mred'",)),
     ],
 )
 def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path, digits: Path) -> None:
@@ -101,8 +106,14 @@ def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_are_read_as_windows_saves_them(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_bytes('backbone = "mini"\r\nepochs = 3\r\n'.encode(encoding))
+    assert "is valid: 2 settings" in call("config", "validate", tmp_path / "run.toml").out
+
+
 def test_other_json_is_no_run(tmp_path: Path) -> None:
-    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}'):
+    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}', "[" * 100_000):
         result = call("config", "show", write(tmp_path / "x.json", text))
         assert result.code == 2
         assert "is not the run.json of a run" in result.err
@@ -243,7 +254,7 @@ VALUES = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(VALUES, st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3)))
 def test_values_survive_toml(value: Any) -> None:
-    assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+    assert tomllib.loads(f"x = {safe(toml_value(value))}")["x"] == value  # as it is printed
 
 
 def test_settings_without_a_value_are_left_out() -> None:

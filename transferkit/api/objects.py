@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.runs.layout import Layout
 
@@ -92,6 +93,7 @@ class Run:
         """run.json."""
         return self.layout.read_manifest()
 
+    @restoring
     def model(self) -> keras.Model:
         """The shipped model: uint8 RGB pictures [n, size, size, 3] to answers [n, t]."""
         from transferkit.runs import model_file
@@ -110,6 +112,7 @@ class Run:
 
         return evaluate(self.folder, data, quiet=quiet)
 
+    @restoring
     def explain(self, picture: Any, method: str = "grad-cam", output: str | None = None) -> Explanation:
         """Where the model looked in a file or uint8 array: for its answer, or for the class `output`."""
         from transferkit import compute
@@ -119,6 +122,7 @@ class Run:
         source = Path(picture) if isinstance(picture, str) else picture
         return next(Explaining.of(self.layout, method).stream([source], output))
 
+    @restoring
     def export(
         self, format: str, *, quantize: str | None = None, output: str | Path | None = None, data: Any = None,
         replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
@@ -150,6 +154,7 @@ class Run:
 
         return summary(self.layout)
 
+    @restoring
     def report(self) -> Path:
         """Write report.html, CARD.md and the figures anew; returns its path, which notebooks show as a page."""
         from transferkit.delivery.display import Page

@@ -11,16 +11,19 @@ from typing import Any
 
 from transferkit.api import unnamed
 from transferkit.api.objects import Data, Run
+from transferkit.compute import restoring
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
 from transferkit.data.arrays import ARRAYS
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
 from transferkit.errors import DataError
+from transferkit.files import ready_cache
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
 
+@restoring
 def finetune(
     data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
@@ -51,6 +54,8 @@ def finetune(
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
     chosen = make(given, problems)
+    if cache is not False:
+        ready_cache(reporter.warn)
     layout = Layout(folder)
     if choice:
         reporter.say(choice)
@@ -61,6 +66,7 @@ def finetune(
     return Run(folder)
 
 
+@restoring
 def tune(
     data: Any, backbone: str | Sequence[str] | None = None, *, search: Sequence[str] | Mapping[str, Any] = (),
     space: Any = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
@@ -99,6 +105,8 @@ def tune(
     asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
     if choice:
         reporter.say(choice)
+    if cache is not False:
+        ready_cache(reporter.warn)
     layout = Layout(folder)
     source = loaded.samples if loaded else data
     with _resumable(layout):

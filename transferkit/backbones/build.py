@@ -254,11 +254,14 @@ def _check_normalisation(path: Path, model: keras.Model) -> None:
 
 def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> Backbone:
     model, row, notes = userfile.open_file(backbone)
-    fixed = model.input_shape[1]
-    if fixed is not None and model.input_shape[2] != fixed:
-        raise BackboneError(f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported")
+    fixed = _fixed_side(backbone, model)
     if fixed is not None and size not in (None, fixed):
         raise BackboneError(f"{backbone} takes pictures of {fixed} pixels only, not {size}; set --image-size {fixed}")
+    if scaling not in (None, "none") and "float" not in str(model.inputs[0].dtype):
+        raise BackboneError(
+            f"{backbone} takes {model.inputs[0].dtype} pixels, so it scales them itself: --scaling {scaling} would be "
+            "cut to whole numbers; leave it out"
+        )
     source = _source(row, weights)
     if source == "random":
         raise WeightsError(f"{backbone} brings its own weights; leave --weights out or give a file")
@@ -271,3 +274,11 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
         ]
     chosen = fixed or size or 224
     return Backbone(model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes))
+
+
+def _fixed_side(backbone: str, model: keras.Model) -> int | None:
+    """The side that a file's network is made for, of whichever axis says so; None where any will do."""
+    sides = {side for side in model.input_shape[1:3] if side is not None}
+    if len(sides) > 1:
+        raise BackboneError(f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported")
+    return sides.pop() if sides else None

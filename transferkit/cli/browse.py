@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 SECTIONS = ("mistakes", "classes", "confidence", "training", "settings")
 
@@ -30,7 +30,7 @@ def runs(folder: Path, quiet: bool, as_json: bool) -> None:
         emit([row.as_dict() for row in rows])
         return
     if not rows:
-        click.echo(f"no runs in {shown(folder)}; make one with: transferkit finetune DATA")
+        echo(f"no runs in {shown(folder)}; make one with: transferkit finetune DATA")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("run", "left"), ("score", "left"), ("network", "left"), ("time", "right"), ("MB", "right")):
@@ -71,7 +71,7 @@ def open_(run: Path, section: str | None, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"report": str(layout.report), "address": address})
     elif not opened:
-        click.echo(f"{layout.report}\nno browser could be started; open that file yourself, or copy it to where one is")
+        echo(f"{layout.report}\nno browser could be started; open that file yourself, or copy it to where one is")
 
 
 @click.command(cls=Once, epilog="Example:  transferkit resume runs/flowers")

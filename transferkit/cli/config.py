@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transferkit.cli._common import Group, Once, common, emit
+from transferkit.cli._common import Group, Once, common, echo, emit
+from transferkit.text import clipped
 
 if TYPE_CHECKING:
     from transferkit.errors import TransferKitError
@@ -33,6 +34,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
     Raises ConfigError where it cannot be read; what the settings say is checked with the rest.
     """
     from transferkit.errors import ConfigError
+    from transferkit.files import settings_text
 
     if path is None:
         return {}
@@ -40,12 +42,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
         if not (path / "run.json").is_file():
             raise ConfigError(f"--config {path} is a directory without run.json; give a TOML file, or a run")
         path = path / "run.json"
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give a TOML file of settings") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
+    text = settings_text(path, "--config")
     return _of_run(path, text) if path.suffix.lower() == ".json" else _of_toml(path, text)
 
 
@@ -56,8 +53,10 @@ def _of_toml(path: Path, text: str) -> dict[str, Any]:
 
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"--config {path} is nested too deeply; settings are names and values") from error
+    except ValueError as error:  # a number of thousands of digits, too
+        raise ConfigError(f"--config {path} is not valid TOML: {clipped(error)}") from error
     names = [name.replace("-", "_") for name in content]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -73,7 +72,7 @@ def _of_run(path: Path, text: str) -> dict[str, Any]:
         return given_settings(json.loads(text))
     except RunError as error:
         raise ConfigError(f"--config {path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
 
 
@@ -86,7 +85,7 @@ def own_options(file: dict[str, Any], own: dict[str, Types] = OWN, **given: Any)
 
     found = {name: file.pop(name) for name in own if name in file}
     problems = [
-        f"--config: {name} = {value!r} must be {' or '.join(WANTED[kind] for kind in own[name])}"
+        f"--config: {name} = {clipped(repr(value))} must be {' or '.join(WANTED[kind] for kind in own[name])}"
         for name, value in found.items() if not _fits(value, own[name])
     ]  # fmt: skip
     raise_problems(ConfigError, problems + _unknown(file, own))
@@ -131,7 +130,8 @@ def toml_value(value: Any) -> str:
         return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for DEL, and for pairs of surrogates, which TOML does not know.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        text = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
     if isinstance(value, float) and re.fullmatch(r"\d+e.\d+", repr(value)):
         return repr(value).replace("e", ".0e")  # TOML takes 1e-05 as well; other readers want the point
     return repr(value)
@@ -191,7 +191,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
 
     text = "\n".join(template(backbone)) + "\n"
     if file is None:
-        emit({"content": text}) if as_json else click.echo(text, nl=False)
+        emit({"content": text}) if as_json else echo(text, nl=False)
         return
     if file.exists():
         raise ConfigError(f"{file} exists and is not overwritten; choose another name")
@@ -199,7 +199,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
     if as_json:
         emit({"file": str(file)})
     elif not quiet:
-        click.echo(f"wrote {file}; check it with: transferkit config validate {file}")
+        echo(f"wrote {file}; check it with: transferkit config validate {file}")
 
 
 @config.command(epilog="Example:  transferkit config show runs/flowers > flowers.toml")
@@ -218,7 +218,7 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit(settings)
     else:
-        click.echo(as_toml(settings), nl=False)
+        echo(as_toml(settings), nl=False)
 
 
 @config.command(epilog="Example:  transferkit config validate run.toml")
@@ -245,9 +245,9 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
         more = f"; for {' and '.join(commands)}"
         if missing:
             more += "; backbone is not in it: --backbone names one, or one is chosen by the pictures"
-        click.echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
+        echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
         for name in wrong.keys() - set(commands):
-            click.echo(f"not for {name}: {wrong[name]}")
+            echo(f"not for {name}: {wrong[name]}")
 
 
 def _refused(check: Callable[[dict[str, Any]], object], content: dict[str, Any]) -> TransferKitError | None:
@@ -308,4 +308,4 @@ def completion(shell: str, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"shell": shell, "script": script})
     else:
-        click.echo(script)
+        echo(script)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 from transferkit.cli.config import from_file, own_options
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
@@ -117,4 +117,4 @@ def finetune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        click.echo(run.summary())
+        echo(run.summary())

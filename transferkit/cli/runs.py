@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 # Too long for a screen; --json and metrics.json have them.
@@ -28,7 +28,7 @@ def evaluate(run: Path, data: Path | None, quiet: bool, as_json: bool) -> None:
         return
     _print(scores)
     if scores.get("new"):
-        click.echo(f"\nthe {scores['new']['n']:,} pictures alone that were not used in training:")
+        echo(f"\nthe {scores['new']['n']:,} pictures alone that were not used in training:")
         _print(scores["new"])
 
 
@@ -44,7 +44,7 @@ def report(run: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"report": str(path)})
     else:
-        click.echo(path)
+        echo(path)
 
 
 @click.command(cls=Once, epilog="Example:  transferkit summary runs/flowers")
@@ -59,7 +59,7 @@ def summary(run: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"run": layout.complete(), "metrics": layout.read_metrics()})
     else:
-        click.echo(text(layout))
+        echo(text(layout))
 
 
 def _print(scores: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def _print(scores: dict[str, Any]) -> None:
         if not isinstance(value, dict) and name not in (*LONG, "new") and not name.endswith("_ci95"):
             interval = scores.get(f"{name}_ci95")
             bounds = f"  (95 % interval {_shown(interval)})" if interval else ""
-            click.echo(f"{name:<20} {_shown(value)}{bounds}")
+            echo(f"{name:<20} {_shown(value)}{bounds}")
 
 
 def _shown(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.cli.finetune import SETTINGS
 
@@ -86,4 +86,4 @@ def tune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        click.echo(run.summary())
+        echo(run.summary())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, raise_problems
 from transferkit.files import sha256_file
+from transferkit.text import shown as shown  # the rooms above take it from here
 
 Task = Literal["classify", "multilabel", "regress"]
 TASKS: tuple[Task, ...] = ("classify", "multilabel", "regress")
@@ -128,12 +129,6 @@ class Samples:
         if self.task == "multilabel":
             return ";".join(name for name, on in zip(self.classes, target, strict=True) if on)
         return ";".join(str(float(value)) for value in target)
-
-
-def shown(path: object) -> str:
-    """`path` fit to print: line breaks, control characters and undecodable bytes appear as escapes."""
-    text = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else str(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def listed(items: Sequence[object], limit: int = 10) -> str:

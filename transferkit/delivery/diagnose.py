@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from transferkit.data.samples import listed, shown
+from transferkit.data.samples import listed
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation.goals import as_good
-from transferkit.runs.advice import HIDDEN, advice
+from transferkit.runs.advice import HIDDEN, own
 from transferkit.runs.layout import Layout
+from transferkit.text import shown
 
 
 def diagnosis_of(layout: Layout) -> dict[str, Any]:
@@ -43,4 +44,4 @@ def as_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"Baseline   {shown(name).replace('_', ' ')} is as good or better: the training gained nothing over it"
     for remedy in found["remedies"]:
         yield f"Try        {shown(remedy['why'])}:"
-        yield f"           {advice(remedy['command']) or HIDDEN}"
+        yield f"           {own(remedy['command']) or HIDDEN}"

@@ -15,6 +15,7 @@ from transferkit.console import Reporter
 from transferkit.data.checks import Finding
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError, RunError
+from transferkit.files import ready_cache
 from transferkit.runs import pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import given
@@ -98,6 +99,7 @@ def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) ->
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision
 
+    ready_cache(reporter.warn)
     compute.start()
     # Only what was given: a default spelt out may contradict another setting.
     s = given(manifest)

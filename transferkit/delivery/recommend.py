@@ -27,6 +27,7 @@ from transferkit.evaluation.figures import save
 from transferkit.features.extract import FORWARD_BATCH, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import applied
+from transferkit.files import ready_cache
 
 FOLDS = (5, 3, 2)  # the first that the rarest class allows
 PICTURES = 1000
@@ -75,6 +76,7 @@ def recommend(
     raise_problems(BackboneError, [p for name in chosen for p in networks.check(name, offline=offline)])
     samples, folds = _folds(samples.hashed(), pictures, seed)
     reporter.heading(f"{len(chosen)} networks on {len(samples):,} pictures (test pictures left alone)")
+    ready_cache(reporter.warn)
     compute.start()
     found = []
     for name in chosen:

@@ -8,7 +8,7 @@ from typing import Any
 from transferkit.console import duration, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.goals import GOALS, as_good
-from transferkit.runs.advice import HIDDEN, advice
+from transferkit.runs.advice import HIDDEN, own
 from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
@@ -150,10 +150,10 @@ def _verdict(baseline: float, score: float, low: float | None, high: float | Non
 def _advice(metrics: dict[str, Any]) -> Lines:
     diagnosis = metrics.get("diagnosis") or {}
     if diagnosis:
-        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(diagnosis['evidence'][:2])}"
+        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(map(shown, diagnosis['evidence'][:2]))}"
     for remedy in diagnosis.get("remedies", [])[:3]:
         yield "Try", f"{remedy['why']}:"
-        yield "", advice(remedy["command"]) or HIDDEN
+        yield "", own(remedy["command"]) or HIDDEN
 
 
 def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:

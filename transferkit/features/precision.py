@@ -17,7 +17,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.files import cache_folder, digest, read_json, write_json
+from transferkit.files import cache_folder, digest, read_json, remember
 
 COSINE = 0.999  # features of both formats must point the same way at least this well
 WORTHWHILE = 2e12  # multiply-adds of the whole job below which a probe costs more than it can save
@@ -87,7 +87,7 @@ def choose(
         return remembered
     reporter.say("precision: probing float32 against bfloat16 (once for this network and machine)")
     chosen = _probe(options, network, pixels())
-    write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+    remember(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
     reporter.say(f"precision: {chosen.name} ({chosen.reason})")
     return chosen
 
@@ -123,7 +123,7 @@ def choose_training(
         chosen = _decided(
             slow / fast, TRAINING_GAIN, float(np.min(_cosine(reference, other))), TRAINING_COSINE, options[1]
         )
-        write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+        remember(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
     reporter.say(f"precision: the tail trains in {chosen.name} ({chosen.reason})")
     return chosen
 
@@ -146,7 +146,7 @@ def _agreeing(
     if chosen is None:
         cosine = float(np.min(_cosine(*outputs())))
         chosen = low if cosine >= agreement else Precision(reason=_differs(low, cosine, agreement))
-        write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+        remember(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
     return chosen
 
 

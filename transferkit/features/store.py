@@ -64,6 +64,8 @@ class FeatureSet:
             os.utime(meta)  # the time of last use, for eviction
         except FileNotFoundError:  # new, or another process has just cleared the cache
             write_json(meta, {"format": FORMAT, "spec": self.spec, "shapes": self.shapes})
+        except OSError:  # another user's, or read only: what is there can be read all the same
+            pass
         for index in sorted(self.folder.glob("chunk-*.json")):
             if index.name not in self._seen:
                 self._seen.add(index.name)
@@ -120,7 +122,10 @@ class FeatureSet:
                     f"no space left for features in {self.folder}; free some (`transferkit cache clear`), move the "
                     "cache with TRANSFERKIT_CACHE, or use --no-cache"
                 ) from error
-            raise
+            raise StorageError(
+                f"cannot write features in {self.folder} ({getattr(cause, 'strerror', None) or cause}); set "
+                "TRANSFERKIT_CACHE to a folder that can be written, or give --no-cache"
+            ) from error
         self.refresh()
 
     def _sweep(self) -> None:

@@ -1,30 +1,34 @@
-"""Commands that a run's files hold, before they are shown as advice: a stranger's run must not suggest others."""
+"""Commands that a run's files give as advice: shown only where they are transferkit's own.
+
+A run folder may come from a stranger, and people paste what a program tells them to.
+"""
 
 from __future__ import annotations
 
 import ast
 import shlex
+from typing import Any
 
 HIDDEN = "(a command that is none of transferkit alone is not shown)"
-NOTE = "  # as in the script that made it"  # behind the command of a search whose space was made in Python
+IN_PYTHON = "  # as in the script that made it"  # behind a shell command for what a script began
 
 
-def advice(command: str) -> str | None:
-    """`command` where it is one of transferkit's own and nothing else; None where it is not fit to be shown."""
-    if not all(character.isprintable() for character in command):
-        return None
-    return command if _is_shell(command.removesuffix(NOTE)) or _is_python(command) else None
+def own(command: Any) -> str:
+    """`command` where it is a single transferkit command, or a call of `transferkit.finetune` on literals; else ""."""
+    if not isinstance(command, str) or not command.isprintable():
+        return ""
+    return command if _is_shell(command.removesuffix(IN_PYTHON)) or _is_call(command) else ""
 
 
 def resuming(command: str) -> str:
-    """The command that goes on with the run that `command` began."""
-    if command.endswith(")") and _is_python(command):
+    """The command that goes on with the run that `command`, one of our own, began."""
+    if command.endswith(")"):
         return f"{command[:-1]}, resume=True)"
-    return f"{command.removesuffix(NOTE)} --resume"
+    return f"{command.removesuffix(IN_PYTHON)} --resume"
 
 
 def _is_shell(command: str) -> bool:
-    """One plain call, quoted as we quote: nothing that a shell would expand, chain or redirect."""
+    """One command without anything that a shell would act on: it reads as it would be written anew."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -32,16 +36,13 @@ def _is_shell(command: str) -> bool:
     return words[:1] == ["transferkit"] and shlex.join(words) == command
 
 
-def _is_python(command: str) -> bool:
-    """`transferkit.finetune((x, y), name=value, …)` with plain values."""
+def _is_call(command: str) -> bool:
     try:
-        call = ast.parse(command, mode="eval").body
-        values = [ast.literal_eval(keyword.value) for keyword in call.keywords] if isinstance(call, ast.Call) else []
+        tree = ast.parse(command, mode="eval").body
+        if not isinstance(tree, ast.Call) or ast.unparse(tree.func) not in ("transferkit.finetune", "transferkit.tune"):
+            return False
+        for keyword in tree.keywords:
+            ast.literal_eval(keyword.value)
+        return [ast.unparse(argument) for argument in tree.args] == ["(x, y)"]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return (
-        isinstance(call, ast.Call)
-        and ast.unparse(call.func) == "transferkit.finetune"
-        and [ast.unparse(argument) for argument in call.args] == ["(x, y)"]
-        and len(values) == len(call.keywords)
-    )

@@ -25,7 +25,7 @@ from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
 from transferkit.runs import agreement, judging, refit
-from transferkit.runs.advice import advice
+from transferkit.runs.advice import own
 from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
@@ -303,8 +303,8 @@ def same_settings(manifest: dict[str, Any], settings: Settings) -> None:
     other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
     if other:
         listed = "\n".join(f"  - {shown(line)}" for line in other)
-        command = advice(manifest["command"])
-        was = "" if command is None else f". Its command was:\n  {command}"
+        command = own(manifest["command"])
+        was = "" if not command else f". Its command was:\n  {command}"
         raise ConfigError(
             f"--resume: the run was started with other settings:\n{listed}\n"
             f"Repeat its command with --resume, or choose another --output{was}"

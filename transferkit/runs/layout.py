@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transferkit.data.samples import shown, unreadable_reason
+from transferkit.data.samples import unreadable_reason
 from transferkit.errors import RunError
 from transferkit.files import parse_csv, parse_json, remove_temporaries, sha256_bytes, sha256_file
 from transferkit.runs import shape, tables
-from transferkit.runs.advice import advice, resuming
+from transferkit.runs.advice import own, resuming
+from transferkit.text import shown
 
 T = TypeVar("T")
 
@@ -105,14 +106,15 @@ class Layout:
                 f"{shown(self.manifest)} is not a run's manifest (status, command, config or data is missing)"
             )
         self._check(self.manifest, shape.problems(shape.Begun, content))
+        content["command"] = own(content["command"])
         return content
 
     def complete(self) -> dict[str, Any]:
         """The manifest of a finished run. Raises RunError with the remedy where it is not finished."""
         manifest = self.read_manifest()
         if manifest["status"] != "complete":
-            command = advice(manifest["command"])
-            again = " its command and --resume" if command is None else f":\n  {resuming(command)}"
+            command = manifest["command"]
+            again = f":\n  {resuming(command)}" if command else " its command and --resume"
             status = shown(manifest["status"][:40])
             raise RunError(f"run {shown(self.folder)} is {status}, not complete; finish it with{again}")
         self._check(self.manifest, shape.problems(shape.Complete, manifest))
@@ -120,9 +122,11 @@ class Layout:
         return shape.filled(shape.Complete, {**manifest, "config": config})
 
     def read_metrics(self) -> dict[str, Any]:
-        """metrics.json as a dictionary."""
+        """metrics.json as a dictionary; remedies in it whose command is none of ours have an empty one."""
         content = self._json(self.metrics, self._sealed(self.metrics))
         self._check(self.metrics, shape.problems(shape.Metrics, content))
+        for remedy in (content.get("diagnosis") or {}).get("remedies", []):
+            remedy["command"] = own(remedy.get("command"))
         return content
 
     def read_history(self) -> list[dict[str, Any]]:

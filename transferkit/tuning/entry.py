@@ -12,6 +12,7 @@ from transferkit import config
 from transferkit.config import Settings
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import refusals
+from transferkit.runs.advice import IN_PYTHON
 from transferkit.runs.layout import check_new
 from transferkit.runs.manifest import ARRAYS, repeatable
 from transferkit.tuning import settings as how
@@ -129,4 +130,4 @@ def _command(
     for name, value in search.model_dump(exclude_unset=True, exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     made_in_python = origin == ARRAYS or isinstance(space, Space) or callable(space)
-    return shlex.join([*words, "--output", str(folder)]) + ("  # as in the script that made it" * made_in_python)
+    return shlex.join([*words, "--output", str(folder)]) + (IN_PYTHON * made_in_python)
