@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from transferkit.wording import speak_shell
+
 # Before TensorFlow is imported by any test: no page of device discovery on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
@@ -21,6 +23,14 @@ def cache(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
     monkeypatch.setenv("TRANSFERKIT_STATE", str(tmp_path_factory.mktemp("state")))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def words():
+    """Messages are asserted as they are written: in the words of the command line."""
+    before = speak_shell(True)
+    yield
+    speak_shell(before)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import computed
-from transferkit import compute
+from transferkit import compute, parts
 from transferkit.errors import ConfigError
 from transferkit.training import losses, optimizers
 
@@ -204,7 +204,7 @@ def test_release_keeps_the_dtype_policy():
 
 def test_other_backends_are_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(ConfigError, match=r"KERAS_BACKEND=torch.*tensorflow or jax"):
+    with pytest.raises(ConfigError, match=r"backend 'torch' .*KERAS_BACKEND=tensorflow or jax"):
         compute.backend()
 
 
@@ -339,3 +339,65 @@ def test_what_does_not_fit_one_by_one_is_an_error_and_so_is_anything_else():
         compute.halving(full, lambda text: None)([np.zeros((4, 2))])
     with pytest.raises(ValueError, match="shapes"):
         compute.halving(broken, pytest.fail)([np.zeros((4, 2))])
+
+
+SETTINGS = ("floatx", "epsilon", "image_data_format", "dtype_policy", "max_epochs", "max_steps_per_epoch")
+
+
+@pytest.fixture
+def foreign():
+    """Keras as the program of somebody else may have set it."""
+    before = {name: getattr(keras.config, name)() for name in SETTINGS}
+    keras.config.set_floatx("float64")
+    keras.config.set_epsilon(1e-3)
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_max_epochs(1)
+    keras.config.set_max_steps_per_epoch(2)
+    yield {name: getattr(keras.config, name)() for name in SETTINGS}
+    for name, value in before.items():
+        getattr(keras.config, f"set_{name}")(value)
+
+
+def test_a_verb_computes_by_its_own_settings_and_puts_back_the_users(foreign):
+    @compute.restoring
+    def verb():
+        compute.start()
+        assert keras.config.image_data_format() == "channels_last"
+        assert keras.config.dtype_policy().name == keras.config.floatx() == "float32"
+        assert keras.config.epsilon() == 1e-7
+        assert keras.config.max_epochs() is keras.config.max_steps_per_epoch() is None
+        raise KeyError
+
+    with np.errstate(all="raise"), pytest.raises(KeyError):
+        verb()
+    assert {name: getattr(keras.config, name)() for name in SETTINGS} == foreign
+
+
+def test_the_parts_keep_the_users_number_format_and_our_layout(foreign):
+    base = parts.backbone("mini", size=32)
+    assert base.output_shape[-1] > base.output_shape[1]  # channels last
+    assert base.layers[-1].dtype_policy.name == "mixed_float16"
+    head = parts.build_head(base, 3)
+    assert parts.assemble(base, head).output_shape == (None, 3)
+    assert keras.config.image_data_format() == "channels_first"
+
+
+@pytest.mark.parametrize(
+    ("content", "variables", "said"),
+    [
+        ('{"floatx": "int8"}', {}, "keras.json"),
+        ('{"backend": "openvino"}', {}, "keras.json"),
+        ("[1]", {}, "keras.json"),
+        ("{}", {"KERAS_BACKEND": "no_such"}, "KERAS_BACKEND"),
+    ],
+)
+def test_settings_that_keras_cannot_work_with_are_named(tmp_path, content, variables, said):
+    (tmp_path / "keras.json").write_text(content)
+    code = "from transferkit import compute\ntry: compute.start()\nexcept ValueError as e: print(type(e).__name__, e)"
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path), **variables}
+    if "KERAS_BACKEND" not in variables:
+        environment.pop("KERAS_BACKEND", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ConfigError")
+    assert said in done.stdout

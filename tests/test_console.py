@@ -84,3 +84,39 @@ def test_figures_keep_digits_that_mean_something():
 
 def test_ordinals():
     assert " ".join(ordinal(n) for n in (1, 2, 3, 4, 11, 12, 21, 112)) == "1st 2nd 3rd 4th 11th 12th 21st 112th"
+
+
+class Gone(io.StringIO):
+    """A stream whose reader went away, or whose disk is full."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_work_goes_on_when_nobody_reads_any_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(console.sys, "stderr", Gone())
+    reporter = Reporter()
+    reporter.say("a")
+    reporter.warn("b")
+    assert reporter.warnings == ["b"]
+    print("standard output is untouched")
+    assert capsys.readouterr().out == "standard output is untouched\n"
+
+
+def test_without_a_console_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.sys, "stderr", None)
+    Reporter().say("a")
+
+
+def test_no_terminal_obeys_what_is_said_and_every_encoding_can_hold_it() -> None:
+    reporter, text = speaker()
+    reporter.say("\x1b[31mrose\u202e\nsecond line")
+    assert text.getvalue() == "\\x1b[31mrose\\u202e\nsecond line\n"
+    from rich.console import Console
+
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="cp1252", errors="strict", write_through=True)
+    Reporter(False, Console(file=stream)).say("日本 é")
+    assert raw.getvalue().decode("cp1252").strip() == r"\u65e5\u672c é"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from transferkit import files
-from transferkit.errors import StorageError
+from transferkit.errors import ConfigError, StorageError
 
 ODD = os.fsdecode(b"na\xffme")
 
@@ -106,3 +107,80 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("TRANSFERKIT_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert files.cache_folder().is_relative_to(tmp_path)
+
+
+# --------------------------------------------------------------------------------- a cache that cannot be had
+
+
+def test_without_a_home_the_cache_is_a_temporary_one_and_said_once(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("a file")
+    monkeypatch.setenv("TRANSFERKIT_CACHE", "")
+    monkeypatch.setattr(files, "cache_folder", _cache_of(files.cache_folder, tmp_path / "home"))
+    said = []
+    files.ready_cache(said.append)
+    own = files.cache_folder()
+    files.ready_cache(said.append)
+    assert own.is_dir()
+    assert own == files.cache_folder()
+    assert len(said) == 1
+    assert str(tmp_path / "home") in said[0]
+    assert "set TRANSFERKIT_CACHE" in said[0]
+
+
+def _cache_of(real, home):
+    """`real`, for a user whose home is `home`."""
+    return lambda: real() if os.environ.get("TRANSFERKIT_CACHE") else home / ".cache" / "transferkit"
+
+
+def test_a_cache_that_was_asked_for_and_cannot_be_used_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.raises(ConfigError, match=r"TRANSFERKIT_CACHE=.*below cannot be used.*--no-cache"):
+        files.ready_cache(pytest.fail)
+
+
+def test_a_cache_that_can_be_used_is_made_and_nothing_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "new" / "cache"))
+    files.ready_cache(pytest.fail)
+    assert files.cache_folder() == tmp_path / "new" / "cache"
+    assert list((tmp_path / "new" / "cache").iterdir()) == []
+
+
+def test_what_merely_saves_time_later_need_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    files.remember(tmp_path / "file" / "x.json", {})
+    files.remember(tmp_path / "new" / "x.json", {"a": 1})
+    assert files.read_json(tmp_path / "new" / "x.json") == {"a": 1}
+
+
+# ----------------------------------------------------------------------------------------- files of settings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_settings_are_read_as_editors_save_them(tmp_path, encoding):
+    (tmp_path / "a.toml").write_bytes('backbone = "é"\r\n'.encode(encoding))
+    assert files.settings_text(tmp_path / "a.toml", "--config") == 'backbone = "é"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"a = '\xe9'", "is not UTF-8 text (byte 5"), (b" " * ((16 << 20) + 1), "larger than 16 MB"), (None, "Is a dir")],
+)
+def test_what_is_no_text_is_one_clear_error(tmp_path, content, said):
+    path = tmp_path / "a.toml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        files.settings_text(path, "--config")
+
+
+def test_json_of_any_depth_is_damaged_not_a_crash(tmp_path):
+    (tmp_path / "run.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        files.read_json(tmp_path / "run.json")
+
+
+def test_our_own_files_survive_an_editor_that_marks_them(tmp_path):
+    (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
+    (tmp_path / "splits.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\nx,y\r\n")
+    assert files.read_json(tmp_path / "run.json") == {"a": 1}
+    assert files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]

@@ -3,12 +3,15 @@
 Importing this package is cheap: Keras is imported by the first verb that computes.
 """
 
-from __future__ import annotations
+# First of all, and without `from __future__`: a file of that name in the working directory would be imported too.
+from transferkit import importing
 
-import importlib
-from typing import TYPE_CHECKING, Any
+importing.begin()
 
-from transferkit._version import __version__
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from transferkit._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from transferkit.api import (

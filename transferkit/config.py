@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from transferkit import plugins
+from transferkit import plugins, synonyms
 from transferkit.errors import ConfigError, nearest, raise_problems
 from transferkit.files import digest
+from transferkit.text import clipped
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Scaling = Literal["auto", "none", "unit", "tf", "tf128", "torch", "caffe"]
@@ -35,11 +36,15 @@ def parse_numbers(value: Any) -> Any:
     return (value,) if isinstance(value, int | float) else value
 
 
-def check_policy(value: str) -> str:
+def check_policy(value: Any) -> Any:
     """A freeze policy in the field's notation."""
-    if not POLICY.fullmatch(value):
-        raise ValueError(f"'{value}' is no freeze policy; write none, all, from:STAGE, last:N or gradual")
-    return value
+    text = str(value).strip()
+    if not POLICY.fullmatch(text):
+        # A stage or a number alone says what is meant; for most words no stage has that name.
+        meant = f"last:{text}" if text.isdecimal() and int(text) else f"from:{text}"
+        offer = f" (did you mean {meant}?)" if re.fullmatch(r"[\w.-]+", text) and any(c.isdigit() for c in text) else ""
+        raise ValueError(f"'{text}' is no freeze policy{offer}; write none, all, from:STAGE, last:N or gradual")
+    return text
 
 
 HEADS = ("mlp", "linear")
@@ -209,8 +214,8 @@ def _split_problems(split: tuple[float, ...]) -> list[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return clipped(",".join(map(str, value)))
+    return f"{value:g}" if isinstance(value, float) else clipped(value)
 
 
 def make(values: dict[str, Any], more_problems: list[str] | None = None) -> Settings:
@@ -253,6 +258,15 @@ EXPECTED = {
 }
 
 
+def _meant(field: str) -> str:
+    """What a setting of that name is called here, by meaning, else by spelling."""
+    ours = synonyms.OPTIONS.get(field.lower().replace("_", "-"), "").replace("-", "_")
+    answer = synonyms.answer(field, "finetune")
+    if ours in Settings.model_fields:
+        return f"; it is called {ours} here"
+    return f": {answer}" if answer else nearest(field, Settings.model_fields)
+
+
 def _explain(error: ValidationError) -> list[str]:
     problems: list[str] = []
     for item in error.errors():
@@ -260,12 +274,14 @@ def _explain(error: ValidationError) -> list[str]:
         field = path[0] if path else ""
         name = "--" + field.replace("_", "-")
         if item["type"] == "extra_forbidden":
-            problems.append(f"unknown setting '{field}'{nearest(field, Settings.model_fields)}")
+            problems.append(f"unknown setting '{clipped(field)}'{_meant(field)}")
         elif item["type"] == "value_error":
             text = str(item["msg"]).removeprefix("Value error, ")
             problems += [f"{name}: {text}"] if field else text.split("\x1e")
         elif item["type"] == "missing":
-            problems.append(f"{name} is required; `transferkit backbones list` shows the names")
+            problems.append(
+                f"{name} is required; `transferkit backbones list` shows the names, `backbones recommend` ranks them"
+            )
         elif field in EXPECTED:
             problems.append(f"{name} {_shown(item['input'])}: {EXPECTED[field]}")
         else:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from transferkit.text import safe, shown
+from transferkit.wording import spoken
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +29,9 @@ class Advance(Protocol):
 class Reporter:
     """Says, warns and shows progress: a live bar in a terminal or notebook, rare lines in a pipe, nothing when quiet.
 
-    Warnings are shown even when quiet, and kept in `warnings` so that a run can record them.
+    Warnings are shown even when quiet, and kept in `warnings` so that a run can record them. Whatever names are in a
+    text, no terminal obeys them. A reader who went away, or a full disk behind standard error, ends no work: what
+    would have been said is dropped.
     """
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
@@ -39,29 +45,35 @@ class Reporter:
         if self._console is None:
             from rich.console import Console
 
+            file = sys.stderr or io.StringIO()  # a program without a console has none
             # soft_wrap keeps lines whole in a pipe; file paths stay copyable.
-            self._console = Console(file=sys.stderr, soft_wrap=not sys.stderr.isatty(), highlight=False)
+            self._console = Console(file=file, soft_wrap=not file.isatty(), highlight=False)
+            # By itself rich would end the process, and standard output with it.
+            self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
         return self._console
 
     def say(self, text: str) -> None:
         """One line of what is going on."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self._print(text)
 
     def heading(self, text: str) -> None:
         """A line that opens a stage."""
         if not self.quiet:
-            self.console.print(text, style="bold", markup=False)
+            self._print(text, style="bold")
 
     def warn(self, text: str) -> None:
         """Something the user should know; shown even when quiet."""
         self.warnings.append(text)
-        self.console.print(f"warning: {text}", style="yellow", markup=False)
+        self._print(f"warning: {text}", style="yellow")
 
-    def show(self, renderable: Any) -> None:
-        """A rich table or panel."""
-        if not self.quiet:
-            self.console.print(renderable)
+    def _print(self, text: str, style: str | None = None) -> None:
+        try:
+            self.console.print(safe(spoken(text), self.console.encoding), style=style, markup=False)
+        except OSError:
+            from rich.console import Console
+
+            self._console = Console(file=io.StringIO())
 
     @contextmanager
     def progress(self, title: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
@@ -84,12 +96,12 @@ class Reporter:
             TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(title, total=total, note="")
+            task = bar.add_task(shown(title), total=total, note="")
 
             def advance(count: int = 1, note: str = "") -> None:
                 bar.update(task, advance=count)
                 if note:
-                    bar.update(task, note=note)
+                    bar.update(task, note=shown(note))
 
             yield advance
 
@@ -104,6 +116,10 @@ class Reporter:
                 self.say(f"{title}: {done}/{total} {unit} {note}".rstrip())
 
         yield advance
+
+
+def _raise_again() -> NoReturn:
+    raise BrokenPipeError("nobody reads standard error any more")
 
 
 def duration(seconds: float) -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from transferkit.text import shown
+from transferkit.wording import spoken
+
 
 class TransferKitError(Exception):
     """Base of every error that transferkit raises on purpose. `exit_code` is what the CLI ends with."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return spoken(super().__str__())
 
 
 class ConfigError(TransferKitError, ValueError):
@@ -56,4 +62,4 @@ def raise_problems(kind: type[TransferKitError], problems: Iterable[str]) -> Non
 def nearest(word: str, options: Iterable[str], count: int = 3) -> str:
     """`"; nearest: 'vgg16', 'vgg19'"`, or the empty string where nothing is near."""
     near = get_close_matches(word.lower(), list(options), n=count, cutoff=0.5)
-    return "; nearest: " + ", ".join(f"'{n}'" for n in near) if near else ""
+    return "; nearest: " + ", ".join(f"'{shown(n)}'" for n in near) if near else ""

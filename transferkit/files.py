@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
+import codecs
 import csv
 import errno
 import hashlib
 import io
 import json
 import os
+import shutil
+import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from transferkit.errors import StorageError
+from transferkit.errors import ConfigError, StorageError
+from transferkit.text import shown
+
+MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
 
 
 @contextmanager
@@ -87,8 +94,43 @@ def to_json(content: Any, indent: int | None = None) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(Path(path).read_text("utf-8", "surrogateescape"))
+    """Read what `write_json` wrote. Raises ValueError for what is no JSON, or is nested too deep to be of ours."""
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """The value of JSON text. Raises ValueError for damage of any kind: NaN, deep nesting, endless numbers."""
+    try:
+        return json.loads(content.decode("utf-8-sig", "surrogateescape"), parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def settings_text(path: Path, option: str) -> str:
+    """The text of a file of settings that `option` names, without the byte order mark that editors put first.
+
+    UTF-8, or UTF-16 with its mark, as PowerShell writes. Raises ConfigError where it cannot be read, is no text or is
+    larger than any file of settings.
+    """
+    try:
+        with open(path, "rb") as handle:
+            content = handle.read(MOST_SETTINGS + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{option} {shown(path)} cannot be read ({reason}); give a file of settings") from error
+    if len(content) > MOST_SETTINGS:
+        raise ConfigError(f"{option} {shown(path)} is larger than {MOST_SETTINGS >> 20} MB, so it holds no settings")
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{option} {shown(path)} is not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8"
+        ) from error
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -105,9 +147,20 @@ def csv_line(cells: Sequence[Any]) -> str:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV as dictionaries of text."""
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-        return list(csv.DictReader(handle))
+    """Rows of a CSV as dictionaries of text. Raises ValueError for what is no CSV."""
+    return parse_csv(Path(path).read_bytes())
+
+
+def parse_csv(content: bytes) -> list[dict[str, str]]:
+    """Rows of CSV text as dictionaries of text. Raises ValueError for what is no CSV (a cell above 131,072 characters).
+
+    A row with too many cells holds the rest under None, one with too few None in their place.
+    """
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        return list(csv.DictReader(text))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -158,3 +211,46 @@ def state_folder() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("transferkit", appauthor=False)
+
+
+def ready_cache(say: Callable[[str], None]) -> None:
+    """Make the cache folder, to be called by whoever will compute features, before it does.
+
+    Where the user's own cache folder cannot be made or written (no HOME, a read-only one), a temporary one takes its
+    place until this process ends, and `say` is told. Processes that this one starts use it too. Raises ConfigError
+    where `TRANSFERKIT_CACHE` names a folder that cannot be used: whoever set it wants that one.
+    """
+    folder = cache_folder()
+    problem = _unusable(folder)
+    if problem is None:
+        return
+    remedy = "set TRANSFERKIT_CACHE to a folder that can be written"
+    if os.environ.get("TRANSFERKIT_CACHE"):
+        raise ConfigError(f"TRANSFERKIT_CACHE={folder} cannot be used ({problem}): {remedy}, or give --no-cache")
+    try:
+        own = tempfile.mkdtemp(prefix="transferkit-cache-")
+    except OSError as error:
+        raise StorageError(
+            f"the cache folder {folder} cannot be used ({problem}), nor a temporary one ({error.strerror}): {remedy}"
+        ) from error
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    os.environ["TRANSFERKIT_CACHE"] = own
+    if os.environ.get("MPLCONFIGDIR", "").startswith(str(folder)):  # see `cli.main`
+        os.environ["MPLCONFIGDIR"] = os.path.join(own, "matplotlib")
+    say(f"the cache folder {folder} cannot be used ({problem}): features are kept until this ends only; {remedy}")
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why nothing can be written in `folder`, which is made if absent; None if all is well."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def remember(path: Path, content: Any) -> None:
+    """Write JSON that merely saves time later; where it cannot be written, it is measured again then."""
+    with suppress(OSError):
+        write_json(path, content)

@@ -41,17 +41,21 @@ class HeadSettings:
 
 
 def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
-    """Model from the backbone's output (`shape` without the batch axis) to a vector, or None if it is one already."""
+    """Model from the backbone's output (`shape` without the batch axis) to a vector, or None if it is one already.
+
+    The output is a map (height, width, features) or tokens (n, features), as vision transformers give them.
+    """
     import keras
 
     if len(shape) == 1:
         return None
+    tokens = len(shape) == 2
     inputs = keras.Input(tuple(shape), name="feature_map")
     if pooling == "gem":
         return keras.Model(inputs, _gem(inputs), name="pool")
     layer = {
-        "avg": keras.layers.GlobalAveragePooling2D,
-        "max": keras.layers.GlobalMaxPooling2D,
+        "avg": keras.layers.GlobalAveragePooling1D if tokens else keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling1D if tokens else keras.layers.GlobalMaxPooling2D,
         "flatten": keras.layers.Flatten,
     }[pooling]
     return keras.Model(inputs, layer(dtype="float32", name=f"{pooling}_pool")(inputs), name="pool")
@@ -62,7 +66,7 @@ def _gem(inputs: Any) -> Any:
     import keras
 
     positive = keras.ops.maximum(keras.ops.cast(inputs, "float32"), 1e-6)
-    mean = keras.ops.mean(keras.ops.power(positive, GEM_POWER), axis=(1, 2))
+    mean = keras.ops.mean(keras.ops.power(positive, GEM_POWER), axis=tuple(range(1, len(inputs.shape) - 1)))
     return keras.ops.power(mean, 1 / GEM_POWER)
 
 

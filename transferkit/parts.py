@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from transferkit import compute
+from transferkit.compute import restoring
+
 if TYPE_CHECKING:
     import keras
 
 
+@restoring
 def backbone(
     name: str, *, weights: str = "auto", size: int | None = None, seed: int = 0, offline: bool = False
 ) -> keras.Model:
@@ -16,10 +20,9 @@ def backbone(
 
     `assemble` puts the scaling it expects in front. Raises BackboneError or WeightsError.
     """
-    from transferkit import compute
     from transferkit.backbones.build import build
 
-    compute.start()
+    compute.start(dtypes=False)  # the loop is the user's, and so is its number format
     return build(name, weights, size, seed, offline).model
 
 
@@ -30,6 +33,7 @@ def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.M
     return room.freeze(base, policy, batchnorm)
 
 
+@restoring
 def build_head(
     base: keras.Model,
     classes: int,
@@ -40,9 +44,11 @@ def build_head(
     """A head for `base`; see `transferkit.heads.build_head` for `l1`, `l2`, `pooling`, `task` and `seed`."""
     from transferkit import heads
 
+    compute.start(dtypes=False)
     return heads.build_head(base, classes, width, dropout, **options)
 
 
+@restoring
 def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -> keras.Model:
     """One keras.Model from uint8 RGB pictures [n, size, size, 3] through the scaling, `base` and `head`.
 
@@ -54,6 +60,7 @@ def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -
     from transferkit.backbones.catalog import known
     from transferkit.backbones.scaling import preprocessing
 
+    compute.start(dtypes=False)
     row = known(base.name)
     scaling = scaling or (row.scaling if row else "none")
     x = inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="picture")

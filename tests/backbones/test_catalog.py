@@ -10,7 +10,7 @@ import pytest
 from keras.src.applications import imagenet_utils
 from keras.src.utils import file_utils
 
-from transferkit.backbones import freeze
+from transferkit.backbones import bundled, freeze
 from transferkit.backbones.catalog import ROWS, Row, find, names
 from transferkit.errors import BackboneError
 
@@ -48,7 +48,8 @@ def test_every_constructor_is_in_the_catalog():
     constructors = {name for name in dir(keras.applications) if name[0].isupper()}
     assert {ROWS[name].constructor for name in APPLICATIONS} == constructors
     assert len(constructors) >= 40
-    assert len(names()) == len(set(names())) == len(APPLICATIONS) + 1  # and mini
+    assert len(names()) == len(set(names())) == len(APPLICATIONS) + len(bundled.NETWORKS)
+    assert {name for name, row in ROWS.items() if row.kind == "bundled"} == set(bundled.NETWORKS)
 
 
 @pytest.mark.slow

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.calls import Result, call
-from transferkit.cli.config import as_toml, own_options, template, toml_value
+from transferkit.cli.config import COMMAND_LINE_ONLY, OWN, OWN_OF_TUNE, as_toml, own_options, template, toml_value
 from transferkit.cli.finetune import SETTINGS
 from transferkit.config import Settings
+from transferkit.text import safe
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def test_a_run_is_a_config_whole_or_by_its_manifest_or_exported(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("epoch = 3", ("unknown setting 'epoch'", "nearest: 'epochs'")),
+        ("epoch = 3", ("unknown setting 'epoch'", "it is called epochs here")),
         ("image-size = 64\nimage_size = 32", ("image_size with a dash and with an underscore",)),
         ("offline = 'yes'", ("offline = 'yes' must be true or false",)),
         ("[head]\nwidth = 3", ("--head",)),
@@ -88,6 +89,10 @@ def test_a_run_is_a_config_whole_or_by_its_manifest_or_exported(
         ("backbone = 'vgg61'", ("vgg61", "nearest", "'vgg16'")),
         ("backbone = 'mini'\nunfreeze = 'from:blok3'", ("blok3", "block3")),
         ("= 3", ("not valid TOML",)),
+        ("epochs = " + "[" * 100_000, ("nested too deeply",)),
+        ("epochs = " + "9" * 5000, ("not valid TOML",)),
+        ("epochs = '" + "9" * 5000 + "'", ("--epochs 999", "9… (5,000 characters)")),
+        ('"\x1b[31mred" = 3'.replace("\x1b", "\\u001b"), (r"unknown setting '\x1b[31mred'",)),
     ],
 )
 def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path, digits: Path) -> None:
@@ -101,8 +106,14 @@ def test_mistakes_are_named(content: str, words: tuple[str, ...], tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_are_read_as_windows_saves_them(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_bytes('backbone = "mini"\r\nepochs = 3\r\n'.encode(encoding))
+    assert "is valid: 2 settings" in call("config", "validate", tmp_path / "run.toml").out
+
+
 def test_other_json_is_no_run(tmp_path: Path) -> None:
-    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}'):
+    for text in ("[]", "{}", "{", '{"config": 3, "given": ["epochs"]}', "[" * 100_000):
         result = call("config", "show", write(tmp_path / "x.json", text))
         assert result.code == 2
         assert "is not the run.json of a run" in result.err
@@ -137,6 +148,88 @@ def test_a_missing_backbone_may_come_later(tmp_path: Path) -> None:
     assert result.code == 0, result.err
     assert "backbone is not in it" in result.out
     assert json.loads(call("config", "validate", file, "--json").out)["missing"] == ["backbone"]
+    assert "backbone" not in tomllib.loads(call("config", "show", file, "--all").out)
+
+
+# A value of every key that a file may hold, and of some that it may not.
+FILED: dict[str, Any] = {
+    "backbone": "mini", "weights": "random", "image_size": 64, "resize": "crop", "scaling": "auto", "unfreeze": "all",
+    "batchnorm": "frozen", "layer_decay": 1.0, "head": "linear", "head_width": [8], "dropout": 0.1, "l1": 0.1,
+    "l2": 0.1, "pooling": "max", "task": "classify", "loss": "auto", "augment": "light", "views": 2, "mixup": 0.1,
+    "cutmix": 0.1, "label_smoothing": 0.1, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.1,
+    "schedule": "constant", "warmup": 0.1, "clip_norm": 1.0, "batch_size": 8, "accumulate": 2, "epochs": 20,
+    "patience": 3, "metric": "auc", "class_weights": "balanced", "precision": "float32", "split": [0.6, 0.2, 0.2],
+    "folds": 3, "exclude_file": "none.txt", "on_bad_file": "skip", "budget": "5m", "refit": "train+val", "seed": 3,
+    "exclude": ["*x*"], "random_baseline": True, "ema": False, "normalize": False,
+    "output": "runs/x", "offline": True, "cache": False, "tensorboard": True, "track": [],
+    "algorithm": "random", "trials": 4, "workers": 2, "engine": "local", "address": "auto", "trial_cpus": 1.0,
+    "trial_gpus": 1.0, "trial_budget": "1m", "trial_memory": "2GB", "finalists": 2, "seeds": 2,
+    "search": ["dropout=0:0.5"], "space": "space.toml",
+    "data": "x", "resume": True, "config": "x", "quiet": True, "debug": True, "json": True, "reporter": "x",
+    "given": 3, "problems": [], "origin": "x", "self": 1, "epoch": 3,
+}  # fmt: skip
+
+
+def test_every_key_has_a_value_here() -> None:
+    from transferkit.tuning.settings import NAMES
+
+    assert {*Settings.model_fields, *OWN, *OWN_OF_TUNE, *NAMES, *COMMAND_LINE_ONLY} <= FILED.keys()
+
+
+@pytest.mark.parametrize("backbone", ["mini", ""])
+@pytest.mark.parametrize("key", FILED)
+def test_what_is_valid_is_what_the_commands_take(
+    key: str, backbone: str, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "space.toml", "dropout = [0.1, 0.2]\n")
+    content = {"backbone": backbone, key: FILED[key]} if backbone else {key: FILED[key]}
+    file = write(tmp_path / "x.toml", as_toml(content))
+    taken = []
+    for command in ("finetune", "tune"):
+
+        def stop(*_: object, name: str = command) -> None:
+            taken.append(name)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("transferkit.runs.intake.take_in", stop)
+        more = () if "backbone" in content else ("--backbone", "mini")
+        result = call(command, digits, "--config", file, *more)
+        assert result.code == (130 if command in taken else 2), result.err
+        assert "unexpected" not in result.err
+    validated = call("config", "validate", file, "--json")
+    assert validated.code == (0 if taken else 2), validated.err
+    if taken:
+        assert json.loads(validated.out)["commands"] == taken
+    refused = {"given", "problems", "origin", "self", "epoch", *COMMAND_LINE_ONLY}
+    without_effect = {"address", "trial_cpus", "trial_gpus", "layer_decay"}
+    assert bool(taken) == (key not in refused | without_effect)
+
+
+def test_a_file_for_searches(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table says what is searched; several networks are a list; the command line wins."""
+    found: dict[str, Any] = {}
+
+    def stop(data: Path, backbone: Any, **given: Any) -> None:
+        found.update(given, backbone=backbone)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transferkit.api.tune", stop)
+    text = 'backbone = ["mini", "vgg16"]\nworkers = 2\noffline = false\ncache = false\n[search]\ndropout = "0:0.5"\n'
+    file = write(tmp_path / "x.toml", text)
+    assert call("tune", digits, "--config", file, "--workers", 3, "--output", "y").code == 130
+    assert found.pop("reporter")
+    assert found == {
+        "backbone": ["mini", "vgg16"], "workers": "3", "offline": False, "cache": False, "search": {"dropout": "0:0.5"},
+        "output": Path("y"), "space": None, "resume": False,
+    }  # fmt: skip
+    assert call("tune", digits, "--config", file, "--backbone", "mini", "--search", "l2=0:1").code == 130
+    assert (found["backbone"], found["search"]) == (["mini"], ("l2=0:1",))
+    shown = tomllib.loads(call("config", "show", file).out)
+    assert shown == tomllib.loads(text)
+    validated = call("config", "validate", file)
+    assert "; for tune\n" in validated.out
+    assert "not for finetune" in validated.out
 
 
 def test_show_all_names_the_defaults(digits_run: Any) -> None:
@@ -161,7 +254,7 @@ VALUES = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(VALUES, st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3)))
 def test_values_survive_toml(value: Any) -> None:
-    assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+    assert tomllib.loads(f"x = {safe(toml_value(value))}")["x"] == value  # as it is printed
 
 
 def test_settings_without_a_value_are_left_out() -> None:

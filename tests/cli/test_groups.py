@@ -147,6 +147,9 @@ def test_backbones() -> None:
     one = json.loads(call("backbones", "show", "vgg16", "--json").out)
     assert (one["size"], one["minimum"], one["stages"][-1]) == (224, 32, "block5")
     assert "block5" in call("backbones", "show", "vgg16").out
+    bundled = json.loads(call("backbones", "show", "efficientnet_lite0", "--json").out)
+    assert (bundled["weights"], bundled["weights_url"], len(bundled["weights_hash"])) == ("bundled", None, 64)
+    assert bundled["licence"].startswith("Apache-2.0 (Google")
     wrong = call("backbones", "show", "resnet51")
     assert wrong.code == 2
     assert "nearest: " in wrong.err

@@ -17,7 +17,7 @@ def test_help_names_every_algorithm_and_needs_no_tensorflow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "--backbone is required"),
+        (("--weights", "a.h5"), "--weights a.h5 needs --backbone"),
         (("--backbone", "vgg61"), "'vgg16'"),
         (("--backbone", "mini", "--search", "lerning_rate=1e-3:1e-2"), "learning_rate"),
         (("--backbone", "mini", "--search", "dropout=0:0.5", "--space", "x.toml"), "--search and --space"),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import asdict, fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from transferkit.data.preview import alone, preview
 from transferkit.data.source import scan
 from transferkit.data.views import Canvas, Draw
 from transferkit.errors import ConfigError
+from transferkit.features.extract import Views
 
 SETTINGS = DecodeSettings(32)
 MODES: tuple[Resize, ...] = ("stretch", "crop", "letterbox")
@@ -179,6 +182,36 @@ def test_a_range_does_not_disturb_the_others() -> None:
     plain = Draw.of(Augmentation(rotate=20, zoom=(0.8, 1)), 8)
     more = Draw.of(Augmentation(rotate=20, zoom=(0.8, 1), flip_horizontal=True, hue=0.1, erase=0.2), 8)
     assert (plain.rotate, plain.zoom) == (more.rotate, more.zoom)
+
+
+EACH = {"rotate": 20, "zoom": (0.8, 1.1), "shift": 0.1, "flip_horizontal": True, "flip_vertical": True, "shear": 9,
+        "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "erase": 0.3}  # fmt: skip
+OFF = {field.name: field.default for field in fields(Augmentation)}
+
+
+@pytest.mark.parametrize("left_out", EACH)
+def test_leaving_a_range_out_leaves_all_others_as_they_were(left_out: str) -> None:
+    for seed in range(20):
+        whole, less = (asdict(Draw.of(augmentation(some), seed)) for some in (EACH, {**EACH, left_out: OFF[left_out]}))
+        for drawn in (whole, less):
+            drawn["flip_horizontal"], drawn["flip_vertical"] = drawn.pop("mirror")
+            del drawn[left_out]
+        assert whole == less
+
+
+def test_half_of_the_views_are_mirrored() -> None:
+    drawn = [Draw.of(Augmentation(flip_horizontal=True), seed).mirror for seed in range(400)]
+    assert 160 < sum(across for across, _ in drawn) < 240
+    assert not any(down for _, down in drawn)
+
+
+def test_a_function_of_ones_own_has_a_key_that_no_other_has() -> None:
+    functions: list[Callable[[Any, int], Any]] = [lambda view, seed: 255 - view, lambda view, seed: view // 2]
+    made = [Augmentation(flip_horizontal=True, then=then) for then in functions]
+    names = {Views(SETTINGS, some, 1, 0).name("ab" * 32, 1) for some in made}
+    assert len(names) == 2
+    assert made[0].key() == made[0].key()  # but within its own settings it is the same
+    assert Views(SETTINGS, made[0], 1, 0).name("ab" * 32, 0) == Views(SETTINGS, made[1], 1, 0).name("ab" * 32, 0)
 
 
 def test_settings_are_validated_all_at_once_and_make_their_key() -> None:

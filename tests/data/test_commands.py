@@ -85,3 +85,25 @@ def test_split_keeps_look_alikes_together(flowers: Path, tmp_path: Path) -> None
     assert "note: 2 pictures look like another one" in result.stdout
     rows = [row for row in (tmp_path / "splits.csv").read_text().splitlines() if "shot" in row]
     assert len({row.split(",")[2] for row in rows}) == 1
+
+
+@pytest.mark.parametrize("place", ["splits.csv", "flowers/splits.csv", "elsewhere/splits.csv"])
+def test_the_written_split_is_data_wherever_it_lies(
+    place: str, flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("split", "flowers", "--output", place).exit_code == 0
+    counted = json.loads(call("summary", place, "--json").stdout)
+    assert counted["classes"] == {"iris": 11, "rose": 12}
+    assert sum(counted["given_split"].values()) == 23
+
+
+def test_the_splits_of_a_run_say_where_they_lead_from(flowers: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    call("split", flowers, "--output", flowers / "splits.csv")
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    shutil.copy(flowers / "splits.csv", run / "splits.csv")
+    assert "the splits of a run lead from its data: copy them there" in str(
+        call("summary", run / "splits.csv").exception
+    )

@@ -274,6 +274,12 @@ def test_headers_are_checked(flowers: Path) -> None:
     assert "several labels" in refusal(table(flowers, "path,label\nrose/0.png,a;b\n"), task="classify")
 
 
+def test_labels_that_may_be_missing_ones_are_said(flowers: Path) -> None:
+    samples = scan(table(flowers, "path,label\nrose/0.png,rose\nrose/1.png,NaN\niris/0.png,None\n"))
+    assert "class 'NaN' is spelt like a missing label" in samples.notes
+    assert "class 'None' is spelt like a missing label" in samples.notes
+
+
 def test_repeated_rows(flowers: Path) -> None:
     head = "path,label\nrose/0.png,rose\niris/0.png,iris\n"
     same = scan(table(flowers, head + "rose/0.png,rose\n"))

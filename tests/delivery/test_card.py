@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from tests.delivery.contents import SCRIPT, TASKS, classify
+from transferkit.backbones.catalog import ROWS
 from transferkit.delivery.card import card, markdown, write_card
 from transferkit.delivery.report import ReportContent
 from transferkit.errors import ConfigError
@@ -53,6 +54,13 @@ def test_names_cannot_become_html_or_break_a_table(task):
 )  # fmt: skip
 def test_markdown_keeps_text_as_it_is(name, expected):
     assert markdown(name) == expected
+
+
+def test_whose_the_pretrained_weights_are_is_said():
+    row = ROWS["efficientnet_lite0"]
+    _, body = parts(card({**classify(), "weights_licence": row.licence}))
+    assert "Apache-2.0 (Google; PyTorch form by ML Illustrated)" in body
+    assert "pretrained weights it started from" not in card(classify())
 
 
 def test_a_command_with_a_fence_stays_inside_its_block():

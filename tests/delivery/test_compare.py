@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from tests.runs.sealing import reseal
 from transferkit.cli import cli
 from transferkit.cli._common import guarded
 from transferkit.errors import RunError
@@ -19,6 +20,7 @@ NAMES = [str(d) for d in range(10)]
 def rewrite(path, change):
     rows = [row for row in (change(dict(row)) for row in read_csv(path)) if row]
     write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+    reseal(path.parent)
 
 
 def worse(row, rng):
@@ -37,6 +39,7 @@ def runs(digits_run, tmp_path):
     metrics = read_json(folders[2] / "metrics.json")
     metrics["test"]["accuracy"] = 0.5
     write_json(folders[2] / "metrics.json", metrics)
+    reseal(folders[2])
     return folders
 
 
@@ -70,6 +73,7 @@ def test_the_order_of_predictions_does_not_matter(runs):
     before = tk.compare(runs[0], runs[2]).pairs
     rows = read_csv(runs[2] / "predictions.csv")[::-1]
     write_csv(runs[2] / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+    reseal(runs[2])
     assert tk.compare(runs[0], runs[2]).pairs == before
 
 
@@ -101,10 +105,13 @@ def test_changed_pictures_and_labels_are_refused(runs, column, value, reason):
 
 def test_other_classes_and_other_tasks_are_refused(runs):
     metrics = read_json(runs[1] / "metrics.json")
-    write_json(runs[1] / "metrics.json", metrics | {"classes": [*NAMES[:9], "nine"]})
+    renamed = metrics | {"classes": [*NAMES[:9], "nine"]}
+    write_json(runs[1] / "metrics.json", renamed)
+    reseal(runs[1])
     with pytest.raises(RunError, match=r"different classes \(9, nine\)"):
         tk.compare(runs[0], runs[1])
-    write_json(runs[1] / "metrics.json", metrics | {"task": "regress"})
+    write_json(runs[1] / "metrics.json", metrics | {"task": "regress", "test": {"n": 30, "mae": 1.0}})
+    reseal(runs[1])
     with pytest.raises(RunError, match="differ in kind"):
         tk.compare(runs[0], runs[1])
 
@@ -153,5 +160,6 @@ def test_a_baseline_that_wins_is_said(digits_run, tmp_path, capsys):
     metrics["baselines"] = {"linear_probe": rival}
     metrics["test"]["accuracy"] = 0.9
     write_json(copy / "metrics.json", metrics)
+    reseal(copy)
     assert guarded(cli, ["diagnose", str(copy)]) == 0
     assert "linear probe is better than this model, beyond chance" in capsys.readouterr().out

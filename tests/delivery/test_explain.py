@@ -1,6 +1,7 @@
 """`transferkit explain`: overlays of the pictures that are named, or of the worst mistakes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from transferkit.cli._common import guarded
 from transferkit.delivery.explain import Explaining, worst
 from transferkit.errors import ConfigError
 from transferkit.files import read_csv
+from transferkit.runs.layout import Layout
 
 
 def test_the_command_writes_one_overlay_a_picture(digits_run, digits, tmp_path, capsys):
@@ -33,6 +35,17 @@ def test_without_paths_the_most_confident_mistakes_are_explained(digits_run, tmp
     assert [p.name for p in worst(digits_run.layout)] == [r["path"].split("/")[1] for r in wrong][:12]
     assert guarded(cli, ["explain", str(digits_run.folder), "--output", str(tmp_path / "out")]) == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == min(len(wrong), 12)
+
+
+def test_a_picture_that_changed_since_the_run_is_not_shown_as_its_mistake(digits_run, tmp_path):
+    copy = shutil.copytree(digits_run.layout.folder, tmp_path / "run", ignore=shutil.ignore_patterns("exports"))
+    data = shutil.copytree(digits_run.manifest["data"]["path"], tmp_path / "data")
+    manifest = json.loads((copy / "run.json").read_text())
+    manifest["data"]["path"] = str(data)
+    (copy / "run.json").write_text(json.dumps(manifest))
+    before = worst(Layout(copy))
+    before[0].write_bytes(before[1].read_bytes())
+    assert worst(Layout(copy)) == before[1:]
 
 
 def test_another_class_has_another_map(digits_run, digits):

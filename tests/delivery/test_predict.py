@@ -16,6 +16,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import Result, call, spawn
+from tests.runs.sealing import reseal
 from transferkit.console import Reporter
 from transferkit.delivery.predict import BLOCK, Prediction, Predictor, abstain_at, as_csv, as_json_lines, as_table, find
 from transferkit.delivery.sources import from_input
@@ -279,7 +280,7 @@ def with_abstention(run: Any, to: Path, rows: list[dict[str, Any]]) -> Path:
     shutil.copytree(run.folder, to, ignore=shutil.ignore_patterns("exports"))
     metrics = json.loads((to / "metrics.json").read_text())
     (to / "metrics.json").write_text(json.dumps({**metrics, "abstention": rows}))
-    return to
+    return reseal(to)
 
 
 def test_the_threshold_of_the_run(digits_run: Any, tmp_path: Path) -> None:

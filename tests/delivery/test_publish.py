@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.runs.sealing import reseal
 from transferkit.console import Reporter
 from transferkit.delivery.publish import publish, report_content
 from transferkit.errors import RunError
+from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
 
 QUIET = Reporter(quiet=True)
@@ -41,6 +44,7 @@ def test_everything_is_written_from_the_run_directory(copy: Layout) -> None:
     assert accuracy in page
     assert accuracy in card
     assert copy.read_manifest()["command"].split()[0] in page
+    assert "The pretrained weights it started from: Apache-2.0 (transferkit)." in card
 
 
 def test_galleries_show_errors_by_confidence(copy: Layout) -> None:
@@ -76,6 +80,8 @@ def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
     change(copy.manifest, data={**manifest["data"], "parts": {"train": 140, "val": 30, "test": 0}})
     change(copy.metrics, test={"n": 0}, baselines={})
     copy.predictions.write_text(copy.predictions.read_text().splitlines()[0] + "\n")
+    copy.splits.write_text(copy.splits.read_text().replace(",test,", ",train,"))
+    reseal(copy.folder)
     publish(copy, QUIET)
     page = copy.report.read_text("utf-8")
     assert "There was no test split" in page
@@ -103,3 +109,35 @@ def test_only_pictures_that_are_shown_are_opened(copy: Layout, monkeypatch: pyte
     content = report_content(copy)
     assert len(opened) == sum(len(content[key]) for key in ("errors", "confident", "uncertain"))  # type: ignore[literal-required]
     assert len(content["confident"]) == 1
+
+
+@pytest.mark.parametrize("how", ["a path above", "an absolute path", "a link", "both tables agree"])
+def test_no_other_file_gets_into_the_report_of_a_strangers_run(
+    how: str, copy: Layout, digits: Path, tmp_path: Path
+) -> None:
+    """Whatever a run's files say, only pictures whose content the run recorded are opened."""
+    from PIL import Image
+
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (40, 40), (1, 200, 1)).save(secret)
+    data = shutil.copytree(digits, tmp_path / "data")
+    victim = read_csv(copy.predictions)[0]["path"]
+    named = str(secret) if how == "an absolute path" else os.path.relpath(secret, data)
+    if how == "a link":
+        (data / victim).unlink()
+        (data / victim).symlink_to(secret)
+    else:
+        for table in (copy.predictions, *([copy.splits] if how == "both tables agree" else [])):
+            table.write_text(table.read_text().replace(victim, named))
+    manifest = copy.read_manifest()
+    change(copy.manifest, data={**manifest["data"], "path": str(data)})
+    reseal(copy.folder)
+    if how in ("a path above", "an absolute path"):  # which the split does not know
+        with pytest.raises(RunError, match=r"predictions\.csv is damaged"):
+            report_content(copy)
+        return
+    content = report_content(copy)
+    shown = [e for name in ("errors", "confident", "uncertain") for e in content[name]]  # type: ignore[literal-required]
+    assert any(e["picture"] is not None for e in shown)
+    for example in shown:
+        assert example["path"] not in (named, victim) or example["picture"] is None

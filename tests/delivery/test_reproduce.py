@@ -64,6 +64,39 @@ def test_the_same_numbers_to_the_last_bit(original: tk.Run, tmp_path: Path) -> N
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again"]  # the fresh cache is gone, the usual one not made
 
 
+def sources(run: tk.Run) -> list[str]:
+    return [phase["source"] for phase in run.manifest["phases"]]
+
+
+def test_with_and_without_the_cache_is_one_run_and_which_it_was_is_repeated(original: tk.Run, tmp_path: Path) -> None:
+    assert original.manifest["cache"] is None
+    assert sources(original) == ["cached", "cached"]
+    # What was stored is repeated without the store: not a bit differs, though everything was computed otherwise.
+    other = changed(original, tmp_path / "other", cache=False)
+    found = tk.reproduce(other, output=tmp_path / "again", quiet=True)
+    assert found.same, str(found)
+    again = tk.Run(tmp_path / "again")
+    assert again.manifest["cache"] is False
+    assert sources(again) == ["held in memory", "computed each epoch"]
+    assert " --no-cache --output " in again.manifest["command"]
+
+
+def test_a_run_without_the_cache_is_resumed_without_it_to_the_same_result(
+    original: tk.Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transferkit.runs.scoring.predictions", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tk.finetune(few, "mini", output=tmp_path / "run", quiet=True, seed=3, cache=False, **SETTINGS)
+    run = tk.finetune(few, "mini", output=tmp_path / "run", quiet=True, seed=3, resume=True, **SETTINGS)
+    assert run.manifest["cache"] is False
+    assert sources(run) == ["held in memory", "computed each epoch"]
+    assert run.metrics == original.metrics
+
+
 def test_differences_are_shown_and_are_a_failure(original: tk.Run, tmp_path: Path) -> None:
     config = {**original.manifest["config"], "seed": 4}
     other = changed(original, tmp_path / "other", config=config)

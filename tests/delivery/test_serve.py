@@ -22,6 +22,7 @@ from PIL import Image
 
 from tests.cli.calls import call
 from tests.data.pictures import photo
+from transferkit.data.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
@@ -29,6 +30,7 @@ from transferkit.runs import model_file
 HERE = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium")
 MISSING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
+with_gradio = pytest.mark.skipif("gradio" in MISSING, reason="not installed: gradio; the page is not served")
 in_browser = pytest.mark.skipif(
     bool(MISSING) or not CHROMIUM,
     reason=f"not installed: {', '.join(MISSING + ([] if CHROMIUM else ['chromium']))}; the page is not opened",
@@ -95,7 +97,7 @@ def test_numbers_have_no_bars_and_a_model_without_a_map_no_heat(tmp_path: Path) 
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1, name="target_units")(x))
     facts = {"task": "regress", "classes": ["age"], "thresholds": None,
-             "decode": {"decoder": 2, "size": 8, "resize": "stretch"}}  # fmt: skip
+             "decode": {"decoder": DECODER_VERSION, "size": 8, "resize": "stretch"}}  # fmt: skip
     photo(2, 30, 20).save(tmp_path / "p.png")
     scores, heat, said = room.Answering(model, facts)(str(tmp_path / "p.png"))
     assert scores is None
@@ -233,3 +235,51 @@ def test_the_server_refuses_large_uploads_and_other_files(server: tuple[str, Pat
         connection.request("GET", "/gradio_api/file=/etc/passwd")
         assert connection.getresponse().status in (403, 404)
     assert not [p for p in server[1].rglob("*") if p.is_file() and p.stat().st_size > 20_000_000]
+
+
+def ask(server: tuple[str, Path], method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    """Status and body of one request."""
+    with contextlib.closing(http.client.HTTPConnection(server[0].removeprefix("http://"), timeout=60)) as connection:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+@with_gradio
+@pytest.mark.slow
+def test_foreign_hosts_and_origins_are_refused(server: tuple[str, Path]) -> None:
+    here = server[0].removeprefix("http://")
+    port = here.rpartition(":")[2]
+    assert ask(server, "GET", "/config")[0] == 200
+    assert ask(server, "GET", "/config", Host=f"localhost:{port}")[0] == 200
+    assert ask(server, "GET", "/config", Origin=server[0])[0] == 200
+    for host in ("evil.example", f"evil.example:{port}", "10.0.0.1", "127.0.0.1.evil.example", ""):
+        assert ask(server, "GET", "/config", Host=host)[0] == 403, host
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\nabc\r\n--x--\r\n',
+        "multipart/form-data; boundary=x",
+    )
+    for origin in ("https://evil.example", "null", f"http://localhost:{port}", f"{server[0]}0"):
+        status, _ = ask(server, "POST", "/gradio_api/upload", body[0], Content_Type=body[1], Origin=origin)
+        assert status == 403, origin
+
+
+@with_gradio
+@pytest.mark.slow
+def test_the_same_picture_sent_by_several_at_once_is_answered_to_each_and_then_gone(
+    server: tuple[str, Path], digits: Path
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from gradio_client import Client, handle_file
+
+    picture = sorted((digits / "7").iterdir())[0]
+
+    def visit(_: int) -> str:
+        return str(Client(server[0], verbose=False).predict(handle_file(str(picture)), api_name="/predict")[2])
+
+    with ThreadPoolExecutor(6) as pool:
+        said = list(pool.map(visit, range(12)))
+    assert all(re.search(r"with a confidence of \d+\.\d%", text) for text in said), said
+    assert len(set(said)) == 1
+    assert not list(server[1].rglob(picture.name))

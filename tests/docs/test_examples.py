@@ -81,7 +81,7 @@ def _check_settings(name, given):
 
     if "config" in given:
         return
-    networks = given.get("backbone")
+    networks = given.get("backbone", "efficientnet_lite0")  # or what the pictures speak for
     networks = list(networks) if isinstance(networks, tuple) else [networks]
     values = {k: v for k, v in given.items() if k in Settings.model_fields and (name != "tune" or k not in how.NAMES)}
     for network in networks:

@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -63,30 +64,52 @@ def test_several_tensors_at_the_cut(mini, samples, views):
     np.testing.assert_allclose(top, compute.forward(mini.model)([pixels / 127.5 - 1])[0], rtol=1e-2, atol=2e-3)
 
 
-def test_without_a_cache_rows_are_streamed_and_nothing_is_stored(mini, samples, views):
+def rows_of(frozen, kind, samples):
+    wanted = {i: range(3) for i in range(len(samples))}
+    frozen.prepare([kind], samples, wanted)
+    source, pictures = frozen.source(kind, samples, wanted), np.arange(30)
+    return source, source.take(pictures, pictures % 3)
+
+
+def test_without_a_cache_vectors_are_held_in_memory_and_nothing_is_stored(mini, samples, views):
     frozen = below(mini, views, cache=False)
-    pooled, wanted = frozen.pooled(), {i: range(3) for i in range(len(samples))}
-    frozen.prepare([pooled], samples, wanted)
-    source = frozen.source(pooled, samples, wanted)
+    source, (found,) = rows_of(frozen, frozen.pooled(), samples)
+    assert isinstance(source, Stored)
+    assert store.listing() == []
+    assert frozen.rows_computed == 3 * len(samples)
+    kept = below(mini, views)
+    np.testing.assert_array_equal(found, rows_of(kept, kept.pooled(), samples)[1][0])
+
+
+def test_without_a_cache_maps_are_streamed_as_the_store_would_give_them(mini, samples, views):
+    frozen, kept = below(mini, views, cache=False), below(mini, views)
+    first = first_of(mini, "from:block2")
+    source, found = rows_of(frozen, frozen.at(first)[1], samples)
     assert isinstance(source, Streamed)
     assert store.listing() == []
-    kept = below(mini, views)
-    kind = kept.pooled()
-    kept.prepare([kind], samples, wanted)
-    pictures, picked = np.arange(30), np.arange(30) % 3
-    np.testing.assert_allclose(
-        source.take(pictures, picked)[0], kept.source(kind, samples, wanted).take(pictures, picked)[0], atol=1e-5
-    )
+    stored, expected = rows_of(kept, kept.at(first)[1], samples)
+    assert isinstance(stored, Stored)
+    assert sum(int(np.prod(shape)) for shape in stored.shapes) > store.HALF_ABOVE, "they are rounded"
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_a_disk_without_room_means_streaming_and_one_warning(mini, samples, views, monkeypatch):
+def test_vectors_beyond_what_memory_should_hold_are_streamed(mini, samples, views, monkeypatch):
+    monkeypatch.setattr(room, "RESIDENT_BYTES", 1000)
+    frozen = below(mini, views, cache=False)
+    assert isinstance(rows_of(frozen, frozen.pooled(), samples)[0], Streamed)
+
+
+def test_a_disk_without_room_means_streaming_of_maps_and_one_warning(mini, samples, views, monkeypatch):
     monkeypatch.setattr(room, "room_for", lambda rows, width, promised: (False, 5 * 10**9, 10**9))
     reporter = Reporter(quiet=True)
     frozen = below(mini, views, reporter=reporter)
-    pooled, wanted = frozen.pooled(), {0: range(3)}
+    assert isinstance(rows_of(frozen, frozen.pooled(), samples)[0], Stored)
+    assert not reporter.warnings, "vectors wait in memory"
+    rows, wanted = frozen.at(first_of(mini, "from:block4"))[1], {0: range(3)}
     for _ in range(2):
-        frozen.prepare([pooled], samples, wanted)
-    assert isinstance(frozen.source(pooled, samples, wanted), Streamed)
+        frozen.prepare([rows], samples, wanted)
+    assert isinstance(frozen.source(rows, samples, wanted), Streamed)
     assert len(reporter.warnings) == 1
     assert "5.0 GB and 1.0 GB are there" in reporter.warnings[0]
     assert "TRANSFERKIT_CACHE" in reporter.warnings[0]
@@ -133,6 +156,16 @@ def test_the_key_changes_with_everything_that_changes_content(mini, views, monke
     monkeypatch.undo()
     monkeypatch.setattr(keras, "__version__", "9.9")
     others["keras"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr(compute, "backend_versions", lambda: {compute.backend(): "9.9"})
+    others["backend"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr("cv2.__version__", "9.9")  # whichever distribution it came with
+    others["opencv"] = key(mini, views)
+    monkeypatch.undo()
+    monkeypatch.setattr(keras.layers, "ReLU", partial(keras.layers.ReLU, negative_slope=0.1))
+    others["mini's layers"] = key(build("mini"), views)
+    monkeypatch.undo()
     assert len({plain, *others.values()}) == 1 + len(others)
 
 

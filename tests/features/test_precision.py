@@ -204,9 +204,38 @@ def test_training_stays_in_float32_otherwise(mini, monkeypatch, speed, turned):
     assert (chosen.name, chosen.how, len(tried)) == ("float32", "plain", 2)
 
 
-def test_a_format_that_was_asked_for_is_not_tried(mini, monkeypatch):
-    assert training(mini, monkeypatch, "bfloat16") == (Precision("bfloat16", "policy"), [])
+@pytest.mark.parametrize("turned", [5.0, np.nan])
+def test_a_tail_in_a_format_that_was_asked_for_must_agree_with_what_is_shipped(mini, monkeypatch, turned):
+    chosen, tried = training(mini, monkeypatch, "bfloat16", turned=turned)
+    assert (chosen.name, tried) == ("float32", ["float32", "bfloat16"])
+    assert "bfloat16 outputs differ" in chosen.reason
+
+
+def test_a_format_that_was_asked_for_is_taken_whatever_its_speed(mini, monkeypatch):
+    low = Precision("bfloat16", "policy")
+    assert training(mini, monkeypatch, "bfloat16", speed=3.0) == (low, ["float32", "bfloat16"])
+    assert training(mini, monkeypatch, "bfloat16", speed=3.0) == (low, [])  # remembered
     assert training(mini, monkeypatch, "float32") == (Precision("float32", "plain"), [])
+
+
+@pytest.mark.parametrize(("noise", "name"), [(0.0, "bfloat16"), (0.2, "float32"), (np.nan, "float32")])
+def test_features_in_a_format_that_was_asked_for_must_agree_with_what_is_shipped(mini, monkeypatch, noise, name):
+    monkeypatch.setattr(precision, "candidates", lambda requested: [LOW[1]])
+    calls, inner = [], compute.forward
+
+    def forward(network, graph_bfloat16=False):
+        run, low = inner(network), network.get_layer("block1_conv1").dtype_policy.name == "mixed_bfloat16"
+        calls.append(low)
+        rng = np.random.default_rng(0)
+        return lambda inputs: [x * (1 + low * noise * rng.standard_normal(x.shape)) for x in run(inputs)]
+
+    monkeypatch.setattr(compute, "forward", forward)
+    pixels = lambda: np.random.default_rng(1).integers(0, 256, (16, 32, 32, 3)).astype(np.float32)  # noqa: E731
+    for _ in range(2):
+        chosen = precision.choose("bfloat16", mini.model, pixels, 10, {"n": "k"}, QUIET)
+        assert chosen.name == name
+    assert calls == [False, True], "probed once, then remembered"
+    assert name == "bfloat16" or "bfloat16 outputs differ (cosine" in chosen.reason
 
 
 def test_little_training_is_not_probed(mini, monkeypatch):

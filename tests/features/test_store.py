@@ -242,14 +242,30 @@ def test_maps_that_were_computed_in_bfloat16_are_kept_exactly_in_half_the_room()
     exact = (numbers.view(np.uint32) & 0xFFFF0000).view(np.float32)
     wide.append(["a", "b", "c"], exact)
     nearly = exact.copy()
-    nearly[2, -1] = np.float32(1.0001)
+    nearly[2, -1] = np.float32(1.001)
     wide.append(["d", "e", "f"], nearly)
     sizes = [path.stat().st_size for path in chunk_files(wide, ".npy")]
     assert sizes[0] < 3 * 9000 * 2 + 200
     assert sizes[1] > 3 * 9000 * 4
     again = store.open_set({**SPEC, "rows": "wide"}, [(9000,)])
     np.testing.assert_array_equal(read(again, ["c", "a", "b"]), exact[[2, 0, 1]])
-    np.testing.assert_array_equal(read(again, ["f"]), nearly[2:])
+    np.testing.assert_array_equal(read(again, ["d", "e"]), exact[:2])
+    np.testing.assert_allclose(read(again, ["f"]), nearly[2:], atol=1e-3)
+
+
+def test_what_the_store_gives_back_depends_on_the_row_alone():
+    wide = rows(3, 9000)
+    wide[0] = np.float32(1e-30) * (1 + np.arange(9000))  # float16 would make nothing of it
+    wide[1, 0] = 1e30
+    together = store.open_set({**SPEC, "rows": "together"}, [(9000,)])
+    together.append(["a", "b", "c"], wide)
+    apart = store.open_set({**SPEC, "rows": "apart"}, [(9000,)])
+    for name, row in zip("abc", wide, strict=True):
+        apart.append([name], row[None])
+    np.testing.assert_array_equal(read(together, ["a", "b", "c"]), read(apart, ["a", "b", "c"]))
+    np.testing.assert_array_equal(read(together, ["a", "b", "c"]), store.rounded(wide))
+    np.testing.assert_array_equal(store.rounded(wide)[:2], wide[:2])
+    np.testing.assert_array_equal(store.rounded(wide)[2], wide[2].astype(np.float16))
 
 
 def test_the_least_recently_used_go_first():

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.extended
 ROOT = Path(__file__).parents[2]
 DATA = {
     "transferkit/py.typed",
+    "transferkit/backbones/efficientnet_lite0.npz",
+    "transferkit/backbones/efficientnet_lite0.json",
     "transferkit/backbones/mini.npz",
     "transferkit/backbones/mini.json",
     "transferkit/delivery/templates/report.html.j2",
@@ -83,11 +85,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_code_data_and_licence_and_nothing_else(wheel: Path) -> None:
     names = set(contents(wheel))
     assert names >= DATA
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.rpartition("/licenses/")[2] for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"transferkit"}
     code = {p.relative_to(ROOT).as_posix() for p in (ROOT / "transferkit").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == code
-    assert wheel.stat().st_size < 3_000_000
+    assert wheel.stat().st_size < 10_000_000
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.marks import extended
 from tests.runs.conftest import OPTIONS, Made, again
 from transferkit.errors import RunError
 from transferkit.runs.layout import Layout, held
@@ -182,3 +183,35 @@ def test_the_lock_clears_what_a_killed_process_left_half_written(tmp_path: Path)
         with pytest.raises(RunError, match="another process"), held(layout):
             pass
     assert [path.name for path in layout.folder.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.usefixtures("unpublished")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    extended(
+        [("transferkit.runs.scoring", "predictions"), ("transferkit.runs.finetune", "write_json")],
+        [("transferkit.runs.scoring", "predictions")],
+    ),
+)
+def test_a_folder_that_is_removed_while_the_run_works_is_an_error(
+    moment: tuple[str, str], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+    import shutil
+
+    folder, (module, name) = tmp_path / "run", moment
+    original = getattr(importlib.import_module(module), name)
+
+    def removed(*given: Any, **named: Any) -> Any:
+        shutil.rmtree(folder, ignore_errors=True)
+        return original(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.{name}", removed)
+        done = again(digits, folder, "--seed", 0)
+    assert done.code == 2
+    assert "was removed or changed while the run was worked on: splits.csv, history.csv" in done.err
+    assert json.loads((folder / "run.json").read_text())["status"] == "failed"
+    assert again(digits, folder, "--seed", 0, "--resume").code == 0
+    assert all((folder / name).is_file() for name in ("splits.csv", "history.csv", "predictions.csv", "model.keras"))

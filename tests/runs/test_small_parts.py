@@ -13,6 +13,7 @@ import pytest
 from tests.data.pictures import folder_of_classes
 from transferkit.config import make
 from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
 from transferkit.files import write_csv
@@ -70,6 +71,11 @@ def test_the_command_reads_back_as_the_same_settings() -> None:
     given = {k: v for k, v in context.params.items() if k in type(settings).model_fields and v not in (None, ())}
     assert make(given) == settings
     assert str(context.params["output"]) == "out put"
+    for cache in (None, True, False):
+        words = shlex.split(manifest.command_line("my data", settings, "out put", cache))
+        assert finetune.make_context("finetune", words[2:]).params["cache"] is cache
+        call = manifest.command_line("arrays", settings, "out", cache)
+        assert (f"cache={cache}" in call) == (cache is not None)
 
 
 def test_advice_has_no_output() -> None:
@@ -90,9 +96,10 @@ def test_digests_follow_content_not_place(tmp_path: Path) -> None:
 
 
 def test_facts_need_no_keras_and_damage_is_named(tmp_path: Path) -> None:
+    said = {"task": "classify", "classes": ["ä"], "decode": DecodeSettings(32).key(), "thresholds": None}
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
-        archive.writestr(model_file.MEMBER, json.dumps({"classes": ["ä"]}))
-    assert model_file.facts(tmp_path / "m.keras") == {"classes": ["ä"]}
+        archive.writestr(model_file.MEMBER, json.dumps(said))
+    assert model_file.facts(tmp_path / "m.keras").items() >= said.items()
     with pytest.raises(RunError, match="does not exist"):
         model_file.facts(tmp_path / "absent.keras")
     (tmp_path / "cut.keras").write_bytes((tmp_path / "m.keras").read_bytes()[:40])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from transferkit.errors import ConfigError
 from transferkit.training import batches as b
 from transferkit.training.batches import Batches
 
@@ -9,6 +10,9 @@ def made(source, count=23, size=5, views=0, seed=0, weights=None, **mixing):
     targets = np.eye(3, dtype=np.float32)[np.arange(count) % 3]
     weights = np.linspace(1, 2, count).astype(np.float32) if weights is None else weights
     return Batches(source, np.arange(100, 100 + count), targets, weights, size, views, seed, **mixing)
+
+
+EQUAL = np.ones(20, np.float32)
 
 
 def rows(count=130):
@@ -87,11 +91,40 @@ def test_several_tensors_keep_together(arrays):
 def test_mixup_mixes_inputs_and_targets_alike(arrays):
     # The row of picture i is its own target, so that whatever was mixed must be the mixed target.
     own_target = np.eye(3, dtype=np.float32)[(np.arange(130) - 100) % 3]
-    (inputs,), targets, weights = next(made(arrays(own_target), 20, 5, mixup=0.4).epoch(0))
+    (inputs,), targets, weights = next(made(arrays(own_target), 20, 5, weights=EQUAL, mixup=0.4).epoch(0))
     np.testing.assert_allclose(inputs, targets, atol=1e-6)
     np.testing.assert_allclose(targets.sum(-1), 1, atol=1e-6)
     assert ((targets > 0.01) & (targets < 0.99)).any()
-    np.testing.assert_array_equal(weights, next(made(arrays(own_target), 20, 5).epoch(0))[2])
+    np.testing.assert_array_equal(weights, 1)
+
+
+@pytest.mark.parametrize("mixing", [{}, {"mixup": 0.2}, {"mixup": 1.0}, {"cutmix": 0.2}, {"cutmix": 1.0}])
+def test_every_picture_brings_its_own_weight_into_a_mixture(arrays, mixing):
+    # Picture i alone has target i, so that the loss weight that falls to it can be read off. 23 fill no batch of 5.
+    own = np.linspace(0.5, 4, 23).astype(np.float32)
+    source = arrays(np.zeros((130, 4, 4, 1), np.float32))
+    batches = Batches(source, np.arange(100, 123), np.eye(23, dtype=np.float32), own, 5, 0, 0, **mixing)
+    carried = sum((targets * weights[..., None]).sum((0, 1)) for _, targets, weights in batches.epoch(0))
+    np.testing.assert_allclose(carried, own, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 1.0}, {"cutmix": 1.0}])
+def test_balanced_classes_stay_balanced_when_mixed(arrays, mixing):
+    labels = np.repeat([0, 1], [180, 20])
+    source = arrays(np.zeros((200, 7, 7, 2), np.float32))
+    weights = b.balanced_weights(labels, 2)
+    batches = Batches(source, np.arange(200), b.one_hot(labels, 2, 0.1), weights, 32, 0, 0, **mixing)
+    carried = sum((targets * w[..., None]).sum((0, 1)) for _, targets, w in batches.epoch(0))
+    np.testing.assert_allclose(carried / carried.sum(), 0.5, atol=1e-5)
+
+
+def test_what_fills_a_batch_up_is_mixed_into_no_picture(arrays):
+    parts = zip(*unpacked(made(arrays(rows()), 7, 6, mixup=1.0), 0), strict=True)
+    ((inputs,), targets, weights) = (np.concatenate(part) for part in parts)
+    (alone,) = np.flatnonzero(weights[1])
+    picture = int(inputs[1, alone, 0])
+    assert inputs[1, alone, 0] == picture, "the last picture is alone in its batch"
+    np.testing.assert_array_equal(targets[1, alone], np.eye(3)[(picture - 100) % 3])
 
 
 def test_mixup_by_hand():
@@ -129,6 +162,40 @@ def test_cutmix_pastes_a_box_and_weighs_targets_by_its_true_area(side):
                 assert box == len(rows_)  # a rectangle
     # A finer map at the same cut is cut along the same lines.
     np.testing.assert_array_equal(mixed_finer, mixed.repeat(2, 2).repeat(2, 3))
+
+
+def mixed_share(*shapes):
+    """How many of many batches CutMix mixes the labels of, at a cut of these shapes; and what it makes of ones."""
+    targets = np.tile(np.eye(8, dtype=np.float32)[None], (300, 1, 1))
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(300, 8, *shape)).astype(np.float32) for shape in shapes]
+    found, blended = b._mix(inputs, targets, np.random.default_rng(1), 0.0, 1.0)
+    return ((blended > 1e-6) & (blended < 1 - 1e-6)).any((1, 2)).mean(), inputs, found, blended
+
+
+def test_cutmix_beside_a_map_of_one_place_cuts_the_one_that_has_an_extent():
+    share, *_ = mixed_share((7, 7, 8))
+    beside, inputs, found, blended = mixed_share((1, 1, 4), (7, 7, 8))
+    assert beside == share > 0.7
+    # What has no extent is mixed by the area that was cut.
+    own = np.einsum("kbb->kb", blended)
+    k = int(np.argmin(np.abs(own[:, 0] - 0.5)))
+    other = [int(np.argmax(np.where(np.arange(8) == i, -1, blended[k, i]))) for i in range(8)]
+    expected = own[k, :, None] * inputs[0][k, :, 0, 0] + (1 - own[k, :, None]) * inputs[0][k, other, 0, 0]
+    partnered = own[k] < 1
+    assert partnered.sum() >= 6
+    np.testing.assert_allclose(found[0][k, partnered, 0, 0], expected[partnered], atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "least"), [((2, 2, 3), 0.4), ((1, 7, 3), 0.7), ((7, 1, 3), 0.7), ((4, 4, 3), 0.6)])
+def test_cutmix_cuts_coarse_and_narrow_maps_too(shape, least):
+    assert mixed_share(shape)[0] > least
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4), (4,)])
+def test_cutmix_without_a_map_that_could_be_cut_is_refused(shape):
+    with pytest.raises(ConfigError, match="has no extent; use --mixup"):
+        mixed_share(shape)
 
 
 def test_one_hot_and_smoothing():

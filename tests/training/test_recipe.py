@@ -9,10 +9,11 @@ from transferkit.backbones import freeze
 from transferkit.backbones.build import build
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, TrainingError
-from transferkit.features.extract import Streamed
+from transferkit.features import precision
 from transferkit.features.precision import Precision
 from transferkit.training import phase as room
 from transferkit.training import recipe
+from transferkit.training.problem import coarse
 from transferkit.training.reuse import HeadPool
 
 from .job import always_better, judge, numbers, part_of, recipe_for
@@ -98,25 +99,30 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(digits):
     assert not np.array_equal(first["val"], other["val"])
 
 
-def test_streaming_trains_as_the_store_does(digits):
-    # The number of views is given, or a stream would draw new ones every epoch.
-    stored, streamed = (recipe_for(digits, unfreeze="from:block4", views=1, cache=c).run() for c in (True, False))
-    assert [p.source for p in stored.phases] == ["cached", "cached"]
-    assert [p.source for p in streamed.phases] == ["computed each epoch", "computed each epoch"]
+STREAMED, HELD = "computed each epoch", "held in memory"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sources"),
+    [
+        ({"unfreeze": "from:block4"}, [HELD, STREAMED]),
+        ({"mixup": 0.3}, [HELD]),
+        ({"cutmix": 1.0}, [STREAMED]),
+        pytest.param({"unfreeze": "from:block3", "cutmix": 0.5}, [STREAMED, STREAMED], marks=pytest.mark.extended),
+        pytest.param({"unfreeze": "from:block4", "augment": "none"}, [HELD, STREAMED], marks=pytest.mark.extended),
+    ],
+)
+def test_without_the_store_the_same_numbers_come_out_bit_by_bit(digits, settings, sources):
+    # Views are left to their default: a stream must not draw others.
+    runs = [recipe_for(digits, cache=cache, **settings) for cache in (True, False)]
+    for made in runs:
+        made.settings.model_fields_set.discard("views")
+    stored, streamed = (made.run() for made in runs)
+    assert {p.source for p in stored.phases} == {"cached"}
+    assert [p.source for p in streamed.phases] == sources
     a, b = numbers(stored), numbers(streamed)
-    np.testing.assert_allclose(a["history"], b["history"], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(a["val"], b["val"], atol=1e-2)
-
-
-def test_a_stream_standardises_by_few_pictures(digits, monkeypatch):
-    made, taken = recipe_for(digits, cache=False), []
-    monkeypatch.setattr(recipe, "SAMPLE_STREAMED", 7)
-    inner = Streamed.take
-    monkeypatch.setattr(Streamed, "take", lambda self, p, v: taken.append((p, v)) or inner(self, p, v))
-    made.run()
-    pictures, views = taken[0]
-    assert len({*zip(pictures, views, strict=True)}) == 7
-    assert set(pictures) <= set(made.problem.train)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 @pytest.mark.parametrize("task", ["multilabel", "regress"])
@@ -137,6 +143,27 @@ def test_a_regression_target_that_never_varies(digits):
     found = recipe.problem(samples, train, val, judge)
     np.testing.assert_array_equal(found.targets[:, 1], 0)
     assert found.units[1][1] == 1.0
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 1.7e9), (1e-7, 0.0), (1e-7, 3e-6), (1e30, 0.0), (1e-30, 0.0)])
+def test_regression_targets_are_standardised_before_digits_are_lost(digits, scale, offset):
+    samples, train, val = part_of(digits, 4, "regress")
+    numbers = np.arange(len(samples), dtype=np.float64)[:, None] * np.ones(2)
+    shifted = replace(samples, targets=numbers * scale + offset)
+    plain = recipe.problem(replace(samples, targets=numbers), train, val, judge)
+    found = recipe.problem(shifted, train, val, judge)
+    np.testing.assert_allclose(found.targets, plain.targets, atol=1e-5)
+    assert found.units[0].dtype == found.units[1].dtype == np.float64
+    warned = list(coarse(found.units, samples.classes))
+    assert len(warned) == (2 if offset == 1.7e9 else 0)
+    assert all("lie 128 apart" in line and "Subtract a constant" in line for line in warned)
+
+
+def test_noise_about_a_constant_is_no_deviation(digits):
+    samples, train, val = part_of(digits, 4, "regress")
+    found = recipe.problem(replace(samples, targets=np.full((len(samples), 2), 0.1)), train, val, judge)
+    np.testing.assert_array_equal(found.units[1], 1)
+    assert np.abs(found.targets).max() < 1e-12
 
 
 @pytest.mark.parametrize("mixing", [{"mixup": 0.3}, {"cutmix": 1.0}, {"mixup": 0.0, "label_smoothing": 0.0}])
@@ -223,6 +250,22 @@ def test_lower_layers_learn_more_slowly(digits, monkeypatch):
     assert not factors[0]
     stages = {name: {factors[1][p] for p in factors[1] if p.startswith(name)} for name in ("stem", "block2", "block4")}
     assert stages == {"stem": {0.5**4}, "block2": {0.5**2}, "block4": {1.0}}
+
+
+def test_where_bfloat16_is_far_from_float32_asking_for_it_trains_in_float32(digits, monkeypatch):
+    monkeypatch.setattr(precision, "COSINE", 1.1)  # nothing agrees so well
+    monkeypatch.setattr(precision, "TRAINING_COSINE", 1.1)
+    reporter = Reporter(quiet=True)
+    asked = recipe_for(digits, unfreeze="from:block4", precision="bfloat16", reporter=reporter)
+    found, plain = asked.run(), recipe_for(digits, unfreeze="from:block4", precision="float32").run()
+    assert [p.precision for p in found.phases] == ["float32", "float32"]
+    a, b = numbers(found), numbers(plain)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    features, tail = reporter.warnings
+    assert "--precision bfloat16: bfloat16 outputs differ (cosine" in features
+    assert "features are computed in float32" in features
+    assert "tail is trained in float32" in tail
 
 
 def test_asking_for_bfloat16_trains_in_it_and_ships_float32(digits):

@@ -61,6 +61,21 @@ def test_a_worker_that_hangs_is_ended(pool, monkeypatch):
     assert found["other"].status == "ok"
 
 
+@pytest.mark.parametrize("length", [70, 150])
+def test_a_long_folder_for_temporary_files_is_no_hindrance(pool, tmp_path, monkeypatch, length):
+    """Names of sockets have room for 107 bytes."""
+    folder = tmp_path / ("é" * 30) / ("x" * length)
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert gather(pool, "one")["one"].status == "ok"
+    # Nor is a machine without /tmp: then the worker calls over the machine's own network.
+    pool.close()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != "/tmp" and access(path, mode))
+    assert gather(pool, "two")["two"].status == "ok"
+
+
 def test_nothing_is_left_running(pool):
     gather(pool, "one", "two")
     processes = [worker.process for worker in pool._workers]

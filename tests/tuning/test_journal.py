@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from transferkit.errors import ConfigError, RunError, StorageError
-from transferkit.tuning.journal import Journal
+from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.space import parse_search
 
 HEADER = {
@@ -161,3 +162,31 @@ def test_kill_nine_while_appending_loses_nothing_that_append_returned_from(tmp_p
         assert kept == list(range(len(kept)))
         assert len(kept) > said[-1] > 0
     assert json.loads(path.read_text().splitlines()[0])["header"] == {"seed": 0}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "tell", "trial": "0001", "score": 0.5},
+        {"event": "tell", "trial": "0000"},
+        {"event": "tell", "trial": "0000", "score": "x"},
+        {"event": "tell", "trial": "0000", "score": 1, "scores": ["x"]},
+        {"event": "ask", "trial": 3, "proposal": {"values": {}, "epochs": 1}},
+        {"event": "ask", "trial": "0001", "proposal": {"values": [], "epochs": 1}},
+        {"event": "ask", "trial": "0001", "proposal": None},
+        {"event": None},
+        {},
+    ],
+)
+def test_events_that_lack_what_is_read_of_them_are_named_by_line(event):
+    good = {"event": "ask", "trial": "0000", "proposal": {"values": {"dropout": 0.1}, "epochs": 3}}
+    require_sound(Path("trials.jsonl"), [good, {"event": "tell", "trial": "0000", "score": None}, {"event": "start"}])
+    with pytest.raises(RunError, match=r"trials\.jsonl is damaged \(line 3\)"):
+        require_sound(Path("trials.jsonl"), [good, event])
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    (tmp_path / "trials.jsonl").mkdir()
+    for path in (tmp_path / "trials.jsonl", tmp_path / "absent.jsonl"):
+        with pytest.raises(RunError, match=path.name):
+            Journal.read(path)

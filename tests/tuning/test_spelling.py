@@ -146,6 +146,10 @@ def test_every_problem_is_reported_at_once(tmp_path):
         assert said in text, said
 
 
+# A billion values in ten lines.
+BOMB = "a0: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -155,12 +159,19 @@ def test_every_problem_is_reported_at_once(tmp_path):
         ("a.yaml", "batch_size: [1]\nbatch_size: [2]", "batch_size is there twice"),
         ("a.yaml", "- 1", "names no setting"),
         ("a.toml", "", "names no setting"),
+        ("a.toml", "batch_size = " + "[" * 100_000, "nested too deeply"),
+        ("a.yaml", "batch_size: " + "[" * 100_000, "nested too deeply"),
+        ("a.yaml", "batch_size: 2001-99-99", "not valid YAML"),
+        ("a.yaml", "batch_size: &a [*a]", "more than 10,000 values"),
+        ("a.yaml", BOMB, "more than 10,000 values"),
+        ("a.yaml", "batch_size: {low: 1, high: 2, " + ", ".join(f"k{i}: 0" for i in range(3000)) + "}", "characters"),
     ],
 )
 def test_files_that_are_none_are_refused(tmp_path, name, content, said):
     (tmp_path / name).write_text(content)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as found:
         load_space(tmp_path / name)
+    assert len(str(found.value)) < 2000
     with pytest.raises(ConfigError, match="cannot be read"):
         load_space(tmp_path / "absent.toml")
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import extended
 from transferkit.api import Run
 from transferkit.errors import ConfigError
 from transferkit.files import read_csv
@@ -69,6 +71,60 @@ def test_a_killed_search_resumes_to_the_same_trials(digits, tmp_path, done, algo
     assert {e["trial"] for e in before if e["event"] == "tell"} <= set(told), "a finished trial was lost"
 
 
+class Killed(BaseException):
+    """kill -9, as far as files are concerned that are written before and after."""
+
+
+PLACES = {
+    "before the journal": "transferkit.tuning.journal.Journal.open",
+    "before the first line": "transferkit.tuning.journal.Journal.append",
+    "before the winner is trained": "transferkit.runs.finetune.Job.run",
+    "before run.json": "transferkit.runs.manifest.Manifest.start",
+    "before the account": "transferkit.tuning.tune.Tuning._account",
+    "within the account": "transferkit.runs.layout.Layout.read_metrics",
+    "before the report": "transferkit.delivery.publish.publish",
+}
+
+
+@pytest.mark.parametrize("place", extended(PLACES, set(PLACES) - {"before the journal"}))
+def test_a_search_killed_between_two_files_is_resumed(digits, tmp_path, done, place):
+    def killed(*_, **__):
+        raise Killed
+
+    output, whole = tmp_path / "run", done("grid")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PLACES[place], killed)
+        with pytest.raises(Killed):
+            search(digits, output, "grid")
+    if place == "before the journal":
+        assert [e.name for e in output.iterdir() if not e.name.startswith(".")] == ["splits.csv"]
+        with pytest.raises(ConfigError, match="the beginning of a search; add --resume"):
+            search(digits, output, "grid")
+        with pytest.raises(ConfigError, match=r"splits.csv is of another search"):
+            search(digits, output, "grid", resume=True, seed=1)
+    found = search(digits, output, "grid", resume=True)
+    assert trials(output) == trials(whole.folder)
+    assert found.metrics["search"]["finals"] == whole.metrics["search"]["finals"]
+    assert found.metrics["test"] == whole.metrics["test"]
+    assert found.manifest["kind"] == "tune"
+    assert found.manifest["status"] == "complete"
+
+
+def test_a_folder_that_is_removed_during_the_search_is_an_error(digits, tmp_path, monkeypatch):
+    from transferkit.errors import RunError
+    from transferkit.tuning.search import Search
+
+    output, finals = tmp_path / "run", Search.finals
+
+    def removed(self, *given):
+        shutil.rmtree(output)
+        return finals(self, *given)
+
+    monkeypatch.setattr(Search, "finals", removed)
+    with pytest.raises(RunError, match=r"was removed or changed while.*trials.jsonl of it are gone"):
+        search(digits, output, "grid")
+
+
 def read_journal(folder):
     return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()[1:]]
 
@@ -92,16 +148,16 @@ def test_the_account_of_a_search(done):
     best = max(float(row["score"]) for row in rows)
     finals = {one["trial"]: one for one in found["finals"]}
     assert "default" in finals
-    assert all(len(one["scores"]) == 2 for one in finals.values())
+    assert all(len(one["scores"]) == 1 and one["fresh"] for one in finals.values())
     assert finals[found["winner"]]["mean"] == max(one["mean"] for one in finals.values())
-    assert any(best in one["scores"] for one in finals.values()), "the best trial is among the finalists"
+    assert any(best == one["own"] for one in finals.values()), "the best trial is among the finalists"
     assert {(c["part"]) for c in found["comparisons"]} == {"val", "test"}
     for comparison in found["comparisons"]:
         assert comparison["low"] <= comparison["gain"] <= comparison["high"]
         assert comparison["gain"] == pytest.approx(comparison["winner"] - comparison["score"])
     on_test = [c["winner"] for c in found["comparisons"] if c["part"] == "test"]
     assert on_test == pytest.approx([run.metrics["test"]["accuracy"]] * len(on_test)), "what is compared is shipped"
-    winner = finals[found["winner"]]["scores"][0]
+    winner = finals[found["winner"]]["own"]
     assert run.metrics["val"]["accuracy"] == pytest.approx(winner), "what is shipped is what won, to the last picture"
     assert run.manifest["kind"] == "tune"
     assert not (run.folder / "trials").exists()
@@ -131,6 +187,19 @@ def test_trials_never_see_a_test_picture(digits, tmp_path, monkeypatch):
     (test, planned), = seen  # fmt: skip
     assert test
     assert not test & planned
+
+
+@pytest.mark.slow
+@pytest.mark.extended
+@pytest.mark.parametrize(("algorithm", "lines"), [("bayesian", 7), ("hyperband", 9)])
+def test_two_workers_find_the_same_trials_killed_or_not(digits, tmp_path, algorithm, lines):
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    assert spawn(digits, whole, algorithm, 2).wait() == 0
+    assert spawn(digits, output, algorithm, 2, lines).wait() == -signal.SIGKILL
+    assert spawn(digits, output, algorithm, 2).wait() == 0
+    assert trials(output) == trials(whole)
+    assert Run(output).metrics["search"]["finals"] == Run(whole).metrics["search"]["finals"]
+    assert Run(output).metrics["test"] == Run(whole).metrics["test"]
 
 
 @pytest.mark.slow

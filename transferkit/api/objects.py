@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.runs.layout import Layout
 
@@ -61,11 +61,10 @@ def load_data(
     `split` are three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to
     `finetune`. Raises DataError with every problem found.
     """
-    from transferkit.data.source import scan
+    from transferkit.data.source import origin_of, scan
 
     samples = scan(data, task, exclude=exclude)
-    origin = os.fspath(data) if isinstance(data, str | os.PathLike) else "arrays"
-    return Data(samples, str(origin), None if split is None else tuple(split), seed)
+    return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ class Run:
         """run.json."""
         return self.layout.read_manifest()
 
+    @restoring
     def model(self) -> keras.Model:
         """The shipped model: uint8 RGB pictures [n, size, size, 3] to answers [n, t]."""
         from transferkit.runs import model_file
@@ -112,6 +112,7 @@ class Run:
 
         return evaluate(self.folder, data, quiet=quiet)
 
+    @restoring
     def explain(self, picture: Any, method: str = "grad-cam", output: str | None = None) -> Explanation:
         """Where the model looked in a file or uint8 array: for its answer, or for the class `output`."""
         from transferkit import compute
@@ -121,6 +122,7 @@ class Run:
         source = Path(picture) if isinstance(picture, str) else picture
         return next(Explaining.of(self.layout, method).stream([source], output))
 
+    @restoring
     def export(
         self, format: str, *, quantize: str | None = None, output: str | Path | None = None, data: Any = None,
         replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
@@ -152,6 +154,7 @@ class Run:
 
         return summary(self.layout)
 
+    @restoring
     def report(self) -> Path:
         """Write report.html, CARD.md and the figures anew; returns its path, which notebooks show as a page."""
         from transferkit.delivery.display import Page
@@ -170,7 +173,7 @@ class Run:
         pictures = [
             f'<img style="max-width:100%" alt="{path.stem}" src="data:image/png;base64,{data}">'
             for path in shown
-            if path.exists() and (data := b64encode(path.read_bytes()).decode())
+            if path.is_file() and (data := b64encode(path.read_bytes()).decode())
         ]
         link = f'<p>Report: <a href="{escape(str(self.layout.report))}">{escape(str(self.layout.report))}</a></p>'
         return display.text(self.summary()) + "".join(pictures) + (link if self.layout.report.exists() else "")

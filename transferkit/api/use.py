@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.api.objects import Data, Run
 from transferkit.api.train import finetune
+from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.errors import RunError, raise_problems
 from transferkit.runs.layout import Layout, check_new, free_name
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from transferkit.delivery.reproduce import Reproduction
 
 
+@restoring
 def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Prediction]:
     """Answers of a run (or a model.keras) for files, folders, uint8 arrays, or a list of these, in order."""
     import numpy as np
@@ -37,6 +39,7 @@ def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Pred
     return list(Predictor.of(path).stream(sources, Reporter(quiet)))
 
 
+@restoring
 def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
     """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
 
@@ -47,6 +50,7 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
     return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
 
 
+@restoring
 def reproduce(
     run: str | Path | Run, data: Any = None, *, output: str | Path | None = None, fresh: bool = False,
     offline: bool = False, quiet: bool = False, reporter: Reporter | None = None,
@@ -66,7 +70,8 @@ def reproduce(
     raise_problems(RunError, check_new(folder, resume=False))
     origin, reasons = room.check(before, data, offline, reporter)
     with room.cache(fresh, folder):
-        again = finetune(origin, output=folder, offline=offline, reporter=reporter, **settings)
+        kept = room.cache_of(before)
+        again = finetune(origin, output=folder, offline=offline, cache=kept, reporter=reporter, **settings)
     return room.compare(before, again.layout, reasons)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit.backbones import freeze, loading, offered, userfile
+from transferkit.backbones import bundled, freeze, loading, offered, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
 from transferkit.backbones.owned import seeded
@@ -70,7 +70,8 @@ def check(
     found = [*_size_problems(row, size), *freeze.problems(row, policy)]
     try:
         source = _source(row, weights)
-        if source == "imagenet" and store.is_offline(offline) and store.locate(row, size or row.size) is None:
+        fetched = source == "imagenet" and row.weights_file is not None
+        if fetched and store.is_offline(offline) and store.locate(row, size or row.size) is None:
             found.append(store.offline_problem(row, size or row.size))
     except WeightsError as error:
         found.append(str(error))
@@ -108,10 +109,8 @@ def build(
         model = _construct(row, size, path, trusted=scaling is not None)
     if source == "pretrained" and row.kind == "plugin":
         offered.load_pretrained(model, row)
-    elif source == "pretrained":
-        from transferkit.backbones import mini
-
-        mini.load_pretrained(model)
+    elif row.kind == "bundled" and source == row.pretrained:
+        bundled.load_pretrained(model, row)
     return Backbone(model, row, size, scaling or row.scaling, source, loading.weights_sha256(model))
 
 
@@ -139,7 +138,7 @@ def _source(row: Row, asked: str) -> str:
 def _weights_path(
     row: Row, size: int, source: str, offline: bool, reporter: Callable[[str], None] | None
 ) -> Path | None:
-    if source in ("random", "pretrained"):
+    if source == "random" or (source == row.pretrained and row.kind in ("bundled", "plugin")):
         return None
     if source == "imagenet":
         return store.fetch(row, size, offline=offline, reporter=reporter)
@@ -159,10 +158,8 @@ def _construct(row: Row, size: int, path: Path | None, *, trusted: bool) -> kera
     """The bare network, with weights from `path` where given; every `layer.output` belongs to its graph."""
     import keras
 
-    if row.kind == "mini":
-        from transferkit.backbones.mini import build_mini
-
-        model = build_mini(size)
+    if row.kind == "bundled":
+        model = bundled.build(row, size)
     elif row.kind == "plugin":
         model = offered.build(row, size)
     else:
@@ -257,11 +254,14 @@ def _check_normalisation(path: Path, model: keras.Model) -> None:
 
 def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> Backbone:
     model, row, notes = userfile.open_file(backbone)
-    fixed = model.input_shape[1]
-    if fixed is not None and model.input_shape[2] != fixed:
-        raise BackboneError(f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported")
+    fixed = _fixed_side(backbone, model)
     if fixed is not None and size not in (None, fixed):
         raise BackboneError(f"{backbone} takes pictures of {fixed} pixels only, not {size}; set --image-size {fixed}")
+    if scaling not in (None, "none") and "float" not in str(model.inputs[0].dtype):
+        raise BackboneError(
+            f"{backbone} takes {model.inputs[0].dtype} pixels, so it scales them itself: --scaling {scaling} would be "
+            "cut to whole numbers; leave it out"
+        )
     source = _source(row, weights)
     if source == "random":
         raise WeightsError(f"{backbone} brings its own weights; leave --weights out or give a file")
@@ -274,3 +274,11 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
         ]
     chosen = fixed or size or 224
     return Backbone(model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes))
+
+
+def _fixed_side(backbone: str, model: keras.Model) -> int | None:
+    """The side that a file's network is made for, of whichever axis says so; None where any will do."""
+    sides = {side for side in model.input_shape[1:3] if side is not None}
+    if len(sides) > 1:
+        raise BackboneError(f"{backbone} takes pictures of {model.input_shape[1:3]}; only square ones are supported")
+    return sides.pop() if sides else None

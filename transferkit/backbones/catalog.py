@@ -7,8 +7,9 @@ marker is a regular expression for the stage's first operation, `>` and the name
 (Inception, Xception and NASNet leave many layers to automatic names, which change from build to build), or empty
 for the start of the network.
 
-Licences are those of the weights as their publishers state them. All but `mini` were trained on ImageNet, whose
-pictures carry terms of their own (research, non-commercial); whether these bind weights is not settled.
+Licences are those of the weights as their publishers state them. Of the bundled networks NOTICE says more. All but
+`mini` were trained on ImageNet, whose pictures carry terms of their own (research, non-commercial); whether these bind
+weights is not settled.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Row:
     """One backbone. `size` and `minimum` are pixels a side, `parameters` and `layers` count the network without top.
 
     `scaling` is a key of `build.SCALINGS`: what the weights expect. `layers` counts the layers that have weights,
-    BatchNormalization not counted: the N of `last:N`. `kind` is "applications", "mini", "file" or "plugin" (then
-    `plugin` says whose).
+    BatchNormalization not counted: the N of `last:N`. `kind` is "applications", "bundled" (then
+    `own` is what the packaged weights are called), "file" or "plugin" (then `plugin` says whose).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Row:
     licence: str = ""
     year: int = 0
     paper: str = ""
+    own: str = ""
     plugin: Plugin | None = None
 
     @property
@@ -65,7 +67,7 @@ class Row:
     @property
     def pretrained(self) -> str:
         """What `weights="auto"` means: "imagenet", "pretrained" (mini, plugins) or "file" (the file's own)."""
-        return {"applications": "imagenet", "mini": "pretrained", "plugin": "pretrained"}.get(self.kind, "file")
+        return self.own or {"applications": "imagenet", "plugin": "pretrained"}.get(self.kind, "file")
 
     def file_for(self, size: int) -> tuple[str, str]:
         """Name and URL of the weights file for pictures of `size`, chosen as `keras.applications` does.
@@ -192,7 +194,10 @@ _FAMILIES: tuple[tuple[dict[str, Any], Table], ...] = (
         ("convnext_base",       "ConvNeXtBase",      224,  87_566_464, 185, "base",                "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45"),
         ("convnext_large",      "ConvNeXtLarge",     224, 196_230_336, 185, "large",               "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd"),
         ("convnext_xlarge",     "ConvNeXtXLarge",    224, 348_147_968, 185, "xlarge",              "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"))),
-    ({"scaling": "tf", "stages": _MINI, "licence": "Apache-2.0 (transferkit)", "year": 2025, "kind": "mini"}, (
+    ({"scaling": "torch", "stages": _EFFICIENT7, "licence": "Apache-2.0 (Google; PyTorch form by ML Illustrated)", "year": 2020, "paper": "arXiv:1905.11946",
+      "kind": "bundled", "own": "imagenet"}, (
+        ("efficientnet_lite0",  "build_efficientnet_lite0", 224, 3_413_024, 49, "",                 None),)),
+    ({"scaling": "tf", "stages": _MINI, "licence": "Apache-2.0 (transferkit)", "year": 2025, "kind": "bundled", "own": "pretrained"}, (
         ("mini",                "build_mini",         32,     356_448,   8, "",                    None),)),
 )
 # fmt: on
@@ -253,6 +258,7 @@ def find(name: str) -> Row:
     if row is None:
         hint = nearest(name, names()) or f"; known: {', '.join(names())}"
         raise BackboneError(
-            f"unknown backbone '{name}'{hint}. See `transferkit backbones list`, or give the path of a .keras file"
+            f"unknown backbone '{name}'{hint}. `transferkit backbones list` shows all, `transferkit backbones recommend "
+            "DATA` ranks those that are here; or give the path of a .keras file"
         )
     return row

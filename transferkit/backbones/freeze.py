@@ -142,9 +142,14 @@ def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> kera
 def row_of(model: keras.Model) -> Row:
     """The catalog row of a network that `build` made, else a row whose stages are the model's layers."""
     row = known(model.name)
-    operations = operations_of(model)
-    if row is not None and _weighted_count(operations) == row.layers:
+    if row is not None and _weighted_count(operations_of(model)) == row.layers:
         return row
+    return row_of_file(model)
+
+
+def row_of_file(model: keras.Model) -> Row:
+    """The row of a network that is not the catalog's, even where its file has the name of one that is."""
+    operations = operations_of(model)
     size = next((n for n in model.input_shape[1:3] if n), 0) if len(model.inputs) == 1 else 0
     names = [operation.name for operation in operations]
     return Row(

@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
+from transferkit import archives
 from transferkit.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def load(path: Path, model: keras.Model) -> None:
             read(path, model)
     except WeightsError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserWarning) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserWarning, BadZipFile) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"the weights in {path} cannot be loaded into '{model.name}': {first_line}. Check that the file "
@@ -102,6 +104,9 @@ def _collect(name: str, item: Any, found: list[Any]) -> None:
 def _from_keras(path: Path, model: keras.Model) -> None:
     import keras
 
+    problem = archives.problem(path)
+    if problem:
+        raise WeightsError(f"{path} is not loaded: {problem}, which no network does")
     source = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     expected = [(layer.name, _shapes(layer)) for layer in _weighted(model)]
     candidates = [m for m in source._flatten_layers() if isinstance(m, keras.Model)]

@@ -6,16 +6,15 @@ imported only when a network is built, so that the catalog and argument checks s
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transferkit.errors import BackboneError, WeightsError
-from transferkit.files import read_json, sha256_bytes
+from transferkit.backbones.packaged import Packaged, pack
+from transferkit.backbones.packaged import variables_of as variables_of  # the script takes it from here
+from transferkit.errors import BackboneError
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +24,6 @@ DEFAULT_SIZE = 32
 STAGES = ("stem", "block1", "block2", "block3", "block4")
 WEIGHTS_FILE = Path(__file__).with_name("mini.npz")
 RECORD_FILE = Path(__file__).with_name("mini.json")
-_REMEDY = "reinstall transferkit, or make the file anew with scripts/pretrain_mini.py"
 
 
 def build_mini(size: int = DEFAULT_SIZE) -> keras.Model:
@@ -62,68 +60,32 @@ def load_pretrained(model: keras.Model) -> None:
     They are kept as float16 and cast to the variables' own type. Raises WeightsError where the file is
     missing, does not match its recorded SHA-256, or does not fit `model`; the model is not changed then.
     """
-    stored = read_weights()
-    pairs = [(variable, key) for layer in model.layers for variable, key in variables_of(layer)]
-    keys = {key for _, key in pairs}
-    if keys != set(stored) or any(tuple(variable.shape) != stored[key].shape for variable, key in pairs):
-        raise WeightsError(f"the packaged weights do not fit model '{model.name}'; pass a network of build_mini()")
-    for variable, key in pairs:
-        variable.assign(stored[key])
+    packaged().load(model)
 
 
 def weights_sha256() -> str:
     """SHA-256 of the packaged weights as recorded; `load_pretrained` accepts no other file."""
-    return str(record()["sha256"])
+    return packaged().sha256()
 
 
 def record() -> dict[str, Any]:
     """What is known of the packaged weights: source task, held-out accuracy, parameters, hash, training."""
-    try:
-        content = read_json(RECORD_FILE)
-        if not isinstance(content["sha256"], str):
-            raise TypeError("sha256 is not text")
-    except FileNotFoundError as error:
-        raise WeightsError(f"{RECORD_FILE} is missing; {_REMEDY}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{RECORD_FILE} is damaged ({error}); {_REMEDY}") from error
-    return dict(content)
+    return packaged().facts()
 
 
 def read_weights() -> dict[str, NDArray[np.float32]]:
     """The packaged weights as float32 arrays by "layer/variable", after the hash was verified."""
-    try:
-        content = WEIGHTS_FILE.read_bytes()
-    except FileNotFoundError as error:
-        raise WeightsError(f"{WEIGHTS_FILE} is missing; {_REMEDY}") from error
-    found, expected = sha256_bytes(content), weights_sha256()
-    if found != expected:
-        raise WeightsError(f"{WEIGHTS_FILE} is damaged: its SHA-256 is {found[:12]}…, not {expected[:12]}…; {_REMEDY}")
-    return _unpack(content)
+    return packaged().read()
 
 
 def pack_weights(model: keras.Model) -> bytes:
     """The weights of `model` as the bytes of a compressed float16 .npz; equal weights give equal bytes."""
-    arrays = {key: np.asarray(variable, np.float16) for layer in model.layers for variable, key in variables_of(layer)}
-    # float16 ends at 65,504: a weight beyond it would be stored as infinity.
-    if any(not np.isfinite(array).all() for array in arrays.values()):
-        raise WeightsError("a weight is not finite in float16; train at a lower rate")
-    buffer = io.BytesIO()
-    # Not `allow_pickle=False`, which is an argument only from NumPy 2.1 on.
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    return pack(model)
 
 
-def variables_of(layer: keras.Layer) -> list[tuple[Any, str]]:
-    """Each variable of `layer` with its key in the file, for example "block1_conv1/kernel"."""
-    return [(variable, f"{layer.name}/{variable.name}") for variable in layer.weights]
-
-
-def _unpack(content: bytes) -> dict[str, NDArray[np.float32]]:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {key: archive[key].astype(np.float32) for key in archive.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{WEIGHTS_FILE} is no .npz file ({error}); {_REMEDY}") from error
+def packaged() -> Packaged:
+    """The files of the weights."""
+    return Packaged(WEIGHTS_FILE, RECORD_FILE, "scripts/pretrain_mini.py")
 
 
 def _unit(x: Any, stage: str, number: str, filters: int, *, kernel: int = 3, strides: int = 1) -> Any:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferkit import archives
+from transferkit.backbones import top
 from transferkit.backbones.catalog import names
-from transferkit.backbones.freeze import row_of
+from transferkit.backbones.freeze import row_of_file
 from transferkit.errors import BackboneError, nearest
+from transferkit.text import shown
 
 if TYPE_CHECKING:
     import keras
 
     from transferkit.backbones.catalog import Row
-
-_CLASSIFIER = ("softmax", "sigmoid", "linear")
-_POOLS = ("Dropout", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "GlobalAverageMaxPooling2D")
 
 
 def is_file(backbone: str) -> bool:
@@ -50,7 +50,12 @@ def open_file(backbone: str) -> tuple[keras.Model, Row, list[str]]:
         raise BackboneError(found[0])
     path = Path(backbone).expanduser()
     try:
+        problem = archives.problem(path)
+        if problem:
+            raise BackboneError(f"{path} is not loaded: {problem}, which no network does")
         loaded = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except BackboneError:
+        raise
     except Exception as error:  # Keras raises many kinds here, and the file is the user's
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackboneError(
@@ -58,10 +63,16 @@ def open_file(backbone: str) -> tuple[keras.Model, Row, list[str]]:
             "layers, without Lambda"
         ) from error
     _require_pictures(path, loaded)
-    output, removed = _without_classifier(loaded)
-    model = keras.Model(loaded.inputs[0], output, name=path.stem)
-    notes = [f"{path.name}: removed its classifier ({', '.join(removed)})"] if removed else []
-    row = row_of(model)
+    bare = top.without_classifier(loaded)
+    _require_features(path, bare.tensor)
+    model = keras.Model(loaded.inputs[0], bare.tensor, name=path.stem)
+    notes = [f"{path.name}: removed its classifier ({', '.join(map(shown, bare.removed))})"] if bare.removed else []
+    if not notes and (bare.answers or _answers(model)):
+        notes = [
+            f"{path.name} ends in probabilities of its own classes, which serve as features here: better save it "
+            "without its classifier: keras.Model(model.inputs, model.get_layer(NAME).output).save('bare.keras')"
+        ]
+    row = row_of_file(model)
     return model, row, [*notes, *_firing(model, path)]
 
 
@@ -72,29 +83,37 @@ def _require_pictures(path: Path, model: keras.Model) -> None:
     if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] != 3:
         shapes = ", ".join(str(tuple(t.shape)) for t in inputs)
         raise BackboneError(
-            f"{path} must take one RGB picture (height, width, 3) and give one tensor; it takes {shapes}"
+            f"{path} must take one RGB picture (height, width, 3) and give one tensor; it takes {shapes} and gives "
+            f"{len(outputs)}. Save a part of it that does: keras.Model(model.inputs[0], "
+            "model.get_layer(NAME).output).save('part.keras')"
         )
 
 
-def _without_classifier(model: keras.Model) -> tuple[Any, list[str]]:
-    """The tensor below the classifier and the names of the layers left out, or the output and none."""
-    tensor, removed = model.outputs[0], []
-    operation = _operation(tensor)
-    if type(operation).__name__ in ("Softmax", "Activation") and _activation(operation) in _CLASSIFIER:
-        removed.append(operation.name)
-        tensor = _input(tensor)
-        operation = _operation(tensor)
-    if type(operation).__name__ != "Dense" or len(tensor.shape) != 2 or _activation(operation) not in _CLASSIFIER:
-        return model.outputs[0], []
-    removed.append(operation.name)
-    tensor = below = _input(tensor)
-    pools: list[str] = []
-    while type(_operation(below)).__name__ in _POOLS:
-        pools.append(_operation(below).name)
-        below = _input(below)
-    # Pooling belongs to the head only if it leads straight to a feature map; a hidden Dense is part of the
-    # network.
-    return (below, removed + pools) if len(below.shape) == 4 else (tensor, removed)
+def _require_features(path: Path, output: Any) -> None:
+    """A vector, tokens or a feature map of numbers that a head can be put on."""
+    shape = tuple(output.shape)
+    ranks = "a vector (features), tokens (n, features) or a map (height, width, features)"
+    if len(shape) not in (2, 3, 4) or shape[-1] is None or "float" not in str(output.dtype):
+        raise BackboneError(f"{path} gives {shape} of {output.dtype} a picture; a head needs {ranks} of floats")
+    if top.channels_first(output):
+        raise BackboneError(
+            f"{path} gives a map with its channels first, {shape}; let it end in keras.layers.Permute((2, 3, 1))"
+        )
+
+
+def _answers(model: keras.Model) -> bool:
+    """Whether two pictures of noise get rows of probabilities."""
+    import numpy as np
+
+    if len(model.output_shape) != 2:
+        return False
+    size = [side or 64 for side in model.input_shape[1:3]]
+    noise = np.random.default_rng(0).integers(0, 256, (model.input_shape[0] or 2, *size, 3))
+    try:
+        outputs = np.asarray(model(noise.astype(model.inputs[0].dtype), training=False), np.float32)
+    except Exception:  # a size of its own, which will be known later
+        return False
+    return top.looks_like_answers(outputs)
 
 
 def _firing(model: keras.Model, path: Path) -> list[str]:
@@ -103,16 +122,3 @@ def _firing(model: keras.Model, path: Path) -> list[str]:
     if not found:
         return []
     return [f"{path.name}: augmentation inside the model ({', '.join(found)}) fires under fit even where frozen"]
-
-
-def _activation(operation: Any) -> str:
-    return "softmax" if type(operation).__name__ == "Softmax" else str(operation.activation.__name__)
-
-
-def _operation(tensor: Any) -> Any:
-    return tensor._keras_history.operation
-
-
-def _input(tensor: Any) -> Any:
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index].input_tensors[0]

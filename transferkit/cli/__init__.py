@@ -7,13 +7,17 @@ import sys
 
 import click
 
+from transferkit import importing
 from transferkit._version import __version__
-from transferkit.cli._common import Lazy, guarded
+from transferkit.cli._common import Lazy, guarded, heed_termination, open_streams
 from transferkit.files import cache_folder
 
 COMMANDS = {
     "finetune": "transferkit.cli.finetune:finetune",
     "tune": "transferkit.cli.tune:tune",
+    "resume": "transferkit.cli.browse:resume",
+    "runs": "transferkit.cli.browse:runs",
+    "open": "transferkit.cli.browse:open_",
     "evaluate": "transferkit.cli.runs:evaluate",
     "predict": "transferkit.cli.predict:predict",
     "explain": "transferkit.cli.explain:explain",
@@ -47,7 +51,11 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted."""
+    """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted, 143 terminated (SIGTERM)."""
+    importing.secure()
+    open_streams()
+    heed_termination()
     # matplotlib keeps a list of fonts in the user's home unless it is told a place; this process is ours.
+    os.environ["MPLBACKEND"] = "agg"  # figures are files here; a notebook's choice may not even be installed
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache_folder(), "matplotlib"))
     sys.exit(guarded(cli, sys.argv[1:]))

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from transferkit import synonyms
 from transferkit.console import Reporter
-from transferkit.errors import TransferKitError, nearest
+from transferkit.errors import StorageError, TransferKitError, nearest
+from transferkit.text import safe, shown
+from transferkit.wording import speak_shell
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,12 +37,20 @@ def refuse_repeated(ctx: click.Context, command: click.Command, arguments: list[
 
 
 class Once(click.Command):
-    """A command that refuses an option given twice."""
+    """A command that refuses an option given twice, and understands other tools' words for its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Check, then parse as click does."""
-        refuse_repeated(ctx, self, args)
-        return super().parse_args(ctx, args)
+        """Translate and check, then parse as click does."""
+        known = [name for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)]
+        args = synonyms.canonical(args, known)
+        try:
+            refuse_repeated(ctx, self, args)
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            said = synonyms.answer(error.option_name, self.name or "")
+            if said is None:
+                raise
+            raise click.UsageError(f"no option {error.option_name}: {said}", ctx) from error
 
 
 class Group(click.Group):
@@ -47,9 +63,12 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the names there are."""
         known = self.list_commands(ctx)
+        ours = synonyms.COMMANDS.get(args[0].lower()) if args and args[0] not in known else None
+        if ours in known:
+            args = [ours, *args[1:]]
         if args and not args[0].startswith("-") and args[0] not in known:
             hint = f"{nearest(args[0], known)}; commands: {', '.join(known)}"
-            raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
+            raise click.UsageError(f"no command '{shown(args[0])}'{hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -97,15 +116,67 @@ def reporter(quiet: bool, as_json: bool = False) -> Reporter:
     return Reporter(quiet=quiet or as_json)
 
 
-def emit(content: Any) -> None:
-    """Print JSON to standard output."""
-    from transferkit.files import to_json
+def echo(content: object, err: bool = False, nl: bool = True) -> None:
+    """Print text (standard output, or `err`) that no terminal obeys and that the stream's encoding can hold.
 
-    click.echo(to_json(content, indent=2))
+    Every command prints by this or by `emit`. Raises StorageError where the disk behind the stream is full.
+    """
+    stream = sys.stderr if err else sys.stdout
+    try:
+        click.echo(safe(str(content), getattr(stream, "encoding", None) or "utf-8"), err=err, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence(stream)  # or Python would try once more at its end
+        raise StorageError(f"cannot write to standard {'error' if err else 'output'} ({error.strerror})") from error
+
+
+def emit(content: Any, indent: int | None = 2) -> None:
+    """Print JSON to standard output, in ASCII: it passes through every encoding, and no terminal obeys it."""
+    echo(json.dumps(content, indent=indent, allow_nan=False))
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): a run is left as Ctrl-C leaves it, the exit code is the shell's."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+def heed_termination() -> None:
+    """Let SIGTERM end the command as Ctrl-C does: said, recorded in run.json, resumable. A second one ends it hard."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+
+
+def open_streams() -> None:
+    """Open those of the three standard streams that were closed (`>&-`) to nowhere.
+
+    Else the next file that is opened takes the number of a closed one, and receives what libraries print.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 (lives as long as we do)
 
 
 def guarded(command: click.Command, arguments: list[str]) -> int:
     """Run `command`; every error becomes one message on standard error and an exit code."""
+    before = speak_shell(True)
+    try:
+        return _guarded(command, arguments)
+    finally:
+        speak_shell(before)
+
+
+def _guarded(command: click.Command, arguments: list[str]) -> int:
     try:
         result = command.main(arguments, prog_name="transferkit", standalone_mode=False)
         sys.stdout.flush()
@@ -113,28 +184,38 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        echo(said.getvalue(), err=True, nl=False)
         return 2
-    except (KeyboardInterrupt, click.Abort):
-        again = "; --resume goes on from what was finished" if arguments[:1] in (["finetune"], ["tune"]) else ""
-        click.echo(f"interrupted{again}", err=True)
-        return 130
+    except (KeyboardInterrupt, click.Abort) as stop:
+        # click replaces the interrupt by an Abort of its own.
+        first = stop if isinstance(stop, KeyboardInterrupt) else stop.__cause__ or stop.__context__ or stop
+        terminated = isinstance(first, Terminated)
+        echo("\n".join(["terminated" if terminated else "interrupted", *getattr(first, "__notes__", [])]), err=True)
+        return Terminated.exit_code if terminated else 130
     except (BrokenPipeError, SystemExit):
         # The reader went away (`… | head`; click ends itself then): no error, and nothing more to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return 0
     except Exception as error:
         return _failed(error, "--debug" in arguments)
+
+
+def _silence(stream: Any) -> None:
+    """Let what is still to be flushed into `stream` go nowhere."""
+    with suppress(OSError):  # a stream in memory has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(error: Exception, debug: bool) -> int:
     if debug:
         import traceback
 
-        traceback.print_exception(error)
+        echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, TransferKitError):
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         return error.exit_code
     where = "" if debug else "; --debug shows where"
-    click.echo(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.", err=True)
+    echo(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.", err=True)
     return 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Group, common, emit, reporter
+from transferkit.cli._common import Group, common, echo, emit, reporter
 
 
 @click.group(cls=Group, epilog="Example:  transferkit backbones show vgg16")
@@ -24,10 +24,10 @@ def list_(quiet: bool, as_json: bool) -> None:
     if as_json:
         emit([_facts(row) for row in rows])
         return
-    click.echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
+    echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
     for row in rows:
         here = "yes" if row.weights_file is None or weights.locate(row, row.size) else ""
-        click.echo(f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}")
+        echo(f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}")
 
 
 @backbones.command(epilog="Example:  transferkit backbones show vgg16")
@@ -42,7 +42,7 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
         emit(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
+        echo(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
 
 
 @backbones.command(epilog="Example:  transferkit backbones recommend flowers/ --figure networks.png")
@@ -84,11 +84,11 @@ def recommend(
         emit([asdict(c) for c in found])
         return
     for line in room.as_lines(found):
-        click.echo(line)
+        echo(line)
 
 
 def _facts(row: object) -> dict[str, object]:
-    from transferkit.backbones import weights
+    from transferkit.backbones import bundled, weights
     from transferkit.backbones.catalog import Row
 
     assert isinstance(row, Row)
@@ -104,7 +104,7 @@ def _facts(row: object) -> dict[str, object]:
         "stages": list(row.stage_names),
         "weights": file or ("bundled" if row.plugin is None else f"by {row.plugin}"),
         "weights_url": url,
-        "weights_hash": row.weights_hash,
+        "weights_hash": bundled.packaged(row).sha256() if row.kind == "bundled" else row.weights_hash,
         "weights_here": str(where) if where else None,
         "licence": row.licence,
         "paper": row.paper,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from transferkit.cli._common import Group, common, emit
+from transferkit.cli._common import Group, common, echo, emit
 
 
 @click.group(cls=Group, epilog="Example:  transferkit cache info")
@@ -23,14 +23,10 @@ def info(quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": sets})
         return
-    click.echo(
-        f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB ({space.VARIABLE})"
-    )
+    echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB ({space.VARIABLE})")
     for entry in sets:
         spec = entry["spec"]
-        click.echo(
-            f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry['bytes'] / 1e6:>9,.1f} MB"
-        )
+        echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry['bytes'] / 1e6:>9,.1f} MB")
 
 
 @cache.command(epilog="Example:  transferkit cache clear")
@@ -41,6 +37,4 @@ def clear(keep: float, quiet: bool, as_json: bool) -> None:
     from transferkit.features import store
 
     removed, freed = store.clear(int(keep * 1e9))
-    emit({"removed": removed, "bytes": freed}) if as_json else click.echo(
-        f"{removed} sets, {freed / 1e6:,.1f} MB freed"
-    )
+    emit({"removed": removed, "bytes": freed}) if as_json else echo(f"{removed} sets, {freed / 1e6:,.1f} MB freed")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, emit
+from transferkit.cli._common import Once, common, echo, emit
 
 
 @click.command(cls=Once, epilog="Example:  transferkit compare runs/a runs/b --figure curves.png")
@@ -30,7 +30,7 @@ def compare(runs: tuple[Path, ...], figure: Path | None, quiet: bool, as_json: b
     if as_json:
         emit(found.as_dict())
     else:
-        click.echo(str(found))
+        echo(str(found))
 
 
 @click.command(cls=Once, epilog="Example:  transferkit diagnose runs/flowers")
@@ -46,4 +46,4 @@ def diagnose(run: Path, quiet: bool, as_json: bool) -> None:
         emit(found)
         return
     for line in as_lines(found):
-        click.echo(line)
+        echo(line)

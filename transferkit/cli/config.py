@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from transferkit.cli._common import Group, Once, common, emit
+from transferkit.cli._common import Group, Once, common, echo, emit
+from transferkit.text import clipped
 
-# Options of finetune that are no settings of the run, with their types in a file.
-OWN: dict[str, type | tuple[type, ...]] = {
-    "output": str, "offline": bool, "cache": bool, "tensorboard": bool, "track": (str, list),
+if TYPE_CHECKING:
+    from transferkit.errors import TransferKitError
+
+Types = tuple[type, ...]
+# Options of each command that are no settings of the run, with their types in a file.
+OWN: dict[str, Types] = {
+    "output": (str,), "offline": (bool,), "cache": (bool,), "tensorboard": (bool,), "track": (str, list),
 }  # fmt: skip
+OWN_OF_TUNE: dict[str, Types] = {
+    "output": (str,), "offline": (bool,), "cache": (bool,), "space": (str,), "search": (str, list, dict),
+}  # fmt: skip
+COMMAND_LINE_ONLY = ("data", "resume", "config", "quiet", "debug", "json", "reporter")
+WANTED = {str: "a text", bool: "true or false", list: "a list of texts", dict: "a table of texts"}
 
 
 def from_file(path: Path | None) -> dict[str, Any]:
@@ -24,6 +34,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
     Raises ConfigError where it cannot be read; what the settings say is checked with the rest.
     """
     from transferkit.errors import ConfigError
+    from transferkit.files import settings_text
 
     if path is None:
         return {}
@@ -31,12 +42,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
         if not (path / "run.json").is_file():
             raise ConfigError(f"--config {path} is a directory without run.json; give a TOML file, or a run")
         path = path / "run.json"
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"--config {path} cannot be read ({error.strerror}); give a TOML file of settings") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
+    text = settings_text(path, "--config")
     return _of_run(path, text) if path.suffix.lower() == ".json" else _of_toml(path, text)
 
 
@@ -47,8 +53,10 @@ def _of_toml(path: Path, text: str) -> dict[str, Any]:
 
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config {path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"--config {path} is nested too deeply; settings are names and values") from error
+    except ValueError as error:  # a number of thousands of digits, too
+        raise ConfigError(f"--config {path} is not valid TOML: {clipped(error)}") from error
     names = [name.replace("-", "_") for name in content]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -64,25 +72,49 @@ def _of_run(path: Path, text: str) -> dict[str, Any]:
         return given_settings(json.loads(text))
     except RunError as error:
         raise ConfigError(f"--config {path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
 
 
-def own_options(file: dict[str, Any], **given: Any) -> dict[str, Any]:
-    """Take finetune's own options out of `file`; the command line's win. Raises ConfigError for wrong types."""
+def own_options(file: dict[str, Any], own: dict[str, Types] = OWN, **given: Any) -> dict[str, Any]:
+    """Take a command's `own` options out of `file`; the command line's win.
+
+    Raises ConfigError for wrong types, and for names that neither are options nor settings of the command.
+    """
     from transferkit.errors import ConfigError, raise_problems
 
-    found = {name: file.pop(name) for name in OWN if name in file}
-    wanted = {str: "a text", bool: "true or false", (str, list): "a text or a list of texts"}
-    raise_problems(
-        ConfigError,
-        [f"--config: {n} = {v!r} must be {wanted[OWN[n]]}" for n, v in found.items() if not isinstance(v, OWN[n])],
-    )
-    if isinstance(found.get("track"), str):
-        found["track"] = [found["track"]]
+    found = {name: file.pop(name) for name in own if name in file}
+    problems = [
+        f"--config: {name} = {clipped(repr(value))} must be {' or '.join(WANTED[kind] for kind in own[name])}"
+        for name, value in found.items() if not _fits(value, own[name])
+    ]  # fmt: skip
+    raise_problems(ConfigError, problems + _unknown(file, own))
+    for name in ("track", "search"):
+        if isinstance(found.get(name), str):
+            found[name] = [found[name]]
     # --cache has three states: unset, on and off.
     chosen = {name: value for name, value in given.items() if value or (name == "cache" and value is not None)}
     return {**given, **found, **chosen}
+
+
+def _fits(value: Any, kinds: Types) -> bool:
+    texts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return isinstance(value, kinds) and all(isinstance(text, str) for text in texts)
+
+
+def _unknown(file: dict[str, Any], own: dict[str, Types]) -> list[str]:
+    """Names in `file` that mean something elsewhere, not to the command with these `own` options.
+
+    What means nothing anywhere is found with all other mistakes by the settings themselves.
+    """
+    from transferkit.config import Settings
+    from transferkit.tuning.settings import NAMES
+
+    elsewhere = {**dict.fromkeys((*OWN_OF_TUNE, *NAMES), "tune"), **dict.fromkeys(OWN, "finetune")}
+    known = {*Settings.model_fields, *own, *(NAMES if own is OWN_OF_TUNE else ())}
+    hints = {name: f"it is an option of {command}" for name, command in elsewhere.items()}
+    hints |= dict.fromkeys(COMMAND_LINE_ONLY, "it stands on the command line only")
+    return [f"unknown setting '{name}'; {hints[name]}" for name in file if name in hints and name not in known]
 
 
 # ------------------------------------------------------------------------------------------------ writing TOML
@@ -92,11 +124,14 @@ def toml_value(value: Any) -> str:
     """A setting's value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml_value(name)} = {toml_value(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for DEL, and for pairs of surrogates, which TOML does not know.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        text = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
     if isinstance(value, float) and re.fullmatch(r"\d+e.\d+", repr(value)):
         return repr(value).replace("e", ".0e")  # TOML takes 1e-05 as well; other readers want the point
     return repr(value)
@@ -133,7 +168,7 @@ def template(backbone: str | None) -> Iterator[str]:
     yield ""
     yield "# Options of the command that are no settings of the run:"
     yield '# output = "runs/name"'
-    yield from (f"# {name} = false" for name, kind in OWN.items() if kind is bool)
+    yield from (f"# {name} = false" for name, kinds in OWN.items() if kinds == (bool,))
     yield "# track = []"
 
 
@@ -156,7 +191,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
 
     text = "\n".join(template(backbone)) + "\n"
     if file is None:
-        emit({"content": text}) if as_json else click.echo(text, nl=False)
+        emit({"content": text}) if as_json else echo(text, nl=False)
         return
     if file.exists():
         raise ConfigError(f"{file} exists and is not overwritten; choose another name")
@@ -164,7 +199,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
     if as_json:
         emit({"file": str(file)})
     elif not quiet:
-        click.echo(f"wrote {file}; check it with: transferkit config validate {file}")
+        echo(f"wrote {file}; check it with: transferkit config validate {file}")
 
 
 @config.command(epilog="Example:  transferkit config show runs/flowers > flowers.toml")
@@ -175,40 +210,87 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     """Print the settings of SOURCE, a run, its run.json or a TOML file, as TOML that finetune's --config takes."""
     settings = from_file(source)
     if everything:
-        own = {name: settings.pop(name) for name in OWN if name in settings}
-        settings = {**_checked(settings).model_dump(mode="json"), **own}
+        from transferkit.tuning.settings import NAMES
+
+        other = {name: settings.pop(name) for name in (*OWN, *OWN_OF_TUNE, *NAMES) if name in settings}
+        unnamed = {} if "backbone" in settings else {"backbone": None}  # each run chooses its own
+        settings = {**_checked(settings, offline=False).model_dump(mode="json"), **unnamed, **other}
     if as_json:
         emit(settings)
     else:
-        click.echo(as_toml(settings), nl=False)
+        echo(as_toml(settings), nl=False)
 
 
 @config.command(epilog="Example:  transferkit config validate run.toml")
 @click.argument("file", type=click.Path(path_type=Path))
 @common()
 def validate(file: Path, quiet: bool, as_json: bool) -> None:
-    """Check FILE as finetune would, without data: names, values, contradictions, the network and its stages."""
+    """Check FILE as finetune and tune would, without data: names, values, contradictions, the network and its stages.
+
+    What one of them takes is valid, and is said to be for that one.
+    """
     from transferkit.console import plural
 
-    settings = from_file(file)
-    own_options(settings)
-    _checked(settings)
-    missing = [] if "backbone" in settings else ["backbone"]
+    content = from_file(file)
+    wrong = {name: _refused(check, content) for name, check in (("finetune", _as_finetune), ("tune", _as_tune))}
+    commands = [name for name, error in wrong.items() if error is None]
+    if not commands:
+        # Of two lists of problems the shorter is of the command that was meant.
+        raise min((error for error in wrong.values() if error), key=lambda error: len(str(error)))
+    settings = {name: value for name, value in content.items() if name not in (OWN | OWN_OF_TUNE)}
+    missing = [] if "backbone" in content else ["backbone"]
     if as_json:
-        emit({"file": str(file), "valid": True, "settings": settings, "missing": missing})
+        emit({"file": str(file), "valid": True, "commands": commands, "settings": settings, "missing": missing})
     elif not quiet:
-        more = "; backbone is not in it: give --backbone with the command" if missing else ""
-        click.echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
+        more = f"; for {' and '.join(commands)}"
+        if missing:
+            more += "; backbone is not in it: --backbone names one, or one is chosen by the pictures"
+        echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
+        for name in wrong.keys() - set(commands):
+            echo(f"not for {name}: {wrong[name]}")
 
 
-def _checked(settings: dict[str, Any]) -> Any:
+def _refused(check: Callable[[dict[str, Any]], object], content: dict[str, Any]) -> TransferKitError | None:
+    from transferkit.errors import TransferKitError
+
+    try:
+        check(dict(content))
+    except TransferKitError as error:
+        return error
+    return None
+
+
+def _as_finetune(settings: dict[str, Any]) -> None:
+    from transferkit.runs import trackers
+
+    own = own_options(settings)
+    _checked(settings, own.get("offline", False), trackers.problems(tuple(own.get("track", ()))))
+
+
+def _as_tune(settings: dict[str, Any]) -> None:
+    from transferkit.errors import ConfigError, raise_problems
+    from transferkit.tuning import settings as how
+    from transferkit.tuning.entry import settle
+
+    own = own_options(settings, OWN_OF_TUNE)
+    network, offline = settings.pop("backbone", None), own.get("offline", False)
+    if network is not None:
+        settle(network, own.get("search", ()), own.get("space"), settings, offline, [])
+        return
+    _, problems = how.make({name: settings.pop(name) for name in how.NAMES if name in settings})
+    raise_problems(ConfigError, problems)
+    _checked(settings, offline)
+
+
+def _checked(settings: dict[str, Any], offline: bool, problems: Sequence[str] = ()) -> Any:
     """Validated settings; a backbone may come later by the command line, and is then not judged."""
     from transferkit.config import make
     from transferkit.runs import refusals
 
     if "backbone" in settings:
-        return make(settings, refusals.problems(settings, offline=False))
-    return make({"backbone": "vgg16", **settings}, refusals.problems({**settings, "unfreeze": "none"}, offline=False))
+        return make(settings, [*problems, *refusals.problems(settings, offline)])
+    found = refusals.problems({**settings, "unfreeze": "none"}, offline)
+    return make({"backbone": "vgg16", **settings}, [*problems, *found])
 
 
 @click.command(cls=Once, epilog="Example:  transferkit completion bash >> ~/.bashrc")
@@ -226,4 +308,4 @@ def completion(shell: str, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"shell": shell, "script": script})
     else:
-        click.echo(script)
+        echo(script)

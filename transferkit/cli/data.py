@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from transferkit.cli._common import Group, common, reporter
+from transferkit.cli._common import Group, common, echo, emit, reporter
 from transferkit.errors import ConfigError
+from transferkit.text import shown
 
 if TYPE_CHECKING:
     from transferkit.console import Advance, Reporter
@@ -90,8 +90,8 @@ def split(
     source: str, as_json: bool, quiet: bool, output: Path, ratios: str, folds: int, keep_alike: bool,
     seed: int, **how: Any,
 ) -> None:  # fmt: skip
-    """Write a stratified, seeded split as a file."""
-    from transferkit.data.source import scan
+    """Write a stratified, seeded split as a file, which is a CSV to train on."""
+    from transferkit.data.source import based, scan
     from transferkit.data.split import save_splits
     from transferkit.data.split import split as divide
 
@@ -99,7 +99,7 @@ def split(
     if keep_alike:
         samples = _grouped(samples, reporter(quiet, as_json))
     splits = divide(samples, parse_ratios(ratios), seed, folds)
-    save_splits(output, samples, splits)
+    save_splits(output, based(samples, output), splits)
     notes = [*samples.notes, *splits.notes]
     counted = {str(part): number for part, number in splits.counts().items()}
     result = {"output": str(output), **counted, "folds": folds, "seed": seed, "notes": notes}
@@ -144,7 +144,7 @@ def preview(
     sheet = draw(samples, DecodeSettings(image_size), augment, pictures=pictures, views=views, seed=seed)
     with whole(output) as temporary:
         sheet.save(temporary)
-    _print({"output": str(output), "size": sheet.size} if as_json else f"{output}: {sheet.width}×{sheet.height}")
+    _print({"output": str(output), "size": sheet.size} if as_json else f"{shown(output)}: {sheet.width}×{sheet.height}")
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:
@@ -223,8 +223,8 @@ def _summary(samples: Samples) -> dict[str, Any]:
 
 
 def _text(result: dict[str, Any]) -> str:
-    lines = [f"{result['data']}: {result['pictures']} pictures, {result['task']}"]
-    lines += [f"  {number:>7}  {name}" for name, number in result["classes"].items()]
+    lines = [f"{shown(result['data'])}: {result['pictures']} pictures, {result['task']}"]
+    lines += [f"  {number:>7}  {shown(name)}" for name, number in result["classes"].items()]
     if result["given_split"]:
         lines.append("given split: " + ", ".join(f"{part} {n}" for part, n in result["given_split"].items()))
     if result["groups"]:
@@ -233,6 +233,4 @@ def _text(result: dict[str, Any]) -> str:
 
 
 def _print(result: dict[str, Any] | str) -> None:
-    """Text as it is, anything else as JSON; names that no terminal can show appear as escapes."""
-    text = result if isinstance(result, str) else json.dumps(result, indent=2)
-    click.echo(text.encode("utf-8", "backslashreplace").decode())
+    echo(result) if isinstance(result, str) else emit(result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 
 @click.command(cls=Once, epilog="Example:  transferkit demo --output my-demo")
@@ -31,5 +31,5 @@ def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        click.echo(run.summary())
-        click.echo(f"\nTry      transferkit predict {run.folder} {digits}/7 --top 2")
+        echo(run.summary())
+        echo(f"\nTry      transferkit predict {run.folder} {digits}/7 --top 2")

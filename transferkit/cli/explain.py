@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.text import shown
 
 
 @click.command(cls=Once, epilog="Example:  transferkit explain runs/flowers rose.jpg --output explained/")
@@ -42,4 +43,4 @@ def explain(
         return
     for row in rows:
         sure = "" if row["confidence"] is None else f" {row['confidence']:.2f}"
-        click.echo(f"{row['overlay']}  {row['predicted']}{sure}")
+        echo(f"{shown(row['overlay'])}  {shown(row['predicted'])}{sure}")

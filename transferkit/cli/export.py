@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 
 @click.command(cls=Once, epilog="Example:  transferkit export runs/flowers --format litert --quantize float16")
@@ -42,4 +42,4 @@ def export(
     if as_json:
         emit({"folder": str(made.folder), "file": str(made.path), **made.figures})
     else:
-        click.echo(str(made))
+        echo(str(made))

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
-from transferkit.cli.config import from_file as from_file  # tune takes it from here
-from transferkit.cli.config import own_options
+from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli.config import from_file, own_options
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
 SETTINGS: tuple[tuple[str, str, str], ...] = (
-    ("backbone", "NAME|FILE", "A network of `transferkit backbones list`, or a .keras file. [required]"),
+    ("backbone", "NAME|FILE", "A network of `transferkit backbones list`, or a .keras file. "
+     "[default: chosen by the pictures, and said]"),
     ("weights", "auto|random|FILE", "Its weights: its own pretrained ones by default."),
     ("image-size", "N", "Picture side in pixels. [default: what the network was trained on]"),
     ("resize", "stretch|crop|letterbox", "How pictures become square. [default: stretch]"),
@@ -117,4 +117,4 @@ def finetune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        click.echo(run.summary())
+        echo(run.summary())

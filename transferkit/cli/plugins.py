@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit
+from transferkit.cli._common import Once, common, echo, emit
 
 
 @click.command(cls=Once, epilog="Example:  transferkit plugins --check")
@@ -19,12 +19,12 @@ def plugins(check: bool, quiet: bool, as_json: bool) -> int:
     if as_json:
         emit(rows)
     elif not rows:
-        click.echo("no plugins are installed; docs/plugins.md shows how to write one")
+        echo("no plugins are installed; docs/plugins.md shows how to write one")
     else:
-        click.echo(f"{'kind':<14} {'name':<20} {'package':<24} state")
+        echo(f"{'kind':<14} {'name':<20} {'package':<24} state")
         for row in rows:
             whose = f"{row['package']} {row['version']}"
-            click.echo(f"{row['kind']:<14} {row['name']:<20} {whose:<24} {row['state']}")
+            echo(f"{row['kind']:<14} {row['name']:<20} {whose:<24} {row['state']}")
     return 2 if check and any(row["state"] != "ok" for row in rows) else 0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from transferkit.cli._common import Once, common, reporter
+from transferkit.cli._common import Once, common, echo, reporter
 
 if TYPE_CHECKING:
     from transferkit.delivery.predict import Prediction
@@ -73,10 +74,17 @@ def predict(
         "table": lambda: room.as_table(stream, top, task, width),
     }[shape]()
     for line in lines:
-        # Bytes: a file name that is not valid UTF-8 leaves as it came.
-        click.echo(line.encode("utf-8", "surrogateescape"))
+        _put(line, raw=shape == "csv" and not sys.stdout.isatty())
     _close(speaker, tally, sorter)
     return 1 if tally["failed"] else 0
+
+
+def _put(line: str, raw: bool) -> None:
+    """A line of the answer. `raw`, for programs: as bytes, so that a name that is no valid UTF-8 leaves as it came."""
+    if raw:
+        click.echo(line.encode("utf-8", "surrogateescape"))
+    else:
+        echo(line)
 
 
 def _sources(paths: tuple[Path, ...]) -> tuple[Any, int, int]:

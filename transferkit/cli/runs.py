@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 # Too long for a screen; --json and metrics.json have them.
@@ -26,11 +26,10 @@ def evaluate(run: Path, data: Path | None, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit(scores)
         return
-    for name, value in scores.items():
-        if not isinstance(value, dict) and name not in LONG and not name.endswith("_ci95"):
-            interval = scores.get(f"{name}_ci95")
-            bounds = f"  (95 % interval {_shown(interval)})" if interval else ""
-            click.echo(f"{name:<20} {_shown(value)}{bounds}")
+    _print(scores)
+    if scores.get("new"):
+        echo(f"\nthe {scores['new']['n']:,} pictures alone that were not used in training:")
+        _print(scores["new"])
 
 
 @click.command(cls=Once, epilog="Example:  transferkit report runs/flowers")
@@ -45,7 +44,7 @@ def report(run: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"report": str(path)})
     else:
-        click.echo(path)
+        echo(path)
 
 
 @click.command(cls=Once, epilog="Example:  transferkit summary runs/flowers")
@@ -60,7 +59,15 @@ def summary(run: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"run": layout.complete(), "metrics": layout.read_metrics()})
     else:
-        click.echo(text(layout))
+        echo(text(layout))
+
+
+def _print(scores: dict[str, Any]) -> None:
+    for name, value in scores.items():
+        if not isinstance(value, dict) and name not in (*LONG, "new") and not name.endswith("_ci95"):
+            interval = scores.get(f"{name}_ci95")
+            bounds = f"  (95 % interval {_shown(interval)})" if interval else ""
+            echo(f"{name:<20} {_shown(value)}{bounds}")
 
 
 def _shown(value: Any) -> str:

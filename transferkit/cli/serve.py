@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter
 
 
 @click.command(cls=Once, epilog="Example:  transferkit serve runs/flowers --browser")
@@ -20,10 +19,15 @@ from transferkit.cli._common import Once, common, reporter
     "--max-upload", type=click.FloatRange(0, 1000, min_open=True), default=20.0, show_default=True, metavar="MB",
     help="Larger files are refused.",
 )  # fmt: skip
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME",
+    help="Answer under this name too, such as a proxy's; requests under foreign names are refused.",
+)  # fmt: skip
 @click.option("--browser", is_flag=True, help="Open it in the browser.")
 @common()
 def serve(
-    run: Path, host: str, port: int, max_upload: float, browser: bool, quiet: bool, as_json: bool
+    run: Path, host: str, port: int, max_upload: float, allow_host: tuple[str, ...], browser: bool, quiet: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Show a page on this machine on which to drop a picture: classes, confidence, and where RUN's model looked.
 
@@ -33,8 +37,9 @@ def serve(
     from transferkit.runs.layout import Layout
 
     def ready(url: str) -> None:
-        click.echo(json.dumps({"url": url}) if as_json else f"{url}  (Ctrl-C ends it)")
+        emit({"url": url}, None) if as_json else echo(f"{url}  (Ctrl-C ends it)")
 
     room(
-        Layout(run), reporter(quiet, as_json), host=host, port=port, megabytes=max_upload, browser=browser, ready=ready
+        Layout(run), reporter(quiet, as_json), host=host, port=port, megabytes=max_upload, browser=browser,
+        allowed=allow_host, ready=ready,
     )  # fmt: skip

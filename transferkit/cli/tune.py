@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter
-from transferkit.cli.finetune import SETTINGS, from_file
+from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
+from transferkit.cli.finetune import SETTINGS
 
 SEARCH: tuple[tuple[str, str, str], ...] = (
     ("algorithm", "auto|grid|random|bayesian|hyperband", "How to search. [default: auto, which says its choice]"),
@@ -24,7 +25,7 @@ SEARCH: tuple[tuple[str, str, str], ...] = (
     ("trial-budget", "TIME", "End a trial after the epoch in which this time is over."),
     ("trial-memory", "SIZE", "Fail a trial whose process takes more, e.g. 4GB. [default: 85 % of the machine's]"),
     ("finalists", "N", "How many of the best are trained with more seeds. [default: 3]"),
-    ("seeds", "N", "Seeds for each of them, and for the default settings. [default: 3]"),
+    ("seeds", "N", "Seeds of each of them and of the default settings; the fresh ones decide. [default: 3]"),
 )  # fmt: skip
 
 
@@ -46,10 +47,15 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--search head_width=64,128,256 --output runs/flowers",
 )
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--backbone", multiple=True, metavar="NAME|FILE", help="A network; several are searched over. [required]")
+@click.option("--backbone", multiple=True, metavar="NAME|FILE", help="A network; several are searched over. "
+              "[default: chosen by the pictures, and said]")  # fmt: skip
 @click.option("--search", multiple=True, metavar="NAME=VALUES", help="What to search: LOW:HIGH[:log] or A,B,C.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE-tuned]")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; options override it.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings (and search, space, output…) from a TOML file; options win.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the search in --output.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
 @click.option(
@@ -69,12 +75,15 @@ def tune(
     """
     from transferkit import api
 
-    settings = {**from_file(config), **{k: v for k, v in options.items() if v is not None and v != ()}}
+    file = from_file(config)
+    given = {"offline": offline, "cache": cache, "output": output, "search": search, "space": options.pop("space")}
+    kept = own_options(file, OWN_OF_TUNE, **given)
+    settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
+    networks = settings.pop("backbone", None)
     run = api.tune(
-        data, list(backbone) or settings.pop("backbone", None), search=search, output=output, resume=resume,
-        offline=offline, cache=cache, reporter=reporter(quiet, as_json), **settings,
+        data, list(backbone) or networks, resume=resume, reporter=reporter(quiet, as_json), **kept, **settings
     )  # fmt: skip
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        click.echo(run.summary())
+        echo(run.summary())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Group, common, emit, reporter
+from transferkit.cli._common import Group, common, echo, emit, reporter
 
 
 @click.group(cls=Group, epilog="Example:  transferkit weights fetch vgg16")
@@ -25,9 +25,9 @@ def list_(everything: bool, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit([{**e.__dict__, "path": str(e.path)} for e in entries])
         return
-    click.echo(f"{store.folder()}: {sum(e.status != 'absent' for e in entries)} files")
+    echo(f"{store.folder()}: {sum(e.status != 'absent' for e in entries)} files")
     for e in entries:
-        click.echo(f"  {e.backbone:<22} {e.status:<9} {e.bytes / 1e6:>8,.1f} MB  {e.file}")
+        echo(f"  {e.backbone:<22} {e.status:<9} {e.bytes / 1e6:>8,.1f} MB  {e.file}")
 
 
 @weights.command(epilog="Example:  transferkit weights fetch vgg16 resnet50")
@@ -46,7 +46,7 @@ def fetch(
     say = reporter(quiet, as_json).say
     rows = [catalog.find(name) for name in names]
     paths = [store.fetch(r, image_size or r.size, offline=offline, mirror=mirror, reporter=say) for r in rows]
-    emit([str(p) for p in paths]) if as_json else click.echo("\n".join(map(str, paths)))
+    emit([str(p) for p in paths]) if as_json else echo("\n".join(map(str, paths)))
 
 
 @weights.command(epilog="Example:  transferkit weights verify vgg16")
@@ -63,7 +63,7 @@ def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     if as_json:
         emit([{**e.__dict__, "path": str(e.path)} for e in entries])
     for e in [] if as_json else entries:
-        click.echo(f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}")
+        echo(f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}")
     bad = ("damaged", "changed", "absent") if names else ("damaged", "changed")
     return 1 if any(e.status in bad for e in entries) else 0
 
@@ -78,7 +78,7 @@ def add(file: Path, quiet: bool, as_json: bool) -> None:
     from transferkit.backbones import weights as store
 
     path = store.add(file, reporter(quiet, as_json).say)
-    emit(str(path)) if as_json else click.echo(path)
+    emit(str(path)) if as_json else echo(path)
 
 
 @weights.command(epilog="Example:  transferkit weights path vgg16")
@@ -93,4 +93,4 @@ def path(name: str | None, quiet: bool, as_json: bool) -> None:
     if name is not None:
         row = catalog.find(name)
         where = where / row.file_for(row.size)[0]
-    emit(str(where)) if as_json else click.echo(where)
+    emit(str(where)) if as_json else echo(where)

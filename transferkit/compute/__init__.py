@@ -6,36 +6,48 @@ small heads do not pay Python's price per step.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from transferkit.compute import ambient
+from transferkit.compute.ambient import restoring as restoring
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps
 from transferkit.errors import ConfigError
+from transferkit.signals import held_back
 
 __all__ = [
-    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "device_count", "forward",
-    "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release", "start", "steps", "values",
+    "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "backend_versions",
+    "device_count", "forward", "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release",
+    "restoring", "start", "steps", "values",
 ]  # fmt: skip
 
 
-def start() -> None:
+def start(dtypes: bool = True) -> None:
     """Import Keras and its backend, and take all local GPUs into use. To be called before any model is built.
 
-    TensorFlow shares batches over GPUs by a strategy that holds for all variables made later in this process.
-    """
-    if "keras" not in sys.modules:
-        _import_quietly()
-    if backend() == "tensorflow":
-        from transferkit.compute import replicas
+    TensorFlow shares batches over GPUs by a strategy that holds for all variables made later in this process. Keras'
+    global settings are those of `ambient` afterwards; verbs of the API put them back (`restoring`). `dtypes` False
+    leaves number formats as they are.
 
-        replicas.spread()
+    Raises ConfigError for a backend that is not supported or not installed, and for a `keras.json` that Keras refuses.
+    """
+    with held_back():
+        if "keras" not in sys.modules:
+            _import_quietly()
+        if backend() == "tensorflow":
+            from transferkit.compute import replicas
+
+            replicas.spread()
+        ambient.fix(dtypes)
 
 
 def _import_quietly() -> None:
@@ -47,16 +59,14 @@ def _import_quietly() -> None:
     if not os.path.exists("/dev/nvidia0") and not os.path.exists("/dev/dxg"):
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # no GPU: do not look for its driver, and complain
     with tempfile.TemporaryFile() as hidden:
-        sys.stderr.flush()
+        if sys.stderr is not None:  # a program without a console has none
+            sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(hidden.fileno(), 2)
         try:
-            import keras
-
-            if keras.backend.backend() == "tensorflow":
-                import tensorflow as tf
-
-                tf.constant(0)  # devices are discovered at the first operation
+            _import()
+        except ConfigError:  # says it all
+            raise
         except BaseException:
             hidden.seek(0)
             os.write(kept, hidden.read())
@@ -66,14 +76,62 @@ def _import_quietly() -> None:
             os.close(kept)
 
 
+def _import() -> None:
+    try:
+        import keras
+    except (ImportError, ValueError, TypeError, AttributeError) as error:
+        name, where = _chosen_backend()
+        if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
+            raise ConfigError(
+                f"Keras' backend '{name}' ({where}) cannot be imported ({error}); set KERAS_BACKEND=tensorflow"
+            ) from error
+        if isinstance(error, ImportError):
+            raise
+        raise ConfigError(
+            f"Keras refuses its settings ({error}): mend or remove {_keras_json()}, and look "
+            "at what begins with KERAS_ in the environment"
+        ) from error
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.constant(0)  # devices are discovered at the first operation
+
+
+def _keras_json() -> str:
+    """The file that Keras takes its settings from."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return os.path.join(home, "keras.json")
+
+
+def _chosen_backend() -> tuple[str, str]:
+    """The backend that Keras is told to use, and where."""
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"], "KERAS_BACKEND"
+    try:
+        with open(_keras_json(), encoding="utf-8") as handle:
+            return str(json.load(handle).get("backend", "tensorflow")), _keras_json()
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow", "by default"
+
+
 def backend() -> str:
     """`"tensorflow"` or `"jax"`; other backends of Keras are refused."""
     import keras
 
     name = str(keras.backend.backend())
     if name not in ("tensorflow", "jax"):
-        raise ConfigError(f"KERAS_BACKEND={name} is not supported; use tensorflow or jax")
+        _, where = _chosen_backend()
+        raise ConfigError(f"Keras' backend '{name}' ({where}) is not supported; set KERAS_BACKEND=tensorflow or jax")
     return name
+
+
+def backend_versions() -> dict[str, str]:
+    """Versions of the libraries that compute, by name: what numbers may change with."""
+    if backend() == "tensorflow":
+        import tensorflow as tf
+
+        return {"tensorflow": str(tf.__version__)}
+    return {name: version(name) for name in ("jax", "jaxlib")}
 
 
 def _engine() -> ModuleType:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 from transferkit.data.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
 from transferkit.data.checks import Finding as Finding
 from transferkit.data.examine import Facts, examine, header, picture_by_content
-from transferkit.data.folder import EXTENSIONS, is_hidden, judge, samples_of, walk_folder
+from transferkit.data.folder import judge, samples_of, walk_folder
 from transferkit.data.samples import Samples, Task, listed, shown
-from transferkit.data.source import Data, Exclusion, read_exclusions, scan
+from transferkit.data.source import Data, exclusion, scan
 from transferkit.data.threads import map_ordered
+from transferkit.data.walk import Walk, kinds
 from transferkit.errors import DataError
 
 Severity = Literal["error", "warning", "info"]
@@ -119,7 +120,6 @@ def check(
     if folder is not None and folder.is_dir():
         samples, found = _lenient(folder, exclude, exclude_file)
         findings += found
-        findings += _other_files(folder, set(samples.paths))
     else:
         how: dict[str, Any] = {"task": task, "exclude": exclude, "exclude_file": exclude_file}
         try:
@@ -177,38 +177,29 @@ def _lenient(
     folder: Path, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None
 ) -> tuple[Samples, list[Finding]]:
     """Samples of a folder however broken it is, and what `scan` would have refused."""
-    rule = Exclusion(exclude, read_exclusions(Path(exclude_file)) if exclude_file is not None else ())
+    rule = exclusion(folder, exclude, exclude_file)
     walk = walk_folder(folder, rule)
     rule.check_used()
     findings = [Finding.of("unreadable", path, reason, (path,)) for path, reason in walk.unreadable]
     walk.unreadable.clear()  # said above, one by one
     judge(walk)
     findings += [Finding.of("structure", None, problem) for problem in walk.problems]
-    return samples_of(walk), findings
+    return samples_of(walk), [*findings, *_other_files(walk)]
 
 
-def _other_files(folder: Path, known: set[str]) -> Iterator[Finding]:
+def _other_files(walk: Walk) -> Iterator[Finding]:
     """Files that are not used: hidden ones, pictures under another name, and the rest by number."""
-    hidden: list[str] = []
-    other: Counter[str] = Counter()
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.relpath(os.path.join(place, name), folder)
-            extension = os.path.splitext(name)[1].lower()
-            if path in known or (extension in EXTENSIONS and not is_hidden(name)):
-                continue
-            if is_hidden(name) or any(is_hidden(part, True) for part in Path(path).parts[:-1]):
-                hidden.append(path)
-            elif kind := picture_by_content(Path(place, name)):
-                yield Finding.of("misnamed", path, f"is {kind} by content, but {extension or 'no extension'}")
-            else:
-                other[extension or "(no extension)"] += 1
-    if hidden:
-        yield Finding.of("hidden", None, f"{len(hidden)} hidden or system files: {listed(hidden, 3)}")
+    other = []
+    for path in walk.other:
+        if kind := picture_by_content(walk.root / path):
+            named = os.path.splitext(path)[1].lower() or "no extension"
+            yield Finding.of("misnamed", path, f"is {kind} by content, but {named}")
+        else:
+            other.append(path)
+    if walk.hidden:
+        yield Finding.of("hidden", None, f"{len(walk.hidden)} hidden or system files: {listed(walk.hidden, 3)}")
     if other:
-        kinds = ", ".join(f"{number} {shown(kind)}" for kind, number in other.most_common(5))
-        yield Finding.of("other_file", None, f"{sum(other.values())} files that are no pictures: {kinds}")
+        yield Finding.of("other_file", None, f"{len(other)} files that are no pictures: {kinds(other)}")
 
 
 def _notes(samples: Samples) -> list[Finding]:

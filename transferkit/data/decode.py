@@ -1,14 +1,15 @@
 """The only decoder: every picture that is trained on, evaluated, predicted or exported passes through here.
 
 Rules (a change to any of them raises `DECODER_VERSION`, which is part of every cache key):
-EXIF orientation is applied. Transparent pixels are laid over white. CMYK, palette, grey and YCbCr become
-RGB by Pillow's conversion; colour profiles are not applied. 16-bit grey is scaled by its full range (65535
-is white); 32-bit and float pictures are taken as 0–1, 0–255 or 0–65535 by the smallest of these that holds
-them, else stretched from their minimum to their maximum. Of an animation the first frame is read. A picture
-of more than `MAX_PIXELS` pixels, or one that ends early, is refused. JPEGs much larger than needed are
-decoded at 1/2, 1/4 or 1/8 scale, chosen from the file and the settings alone, so that training and
-prediction see the same pixels. Sizing is bilinear; a side to be shrunk to a half or less is averaged over whole
-pixels first, so that nothing aliases.
+The orientation that EXIF tells is applied, or else XMP's, as Pillow finds them. Transparent pixels are laid over
+white. CMYK, palette, grey and YCbCr become RGB by Pillow's conversion; colour profiles are not applied. 16-bit grey
+is scaled by its full range (65535 is white), and so is 12-bit grey; 32-bit and float pictures and signed ones are
+taken as 0–1, 0–255 or 0–65535 by the smallest of these that holds them, else stretched from their minimum to their
+maximum. TIFF's "0 is white" is obeyed at every depth. Of an animation the first frame is read. A picture of more than
+`MAX_PIXELS` pixels, or one that ends early, is refused. JPEGs much larger than needed are decoded at 1/2, 1/4 or 1/8
+scale, chosen from the file and the settings alone, so that training and prediction see the same pixels. Sizing is
+bilinear; a side to be shrunk to a half or less is averaged over whole pixels first, so that nothing aliases. The rules
+themselves are in `reading`, `tones` and `sizing`.
 """
 
 from __future__ import annotations
@@ -19,39 +20,40 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
-from transferkit.data import jpeg
-from transferkit.data.picture import (
-    DAMAGE,
-    MAX_PIXELS,
-    ORIENTATIONS,
-    PictureError,
-    identify,
-    opened,
-    orientation_of,
-)
-from transferkit.data.samples import Pixels, Source, shown
+from transferkit.data import jpeg, reading
+from transferkit.data.picture import PictureError, identify, named, opened
+from transferkit.data.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
+from transferkit.data.samples import Pinned, Pixels, Source, hash_source, shown
+from transferkit.data.sizing import LETTERBOX, fitted, letterboxed, scaled
 from transferkit.data.threads import map_ordered
+from transferkit.data.tones import as_rgb
 from transferkit.errors import ConfigError
+from transferkit.files import sha256_bytes
 
 __all__ = [
-    "DECODER_VERSION", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
-    "decode", "decode_many", "decoder_versions", "fit", "open_picture", "open_pixels",
+    "DECODER_VERSION", "DRAFT_MARGIN", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
+    "content_of", "decode", "decode_many", "decoder_versions", "fit", "letterboxed", "open_picture", "open_pixels",
+    "scaled", "whole",
 ]  # fmt: skip
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
+# Older versions whose models are still used, and which pictures are read otherwise now.
+STANDS_IN_FOR = {
+    2: "JPEGs turned by XMP alone, TIFFs whose 0 is white and PNGs of 2, 4 and 16 bits with transparency are read right"
+}
 Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
-# ImageNet's mean colour: about zero after every backbone's preprocessing.
-LETTERBOX = (124, 116, 104)
+CHANGED = (
+    "has changed since its content was hashed, so its results would go under another picture's name; let nothing write "
+    "to the data while it is in use, and start again"
+)
 BUNDLE = 8  # pictures that a thread takes at a time
-# JPEGs keep this much more than the wanted size, so that views that zoom in still see real pixels.
-DRAFT_MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ class DecodeSettings:
 
     @classmethod
     def from_key(cls, key: dict[str, Any]) -> DecodeSettings:
-        """The settings that made `key`; refuses one of another decoder version."""
-        if key.get("decoder") != DECODER_VERSION:
+        """The settings that made `key`. Refuses a decoder version that this one does not stand in for.
+
+        Older ones in `STANDS_IN_FOR` gave the same pixels for all but rare forms of pictures; `outdated` says which.
+        """
+        if key.get("decoder") not in (DECODER_VERSION, *STANDS_IN_FOR):
             raise ConfigError(
                 f"decoder version {key.get('decoder')!r} is not this version's {DECODER_VERSION}; "
                 "use the transferkit release that wrote it"
@@ -86,11 +91,22 @@ class DecodeSettings:
         return cls(size=int(key["size"]), resize=key["resize"])
 
 
+def outdated(key: dict[str, Any]) -> str | None:
+    """What to say of a model whose pictures were read by an older decoder; None where there is nothing to say."""
+    changed = STANDS_IN_FOR.get(key.get("decoder"))  # type: ignore[arg-type]
+    return None if changed is None else f"the model was trained by an older decoder; since then {changed}"
+
+
 def decoder_versions() -> dict[str, str]:
     """Versions of the libraries that compute pixels, for cache keys beside `DecodeSettings.key()`."""
-    names = ("libjpeg_turbo", "jpg", "webp", "avif", "zlib")
+    import cv2
+
+    names = ("libjpeg_turbo", "jpg", "libtiff", "webp", "avif", "zlib")
     found = {name: str(features.version(name)) for name in names}
-    return found | {name: _version(name) for name in ("pillow", "pillow-heif", "simplejpeg", "opencv-python-headless")}
+    # OpenCV comes as several distributions: what counts is the library that is imported.
+    return (
+        found | {"opencv": cv2.__version__} | {name: _version(name) for name in ("pillow", "pillow-heif", "simplejpeg")}
+    )
 
 
 def _version(package: str) -> str:
@@ -105,25 +121,51 @@ def decode(source: Source, settings: DecodeSettings) -> Pixels:
     return fit(open_pixels(source, settings), settings)
 
 
-def _straight(source: Path | bytes, settings: DecodeSettings) -> Pixels | None:
+def content_of(source: Source) -> tuple[Path | bytes | Pixels, str]:
+    """What is to be decoded, and its name for messages. A pinned file is read here, once: what is decoded is what is
+    compared with its hash. Raises PictureError for one that has changed.
+    """
+    if isinstance(source, bytes):
+        return source, "<bytes>"
+    if not isinstance(source, Pinned):
+        return source, f"<array {source.dtype} {list(source.shape)}>" if isinstance(source, np.ndarray) else shown(
+            source
+        )
+    name = shown(source.name)
+    content = source.source if isinstance(source.source, np.ndarray) else whole(source.source, name)
+    found = sha256_bytes(content) if isinstance(content, bytes) else hash_source(content)
+    if found != source.sha256:
+        raise PictureError(name, CHANGED, "unreadable")
+    return content, name
+
+
+def whole(path: Path, name: str) -> bytes:
+    """All bytes of a picture file. Raises PictureError for what may not be opened, or is too large."""
+    with opened(path, name) as handle:
+        if os.fstat(handle.fileno()).st_size > MAX_FILE_BYTES:
+            identify(handle, name)  # which refuses it in its own words
+        return handle.read()
+
+
+def _straight(source: Path | bytes, name: str, settings: DecodeSettings) -> Pixels | None:
     """The upright pixels of an ordinary JPEG, as `open_picture` gives them; None for all else."""
     if isinstance(source, bytes):
         content = source
     else:
-        with opened(source, shown(source)) as handle:
+        with opened(source, name) as handle:
             if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > jpeg.MAX_BYTES:
                 return None
             handle.seek(0)
             content = handle.read()
     size = jpeg.size_of(content) if content[:3] == b"\xff\xd8\xff" else None
-    pixels = None if size is None else jpeg.pixels(content, size, _scale(size, settings))
-    if pixels is None or not jpeg.has_exif(content):
+    pixels = None if size is None else jpeg.pixels(content, size, draft_scale(size, settings.size, settings.resize))
+    if pixels is None or not jpeg.may_be_turned(content):
         return pixels
-    return _turned(pixels, orientation_of(identify(io.BytesIO(content), "")))
+    return _turned(pixels, orientation_of(identify(io.BytesIO(content), name)))
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """What Pillow's `transpose` by `ORIENTATIONS` does, for arrays."""
+    """What Pillow's `transpose` by `reading.ORIENTATIONS` does, for arrays."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -165,8 +207,9 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
 
     Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
     """
-    straight = None if isinstance(source, np.ndarray) else _straight(source, settings)
-    return np.asarray(open_picture(source, settings)) if straight is None else straight
+    content, name = content_of(source)
+    straight = None if isinstance(content, np.ndarray) else _straight(content, name, settings)
+    return np.asarray(_opened(content, name, settings)) if straight is None else straight
 
 
 def open_picture(source: Source, settings: DecodeSettings | None = None) -> Image.Image:
@@ -175,48 +218,26 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
     With `settings`, large JPEGs are decoded at a reduced scale that still exceeds the wanted size.
     Raises: PictureError with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    name = "<bytes>" if isinstance(source, bytes) else shown(source)
-    if isinstance(source, bytes):
-        if not source:
+    return _opened(*content_of(source), settings)
+
+
+def _opened(content: Path | bytes | Pixels, name: str, settings: DecodeSettings | None) -> Image.Image:
+    if isinstance(content, np.ndarray):
+        return _from_array(content, name)
+    how = (0, "stretch") if settings is None else (settings.size, settings.resize)
+    if isinstance(content, bytes):
+        if not content:
             raise PictureError(name, "is empty (0 bytes)", "empty")
-        return _read(io.BytesIO(source), name, settings)
-    with opened(source, name) as handle:
-        return _read(handle, name, settings)
+        with named(name):
+            return reading.read(io.BytesIO(content), *how)
+    with opened(content, name) as handle, named(name):
+        return reading.read(handle, *how)
 
 
 def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
     """Scale an RGB picture (Pillow's, or uint8 [H, W, 3]) to uint8 [size, size, 3] as `settings.resize` says."""
-    pixels: Pixels = np.asarray(image)
-    size, (height, width) = settings.size, pixels.shape[:2]
-    if settings.resize == "letterbox":
-        return letterboxed(pixels, size)
-    if settings.resize == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-    return scaled(pixels, size, size)
-
-
-def scaled(pixels: Pixels, width: int, height: int) -> Pixels:
-    """`pixels` [H, W, 3] as a new array [height, width, 3]."""
-    import cv2
-
-    # Whole pixels are averaged down to less than twice the size; what is left, bilinear does without aliasing.
-    across, down = pixels.shape[1] // width, pixels.shape[0] // height
-    if across > 1 or down > 1:
-        smaller = (pixels.shape[1] // max(1, across), pixels.shape[0] // max(1, down))
-        pixels = np.asarray(cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA), np.uint8)
-    if pixels.shape[:2] == (height, width):
-        return np.array(pixels)
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _inside(width: int, height: int, size: int) -> tuple[int, int]:
-    """Sides of a picture whose long side is scaled to `size`."""
-    scale = size / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    found: Pixels = fitted(np.asarray(image), settings.size, settings.resize)
+    return found
 
 
 def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -227,82 +248,7 @@ def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
     return left, top, left + side, top + side
 
 
-def letterboxed(pixels: Pixels, size: int) -> Pixels:
-    """The whole picture [H, W, 3], long side scaled to `size`, centred on a square of the fill colour."""
-    canvas = np.full((size, size, 3), LETTERBOX, np.uint8)
-    across, down = _inside(pixels.shape[1], pixels.shape[0], size)
-    left, top = (size - across) // 2, (size - down) // 2
-    canvas[top : top + down, left : left + across] = scaled(pixels, across, down)
-    return canvas
-
-
-def _draft(image: Image.Image, settings: DecodeSettings) -> None:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 where that still exceeds the wanted size."""
-    scale = _scale(image.size, settings)
-    if image.format in ("JPEG", "MPO") and scale > 1:
-        image.draft(None, (image.width // scale, image.height // scale))
-
-
-def _scale(size: tuple[int, int], settings: DecodeSettings) -> int:
-    """1, 2, 4 or 8: how much smaller a JPEG may be decoded and still exceed the wanted size."""
-    extent = max(size) if settings.resize == "letterbox" else min(size)
-    return next((scale for scale in (8, 4, 2) if extent / scale >= settings.size * DRAFT_MARGIN), 1)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; called after `load()`, when Pillow's TIFF reader has applied its own."""
-    method = ORIENTATIONS.get(orientation_of(image))
-    return image if method is None else image.transpose(method)
-
-
-def _read(handle: IO[bytes], name: str, settings: DecodeSettings | None) -> Image.Image:
-    """Identify, load and convert; every failure is a PictureError with a plain reason."""
-    image = identify(handle, name)
-    try:
-        if settings is not None:
-            _draft(image, settings)
-        image.load()
-        return _to_rgb(_upright(image))
-    except DAMAGE as error:
-        raise PictureError(name, f"is damaged or cut short ({error or type(error).__name__})") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode as RGB, by the rules at the head of this module."""
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
-        return image
-    if mode == "F" or mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(image), mode)).convert("RGB")
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _over_white(image.convert("RGBA") if mode != "RGBA" else image)
-    if mode == "LAB":
-        raise ValueError("colour mode LAB is not supported; save it as RGB")
-    return image.convert("RGB")
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    if image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB")
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
-def _eight_bits(values: npt.NDArray[Any], mode: str) -> Pixels:
-    """Grey values of 16 or 32 bits, or floats, as uint8."""
-    grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(grey.min()), float(grey.max())
-    if mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    elif low >= 0.0:
-        ceilings = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
-        holding = [ceiling for ceiling in ceilings if high <= ceiling]
-        low, high = (0.0, holding[0]) if holding else (low, high)
-    return np.rint((grey - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
-
-
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    name = f"<array {array.dtype} {list(array.shape)}>"
+def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     if array.dtype != np.uint8:
         raise PictureError(name, "pictures are uint8 with values 0–255; convert with .astype('uint8')")
     if array.ndim == 3 and array.shape[2] == 1:
@@ -311,4 +257,4 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
         raise PictureError(name, "a picture array has the shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]")
     if array.shape[0] * array.shape[1] > MAX_PIXELS:
         raise PictureError(name, f"has more than {MAX_PIXELS:,} pixels", "too_large")
-    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+    return as_rgb(Image.fromarray(np.ascontiguousarray(array)))

@@ -11,18 +11,31 @@ import threading
 
 import numpy as np
 
-from transferkit.data.picture import MAX_PIXELS
+from transferkit.data.reading import MAX_PIXELS
 from transferkit.data.samples import Pixels
 
 MAX_BYTES = 64 << 20  # larger files are read piece by piece, by Pillow
-_HEAD = 1 << 16  # an EXIF block lies in the first segment, of at most this length
+_APP1, _START_OF_SCAN = 0xE1, 0xDA
 _LARGEST = 1 << 24  # bytes kept for the next picture
 _kept = threading.local()
 
 
-def has_exif(content: bytes) -> bool:
-    """Whether a JPEG may carry an EXIF block, and with it an orientation."""
-    return content.find(b"Exif\0\0", 0, _HEAD) >= 0
+def may_be_turned(content: bytes) -> bool:
+    """Whether a JPEG has a segment that may tell an orientation (EXIF and XMP lie in APP1), wherever before its pixels;
+    True also where its segments cannot be followed.
+    """
+    at = 2
+    while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker in (_APP1, _START_OF_SCAN):
+            return marker == _APP1
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD9:  # markers without a length
+            at += 2
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return True
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from transferkit.data.checks import KINDS, Finding
 from transferkit.data.decode import DecodeSettings, open_picture
 from transferkit.data.picture import PictureError
 from transferkit.data.samples import shown
+from transferkit.text import safe
 
 if TYPE_CHECKING:
     from transferkit.data.audit import Audit
@@ -106,10 +107,11 @@ def audit_page(audit: Audit) -> str:
                 }
             )
     groups.sort(key=lambda g: ("error", "warning", "info").index(str(g["severity"])))
-    return environment.from_string(_TEMPLATE).render(
+    page = environment.from_string(_TEMPLATE).render(
         origin=shown(audit.origin), pictures=audit.pictures, classes=audit.classes, errors=len(audit.errors),
         deep=audit.deep, groups=groups,
     )  # fmt: skip
+    return safe(page)
 
 
 def _pictures(root: Path | None, finding: Finding) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
+from uuid import uuid4
 
 from transferkit import plugins
 from transferkit.errors import ConfigError
 
-AUGMENT_VERSION = 2  # part of every cache key: raised whenever a view's pixels change
+AUGMENT_VERSION = 3  # part of every cache key: raised whenever a view's pixels change
 Preset = Literal["none", "light", "medium", "strong"]
 PRESET_NAMES: tuple[Preset, ...] = get_args(Preset)
 _LIMITS = {
@@ -44,8 +45,12 @@ class Augmentation:
     erase: float = 0.0
     then: Callable[[Any, int], Any] | None = None
     plugin: plugins.Plugin | None = None
+    # Stands for a `then` that no plugin vouches for: its code has no name that lasts, so no two settings share a row.
+    _unique: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        if self.then is not None and self.plugin is None:
+            object.__setattr__(self, "_unique", uuid4().hex)
         zoom = tuple(self.zoom) if isinstance(self.zoom, list | tuple) else (self.zoom, self.zoom)
         object.__setattr__(self, "zoom", tuple(float(z) for z in zoom))
         problems = []
@@ -64,9 +69,11 @@ class Augmentation:
         return all(getattr(self, f.name) == f.default for f in fields(self) if f.name not in ("name", "plugin"))
 
     def key(self) -> dict[str, Any]:
-        """What changes the pixels, for cache keys; the name does not. Of a plugin's code, its version is known."""
+        """What changes the pixels, for cache keys; the name does not. Of a plugin's code, its version is known; any
+        other `then` has a key that nothing else has, in this process or another.
+        """
         ranges = {k: v for k, v in asdict(self).items() if k not in ("name", "then", "plugin")}
-        code = {} if self.then is None else {"then": None if self.plugin is None else self.plugin.key()}
+        code = {} if self.then is None else {"then": self._unique if self.plugin is None else self.plugin.key()}
         return {"augment": AUGMENT_VERSION, **ranges, **code}
 
     def finish(self, view: Any, seed: int) -> Any:

@@ -1,18 +1,24 @@
-"""The rows of a CSV as text: delimiter, header, and every line that cannot be read, with its number."""
+"""The rows of a table or list as text: encoding, delimiter, header, and every bad line with its number."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.samples import listed, shown, unreadable_reason
+from transferkit.data.samples import listed, shown
+from transferkit.data.text import is_recoded, read_text, recoded
 from transferkit.errors import DataError, nearest, raise_problems
 
 _RESERVED = ("path", "split", "group", "label")
 _MOST = 10  # lines named per kind of problem
+# In this order where the header leaves the choice: spreadsheets write `;` or tabs in some countries.
+_DELIMITERS = ",;\t"
+_LONGEST = 40  # letters shown of a column's name
+_END = "\x1f"
 
 
 @dataclass
@@ -43,40 +49,123 @@ class Table:
 
 def load_table(path: Path) -> Table:
     """Every row of the CSV at `path` that has a path; raises DataError where it or its header is unusable."""
-    reason = unreadable_reason(path)
-    if reason is not None:
-        raise DataError(f"{shown(path)} {reason}; give a folder of class folders, or a CSV with path and label")
+    text = read_text(path, "a folder of class folders, or a CSV with path and label")
+    return _table(path, text, _header_problems)
+
+
+def load_paths(path: Path) -> list[str]:
+    """The column `path` of a list of pictures (`.csv`, `.tsv`), in its order. Raises DataError with every bad line."""
+    return _paths(path, read_text(path, "a CSV with a column path"))
+
+
+def load_exclusions(path: Path) -> tuple[str, ...]:
+    """Paths to leave out: one a line, unusual ones as JSON strings, `#` before comments; or a table with `path`.
+
+    They are relative to the data, wherever the file lies. Raises DataError where it cannot be read.
+    """
+    what = "an exclusion file with one path a line"
     try:
-        text = path.read_text("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise DataError(f"{shown(path)} cannot be read ({error.strerror or error})") from error
-    head = text.split("\n", 1)[0]
-    # Spreadsheets write `;` or tabs in some countries: the delimiter is what parts the header line.
-    delimiter = max(",;\t", key=head.count)
+        text = read_text(path, what)
+    except DataError as error:
+        if path.is_file() and path.stat().st_size == 0:  # an audit that found nothing
+            return ()
+        raise DataError(f"exclusion file cannot be read: {error}") from error
+    kept = "\n".join("" if line.startswith("#") else line for line in text.split("\n"))
+    body, delimiter = _delimited(kept)
+    head = next((line for line in body.split("\n") if line.strip()), "")
+    if "path" in _header(head, delimiter):
+        return tuple(_paths(path, kept))
+    try:
+        return tuple(json.loads(line) if line.startswith('"') else line for line in kept.split("\n") if line.strip())
+    except json.JSONDecodeError as error:
+        raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
+
+
+def _paths(path: Path, text: str) -> list[str]:
+    table = _table(path, text, _list_problems)
+    table.raise_problems()
+    return [row["path"] for _, row in table.rows]
+
+
+def _table(path: Path, text: str, wrong: Callable[[Table], Iterator[str]]) -> Table:
+    text, delimiter = _delimited(text)
     reader = _lines(text, delimiter)
-    _, header = next(reader, (1, []))
-    columns = [_column(name) for name in header]
+    _, header = next(reader, (1, ""))
+    columns = [] if isinstance(header, str) else [_column(name) for name in header]
+    while columns and not columns[-1]:  # spreadsheets fill rows up to the widest
+        columns.pop()
     table = Table(path, columns, _target_columns(columns))
-    raise_problems(DataError, _header_problems(table))
+    raise_problems(DataError, [header] if header and isinstance(header, str) else wrong(table))
+    at, foreign = columns.index("path"), is_recoded(text)
     for line, cells in reader:
         if isinstance(cells, str):
             table.bad("cannot be read", line, cells)
-        elif len(cells) != len(columns):
+            continue
+        if len(cells) > len(columns) and not any(cell.strip() for cell in cells[len(columns) :]):
+            del cells[len(columns) :]
+        if len(cells) != len(columns):
             table.bad(f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells")
-        elif not cells[columns.index("path")].strip():
+        elif not cells[at].strip():
             table.bad("have no path", line, "")
         else:
             table.rows.append((line, dict(zip(columns, cells, strict=True))))
+    if foreign:
+        _recode(table)
     ignored = [c for c in columns if c not in _RESERVED and c not in table.targets]
     if ignored:
         table.notes.append(f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})")
     return table
 
 
+def _recode(table: Table) -> None:
+    """Read cells that are not UTF-8 as Windows-1252, and say so. Paths are left: files may be named in any bytes."""
+    told = ""
+    for line, row in table.rows:
+        for column, cell in row.items():
+            if column == "path" or not is_recoded(cell):
+                continue
+            try:
+                row[column] = recoded(cell)
+            except UnicodeDecodeError:
+                table.bad("hold text that is neither UTF-8 nor Windows-1252; save the file as UTF-8", line, cell)
+                continue
+            told = told or f"line {line}: {shown(row[column])}"
+    if told:
+        table.notes.append(f"text that is not UTF-8 is read as Windows-1252 ({told}); if that is wrong, save as UTF-8")
+
+
+def _delimited(text: str) -> tuple[str, str]:
+    """The text without Excel's first line `sep=;` (its place is kept), and the delimiter."""
+    first, *rest = text.split("\n", 1)
+    stated = first.strip().strip('"')
+    if stated.lower().startswith("sep=") and len(stated) == 5:
+        return "\n" + "".join(rest), stated[4]
+    if first.lower().startswith("sep=\t"):
+        return "\n" + "".join(rest), "\t"
+    head = next((line for line in text.split("\n") if line.strip()), "")
+    return text, _delimiter(head)
+
+
+def _delimiter(head: str) -> str:
+    """What parts the header line: the one by which there is a column `path`, then that of most columns."""
+    found = {delimiter: _header(head, delimiter) for delimiter in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda delimiter: ("path" in found[delimiter], len(found[delimiter])))
+
+
+def _header(head: str, delimiter: str) -> list[str]:
+    try:
+        return [_column(name) for name in next(csv.reader([head], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, Any]]:
     """(line number, cells) of each row that is not blank; the reason as text where a row cannot be read."""
-    reader = csv.reader(_newlines(text), delimiter=delimiter)
+    ends = [line + "\n" for line in text.split("\n")]  # at \n only: file names may hold other line breaks
+    # A line of our own at the end: where it is not read as a row by itself, a quote was left open before it.
+    reader = csv.reader([*ends, _END + "\n"], delimiter=delimiter)
     while True:
+        first = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -84,17 +173,19 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, Any]]:
         except csv.Error as error:
             yield reader.line_num, str(error)
             continue
-        if any(cell.strip() for cell in cells):
+        if reader.line_num > len(ends) and cells != [_END]:
+            yield first, "a quote is opened and never closed"
+        elif any(cell.strip() for cell in cells) and cells != [_END]:
             yield reader.line_num, cells
 
 
-def _newlines(text: str) -> list[str]:
-    """Lines cut at \\n only: file names may hold the other characters that `splitlines` cuts at."""
-    return [line + "\n" for line in text.replace("\r\n", "\n").split("\n")]
-
-
 def _column(name: str) -> str:
-    name = name.strip()
+    name = name.strip().strip('"').strip()
+    if is_recoded(name):
+        try:
+            name = recoded(name)
+        except UnicodeDecodeError:
+            name = shown(name)
     return name.lower() if name.lower() in _RESERVED else name
 
 
@@ -106,7 +197,7 @@ def _target_columns(columns: list[str]) -> list[str]:
 
 
 def _header_problems(table: Table) -> Iterator[str]:
-    name, has = shown(table.path), listed(table.columns) or "none"
+    name, has = shown(table.path), _columns(table) or "none"
     if "path" not in table.columns:
         yield f"{name} has no column 'path'{nearest('path', table.columns)}; its columns are: {has}"
     elif not table.targets:
@@ -114,3 +205,16 @@ def _header_problems(table: Table) -> Iterator[str]:
     twice = sorted({c for c in table.columns if table.columns.count(c) > 1})
     if twice:
         yield f"{name} has the column {listed(twice)} more than once"
+
+
+def _columns(table: Table) -> str:
+    # A file that is no table has no short names.
+    return listed([name if len(name) <= _LONGEST else name[:_LONGEST] + "…" for name in table.columns])
+
+
+def _list_problems(table: Table) -> Iterator[str]:
+    if "path" not in table.columns:
+        has = _columns(table) or "no line"
+        yield f"{shown(table.path)}: a list of pictures needs a column `path`; this one has {has}"
+    elif table.columns.count("path") > 1:
+        yield f"{shown(table.path)} has the column path more than once"

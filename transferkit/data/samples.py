@@ -16,13 +16,25 @@ import numpy.typing as npt
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, raise_problems
 from transferkit.files import sha256_file
+from transferkit.text import shown as shown  # the rooms above take it from here
 
 Task = Literal["classify", "multilabel", "regress"]
 TASKS: tuple[Task, ...] = ("classify", "multilabel", "regress")
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Pixels = npt.NDArray[np.uint8]
-Source = Path | bytes | Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Pinned:
+    """A file or an array as it was when it was hashed; the decoder refuses it, by `name`, if it has changed."""
+
+    source: Path | Pixels
+    sha256: str
+    name: str
+
+
+Source = Path | bytes | Pixels | Pinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +43,7 @@ class Samples:
 
     `paths` are relative to `root` (absolute where a CSV said so; `array[i]` for arrays, whose `root` is
     None). `targets`: classify int64 [N] (index into `classes`); multilabel float32 0/1 [N, C]; regress
-    float32 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
+    float64 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
     where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
     odd.
     """
@@ -81,6 +93,13 @@ class Samples:
         """`source(i)` for every sample."""
         return [self.source(i) for i in range(len(self))]
 
+    def pinned(self, index: int) -> Source:
+        """`source(index)`, held to its hash where that is known: for results that are kept under hash or path."""
+        source = self.source(index)
+        if self.sha256 is None:
+            return source
+        return Pinned(source, self.sha256[index], str(source) if isinstance(source, Path) else self.paths[index])
+
     def hashed(self, threads: int = 0) -> Samples:
         """These samples with `sha256` filled: of file bytes, or of an array's shape and content; on threads.
 
@@ -110,12 +129,6 @@ class Samples:
         if self.task == "multilabel":
             return ";".join(name for name, on in zip(self.classes, target, strict=True) if on)
         return ";".join(str(float(value)) for value in target)
-
-
-def shown(path: object) -> str:
-    """`path` fit to print: line breaks, control characters and undecodable bytes appear as escapes."""
-    text = os.fsdecode(path) if isinstance(path, bytes | os.PathLike) else str(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def listed(items: Sequence[object], limit: int = 10) -> str:

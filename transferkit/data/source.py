@@ -11,19 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.data.arrays import scan_arrays
+from transferkit.data.arrays import ARRAYS, scan_arrays
 from transferkit.data.folder import scan_folder
+from transferkit.data.rows import load_exclusions
 from transferkit.data.samples import TASKS, Samples, Task, listed, shown
 from transferkit.data.table import scan_table
+from transferkit.data.text import locate
 from transferkit.errors import ConfigError, DataError, nearest
 
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
 TABLES = (".csv", ".tsv")
 
 
+def origin_of(data: Any) -> str:
+    """What stands for `data` in the record of a run: its path, or `ARRAYS` for what came from memory.
+
+    A folder of that very name is written `./arrays`, so that the two are never taken for each other.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return ARRAYS
+    path = os.path.expanduser(data)
+    return os.path.join(os.curdir, path) if path == ARRAYS else path
+
+
 def is_table(data: str | os.PathLike[str]) -> bool:
     """Whether a path is read as a CSV."""
-    return Path(data).suffix.lower() in TABLES
+    return Path(data).suffix.lower() in TABLES and not Path(data).expanduser().is_dir()
 
 
 def scan(
@@ -34,20 +47,22 @@ def scan(
     exclude_file: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = True,
+    only: Iterable[str] | None = None,
 ) -> Samples:
     """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
 
     `task` is found from the data where None; regression is never guessed. `exclude` takes class names,
     paths and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`, `'*/old_*'`); each must
-    match something. `exclude_file` holds one path a line, as the audit writes it. `classes` are those of a
+    match something. `exclude_file` holds one path a line, as the audit writes it, or
+    is a table with a column `path`. `classes` are those of a
     finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
-    whoever decodes names and skips them. Raises: DataError with every problem found.
+    whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
+    are to be read: all else in the data is passed over, whatever it is. Raises: DataError with every problem found.
     """
     if task is not None and task not in TASKS:
         raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}")
-    left_out = read_exclusions(Path(exclude_file)) if exclude_file is not None else ()
-    rule = Exclusion(exclude, left_out)
+    rule = exclusion(data, exclude, exclude_file) if only is None else Only(only)
     samples = _read(data, task, rule, classes, strict)
     rule.check_used()
     if isinstance(data, Samples):
@@ -55,12 +70,36 @@ def scan(
     return replace(samples, notes=(*samples.notes, *rule.notes()))
 
 
-class Exclusion:
-    """Says which paths are left out, and remembers which patterns matched."""
+def based(samples: Samples, table: Path) -> Samples:
+    """`samples` with paths that lead to the pictures from a table kept at `table`: relative to its folder, where they
+    lie below it, else absolute."""
+    if samples.root is None:
+        return samples
+    here, root = os.path.abspath(table.parent), os.path.abspath(samples.root)
+    if here == root:
+        return samples
+    inside = os.path.join(here, "")
+    full = [os.path.join(root, path) for path in samples.paths]
+    paths = tuple(path.removeprefix(inside) for path in full)
+    return replace(samples, root=table.parent, paths=paths)
 
-    def __init__(self, patterns: Sequence[str] = (), paths: Iterable[str] = ()) -> None:
+
+def exclusion(data: Data, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None) -> Exclusion:
+    """What is left out of `data` on request; see `scan`. Raises DataError for a file that cannot be used."""
+    paths = load_exclusions(Path(exclude_file)) if exclude_file is not None else ()
+    return Exclusion(exclude, paths, root_of(data))
+
+
+class Exclusion:
+    """Says which paths are left out, and remembers which patterns matched.
+
+    `paths` are spelt as people spell them; those that lead to a file below `root` stand for that file.
+    """
+
+    def __init__(self, patterns: Sequence[str] = (), paths: Iterable[str] = (), root: Path | None = None) -> None:
         self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-        self.paths = set(paths)
+        self.root = root
+        self.paths = {_below(locate(root, line)[0] if root else line, root): line for line in paths}
         self.used: set[str] = set()
         self.seen: set[str] = set()
         self.count = 0
@@ -74,11 +113,11 @@ class Exclusion:
         names = {path, Path(path).as_posix()} | ({label} if label else set())
         hits = [p for p in self.patterns if p.rstrip("/") in names or fnmatchcase(path, _glob(p))]
         self.used.update(hits)
-        listed_here = path in self.paths
-        if listed_here:
-            self.used.add(path)
-        self.count += bool(hits) or listed_here
-        return bool(hits) or listed_here
+        listed_here = self.paths.get(_below(path, self.root)) if self.paths else None
+        if listed_here is not None:
+            self.used.add(listed_here)
+        self.count += bool(hits) or listed_here is not None
+        return bool(hits) or listed_here is not None
 
     def check_used(self) -> None:
         """Refuse patterns that matched nothing: a misspelt exclusion would silently keep what it names."""
@@ -93,25 +132,40 @@ class Exclusion:
     def notes(self) -> list[str]:
         """What was left out, and which lines of the exclusion file had no effect."""
         found = [f"{self.count} paths excluded on request"] if self.count else []
-        stale = sorted(self.paths - self.used)
+        stale = sorted(set(self.paths.values()) - self.used)
         if stale:
             found.append(f"{len(stale)} lines of the exclusion file match no picture: {listed(stale, 3)}")
         return found
 
 
-def read_exclusions(path: Path) -> tuple[str, ...]:
-    """Paths of an exclusion file: one a line; `#` starts a comment line; unusual names as a JSON string."""
-    import json
+class Only(Exclusion):
+    """Leaves out every path but those given."""
 
-    try:
-        lines = path.read_text("utf-8", "surrogateescape").split("\n")
-    except OSError as error:
-        raise DataError(f"exclusion file {shown(path)} cannot be read ({error.strerror or error})") from error
-    found = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#")]
-    try:
-        return tuple(json.loads(line) if line.startswith('"') else line for line in found)
-    except json.JSONDecodeError as error:
-        raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__()
+        self.wanted = frozenset(paths)
+
+    def __call__(self, path: str, label: str | None = None) -> bool:
+        """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
+        return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
+
+
+def _below(path: str, root: Path | None) -> str:
+    """`path` without detours, relative where it lies below `root`."""
+    path = os.path.normpath(path)
+    if root is None or not os.path.isabs(path):
+        return path
+    return path.removeprefix(os.path.join(os.path.abspath(root), ""))
+
+
+def root_of(data: Any) -> Path | None:
+    """The folder that the relative paths of a folder, a CSV or samples start from."""
+    if isinstance(data, Samples):
+        return data.root
+    if not isinstance(data, str | os.PathLike):
+        return None
+    path = Path(data).expanduser()
+    return path if path.is_dir() else path.parent
 
 
 def _glob(pattern: str) -> str:

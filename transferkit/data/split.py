@@ -8,13 +8,14 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.data.cells import column, same_target
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
 from transferkit.data.strata import distribute, strata
 from transferkit.data.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
@@ -91,21 +92,36 @@ def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tup
     return pairs
 
 
-def save_splits(path: Path, samples: Samples, splits: Splits) -> None:
-    """Write `splits.csv`: path,label,split,fold,sha256 (fold is empty where there is none)."""
+def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: int = 2) -> list[list[Indices]]:
+    """For each round of cross-validation the positions of train + val that each fold holds out.
+
+    Fewer folds, down to 2, where a class has fewer pictures (or groups of them) than that. Raises DataError where even
+    two are too many.
+    """
     samples = samples.hashed()
-    hashes = samples.sha256 or ()
-    rows = (
-        (
-            name,
-            samples.label(i),
-            splits.assignment[i],
-            "" if splits.fold[i] < 0 else splits.fold[i],
-            hashes[i],
-        )
-        for i, name in enumerate(samples.paths)
-    )
-    write_csv(path, COLUMNS, rows)
+    for count in range(folds, 1, -1):
+        try:
+            drawn = [_repeated(samples, replace(splits, folds=count), 1 + r) for r in range(rounds)]
+        except DataError:
+            if count == 2:
+                raise
+            continue
+        return [[np.flatnonzero(fold == k) for k in range(count)] for fold in drawn]
+    raise ConfigError(f"{folds} folds are too few; give 2 or more")
+
+
+def save_splits(path: Path, samples: Samples, splits: Splits) -> None:
+    """Write `splits.csv`, which `scan` reads back: path,label,split,fold,sha256, and group where there are groups.
+
+    `fold` is empty where there is none.
+    """
+    samples = samples.hashed()
+    fold = ["" if number < 0 else number for number in splits.fold]
+    columns = [samples.paths, column(samples), splits.assignment, fold, samples.sha256 or ()]
+    header: tuple[str, ...] = COLUMNS
+    if any(samples.group):
+        header, columns = (*COLUMNS, "group"), [*columns, [group or "" for group in samples.group]]
+    write_csv(path, header, zip(*columns, strict=True))
 
 
 def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:
@@ -117,24 +133,26 @@ def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:
     try:
         rows = {row["path"]: row for row in read_csv(Path(path))}
         saved = {name: (row["label"], row["sha256"], row["split"], row["fold"]) for name, row in rows.items()}
-    except (OSError, KeyError) as error:
+        fold = {name: int(row[3] or -1) for name, row in saved.items()}
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{shown(path)} is no splits file ({error!r}); its columns are {','.join(COLUMNS)}") from error
     raise_problems(DataError, _differences(path, samples, saved))
     assignment = tuple(cast(Part, saved[name][2]) for name in samples.paths)
-    fold = tuple(int(saved[name][3] or -1) for name in samples.paths)
-    return Splits(assignment, fold, seed, max(fold, default=-1) + 1)
+    folds = tuple(fold[name] for name in samples.paths)
+    return Splits(assignment, folds, seed, max(folds, default=-1) + 1)
 
 
 def _differences(path: Path, samples: Samples, saved: dict[str, tuple[str, str, str, str]]) -> list[str]:
     hashes = samples.sha256 or ()
-    labels = [samples.label(i) for i in range(len(samples))]
     known = [(i, name) for i, name in enumerate(samples.paths) if name in saved]
     kinds = {
         "are in the data but not in the file": [n for n in samples.paths if n not in saved],
         "are in the file but not in the data": sorted(saved.keys() - set(samples.paths)),
         "have other content": [name for i, name in known if saved[name][1] != hashes[i]],
         "have another label": [
-            f"{name} ({saved[name][0]} → {labels[i]})" for i, name in known if saved[name][0] != labels[i]
+            f"{name} ({saved[name][0]} → {samples.label(i)})"
+            for i, name in known
+            if not same_target(saved[name][0], samples, i)
         ],
         f"have a split other than {', '.join(PARTS)}": [n for _, n in known if saved[n][2] not in PARTS],
     }

@@ -3,7 +3,7 @@
 Columns: `path` (relative to the CSV's folder, or absolute), optionally `split` (train, val, test or empty)
 and `group` (pictures of one group never straddle splits). Targets are the column `label`; without it every
 column `label_…`; without those every other column. One `label` column: a class name, or names joined by `;`
-(multilabel), or a number with task="regress". Several columns: 0/1 each (multilabel), or numbers with
+(multilabel), or a number with task="regress" (see `cells`). Several columns: 0/1 each (multilabel), or numbers with
 task="regress".
 """
 
@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.data.folder import class_order, odd_names, split_name
+from transferkit.data.cells import LARGEST, are_amounts, is_amount, names_in, number, parts
+from transferkit.data.folder import class_order, odd_names
+from transferkit.data.layouts import is_usual, split_name
 from transferkit.data.rows import Table, load_table
-from transferkit.data.samples import Part, Samples, Task, listed, shown, unreadable_reason
+from transferkit.data.samples import Part, Samples, Task, listed, shown
+from transferkit.data.text import Spelling, locate
 from transferkit.errors import DataError
 
 
@@ -32,12 +35,8 @@ def scan_table(
     """Samples of a CSV; see `source.scan` and the head of this module."""
     table = load_table(path)
     single = table.targets == ["label"]
-    table.rows = [
-        (line, row)
-        for line, row in _distinct(table)
-        if not excluded(row["path"], row["label"].strip() if single else None)
-    ]
-    _check_files(table, strict)
+    _locate(table, excluded, single, strict)
+    table.rows = list(_distinct(table))
     splits = [_split(table, line, row.get("split", "")) for line, row in table.rows]
     found_task = _task(table, task, single)
     targets, names = _TARGETS[found_task](table, classes)
@@ -57,38 +56,41 @@ def scan_table(
     )
 
 
+def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: bool, strict: bool) -> None:
+    """Find each row's file, and drop the excluded; if `strict`, one that is missing or unreadable is a problem."""
+    root, kept = table.path.parent, []
+    of_run = (root / "run.json").exists()
+    place = f"{shown(root)}{'; the splits of a run lead from its data: copy them there' if of_run else ''}"
+    for line, row in table.rows:
+        row["path"], reason = locate(root, row["path"])
+        if excluded(row["path"], ";".join(names_in(row["label"])) if single else None):
+            continue
+        kept.append((line, row))
+        if reason == "does not exist" and strict:
+            web = " (addresses on the web are not read)" if "://" in row["path"] else ""
+            table.bad(f"name files that do not exist below {place}", line, row["path"] + web)
+        elif reason is not None and strict:
+            table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
+    table.rows = kept
+
+
 def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows without exact repetitions; a path that is repeated with another target is a problem."""
+    """Rows without exact repetitions; a file that is named again, however spelt, with another target is a problem."""
     first: dict[str, tuple[int, dict[str, str]]] = {}
+    spelling = Spelling(table.path.parent)
     repeated = 0
     for line, row in table.rows:
-        if row["path"] not in first:
-            first[row["path"]] = (line, row)
+        key = spelling.key(row["path"])
+        if key not in first:
+            first[key] = (line, row)
             yield line, row
-        elif first[row["path"]][1] == row:
+        elif first[key][1] | {"path": ""} == row | {"path": ""}:
             repeated += 1
         else:
-            what = f"{row['path']} is also in line {first[row['path']][0]}"
+            what = f"{row['path']} is also in line {first[key][0]}"
             table.bad("repeat a path with other values; for several labels write a;b", line, what)
     if repeated:
         table.notes.append(f"{repeated} rows repeat an earlier row exactly and are used once")
-
-
-def _check_files(table: Table, strict: bool) -> None:
-    """Find each row's file; one that is missing or unreadable is a problem if `strict`, else left to the decoder."""
-    for line, row in table.rows:
-        reason = unreadable_reason(table.path.parent / row["path"])
-        if reason == "does not exist":
-            other = row["path"].strip().replace("\\", "/")
-            if unreadable_reason(table.path.parent / other) is None:
-                row["path"] = other  # written on Windows, or with blanks around it
-                continue
-            if not strict:
-                continue
-            web = " (addresses on the web are not read)" if "://" in other else ""
-            table.bad(f"name files that do not exist below {shown(table.path.parent)}", line, row["path"] + web)
-        elif reason is not None and strict:
-            table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
 
 
 def _split(table: Table, line: int, value: str) -> Part | None:
@@ -97,6 +99,9 @@ def _split(table: Table, line: int, value: str) -> Part | None:
     part = split_name(value)
     if part is None:
         table.bad("have a split other than train, val, test or nothing", line, repr(value))
+    elif not is_usual(value):
+        note = f"split {value.strip()!r} is taken as {part!r}"
+        table.notes += [note] if note not in table.notes else []
     return part
 
 
@@ -107,54 +112,52 @@ def _task(table: Table, task: Task | None, single: bool) -> Task:
         return task
     if not single:
         return "multilabel"
-    values = [row["label"].strip() for _, row in table.rows]
-    if any(";" in value for value in values):
-        return "multilabel"
-    numbers = [number for value in values if (number := _number(value)) is not None]
-    whole = all(number == int(number) for number in numbers)
-    if values and len(numbers) == len(values) and (not whole or len(set(numbers)) > max(20, len(values) // 2)):
-        raise DataError(
-            f"{shown(table.path)}: the labels are numbers ({listed(values, 3)}, "
-            f"{len(set(values))} different ones); pass --task regress to predict them, or --task classify to "
-            "take each as the name of a class"
-        )
-    return "classify"
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
+    given = [row["label"].strip() for _, row in table.rows]
+    cells = {text: parts(text) for text in set(given)}
+    # What stands in quotes is a name, whatever it looks like.
+    plain = {text: [name for name, quoted in cell if name and not quoted] for text, cell in cells.items()}
+    if any(len(cell) > 1 for cell in cells.values()):
+        if not all(found and all(map(is_amount, found)) for found in plain.values()):
+            return "multilabel"
+        advice = "--task multilabel to take each as the name of a label"
+    else:
+        values = {text: number(found[0]) if found else None for text, found in plain.items()}
+        if not given or None in values.values() or not are_amounts([values[text] for text in given]):
+            return "classify"
+        advice = "--task classify to take each as the name of a class"
+    raise DataError(
+        f"{shown(table.path)}: the labels are numbers ({listed(given, 3)}, {len(set(given))} different ones); "
+        f"pass --task regress to predict them, or {advice}"
+    )
 
 
 def _class_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    values = [row["label"].strip() for _, row in table.rows]
+    cells = [names_in(row["label"]) for _, row in table.rows]
+    values = [";".join(cell) for cell in cells]
     order = tuple(classes) if classes is not None else class_order({v for v in values if v})
-    number = {name: i for i, name in enumerate(order)}
-    for (line, _), value in zip(table.rows, values, strict=True):
+    number_of = {name: i for i, name in enumerate(order)}
+    for (line, _), cell, value in zip(table.rows, cells, values, strict=True):
         if not value:
             table.bad("have no label", line, "")
-        elif value not in number:
+        elif len(cell) > 1:
+            table.bad('have several labels, which needs --task multilabel (one with ; inside: "a;b")', line, value)
+        elif value not in number_of:
             table.bad(f"have a label that is no class of the run ({listed(order)})", line, value)
-        elif ";" in value:
-            table.bad("have several labels, which needs --task multilabel", line, value)
-    return np.array([number.get(value, -1) for value in values], dtype=np.int64), order
+    return np.array([number_of.get(value, -1) for value in values], dtype=np.int64), order
 
 
 def _label_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     if table.targets != ["label"]:
         return _columns_of_labels(table, classes)
-    sets = [[part.strip() for part in row["label"].split(";") if part.strip()] for _, row in table.rows]
-    order = tuple(classes) if classes is not None else class_order({name for names in sets for name in names})
-    number = {name: i for i, name in enumerate(order)}
+    sets = [names_in(row["label"]) for _, row in table.rows]
+    order = tuple(classes) if classes is not None else class_order({name for found in sets for name in found})
+    number_of = {name: i for i, name in enumerate(order)}
     targets = np.zeros((len(sets), len(order)), dtype=np.float32)
-    for i, ((line, _), names) in enumerate(zip(table.rows, sets, strict=True)):
-        unknown = [name for name in names if name not in number]
+    for i, ((line, _), found) in enumerate(zip(table.rows, sets, strict=True)):
+        unknown = [name for name in found if name not in number_of]
         if unknown:
             table.bad(f"have labels that are none of the run's ({listed(order)})", line, ", ".join(unknown))
-        targets[i, [number[name] for name in names if name in number]] = 1.0
+        targets[i, [number_of[name] for name in found if name in number_of]] = 1.0
     return targets, order
 
 
@@ -162,8 +165,8 @@ def _columns_of_labels(table: Table, classes: Sequence[str] | None) -> tuple[npt
     names, columns = _order_columns(table, classes)
     targets = np.zeros((len(table.rows), len(columns)), dtype=np.float32)
     for i, (line, row) in enumerate(table.rows):
-        numbers = [_number(row[column]) for column in columns]
-        wrong = [c for c, number in zip(columns, numbers, strict=True) if number not in (0.0, 1.0)]
+        numbers = [number(row[column]) for column in columns]
+        wrong = [c for c, value in zip(columns, numbers, strict=True) if value not in (0.0, 1.0)]
         if wrong:
             what = ", ".join(f"{c}={row[c]!r}" for c in wrong[:3])
             table.bad("need 0 or 1 in every class column (numbers to predict: --task regress)", line, what)
@@ -173,16 +176,34 @@ def _columns_of_labels(table: Table, classes: Sequence[str] | None) -> tuple[npt
 
 
 def _value_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    if table.targets == ["label"] and any(";" in row["label"] for _, row in table.rows):
+        _spread(table)
     names, columns = _order_columns(table, classes)
-    targets = np.zeros((len(table.rows), len(columns)), dtype=np.float32)
+    targets = np.zeros((len(table.rows), len(columns)), dtype=np.float64)
     for i, (line, row) in enumerate(table.rows):
-        numbers = [_number(row[column]) for column in columns]
-        wrong = [c for c, number in zip(columns, numbers, strict=True) if number is None]
+        numbers = [number(row[column]) for column in columns]
+        wrong = [c for c, value in zip(columns, numbers, strict=True) if value is None]
+        large = [c for c, value in zip(columns, numbers, strict=True) if value is not None and abs(value) > LARGEST]
         if wrong:
             table.bad("hold no number", line, ", ".join(f"{c}={row[c]!r}" for c in wrong[:3]))
+        elif large:
+            what = ", ".join(f"{c}={row[c]!r}" for c in large[:3])
+            table.bad(f"hold a number beyond ±{LARGEST:.1e}, the most that float32 holds; use larger units", line, what)
         else:
             targets[i] = numbers
     return targets, names
+
+
+def _spread(table: Table) -> None:
+    """Cells of several numbers, `x=1;y=2` or `1;2`, as columns of their own."""
+    cells = [[part.rpartition("=") for part in names_in(row["label"])] for _, row in table.rows]
+    first = [name or f"target{i}" for i, (name, _, _) in enumerate(cells[0])]
+    table.targets = [f"label_{name}" for name in first]
+    for (line, row), cell in zip(table.rows, cells, strict=True):
+        found = {name or f"target{i}": value for i, (name, _, value) in enumerate(cell)}
+        if list(found) != first:
+            table.bad(f"hold other targets than {listed(first)}", line, row["label"])
+        row.update({f"label_{name}": found.get(name, "0") for name in first})
 
 
 def _order_columns(table: Table, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:

@@ -44,7 +44,10 @@ class Draw:
             rotate=around(a.rotate),
             zoom=a.zoom[0] + random.random() * (a.zoom[1] - a.zoom[0]),
             shift=(around(a.shift), around(a.shift)),
-            mirror=(a.flip_horizontal and random.random() < 0.5, a.flip_vertical and random.random() < 0.5),
+            mirror=(
+                random.random() < a.flip_horizontal / 2,
+                random.random() < a.flip_vertical / 2,
+            ),  # drawn if off, too
             shear=around(a.shear),
             brightness=1 + around(a.brightness),
             contrast=1 + around(a.contrast),

@@ -11,6 +11,7 @@ from transferkit import files
 from transferkit.delivery import report
 from transferkit.delivery.content import ReportContent
 from transferkit.evaluation.goals import check_task
+from transferkit.text import safe
 
 # What would start formatting, a link, a table cell or HTML inside a line of Markdown.
 SPECIAL = re.compile(r"([\\`*_{}\[\]|~$]|^[-+#=]|(?<=^\d)[.)])")
@@ -46,7 +47,7 @@ def card(content: ReportContent) -> str:
     body = environment.get_template("card.md.j2").render(view)
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
     text = f"---\n{_front_matter(content, task, metrics)}---\n\n{body}"
-    return text.encode("utf-8", "replace").decode()
+    return safe(text.encode("utf-8", "replace").decode())
 
 
 def write_card(content: ReportContent, path: Path) -> Path:

@@ -19,8 +19,8 @@ from transferkit.evaluation import charts, intervals
 from transferkit.evaluation.figures import save
 from transferkit.evaluation.goals import GOALS
 from transferkit.evaluation.metrics import score
-from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
+from transferkit.runs.tables import Predictions
 
 LEVEL = 0.05  # adjusted p below which a difference is called one
 
@@ -64,9 +64,9 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     _check_alike(names, layouts, metrics)
     task, classes = metrics[0]["task"], metrics[0]["classes"]
     metric = HEADLINE[task]
-    paths = [row["path"] for row in read_csv(layouts[0].predictions)]
-    answers = [_answers(layout, paths, classes, task) for layout in layouts]
-    targets = _targets(layouts[0], classes, task)
+    tables = [layout.read_predictions() for layout in layouts]
+    paths, targets = tables[0].paths, tables[0].targets
+    answers = [_answers(table, paths) for table in tables]
     rows = [_row(n, layout, m, c, metric) for n, layout, m, c in zip(names, layouts, manifests, metrics, strict=True)]
     signed = -1 if GOALS[metric].direction == "max" else 1
     order = sorted(range(len(rows)), key=lambda i: np.inf if rows[i][metric] is None else signed * rows[i][metric])
@@ -107,8 +107,7 @@ def _check_alike(names: list[str], layouts: Sequence[Layout], metrics: list[dict
 
 def _test_rows(layout: Layout) -> dict[str, tuple[str, str]]:
     """Content hash and label of each test picture."""
-    rows = read_csv(layout.splits)
-    return {row["path"]: (row["sha256"], row["label"]) for row in rows if row["split"] == "test"}
+    return {row.path: (row.sha256, row.label) for row in layout.read_splits() if row.split == "test"}
 
 
 def _difference(a: dict[str, tuple[str, str]], b: dict[str, tuple[str, str]], first: str, second: str) -> str:
@@ -128,22 +127,10 @@ def _difference(a: dict[str, tuple[str, str]], b: dict[str, tuple[str, str]], fi
     return "; ".join(parts)
 
 
-def _answers(layout: Layout, paths: list[str], classes: list[str], task: str) -> np.ndarray:
-    """Outputs [N, T] of predictions.csv, in the order of `paths`."""
-    prefix = "y_" if task == "regress" else "p_"
-    by_path = {row["path"]: [float(row[prefix + name]) for name in classes] for row in read_csv(layout.predictions)}
-    if by_path.keys() != set(paths):
-        raise RunError(f"{layout.predictions} does not hold the run's test split; make the run anew")
-    return np.array([by_path[path] for path in paths])
-
-
-def _targets(layout: Layout, classes: list[str], task: str) -> np.ndarray:
-    labels = [row["label"] for row in read_csv(layout.predictions)]
-    if task == "classify":
-        return np.array([classes.index(label) for label in labels])
-    if task == "multilabel":
-        return np.array([[name in label.split(";") for name in classes] for label in labels], np.int64)
-    return np.array([[float(value) for value in label.split(";")] for label in labels])
+def _answers(table: Predictions, paths: Sequence[str]) -> np.ndarray:
+    """Outputs [N, T] in the order of `paths`; that the pictures are the same has been checked."""
+    place = {path: row for row, path in enumerate(table.paths)}
+    return table.outputs[[place[path] for path in paths]]
 
 
 def _row(name: str, layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -155,7 +142,7 @@ def _row(name: str, layout: Layout, manifest: dict[str, Any], metrics: dict[str,
         "unfreeze": manifest["config"]["unfreeze"],
         metric: test[metric],
         f"{metric}_ci95": test.get(f"{metric}_ci95"),
-        "loss": test["loss"],
+        "loss": test.get("loss"),
         "ece": test.get("ece"),
         "trained_weights": chosen[0]["parameters"] if chosen else None,
         "seconds": manifest["timings"]["total"],
@@ -209,7 +196,7 @@ def _table(found: Comparison) -> list[str]:
         value = figure(row[found.metric])
         lines.append(
             f"{shown(row['run']):<{width}}  {value:>9}  {between:<16}  {figure(row['loss']):>6}  "
-            f"{duration(row['seconds']):>12}  {shown(row['backbone'])}, unfreeze {row['unfreeze']}"
+            f"{duration(row['seconds']):>12}  {shown(row['backbone'])}, unfreeze {shown(row['unfreeze'])}"
         )
     return lines
 

@@ -49,6 +49,7 @@ class ReportContent(TypedDict, total=False):
     # for the card alone
     backbone: str
     weights: str
+    weights_licence: str
     license: str
     data_name: str
     input_size: Sequence[int]

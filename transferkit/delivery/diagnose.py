@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from transferkit.data.samples import listed
 from transferkit.delivery import statements
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation.versus import verdicts
+from transferkit.runs.advice import HIDDEN, own
 from transferkit.runs.layout import Layout
+from transferkit.text import shown
 
 
 def diagnosis_of(layout: Layout) -> dict[str, Any]:
@@ -23,7 +26,9 @@ def diagnosis_of(layout: Layout) -> dict[str, Any]:
     fit = (metrics.get("learning_curve") or {}).get("fit")
     more = None if fit is None else {key: fit[key] for key in ("gain", "gain_low", "gain_high")}
     states = {v.name: v.state for v in verdicts(metrics, HEADLINE[metrics["task"]])}
+    empty: dict[str, Any] = {"also": [], "remedies": []}
     return {
+        **empty,
         **metrics["diagnosis"],
         "more_pictures": more,
         "beaten_by": [name for name, state in states.items() if state == "ahead"],
@@ -33,9 +38,9 @@ def diagnosis_of(layout: Layout) -> dict[str, Any]:
 
 def as_lines(found: dict[str, Any]) -> Iterator[str]:
     """For people."""
-    yield f"Diagnosis  {found['state']}" + (f" (also: {', '.join(found['also'])})" if found["also"] else "")
+    yield f"Diagnosis  {shown(found['state'])}" + (f" (also: {listed(found['also'])})" if found["also"] else "")
     for line in found["evidence"]:
-        yield f"           - {line}"
+        yield f"           - {shown(line)}"
     if found["more_pictures"]:
         low, high = (100 * found["more_pictures"][key] for key in ("gain_low", "gain_high"))
         yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"
@@ -44,5 +49,5 @@ def as_lines(found: dict[str, Any]) -> Iterator[str]:
     for name in found["no_clear_difference"]:
         yield f"Baseline   {statements.rival(name)}: no clear difference from this model on the test pictures"
     for remedy in found["remedies"]:
-        yield f"Try        {remedy['why']}:"
-        yield f"           {remedy['command']}"
+        yield f"Try        {shown(remedy['why'])}:"
+        yield f"           {own(remedy['command']) or HIDDEN}"

@@ -14,13 +14,14 @@ from PIL import Image
 
 from transferkit import files
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, fit, open_picture
+from transferkit.data.decode import DecodeSettings, fit, open_pixels
 from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
 from transferkit.evaluation import explain
-from transferkit.runs import model_file
+from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
+from transferkit.runs.tables import Predictions
 
 LARGEST = 1024  # pixels on the long side of an overlay
 BLOCK = 16  # pictures held at a time
@@ -87,7 +88,8 @@ class Explaining:
         return int(names.index(output))
 
     def _block(self, sources: Sequence[Source], wanted: int | None) -> Iterator[Explanation]:
-        images = [open_picture(source, self._settings) for source in sources]
+        # The decoder's pixels, which the model answers for; copied, since their memory is used again.
+        images = [Image.fromarray(open_pixels(source, self._settings).copy()) for source in sources]
         pixels = np.stack([fit(image, self._settings) for image in images])
         filled = np.concatenate([pixels, np.repeat(pixels[:1], BLOCK - len(pixels), axis=0)])
         answers = self._forward([filled])[0][: len(pixels)]
@@ -112,28 +114,25 @@ class Explaining:
 def worst(layout: Layout, count: int = 12) -> list[Path]:
     """The pictures of the test split that the model got wrong, most confident first (numbers: furthest off).
 
-    Raises DataError where there are none, or where the run's pictures are no longer there.
+    Raises DataError where there are none, or where the run's pictures are no longer there as they were.
     """
-    manifest, metrics = layout.complete(), layout.read_metrics()
-    origin = Path(manifest["data"]["path"])
-    rows = files.read_csv(layout.predictions)
-    ranked = sorted(rows, key=lambda row: -_badness(row, metrics))
-    wrong = [row["path"] for row in ranked if _badness(row, metrics) > 0][:count]
+    table = layout.read_predictions()
+    badness = _badness(table)
+    wrong = [table.paths[i] for i in np.argsort(-badness, kind="stable") if badness[i] > 0][:count]
     if not wrong:
-        raise DataError(f"{layout.folder} made no mistake on its test split ({len(rows)} pictures); name pictures")
-    root = origin if origin.is_dir() else origin.parent
-    found = [root / path for path in wrong if (root / path).is_file()]
+        raise DataError(f"{layout.folder} made no mistake on its test split ({len(table)} pictures); name pictures")
+    found = list(pictures.proved(layout, wrong).values())
     if not found:
-        raise DataError(f"the run's pictures are no longer in {origin}; name pictures to explain")
+        raise DataError(f"the run's pictures are no longer in {pictures.root_of(layout)}; name pictures to explain")
     return found
 
 
-def _badness(row: dict[str, str], metrics: dict[str, Any]) -> float:
-    """How wrong an answer of predictions.csv is; 0 where it is right."""
-    if metrics["task"] != "regress":
-        return 0.0 if row["label"] == row["predicted"] else float(row["confidence"])
-    true = [float(value) for value in row["label"].split(";")]
-    return float(np.mean([abs(t - float(row[f"y_{n}"])) for t, n in zip(true, metrics["classes"], strict=True)]))
+def _badness(table: Predictions) -> npt.NDArray[np.float64]:
+    """How wrong each answer of predictions.csv is [N]; 0 where it is right."""
+    if table.task == "regress":
+        return np.asarray(np.abs(table.targets - table.outputs).mean(axis=1))
+    wrong = [true != answer for true, answer in zip(table.labels, table.predicted, strict=True)]
+    return np.where(wrong, table.confidence, 0.0)
 
 
 def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:

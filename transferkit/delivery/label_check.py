@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.checks import Finding
 from transferkit.data.samples import Samples
 from transferkit.data.units import units_of
 from transferkit.errors import DataError, RunError
-from transferkit.files import read_csv
+from transferkit.files import ready_cache
+from transferkit.runs import pictures
 from transferkit.runs.layout import Layout
+from transferkit.runs.manifest import given
 
 SHOWN = 60
 _AT_ONCE = 256  # rows read from the store together
@@ -40,15 +41,12 @@ def own_samples(layout: Layout) -> Samples:
 
     Raises DataError where the data is gone or none of it is left.
     """
-    from transferkit.data.source import scan
-
-    origin, how = source_of(layout.folder)
-    used = {row["path"] for row in read_csv(layout.splits)}
-    samples = scan(origin, **how, strict=False)
-    samples = samples.select([i for i, path in enumerate(samples.paths) if path in used])
+    origin, _ = source_of(layout.folder)
+    saved, metrics = layout.read_splits(), layout.read_metrics()
+    samples = pictures.own(layout, saved, metrics["task"], metrics["classes"])
     if not len(samples):
-        raise DataError(f"none of the {len(used)} pictures of run {layout.folder} is left in {origin}")
-    return samples.hashed()
+        raise DataError(f"none of the {len(saved)} pictures of run {layout.folder} is left in {origin}")
+    return samples
 
 
 def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Finding]:
@@ -108,16 +106,20 @@ def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) ->
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision
 
+    ready_cache(reporter.warn)
     compute.start()
     # Only what was given: a default spelt out may contradict another setting.
-    s = Settings(**{name: manifest["config"][name] for name in manifest["given"]})
+    s = given(manifest)
     scaling = None if s.scaling == "auto" else s.scaling
     backbone = build(s.backbone, s.weights, s.image_size, s.seed, True, scaling, reporter.say)
     if backbone.weights_sha256 != manifest["weights"]["sha256"]:
         raise RunError(f"the weights of {s.backbone} are not those the run was made with; put them back")
     views = Views(DecodeSettings(backbone.size, s.resize), augmentation(s.augment), s.views, s.seed)
     count = 1 if s.augment == "none" else 1 + s.views
-    frozen = Frozen(backbone, s, views, True, reporter, Precision(**manifest["precision"]))
+    computed = {
+        name: manifest["precision"][name] for name in ("name", "how", "reason") if name in manifest["precision"]
+    }
+    frozen = Frozen(backbone, s, views, True, reporter, Precision(**computed))
     rows = frozen.pooled()
     wanted = {i: range(count) for i in range(len(samples))}
     frozen.prepare([rows], samples, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from transferkit.delivery import display
 from transferkit.delivery.sources import find
 from transferkit.errors import ConfigError
 from transferkit.features.extract import at_once
-from transferkit.files import csv_line, to_json
+from transferkit.files import csv_line
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
@@ -236,7 +237,7 @@ def as_csv(predictions: Iterable[Prediction], names: list[str], task: str, absta
 def as_json_lines(predictions: Iterable[Prediction], top: int | None) -> Iterator[str]:
     """One JSON object a line."""
     for p in predictions:
-        yield to_json(p.as_dict(top))
+        yield json.dumps(p.as_dict(top), allow_nan=False)  # ASCII: it passes through every encoding
 
 
 def as_table(predictions: Iterable[Prediction], top: int | None, task: str, width: int = 0) -> Iterator[str]:

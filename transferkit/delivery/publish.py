@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import files
+from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, figure, plural
 from transferkit.data.decode import PictureError, open_picture
 from transferkit.data.samples import shown
@@ -18,8 +19,9 @@ from transferkit.delivery.explain import overlays
 from transferkit.delivery.report import write_report
 from transferkit.delivery.statements import looks
 from transferkit.evaluation import calibration
-from transferkit.runs import model_file
+from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
+from transferkit.runs.tables import Predictions
 from transferkit.tuning import gallery
 
 SHOWN = 12  # pictures in a gallery
@@ -41,14 +43,13 @@ def report_content(layout: Layout) -> ReportContent:
     """Everything the report and the card show, from the files of the run."""
     manifest, metrics = layout.complete(), layout.read_metrics()
     config, task = manifest["config"], metrics["task"]
-    facts = model_file.facts(layout.model)
-    rows = files.read_csv(layout.predictions)
+    facts, table = model_file.facts(layout.model), layout.read_predictions()
     content = ReportContent(
         title=f"{Path(manifest['data']['path']).name}, {config['backbone']}",
         task=task,
         classes=metrics["classes"],
         created=manifest["started"],
-        version=manifest["versions"]["transferkit"],
+        version=manifest["versions"].get("transferkit", ""),
         goal=metrics["goal"],
         metrics=metrics,
         counts=manifest["data"]["parts"],
@@ -62,6 +63,7 @@ def report_content(layout: Layout) -> ReportContent:
         environment={**manifest["versions"], **manifest["hardware"]},
         backbone=config["backbone"],
         weights=manifest["weights"]["source"],
+        weights_licence=_licence(config["backbone"], manifest["weights"]["source"]),
         data_name=Path(manifest["data"]["path"]).name,
         input_size=[facts["decode"]["size"], facts["decode"]["size"]],
     )
@@ -73,18 +75,26 @@ def report_content(layout: Layout) -> ReportContent:
     curve = metrics.get("learning_curve")
     if curve:
         content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
-    if rows:
-        _add_test(content, rows, metrics, Path(manifest["data"]["path"]))
-        _add_overlays(content, layout, Path(manifest["data"]["path"]))
+    if len(table):
+        found = pictures.proved(layout, _add_test(content, table))
+        for name in ("errors", "confident", "uncertain"):
+            for example in content.get(name, ()):  # type: ignore[attr-defined]
+                example["picture"] = _picture(found.get(example["path"]))
+        _add_overlays(content, layout, found)
     return content
 
 
-def _add_overlays(content: ReportContent, layout: Layout, data: Path) -> None:
+def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path]) -> None:
     """Where the model looked in its worst mistakes, for those whose picture is still there."""
-    root = data if data.is_dir() else data.parent
     seen = [example for example in content["errors"] if example.get("picture") is not None]
-    for example, overlay in zip(seen, overlays(layout, [root / e["path"] for e in seen]), strict=False):
+    for example, overlay in zip(seen, overlays(layout, [found[e["path"]] for e in seen]), strict=False):
         example["overlay"] = overlay
+
+
+def _licence(backbone: str, source: str) -> str:
+    """Whose the pretrained weights are, as the catalog states it; empty for others than its own."""
+    row = ROWS.get(backbone.lower())
+    return row.licence if row is not None and source == row.pretrained else ""
 
 
 def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
@@ -104,7 +114,7 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
             f"{metrics['goal']} {figure(phase['score'])} on validation{kept}"
         )
     if metrics["task"] != "regress":
-        story.append(f"Confidence was calibrated on validation: temperature {metrics['temperature']:.2f}")
+        story.append(f"Confidence was calibrated on validation: temperature {metrics.get('temperature', 1):.2f}")
     if data["parts"].get("test"):
         seen = looks(metrics)
         story.append(
@@ -116,43 +126,38 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
     return [*story, *manifest["notes"]]
 
 
-def _add_test(content: ReportContent, rows: list[dict[str, str]], metrics: dict[str, Any], data: Path) -> None:
-    """Galleries, and the reliability or regression plot, from predictions.csv."""
-    root, task = data if data.is_dir() else data.parent, metrics["task"]
-    if task == "regress":
-        names = metrics["classes"]
-        targets = np.array([[float(v) for v in row["label"].split(";")] for row in rows])
-        guesses = np.array([[float(row[f"y_{n}"]) for n in names] for row in rows])
-        content["regression"] = {"targets": targets, "predictions": guesses}
-        order = np.argsort(-np.abs(targets - guesses).mean(1))
-        content["errors"] = [_example(rows[i], root) for i in order[:SHOWN]]
-        return
-    confidence = np.array([float(row["confidence"]) for row in rows])
-    wrong = np.array([row["label"] != row["predicted"] for row in rows])
-    order = np.argsort(-confidence, kind="stable")
+def _add_test(content: ReportContent, table: Predictions) -> list[str]:
+    """Galleries, and the reliability or regression plot; returns the paths of the pictures that are to be shown."""
+    if table.task == "regress":
+        content["regression"] = {"targets": table.targets, "predictions": table.outputs}
+        order = np.argsort(-np.abs(table.targets - table.outputs).mean(1))
+        content["errors"] = [_example(table, i) for i in order[:SHOWN]]
+        return [e["path"] for e in content["errors"]]
+    wrong = np.array([true != answer for true, answer in zip(table.labels, table.predicted, strict=True)])
+    order = np.argsort(-table.confidence, kind="stable")
     # Only what is shown is opened.
-    content["errors"] = [_example(rows[i], root) for i in order[wrong[order]][:SHOWN]]
-    content["confident"] = [_example(rows[i], root) for i in order[~wrong[order]][: SHOWN // 2]]
-    content["uncertain"] = [_example(rows[i], root) for i in order[::-1][: SHOWN // 2]]
-    if task == "classify":
-        probs = np.array([[float(row[f"p_{name}"]) for name in metrics["classes"]] for row in rows])
-        index = {name: i for i, name in enumerate(metrics["classes"])}
-        targets = np.array([index[row["label"]] for row in rows])
-        content["reliability"] = calibration.reliability(probs, targets)
+    content["errors"] = [_example(table, i) for i in order[wrong[order]][:SHOWN]]
+    content["confident"] = [_example(table, i) for i in order[~wrong[order]][: SHOWN // 2]]
+    content["uncertain"] = [_example(table, i) for i in order[::-1][: SHOWN // 2]]
+    if table.task == "classify":
+        content["reliability"] = calibration.reliability(table.outputs, table.targets)
+    return [e["path"] for name in ("errors", "confident", "uncertain") for e in content[name]]
 
 
-def _example(row: dict[str, str], root: Path) -> Example:
+def _example(table: Predictions, row: int) -> Example:
+    sure = float(table.confidence[row])
     return Example(
-        path=row["path"],
-        label=row["label"],
-        predicted=row["predicted"],
-        confidence=float(row["confidence"]) if row["confidence"] else None,
-        picture=_picture(root / row["path"]),
+        path=table.paths[row],
+        label=table.labels[row],
+        predicted=table.predicted[row],
+        confidence=None if np.isnan(sure) else sure,
     )
 
 
-def _picture(path: Path) -> Any:
-    """uint8 thumbnail, or None where the picture is no longer there (arrays, moved data)."""
+def _picture(path: Path | None) -> Any:
+    """uint8 thumbnail, or None where the picture is no longer there (arrays, moved or changed data)."""
+    if path is None:
+        return None
     try:
         image = open_picture(path)
     except PictureError:

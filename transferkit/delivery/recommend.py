@@ -12,7 +12,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import build as networks
-from transferkit.backbones import mini, userfile, weights
+from transferkit.backbones import bundled, userfile, weights
 from transferkit.backbones.build import Backbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
@@ -28,6 +28,7 @@ from transferkit.evaluation.figures import save
 from transferkit.features.extract import FORWARD_BATCH, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import applied
+from transferkit.files import ready_cache
 
 FOLDS = (5, 3, 2)  # the first that the rarest class allows
 PICTURES = 1000
@@ -53,10 +54,10 @@ class Candidate:
 
 
 def candidates(names: Sequence[str] = ()) -> list[str]:
-    """`names`, or every network whose weights are in the store, and `mini`."""
+    """`names`, or every network whose weights are in the store or in the package."""
     if names:
         return list(dict.fromkeys(names))
-    return [name for name, row in ROWS.items() if row.kind == "mini" or weights.locate(row, row.size)]
+    return [name for name, row in ROWS.items() if row.kind == "bundled" or weights.locate(row, row.size)]
 
 
 def recommend(
@@ -76,6 +77,7 @@ def recommend(
     raise_problems(BackboneError, [p for name in chosen for p in networks.check(name, offline=offline)])
     samples, folds = _folds(samples.hashed(), pictures, seed)
     reporter.heading(f"{len(chosen)} networks on {len(samples):,} pictures (test pictures left alone)")
+    ready_cache(reporter.warn)
     compute.start()
     found = []
     for name in chosen:
@@ -149,8 +151,8 @@ def _bytes(backbone: Backbone, name: str) -> int | None:
     """Size of the weights file."""
     if userfile.is_file(name):
         return Path(name).stat().st_size
-    if backbone.row.kind == "mini":
-        return mini.WEIGHTS_FILE.stat().st_size
+    if backbone.row.kind == "bundled":
+        return bundled.packaged(backbone.row).weights.stat().st_size
     path = weights.locate(backbone.row, backbone.size)
     return path.stat().st_size if path else None
 

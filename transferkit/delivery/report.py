@@ -18,6 +18,7 @@ from transferkit.delivery import statements
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import Drawing, drawings
 from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
+from transferkit.text import safe
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,9 +65,9 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
             "uncertain": _examples(content.get("uncertain")),
         },
     }
-    # A name that is no valid UTF-8 carries lone surrogates; a page must not.
+    # Neither lone surrogates of names that are no valid UTF-8, nor what a terminal that shows the file would obey.
     text = environment(escape=True).get_template("report.html.j2").render(view)
-    return text.encode("utf-8", "replace").decode()
+    return safe(text.encode("utf-8", "replace").decode())
 
 
 def environment(*, escape: bool) -> Environment:

@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import archives
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.data.samples import Samples, listed
-from transferkit.data.source import scan
+from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, RunError, WeightsError
-from transferkit.files import cache_folder, read_csv, write_json
+from transferkit.files import cache_folder, write_json
+from transferkit.runs import manifest as manifests
+from transferkit.runs import pictures, tables
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS, data_digest, hardware, versions
+from transferkit.runs.manifest import ARRAYS, hardware, versions
 
 PATHS = ("backbone", "weights", "exclude_file")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown
@@ -68,13 +70,19 @@ def settings_of(layout: Layout) -> dict[str, Any]:
         raise RunError(f"{layout.folder}: {error}") from error
 
 
+def cache_of(layout: Layout) -> bool | None:
+    """Whether a run was told to store features (`--cache`) or not to (`--no-cache`); None where neither."""
+    kept = layout.complete().get("cache")
+    return kept if isinstance(kept, bool) else None
+
+
 def given_settings(manifest: dict[str, Any]) -> dict[str, Any]:
     """The settings in a run.json that were given then, and those whose default is another now.
 
     Files they name are found from where the run was started. Raises RunError for settings this version does not know.
     """
     config = manifest["config"]
-    unknown = [name for name in manifest["given"] if name not in Settings.model_fields]
+    unknown = [name for name in manifest["given"] if name not in Settings.model_fields or name not in config]
     if unknown:
         raise RunError(
             f"the run was made with settings this version does not know: {listed(unknown)}; install "
@@ -86,7 +94,7 @@ def given_settings(manifest: dict[str, Any]) -> dict[str, Any]:
         if name in given and path.is_file():
             given[name] = os.path.abspath(path)
     # What was left to a default then must not follow a default that has changed since.
-    now = Settings(**given).model_dump(mode="json")
+    now = manifests.settings(given).model_dump(mode="json")
     return given | {name: value for name, value in config.items() if name in now.keys() - given and now[name] != value}
 
 
@@ -96,45 +104,25 @@ def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple
     Returns the data to train on and what differs that may change numbers. Raises DataError naming missing, changed
     and new pictures, WeightsError where the network's weights are others.
     """
-    manifest, settings = layout.complete(), Settings(**settings_of(layout))
+    manifest, settings = layout.complete(), manifests.settings(settings_of(layout))
     origin = manifest["data"]["path"] if data is None else data
     if isinstance(origin, str) and origin == ARRAYS:
         raise DataError("this run was trained on arrays, which it does not keep; pass them: run.reproduce((x, y))")
     if isinstance(origin, str | os.PathLike) and not Path(origin).exists():
         raise DataError(f"the run's data {origin} is no longer there; put it back, or say with --data where it is now")
     reporter.say("checking data, weights and versions")
-    _check_data(layout, manifest, origin, settings)
+    _check_data(layout, origin, settings)
     _check_weights(manifest, settings, offline)
     return origin, _reasons(manifest, settings)
 
 
-def _check_data(layout: Layout, manifest: dict[str, Any], origin: Any, settings: Settings) -> None:
-    task = None if settings.task == "auto" else settings.task
-    samples = scan(origin, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False)
-    skipped = {entry["path"] for entry in manifest["data"].get("skipped", [])}
-    samples = samples.select([i for i, path in enumerate(samples.paths) if path not in skipped]).hashed()
-    problems = list(_changes(read_csv(layout.splits), samples))
-    if not problems and data_digest(samples) != manifest["data"]["sha256"]:
-        problems = ["labels, classes or their order are others"]
+def _check_data(layout: Layout, origin: Any, settings: Settings) -> None:
+    problems = pictures.changed(layout, origin, settings)
     if problems:
         raise DataError(
             f"the data is not what run {layout.folder} was trained on: {'; '.join(problems)}. "
             "Put it back as it was, or train anew with `transferkit finetune`"
         )
-
-
-def _changes(rows: list[dict[str, str]], samples: Samples) -> Iterator[str]:
-    then = {row["path"]: row for row in rows}
-    now = dict(zip(samples.paths, samples.sha256 or (), strict=True))
-    labels = {path: samples.label(i) for i, path in enumerate(samples.paths)}
-    for what, found in (
-        ("missing", [p for p in then if p not in now]),
-        ("changed", [p for p in then if p in now and then[p]["sha256"] != now[p]]),
-        ("labelled otherwise", [p for p in then if p in now and then[p]["label"] != labels[p]]),
-        ("new", [p for p in now if p not in then]),
-    ):
-        if found:
-            yield f"{len(found)} {what} ({listed(found, 3)})"
 
 
 def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) -> None:
@@ -146,7 +134,7 @@ def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) 
     backbone = build(
         settings.backbone, settings.weights, settings.image_size, settings.seed, offline, scaling, lambda _: None
     )
-    then = manifest["weights"]["sha256"]
+    then = manifest["weights"].get("sha256", backbone.weights_sha256)
     if backbone.weights_sha256 != then:
         raise WeightsError(
             f"the weights of {settings.backbone} ({backbone.weights}) are not those of then: their values hash to "
@@ -191,7 +179,8 @@ def compare(before: Layout, after: Layout, reasons: list[str]) -> Reproduction:
     scores = list(_unequal(_numbers(old), _numbers(new)))
     epochs = list(_unequal(_history(before), _history(after)))
     gaps = [abs(a - b) for _, a, b in scores if _is_number(a) and _is_number(b)]
-    splits, answers = (_rows_same(before, after, name) for name in ("splits", "predictions"))
+    splits = before.read_splits() == after.read_splits()
+    answers = _rows(before.read_predictions()) == _rows(after.read_predictions())
     weights = _weights(before.model) == _weights(after.model)
     found = Reproduction(
         after.folder, not scores and not epochs and splits and answers and weights, splits, weights, answers,
@@ -250,14 +239,17 @@ def _unequal(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, A
             yield name, then.get(name), now.get(name)
 
 
-def _rows_same(before: Layout, after: Layout, name: str) -> bool:
-    return bool(read_csv(getattr(before, name)) == read_csv(getattr(after, name)))
+def _rows(found: tables.Predictions) -> tuple[Any, ...]:
+    return found.paths, found.labels, found.predicted, found.confidence.tobytes(), found.outputs.tobytes()
 
 
 def _weights(path: Path) -> dict[str, bytes]:
     """Every array in a .keras file by its place, as shape, type and bytes; needs no Keras."""
     import h5py
 
+    problem = archives.problem(path)
+    if problem:
+        raise RunError(f"{path} is not read: {problem}, which no network does")
     found: dict[str, bytes] = {}
 
     def keep(name: str, item: Any) -> None:
@@ -290,6 +282,6 @@ def _lines(found: Reproduction) -> Iterator[str]:
         if len(found.differences) > SHOWN:
             yield f"  … and {len(found.differences) - SHOWN} more in {found.folder / 'reproduction.json'}"
     for reason in found.reasons:
-        yield f"  note: {reason}"
+        yield f"  note: {shown(reason)}"
     if not found.same and not found.reasons:
         yield "  data, weights, versions and machine are those of then, so this should not happen; please report it"

@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.console import Reporter
-from transferkit.data.decode import PictureError
-from transferkit.data.folder import EXTENSIONS
+from transferkit.data.decode import PictureError, whole
 from transferkit.data.samples import shown
+from transferkit.data.walk import EXTENSIONS
+from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
+from transferkit.delivery.guard import Uploads
 from transferkit.delivery.predict import Predictor
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
@@ -25,7 +27,6 @@ from transferkit.runs.layout import Layout
 
 TOP = 5
 WAITING = 16  # pictures that may queue; more are told that the page is busy
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Answer = tuple[dict[str, float] | None, npt.NDArray[np.uint8] | None, str]
 
 
@@ -34,6 +35,7 @@ class Answering:
 
     def __init__(self, model: Any, facts: dict[str, Any]) -> None:
         self.facts = facts
+        self.uploads = Uploads()
         self._predictor = Predictor(model, facts)
         self._lock = threading.Lock()
         self._explaining: Explaining | None = None
@@ -52,7 +54,8 @@ class Answering:
     def __call__(self, upload: str | None) -> Answer:
         """Scores by class, the picture with heat over it (uint8 [h, w, 3]), and a sentence, of an uploaded file.
 
-        What cannot be read is told in the sentence; nothing is raised for it. The upload is removed.
+        What cannot be read is told in the sentence; nothing is raised for it. The upload is removed, unless another
+        visitor who sent the same picture waits for his answer.
         """
         if upload is None:
             return None, None, ""
@@ -61,18 +64,19 @@ class Answering:
             with self._lock:
                 return self._answer(path)
         finally:
-            path.unlink(missing_ok=True)
+            self.uploads.answered(upload)
 
     def _answer(self, path: Path) -> Answer:
-        (found,) = self._predictor.stream([path], Reporter(quiet=True))
+        try:
+            content = whole(path, path.name)  # once: the answer and the heat map are of the same bytes
+        except PictureError as error:
+            return None, None, f"This file {error.reason}."
+        (found,) = self._predictor.stream([content], Reporter(quiet=True))
         if found.error:
             return None, None, f"This file {found.error}."
         if self._explaining is None:
             return self._scores(found.scores), None, f"{self._said(found)} No heat map: {self.cannot_explain}"
-        try:
-            heat = next(self._explaining.stream([path])).overlay
-        except PictureError as error:  # the file changed meanwhile
-            return None, None, f"This file {error.reason}."
+        heat = next(self._explaining.stream([content])).overlay
         return self._scores(found.scores), heat, self._said(found)
 
     def _scores(self, scores: tuple[tuple[str, float], ...]) -> dict[str, float] | None:
@@ -125,16 +129,19 @@ def page(answer: Callable[[str | None], Answer], title: str, note: str, probabil
 
 def serve(
     layout: Layout, reporter: Reporter, *, host: str = "127.0.0.1", port: int = 7860, megabytes: float = 20.0,
-    browser: bool = False, ready: Callable[[str], None] | None = None,
+    browser: bool = False, allowed: Sequence[str] = (), ready: Callable[[str], None] | None = None,
 ) -> None:  # fmt: skip
     """Serve the page until interrupted. `ready(url)` is called when it answers.
+
+    Requests under other names than those of `host`, and from pages of other sites, are refused (see `guard`);
+    `allowed` are more names, such as a proxy's.
 
     Raises ConfigError where gradio is missing, or the port is taken.
     """
     layout.complete()
     facts = model_file.facts(layout.model)
     gr = gradio()
-    if host not in LOOPBACK:
+    if not guard.is_loopback(host):
         reporter.warn(f"--host {host}: everybody who reaches this machine can use the page; there is no password")
     with tempfile.TemporaryDirectory(prefix="transferkit-serve-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # read when the page is made
@@ -146,11 +153,14 @@ def serve(
         blocks = page(answering, layout.folder.absolute().name, note, facts["task"] != "regress")
         # System fonts: the page asks no other server for anything.
         theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+        from starlette.middleware import Middleware
+
+        watch = Middleware(guard.Guard, host=host, allowed=tuple(allowed), uploads=answering.uploads)
         try:
             _, url, _ = blocks.launch(
                 server_name=host, server_port=port, share=False, quiet=True, inbrowser=browser, theme=theme,
                 prevent_thread_lock=True, max_file_size=int(megabytes * 1_000_000), footer_links=[], show_error=False,
-                ssr_mode=False, enable_monitoring=False,
+                ssr_mode=False, enable_monitoring=False, app_kwargs={"middleware": [watch]},
             )  # fmt: skip
         except OSError as error:
             raise ConfigError(f"--port {port} on {host} cannot be used ({error}); choose another --port") from error

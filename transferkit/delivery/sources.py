@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import codecs
 import glob
 import io
 import os
@@ -11,20 +11,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
-from transferkit.data.folder import EXTENSIONS
+from transferkit.data.rows import load_paths
 from transferkit.data.samples import shown
+from transferkit.data.source import TABLES
+from transferkit.data.text import decode_text, locate
+from transferkit.data.walk import pictures_below, without_system_files
 from transferkit.errors import DataError, nearest
 
-LISTS = (".csv", ".tsv")
 STANDARD_INPUT = "-"
+UTF8, UTF16 = codecs.BOM_UTF8, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
-    """Picture files of `paths`: files as they are, folders with all pictures below them, sorted.
+    """Picture files of `paths`: files as they are, folders with all pictures below them as training finds them.
 
     A path that does not exist is read as a pattern (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`,
-    relative to its own folder. Raises DataError for paths that do not exist, folders without pictures, patterns that
-    match nothing and lists without that column.
+    relative to its own folder, in every form that training reads. Raises DataError for paths that do not exist, folders
+    without pictures, patterns that match nothing and lists that cannot be read.
     """
     found: list[Path] = []
     problems: list[str] = []
@@ -41,7 +44,7 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 def _expand(item: Path) -> list[Path]:
     if item.is_dir():
         return _below(item)
-    if item.suffix.lower() in LISTS and item.is_file():
+    if item.suffix.lower() in TABLES and item.is_file():
         return _listed(item)
     if item.exists() or item.is_symlink():
         return [item]
@@ -52,19 +55,15 @@ def _expand(item: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> list[Path]:
-    inside = sorted(p for p in folder.rglob("*") if _is_picture(p))
+    inside, others = pictures_below(folder)
     if not inside:
-        raise DataError(f"{shown(folder)}: no pictures in this folder")
+        raise DataError(f"{shown(folder)}: no pictures in this folder{others}")
     return inside
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
 def _matching(pattern: str) -> list[Path]:
-    hits = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    files = [p for p in hits if p.is_file()]
+    hits = list(map(Path, glob.glob(pattern, recursive=True)))
+    files = sorted(without_system_files(pattern, (p for p in hits if p.is_file())))
     if not files:
         what = "matches folders only; add /*" if hits else "matches nothing"
         raise DataError(f"{shown(pattern)}: this pattern {what}")
@@ -73,15 +72,7 @@ def _matching(pattern: str) -> list[Path]:
 
 def _listed(path: Path) -> list[Path]:
     """Paths of a list, in its order; what does not exist is left to the decoder to name."""
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-        table = csv.DictReader(handle, dialect="excel-tab" if path.suffix.lower() == ".tsv" else "excel")
-        columns = table.fieldnames or []
-        if "path" not in columns:
-            raise DataError(
-                f"{shown(path)}: a list of pictures needs a column `path`; this one has "
-                f"{', '.join(map(shown, columns)) or 'no line'}"
-            )
-        found = [path.parent / row["path"] for row in table if row["path"]]
+    found = [path.parent / locate(path.parent, name)[0] for name in load_paths(path)]
     if not found:
         raise DataError(f"{shown(path)}: this list names no picture")
     return found
@@ -95,15 +86,21 @@ def from_input(stream: io.BufferedIOBase | None = None) -> Iterator[Path]:
     source = stream if stream is not None else cast(io.BufferedIOBase, sys.stdin.buffer)
     for name in _pieces(source):
         if name:
-            yield Path(os.fsdecode(name))
+            yield Path(locate(Path(), os.fsdecode(name))[0])
 
 
 def _pieces(source: io.BufferedIOBase) -> Iterator[bytes]:
     rest, separator = b"", b"\n"
-    while block := source.read1(1 << 16):
+    first = source.read1(1 << 16)
+    if first.startswith(UTF16):  # PowerShell; it comes whole, or not at all
+        yield from (os.fsencode(line) for line in decode_text(first + source.read()).split("\n"))
+        return
+    block = first.removeprefix(UTF8)
+    while block:
         rest += block
         if b"\0" in block:
             separator = b"\0"
         *whole, rest = rest.split(separator)
         yield from (name if separator == b"\0" else name.rstrip(b"\r") for name in whole)
+        block = source.read1(1 << 16)
     yield rest.rstrip(b"\r\n")

@@ -10,6 +10,7 @@ from transferkit.data.samples import shown
 from transferkit.delivery import statements
 from transferkit.evaluation.goals import GOALS
 from transferkit.evaluation.versus import verdicts
+from transferkit.runs.advice import HIDDEN, own
 from transferkit.runs.layout import Layout
 
 HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
@@ -32,7 +33,7 @@ def summary(layout: Layout) -> str:
     manifest, metrics = layout.complete(), layout.read_metrics()
     parts = (_work(manifest, metrics), _search(metrics), _scores(metrics), _advice(metrics), _files(layout, manifest))
     lines = [line for part in parts for line in part]
-    return "\n".join(f"{label:<10} {text}" for label, text in lines)
+    return "\n".join(f"{label:<10} {shown(text)}" for label, text in lines)
 
 
 Lines = Iterator[tuple[str, str]]
@@ -136,10 +137,10 @@ def _goal(metrics: dict[str, Any], name: str) -> Lines:
 def _advice(metrics: dict[str, Any]) -> Lines:
     diagnosis = metrics.get("diagnosis") or {}
     if diagnosis:
-        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(diagnosis['evidence'][:2])}"
+        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(map(shown, diagnosis['evidence'][:2]))}"
     for remedy in diagnosis.get("remedies", [])[:3]:
         yield "Try", f"{remedy['why']}:"
-        yield "", remedy["command"]
+        yield "", own(remedy["command"]) or HIDDEN
 
 
 def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from transferkit import files
+from transferkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Noto Emoji",
 @contextmanager
 def style(dark: bool) -> Iterator[dict[str, str]]:
     """matplotlib's settings for one figure, whatever the user's matplotlibrc says; yields the colours."""
-    import matplotlib
+    _library()
     from matplotlib import font_manager
 
     colours = DARK if dark else LIGHT
@@ -44,8 +45,32 @@ def style(dark: bool) -> Iterator[dict[str, str]]:
         "xtick.color": colours["soft"], "ytick.color": colours["soft"],
         "xtick.labelcolor": colours["ink"], "ytick.labelcolor": colours["ink"],
     }  # fmt: skip
-    with matplotlib.rc_context(settings):
+    with _settings(settings):
         yield colours
+
+
+@contextmanager
+def _settings(wanted: Any) -> Iterator[None]:
+    """matplotlib's own defaults and `wanted`: a file `matplotlibrc` in the working directory has no say."""
+    matplotlib = _library()
+    with matplotlib.rc_context():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of settings that are on their way out
+            matplotlib.rcParams.update({k: v for k, v in matplotlib.rcParamsDefault.items() if k != "backend"})
+        matplotlib.rcParams.update(wanted)
+        yield
+
+
+def _library() -> Any:
+    """The module `matplotlib`. Raises ConfigError where a settings file of its own keeps it from being imported."""
+    try:
+        import matplotlib
+    except (UnicodeError, ValueError, SyntaxError, OSError) as error:
+        raise ConfigError(
+            f"matplotlib cannot be imported ({type(error).__name__}: {error}); where a file 'matplotlibrc' lies in the "
+            "working directory or in matplotlib's settings folder, remove it or repeat the command elsewhere"
+        ) from error
+    return matplotlib
 
 
 def blank(width: float, height: float) -> Figure:
@@ -67,10 +92,8 @@ def label(name: str, longest: int = 24) -> str:
 def encode(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
     """The figure as PNG (110 dpi) or SVG bytes; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    import matplotlib
-
     metadata: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "transferkit"}):
+    with warnings.catch_warnings(), _settings({"svg.hashsalt": "transferkit"}):
         # A script without a font shows as boxes; the report names the class in text beside it.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support .* natively")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.features.precision import machine
-from transferkit.files import cache_folder, digest, read_json, write_json
+from transferkit.files import cache_folder, digest, read_json, remember
 
 LARGE = 256 << 20  # bytes of rows below which storing them costs less than measuring would
 DISK_SAMPLE = 48 << 20  # bytes that are written and read to measure the disk
@@ -62,7 +62,7 @@ def measured(key: dict[str, Any], folder: Path, pixels: Callable[[], np.ndarray]
     run([full])
     forward = (time.perf_counter() - started) / batch
     cost = Cost(decode, forward, *disk(folder))
-    write_json(memory, asdict(cost))
+    remember(memory, asdict(cost))
     return cost
 
 

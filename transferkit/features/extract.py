@@ -1,7 +1,7 @@
 """Run the frozen part once over every view of every picture, and hand out the activations.
 
 `Views` says which picture copies exist, `Source` hands out network inputs for (picture, view) pairs: from the store,
-or computed each time they are asked for. Training cannot tell the difference.
+or computed each time they are asked for. Training cannot tell the difference: the numbers are the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transferkit.data.decode import BUNDLE, DecodeSettings, decoder_versions, op
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
-from transferkit.features.store import FeatureSet
+from transferkit.features.store import FeatureSet, rounded, unpacked
 from transferkit.files import digest
 
 if TYPE_CHECKING:
@@ -46,9 +46,12 @@ class Views:
     seed: int
 
     def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
-        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it."""
+        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it.
+
+        Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
+        """
         assert samples.sha256 is not None
-        image = open_pixels(samples.source(index), self.decode)
+        image = open_pixels(samples.pinned(index), self.decode)
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
         return render(image, self.decode, self.augmentation, seeds)
 
@@ -137,7 +140,8 @@ class Streamed:
         pixels = np.concatenate(list(drawn))
         if self.network is None:
             return [pixels.astype(np.float32)]
-        return _in_batches(self.network, pixels)
+        tensors = _in_batches(self.network, pixels)
+        return unpacked(rounded(np.concatenate([x.reshape(len(pixels), -1) for x in tensors], axis=1)), self.shapes)
 
 
 def _in_batches(network: compute.Forward, pixels: np.ndarray) -> list[np.ndarray]:
@@ -284,5 +288,5 @@ def content_key(weights_sha256: str, network: dict[str, Any], decode: DecodeSett
         "weights": weights_sha256,
         **network,
         "decode": decode.key(),
-        "versions": {"keras": keras.__version__, "backend": compute.backend(), **decoder_versions()},
+        "versions": {"keras": keras.__version__, **compute.backend_versions(), **decoder_versions()},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from transferkit.errors import ConfigError
 from transferkit.features.cost import LARGE, measured
 from transferkit.features.extract import (
     FORWARD_BATCH,
+    RESIDENT_BYTES,
     Source,
     Stored,
     Streamed,
@@ -30,8 +30,9 @@ from transferkit.features.extract import (
     row_names,
 )  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, make_room, open_set, room_for, root, row_bytes
-from transferkit.files import digest
+from transferkit.features.store import FeatureSet, HeldSet, make_room, open_set, room_for, root, row_bytes
+from transferkit.features.structure import structure
+from transferkit.features.taps import Taps, tapping_model, taps
 
 if TYPE_CHECKING:
     import keras
@@ -49,14 +50,21 @@ class Rows:
     shapes: list[tuple[int, ...]]
     features: FeatureSet | None = None
     tail: keras.Model | None = None  # of a cut: from these rows to the backbone's output
+    _structure: str = ""
+
+    def structure(self) -> str:
+        """How all that computes these rows is put together, from the pixels on."""
+        self._structure = self._structure or structure(self.model)
+        return self._structure
 
 
 @dataclass
 class Frozen:
     """Everything below the cuts of one run.
 
-    `cache` False streams instead of storing; True stores what there is room for; None also weighs what storing large
-    activations costs against computing them anew (`features.cost`).
+    `cache` False stores nothing; True stores what there is room for; None also weighs what storing large activations
+    costs against computing them anew (`features.cost`). Vectors that are not stored are computed once all the same, and
+    held in memory where they fit; all else is streamed. What is trained on is the same in every case.
     """
 
     backbone: Backbone
@@ -78,8 +86,7 @@ class Frozen:
         x = self.backbone.model(x)
         # CutMix pastes rectangles, so it needs the map itself.
         if self.settings.cutmix:
-            if len(x.shape) != 4:
-                raise ConfigError(f"--cutmix needs a feature map, and {self.backbone.row.name} gives none; use --mixup")
+            self._require_map([x.shape])
             return _rows(MAP, _model(inputs, x))
         pool = heads.pool(x.shape[1:], self.settings.pooling)
         return _rows(f"pooled:{self.settings.pooling}", _model(inputs, x if pool is None else pool(x)))
@@ -93,8 +100,23 @@ class Frozen:
         for layer in self.backbone.preprocessing():
             x = layer(x)
         rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(x)))
+        if self.settings.cutmix:
+            self._require_map([tensor.shape for tensor in rows.model.outputs])
         rows.tail = parts.tail
         return parts, rows
+
+    def tapped(self) -> tuple[Taps, Rows]:
+        """Vectors from several depths, in one row of one pass."""
+        found = taps(self.backbone)
+        columns = "+".join(f"{tap.stage}.{tap.statistic}" for tap in found.columns())
+        return found, _rows(f"taps:{columns}", tapping_model(self.backbone, found))
+
+    def _require_map(self, shapes: Sequence[Any]) -> None:
+        if not any(len(shape) == 4 and shape[1] * shape[2] > 1 for shape in shapes):
+            raise ConfigError(
+                f"--cutmix needs a feature map of more than one place, and {self.backbone.row.name} has none there "
+                f"with pictures of {self.backbone.size} pixels; use --mixup"
+            )
 
     def _pixels(self) -> Any:
         import keras
@@ -103,11 +125,16 @@ class Frozen:
         return keras.Input((size, size, 3), dtype="uint8", name="pixels")
 
     def prepare(self, kinds: Sequence[Rows], samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
-        """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed."""
+        """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed.
+
+        Vectors are kept in memory then.
+        """
         promised = 0
         for kind in kinds:
             names = row_names(self.views, samples, wanted)
-            if self.cache is not False and self._worth_storing(kind, samples, names, len(wanted)):
+            if self.cache is False:
+                self._hold(kind, names)
+            elif self._worth_storing(kind, samples, names, len(wanted)):
                 promised += self._open(kind, names, promised)
         stored = [kind for kind in kinds if kind.features is not None]
         if not stored:
@@ -168,7 +195,7 @@ class Frozen:
         if fits:
             kind.features = features
             return needed
-        if kind.label not in self._warned:
+        if not self._hold(kind, names) and kind.label not in self._warned:
             self._warned.add(kind.label)
             self.reporter.warn(
                 f"features ({kind.label}) would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are there for them: "
@@ -177,16 +204,23 @@ class Frozen:
             )
         return 0
 
+    def _hold(self, kind: Rows, names: Sequence[str]) -> bool:
+        """Whether rows of `kind` are vectors that fit into memory; they are given a place there."""
+        width = sum(int(np.prod(shape)) for shape in kind.shapes)
+        if any(len(shape) > 1 for shape in kind.shapes) or 4 * width * len(names) > RESIDENT_BYTES:
+            return False
+        if not isinstance(kind.features, HeldSet):
+            kind.features = HeldSet(kind.shapes)
+        return True
+
     def _spec(self, kind: Rows) -> dict[str, Any]:
         """All that changes these rows besides the picture and the view."""
         row, precision = self.backbone.row, self.precision
         key: dict[str, Any] = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
         key |= {"precision": precision.name, "how": precision.how}
+        key["layers"] = kind.structure()
         if row.plugin is not None:
             key["plugin"] = row.plugin.key()
-        if row.kind in ("file", "plugin"):
-            # Name and weights of a network that is not ours do not say how its layers are put together.
-            key["layers"] = digest(_lasting(json.loads(self.backbone.model.to_json())))
         return content_key(self.backbone.weights_sha256, key, self.views.decode)
 
     def source(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> Source:
@@ -208,6 +242,13 @@ class Frozen:
         self.precision = choose(
             self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
         )
+        asked = self.settings.precision
+        if asked not in ("auto", self.precision.name) and "precision" not in self._warned:
+            self._warned.add("precision")
+            self.reporter.warn(
+                f"--precision {asked}: {self.precision.reason}, and the shipped model computes in float32; features "
+                "are computed in float32, so that the head learns from what it will be given"
+            )
 
     def _key(self, kind: Rows) -> dict[str, Any]:
         """What is probed once a machine."""
@@ -219,14 +260,6 @@ class Frozen:
         """uint8 [16, size, size, 3] of pictures from all over the data."""
         chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
         return np.concatenate(list(map_ordered(lambda i: self.views.pixels(samples, int(i), [0]), chosen)))
-
-
-def _lasting(config: Any) -> Any:
-    """A model's config without what freezing changes, none of which matters in inference."""
-    if isinstance(config, dict):
-        passing = ("trainable", "rate", "stddev", "drop_path_rate")
-        return {key: _lasting(value) for key, value in config.items() if key not in passing}
-    return [_lasting(value) for value in config] if isinstance(config, list) else config
 
 
 def _model(inputs: Any, outputs: Any) -> keras.Model:

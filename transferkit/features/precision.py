@@ -1,5 +1,5 @@
 """The number format of the frozen part and of tails in training: the fastest that agrees with float32, measured once
-and remembered.
+and remembered. What is shipped computes in float32, so a format that was asked for has to agree with it too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.files import cache_folder, digest, read_json, write_json
+from transferkit.files import cache_folder, digest, read_json, remember
 
 COSINE = 0.999  # features of both formats must point the same way at least this well
 WORTHWHILE = 2e12  # multiply-adds of the whole job below which a probe costs more than it can save
@@ -70,10 +70,15 @@ def choose(
     """The precision for `rows` pictures through `network` (uint8 pixels → tensors).
 
     `pixels()` gives uint8 [n, size, size, 3] of real pictures for the probe; `key` names the network and size.
+    A low precision that was asked for is taken, whatever its speed, where its outputs agree with float32's: a head
+    that learnt from others would not fit the network it is shipped with.
     """
     options = candidates(requested)
-    if len(options) == 1:
+    if options == [Precision()] or (requested == "auto" and len(options) == 1):
         return options[0]
+    if requested != "auto":
+        asked = {**key, "asked": requested}
+        return _agreeing(options[0], asked, lambda: _outputs(options[0], network, pixels()), COSINE)
     if multiply_adds(network) * rows < WORTHWHILE:
         return Precision(reason="too little work for a probe to pay")
     memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
@@ -82,7 +87,7 @@ def choose(
         return remembered
     reporter.say("precision: probing float32 against bfloat16 (once for this network and machine)")
     chosen = _probe(options, network, pixels())
-    write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+    remember(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
     reporter.say(f"precision: {chosen.name} ({chosen.reason})")
     return chosen
 
@@ -97,10 +102,14 @@ def choose_training(
     """The precision in which `network` is trained on `pictures` pictures, counted over all epochs.
 
     Always through dtype policies, so that weights, losses and the last layer stay float32. `key` names what is
-    trained. A format that was asked for is taken as it is.
+    trained. A format that was asked for is taken, whatever its speed, where its outputs agree with float32's.
     """
+    if requested == "float32":
+        return Precision()
     if requested != "auto":
-        return Precision(requested, "plain" if requested == "float32" else "policy")
+        low = Precision(requested, "policy")
+        asked = {**key, "training": True, "asked": requested}
+        return _agreeing(low, asked, lambda: (trial(Precision())[1], trial(low)[1]), TRAINING_COSINE)
     if not (compute.gpu_count() or _cpu_flag("amx_bf16", "avx512_bf16")):
         return Precision(reason="this CPU has no bfloat16 units")
     if multiply_adds(network) * pictures * TRAINING_COST < WORTHWHILE:
@@ -114,7 +123,7 @@ def choose_training(
         chosen = _decided(
             slow / fast, TRAINING_GAIN, float(np.min(_cosine(reference, other))), TRAINING_COSINE, options[1]
         )
-        write_json(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+        remember(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
     reporter.say(f"precision: the tail trains in {chosen.name} ({chosen.reason})")
     return chosen
 
@@ -126,6 +135,32 @@ def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
     except (OSError, ValueError, TypeError):
         return None
     return found if (found.name, found.how) in [(o.name, o.how) for o in options] else None
+
+
+def _agreeing(
+    low: Precision, key: dict[str, Any], outputs: Callable[[], tuple[np.ndarray, np.ndarray]], agreement: float
+) -> Precision:
+    """`low`, which was asked for, if the second of `outputs()` agrees with the first, float32's; float32 otherwise."""
+    memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"
+    chosen = _remembered(memory, [Precision(), low])
+    if chosen is None:
+        cosine = float(np.min(_cosine(*outputs())))
+        chosen = low if cosine >= agreement else Precision(reason=_differs(low, cosine, agreement))
+        remember(memory, {"name": chosen.name, "how": chosen.how, "reason": chosen.reason})
+    return chosen
+
+
+def _outputs(low: Precision, network: Any, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs [n, d] of `network` in float32 and in `low`."""
+    found = []
+    for option in (Precision(), low):
+        with applied(network, option):
+            found.append(compute.forward(network, graph_bfloat16=option.how == "graph")([pixels])[-1])
+    return found[0].reshape(len(pixels), -1), found[1].reshape(len(pixels), -1)
+
+
+def _differs(low: Precision, cosine: float, agreement: float) -> str:
+    return f"{low.name} outputs differ (cosine {cosine:.4f} < {agreement})"
 
 
 def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precision:
@@ -147,7 +182,7 @@ def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precis
 def _decided(gain: float, least: float, cosine: float, agreement: float, low: Precision) -> Precision:
     """`low` if it is at least `least` times as fast as float32 and its outputs agree with float32's."""
     if not cosine >= agreement:  # NaN too
-        return Precision(reason=f"{low.name} outputs differ (cosine {cosine:.4f} < {agreement})")
+        return Precision(reason=_differs(low, cosine, agreement))
     if gain < least:
         return Precision(reason=f"{low.name} is not clearly faster here ({gain:.2f} ×)")
     return Precision(low.name, low.how, f"{gain:.1f} × the speed of float32, outputs agree to cosine {cosine:.4f}")
@@ -208,7 +243,7 @@ def machine() -> dict[str, str]:
     """What decides speed: processor, backend and its version."""
     import keras
 
-    return {"cpu": cpu_name(), "backend": compute.backend(), "keras": keras.__version__}
+    return {"cpu": cpu_name(), "keras": keras.__version__, **compute.backend_versions()}
 
 
 def cpu_name() -> str:

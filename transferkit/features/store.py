@@ -64,6 +64,8 @@ class FeatureSet:
             os.utime(meta)  # the time of last use, for eviction
         except FileNotFoundError:  # new, or another process has just cleared the cache
             write_json(meta, {"format": FORMAT, "spec": self.spec, "shapes": self.shapes})
+        except OSError:  # another user's, or read only: what is there can be read all the same
+            pass
         for index in sorted(self.folder.glob("chunk-*.json")):
             if index.name not in self._seen:
                 self._seen.add(index.name)
@@ -120,7 +122,10 @@ class FeatureSet:
                     f"no space left for features in {self.folder}; free some (`transferkit cache clear`), move the "
                     "cache with TRANSFERKIT_CACHE, or use --no-cache"
                 ) from error
-            raise
+            raise StorageError(
+                f"cannot write features in {self.folder} ({getattr(cause, 'strerror', None) or cause}); set "
+                "TRANSFERKIT_CACHE to a folder that can be written, or give --no-cache"
+            ) from error
         self.refresh()
 
     def _sweep(self) -> None:
@@ -151,19 +156,57 @@ class FeatureSet:
 
     def unpack(self, rows: np.ndarray) -> list[np.ndarray]:
         """Rows [n, width] as the cut's tensors [n, *shape], in order."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
-        return [
-            part.reshape(len(rows), *shape)
-            for part, shape in zip(np.split(rows, ends[:-1], axis=1), self.shapes, strict=True)
-        ]
+        return unpacked(rows, self.shapes)
+
+
+class HeldSet(FeatureSet):
+    """Rows in memory, for one run: what would be stored, where nothing is or can be."""
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.shapes = [tuple(shape) for shape in shapes]
+        self._chunks, self._places = [], {}
+
+    def append(self, names: Sequence[str], rows: np.ndarray) -> None:
+        """Keep `rows` [n, width] under `names`."""
+        self._places |= {name: (len(self._chunks), row) for row, name in enumerate(names)}
+        self._chunks.append(_packed(rows))
+
+
+def unpacked(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Rows [n, width] as tensors [n, *shape], in order."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    return [
+        part.reshape(len(rows), *shape) for part, shape in zip(np.split(rows, ends[:-1], axis=1), shapes, strict=True)
+    ]
+
+
+def rounded(rows: np.ndarray) -> np.ndarray:
+    """Rows [n, width] as the store gives them back, which depends on nothing but each row itself.
+
+    Long rows keep 16 bits a number: activations carry about three significant digits of meaning, and maps at a cut are
+    large. What was computed in bfloat16 stays as it is; all else is rounded to float16, or kept where numbers are too
+    large or too small for that.
+    Short rows (pooled vectors) are cheap, so they keep all digits.
+    """
+    rows = np.ascontiguousarray(rows, np.float32)
+    if rows.shape[1] <= HALF_ABOVE:
+        return rows
+    # The first number that says so is soon found.
+    exact = np.array([not (row[:64] & 0xFFFF).any() and not (row & 0xFFFF).any() for row in rows.view(np.uint32)])
+    if exact.all():
+        return rows
+    with np.errstate(over="ignore"):
+        half = rows.astype(np.float16).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(half - rows).max(1) <= 1e-3 * np.abs(rows).max(1)
+    keep = exact | ~near  # infinity and NaN are near to nothing
+    half[keep] = rows[keep]
+    return half
 
 
 def _packed(rows: np.ndarray) -> np.ndarray:
-    """16 bits a number for long rows: activations carry about three significant digits of meaning, and maps at a cut
-    are large. What was computed in bfloat16 is kept in it, exactly; all else in float16, or float32 where that
-    overflows. Short rows (pooled vectors) are cheap, so they keep all digits.
-    """
-    rows = np.ascontiguousarray(rows, np.float32)
+    """`rounded` rows in the smallest of the three formats that holds all of them."""
+    rows = rounded(rows)
     if rows.shape[1] <= HALF_ABOVE:
         return rows
     bits = rows.view(np.uint32)
@@ -172,7 +215,7 @@ def _packed(rows: np.ndarray) -> np.ndarray:
         return (bits >> 16).astype(BFLOAT16)
     with np.errstate(over="ignore"):
         half = rows.astype(np.float16)
-    return half if np.isfinite(half).all() else rows
+    return half if np.array_equal(half, rows) else rows
 
 
 def _unpacked(rows: np.ndarray) -> np.ndarray:

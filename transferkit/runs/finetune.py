@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.augment import augmentation
 from transferkit.data.decode import DecodeSettings
-from transferkit.data.samples import Samples
+from transferkit.data.samples import Samples, shown
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
 from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import judging, refit, uses
+from transferkit.runs import agreement, judging, refit, uses
+from transferkit.runs.advice import own
 from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
@@ -32,6 +34,7 @@ from transferkit.runs.trackers import Tracking
 from transferkit.runs.untrained import random_weights
 from transferkit.training import models, recipe
 from transferkit.training.fit import ignore
+from transferkit.training.problem import Problem, coarse
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Job:
         # Nothing is written before data and network have proved sound.
         splits = self._splits()
         splitting = time.monotonic() - started
+        problem, folds = self._problems(splits)
         backbone = self._backbone()
         building = time.monotonic() - started - splitting
         with held(self.layout):
@@ -68,9 +72,11 @@ class Job:
             manifest.update(status="running")
             if self.tracking:
                 self.tracking.start(self.layout, manifest.content)
+            status: dict[str, Any]
             try:
-                self._train_and_judge(manifest, splits, backbone, started)
-                status = {"status": "complete"}
+                self._train_and_judge(manifest, splits, (problem, folds), backbone, started)
+                require_whole(self.layout, "test" in splits.assignment)
+                status = {"status": "complete", "files": self.layout.sealed()}
             except KeyboardInterrupt:
                 status = {"status": "interrupted"}
                 raise
@@ -86,15 +92,17 @@ class Job:
 
     def _manifest(self) -> Manifest:
         if not self.layout.manifest.exists():
-            command = command_line(self.data, self.settings, str(self.layout.folder))
-            return Manifest.start(self.layout, self.data, self.settings, command)
+            command = command_line(self.data, self.settings, str(self.layout.folder), self.cache)
+            return Manifest.start(self.layout, self.data, self.settings, command, cache=self.cache)
         content = self.layout.read_manifest()
         if not self.resume:
             raise RunError(
                 f"--output {self.layout.folder}: another process has made a run there; choose another folder"
             )
         same_settings(content, self.settings)
-        self._same_versions(content["versions"])
+        self._same_versions(content.get("versions", {}))
+        content.setdefault("timings", {})
+        self.cache = self._same_cache(content)
         content.pop("error", None)
         content["resumed"] = content.get("resumed", 0) + 1
         return Manifest(self.layout, content)
@@ -106,6 +114,12 @@ class Job:
             self.reporter.warn(
                 f"the run was started with other versions ({', '.join(other)}); numbers may differ a little"
             )
+
+    def _same_cache(self, content: dict[str, Any]) -> bool | None:
+        """What the run was started with, unless this call says otherwise: a full disk may be why it has to go on."""
+        asked = content.get("cache") if self.cache is None else self.cache
+        content["cache"] = asked
+        return asked
 
     def _splits(self) -> Splits:
         """The saved split on resume, a new one otherwise."""
@@ -169,8 +183,12 @@ class Job:
 
     # -- the work
 
-    def _train_and_judge(self, manifest: Manifest, splits: Splits, backbone: Backbone, started: float) -> None:
-        samples, s = self.samples, self.settings
+    def _train_and_judge(
+        self, manifest: Manifest, splits: Splits, problems: tuple[Problem, list[Problem]], backbone: Backbone,
+        started: float,
+    ) -> None:  # fmt: skip
+        samples, s, (problem, folds) = self.samples, self.settings, problems
+        self._same_split(manifest.content, splits)
         if not self.layout.splits.exists():
             save_splits(self.layout.splits, samples, splits)
         manifest.content["data"] |= {
@@ -185,16 +203,14 @@ class Job:
             raise RunError("--resume: the network's weights are not those the run was started with; start it anew")
         manifest.content["weights"] = weights
         manifest.write()
-        train, val, test = (np.flatnonzero(np.array(splits.assignment) == p) for p in ("train", "val", "test"))
-        problem = self._problem(train, val)
-        folds = fold_indices(samples, splits) if s.folds else []
+        train, val, test = _parts(splits)
         decode = DecodeSettings(backbone.size, s.resize)
         work = recipe.Recipe(
             backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
             None if s.budget is None else started + s.budget, self.cache,
-            [self._problem(*pair) for pair in folds], self.tracking.epoch if self.tracking else ignore,
+            folds, self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
-        trained = work.run()
+        trained = agreement.agreed(work.run(), problem, work.views, self.reporter)
         if s.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         write_history(self.layout.history, trained.history)
@@ -238,7 +254,27 @@ class Job:
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
 
-    def _problem(self, train: np.ndarray, val: np.ndarray) -> recipe.Problem:
+    def _same_split(self, manifest: dict[str, Any], splits: Splits) -> None:
+        """What an unfinished run has seen so far must go on, though splits.csv were lost or changed since."""
+        pairs = ("split_sha256", manifest, split_digest(self.samples, splits)), (
+            "sha256", manifest["data"], data_digest(self.samples)
+        )  # fmt: skip
+        if any(place.get(name, now) != now for name, place, now in pairs):
+            raise RunError(
+                f"--resume: {shown(self.layout.splits)} or the data is not what the run was started with; put both "
+                "back as they were, or start anew with another --output"
+            )
+
+    def _problems(self, splits: Splits) -> tuple[Problem, list[Problem]]:
+        """What is to be learnt, and that of each fold. Raises DataError where the goal cannot be computed."""
+        train, val, _ = _parts(splits)
+        pairs = fold_indices(self.samples, splits) if self.settings.folds else []
+        problem = self._problem(train, val)
+        for line in coarse(problem.units, self.samples.classes):
+            self.reporter.warn(line)
+        return problem, [self._problem(*pair) for pair in pairs]
+
+    def _problem(self, train: np.ndarray, val: np.ndarray) -> Problem:
         return recipe.problem(
             self.samples, train, val, lambda samples, units: judge(samples, self.settings.metric, units)
         )
@@ -249,13 +285,32 @@ class Job:
         return Views(decode, augmentation(s.augment), count, s.seed)
 
 
+def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
+    """Raise RunError where a file of the contract (or of `more`) is gone: somebody removed the folder meanwhile."""
+    wanted = [layout.splits, layout.history, layout.metrics, layout.model, *more]
+    lost = [path.name for path in (*wanted, *[layout.predictions] * tested) if not path.is_file()]
+    if lost:
+        raise RunError(
+            f"{layout.folder} was removed or changed while the run was worked on: {', '.join(lost)} of it are gone. "
+            "Leave it alone and finish it with --resume, or choose another --output"
+        )
+
+
+def _parts(splits: Splits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers of train, val and test."""
+    sides = np.array(splits.assignment)
+    return np.flatnonzero(sides == "train"), np.flatnonzero(sides == "val"), np.flatnonzero(sides == "test")
+
+
 def same_settings(manifest: dict[str, Any], settings: Settings) -> None:
     """Raise ConfigError that shows every setting in which a run differs from what is asked for now."""
     saved, now = manifest["config"], settings.model_dump(mode="json")
     other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
     if other:
-        listed = "\n".join(f"  - {line}" for line in other)
+        listed = "\n".join(f"  - {shown(line)}" for line in other)
+        command = own(manifest["command"])
+        was = "" if not command else f". Its command was:\n  {command}"
         raise ConfigError(
             f"--resume: the run was started with other settings:\n{listed}\n"
-            f"Repeat its command with --resume, or choose another --output. Its command was:\n  {manifest['command']}"
+            f"Repeat its command with --resume, or choose another --output{was}"
         )

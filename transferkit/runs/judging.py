@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import archives, compute
 from transferkit.backbones.cut import cut, operations_of
 from transferkit.config import Settings
-from transferkit.data.samples import Samples
+from transferkit.data.samples import Samples, shown
 from transferkit.data.split import Splits
 from transferkit.data.units import units_of
 from transferkit.errors import RunError
@@ -25,6 +25,7 @@ from transferkit.evaluation.symptoms import SCORES
 from transferkit.evaluation.twins import twins
 from transferkit.evaluation.versus import Answers, edge
 from transferkit.files import whole
+from transferkit.runs.layout import Layout
 from transferkit.training import recipe
 
 if TYPE_CHECKING:
@@ -204,11 +205,27 @@ def with_features(model: keras.Model) -> keras.Model:
 
 def load_typical(path: Path) -> Typical | None:
     """What `save_typical` wrote; None where it wrote nothing. Raises RunError for a damaged file."""
-    if not path.exists():
+    content = Layout(path.parent).read_typical()
+    if content is None:
         return None
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as saved:
+        problem = archives.problem(io.BytesIO(content))
+        if problem:
+            raise ValueError(problem)
+        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
             mean, axes, variances = (np.asarray(saved[k], np.float64) for k in ("mean", "axes", "variances"))
-            return Typical(mean, axes, variances, float(saved["rest"]), float(saved["limit"]), int(saved["count"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} is damaged ({error}); make the run anew to have drift checked") from error
+            found = Typical(mean, axes, variances, float(saved["rest"]), float(saved["limit"]), int(saved["count"]))
+        _require_sound(found)
+        return found
+    except Exception as error:  # a stranger's archive: NumPy and zlib raise many kinds
+        raise RunError(f"{shown(path)} is damaged ({error}); make the run anew to have drift checked") from error
+
+
+def _require_sound(found: Typical) -> None:
+    width, numbers = found.mean.shape, (found.mean, found.axes, found.variances, found.rest, found.limit)
+    if len(width) != 1 or found.axes.shape != (len(found.variances), *width) or found.variances.ndim != 1:
+        raise ValueError("its arrays do not fit each other")
+    if not all(np.isfinite(part).all() for part in numbers) or found.rest <= 0 or (found.variances <= 0).any():
+        raise ValueError("it holds impossible numbers")
+    if found.limit < 0 or found.count < 1:
+        raise ValueError("it holds impossible numbers")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from transferkit.data.samples import unreadable_reason
 from transferkit.errors import RunError
-from transferkit.files import read_csv, read_json, remove_temporaries
+from transferkit.files import parse_csv, parse_json, remove_temporaries, sha256_bytes, sha256_file
+from transferkit.runs import shape, tables
+from transferkit.runs.advice import own, resuming
+from transferkit.text import shown
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,11 @@ class Layout:
         return self.folder / "figures"
 
     @property
+    def journal(self) -> Path:
+        """trials.jsonl: every step of a search, where the run is one."""
+        return self.folder / "trials.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of what an unfinished run needs to go on; removed when it is complete."""
         return self.folder / "checkpoints"
@@ -79,27 +90,23 @@ class Layout:
         """Held by the process that works on the run; gone when it is done."""
         return self.folder / ".lock"
 
+    # -- readers: each raises one RunError that names the file, for whatever is wrong with it
+
     def read_manifest(self) -> dict[str, Any]:
         """run.json as a dictionary. Raises RunError where this is no run directory."""
         if not self.folder.is_dir():
-            raise RunError(f"no run directory {self.folder}; make one with `transferkit finetune DATA --output …`")
-        if not self.manifest.exists():
-            raise RunError(f"{self.folder} has no run.json, so it is not a run directory")
-        content = self._read(self.manifest)
+            raise RunError(
+                f"no run directory {shown(self.folder)}; make one with `transferkit finetune DATA --output …`"
+            )
+        if not os.path.lexists(self.manifest):
+            raise RunError(f"{shown(self.folder)} has no run.json, so it is not a run directory")
+        content = self._json(self.manifest, self._bytes(self.manifest))
         if not {"status", "command", "config", "data"} <= content.keys():
-            raise RunError(f"{self.manifest} is not a run's manifest (status, command, config or data is missing)")
-        return content
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            content = read_json(path)
-        except FileNotFoundError as error:
-            manifest = self.read_manifest() if path != self.manifest else {"status": "damaged"}
-            raise RunError(f"{path} does not exist; the run is {manifest['status']}") from error
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged ({error}); make the run anew with another --output") from error
-        if not isinstance(content, dict):
-            raise RunError(f"{path} is damaged (no JSON object); make the run anew with another --output")
+            raise RunError(
+                f"{shown(self.manifest)} is not a run's manifest (status, command, config or data is missing)"
+            )
+        self._check(self.manifest, shape.problems(shape.Begun, content))
+        content["command"] = own(content["command"])
         return content
 
     def complete(self) -> dict[str, Any]:
@@ -107,26 +114,119 @@ class Layout:
         manifest = self.read_manifest()
         if manifest["status"] != "complete":
             command = manifest["command"]
-            again = f"{command[:-1]}, resume=True)" if command.endswith(")") else f"{command} --resume"
-            raise RunError(f"run {self.folder} is {manifest['status']}, not complete; finish it with:\n  {again}")
-        return manifest
+            again = f":\n  {resuming(command)}" if command else " its command and --resume"
+            status = shown(manifest["status"][:40])
+            raise RunError(f"run {shown(self.folder)} is {status}, not complete; finish it with{again}")
+        self._check(self.manifest, shape.problems(shape.Complete, manifest))
+        config = shape.filled(shape.Complete.Given, manifest["config"])
+        return shape.filled(shape.Complete, {**manifest, "config": config})
 
     def read_metrics(self) -> dict[str, Any]:
-        """metrics.json as a dictionary."""
-        return self._read(self.metrics)
+        """metrics.json as a dictionary; remedies in it whose command is none of ours have an empty one."""
+        content = self._json(self.metrics, self._sealed(self.metrics))
+        self._check(self.metrics, shape.problems(shape.Metrics, content))
+        for remedy in (content.get("diagnosis") or {}).get("remedies", []):
+            remedy["command"] = own(remedy.get("command"))
+        return content
 
     def read_history(self) -> list[dict[str, Any]]:
         """history.csv with numbers as numbers and empty cells as None."""
-        return [{k: _value(v) for k, v in row.items()} for row in read_csv(self.history)]
+        return self._table(self.history, tables.history)
 
+    def read_splits(self) -> list[tables.Picture]:
+        """splits.csv, found to be the one that the run was made with (by the digests in run.json)."""
+        manifest = self.read_manifest()
+        found = self._table(self.splits, tables.pictures)
+        wanted = manifest.get("split_sha256")
+        if wanted not in (None, tables.split_digest((p.path, p.split, p.fold) for p in found)):
+            raise self._changed(self.splits)
+        data = manifest["data"].get("sha256")
+        if manifest["status"] == "complete" and data is not None:
+            rows = ((p.path, p.sha256, p.label) for p in found)
+            if data != tables.data_digest(rows, self.read_metrics()["classes"]):
+                raise self._changed(self.splits)
+        return found
 
-def _value(text: str) -> Any:
-    if text == "":
-        return None
-    try:
-        return int(text) if text.lstrip("-").isdigit() else float(text)
-    except ValueError:
-        return text
+    def read_predictions(self) -> tables.Predictions:
+        """predictions.csv, found to hold the run's test split."""
+        metrics, test = self.read_metrics(), [p for p in self.read_splits() if p.split == "test"]
+        classes, task = metrics["classes"], metrics["task"]
+        return self._table(self.predictions, lambda rows: tables.predictions(rows, classes, task, test))
+
+    def read_typical(self) -> bytes | None:
+        """The content of typical.npz; None where the run has none."""
+        return self._sealed(self.typical) if os.path.lexists(self.typical) else None
+
+    def has_report(self) -> bool:
+        """Whether report.html is there and whole; it can always be written anew."""
+        return unreadable_reason(self.report) is None and self.report.read_bytes().rstrip().endswith(b"</html>")
+
+    def sealed(self) -> dict[str, str]:
+        """SHA-256 of the files that a finished run keeps as they are, for run.json."""
+        files = (self.splits, self.history, self.metrics, self.predictions, self.typical, self.model, self.journal)
+        return {path.name: sha256_file(path) for path in files if path.is_file()}
+
+    def check_sealed(self, path: Path) -> None:
+        """Raise RunError where a file of the run is not as the run wrote it."""
+        self._sealed(path)
+
+    def check_model(self) -> None:
+        """Raise RunError where model.keras is not the one that the run wrote."""
+        wanted = self.read_manifest().get("files", {}).get(self.model.name)
+        if not self.model.is_file():
+            raise RunError(f"{shown(self.model)} does not exist; make the run anew with another --output")
+        if wanted is not None and sha256_file(self.model) != wanted:
+            raise self._changed(self.model)
+
+    def _table(self, path: Path, read: Callable[[tables.Rows], T]) -> T:
+        content = self._sealed(path)
+        try:
+            return read(parse_csv(content))
+        except ValueError as error:
+            raise self._damaged(path, str(error)) from error
+
+    def _json(self, path: Path, content: bytes) -> dict[str, Any]:
+        try:
+            found = parse_json(content)
+        except ValueError as error:
+            raise self._damaged(path, str(error)) from error
+        if not isinstance(found, dict):
+            raise self._damaged(path, "no JSON object")
+        return found
+
+    def _sealed(self, path: Path) -> bytes:
+        """The content of a file, found to be what the run wrote where run.json has its hash."""
+        content = self._bytes(path)
+        wanted = self.read_manifest().get("files", {}).get(path.name) if os.path.lexists(self.manifest) else None
+        if wanted is not None and sha256_bytes(content) != wanted:
+            raise self._changed(path)
+        return content
+
+    def _bytes(self, path: Path) -> bytes:
+        reason = unreadable_reason(path)
+        if reason == "does not exist":
+            known = path != self.manifest and os.path.lexists(self.manifest)
+            status = shown(self.read_manifest()["status"][:40]) if known else "damaged"
+            raise RunError(f"{shown(path)} does not exist; the run is {status}")
+        if reason is not None and "0 bytes" not in reason:
+            raise RunError(f"{shown(path)} {reason}; put the run's own file back, or make the run anew")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise RunError(f"{shown(path)} cannot be read ({error.strerror or error})") from error
+
+    def _check(self, path: Path, problem: str) -> None:
+        if problem:
+            raise self._damaged(path, problem)
+
+    def _damaged(self, path: Path, why: str) -> RunError:
+        return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run anew with another --output")
+
+    def _changed(self, path: Path) -> RunError:
+        return RunError(
+            f"{shown(path)} is not as the run wrote it: it was changed or damaged since, and what it says cannot be "
+            "trusted. Put it back, or make the run anew with another --output"
+        )
 
 
 def check_new(folder: Path, resume: bool) -> list[str]:

@@ -10,18 +10,22 @@ import shlex
 import time
 from typing import Any
 
+from pydantic import ValidationError
+
 from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import AUGMENTATIONS, HEADS, Settings
-from transferkit.data.samples import Samples
+from transferkit.data.arrays import ARRAYS as ARRAYS
+from transferkit.data.samples import Samples, shown
 from transferkit.data.split import Splits
+from transferkit.errors import RunError
 from transferkit.evaluation.goals import GOALS
-from transferkit.files import digest, write_json
+from transferkit.files import write_json
 from transferkit.plugins import Plugin
+from transferkit.runs import tables
 from transferkit.runs.layout import Layout
 
-ARRAYS = "arrays"  # stands for the path where data came as arrays, which a run does not keep
 PACKAGES = (
     "keras", "tensorflow", "jax", "numpy", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn",
 )  # fmt: skip
@@ -65,19 +69,20 @@ def data_digest(samples: Samples) -> str:
     """Changes when any picture, label, or given split changes; not when the folder moves."""
     assert samples.sha256 is not None
     labels = [samples.label(i) for i in range(len(samples))]
-    return digest([sorted(zip(samples.paths, samples.sha256, labels, strict=True)), list(samples.classes)])
+    return tables.data_digest(zip(samples.paths, samples.sha256, labels, strict=True), samples.classes)
 
 
 def split_digest(samples: Samples, splits: Splits) -> str:
     """Changes when any picture changes sides."""
-    return digest(sorted(zip(samples.paths, splits.assignment, splits.fold, strict=True)))
+    return tables.split_digest(zip(samples.paths, splits.assignment, splits.fold, strict=True))
 
 
-def command_line(data: str, settings: Settings, output: str) -> str:
-    """What repeats a run: a shell command, or for arrays a Python call."""
+def command_line(data: str, settings: Settings, output: str, cache: bool | None = None) -> str:
+    """What repeats a run: a shell command, or for arrays a Python call. `cache` is what was asked for, if anything."""
     if data == ARRAYS:
-        return _python_call(settings, output)
-    return f"{repeatable(data, settings)} --output {shlex.quote(output)}"
+        return _python_call(settings, output, cache)
+    asked = {None: "", True: " --cache", False: " --no-cache"}[cache]
+    return f"{repeatable(data, settings)}{asked} --output {shlex.quote(output)}"
 
 
 def repeatable(data: str, settings: Settings) -> str:
@@ -102,10 +107,28 @@ def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
-def _python_call(settings: Settings, output: str) -> str:
+def _python_call(settings: Settings, output: str, cache: bool | None) -> str:
     given = {name: getattr(settings, name) for name in Settings.model_fields if name in settings.model_fields_set}
+    given["cache"] = cache
     words = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     return ", ".join(["transferkit.finetune((x, y)", *words, f"output={output!r})"])
+
+
+def given(manifest: dict[str, Any]) -> Settings:
+    """The settings that a run was given, by its run.json. Raises RunError for what this version does not take."""
+    config = manifest["config"]
+    return settings({k: config[k] for k in manifest["given"] if k in Settings.model_fields and k in config})
+
+
+def settings(values: dict[str, Any]) -> Settings:
+    """Settings of values that a run.json holds. Raises RunError for what this version does not take."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RunError(
+            f"run.json holds settings that this version does not take: {shown(problems[:400])}; make the run anew"
+        ) from error
 
 
 class Manifest:
@@ -116,8 +139,11 @@ class Manifest:
         self.content = content
 
     @classmethod
-    def start(cls, layout: Layout, data: str, settings: Settings, command: str, kind: str = "finetune") -> Manifest:
-        """A manifest with status `running`."""
+    def start(
+        cls, layout: Layout, data: str, settings: Settings, command: str, kind: str = "finetune",
+        cache: bool | None = None,
+    ) -> Manifest:  # fmt: skip
+        """A manifest with status `running`. `cache`: whether features were to be stored; None left it to the run."""
         return cls(
             layout,
             {
@@ -128,6 +154,7 @@ class Manifest:
                 "working_directory": os.getcwd(),
                 "config": settings.model_dump(mode="json"),
                 "given": sorted(settings.model_fields_set),
+                "cache": cache,
                 "seed": settings.seed,
                 # Absolute, so that evaluate finds it from everywhere; the command above is as it was typed.
                 "data": {"path": data if data == ARRAYS else os.path.abspath(data)},

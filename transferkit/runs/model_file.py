@@ -6,18 +6,22 @@ settings and thresholds travel in a member of ours.
 
 from __future__ import annotations
 
-import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferkit import archives
+from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import RunError
-from transferkit.files import to_json, whole
+from transferkit.files import parse_json, to_json, whole
+from transferkit.runs import shape
 
 if TYPE_CHECKING:
     import keras
 
 MEMBER = "transferkit.json"
+LARGEST = 16 << 20  # bytes of the page of facts: names of a hundred thousand classes
 
 
 def save(model: keras.Model, facts: dict[str, Any], path: Path) -> None:
@@ -29,24 +33,58 @@ def save(model: keras.Model, facts: dict[str, Any], path: Path) -> None:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What `save` put beside the model; needs no Keras. Raises RunError for a file that has none."""
+    """What `save` put beside the model, its types checked; needs no Keras. Raises RunError for a file that has none."""
+    _require_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            content: dict[str, Any] = json.loads(archive.read(MEMBER))
-            return content
-    except FileNotFoundError as error:
-        raise RunError(f"{path} does not exist") from error
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise RunError(f"{path} is damaged or was not written by transferkit (no {MEMBER} inside)") from error
+        content = parse_json(archives.read_member(path, MEMBER, LARGEST))
+    except (zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+        raise RunError(f"{shown(path)} is damaged or was not written by transferkit (no {MEMBER} inside)") from error
+    except (OSError, ValueError, RuntimeError, EOFError, zlib.error) as error:
+        raise _damaged(path, f"{MEMBER}: {error}") from error
+    problem = shape.problems(shape.Facts, content)
+    if problem:
+        raise _damaged(path, f"{MEMBER}: {problem}")
+    found: dict[str, Any] = shape.filled(shape.Facts, content)
+    return found
 
 
 def load(path: Path) -> keras.Model:
-    """The model, in Keras' safe mode. Raises RunError where the file is missing or damaged."""
+    """The model, in Keras' safe mode. Raises RunError where the file is missing, damaged, or made to fill the memory.
+
+    Its one input takes uint8 pictures of the size, and its output has the numbers, that the file's facts say.
+    """
     import keras
 
-    if not path.exists():
-        raise RunError(f"{path} does not exist")
+    _require_file(path)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} cannot be loaded: {error}") from error
+        problem = archives.problem(path)
+        if problem:
+            raise RunError(f"{shown(path)} is not loaded: {problem}, which no network does")
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except RunError:
+        raise
+    except Exception as error:  # Keras raises many kinds here, and the file may be a stranger's
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(f"{shown(path)} cannot be loaded: {shown(first[:400])}") from error
+    _require_fit(path, model)
+    return model
+
+
+def _require_file(path: Path) -> None:
+    reason = unreadable_reason(path)
+    if reason is not None:
+        raise RunError(f"{shown(path)} {reason}")
+
+
+def _require_fit(path: Path, model: keras.Model) -> None:
+    """A model of another shape than its page of facts would be told of in the middle of the first batch."""
+    said = facts(path)
+    size = said["decode"]["size"]
+    inputs, outputs = ([tuple(t.shape) for t in getattr(model, side, None) or []] for side in ("inputs", "outputs"))
+    wanted = [(None, size, size, 3)], [(None, len(said["classes"]))]
+    if (inputs, outputs) != wanted:
+        raise _damaged(path, f"{inputs} to {outputs} is not the model of {MEMBER}, {wanted[0]} to {wanted[1]}")
+
+
+def _damaged(path: Path, why: str) -> RunError:
+    return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run anew with another --output")

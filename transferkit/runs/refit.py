@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from transferkit import compute
-from transferkit.data.samples import Samples
+from transferkit.features.precision import Precision
 from transferkit.training.fit import Goal
-from transferkit.training.problem import Trained, Units, problem
-from transferkit.training.recipe import Recipe
+from transferkit.training.problem import PhaseReport, Trained
+from transferkit.training.recipe import Again, Recipe
 
 
 def on_all(work: Recipe, trained: Trained, checkpoints: Path) -> Trained:
-    """`trained` with a model that has learnt from validation pictures too, for as many epochs as were best without.
+    """`trained` with a model that has learnt from validation pictures too, on the way that was best without them.
 
+    Each phase goes on from the one before, so those that led to the chosen one are trained again, each for as many
+    epochs as were best in it, at the rates these epochs had; what came after the chosen phase is not.
     There is nothing left to watch then: no epoch is chosen, and everything else in `trained` (curves, scores,
     calibration) stays that of the model that validation had judged.
     """
-    part = work.problem
-    best = next(phase for phase in trained.phases if phase.name == trained.chosen)
-    # `patience` cannot end what is counted out.
-    settings = work.settings.model_copy(
-        update={
-            "epochs": best.best_epoch,
-            "patience": best.best_epoch + 1,
-            "unfreeze": "none" if trained.chosen == "head" else work.settings.unfreeze,
-            "learning_rate": work.rate,
-        }
-    )
-    together = problem(part.samples, np.union1d(part.train, part.val), part.val, _last)
+    part, trainer = work.problem, work.trainer
+    names = [phase.name for phase in trained.phases]
+    led = trained.phases[: names.index(trained.chosen) + 1]
+    # In the units of before, in which the shipped model answers.
+    together = replace(part, train=np.union1d(part.train, part.val), goal=_newest())
+    # What `auto` made of fewer pictures, and what memory allowed, hold for more.
+    sizes = {"batch_size": trainer.batch_size, "accumulate": trainer.accumulate}
+    settings = work.settings.model_copy(update={**sizes, "learning_rate": work.rate})
     if trained.pretrained:
         compute.assign(work.backbone.model.weights, trained.pretrained)
     again = Recipe(
-        work.backbone, settings, together, work.views, work.reporter, checkpoints / "refit", None, work.cache
-    )
-    work.reporter.heading(f"training again on train + validation, {best.best_epoch} epochs")
+        work.backbone, settings, together, work.views, work.reporter, checkpoints / "refit", None, work.cache,
+        shared=work.frozen, pool=work.pool, again={phase.name: _again(work, phase) for phase in led},
+    )  # fmt: skip
+    spent = ", ".join(f"{phase.best_epoch} epochs of {phase.name}" for phase in led)
+    work.reporter.heading(f"training again on train + validation: {spent}")
     model = again.run().model
     note = (
-        f"the shipped model was trained again on training and validation pictures together, for {best.best_epoch} "
-        "epochs; validation scores are those of the model before"
+        f"the shipped model was trained again on training and validation pictures together, for {spent}; validation "
+        "scores are those of the model before"
     )
     return replace(trained, model=model, notes=[*trained.notes, note])
 
 
-def _last(samples: Samples, units: Units | None) -> Goal:
-    """The newest epoch is the best one."""
-    line = count()
-    return Goal("epoch", True, lambda outputs: float(next(line)))
+def _again(work: Recipe, phase: PhaseReport) -> Again:
+    rows = [row for row in work.trainer.history if row["phase"] == phase.name][: phase.best_epoch]
+    rates = tuple(row["learning_rate"] for row in rows) if work.settings.schedule == "plateau" else None
+    how = "plain" if phase.precision == "float32" else "policy"
+    return Again(phase.best_epoch, Precision(phase.precision, how), rates)
+
+
+@dataclass(frozen=True)
+class _Newest(Goal):
+    """The newest epoch is the best one, also after an interruption."""
+
+    def better(self, new: tuple[float, float], old: tuple[float, float] | None) -> bool:
+        return True
+
+
+def _newest() -> Goal:
+    line = count(1)
+    return _Newest("epoch", True, lambda outputs: float(next(line)))

@@ -8,8 +8,9 @@ from typing import Any
 
 from transferkit.config import POLICY, Settings
 from transferkit.console import Reporter
-from transferkit.data.samples import Samples
-from transferkit.errors import ConfigError, nearest, raise_problems
+from transferkit.data.arrays import ARRAYS
+from transferkit.data.samples import Samples, shown
+from transferkit.errors import ConfigError, DataError, nearest, raise_problems
 
 
 def problems(settings: dict[str, Any], offline: bool) -> list[str]:
@@ -48,15 +49,19 @@ def problems(settings: dict[str, Any], offline: bool) -> list[str]:
 def inside(folder: Path, origin: str) -> list[str]:
     """A run inside the data folder would be read as a class by the next one."""
     data = Path(origin).expanduser()
-    if origin == "arrays" or not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
+    if origin == ARRAYS or not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
         return []
     return [f"--output {folder} lies inside the data {origin}, which is never written to; choose a folder outside"]
 
 
 def check_task(samples: Samples, settings: Settings) -> None:
-    """Settings that only the data can refute."""
+    """Settings that only the data can refute, and targets from which nothing can be learnt.
+
+    Raises ConfigError, or DataError for numbers that never change.
+    """
     from transferkit.evaluation.goals import goal
 
+    raise_problems(DataError, _constant_targets(samples))
     task, problems = samples.task, []
     if "split" in settings.model_fields_set and set(samples.split) == {"train", "val", "test"}:
         problems.append("--split has no effect: the data comes with its own train, val and test; drop it")
@@ -76,6 +81,19 @@ def check_task(samples: Samples, settings: Settings) -> None:
     raise_problems(ConfigError, problems)
 
 
+def _constant_targets(samples: Samples) -> list[str]:
+    """Numbers to predict that are the same in every picture (as one class alone is refused)."""
+    if samples.task != "regress" or not len(samples):
+        return []
+    values = samples.targets
+    return [
+        f"the target {shown(name)} is constant: {values[0, t]:.9g} in all {len(samples)} pictures, so that nothing can "
+        "be learnt from it; give values that differ, or remove its column"
+        for t, name in enumerate(samples.classes)
+        if (values[:, t] == values[0, t]).all()
+    ]
+
+
 def short_check(samples: Samples, origin: str, settings: Settings, reporter: Reporter) -> None:
     """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does."""
     from transferkit.data.audit import quick
@@ -86,6 +104,6 @@ def short_check(samples: Samples, origin: str, settings: Settings, reporter: Rep
     more = ["--exclude-file", settings.exclude_file] if settings.exclude_file else []
     more += [word for item in settings.exclude for word in ("--exclude", item)]
     words = ["transferkit", "data", "check", origin, *more]
-    where = "" if origin == "arrays" else f"; to see them: {shlex.join(words)}"
+    where = "" if origin == ARRAYS else f"; to see them: {shlex.join(words)}"
     # A warning is recorded in run.json.
     (reporter.warn if audit.errors else reporter.say)(f"data: found {audit.brief()}{where}")

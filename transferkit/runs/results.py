@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from transferkit.data.samples import Samples
+from transferkit.errors import DataError
 from transferkit.evaluation import calibration, goals, metrics
 from transferkit.files import write_csv
 from transferkit.runs.layout import Layout
@@ -15,18 +17,62 @@ from transferkit.training.fit import Goal
 
 
 def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | None) -> Goal:
-    """What validation is judged by: raw outputs of the network in, the chosen metric out."""
+    """What validation is judged by: raw outputs of the network in, the chosen metric out.
+
+    Raises DataError where `samples` leave the metric undefined, or the same whatever the network may answer: training
+    would be steered by nothing.
+    """
     task, classes = samples.task, list(samples.classes)
     name = goals.DEFAULT_GOAL[task] if name == "auto" else name
     goal = goals.goal(name, task)
     worst = -np.inf if goal.direction == "max" else np.inf
 
-    def score(outputs: np.ndarray) -> float:
-        answers = answer(task, outputs, 1.0, units)
-        value = metrics.score(task, samples.targets, answers, classes, extra=goal.extra)[goal.key]
-        return float(worst if value is None else value)
+    def value(outputs: np.ndarray) -> float | None:
+        # Of numbers, as exactly as they are known: rounding to float32 can hide which epoch was better.
+        answers = answer(task, outputs, 1.0, units) if units is None else outputs * units[1] + units[0]
+        found: float | None = metrics.score(task, samples.targets, answers, classes, extra=goal.extra)[goal.key]
+        return found
 
+    def score(outputs: np.ndarray) -> float:
+        found = value(outputs)
+        return float(worst if found is None else found)
+
+    if not _tells(value, samples, units, goal.plugin):
+        raise DataError(
+            f"--metric {name} says nothing on the {len(samples)} validation pictures{_why(samples)}; choose another "
+            f"(--metric {'loss' if task != 'regress' else 'mae'}), or give validation other pictures (--split, --seed)"
+        )
     return Goal(name, goal.direction == "max", score)
+
+
+def _tells(
+    value: Callable[[np.ndarray], float | None], samples: Samples, units: tuple[np.ndarray, np.ndarray] | None,
+    plugin: bool,
+) -> bool:  # fmt: skip
+    """Whether `value` of outputs is defined and, but for a plugin's, differs between right, wrong and random ones."""
+    targets, width = np.asarray(samples.targets, np.float64), len(samples.classes)
+    if units is not None:
+        right = (targets - units[0]) / units[1]
+    else:
+        right = 10 * (2 * (np.eye(width)[samples.targets] if samples.task == "classify" else targets) - 1)
+    rng, found = np.random.default_rng(0), set()
+    for outputs in (rng.standard_normal(right.shape), right, -right, rng.standard_normal(right.shape)):
+        found.add(value(outputs))
+        if plugin or len(found - {None}) > 1:
+            return None not in found
+    return False
+
+
+def _why(samples: Samples) -> str:
+    """What about the validation targets leaves a metric undefined, where it is plain to see."""
+    targets = np.asarray(samples.targets)
+    if samples.task == "classify":
+        found = np.unique(targets)
+        return f": all are of class '{samples.classes[found[0]]}'" if len(found) == 1 else ""
+    if (targets == targets[0]).all():
+        named = samples.label(0) or "none"
+        return f": all have the label {named}" if samples.task == "multilabel" else f": the target is {named} in all"
+    return ": some targets are 0" if samples.task == "regress" and (targets == 0).any() else ""
 
 
 def answer(
@@ -35,7 +81,8 @@ def answer(
     """Network outputs [n, t] as the shipped model answers: probabilities, or numbers in the user's units."""
     if task == "regress":
         assert units is not None
-        return np.asarray(outputs * units[1] + units[0])
+        mean, deviation = (np.asarray(unit, np.float32) for unit in units)
+        return np.asarray(np.asarray(outputs, np.float32) * deviation + mean, np.float64)
     return np.asarray(calibration.apply_temperature(outputs, temperature, task))
 
 

@@ -51,10 +51,12 @@ def stream(
 def predictions(
     model: keras.Model, samples: Samples, settings: DecodeSettings, reporter: Reporter, title: str
 ) -> np.ndarray:
-    """Model outputs [N, t] of all samples. Raises PictureError for a picture that cannot be read."""
+    """Model outputs [N, t] of all samples. Raises PictureError for a picture that cannot be read, or that has changed
+    since it was hashed.
+    """
     rows = []
     with reporter.progress(title, len(samples)) as advance:
-        for _, row in stream(model, samples.sources(), settings):
+        for _, row in stream(model, [samples.pinned(i) for i in range(len(samples))], settings):
             rows.append(row)
             advance(1)
     return np.stack(rows) if rows else np.zeros((0, len(samples.classes)), np.float32)

@@ -65,7 +65,7 @@ class Tracking:
         if not self.sinks:
             return
         self._path = layout.folder / STATE
-        self.state = read_json(self._path) if self._path.exists() else {}
+        self.state = _state(self._path)
         name = layout.folder.absolute().name
 
         def begin(tracker: str, sink: Sink) -> None:
@@ -139,6 +139,15 @@ def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
         for key, value in scores.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def _state(path: Path) -> dict[str, dict[str, Any]]:
+    """What trackers keep; where it is absent or damaged, they begin anew."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(kept, dict) for kept in found.values()) else {}
 
 
 def _make(name: str) -> Sink:

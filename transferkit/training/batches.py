@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transferkit.errors import ConfigError
 from transferkit.features.extract import Held, Source
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
@@ -87,29 +88,65 @@ class Batches:
         inputs = self.source.take(self.pictures[order], views)
         count = len(order) // self.size
         inputs = [x.reshape(count, self.size, *x.shape[1:]) for x in inputs]
-        targets = self.targets[order].reshape(count, self.size, -1)
-        if self.mixes:
-            inputs, targets = _mix(inputs, targets, rng, self.mixup, self.cutmix)
-        return inputs, targets, weights.reshape(count, self.size)
+        targets, weights = self.targets[order].reshape(count, self.size, -1), weights.reshape(count, self.size)
+        if not self.mixes:
+            return inputs, targets, weights
+        # A picture brings its weight into the mixture: w₁·s of one target and w₂·(1 - s) of the other. Otherwise the
+        # weight of a common class would fall to the rare class's targets, and undo what class weights are for.
+        weighed = np.concatenate([targets * weights[..., None], weights[..., None]], -1)
+        inputs, weighed = _mix(inputs, weighed, rng, self.mixup, self.cutmix, weights > 0)
+        weights = weighed[..., -1]
+        targets = weighed[..., :-1] / np.where(weights > 0, weights, 1)[..., None]
+        return inputs, np.where(weights[..., None] > 0, targets, 0), weights
 
 
 def _mix(
-    inputs: list[np.ndarray], targets: np.ndarray, rng: np.random.Generator, mixup: float, cutmix: float
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of whole batches [k, b, …], on pixels or activations."""
+    inputs: list[np.ndarray], targets: np.ndarray, rng: np.random.Generator, mixup: float, cutmix: float,
+    real: np.ndarray | None = None,
+) -> tuple[list[np.ndarray], np.ndarray]:  # fmt: skip
+    """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of whole batches [k, b, …], on pixels or activations.
+
+    Rows that are not `real` [k, b] fill a batch up; they are partners of none but each other.
+    Raises ConfigError where CutMix finds no map that could be cut.
+    """
     count, size = targets.shape[:2]
     partner = np.stack([rng.permutation(size) for _ in range(count)])
+    if real is not None:
+        partner = np.stack([_apart(order, own) for order, own in zip(partner, real, strict=True)])
     row = np.arange(count)[:, None]
     share = np.asarray(rng.beta(mixup or cutmix, mixup or cutmix, count), np.float32)
     if cutmix:
-        # On the coarsest map, so that finer ones at the same cut can be cut along the same lines.
-        grid = min((x.shape[2], x.shape[3]) for x in inputs)
-        boxes = [_box(rng, float(s), grid) for s in share]
+        boxes = [_box(rng, float(s), _grid(inputs)) for s in share]
         share = np.asarray([1 - (b - t) * (r - le) for t, b, le, r in boxes], np.float32)
-        mixed = [_paste(x, x[row, partner], boxes) for x in inputs]
+        # What has no extent, as the gate of a squeeze-and-excitation block, is a mean over a map: it mixes by area.
+        mixed = [
+            _paste(x, x[row, partner], boxes) if _extended(x) else _blend(x, x[row, partner], share) for x in inputs
+        ]
     else:
         mixed = [_blend(x, x[row, partner], share) for x in inputs]
     return mixed, _blend(targets, targets[row, partner], share)
+
+
+def _apart(order: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The permutation `order` with real rows going to real ones and the others to themselves."""
+    if real.all():
+        return order
+    partner = np.arange(len(order))
+    partner[real] = order[real[order]]
+    return partner
+
+
+def _extended(x: np.ndarray) -> bool:
+    return x.ndim == 5 and x.shape[2] * x.shape[3] > 1
+
+
+def _grid(inputs: list[np.ndarray]) -> tuple[int, int]:
+    """The coarsest map that has an extent, so that finer ones at the same cut can be cut along the same lines."""
+    grids = [(x.shape[2], x.shape[3]) for x in inputs if _extended(x)]
+    if not grids:
+        shapes = ", ".join("×".join(map(str, x.shape[2:])) for x in inputs)
+        raise ConfigError(f"--cutmix cuts maps, and what is mixed here ({shapes}) has no extent; use --mixup")
+    return min(grids)
 
 
 def _blend(own: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -122,9 +159,13 @@ Box = tuple[float, float, float, float]
 
 def _box(rng: np.random.Generator, share: float, grid: tuple[int, int]) -> Box:
     """Top, bottom, left, right in 0…1 of a box of area about 1 - share, on the lines of a map of `grid` places."""
-    side, edges = np.sqrt(1 - share), []
-    for places, start in zip(grid, rng.uniform(0, 1 - side, 2), strict=True):
-        edges += [round(start * places) / places, round((start + side) * places) / places]
+    # A map of one row (or column) is cut across it only.
+    side, edges = (1 - share) ** (1 / sum(places > 1 for places in grid)), []
+    for places, place in zip(grid, rng.uniform(0, 1, 2), strict=True):
+        # The size is rounded and then the place: a box between two lines of a coarse map would be none.
+        length = round(side * places) if places > 1 else 1
+        start = round(place * (places - length))
+        edges += [start / places, (start + length) / places]
     return edges[0], edges[1], edges[2], edges[3]
 
 

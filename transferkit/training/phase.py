@@ -17,6 +17,7 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import Held, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
+from transferkit.features.store import HeldSet
 from transferkit.training import batches as b
 from transferkit.training import losses, optimizers, schedules
 from transferkit.training.fit import Loop, Progress, Watch, ignore
@@ -46,6 +47,7 @@ class Phase:
     factors: dict[str, float] = field(default_factory=dict)
     precision: Precision = field(default_factory=Precision)
     pause: int | None = None  # see `Loop`
+    rates: tuple[float, ...] | None = None  # of the epochs one by one, in place of the schedule's
 
 
 @dataclass
@@ -91,8 +93,8 @@ class Trainer:
         loop = Loop(
             phase.name, trained, optimizer, self.loss_key, batches,
             lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
-            phase.epochs, s.patience, s.schedule == "plateau", checkpoint, self.deadline, self.reporter,
-            self.rate, self.watch, phase.pause,
+            phase.epochs, s.patience, s.schedule == "plateau" and phase.rates is None, checkpoint, self.deadline,
+            self.reporter, self.rate, self.watch, phase.pause,
             self._rates(phase, batches.steps),
             held, None if twin is None else twin.steps,
         )  # fmt: skip
@@ -100,12 +102,21 @@ class Trainer:
             progress = loop.run()
         if twin is not None:
             twin.give(model)
+        assert progress.best is not None
+        best = progress.best
         if phase.precision.how == "policy":
             self._forward_of = None  # what was traced inside computes in low precision; outputs are to be float32
-        assert progress.best is not None
+            best = self._judged(model, source)
         self.history += progress.rows
-        self.phases.append(_report(phase, model, source, progress))
-        return progress.best
+        self.phases.append(_report(phase, model, source, progress, best))
+        return best
+
+    def _judged(self, model: keras.Model, source: Source) -> tuple[float, float]:
+        """Validation score and loss in float32, in which the model is shipped: by these, phases are compared."""
+        problem = self.problem
+        outputs = self.outputs(model, source, problem.val)
+        loss = losses.mean_loss(losses.LOSSES[self.loss_key], problem.targets[problem.val], outputs)
+        return problem.goal.score(outputs), loss
 
     def _rates(self, phase: Phase, steps: int) -> schedules.Curve | None:
         """The learning rate of every step; steps that make one update share theirs."""
@@ -113,6 +124,9 @@ class Trainer:
         if self.settings.warmup is not None:
             warmup = self.settings.warmup
         together = self.accumulate
+        if phase.rates is not None:
+            by_epoch = np.asarray(phase.rates, np.float32)
+            return lambda numbers: by_epoch[np.minimum(numbers // steps, len(by_epoch) - 1)]
         updates = -(-phase.epochs * steps // together)
         curve = schedules.curve(self.settings.schedule, phase.rate, updates, warmup=warmup)
         return None if curve is None else lambda numbers: curve(numbers // together)
@@ -212,8 +226,8 @@ class Trainer:
         """The settings' batches of the training pictures; each phase has an order of its own."""
         s, train = self.settings, self.problem.train
         views = self.views
-        if isinstance(source, Streamed) and views and "views" not in s.model_fields_set:
-            views = s.epochs  # nothing is kept, so every epoch may as well draw new views
+        if isinstance(source, Streamed) and source.network is None and views and "views" not in s.model_fields_set:
+            views = s.epochs  # of pixels nothing is ever kept, so every epoch may as well draw new views
         weights = np.ones(len(train), np.float32)
         if s.class_weights == "balanced":
             weights = b.balanced_weights(self.problem.samples.targets[train], self.problem.outputs)
@@ -257,19 +271,26 @@ def batch_size(settings: Settings, pictures: int) -> int:
     return min(int(min(128, max(8, 2**power))), pictures)
 
 
-def _report(phase: Phase, model: keras.Model, source: Source, progress: Progress) -> PhaseReport:
-    assert progress.best is not None
+def _report(
+    phase: Phase, model: keras.Model, source: Source, progress: Progress, best: tuple[float, float]
+) -> PhaseReport:
     return PhaseReport(
         phase.name,
         phase.trained,
         sum(int(np.prod(w.shape)) for w in model.trainable_weights),
         progress.epoch,
         progress.best_epoch + 1,
-        *progress.best,
+        *best,
         progress.seconds,
-        "computed each epoch" if isinstance(source, Streamed) else "cached",
+        _kept(source),
         phase.precision.name,
     )
+
+
+def _kept(source: Source) -> str:
+    if isinstance(source, Streamed):
+        return "computed each epoch"
+    return "held in memory" if isinstance(getattr(source, "features", None), HeldSet) else "cached"
 
 
 def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 Units = tuple[np.ndarray, np.ndarray]
+STEP = 0.01  # of a target's deviation, that neighbouring float32 numbers may lie apart
 Judge = Callable[[Samples, Units | None], Goal]
 
 
@@ -30,7 +31,7 @@ class Problem:
     train: np.ndarray
     val: np.ndarray
     targets: np.ndarray
-    units: Units | None  # mean and deviation of regression targets
+    units: Units | None  # mean and deviation of regression targets, float64
     goal: Goal
 
     @property
@@ -53,10 +54,27 @@ def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) 
     else:
         targets = samples.targets.astype(np.float32)
     if samples.task == "regress":
-        mean, deviation = samples.targets[train].mean(0), samples.targets[train].std(0)
-        units = (mean, np.where(deviation > 0, deviation, 1.0))
-        targets = ((samples.targets - units[0]) / units[1]).astype(np.float32)
+        # In float64 until they are standardised: dates and ids vary in digits that float32 does not have.
+        exact = np.asarray(samples.targets, np.float64)
+        mean, deviation = exact[train].mean(0), exact[train].std(0)
+        # The deviation of what does not vary is rounding noise.
+        units = (mean, np.where(np.ptp(exact[train], axis=0) > 0, deviation, 1.0))
+        targets = ((exact - units[0]) / units[1]).astype(np.float32)
     return Problem(samples, train, val, targets, units, judge(samples.select(val), units))
+
+
+def coarse(units: Units | None, names: Sequence[str]) -> Iterator[str]:
+    """A warning for each target that float32, in which models answer, cannot resolve: 1700000000 and the next number
+    it has are 128 apart.
+    """
+    for name, mean, deviation in zip(names, *units, strict=True) if units is not None else ():
+        step = float(np.spacing(np.float32(abs(mean))))
+        if step > STEP * deviation:
+            yield (
+                f"target '{name}' varies by {deviation:.3g} (standard deviation) about {mean:.10g}, where the model's "
+                f"answers, in float32, lie {step:.3g} apart: what it learns is lost in them. Subtract a constant from "
+                f"the target, e.g. {round(mean)}, and add it to the answers"
+            )
 
 
 @dataclass
@@ -71,7 +89,7 @@ class PhaseReport:
     score: float
     loss: float
     seconds: float
-    source: str  # "cached" or "computed each epoch"
+    source: str  # "cached", "held in memory" or "computed each epoch"
     precision: str  # of the layers in training; weights, losses and softmax are float32 always
 
 

@@ -7,7 +7,7 @@ Fine-tuning from a random head first bends good features towards noise; a traine
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from transferkit.backbones.build import Backbone
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.extract import Source, Streamed, Views
+from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
 from transferkit.training import models, optimizers, range_test
@@ -38,7 +38,20 @@ __all__ = ["Judge", "PhaseReport", "Problem", "Recipe", "Trained", "Units", "pre
 HEAD_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3, "sgd": 1e-1, "momentum": 3e-2}
 TAIL_RATE = 0.13  # of the head's learning rate
 JUDGED_TRAINING = 1000  # training pictures on which the final model is scored, to see over- and underfitting
-SAMPLE_ROWS, SAMPLE_STREAMED, SAMPLE_BYTES = 4096, 512, 256 << 20  # by which features are standardised
+SAMPLE_ROWS, SAMPLE_BYTES = 4096, 256 << 20  # by which features are standardised
+
+
+@dataclass(frozen=True)
+class Again:
+    """How a phase went before, to be trained so once more: it is planned as then, and ends after `epochs`.
+
+    `rates` are the learning rates of its epochs where watching validation set them (`--schedule plateau`); None where
+    the schedule alone did.
+    """
+
+    epochs: int
+    precision: Precision
+    rates: tuple[float, ...] | None = None
 
 
 @dataclass
@@ -70,6 +83,7 @@ class Recipe:
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
     shared: Frozen | None = None  # the frozen side, where several recipes train on the same features
     pool: HeadPool | None = None  # trains heads of several recipes through one compiled trace
+    again: Mapping[str, Again] | None = None  # by name, the phases to be trained as they were before, and no others
 
     def __post_init__(self) -> None:
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
@@ -99,11 +113,11 @@ class Recipe:
         fold_scores = [self._fold(number, part, source, pooled) for number, part in enumerate(self.folds, 1)]
         pretrained = compute.values(model.weights) if steps else None
         judged = self._judged()
-        phase = self._head_phase("head")
-        score = self.trainer.train(phase if steps else replace(phase, pause=self.pause), body, source)
+        phase = self._head_phase("head") if steps else replace(self._head_phase("head"), pause=self.pause)
+        score = self.trainer.train(self._as_before(phase), body, source)
         kept = self._keep(score, body, body, source, judged)
         for policy in steps:
-            if self._late(policy):
+            if self._skipped(_tail_name(policy, len(steps))) or self._late(policy):
                 break
             pause = self.pause if policy == steps[-1] else None
             trainee, source, score = self._tail_phase(policy, body, len(steps), pause)
@@ -154,7 +168,8 @@ class Recipe:
             _, rows = self.frozen.at(self._first(steps[0]))
             if rows is not None and rows.tail is not None:
                 kinds = [rows, pooled]
-        self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
+        if self.again is None:
+            self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
         self.frozen.prepare(kinds, samples, wanted)
         self.timings["features"] = time.monotonic() - started
 
@@ -176,8 +191,7 @@ class Recipe:
         """Some training rows over all views, each once: enough for means and deviations to about two digits."""
         depth = self.views.count + 1
         width = sum(int(np.prod(shape)) for shape in source.shapes)
-        most = SAMPLE_STREAMED if isinstance(source, Streamed) else SAMPLE_ROWS
-        most = max(1, min(most, SAMPLE_BYTES // (4 * width), len(train) * depth))
+        most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))
         rng = np.random.default_rng(self.settings.seed)
         pairs = rng.choice(len(train) * depth, most, replace=False)
         return source.take(train[pairs // depth], pairs % depth)[0]
@@ -195,7 +209,9 @@ class Recipe:
 
     def _head_phase(self, name: str) -> Phase:
         asked = self.settings.precision  # a head is too small for `auto` to be worth a probe
-        precision = Precision(asked, "policy") if asked in ("bfloat16", "float16") else Precision()
+        # Where features in that format did not agree with what is shipped, the head is not trained in it either.
+        taken = asked in ("bfloat16", "float16") and self.frozen.precision.name == asked
+        precision = Precision(asked, "policy") if taken else Precision()
         return Phase(name, "head only", self.rate, self.settings.epochs, warmup=False, precision=precision)
 
     def _fold(self, number: int, part: Problem, source: Source, pooled: Rows) -> float:
@@ -206,6 +222,16 @@ class Recipe:
         return score
 
     # -- the tail
+
+    def _skipped(self, phase: str) -> bool:
+        return self.again is not None and phase not in self.again
+
+    def _as_before(self, phase: Phase) -> Phase:
+        """`phase` with the epochs, rates and precision that it had before, where this is another time."""
+        if self.again is None:
+            return phase
+        before = self.again[phase.name]
+        return replace(phase, pause=before.epochs, rates=before.rates, precision=before.precision)
 
     def _late(self, policy: str) -> bool:
         """Whether the time budget is spent before `policy` could be trained; said aloud."""
@@ -225,14 +251,16 @@ class Recipe:
         freeze.freeze_at(model, first, s.batchnorm)
         trainee = models.trainee(source.shapes, tail, body, s.pooling)
         phase = Phase(
-            "tail" if phases == 1 else f"tail {policy}",
+            _tail_name(policy, phases),
             f"{policy}: {freeze.describe(model)['trainable']:,} backbone weights + head",
             self.rate * TAIL_RATE,
             max(1, s.epochs // phases),
             factors=optimizers.layer_rates(model, models.depths(self.backbone), s.layer_decay),
             pause=pause,
         )
-        phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
+        if self.again is None:
+            phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
+        phase = self._as_before(phase)
         return trainee, source, self.trainer.train(phase, trainee, source)
 
     def _above(self, first: int) -> tuple[Source, keras.Model | None]:
@@ -252,8 +280,11 @@ class Recipe:
         pictures = phase.epochs * len(self.problem.train)
         trial = trainer.trial(phase, trainee, source)
         chosen = choose_training(self.settings.precision, trainee, trial, pictures, key, self.reporter)
+        asked = self.settings.precision
         if chosen.name != "float32":
             self.notes.append(f"{phase.name} trained in {chosen.name}: {chosen.reason}")
+        elif asked not in ("auto", "float32"):
+            self.reporter.warn(f"--precision {asked}: {chosen.reason}; {phase.name} is trained in float32")
         return chosen
 
     # -- results
@@ -276,3 +307,7 @@ class Recipe:
     def _chosen(self) -> str:
         signed = 1 if self.problem.goal.maximise else -1
         return max(self.trainer.phases, key=lambda p: (signed * p.score, -p.loss)).name
+
+
+def _tail_name(policy: str, phases: int) -> str:
+    return "tail" if phases == 1 else f"tail {policy}"

@@ -9,11 +9,13 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Listener, wait
 from typing import Any, Protocol
 
+from transferkit import importing
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.tuning.limits import ATTEMPTS, GRACE
@@ -21,6 +23,7 @@ from transferkit.tuning.records import Outcome, Plan, Task
 from transferkit.tuning.workbench import Workbench
 
 WORKER = "transferkit.tuning.worker"
+LONGEST = 80  # bytes of a folder for temporary files in which a socket has room
 START_SECONDS = 300.0  # a worker imports TensorFlow, perhaps beside others
 
 
@@ -73,11 +76,15 @@ class _Worker:
 
 @dataclass
 class Processes:
-    """Worker processes on this machine. A task whose worker dies is run again by a new one."""
+    """Worker processes on this machine. A task whose worker dies is run again by a new one.
+
+    Workers take no code from the working directory, nor from the folders `foreign`: those of the data.
+    """
 
     plan: Plan
     slots: int
     reporter: Reporter
+    foreign: list[str] = field(default_factory=list)
     _workers: list[_Worker] = field(default_factory=list)
     _attempts: dict[str, int] = field(default_factory=dict)
 
@@ -147,24 +154,36 @@ class Processes:
         return worker.process.wait()
 
     def _start(self) -> _Worker:
-        key = os.urandom(32)
-        with tempfile.TemporaryDirectory() as folder:
-            address = os.path.join(folder, "line") if os.name == "posix" else None
-            with Listener(address, authkey=key) as listener:
-                process = subprocess.Popen([sys.executable, "-m", WORKER], stdin=subprocess.PIPE, env=_environment())
-                assert process.stdin is not None
-                process.stdin.write(pickle.dumps((listener.address, key, max(1, (os.cpu_count() or 1) // self.slots))))
-                process.stdin.close()
-                line = _accept(listener, process)
+        key, threads = os.urandom(32), max(1, (os.cpu_count() or 1) // self.slots)
+        environment = {**os.environ, **importing.variables(self.foreign)}
+        with _address() as address, Listener(address, authkey=key) as listener:
+            # -P: whatever lies in the working directory or among the pictures, no module is taken from there.
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", WORKER], stdin=subprocess.PIPE, env=environment
+            )  # fmt: skip
+            assert process.stdin is not None
+            with suppress(BrokenPipeError), process.stdin as given:  # it has ended; `_accept` says so
+                given.write(pickle.dumps((listener.address, key, threads)))
+            line = _accept(listener, process)
         line.send(self.plan)
         worker = _Worker(process, line)
         self._workers.append(worker)
         return worker
 
 
-def _environment() -> dict[str, str]:
-    """The worker finds the same packages as this process, however this one came to find them."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+@contextmanager
+def _address() -> Iterator[Any]:
+    """Where a worker calls: a socket in a folder of our own, or None for the system's other means."""
+    if os.name != "posix":
+        yield None
+        return
+    # Names of sockets may have 107 bytes (103 on macOS), which a long TMPDIR takes for itself.
+    long = len(os.fsencode(tempfile.gettempdir())) > LONGEST
+    if long and not os.access("/tmp", os.W_OK | os.X_OK):
+        yield ("127.0.0.1", 0)  # who else calls there does not know the key
+        return
+    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp" if long else None) as folder:
+        yield os.path.join(folder, "line")
 
 
 def _accept(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
@@ -190,5 +209,6 @@ def engine(kind: str, plan: Plan, workers: int, reporter: Reporter, **options: A
 
         return Ray(plan, workers, reporter, **options)
     if workers > 1:
-        return Processes(plan, workers, reporter)
+        root = plan.samples.root
+        return Processes(plan, workers, reporter, [] if root is None else [str(root)])
     return InProcess(plan, reporter)

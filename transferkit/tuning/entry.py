@@ -12,6 +12,7 @@ from transferkit import config
 from transferkit.config import Settings
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import refusals
+from transferkit.runs.advice import IN_PYTHON
 from transferkit.runs.layout import check_new
 from transferkit.runs.manifest import ARRAYS, repeatable
 from transferkit.tuning import settings as how
@@ -21,6 +22,7 @@ from transferkit.tuning.settings import SearchSettings
 from transferkit.tuning.space import Space
 
 JOURNAL = "trials.jsonl"
+FIRST = {"splits.csv"}  # what a search writes before its journal
 SpaceLike = Space | str | Path | Callable[..., Any]
 
 
@@ -39,6 +41,20 @@ def request(
     given: dict[str, Any], origin: str, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
 ) -> Request:  # fmt: skip
     """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
+    found = [*problems, *check_search(folder, resume), *refusals.inside(folder, origin)]
+    base, chosen, search, texts = settle(backbone, searched, space, given, offline, found)
+    networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
+    return Request(base, chosen, search, _command(origin, base, search, texts, space, networks, folder))
+
+
+def settle(
+    backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
+    given: dict[str, Any], offline: bool, problems: Sequence[str],
+) -> tuple[Settings, Space, SearchSettings, list[str]]:  # fmt: skip
+    """Settings that stay, the space, how to search it, and `searched` as texts; without looking at any folder.
+
+    Raises ConfigError: `problems` and every other.
+    """
     found = list(problems)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
     search_values = {k: given[k] for k in given if k in how.NAMES}
@@ -49,7 +65,6 @@ def request(
     found += wrong
     for named in [{"backbone": network} for network in networks] or [{}]:
         found += refusals.problems({**values, **named}, offline)
-    found += [*check_search(folder, resume), *refusals.inside(folder, origin)]
     texts = [f"{k}={_text(v)}" for k, v in searched.items()] if isinstance(searched, Mapping) else list(searched)
     if texts and space is not None:
         found.append("--search and --space are both given; put all into one of them")
@@ -57,8 +72,7 @@ def request(
     assert search is not None
     chosen = _with_networks(_space(texts, space, base), networks)
     raise_problems(ConfigError, [*spaces.check(chosen, base), *how.space_problems(search, chosen)])
-    command = _command(origin, base, search, texts, space, networks, folder)
-    return Request(base, chosen, search, command)
+    return base, chosen, search, texts
 
 
 def _space(texts: list[str], space: SpaceLike | None, base: Settings) -> Space:
@@ -85,6 +99,12 @@ def check_search(folder: Path, resume: bool) -> list[str]:
             return []
         return [f"--output {folder} holds a search; choose another folder, or add --resume to go on with it"]
     problems = check_new(folder, resume=False)
+    if problems and folder.is_dir() and {entry.name for entry in folder.iterdir() if entry.name[0] != "."} == FIRST:
+        # Killed before the journal's first line.
+        how_on = (
+            f"--output {folder} may hold the beginning of a search; add --resume to go on, or choose another folder"
+        )
+        return [] if resume else [how_on]
     if problems and resume and folder.is_dir():
         return [f"--output {folder} holds no search that could be resumed (no {JOURNAL})"]
     return problems
@@ -110,4 +130,4 @@ def _command(
     for name, value in search.model_dump(exclude_unset=True, exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     made_in_python = origin == ARRAYS or isinstance(space, Space) or callable(space)
-    return shlex.join([*words, "--output", str(folder)]) + ("  # as in the script that made it" * made_in_python)
+    return shlex.join([*words, "--output", str(folder)]) + (IN_PYTHON * made_in_python)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from transferkit.data.samples import shown
+from transferkit.errors import RunError
 from transferkit.runs.layout import Layout
 from transferkit.tuning import figures
 from transferkit.tuning.importance import importance
-from transferkit.tuning.journal import Journal
+from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.results import SearchFiles
 from transferkit.tuning.space import Space
 
@@ -20,8 +22,14 @@ Builders = dict[str, tuple[str, "Callable[[bool], Figure]"]]
 
 def builders(layout: Layout, search: Mapping[str, Any]) -> Builders:
     """Name → what it shows, and how it is drawn (light or dark). `search` is that part of metrics.json."""
-    header, events = Journal.read(SearchFiles(layout).journal)
-    space, seed = Space.from_dict(header["space"]), int(header["settings"]["seed"])
+    path = SearchFiles(layout).journal
+    layout.check_sealed(path)
+    header, events = Journal.read(path)
+    require_sound(path, events)
+    try:
+        space, seed = Space.from_dict(header["space"]), int(header["settings"]["seed"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{shown(path)} is damaged (its first line: {shown(str(error)[:200])})") from error
     asked = {e["trial"]: e["proposal"] for e in events if e["event"] == "ask"}
     told = [e for e in events if e["event"] == "tell"]
     scores, metric, way = [e["score"] for e in told], str(search["metric"]), bool(search["maximise"])

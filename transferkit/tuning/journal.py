@@ -6,12 +6,13 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from transferkit import files
+from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import ConfigError, RunError, StorageError, raise_problems
 
 FORMAT = 1
@@ -82,6 +83,30 @@ class Journal:
         self.close()
 
 
+def require_sound(path: Path, events: Sequence[Mapping[str, Any]]) -> None:
+    """Raise RunError naming the line where an event lacks what a search, or its figures, read of it."""
+    asked: set[str] = set()
+    for number, event in enumerate(events, start=2):
+        kind, trial, proposal = event.get("event"), event.get("trial"), event.get("proposal", event)
+        sound = isinstance(kind, str)
+        if kind == "ask":
+            sound = isinstance(trial, str) and isinstance(proposal, Mapping)
+            sound = sound and isinstance(proposal.get("values"), Mapping) and _number(proposal.get("epochs", 1))
+            asked.add(str(trial))
+        elif kind in ("tell", "final"):
+            numbers = (event.get(name, 0) for name in ("loss", "seconds", "features", "training", "epochs"))
+            scores = event.get("scores", [])
+            sound = isinstance(trial, str) and (kind == "final" or trial in asked)
+            sound = sound and "score" in event and all(n is None or _number(n) for n in (event["score"], *numbers))
+            sound = sound and isinstance(scores, list) and all(map(_number, scores))
+        if not sound:
+            raise RunError(f"{shown(path)} is damaged (line {number}); search anew in another --output")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _write(handle: int, content: bytes) -> None:
     while content:
         content = content[os.write(handle, content) :]
@@ -108,6 +133,9 @@ def _plain(value: Any) -> Any:
 
 def _read(path: Path, cut: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Header and events; with `cut`, the file is cut behind its last whole line."""
+    reason = unreadable_reason(path)
+    if reason is not None and "0 bytes" not in reason:
+        raise RunError(f"{shown(path)} {reason}; search anew in another --output")
     content = path.read_bytes()
     lines = content.split(b"\n")
     whole = lines[:-1]  # what follows the last line break was never finished
@@ -129,7 +157,7 @@ def _read(path: Path, cut: bool = True) -> tuple[dict[str, Any], list[dict[str, 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = files.parse_json(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

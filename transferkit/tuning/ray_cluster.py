@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from transferkit import importing
 from transferkit.errors import ConfigError, TrainingError
 
 MISSING = "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]', or leave out --engine"
@@ -87,15 +88,25 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="tk-ray-", dir="/tmp" if os.path.isdir("/tmp") else None))
         # The ports that Ray opens run any code that is sent to them. Since 2.60 it asks for a token there; where it is
         # given one, it writes none into the user's home.
-        with _environment({"RAY_AUTH_TOKEN": TOKEN} if "RAY_AUTH_MODE" not in os.environ else {}, "RAY_AUTH_MODE"):
+        token = {"RAY_AUTH_TOKEN": TOKEN} if "RAY_AUTH_MODE" not in os.environ else {}
+        with _environment({**token, **importing.variables()}, "RAY_AUTH_MODE"):
             try:
                 self.ray.init(
                     address="local", num_cpus=cores, object_store_memory=STORE + store, include_dashboard=False,
                     log_to_driver=False, logging_level=logging.ERROR, _temp_dir=str(self._folder),
+                    job_config=self._job(),
                 )  # fmt: skip
             except (OSError, RuntimeError, ValueError) as error:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise TrainingError(f"Ray did not start on this machine: {_words(error)}") from error
+
+    def _job(self) -> Any:
+        """Ray's settings of a job, without the folders that it would put on the path of every worker."""
+        from ray.job_config import JobConfig
+
+        job = JobConfig()
+        job._py_driver_sys_path = _Trusted()
+        return job
 
     def _join(self, address: str) -> None:
         try:
@@ -110,13 +121,25 @@ class Cluster:
     def _connect(self, address: str) -> None:
         for last in (False, True):
             try:
-                self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                # A client's job runs on the server, which does not know our folders.
+                job = None if address.startswith("ray://") else self._job()
+                self.ray.init(
+                    address=address, log_to_driver=False, logging_level=logging.ERROR, job_config=job
+                )  # fmt: skip
                 return
             except (OSError, RuntimeError, ValueError) as error:
                 self.ray.shutdown()  # half a connection stands in the way of the next one
                 # A busy cluster gives up after half a minute, in which it should have started a server for us.
                 if last or not isinstance(error, ConnectionAbortedError):
                     raise
+
+
+class _Trusted(list[str]):
+    """Ray extends this by the working directory and the folder of the script, before all else (Ray 2.60)."""
+
+    def extend(self, path: Any) -> None:
+        """Take what code may come from."""
+        super().extend(importing.trusted(list(path)))
 
 
 def _knock(address: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from transferkit import importing
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.files import cache_folder, write_text
@@ -32,6 +33,8 @@ class Ray:
     divided by `slots`. `make` gives what trains on the workers. Raises ConfigError where Ray is not installed, no
     cluster answers, or no node has room for a trial.
     """
+
+    _foreign = ""  # folders that workers take no code from, see `importing`
 
     def __init__(
         self, plan: Plan, slots: int, reporter: Reporter, address: str | None = None, cpus: float | None = None,
@@ -55,6 +58,7 @@ class Ray:
             write_text(self._marker, "who sees this file shares these folders with the search\n")
             portable = replace(plan, checkpoints=plan.checkpoints.absolute(), samples=_absolute(plan.samples))
             self._shipment = self._ray.put(Shipment(portable, make, self._marker, Path.cwd(), GRACE))
+            self._foreign = importing.spelled([os.getcwd(), *filter(None, [str(plan.samples.root or "")])])
             self._remote = self._function()
         except BaseException:
             self.close()
@@ -100,7 +104,7 @@ class Ray:
     def _begin_elsewhere(self, task: Task, lost: int) -> None:
         """Ray knows of no process that it must not use; one with another environment is a new one."""
         self._anew += 1
-        variables = _handed(self._wanted["CPU"]) | {"TRANSFERKIT_ANEW": str(self._anew)}
+        variables = self._handed() | {"TRANSFERKIT_ANEW": str(self._anew)}
         options = {"max_retries": ATTEMPTS - 1 - lost, "runtime_env": {"env_vars": variables}}
         self._begin(self._remote.options(**options), task, lost)
 
@@ -111,8 +115,12 @@ class Ray:
         lasting = not gpus or all(node.get("GPU", 0) <= 1 for node in self._cluster.nodes())
         return self._ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=ATTEMPTS - 1, retry_exceptions=False,
-            max_calls=0 if lasting else 1, runtime_env={"env_vars": _handed(cpus)},
+            max_calls=0 if lasting else 1, runtime_env={"env_vars": self._handed()},
         )(run)  # fmt: skip
+
+    def _handed(self) -> dict[str, str]:
+        """Environment of the workers; they take no code from the working directory or the data."""
+        return _handed(self._wanted["CPU"]) | {importing.FOREIGN: self._foreign, "PYTHONSAFEPATH": "1"}
 
     def _outcome(self, ref: Any) -> Outcome | None:
         """What came of a task; None where its process could not take it and it was handed on."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,6 +82,11 @@ class Outcome:
     def event(self) -> dict[str, Any]:
         """As a line of the journal."""
         return {**self.__dict__, "scores": list(self.scores)}
+
+    def finite(self) -> Outcome:
+        """As the journal will give it back: a score or loss that is no finite number is none."""
+        score, loss = (v if v is not None and math.isfinite(v) else None for v in (self.score, self.loss))
+        return replace(self, score=score, loss=loss)
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> Outcome:

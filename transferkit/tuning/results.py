@@ -32,7 +32,7 @@ class SearchFiles:
     @property
     def journal(self) -> Path:
         """trials.jsonl: every step of the search, append-only."""
-        return self.layout.folder / "trials.jsonl"
+        return self.layout.journal
 
     @property
     def trials(self) -> Path:
@@ -51,7 +51,7 @@ class SearchFiles:
 
 
 def write_trials(path: Path, trials: list[Trial], space: Space) -> None:
-    """trials.csv: what was tried and what came of it, in the order in which trials ended."""
+    """trials.csv: what was tried and what came of it, in the order of their numbers."""
     names = space.names
     rows = []
     for trial in trials:
@@ -115,7 +115,8 @@ def content(
         "winner_words": named(candidates[0]),
         "values": {name: spelled(value) for name, value in candidates[0].values.items()},
         "finals": [
-            {"trial": c.id, "scores": c.scores, "mean": c.mean} for c in candidates
+            {"trial": c.id, "scores": c.scores, "mean": c.mean, "own": c.own.score if c.own else None, "fresh": c.fresh}
+            for c in candidates
         ],
         "comparisons": [c.as_dict() for c in found],
         "words": words(search, candidates, found) + ([] if mattered is None else [mattered.words()]),
@@ -126,11 +127,14 @@ def content(
 def words(search: Search, candidates: list[Candidate], found: list[Comparison]) -> list[str]:
     """What the search came to, in sentences."""
     winner, seeds = candidates[0], len(candidates[0].scores)
-    mean = f"mean {search.metric} {figure(winner.mean)} on validation over {seeds} seed{'s' * (seeds > 1)}"
+    fresh = "fresh " * winner.fresh
+    mean = f"mean {search.metric} {figure(winner.mean)} on validation over {seeds} {fresh}seed{'s' * (seeds > 1)}"
     lines = [f"winner: {named(winner)}, {mean}"]
     default = next((c for c in candidates if c.id == DEFAULT), winner)
     if winner is not default:
         lines.append(f"the default settings reach {figure(default.mean)} in the same way")
     lines += [c.words() for c in found]
+    if not winner.fresh:
+        lines.append("nothing was trained again with fresh seeds: the score that chose the winner flatters it")
     lines.append("validation chose the winner, which flatters it; the test score is the one to quote")
     return lines

@@ -1,20 +1,25 @@
-"""The search itself: asks the oracle, has trials run, tells it what came of them, and writes every step down first."""
+"""The search itself: asks the oracle, has trials run, tells it what came of them, and writes every step down first.
+
+What the oracle knows when it is asked depends on the number of trials at a time, and on nothing that happens: outcomes
+are told in the order of the trials' numbers, whichever ends first. So is what the finals decide.
+"""
 
 from __future__ import annotations
 
+import bisect
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from transferkit.console import Reporter
-from transferkit.errors import TrainingError
+from transferkit.errors import RunError, TrainingError
 from transferkit.tuning.engine import Engine
 from transferkit.tuning.interrupts import heeded
-from transferkit.tuning.journal import Journal
+from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.oracle import Oracle, Proposal
 from transferkit.tuning.records import Limits, Outcome, Plan, Task
 from transferkit.tuning.space import OUTER
@@ -34,20 +39,31 @@ class Trial:
 
 @dataclass
 class Candidate:
-    """Settings that were trained with several seeds."""
+    """Settings that were trained with several seeds; `outcomes` are those that were scored, in the order of the seeds.
+
+    `own` is the outcome with the run's own seed: it made a trial a finalist, so it does not judge it. It is also
+    what is shipped.
+    """
 
     id: str
     values: dict[str, Any]
+    own: Outcome | None = None
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
     def scores(self) -> list[float]:
-        """One score a seed."""
-        return [o.score for o in self.outcomes if o.score is not None]
+        """One score a fresh seed; where nothing was trained again, the one that is there."""
+        fresh = [o for o in self.outcomes if o is not self.own]
+        return [o.score for o in fresh or self.outcomes if o.score is not None]
+
+    @property
+    def fresh(self) -> bool:
+        """Whether there is a score that had no part in the choice of the finalists."""
+        return any(o is not self.own for o in self.outcomes)
 
     @property
     def mean(self) -> float:
-        """Mean score over the seeds."""
+        """Mean of `scores`."""
         return float(np.mean(self.scores))
 
 
@@ -66,6 +82,18 @@ class Search:
     ends: float | None = None
     trials: list[Trial] = field(default_factory=list)
     spent: bool = False  # whether the time budget ended the search
+    _asked: list[Proposal] = field(default_factory=list)
+    _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _told: int = 0  # of the proposals, in their order
+    _ended: list[Outcome] = field(default_factory=list)  # in the order in which they did, of this process
+
+    @property
+    def lag(self) -> int:
+        """How many proposals may be without a told outcome when the last of them is made.
+
+        Twice the slots less one: with as many as there are slots, one long trial would hold up all others.
+        """
+        return 2 * self.engine.slots - 1 if self.oracle.adaptive else self.oracle.planned
 
     def run(self) -> list[Trial]:
         """Run every trial that is not in the journal yet. Raises TrainingError after five failures in a row."""
@@ -81,7 +109,7 @@ class Search:
                     break
                 for outcome in self.engine.wait():
                     check()
-                    self._told(running.pop(outcome.id), outcome)
+                    self._note(running.pop(outcome.id), outcome)
                     advance(1, self._best_so_far())
                     self._require_success()
         return self.trials
@@ -91,7 +119,9 @@ class Search:
         continued = {t.proposal.continues for t in self.trials if t.outcome.score is not None}
         scored = [t for t in self.trials if t.outcome.score is not None and t.proposal.id not in continued]
         sign = -1 if self.maximise else 1
-        return sorted(scored, key=lambda t: (sign * (t.outcome.score or 0.0), t.outcome.loss or 0.0))
+        return sorted(
+            scored, key=lambda t: (sign * (t.outcome.score or 0.0), t.outcome.loss or 0.0, _number(t.proposal))
+        )
 
     def longest(self) -> list[Trial]:
         """Scored trials of the most epochs: only what was trained alike is compared."""
@@ -102,42 +132,62 @@ class Search:
     def finals(self, finalists: int, seeds: int) -> list[Candidate]:
         """The best settings and the default ones, each trained with `seeds` seeds; best mean first.
 
-        A single score flatters whoever was lucky; the mean over seeds decides.
+        The score that made a trial a finalist flatters whoever was lucky: the mean over the other seeds decides.
         """
         best = self.ranked()[:finalists]
+        # The search has trained it with the run's own seed, unless Hyperband stopped it on a lower rung.
+        whole = {t.proposal.id: t.outcome for t in best if t.proposal.epochs >= self.plan.base.epochs}
         candidates = [Candidate(t.proposal.id, t.proposal.values) for t in best]
         default = Candidate(DEFAULT, {})
-        seed = self.plan.base.seed
-        tasks = {
-            f"{c.id}-seed{seed + k}": (c, Task(f"{c.id}-seed{seed + k}", c.values, seed + k, self.limits))
-            for c in (*candidates, default)
-            for k in range(seeds)
-        }
-        for trial, candidate in zip(best, candidates, strict=True):
-            # The search has trained it with the first seed, unless Hyperband stopped it on a lower rung.
-            if trial.proposal.epochs >= self.plan.base.epochs:
-                candidate.outcomes.append(trial.outcome)
-                del tasks[f"{trial.proposal.id}-seed{seed}"]
-        for outcome in self._run_all({name: task for name, (_, task) in tasks.items()}, "finals"):
-            if outcome.score is not None:
-                tasks[outcome.id][0].outcomes.append(outcome)
+        named = {c.id: [self._final(c, self.plan.base.seed + k) for k in range(seeds)] for c in (*candidates, default)}
+        done = self._run_all([t for c, tasks in named.items() for t in tasks[c in whole :]], "finals")
+        for candidate in (*candidates, default):
+            first, *more = named[candidate.id]
+            own = whole.get(candidate.id) or done[first.id]
+            candidate.own = own if own.score is not None else None
+            found = [candidate.own, *(done[task.id] for task in more)]
+            candidate.outcomes = [o for o in found if o is not None and o.score is not None]
         sign = -1 if self.maximise else 1
         # Equal means: the default first, which needs no explaining; it is kept where nothing beats it.
         scored = [c for c in (default, *candidates) if c.scores]
-        return sorted(scored, key=lambda c: sign * c.mean)
+        judged = [c for c in scored if c.fresh] or scored
+        return sorted(judged, key=lambda c: sign * c.mean)
+
+    def _final(self, candidate: Candidate, seed: int) -> Task:
+        return Task(f"{candidate.id}-seed{seed}", candidate.values, seed, self.limits)
 
     # -- one after the other
 
     def _replay(self) -> list[Proposal]:
         """Bring the oracle to where the journal ends; returns what was begun and not finished."""
-        waiting = self.oracle.replay(self.journal.events)
+        require_sound(self.journal.path, self.journal.events)
         for event in self.journal.events:
             if event["event"] == "tell":
-                outcome = Outcome.from_event({**event, "id": event["trial"]})
-                self.trials.append(Trial(self.oracle.proposals[outcome.id], outcome))
+                self._outcomes[event["trial"]] = Outcome.from_event({**event, "id": event["trial"]})
+        pending = self.oracle.replay(self._in_order())
+        self._asked = list(self.oracle.proposals.values())
+        if unknown := self._outcomes.keys() - self.oracle.proposals.keys():
+            raise RunError(f"the journal holds outcomes of {', '.join(sorted(unknown))}, which it never asked for")
+        self.trials = [Trial(p, self._outcomes[p.id]) for p in self._asked if p.id in self._outcomes]
+        waiting = self._sorted([p for p in pending if p.id not in self._outcomes])
         if self.trials or waiting:
             self.reporter.say(f"search: {len(self.trials)} trials are done already, {len(waiting)} are left to be run")
         return waiting
+
+    def _in_order(self) -> Iterator[dict[str, Any]]:
+        """The journal's questions, each after as many outcomes as the oracle had been told before it."""
+        names, before, self._told = list[str](), 0, 0
+        for event in self.journal.events:
+            before += event["event"] == "tell"
+            if event["event"] != "ask":
+                continue
+            for name in names[self._told : event.get("after", before)]:
+                if name not in self._outcomes:
+                    raise RunError(f"the journal lacks the outcome of trial {name}; search anew in another --output")
+                yield {**self._outcomes[name].event(), "event": "tell", "trial": name}
+                self._told += 1
+            names.append(event["trial"])
+            yield event
 
     def _goes_on(self) -> bool:
         if self.ends is not None and time.monotonic() >= self.ends and self.trials:
@@ -150,12 +200,36 @@ class Search:
             return None
         if waiting:
             return waiting.pop(0)
-        # What does not learn from outcomes is asked at once, so that trials on the same features run in a row.
-        asked = self.oracle.ask(1 if self.oracle.adaptive else self.oracle.planned)
+        asked = self._ask()
         for proposal in asked:
-            self.journal.append({"event": "ask", "trial": proposal.id, "proposal": proposal.__dict__})
-        waiting += sorted(asked, key=lambda p: str([p.values.get(name) for name in OUTER]))
+            event = {"event": "ask", "trial": proposal.id, "proposal": proposal.__dict__, "after": self._told}
+            self.journal.append(event)
+        self._asked += asked
+        waiting += self._sorted(asked)
         return waiting.pop(0) if waiting else None
+
+    def _ask(self) -> list[Proposal]:
+        """New proposals, once the oracle knows what it is to know; none while an outcome is waited for."""
+        # What does not learn from outcomes is asked at once, so that trials on the same features run in a row.
+        number = 1 if self.oracle.adaptive else self.oracle.planned
+        while len(self._asked) - self._told >= self.lag:
+            if not self._tell_next():
+                return []
+        while not (asked := self.oracle.ask(number)) and self._tell_next():
+            pass  # Hyperband cannot propose before a rung is done
+        return asked
+
+    def _tell_next(self) -> bool:
+        """Tell the oracle the outcome of the first proposal it does not know of; False where there is none yet."""
+        if self._told == len(self._asked) or (name := self._asked[self._told].id) not in self._outcomes:
+            return False
+        self.oracle.tell(name, self._outcomes[name].score, self._outcomes[name].status)
+        self._told += 1
+        return True
+
+    def _sorted(self, proposals: list[Proposal]) -> list[Proposal]:
+        """In the order of running: those on the same features one after the other."""
+        return sorted(proposals, key=lambda p: str([p.values.get(name) for name in OUTER]))
 
     def _task(self, proposal: Proposal) -> Task:
         rungs = self.oracle.algorithm == "hyperband"
@@ -164,10 +238,13 @@ class Search:
             proposal.epochs if rungs else None, proposal.continues,
         )  # fmt: skip
 
-    def _told(self, proposal: Proposal, outcome: Outcome) -> None:
+    def _note(self, proposal: Proposal, outcome: Outcome) -> None:
+        """Write an outcome down, before anything comes of it."""
+        outcome = outcome.finite()
         self.journal.append({**outcome.event(), "event": "tell", "trial": outcome.id})
-        self.oracle.tell(outcome.id, outcome.score, outcome.status)
-        self.trials.append(Trial(proposal, outcome))
+        self._outcomes[outcome.id] = outcome
+        self._ended.append(outcome)
+        bisect.insort(self.trials, Trial(proposal, outcome), key=lambda trial: _number(trial.proposal))
         self._prune()
         if outcome.status != "ok":
             self.reporter.say(f"trial {outcome.id}: {outcome.status}: {outcome.error}")
@@ -175,6 +252,8 @@ class Search:
     def _prune(self) -> None:
         """Of what trials left on disk keep the best few, and what Hyperband may still go on from."""
         kept = {t.proposal.id for t in self.ranked()[:KEPT]} | self.oracle.continuable()
+        if self.oracle.algorithm == "hyperband":  # it may yet go on from what it does not know of
+            kept |= {proposal.id for proposal in self._asked[self._told :]}
         for trial in self.trials:
             if trial.proposal.id not in kept:
                 shutil.rmtree(self.plan.checkpoints / trial.proposal.id, ignore_errors=True)
@@ -184,7 +263,7 @@ class Search:
         return f"best {self.metric} {ranked[0].outcome.score:.4f}" if ranked else ""
 
     def _require_success(self) -> None:
-        last = [t.outcome for t in self.trials[-MOST_FAILURES:]]
+        last = self._ended[-MOST_FAILURES:]
         if len(last) == MOST_FAILURES and all(o.status != "ok" for o in last):
             reasons = "\n".join(f"  - trial {o.id}: {o.status}: {o.error}" for o in last)
             raise TrainingError(
@@ -194,11 +273,11 @@ class Search:
 
     # -- finals
 
-    def _run_all(self, tasks: dict[str, Task], title: str) -> Iterable[Outcome]:
-        """Outcomes of all tasks, those of the journal included."""
-        known = {e["trial"]: e for e in self.journal.events if e["event"] == "final" and e["trial"] in tasks}
-        done = [Outcome.from_event({**e, "id": name}) for name, e in known.items()]
-        left = [task for name, task in tasks.items() if name not in known]
+    def _run_all(self, tasks: list[Task], title: str) -> dict[str, Outcome]:
+        """Outcomes of all tasks by their ids, those of the journal included."""
+        known = {e["trial"]: e for e in self.journal.events if e["event"] == "final"}
+        done = {t.id: Outcome.from_event({**known[t.id], "id": t.id}) for t in tasks if t.id in known}
+        left = [task for task in tasks if task.id not in done]
         running = 0
         with self.reporter.progress(title, len(tasks), "trainings") as advance:
             advance(len(done))
@@ -208,7 +287,11 @@ class Search:
                     running += 1
                 for outcome in self.engine.wait():
                     self.journal.append({**outcome.event(), "event": "final", "trial": outcome.id})
-                    done.append(outcome)
+                    done[outcome.id] = outcome.finite()
                     running -= 1
                     advance(1)
         return done
+
+
+def _number(proposal: Proposal) -> int:
+    return int(proposal.id)

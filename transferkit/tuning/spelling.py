@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.errors import ConfigError, nearest
+from transferkit.files import settings_text
+from transferkit.text import clipped
 from transferkit.tuning.dimensions import FLOATS, INTS, SEARCHABLE, Dimension, parse, spelled
 
 EXAMPLE = "learning_rate=1e-4:1e-2:log, batch_size=16,32,64 or mixup=0.1:0.4 if augment=light,medium"
+MOST_ITEMS = 10_000  # values and tables of a file
 FIELDS = ("values", "low", "high", "step", "log", "when")
 Read = tuple[list[Dimension], list[str]]
 
@@ -121,11 +124,13 @@ def _finite(what: str, text: Any) -> float:
 
 def read_file(path: Path) -> Read:
     """Dimensions of a TOML or YAML file, and every problem. Raises ConfigError where it is neither."""
+    text = settings_text(path, "--space")
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--space {path} cannot be read ({error}); give a TOML or YAML file") from error
-    content = _yaml(path, text) if path.suffix.lower() in (".yaml", ".yml") else _toml(path, text)
+        content = _yaml(path, text) if path.suffix.lower() in (".yaml", ".yml") else _toml(path, text)
+    except RecursionError as error:
+        raise ConfigError(f"--space {path} is nested too deeply; a setting has values, or a table of them") from error
+    if _is_huge(content):
+        raise ConfigError(f"--space {path} holds more than {MOST_ITEMS:,} values; name ranges instead")
     if not isinstance(content, Mapping) or not content:
         raise ConfigError(f"--space {path} names no setting; write e.g. batch_size = [16, 32, 64]")
     found, problems = list[Dimension](), list[str]()
@@ -136,15 +141,28 @@ def read_file(path: Path) -> Read:
             try:
                 found.append(_item(_known(str(name)), item))
             except _UnreadableError as problem:
-                problems.append(f"{name}: {problem}")
+                problems.append(clipped(f"{name}: {problem}", 1000))
     return found, problems
 
 
 def _toml(path: Path, text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--space {path} is not valid TOML: {error}") from error
+    except ValueError as error:  # a number of thousands of digits, too
+        raise ConfigError(f"--space {path} is not valid TOML: {clipped(error)}") from error
+
+
+def _is_huge(content: Any) -> bool:
+    """Whether lists and tables hold more than any space does: YAML's aliases say a billion values in ten lines."""
+    waiting, count = [content], 0
+    while waiting and count <= MOST_ITEMS:
+        item = waiting.pop()
+        count += 1
+        if isinstance(item, Mapping):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set):
+            waiting += item
+    return count > MOST_ITEMS
 
 
 def _yaml(path: Path, text: str) -> Any:
@@ -162,7 +180,9 @@ def _yaml(path: Path, text: str) -> Any:
 
     try:
         return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of thousands of digits
         raise ConfigError(f"--space {path} is not valid YAML: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -14,13 +15,13 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
-from transferkit.errors import TrainingError
+from transferkit.errors import ConfigError, TrainingError
 from transferkit.evaluation import calibration, goals
 from transferkit.files import write_json
-from transferkit.runs.finetune import Job
+from transferkit.runs.finetune import Job, require_whole
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import data_digest, split_digest
-from transferkit.runs.results import answer
+from transferkit.runs.results import answer, judge
 from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import results, verdict
 from transferkit.tuning import settings as how
@@ -73,6 +74,7 @@ class Tuning:
             self.samples, settings, self.layout, self.data, self.reporter, True, self.offline, self.cache,
             self.findings, timings,
         ).run()  # fmt: skip
+        require_whole(self.layout, "test" in splits.assignment, self.folder.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
@@ -88,12 +90,24 @@ class Tuning:
     def _splits(self) -> Splits:
         s = self.base
         self.samples = self.samples.hashed()
-        if self.layout.splits.exists():
+        begun = self.folder.journal.exists()
+        if begun and self.layout.splits.exists():
             return load_splits(self.layout.splits, self.samples, s.seed)
         counts = sum(s.split) > 1.5
         splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed, s.folds)
+        if not begun and self.layout.splits.exists():
+            self._require_own(splits)
         save_splits(self.layout.splits, self.samples, splits)
         return splits
+
+    def _require_own(self, splits: Splits) -> None:
+        """Raise ConfigError where splits.csv, all there is yet, is not what this search would have left there."""
+        there = load_splits(self.layout.splits, self.samples, self.base.seed)
+        if split_digest(self.samples, there) != split_digest(self.samples, splits):
+            raise ConfigError(
+                f"{self.layout.splits} is of another search, or none: with these settings the split is another one. "
+                "Repeat the command as it was, or choose another --output"
+            )
 
     def _header(self, splits: Splits) -> dict[str, Any]:
         """What makes a search this one: to resume another is refused."""
@@ -116,9 +130,10 @@ class Tuning:
         if self.base.folds:
             pairs = fold_indices(self.samples, splits)
         moved = tuple((place[train], place[val]) for train, val in pairs)
-        return Plan(
-            self.samples.select(seen), moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache
-        )
+        samples = self.samples.select(seen)
+        for train, val in moved:  # a metric that says nothing there is refused now, not trial by trial
+            problem_of(samples, train, val, lambda part, units: judge(part, self.base.metric, units))
+        return Plan(samples, moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache)
 
     # -- the search
 
@@ -132,7 +147,7 @@ class Tuning:
         oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
         self._announce(oracle, len(plan.samples), len(plan.pairs))
         with Journal.open(self.folder.journal, self._header(splits), resume=True) as journal:
-            journal.append({"event": "start", "command": self.command})
+            journal.append({"event": "start", "command": self.command, "working_directory": os.getcwd()})
             runner = self._engine(plan)
             ends = None if s.budget is None else time.monotonic() + s.budget
             search = Search(plan, oracle, journal, runner, self.reporter, maximise, name, self._limits(), ends)
@@ -166,8 +181,10 @@ class Tuning:
         self.reporter.say(f"space: {self.space}")
 
     def _hand_over(self, winner: Candidate) -> None:
-        """Where the winner's training was kept (a tail's is), the run goes on from its end instead of repeating it."""
-        kept = self.folder.checkpoints / winner.outcomes[0].id / "pair-0"
+        """Where the winner's training with the run's own seed was kept (a tail's is), the run goes on from its end."""
+        if winner.own is None:
+            return
+        kept = self.folder.checkpoints / winner.own.id / "pair-0"
         if kept.exists() and not self.base.folds and not self.layout.manifest.exists():
             shutil.copytree(kept, self.layout.checkpoints, dirs_exist_ok=True)
 
@@ -180,13 +197,18 @@ class Tuning:
         rivals = [c for c in others if c.id != DEFAULT][:1] + [c for c in others if c.id == DEFAULT]
         found = self._compare(splits, candidates[0], rivals)
         content = results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
-        metrics = self.layout.read_metrics()
-        write_json(self.layout.metrics, {**metrics, "search": content})
         manifest = self.layout.read_manifest()
+        if "search" not in manifest:  # a kill may come before the next file, by which a search is known to be complete
+            manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
+            manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
         manifest["kind"] = "tune"
         manifest["search"] = {"command": self.command, "engine": self.search.engine, "workers": self.search.workers}
-        manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
-        manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
+        # A kill between these writes must not leave a file that run.json calls damaged.
+        metrics = self.layout.read_metrics()
+        manifest.pop("files", None)
+        write_json(self.layout.manifest, manifest)
+        write_json(self.layout.metrics, {**metrics, "search": content})
+        manifest["files"] = self.layout.sealed()
         write_json(self.layout.manifest, manifest)
 
     def _compare(self, splits: Splits, winner: Candidate, rivals: list[Candidate]) -> list[verdict.Comparison]:
@@ -213,7 +235,9 @@ class Tuning:
         self, bench: Workbench, candidate: Candidate, train: np.ndarray, val: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated answers on validation and test."""
-        on_val, on_test = bench.answers(Task(candidate.outcomes[0].id, candidate.values, self.base.seed))
+        seed = self.base.seed
+        name = candidate.own.id if candidate.own else f"{candidate.id}-seed{seed}"
+        on_val, on_test = bench.answers(Task(name, candidate.values, seed))
         task, temperature = self.samples.task, 1.0
         if task != "regress":
             temperature = calibration.fit_temperature(on_val, self.samples.targets[val], task)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.decode import LETTERBOX
+from transferkit.data import reading, sizing, tones
 from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
 from transferkit.delivery.exporting.graphs import ENCODED, INPUT, output_name
@@ -15,17 +18,8 @@ NORMALIZED = {
     "none": "none", "unit": "x / 255", "tf": "x / 127.5 - 1", "tf128": "x / 128 - 1",
     "torch": "(x / 255 - mean) / std of ImageNet", "caffe": "BGR, minus the mean of ImageNet",
 }  # fmt: skip
-# As `data.decode` sizes pictures: averaged over whole pixels, then bilinear without a wider filter.
-RESIZED = {
-    "stretch": "picture = scaled(picture, size, size)",
-    "crop": """side = min(picture.size)
-left, top = ((extent - side) // 2 for extent in picture.size)
-picture = scaled(picture.crop((left, top, left + side, top + side)), size, size)""",
-    "letterbox": f"""across, down = (max(1, round(side * size / max(picture.size))) for side in picture.size)
-canvas = Image.new("RGB", (size, size), {LETTERBOX})
-canvas.paste(scaled(picture, across, down), ((size - across) // 2, (size - down) // 2))
-picture = canvas""",
-}
+# In this order: each uses what is above it.
+DECODER = (sizing, tones, reading)
 # install, import, lines that give `answer` for `pixels` uint8 [1, size, size, 3]
 CALLS: dict[str, tuple[str, str, str]] = {
     "keras": (
@@ -48,29 +42,35 @@ CALLS: dict[str, tuple[str, str, str]] = {
         'answer = model.run(["{output}"], {{"pictures": pixels}})[0][0]',
     ),
 }  # fmt: skip
-EXAMPLE = '''"""What is in the picture? python example.py PICTURE    Needs: pip install {install} pillow numpy"""
+EXAMPLE = '''"""What is in the picture? python example.py PICTURE
+
+Needs: pip install {install} pillow numpy opencv-python-headless
+"""
+
+from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
 
 {imports}
-import numpy as np
-from PIL import Image, ImageOps
 
+# ---- The decoder: the text of what read the pictures in training, unchanged, so that answers are the same.
+# What it refuses there (damaged, too large, colours in LAB, …) it refuses here, and says why.
 
-def scaled(picture, width, height):
-    whole = (side // max(1, side // wanted) for side, wanted in zip(picture.size, (width, height)))
-    small = picture.resize(tuple(whole), Image.Resampling.BOX)
-    return small.transform((width, height), Image.Transform.EXTENT, (0, 0, *small.size), Image.Resampling.BILINEAR)
+{decoder}
 
+# ---- The model.
 
 here = Path(__file__).resolve().parent
 facts = json.loads((here / "export.json").read_text("utf-8"))
-size = facts["input"]["size"]
-picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
-{resize}
-pixels = np.asarray(picture, np.uint8)[None]
+size, resize = facts["input"]["size"], "{resize}"
+try:
+    with open(sys.argv[1], "rb") as handle:
+        picture = read(handle, size, resize)
+except (OSError, ReadingError) as error:
+    sys.exit(f"{{sys.argv[1]}}: {{error}}")
+pixels = fitted(np.asarray(picture), size, resize)[None]
 {call}
 best = sorted(zip(facts["labels"], answer.tolist()), key=lambda pair: -pair[1])
 print("\\n".join(f"{{name}} {{value:.4f}}" for name, value in best[:3]))
@@ -86,14 +86,35 @@ def write(folder: Path, row: Format, facts: dict[str, Any], quantize: str, origi
 
 
 def example(row: Format, facts: dict[str, Any]) -> str:
-    """The stand-alone program: Pillow and the format's runtime, nothing of transferkit."""
+    """The stand-alone program: the decoder's own text and the format's runtime, nothing of transferkit."""
     if row.exporter is None:
         install, imports, call = CALLS[row.name]
         call = call.format(file=row.file, output=output_name(facts["task"]))
     else:
         install, imports = row.exporter.install, row.exporter.imports
         call = row.exporter.call.replace("{file}", row.file)
-    return EXAMPLE.format(install=install, imports=imports, call=call, resize=RESIZED[facts["decode"]["resize"]])
+    return EXAMPLE.format(
+        install=install, imports=imports, call=call, decoder=decoder(), resize=facts["decode"]["resize"]
+    )
+
+
+def decoder() -> str:
+    """The text of the decoder's self-contained modules as one piece: imports once, docstrings of modules left out."""
+    plain, named, bodies = set[str](), defaultdict[str, set[str]](set), []
+    for module in DECODER:
+        text = inspect.getsource(module)
+        imports = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        for node in imports:
+            names = {ast.unparse(alias) for alias in node.names}
+            if isinstance(node, ast.Import):
+                plain |= names
+            elif node.module not in ("__future__", "transferkit.data"):
+                named[str(node.module)] |= names
+        bodies.append("\n".join(text.splitlines()[imports[-1].end_lineno :]).strip())
+    lines = [*(f"import {name}" for name in sorted(plain))]
+    lines += [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(named.items())]
+    # One name space: what `reading` asks `tones` for is simply there.
+    return "\n".join(lines) + "\n\n" + "\n\n\n".join(bodies).replace("tones.", "")
 
 
 def describe(row: Format, facts: dict[str, Any], quantize: str) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def export(
     manifest = layout.complete()
     target = output or layout.folder / "exports" / (f"{kind}-{precision}" if row.quantizes else kind)
     raise_problems(RunError, [*_target_problems(target, replace), *refusals.inside(target, manifest["data"]["path"])])
+    layout.check_model()
     facts = model_file.facts(layout.model)
     checked = pictures.pick(layout, ("val", "test"), CHECKED, data)
     settings = DecodeSettings.from_key(facts["decode"])
@@ -109,7 +110,7 @@ def _check(
     reference = _reference(layout, pixels)
     files, positions = checked.encoded() if row.name == "saved_model" else ([], [])
     kind = row.name if row.exporter is None else row.exporter.load
-    found = parity.answers(kind, path, pixels, files)
+    found = parity.answers(kind, path, pixels, files, checked.folders())
     gate = GATES[precision]
     figures: dict[str, Any] = {
         "split": checked.part,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import importing
 from transferkit.delivery.exporting.formats import Gate
 from transferkit.errors import TransferKitError
 
@@ -27,13 +28,21 @@ class ExportError(TransferKitError, RuntimeError):
     exit_code = 1
 
 
-def answers(kind: str, path: Path, pictures: npt.NDArray[np.uint8], files: Sequence[bytes]) -> dict[str, Any]:
-    """What the exported file at `path` answers for `pictures` [n, size, size, 3]; see `runtimes`.
+def answers(
+    kind: str, path: Path, pictures: npt.NDArray[np.uint8], files: Sequence[bytes], foreign: list[str] | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """What the exported file at `path` answers for `pictures` [n, size, size, 3]; see `runtimes`. The runtime takes no
+    code from the folders `foreign`, nor from the working directory.
 
     Raises ExportError with the runtime's last lines where it fails.
     """
     program = Path(__file__).with_name("runtimes.py")
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = {
+        **os.environ,
+        **importing.variables(foreign),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
         content = np.frombuffer(b"".join(files), np.uint8)

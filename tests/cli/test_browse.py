@@ -1,0 +1,149 @@
+"""`runs`, `open` and `resume`: finding, showing and going on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.calls import call
+from tests.data.pictures import folder_of_classes
+from transferkit.delivery.overview import overview
+from transferkit.errors import RunError
+
+
+@pytest.fixture
+def runs(digits_run: Any, tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    shutil.copytree(digits_run.folder, folder / "done")
+    (folder / "deep" / "er").mkdir(parents=True)
+    stopped = folder / "deep" / "er" / "stopped"
+    stopped.mkdir()
+    manifest = json.loads((folder / "done" / "run.json").read_text())
+    manifest |= {"status": "interrupted", "started": "2020-01-01T00:00:00+0000"}
+    (stopped / "run.json").write_text(json.dumps(manifest))
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+    return folder
+
+
+def test_runs_lists_every_run_the_newest_first(runs: Path) -> None:
+    rows = {Path(row.folder).name: row for row in overview(runs)}
+    assert next(Path(row.folder).name for row in overview(runs)) == "done"
+    metrics = json.loads((runs / "done" / "metrics.json").read_text())
+    assert rows["done"].score == metrics["test"]["accuracy"]
+    assert list(rows["done"].interval or ()) == metrics["test"]["accuracy_ci95"]
+    assert rows["done"].size == sum(f.stat().st_size for f in (runs / "done").rglob("*") if f.is_file())
+    assert (rows["stopped"].status, rows["stopped"].score) == ("interrupted", None)
+    assert rows["broken"].status == "damaged"
+    assert "run.json" in str(rows["broken"].problem)
+
+
+def test_runs_is_a_table_for_people_and_json_for_machines(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = call("runs", runs).out
+    assert all(word in text for word in ("done", "interrupted", "damaged", "mini", "accuracy 0."))
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(json.loads(call("runs", runs, "--json").out)) == 3
+    (runs / "empty").mkdir()
+    assert "no runs in" in call("runs", runs / "empty").out
+
+
+def test_runs_needs_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no folder"):
+        overview(tmp_path / "none")
+
+
+def test_open_shows_the_report_at_a_section(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: shown.append(address) or True)
+    assert call("open", runs / "done", "mistakes").code == 0
+    assert call("open", f"{runs / 'done'}#training").code == 0
+    assert [address.partition("#")[2] for address in shown] == ["mistakes", "training"]
+    assert shown[0].startswith("file:///")
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    assert "report.html" in call("open", runs / "done").out
+    (runs / "done" / "report.html").unlink()
+    assert json.loads(call("open", runs / "done", "--json").out)["report"].endswith("report.html")
+    assert (runs / "done" / "report.html").is_file()  # made anew
+
+
+def test_open_names_what_is_not_finished(runs: Path) -> None:
+    result = call("open", runs / "deep" / "er" / "stopped")
+    assert result.code == 2
+    assert "interrupted" in result.err
+
+
+def test_resume_goes_on_from_anywhere_with_the_settings_of_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of_classes(tmp_path / "pictures", {"a": 8, "b": 8})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = ("--backbone", "mini", "--epochs", "2", "--views", "0", "--augment", "none", "--seed", "3")
+    with monkeypatch.context() as patch:
+        patch.setattr("transferkit.runs.finishing.Finishing.ship", _interrupt)
+        stopped = call("finetune", "pictures", *given, "--output", "run")
+        assert stopped.code == 130
+        assert "interrupted\ngo on with:  transferkit resume run\n" in stopped.err
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = call("resume", tmp_path / "run", "-q")
+    assert result.code == 0, result.err
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (manifest["status"], manifest["resumed"], manifest["config"]["seed"]) == ("complete", 1, 3)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "nothing to resume" in call("resume", tmp_path / "run").err
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_resume_refuses_what_only_a_script_can_go_on_with(runs: Path) -> None:
+    path = runs / "deep" / "er" / "stopped" / "run.json"
+    for command in (
+        "transferkit.finetune((x, y), backbone='mini')",
+        "rm -rf x",
+        "transferkit cache clear",
+        "transferkit 'x",
+    ):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+        result = call("resume", path.parent)
+        assert result.code == 2
+        assert "begun by a script" in result.err
+
+
+def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of_classes(tmp_path / "pictures", {"a": 8, "b": 8})
+    monkeypatch.chdir(tmp_path)
+    given = (
+        "--backbone",
+        "mini",
+        "--epochs",
+        "2",
+        "--views",
+        "0",
+        "--augment",
+        "none",
+        "--trials",
+        "2",
+        "--seeds",
+        "1",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("transferkit.tuning.search.Search.finals", _interrupt)
+        searched = ("--search", "head_width=8,16", "--output", "search")
+        stopped = call("tune", "pictures", *given, *searched)
+        assert stopped.code == 130
+        assert "go on with:  transferkit resume search" in stopped.err
+    assert not (tmp_path / "search" / "run.json").exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = call("resume", tmp_path / "search")
+    assert result.code == 0, result.err
+    assert "2 trials are done already" in result.err
+    assert json.loads((tmp_path / "search" / "run.json").read_text())["status"] == "complete"

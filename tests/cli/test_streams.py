@@ -1,0 +1,130 @@
+"""Standard streams that are closed, full or in an encoding without the characters; and requests to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calls import call
+from tests.data.pictures import folder_of_classes
+from transferkit.cli._common import heed_termination
+from transferkit.runs.finetune import Job
+
+posix = pytest.mark.skipif(os.name != "posix", reason="shell redirections and signals of POSIX systems")
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_classes(tmp_path_factory.mktemp("data") / "flowers", {"日本": 4, "réséda": 4})
+
+
+def shell(redirections: str, *words: object, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """A command in a shell, with redirections behind it."""
+    command = " ".join(["exec", sys.executable, "-m", "transferkit", *map(str, words), redirections])
+    environment = {**os.environ, **variables}
+    return subprocess.run(["bash", "-c", command], capture_output=True, timeout=200, env=environment, check=False)
+
+
+@posix
+def test_a_closed_output_is_nobody_listening(flowers: Path) -> None:
+    assert shell(">&-", "data", "summary", flowers).returncode == 0
+    said = shell(">&- 2>&- <&-", "data", "summary", flowers, "--json")
+    assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
+    assert shell("2>&-", "data", "summary", flowers / "no").returncode == 2
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_output_is_one_clear_error(flowers: Path) -> None:
+    said = shell(">/dev/full", "data", "summary", flowers)
+    assert said.returncode == 1
+    assert said.stderr == b"error: cannot write to standard output (No space left on device)\n"
+
+
+@posix
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437"])
+def test_every_encoding_gets_what_it_can_hold(encoding: str, flowers: Path) -> None:
+    said = shell("", "data", "summary", flowers, PYTHONIOENCODING=encoding)
+    assert said.returncode == 0
+    assert r"\u65e5\u672c" in said.stdout.decode(encoding)
+    assert ("réséda" if encoding != "ascii" else r"r\xe9s\xe9da") in said.stdout.decode(encoding)
+    found = shell("", "data", "summary", flowers, "--json", PYTHONIOENCODING=encoding).stdout
+    assert json.loads(found)["classes"] == {"réséda": 4, "日本": 4}
+    wrong = shell("", "data", "summary", str(flowers) + "日", PYTHONIOENCODING=encoding)
+    assert wrong.returncode == 2
+    assert rb"\u65e5" in wrong.stderr
+
+
+# ------------------------------------------------------------------------------------------- asked to end
+
+# A library that swallows whatever is raised while it is imported, as TensorFlow does in places.
+SWALLOWING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from transferkit import compute
+from transferkit.cli import _common, cli
+def swallow():
+    try:
+        os.kill(os.getpid(), int(sys.argv[1]))
+        for _ in range(1000): pass
+    except BaseException:
+        pass
+compute._import = swallow
+compute.backend = lambda: "jax"
+compute.ambient.fix = lambda dtypes: None
+_common.heed_termination()
+command = cli.get_command(None, "cache")
+def work(**options):
+    compute.start()
+    print("it went on")
+command.commands["info"].callback = work
+sys.exit(_common.guarded(cli, ["cache", "info"]))
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_request_to_end_is_not_lost_in_an_import(number: int, code: int, said: str) -> None:
+    command = [sys.executable, "-c", SWALLOWING, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr.strip(), done.stdout) == (code, said, "")
+
+
+@pytest.fixture
+def heeding() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    heed_termination()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@posix
+@pytest.mark.extended
+def test_a_terminated_run_says_so_and_can_be_resumed(
+    digits: Path, tmp_path: Path, heeding: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["finetune", digits, "--backbone", "mini", "--epochs", "2", "--views", "0", "--augment", "none"]
+    words += ["--output", tmp_path / "run", "--patience", "1", "--quiet"]
+    with monkeypatch.context() as patch:
+
+        def end(*_: object) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+
+        patch.setattr(Job, "_train_and_judge", end)
+        result = call(*words)
+    assert result.code == 143
+    assert result.err.strip() == "terminated; --resume goes on from what was finished"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    assert call(*words, "--resume").code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "complete"

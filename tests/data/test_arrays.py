@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transferkit.data.source import origin_of, scan
+from transferkit.errors import DataError
+
+X = np.zeros((6, 4, 4, 3), np.uint8)
+
+
+class NAType:
+    """As pandas' NA: equal to nothing."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([b"cat", b"dog"] * 3), ("cat", "dog")),
+        ([b"cat", "dog", "mül", "mül".encode(), "cat", "dog"], ("cat", "dog", "mül")),
+        (np.array([1.0, 2.0, 3.0] * 2), ("1", "2", "3")),
+        ([0.0, 1.0, 1.0] * 2, ("0", "1")),
+        (np.array([3, 1, 1] * 2, dtype=object), ("1", "3")),
+        (np.array([True, False] * 3), ("0", "1")),
+        ([np.True_, np.False_] * 3, ("0", "1")),
+        (["cat", 1, 1.0] * 2, ("1", "cat")),
+        (np.array(["a", "b"] * 3)[:, None], ("a", "b")),
+    ],
+)
+def test_labels_of_every_kind_become_classes(y: Any, classes: tuple[str, ...]) -> None:
+    samples = scan((X, y))
+    assert (samples.task, samples.classes) == ("classify", classes)
+
+
+def test_whole_floats_and_one_hot_rows_are_said() -> None:
+    assert any("whole numbers as floats" in note for note in scan((X, np.array([1.0, 2.0] * 3))).notes)
+    one_hot = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    samples = scan((X, one_hot))
+    assert samples.task == "multilabel"
+    assert any("one-hot" in note and 'task="classify"' in note for note in samples.notes)
+    assert scan((X, one_hot), "classify").targets.tolist() == [0, 1, 2, 0, 1, 2]
+    assert scan((X, [[1, 1], [0, 1], [0, 0]] * 2)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (["cat", "dog", None] * 2, r"2 targets are missing .*, at 2, 5"),
+        (["cat", "dog", float("nan")] * 2, r"2 targets are missing .*, at 2, 5"),
+        (np.array(["cat", "dog", np.nan] * 2, dtype=object), r"at 2, 5"),
+        (np.array(["cat", "dog", np.nan] * 2), r"at 2, 5"),
+        (["cat", NAType(), "dog"] * 2, r"at 1, 4"),
+        (np.array([0.0, np.nan, 1.0] * 2), r"at 1, 4"),
+        ([0, None, 1] * 2, r"at 1, 4"),
+        (np.ma.masked_array([0, 1, 2] * 2, mask=[0, 0, 1] * 2), r"2 targets are masked, at 2, 5"),
+        (["cat", " ", "dog"] * 2, r"2 targets are empty, at 1, 4"),
+        ([[0, 1], [1, None], [1, 1]] * 2, r"at 1, 4"),
+        ([b"cat", b"\xff", b"dog"] * 2, r"at 1, 4 .*UTF-8"),
+        ([["a", "b"], ["a"], ["b"]] * 2, r"0/1 of shape \[N, C\]"),
+        ([1j, 2, 3] * 2, "numbers or names|names nor numbers"),
+        (5, "one target per picture"),
+        (np.array([0.5, 1.5, 2.0] * 2), 'task="regress"'),
+    ],
+)
+def test_targets_that_are_missing_or_no_labels_are_refused(y: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        scan((X, y))
+
+
+def test_many_different_numbers_are_not_guessed_to_be_classes() -> None:
+    x = np.zeros((60, 4, 4, 3), np.uint8)
+    for y in (np.arange(60), np.arange(60) * 1.0):
+        with pytest.raises(DataError, match='task="regress"'):
+            scan((x, y))
+        assert len(scan((x, y), "classify").classes) == 60
+
+
+@pytest.mark.parametrize("names", [["a", "a", "c"], [b"a", "a", "c"], [1, "1", 2]])
+def test_repeated_class_names_are_refused(names: list[Any]) -> None:
+    with pytest.raises(DataError, match="more than once"):
+        scan((X, np.arange(6) % 3, names))
+
+
+def test_numbers_to_predict() -> None:
+    y = 1700000000 + np.arange(6)
+    for given in (y, y.astype(float), y.tolist(), y.astype(str), y.astype("S")):
+        samples = scan((X, given), "regress")
+        assert samples.targets.dtype == np.float64
+        assert samples.targets[:, 0].tolist() == y.tolist()
+    assert samples.label(1) == "1700000001.0"
+    for bad, words in (
+        (["1_5"] * 6, "are no numbers"),
+        ([1e39] + [0.0] * 5, r"beyond .* at 0"),
+        ([None] * 6, "missing"),
+    ):
+        with pytest.raises(DataError, match=words):
+            scan((X, bad), "regress")
+
+
+def test_a_folder_called_arrays_is_a_folder() -> None:
+    assert origin_of((X, [0, 1])) == "arrays"
+    assert origin_of("arrays") == "./arrays"
+    assert origin_of("flowers") == "flowers"

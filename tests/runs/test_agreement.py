@@ -1,0 +1,64 @@
+"""What calibration and scores rest on are answers of the network that is shipped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.training.job import recipe_for
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.data.decode import DecodeSettings
+from transferkit.data.source import scan
+from transferkit.evaluation import calibration
+from transferkit.features import precision
+from transferkit.features.precision import Precision
+from transferkit.files import read_csv
+from transferkit.runs import model_file, scoring
+from transferkit.runs.agreement import agreed
+
+
+@pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
+def test_answers_that_agree_are_kept_and_others_are_made_anew_by_the_shipped_network(digits, task):
+    made, reporter = recipe_for(digits, task=task), Reporter(quiet=True)
+    trained = made.run()
+    assert agreed(trained, made.problem, made.views, reporter) is trained
+    assert not reporter.warnings
+    off = replace(
+        trained, val_outputs=trained.val_outputs + np.float32(1.0) * (np.arange(trained.val_outputs.shape[1]))
+    )
+    mended = agreed(off, made.problem, made.views, reporter)
+    np.testing.assert_allclose(mended.val_outputs, trained.val_outputs, atol=1e-4)
+    assert len(reporter.warnings) == 1
+    assert reporter.warnings == mended.notes
+    unit = "standard deviations" if task == "regress" else "of probability"
+    assert unit in reporter.warnings[0]
+    assert "validation was answered anew" in reporter.warnings[0]
+
+
+def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+    # A low precision that is far from float32, and a probe that does not see it.
+    inner = compute.forward
+
+    def forward(network, graph_bfloat16=False):
+        run = inner(network)
+        if not graph_bfloat16:
+            return run
+        return lambda inputs, rows=None: [np.float32(x + 0.3 * np.abs(x).mean() * np.sin(97 * x)) for x in run(inputs)]
+
+    monkeypatch.setattr(compute, "forward", forward)
+    monkeypatch.setattr(precision, "_agreeing", lambda *_: Precision("bfloat16", "graph"))
+    monkeypatch.setattr(precision, "choose_training", lambda *_: Precision())
+    run = tk.finetune(
+        digits, "mini", output=tmp_path / "run", epochs=3, patience=2, views=1, precision="bfloat16", quiet=True
+    )
+    assert any("answered anew" in note for note in run.manifest["notes"])
+    samples = scan(digits)
+    val = {row["path"] for row in read_csv(run.folder / "splits.csv") if row["split"] == "val"}
+    samples = samples.select([i for i, path in enumerate(samples.paths) if path in val])
+    model, facts = model_file.load(run.layout.model), run.metrics
+    answers = scoring.predictions(model, samples, DecodeSettings(32), Reporter(quiet=True), "val")
+    assert np.mean(answers.argmax(1) == samples.targets) == pytest.approx(facts["val"]["accuracy"])
+    assert calibration.ece(answers, samples.targets) == pytest.approx(facts["val"]["ece"], abs=1e-4)

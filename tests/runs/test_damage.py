@@ -1,0 +1,194 @@
+"""Every file of a run, damaged in every way, under every command: it goes on, or one clear error names the file."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calls import call
+from transferkit.errors import RunError
+from transferkit.files import read_json, write_json
+
+REACHED = "the model was reached"
+FILES = (
+    "run.json", "metrics.json", "splits.csv", "predictions.csv", "history.csv", "model.keras", "typical.npz",
+    "report.html", "CARD.md", "figures",
+)  # fmt: skip
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+def folder(path):
+    remove(path)
+    path.mkdir()
+
+
+def instead(content):
+    return lambda path: (remove(path), path.write_bytes(content))
+
+
+DAMAGES = {
+    "missing": remove,
+    "a folder": folder,
+    "a link to nothing": lambda path: (remove(path), path.symlink_to("nothing")),
+    "a pipe": lambda path: (remove(path), os.mkfifo(path)),
+    "empty": instead(b""),
+    "cut": cut,
+    "one bit": flip,
+    "binary": instead(bytes(range(256)) * 40),
+    "nested": instead(b"[" * 200_000),
+    "an endless number": instead(b'{"status": ' + b"9" * 6000 + b"}"),
+    "NaN": instead(b'{"status": NaN}'),
+    "an endless cell": instead(b"path,label,split,fold,sha256,phase,epoch\n" + b"x" * 200_000),
+    "one column": instead(b"path\na\n"),
+    "not UTF-8": instead(b"\xff\xfe{\x00}\x00"),
+}
+
+
+@pytest.fixture
+def reached(monkeypatch):
+    """Commands end where they would load TensorFlow: what lies before is what is tested."""
+
+    def start(*_):
+        raise RunError(REACHED)
+
+    monkeypatch.setattr("transferkit.compute.start", start)
+
+
+@pytest.fixture
+def copy(digits_run, tmp_path):
+    return shutil.copytree(digits_run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("exports", "explained"))
+
+
+def commands(run, other, data, picture):
+    settings = ("--backbone", "mini", "--epochs", 8, "--patience", 7, "--views", 1)
+    return [
+        ("summary", run), ("summary", run, "--json"), ("diagnose", run), ("compare", run, other), ("report", run),
+        ("evaluate", run), ("evaluate", run, data), ("predict", run, picture),
+        ("predict", run, picture, "--abstain", "run"),
+        ("explain", run), ("export", run, "--format", "keras"), ("reproduce", run, "--output", run / "again"),
+        ("data", "check", "--run", run), ("finetune", data, *settings, "--output", run, "--resume"),
+    ]  # fmt: skip
+
+
+def sound(result, *names):
+    """Whether a command went on, or ended in one clear error that names one of `names`."""
+    if "unexpected" in result.err or "bug in transferkit" in result.err or "Traceback" in result.err:
+        return False
+    return result.code == 0 or REACHED in result.err or any(str(name) in result.err for name in names)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_damage_under_each_command(name, digits_run, digits, copy, reached, tmp_path):
+    picture = next(digits.glob("*/*.png"))
+    for damage, inflict in DAMAGES.items():
+        kept = tmp_path / "kept"
+        (copy / name).rename(kept)
+        (shutil.copytree if kept.is_dir() else shutil.copy)(kept, copy / name)
+        if (copy / name).is_dir() and damage in ("cut", "one bit"):
+            inflict = folder
+        inflict(copy / name)
+        for command in commands(copy, digits_run.folder, digits, picture):
+            result = call(*command)
+            # A command that makes a file anew may find that it cannot: that names the file as well.
+            assert sound(result, name), f"{damage} {name}: {command[0]}: {result.code} {result.err[-300:]}"
+            assert "\x1b" not in result.err
+        remove(copy / name) if os.path.lexists(copy / name) else None
+        kept.rename(copy / name)
+
+
+@pytest.mark.skipif(os.name == "posix" and os.getuid() == 0, reason="the superuser reads everything")
+@pytest.mark.parametrize("name", FILES)
+def test_files_without_permission(name, digits_run, digits, copy, reached):
+    (copy / name).chmod(0)
+    for command in commands(copy, digits_run.folder, digits, next(digits.glob("*/*.png"))):
+        assert sound(call(*command), name), (name, command[0])
+    (copy / name).chmod(0o700)
+
+
+def places(value, at=()):
+    """Every place in nested dictionaries and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*at, key)
+        yield from places(inner, (*at, key))
+
+
+def put(content, place, value):
+    """A copy of `content` with another value at `place`."""
+    changed = json.loads(json.dumps(content))
+    at = changed
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    return changed
+
+
+VALUES = (None, "x\x1b[31m", "", -1, 10**30, 1e300, True, [], {}, [[1]], {"a": 1}, ["x"])
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json"])
+def test_wrong_types_inside_valid_json(name, digits_run, digits, copy, reached):
+    """Of a run from before run.json knew the hashes of its files, so that nothing but the types can tell."""
+    manifest = read_json(copy / "run.json")
+    manifest.pop("files")
+    write_json(copy / "run.json", manifest)
+    content, rng = read_json(copy / name), random.Random(0)
+    wanted = rng.sample(sorted(places(content), key=str), 30)
+    for place in wanted:
+        (copy / name).write_text(json.dumps(put(content, place, rng.choice(VALUES))))
+        for command in commands(copy, digits_run.folder, digits, next(digits.glob("*/*.png"))):
+            result = call(*command)
+            # Other settings than those asked for are told by their names.
+            fine = sound(result, name, "splits.csv", copy, "--resume")
+            assert fine, f"{place}: {command[0]}: {result.code} {result.err[-300:]}"
+            assert "\x1b" not in result.out + result.err, f"{place}: {command[0]}"
+
+
+def test_a_foreign_command_is_not_shown_as_advice(copy):
+    for command in (
+        "rm -rf ~",
+        "transferkit finetune x; rm -rf ~",
+        "transferkit finetune \x1b[2J",
+        "transferkit $(id)",
+    ):
+        write_json(
+            copy / "run.json", {**read_json(copy / "run.json"), "status": "interrupted\x1b[8m", "command": command}
+        )
+        result = call("summary", copy)
+        assert result.code == 2
+        assert "interrupted\\x1b[8m, not complete; finish it with its command and --resume" in result.err
+        assert "rm" not in result.err.replace(str(copy), "")
+        assert "\x1b" not in result.err
+
+
+def test_older_runs_stay_readable(copy, reached):
+    """Before hashes of files were kept, and without what later versions added."""
+    manifest = read_json(copy / "run.json")
+    for key in ("files", "plugins", "notes", "warnings", "rate_curve", "learning_rate", "split_sha256", "kind"):
+        manifest.pop(key, None)
+    manifest["config"].pop("refit", None)
+    write_json(copy / "run.json", manifest)
+    metrics = read_json(copy / "metrics.json")
+    write_json(copy / "metrics.json", {k: v for k, v in metrics.items() if k not in ("abstention", "learning_curve")})
+    assert call("summary", copy).code == 0
+    assert call("diagnose", copy).code == 0
+    for command in ("report", "evaluate"):
+        assert REACHED in call(command, copy).err
+    assert Path(copy, "predictions.csv").exists()

@@ -1,0 +1,133 @@
+"""The choice: finds what is there, prefers what is plain, and does not praise the winner for having won."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from transferkit.evaluation.goals import goal
+from transferkit.selection.choice import Candidate, Trial, choose, expected, fit, sets
+from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
+from transferkit.selection.judging import Judge
+from transferkit.selection.kernels import KernelRidge
+from transferkit.selection.learner import Folds, Setting
+from transferkit.selection.linear import Discriminant, Ridge
+
+
+def judge(labels: np.ndarray, name: str = "accuracy", classes: int = 0) -> Judge:
+    count = classes or int(labels.max()) + 1
+    return Judge("classify", labels, tuple(map(str, range(count))), goal(name, "classify"))
+
+
+def rounds(n: int, count: int = 2) -> list[list[np.ndarray]]:
+    return [np.array_split(np.random.default_rng(r).permutation(n), 5) for r in range(count)]
+
+
+def test_the_set_that_holds_the_signal_is_found() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    x = rng.normal(size=(200, 1, 30)).astype(np.float32)
+    x[:, 0, :5] += 1.2 * rng.normal(size=(4, 5))[labels]  # below; the last columns say nothing
+    found = choose(
+        x, np.eye(4)[labels], rounds(200), sets({"last": (20, 30), "all": (0, 30)}, [Discriminant()]), judge(labels)
+    )
+    assert found.trial.candidate.features == "all"
+    assert [row["name"] for row in found.table] == ["discriminant on all", "discriminant on last"]
+    assert found.table[1]["given_up"]
+    projection, fitted = fit(x, np.eye(4)[labels], found.trial)
+    assert (fitted(projection(x[:, 0])).argmax(1) == labels).mean() > found.apparent - 0.05
+
+
+def test_of_two_that_are_as_good_the_plainer_is_kept() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.arange(240) % 2
+    x = (rng.normal(size=(240, 1, 6)) + labels[:, None, None]).astype(np.float32)  # linear by construction
+    found = choose(x, np.eye(2)[labels], rounds(240), sets({"all": (0, 6)}, [KernelRidge(), Ridge()]), judge(labels))
+    assert found.trial.candidate.learner.name == "ridge"
+
+
+def test_what_needs_a_kernel_gets_it() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(300, 1, 2)).astype(np.float32)
+    labels = (np.hypot(x[:, 0, 0], x[:, 0, 1]) > 1.1).astype(int)
+    found = choose(x, np.eye(2)[labels], rounds(300), sets({"all": (0, 2)}, [KernelRidge(), Ridge()]), judge(labels))
+    assert found.trial.candidate.learner.name == "kernel"
+    assert found.score > 0.9
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "loss"])
+def test_the_expected_score_is_not_the_winners_own(name: str) -> None:
+    rng = np.random.default_rng(0)
+    labels, optimism, own = np.arange(120) % 3, [], []
+    for _ in range(30 if name != "macro_f1" else 4):
+        trials = []
+        for k in range(20):  # all alike: guesses that are right with probability .6
+            guess = np.where(rng.random(120) < 0.6, labels, (labels + rng.integers(1, 3, 120)) % 3)
+            logits = np.eye(3)[guess] * 2.0
+            goal_ = judge(labels, name)
+            trials.append(
+                Trial(Candidate("all", 0, 1, Ridge()), {"penalty": float(k)}, [logits], [goal_.score(logits)],
+                      goal_.by_picture(logits))
+            )  # fmt: skip
+        score, interval = expected(trials, judge(labels, name))
+        sign = 1 if name != "loss" else -1
+        best = max(sign * t.score for t in trials)
+        truth = np.mean([sign * t.score for t in trials])
+        optimism.append(best - truth)
+        own.append(sign * score - truth)
+        assert interval is not None
+        assert interval[0] <= score <= interval[1]
+    assert np.mean(optimism) > 0.02
+    assert abs(np.mean(own)) < 0.35 * np.mean(optimism)
+
+
+def test_the_interval_holds_what_it_says() -> None:
+    """Classifiers chosen and fitted on 150 pictures of which the truth is known: the score on new ones lies inside."""
+    rng, inside, repeats = np.random.default_rng(0), 0, 150
+    for _ in range(repeats):
+        centres = 0.55 * rng.normal(size=(3, 8))
+        labels, new = rng.integers(0, 3, 150), rng.integers(0, 3, 4000)
+        x = (centres[labels] + rng.normal(size=(150, 8))).astype(np.float32)[:, None]
+        candidates = sets({"last": (0, 4), "all": (0, 8)}, [Discriminant(), Ridge()])
+        found = choose(x, np.eye(3)[labels], rounds(150, 1), candidates, judge(labels, classes=3))
+        projection, fitted = fit(x, np.eye(3)[labels], found.trial)
+        fresh = (centres[new] + rng.normal(size=(4000, 8))).astype(np.float32)
+        truth = (fitted(projection(fresh)).argmax(1) == new).mean()
+        assert found.interval is not None
+        inside += found.interval[0] <= truth <= found.interval[1]
+    # 95 % of 150 is 142.5; two standard errors are 5.3.
+    assert 0.91 <= inside / repeats <= 0.99
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A learner that counts how often it was asked, and knows nothing."""
+
+    calls: list[int]
+    name: str = "nothing"
+    simplicity: int = 0
+    gives_logits: bool = True
+
+    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+        self.calls.append(1)
+        yield {}, np.zeros_like(y)
+
+    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+        return Affine(np.zeros((z.shape[2], y.shape[1]), np.float32), np.zeros(y.shape[1], np.float32))
+
+
+def test_the_hopeless_are_tried_once_and_said() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    x = (rng.normal(size=(200, 1, 5)) + 2 * rng.normal(size=(4, 5))[labels][:, None]).astype(np.float32)
+    counting = Counting([])
+    candidates = sets({"all": (0, 5)}, [counting, Discriminant()])
+    found = choose(x, np.eye(4)[labels], rounds(200, 3), candidates, judge(labels))
+    assert len(counting.calls) == 1
+    row = next(row for row in found.table if row["classifier"] == "nothing")
+    assert row["given_up"]
+    assert row["rounds"] == 1
+    assert found.rounds == 3

@@ -1,0 +1,111 @@
+"""Out-of-fold answers are those of classifiers that never saw the picture, and fitted ones agree with references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferkit.selection import kernels
+from transferkit.selection.kernels import KernelRidge
+from transferkit.selection.learner import Learner
+from transferkit.selection.linear import Discriminant, Logistic, Ridge
+from transferkit.selection.neighbours import NearestNeighbours
+
+LEARNERS: tuple[Learner, ...] = (Ridge(), Discriminant(), Logistic(), NearestNeighbours(), KernelRidge())
+
+
+def pictures(n: int = 90, views: int = 2, width: int = 12, classes: int = 3, apart: float = 1.5, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % classes)
+    clean = rng.normal(size=(n, width)) + apart * rng.normal(size=(classes, width))[labels]
+    z = np.stack([clean + 0.2 * v * rng.normal(size=clean.shape) for v in range(views)], 1).astype(np.float32)
+    return z, np.eye(classes)[labels], [np.sort(f) for f in np.array_split(rng.permutation(n), 5)]
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
+def test_out_of_fold_answers_are_those_of_a_fit_on_the_other_folds(learner: Learner) -> None:
+    z, y, folds = pictures()
+    for setting, out in learner.path(z, y, folds):
+        for fold in folds[:2]:
+            rest = np.setdiff1d(np.arange(len(z)), fold)
+            again = learner.fit(z[rest], y[rest], setting)(z[fold, 0])
+            # The mean target and the scale of distances are those of all pictures: label-free or near it.
+            assert np.corrcoef(again.ravel(), out[fold].ravel())[0, 1] > 0.98, setting
+            assert (again.argmax(1) == out[fold].argmax(1)).mean() > 0.85, setting
+
+
+def test_one_inverse_gives_every_fold_exactly() -> None:
+    z, y, folds = pictures()
+    learner = KernelRidge(gammas=(1.0,), penalties=(0.03,))
+    ((_, out),) = learner.path(z, y, folds)
+    kernel, mean = learner._kernel(z, 1.0), y.mean(0)
+    for fold in folds:
+        rest = np.setdiff1d(np.arange(len(z)), fold)
+        regular = kernel[np.ix_(rest, rest)] + 0.03 * np.eye(len(rest))
+        # What a refit without the fold says of the fold's pictures, averaged over their views as in training.
+        expected = kernel[np.ix_(fold, rest)] @ np.linalg.solve(regular, y[rest] - mean) + mean
+        assert np.abs(expected - out[fold]).max() < 1e-8
+
+
+def test_a_held_out_label_has_no_say() -> None:
+    z, y, folds = pictures()
+    wrong = y.copy()
+    wrong[folds[0]] = np.roll(y[folds[0]], 1, axis=1)
+    for learner in (Discriminant(), Logistic(), NearestNeighbours()):
+        for (_, a), (_, b) in zip(learner.path(z, y, folds), learner.path(z, wrong, folds), strict=True):
+            assert np.allclose(a[folds[0]], b[folds[0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
+def test_every_learner_learns_what_is_there_to_learn(learner: Learner) -> None:
+    z, y, folds = pictures(n=150, apart=3.0)
+    assert max((out.argmax(1) == y.argmax(1)).mean() for _, out in learner.path(z, y, folds)) > 0.95
+
+
+def test_many_pictures_are_stood_for_by_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, y, folds = pictures(n=400)
+    exact = [out for _, out in KernelRidge().path(z, y, folds)]
+    monkeypatch.setattr(kernels, "EXACT", 100)
+    monkeypatch.setattr(kernels, "LANDMARKS", 150)
+    near = list(KernelRidge().path(z, y, folds))
+    truth = y.argmax(1)
+    best = [max((out.argmax(1) == truth).mean() for out in some) for some in (exact, [out for _, out in near])]
+    assert abs(best[0] - best[1]) < 0.03
+    fitted = KernelRidge().fit(z, y, near[0][0])
+    assert len(fitted.supports) == 150  # type: ignore[union-attr]
+    assert (fitted(z[:, 0]).argmax(1) == truth).mean() > best[1] - 0.02
+
+
+def test_a_class_that_a_fold_lacks_is_no_obstacle() -> None:
+    z, y, folds = pictures(n=30)
+    y = np.concatenate([y, np.zeros((30, 1))], axis=1)
+    y[0] = [0, 0, 0, 1]
+    for learner in LEARNERS:
+        for _, out in learner.path(z, y, folds):
+            assert np.isfinite(out).all(), learner.name
+
+
+def test_discriminant_and_ridge_agree_with_scikit_learn() -> None:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.linear_model import Ridge as Reference
+
+    z, y, _ = pictures(views=1)
+    x, labels = z[:, 0].astype(np.float64), y.argmax(1)
+    lda = Discriminant().fit(z, y, {"shrinkage": 0.2})(z[:, 0])
+    reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.2).fit(x, labels)
+    assert (lda.argmax(1) == reference.predict(x)).mean() > 0.98
+    penalty = 1e-3
+    strength = penalty * x.var(0).sum() * len(x)
+    ours = Ridge().fit(z, y, {"penalty": penalty})(z[:, 0])
+    assert np.abs(ours - Reference(alpha=strength).fit(x, y).predict(x)).max() < 1e-4
+
+
+def test_numbers_and_labels_are_learnt_as_well() -> None:
+    z, y, folds = pictures(n=200)
+    numbers = z[:, 0, :2].astype(np.float64) @ [[1.0], [-0.5]]
+    for learner in (Ridge(), KernelRidge()):
+        best = min(np.abs(out - numbers).mean() for _, out in learner.path(z, numbers, folds))
+        assert best < 0.5 * np.abs(numbers - numbers.mean()).mean()
+    labels = np.concatenate([y[:, :1] + y[:, 1:2], y[:, 2:]], axis=1)
+    for _, out in Logistic(exclusive=False).path(z, labels, folds):
+        assert ((out > 0) == labels).mean() > 0.85

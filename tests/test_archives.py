@@ -1,0 +1,134 @@
+"""Archives that would fill the memory are refused by what their directories say; real ones pass."""
+
+import contextlib
+import io
+import json
+import time
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from transferkit import archives
+from transferkit.errors import BackboneError, RunError, WeightsError
+from transferkit.runs import model_file
+
+HUGE = 10**10  # bytes
+WIDE = {
+    "config": {"layers": [
+        {"class_name": "Dense", "config": {"units": 100_000}, "build_config": {"input_shape": [None, 50_000]}},
+    ]}
+}  # fmt: skip
+
+
+def weights(**arrays):
+    """An HDF5 file; an array given as its length is declared and never written."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, value in arrays.items():
+            if isinstance(value, int):
+                file.create_dataset(f"layers/{name}/vars/0", (value,), "f4", chunks=(1 << 16,), compression="gzip")
+            else:
+                file.create_dataset(f"layers/{name}/vars/0", data=value)
+    return buffer.getvalue()
+
+
+def keras_file(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def zeros(path, name, megabytes):
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(name, "w", force_zip64=True) as member,
+    ):
+        for _ in range(megabytes):
+            member.write(bytes(1 << 20))
+    return path
+
+
+@pytest.fixture
+def bombs(tmp_path):
+    outside = tmp_path / "secret.bin"
+    outside.write_bytes(bytes(4000))
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset("layers/a/vars/0", (1000,), "f4", external=[(str(outside), 0, 4000)])
+    return {
+        "facts": zeros(tmp_path / "facts.keras", model_file.MEMBER, 300),
+        "zipped weights": zeros(tmp_path / "zipped.keras", "model.weights.h5", 300),
+        "declared weights": keras_file(tmp_path / "declared.keras", {"model.weights.h5": weights(a=HUGE // 4)}),
+        "both": keras_file(tmp_path / "both.keras", {"model.weights.h5": weights(a=HUGE // 4)}, zipfile.ZIP_DEFLATED),
+        "declared layer": keras_file(tmp_path / "layer.keras", {"config.json": json.dumps(WIDE)}),
+        "elsewhere": keras_file(tmp_path / "elsewhere.keras", {"model.weights.h5": buffer.getvalue()}),
+    }
+
+
+def test_each_bomb_is_refused_at_once_by_every_reader(bombs):
+    from transferkit.backbones import loading, userfile
+
+    started = time.monotonic()
+    for name, path in bombs.items():
+        assert archives.problem(path), name
+        with pytest.raises(RunError, match=r"is not loaded|is damaged"):
+            model_file.load(path)
+        with pytest.raises(RunError, match=model_file.MEMBER.replace(".", r"\.")):
+            model_file.facts(path)
+        with pytest.raises(BackboneError, match="is not loaded"):
+            userfile.open_file(str(path))
+        with pytest.raises(WeightsError, match="is not loaded"):
+            loading.load(path, None)
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_real_weights_pass(tmp_path, compression):
+    rng = np.random.default_rng(0)
+    content = weights(**{f"layer{i}": rng.normal(size=(64, 1000)).astype("f4") for i in range(8)}, bias=1 << 20)
+    assert archives.problem(keras_file(tmp_path / "a.keras", {"model.weights.h5": content}, compression)) == ""
+
+
+def test_the_shipped_model_passes_and_damage_is_named(digits_run, tmp_path):
+    assert archives.problem(digits_run.layout.model) == ""
+    with zipfile.ZipFile(digits_run.layout.model) as archive:
+        stored = archive.getinfo("model.weights.h5").file_size
+        assert 0.5 * stored < archives._declared(archive) < 2 * stored
+    content = digits_run.layout.model.read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        broken = bytearray(content[: rng.integers(len(content))] if number % 2 else content)
+        broken[rng.integers(len(broken))] ^= 1 << int(rng.integers(8))
+        path = tmp_path / "model.keras"
+        path.write_bytes(broken)
+        with contextlib.suppress(RunError):  # a bit of padding does not matter; all else is this error, no other
+            model_file.load(path)
+
+
+FACTS = {"task": "classify", "classes": ["a", "b"], "decode": {"decoder": 2, "size": 32, "resize": "stretch"},
+         "thresholds": None, "temperature": 1.0, "backbone": "mini"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task", "guess"), ("task", None), ("classes", []), ("classes", ["a", "a"]), ("classes", "ab"),
+        ("classes", [1, 2]), ("decode", None), ("decode", {"decoder": 2, "size": "32"}), ("decode", {"size": -1}),
+        ("temperature", float("nan")), ("temperature", 0), ("temperature", "1"), ("thresholds", ["x"]),
+        ("thresholds", 0.5), ("backbone", 7),
+    ],
+)  # fmt: skip
+def test_facts_of_wrong_types_are_one_clear_error(tmp_path, name, value):
+    text = json.dumps({**FACTS, name: value})
+    with pytest.raises(RunError, match=r"m\.keras is damaged \(transferkit\.json"):
+        model_file.facts(keras_file(tmp_path / "m.keras", {model_file.MEMBER: text}))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "9" * 6000, "null", "\x00", '{"task": "\x1b[31m"}'])
+def test_facts_that_are_none(tmp_path, text):
+    with pytest.raises(RunError, match="damaged") as error:
+        model_file.facts(keras_file(tmp_path / "m.keras", {model_file.MEMBER: text}))
+    assert "\x1b" not in str(error.value)

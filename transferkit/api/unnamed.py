@@ -1,0 +1,70 @@
+"""The network of a run for which none was named: that of the run to be resumed, or one chosen by the pictures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from transferkit.api.objects import Data
+from transferkit.backbones.default import PHOTOGRAPHS, choose
+from transferkit.errors import ConfigError, DataError, RunError
+from transferkit.runs.layout import Layout
+from transferkit.runs.manifest import ARRAYS
+
+
+def backbone(
+    data: Any, given: dict[str, Any], origin: str, resumed: str | Path | None, offline: bool
+) -> tuple[str, list[str]]:
+    """Set `given["backbone"]` where it is missing; returns what is to be said of it, and problems.
+
+    From then on it is a setting like any that was given: recorded, and named by the command that repeats the run.
+    `resumed` is the folder of a run to be finished: its network is taken, whatever weights have come since.
+    """
+    if given.get("backbone") is not None:
+        return "", []
+    source = given.get("weights", "auto")
+    if source not in ("auto", "imagenet", "pretrained", "random"):
+        given["backbone"] = PHOTOGRAPHS  # so that nothing else is said of its absence
+        return "", [f"--weights {source} needs --backbone: a file does not say whose weights it holds"]
+    before = None if resumed is None else _before(Path(resumed))
+    if before is not None:
+        given["backbone"] = before
+        return f"backbone: {before}, as the run was begun with", []
+    samples = _samples(data, given)
+    chosen = choose(samples, given, offline)
+    given["backbone"] = chosen.backbone
+    if samples is None:
+        return "", []  # what is wrong with the data is said next
+    where = "DATA" if origin == ARRAYS else shlex.quote(origin)
+    others = f"others: transferkit backbones recommend {where}"
+    return f"backbone: {chosen.backbone}, because {chosen.reason}; {others}", []
+
+
+def _before(folder: Path) -> str | None:
+    """The network that a run or search in `folder` was begun with, if there is one."""
+    from transferkit.tuning.entry import JOURNAL
+    from transferkit.tuning.journal import Journal
+
+    # What is damaged is refused later, with its remedy.
+    with suppress(RunError, OSError, KeyError, TypeError):
+        if (folder / JOURNAL).exists():
+            return str(Journal.read(folder / JOURNAL)[0]["settings"]["backbone"])
+        return str(Layout(folder).read_manifest()["config"]["backbone"])
+    return None
+
+
+def _samples(data: Any, given: dict[str, Any]) -> Any:
+    """The pictures as the run will take them in, or None where they cannot be had."""
+    from transferkit.data.source import scan
+
+    if isinstance(data, Data):
+        return data.samples
+    task = given.get("task")
+    with suppress(DataError, ConfigError):
+        left_out = {name: given[name] for name in ("exclude", "exclude_file") if given.get(name)}
+        strict = not isinstance(data, str | os.PathLike)
+        return scan(data, None if task == "auto" else task, strict=strict, **left_out)
+    return None

@@ -1,0 +1,30 @@
+"""Networks of our own whose weights ship inside the package, by their catalog names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transferkit.backbones import efficientnet_lite0, mini
+from transferkit.backbones.catalog import Row
+from transferkit.backbones.packaged import Packaged
+
+if TYPE_CHECKING:
+    import keras
+
+NETWORKS: dict[str, Any] = {"mini": mini, "efficientnet_lite0": efficientnet_lite0}
+
+
+def build(row: Row, size: int) -> keras.Model:
+    """The bare network of a bundled row with random weights. Raises BackboneError for a size it does not take."""
+    return getattr(NETWORKS[row.name], row.constructor)(size)
+
+
+def load_pretrained(model: keras.Model, row: Row) -> None:
+    """Set the packaged weights. Raises WeightsError where they are missing or damaged."""
+    NETWORKS[row.name].load_pretrained(model)
+
+
+def packaged(row: Row) -> Packaged:
+    """The files of its weights."""
+    found: Packaged = NETWORKS[row.name].packaged()
+    return found

@@ -1,0 +1,131 @@
+"""Which network to build on where none is named: by the pictures' side and by whose weights are here. No Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from transferkit.backbones import build, weights
+from transferkit.backbones.catalog import ROWS
+from transferkit.config import POLICY
+from transferkit.console import duration
+from transferkit.data.picture import PictureError, read_header
+from transferkit.data.samples import Samples
+from transferkit.data.threads import available_threads
+
+TINY, PHOTOGRAPHS = "mini", "efficientnet_lite0"
+TINY_SIDE = 48  # pixels; mini is made for 32 to 64
+LOOKED_AT = 100  # headers are read of so many pictures, spread over all
+
+# Networks that are better at ImageNet than efficientnet_lite0 (75.1 %), best first: accuracy in % as Keras publishes
+# it, and billions of multiplications for a picture of the network's own size, as the papers give them. Inception,
+# Xception and NASNet are left out: what regularised their training weakens frozen features (Kornblith et al. 2019,
+# arXiv:1805.08974); so are ResNet and DenseNet, which cost several times what an EfficientNet of their accuracy does.
+STRONGER: tuple[tuple[str, float, float], ...] = (
+    ("convnext_large", 86.3, 34.4),
+    ("efficientnet_v2_m", 85.3, 24.0),
+    ("convnext_base", 85.3, 15.4),
+    ("efficientnet_v2_s", 83.9, 8.8),
+    ("convnext_small", 82.3, 8.7),
+    ("efficientnet_v2_b3", 82.0, 3.0),
+    ("efficientnet_b3", 81.6, 1.8),
+    ("convnext_tiny", 81.3, 4.5),
+    ("efficientnet_v2_b2", 80.5, 1.7),
+    ("efficientnet_b2", 80.1, 1.0),
+    ("efficientnet_v2_b1", 79.8, 1.2),
+    ("efficientnet_b1", 79.1, 0.7),
+    ("efficientnet_v2_b0", 78.7, 0.72),
+    ("efficientnet_b0", 77.1, 0.39),
+)
+# Multiplications a second and core: what efficientnet_lite0 was measured to do with decoding. A GPU does far more, but
+# whether there is one is known only once a backend has been imported; whoever has one names a network.
+SPEED = 1.2e10
+AFFORDABLE = 600.0  # seconds for one pass over all pictures and views
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A catalog name, and why: to be read after "because"."""
+
+    backbone: str
+    reason: str
+
+
+def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = False) -> Choice:
+    """The network for `samples` under the settings that were `given`, which need not be valid.
+
+    Tiny pictures get `mini`. All others get the most accurate network whose weights are here, checked, and which this
+    machine computes in ten minutes, or `efficientnet_lite0`, whose weights are in the package.
+    A network that the settings exclude (a stage it lacks, a size) is passed over. `samples` None: nothing is known.
+    """
+    side, asked = _side(samples), _whole(given.get("image_size"), 0)
+    what = f"the pictures have {side} pixels on their shorter side (median)" if side else "their headers say no size"
+    if asked:
+        what = f"the pictures are looked at with {asked} pixels"
+    tiny = 0 < (asked or side) <= TINY_SIDE
+    here = [] if tiny or samples is None else _stronger(len(samples), given, offline)
+    for name, accuracy, seconds in here:
+        if seconds <= AFFORDABLE and weights.verify(ROWS[name], _size(name, given)).status == "verified":
+            return Choice(
+                name,
+                f"{what}, and of the EfficientNets and ConvNeXts whose weights are here it is the most accurate "
+                f"on ImageNet ({accuracy:g} %) that looks at them in less than {AFFORDABLE / 60:g} minutes on this "
+                "machine",
+            )
+    bundled = (TINY, PHOTOGRAPHS) if tiny else (PHOTOGRAPHS, TINY)
+    fitting = next((name for name in bundled if not _problems(name, given, offline)), bundled[0])
+    if fitting != bundled[0]:
+        return Choice(fitting, f"{what}, and the other settings do not fit {bundled[0]}")
+    slow = [f" ({name} is here too, and would need about {duration(s)})" for name, _, s in here if s > AFFORDABLE]
+    kind = "tiny pictures" if tiny else "photographs"
+    return Choice(fitting, f"{what}, and it is the bundled network for {kind}{''.join(slow[:1])}")
+
+
+def _stronger(pictures: int, given: Mapping[str, Any], offline: bool) -> list[tuple[str, float, float]]:
+    """Those of STRONGER that are here and fit: name, accuracy, and seconds for one pass over pictures and views."""
+    if given.get("weights", "auto") not in ("auto", "imagenet"):
+        return []  # a file fits one network, and random weights need none that is here
+    views = 0 if given.get("augment") == "none" else _whole(given.get("views"), 4)
+    speed = SPEED * available_threads()
+    return [
+        (name, accuracy, billions * 1e9 * (_size(name, given) / ROWS[name].size) ** 2 * pictures * (1 + views) / speed)
+        for name, accuracy, billions in STRONGER
+        if weights.locate(ROWS[name], _size(name, given)) and not _problems(name, given, offline)
+    ]
+
+
+def _size(name: str, given: Mapping[str, Any]) -> int:
+    return _whole(given.get("image_size"), 0) or ROWS[name].size
+
+
+def _problems(name: str, given: Mapping[str, Any], offline: bool) -> list[str]:
+    policy = str(given.get("unfreeze", "none"))
+    policy = policy if POLICY.fullmatch(policy) else "none"
+    size = _whole(given.get("image_size"), 0) or None
+    found = build.check(name, size, policy, str(given.get("weights", "auto")), offline)
+    if name == TINY and given.get("scaling", "auto") != "auto":
+        found.append("its scaling is fixed")
+    return found
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    """A setting that may still be text, or wrong."""
+    return int(str(value)) if str(value).isdecimal() else otherwise
+
+
+def _side(samples: Samples | None) -> int:
+    """Median of the shorter sides of up to LOOKED_AT pictures, from their headers; 0 where none can be read."""
+    if samples is None:
+        return 0
+    sides = []
+    for index in np.linspace(0, len(samples) - 1, min(len(samples), LOOKED_AT)):
+        source = samples.source(int(index))
+        with suppress(PictureError, OSError):
+            size = source.shape[:2] if isinstance(source, np.ndarray) else read_header(source).size
+            sides.append(min(size))
+    return int(median(sides)) if sides else 0

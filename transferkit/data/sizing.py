@@ -1,0 +1,50 @@
+"""How an upright RGB picture becomes a square of the wanted size.
+
+Self-contained (NumPy and OpenCV, nothing of this package), because its text goes into the example beside an exported
+model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# ImageNet's mean colour: about zero after every backbone's preprocessing.
+LETTERBOX = (124, 116, 104)
+
+
+def fitted(pixels: Any, size: int, resize: str) -> Any:
+    """uint8 [H, W, 3] as uint8 [size, size, 3]; `resize` is "stretch", "crop" or "letterbox"."""
+    height, width = pixels.shape[:2]
+    if resize == "letterbox":
+        return letterboxed(pixels, size)
+    if resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    return scaled(pixels, size, size)
+
+
+def scaled(pixels: Any, width: int, height: int) -> Any:
+    """`pixels` [H, W, 3] as a new array [height, width, 3]."""
+    import cv2
+
+    # Whole pixels are averaged down to less than twice the size; what is left, bilinear does without aliasing.
+    across, down = pixels.shape[1] // width, pixels.shape[0] // height
+    if across > 1 or down > 1:
+        smaller = (pixels.shape[1] // max(1, across), pixels.shape[0] // max(1, down))
+        pixels = np.asarray(cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    if pixels.shape[:2] == (height, width):
+        return np.array(pixels)
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def letterboxed(pixels: Any, size: int) -> Any:
+    """The whole picture [H, W, 3], long side scaled to `size`, centred on a square of the fill colour."""
+    canvas = np.full((size, size, 3), LETTERBOX, np.uint8)
+    scale = size / max(pixels.shape[:2])
+    across, down = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    left, top = (size - across) // 2, (size - down) // 2
+    canvas[top : top + down, left : left + across] = scaled(pixels, across, down)
+    return canvas

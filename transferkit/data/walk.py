@@ -1,0 +1,161 @@
+"""One walk of folders, for training, prediction and the audit: links are followed without loops, system files left."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transferkit.data.samples import Part, shown, unreadable_reason
+
+EXTENSIONS = frozenset([
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif",
+])  # compared in lower case  # fmt: skip
+JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
+JUNK_FOLDERS = frozenset({
+    "__macosx", "__pycache__", "$recycle.bin", "#recycle", "recycler", "@eadir", "lost+found",
+    "system volume information",
+})  # fmt: skip
+
+
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key in which `img2` comes before `img10`; the name itself breaks ties."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(p), "") if p[0].isdigit() else (1, 0, p) for p in parts], name
+
+
+def is_hidden(name: str, folder: bool = False) -> bool:
+    """Hidden files and what operating systems leave behind."""
+    return name.startswith(".") or name.lower() in (JUNK_FOLDERS if folder else JUNK)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is read as a picture."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+@dataclass
+class Walk:
+    """What one walk over a folder met. All paths are relative to `root`."""
+
+    root: Path
+    strict: bool = True  # False: unreadable files are kept among the found ones, for the decoder to name
+    found: list[tuple[str, str, Part | None]] = field(default_factory=list)  # path, class, split
+    classes: set[str] = field(default_factory=set)
+    hidden: list[str] = field(default_factory=list)  # files, and folders as a whole
+    other: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, reason
+    notes: list[str] = field(default_factory=list)
+
+    def entries(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the sub-folders and of the pictures directly inside `folder`, sorted; notes down the rest."""
+        folders: list[str] = []
+        pictures: list[str] = []
+        try:
+            with os.scandir(self.root / folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: natural(entry.name))
+        except OSError as error:
+            self.problems.append(f"folder {shown(self.root / folder)} cannot be read ({error.strerror or error})")
+            return folders, pictures
+        for entry in entries:
+            self._sort_in(entry, os.path.join(folder, entry.name), folders, pictures)
+        return folders, pictures
+
+    def _sort_in(self, entry: os.DirEntry[str], path: str, folders: list[str], pictures: list[str]) -> None:
+        folder_here = is_folder(entry)
+        if is_hidden(entry.name, folder_here):
+            self.hidden.append(path)
+        elif folder_here:
+            folders.append(entry.name)
+        elif not is_picture(entry.name):
+            self.other.append(path)
+        elif _is_file(entry):
+            pictures.append(entry.name)
+        else:
+            self.unreadable.append((path, unreadable_reason(Path(entry.path)) or "is no plain file"))
+
+    def below(self, folder: str, visited: set[tuple[int, int]]) -> list[str]:
+        """Paths of all pictures below `folder`; each real folder is entered once: no loops."""
+        identity = identify(self.root / folder)
+        if identity in visited:
+            self.notes.append(f"link {shown(folder)} leads back to a folder that is already read; skipped")
+            return []
+        visited.add(identity)
+        folders, pictures = self.entries(folder)
+        found = [os.path.join(folder, name) for name in pictures]
+        for name in folders:
+            inside = self.below(os.path.join(folder, name), visited)
+            if not inside and is_picture(name):
+                self.unreadable.append((os.path.join(folder, name), "is a folder"))
+            found += inside
+        return found
+
+    def ignored(self, below: str = "") -> str:
+        """What else lies in a folder, in words: ` (it holds 4 .ppm)`; empty where there is nothing."""
+        inside = os.path.join(below, "") if below else ""
+        here = [kinds(path for path in self.other if path.startswith(inside))]
+        hidden = sum(path.startswith(inside) for path in self.hidden)
+        here += [f"{hidden} hidden or system files"] if hidden else []
+        return f" (it holds {', '.join(filter(None, here))})" if any(here) else ""
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def identify(folder: Path) -> tuple[int, int]:
+    """The real folder behind a name."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return (-1, hash(folder))
+    return status.st_dev, status.st_ino
+
+
+def kinds(paths: Iterable[str]) -> str:
+    """The commonest extensions in words: `4 .ppm, 1 .txt`."""
+    counts = Counter(os.path.splitext(path)[1].lower() or "(no extension)" for path in paths)
+    return ", ".join(f"{number} {shown(kind)}" for kind, number in counts.most_common(5))
+
+
+def pictures_below(folder: Path) -> tuple[list[Path], str]:
+    """All pictures of a folder as training finds them, unreadable ones too; and in words what else it holds."""
+    walk = Walk(folder)
+    folders, pictures = walk.entries("")
+    found = list(pictures)
+    for name in folders:
+        # As in training, where each class is walked by itself.
+        found += walk.below(name, {identify(folder)})
+    found += [path for path, _ in walk.unreadable]
+    return [folder / path for path in found], walk.ignored()
+
+
+def without_system_files(pattern: str, hits: Iterable[Path]) -> Iterator[Path]:
+    """Of what a pattern matches, no hidden or system files it does not name, and each file once through links."""
+    named = set(Path(pattern).parts)
+    seen: dict[str, str] = {}
+    files: set[str] = set()
+    for path in sorted(hits, key=lambda hit: (len(hit.parts), hit)):
+        hidden = [part for part in path.parts[:-1] if is_hidden(part, True)]
+        if any(part not in named for part in hidden) or (is_hidden(path.name) and path.name not in named):
+            continue
+        folder, name = os.path.split(path)
+        real = os.path.join(seen.setdefault(folder, os.path.realpath(folder)), name)
+        if real not in files:
+            files.add(real)
+            yield path

@@ -1,0 +1,100 @@
+"""A table of the runs below a folder: what each reached, with which network, and what it costs to keep."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transferkit.errors import RunError
+from transferkit.evaluation.goals import GOALS
+from transferkit.runs.layout import Layout
+
+DEPTH = 3  # folders below the one that is named in which runs are looked for
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run. `score` is that of the goal metric on test; it and `interval` (95 %) are None where there is none.
+
+    `seconds` is the time that the run has taken so far, `size` the bytes that its folder holds, `problem` what keeps
+    its files from being read (None: nothing).
+    """
+
+    folder: str
+    status: str
+    backbone: str
+    metric: str | None
+    score: float | None
+    interval: tuple[float, float] | None
+    test_pictures: int | None
+    seconds: float | None
+    size: int
+    started: str
+    problem: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def overview(folder: Path) -> list[RunRow]:
+    """Every run in `folder` or up to `DEPTH` folders below it, the newest first.
+
+    Args:
+        folder: where to look; a run itself is a table of one.
+
+    Raises:
+        RunError: `folder` is not there, or no folder.
+    """
+    if not folder.is_dir():
+        raise RunError(f"no folder {folder}; name the one that holds your runs (by default they go to runs/)")
+    rows = [_row(found) for found in _runs(folder)]
+    return sorted(rows, key=lambda row: row.started, reverse=True)
+
+
+def _runs(folder: Path) -> list[Path]:
+    """Folders with a run.json; nothing is looked for inside a run, and links to folders are not followed."""
+    found, level = [], [folder]
+    for _ in range(DEPTH + 1):
+        runs = [place for place in level if (place / "run.json").is_file()]
+        found += runs
+        level = [below for place in level if place not in runs for below in _below(place)]
+    return found
+
+
+def _below(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
+    except OSError:
+        return []
+
+
+def _row(folder: Path) -> RunRow:
+    layout, size = Layout(folder), _size(folder)
+    try:
+        manifest = layout.read_manifest()
+        metrics = layout.read_metrics() if manifest["status"] == "complete" else {}
+    except RunError as error:
+        return RunRow(str(folder), "damaged", "", None, None, None, None, None, size, "", str(error))
+    name = metrics.get("goal")
+    key, test = GOALS[name].key if name in GOALS else str(name), metrics.get("test") or {}
+    bounds = test.get(f"{key}_ci95")
+    return RunRow(
+        str(folder), str(manifest["status"]), str(manifest["config"].get("backbone")), name, test.get(key),
+        (bounds[0], bounds[1]) if bounds else None, test.get("n"), (manifest.get("timings") or {}).get("total"), size,
+        str(manifest.get("started", "")),
+    )  # fmt: skip
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except OSError:  # gone meanwhile: a run is being written
+                continue
+    return total

@@ -1,0 +1,148 @@
+"""Vectors from several depths of a network at once: what lower layers know costs nothing more, and is often missed.
+
+Linear probes of all depths together beat the last layer alone on most tasks far from ImageNet (Head2Toe: Evci et al.
+2022). Taps are where the network's stages end, which the catalog's rows name and a file's graph shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transferkit.backbones import freeze
+from transferkit.backbones.build import Backbone
+from transferkit.backbones.cut import cut
+
+if TYPE_CHECKING:
+    import keras
+
+MOST = 16  # taps; of more stages the uppermost are taken
+WIDEST = 8192  # numbers in a row: wider ones are kept in 16 bits (features.store), and gain little
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Columns `start:stop` of a tapped row: the `statistic` ("mean" or "std") over positions of what stage `stage`
+    gives."""
+
+    stage: str
+    statistic: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Where vectors are taken. `tensors` are those of `backbone.model`'s own graph, a few a stage."""
+
+    names: tuple[str, ...]
+    tensors: tuple[tuple[Any, ...], ...]
+    deviations: bool
+
+    def columns(self) -> list[Tap]:
+        """Where each vector lies in a row, from the lowest stage to the last."""
+        found, at = [], 0
+        for name, tensors in zip(self.names, self.tensors, strict=True):
+            width = sum(int(t.shape[-1]) for t in tensors)
+            spatial = any(len(t.shape) > 2 for t in tensors)
+            for statistic in ("mean", "std") if self.deviations and spatial else ("mean",):
+                found.append(Tap(name, statistic, at, at + width))
+                at += width
+        return found
+
+    def sets(self) -> dict[str, tuple[int, int]]:
+        """Sets of features to choose from, as ranges of columns: the last stage's mean, the upper third, all."""
+        columns = self.columns()
+        last = next(tap for tap in columns if tap.stage == self.names[-1] and tap.statistic == "mean")
+        upper = self.names[-max(1, len(self.names) // 3)]
+        top = next(tap for tap in columns if tap.stage == upper)
+        return {"last": (last.start, last.stop), "top": (top.start, columns[-1].stop), "all": (0, columns[-1].stop)}
+
+
+def taps(backbone: Backbone) -> Taps:
+    """The taps of a network: the ends of its stages, and its output."""
+    model, row = backbone.model, backbone.row
+    ends = [
+        (name, freeze.stage_start(model, row, after))
+        for name, after in zip(row.stage_names, row.stage_names[1:], strict=False)
+    ]
+    names: list[str] = []
+    tensors: list[tuple[Any, ...]] = []
+    for name, first in ends:
+        below = cut(model, first).frozen
+        if below is None:  # a stage of inputs only
+            continue
+        usable = tuple(t for t in below.outputs if len(t.shape) in (2, 3, 4) and "float" in str(t.dtype))
+        if usable and not any(_same(usable, known) for known in tensors):
+            names.append(name)
+            tensors.append(usable)
+    names.append(row.stage_names[-1] if row.stage_names else "output")
+    tensors.append(tuple(model.outputs))
+    names, tensors = names[-MOST:], tensors[-MOST:]
+    found = Taps(tuple(names), tuple(tensors), True)
+    return found if found.columns()[-1].stop <= WIDEST else _narrower(found)
+
+
+def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+def _narrower(found: Taps) -> Taps:
+    """Without deviations; then without the lowest stages, until a row is no wider than `WIDEST`."""
+    found = Taps(found.names, found.tensors, False)
+    while len(found.names) > 1 and found.columns()[-1].stop > WIDEST:
+        found = Taps(found.names[1:], found.tensors[1:], False)
+    return found
+
+
+def tapped(backbone: Backbone, found: Taps, inputs: Any, columns: tuple[int, int] | None = None) -> Any:
+    """The tensor [n, D] of tapped rows on `inputs`, pictures as the network's preprocessing takes them.
+
+    `columns` limits it to a range that begins and ends where taps do: what is not used is then not computed.
+    """
+    import keras
+
+    x = inputs
+    for layer in backbone.preprocessing():
+        x = layer(x)
+    wanted = [tap for tap in found.columns() if columns is None or columns[0] <= tap.start < columns[1]]
+    stages = [name for name in found.names if any(tap.stage == name for tap in wanted)]
+    tensors = [t for name in stages for t in found.tensors[found.names.index(name)]]
+    model = backbone.model
+    if len(tensors) == 1 and tensors[0] is model.outputs[0]:
+        given = [model(x)]
+    else:
+        given = list(_listed(keras.Model(model.inputs, tensors, name=f"{model.name}_taps")(x)))
+    by_stage: dict[str, list[Any]] = {}
+    for name in stages:
+        by_stage[name] = [given.pop(0) for _ in found.tensors[found.names.index(name)]]
+    vectors = [_statistic(t, tap.statistic, f"{tap.stage}_{tap.statistic}_{i}")
+               for tap in wanted for i, t in enumerate(by_stage[tap.stage])]  # fmt: skip
+    return vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(dtype="float32", name="taps")(vectors)
+
+
+def _statistic(x: Any, statistic: str, name: str) -> Any:
+    """Mean or standard deviation over positions, in float32; a vector as it is."""
+    import keras
+
+    if len(x.shape) == 2:
+        return keras.layers.Activation("linear", dtype="float32", name=name)(x)
+    axes = tuple(range(1, len(x.shape) - 1))
+    if statistic == "mean":
+        pool = keras.layers.GlobalAveragePooling2D if len(axes) == 2 else keras.layers.GlobalAveragePooling1D
+        return pool(dtype="float32", name=name)(x)
+    x = keras.ops.cast(x, "float32")
+    # The floor keeps the root's slope finite where a channel is the same everywhere.
+    return keras.ops.sqrt(keras.ops.var(x, axis=axes) + 1e-12)
+
+
+def _listed(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def tapping_model(backbone: Backbone, found: Taps) -> keras.Model:
+    """uint8 pictures [n, size, size, 3] → tapped rows float32 [n, D]."""
+    import keras
+
+    inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="pixels")
+    return keras.Model(inputs, tapped(backbone, found, inputs))

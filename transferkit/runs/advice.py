@@ -1,0 +1,48 @@
+"""Commands that a run's files give as advice: shown only where they are transferkit's own.
+
+A run folder may come from a stranger, and people paste what a program tells them to.
+"""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from typing import Any
+
+HIDDEN = "(a command that is none of transferkit alone is not shown)"
+IN_PYTHON = "  # as in the script that made it"  # behind a shell command for what a script began
+
+
+def own(command: Any) -> str:
+    """`command` where it is a single transferkit command, or a call of `transferkit.finetune` on literals; else ""."""
+    if not isinstance(command, str) or not command.isprintable():
+        return ""
+    return command if _is_shell(command.removesuffix(IN_PYTHON)) or _is_call(command) else ""
+
+
+def resuming(command: str) -> str:
+    """The command that goes on with the run that `command`, one of our own, began."""
+    if command.endswith(")"):
+        return f"{command[:-1]}, resume=True)"
+    return f"{command.removesuffix(IN_PYTHON)} --resume"
+
+
+def _is_shell(command: str) -> bool:
+    """One command without anything that a shell would act on: it reads as it would be written anew."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    return words[:1] == ["transferkit"] and shlex.join(words) == command
+
+
+def _is_call(command: str) -> bool:
+    try:
+        tree = ast.parse(command, mode="eval").body
+        if not isinstance(tree, ast.Call) or ast.unparse(tree.func) not in ("transferkit.finetune", "transferkit.tune"):
+            return False
+        for keyword in tree.keywords:
+            ast.literal_eval(keyword.value)
+        return [ast.unparse(argument) for argument in tree.args] == ["(x, y)"]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False

@@ -1,0 +1,94 @@
+"""A run's own pictures, found again where its data was: read by the paths of splits.csv, proved by their hashes.
+
+Paths in a run's files are a stranger's word. Only a file whose content the run recorded is taken for one of its
+pictures, so that no other file of this machine gets into a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transferkit.config import Settings
+from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
+from transferkit.data.source import scan
+from transferkit.errors import DataError
+from transferkit.runs import tables
+from transferkit.runs.layout import Layout
+from transferkit.runs.manifest import ARRAYS
+from transferkit.runs.tables import Picture, labelled_alike
+
+
+def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[str]) -> Samples:
+    """The pictures `wanted` of splits.csv, hashed, where the run's data was; nothing else there is looked at.
+
+    Exclusions of then are not needed: what they left out is not in splits.csv. Raises DataError where the data is gone.
+    """
+    origin = layout.complete()["data"]["path"]
+    if origin == ARRAYS:
+        raise DataError("this run was trained on arrays, which it does not keep; pass the data itself")
+    if not Path(origin).exists():
+        raise DataError(f"the run's data {shown(origin)} is no longer there; put it back, or pass it or other data")
+    # What could not be read then may still be there.
+    how: dict[str, Any] = {"classes": list(classes), "strict": False, "only": [p.path for p in wanted]}
+    samples = scan(origin, task, **how)  # type: ignore[arg-type]
+    there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
+    return samples.select(there).hashed()
+
+
+def unchanged(samples: Samples, wanted: Sequence[Picture], part: str) -> Samples:
+    """`samples` of a run, found to be all the pictures `wanted`, with content and labels as they were.
+
+    Raises DataError naming those that are not.
+    """
+    hashes = dict(zip(samples.paths, samples.sha256 or (), strict=True))
+    at = {path: i for i, path in enumerate(samples.paths)}
+    changed = [p.path for p in wanted if hashes.get(p.path) != p.sha256]
+    other = [p for p in wanted if p.path in at and not labelled_alike(p, samples, at[p.path])]
+    for count, what, names in (
+        (len(changed), "are missing or changed", changed),
+        (len(other), "have another label now", [f"{p.path}: {p.label} → {samples.label(at[p.path])}" for p in other]),
+    ):
+        if count:
+            raise DataError(
+                f"{count} of the run's {len(wanted)} {part} pictures {what}: {listed(names)}; put them back as they "
+                "were, or pass this or other data to evaluate as DATA"
+            )
+    return samples
+
+
+def changed(layout: Layout, source: Any, settings: Settings) -> list[str]:
+    """How the data a run was made from is another now, in words; empty where pictures and labels are the same.
+
+    `settings` are those of the run. Raises DataError where the data cannot be read as it was then.
+    """
+    task = None if settings.task == "auto" else settings.task
+    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False)
+    skipped = {entry["path"] for entry in layout.complete()["data"].get("skipped", [])}
+    samples = samples.select([i for i, path in enumerate(samples.paths) if path not in skipped]).hashed()
+    found = tables.changes(layout.read_splits(), samples)
+    if not found and list(samples.classes) != layout.read_metrics()["classes"]:
+        return ["classes or their order are others"]
+    return found
+
+
+def root_of(layout: Layout) -> Path:
+    """The folder that paths of splits.csv are relative to."""
+    origin = Path(layout.complete()["data"]["path"])
+    return origin if origin.is_dir() else origin.parent
+
+
+def proved(layout: Layout, paths: Iterable[str]) -> dict[str, Path]:
+    """Of pictures of splits.csv, by their paths there, the files that still hold what the run recorded of them."""
+    root, hashes = root_of(layout), {picture.path: picture.sha256 for picture in layout.read_splits()}
+    return {path: root / path for path in dict.fromkeys(paths) if _holds(root / path, hashes.get(path))}
+
+
+def _holds(path: Path, sha256: str | None) -> bool:
+    if sha256 is None or unreadable_reason(path) is not None:
+        return False
+    try:
+        return hash_source(path) == sha256
+    except OSError:
+        return False

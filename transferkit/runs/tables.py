@@ -1,0 +1,203 @@
+"""The tables of a run, checked row by row: splits.csv, history.csv, predictions.csv. What they lack is a ValueError."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.cells import same_target
+from transferkit.data.samples import PARTS, Samples, listed, shown
+from transferkit.files import digest
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A row of splits.csv; `fold` is -1 where there is none."""
+
+    path: str
+    label: str
+    split: str
+    fold: int
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """predictions.csv: N test pictures and the model's answers. `confidence` [N] is NaN for numbers, `outputs` [N, T]
+    are probabilities, or numbers in the user's units."""
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    predicted: tuple[str, ...]
+    confidence: npt.NDArray[np.float64]
+    outputs: npt.NDArray[np.float64]
+    classes: tuple[str, ...]
+    task: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def targets(self) -> npt.NDArray[Any]:
+        """The labels as `evaluation.metrics.score` takes them."""
+        if self.task == "classify":
+            number = {name: i for i, name in enumerate(self.classes)}
+            return np.array([number[label] for label in self.labels], np.int64)
+        if self.task == "multilabel":
+            return np.array([_marks(label, self.classes) for label in self.labels], np.int64)
+        return np.array([[float(value) for value in label.split(";")] for label in self.labels])
+
+
+def pictures(rows: Rows) -> list[Picture]:
+    """Of splits.csv. Raises ValueError saying which row is wrong."""
+    found = [_picture(number, row) for number, row in enumerate(rows, start=2)]
+    if not found:
+        raise ValueError("it holds no picture")
+    if len({picture.path for picture in found}) < len(found):
+        raise ValueError("it names a picture twice")
+    return found
+
+
+def _picture(number: int, row: dict[str, Any]) -> Picture:
+    path, label, part, sha256 = (_cell(number, row, name) for name in ("path", "label", "split", "sha256"))
+    fold = row.get("fold") or "-1"
+    if part not in PARTS:
+        raise ValueError(f"line {number}: {shown(part[:40])!r} is no split")
+    if len(sha256) != 64 or not path:
+        raise ValueError(f"line {number} has no path or no hash")
+    return Picture(path, label, part, _whole(number, fold), sha256)
+
+
+def split_digest(rows: Iterable[tuple[str, str, int]]) -> str:
+    """Of (path, split, fold): changes when any picture changes sides."""
+    return digest(sorted(rows))
+
+
+def data_digest(rows: Iterable[tuple[str, str, str]], classes: Sequence[str]) -> str:
+    """Of (path, hash, label): changes when any picture, label or class does; not when the folder moves."""
+    return digest([sorted(rows), list(classes)])
+
+
+def changes(saved: Sequence[Picture], samples: Samples) -> list[str]:
+    """How hashed `samples` differ from the pictures of a run, in words; empty where they do not."""
+    now = dict(zip(samples.paths, samples.sha256 or (), strict=True))
+    at = {path: i for i, path in enumerate(samples.paths)}
+
+    def relabelled(picture: Picture) -> bool:
+        i = at[picture.path]
+        return not (same_target(picture.label, samples, i) or same_label(picture.label, samples.label(i), samples.task))
+
+    known = {picture.path: picture for picture in saved}
+    there = [picture for picture in saved if picture.path in now]
+    found = {
+        "missing": [path for path in known if path not in now],
+        "changed": [p.path for p in there if p.sha256 != now[p.path]],
+        "labelled otherwise": [p.path for p in there if not labelled_alike(p, samples, at[p.path])],
+        "new": [path for path in now if path not in known],
+    }
+    return [f"{len(paths)} {what} ({listed(paths, 3)})" for what, paths in found.items() if paths]
+
+
+def labelled_alike(picture: Picture, samples: Samples, index: int) -> bool:
+    """Whether a sample has the label that a picture of splits.csv has, in this version's spelling or an older one's."""
+    return same_target(picture.label, samples, index) or same_label(picture.label, samples.label(index), samples.task)
+
+
+def same_label(saved: str, now: str, task: str) -> bool:
+    """Whether two labels as text are the same; numbers are compared in the precision of float32."""
+    if saved == now or task != "regress":
+        return saved == now
+    try:
+        then, today = (np.array([float(value) for value in text.split(";")], np.float32) for text in (saved, now))
+    except ValueError:
+        return False
+    return bool(np.array_equal(then, today, equal_nan=True))
+
+
+def history(rows: Rows) -> Rows:
+    """Of history.csv, numbers as numbers and empty cells as None. Raises ValueError saying which row is wrong."""
+    found = []
+    for number, row in enumerate(rows, start=2):
+        phase, epoch = _cell(number, row, "phase"), _whole(number, _cell(number, row, "epoch"))
+        others = {name: _value(number, name, row) for name in row if name not in ("phase", "epoch")}
+        found.append({name: {"phase": phase, "epoch": epoch}.get(name, others.get(name)) for name in row})
+    if not found:
+        raise ValueError("it holds no epoch")
+    return found
+
+
+def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Picture]) -> Predictions:
+    """Of predictions.csv, which must hold the pictures of the run's test split with the labels they have there.
+
+    Raises ValueError saying what is wrong.
+    """
+    prefix = "y_" if task == "regress" else "p_"
+    columns: list[tuple[str, str, str, float, list[float]]] = []
+    for number, row in enumerate(rows, start=2):
+        path, label, predicted = (_cell(number, row, name) for name in ("path", "label", "predicted"))
+        confidence = math.nan if task == "regress" else _finite(number, "confidence", row)
+        columns.append((path, label, predicted, confidence, [_finite(number, prefix + name, row) for name in classes]))
+    wanted = {picture.path: picture.label for picture in test}
+    labels = {path: label for path, label, *_ in columns}
+    if len(labels) < len(columns) or labels != wanted:
+        raise ValueError("it does not hold the pictures and labels of the run's test split in splits.csv")
+    paths, said, answers, sure, outputs = zip(*columns, strict=True) if columns else ((), (), (), (), ())
+    found = Predictions(
+        paths, said, answers, np.array(sure, np.float64), np.array(outputs, np.float64).reshape(-1, len(classes)),
+        tuple(classes), task,
+    )  # fmt: skip
+    try:
+        targets = found.targets
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"a label is none of the run's classes ({shown(str(error)[:60])})") from error
+    if task == "regress" and len(targets) and targets.shape != found.outputs.shape:
+        raise ValueError("labels and answers differ in number")
+    return found
+
+
+def _marks(label: str, classes: Sequence[str]) -> list[bool]:
+    given = set(label.split(";")) if label else set()
+    return [name in given for name in classes]
+
+
+def _cell(number: int, row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"line {number} has no {name}" if name in row else f"there is no column {name}")
+    return value
+
+
+def _whole(number: int, text: str) -> int:
+    if not text.lstrip("-").isdecimal() or len(text) > 18:
+        raise ValueError(f"line {number}: {shown(text[:40])!r} is no whole number")
+    return int(text)
+
+
+def _value(number: int, name: str, row: dict[str, Any]) -> float | int | None:
+    text = row[name]
+    if name is None or not isinstance(text, str):
+        raise ValueError(f"line {number} has too many or too few cells")
+    if text == "":
+        return None
+    try:
+        return int(text) if text.lstrip("-").isdecimal() and len(text) < 18 else float(text)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {shown(name)} {shown(text[:40])!r} is no number") from error
+
+
+def _finite(number: int, name: str, row: dict[str, Any]) -> float:
+    text = _cell(number, row, name)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"line {number}: {shown(name)} {shown(text[:40])!r} is no number")
+    return value

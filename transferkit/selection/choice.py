@@ -1,0 +1,303 @@
+"""The choice: every candidate answers for pictures it has not seen; the best that is not needlessly large is kept.
+
+What is said of the winner is not its own winning score, which is the best of many: choosing is repeated on bootstrap
+samples of the pictures, and each time judged on those left out (BBC-CV: Tsamardinos, Greasidou & Borboudakis 2018).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transferkit.selection import projection
+from transferkit.selection.fitted import Fitted, Floats, Rows
+from transferkit.selection.judging import Judge, scaled
+from transferkit.selection.learner import Folds, Learner, Setting
+
+HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
+BOOTSTRAPS = 1000
+FEW_BOOTSTRAPS, FEW_CONFIGURATIONS = 100, 12  # for goals that are costly to compute
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A learner on a set of features, which is a range of columns of the tapped rows."""
+
+    features: str
+    start: int
+    stop: int
+    learner: Learner
+
+    @property
+    def name(self) -> str:
+        """`"kernel on all"`."""
+        return f"{self.learner.name} on {self.features}"
+
+
+@dataclass
+class Trial:
+    """A candidate with one setting: out-of-fold logits [n, C] of each round of folds, and what they are worth."""
+
+    candidate: Candidate
+    setting: Setting
+    logits: list[Floats]
+    scores: list[float]
+    by_picture: Floats | None  # [n], mean over the rounds
+    scale: float = 1.0
+    shift: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """Mean over the rounds."""
+        return float(np.mean(self.scores))
+
+
+@dataclass
+class Choice:
+    """What was chosen and why.
+
+    `trial` is the winner; `score` and `interval` (95 %) are what is to be expected of choosing so, `apparent` the
+    winner's own cross-validated score. `table` has a row a candidate, best first. `logits` [n, C] are the winner's
+    out-of-fold answers for every picture, mean over the rounds.
+    """
+
+    trial: Trial
+    score: float
+    interval: tuple[float, float] | None
+    apparent: float
+    table: list[dict[str, Any]]
+    rounds: int
+    folds: int
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def logits(self) -> Floats:
+        """Out-of-fold logits [n, C]."""
+        return np.asarray(np.mean(self.trial.logits, axis=0))
+
+
+def choose(
+    x: Rows, y: Floats, rounds: Sequence[Folds], candidates: Sequence[Candidate], judge: Judge, seed: int = 0
+) -> Choice:
+    """Cross-validate all candidates and choose.
+
+    Args:
+        x: tapped features float32 [n, V, D]; view 0 is the clean picture.
+        y: targets float64 [n, C].
+        rounds: rounds of folds; each covers every picture once. Pictures that belong together are in one fold.
+        candidates: what is tried.
+        judge: the goal.
+        seed: of the bootstrap.
+
+    Returns:
+        The choice: of the candidates within one paired standard error of the best, one of the simplest kind.
+    """
+    started = time.monotonic()
+    projections: dict[tuple[int, int], projection.Projection] = {}
+    alive, trials = list(candidates), list[Trial]()
+    for number, folds in enumerate(rounds):
+        for candidate in alive:
+            z = _projected(x, candidate, projections)
+            began = time.monotonic()
+            found = list(candidate.learner.path(z, y, folds))
+            spent = (time.monotonic() - began) / max(1, len(found))
+            for setting, outputs in found:
+                _enter(trials, candidate, setting, outputs, judge, spent, first=number == 0)
+        alive = _hopeful(trials, judge)
+    full = [t for t in trials if t.candidate in alive]
+    best = _simplest(full, judge)
+    score, interval = expected(full, judge, seed)
+    return Choice(
+        best, score, interval, best.score, _table(trials, alive, best, judge), len(rounds), len(rounds[0]),
+        time.monotonic() - started,
+    )  # fmt: skip
+
+
+def fit(x: Rows, y: Floats, trial: Trial) -> tuple[projection.Projection, Fitted]:
+    """The winner learnt from all pictures of `x` [n, V, D] and `y` [n, C]."""
+    candidate = trial.candidate
+    found = projection.fit(x[:, 0], candidate.start, candidate.stop)
+    return found, candidate.learner.fit(found(x), y, trial.setting)
+
+
+def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], projection.Projection]) -> Rows:
+    key = candidate.start, candidate.stop
+    if key not in known:
+        known[key] = projection.fit(x[:, 0], *key)
+    return known[key](x)
+
+
+def _enter(
+    trials: list[Trial], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge, seconds: float,
+    first: bool,
+) -> None:  # fmt: skip
+    """Score a round's out-of-fold outputs, and file them under their candidate and setting."""
+    scale, shift = 1.0, 0.0
+    if judge.task != "regress" and not candidate.learner.gives_logits:
+        scale, shift = scaled(outputs, judge.targets, judge.task)
+    logits = (outputs - shift) * scale
+    score, mine = judge.score(logits), judge.by_picture(logits)
+    if first:
+        trials.append(Trial(candidate, setting, [logits], [score], mine, scale, shift, seconds))
+        return
+    trial = next(t for t in trials if t.candidate is candidate and t.setting == setting)
+    rounds = len(trial.scores)
+    trial.logits.append(logits)
+    trial.scores.append(score)
+    trial.scale = (trial.scale * rounds + scale) / (rounds + 1)
+    if mine is not None and trial.by_picture is not None:
+        trial.by_picture = (trial.by_picture * rounds + mine) / (rounds + 1)
+
+
+def _signed(trial: Trial, judge: Judge) -> float:
+    return trial.score if judge.maximise else -trial.score
+
+
+def best_of(trials: Sequence[Trial], judge: Judge) -> dict[str, Trial]:
+    """The best setting of every candidate, by name, best candidate first."""
+    found: dict[str, Trial] = {}
+    for trial in sorted(trials, key=lambda t: -_signed(t, judge)):
+        found.setdefault(trial.candidate.name, trial)
+    return found
+
+
+def behind(trial: Trial, leader: Trial, judge: Judge) -> tuple[float, float]:
+    """By how much `trial` is behind `leader`, and the standard error of that, over the same pictures."""
+    if trial.by_picture is not None and leader.by_picture is not None:
+        gap = leader.by_picture - trial.by_picture
+        return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
+    gaps = _bootstrap_gaps(trial, leader, judge)
+    return _signed(leader, judge) - _signed(trial, judge), float(np.std(gaps))
+
+
+def _bootstrap_gaps(trial: Trial, leader: Trial, judge: Judge) -> list[float]:
+    rng, n, sign = np.random.default_rng(0), len(judge.targets), 1 if judge.maximise else -1
+    a, b = np.mean(leader.logits, axis=0), np.mean(trial.logits, axis=0)
+    gaps = []
+    for _ in range(40):
+        rows = rng.integers(0, n, n)
+        gap = judge.score(a[rows], rows) - judge.score(b[rows], rows)
+        gaps += [sign * gap] if np.isfinite(gap) else []
+    return gaps or [0.0]
+
+
+def _hopeful(trials: Sequence[Trial], judge: Judge) -> list[Candidate]:
+    leaders = best_of(trials, judge)
+    most = max(len(t.scores) for t in trials)
+    current = {name: t for name, t in leaders.items() if len(t.scores) == most}
+    leader = next(iter(current.values()))
+    found = []
+    for trial in current.values():
+        gap, error = behind(trial, leader, judge)
+        if trial is leader or gap <= HOPELESS * error:
+            found.append(trial.candidate)
+    return found
+
+
+def _simplest(trials: Sequence[Trial], judge: Judge) -> Trial:
+    """The one-standard-error rule (Breiman et al. 1984), with the paired error of the difference."""
+    leaders = list(best_of(trials, judge).values())
+    leader = leaders[0]
+    near = []
+    for trial in leaders:
+        gap, error = behind(trial, leader, judge)
+        if gap <= error:
+            near.append(trial)
+    return min(near, key=lambda t: (t.candidate.learner.simplicity, -_signed(t, judge)))
+
+
+# ---------------------------------------------------------------------------------------------- what to expect
+
+
+def expected(trials: Sequence[Trial], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
+    """The score to expect of the best of `trials` on new pictures, and its 95 % interval."""
+    if all(t.by_picture is not None for t in trials) and judge.goal.key in ("accuracy", "mae", "loss"):
+        return _of_means(np.array([t.by_picture for t in trials]), judge, seed)
+    return _of_scores(trials, judge, seed)
+
+
+def _of_means(table: Floats, judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
+    """`table` [configurations, n]: what each picture adds to each configuration's score."""
+    rng, n = np.random.default_rng(seed), table.shape[1]
+    drawn = rng.multinomial(n, np.full(n, 1 / n), BOOTSTRAPS).astype(np.float64)
+    out = (drawn == 0).astype(np.float64)
+    chosen = (drawn @ table.T).argmax(1)
+    held = (out @ table.T)[np.arange(BOOTSTRAPS), chosen] / np.maximum(out.sum(1), 1)
+    return _bounded(float(held.mean()), table[table.mean(1).argmax()], judge)
+
+
+def _bounded(mean: float, best: Floats, judge: Judge) -> tuple[float, tuple[float, float] | None]:
+    n = len(best)
+    if judge.goal.key == "accuracy":
+        # Wilson's interval (1927) for a share that is no whole count.
+        z2 = 1.959964**2
+        middle = (mean + z2 / (2 * n)) / (1 + z2 / n)
+        half = np.sqrt(z2 * (mean * (1 - mean) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+        low, high = middle - half, middle + half
+        return mean, (float(max(low, 0)), float(min(high, 1)))
+    half = 1.96 * best.std(ddof=1) / np.sqrt(n)
+    ends = sorted((_unsigned(mean - half, judge), _unsigned(mean + half, judge)))
+    return _unsigned(mean, judge), (ends[0], ends[1])
+
+
+def _unsigned(value: float, judge: Judge) -> float:
+    return float(value if judge.maximise else -value)
+
+
+def _of_scores(trials: Sequence[Trial], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
+    rng, n, sign = np.random.default_rng(seed), len(judge.targets), 1 if judge.maximise else -1
+    best = sorted(trials, key=lambda t: -_signed(t, judge))[:FEW_CONFIGURATIONS]
+    logits = [np.mean(t.logits, axis=0) for t in best]
+    held, whole = [], []
+    for _ in range(FEW_BOOTSTRAPS):
+        rows = rng.integers(0, n, n)
+        rest = np.setdiff1d(np.arange(n), rows)
+        scores = [sign * judge.score(one[rows], rows) for one in logits]
+        chosen = int(np.argmax(scores))
+        held.append(judge.score(logits[chosen][rest], rest))
+        whole.append(judge.score(logits[0][rows], rows))
+    held_, whole_ = np.array([h for h in held if np.isfinite(h)]), np.array([w for w in whole if np.isfinite(w)])
+    if not len(held_) or len(whole_) < 2:
+        return best[0].score, None
+    mean, half = float(held_.mean()), 1.96 * float(whole_.std(ddof=1))
+    return mean, (mean - half, mean + half)
+
+
+def _table(trials: Sequence[Trial], alive: Sequence[Candidate], chosen: Trial, judge: Judge) -> list[dict[str, Any]]:
+    leaders = best_of(trials, judge)
+    leader = next(iter(leaders.values()))
+    rows = []
+    for name, trial in leaders.items():
+        gap, error = behind(trial, leader, judge)
+        rows.append(
+            {
+                "name": name,
+                "features": trial.candidate.features,
+                "classifier": trial.candidate.learner.name,
+                "setting": dict(trial.setting),
+                "score": trial.score,
+                "rounds": len(trial.scores),
+                "spread": float(np.std(trial.scores, ddof=1)) if len(trial.scores) > 1 else None,
+                "behind_best": gap,
+                "behind_best_se": error,
+                "given_up": trial.candidate not in alive,
+                "chosen": trial is chosen,
+                "seconds": trial.seconds * sum(t.candidate is trial.candidate for t in trials),
+            }
+        )
+    return rows
+
+
+def sets(widths: Mapping[str, tuple[int, int]], learners: Sequence[Learner]) -> list[Candidate]:
+    """Every learner on every set of features; sets of the same columns once."""
+    ranges: dict[tuple[int, int], str] = {}
+    for name, place in widths.items():
+        ranges.setdefault(place, name)
+    return [Candidate(name, *place, learner) for place, name in ranges.items() for learner in learners]

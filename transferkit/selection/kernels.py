@@ -1,0 +1,138 @@
+"""Kernel machines: what gains most where pictures are few, at the price of keeping them in the file that is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from transferkit.selection.fitted import BLOCK, Fitted, Floats, Kernel, Rows, gaussian
+from transferkit.selection.learner import Folds, Setting, spread
+
+EXACT = 4000  # pictures up to which every one is a support
+LANDMARKS = 2048  # supports beyond that, drawn at random (Nyström: Williams & Seeger 2001)
+
+
+@dataclass(frozen=True)
+class KernelRidge:
+    """Regularised least squares on a Gaussian kernel that is averaged over views, so that n pictures make n equations
+    however many views they have (Haasdonk & Burkhardt 2007).
+
+    Out-of-fold outputs of every fold come from one inverse (Pahikkala et al. 2006), exactly. `gamma` is counted in
+    one over the mean squared distance of two pictures.
+    """
+
+    name: str = "kernel"
+    simplicity: int = 4
+    gives_logits: bool = False
+    gammas: tuple[float, ...] = (0.5, 1.0, 2.0)
+    penalties: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
+
+    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+        """See `Learner`."""
+        if len(z) > EXACT:
+            yield from self._sparse_path(z, y, folds)
+            return
+        for gamma in self.gammas:
+            yield from _ridge_path(self._kernel(z, gamma), y, folds, self.penalties, {"gamma": gamma})
+
+    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+        """See `Learner`."""
+        gamma, penalty, mean = setting["gamma"] / spread(z), setting["penalty"], y.mean(0)
+        views = z.shape[1]
+        if len(z) > EXACT:
+            supports = _landmarks(z)
+            weights = _solved(
+                *_normal(z, y - mean, supports, gamma, [np.arange(len(z))]), supports, gamma, penalty, len(z)
+            )
+            return Kernel(supports, gamma, weights.astype(np.float32), mean.astype(np.float32))
+        weights = _dual(self._kernel(z, setting["gamma"]), y - mean, penalty)
+        supports = np.ascontiguousarray(z.transpose(1, 0, 2).reshape(-1, z.shape[2]))
+        tied = np.tile(weights / views, (views, 1)).astype(np.float32)
+        return Kernel(supports, gamma, tied, mean.astype(np.float32))
+
+    @staticmethod
+    def _kernel(z: Rows, gamma: float) -> Floats:
+        """[n, n], averaged over the views of both pictures."""
+        views, gamma = z.shape[1], gamma / spread(z)
+        total = np.zeros((len(z), len(z)))
+        for a in range(views):
+            total += gaussian(z[:, a], z[:, a], gamma)
+            for b in range(a + 1, views):
+                one = gaussian(z[:, a], z[:, b], gamma)
+                total += one + one.T
+        return np.asarray(total / views**2)
+
+    def _sparse_path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+        supports, mean = _landmarks(z), y.mean(0)
+        for gamma in self.gammas:
+            scaled = gamma / spread(z)
+            parts = [_normal(z, y - mean, supports, scaled, [fold]) for fold in folds]
+            whole = [sum(part[i] for part in parts) for i in range(2)]
+            for penalty in self.penalties:
+                out = np.empty_like(y)
+                for fold, part in zip(folds, parts, strict=True):
+                    left = [w - p for w, p in zip(whole, part, strict=True)]
+                    weights = _solved(left[0], left[1], supports, scaled, penalty, len(z) - len(fold))
+                    held = z[fold, 0]
+                    for i in range(0, len(held), BLOCK):
+                        out[fold[i : i + BLOCK]] = gaussian(held[i : i + BLOCK], supports, scaled) @ weights + mean
+                yield {"gamma": gamma, "penalty": penalty}, out
+
+
+def _ridge_path(
+    kernel: Floats, y: Floats, folds: Folds, penalties: Sequence[float], more: Setting
+) -> Iterator[tuple[Setting, Floats]]:
+    from scipy.linalg import cho_factor, cho_solve
+
+    mean = y.mean(0)
+    for penalty in penalties:
+        regular = kernel.copy()
+        regular[np.diag_indices_from(regular)] += penalty
+        inverse = cho_solve(cho_factor(regular, overwrite_a=True), np.eye(len(kernel)), overwrite_b=True)
+        weights = inverse @ (y - mean)
+        out = np.empty_like(y)
+        for fold in folds:
+            block = inverse[np.ix_(fold, fold)]
+            out[fold] = y[fold] - np.linalg.solve(block, weights[fold])
+        yield {**more, "penalty": penalty}, out
+
+
+def _dual(kernel: Floats, y: Floats, penalty: float) -> Floats:
+    from scipy.linalg import cho_factor, cho_solve
+
+    regular = kernel.copy()
+    regular[np.diag_indices_from(regular)] += penalty
+    return np.asarray(cho_solve(cho_factor(regular, overwrite_a=True), y))
+
+
+def _landmarks(z: Rows) -> Rows:
+    chosen = np.random.default_rng(0).permutation(len(z))[:LANDMARKS]
+    return np.ascontiguousarray(z[np.sort(chosen), 0])
+
+
+def _normal(z: Rows, y: Floats, supports: Rows, gamma: float, folds: Folds) -> tuple[Floats, Floats]:
+    """`ΦᵀΦ` and `Φᵀy` over the pictures of `folds`, Φ the kernel to the supports, averaged over views."""
+    gram, moment = np.zeros((len(supports), len(supports))), np.zeros((len(supports), y.shape[1]))
+    for fold in folds:
+        for i in range(0, len(fold), BLOCK):
+            rows = fold[i : i + BLOCK]
+            views = [gaussian(z[rows, v], supports, gamma) for v in range(z.shape[1])]
+            phi: Floats = np.asarray(
+                np.mean(views, axis=0, dtype=np.float64)
+            )  # in single precision the sums lose their definiteness
+            gram += phi.T @ phi
+            moment += phi.T @ y[rows]
+    return gram, moment
+
+
+def _solved(gram: Any, moment: Any, supports: Rows, gamma: float, penalty: float, count: int) -> Floats:
+    """Weights of the supports. The penalty is scaled with the pictures, of which each support stands for several."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    inner = gaussian(supports, supports, gamma).astype(np.float64)
+    regular = gram + penalty * max(1.0, count / len(supports)) * inner
+    regular[np.diag_indices_from(regular)] += 1e-5 * np.trace(regular) / len(regular)
+    return np.asarray(cho_solve(cho_factor(regular), moment))

@@ -1,0 +1,56 @@
+"""What every classifier that is fitted in one step can do: be cross-validated over its settings, and be fitted.
+
+All work on rows float32 [n, V, d]: V views of each picture (view 0 is the clean one), and targets float64 [n, C]:
+one-hot, 0/1, or standardised numbers. Outputs are what a softmax, a sigmoid or the units of regression are put on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.selection.fitted import Fitted, Floats, Rows
+
+Folds = Sequence[npt.NDArray[np.int64]]
+Setting = dict[str, float]
+
+
+class Learner(Protocol):
+    """One kind of classifier.
+
+    `simplicity`: of two that are as good, the one with the smaller number is preferred. `gives_logits`: its outputs are
+    logits; else they are shares of about 0 to 1.
+    """
+
+    @property
+    def name(self) -> str:
+        """One word."""
+
+    @property
+    def simplicity(self) -> int:
+        """0 for what is smallest and plainest."""
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether outputs are logits already."""
+
+    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+        """Each setting with its out-of-fold outputs [n, C]: every picture is answered for by others than itself.
+
+        Args:
+            z: projected rows [n, V, d].
+            y: targets [n, C].
+            folds: positions that are held out together; each position in exactly one of them.
+        """
+
+    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+        """The classifier learnt from all rows."""
+
+
+def spread(z: Rows) -> float:
+    """Mean squared distance of two different pictures (clean views)."""
+    clean = z[:, 0].astype(np.float64)
+    return float(2 * clean.var(0).sum()) or 1.0

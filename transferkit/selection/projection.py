@@ -1,0 +1,78 @@
+"""From tapped features to what a candidate learns from: some columns, standardised, and turned into few directions.
+
+Label-free, so that it may be computed once from all pictures that are learnt from, folds or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+DIRECTIONS = 384  # principal directions that are kept of wider features
+FIT_ROWS = 4000  # pictures from which directions are found
+
+
+@dataclass(frozen=True)
+class Projection:
+    """`z = (x[:, start:stop] * scale + offset) @ directions`; `directions` float32 [D, d] or None for none.
+
+    `scale` and `offset` are float32 [D].
+    """
+
+    start: int
+    stop: int
+    scale: Floats
+    offset: Floats
+    directions: Floats | None
+
+    @property
+    def width(self) -> int:
+        """Numbers in a projected row."""
+        return len(self.scale) if self.directions is None else int(self.directions.shape[1])
+
+    def __call__(self, x: Floats) -> Floats:
+        """Features float32 [..., all columns] → [..., width]."""
+        z = x[..., self.start : self.stop] * self.scale + self.offset
+        return np.asarray(z if self.directions is None else z @ self.directions, np.float32)
+
+
+def fit(x: Floats, start: int, stop: int, most: int = DIRECTIONS) -> Projection:
+    """The projection of columns `start:stop` of clean features float32 [n, all columns].
+
+    Columns are standardised (one that hardly moves is not blown up in use); where they are more than `most`, they
+    are turned into the principal directions of the pictures, of which the first `most` are kept: distances between
+    pictures, which kernels and ridge penalties go by, hardly change, and what is shipped is small.
+    """
+    part = x[:, start:stop].astype(np.float32)
+    mean, deviation = part.mean(0, dtype=np.float64), part.std(0, dtype=np.float64)
+    floor = 0.05 * float(np.median(deviation)) + 1e-6
+    scale = 1.0 / np.maximum(deviation, floor)
+    offset = -mean * scale
+    found = Projection(start, stop, scale.astype(np.float32), offset.astype(np.float32), None)
+    if part.shape[1] <= most:
+        return found
+    return Projection(start, stop, found.scale, found.offset, _principal(found(x), most))
+
+
+def _principal(z: Floats, most: int) -> Floats:
+    """Unit directions float32 [D, d] in the order of the variance they explain."""
+    from scipy.linalg import eigh
+
+    some = z[:: max(1, -(-len(z) // FIT_ROWS))]
+    some = some - some.mean(0)
+    n, d = some.shape
+    keep = min(most, n - 1, d)
+    # The smaller of the two Gram matrices has the same nonzero spectrum.
+    gram = some @ some.T if n < d else some.T @ some
+    size = len(gram)
+    values, vectors = eigh(gram.astype(np.float64), subset_by_index=[size - keep, size - 1])
+    order = np.argsort(values)[::-1]
+    order = order[values[order] > 1e-9 * max(values.max(), 1e-30)]
+    vectors = vectors[:, order]
+    if n < d:
+        vectors = some.T.astype(np.float64) @ vectors / np.sqrt(values[order])
+    return np.ascontiguousarray(vectors, np.float32)

@@ -1,0 +1,46 @@
+"""Names and texts fit to print: whatever a stranger called a file or a class, no terminal obeys it.
+
+The one place that decides which characters are printed as they are. It imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+# Kept in texts of several lines. Spaces of every width (category Zs) are kept there too; they move nothing.
+_LAYOUT = "\n\t"
+
+
+def shown(name: object) -> str:
+    """`name` on one line, fit to print: line breaks, control characters and undecodable bytes appear as escapes."""
+    text = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def safe(text: str, encoding: str = "utf-8") -> str:
+    """Text of any number of lines that no terminal obeys, and that `encoding` can hold.
+
+    Escape sequences, carriage returns, C1 controls, marks that turn the direction of writing and lone surrogates
+    appear as escapes, and so does what `encoding` has no character for.
+    """
+    escapes = {ord(c): _escape(c) for c in set(text) if not (c.isprintable() or _moves_nothing(c))}
+    text = text.translate(escapes)
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except LookupError:  # a stream of the user's own that calls its encoding as it likes
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def clipped(value: object, most: int = 200) -> str:
+    """`value` on one line and fit to print, its end left out where it is long: what a stranger wrote, in a message."""
+    text = str(value)
+    return shown(text) if len(text) <= most else f"{shown(text[:most])}… ({len(text):,} characters)"
+
+
+def _moves_nothing(character: str) -> bool:
+    return character in _LAYOUT or unicodedata.category(character) == "Zs"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
