@@ -144,21 +144,17 @@ def as_toml(settings: dict[str, Any]) -> str:
 
 def template(backbone: str | None) -> Iterator[str]:
     """Lines of a file with every setting, its meaning and its default, commented out."""
-    from transferkit.cli.finetune import SETTINGS
     from transferkit.config import Settings
+    from transferkit.setting import declared
 
     yield "# transferkit finetune DATA --config THIS-FILE    Options on the command line win over this file."
     yield "# Each setting stands at its default; take away the # to change it."
-    texts = {name.replace("-", "_"): (metavar, text) for name, metavar, text in SETTINGS}
-    for name, field in Settings.model_fields.items():
-        metavar, text = texts.get(name, ("", ""))
-        default = None if field.is_required() else field.default
-        meaning = " ".join(
-            filter(None, (re.sub(r" \[(default|required).*", "", text), f"({metavar})" if metavar else ""))
-        )
+    for name, setting in declared(Settings).items():
+        default = setting.default
         yield ""
-        if meaning:
-            yield f"# {meaning}"
+        yield f"# {setting.said.help}" + (f" ({setting.metavar})" if setting.metavar else "")
+        if default is None or setting.said.default:
+            yield f"# By default: {setting.effective}"
         if name == "backbone" and backbone:
             yield f"backbone = {toml_value(backbone)}"
         elif default is None:
