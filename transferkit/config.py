@@ -117,7 +117,7 @@ class Settings(BaseModel):
         "head", "|".join(HEADS), common=True, searched=True)] = "mlp"
     head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers), Setting(
         "Hidden widths of the head.",
-        "head", "N[,N]", searched=True)] = (256,)
+        "head", "N[,N]", searched=True, takes="int | str")] = (256,)
     dropout: Annotated[Unit, Setting(
         "Dropout in the head.",
         "head", "0..1", searched=True)] = 0.3
@@ -142,7 +142,7 @@ class Settings(BaseModel):
         "training", default="crossentropy; regression squared")] = "auto"
     # augmentation
     augment: Annotated[str, offered("augmentations", AUGMENTATIONS), Setting(
-        "Random changes to the pictures. Of training only: none, light, medium, strong, or ranges of your own: "
+        "Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: "
         "rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md).",
         "augmentation", "STRENGTH", common=True, searched=True, features=True)] = "light"
     views: Annotated[int, Field(ge=0, le=1000), Setting(
@@ -204,7 +204,7 @@ class Settings(BaseModel):
     # data
     split: Annotated[tuple[float, ...], BeforeValidator(parse_numbers), Setting(
         "Fractions (or counts) of training, validation and test.",
-        "data", "A,B,C")] = (0.7, 0.15, 0.15)
+        "data", "A,B,C", takes="str")] = (0.7, 0.15, 0.15)
     folds: Annotated[int, Field(ge=0, le=100), Setting(
         "Also cross-validate the head over K folds. Of training and validation pictures together.",
         "judging", "K")] = 0

@@ -45,8 +45,11 @@ def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[
 
     With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
     """
+    from transferkit.data import datasets
     from transferkit.delivery.evaluate import evaluate as room
 
+    if datasets.kind(data):
+        data = datasets.arrays(data)
     return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
 
 
