@@ -1,5 +1,6 @@
 """The documentation builds without a warning, loads nothing from elsewhere, and shows the pictures the script draws."""
 
+import html
 import importlib.util
 import os
 import subprocess
@@ -57,11 +58,26 @@ def test_the_references_hold_every_command_and_every_public_name(site):
     commands, names = ((site / "reference" / f"{p}.html").read_text("utf-8") for p in ("cli", "api"))
     for name in COMMANDS:
         assert f'id="transferkit-{name}"' in commands
-    assert "--unfreeze none|all|from:STAGE|last:N|gradual" in commands
+    assert "--unfreeze POLICY" in commands
     assert 'id="transferkit-data-check"' in commands
     assert "Sentinel" not in commands  # click's mark for "no default"
     for name in (n for n in tk.__all__ if n != "__version__"):
         assert f".{name}" in names, name
+
+
+def test_the_table_of_settings_has_each_once_with_its_meaning():
+    from transferkit.config import Settings
+    from transferkit.setting import declared
+    from transferkit.tuning.settings import SearchSettings
+
+    text = "".join(script("docs_hooks").settings())
+    for name, setting in {**declared(Settings), **declared(SearchSettings)}.items():
+        times = (name in Settings.model_fields) + (name in SearchSettings.model_fields)
+        assert text.count(f"<code>{name}</code>") == times, name
+        assert html.escape(setting.effective) in text
+    assert "<code>pooling</code><br><code>--pooling</code></td><td><code>avg|max|flatten|gem</code>" in text
+    assert "yes, with new features" in text
+    assert "<!-- settings -->" in (ROOT / "docs/reference/settings.md").read_text("utf-8")
 
 
 def test_figures_are_those_that_the_script_draws_and_all_are_shown():
