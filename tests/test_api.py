@@ -101,6 +101,7 @@ def test_load_run_opens_what_is_finished_and_nothing_else(digits_run: tk.Run, tm
 
 def test_a_run_is_named_by_a_path_of_any_kind(digits_run: tk.Run) -> None:
     assert tk.Run(str(digits_run.folder)) == tk.Run(digits_run) == digits_run  # type: ignore[arg-type]
+    assert tk.evaluate(digits_run)["n"] == digits_run.metrics["test"]["n"]
     assert tk.Run(str(digits_run.folder)).metrics == digits_run.metrics  # type: ignore[arg-type]
     for given in (None, 3, {"folder": "runs/a"}, [digits_run.folder]):
         for make in (tk.Run, tk.load_run):

@@ -12,7 +12,7 @@ import pytest
 
 import transferkit as tk
 from transferkit.api import plain
-from transferkit.errors import ConfigError, DataError
+from transferkit.errors import ConfigError, DataError, TransferKitError
 from transferkit.wording import speak_shell
 
 # What Keras says of every dataset that `fit` is given without more.
@@ -59,7 +59,7 @@ def test_an_optimizer_callbacks_and_a_loss_are_answered_with_lines_that_use_them
         tk.finetune(digits, "mini", output=tmp_path / "run", unfreeze="from:block4", epochs=0, **own)
     text = str(caught.value)
     assert "optimizer='adam', learning_rate=0.002" in text
-    assert "finetune takes no callbacks" in text
+    assert "callbacks is no setting" in text
     assert "loss='crossentropy'" in text
     assert "epochs=0" in text, "other problems are told as well"
     assert not (tmp_path / "run").exists()
@@ -114,7 +114,7 @@ def test_a_dataset_that_cannot_be_read_gets_the_lines(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_dataset_of_uint8_pictures_trains_as_its_arrays_do(tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -129,3 +129,15 @@ def test_a_dataset_of_uint8_pictures_trains_as_its_arrays_do(tmp_path: Path) -> 
     two = tk.finetune((x, y), "mini", output=tmp_path / "b", **settings)
     assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in two.history]
     assert one.evaluate(dataset)["n"] == 60
+
+
+def test_tune_answers_as_finetune_does_and_paths_may_be_paths(digits: Path, tmp_path: Path) -> None:
+    import keras
+
+    wrong: Any = {"optimizer": keras.optimizers.SGD(0.1)}
+    with pytest.raises(ConfigError, match=r"optimizer='sgd', learning_rate=0\.1"):
+        tk.tune(digits, ["mini", "vgg16"], output=tmp_path / "run", offline=True, **wrong)
+    for verb, networks in ((tk.finetune, tmp_path / "absent.keras"), (tk.tune, [tmp_path / "absent.keras"])):
+        with pytest.raises(TransferKitError, match=r"no file .*absent\.keras"):
+            verb(digits, networks, output=tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

@@ -78,3 +78,8 @@ def test_what_is_no_finite_dataset_of_pictures_and_labels_is_refused(monkeypatch
 
 def test_other_data_is_not_taken_for_a_dataset() -> None:
     assert [datasets.kind(data) for data in ("folder", (X, Y), None, X)] == [""] * 4
+
+
+def test_a_dataset_of_floats_is_refused_with_what_to_do_by_load_data_too() -> None:
+    with pytest.raises(DataError, match=r"(?s)Best give the folder.*model\.fit\(data\)"):
+        tk.load_data(tensors(X / 255.0))

@@ -65,11 +65,10 @@ def load_data(
     three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`.
     Raises DataError with every problem found.
     """
-    from transferkit.data import datasets
+    from transferkit.api import plain
     from transferkit.data.source import origin_of, scan
 
-    if datasets.kind(data):
-        data = datasets.arrays(data)
+    data = plain.data(data, {} if task is None else {"task": task})
     samples = scan(data, task, exclude=exclude)
     return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
@@ -86,11 +85,13 @@ class Run:
 
     def __post_init__(self) -> None:
         given: Any = self.folder
-        if isinstance(given, Run):
-            given = given.folder
         if not isinstance(given, str | os.PathLike):
             raise ConfigError(f"a run is named by the path of its folder, not by a {type(given).__name__}")
         object.__setattr__(self, "folder", Path(os.fspath(given)))
+
+    def __fspath__(self) -> str:
+        """Its folder: a run is taken wherever the path of one is."""
+        return str(self.folder)
 
     def __repr__(self) -> str:
         """`Run('runs/a': vgg16, accuracy 0.912 on test of 115 pictures)`, or what is wrong with it."""
@@ -155,11 +156,12 @@ class Run:
         `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
         arrays it was trained on. See `transferkit.delivery.exporting.export`.
         """
+        from transferkit.data import datasets
         from transferkit.delivery.exporting.export import export
 
         return export(
             self.layout, format, Reporter(quiet), quantize=quantize, output=None if output is None else Path(output),
-            data=data, replace=replace, allow_mismatch=allow_mismatch,
+            data=datasets.read(data), replace=replace, allow_mismatch=allow_mismatch,
         )  # fmt: skip
 
     def reproduce(

@@ -89,10 +89,10 @@ def _answer(name: str, value: Any) -> str:
             "callbacks": "stopping, averaging, schedule and logs are settings: patience, ema, schedule, track",
             "validation_data": "the data says which pictures validate (a folder val/, a column split), or split does",
         }[name]
-        return f"finetune takes no {name}: {like}"
+        return f"{name} is no setting: {like}"
     ours = (OPTIMIZERS if name == "optimizer" else LOSSES if name == "loss" else {}).get(kind)
     like = f"; the nearest setting is {name}='{ours}'{_rate(value)}" if ours else ""
-    return f"{name} is Keras' {kind}, where finetune takes a name{like}"
+    return f"{name} is Keras' {kind}, where a name is taken{like}"
 
 
 def _rate(optimizer: Any) -> str:

@@ -26,11 +26,13 @@ from transferkit.runs.layout import Layout, check_new, free_name
 if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
 
+PathOrName = str | os.PathLike[str]
+
 
 @listing()
 @restoring
 def finetune(
-    data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
+    data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
     track: Sequence[str] = (), **settings: Unpack[FinetuneSettings],
 ) -> Run:  # fmt: skip
@@ -58,7 +60,7 @@ def finetune(
             Objects of Keras that it cannot take are answered with the lines that use them in plain Keras.
     """
     reporter = reporter or Reporter(quiet)
-    given = ({"backbone": backbone} if backbone is not None else {}) | _plain(settings)
+    given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
     problems = plain.problems(data, given)
     data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
@@ -88,10 +90,10 @@ def finetune(
 @listing(search=True)
 @restoring
 def tune(
-    data: Any, backbone: str | Sequence[str] | None = None, *, search: Sequence[str] | Mapping[str, Any] = (),
-    space: Any = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
-    cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    **settings: Unpack[TuneSettings],
+    data: Any, backbone: PathOrName | Sequence[PathOrName] | None = None, *,
+    search: Sequence[str] | Mapping[str, Any] = (), space: Any = None, output: str | Path | None = None,
+    resume: bool = False, offline: bool = False, cache: bool | None = None, quiet: bool = False,
+    reporter: Reporter | None = None, **settings: Unpack[TuneSettings],
 ) -> Run:  # fmt: skip
     """Search for the settings that suit `data`, train the best, and write a run directory with `trials.csv`.
 
@@ -123,8 +125,9 @@ def tune(
     from transferkit.tuning.tune import Tuning
 
     reporter = reporter or Reporter(quiet)
-    given = _plain(settings)
+    given = _plain({"backbone": backbone, **settings} if backbone else settings)
     problems = plain.problems(data, given)
+    networks: Any = given.pop("backbone", None)
     data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
     problems += _adopt(loaded, given) if loaded else []
@@ -132,14 +135,14 @@ def tune(
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
     choice = ""
-    if not backbone:
+    if not networks:
         choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
         problems += more
-        backbone = given.pop("backbone", None)
-    first = backbone if isinstance(backbone, str) or not backbone else backbone[0]
+        networks = given.pop("backbone", None)
+    first = networks if isinstance(networks, str) or not networks else networks[0]
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
-    asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
+    asked = request(networks, search, space, given, origin, folder, resume, offline, problems)
     if choice:
         reporter.say(choice)
     if cache is not False:
@@ -158,7 +161,13 @@ def tune(
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Paths may come as pathlib objects; settings hold text."""
-    return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
+
+    def text(value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    several = settings.get("backbone")
+    networks = {"backbone": list(map(text, several))} if isinstance(several, list | tuple) else {}
+    return {name: text(value) for name, value in settings.items()} | networks
 
 
 @contextmanager

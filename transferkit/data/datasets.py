@@ -25,6 +25,11 @@ def kind(data: Any) -> str:
     return ""
 
 
+def read(data: Any) -> Any:
+    """`data`, as arrays where it is a dataset (see `arrays`)."""
+    return arrays(data) if kind(data) else data
+
+
 def arrays(data: Any) -> tuple[Any, ...]:
     """`(x, y)` or `(x, y, class names)` of a dataset (see `kind`), in the order in which it yields them, read once.
 
