@@ -45,7 +45,9 @@ def settings() -> Iterator[str]:
 def _setting(setting: Any) -> str:
     said = setting.said
     searched = "yes, with new features" if said.features else "yes" if said.searched else ""
-    values = f"<code>{html.escape(setting.metavar or 'yes or no')}</code>"
+    values = f"<code>{html.escape(setting.metavar or 'yes or no')}</code>" + (
+        f"<br>{setting.bounds}" * bool(setting.bounds)
+    )
     cells = (f"<code>{setting.name}</code><br><code>{setting.option}</code>", values, html.escape(setting.effective),
              searched, _text(said.help))  # fmt: skip
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

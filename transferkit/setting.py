@@ -7,7 +7,7 @@ the tables of the documentation are all made from these declarations. Imports no
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -63,6 +63,7 @@ class Declared:
     default: Any  # None where there is none
     types: tuple[type, ...]  # of its value; of the items of a tuple
     choices: tuple[str, ...]  # words that its type names, as "frozen", "train"
+    limits: dict[str, float]  # what its type bounds a number by: "ge", "gt", "le", "lt"
     many: bool  # whether its value is a tuple
     optional: bool  # whether None is a value: the recipe's own choice
 
@@ -86,6 +87,12 @@ class Declared:
     def effective(self) -> str:
         """What happens by default, in words or as a value."""
         return self.said.default or spelled(self.default)
+
+    @property
+    def bounds(self) -> str:
+        """Its limits in words: `"above 0, at most 10"`; empty where there are none."""
+        words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+        return ", ".join(f"{word} {self.limits[sign]:.10g}" for sign, word in words.items() if sign in self.limits)
 
     @property
     def is_flag(self) -> bool:
@@ -126,6 +133,7 @@ def _declared(name: str, field: FieldInfo) -> Declared:
         None if field.is_required() else field.default,
         tuple(dict.fromkeys(leaf for leaf in leaves if isinstance(leaf, type) and leaf is not type(None))),
         tuple(leaf for leaf in leaves if isinstance(leaf, str)),
+        dict(_limits(field.metadata)) | dict(_limits_in(field.annotation)),
         tuple in _origins(field.annotation),
         type(None) in leaves,
     )
@@ -143,6 +151,23 @@ def _leaves(annotation: Any) -> Iterator[Any]:
             yield from _leaves(inner)
     elif annotation is not Ellipsis:
         yield annotation
+
+
+def _limits(metadata: Iterable[Any]) -> Iterator[tuple[str, float]]:
+    """Bounds of numbers among what stands beside a type."""
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            yield from _limits(item.metadata)
+        for sign in ("ge", "gt", "le", "lt"):
+            if (limit := getattr(item, sign, None)) is not None:
+                yield sign, limit
+
+
+def _limits_in(annotation: Any) -> Iterator[tuple[str, float]]:
+    if get_origin(annotation) is Annotated:
+        yield from _limits(annotation.__metadata__)
+    for inner in get_args(annotation) if get_origin(annotation) is not Literal else ():
+        yield from _limits_in(inner)
 
 
 def _origins(annotation: Any) -> Iterator[Any]:

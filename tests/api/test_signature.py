@@ -82,6 +82,8 @@ def test_a_new_setting_takes_one_declaration() -> None:
     blur = declared(Sketch)["blur"]
     assert (blur.option, blur.kind, blur.effective, blur.brief) == ("--blur", "float", "0.5", "Blur.")
     assert signature.annotation(blur) == "float"
+    rate = declared(Settings)["learning_rate"]
+    assert (rate.bounds, declared(Settings)["dropout"].bounds) == ("above 0, at most 10", "at least 0, below 1")
     option = setting_option(blur)
     assert (option.name, option.group, option.metavar, option.help) == (
         "blur", "augmentation", "X", "Blur. In pixels. [default:\xa00.5]",
