@@ -10,10 +10,11 @@ import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
 Group = Literal["data", "network", "head", "augmentation", "training", "judging", "search", "output"]
 Kind = Literal["float", "int", "flag", "word"]
@@ -156,8 +157,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 def _limits(metadata: Iterable[Any]) -> Iterator[tuple[str, float]]:
     """Bounds of numbers among what stands beside a type."""
     for item in metadata:
-        if isinstance(item, FieldInfo):
-            yield from _limits(item.metadata)
+        yield from _limits(getattr(item, "metadata", ()))  # of a Field inside a union
         for sign in ("ge", "gt", "le", "lt"):
             if (limit := getattr(item, sign, None)) is not None:
                 yield sign, limit
