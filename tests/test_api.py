@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import json
 import shutil
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +88,28 @@ def test_load_run_opens_what_is_finished_and_nothing_else(digits_run: tk.Run, tm
         with pytest.raises(RunError, match=r"run\.json|no run directory"):
             tk.load_run(folder)
         assert repr(tk.Run(folder)) == f"Run({str(folder)!r}: no run in this folder)"
-    copy = Path(shutil.copytree(digits_run.folder, tmp_path / "copy"))
-    record = json.loads((copy / "run.json").read_text("utf-8"))
+    other = Path(shutil.copytree(digits_run.folder, tmp_path / "copy"))
+    record = json.loads((other / "run.json").read_text("utf-8"))
     for status, said in (("running", "mini, running"), ("x\x1b[1m", r"mini, x\x1b[1m")):
-        (copy / "run.json").write_text(json.dumps(record | {"status": status}), "utf-8")
+        (other / "run.json").write_text(json.dumps(record | {"status": status}), "utf-8")
         with pytest.raises(RunError, match="not complete"):
-            tk.load_run(copy)
-        assert repr(tk.Run(copy)) == f"Run({str(copy)!r}: {said})"
-    (copy / "run.json").write_text("{", "utf-8")
+            tk.load_run(other)
+        assert repr(tk.Run(other)) == f"Run({str(other)!r}: {said})"
+    (other / "run.json").write_text("{", "utf-8")
     with pytest.raises(RunError):
-        tk.load_run(copy)
-    assert "cannot be read" in repr(tk.Run(copy))
+        tk.load_run(other)
+    assert "cannot be read" in repr(tk.Run(other))
 
 
 def test_a_run_is_named_by_a_path_of_any_kind(digits_run: tk.Run) -> None:
-    assert tk.Run(str(digits_run.folder)) == tk.Run(digits_run) == digits_run  # type: ignore[arg-type]
+    assert tk.Run(str(digits_run.folder)) == tk.Run(digits_run) == digits_run
     assert tk.evaluate(digits_run)["n"] == digits_run.metrics["test"]["n"]
-    assert tk.Run(str(digits_run.folder)).metrics == digits_run.metrics  # type: ignore[arg-type]
-    for given in (None, 3, {"folder": "runs/a"}, [digits_run.folder]):
+    assert tk.Run(str(digits_run.folder)).metrics == digits_run.metrics
+    assert copy.deepcopy(digits_run) == digits_run
+    with pytest.raises(FrozenInstanceError):
+        digits_run.folder = Path()  # type: ignore[misc]
+    wrong: tuple[Any, ...] = (None, 3, {"folder": "runs/a"}, [digits_run.folder])
+    for given in wrong:
         for make in (tk.Run, tk.load_run):
             with pytest.raises(ConfigError, match=f"not by a {type(given).__name__}"):
                 make(given)

@@ -73,7 +73,7 @@ def load_data(
     return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, init=False)
 class Run:
     """A run by its folder: its numbers and verbs. `load_run` opens one that is known to be finished.
 
@@ -83,8 +83,8 @@ class Run:
 
     folder: Path
 
-    def __post_init__(self) -> None:
-        given: Any = self.folder
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        given: Any = folder  # whatever it is declared to be
         if not isinstance(given, str | os.PathLike):
             raise ConfigError(f"a run is named by the path of its folder, not by a {type(given).__name__}")
         object.__setattr__(self, "folder", Path(os.fspath(given)))
@@ -210,7 +210,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     Raises RunError where there is no run, or one that is unfinished or damaged, with the remedy; ConfigError for what
     is no path.
     """
-    run = Run(folder)  # type: ignore[arg-type]  # texts become paths there
+    run = Run(folder)
     if run.folder.is_file():
         raise RunError(f"{shown(run.folder)} is a file; give the run directory, {shown(run.folder.parent)}")
     run.layout.complete()
