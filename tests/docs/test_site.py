@@ -3,6 +3,7 @@
 import html
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_the_table_of_settings_has_each_once_with_its_meaning():
     assert "<code>pooling</code><br><code>--pooling</code></td><td><code>avg|max|flatten|gem</code>" in text
     assert "yes, with new features" in text
     assert "<!-- settings -->" in (ROOT / "docs/reference/settings.md").read_text("utf-8")
+
+
+def test_the_page_on_searching_names_what_can_be_searched():
+    from transferkit.tuning import dimensions
+
+    page = (ROOT / "docs/search.md").read_text("utf-8")
+    kinds = {"numbers": "FLOATS", "whole numbers": "INTS", "on or off": "FLAGS"}
+    rows = {row[0]: set(re.findall(r"`(\w+)`", row[1])) for row in re.findall(r"^\| ([a-z ]+) \| (.+?) \|", page, re.M)}
+    for kind, names in kinds.items():
+        assert rows.pop(kind) == set(getattr(dimensions, names)), kind
+    numbers = {*dimensions.FLOATS, *dimensions.INTS, *dimensions.FLAGS}
+    assert rows["words"] == set(dimensions.SEARCHABLE) - numbers
+    (outer,) = re.findall(r"^- (`backbone`.*?)need new features", page, re.M | re.S)
+    assert re.findall(r"`(\w+)`", outer) == list(dimensions.OUTER)
 
 
 def test_figures_are_those_that_the_script_draws_and_all_are_shown():
