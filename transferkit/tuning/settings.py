@@ -33,7 +33,7 @@ class SearchSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # fmt: off
-    algorithm: Annotated[Literal["auto"] | Algorithm, Setting(
+    algorithm: Annotated[Literal["auto", Algorithm], Setting(
         "grid, random, bayesian or hyperband. auto takes grid where it fits into the trials, else bayesian, or random "
         "for few.",
         "search", "NAME", common=True)] = "auto"
