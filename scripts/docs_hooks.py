@@ -37,19 +37,21 @@ def settings() -> Iterator[str]:
         model = SearchSettings if group == "search" else Settings
         rows = "".join(_setting(s) for s in declared(model).values() if s.said.group == group)
         if rows:
-            head = "".join(f"<th>{name}</th>" for name in ("setting", "values", "default", "searched", "meaning"))
+            head = "".join(f"<th>{name}</th>" for name in ("setting", "values", "default", "meaning"))
             yield f"## {title} {{#{group}}}\n"
             yield f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>\n"
 
 
 def _setting(setting: Any) -> str:
     said = setting.said
-    searched = "yes, with new features" if said.features else "yes" if said.searched else ""
-    values = f"<code>{html.escape(setting.metavar or 'yes or no')}</code>" + (
-        f"<br>{setting.bounds}" * bool(setting.bounds)
+    searched = (
+        " <em>Searched, with new features.</em>" if said.features else " <em>Searched.</em>" if said.searched else ""
     )
-    cells = (f"<code>{setting.name}</code><br><code>{setting.option}</code>", values, html.escape(setting.effective),
-             searched, _text(said.help))  # fmt: skip
+    # A line may end between the words of a choice, not within a name.
+    values = f"<code>{html.escape(setting.metavar or 'yes or no')}</code>".replace("|", "|<wbr>")
+    values += f"<br>{setting.bounds}" if setting.bounds else ""
+    name = f'<code style="white-space: nowrap">{setting.name}</code>'
+    cells = (name, values, html.escape(setting.effective), _text(said.help) + searched)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
