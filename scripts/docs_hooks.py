@@ -1,4 +1,4 @@
-"""Called by mkdocs (see mkdocs.yml): writes the command line reference from the commands themselves."""
+"""Called by mkdocs (see mkdocs.yml): writes the references of commands and settings from what declares them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
-MARK = "<!-- commands -->"
+MARK, SETTINGS = "<!-- commands -->", "<!-- settings -->"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """mkdocs hands over every page; the one with the mark gets the reference in its place."""
+    """mkdocs hands over every page; those with a mark get the reference in its place."""
+    if SETTINGS in markdown:
+        return markdown.replace(SETTINGS, "\n".join(settings()))
     if MARK not in markdown:
         return markdown
     from transferkit.cli import cli
@@ -23,6 +25,34 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown.replace(
         MARK, "\n".join(section for name in cli.list_commands(context) for section in _of(context, name))
     )
+
+
+def settings() -> Iterator[str]:
+    """Every setting of a run, then of a search, by group: names, values, what happens by default, what it means."""
+    from transferkit.config import Settings
+    from transferkit.setting import GROUPS, declared
+    from transferkit.tuning.settings import SearchSettings
+
+    for group, title in GROUPS.items():
+        model = SearchSettings if group == "search" else Settings
+        rows = "".join(_setting(s) for s in declared(model).values() if s.said.group == group)
+        if rows:
+            head = "".join(f"<th>{name}</th>" for name in ("setting", "values", "default", "meaning"))
+            yield f"## {title} {{#{group}}}\n"
+            yield f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>\n"
+
+
+def _setting(setting: Any) -> str:
+    said = setting.said
+    searched = (
+        " <em>Searched, with new features.</em>" if said.features else " <em>Searched.</em>" if said.searched else ""
+    )
+    # A line may end between the words of a choice, not within a name.
+    values = f"<code>{html.escape(setting.metavar or 'yes or no')}</code>".replace("|", "|<wbr>")
+    values += f"<br>{setting.bounds}" if setting.bounds else ""
+    name = f'<code style="white-space: nowrap">{setting.name}</code>'
+    cells = (name, values, html.escape(setting.effective), _text(said.help) + searched)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _of(parent: click.Context, name: str, level: int = 2) -> Iterator[str]:

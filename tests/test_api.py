@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import html
+import json
 import shutil
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,46 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
     for verb in (lambda: run.metrics, lambda: run.manifest, run.summary, run.evaluate):
         with pytest.raises(RunError, match=r"run\.json|metrics\.json"):
             verb()
+
+
+def test_load_run_opens_what_is_finished_and_nothing_else(digits_run: tk.Run, tmp_path: Path) -> None:
+    run = tk.load_run(str(digits_run.folder))
+    assert run == digits_run
+    assert run.metrics == digits_run.metrics
+    test = run.metrics["test"]
+    said = f"mini, accuracy {test['accuracy']:.3f} on test of {test['n']} pictures"
+    assert repr(run) == f"Run({str(run.folder)!r}: {said})"
+    with pytest.raises(RunError, match=r"is a file; give the run directory"):
+        tk.load_run(digits_run.layout.model)
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(RunError, match=r"run\.json|no run directory"):
+            tk.load_run(folder)
+        assert repr(tk.Run(folder)) == f"Run({str(folder)!r}: no run in this folder)"
+    other = Path(shutil.copytree(digits_run.folder, tmp_path / "copy"))
+    record = json.loads((other / "run.json").read_text("utf-8"))
+    for status, said in (("running", "mini, running"), ("x\x1b[1m", r"mini, x\x1b[1m")):
+        (other / "run.json").write_text(json.dumps(record | {"status": status}), "utf-8")
+        with pytest.raises(RunError, match="not complete"):
+            tk.load_run(other)
+        assert repr(tk.Run(other)) == f"Run({str(other)!r}: {said})"
+    (other / "run.json").write_text("{", "utf-8")
+    with pytest.raises(RunError):
+        tk.load_run(other)
+    assert "cannot be read" in repr(tk.Run(other))
+
+
+def test_a_run_is_named_by_a_path_of_any_kind(digits_run: tk.Run) -> None:
+    assert tk.Run(str(digits_run.folder)) == tk.Run(digits_run) == digits_run
+    assert tk.evaluate(digits_run)["n"] == digits_run.metrics["test"]["n"]
+    assert tk.Run(str(digits_run.folder)).metrics == digits_run.metrics
+    assert copy.deepcopy(digits_run) == digits_run
+    with pytest.raises(FrozenInstanceError):
+        digits_run.folder = Path()  # type: ignore[misc]
+    wrong: tuple[Any, ...] = (None, 3, {"folder": "runs/a"}, [digits_run.folder])
+    for given in wrong:
+        for make in (tk.Run, tk.load_run):
+            with pytest.raises(ConfigError, match=f"not by a {type(given).__name__}"):
+                make(given)
 
 
 def test_problems_of_settings_raise_before_anything_is_written(digits: Path, tmp_path: Path) -> None:

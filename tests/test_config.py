@@ -65,7 +65,7 @@ def test_what_follows_from_a_wrong_value_is_not_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         ({"head_width": "9", "head": "linear"}, "--head-width 9 has no effect with --head linear"),
         ({"layer_decay": 0.5}, "--layer-decay 0.5 has no effect with --unfreeze none"),
@@ -87,8 +87,8 @@ def test_what_follows_from_a_wrong_value_is_not_reported() -> None:
         ({"backbone": 3}, "--backbone 3: must be a valid string"),
     ],
 )
-def test_what_cannot_take_effect_is_refused(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
+def test_what_cannot_take_effect_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         make({"backbone": "mini", **values})
 
 

@@ -222,7 +222,9 @@ def test_a_plugin_cannot_take_the_place_of_ours(offer: OFFER) -> None:
 def test_help_reads_no_entry_points_and_imports_no_plugin(example: Path) -> None:
     code = (
         "import sys\nfrom importlib import metadata\n"
-        "def refuse(**_): raise AssertionError('read')\n"
+        "def refuse(group=None, **_):\n"
+        "    assert group == 'pydantic', 'read'\n"  # which looks for plugins of its own
+        "    return ()\n"
         "metadata.entry_points = refuse\n"
         "from transferkit.cli import cli\nfrom transferkit.cli._common import guarded\n"
         "assert guarded(cli, sys.argv[1:]) == 0\n"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         finetune,
         freeze,
         load_data,
+        load_run,
         predict,
         reproduce,
         tune,
@@ -47,6 +48,7 @@ _HOMES = {
             "finetune",
             "freeze",
             "load_data",
+            "load_run",
             "predict",
             "reproduce",
             "tune",
@@ -60,7 +62,7 @@ _HOMES = {
 }
 __all__ = [
     "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble", "backbone",
-    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "predict", "reproduce",
+    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "load_run", "predict", "reproduce",
     "tune",
 ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from transferkit import plugins, synonyms
 from transferkit.errors import ConfigError, nearest, raise_problems
 from transferkit.files import digest
+from transferkit.setting import Setting
 from transferkit.text import clipped
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -67,71 +68,170 @@ def offered(kind: str, builtin: tuple[str, ...]) -> AfterValidator:
 
 Width = Annotated[int, Field(ge=1, le=65536)]
 Unit = Annotated[float, Field(ge=0, lt=1)]
+Pixels = Annotated[int, Field(ge=8, le=4096)]
 
 
 class Settings(BaseModel):
     """What `finetune` does with its data. Immutable; two equal settings give equal runs.
 
     Numbers are plain floats; rates are per step; `budget` is in seconds; `image_size` is in pixels. None means the
-    recipe's own choice (see `transferkit.training.recipe`).
+    recipe's own choice (see `transferkit.training.recipe`). What a setting's options, help, signatures and tables say
+    is made of its `Setting` (see `transferkit.setting`): nothing else need be changed to add one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
+    # fmt: off
     # network
-    backbone: str
-    weights: str = "auto"
-    scaling: Scaling = "auto"
-    image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
-    resize: Resize = "stretch"
+    backbone: Annotated[str, Setting(
+        "Pretrained network. A name of `transferkit backbones list`, or a .keras file; where none is named, one is "
+        "chosen by the pictures, and said.",
+        "network", "NAME|FILE", default="chosen for you", common=True, searched=True, features=True,
+        takes="PathLike[str]")]
+    weights: Annotated[str, Setting(
+        "Weights of the network. Its own pretrained ones, random ones, or those in a file.",
+        "network", "auto|random|FILE", default="pretrained", takes="PathLike[str]")] = "auto"
+    scaling: Annotated[Scaling, Setting(
+        "Pixel scaling that a network of your own expects.",
+        "network", default="as the weights expect")] = "auto"
+    image_size: Annotated[Pixels | None, Setting(
+        "Picture side in pixels.",
+        "network", "N", default="the network's", common=True, searched=True, features=True)] = None
+    resize: Annotated[Resize, Setting(
+        "How pictures become square.",
+        "network", searched=True, features=True)] = "stretch"
     # freezing
-    unfreeze: Annotated[str, BeforeValidator(check_policy)] = "none"
-    batchnorm: Literal["frozen", "train"] = "frozen"
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.7
+    unfreeze: Annotated[str, BeforeValidator(check_policy), Setting(
+        "Part of the network to train. none, all, from:STAGE, last:N (layers) or gradual; `transferkit backbones show "
+        "NAME` lists the stages.",
+        "network", "POLICY", common=True, searched=True, features=True, takes="int")] = "none"
+    batchnorm: Annotated[Literal["frozen", "train"], Setting(
+        "BatchNorm statistics in the trained part.",
+        "network", searched=True)] = "frozen"
+    layer_decay: Annotated[float, Field(gt=0, le=1), Setting(
+        "Learning-rate factor a quarter of the network further down.",
+        "network", "0..1", searched=True)] = 0.7
     # head
-    head: Annotated[str, offered("heads", HEADS)] = "mlp"
-    head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers)] = (256,)
-    dropout: Unit = 0.3
-    l1: Annotated[float, Field(ge=0)] = 0.0
-    l2: Annotated[float, Field(ge=0)] = 0.0
-    pooling: Literal["avg", "max", "flatten", "gem"] = "avg"
-    normalize: bool = True
+    head: Annotated[str, offered("heads", HEADS), Setting(
+        "Kind of classifier on top.",
+        "head", "|".join(HEADS), common=True, searched=True)] = "mlp"
+    head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers), Setting(
+        "Hidden widths of the head.",
+        "head", "N[,N]", searched=True, takes="int | str")] = (256,)
+    dropout: Annotated[Unit, Setting(
+        "Dropout in the head.",
+        "head", "0..1", searched=True)] = 0.3
+    l1: Annotated[float, Field(ge=0), Setting(
+        "L1 penalty on the head's kernels.",
+        "head", "X", searched=True)] = 0.0
+    l2: Annotated[float, Field(ge=0), Setting(
+        "L2 penalty on the head's kernels.",
+        "head", "X", searched=True)] = 0.0
+    pooling: Annotated[Literal["avg", "max", "flatten", "gem"], Setting(
+        "From feature map to vector.",
+        "head", searched=True, features=True)] = "avg"
+    normalize: Annotated[bool, Setting(
+        "Standardise features.",
+        "head", searched=True)] = True
     # task
-    task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
-    loss: Literal["auto", "crossentropy", "squared", "absolute", "huber"] = "auto"
+    task: Annotated[Literal["auto", "classify", "multilabel", "regress"], Setting(
+        "What the labels mean. One class each, several labels each, or numbers (regress is never guessed).",
+        "data", default="found from the data")] = "auto"
+    loss: Annotated[Literal["auto", "crossentropy", "squared", "absolute", "huber"], Setting(
+        "Training loss.",
+        "training", default="crossentropy; regression squared")] = "auto"
     # augmentation
-    augment: Annotated[str, offered("augmentations", AUGMENTATIONS)] = "light"
-    views: Annotated[int, Field(ge=0, le=1000)] = 4
-    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
-    cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
-    label_smoothing: Unit | None = None
+    augment: Annotated[str, offered("augmentations", AUGMENTATIONS), Setting(
+        "Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: "
+        "rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md).",
+        "augmentation", "STRENGTH", common=True, searched=True, features=True)] = "light"
+    views: Annotated[int, Field(ge=0, le=1000), Setting(
+        "Changed views per training picture, beside the clean one.",
+        "augmentation", "K", searched=True, features=True)] = 4
+    mixup: Annotated[float, Field(ge=0, le=10), Setting(
+        "MixUp strength.",
+        "augmentation", "A", searched=True)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=10), Setting(
+        "CutMix strength, instead of MixUp.",
+        "augmentation", "A", searched=True)] = 0.0
+    label_smoothing: Annotated[Unit | None, Setting(
+        "Label smoothing.",
+        "augmentation", "S", default="0.1; regression 0", searched=True)] = None
     # optimisation
-    optimizer: Literal["adamw", "adam", "sgd", "momentum", "rmsprop"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None = None
-    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
-    ema: bool = True
-    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
-    warmup: Unit | None = None
-    clip_norm: Annotated[float, Field(ge=0, le=1e6)] = 5.0
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = 32
-    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
-    epochs: Annotated[int, Field(ge=1, le=10000)] = 30
-    patience: Annotated[int, Field(ge=1)] = 8
-    metric: str = "auto"
-    class_weights: Literal["none", "balanced"] = "none"
-    precision: Precision = "auto"
+    optimizer: Annotated[Literal["adamw", "adam", "sgd", "momentum", "rmsprop"], Setting(
+        "Optimizer.",
+        "training", searched=True)] = "adamw"
+    learning_rate: Annotated[Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None, Setting(
+        "Peak rate of the head. The trained part of the network gets 0.13 of it; auto measures one.",
+        "training", "X|auto", default="0.003 for adamw", common=True, searched=True)] = None
+    weight_decay: Annotated[Annotated[float, Field(ge=0, le=1)] | None, Setting(
+        "Decoupled weight decay of adamw.",
+        "training", "X", default="0.0001", searched=True)] = None
+    ema: Annotated[bool, Setting(
+        "Average weights over the last two epochs.",
+        "training", searched=True)] = True
+    schedule: Annotated[Literal["cosine", "constant", "plateau"], Setting(
+        "Learning rate over time.",
+        "training", searched=True)] = "cosine"
+    warmup: Annotated[Unit | None, Setting(
+        "Share of a phase's steps over which the learning rate rises (cosine).",
+        "training", "0..1", default="head 0, trained part of the network 0.05")] = None
+    clip_norm: Annotated[float, Field(ge=0, le=1e6), Setting(
+        "Most that the norm of the whole gradient may be; 0 for no limit.",
+        "training", "X")] = 5.0
+    batch_size: Annotated[Annotated[int, Field(ge=1, le=4096)] | Literal["auto"], Setting(
+        "Pictures per step.",
+        "training", "N|auto", searched=True)] = 32
+    accumulate: Annotated[int, Field(ge=1, le=1024), Setting(
+        "Batches whose gradients make one update: large batches in little memory.",
+        "training", "N")] = 1
+    epochs: Annotated[int, Field(ge=1, le=10000), Setting(
+        "Most epochs per phase.",
+        "training", "N", common=True)] = 30
+    patience: Annotated[int, Field(ge=1), Setting(
+        "Epochs without improvement before a phase ends.",
+        "training", "N")] = 8
+    metric: Annotated[str, Setting(
+        "Metric that decides. By default accuracy for classes, map for several labels, mae for numbers; or macro_f1, "
+        "recall, auc, loss and those of docs/metrics.md.",
+        "judging", "NAME", default="accuracy, map or mae", common=True)] = "auto"
+    class_weights: Annotated[Literal["none", "balanced"], Setting(
+        "Weigh rare classes up.",
+        "training", searched=True)] = "none"
+    precision: Annotated[Precision, Setting(
+        "Arithmetic of the frozen part.",
+        "network", default="auto: measured")] = "auto"
     # data
-    split: Annotated[tuple[float, ...], BeforeValidator(parse_numbers)] = (0.7, 0.15, 0.15)
-    folds: Annotated[int, Field(ge=0, le=100)] = 0
-    exclude: tuple[str, ...] = ()
-    exclude_file: str | None = None
-    on_bad_file: Literal["error", "skip"] = "error"
+    split: Annotated[tuple[float, ...], BeforeValidator(parse_numbers), Setting(
+        "Fractions (or counts) of training, validation and test.",
+        "data", "A,B,C", takes="str")] = (0.7, 0.15, 0.15)
+    folds: Annotated[int, Field(ge=0, le=100), Setting(
+        "Also cross-validate the head over K folds. Of training and validation pictures together.",
+        "judging", "K")] = 0
+    exclude: Annotated[tuple[str, ...], Setting(
+        "Leave out classes or files. Repeatable.",
+        "data", "PATTERN", default="nothing")] = ()
+    exclude_file: Annotated[str | None, Setting(
+        "Leave out the paths in this file, one a line (`data check --write-exclusions`).",
+        "data", "FILE", default="none", takes="PathLike[str]")] = None
+    on_bad_file: Annotated[Literal["error", "skip"], Setting(
+        "What to do where pictures cannot be read.",
+        "data")] = "error"
     # judging
-    random_baseline: bool = False
-    refit: Literal["train", "train+val"] = "train"
+    random_baseline: Annotated[bool, Setting(
+        "Also train the head on the same network with random weights.",
+        "judging")] = False
+    refit: Annotated[Literal["train", "train+val"], Setting(
+        "What the shipped model has learnt from in the end.",
+        "judging")] = "train"
     # running
-    budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
+        "Longest training, as 10m or 1.5h. Counted anew with --resume.",
+        "training", "TIME", default="none", common=True, takes="str")] = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1), Setting(
+        "Seed of splits, views, weights and order.",
+        "training", "N")] = 0
+    # fmt: on
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Self:

@@ -116,6 +116,32 @@ def test_unknown_name_gives_the_nearest(wrong, hint):
         find(wrong)
 
 
+@pytest.mark.parametrize(
+    ("family", "first", "others"),
+    [
+        ("efficientnet", "efficientnet_b0 (the smallest of 8)", ["efficientnet_v2_b0", "efficientnet_lite0 (bundled)"]),
+        ("EfficientNet-V2", "efficientnet_v2_b0 (the smallest of 7)", []),
+        ("resnet", "resnet50 (the smallest of 3)", ["resnet50_v2"]),
+        ("vgg", "vgg16 (the smallest of 2)", []),
+        ("convnext", "convnext_tiny (the smallest of 5)", []),
+        ("mobilenet_v3", "mobilenet_v3_small (the smallest of 2)", []),
+        ("densenet", "densenet121 (the smallest of 3)", []),
+        ("inception", "inception_v3", ["inception_resnet_v2"]),
+        ("nasnet", "nasnet_mobile (the smallest of 2)", []),
+    ],
+)
+def test_a_family_offers_its_smallest_network_first(family, first, others):
+    with pytest.raises(BackboneError) as caught:
+        find(family)
+    text = str(caught.value)
+    assert f"'{family}'; did you mean {first}" in text
+    assert all(other in text for other in others)
+    assert "?." not in text
+    name = first.split()[0]
+    same = [row for row in ROWS.values() if row.paper == ROWS[name].paper and not row.own]
+    assert ROWS[name].parameters == min(row.parameters for row in same)
+
+
 def test_name_like_nothing_lists_all():
     with pytest.raises(BackboneError, match=r"known: vgg16, .*mini"):
         find("zzzzzz")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tests.cli.calls import Result, call
 from transferkit.cli.config import COMMAND_LINE_ONLY, OWN, OWN_OF_TUNE, as_toml, own_options, template, toml_value
-from transferkit.cli.finetune import SETTINGS
 from transferkit.config import Settings
+from transferkit.setting import declared
 from transferkit.text import safe
 
 
@@ -134,7 +134,10 @@ def test_the_template_has_every_setting_at_its_default(tmp_path: Path) -> None:
             assert value == (list(default) if isinstance(default, tuple) else default), name
     text = file.read_text("utf-8")
     assert all(f"{name} =" in text for name in Settings.model_fields)
-    assert all(f"{name.replace('-', '_')} =" in text for name, _, _ in SETTINGS)
+    assert max(map(len, text.splitlines())) <= 100
+    told = " ".join(text.replace("\n# ", " ").split())
+    assert all(" ".join(setting.said.help.split()) in told for setting in declared(Settings).values())
+    assert "Dropout in the head. (0..1, at least 0, below 1)" in told
     assert call("config", "validate", file).out.startswith(f"{file} is valid: 1 setting")
     again = call("config", "init", file)
     assert again.code == 2

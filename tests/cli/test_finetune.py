@@ -12,7 +12,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
-from transferkit.cli.finetune import SETTINGS
+from transferkit.config import Settings
 from transferkit.runs.layout import Layout
 
 BASE: dict[str, Any] = {"epochs": 2, "views": 1, "head_width": 8, "batch_size": 16}
@@ -56,7 +56,8 @@ ELSEWHERE = {
     "backbone": "tests/backbones", "scaling": "test_a_network_of_ones_own", "task": "test_regression…",
     "loss": "below", "metric": "below", "patience": "below", "budget": "below",
     "folds": "test_folds_and_no_test_split", "exclude-file": "test_what_is_unreadable_or_excluded…",
-    "on-bad-file": "test_what_is_unreadable_or_excluded…", "refit": "tests/runs/test_refit.py",
+    "exclude": "test_what_is_unreadable_or_excluded…", "on-bad-file": "test_what_is_unreadable_or_excluded…",
+    "random-baseline": "tests/runs/test_untrained.py", "refit": "tests/runs/test_refit.py",
 }  # fmt: skip
 
 
@@ -131,7 +132,8 @@ def test_the_option_takes_effect(option: str, few: Path, tmp_path: Path, bases: 
 
 
 def test_every_option_is_covered() -> None:
-    assert {name for name, _, _ in SETTINGS} | {"ema", "normalize"} == CHANGES.keys() | ELSEWHERE.keys()
+    names = {name.replace("_", "-") for name in Settings.model_fields}
+    assert names == CHANGES.keys() | ELSEWHERE.keys()
 
 
 def test_patience_and_budget_end_a_phase(few: Path, tmp_path: Path) -> None:

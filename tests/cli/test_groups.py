@@ -17,6 +17,7 @@ from tests.cli.calls import call, tree
 from tests.data.pictures import folder_of_classes
 from transferkit.cli import COMMANDS, cli
 from transferkit.cli._common import guarded
+from transferkit.cli._help import Grouped
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -35,7 +36,7 @@ ALL = dict(commands())
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_command_has_help_with_an_example_and_the_common_options(path: tuple[str, ...]) -> None:
-    result = call(*path, "--help")
+    result = call(*path, "--help-all" if isinstance(ALL[path], Grouped) else "--help")
     assert result.code == 0
     assert f"Example:  transferkit {' '.join(path)}" in " ".join(result.out.split("\n")).replace("  ", "  ")
     for option in ("--json", "--quiet", "--debug"):

@@ -8,7 +8,7 @@ from tests.cli.calls import call, spawn
 
 
 def test_help_names_every_algorithm_and_needs_no_tensorflow():
-    result = spawn("tune", "--help", env={"PYTHONPATH": ".", "PATH": "/usr/bin:/bin", "KERAS_BACKEND": "none"})
+    result = spawn("tune", "--help-all", env={"PYTHONPATH": ".", "PATH": "/usr/bin:/bin", "KERAS_BACKEND": "none"})
     assert result.returncode == 0
     for word in ("grid", "random", "bayesian", "hyperband", "--search", "--folds", "--workers", "--resume", "Example:"):
         assert word in result.stdout

@@ -111,7 +111,7 @@ def test_a_wrong_option_or_value_would_be_noticed():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_options_in_running_text_exist(page):
-    known = {*options_of(cli), "--help", "--version"}
+    known = {*options_of(cli), "--help", "--help-all", "--version"}
     # Places under scripts have options of their own.
     text = re.sub(r"`scripts/[^`]*`", "", page.read_text("utf-8"))
     assert inline_options(text) - known - OTHERS.keys() == set()

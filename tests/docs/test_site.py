@@ -1,7 +1,9 @@
 """The documentation builds without a warning, loads nothing from elsewhere, and shows the pictures the script draws."""
 
+import html
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,11 +59,41 @@ def test_the_references_hold_every_command_and_every_public_name(site):
     commands, names = ((site / "reference" / f"{p}.html").read_text("utf-8") for p in ("cli", "api"))
     for name in COMMANDS:
         assert f'id="transferkit-{name}"' in commands
-    assert "--unfreeze none|all|from:STAGE|last:N|gradual" in commands
+    assert "--unfreeze POLICY" in commands
     assert 'id="transferkit-data-check"' in commands
     assert "Sentinel" not in commands  # click's mark for "no default"
     for name in (n for n in tk.__all__ if n != "__version__"):
         assert f".{name}" in names, name
+
+
+def test_the_table_of_settings_has_each_once_with_its_meaning():
+    from transferkit.config import Settings
+    from transferkit.setting import declared
+    from transferkit.tuning.settings import SearchSettings
+
+    text = "".join(script("docs_hooks").settings())
+    for name, setting in {**declared(Settings), **declared(SearchSettings)}.items():
+        times = (name in Settings.model_fields) + (name in SearchSettings.model_fields)
+        assert text.count(f">{name}</code>") == times, name
+        assert html.escape(setting.effective) in text
+    assert ">pooling</code></td><td><code>avg|<wbr>max|<wbr>flatten|<wbr>gem</code></td><td>avg</td>" in text
+    assert "From feature map to vector. <em>Searched, with new features.</em>" in text
+    assert "at least 0, below 1" in text
+    assert "<!-- settings -->" in (ROOT / "docs/reference/settings.md").read_text("utf-8")
+
+
+def test_the_page_on_searching_names_what_can_be_searched():
+    from transferkit.tuning import dimensions
+
+    page = (ROOT / "docs/search.md").read_text("utf-8")
+    kinds = {"numbers": "FLOATS", "whole numbers": "INTS", "on or off": "FLAGS"}
+    rows = {row[0]: set(re.findall(r"`(\w+)`", row[1])) for row in re.findall(r"^\| ([a-z ]+) \| (.+?) \|", page, re.M)}
+    for kind, names in kinds.items():
+        assert rows.pop(kind) == set(getattr(dimensions, names)), kind
+    numbers = {*dimensions.FLOATS, *dimensions.INTS, *dimensions.FLAGS}
+    assert rows["words"] == set(dimensions.SEARCHABLE) - numbers
+    (outer,) = re.findall(r"^- (`backbone`.*?)need new features", page, re.M | re.S)
+    assert re.findall(r"`(\w+)`", outer) == list(dimensions.OUTER)
 
 
 def test_figures_are_those_that_the_script_draws_and_all_are_shown():

@@ -92,7 +92,7 @@ def test_ranges_and_choices_get_the_settings_own_types():
     ("text", "said"),
     [
         ("lerning_rate=1:2", "'lerning_rate' cannot be searched; nearest: 'learning_rate'"),
-        ("epochs=1,2", "searchable are learning_rate"),
+        ("epochs=1,2", "searchable are backbone, image_size"),
         ("learning_rate", "is no NAME=VALUES"),
         ("learning_rate=", "an empty value"),
         ("batch_size=16,,32", "an empty value"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from transferkit.api.objects import Data, Run, load_data
+from transferkit.api.objects import Data, Run, load_data, load_run
 from transferkit.api.train import finetune, tune
 from transferkit.api.use import compare, evaluate, predict, reproduce
 from transferkit.parts import assemble, backbone, build_head, freeze
 
 __all__ = [
     "Data", "Run", "assemble", "backbone", "build_head", "compare", "evaluate", "finetune", "freeze", "load_data",
-    "predict", "reproduce", "tune",
+    "load_run", "predict", "reproduce", "tune",
 ]  # fmt: skip

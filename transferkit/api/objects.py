@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.compute import restoring
 from transferkit.console import Reporter
+from transferkit.errors import ConfigError, RunError
 from transferkit.runs.layout import Layout
+from transferkit.text import shown
 
 if TYPE_CHECKING:
     import keras
@@ -56,22 +59,43 @@ def load_data(
     data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
     exclude: Sequence[str] = (),
 ) -> Data:  # fmt: skip
-    """Read a folder of class folders, a folder with train/val/test, a CSV, or arrays `(x, y)`.
+    """Read a folder of class folders, a folder with train/val/test, a CSV, arrays `(x, y)`, or a dataset of them.
 
-    `split` are three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to
-    `finetune`. Raises DataError with every problem found.
+    A finite `tf.data.Dataset` or `keras.utils.PyDataset` of uint8 pictures and labels is read into arrays. `split` are
+    three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`.
+    Raises DataError with every problem found.
     """
+    from transferkit.api import plain
     from transferkit.data.source import origin_of, scan
 
+    data = plain.data(data, {} if task is None else {"task": task})
     samples = scan(data, task, exclude=exclude)
     return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, init=False)
 class Run:
-    """A finished run: its folder, numbers and verbs."""
+    """A run by its folder: its numbers and verbs. `load_run` opens one that is known to be finished.
+
+    Args:
+        folder: the run directory, as a path or a text. Raises ConfigError for anything else.
+    """
 
     folder: Path
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        given: Any = folder  # whatever it is declared to be
+        if not isinstance(given, str | os.PathLike):
+            raise ConfigError(f"a run is named by the path of its folder, not by a {type(given).__name__}")
+        object.__setattr__(self, "folder", Path(os.fspath(given)))
+
+    def __fspath__(self) -> str:
+        """Its folder: a run is taken wherever the path of one is."""
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        """`Run('runs/a': vgg16, accuracy 0.912 on test of 115 pictures)`, or what is wrong with it."""
+        return f"Run({str(self.folder)!r}: {_described(self.folder)})"
 
     @property
     def layout(self) -> Layout:
@@ -132,11 +156,12 @@ class Run:
         `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
         arrays it was trained on. See `transferkit.delivery.exporting.export`.
         """
+        from transferkit.data import datasets
         from transferkit.delivery.exporting.export import export
 
         return export(
             self.layout, format, Reporter(quiet), quantize=quantize, output=None if output is None else Path(output),
-            data=data, replace=replace, allow_mismatch=allow_mismatch,
+            data=datasets.read(data), replace=replace, allow_mismatch=allow_mismatch,
         )  # fmt: skip
 
     def reproduce(
@@ -177,3 +202,32 @@ class Run:
         ]
         link = f'<p>Report: <a href="{escape(str(self.layout.report))}">{escape(str(self.layout.report))}</a></p>'
         return display.text(self.summary()) + "".join(pictures) + (link if self.layout.report.exists() else "")
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """The finished run in `folder`, checked: it is complete, and its record and scores are as they were written.
+
+    Raises RunError where there is no run, or one that is unfinished or damaged, with the remedy; ConfigError for what
+    is no path.
+    """
+    run = Run(folder)
+    if run.folder.is_file():
+        raise RunError(f"{shown(run.folder)} is a file; give the run directory, {shown(run.folder.parent)}")
+    run.layout.complete()
+    run.layout.read_metrics()
+    return run
+
+
+def _described(folder: Path) -> str:
+    """What a run is, on one line; never raises what its files make wrong."""
+    from transferkit.delivery.overview import described
+
+    if not (folder / "run.json").exists():
+        return "no run in this folder"
+    row = described(folder)
+    if row.problem is not None:
+        return "its files cannot be read; load_run says why"
+    if row.score is None:
+        return f"{shown(row.backbone)}, {shown(row.status)}"
+    pictures = f" of {row.test_pictures} pictures" if row.test_pictures else ""
+    return f"{shown(row.backbone)}, {row.metric} {row.score:.3f} on test{pictures}"

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from transferkit.api import unnamed
+from transferkit.api import plain, unnamed
 from transferkit.api.objects import Data, Run
+from transferkit.api.signature import listing
 from transferkit.compute import restoring
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
@@ -22,28 +23,48 @@ from transferkit.files import ready_cache
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
+if TYPE_CHECKING:
+    from transferkit.api.keywords import FinetuneSettings, TuneSettings
 
+PathOrName = str | os.PathLike[str]
+
+
+@listing()
 @restoring
 def finetune(
-    data: Any, backbone: str | None = None, *, output: str | Path | None = None, resume: bool = False,
+    data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), **settings: Any,
+    track: Sequence[str] = (), **settings: Unpack[FinetuneSettings],
 ) -> Run:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
-    `data` is what `load_data` reads, or its result. Without `backbone` one is chosen by the pictures and by whose
-    weights are here (`transferkit.backbones.default`), and said. `settings` are the fields of `transferkit.Settings`
-    (`unfreeze`, `head_width`, `augment`, …). `output` must not exist, unless `resume` finishes the run in it; where
-    there is none, it begins one.
-    `track` names who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
-    Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
+    Args:
+        data: what `load_data` reads, or its result.
+        backbone: a name of the catalog or a .keras file. Without one, it is chosen by the pictures and by whose weights
+            are here (`transferkit.backbones.default`), and said.
+        output: the run directory. It must not exist, unless `resume` finishes the run in it; where there is none, that
+            begins one. By default `runs/DATA-BACKBONE`.
+        resume: finish the run in `output`.
+        offline: never download weights.
+        cache: whether features are stored; by default what measured costs and the disk say.
+        quiet: no progress, warnings only.
+        reporter: who is told instead of the terminal.
+        track: who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
+        settings: the fields of `transferkit.Settings`, below.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError, DataError, BackboneError, WeightsError: before anything is written, with every problem found.
+            Objects of Keras that it cannot take are answered with the lines that use them in plain Keras.
     """
     reporter = reporter or Reporter(quiet)
+    given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
+    problems = plain.problems(data, given)
+    data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
-    given = {"backbone": backbone} if backbone is not None else {}
-    # Paths may come as pathlib objects; settings hold text.
-    given |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
-    problems = _adopt(loaded, given) if loaded else []
+    problems += _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
     choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
     problems += more
@@ -66,21 +87,37 @@ def finetune(
     return Run(folder)
 
 
+@listing(search=True)
 @restoring
 def tune(
-    data: Any, backbone: str | Sequence[str] | None = None, *, search: Sequence[str] | Mapping[str, Any] = (),
-    space: Any = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
-    cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None, **settings: Any,
+    data: Any, backbone: PathOrName | Sequence[PathOrName] | None = None, *,
+    search: Sequence[str] | Mapping[str, Any] = (), space: Any = None, output: str | Path | None = None,
+    resume: bool = False, offline: bool = False, cache: bool | None = None, quiet: bool = False,
+    reporter: Reporter | None = None, **settings: Unpack[TuneSettings],
 ) -> Run:  # fmt: skip
     """Search for the settings that suit `data`, train the best, and write a run directory with `trials.csv`.
 
-    What is searched: `search` (`{"learning_rate": "1e-4:1e-2:log", "head_width": "64,128"}` or such texts), or `space`
-    (a TOML or YAML file, a `Space`, or a function of `keras_tuner.HyperParameters`); by default learning rate, batch
-    size and head width. Several backbones are searched over; without any, one is chosen as `finetune` does. `settings`
-    are those of `finetune`, which stay as given, and those of the search: `algorithm`, `trials`, `workers`, `budget`,
-    `seeds`… (`transferkit.tuning.settings`).
-    Trials never see the test split. `resume` goes on with the search in `output`, or begins it.
-    Raises ConfigError, DataError, BackboneError or WeightsError before anything is written.
+    Trials never see the test split; the winner is scored on it, once.
+
+    Args:
+        data: what `load_data` reads, or its result.
+        backbone: a network; several are searched over. Without any, one is chosen as `finetune` does.
+        search: what is searched, `{"learning_rate": "1e-4:1e-2:log", "head_width": "64,128"}` or such texts; by default
+            learning rate, batch size and head width.
+        space: the same as a TOML or YAML file, a `Space`, or a function of `keras_tuner.HyperParameters`.
+        output: the run directory, by default `runs/DATA-BACKBONE-tuned`.
+        resume: go on with the search in `output`, or begin it.
+        offline: never download weights.
+        cache: whether features are stored; by default what measured costs and the disk say.
+        quiet: no progress, warnings only.
+        reporter: who is told instead of the terminal.
+        settings: how to search, and the settings of a run, which stay as given: below.
+
+    Returns:
+        The finished run of the winner.
+
+    Raises:
+        ConfigError, DataError, BackboneError, WeightsError: before anything is written, with every problem found.
     """
     from transferkit.delivery.publish import publish
     from transferkit.runs.intake import take_in
@@ -88,21 +125,24 @@ def tune(
     from transferkit.tuning.tune import Tuning
 
     reporter = reporter or Reporter(quiet)
+    given = _plain({"backbone": backbone, **settings} if backbone else settings)
+    problems = plain.problems(data, given)
+    networks: Any = given.pop("backbone", None)
+    data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
-    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
-    problems = _adopt(loaded, given) if loaded else []
+    problems += _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
     choice = ""
-    if not backbone:
+    if not networks:
         choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
         problems += more
-        backbone = given.pop("backbone", None)
-    first = backbone if isinstance(backbone, str) or not backbone else backbone[0]
+        networks = given.pop("backbone", None)
+    first = networks if isinstance(networks, str) or not networks else networks[0]
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
-    asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
+    asked = request(networks, search, space, given, origin, folder, resume, offline, problems)
     if choice:
         reporter.say(choice)
     if cache is not False:
@@ -117,6 +157,17 @@ def tune(
         ).run()  # fmt: skip
         publish(layout, reporter)
     return Run(folder)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths may come as pathlib objects; settings hold text."""
+
+    def text(value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    several = settings.get("backbone")
+    networks = {"backbone": list(map(text, several))} if isinstance(several, list | tuple) else {}
+    return {name: text(value) for name, value in settings.items()} | networks
 
 
 @contextmanager

@@ -40,13 +40,15 @@ def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Pred
 
 
 @restoring
-def evaluate(run: str | Path, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
+def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
     """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
 
     With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
     """
+    from transferkit.data import datasets
     from transferkit.delivery.evaluate import evaluate as room
 
+    data = datasets.read(data)
     return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
 
 
@@ -60,6 +62,7 @@ def reproduce(
     `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features anew
     instead of taking them from the cache. Raises DataError or WeightsError where these are not those of then.
     """
+    from transferkit.data import datasets
     from transferkit.delivery import reproduce as room
 
     reporter = reporter or Reporter(quiet)
@@ -68,7 +71,7 @@ def reproduce(
     default = free_name(before.folder.absolute().parent, f"{before.folder.absolute().name}-reproduced")
     folder = default if output is None else Path(output)
     raise_problems(RunError, check_new(folder, resume=False))
-    origin, reasons = room.check(before, data, offline, reporter)
+    origin, reasons = room.check(before, datasets.read(data), offline, reporter)
     with room.cache(fresh, folder):
         kept = room.cache_of(before)
         again = finetune(origin, output=folder, offline=offline, cache=kept, reporter=reporter, **settings)

@@ -252,13 +252,37 @@ def _of_plugin(plugin: Plugin, said: plugins.Backbone) -> Row:
     )  # fmt: skip
 
 
+def _family(word: str) -> str:
+    """What to say where `word` names a family of networks (`efficientnet`, `ResNet`): the smallest of each first."""
+    begins = _plain(word)
+    alike = [row for row in ROWS.values() if len(begins) > 2 and _plain(row.name).startswith(begins)]
+    if any(_plain(row.name) == begins for row in alike):
+        return ""  # one network, spelled otherwise: the nearest name
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in alike:
+        # A paper is a family; the networks whose weights come along are offered by themselves.
+        found.setdefault((row.paper, row.own), []).append(row)
+    offers = []
+    for (_, own), rows in found.items():
+        smallest = min(rows, key=lambda row: row.parameters).name
+        of = f" (the smallest of {len(rows)})" if len(rows) > 1 else " (bundled)" if own else ""
+        offers.append(smallest + of)
+    *most, last = offers or [""]
+    either = f"{', '.join(most)} or " if most else ""
+    return f"; did you mean {either}{last}?" if last else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
 def find(name: str) -> Row:
     """The row called `name` (snake case of the constructor). Raises BackboneError with the nearest names."""
     row = known(name)
     if row is None:
-        hint = nearest(name, names()) or f"; known: {', '.join(names())}"
+        hint = _family(name) or nearest(name, names()) or f"; known: {', '.join(names())}"
         raise BackboneError(
-            f"unknown backbone '{name}'{hint}. `transferkit backbones list` shows all, `transferkit backbones recommend "
+            f"unknown backbone '{name}'{hint}{'' if hint[-1] == '?' else '.'} `transferkit backbones list` shows all, `transferkit backbones recommend "
             "DATA` ranks those that are here; or give the path of a .keras file"
         )
     return row

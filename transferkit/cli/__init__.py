@@ -9,41 +9,54 @@ import click
 
 from transferkit import importing
 from transferkit._version import __version__
-from transferkit.cli._common import Lazy, guarded, heed_termination, open_streams
+from transferkit.cli._common import guarded, heed_termination, open_streams
+from transferkit.cli._help import WIDTH, Sections
 from transferkit.files import cache_folder
 
-COMMANDS = {
-    "finetune": "transferkit.cli.finetune:finetune",
-    "tune": "transferkit.cli.tune:tune",
-    "resume": "transferkit.cli.browse:resume",
-    "runs": "transferkit.cli.browse:runs",
-    "open": "transferkit.cli.browse:open_",
-    "evaluate": "transferkit.cli.runs:evaluate",
-    "predict": "transferkit.cli.predict:predict",
-    "explain": "transferkit.cli.explain:explain",
-    "export": "transferkit.cli.export:export",
-    "reproduce": "transferkit.cli.reproduce:reproduce",
-    "serve": "transferkit.cli.serve:serve",
-    "compare": "transferkit.cli.compare:compare",
-    "diagnose": "transferkit.cli.compare:diagnose",
-    "report": "transferkit.cli.runs:report",
-    "summary": "transferkit.cli.runs:summary",
-    "data": "transferkit.cli.data:data",
-    "backbones": "transferkit.cli.backbones:backbones",
-    "weights": "transferkit.cli.weights:weights",
-    "cache": "transferkit.cli.cache:cache",
-    "plugins": "transferkit.cli.plugins:plugins",
-    "config": "transferkit.cli.config:config",
-    "completion": "transferkit.cli.config:completion",
-    "demo": "transferkit.cli.demo:demo",
+# heading → command → where it lives, and what the overview says of it (uncut: a line has room for 64 letters).
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Train": {
+        "finetune": ("transferkit.cli.finetune:finetune", "Train a classifier on your pictures"),
+        "tune": ("transferkit.cli.tune:tune", "Search for the settings that suit your pictures"),
+        "resume": ("transferkit.cli.browse:resume", "Go on with a training or search that was interrupted"),
+        "demo": ("transferkit.cli.demo:demo", "See it all on 1,797 handwritten digits, in a minute"),
+    },
+    "Look": {
+        "runs": ("transferkit.cli.browse:runs", "List runs with score, network, time and size"),
+        "open": ("transferkit.cli.browse:open_", "Show a run's report in the browser"),
+        "summary": ("transferkit.cli.runs:summary", "Print a run's closing summary again"),
+        "evaluate": ("transferkit.cli.runs:evaluate", "Score a run's model on its test pictures, or on others"),
+        "compare": ("transferkit.cli.compare:compare", "Compare runs on the same test pictures, with paired tests"),
+        "diagnose": ("transferkit.cli.compare:diagnose", "Name what is wrong with a run, and what to try"),
+        "explain": ("transferkit.cli.explain:explain", "Show where in a picture the model looked"),
+        "report": ("transferkit.cli.runs:report", "Write a run's report, card and figures again"),
+    },
+    "Ship": {
+        "predict": ("transferkit.cli.predict:predict", "Classify pictures with a run's model"),
+        "export": ("transferkit.cli.export:export", "Write a run's model for another runtime, proved equal"),
+        "serve": ("transferkit.cli.serve:serve", "Open a page on which to drop pictures"),
+        "reproduce": ("transferkit.cli.reproduce:reproduce", "Repeat a run: do the same numbers come out?"),
+    },
+    "Data and networks": {
+        "data": ("transferkit.cli.data:data", "Check, split, count and look at pictures"),
+        "backbones": ("transferkit.cli.backbones:backbones", "List pretrained networks, or rank them on your pictures"),
+        "weights": ("transferkit.cli.weights:weights", "Fetch, check and add pretrained weights"),
+        "cache": ("transferkit.cli.cache:cache", "See or shrink the store of computed features"),
+    },
+    "Setup": {
+        "config": ("transferkit.cli.config:config", "Write, show and check files of settings"),
+        "plugins": ("transferkit.cli.plugins:plugins", "List what installed packages add"),
+        "completion": ("transferkit.cli.config:completion", "Complete commands and options with the tab key"),
+    },
 }
+COMMANDS = {name: target for commands in SECTIONS.values() for name, (target, _) in commands.items()}
 
 
 @click.group(
-    cls=Lazy,
-    commands_at=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Example:  transferkit finetune flowers/ --backbone vgg16 --output runs/flowers",
+    cls=Sections,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+    epilog="Example:  transferkit finetune flowers/ --output runs/flowers",
 )
 @click.version_option(__version__, prog_name="transferkit")
 def cli() -> None:

@@ -22,6 +22,7 @@ from transferkit.errors import StorageError, TransferKitError, nearest
 from transferkit.text import safe, shown
 from transferkit.wording import speak_shell
 
+UNCUT = 10_000  # characters
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -70,6 +71,13 @@ class Group(click.Group):
             hint = f"{nearest(args[0], known)}; commands: {', '.join(known)}"
             raise click.UsageError(f"no command '{shown(args[0])}'{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with the whole first sentence of its help: click would cut it at the line's end."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(limit=UNCUT)) for name, command in found if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class Lazy(Group):

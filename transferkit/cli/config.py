@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from transferkit.text import clipped
 
 if TYPE_CHECKING:
     from transferkit.errors import TransferKitError
+    from transferkit.setting import Declared
 
 Types = tuple[type, ...]
 # Options of each command that are no settings of the run, with their types in a file.
@@ -144,32 +146,40 @@ def as_toml(settings: dict[str, Any]) -> str:
 
 def template(backbone: str | None) -> Iterator[str]:
     """Lines of a file with every setting, its meaning and its default, commented out."""
-    from transferkit.cli.finetune import SETTINGS
     from transferkit.config import Settings
+    from transferkit.setting import GROUPS, declared
 
     yield "# transferkit finetune DATA --config THIS-FILE    Options on the command line win over this file."
     yield "# Each setting stands at its default; take away the # to change it."
-    texts = {name.replace("-", "_"): (metavar, text) for name, metavar, text in SETTINGS}
-    for name, field in Settings.model_fields.items():
-        metavar, text = texts.get(name, ("", ""))
-        default = None if field.is_required() else field.default
-        meaning = " ".join(
-            filter(None, (re.sub(r" \[(default|required).*", "", text), f"({metavar})" if metavar else ""))
-        )
-        yield ""
-        if meaning:
-            yield f"# {meaning}"
-        if name == "backbone" and backbone:
-            yield f"backbone = {toml_value(backbone)}"
-        elif default is None:
-            yield f"# {name} ="
-        else:
-            yield f"# {name} = {toml_value(list(default) if isinstance(default, tuple) else default)}"
+    settings = declared(Settings).values()
+    for group, title in GROUPS.items():
+        here = [setting for setting in settings if setting.said.group == group]
+        if here:
+            yield from ("", f"# ---- {title}")
+        for setting in here:
+            yield ""
+            yield from _lines_of(setting, backbone)
     yield ""
     yield "# Options of the command that are no settings of the run:"
     yield '# output = "runs/name"'
     yield from (f"# {name} = false" for name, kinds in OWN.items() if kinds == (bool,))
     yield "# track = []"
+
+
+def _lines_of(setting: Declared, backbone: str | None) -> Iterator[str]:
+    """A setting's meaning, its values, and itself at its default."""
+    values = ", ".join(filter(None, (setting.metavar, setting.bounds)))
+    told = [setting.said.help, f"({values})" if values else ""]
+    if setting.default is None or setting.said.default:
+        told.append(f"By default: {setting.effective}.")
+    for line in textwrap.wrap(" ".join(filter(None, told)), 98, break_long_words=False, break_on_hyphens=False):
+        yield f"# {line}"
+    if setting.name == "backbone" and backbone:
+        yield f"backbone = {toml_value(backbone)}"
+    elif setting.default is None:
+        yield f"# {setting.name} ="
+    else:
+        yield f"# {setting.name} = {toml_value(setting.default)}"
 
 
 # --------------------------------------------------------------------------------------------------- commands

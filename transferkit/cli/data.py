@@ -45,7 +45,7 @@ def reading(optional: bool = False) -> Callable[[F], F]:
 
 
 @data.command(
-    epilog="Example:  transferkit data check flowers/ --html check.html --write-exclusions out.txt\n\n"
+    epilog="Example:  transferkit data check flowers/ --write-exclusions out.txt\n\n"
     "With a run:  transferkit data check --run runs/flowers --html doubtful.html"
 )
 @reading(optional=True)
@@ -118,7 +118,7 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
     _print(result if as_json else _text(result))
 
 
-@data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output sheet.png")
+@data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output x.png")
 @reading()
 @click.option("--output", type=OUTPUT, default=Path("preview.png"), show_default=True, help="PNG or JPEG.")
 @click.option(

@@ -2,76 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import common, echo, emit, reporter
+from transferkit.cli._help import Grouped, GroupedOption, default, option, setting_option, with_settings
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
-from transferkit.cli.finetune import SETTINGS
-
-SEARCH: tuple[tuple[str, str, str], ...] = (
-    ("algorithm", "auto|grid|random|bayesian|hyperband", "How to search. [default: auto, which says its choice]"),
-    ("trials", "N", "How many settings to try; grid tries all. [default: 20]"),
-    ("space", "FILE", "TOML or YAML file of what to search (docs/search.md)."),
-    ("workers", "N", "Trials at a time, each in a process of its own. [default: 1]"),
-    ("engine", "local|ray", "Where trials run: on this machine, or on a Ray cluster. [default: local]"),
-    ("address", "auto|ray://HOST:PORT", "The Ray cluster. [default: one on this machine]"),
-    ("trial-cpus", "X", "CPUs of a trial on Ray. [default: 1; on this machine its cores / workers]"),
-    ("trial-gpus", "X", "GPUs of a trial on Ray. [default: 0]"),
-    ("budget", "TIME", "Begin no trial after this long, e.g. 30m; counted anew with --resume."),
-    ("trial-budget", "TIME", "End a trial after the epoch in which this time is over."),
-    ("trial-memory", "SIZE", "Fail a trial whose process takes more, e.g. 4GB. [default: 85 % of the machine's]"),
-    ("finalists", "N", "How many of the best are trained with more seeds. [default: 3]"),
-    ("seeds", "N", "Seeds of each of them and of the default settings; the fresh ones decide. [default: 3]"),
-)  # fmt: skip
+from transferkit.config import Settings
+from transferkit.setting import declared
+from transferkit.tuning.dimensions import SEARCHABLE
+from transferkit.tuning.settings import SearchSettings
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    function = click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out classes or files.")(function)
-    for flag, what in (("ema", "Average weights over the last two epochs."), ("normalize", "Standardise features.")):
-        function = click.option(f"--{flag}/--no-{flag}", default=None, help=f"{what} [default: on]")(function)
-    own = {name for name, _, _ in SEARCH} | {"backbone"}
-    for name, metavar, text in reversed([s for s in SETTINGS if s[0] not in own]):
-        function = click.option(f"--{name}", metavar=metavar, help=text)(function)
-    for name, metavar, text in reversed(SEARCH):
-        function = click.option(f"--{name}", metavar=metavar, help=text)(function)
-    return function
+def _settings() -> Iterator[GroupedOption]:
+    """How to search, then every setting of a run. What can be searched is named by --search, not in the short help."""
+    yield from map(setting_option, declared(SearchSettings).values())
+    for name, setting in declared(Settings).items():
+        if name != "backbone" and name not in SearchSettings.model_fields:
+            yield setting_option(setting, setting.said.common and (name == "unfreeze" or not setting.said.searched))
 
 
-@click.command(
-    cls=Once,
-    epilog="Example:  transferkit tune flowers/ --backbone vgg16 --trials 30 --search learning_rate=1e-4:1e-2:log "
-    "--search head_width=64,128,256 --output runs/flowers",
-)
+# fmt: off
+@click.command(cls=Grouped, epilog="Example:  transferkit tune flowers/ --trials 30 --search dropout=0:0.6")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--backbone", multiple=True, metavar="NAME|FILE", help="A network; several are searched over. "
-              "[default: chosen by the pictures, and said]")  # fmt: skip
-@click.option("--search", multiple=True, metavar="NAME=VALUES", help="What to search: LOW:HIGH[:log] or A,B,C.")
-@click.option("--output", type=click.Path(path_type=Path), help="Run directory. [default: runs/DATA-BACKBONE-tuned]")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
+@option(
+    "--backbone", multiple=True, metavar="NAME|FILE", group="network", common=True,
+    brief=f"Network, or several.{default('chosen for you')}",
+    help=f"Pretrained network. Repeatable: several are searched over.{default('chosen for you')}",
+)
+@option(
+    "--search", multiple=True, metavar="NAME=VALUES", group="search", common=True,
+    brief="What to search: LOW:HIGH[:log] or A,B,C.",
+    help=f"What to search: LOW:HIGH[:log] or A,B,C. Repeatable. NAME is one of {', '.join(SEARCHABLE)}.",
+)
+@option(
+    "--space", metavar="FILE", group="search", help="TOML or YAML file of what to search (docs/search.md)."
+)
+@with_settings(_settings())
+@option(
+    "--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True,
+    help=f"Run directory.{default('runs/DATA-BACKBONE-tuned')}",
+)
+@option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", common=True,
+    brief="Settings from a TOML file or a run; options win.",
     help="Settings (and search, space, output…) from a TOML file; options win.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the search in --output.")
-@click.option("--offline", is_flag=True, help="Never download weights.")
-@click.option(
+@option("--resume", is_flag=True, common=True, help="Go on with the search in --output.")
+@option("--offline", is_flag=True, help="Never download weights.")
+@option(
     "--cache/--no-cache", default=None,
     help="Store features, or compute them anew. [default: what measured costs and the disk say]",
-)  # fmt: skip
-@_options
+)
 @common()
 def tune(
     data: Path, backbone: tuple[str, ...], search: tuple[str, ...], output: Path | None, config: Path | None,
     resume: bool, offline: bool, cache: bool | None, quiet: bool, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+) -> None:
+    # fmt: on
     """Search for the settings that suit the pictures in DATA, and train the best.
-
-    What --search and --space do not name stays as it is set. Without either, learning rate, batch size and head width
-    are searched. Trials see training and validation pictures only; the winner is scored on the test split once.
+    Without --search and --space: learning rate, batch size and head width are
+    searched. Trials never see the test pictures; the winner is scored on them.
     """
     from transferkit import api
 

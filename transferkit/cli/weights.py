@@ -68,9 +68,7 @@ def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     return 1 if any(e.status in bad for e in entries) else 0
 
 
-@weights.command(
-    epilog="Example:  transferkit weights add ~/Downloads/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-)
+@weights.command(epilog="Example:  transferkit weights add ~/Downloads/mobilenet_2_5_224_tf_no_top.h5")
 @click.argument("file", type=click.Path(path_type=Path))
 @common()
 def add(file: Path, quiet: bool, as_json: bool) -> None:

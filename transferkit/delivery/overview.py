@@ -50,7 +50,7 @@ def overview(folder: Path) -> list[RunRow]:
     """
     if not folder.is_dir():
         raise RunError(f"no folder {folder}; name the one that holds your runs (by default they go to runs/)")
-    rows = [_row(found) for found in _runs(folder)]
+    rows = [described(found) for found in _runs(folder)]
     return sorted(rows, key=lambda row: row.started, reverse=True)
 
 
@@ -72,7 +72,8 @@ def _below(place: Path) -> list[Path]:
         return []
 
 
-def _row(folder: Path) -> RunRow:
+def described(folder: Path) -> RunRow:
+    """The row of the run in `folder`; what cannot be read is said in it."""
     layout, size = Layout(folder), _size(folder)
     try:
         manifest = layout.read_manifest()

@@ -7,20 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from transferkit.config import Settings
+from transferkit.setting import declared
+
 Kind = Literal["float", "int", "choice"]
 
-FLOATS = (
-    "learning_rate", "dropout", "l1", "l2", "weight_decay", "label_smoothing", "mixup", "cutmix", "layer_decay",
-)  # fmt: skip
-INTS = ("batch_size", "views", "image_size", "head_width")
-FLAGS = ("normalize", "ema")
-WORDS = (
-    "backbone", "resize", "unfreeze", "augment", "pooling", "batchnorm", "head", "optimizer", "schedule",
-    "class_weights",
-)  # fmt: skip
-SEARCHABLE = (*FLOATS, *INTS, *FLAGS, *WORDS)
+_ALL = declared(Settings)
+SEARCHABLE = tuple(name for name, setting in _ALL.items() if setting.said.searched)
+FLOATS, INTS, FLAGS = (
+    tuple(name for name in SEARCHABLE if _ALL[name].kind == kind) for kind in ("float", "int", "flag")
+)
 # A new value of one of these needs new features, the costly part: they vary slowest.
-OUTER = ("backbone", "image_size", "resize", "unfreeze", "pooling", "augment", "views")
+OUTER = tuple(name for name in SEARCHABLE if _ALL[name].said.features)
 TRUE, FALSE = ("true", "on", "yes"), ("false", "off", "no")
 EXACT = 6  # significant digits of a sampled number: what is shown is what was trained with
 

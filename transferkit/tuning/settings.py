@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from transferkit.config import parse_duration
 from transferkit.errors import nearest
+from transferkit.setting import Setting
 from transferkit.tuning.space import Space
 
 Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
@@ -31,18 +32,45 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    algorithm: Algorithm | Literal["auto"] = "auto"
-    trials: Annotated[int, Field(ge=1, le=100_000)] = 20
-    workers: Annotated[int, Field(ge=1, le=10_000)] = 1
-    engine: Literal["local", "ray"] = "local"
-    address: str | None = None
-    trial_cpus: Annotated[float, Field(gt=0)] | None = None
-    trial_gpus: Annotated[float, Field(ge=0)] | None = None
-    budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
-    trial_budget: Annotated[float, Field(gt=0), BeforeValidator(parse_duration)] | None = None
-    trial_memory: Annotated[int, Field(ge=100_000_000), BeforeValidator(parse_bytes)] | None = None
-    finalists: Annotated[int, Field(ge=1, le=100)] = 3
-    seeds: Annotated[int, Field(ge=1, le=100)] = 3
+    # fmt: off
+    algorithm: Annotated[Literal["auto", Algorithm], Setting(
+        "grid, random, bayesian or hyperband. auto takes grid where it fits into the trials, else bayesian, or random "
+        "for few.",
+        "search", "NAME", common=True)] = "auto"
+    trials: Annotated[int, Field(ge=1, le=100_000), Setting(
+        "How many settings to try. Grid tries all.",
+        "search", "N", common=True)] = 20
+    workers: Annotated[int, Field(ge=1, le=10_000), Setting(
+        "Trials at a time. Each in a process of its own.",
+        "search", "N", common=True)] = 1
+    engine: Annotated[Literal["local", "ray"], Setting(
+        "Where trials run. On this machine, or on a Ray cluster.",
+        "search")] = "local"
+    address: Annotated[str | None, Setting(
+        "The Ray cluster.",
+        "search", "auto|ray://HOST:PORT", default="one on this machine")] = None
+    trial_cpus: Annotated[Annotated[float, Field(gt=0)] | None, Setting(
+        "CPUs of a trial on Ray.",
+        "search", "X", default="1; on this machine its cores / workers")] = None
+    trial_gpus: Annotated[Annotated[float, Field(ge=0)] | None, Setting(
+        "GPUs of a trial on Ray.",
+        "search", "X", default="0")] = None
+    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
+        "Begin no trial after 30m, 2h or such. Counted anew with --resume.",
+        "search", "TIME", default="none", common=True, takes="str")] = None
+    trial_budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
+        "End a trial after the epoch in which this time is over.",
+        "search", "TIME", default="none", takes="str")] = None
+    trial_memory: Annotated[Annotated[int, Field(ge=100_000_000)] | None, BeforeValidator(parse_bytes), Setting(
+        "Fail a trial whose process takes more (4GB, 500MB).",
+        "search", "SIZE", default="85 % of the machine's", takes="str")] = None
+    finalists: Annotated[int, Field(ge=1, le=100), Setting(
+        "How many of the best are trained with more seeds.",
+        "search", "N")] = 3
+    seeds: Annotated[int, Field(ge=1, le=100), Setting(
+        "Seeds of each finalist and of the default settings. The fresh ones decide.",
+        "search", "N")] = 3
+    # fmt: on
 
 
 NAMES = tuple(SearchSettings.model_fields)

@@ -1,0 +1,130 @@
+"""The keywords of `finetune` and `tune`, for editors and type checkers. Made by scripts/keywords: do not edit."""
+
+# ruff: noqa: E501
+# fmt: off
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+
+
+class FinetuneSettings(TypedDict, total=False):
+    """What `finetune` takes as keywords; every one may be left out."""
+
+    weights: str | PathLike[str]
+    """Weights of the network. Its own pretrained ones, random ones, or those in a file. [default: pretrained]"""
+    scaling: Literal['auto', 'none', 'unit', 'tf', 'tf128', 'torch', 'caffe']
+    """Pixel scaling that a network of your own expects. [default: as the weights expect]"""
+    image_size: int | None
+    """Picture side in pixels. [default: the network's]"""
+    resize: Literal['stretch', 'crop', 'letterbox']
+    """How pictures become square. [default: 'stretch']"""
+    unfreeze: str | int
+    """Part of the network to train. none, all, from:STAGE, last:N (layers) or gradual; `transferkit backbones show NAME` lists the stages. [default: 'none']"""
+    batchnorm: Literal['frozen', 'train']
+    """BatchNorm statistics in the trained part. [default: 'frozen']"""
+    layer_decay: float
+    """Learning-rate factor a quarter of the network further down. [default: 0.7]"""
+    head: str
+    """Kind of classifier on top. [default: 'mlp']"""
+    head_width: Sequence[int] | int | str
+    """Hidden widths of the head. [default: (256,)]"""
+    dropout: float
+    """Dropout in the head. [default: 0.3]"""
+    l1: float
+    """L1 penalty on the head's kernels. [default: 0.0]"""
+    l2: float
+    """L2 penalty on the head's kernels. [default: 0.0]"""
+    pooling: Literal['avg', 'max', 'flatten', 'gem']
+    """From feature map to vector. [default: 'avg']"""
+    normalize: bool
+    """Standardise features. [default: True]"""
+    task: Literal['auto', 'classify', 'multilabel', 'regress']
+    """What the labels mean. One class each, several labels each, or numbers (regress is never guessed). [default: found from the data]"""
+    loss: Literal['auto', 'crossentropy', 'squared', 'absolute', 'huber']
+    """Training loss. [default: crossentropy; regression squared]"""
+    augment: str
+    """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
+    views: int
+    """Changed views per training picture, beside the clean one. [default: 4]"""
+    mixup: float
+    """MixUp strength. [default: 0.0]"""
+    cutmix: float
+    """CutMix strength, instead of MixUp. [default: 0.0]"""
+    label_smoothing: float | None
+    """Label smoothing. [default: 0.1; regression 0]"""
+    optimizer: Literal['adamw', 'adam', 'sgd', 'momentum', 'rmsprop']
+    """Optimizer. [default: 'adamw']"""
+    learning_rate: float | Literal['auto'] | None
+    """Peak rate of the head. The trained part of the network gets 0.13 of it; auto measures one. [default: 0.003 for adamw]"""
+    weight_decay: float | None
+    """Decoupled weight decay of adamw. [default: 0.0001]"""
+    ema: bool
+    """Average weights over the last two epochs. [default: True]"""
+    schedule: Literal['cosine', 'constant', 'plateau']
+    """Learning rate over time. [default: 'cosine']"""
+    warmup: float | None
+    """Share of a phase's steps over which the learning rate rises (cosine). [default: head 0, trained part of the network 0.05]"""
+    clip_norm: float
+    """Most that the norm of the whole gradient may be; 0 for no limit. [default: 5.0]"""
+    batch_size: int | Literal['auto']
+    """Pictures per step. [default: 32]"""
+    accumulate: int
+    """Batches whose gradients make one update: large batches in little memory. [default: 1]"""
+    epochs: int
+    """Most epochs per phase. [default: 30]"""
+    patience: int
+    """Epochs without improvement before a phase ends. [default: 8]"""
+    metric: str
+    """Metric that decides. By default accuracy for classes, map for several labels, mae for numbers; or macro_f1, recall, auc, loss and those of docs/metrics.md. [default: accuracy, map or mae]"""
+    class_weights: Literal['none', 'balanced']
+    """Weigh rare classes up. [default: 'none']"""
+    precision: Literal['auto', 'float32', 'bfloat16', 'float16']
+    """Arithmetic of the frozen part. [default: auto: measured]"""
+    split: Sequence[float] | str
+    """Fractions (or counts) of training, validation and test. [default: (0.7, 0.15, 0.15)]"""
+    folds: int
+    """Also cross-validate the head over K folds. Of training and validation pictures together. [default: 0]"""
+    exclude: Sequence[str]
+    """Leave out classes or files. Repeatable. [default: nothing]"""
+    exclude_file: str | PathLike[str] | None
+    """Leave out the paths in this file, one a line (`data check --write-exclusions`). [default: none]"""
+    on_bad_file: Literal['error', 'skip']
+    """What to do where pictures cannot be read. [default: 'error']"""
+    random_baseline: bool
+    """Also train the head on the same network with random weights. [default: False]"""
+    refit: Literal['train', 'train+val']
+    """What the shipped model has learnt from in the end. [default: 'train']"""
+    budget: float | str | None
+    """Longest training, as 10m or 1.5h. Counted anew with resume=True. [default: none]"""
+    seed: int
+    """Seed of splits, views, weights and order. [default: 0]"""
+
+
+
+class TuneSettings(FinetuneSettings, total=False):
+    """What `tune` takes as keywords: those of a run, and of a search."""
+
+    algorithm: Literal['auto', 'grid', 'random', 'bayesian', 'hyperband']
+    """grid, random, bayesian or hyperband. auto takes grid where it fits into the trials, else bayesian, or random for few. [default: 'auto']"""
+    trials: int
+    """How many settings to try. Grid tries all. [default: 20]"""
+    workers: int
+    """Trials at a time. Each in a process of its own. [default: 1]"""
+    engine: Literal['local', 'ray']
+    """Where trials run. On this machine, or on a Ray cluster. [default: 'local']"""
+    address: str | None
+    """The Ray cluster. [default: one on this machine]"""
+    trial_cpus: float | None
+    """CPUs of a trial on Ray. [default: 1; on this machine its cores / workers]"""
+    trial_gpus: float | None
+    """GPUs of a trial on Ray. [default: 0]"""
+    trial_budget: float | str | None
+    """End a trial after the epoch in which this time is over. [default: none]"""
+    trial_memory: int | str | None
+    """Fail a trial whose process takes more (4GB, 500MB). [default: 85 % of the machine's]"""
+    finalists: int
+    """How many of the best are trained with more seeds. [default: 3]"""
+    seeds: int
+    """Seeds of each finalist and of the default settings. The fresh ones decide. [default: 3]"""

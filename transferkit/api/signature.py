@@ -1,0 +1,93 @@
+"""Signatures and docstrings that list every setting: at run time, and as the source of `api.keywords` for editors.
+
+Both are made of the declarations in `config.Settings` and `tuning.SearchSettings`. `scripts/keywords` writes the
+module; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from transferkit.config import Settings
+from transferkit.setting import Declared, declared
+from transferkit.tuning.settings import SearchSettings
+from transferkit.wording import in_python
+
+F = TypeVar("F", bound=Callable[..., Any])
+WIDTH = 100  # columns of docstrings
+HEAD = '''\
+"""The keywords of `finetune` and `tune`, for editors and type checkers. Made by scripts/keywords: do not edit."""
+
+# ruff: noqa: E501
+# fmt: off
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+'''
+
+
+def settings(search: bool = False) -> dict[str, Declared]:
+    """The settings that `finetune` takes as keywords, or `tune`: without backbone, which both take by position."""
+    own = declared(SearchSettings) if search else {}
+    return {**own, **{n: s for n, s in declared(Settings).items() if n != "backbone" and n not in own}}
+
+
+def annotation(setting: Declared) -> str:
+    """The type of what Python callers may pass, as source."""
+    one = [kind.__name__ for kind in setting.types]
+    if setting.choices:
+        one.append(f"Literal[{', '.join(map(repr, setting.choices))}]")
+    many = [f"Sequence[{' | '.join(one)}]"] if setting.many else one
+    return " | ".join([*many, *([setting.said.takes] if setting.said.takes else []), *["None"] * setting.optional])
+
+
+def source() -> str:
+    """The text of `transferkit/api/keywords.py`."""
+    searching = {name: s for name, s in declared(SearchSettings).items() if name not in Settings.model_fields}
+    return "\n".join([
+        HEAD,
+        *_class("FinetuneSettings", "TypedDict", "What `finetune` takes as keywords; every one may be left out.",
+                settings()), "",
+        *_class("TuneSettings", "FinetuneSettings", "What `tune` takes as keywords: those of a run, and of a search.",
+                searching),
+    ])  # fmt: skip
+
+
+def _class(name: str, base: str, says: str, rows: dict[str, Declared]) -> list[str]:
+    lines = ["", f"class {name}({base}, total=False):", f'    """{says}"""', ""]
+    for key, setting in rows.items():
+        lines += [f"    {key}: {annotation(setting)}", f'    """{_meaning(setting)}"""']
+    return [*lines, ""]
+
+
+def _meaning(setting: Declared) -> str:
+    """Its help in Python's words, with what happens by default."""
+    return f"{in_python(setting.said.help)} [default: {setting.said.default or repr(setting.default)}]"
+
+
+def listing(search: bool = False) -> Callable[[F], F]:
+    """A decorator: a verb's `**settings` become keywords with defaults in its signature, and lines of its docstring."""
+    rows = settings(search)
+
+    def decorate(verb: F) -> F:
+        plain = inspect.signature(verb)
+        fixed = [p for p in plain.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=s.default, annotation=annotation(s))
+            for name, s in rows.items()
+        ]
+        verb.__signature__ = plain.replace(parameters=[*fixed, *more])  # type: ignore[attr-defined]
+        verb.__doc__ = "\n".join([inspect.cleandoc(verb.__doc__ or ""), "", "Settings:", *map(_line, rows.values())])
+        return verb
+
+    return decorate
+
+
+def _line(setting: Declared) -> str:
+    text = f"{setting.name}: {_meaning(setting)}"
+    return textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="        ", break_long_words=False)
