@@ -124,11 +124,11 @@ class Run:
 
         return model_file.load(self.layout.model)
 
-    def predict(self, pictures: Any, quiet: bool = True) -> list[Prediction]:
-        """Answers for a file, a folder, an array, or a list of these."""
+    def predict(self, pictures: Any, quiet: bool = True, *, tta: bool = False) -> list[Prediction]:
+        """Answers for a file, a folder, an array, or a list of these; see `transferkit.predict`."""
         from transferkit.api.use import predict
 
-        return predict(self.folder, pictures, quiet=quiet)
+        return predict(self, pictures, tta=tta, quiet=quiet)
 
     def evaluate(self, data: Any = None, quiet: bool = True) -> dict[str, Any]:
         """Scores on `data`, or on the run's own test split."""

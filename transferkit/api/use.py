@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,25 +19,45 @@ if TYPE_CHECKING:
     from transferkit.delivery.reproduce import Reproduction
 
 
+Named = str | Path | Run
+
+
 @restoring
-def predict(run: str | Path, pictures: Any, *, quiet: bool = False) -> list[Prediction]:
-    """Answers of a run (or a model.keras) for files, folders, uint8 arrays, or a list of these, in order."""
+def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, quiet: bool = False) -> list[Prediction]:
+    """Answers of a run, or of several together, for pictures, in their order.
+
+    Args:
+        run: a run (its folder or a `Run`) or a model.keras; several of them, in a list or as "runs/a,runs/b", answer
+            together: the mean of their calibrated probabilities, or of their numbers. Their task and classes must be
+            the same; the order of classes may differ.
+        pictures: a file, a folder, a uint8 array [H, W, 3] or [n, H, W, 3], or a list of these.
+        tta: average each run over mirrored pictures and crops, where its validation pictures show that this helps.
+        quiet: say nothing of what is done.
+
+    Raises:
+        ConfigError, RunError: runs that are not finished, or cannot answer together.
+        DataError: pictures that do not exist; for `tta` also validation pictures that are gone or changed.
+    """
     import numpy as np
 
     from transferkit import compute
-    from transferkit.delivery.predict import Predictor, find, model_of
+    from transferkit.delivery import members
+    from transferkit.delivery.predict import Predictor, find
 
-    path = model_of(Path(run))
+    given = [run] if isinstance(run, Run) else run
+    names = given if isinstance(given, str | Path) else [r.folder if isinstance(r, Run) else r for r in given]
+    runs, reporter = members.named(names), Reporter(quiet)
+    members.common(runs)
     items = pictures if isinstance(pictures, list | tuple) else [pictures]
     sources: list[Any] = []
     for item in items:
         sources += (
             [item]
             if isinstance(item, np.ndarray) and item.ndim == 3
-            else (list(item) if isinstance(item, np.ndarray) else find([item]))
+            else (list(item) if isinstance(item, np.ndarray) else find([item], reporter.warn, runs))
         )
     compute.start()
-    return list(Predictor.of(path).stream(sources, Reporter(quiet)))
+    return list(Predictor.of(list(runs), tta=tta, reporter=reporter).stream(sources, reporter))
 
 
 @restoring

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,40 @@ import click
 from transferkit.cli._common import Once, common, echo, reporter
 
 if TYPE_CHECKING:
+    from transferkit.console import Reporter
     from transferkit.delivery.predict import Prediction
 
 WIDEST = 48  # columns a path may take before the answers of short ones are no longer aligned with it
+SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".txt": "table"}
 
 
-@click.command(cls=Once, epilog="Example:  transferkit predict runs/flowers new/ --format csv > answers.csv")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.command(
+    cls=Once,
+    epilog="""Examples:
+
+\b
+  transferkit predict runs/flowers new/ --output answers.csv
+  transferkit predict runs/a,runs/b test/ --format submission \\
+      --sample sample_submission.csv --output submission.csv""",
+)
+@click.argument("run")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
-    "--format", "shape", type=click.Choice(["table", "csv", "json"]),
-    help="table for people; csv with all scores; json, one object a line. [default: table; json with --json]",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file that is not there yet, written whole. [default: the screen]",
+)
+@click.option(
+    "--format", "shape", type=click.Choice(["table", "csv", "json", "submission"]),
+    help="table for people; csv with all scores; json, one object a line; submission for a competition. "
+    "[default: by the suffix of --output, else table; json with --json]",
+)  # fmt: skip
+@click.option(
+    "--sample", type=click.Path(path_type=Path),
+    help="The competition's sample file: header, ids and their order are taken from it (with --format submission).",
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), help="Scores per picture in table and json. [default: 3]")
+@click.option("--tta", is_flag=True, help="Average over mirrored pictures and crops, if that helps on validation.")
 @click.option(
     "--abstain", metavar="T|run[:ACCURACY]",
     help="Give no answer below this confidence; `run` takes what the run found for 0.95 accuracy on validation.",
@@ -36,47 +57,109 @@ WIDEST = 48  # columns a path may take before the answers of short ones are no l
 )  # fmt: skip
 @common()
 def predict(
-    run: Path, paths: tuple[Path, ...], shape: str | None, top: int | None, abstain: str | None, copy_to: Path | None,
-    precision: str, quiet: bool, as_json: bool,
+    run: str, paths: tuple[Path, ...], output: Path | None, shape: str | None, sample: Path | None, top: int | None,
+    tta: bool, abstain: str | None, copy_to: Path | None, precision: str, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Answer with the model of RUN (or a model.keras) for pictures PATHS.
 
     PATHS are files, folders, patterns such as 'new/**/*.jpg', lists (.csv with a column `path`), or - for paths on
     standard input, one a line. Pictures that cannot be read are listed with their reason; the exit code is then 1.
+    Several runs, RUN,RUN,…, answer together with the mean of their probabilities.
     """
     from transferkit import compute
+    from transferkit.delivery import members, sorting
     from transferkit.delivery import predict as room
-    from transferkit.delivery import sorting
-    from transferkit.runs.model_file import facts
 
-    if as_json and shape not in (None, "json"):
-        raise click.UsageError(f"--json and --format {shape} contradict each other; drop one")
-    shape = "json" if as_json else shape or "table"
-    model = room.model_of(run)
-    task, names = facts(model)["task"], facts(model)["classes"]
-    if top is not None and (shape == "csv" or task == "regress"):
-        why = "csv holds all scores" if shape == "csv" else "all targets are given"
-        raise click.UsageError(f"--top {top} has no effect: {why}; drop it")
+    shape = _shape(shape, output, as_json)
+    runs = members.named(run)
+    facts = members.common(runs)
+    task, names = facts["task"], facts["classes"]
+    _refuse(shape, task, top, sample, abstain, tta, len(runs))
     top = None if task == "regress" else top or 3
-    threshold = None if abstain is None else room.abstain_at(abstain, run, task)
+    threshold = None if abstain is None else room.abstain_at(abstain, runs[0], task)
     sorter = None if copy_to is None else sorting.Sorter(copy_to, task, names)
     if copy_to is not None:
         sorting.check_folder(copy_to, paths)
-    sources, total, width = _sources(paths)
-    compute.start()
     speaker = reporter(quiet, as_json)
+    sources, total, width = _sources(paths, runs, speaker)
+    submission = None
+    if shape == "submission":
+        submission = _submission(list(sources), facts, sample, speaker)
+        sources, total = submission.pictures, len(submission.pictures)
+    compute.start()
     tally = {"answered": 0, "failed": 0, "abstained": 0}
-    stream: Iterator[Prediction] = room.Predictor.of(model, threshold, precision).stream(sources, speaker, total)
+    predictor = room.Predictor.of(list(runs), threshold, precision, tta, speaker)
+    stream: Iterator[Prediction] = predictor.stream(sources, speaker, total)
     stream = _counted(stream if sorter is None else sorter.sort(stream), tally)
-    lines = {
+    lines: Callable[[], Iterable[str]] = {
         "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
         "json": lambda: room.as_json_lines(stream, top),
         "table": lambda: room.as_table(stream, top, task, width),
-    }[shape]()
-    for line in lines:
-        _put(line, raw=shape == "csv" and not sys.stdout.isatty())
-    _close(speaker, tally, sorter)
+        "submission": lambda: submission.lines(list(stream)) if submission else (),
+    }[shape]
+    _write(lines(), output, raw=shape in ("csv", "submission"))
+    _close(speaker, tally, sorter, output)
     return 1 if tally["failed"] else 0
+
+
+def _shape(shape: str | None, output: Path | None, as_json: bool) -> str:
+    """The format, and whether --output can take it. Raises UsageError."""
+    if as_json and shape not in (None, "json"):
+        raise click.UsageError(f"--json and --format {shape} contradict each other; drop one")
+    if as_json:
+        shape = "json"
+    if output is None:
+        return shape or "table"
+    if output.exists() or output.is_symlink():
+        kind = "is a folder; name a file in it" if output.is_dir() else "exists; choose another name, or remove it"
+        raise click.UsageError(f"--output {output} {kind}")
+    found = shape or SUFFIXES.get(output.suffix.lower())
+    if found is None:
+        raise click.UsageError(
+            f"--output {output} does not say the format; end it with {', '.join(SUFFIXES)}, or give --format"
+        )
+    return found
+
+
+def _refuse(
+    shape: str, task: str, top: int | None, sample: Path | None, abstain: str | None, tta: bool, runs: int
+) -> None:  # fmt: skip
+    """Options that could not take effect."""
+    if top is not None and (shape in ("csv", "submission") or task == "regress"):
+        reasons = {"csv": "csv holds all scores", "submission": "the sample says what is written"}
+        raise click.UsageError(f"--top {top} has no effect: {reasons.get(shape, 'all targets are given')}; drop it")
+    if sample is not None and shape != "submission":
+        raise click.UsageError(f"--sample has no effect on --format {shape}; add --format submission, or drop it")
+    if abstain is not None and shape == "submission":
+        raise click.UsageError("--abstain leaves ids without an answer, which a submission must have; drop it")
+    if abstain is not None and abstain.partition(":")[0] == "run" and (runs > 1 or tta):
+        why = "one run by itself" if runs > 1 else "plain prediction, without --tta"
+        raise click.UsageError(f"--abstain {abstain} was found for {why}; give a number, e.g. --abstain 0.8")
+
+
+def _submission(pictures: list[Path], facts: dict[str, Any], sample: Path | None, speaker: Reporter) -> Any:
+    from transferkit.console import plural
+    from transferkit.data.samples import listed
+    from transferkit.delivery.submission import plan
+
+    submission = plan(pictures, facts, sample)
+    if submission.left_out:
+        what = plural(len(submission.left_out), "picture")
+        speaker.warn(f"{what} not in the sample and left out: {listed(submission.left_out, 3)}")
+    return submission
+
+
+def _write(lines: Iterable[str], output: Path | None, raw: bool) -> None:
+    """To the screen as they come; to a file whole, or not at all."""
+    from transferkit.files import whole
+
+    if output is None:
+        for line in lines:
+            _put(line, raw=raw and not sys.stdout.isatty())
+        return
+    with whole(output) as temporary, open(temporary, "wb") as handle:
+        for line in lines:
+            handle.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _put(line: str, raw: bool) -> None:
@@ -87,7 +170,7 @@ def _put(line: str, raw: bool) -> None:
         echo(line)
 
 
-def _sources(paths: tuple[Path, ...]) -> tuple[Any, int, int]:
+def _sources(paths: tuple[Path, ...], runs: list[Path], speaker: Reporter) -> tuple[Any, int, int]:
     """Pictures, how many (0: not known), and the width of the table's first column."""
     from transferkit.data.samples import shown
     from transferkit.delivery.sources import STANDARD_INPUT, find, from_input
@@ -96,7 +179,7 @@ def _sources(paths: tuple[Path, ...]) -> tuple[Any, int, int]:
         if len(paths) > 1:
             raise click.UsageError("- (standard input) stands alone; give it, or paths")
         return from_input(), 0, 0
-    found = find(paths)
+    found = find(paths, speaker.warn, runs)
     return found, len(found), min(WIDEST, max(len(shown(path)) for path in found))
 
 
@@ -107,7 +190,7 @@ def _counted(predictions: Iterator[Prediction], tally: dict[str, int]) -> Iterat
         yield prediction
 
 
-def _close(speaker: Any, tally: dict[str, int], sorter: Any) -> None:
+def _close(speaker: Reporter, tally: dict[str, int], sorter: Any, output: Path | None) -> None:
     """One line on standard error about the whole, where there is more to say than the answers do."""
     from transferkit.console import plural
 
@@ -119,5 +202,7 @@ def _close(speaker: Any, tally: dict[str, int], sorter: Any) -> None:
     if sorter is not None:
         again = f", {sorter.present:,} were there already" if sorter.present else ""
         said.append(f"{sorter.copied:,} copied to {sorter.folder}{again}")
+    if output is not None:
+        said.append(f"written to {output}")
     if said:
         speaker.say(f"{plural(tally['answered'], 'picture')} answered; {'; '.join(said)}")

@@ -81,6 +81,30 @@ def load_exclusions(path: Path) -> tuple[str, ...]:
         raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
 
 
+def load_cells(path: Path, what: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of any table as text, in every form that training reads; `what` says what it should be.
+
+    Raises DataError where it cannot be read, or a row has another number of cells than the header.
+    """
+    text, delimiter = _delimited(read_text(path, what))
+    lines = list(_lines(text, delimiter))
+    wrong = [f"line {n}: {c if isinstance(c, str) else f'{len(c)} cells'}" for n, c in lines
+             if isinstance(c, str) or len(c) != len(lines[0][1])]  # fmt: skip
+    if wrong or not lines:
+        raise DataError(f"{shown(path)}: {listed(wrong, 3) or 'it holds no line'}; give {what}")
+    header, *rows = [cells for _, cells in lines]
+    return [_cell(name) for name in header], [[_cell(cell) for cell in row] for row in rows]
+
+
+def _cell(text: str) -> str:
+    if not is_recoded(text):
+        return text
+    try:
+        return recoded(text)
+    except UnicodeDecodeError:
+        return text
+
+
 def _paths(path: Path, text: str) -> list[str]:
     table = _table(path, text, _list_problems)
     table.raise_problems()

@@ -1,26 +1,28 @@
-"""Answers for new pictures: files, folders or a list of them, streamed through the shipped model."""
+"""Answers for new pictures: files, folders or a list of them, streamed through one shipped model or several."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.decode import BUNDLE, DecodeSettings, PictureError, decode
+from transferkit.data.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
-from transferkit.delivery import display
+from transferkit.delivery import display, members
+from transferkit.delivery.looks import PLAIN, Look, looked
+from transferkit.delivery.members import Member, Named, model_of
 from transferkit.delivery.sources import find
+from transferkit.delivery.tta import choose
 from transferkit.errors import ConfigError
 from transferkit.features.extract import at_once
 from transferkit.files import csv_line
-from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
 from transferkit.runs.scoring import BATCH
@@ -69,36 +71,37 @@ class Prediction:
 
 
 Stream = Iterator[Prediction]
+Seen = dict[tuple[DecodeSettings, Look], Pixels]  # one picture, as each member looks at it
 
 
 @dataclass
 class Predictor:
-    """A loaded model; call `stream` as often as wanted.
+    """Loaded models that answer together; call `stream` as often as wanted.
 
-    `threshold` is the confidence below which it abstains; `precision` how it computes (float32 gives the numbers that
-    evaluation reported, bfloat16 is several times as fast on processors that have it).
+    `facts` are those by which they answer (see `members.common`), `threshold` the confidence below which they abstain.
+    Several members, and several looks of one, are averaged: probabilities, each calibrated by its own run, or numbers.
     """
 
-    model: Any
+    members: Sequence[Member]
     facts: dict[str, Any]
     threshold: float | None = None
-    precision: str = "float32"
-    _settings: DecodeSettings = field(init=False)
-    _forward: compute.Forward = field(init=False)
-    _how: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        from transferkit.features import precision
-
-        self._settings = DecodeSettings.from_key(self.facts["decode"])
-        self._how = precision.candidates(self.precision)[0]
-        self._forward = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
 
     @classmethod
-    def of(cls, run: Path, threshold: float | None = None, precision: str = "float32") -> Predictor:
-        """From a run directory or a `model.keras` file."""
-        path = model_of(run)
-        return cls(model_file.load(path), model_file.facts(path), threshold, precision)
+    def of(
+        cls, run: Named | Sequence[Named], threshold: float | None = None, precision: str = "float32",
+        tta: bool = False, reporter: Reporter | None = None,
+    ) -> Predictor:  # fmt: skip
+        """From a run directory or a `model.keras`, or from several (see `members.named`).
+
+        `precision` float32 gives the numbers that evaluation reported; bfloat16 is several times as fast on processors
+        that have it. With `tta` each run looks at pictures as its validation pictures showed to help (see `tta`).
+        """
+        speaker, runs = reporter or Reporter(quiet=True), members.named(run)
+        facts = members.common(runs)
+        if len(runs) > 1:
+            speaker.say(f"ensemble of {len(runs)} runs: {', '.join(shown(path) for path in runs)}")
+        looks = [choose(path, speaker).looks if tta else (PLAIN,) for path in runs]
+        return cls(members.load(runs, precision, looks), facts, threshold)
 
     def stream(self, sources: Iterable[Source], reporter: Reporter, total: int = 0) -> Iterator[Prediction]:
         """A prediction per source, in order; unreadable ones carry their reason. Memory stays bounded.
@@ -106,18 +109,18 @@ class Predictor:
         `sources` are pulled as they are needed. `total` is how many there are, for the progress bar (0: not known,
         unless `sources` has a length).
         """
-        from transferkit.features.precision import applied
-
         total = len(sources) if isinstance(sources, Sized) else total
-        with reporter.progress("predicting", total) as advance, applied(self.model, self._how):
-            parallel = at_once(self.model)
+        with reporter.progress("predicting", total) as advance, ExitStack() as stack:
+            for member in self.members:
+                stack.enter_context(member.applied())
+            parallel = min(at_once(member.model) for member in self.members)
             for predictions in map_ordered(self._answers, self._blocks(sources), parallel, parallel):
                 yield from predictions
                 advance(len(predictions))
 
-    def _blocks(self, sources: Iterable[Source]) -> Iterator[list[tuple[Source, Pixels | PictureError]]]:
+    def _blocks(self, sources: Iterable[Source]) -> Iterator[list[tuple[Source, Seen | PictureError]]]:
         """Pictures read: as many as fill one batch with readable ones, or BLOCK where few are."""
-        block: list[tuple[Source, Pixels | PictureError]] = []
+        block: list[tuple[Source, Seen | PictureError]] = []
         readable = 0
         # Two batches ahead: with less, reading would wait for the network, and it for reading.
         for source, result in map_ordered(self._read, sources, window=2 * BATCH, bundle=BUNDLE):
@@ -129,26 +132,35 @@ class Predictor:
         if block:
             yield block
 
-    def _read(self, source: Source) -> tuple[Source, Pixels | PictureError]:
+    def _read(self, source: Source) -> tuple[Source, Seen | PictureError]:
+        """Decoded once for each size that a member needs."""
+        seen: Seen = {}
         try:
-            return source, decode(source, self._settings)
+            for settings in {member.settings: None for member in self.members}:
+                here = [member.looks for member in self.members if member.settings == settings]
+                looks = list(dict.fromkeys(look for some in here for look in some))
+                pixels = looked(source, settings, looks)
+                seen |= {(settings, look): pixels[number] for number, look in enumerate(looks)}
         except PictureError as error:
             return source, error
+        return source, seen
 
-    def _answers(self, block: list[tuple[Source, Pixels | PictureError]]) -> list[Prediction]:
+    def _answers(self, block: list[tuple[Source, Seen | PictureError]]) -> list[Prediction]:
         rows = iter(self._outputs([result for _, result in block if not isinstance(result, PictureError)]))
         return [
             self._lost(source, result) if isinstance(result, PictureError) else self._answer(source, next(rows))
             for source, result in block
         ]
 
-    def _outputs(self, pictures: list[Pixels]) -> list[np.ndarray]:
+    def _outputs(self, pictures: list[Seen]) -> list[np.ndarray]:
+        """Answers [t] of each picture, averaged over looks, then over members."""
         if not pictures:
             return []
-        pixels = np.stack(pictures)
-        # One shape, one trace: the last batch is filled up.
-        filled = np.concatenate([pixels, np.repeat(pixels[:1], BATCH - len(pixels), axis=0)])
-        return list(self._forward([filled])[0][: len(pixels)])
+        found = []
+        for member in self.members:
+            pixels = np.stack([[seen[member.settings, look] for look in member.looks] for seen in pictures])
+            found.append(averaged(member.by_look(pixels)))
+        return list(averaged(np.stack(found)))
 
     def _answer(self, source: Source, row: np.ndarray) -> Prediction:
         names, task = self.facts["classes"], self.facts["task"]
@@ -164,18 +176,13 @@ class Predictor:
         return Prediction(_name(source), "", None, (), error.reason)
 
 
+def averaged(rows: np.ndarray) -> np.ndarray:
+    """The mean over the first axis; of one alone, its very numbers."""
+    return rows[0] if len(rows) == 1 else np.asarray(rows.mean(axis=0, dtype=np.float64))
+
+
 def _name(source: Source) -> str:
     return str(source) if isinstance(source, Path) else "array"
-
-
-def model_of(run: Path) -> Path:
-    """The model file of a finished run, or `run` itself where it is such a file. Needs no Keras."""
-    if run.suffix != ".keras":
-        layout = Layout(run)
-        layout.complete()
-        run = layout.model
-    model_file.facts(run)
-    return run
 
 
 def abstain_at(wanted: str, run: Path, task: str) -> float:

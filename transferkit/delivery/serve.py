@@ -20,6 +20,7 @@ from transferkit.data.walk import EXTENSIONS
 from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.guard import Uploads
+from transferkit.delivery.members import Member
 from transferkit.delivery.predict import Predictor
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
@@ -36,7 +37,7 @@ class Answering:
     def __init__(self, model: Any, facts: dict[str, Any]) -> None:
         self.facts = facts
         self.uploads = Uploads()
-        self._predictor = Predictor(model, facts)
+        self._predictor = Predictor([Member(model, facts)], facts)
         self._lock = threading.Lock()
         self._explaining: Explaining | None = None
         self.cannot_explain = ""

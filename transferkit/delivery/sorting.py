@@ -57,7 +57,7 @@ class Sorter:
         if self.task == "classify":
             return [self._names[prediction.label]]
         # The names may hold semicolons themselves: take those whose joined text is the answer, in the order of classes.
-        labels = _parted(prediction.label, self.classes)
+        labels = parted(prediction.label, self.classes)
         return [self._names[label] for label in labels] or [NO_LABEL]
 
     def _prepare(self, folder: Path) -> None:
@@ -144,7 +144,7 @@ def folder_names(classes: Sequence[str]) -> list[str]:
     return found
 
 
-def _parted(text: str, classes: Sequence[str]) -> list[str]:
+def parted(text: str, classes: Sequence[str]) -> list[str]:
     """The class names that `;`.join made `text` of, in their order."""
     if not text:
         return []
@@ -152,7 +152,7 @@ def _parted(text: str, classes: Sequence[str]) -> list[str]:
         if text == name:
             return [name]
         if text.startswith(f"{name};"):
-            rest = _parted(text[len(name) + 1 :], classes[i + 1 :])
+            rest = parted(text[len(name) + 1 :], classes[i + 1 :])
             if rest:
                 return [name, *rest]
     return []

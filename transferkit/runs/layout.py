@@ -61,6 +61,11 @@ class Layout:
         return self.folder / "typical.npz"
 
     @property
+    def tta(self) -> Path:
+        """tta.json: whether flips and crops help (`predict --tta`), found when first asked for; not part of the run."""
+        return self.folder / "tta.json"
+
+    @property
     def report(self) -> Path:
         """report.html: self-contained."""
         return self.folder / "report.html"
@@ -227,6 +232,12 @@ class Layout:
             f"{shown(path)} is not as the run wrote it: it was changed or damaged since, and what it says cannot be "
             "trusted. Put it back, or make the run anew with another --output"
         )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory, finished or not, damaged or not: by the names of its files."""
+    others = ("splits.csv", "metrics.json", "model.keras", "trials.jsonl")
+    return (folder / "run.json").is_file() and any((folder / name).is_file() for name in others)
 
 
 def check_new(folder: Path, resume: bool) -> list[str]:

@@ -1,0 +1,151 @@
+"""Whose answers are given: one run's model, or those of several runs whose answers are averaged (an ensemble).
+
+The members of an ensemble answer the same question: the same task, and the same classes in whatever order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.data.decode import DecodeSettings
+from transferkit.data.samples import Pixels, listed, shown
+from transferkit.delivery.looks import PLAIN, Look
+from transferkit.errors import ConfigError, raise_problems
+from transferkit.runs import model_file
+from transferkit.runs.layout import Layout
+from transferkit.runs.scoring import BATCH
+
+Named = str | os.PathLike[str]
+
+
+@dataclass
+class Member:
+    """A loaded model and the looks by which it sees each picture; `columns` puts its outputs into the common order."""
+
+    model: Any
+    facts: dict[str, Any]
+    precision: str = "float32"
+    looks: tuple[Look, ...] = (PLAIN,)
+    columns: np.ndarray | None = None
+    settings: DecodeSettings = field(init=False)
+    _forward: compute.Forward = field(init=False)
+    _how: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        from transferkit.features import precision
+
+        self.settings = DecodeSettings.from_key(self.facts["decode"])
+        self._how = precision.candidates(self.precision)[0]
+        self._forward = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
+
+    def applied(self) -> AbstractContextManager[None]:
+        """The context in which the model computes in its precision."""
+        from transferkit.features.precision import applied
+
+        return applied(self.model, self._how)
+
+    def by_look(self, pixels: Pixels) -> np.ndarray:
+        """Outputs [looks, n, t] of uint8 [n ≤ BATCH, looks, size, size, 3], columns in the common order."""
+        found = []
+        for number in range(pixels.shape[1]):
+            one = pixels[:, number]
+            # One shape, one trace: the last batch is filled up.
+            filled = np.concatenate([one, np.repeat(one[:1], BATCH - len(one), axis=0)])
+            found.append(self._forward([filled])[0][: len(one)])
+        rows = np.stack(found)
+        return rows if self.columns is None else rows[:, :, self.columns]
+
+
+def named(run: Named | Sequence[Named]) -> list[Path]:
+    """The runs (or model files) of `runs/a`, of `runs/a,runs/b`, or of a list of paths.
+
+    A path that exists is one run, whatever commas are in its name. Raises ConfigError where a name is missing or given
+    twice.
+    """
+    if isinstance(run, str | os.PathLike):
+        text = os.fspath(run)
+        parts = [text] if "," not in text or os.path.lexists(text) else [part.strip() for part in text.split(",")]
+    else:
+        parts = [os.fspath(item) for item in run]
+    if not parts or not all(parts):
+        raise ConfigError(f"RUN {shown(','.join(parts))!r} names no run between two commas; give e.g. runs/a,runs/b")
+    twice = sorted({part for part in parts if sum(_same(part, other) for other in parts) > 1})
+    if twice:
+        raise ConfigError(f"RUN names {listed(twice)} more than once; an ensemble needs different runs")
+    return [Path(part) for part in parts]
+
+
+def _same(a: str, b: str) -> bool:
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def model_of(run: Path) -> Path:
+    """The model file of a finished run, or `run` itself where it is such a file. Needs no Keras."""
+    if run.suffix != ".keras":
+        layout = Layout(run)
+        layout.complete()
+        run = layout.model
+    model_file.facts(run)
+    return run
+
+
+def common(runs: Sequence[Path]) -> dict[str, Any]:
+    """The facts by which the members of an ensemble answer together, those of the first where they may differ.
+
+    Of several labels, the threshold of each is the mean of the members' (0.5 where a run has none). Raises ConfigError
+    where tasks or classes differ.
+    """
+    every = [model_file.facts(model_of(run)) for run in runs]
+    raise_problems(
+        ConfigError, (p for r, f in zip(runs[1:], every[1:], strict=True) for p in _unlike(runs[0], every[0], r, f))
+    )
+    first = every[0]
+    if len(every) == 1 or all(facts["thresholds"] is None for facts in every):
+        return first
+    limits = [np.array(facts["thresholds"] or [0.5] * len(first["classes"])) for facts in every]
+    ordered = [limit[order(facts, first)] for limit, facts in zip(limits, every, strict=True)]
+    return {**first, "thresholds": np.mean(ordered, axis=0).tolist()}
+
+
+def order(facts: dict[str, Any], first: dict[str, Any]) -> np.ndarray:
+    """Where the classes of `first` stand in the outputs of a model with `facts`: int [t]."""
+    at = {name: number for number, name in enumerate(facts["classes"])}
+    return np.array([at[name] for name in first["classes"]], np.int64)
+
+
+def _unlike(run: Path, facts: dict[str, Any], other: Path, others: dict[str, Any]) -> list[str]:
+    """Why two runs cannot answer together, in words."""
+    if facts["task"] != others["task"]:
+        return [
+            f"{shown(run)} and {shown(other)} cannot answer together: their tasks are {facts['task']} and "
+            f"{others['task']}; an ensemble needs runs of one task"
+        ]
+    here, there = set(facts["classes"]), set(others["classes"])
+    if here == there:
+        return []
+    what = "targets" if facts["task"] == "regress" else "classes"
+    only = [f"only {shown(r)} has {listed(sorted(m))}" for r, m in ((run, here - there), (other, there - here)) if m]
+    return [
+        f"{shown(run)} and {shown(other)} cannot answer together: their {what} differ ({'; '.join(only)}); an ensemble "
+        f"needs runs of the same {what}, in any order"
+    ]
+
+
+def load(runs: Sequence[Path], precision: str, looks: Sequence[tuple[Look, ...]]) -> list[Member]:
+    """The models of `runs`, which `common` has found to be alike, each with its looks."""
+    first = model_file.facts(model_of(runs[0]))
+    found = []
+    for run, some in zip(runs, looks, strict=True):
+        path = model_of(run)
+        facts = model_file.facts(path)
+        columns = order(facts, first) if facts["classes"] != first["classes"] else None
+        found.append(Member(model_file.load(path), facts, precision, some, columns))
+    return found
