@@ -156,3 +156,26 @@ def test_standard_input_as_other_systems_write_it(pictures: Path, monkeypatch: p
     text = "a\\0.png\r\nb/é, 2.png \r\ngone.png\r\n"
     for raw in (text.encode(), text.encode("utf-8-sig"), text.encode("utf-16"), text.encode("cp1252")):
         assert list(from_input(io.BytesIO(raw))) == wanted
+
+
+def test_the_figures_of_runs_are_no_pictures(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = pictures / "runs" / "one" / "figures" / "confusion.png"
+    figure.parent.mkdir(parents=True)
+    figure.write_bytes((pictures / "a" / "0.png").read_bytes())
+    (pictures / "runs" / "one" / "run.json").write_text("{}")
+    (pictures / "runs" / "one" / "metrics.json").write_text("{}")
+    said: list[str] = []
+    assert figure not in find([pictures], said.append)
+    assert len(find([pictures])) == 6
+    assert said == [f"left out 1 figure of {pictures / 'runs' / 'one'}, as figures of runs are no pictures"]
+    assert find([figure]) == [figure]  # named by itself, it is meant
+    assert find([f"{figure.parent}/*.png"]) == [figure]
+    for given, words in (
+        (pictures / "runs", "only runs, whose figures are no pictures"),
+        (pictures / "runs" / "one", "is a run, and no picture"),
+        (f"{pictures}/runs/**/*.png", "matches files of runs only"),
+    ):
+        with pytest.raises(DataError, match=words):
+            find([given])
+    monkeypatch.chdir(pictures)
+    assert len(find(["."])) == len(find(["**/*.png"])) == 6

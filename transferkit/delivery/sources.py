@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+from transferkit.console import plural
 from transferkit.data.rows import load_paths
 from transferkit.data.samples import listed, shown
 from transferkit.data.source import TABLES
@@ -50,7 +51,8 @@ def find(
     if problems:
         raise DataError("\n".join(problems))
     if left and say is not None:
-        say(f"left out {sum(left.values()):,} figures of {listed([str(run) for run in left], 3)}, which are runs")
+        count = plural(sum(left.values()), "figure")
+        say(f"left out {count} of {listed([str(run) for run in left], 3)}, as figures of runs are no pictures")
     return found
 
 

@@ -200,8 +200,8 @@ def _by_id(sample: Sample, pictures: Sequence[Path]) -> dict[str, Path]:
     if lacking:
         like = f" (a picture is e.g. {shown(pictures[0])})" if pictures else ""
         raise DataError(
-            f"{len(lacking)} of {len(sample.ids)} ids of {sample.name} have no picture: {listed(lacking, 3)}{like}; give "
-            "predict the folder that holds all of them"
+            f"{len(lacking)} of {len(sample.ids)} ids of {sample.name} have no picture: {listed(lacking, 3)}{like}; "
+            "give predict the folder that holds all of them"
         )
     unclear = [f"{name} ({listed(several[keys[name]], 2)})" for name in of if len(several[keys[name]]) > 1]
     if unclear:
