@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transferkit.api import plain, unnamed
 from transferkit.api.objects import Data, Run
@@ -25,8 +25,34 @@ from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
+    from transferkit.runs.finetune import Job
+    from transferkit.runs.plan import Plan
 
 PathOrName = str | os.PathLike[str]
+
+
+@overload
+def finetune(
+    data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
+    offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
+    track: Sequence[str] = (), dry_run: Literal[False] = False, **settings: Unpack[FinetuneSettings],
+) -> Run: ...  # fmt: skip
+
+
+@overload
+def finetune(
+    data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
+    offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
+    track: Sequence[str] = (), dry_run: Literal[True], **settings: Unpack[FinetuneSettings],
+) -> Plan: ...  # fmt: skip
+
+
+@overload
+def finetune(
+    data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
+    offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
+    track: Sequence[str] = (), dry_run: bool, **settings: Unpack[FinetuneSettings],
+) -> Run | Plan: ...  # fmt: skip
 
 
 @listing()
@@ -34,8 +60,8 @@ PathOrName = str | os.PathLike[str]
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), **settings: Unpack[FinetuneSettings],
-) -> Run:  # fmt: skip
+    track: Sequence[str] = (), dry_run: bool = False, **settings: Unpack[FinetuneSettings],
+) -> Run | Plan:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
     Args:
@@ -50,10 +76,11 @@ def finetune(
         quiet: no progress, warnings only.
         reporter: who is told instead of the terminal.
         track: who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
+        dry_run: check everything, measure a few pictures, and train and make nothing.
         settings: the fields of `transferkit.Settings`, below.
 
     Returns:
-        The finished run.
+        The finished run; with `dry_run` the plan of it, to be printed.
 
     Raises:
         ConfigError, DataError, BackboneError, WeightsError: before anything is written, with every problem found.
@@ -74,6 +101,8 @@ def finetune(
     problems += [*refusals.problems(given, offline), *check_new(folder, resume), *refusals.inside(folder, origin)]
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
+    if dry_run and resume:
+        problems.append("--dry-run says what a new run would do, --resume goes on with one; drop one of them")
     chosen = make(given, problems)
     if cache is not False:
         ready_cache(reporter.warn)
@@ -82,6 +111,8 @@ def finetune(
         reporter.say(choice)
     if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, reporter, track):
         return Run(folder)
+    if dry_run:
+        return _job(layout, loaded or data, origin, chosen, reporter, False, offline, cache).plan()
     with _resumable(layout):
         _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track)
     return Run(folder)
@@ -231,15 +262,25 @@ def _finetune(
     cache: bool | None, track: Sequence[str],
 ) -> None:  # fmt: skip
     from transferkit.delivery.publish import publish
+
+    job = _job(layout, data, origin, settings, reporter, resume, offline, cache)
+    with trackers.tracked(track, reporter) as job.tracking:
+        job.run()
+        publish(layout, reporter)
+        job.tracking.finish(layout)
+
+
+def _job(
+    layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
+    cache: bool | None,
+) -> Job:  # fmt: skip
+    """The run with its pictures taken in: each was opened."""
     from transferkit.runs.finetune import Job
     from transferkit.runs.intake import take_in
 
     source = data.samples if isinstance(data, Data) else data
     samples, findings, timings = take_in(source, settings, origin, reporter)
-    with trackers.tracked(track, reporter) as tracking:
-        Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings, tracking).run()
-        publish(layout, reporter)
-        tracking.finish(layout)
+    return Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings)
 
 
 def _name(origin: str, settings: dict[str, Any]) -> str:

@@ -114,6 +114,16 @@ def build(
     return Backbone(model, row, size, scaling or row.scaling, source, loading.weights_sha256(model))
 
 
+def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
+    """The name of the weights file that `build` would have to download; None where it needs none. No Keras."""
+    if userfile.is_file(backbone):
+        return None
+    row = find(backbone)
+    if _source(row, weights) != "imagenet" or row.weights_file is None or store.locate(row, size or row.size):
+        return None
+    return row.file_for(size or row.size)[0]
+
+
 def _source(row: Row, asked: str) -> str:
     """What `asked` means for `row`. Raises WeightsError for what it has not."""
     if asked == "auto":

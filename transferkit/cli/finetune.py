@@ -29,6 +29,10 @@ from transferkit.setting import declared
     help="Settings from a TOML file, a run or its run.json; options win.",
 )
 @option("--resume", is_flag=True, common=True, help="Finish the run in --output.")
+@option(
+    "--dry-run", is_flag=True, common=True, brief="Only say what would be done and how long.",
+    help="Check everything, measure, and say what would be done, how long and on how much disk.",
+)
 @option("--offline", is_flag=True, help="Never download weights.")
 @option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run directory as it goes.")
 @option(
@@ -40,7 +44,7 @@ from transferkit.setting import declared
 )
 @common()
 def finetune(
-    data: Path, output: Path | None, config: Path | None, resume: bool, offline: bool, tensorboard: bool,
+    data: Path, output: Path | None, config: Path | None, resume: bool, dry_run: bool, offline: bool, tensorboard: bool,
     track: tuple[str, ...], cache: bool | None, quiet: bool, as_json: bool, **options: Any,
 ) -> None:
     # fmt: on
@@ -55,9 +59,11 @@ def finetune(
     run = api.finetune(
         data, output=kept["output"], resume=resume, offline=kept["offline"], cache=kept["cache"],
         reporter=reporter(quiet, as_json), track=("tensorboard",) * kept["tensorboard"] + tuple(kept["track"]),
-        **settings,
+        dry_run=dry_run, **settings,
     )  # fmt: skip
-    if as_json:
+    if not isinstance(run, api.Run):
+        emit(run.as_dict()) if as_json else echo(run)
+    elif as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
         echo(run.summary())

@@ -139,18 +139,18 @@ class Frozen:
         stored = [kind for kind in kinds if kind.features is not None]
         if not stored:
             return
-        model = self._together(stored)
+        model = self.together(stored)
         with applied(model, self.precision):
-            run = self._compiled(model)
+            run = self.compiled(model)
             sets = [kind.features for kind in stored if kind.features is not None]
             self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, at_once(model))
 
-    def _compiled(self, model: keras.Model) -> compute.Forward:
+    def compiled(self, model: keras.Model) -> compute.Forward:
         """The forward pass in the chosen precision, in halves where memory runs out."""
         run = compute.forward(model, graph_bfloat16=self.precision.how == "graph")
         return compute.halving(run, self.reporter.warn)
 
-    def _together(self, kinds: Sequence[Rows]) -> keras.Model:
+    def together(self, kinds: Sequence[Rows]) -> keras.Model:
         """One model with the outputs of all kinds, in order. Pooled rows grow on the cut's, so nothing runs twice."""
         if len(kinds) == 1:
             return kinds[0].model
@@ -168,10 +168,10 @@ class Frozen:
         size = row_bytes(sum(int(np.prod(shape)) for shape in kind.shapes))
         if self.cache or kind.tail is None or len(names) * size < LARGE:
             return True
-        lacking = len(open_set(self._spec(kind), kind.shapes).missing(names))
+        lacking = len(open_set(self.spec(kind), kind.shapes).missing(names))
         visits = self.settings.epochs * pictures
         with applied(kind.model, self.precision):
-            run = self._compiled(kind.model)
+            run = self.compiled(kind.model)
             key = {**self._key(kind), "precision": self.precision.name, "how": self.precision.how}
             cost = measured(key, root(), lambda: self._some(samples), lambda pixels: run(pixels), FORWARD_BATCH)
         anew, stored = cost.anew(visits), cost.stored(visits, lacking, size)
@@ -184,7 +184,7 @@ class Frozen:
 
     def _open(self, kind: Rows, names: Sequence[str], promised: int) -> int:
         """Open the store of `kind` if what it lacks of `names` fits beside `promised` bytes; returns its bytes."""
-        features = open_set(self._spec(kind), kind.shapes)
+        features = open_set(self.spec(kind), kind.shapes)
         lacking = len(features.missing(names))
         fits, needed, free = room_for(lacking, features.width, promised)
         if not fits:
@@ -213,7 +213,7 @@ class Frozen:
             kind.features = HeldSet(kind.shapes)
         return True
 
-    def _spec(self, kind: Rows) -> dict[str, Any]:
+    def spec(self, kind: Rows) -> dict[str, Any]:
         """All that changes these rows besides the picture and the view."""
         row, precision = self.backbone.row, self.precision
         key: dict[str, Any] = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
@@ -228,7 +228,7 @@ class Frozen:
         if kind.features is not None:
             return Stored(kind.features, self.views, samples, wanted)
         with applied(kind.model, self.precision):
-            run = self._compiled(kind.model)
+            run = self.compiled(kind.model)
             run([np.zeros((FORWARD_BATCH, *kind.model.input_shape[1:]), np.uint8)])  # trace inside the context
         return Streamed(self.views, samples, run, kind.shapes)
 

@@ -254,6 +254,16 @@ def open_set(spec: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Feature
     return FeatureSet(root() / name[:2] / name, spec, shapes)
 
 
+def listed_rows(spec: dict[str, Any], names: Sequence[str]) -> set[str]:
+    """Those of `names` that the set of `spec` lists; nothing is made, checked or marked as used."""
+    name = digest({"format": FORMAT, **spec})
+    found: set[str] = set()
+    for index in (root() / name[:2] / name).glob("chunk-*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found.update(read_json(index)["rows"])
+    return found.intersection(names)
+
+
 def row_bytes(width: int) -> int:
     """Bytes of a row of `width` numbers."""
     return width * (2 if width > HALF_ABOVE else 4)

@@ -12,7 +12,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import freeze
-from transferkit.backbones.build import Backbone, build
+from transferkit.backbones.build import Backbone, build, to_be_fetched
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
@@ -24,15 +24,16 @@ from transferkit.errors import BackboneError, ConfigError, DataError, RunError, 
 from transferkit.evaluation import diagnosis
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import agreement, judging, refit, uses
+from transferkit.runs import agreement, judging, plan, refit, uses
 from transferkit.runs.advice import own
+from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.finishing import Finishing
 from transferkit.runs.layout import Layout, held
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
 from transferkit.runs.results import judge, write_history
 from transferkit.runs.trackers import Tracking
 from transferkit.runs.untrained import random_weights
-from transferkit.training import models, recipe
+from transferkit.training import models, outlook, recipe
 from transferkit.training.fit import ignore
 from transferkit.training.problem import Problem, coarse
 
@@ -58,6 +59,9 @@ class Job:
         started = time.monotonic()
         # Nothing is written before data and network have proved sound.
         splits = self._splits()
+        coarse = coarse_test(splits.counts()["test"], self.samples.task, self.settings.folds)
+        if coarse is not None:
+            self.reporter.say(coarse)
         splitting = time.monotonic() - started
         problem, folds = self._problems(splits)
         backbone = self._backbone()
@@ -87,6 +91,28 @@ class Job:
                 manifest.content["timings"]["total"] = round(before + time.monotonic() - started, 2)
                 manifest.update(**status)
             shutil.rmtree(self.layout.checkpoints, ignore_errors=True)
+
+    def plan(self) -> plan.Plan:
+        """What `run` would do, checked and measured alike; nothing is written but the cache of probes."""
+        s, splits = self.settings, self._splits()
+        problem, folds = self._problems(splits)
+        absent = to_be_fetched(s.backbone, s.weights, s.image_size)
+        backbone = self._backbone("random" if absent else None)  # as fast with any weights
+        views = self._views(DecodeSettings(backbone.size, s.resize))
+        work = recipe.Recipe(backbone, s, problem, views, self.reporter, cache=self.cache, folds=folds)
+        found = outlook.outlook(work)
+        counts, (total, sides), (needed, free, cache) = (
+            splits.counts(), plan.sizes(self.samples), plan.disk(found, self.cache)
+        )  # fmt: skip
+        layers, frozen = plan.layers(backbone, found)
+        coarse = coarse_test(counts["test"], self.samples.task, s.folds)
+        weights = f"{s.weights}: {absent} is to be fetched" if absent else backbone.weights
+        return plan.Plan(
+            self.data, len(self.samples), total, sides, self.samples.task, self.samples.counts(), counts,
+            backbone.row.name, weights, backbone.size, freeze.describe(backbone.model)["total"], layers, frozen,
+            s.unfreeze, views.count, work.trainer.batch_size, s.folds, self.timings.get("check", 0.0), found, needed,
+            free, cache, self.cache, str(self.layout.folder), [] if coarse is None else [coarse],
+        )  # fmt: skip
 
     # -- set-up
 
@@ -150,11 +176,11 @@ class Job:
             f"{c['train']:,} train, {c['val']:,} validation, {c['test']:,} test"
         )
 
-    def _backbone(self) -> Backbone:
+    def _backbone(self, weights: str | None = None) -> Backbone:
         s = self.settings
         compute.start()
         backbone = build(
-            s.backbone, s.weights, s.image_size, s.seed, self.offline,
+            s.backbone, weights or s.weights, s.image_size, s.seed, self.offline,
             None if s.scaling == "auto" else s.scaling, self.reporter.say,
         )  # fmt: skip
         for note in backbone.notes:

@@ -1,0 +1,26 @@
+"""A small test split is told before training, a large one is not."""
+
+import pytest
+
+from transferkit.evaluation.intervals import wilson
+from transferkit.runs.beforehand import coarse_test
+
+
+def test_a_small_test_split_is_told_in_points() -> None:
+    low, high = wilson(29, 36)
+    said = coarse_test(36, "classify", 0)
+    assert said is not None
+    assert said.startswith(f"36 test pictures: a score will be known to about ±{round(50 * (high - low))} points only")
+    assert "--folds 5" in said
+    assert coarse_test(8, "classify", 0) is not None
+
+
+@pytest.mark.parametrize(("pictures", "task", "folds"), [(0, "classify", 0), (36, "classify", 5), (36, "regress", 0),
+                                                         (36, "multilabel", 0), (200, "classify", 0)])  # fmt: skip
+def test_where_it_does_not_matter_nothing_is_said(pictures: int, task: str, folds: int) -> None:
+    assert coarse_test(pictures, task, folds) is None  # type: ignore[arg-type]
+
+
+def test_the_limit_is_a_half_width_of_a_tenth() -> None:
+    widths = {n: (wilson(round(0.8 * n), n)[1] - wilson(round(0.8 * n), n)[0]) / 2 for n in range(1, 120)}
+    assert all((coarse_test(n, "classify", 0) is not None) == (width > 0.10) for n, width in widths.items())

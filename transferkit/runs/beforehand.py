@@ -1,0 +1,30 @@
+"""What the sizes of the splits allow to be known, said before anything is trained."""
+
+from __future__ import annotations
+
+from transferkit.data.samples import Task
+from transferkit.evaluation.intervals import wilson
+
+TYPICAL = 0.8  # accuracy at which the width is told; it is a little wider at lower ones
+WIDE = 0.10  # half widths up to this go without saying
+
+
+def coarse_test(pictures: int, task: Task, folds: int) -> str | None:
+    """How little a test split of so many `pictures` will tell about a share of right answers; None where it is enough,
+    where nothing is tested, or where `folds` are judged as well.
+    """
+    if task != "classify" or not pictures or folds:
+        return None
+    half = half_width(pictures)
+    if half <= WIDE:
+        return None
+    return (
+        f"{pictures} test pictures: a score will be known to about ±{100 * half:.0f} points only; --folds 5 judges "
+        "by cross-validation too"
+    )
+
+
+def half_width(pictures: int) -> float:
+    """Half of the 95 % Wilson interval of an accuracy of about `TYPICAL` on so many pictures."""
+    low, high = wilson(round(TYPICAL * pictures), pictures)
+    return (high - low) / 2

@@ -1,0 +1,181 @@
+"""What a recipe would compute and how long that takes: measured on a few real pictures, without training or storing.
+
+Nothing is written but what probes remember of this machine (see `features.precision`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.backbones import freeze
+from transferkit.backbones.cut import operations_of
+from transferkit.data.samples import Samples
+from transferkit.data.threads import map_ordered
+from transferkit.features.extract import FORWARD_BATCH, at_once, row_names
+from transferkit.features.frozen import Rows
+from transferkit.features.precision import Precision, applied
+from transferkit.features.store import listed_rows, row_bytes
+from transferkit.training import models, optimizers
+from transferkit.training.phase import Phase
+
+if TYPE_CHECKING:
+    import keras
+
+    from transferkit.training.recipe import Recipe
+
+MEASURED = 32  # pictures that are decoded
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One kind of rows: how many there will be, how many the cache has, and the bytes that the others take."""
+
+    label: str
+    rows: int
+    cached: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PhaseOutlook:
+    """One phase: what it trains, and the most steps it takes, each of `step` seconds (measured in float32)."""
+
+    name: str
+    parameters: int
+    frozen_parameters: int
+    first_trained: str
+    epochs: int
+    steps: int
+    step: float
+    decoding: float = 0.0  # seconds of reading pictures anew each epoch, where nothing below is frozen
+
+    @property
+    def seconds(self) -> float:
+        """The whole phase, if it is not ended early."""
+        return self.steps * self.step + self.decoding
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """`decode` are seconds of one picture with all its views, `forward` of one view's way through the frozen part,
+    `trace` of the first pass; `features` of all that the cache lacks."""
+
+    pictures: int
+    decode: float
+    forward: float
+    trace: float
+    features: float
+    precision: str
+    stored: list[Stored] = field(default_factory=list)
+    phases: list[PhaseOutlook] = field(default_factory=list)
+
+
+@dataclass
+class Drawn:
+    """Random rows in the place of activations: what a step costs does not depend on the numbers in it."""
+
+    shapes: list[tuple[int, ...]]
+    scale: float = 1.0
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """See `features.extract.Source`."""
+        rng = np.random.default_rng(0)
+        return [self.scale * rng.random((len(pictures), *shape), np.float32) for shape in self.shapes]
+
+
+def outlook(work: Recipe) -> Outlook:
+    """What `work` would do. The backbone's layers are left frozen, its weights as they came."""
+    frozen, samples, wanted, steps = work.frozen, work.problem.samples, work._wanted(), work._tail_steps()
+    model = work.backbone.model
+    freeze.freeze_at(model, len(operations_of(model)))
+    pooled = frozen.pooled()
+    kinds = [pooled]
+    if steps:
+        _, below = frozen.at(work._first(steps[0]))
+        kinds = [below, pooled] if below is not None and below.tail is not None else kinds
+    frozen.choose_precision(pooled, samples, sum(len(views) for views in wanted.values()))
+    names = row_names(work.views, samples, wanted)
+    cached = [listed_rows(frozen.spec(kind), names if work.cache is not False else ()) for kind in kinds]
+    lacking = sum(any(name not in here for here in cached) for name in names)
+    run = frozen.together(kinds)
+    decode, some = _decoding(work, samples)
+    forward, trace = _forward(work, run, some)
+    pictures = lacking / max(1, len(names)) * len(wanted)
+    reading, computing = pictures * decode, lacking * forward
+    # Threads read while an accelerator computes; on a CPU both share its cores.
+    seconds = max(reading, computing) if compute.gpu_count() else reading + computing
+    stored = [
+        Stored(kind.label, len(names), len(here), (len(names) - len(here)) * _bytes(kind))
+        for kind, here in zip(kinds, cached, strict=True)
+    ]
+    return Outlook(
+        min(MEASURED, len(wanted)), decode, forward, trace, seconds + (trace if lacking else 0.0),
+        frozen.precision.name, stored, _phases(work, pooled, steps, decode),
+    )  # fmt: skip
+
+
+def _bytes(kind: Rows) -> int:
+    return row_bytes(sum(int(np.prod(shape)) for shape in kind.shapes))
+
+
+def _decoding(work: Recipe, samples: Samples) -> tuple[float, np.ndarray]:
+    """Seconds of a training picture with all its views, on all threads; and the clean pictures."""
+    train, views = work.problem.train, range(work.views.count + 1)
+    some = train[np.linspace(0, len(train) - 1, min(MEASURED, len(train))).astype(int)]
+    started = time.perf_counter()
+    drawn = list(map_ordered(lambda index: work.views.pixels(samples, int(index), views), some))
+    return (time.perf_counter() - started) / len(some), np.stack([pixels[0] for pixels in drawn])
+
+
+def _forward(work: Recipe, model: keras.Model, some: np.ndarray) -> tuple[float, float]:
+    """Seconds of one row through the frozen part, as extraction runs it; and of the first pass."""
+    batch, parallel = np.resize(some, (FORWARD_BATCH, *some.shape[1:])), at_once(model)
+    with applied(model, work.frozen.precision):
+        run = work.frozen.compiled(model)
+        started = time.perf_counter()
+        run([batch])
+        traced = time.perf_counter() - started
+        started = time.perf_counter()
+        list(map_ordered(lambda pixels: run([pixels]), [batch] * parallel, threads=parallel, window=parallel))
+        seconds = (time.perf_counter() - started) / (parallel * FORWARD_BATCH)
+    return seconds, max(0.0, traced - FORWARD_BATCH * seconds)
+
+
+def _phases(work: Recipe, pooled: Rows, steps: Sequence[str], decode: float) -> list[PhaseOutlook]:
+    s, backbone = work.settings, work.backbone
+    source = Drawn(pooled.shapes)
+    rows = source.take(np.arange(FORWARD_BATCH), np.zeros(FORWARD_BATCH, int))[0]
+    body = models.head(rows, pooled.label, work.problem.outputs, s)
+    head = _phase(work, work._head_phase("head"), body, source, "", 1 + len(work.folds))
+    found = [head]
+    for policy in steps:
+        first = work._first(policy)
+        parts, below = work.frozen.at(first)
+        freeze.freeze_at(backbone.model, first, s.batchnorm)
+        name = operations_of(backbone.model)[first].name if first else ""
+        above = Drawn(below.shapes) if below is not None else Drawn([(backbone.size, backbone.size, 3)], 255.0)
+        tail = parts.tail if below is not None else models.from_pixels(backbone)
+        trainee = models.trainee(above.shapes, tail, body, s.pooling)
+        factors = optimizers.layer_rates(backbone.model, models.depths(backbone), s.layer_decay)
+        phase = Phase(policy, "", work.rate, max(1, s.epochs // len(steps)), factors=factors)
+        again = 0.0 if below is not None else decode / (work.views.count + 1) * len(work.problem.train) * phase.epochs
+        found.append(_phase(work, phase, trainee, above, name, 1, again))
+        freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))
+    return found
+
+
+def _phase(
+    work: Recipe, phase: Phase, model: keras.Model, source: Any, first: str, times: int, decoding: float = 0.0
+) -> PhaseOutlook:
+    seconds, _ = work.trainer.trial(phase, model, source)(Precision())
+    trained = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    total = sum(int(np.prod(w.shape)) for w in work.backbone.model.weights)
+    frozen = total - freeze.describe(work.backbone.model)["trainable"]
+    steps = -(-len(work.problem.train) // work.trainer.batch_size) * phase.epochs * times
+    return PhaseOutlook(phase.name, trained, frozen, first, phase.epochs, steps, seconds, decoding)
