@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -340,3 +341,63 @@ def test_examples_see_what_the_model_was_trained_on(resize: str, size: tuple[int
     off = np.abs(names["pixels"][0].astype(int) - decode(tmp_path / "p.png", settings))
     assert off.max() <= 8
     assert off.mean() < 1.0
+
+
+# ------------------------------------------------------------------------------------------------ every format
+
+
+def test_all_formats_make_one_table(run: Any, tmp_path: Path) -> None:
+    done = call("export", run.folder, "--format", "all", "--output", tmp_path / "all", "--quiet")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert all(len(line) < 80 for line in lines if str(tmp_path) not in line)
+    assert [line.split()[0] for line in lines[1:5]] == ["keras", "saved_model", "litert", "onnx"]
+    assert all("100.0%" in line and "MB" in line and "ms" in line for line in lines[1:5])
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["keras", "litert-float32", "onnx", "saved_model"]
+    again = call("export", run.folder, "--format", "all", "--output", tmp_path / "all", "--quiet")
+    assert again.code == 2
+    assert again.err.count("pass --replace") == 4
+
+
+def few_formats(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    from transferkit.delivery.exporting import every
+
+    monkeypatch.setattr(every, "FORMATS", {name: FORMATS[name] for name in names})
+
+
+def test_a_format_without_its_package_is_a_row_and_no_failure(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_formats(monkeypatch, "keras", "onnx")
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf2onnx" else find(name))
+    done = call("export", run.folder, "--format", "all", "--output", tmp_path / "all", "--json")
+    assert done.code == 0, done.err
+    keras, onnx = json.loads(done.out)
+    assert (keras["status"], onnx["status"]) == ("made", "missing")
+    assert "pip install 'transferkit[onnx]'" in onnx["reason"]
+    assert keras["agreement"] == 1.0
+
+
+@pytest.mark.usefixtures("wrong")
+def test_a_format_that_fails_is_a_row_and_the_exit_code(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_formats(monkeypatch, "keras", "onnx")
+    done = call("export", run.folder, "--format", "all", "--output", tmp_path / "all", "--quiet")
+    assert done.code == 1
+    assert "FAILED: the onnx file (float32) does not answer" in done.out
+    assert [p.name for p in (tmp_path / "all").iterdir()] == ["keras"]
+    found = run.export("all", output=tmp_path / "kept", allow_mismatch=True)
+    assert found.passed
+    assert "kept although" in str(found)
+
+
+def test_what_a_converter_cannot_express_is_said(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise NotImplementedError("no such operation")
+
+    monkeypatch.setattr(writers, "_onnx", broken)
+    with pytest.raises(ExportError, match=r"cannot write this model \(NotImplementedError: no such operation\)"):
+        run.export("onnx", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

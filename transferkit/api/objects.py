@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from transferkit.compute import restoring
 from transferkit.console import Reporter
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from transferkit.data.samples import Samples
     from transferkit.delivery.explain import Explanation
+    from transferkit.delivery.exporting.every import Exports
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
     from transferkit.delivery.reproduce import Reproduction
@@ -146,23 +147,43 @@ class Run:
         source = Path(picture) if isinstance(picture, str) else picture
         return next(Explaining.of(self.layout, method).stream([source], output))
 
+    @overload
+    def export(  # type: ignore[overload-overlap]
+        self, format: Literal["all"], *, quantize: str | None = None, output: str | Path | None = None,
+        data: Any = None, replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
+    ) -> Exports: ...  # fmt: skip
+
+    @overload
+    def export(
+        self, format: str, *, quantize: str | None = None, output: str | Path | None = None, data: Any = None,
+        replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
+    ) -> Export: ...  # fmt: skip
+
     @restoring
     def export(
         self, format: str, *, quantize: str | None = None, output: str | Path | None = None, data: Any = None,
         replace: bool = False, allow_mismatch: bool = False, quiet: bool = True,
-    ) -> Export:  # fmt: skip
+    ) -> Export | Exports:  # fmt: skip
         """Write the model as `keras`, `saved_model`, `litert` or `onnx`, proved on the run's own pictures.
+
+        `all` makes every format that can be made here, and returns their table; `output` is the folder above then.
 
         `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
         arrays it was trained on. See `transferkit.delivery.exporting.export`.
         """
         from transferkit.data import datasets
+        from transferkit.delivery.exporting.every import export_all
         from transferkit.delivery.exporting.export import export
 
-        return export(
-            self.layout, format, Reporter(quiet), quantize=quantize, output=None if output is None else Path(output),
-            data=datasets.read(data), replace=replace, allow_mismatch=allow_mismatch,
-        )  # fmt: skip
+        options: dict[str, Any] = {
+            "quantize": quantize,
+            "output": None if output is None else Path(output),
+            "data": datasets.read(data),
+        }
+        options |= {"replace": replace, "allow_mismatch": allow_mismatch}
+        if format == "all":
+            return export_all(self.layout, Reporter(quiet), **options)
+        return export(self.layout, format, Reporter(quiet), **options)
 
     def reproduce(
         self, data: Any = None, *, output: str | Path | None = None, fresh: bool = False, offline: bool = False,

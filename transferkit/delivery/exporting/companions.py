@@ -53,6 +53,25 @@ import json
 import sys
 from pathlib import Path
 
+here = Path(__file__).resolve().parent
+try:
+    facts = json.loads((here / "export.json").read_text("utf-8"))
+except OSError as error:
+    sys.exit(f"{{here / 'export.json'}} cannot be read ({{error.strerror}}); keep this program beside its files")
+if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
+    labels = [name if name.isprintable() else ascii(name)[1:-1] for name in facts["labels"]]
+    more = f" and {{len(labels) - 20}} more (labels.txt)" if len(labels) > 20 else ""
+    usage = (
+        f"Says what is in one picture, by the model in {file}.\\n\\n"
+        f"usage: python {{Path(__file__).name}} PICTURE\\n"
+        f"for example: python {{Path(__file__).name}} photo.jpg\\n\\n"
+        f"{what}: {{', '.join(labels[:20])}}{{more}}\\n"
+        "Needs: pip install {install} pillow numpy opencv-python-headless"
+    )
+    asked = sys.argv[1:] in (["-h"], ["--help"])
+    print(usage, file=sys.stdout if asked else sys.stderr)
+    sys.exit(0 if asked else 2)
+
 {imports}
 
 # ---- The decoder: the text of what read the pictures in training, unchanged, so that answers are the same.
@@ -62,8 +81,6 @@ from pathlib import Path
 
 # ---- The model.
 
-here = Path(__file__).resolve().parent
-facts = json.loads((here / "export.json").read_text("utf-8"))
 size, resize = facts["input"]["size"], "{resize}"
 try:
     with open(sys.argv[1], "rb") as handle:
@@ -94,8 +111,9 @@ def example(row: Format, facts: dict[str, Any]) -> str:
         install, imports = row.exporter.install, row.exporter.imports
         call = row.exporter.call.replace("{file}", row.file)
     return EXAMPLE.format(
-        install=install, imports=imports, call=call, decoder=decoder(), resize=facts["decode"]["resize"]
-    )
+        install=install, imports=imports, call=call, decoder=decoder(), resize=facts["decode"]["resize"],
+        file=row.file, what="It answers" if facts["task"] == "regress" else "Classes",
+    )  # fmt: skip
 
 
 def decoder() -> str:

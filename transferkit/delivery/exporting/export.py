@@ -21,11 +21,11 @@ from transferkit import compute, plugins
 from transferkit._version import __version__
 from transferkit.console import Reporter
 from transferkit.data.decode import DecodeSettings
-from transferkit.data.samples import Pixels
+from transferkit.data.samples import Pixels, shown
 from transferkit.delivery.exporting import companions, parity, pictures, writers
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
-from transferkit.errors import RunError, StorageError, raise_problems
+from transferkit.errors import RunError, StorageError, TransferKitError, raise_problems
 from transferkit.files import read_json, sha256_file, sync_folder, write_json
 from transferkit.runs import model_file, refusals
 from transferkit.runs.layout import Layout
@@ -60,8 +60,8 @@ def export(
     """
     row, precision = lookup(kind, quantize)
     manifest = layout.complete()
-    target = output or layout.folder / "exports" / (f"{kind}-{precision}" if row.quantizes else kind)
-    raise_problems(RunError, [*_target_problems(target, replace), *refusals.inside(target, manifest["data"]["path"])])
+    target = output or layout.folder / "exports" / place(row, precision)
+    raise_problems(RunError, target_problems(target, replace, manifest["data"]["path"]))
     layout.check_model()
     facts = model_file.facts(layout.model)
     checked = pictures.pick(layout, ("val", "test"), CHECKED, data)
@@ -74,7 +74,7 @@ def export(
     with _whole_folder(target) as folder:
         reporter.say(f"writing {row.file} ({row.name}, {precision})")
         if row.exporter is None:
-            writers.write(kind, layout.model, facts, folder / row.file, precision, calibration)
+            _write(row, layout.model, facts, folder / row.file, precision, calibration)
         else:
             _write_offered(row, layout.model, facts, folder / row.file)
         reporter.say(f"checking it on {len(checked.sources)} {checked.part} pictures")
@@ -90,6 +90,25 @@ def export(
     for miss in figures["missed"]:
         reporter.warn(f"{target / row.file}: {miss}; kept because of --allow-mismatch")
     return Export(target, target / row.file, figures)
+
+
+def place(row: Format, precision: str) -> str:
+    """The name of the folder of an export."""
+    return f"{row.name}-{precision}" if row.quantizes else row.name
+
+
+def _write(
+    row: Format, model: Path, facts: dict[str, Any], to: Path, precision: str, calibration: writers.Calibration
+) -> None:
+    try:
+        writers.write(row.name, model, facts, to, precision, calibration)
+    except (TransferKitError, OSError, MemoryError):
+        raise
+    except Exception as error:  # converters raise many kinds of what they cannot express
+        first = str(error).strip().splitlines()[:1] or [""]
+        raise ExportError(
+            f"the converter to {row.name} cannot write this model ({type(error).__name__}: {shown(first[0][:300])})"
+        ) from error
 
 
 def _write_offered(row: Format, model: Path, facts: dict[str, Any], to: Path) -> None:
@@ -150,7 +169,12 @@ def _refusal(row: Format, precision: str, figures: dict[str, Any]) -> str:
     )
 
 
-def _target_problems(target: Path, replace: bool) -> list[str]:
+def target_problems(target: Path, replace: bool, data: str) -> list[str]:
+    """What keeps an export from being written to `target`, of a run on the data at `data`."""
+    return [*_taken(target, replace), *refusals.inside(target, data)]
+
+
+def _taken(target: Path, replace: bool) -> list[str]:
     if not target.exists() and not target.is_symlink():
         return []
     ours = (target / "export.json").is_file()

@@ -1,0 +1,70 @@
+"""The table of all formats, and the example that travels with each: what needs no converter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transferkit.data.decode import DecodeSettings
+from transferkit.delivery.exporting import companions
+from transferkit.delivery.exporting.every import Exports, Row
+from transferkit.delivery.exporting.export import Export
+from transferkit.delivery.exporting.formats import FORMATS
+
+
+def made(missed: list[str], agreement: float | None = 1.0) -> Export:
+    figures: dict[str, Any] = {
+        "split": "val", "n": 30, "size_bytes": 1.5e6, "latency_ms": 4.25, "largest_difference": 3.2e-7,
+        "agreement": agreement, "missed": missed,
+    }  # fmt: skip
+    return Export(Path("exports/x"), Path("exports/x/model"), figures)
+
+
+def test_one_table_that_fits_a_terminal() -> None:
+    reason = "format onnx needs tf2onnx, onnx; install with: pip install 'transferkit[onnx]'"
+    rows = [
+        Row("keras", "float32", "made", made([])),
+        Row("litert", "float16", "made", made(["the answers agree for 90.00%"], None)),
+        Row("onnx", "float32", "missing", reason=reason),
+    ]
+    found = Exports(Path("runs/a/exports"), rows)
+    lines = str(found).splitlines()
+    assert all(len(line) < 80 for line in lines)
+    assert lines[1].split() == ["keras", "1.50", "MB", "4.2", "ms", "3.2e-07", "100.0%"]
+    assert lines[2].split()[:2] == ["litert", "float16"]
+    assert "kept although the answers agree for 90.00%" in lines[3]
+    assert " ".join(" ".join(lines[4:6]).split()) == f"onnx not made: {reason}"
+    assert [row.as_dict()["status"] for row in rows] == ["made", "made", "missing"]
+
+
+def test_what_passes() -> None:
+    good, gone, bad = (Row("keras", "float32", status) for status in ("made", "missing", "failed"))  # type: ignore[arg-type]
+    assert Exports(Path(), [good, gone]).passed
+    assert not Exports(Path(), [good, bad]).passed
+    assert not Exports(Path(), [gone]).passed
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["a.png", "b.png"], 2), (["--help"], 0)])
+def test_the_example_explains_itself(arguments: list[str], code: int, tmp_path: Path) -> None:
+    facts = {"task": "classify", "classes": ["rose", "tülip\n"], "decode": DecodeSettings(32).key()}
+    (tmp_path / "example.py").write_text(companions.example(FORMATS["litert"], facts), "utf-8")
+    (tmp_path / "export.json").write_text(json.dumps({"labels": facts["classes"], "input": {"size": 32}}))
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-P", tmp_path / "example.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == code
+    said = done.stderr if code else done.stdout
+    assert "usage: python example.py PICTURE" in said
+    assert "for example: python example.py photo.jpg" in said
+    assert "Classes: rose, t\\xfclip\\n" in said
+    assert "Traceback" not in done.stderr
+    (tmp_path / "export.json").unlink()
+    alone = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert alone.returncode == 1
+    assert "keep this program beside its files" in alone.stderr
