@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from transferkit.delivery.overview import overview
@@ -101,6 +103,33 @@ def test_resume_goes_on_from_anywhere_with_the_settings_of_then(
 
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def test_an_interrupt_before_anything_was_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of_classes(tmp_path / "pictures", {"a": 8, "b": 8})
+    (tmp_path / "run").mkdir()  # the user's own, empty
+    monkeypatch.setattr("transferkit.runs.intake.readable", _interrupt)
+    stopped = call("finetune", tmp_path / "pictures", "--backbone", "mini", "--output", tmp_path / "run", "--quiet")
+    assert stopped.code == 130
+    assert stopped.err.strip() == "interrupted\nno run was begun, nothing is left behind; repeat the command to start"
+
+
+def test_what_a_script_began_goes_on_by_its_own_call(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 255, (24, 32, 32, 3), np.uint8), np.arange(24) % 2
+    settings: dict[str, Any] = {
+        "output": tmp_path / "run",
+        "epochs": 1,
+        "augment": "none",
+        "head_width": 4,
+        "quiet": True,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transferkit.runs.finishing.Finishing.ship", _interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            tk.finetune(data, "mini", **settings)
+    assert caught.value.__notes__ == [f"go on with the same call and:  output={str(tmp_path / 'run')!r}, resume=True"]
+    assert tk.finetune(data, "mini", resume=True, **settings).manifest["status"] == "complete"
 
 
 def test_resume_refuses_what_only_a_script_can_go_on_with(runs: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_terminated_run_says_so_and_can_be_resumed(
         patch.setattr(Job, "_train_and_judge", end)
         result = call(*words)
     assert result.code == 143
-    assert result.err.strip() == "terminated; --resume goes on from what was finished"
+    assert result.err.strip() == f"terminated\ngo on with:  transferkit resume {tmp_path / 'run'}"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
-    assert call(*words, "--resume").code == 0
+    assert call("resume", tmp_path / "run", "--quiet").code == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "complete"

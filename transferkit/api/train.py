@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -18,7 +18,7 @@ from transferkit.console import Reporter
 from transferkit.data.arrays import ARRAYS
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
-from transferkit.errors import DataError
+from transferkit.errors import DataError, RunError
 from transferkit.files import ready_cache
 from transferkit.runs import refusals, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
@@ -207,9 +207,19 @@ def _resumable(layout: Layout) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if layout.folder.is_dir():
-            interrupt.add_note(f"go on with:  transferkit resume {shlex.quote(shown(layout.folder))}")
+        interrupt.add_note(_way_on(layout))
         raise
+
+
+def _way_on(layout: Layout) -> str:
+    from transferkit.delivery.beginning import beginning
+
+    if not (layout.manifest.exists() or layout.journal.exists()):
+        return "no run was begun, nothing is left behind; repeat the command to start"
+    with suppress(RunError):
+        beginning(layout)
+        return f"go on with:  transferkit resume {shlex.quote(shown(layout.folder))}"
+    return f"go on with the same call and:  output={os.fspath(layout.folder)!r}, resume=True"
 
 
 def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:
