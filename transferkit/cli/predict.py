@@ -21,12 +21,7 @@ SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
 
 @click.command(
     cls=Once,
-    epilog="""Examples:
-
-\b
-  transferkit predict runs/flowers new/ --output answers.csv
-  transferkit predict runs/a,runs/b test/ --format submission \\
-      --sample sample_submission.csv --output submission.csv""",
+    epilog="Example:  transferkit predict runs/a,runs/b new/ --output answers.csv",
 )
 @click.argument("run")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))

@@ -150,7 +150,8 @@ class Plan:
         o, rate, read = self.outlook, 1 / max(self.outlook.forward, 1e-9), 1000 * self.outlook.decode
         phases = "".join(f", {'head' if not n else p.name} {duration(p.seconds)}" for n, p in enumerate(o.phases))
         return (
-            f"about {duration(self.seconds)} at most: checking {duration(self.check)}, features {duration(o.features)}"
+            f"about {duration(self.seconds)}, if no phase ends early: checking {duration(self.check)}, features "
+            f"{duration(o.features)}"
             f"{phases}; scoring and report come on top. Measured on {plural(o.pictures, 'picture')}: {read:.1f} ms to "
             f"read one and draw its views, {rate:,.0f} views a second through the frozen part ({o.precision})"
         )

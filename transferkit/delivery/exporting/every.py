@@ -70,10 +70,9 @@ class Exports:
         made = [row.made for row in self.rows if row.made]
         if made:
             first = made[0].figures
-            lines.append(
-                f"compared with the run's model on {first['n']} {first['split']} pictures; each in a folder of its"
-            )
-            lines.append(f"name in {shown(self.folder)}")
+            part = "validation" if first["split"] == "val" else first["split"]
+            lines.append(f"compared with the run's model on {first['n']} {part} pictures")
+            lines.append(f"each is in a folder of its name in {shown(self.folder)}")
         return "\n".join(lines)
 
 
