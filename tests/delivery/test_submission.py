@@ -80,7 +80,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     new = folder_of_classes(tmp_path / "new", {"x": 4})
     model, sample, out = tiny(tmp_path / "a.keras", ["rose", "tulip"]), tmp_path / "sample.csv", tmp_path / "sub.csv"
     sample.write_text("Id,Species\n3,rose\n0,rose\n1,rose\n")
-    common = ("predict", model, new, "--format", "submission", "--sample", sample)
+    common = ("predict", model, new, "--format", "submission", "--sample-submission", sample)  # as others call it
     done = call(*common, "--output", out)
     assert done.code == 0, done.err
     assert "1 picture not in the sample and left out" in done.err

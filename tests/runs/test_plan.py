@@ -51,7 +51,7 @@ def test_the_plan_is_what_the_run_then_does(
 def test_from_the_command_line(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    common = ("finetune", pictures, "--backbone", "mini", "--epochs", 2, "--dry-run")
+    common = ("finetune", pictures, "--backbone", "mini", "--epochs", 2, "--dryrun")
     said = call(*common)
     assert said.code == 0, said.err
     assert all(len(line) < 80 for line in said.out.splitlines() if str(tmp_path) not in line)

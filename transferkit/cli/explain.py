@@ -35,9 +35,10 @@ def explain(
 
     layout = Layout(run)
     layout.complete()
-    chosen = list(find(paths)) if paths else room.worst(layout)
+    speaker = reporter(quiet, as_json)
+    chosen = list(find(paths, speaker.warn)) if paths else room.worst(layout)
     compute.start()
-    rows = room.explain_to(layout, chosen, folder or run / "explained", method, output, reporter(quiet, as_json))
+    rows = room.explain_to(layout, chosen, folder or run / "explained", method, output, speaker)
     if as_json:
         emit(rows)
         return

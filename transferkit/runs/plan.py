@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -100,6 +101,10 @@ class Plan:
                 break_on_hyphens=False, break_long_words=False,
             )  # fmt: skip
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the plan as it would stand in a terminal."""
+        return f'<pre style="white-space:pre-wrap">{escape(str(self))}</pre>'
 
     def _data(self) -> str:
         what = {"classify": "classes", "multilabel": "labels", "regress": "targets"}[self.task]
