@@ -22,6 +22,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder_of_classes(tmp_path / "pictures", {"a": 20, "b": 20})
 
 
+@pytest.mark.slow
 def test_the_plan_is_what_the_run_then_does(
     pictures: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
