@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ def data() -> None:
 def reading(optional: bool = False) -> Callable[[F], F]:
     """DATA and the options that every command of this group reads it with; they arrive as `how`."""
     options = (
-        click.option("--exclude-file", type=OUTPUT, help="File with one path a line to leave out."),
+        click.option("--exclude-file", type=OUTPUT, help="File of what to leave out or relabel."),
         click.option("--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."),
         click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."),
         click.argument("source", metavar="[DATA]" if optional else "DATA", required=not optional),
@@ -49,7 +50,7 @@ def reading(optional: bool = False) -> Callable[[F], F]:
     "With a run:  transferkit data check --run runs/flowers --html doubtful.html"
 )
 @reading(optional=True)
-@click.option("--run", type=click.Path(path_type=Path), help="Also rank the labels this run's network doubts.")
+@click.option("--run", type=click.Path(path_type=Path), help="Also list the labels this run's network doubts.")
 @click.option("--suspects", type=click.IntRange(1), help="How many of those to list. [default: 60]")
 @click.option("--headers-only", is_flag=True, help="Faster: decode nothing, miss cut files and look-alikes.")
 @click.option("--html", type=OUTPUT, help="Write a page with thumbnails here.")
@@ -61,7 +62,7 @@ def check(
 ) -> None:  # fmt: skip
     """Find damaged files, copies, leakage between splits, look-alikes, odd names; exits with 2 on errors.
 
-    With --run, DATA is that run's data, and its labels are ranked by how much they are doubted.
+    With --run, DATA is that run's data, and its labels are listed by the chance that they are right.
     """
     from transferkit.files import write_text
 
@@ -74,7 +75,8 @@ def check(
         write_text(html, audit.to_html())
     if write_exclusions is not None:
         write_text(write_exclusions, audit.exclusions())
-    _print(audit.to_json() if as_json else audit.summary())
+    more = f"\nTo go through them: transferkit data clean {shlex.quote(str(run))}" if audit.doubts else ""
+    _print(audit.to_json() if as_json else audit.summary() + more)
     if audit.errors:
         raise click.exceptions.Exit(2)
 
