@@ -72,7 +72,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A label that may be wrong: `chance` in 0…1 that it is right, and what the picture looks like instead.
+    """A label that may be wrong: `chance_right` in 0…1 that it is right, and what the picture looks like instead.
 
     `suggested` is a label as text, like `label`; `likely_wrong` whether it is among those held to be wrong.
     """
@@ -80,15 +80,15 @@ class Doubt:
     path: str
     label: str
     suggested: str
-    chance: float
+    chance_right: float
     likely_wrong: bool
 
     @property
     def said(self) -> str:
         """The chance in words: `2 %`."""
-        if self.chance < 0.005:
+        if self.chance_right < 0.005:
             return "under 1 %"
-        return "over 99 %" if self.chance > 0.995 else f"{100 * self.chance:.0f} %"
+        return "over 99 %" if self.chance_right > 0.995 else f"{100 * self.chance_right:.0f} %"
 
     def finding(self) -> Finding:
         """As one finding of the audit."""

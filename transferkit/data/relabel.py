@@ -39,7 +39,7 @@ def target(samples: Samples, label: str) -> np.ndarray | int:
     """A label as `samples` hold it in `targets`. Raises DataError where the data has no such label."""
     if samples.task == "regress":
         return np.array(_numbers(label, samples.classes))
-    names = names_in(label)
+    names = (label,) if label in samples.classes else names_in(label)
     unknown = [name for name in names if name not in samples.classes]
     if unknown:
         hint = nearest(unknown[0], samples.classes) or f"; there are {listed(samples.classes)}"

@@ -103,12 +103,12 @@ def _decisions(path: Path, text: str) -> Exclusions:
     first: dict[str, int] = {}
     column = next(name for name in table.columns if name.lower() == "action")
     for line, row in table.rows:
-        action, label = row[column].strip().lower(), row.get("label", "").strip()
+        action, label = row[column].strip().lower(), row.get("label", "")
         if first.setdefault(row["path"], line) != line:
             table.bad("decide again on a path", line, f"{row['path']} is also in line {first[row['path']]}")
         elif action not in found:
             table.bad(f"have an action other than {', '.join(ACTIONS)}", line, repr(action))
-        elif action == "relabel" and not label:
+        elif action == "relabel" and not label.strip():
             table.bad("relabel without a label", line, row["path"])
         else:
             found[action][row["path"]] = label

@@ -104,15 +104,12 @@ class Exclusion:
     ) -> None:  # fmt: skip
         self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
         self.root = root
-        self.paths = {self._key(line): line for line in paths}
-        self.labels = {self._key(line): (line, label) for line, label in (labels or {}).items()}
+        self.paths = {place(line, root): line for line in paths}
+        self.labels = {place(line, root): (line, label) for line, label in (labels or {}).items()}
         self.corrected = 0
         self.used: set[str] = set()
         self.seen: set[str] = set()
         self.count = 0
-
-    def _key(self, line: str) -> str:
-        return _below(locate(self.root, line)[0] if self.root else line, self.root)
 
     def relabelled(self, samples: Samples, classes: Sequence[str] | None) -> Samples:
         """`samples` with the labels that the exclusion file gives; see `relabel`."""
@@ -169,6 +166,11 @@ class Only(Exclusion):
     def __call__(self, path: str, label: str | None = None) -> bool:
         """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
         return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
+
+
+def place(line: str, root: Path | None) -> str:
+    """A path as people spell it in a list, as the samples of data in `root` spell it."""
+    return _below(locate(root, line)[0] if root else line, root)
 
 
 def _below(path: str, root: Path | None) -> str:

@@ -33,7 +33,11 @@ def source_of(run: Path) -> tuple[str, dict[str, Any]]:
         gone = "it was trained on arrays" if origin == "arrays" else f"{origin} is no longer there"
         raise DataError(f"the data of run {run} cannot be read again: {gone}")
     task = None if settings["task"] == "auto" else settings["task"]
-    return origin, {"task": task, "exclude": settings["exclude"], "exclude_file": settings.get("exclude_file")}
+    left_out = settings.get("exclude_file")
+    from_there = Path(manifest.get("working_directory", ".")) / str(left_out)
+    if left_out and from_there.is_file():
+        left_out = str(from_there)
+    return origin, {"task": task, "exclude": settings["exclude"], "exclude_file": left_out}
 
 
 def own_samples(layout: Layout) -> Samples:
