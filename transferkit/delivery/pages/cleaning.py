@@ -21,7 +21,7 @@ from transferkit.data.rows import ACTIONS
 from transferkit.data.samples import Samples, shown
 from transferkit.data.thumbnail import thumbnail
 from transferkit.delivery.pages.decisions import Decision, Decisions
-from transferkit.delivery.pages.server import Request, Response, as_json, page, text
+from transferkit.delivery.pages.server import Request, RequestError, Response, as_json, page, text
 from transferkit.errors import DataError
 
 SIDE = 640  # pixels of a picture on the page
@@ -117,22 +117,26 @@ class Cleaning:
                 if request.path == "/undo":
                     self.decisions.undo()
                 else:
-                    self._take(json.loads(request.body or b"null"))
+                    self._take(request.body)
         except DataError as error:
             return as_json({"error": str(error)}, 409)
         return as_json(self._list()["made"])
 
-    def _take(self, asked: Any) -> None:
+    def _take(self, body: bytes) -> None:
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise RequestError("a decision is JSON") from error
         entries = asked if isinstance(asked, list) else [asked]
         self.decisions.decide(dict(self._checked(entry) for entry in entries[: len(self._shown)]))
 
     def _checked(self, entry: Any) -> tuple[str, Decision]:
-        """A decision as the page sends it. Raises ValueError for what no page sends, DataError for a wrong label."""
+        """A decision as the page sends it. Raises RequestError for what no page sends, DataError for a wrong label."""
         if not isinstance(entry, dict) or entry.get("action") not in ACTIONS or type(entry.get("id")) is not int:
-            raise ValueError("a decision has an id and an action")
+            raise RequestError("a decision has an id and an action")
         i, action, label = entry["id"], entry["action"], entry.get("label") or ""
         if i not in self._shown or not isinstance(label, str):
-            raise ValueError("there is no such picture here")
+            raise RequestError("there is no such picture here")
         path = self.samples.paths[i]
         if action == "relabel":
             target(self.samples, label)

@@ -37,6 +37,10 @@ POLICY = (
 )
 
 
+class RequestError(ValueError):
+    """What was sent is not what is taken; the message says what is."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One request: `path` below the page's own address, beginning with `/`; `kind` is the type of `body`."""
@@ -175,6 +179,13 @@ class stopped_by_signals:  # noqa: N801 (a context manager, used like a function
             signal.signal(number, handler)
 
 
+def _query(text: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(text, max_num_fields=20))
+    except ValueError as error:
+        raise RequestError("too many fields in the address") from error
+
+
 class _Hurried(io.RawIOBase):
     """The bytes of a connection until a deadline, however slowly they come."""
 
@@ -286,10 +297,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _asked(self, body: bytes) -> Response:
         try:
-            query = dict(parse_qsl(self.path.partition("?")[2], max_num_fields=20))
+            query = _query(self.path.partition("?")[2])
             kind = self.headers.get("Content-Type", "")
             return self.server.app.answer(Request(self.command, self._path(), query, kind, body))
-        except ValueError as error:
+        except RequestError as error:
             return text(400, f"400: {error}")
         except Exception as error:
             self.server.failed(error)
@@ -297,6 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         self.close_connection = True
+        self.request_version = self.protocol_version  # a status line also where the request had no proper one
         self.connection.settimeout(SECONDS)
         self.send_response(response.status)
         common = {
