@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import os
@@ -102,6 +103,29 @@ def test_json_prints_the_list_and_serves_nothing(data: Path, tmp_path: Path, mon
     assert len(found["cards"]) == 2
     assert (found["output"], found["decided"]) == ("data-clean.csv", {})
     assert not Path("data-clean.csv").exists()
+
+
+def test_of_a_run_the_doubted_labels_come_first_and_changed_pictures_are_not_shown(
+    digits_run: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("data", "clean", digits_run.folder, "--suspects", 7, "--json")
+    assert result.code == 0, result.err
+    found = [card for card in json.loads(result.out)["cards"] if card["kind"] == "label"]
+    assert len(found) == 7
+    assert [card["chance_right"] for card in found] == sorted(card["chance_right"] for card in found)
+    assert all(card["suggested"] != card["pictures"][0]["label"] for card in found)
+    assert "a run brings its own" in call("data", "clean", digits_run.folder, "--exclude", "3").err
+    saved = digits_run.layout.read_splits()
+    other = [dataclasses.replace(p, sha256="0" * 64) if p.path.startswith("3/") else p for p in saved]
+    monkeypatch.setattr(type(digits_run.layout), "read_splits", lambda self: other)
+    monkeypatch.setattr(room, "doubted", lambda layout, samples, reporter: [])
+    reporter = Reporter(quiet=True)
+    how = {"task": None, "exclude": (), "exclude_file": None}
+    app = room.prepare(str(digits_run.folder), None, None, how, reporter, lambda done, total: None)
+    assert not any(path.startswith("3/") for path in app.app.samples.paths)
+    assert "20 pictures have changed since the run" in reporter.warnings[0]
+    assert app.command == ("transferkit", "finetune", str(digits), "--config", str(digits_run.folder))
 
 
 def test_suspects_without_a_run_are_refused(data: Path) -> None:

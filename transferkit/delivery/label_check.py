@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.console import Reporter
+from transferkit.data.cells import in_cell
 from transferkit.data.checks import Doubt
 from transferkit.data.samples import Samples
 from transferkit.data.units import units_of
@@ -99,7 +100,7 @@ def _doubt(samples: Samples, i: int, other: int, chance: float, likely: bool) ->
     if samples.task == "multilabel":
         turned = samples.targets[i].copy()
         turned[other] = 1 - turned[other]
-        suggested = ";".join(name for name, on in zip(samples.classes, turned, strict=True) if on)
+        suggested = ";".join(in_cell(name) for name, on in zip(samples.classes, turned, strict=True) if on)
     else:
         suggested = samples.classes[other]
     return Doubt(samples.paths[i], samples.label(i), suggested, round(min(1.0, max(0.0, chance)), 6), likely)
