@@ -95,9 +95,9 @@ def clean(
     source: str, as_json: bool, quiet: bool, output: Path | None, suspects: int | None, port: int, browser: bool,
     **how: Any,
 ) -> None:  # fmt: skip
-    """Go through copies and, of a RUN, doubtful labels on a page: keep, relabel or leave out.
+    """Keep, relabel or leave out doubtful pictures, on a page.
 
-    Decisions go into one file for --exclude-file, at once; a started one is gone on with. No picture is changed. The
+    It shows exact copies, look-alikes and files that cannot be read, and of a RUN doubtful labels first. Decisions go into one file for --exclude-file, at once; a started one is gone on with. No picture is changed. The
     page is for this machine only and ends with Ctrl-C. With --json the list is printed, and no page is shown.
     """
     from transferkit.delivery import clean as room
