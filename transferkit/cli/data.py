@@ -97,8 +97,9 @@ def clean(
 ) -> None:  # fmt: skip
     """Keep, relabel or leave out doubtful pictures, on a page.
 
-    It shows exact copies, look-alikes and files that cannot be read, and of a RUN doubtful labels first. Decisions go into one file for --exclude-file, at once; a started one is gone on with. No picture is changed. The
-    page is for this machine only and ends with Ctrl-C. With --json the list is printed, and no page is shown.
+    It shows exact copies, look-alikes and files that cannot be read, and of a RUN doubtful labels first. Decisions go
+    into one file for --exclude-file, at once; a started one is gone on with. No picture is changed. The page is for
+    this machine only and ends with Ctrl-C. With --json the list is printed, and no page is shown.
     """
     from transferkit.delivery import clean as room
 
