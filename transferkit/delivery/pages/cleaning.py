@@ -58,7 +58,7 @@ def cards(samples: Samples, doubts: Sequence[Doubt], copies: Sequence[Copies], f
         what = f"The same picture {len(group.members)} times" if group.exact else f"{len(group.members)} look-alikes"
         kind = "copies" if group.exact else "look-alikes"
         found.append(Card(kind, f"{what}, with different labels" if group.torn else what, group.members))
-    found += [Card("damaged", f"Cannot be read: {reason}", (i,)) for i, reason in faults.items()]
+    found += [Card("damaged", f"This file {reason}", (i,)) for i, reason in faults.items()]
     return found
 
 

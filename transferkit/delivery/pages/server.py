@@ -1,7 +1,7 @@
 """A server for pages on this machine: standard library only, one answer a connection, everything bounded.
 
-A request is answered only if it is meant for us (see `guard`); headers and body must arrive within `SECONDS`, however
-slowly they are sent; no more than `MOST` connections are held and `POSTS` bodies; nothing is written to disk. What
+A request is answered only if it is meant for us (see `guard`); headers and body must arrive within `SECONDS` (a large
+body within the time that a slow line takes for it), however they are dripped; no more than `MOST` connections are held and `POSTS` bodies; nothing is written to disk. What
 other sites may do with the answers is forbidden to them by the headers of every answer.
 """
 
@@ -28,6 +28,7 @@ from transferkit.errors import ConfigError
 from transferkit.files import to_json
 
 SECONDS = 60.0  # for a whole request to arrive, and for an answer to be taken
+SLOWEST = 200_000  # bytes a second at which a body may come, besides
 IDLE = 15.0  # between two pieces of it
 MOST = 64  # connections at once
 POSTS = 16  # bodies at once
@@ -255,6 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             length = int(self.headers["Content-Length"])
+            self.hurried.until += length / SLOWEST
             body = self.rfile.read(length)
             if len(body) < length:
                 return  # it hung up
