@@ -1,9 +1,9 @@
 """A server for pages on this machine: standard library only, one answer a connection, everything bounded.
 
 A request is answered only if it is meant for us (see `guard`). Headers and body must arrive within `SECONDS` (a large
-body within what a slow line takes for it besides), however they are dripped. No more than `MOST` connections are held and
-`POSTS` bodies; nothing is written to disk. What other sites may do with the answers is forbidden to them by the headers
-of every answer.
+body within what a slow line takes for it besides), however they are dripped. No more than `MOST` connections are held
+and `POSTS` bodies; nothing is written to disk. What other sites may do with the answers is forbidden to them by the
+headers of every answer.
 """
 
 from __future__ import annotations
