@@ -66,9 +66,9 @@ def test_pictures_are_answered_as_predict_does(answering: room.Answering, digits
     assert not {"heat", "picture"} & plain.keys()
 
 
-def test_below_its_threshold_it_is_not_sure_enough(answering: room.Answering, digits: Path) -> None:
+def test_below_its_threshold_it_is_not_sure_enough(answering: room.Answering, digits_run: Any, digits: Path) -> None:
     picture = sorted((digits / "5").iterdir())[2].read_bytes()
-    careful = room.Answering(answering._predictor.model, answering.facts, threshold=1.1)
+    careful = room.Answering(model_file.load(digits_run.layout.model), answering.facts, threshold=1.1)
     (found,) = careful.predict([("a.png", picture)], top=2, heat=False, drawn=False)
     assert (found["label"], found["abstained"]) == (None, True)
     assert found["best_guess"] == next(iter(found["scores"]))
