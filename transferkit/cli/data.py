@@ -25,7 +25,7 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 @click.group(cls=Group, epilog="Example:  transferkit data check flowers/ --html check.html")
 def data() -> None:
-    """Check, split, count and look at pictures. Nothing in DATA is ever changed."""
+    """Check, clean, split, count and look at pictures. Nothing in DATA is ever changed."""
 
 
 def reading(metavar: str = "DATA") -> Callable[[F], F]:
