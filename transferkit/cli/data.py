@@ -83,7 +83,7 @@ def check(
 
 @data.command(
     epilog="Example:  transferkit data clean runs/flowers\n\n"
-    "Then:  transferkit finetune flowers/ --exclude-file flowers-clean.csv"
+    "Example:  transferkit finetune flowers/ --exclude-file flowers-clean.csv"
 )
 @reading("RUN|DATA")
 @click.option("--output", type=OUTPUT, help="File of decisions. [default: DATA-clean.csv in this folder]")
