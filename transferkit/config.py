@@ -212,7 +212,7 @@ class Settings(BaseModel):
         "Leave out classes or files. Repeatable.",
         "data", "PATTERN", default="nothing")] = ()
     exclude_file: Annotated[str | None, Setting(
-        "Leave out the paths in this file, one a line (`data check --write-exclusions`).",
+        "Leave out or relabel what this file says: `data clean`, or `data check --write-exclusions`, writes one.",
         "data", "FILE", default="none", takes="PathLike[str]")] = None
     on_bad_file: Annotated[Literal["error", "skip"], Setting(
         "What to do where pictures cannot be read.",

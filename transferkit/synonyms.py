@@ -22,7 +22,7 @@ OPTIONS = {
     "objective": "metric", "monitor": "metric", "goal": "metric", "class-weight": "class-weights",
     "time": "budget", "time-limit": "budget", "max-time": "budget", "random-seed": "seed", "random-state": "seed",
     "pretrained": "weights", "dtype": "precision", "n-trials": "trials", "max-trials": "trials", "jobs": "workers",
-    "n-jobs": "workers", "continue": "resume", "no-internet": "offline", "silent": "quiet",
+    "n-jobs": "workers", "continue": "resume", "no-internet": "offline", "clean": "exclude-file", "silent": "quiet",
     "test-time-augmentation": "tta", "sample-submission": "sample", "dryrun": "dry-run", "simulate": "dry-run",
     "k": "top", "topk": "top", "top-k": "top", "fmt": "format",
 }  # fmt: skip

@@ -26,6 +26,9 @@ DATA = {
     "transferkit/delivery/templates/report.html.j2",
     "transferkit/delivery/templates/report.css",
     "transferkit/delivery/templates/card.md.j2",
+    "transferkit/delivery/templates/page.css",
+    "transferkit/delivery/templates/clean.html",
+    "transferkit/delivery/templates/serve.html",
 }
 
 

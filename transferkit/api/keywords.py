@@ -89,7 +89,7 @@ class FinetuneSettings(TypedDict, total=False):
     exclude: Sequence[str]
     """Leave out classes or files. Repeatable. [default: nothing]"""
     exclude_file: str | PathLike[str] | None
-    """Leave out the paths in this file, one a line (`data check --write-exclusions`). [default: none]"""
+    """Leave out or relabel what this file says: `data clean`, or `data check --write-exclusions`, writes one. [default: none]"""
     on_bad_file: Literal['error', 'skip']
     """What to do where pictures cannot be read. [default: 'error']"""
     random_baseline: bool

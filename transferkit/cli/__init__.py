@@ -38,7 +38,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "reproduce": ("transferkit.cli.reproduce:reproduce", "Repeat a run: do the same numbers come out?"),
     },
     "Data and networks": {
-        "data": ("transferkit.cli.data:data", "Check, split, count and look at pictures"),
+        "data": ("transferkit.cli.data:data", "Check, clean, split, count and look at pictures"),
         "backbones": ("transferkit.cli.backbones:backbones", "List pretrained networks, or rank them on your pictures"),
         "weights": ("transferkit.cli.weights:weights", "Fetch, check and add pretrained weights"),
         "cache": ("transferkit.cli.cache:cache", "See or shrink the store of computed features"),

@@ -43,7 +43,10 @@ def runs(folder: Path, quiet: bool, as_json: bool) -> None:
         spent = "" if row.seconds is None else duration(row.seconds)
         cells = (shown(row.folder), shown(score), shown(row.backbone), spent, f"{row.size / 1e6:.1f}")
         table.add_row(*map(Text, cells))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        console.print(table)
+    echo(drawn.get().rstrip("\n"))
 
 
 @click.command("open", cls=Once, epilog="Example:  transferkit open runs/flowers mistakes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,16 +25,16 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 @click.group(cls=Group, epilog="Example:  transferkit data check flowers/ --html check.html")
 def data() -> None:
-    """Check, split, count and look at pictures. Nothing in DATA is ever changed."""
+    """Check, clean, split, count and look at pictures. Nothing in DATA is ever changed."""
 
 
-def reading(optional: bool = False) -> Callable[[F], F]:
-    """DATA and the options that every command of this group reads it with; they arrive as `how`."""
+def reading(metavar: str = "DATA") -> Callable[[F], F]:
+    """DATA (optional, where `metavar` is in brackets) and the options it is read with, which arrive as `how`."""
     options = (
-        click.option("--exclude-file", type=OUTPUT, help="File with one path a line to leave out."),
+        click.option("--exclude-file", type=OUTPUT, help="File of what to leave out or relabel."),
         click.option("--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."),
         click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."),
-        click.argument("source", metavar="[DATA]" if optional else "DATA", required=not optional),
+        click.argument("source", metavar=metavar, required=not metavar.startswith("[")),
     )
 
     def add(command: F) -> F:
@@ -48,8 +49,8 @@ def reading(optional: bool = False) -> Callable[[F], F]:
     epilog="Example:  transferkit data check flowers/ --write-exclusions out.txt\n\n"
     "With a run:  transferkit data check --run runs/flowers --html doubtful.html"
 )
-@reading(optional=True)
-@click.option("--run", type=click.Path(path_type=Path), help="Also rank the labels this run's network doubts.")
+@reading("[DATA]")
+@click.option("--run", type=click.Path(path_type=Path), help="Also list the labels this run's network doubts.")
 @click.option("--suspects", type=click.IntRange(1), help="How many of those to list. [default: 60]")
 @click.option("--headers-only", is_flag=True, help="Faster: decode nothing, miss cut files and look-alikes.")
 @click.option("--html", type=OUTPUT, help="Write a page with thumbnails here.")
@@ -61,7 +62,7 @@ def check(
 ) -> None:  # fmt: skip
     """Find damaged files, copies, leakage between splits, look-alikes, odd names; exits with 2 on errors.
 
-    With --run, DATA is that run's data, and its labels are ranked by how much they are doubted.
+    With --run, DATA is that run's data, and its labels are listed by the chance that they are right.
     """
     from transferkit.files import write_text
 
@@ -74,9 +75,43 @@ def check(
         write_text(html, audit.to_html())
     if write_exclusions is not None:
         write_text(write_exclusions, audit.exclusions())
-    _print(audit.to_json() if as_json else audit.summary())
+    more = f"\nTo go through them: transferkit data clean {shlex.quote(str(run))}" if audit.doubts else ""
+    _print(audit.to_json() if as_json else audit.summary() + more)
     if audit.errors:
         raise click.exceptions.Exit(2)
+
+
+@data.command(
+    epilog="Example:  transferkit data clean runs/flowers\n\n"
+    "Example:  transferkit finetune flowers/ --exclude-file flowers-clean.csv"
+)
+@reading("RUN|DATA")
+@click.option("--output", type=OUTPUT, help="File of decisions. [default: DATA-clean.csv in this folder]")
+@click.option("--suspects", type=click.IntRange(1), help="How many doubtful labels to show. [default: 60]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page. [default: a free one]")
+@click.option("--browser", is_flag=True, help="Open the page in the browser.")
+@common()
+def clean(
+    source: str, as_json: bool, quiet: bool, output: Path | None, suspects: int | None, port: int, browser: bool,
+    **how: Any,
+) -> None:  # fmt: skip
+    """Keep, relabel or leave out doubtful pictures, on a page.
+
+    It shows exact copies, look-alikes and files that cannot be read, and of a RUN doubtful labels first. Decisions go
+    into one file for --exclude-file, at once; a started one is gone on with. No picture is changed. The page is for
+    this machine only and ends with Ctrl-C. With --json the list is printed, and no page is shown.
+    """
+    from transferkit.delivery import clean as room
+
+    report = reporter(quiet, as_json)
+    with _progress(report) as progress:
+        prepared = room.prepare(source, output, suspects, how, report, progress)
+    if as_json:
+        emit(prepared.as_dict())
+        return
+    echo(prepared.said())
+    room.serve(prepared, report, port, browser, lambda url: echo(f"{url}  (Ctrl-C ends it)"))
+    echo(prepared.ended())
 
 
 @data.command(epilog="Example:  transferkit data split flowers/ --split .8,.1,.1 --folds 5")

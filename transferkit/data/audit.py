@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from transferkit.data.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
+from transferkit.data.checks import Doubt as Doubt
 from transferkit.data.checks import Finding as Finding
 from transferkit.data.examine import Facts, examine, header, picture_by_content
 from transferkit.data.folder import judge, samples_of, walk_folder
@@ -37,6 +38,7 @@ class Audit:
     formats: dict[str, int] = field(default_factory=dict)
     root: Path | None = None
     deep: bool = True
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -63,9 +65,10 @@ class Audit:
             done.update(paths)
         return "\n".join(lines) + "\n"
 
-    def adding(self, findings: Iterable[Finding]) -> Audit:
-        """This audit with more findings, of one kind in the order given."""
-        return replace(self, findings=_ordered([*self.findings, *findings]))
+    def adding(self, doubts: Sequence[Doubt]) -> Audit:
+        """This audit with labels that may be wrong, the least sure first."""
+        findings = _ordered([*self.findings, *(doubt.finding() for doubt in doubts)])
+        return replace(self, findings=findings, doubts=tuple(doubts))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `files.write_json`; paths as they are, undecodable bytes as surrogates."""
@@ -77,6 +80,7 @@ class Audit:
             "complete": self.deep,
             "counts": self.counts(),
             "findings": [asdict(finding) for finding in self.findings],
+            **({"doubtful_labels": [asdict(doubt) for doubt in self.doubts]} if self.doubts else {}),
         }
 
     def to_html(self) -> str:
@@ -96,8 +100,22 @@ class Audit:
         for kind, number in self.counts().items():
             first = next(f for f in self.findings if f.kind == kind)
             where = f" {shown(first.path)}:" if first.path else ""
+            if kind == "label" and self.doubts:
+                lines.append(f"  {first.severity:<7} {number:>5} × {kind}: listed below. {first.remedy}")
+                continue
             lines.append(f"  {first.severity:<7} {number:>5} × {kind}:{where} {first.detail}. {first.remedy}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_listing(self.doubts)])
+
+
+def _listing(doubts: Sequence[Doubt]) -> Iterator[str]:
+    """Every doubt on a line of its own: the chance, what the label is and may have to be, the picture."""
+    if not doubts:
+        return
+    yield "Labels most in doubt, by the chance that the label is right:"
+    changes = [f"{shown(doubt.label) or 'none'} → {shown(doubt.suggested) or 'none'}" for doubt in doubts]
+    width = min(36, max(map(len, changes)))
+    for doubt, change in zip(doubts, changes, strict=True):
+        yield f"  {doubt.said:>9}  {change:<{width}}  {shown(doubt.path)}"
 
 
 def check(
@@ -184,7 +202,7 @@ def _lenient(
     walk.unreadable.clear()  # said above, one by one
     judge(walk)
     findings += [Finding.of("structure", None, problem) for problem in walk.problems]
-    return samples_of(walk), [*findings, *_other_files(walk)]
+    return rule.relabelled(samples_of(walk), None), [*findings, *_other_files(walk)]
 
 
 def _other_files(walk: Walk) -> Iterator[Finding]:

@@ -70,6 +70,33 @@ class Finding:
         return cls(kind, severity, path, detail, remedy, exclude, other)
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A label that may be wrong: `chance_right` in 0…1 that it is right, and what the picture looks like instead.
+
+    `suggested` is a label as text, like `label`; `likely_wrong` whether it is among those held to be wrong.
+    """
+
+    path: str
+    label: str
+    suggested: str
+    chance_right: float
+    likely_wrong: bool
+
+    @property
+    def said(self) -> str:
+        """The chance in words: `2 %`."""
+        if self.chance_right < 0.005:
+            return "under 1 %"
+        return "over 99 %" if self.chance_right > 0.995 else f"{100 * self.chance_right:.0f} %"
+
+    def finding(self) -> Finding:
+        """As one finding of the audit."""
+        there = f"'{self.label}'" if self.label else "nothing"
+        detail = f"is labelled {there}; it looks like '{self.suggested}'" if self.suggested else f"is labelled {there}"
+        return Finding.of("label", self.path, f"{detail} (chance that the label is right: {self.said})")
+
+
 def about_pictures(samples: Samples, facts: Sequence[Facts]) -> Iterator[Finding]:
     """What each picture shows by itself."""
     for path, fact in zip(samples.paths, facts, strict=True):

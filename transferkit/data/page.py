@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from transferkit.data.checks import KINDS, Finding
-from transferkit.data.decode import DecodeSettings, open_picture
 from transferkit.data.picture import PictureError
 from transferkit.data.samples import shown
+from transferkit.data.thumbnail import thumbnail
 from transferkit.text import safe
 
 if TYPE_CHECKING:
@@ -124,11 +121,6 @@ def _pictures(root: Path | None, finding: Finding) -> list[str]:
 def _data_uri(path: Path) -> str | None:
     """A thumbnail as a data URI, or None where the picture cannot be read."""
     try:
-        image = open_picture(path, DecodeSettings(SIDE))
+        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(path, SIDE)).decode()
     except PictureError:
         return None
-    buffer = io.BytesIO()
-    if max(image.size) > SIDE:
-        image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-    image.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -58,25 +58,40 @@ def load_paths(path: Path) -> list[str]:
     return _paths(path, read_text(path, "a CSV with a column path"))
 
 
-def load_exclusions(path: Path) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Exclusions:
+    """What an exclusion file says: `paths` to leave out, `labels` by path to give instead, paths `kept` as they are."""
+
+    paths: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+
+ACTIONS = ("keep", "relabel", "exclude")
+
+
+def load_exclusions(path: Path) -> Exclusions:
     """Paths to leave out: one a line, unusual ones as JSON strings, `#` before comments; or a table with `path`.
 
-    They are relative to the data, wherever the file lies. Raises DataError where it cannot be read.
+    A table with a column `action` says for each path: exclude, relabel (to its `label`) or keep. Paths are relative to
+    the data, wherever the file lies. Raises DataError where it cannot be read.
     """
     what = "an exclusion file with one path a line"
     try:
         text = read_text(path, what)
     except DataError as error:
         if path.is_file() and path.stat().st_size == 0:  # an audit that found nothing
-            return ()
+            return Exclusions()
         raise DataError(f"exclusion file cannot be read: {error}") from error
     kept = "\n".join("" if line.startswith("#") else line for line in text.split("\n"))
     body, delimiter = _delimited(kept)
     head = next((line for line in body.split("\n") if line.strip()), "")
-    if "path" in _header(head, delimiter):
-        return tuple(_paths(path, kept))
+    columns = _header(head, delimiter)
+    if "path" in columns:
+        return _decisions(path, kept) if "action" in map(str.lower, columns) else Exclusions(tuple(_paths(path, kept)))
     try:
-        return tuple(json.loads(line) if line.startswith('"') else line for line in kept.split("\n") if line.strip())
+        lines = (json.loads(line) if line.startswith('"') else line for line in kept.split("\n") if line.strip())
+        return Exclusions(tuple(lines))
     except json.JSONDecodeError as error:
         raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
 
@@ -103,6 +118,26 @@ def _cell(text: str) -> str:
         return recoded(text)
     except UnicodeDecodeError:
         return text
+
+
+def _decisions(path: Path, text: str) -> Exclusions:
+    """The rows of a table with `action`, each path once."""
+    table = _table(path, text, _list_problems)
+    found: dict[str, dict[str, str]] = {action: {} for action in ACTIONS}
+    first: dict[str, int] = {}
+    column = next(name for name in table.columns if name.lower() == "action")
+    for line, row in table.rows:
+        action, label = row[column].strip().lower(), row.get("label", "")
+        if first.setdefault(row["path"], line) != line:
+            table.bad("decide again on a path", line, f"{row['path']} is also in line {first[row['path']]}")
+        elif action not in found:
+            table.bad(f"have an action other than {', '.join(ACTIONS)}", line, repr(action))
+        elif action == "relabel" and not label.strip():
+            table.bad("relabel without a label", line, row["path"])
+        else:
+            found[action][row["path"]] = label
+    table.raise_problems()
+    return Exclusions(tuple(found["exclude"]), found["relabel"], tuple(found["keep"]))
 
 
 def _paths(path: Path, text: str) -> list[str]:

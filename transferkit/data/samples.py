@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class Samples:
     None). `targets`: classify int64 [N] (index into `classes`); multilabel float32 0/1 [N, C]; regress
     float64 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
     where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
-    odd.
+    odd. `relabelled` holds, by path, the label that the data has where an exclusion file gave another.
     """
 
     root: Path | None
@@ -59,6 +59,7 @@ class Samples:
     pixels: Sequence[Pixels] | None
     origin: str
     notes: tuple[str, ...] = ()
+    relabelled: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.targets) == len(self.split) == len(self.group):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy as np
 
 from transferkit.data.arrays import ARRAYS, scan_arrays
 from transferkit.data.folder import scan_folder
-from transferkit.data.rows import load_exclusions
+from transferkit.data.relabel import relabel
+from transferkit.data.rows import Exclusions, load_exclusions
 from transferkit.data.samples import TASKS, Samples, Task, listed, shown
 from transferkit.data.table import scan_table
 from transferkit.data.text import locate
@@ -54,8 +55,8 @@ def scan(
     `task` is found from the data where None; regression is never guessed. `exclude` takes class names,
     paths and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`, `'*/old_*'`); each must
     match something. `exclude_file` holds one path a line, as the audit writes it, or
-    is a table with a column `path`. `classes` are those of a
-    finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
+    is a table with a column `path`; with `action` too, as `data clean` writes it, it also gives labels. `classes` are
+    those of a finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
     whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
     are to be read: all else in the data is passed over, whatever it is. Raises: DataError with every problem found.
@@ -63,7 +64,7 @@ def scan(
     if task is not None and task not in TASKS:
         raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}")
     rule = exclusion(data, exclude, exclude_file) if only is None else Only(only)
-    samples = _read(data, task, rule, classes, strict)
+    samples = rule.relabelled(_read(data, task, rule, classes, strict), classes)
     rule.check_used()
     if isinstance(data, Samples):
         return samples
@@ -86,23 +87,39 @@ def based(samples: Samples, table: Path) -> Samples:
 
 def exclusion(data: Data, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None) -> Exclusion:
     """What is left out of `data` on request; see `scan`. Raises DataError for a file that cannot be used."""
-    paths = load_exclusions(Path(exclude_file)) if exclude_file is not None else ()
-    return Exclusion(exclude, paths, root_of(data))
+    said = load_exclusions(Path(exclude_file)) if exclude_file is not None else Exclusions()
+    return Exclusion(exclude, said.paths, root_of(data), said.labels)
 
 
 class Exclusion:
     """Says which paths are left out, and remembers which patterns matched.
 
-    `paths` are spelt as people spell them; those that lead to a file below `root` stand for that file.
+    `paths` are spelt as people spell them; those that lead to a file below `root` stand for that file. `labels` are
+    other labels, by such a path.
     """
 
-    def __init__(self, patterns: Sequence[str] = (), paths: Iterable[str] = (), root: Path | None = None) -> None:
+    def __init__(
+        self, patterns: Sequence[str] = (), paths: Iterable[str] = (), root: Path | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
         self.root = root
-        self.paths = {_below(locate(root, line)[0] if root else line, root): line for line in paths}
+        self.paths = {place(line, root): line for line in paths}
+        self.labels = {place(line, root): (line, label) for line, label in (labels or {}).items()}
+        self.corrected = 0
         self.used: set[str] = set()
         self.seen: set[str] = set()
         self.count = 0
+
+    def relabelled(self, samples: Samples, classes: Sequence[str] | None) -> Samples:
+        """`samples` with the labels that the exclusion file gives; see `relabel`."""
+        if not self.labels:
+            return samples
+        given = {i: self.labels.get(_below(path, self.root)) for i, path in enumerate(samples.paths)}
+        new = {i: found for i, found in given.items() if found is not None}
+        self.used.update(line for line, _ in new.values())
+        self.corrected = len(new)
+        return relabel(samples, {i: label for i, (_, label) in new.items()}, classes)
 
     def __call__(self, path: str, label: str | None = None) -> bool:
         """True where the picture at relative `path` of class `label` is excluded."""
@@ -132,7 +149,8 @@ class Exclusion:
     def notes(self) -> list[str]:
         """What was left out, and which lines of the exclusion file had no effect."""
         found = [f"{self.count} paths excluded on request"] if self.count else []
-        stale = sorted(set(self.paths.values()) - self.used)
+        found += [f"{self.corrected} pictures relabelled on request"] if self.corrected else []
+        stale = sorted({*self.paths.values(), *(line for line, _ in self.labels.values())} - self.used)
         if stale:
             found.append(f"{len(stale)} lines of the exclusion file match no picture: {listed(stale, 3)}")
         return found
@@ -148,6 +166,11 @@ class Only(Exclusion):
     def __call__(self, path: str, label: str | None = None) -> bool:
         """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
         return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
+
+
+def place(line: str, root: Path | None) -> str:
+    """A path as people spell it in a list, as the samples of data in `root` spell it."""
+    return _below(locate(root, line)[0] if root else line, root)
 
 
 def _below(path: str, root: Path | None) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from transferkit.console import Reporter
-from transferkit.data.checks import Finding
+from transferkit.data.cells import in_cell
+from transferkit.data.checks import Doubt
 from transferkit.data.samples import Samples
 from transferkit.data.units import units_of
 from transferkit.errors import DataError, RunError
@@ -33,7 +34,11 @@ def source_of(run: Path) -> tuple[str, dict[str, Any]]:
         gone = "it was trained on arrays" if origin == "arrays" else f"{origin} is no longer there"
         raise DataError(f"the data of run {run} cannot be read again: {gone}")
     task = None if settings["task"] == "auto" else settings["task"]
-    return origin, {"task": task, "exclude": settings["exclude"], "exclude_file": settings.get("exclude_file")}
+    left_out = settings.get("exclude_file")
+    from_there = Path(manifest.get("working_directory", ".")) / str(left_out)
+    if left_out and from_there.is_file():
+        left_out = str(from_there)
+    return origin, {"task": task, "exclude": settings["exclude"], "exclude_file": left_out}
 
 
 def own_samples(layout: Layout) -> Samples:
@@ -49,19 +54,29 @@ def own_samples(layout: Layout) -> Samples:
     return samples
 
 
-def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Finding]:
-    """The `shown` most doubtful labels of a run's pictures, the most doubtful first; nothing is written to the run.
+def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Doubt]:
+    """The `shown` most doubtful labels of a run's pictures, by the chance that the label is right, smallest first.
+
+    Nothing is written to the run. Raises as `doubted`.
+    """
+    layout = Layout(run)
+    layout.complete()
+    return doubted(layout, own_samples(layout), reporter)[:shown]
+
+
+def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]:
+    """All of `samples`, hashed pictures of a run, by the chance that their label is right, smallest first.
 
     Features come from the store as training left them; what is missing is computed. Raises RunError for a run that
-    is not finished, DataError where its data is gone or has numbers for labels.
+    is not finished, DataError where its data has numbers for labels.
     """
     from transferkit.evaluation.labels import doubts
 
-    layout = Layout(run)
     manifest = layout.complete()
-    samples = own_samples(layout)
     if samples.task == "regress":
-        raise DataError(f"run {run} predicts numbers; for those, look at the largest errors in {layout.predictions}")
+        raise DataError(
+            f"run {layout.folder} predicts numbers; for those, look at the largest errors in {layout.predictions}"
+        )
     features = _features(samples, manifest, reporter)
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
@@ -75,21 +90,20 @@ def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Findi
     )
     reporter.say(f"{how_many}; the most doubtful come first")
     return [
-        _finding(samples, int(i), int(found.suggested[i]), float(found.confidence[i]), bool(found.likely[i]))
-        for i in found.ranking[:shown]
+        _doubt(samples, int(i), int(found.suggested[i]), float(found.confidence[i]), bool(found.likely[i]))
+        for i in found.ranking
     ]
 
 
-def _finding(samples: Samples, i: int, other: int, confidence: float, likely: bool) -> Finding:
-    name, label = samples.classes[other], samples.label(i)
+def _doubt(samples: Samples, i: int, other: int, chance: float, likely: bool) -> Doubt:
+    """Of several labels, the one that is doubted is turned: added, or taken away."""
     if samples.task == "multilabel":
-        carries = bool(samples.targets[i, other])
-        detail = f"is labelled '{label}', {'with' if carries else 'without'} '{name}'"
-        detail += f"; the others say {'without' if carries else 'with'}"
+        turned = samples.targets[i].copy()
+        turned[other] = 1 - turned[other]
+        suggested = ";".join(in_cell(name) for name, on in zip(samples.classes, turned, strict=True) if on)
     else:
-        detail = f"is labelled '{label}'; it looks like '{name}'"
-    how = "probably wrong" if likely else "doubtful"
-    return Finding.of("label", samples.paths[i], f"{detail} ({how}, confidence {confidence:.3f})")
+        suggested = samples.classes[other]
+    return Doubt(samples.paths[i], samples.label(i), suggested, round(min(1.0, max(0.0, chance)), 6), likely)
 
 
 def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) -> np.ndarray:

@@ -1,43 +1,45 @@
-"""A small page on this machine: drop a picture, see the classes, the confidence, and where the model looked."""
+"""A page on this machine, and an address for programs: send pictures, get classes, confidence, where the model looked.
+
+Pictures stay in memory, and only our decoder opens them. One is computed at a time.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
-import tempfile
+import base64
 import threading
+import webbrowser
+from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from transferkit.console import Reporter
-from transferkit.data.decode import PictureError, whole
+from transferkit.data.decode import PictureError
 from transferkit.data.samples import shown
+from transferkit.data.thumbnail import thumbnail
 from transferkit.data.walk import EXTENSIONS
 from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
-from transferkit.delivery.guard import Uploads
 from transferkit.delivery.members import Member
-from transferkit.delivery.predict import Predictor
+from transferkit.delivery.pages import multipart
+from transferkit.delivery.pages.server import Request, RequestError, Response, Server, as_json, page, text
+from transferkit.delivery.predict import Prediction, Predictor, abstain_at
 from transferkit.errors import ConfigError
-from transferkit.runs import model_file
+from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 
 TOP = 5
-WAITING = 16  # pictures that may queue; more are told that the page is busy
-Answer = tuple[dict[str, float] | None, npt.NDArray[np.uint8] | None, str]
+EXAMPLES = 6
+SIDE = 512  # pixels of a picture on the page
+_ENVELOPE = 64_000  # bytes of a body around its files
 
 
 class Answering:
-    """One loaded model that answers one picture at a time. Only our decoder ever opens what was uploaded."""
+    """One loaded model that answers one request at a time. `threshold`: below this confidence it is not sure enough."""
 
-    def __init__(self, model: Any, facts: dict[str, Any]) -> None:
-        self.facts = facts
-        self.uploads = Uploads()
-        self._predictor = Predictor([Member(model, facts)], facts)
+    def __init__(self, model: Any, facts: dict[str, Any], threshold: float | None = None) -> None:
+        self.facts, self.threshold = facts, threshold
+        self._predictor = Predictor([Member(model, facts)], facts, threshold)
         self._lock = threading.Lock()
         self._explaining: Explaining | None = None
         self.cannot_explain = ""
@@ -48,138 +50,147 @@ class Answering:
 
     @classmethod
     def of(cls, layout: Layout) -> Answering:
-        """From a finished run."""
+        """From a finished run, with its threshold for abstaining where it has one."""
         layout.complete()
-        return cls(model_file.load(layout.model), model_file.facts(layout.model))
+        facts = model_file.facts(layout.model)
+        try:
+            threshold = abstain_at("run", layout.folder, facts["task"])
+        except ConfigError:  # numbers, several labels, or nothing promised by validation
+            threshold = None
+        return cls(model_file.load(layout.model), facts, threshold)
 
-    def __call__(self, upload: str | None) -> Answer:
-        """Scores by class, the picture with heat over it (uint8 [h, w, 3]), and a sentence, of an uploaded file.
+    def predict(self, files: Sequence[tuple[str, bytes]], top: int, heat: bool, drawn: bool) -> list[dict[str, Any]]:
+        """Answers as `predict --format json` gives them, in order; what cannot be read carries its `error`.
 
-        What cannot be read is told in the sentence; nothing is raised for it. The upload is removed, unless another
-        visitor who sent the same picture waits for his answer.
+        `heat` adds where the model looked, `drawn` the picture as it was read: both as addresses that hold a JPEG or
+        PNG.
         """
-        if upload is None:
-            return None, None, ""
-        path = Path(upload)
-        try:
-            with self._lock:
-                return self._answer(path)
-        finally:
-            self.uploads.answered(upload)
+        with self._lock:
+            found = list(self._predictor.stream([content for _, content in files], Reporter(quiet=True)))
+            answers = []
+            for (name, content), prediction in zip(files, found, strict=True):
+                answer = {**self._plain(prediction, top), "file": shown(name)}
+                if not prediction.error and heat:
+                    answer |= self._heat(content)
+                if not prediction.error and drawn:
+                    answer["picture"] = _address("jpeg", thumbnail(content, SIDE))
+                answers.append(answer)
+        return answers
 
-    def _answer(self, path: Path) -> Answer:
-        try:
-            content = whole(path, path.name)  # once: the answer and the heat map are of the same bytes
-        except PictureError as error:
-            return None, None, f"This file {error.reason}."
-        (found,) = self._predictor.stream([content], Reporter(quiet=True))
-        if found.error:
-            return None, None, f"This file {found.error}."
+    def _plain(self, prediction: Prediction, top: int) -> dict[str, Any]:
+        answer = prediction.as_dict(top)
+        del answer["path"]
+        if prediction.abstained:
+            answer["best_guess"] = prediction.scores[0][0]
+        return answer
+
+    def _heat(self, content: bytes) -> dict[str, Any]:
         if self._explaining is None:
-            return self._scores(found.scores), None, f"{self._said(found)} No heat map: {self.cannot_explain}"
-        heat = next(self._explaining.stream([content])).overlay
-        return self._scores(found.scores), heat, self._said(found)
-
-    def _scores(self, scores: tuple[tuple[str, float], ...]) -> dict[str, float] | None:
-        """For the bars of the page, which are for probabilities."""
-        return None if self.facts["task"] == "regress" else {shown(name): value for name, value in scores[:TOP]}
-
-    def _said(self, found: Any) -> str:
-        task = self.facts["task"]
-        if task == "regress":
-            return ", ".join(f"{shown(name)} {value:.7g}" for name, value in found.scores)
-        label = shown(found.label) or "no label"
-        return f"{label}, with a confidence of {found.confidence:.1%}."
+            return {"no_heat": self.cannot_explain}
+        return {"heat": _address("png", next(self._explaining.stream([content]))._repr_png_())}
 
 
-def gradio() -> Any:
-    """The library of the page. Raises ConfigError with the remedy where it is missing or broken."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        import gradio as found
-    except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise ConfigError(
-                f"gradio is installed but misses {error.name}; repair it with: pip install -U 'transferkit[serve]'"
-            ) from error
-        raise ConfigError("serve needs gradio; install it with: pip install 'transferkit[serve]'") from error
-    except ImportError as error:
-        raise ConfigError(f"gradio cannot be imported ({error}); try: pip install -U 'transferkit[serve]'") from error
+def _address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+class Serving:
+    """The page's app; see `server.App`. `examples` are (label, content) of pictures that may be shown."""
+
+    def __init__(
+        self, answering: Answering, title: str, megabytes: float, examples: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
+        self.answering, self.title, self.examples = answering, title, list(examples)
+        self.bytes = int(megabytes * 1_000_000)
+
+    def largest(self, path: str) -> int:
+        """Pictures go to /predict only."""
+        return self.bytes + _ENVELOPE if path == "/predict" else 0
+
+    def answer(self, request: Request) -> Response:
+        """The page, what it shows of the model, an example, or answers for pictures."""
+        if request.method == "POST":
+            return self._predict(request)
+        if request.path == "/":
+            return page("serve.html")
+        if request.path == "/about":
+            return as_json(self._about())
+        kind, _, number = request.path.removeprefix("/").partition("/")
+        if kind == "example" and number.isascii() and number.isdecimal() and int(number[:4]) < len(self.examples):
+            content = self.examples[int(number[:4])][1]
+            return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+        return text(404, "404: there is no such page")
+
+    def _about(self) -> dict[str, Any]:
+        facts = self.answering.facts
+        return {
+            "title": shown(self.title), "task": facts["task"], "classes": facts["classes"],
+            "network": facts["backbone"], "threshold": self.answering.threshold, "bytes": self.bytes,
+            "files": multipart.MOST, "kinds": sorted(EXTENSIONS), "heat": not self.answering.cannot_explain,
+            "no_heat": self.answering.cannot_explain, "examples": [shown(label) for label, _ in self.examples],
+        }  # fmt: skip
+
+    def _predict(self, request: Request) -> Response:
+        top = request.query.get("top", str(TOP))
+        if not (top.isascii() and top.isdecimal() and int(top[:6]) > 0):
+            raise RequestError("top is a number of classes, such as top=5")
+        files = multipart.files(request.kind, request.body)
+        if not files:
+            raise RequestError("no file in it: curl -F file=@rose.jpg")
+        wanted = {name: request.query.get(name, "0") not in ("0", "", "false") for name in ("heat", "picture")}
+        found = self.answering.predict(files, int(top[:6]), wanted["heat"], wanted["picture"])
+        return as_json({"threshold": self.answering.threshold, "predictions": found})
+
+
+def examples_of(layout: Layout, count: int = EXAMPLES) -> list[tuple[str, bytes]]:
+    """Test pictures of a run as (label, JPEG), of as many classes as can be, where their files still are as they were.
+
+    They are shown to whoever opens the page: only where that was asked for. Raises ConfigError where there is none.
+    """
+    place: dict[str, int] = {}  # in its class, so that the first of every class come first
+    classes: Counter[str] = Counter()
+    chosen = [picture for picture in layout.read_splits() if picture.split == "test"]
+    for picture in chosen:
+        place[picture.path] = classes[picture.label]
+        classes[picture.label] += 1
+    found: list[tuple[str, bytes]] = []
+    for picture in sorted(chosen, key=lambda picture: place[picture.path]):
+        for file in pictures.proved(layout, [picture.path]).values():
+            with suppress(PictureError):
+                found.append((picture.label, thumbnail(file, SIDE)))
+        if len(found) == count:
+            break
+    if not found:
+        raise ConfigError("--examples: none of the run's test pictures is where it was; drop it")
     return found
-
-
-def page(answer: Callable[[str | None], Answer], title: str, note: str, probabilities: bool) -> Any:
-    """The page as gradio Blocks. Uploads are handed on as files; gradio itself opens none of them."""
-    gr = gradio()
-    # Uploads are removed once answered; what a closed browser left goes within the hour.
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
-        gr.Textbox(title, label="transferkit", info=note, interactive=False)
-        with gr.Row():
-            # A file, not gr.Image: that would decode in the browser and by Pillow before our checks.
-            upload = gr.File(label="Drop a picture here", file_types=sorted(EXTENSIONS), type="filepath",
-                             elem_id="upload")  # fmt: skip
-            heat = gr.Image(label="Where the model looked", interactive=False, elem_id="heat", type="numpy")
-        said = gr.Textbox(label="Answer", interactive=False, elem_id="answer")
-        bars = gr.Label(label="Confidence", num_top_classes=TOP, elem_id="classes", visible=probabilities)
-        upload.upload(answer, upload, [bars, heat, said], concurrency_limit=1, api_name="predict")
-        upload.clear(lambda: (None, None, ""), None, [bars, heat, said], api_visibility="private")
-    blocks.queue(max_size=WAITING)
-    return blocks
 
 
 def serve(
     layout: Layout, reporter: Reporter, *, host: str = "127.0.0.1", port: int = 7860, megabytes: float = 20.0,
-    browser: bool = False, allowed: Sequence[str] = (), ready: Callable[[str], None] | None = None,
+    examples: bool = False, browser: bool = False, allowed: Sequence[str] = (),
+    ready: Callable[[str], None] | None = None,
 ) -> None:  # fmt: skip
-    """Serve the page until interrupted. `ready(url)` is called when it answers.
+    """Serve the page until Ctrl-C. `ready(url)` is called when it answers.
 
     Requests under other names than those of `host`, and from pages of other sites, are refused (see `guard`);
-    `allowed` are more names, such as a proxy's.
-
-    Raises ConfigError where gradio is missing, or the port is taken.
+    `allowed` are more names, such as a proxy's. Raises ConfigError where the port is taken.
     """
+    from transferkit import compute
+
     layout.complete()
-    facts = model_file.facts(layout.model)
-    gr = gradio()
     if not guard.is_loopback(host):
         reporter.warn(f"--host {host}: everybody who reaches this machine can use the page; there is no password")
-    with tempfile.TemporaryDirectory(prefix="transferkit-serve-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads  # read when the page is made
-        from transferkit import compute
+    shown_ones = examples_of(layout) if examples else []
+    compute.start()
+    app = Serving(Answering.of(layout), layout.folder.absolute().name, megabytes, shown_ones)
 
-        compute.start()
-        answering = Answering.of(layout)
-        note = f"{facts['backbone']}, {len(facts['classes'])} outputs. Pictures up to {megabytes:g} MB; none are kept."
-        blocks = page(answering, layout.folder.absolute().name, note, facts["task"] != "regress")
-        # System fonts: the page asks no other server for anything.
-        theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-        from starlette.middleware import Middleware
+    def opened(url: str) -> None:
+        if ready is not None:
+            ready(url)
+        if browser:
+            webbrowser.open(url)
 
-        watch = Middleware(guard.Guard, host=host, allowed=tuple(allowed), uploads=answering.uploads)
-        try:
-            _, url, _ = blocks.launch(
-                server_name=host, server_port=port, share=False, quiet=True, inbrowser=browser, theme=theme,
-                prevent_thread_lock=True, max_file_size=int(megabytes * 1_000_000), footer_links=[], show_error=False,
-                ssr_mode=False, enable_monitoring=False, app_kwargs={"middleware": [watch]},
-            )  # fmt: skip
-        except OSError as error:
-            raise ConfigError(f"--port {port} on {host} cannot be used ({error}); choose another --port") from error
-        try:
-            if ready is not None:
-                ready(url)
-            _wait()
-        finally:
-            blocks.close(verbose=False)
+    def failed(error: Exception) -> None:
+        reporter.warn(f"an answer failed: {type(error).__name__}: {error}")
 
-
-def _wait() -> None:
-    """Until Ctrl-C or the end of the process is asked for."""
-    done = threading.Event()
-    before = {number: signal.signal(number, lambda *_: done.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        while not done.wait(1.0):
-            pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    Server(app, host, port, allowed=allowed, failed=failed).run(opened)

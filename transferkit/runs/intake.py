@@ -62,4 +62,6 @@ def take_in(
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
     samples = samples.hashed()
     refusals.short_check(samples, origin, settings, reporter)
-    return samples, {"skipped": skipped} if skipped else {}, {"check": time.monotonic() - started}
+    findings: dict[str, Any] = {"skipped": skipped} if skipped else {}
+    was = [{"path": path, "was": samples.relabelled[path]} for path in samples.paths if path in samples.relabelled]
+    return samples, findings | ({"relabelled": was} if was else {}), {"check": time.monotonic() - started}

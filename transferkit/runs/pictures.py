@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.config import Settings
+from transferkit.data.relabel import relabel
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import ARRAYS
-from transferkit.runs.tables import Picture, labelled_alike
+from transferkit.runs.tables import Picture, labelled_alike, same_label
 
 
 def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[str]) -> Samples:
@@ -25,7 +26,8 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
 
     Exclusions of then are not needed: what they left out is not in splits.csv. Raises DataError where the data is gone.
     """
-    origin = layout.complete()["data"]["path"]
+    data = layout.complete()["data"]
+    origin = data["path"]
     if origin == ARRAYS:
         raise DataError("this run was trained on arrays, which it does not keep; pass the data itself")
     if not Path(origin).exists():
@@ -34,7 +36,16 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
     how: dict[str, Any] = {"classes": list(classes), "strict": False, "only": [p.path for p in wanted]}
     samples = scan(origin, task, **how)  # type: ignore[arg-type]
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
-    return samples.select(there).hashed()
+    return _corrected(samples.select(there), wanted, data.get("relabelled", [])).hashed()
+
+
+def _corrected(samples: Samples, wanted: Sequence[Picture], relabelled: Sequence[dict[str, str]]) -> Samples:
+    """With the labels the run was given in place of the data's own, where the data still has those."""
+    was = {entry["path"]: entry["was"] for entry in relabelled}
+    given = {picture.path: picture.label for picture in wanted if picture.path in was}
+    found = {i: given[path] for i, path in enumerate(samples.paths)
+             if path in given and same_label(was[path], samples.label(i), samples.task)}  # fmt: skip
+    return relabel(samples, found, samples.classes) if found else samples
 
 
 def unchanged(samples: Samples, wanted: Sequence[Picture], part: str) -> Samples:

@@ -45,6 +45,13 @@ class Skipped(Part):
     reason: str
 
 
+class Relabelled(Part):
+    """A picture whose label an exclusion file replaced, and the label `was` that the data has."""
+
+    path: str
+    was: str
+
+
 class Begun(Part):
     """Of any run, also one that is not finished."""
 
@@ -102,6 +109,7 @@ class Complete(Begun):
         parts: dict[str, Count]
         sha256: str | None = None
         skipped: list[Skipped] = []
+        relabelled: list[Relabelled] = []
 
     class Weights(Part):
         """Of the pretrained network."""

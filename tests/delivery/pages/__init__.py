@@ -1,0 +1,1 @@
+"""Mirrors `transferkit.delivery.pages`."""
