@@ -136,7 +136,7 @@ def test_a_baseline_wins_only_with_evidence_on_the_same_pictures(tmp_path: Path)
     text = summary(run(tmp_path / "clear", baselines=clear))
     # Three baselines: Holm's method leaves the second without evidence.
     assert lines(text, "Note") == [
-        "a baseline wins: linear probe is better than this model (0.950 against 0.900; p = 0.008, in pairs on the same "
+        "a baseline wins: the simplest classifier on the same network (linear probe) is better than this model (0.950 against 0.900; p = 0.008, in pairs on the same "
         "pictures)"
     ]
     assert [line.partition("←")[2] for line in lines(text, "Baseline")] == [
@@ -151,7 +151,7 @@ def test_runs_without_pairs_say_no_more_than_their_interval(tmp_path: Path) -> N
     ahead = {"linear_probe": {"accuracy": 0.93}, "nearest_neighbours": {"accuracy": 0.99}}
     text = summary(run(tmp_path / "ahead", baselines=ahead))
     assert lines(text, "Note") == [
-        "a baseline wins: nearest neighbours is better than this model (0.990 against 0.900)"
+        "a baseline wins: going by the most similar training pictures (nearest neighbours) is better than this model (0.990 against 0.900)"
     ]
     lower = {"test": {"n": 9, "mae": 3.0}, "baselines": {"majority": {"mae": 2.0}}, "task": "regress", "goal": "mae"}
     assert not lines(summary(run(tmp_path / "lower", **lower)), "Note")

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from transferkit import terms
 from transferkit.console import figure, ordinal
 from transferkit.evaluation.versus import Verdict, verdicts
 
 FLATTERS = "the best of several looks better than it is"
 
 
-def rival(name: str) -> str:
-    """A baseline's key in words."""
-    return name.replace("_", " ")
+def rival(name: str, task: str = "classify") -> str:
+    """A baseline's key in words, inside a sentence."""
+    return terms.rival(name, task).phrase
 
 
 def remark(verdict: Verdict) -> str:
@@ -27,6 +28,10 @@ def remark(verdict: Verdict) -> str:
         "unclear": f"no clear difference{how}",
         "behind": "",
     }[verdict.state]
+
+
+def _task(metrics: Mapping[str, Any]) -> str:
+    return str(metrics.get("task", "classify"))
 
 
 def _p(value: float) -> str:
@@ -42,14 +47,14 @@ def winner(metrics: Mapping[str, Any], key: str) -> str | None:
     best = max(ahead, key=lambda v: abs(v.value - own))
     how = "" if best.p is None else f"; {_p(best.p)}, in pairs on the same pictures"
     return (
-        f"a baseline wins: {rival(best.name)} is better than this model "
+        f"a baseline wins: {rival(best.name, _task(metrics))} is better than this model "
         f"({figure(best.value)} against {figure(own)}{how})"
     )
 
 
 def alike(metrics: Mapping[str, Any], key: str) -> str | None:
     """The baselines from which the model cannot be told apart, if there are any."""
-    names = [rival(v.name) for v in verdicts(metrics, key) if v.state == "unclear"]
+    names = [rival(v.name, _task(metrics)) for v in verdicts(metrics, key) if v.state == "unclear"]
     return f"no clear difference from {' or '.join(names)} on these pictures" if names else None
 
 
