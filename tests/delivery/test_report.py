@@ -71,8 +71,8 @@ def test_nothing_is_fetched(pages, task):
     ("task", "expected"),
     [
         ("classify", ["accuracy on 300 test pictures", "95 % interval", "Diagnosis: leakage suspected",
-                      "always the most frequent class", "What is taken for what", "Each class", "Does confidence", "2.5 h",
-                      "Would more pictures help?", "Worst mistakes", "Findings in the data",
+                      "always the most frequent class", "What is taken for what", "Each class", "Does confidence",
+                      "2.5 h", "Would more pictures help?", "Worst mistakes", "Findings in the data",
                       "transferkit finetune 'flowers <b>'"]),
         ("multilabel", ["mean average precision on 120 test pictures", "Each label", "threshold", "never"]),
         ("regress", ["mean absolute error on 80 test pictures", "Predicted against true", "Each target"]),

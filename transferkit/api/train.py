@@ -40,6 +40,7 @@ def finetune(
     """
     reporter = reporter or Reporter(quiet)
     loaded = data if isinstance(data, Data) else None
+    reporter.say(f"reading {shown(loaded.origin if loaded else origin_of(data))}")
     given = {"backbone": backbone} if backbone is not None else {}
     # Paths may come as pathlib objects; settings hold text.
     given |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
@@ -89,6 +90,7 @@ def tune(
 
     reporter = reporter or Reporter(quiet)
     loaded = data if isinstance(data, Data) else None
+    reporter.say(f"reading {shown(loaded.origin if loaded else origin_of(data))}")
     given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     problems = _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
