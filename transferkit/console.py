@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from transferkit import progress
 from transferkit.progress import Estimate
@@ -53,8 +54,7 @@ class Reporter:
         if self._console is None:
             from rich.console import Console
 
-            file = sys.stderr or io.StringIO()  # a program without a console has none
-            self._console = Console(file=file, highlight=False)
+            self._console = Console(file=_stream(), highlight=False)
             # By itself rich would end the process, and standard output with it.
             self._console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
         return self._console
@@ -218,6 +218,17 @@ def _in_cell(text: Callable[[], list[str]]) -> Iterator[Callable[[], None]]:
         yield refresh
     finally:
         handle.update(HTML(""))  # type: ignore[no-untyped-call]
+
+
+def _stream() -> IO[str]:
+    """Standard error; of a terminal a handle of our own, so that what libraries write can be hidden meanwhile."""
+    stream = sys.stderr
+    if stream is None:  # a program without a console has none
+        return io.StringIO()
+    with suppress(OSError, ValueError, AttributeError):
+        if stream.isatty():
+            return os.fdopen(os.dup(stream.fileno()), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
+    return stream
 
 
 def _ascii(encoding: str) -> bool:

@@ -64,7 +64,9 @@ def _folded(line: str, width: int, hang: int) -> list[str]:
     if len(line) <= width or bare.startswith(COMMANDS):
         return [line]
     indent = " " * (len(line) - len(bare))
-    return textwrap.wrap(
-        bare, width, initial_indent=indent, subsequent_indent=indent + " " * hang, break_long_words=False,
-        break_on_hyphens=False,
+    # A number and its percent sign belong together.
+    found = textwrap.wrap(
+        bare.replace(" %", "\u00a0%"), width, initial_indent=indent, subsequent_indent=indent + " " * hang,
+        break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+    return [part.replace("\u00a0%", " %") for part in found]

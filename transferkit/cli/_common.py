@@ -111,6 +111,11 @@ def common(seed: bool = False) -> Callable[[F], F]:
     return add
 
 
+VERBOSE = click.option(
+    "-v", "--verbose", is_flag=True, help="In the summary, also what was trained, how long it took, and the files."
+)
+
+
 def reporter(quiet: bool, as_json: bool = False) -> Reporter:
     """The command's reporter; JSON output implies quiet."""
     return Reporter(quiet=quiet or as_json)

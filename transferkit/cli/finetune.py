@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import VERBOSE, Once, common, echo, emit, reporter
 from transferkit.cli.config import from_file, own_options
 
 # option, metavar or choices, help. Values are validated by the settings, which list every problem at once.
@@ -94,10 +94,11 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Store features, or compute them anew. [default: what measured costs and the disk say]",
 )  # fmt: skip
 @settings_options
+@VERBOSE
 @common()
 def finetune(
     data: Path, output: Path | None, config: Path | None, resume: bool, offline: bool, tensorboard: bool,
-    track: tuple[str, ...], cache: bool | None, quiet: bool, as_json: bool, **options: Any,
+    track: tuple[str, ...], cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train the best classifier that the pictures in DATA allow.
 
@@ -117,4 +118,4 @@ def finetune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        echo(run.summary())
+        echo(run.summary(verbose))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import VERBOSE, Once, common, echo, emit, reporter
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.cli.finetune import SETTINGS
 
@@ -63,10 +63,11 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Store features, or compute them anew. [default: what measured costs and the disk say]",
 )  # fmt: skip
 @_options
+@VERBOSE
 @common()
 def tune(
     data: Path, backbone: tuple[str, ...], search: tuple[str, ...], output: Path | None, config: Path | None,
-    resume: bool, offline: bool, cache: bool | None, quiet: bool, as_json: bool, **options: Any,
+    resume: bool, offline: bool, cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Search for the settings that suit the pictures in DATA, and train the best.
 
@@ -86,4 +87,4 @@ def tune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        echo(run.summary())
+        echo(run.summary(verbose))

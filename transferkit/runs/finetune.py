@@ -212,7 +212,9 @@ class Job:
             None if s.budget is None else started + s.budget, self.cache,
             folds, self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
-        trained = agreement.agreed(work.run(), problem, work.views, self.reporter)
+        trained = work.run()
+        with self.reporter.step("checking that what is shipped answers as what was trained"):
+            trained = agreement.agreed(trained, problem, work.views, self.reporter)
         if s.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         write_history(self.layout.history, trained.history)
