@@ -101,9 +101,9 @@ class Session:
 
 def drive(
     command: Sequence[str], folder: Path, columns: int = 80, rows: int = 24,
-    environment: Mapping[str, str] | None = None, limit: float = 300.0,
+    environment: Mapping[str, str] | None = None, limit: float = 300.0, until: str | None = None,
 ) -> Session:  # fmt: skip
-    """Run `command` on a terminal of that size until it ends."""
+    """Run `command` on a terminal of that size until it ends, or (then it is stopped) until it has said `until`."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "TF_CPP_MIN_LOG_LEVEL", "NO_COLOR")}
@@ -126,6 +126,10 @@ def drive(
         text = whole.decode("utf-8", "ignore")
         rest = whole[len(text.encode()) :]
         events.append((time.monotonic() - started, text))
+        if until is not None and until in "".join(said for _, said in events):
+            process.kill()
+            break
+    else:
+        process.kill()
     os.close(main)
-    process.kill() if process.poll() is None and time.monotonic() - started >= limit else None
     return Session(events, columns, process.wait(60))

@@ -40,12 +40,12 @@ def finetune(
     """
     reporter = reporter or Reporter(quiet)
     loaded = data if isinstance(data, Data) else None
-    reporter.say(f"reading {shown(loaded.origin if loaded else origin_of(data))}")
     given = {"backbone": backbone} if backbone is not None else {}
     # Paths may come as pathlib objects; settings hold text.
     given |= {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     problems = _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
+    unnamed_network = _announced(reporter, given.get("backbone") is None, origin)
     choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
     problems += more
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
@@ -55,6 +55,7 @@ def finetune(
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
     chosen = make(given, problems)
+    _announced(reporter, not unnamed_network, origin)
     if cache is not False:
         ready_cache(reporter.warn)
     layout = Layout(folder)
@@ -90,13 +91,12 @@ def tune(
 
     reporter = reporter or Reporter(quiet)
     loaded = data if isinstance(data, Data) else None
-    reporter.say(f"reading {shown(loaded.origin if loaded else origin_of(data))}")
     given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     problems = _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
-    choice = ""
+    choice, unnamed_network = "", _announced(reporter, not backbone, origin)
     if not backbone:
         choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
         problems += more
@@ -105,6 +105,7 @@ def tune(
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
     asked = request(backbone, search, space, given, origin, folder, resume, offline, problems)
+    _announced(reporter, not unnamed_network, origin)
     if choice:
         reporter.say(choice)
     if cache is not False:
@@ -119,6 +120,13 @@ def tune(
         ).run()  # fmt: skip
         publish(layout, reporter)
     return Run(folder)
+
+
+def _announced(reporter: Reporter, now: bool, origin: str) -> bool:
+    """Say, if it is to be now, what is read: before pictures are looked at, yet after a wrong option is refused."""
+    if now:
+        reporter.say(f"reading {shown(origin)}")
+    return now
 
 
 @contextmanager
