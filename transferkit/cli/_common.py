@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ import click
 from transferkit import synonyms
 from transferkit.console import Reporter
 from transferkit.errors import StorageError, TransferKitError, nearest
-from transferkit.text import safe, shown
+from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -207,6 +208,11 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
         return _failed(error, "--debug" in arguments)
 
 
+def _width() -> int | None:
+    """Columns of the terminal that standard error is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stderr is not None and sys.stderr.isatty() else None
+
+
 def _silence(stream: Any) -> None:
     """Let what is still to be flushed into `stream` go nowhere."""
     with suppress(OSError):  # a stream in memory has no number
@@ -219,7 +225,7 @@ def _failed(error: Exception, debug: bool) -> int:
 
         echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, TransferKitError):
-        echo(f"error: {error}", err=True)
+        echo(wrapped(f"error: {error}", _width()), err=True)
         return error.exit_code
     where = "" if debug else "; --debug shows where"
     echo(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.", err=True)
