@@ -66,6 +66,27 @@ def test_a_step_is_named_in_a_pipe_and_has_a_clock_in_a_terminal() -> None:
     assert "inside" not in text.getvalue(), "a terminal has room for one"
 
 
+def test_a_notebook_has_one_line_that_is_written_over_and_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = pytest.importorskip("IPython.display")
+    from rich.console import Console
+
+    shown = []
+
+    class Handle:
+        def update(self, content: object) -> None:
+            shown.append(content.data)
+
+    monkeypatch.setattr(display, "display", lambda content, display_id: shown.append(content.data) or Handle())
+    monkeypatch.setattr(console, "CELL_INTERVAL", 0.0)
+    reporter = Reporter(False, Console(file=io.StringIO(), force_jupyter=True, width=100))
+    with reporter.progress("new classifier", 3, "epochs") as advance:
+        advance(1.5, "loss 0.412; best <0.9>")
+    assert "epoch 1/3" in shown[0]
+    assert "epoch 2/3" in shown[1]
+    assert "loss 0.412  best &lt;0.9&gt;" in shown[1]
+    assert shown[-1] == ""
+
+
 def test_progress_ends_where_the_work_fails() -> None:
     reporter, _ = speaker(terminal=True)
     with pytest.raises(ZeroDivisionError), reporter.progress("x", 3):

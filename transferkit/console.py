@@ -210,14 +210,15 @@ def _in_cell(text: Callable[[], list[str]]) -> Iterator[Callable[[], None]]:
 
     def refresh() -> None:
         nonlocal last
-        if time.monotonic() - last >= CELL_INTERVAL:
+        if handle is not None and time.monotonic() - last >= CELL_INTERVAL:
             last = time.monotonic()
             handle.update(content())
 
     try:
         yield refresh
     finally:
-        handle.update(HTML(""))  # type: ignore[no-untyped-call]
+        if handle is not None:  # None where only the look of a notebook is asked for
+            handle.update(HTML(""))  # type: ignore[no-untyped-call]
 
 
 def _stream() -> IO[str]:
