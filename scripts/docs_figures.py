@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -326,11 +327,20 @@ def _hill(rate: Any, dropout: Any) -> Any:
     return 0.5 + 0.4 * np.exp(-((np.log10(rate / 0.0035) / 0.45) ** 2) - ((dropout - 0.35) / 0.9) ** 2)
 
 
+# --------------------------------------------------------------------------------------------------- a screen
+
+
+def first_screen() -> None:
+    """The terminal after `transferkit demo`; see scripts/screen.py."""
+    subprocess.run([sys.executable, Path(__file__).with_name("screen.py"), FIGURES / "first_screen.svg"], check=True)
+
+
 # -------------------------------------------------------------------------------------------------------- all
 
 DRAWN: dict[str, Callable[[], None]] = {
     "cut.png": cut, "views.jpg": views, "ranges.jpg": ranges, "lpft.png": lpft, "splits.png": splits,
     "calibration.png": calibration, "fits.png": fits, "searches.png": searches,
+    "first_screen.svg": first_screen,
 }  # fmt: skip
 
 

@@ -38,13 +38,13 @@ def test_quiet_shows_warnings_only_and_keeps_them() -> None:
 
 def test_a_pipe_hears_of_progress_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     reporter, text = speaker()
-    now = iter([0.0, 1.0, 11.0, 11.0, 12.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
     with reporter.progress("reading", 30) as advance:
-        advance(5)
-        advance(5, "slowly")
-        advance(5)
-    assert text.getvalue() == "reading: 10/30 pictures slowly\n"
+        for seconds, note in ((1.0, ""), (11.0, "slowly; surely"), (12.0, ""), (20.0, "")):
+            now = seconds
+            advance(5, note)
+    assert text.getvalue() == "reading: 10/30 pictures, slowly, surely, about 40 s left\n"
 
 
 def test_a_terminal_sees_a_bar() -> None:
@@ -52,6 +52,39 @@ def test_a_terminal_sees_a_bar() -> None:
     with reporter.progress("reading [x]", 3) as advance:
         advance(3, "done")
     assert "reading [x]" in text.getvalue()
+
+
+def test_a_step_is_named_in_a_pipe_and_has_a_clock_in_a_terminal() -> None:
+    reporter, text = speaker()
+    with reporter.step("starting TensorFlow"):
+        pass
+    assert text.getvalue() == "starting TensorFlow\n"
+    reporter, text = speaker(terminal=True)
+    with reporter.step("starting [TensorFlow]"), reporter.progress("inside", 3) as advance:
+        advance(3)
+    assert "starting [TensorFlow]" in text.getvalue()
+    assert "inside" not in text.getvalue(), "a terminal has room for one"
+
+
+def test_a_notebook_has_one_line_that_is_written_over_and_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = pytest.importorskip("IPython.display")
+    from rich.console import Console
+
+    shown = []
+
+    class Handle:
+        def update(self, content: object) -> None:
+            shown.append(content.data)
+
+    monkeypatch.setattr(display, "display", lambda content, display_id: shown.append(content.data) or Handle())
+    monkeypatch.setattr(console, "CELL_INTERVAL", 0.0)
+    reporter = Reporter(False, Console(file=io.StringIO(), force_jupyter=True, width=100))
+    with reporter.progress("new classifier", 3, "epochs") as advance:
+        advance(1.5, "loss 0.412; best <0.9>")
+    assert "epoch 1/3" in shown[0]
+    assert "epoch 2/3" in shown[1]
+    assert "loss 0.412  best &lt;0.9&gt;" in shown[1]
+    assert shown[-1] == ""
 
 
 def test_progress_ends_where_the_work_fails() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transferkit.errors import nearest
-from transferkit.text import clipped, safe, shown
+from transferkit.text import clipped, safe, shown, wrapped
 
 HOSTILE = {
     "\x1b[31mred": r"\x1b[31mred", "\x1b]8;;http://x\x07": r"\x1b]8;;http://x\x07", "a\rb": r"a\rb", "\x08": r"\x08",
@@ -41,3 +41,13 @@ def test_long_values_are_cut_and_their_length_said() -> None:
 
 def test_the_nearest_name_is_one_too() -> None:
     assert nearest("\x1b[1mrose", ["\x1b[2mrose"]) == r"; nearest: '\x1b[2mrose'"
+
+
+def test_lines_are_broken_between_words_and_commands_are_not() -> None:
+    text = "error: one of the words is long; do this:\n  transferkit finetune a --with many --options of its own"
+    first, *more, command = wrapped(text, 30).split("\n")
+    assert all(len(line) <= 30 for line in (first, *more))
+    assert all(line.startswith("  ") for line in more)
+    assert command == text.split("\n")[1]
+    assert wrapped(text, None) == text
+    assert "95 %" in wrapped("a share of exactly 95 % of all", 22).split("\n")[1]

@@ -9,6 +9,7 @@ from transferkit import importing
 importing.begin()
 
 import importlib  # noqa: E402
+import os  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 from transferkit._version import __version__  # noqa: E402
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from transferkit.errors import TransferKitError
     from transferkit.tuning.hypermodel import HyperModel
     from transferkit.tuning.space import Space
+
+# TensorFlow reads it once, when it is imported: by us, or by a script that imports Keras after this package.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _HOMES = {
     **dict.fromkeys(

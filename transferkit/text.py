@@ -6,10 +6,12 @@ The one place that decides which characters are printed as they are. It imports 
 from __future__ import annotations
 
 import os
+import textwrap
 import unicodedata
 
 # Kept in texts of several lines. Spaces of every width (category Zs) are kept there too; they move nothing.
 _LAYOUT = "\n\t"
+COMMANDS = ("transferkit ", "pip install ")  # how a line of text begins that is to be copied
 
 
 def shown(name: object) -> str:
@@ -44,3 +46,27 @@ def _moves_nothing(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def wrapped(text: str, width: int | None, hang: int = 2) -> str:
+    """`text` in lines of at most `width` columns, broken between words; what continues a line is indented by `hang`
+    more than it.
+
+    Words wider than that (a path) and lines that are commands stay whole, so that they can be copied. None: as it is.
+    """
+    if width is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _folded(line, max(20, width), hang))
+
+
+def _folded(line: str, width: int, hang: int) -> list[str]:
+    bare = line.lstrip(" ")
+    if len(line) <= width or bare.startswith(COMMANDS):
+        return [line]
+    indent = " " * (len(line) - len(bare))
+    # A number and its percent sign belong together.
+    found = textwrap.wrap(
+        bare.replace(" %", "\u00a0%"), width, initial_indent=indent, subsequent_indent=indent + " " * hang,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [part.replace("\u00a0%", " %") for part in found]

@@ -168,8 +168,8 @@ FILED: dict[str, Any] = {
     "algorithm": "random", "trials": 4, "workers": 2, "engine": "local", "address": "auto", "trial_cpus": 1.0,
     "trial_gpus": 1.0, "trial_budget": "1m", "trial_memory": "2GB", "finalists": 2, "seeds": 2,
     "search": ["dropout=0:0.5"], "space": "space.toml",
-    "data": "x", "resume": True, "config": "x", "quiet": True, "debug": True, "json": True, "reporter": "x",
-    "given": 3, "problems": [], "origin": "x", "self": 1, "epoch": 3,
+    "data": "x", "resume": True, "config": "x", "quiet": True, "verbose": True, "debug": True, "json": True,
+    "reporter": "x", "given": 3, "problems": [], "origin": "x", "self": 1, "epoch": 3,
 }  # fmt: skip
 
 

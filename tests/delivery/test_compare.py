@@ -162,4 +162,4 @@ def test_a_baseline_that_wins_is_said(digits_run, tmp_path, capsys):
     write_json(copy / "metrics.json", metrics)
     reseal(copy)
     assert guarded(cli, ["diagnose", str(copy)]) == 0
-    assert "linear probe is better than this model, beyond chance" in capsys.readouterr().out
+    assert "the same network (linear probe) is better than this model, beyond chance" in capsys.readouterr().out

@@ -71,8 +71,8 @@ def test_nothing_is_fetched(pages, task):
     ("task", "expected"),
     [
         ("classify", ["accuracy on 300 test pictures", "95 % interval", "Diagnosis: leakage suspected",
-                      "majority", "What is taken for what", "Each class", "Does confidence", "2.5 h",
-                      "Would more pictures help?", "Worst mistakes", "Findings in the data",
+                      "always the most frequent class", "What is taken for what", "Each class", "Does confidence",
+                      "2.5 h", "Would more pictures help?", "Worst mistakes", "Findings in the data",
                       "transferkit finetune 'flowers <b>'"]),
         ("multilabel", ["mean average precision on 120 test pictures", "Each label", "threshold", "never"]),
         ("regress", ["mean absolute error on 80 test pictures", "Predicted against true", "Each target"]),
@@ -223,12 +223,12 @@ def test_a_winning_baseline_is_said_beside_the_headline(pages):
     edge = {"gain": -0.1, "low": -0.15, "high": -0.05, "p": 1e-6}
     content["metrics"]["baselines"]["linear_probe"] = {"accuracy": 1.0, "against": {"accuracy": edge}}
     text = Page(render(content)).text
-    assert "A baseline wins: linear probe is better than this model" in text
+    assert "A baseline wins: the simplest classifier on the same network (linear probe) is better" in text
     assert "A baseline wins" not in Page(pages["classify"]).text
     edge["p"] = 0.6
     text = Page(render(content)).text
     assert "A baseline wins" not in text
-    assert "No clear difference from linear probe on these pictures." in text
+    assert "No clear difference from the simplest classifier on the same network (linear probe)" in text
 
 
 def test_intervals_stand_under_their_scores():

@@ -38,25 +38,136 @@ def run(folder: Path, **changes: Any) -> Layout:
 
 
 def lines(text: str, label: str) -> list[str]:
-    return [line.removeprefix(f"{label:<10} ") for line in text.splitlines() if line.startswith(f"{label:<10} ")]
+    """What stands behind `label`, and below it."""
+    found, inside = [], False
+    for line in text.splitlines():
+        inside = line.startswith(f"{label:<10} ") or (inside and line.startswith(" "))
+        if inside:
+            found.append(line[11:])
+    return found
 
 
-def test_it_reads_well(tmp_path: Path) -> None:
+def test_the_answer_comes_first(tmp_path: Path) -> None:
     text = summary(run(tmp_path / "run"))
-    assert lines(text, "Data") == ["/data/flowers: 300 pictures, 2 classes; 210 train, 45 val, 45 test"]
-    assert lines(text, "Network") == ["vgg16, ImageNet weights; frozen, a new head was trained on it"]
-    (phase,) = lines(text, "Phase")
-    assert phase.endswith("accuracy 0.900 on validation; 1,234 weights, 1 epoch (best: 1), 1.5 s")
-    assert lines(text, "Test") == ["accuracy 0.900 (95 % interval 0.800 to 0.950) on 45 pictures never used before"]
-    assert lines(text, "Diagnosis") == ["overfitting: a gap"]
-    assert lines(text, "Try") == ["more:"]
+    assert text.splitlines()[0] == (
+        "Result     40 of 45 test pictures right: 90.0 % (likely range 80.0 to 95.0 %, 95 % interval); never used "
+        "before"
+    )
+    assert lines(text, "Problem") == ["it does better on training pictures than on new ones (overfitting): a gap"]
+    assert lines(text, "Use") == [f"transferkit predict {tmp_path / 'run'} PICTURES"]
+    for label in ("Data", "Network", "Training", "Time", "Files"):
+        assert not lines(text, label), "details are for --verbose"
+
+
+def test_details_on_request(tmp_path: Path) -> None:
+    text = summary(run(tmp_path / "run"), verbose=True)
+    assert lines(text, "Data") == ["/data/flowers: 300 pictures, 2 classes; 210 training, 45 validation, 45 test"]
+    assert lines(text, "Network") == ["vgg16, ImageNet weights; frozen, with a new classifier (head) trained on it"]
+    assert lines(text, "Training") == [
+        "new classifier (head): accuracy 0.900 on validation; 1,234 weights, 1 epoch (best: 1), 1.5 s"
+    ]
     assert lines(text, "Time") == ["1 min 15 s"]
+    assert not lines(text, "Details")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_it_fits_a_terminal_with_hanging_indents(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    baselines = {
+        "majority": {"accuracy": 0.5},
+        "linear_probe": {"accuracy": 0.85},
+        "nearest_neighbours": {"accuracy": 0.86},
+    }
+    layout = run(Path("run"), baselines=baselines, test_uses={"run": 3})
+    whole, text = summary(layout, verbose=True), summary(layout, verbose=True, width=width)
+    assert " ".join(text.split()) == " ".join(whole.split()), "wrapping changed more than spaces"
+    commands = [line for line in text.splitlines() if "transferkit " in line]
+    assert all(len(line) <= width for line in text.splitlines() if line not in commands)
+    long = [line for line in text.splitlines() if line.startswith(" ")]
+    assert long
+    assert all(line.startswith(" " * 11) for line in long)
+    assert "\n                   " in text or width > 80, "a baseline's words stand below each other"
+    assert len(summary(layout, width=80).splitlines()) <= 20
+
+
+def test_advice_is_short_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = "transferkit finetune flowers --backbone vgg16 --unfreeze none --epochs 5 --dropout 0.1"
+    remedies = [
+        {"why": "a smaller head", "command": f"{given} --head-width 64"},
+        {"why": "more dropout", "command": given.replace("0.1", "0.5")},
+        {"why": "look", "command": "transferkit data summary flowers"},
+        {"why": "a fourth", "command": f"{given} --l2 1e-4"},
+    ]
+    settings = {"backbone": "vgg16", "unfreeze": "none", "epochs": 5, "dropout": 0.1}
+    layout = run(
+        Path("run"), diagnosis={"state": "overfitting", "evidence": [], "remedies": remedies},
+        run_config=settings, run_given=list(settings),
+    )  # fmt: skip
+    assert lines(summary(layout), "Next") == [
+        "a smaller head:", "  transferkit finetune flowers --config run --head-width 64",
+        "more dropout:", "  transferkit finetune flowers --config run --dropout 0.5",
+        "look:", "  transferkit data summary flowers",
+    ]  # fmt: skip
+
+
+def test_a_good_run_is_told_what_is_worth_a_look(tmp_path: Path) -> None:
+    layout = run(tmp_path / "run", diagnosis={"state": "good fit", "evidence": ["all agree"], "remedies": []})
+    where = tmp_path / "run"
+    assert lines(summary(layout), "Problem") == ["none found (good fit): all agree"]
+    assert [line.strip() for line in lines(summary(layout), "Next")[1::2]] == [
+        f"transferkit open {where} mistakes", f"transferkit data check --run {where}", f"transferkit explain {where}",
+    ]  # fmt: skip
+
+
+def classes(*found: tuple[str, int, int]) -> dict[str, Any]:
+    rows = [{"class": name, "recall": hits / n, "support": n} for name, hits, n in found]
+    right, total = sum(f[1] for f in found), sum(f[2] for f in found)
+    return {"n": total, "accuracy": right / total, "per_class": rows}
+
+
+def test_classes_are_called_weak_only_with_evidence(tmp_path: Path) -> None:
+    near = summary(run(tmp_path / "near", test=classes(("a", 6, 8), ("b", 8, 8), ("c", 7, 8))))
+    assert lines(near, "Weakest") == [
+        "no clear difference between classes; lowest here: a (6 of 8), c (7 of 8), b (8 of 8)"
+    ]
+    clear = summary(run(tmp_path / "clear", test=classes(("a", 10, 50), ("b", 48, 50), ("c", 45, 50))))
+    assert lines(clear, "Weakest") == ["a (10 of 50): found less often than the others, beyond chance"]
+    perfect = summary(run(tmp_path / "perfect", test=classes(("a", 8, 8), ("b", 8, 8), ("c", 8, 8))))
+    assert not lines(perfect, "Weakest")
+
+
+def test_other_tasks_have_words_of_their_own(tmp_path: Path) -> None:
+    test = {"n": 40, "map": 0.8, "map_ci95": [0.7, 0.9], "subset_accuracy": 0.5}
+    many = summary(
+        run(tmp_path / "many", task="multilabel", goal="map", test=test, baselines={"majority": {"map": 0.3}})
+    )
+    assert lines(many, "Result") == [
+        "every label right on 20 of 40 test pictures; mean average precision 0.800 (likely range 0.700 to 0.900, 95 % "
+        "interval); never used before"
+    ]
+    assert lines(many, "Compared")[0].startswith(" 0.300  every label as often as in training")
+    test = {
+        "n": 40,
+        "mae": 3.0,
+        "mae_ci95": [2.5, 3.5],
+        "per_target": [{"target": "x", "mae": 1.0}, {"target": "y", "mae": 5.0}],
+    }
+    numbers = summary(
+        run(tmp_path / "numbers", task="regress", goal="mae", test=test, baselines={"majority": {"mae": 9.0}})
+    )
+    assert lines(numbers, "Result") == [
+        "off by 3.000 on average (mean absolute error) on 40 test pictures (likely range 2.500 to 3.500, 95 % "
+        "interval); never used before",
+        "by target: x 1.000, y 5.000",
+    ]
+    assert lines(numbers, "Compared") == [" 9.000  always the median of training: clearly worse"]
 
 
 def test_a_baseline_within_the_interval_is_no_gain(tmp_path: Path) -> None:
-    majority, probe = lines(summary(run(tmp_path / "run")), "Baseline")
-    assert majority == "0.500  always the most frequent class"
-    assert "no clear difference" in probe
+    majority, probe = lines(summary(run(tmp_path / "run")), "Compared")
+    assert majority == "50.0 %  always the most frequent class: clearly worse"
+    assert probe == "85.0 %  simplest classifier on the same network (linear probe): no clear difference"
 
 
 @pytest.mark.parametrize(
@@ -72,9 +183,9 @@ def test_a_better_baseline_is_admitted(
 ) -> None:
     test = {"n": 45, name: score, f"{name}_ci95": [score - 0.05, score + 0.05]}
     baselines = {"linear_probe": {name: better}, "nearest_neighbours": {name: worse}}
-    found = lines(summary(run(tmp_path / "run", task=task, test=test, baselines=baselines, goal=name)), "Baseline")
+    found = lines(summary(run(tmp_path / "run", task=task, test=test, baselines=baselines, goal=name)), "Compared")
     assert "the training lost against it" in found[0]
-    assert "←" not in found[1]
+    assert found[1].endswith("clearly worse")
 
 
 @pytest.mark.parametrize(
@@ -88,23 +199,23 @@ def test_a_better_baseline_is_admitted(
     ],
 )
 def test_what_was_trained(policy: str, words: str, tmp_path: Path) -> None:
-    text = summary(run(tmp_path / "run", run_config={"backbone": "vgg16", "unfreeze": policy}))
+    text = summary(run(tmp_path / "run", run_config={"backbone": "vgg16", "unfreeze": policy}), verbose=True)
     assert words in lines(text, "Network")[0]
 
 
 def test_missing_parts(tmp_path: Path) -> None:
     layout = run(tmp_path / "run", test={"n": 0}, baselines={}, diagnosis={})
     text = summary(layout)
-    assert "unknown" in lines(text, "Test")[0]
-    assert not lines(text, "Baseline")
-    assert not lines(text, "Diagnosis")
+    assert "unknown" in lines(text, "Result")[0]
+    assert not lines(text, "Compared")
+    assert not lines(text, "Problem")
     undefined = {"n": 3, "map": None}
     assert "undefined" in summary(run(tmp_path / "two", task="multilabel", test=undefined))
 
 
 def test_names_cannot_break_lines(tmp_path: Path) -> None:
     data = {"path": "/data/a\nTest 1.000", "n": 1, "parts": {"train": 1}, "skipped": [{"path": "x", "reason": "y"}]}
-    text = summary(run(tmp_path / "run", run_data=data))
+    text = summary(run(tmp_path / "run", run_data=data), verbose=True)
     assert "/data/a\\nTest 1.000: 1 picture" in text
     assert "1 picture could not be read" in text
 
@@ -125,8 +236,8 @@ def test_a_baseline_wins_only_with_evidence_on_the_same_pictures(tmp_path: Path)
     test = {"n": 36, "accuracy": 24 / 36, "accuracy_ci95": [0.5, 0.8]}
     text = summary(run(tmp_path / "near", test=test, baselines=near))
     assert "a baseline wins" not in text
-    assert lines(text, "Baseline") == [
-        "0.722  linear probe on the pretrained features  ← no clear difference (p = 0.6)"
+    assert lines(text, "Compared") == [
+        "72.2 %  simplest classifier on the same network (linear probe): no clear difference (p = 0.6)"
     ]
     clear = {
         "majority": {"accuracy": 0.5, **against(0.4, 1e-9)},
@@ -136,13 +247,15 @@ def test_a_baseline_wins_only_with_evidence_on_the_same_pictures(tmp_path: Path)
     text = summary(run(tmp_path / "clear", baselines=clear))
     # Three baselines: Holm's method leaves the second without evidence.
     assert lines(text, "Note") == [
-        "a baseline wins: linear probe is better than this model (0.950 against 0.900; p = 0.008, in pairs on the same "
-        "pictures)"
+        "a baseline wins: the simplest classifier on the same network (linear probe) is better than this model (0.950 "
+        "against 0.900; p = 0.008, in pairs on the same pictures)"
     ]
-    assert [line.partition("←")[2] for line in lines(text, "Baseline")] == [
-        "",
+    assert [
+        line.rpartition(": ")[2] if "lost" not in line else line.partition("):")[2] for line in lines(text, "Compared")
+    ] == [
+        "clearly worse (p < 0.0001)",
         " better: the training lost against it (p = 0.008)",
-        " no clear difference (p = 0.06)",
+        "no clear difference (p = 0.06)",
     ]
 
 
@@ -151,7 +264,8 @@ def test_runs_without_pairs_say_no_more_than_their_interval(tmp_path: Path) -> N
     ahead = {"linear_probe": {"accuracy": 0.93}, "nearest_neighbours": {"accuracy": 0.99}}
     text = summary(run(tmp_path / "ahead", baselines=ahead))
     assert lines(text, "Note") == [
-        "a baseline wins: nearest neighbours is better than this model (0.990 against 0.900)"
+        "a baseline wins: going by the most similar training pictures (nearest neighbours) is better than this model "
+        "(0.990 against 0.900)"
     ]
     lower = {"test": {"n": 9, "mae": 3.0}, "baselines": {"majority": {"mae": 2.0}}, "task": "regress", "goal": "mae"}
     assert not lines(summary(run(tmp_path / "lower", **lower)), "Note")
@@ -172,7 +286,10 @@ def test_broken_promises_are_said_as_what_they_are(tmp_path: Path) -> None:
     ]
     test = {"n": 200, "accuracy": 0.8, "ece": 0.06, "ece_uncalibrated": 0.04}
     worse = {"gain": -0.02, "low": -0.03, "high": -0.01, "p": 0.001}
-    text = summary(run(tmp_path / "run", test=test, abstention=rows, calibration=worse, temperature=0.7, baselines={}))
+    text = summary(
+        run(tmp_path / "run", test=test, abstention=rows, calibration=worse, temperature=0.7, baselines={}),
+        verbose=True,
+    )
     assert lines(text, "Note") == [
         "calibration on validation made the calibration error on test larger: 0.060 instead of 0.040, beyond chance",
         "answers above confidence 0.800 were to be right in 95 % and were in 86.0 % on test, 95 % interval 80.0 to "
@@ -186,12 +303,14 @@ def test_small_numbers_keep_their_digits(tmp_path: Path) -> None:
     test = {"n": 9, "mae": 1.234e-7, "mae_ci95": [1e-7, 2e-7]}
     rivals = {"majority": {"mae": 2.5e-7, **against(1.3e-7, 1e-3, "mae")}}
     text = summary(run(tmp_path / "run", task="regress", goal="mae", test=test, baselines=rivals))
-    assert lines(text, "Test")[0].startswith("mean absolute error 1.23e-07 (95 % interval 1e-07 to 2e-07)")
-    assert lines(text, "Baseline") == ["2.5e-07  always the median of training"]
+    assert lines(text, "Result")[0].startswith(
+        "off by 1.23e-07 on average (mean absolute error) on 9 test pictures (likely"
+    )
+    assert lines(text, "Compared") == ["2.5e-07  always the median of training: clearly worse (p = 0.001)"]
 
 
 def test_the_goal_is_said_where_it_is_another_score(tmp_path: Path) -> None:
     test = {"n": 45, "accuracy": 0.9, "roc_auc": 0.987, "roc_auc_ci95": [0.95, 0.99]}
     text = summary(run(tmp_path / "run", test=test, goal="auc"))
-    assert lines(text, "Goal") == ["auc 0.987 (95 % interval 0.950 to 0.990) on the same pictures"]
+    assert lines(text, "Goal") == ["ROC AUC 0.987 (likely range 0.950 to 0.990, 95 % interval) on the same pictures"]
     assert not lines(summary(run(tmp_path / "usual")), "Goal")

@@ -8,6 +8,7 @@ import pytest
 
 import transferkit as tk
 from tests.training.job import judge, recipe_for
+from transferkit import terms
 from transferkit.files import read_csv
 from transferkit.runs import refit
 from transferkit.training.fit import Goal
@@ -62,7 +63,7 @@ def test_each_phase_is_trained_again_as_it_was_best_and_no_other(
     for name, rates in now.items():
         # An epoch ends a step or two later: there are more pictures in it.
         np.testing.assert_allclose(rates, before[name][: len(rates)], atol=0.02 * max(before[name]), err_msg=name)
-    assert all(f"{epochs} epochs of {name}" in both.notes[-1] for name, epochs in again.items())
+    assert all(f"{epochs} epochs of the {terms.phase(name)}" in both.notes[-1] for name, epochs in again.items())
 
 
 def test_numbers_are_learnt_again_in_the_units_in_which_the_model_answers(digits, tmp_path):

@@ -164,7 +164,9 @@ class StopError(Exception):
 
 def stopped_after(one, epochs):
     inner = one._train
-    one._train = lambda steps, number: inner(steps, number) if number < epochs else (_ for _ in ()).throw(StopError)
+    one._train = lambda steps, number, on: (
+        inner(steps, number, on) if number < epochs else (_ for _ in ()).throw(StopError)
+    )
     with pytest.raises(StopError):
         one.run()
 

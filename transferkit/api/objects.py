@@ -194,11 +194,15 @@ class Run:
 
         return reproduce(self, data, output=output, fresh=fresh, offline=offline, quiet=quiet)
 
-    def summary(self) -> str:
-        """The closing summary as text."""
+    def summary(self, verbose: bool = False, width: int | None = None) -> str:
+        """The closing summary as text: the answer first; `verbose` adds phases, times and files.
+
+        Lines are wrapped at `width` columns, by default those of the terminal that standard output is, if it is one.
+        """
+        from transferkit.console import columns
         from transferkit.delivery.summary import summary
 
-        return summary(self.layout)
+        return summary(self.layout, verbose, width or columns())
 
     @restoring
     def report(self) -> Path:

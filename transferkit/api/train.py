@@ -93,6 +93,7 @@ def finetune(
     loaded = data if isinstance(data, Data) else None
     problems += _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
+    unnamed_network = _announced(reporter, given.get("backbone") is None, origin)
     choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
     problems += more
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
@@ -104,6 +105,7 @@ def finetune(
     if dry_run and resume:
         problems.append("--dry-run says what a new run would do, --resume goes on with one; drop one of them")
     chosen = make(given, problems)
+    _announced(reporter, not unnamed_network, origin)
     if cache is not False:
         ready_cache(reporter.warn)
     layout = Layout(folder)
@@ -165,7 +167,7 @@ def tune(
     origin = loaded.origin if loaded else origin_of(data)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
-    choice = ""
+    choice, unnamed_network = "", _announced(reporter, not networks, origin)
     if not networks:
         choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
         problems += more
@@ -174,6 +176,7 @@ def tune(
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
     asked = request(networks, search, space, given, origin, folder, resume, offline, problems)
+    _announced(reporter, not unnamed_network, origin)
     if choice:
         reporter.say(choice)
     if cache is not False:
@@ -199,6 +202,13 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     several = settings.get("backbone")
     networks = {"backbone": list(map(text, several))} if isinstance(several, list | tuple) else {}
     return {name: text(value) for name, value in settings.items()} | networks
+
+
+def _announced(reporter: Reporter, now: bool, origin: str) -> bool:
+    """Say, if it is to be now, what is read: before pictures are looked at, yet after a wrong option is refused."""
+    if now:
+        reporter.say(f"reading {shown(origin)}")
+    return now
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ import click
 from transferkit import synonyms
 from transferkit.console import Reporter
 from transferkit.errors import StorageError, TransferKitError, nearest
-from transferkit.text import safe, shown
+from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
 
 UNCUT = 10_000  # characters
@@ -119,6 +120,11 @@ def common(seed: bool = False) -> Callable[[F], F]:
     return add
 
 
+VERBOSE = click.option(
+    "-v", "--verbose", is_flag=True, help="In the summary, also what was trained, how long it took, and the files."
+)
+
+
 def reporter(quiet: bool, as_json: bool = False) -> Reporter:
     """The command's reporter; JSON output implies quiet."""
     return Reporter(quiet=quiet or as_json)
@@ -210,6 +216,11 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
         return _failed(error, "--debug" in arguments)
 
 
+def _width() -> int | None:
+    """Columns of the terminal that standard error is; None where it is none."""
+    return shutil.get_terminal_size().columns if sys.stderr is not None and sys.stderr.isatty() else None
+
+
 def _silence(stream: Any) -> None:
     """Let what is still to be flushed into `stream` go nowhere."""
     with suppress(OSError):  # a stream in memory has no number
@@ -222,7 +233,7 @@ def _failed(error: Exception, debug: bool) -> int:
 
         echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, TransferKitError):
-        echo(f"error: {error}", err=True)
+        echo(wrapped(f"error: {error}", _width()), err=True)
         return error.exit_code
     where = "" if debug else "; --debug shows where"
     echo(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.", err=True)

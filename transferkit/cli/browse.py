@@ -17,36 +17,16 @@ SECTIONS = ("mistakes", "classes", "confidence", "training", "settings")
 @common()
 def runs(folder: Path, quiet: bool, as_json: bool) -> None:
     """List the runs in FOLDER (runs/ by default): score, network, time, size."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from transferkit.console import duration
     from transferkit.data.samples import shown
-    from transferkit.delivery.overview import overview
+    from transferkit.delivery.overview import as_table, overview
 
     rows = overview(folder)
     if as_json:
         emit([row.as_dict() for row in rows])
-        return
-    if not rows:
+    elif rows:
+        echo(as_table(rows))
+    else:
         echo(f"no runs in {shown(folder)}; make one with: transferkit finetune DATA")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("run", "left"), ("score", "left"), ("network", "left"), ("time", "right"), ("MB", "right")):
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in rows:
-        score = row.status
-        if row.score is not None:
-            between = "" if row.interval is None else f" ({row.interval[0]:.3f}–{row.interval[1]:.3f})"
-            score = f"{row.metric} {row.score:.3f}{between}"
-        spent = "" if row.seconds is None else duration(row.seconds)
-        cells = (shown(row.folder), shown(score), shown(row.backbone), spent, f"{row.size / 1e6:.1f}")
-        table.add_row(*map(Text, cells))
-    console = Console(highlight=False)
-    with console.capture() as drawn:
-        console.print(table)
-    echo(drawn.get().rstrip("\n"))
 
 
 @click.command("open", cls=Once, epilog="Example:  transferkit open runs/flowers mistakes")

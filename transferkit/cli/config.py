@@ -26,7 +26,7 @@ OWN: dict[str, Types] = {
 OWN_OF_TUNE: dict[str, Types] = {
     "output": (str,), "offline": (bool,), "cache": (bool,), "space": (str,), "search": (str, list, dict),
 }  # fmt: skip
-COMMAND_LINE_ONLY = ("data", "resume", "config", "quiet", "debug", "json", "reporter")
+COMMAND_LINE_ONLY = ("data", "resume", "config", "quiet", "verbose", "debug", "json", "reporter")
 WANTED = {str: "a text", bool: "true or false", list: "a list of texts", dict: "a table of texts"}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.text import shown
 
 
 @click.command(cls=Once, epilog="Example:  transferkit demo --output my-demo")
@@ -22,7 +23,8 @@ def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     speaker = reporter(quiet, as_json)
     if check_new(output / "run", resume=False):
         raise RunError(f"--output {output} cannot take a new demo (it holds one, or is no folder); choose another name")
-    digits = write_digits(output / "digits")
+    write_digits(output / "digits")
+    digits = output / "digits"
     speaker.say(f"wrote 1,797 handwritten digits to {digits}")
     run = api.finetune(
         digits, "mini", unfreeze="from:block3", augment="light", views=2, epochs=12, seed=seed,
@@ -32,4 +34,5 @@ def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
         emit({"run": str(run.folder), **run.metrics})
     else:
         echo(run.summary())
-        echo(f"\nTry      transferkit predict {run.folder} {digits}/7 --top 2")
+        echo("\nTry it with the pictures of sevens:")
+        echo(f"  transferkit predict {shown(run.folder)} {shown(digits)}/7 --top 2")

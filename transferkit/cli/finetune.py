@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import common, echo, emit, reporter
+from transferkit.cli._common import VERBOSE, common, echo, emit, reporter
 from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
 from transferkit.cli.config import from_file, own_options
 from transferkit.config import Settings
@@ -42,10 +42,11 @@ from transferkit.setting import declared
     "--cache/--no-cache", default=None,
     help="Store features, or compute them anew. [default: what measured costs and the disk say]",
 )
+@VERBOSE
 @common()
 def finetune(
     data: Path, output: Path | None, config: Path | None, resume: bool, dry_run: bool, offline: bool, tensorboard: bool,
-    track: tuple[str, ...], cache: bool | None, quiet: bool, as_json: bool, **options: Any,
+    track: tuple[str, ...], cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
 ) -> None:
     # fmt: on
     """Train the best classifier that the pictures in DATA allow. DATA is a folder of
@@ -66,4 +67,4 @@ def finetune(
     elif as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        echo(run.summary())
+        echo(run.summary(verbose))

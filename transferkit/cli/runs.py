@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import VERBOSE, Once, common, echo, emit, reporter
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 # Too long for a screen; --json and metrics.json have them.
@@ -49,9 +49,11 @@ def report(run: Path, quiet: bool, as_json: bool) -> None:
 
 @click.command(cls=Once, epilog="Example:  transferkit summary runs/flowers")
 @RUN
+@VERBOSE
 @common()
-def summary(run: Path, quiet: bool, as_json: bool) -> None:
+def summary(run: Path, verbose: bool, quiet: bool, as_json: bool) -> None:
     """Print the closing summary of RUN again."""
+    from transferkit.console import columns
     from transferkit.delivery.summary import summary as text
     from transferkit.runs.layout import Layout
 
@@ -59,7 +61,7 @@ def summary(run: Path, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"run": layout.complete(), "metrics": layout.read_metrics()})
     else:
-        echo(text(layout))
+        echo(text(layout, verbose, columns()))
 
 
 def _print(scores: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import common, echo, emit, reporter
+from transferkit.cli._common import VERBOSE, common, echo, emit, reporter
 from transferkit.cli._help import Grouped, GroupedOption, default, option, setting_option, with_settings
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.config import Settings
@@ -57,10 +57,11 @@ def _settings() -> Iterator[GroupedOption]:
     "--cache/--no-cache", default=None,
     help="Store features, or compute them anew. [default: what measured costs and the disk say]",
 )
+@VERBOSE
 @common()
 def tune(
     data: Path, backbone: tuple[str, ...], search: tuple[str, ...], output: Path | None, config: Path | None,
-    resume: bool, offline: bool, cache: bool | None, quiet: bool, as_json: bool, **options: Any,
+    resume: bool, offline: bool, cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
 ) -> None:
     # fmt: on
     """Search for the settings that suit the pictures in DATA, and train the best.
@@ -80,4 +81,4 @@ def tune(
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:
-        echo(run.summary())
+        echo(run.summary(verbose))

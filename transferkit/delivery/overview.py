@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transferkit.console import duration, figure
+from transferkit.data.samples import shown
 from transferkit.errors import RunError
 from transferkit.evaluation.goals import GOALS
 from transferkit.runs.layout import Layout
@@ -52,6 +54,32 @@ def overview(folder: Path) -> list[RunRow]:
         raise RunError(f"no folder {folder}; name the one that holds your runs (by default they go to runs/)")
     rows = [described(found) for found in _runs(folder)]
     return sorted(rows, key=lambda row: row.started, reverse=True)
+
+
+def as_table(rows: list[RunRow]) -> str:
+    """The rows as a table of the terminal's width; long names go on in the next line."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, right in (("run", False), ("score", False), ("network", False), ("time", True), ("MB", True)):
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        spent = "" if row.seconds is None else duration(row.seconds)
+        cells = (shown(row.folder), shown(_score(row)), shown(row.backbone), spent, f"{row.size / 1e6:.1f}")
+        table.add_row(*map(Text, cells))
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        console.print(table)
+    return drawn.get().rstrip("\n")
+
+
+def _score(row: RunRow) -> str:
+    if row.score is None:
+        return row.status
+    between = "" if row.interval is None else f" ({figure(row.interval[0])}–{figure(row.interval[1])})"
+    return f"{row.metric} {figure(row.score)}{between}"
 
 
 def _runs(folder: Path) -> list[Path]:

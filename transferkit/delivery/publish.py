@@ -30,13 +30,13 @@ PICTURE = 320  # pixels on the long side, in a gallery
 
 def publish(layout: Layout, reporter: Reporter) -> Path:
     """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path."""
-    reporter.say("writing the report")
-    content = report_content(layout)
-    drawn = drawings(content, content["task"])
-    for name, drawing in drawn.items():
-        files.write_bytes(layout.figures / f"{name}.png", drawing.png())
-    write_card(content, layout.card)
-    return write_report(content, layout.report, drawn)
+    with reporter.step("writing the report"):
+        content = report_content(layout)
+        drawn = drawings(content, content["task"])
+        for name, drawing in drawn.items():
+            files.write_bytes(layout.figures / f"{name}.png", drawing.png())
+        write_card(content, layout.card)
+        return write_report(content, layout.report, drawn)
 
 
 def report_content(layout: Layout) -> ReportContent:

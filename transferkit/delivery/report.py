@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import files
+from transferkit import files, terms
 from transferkit.console import figure
 from transferkit.delivery import statements
 from transferkit.delivery.content import Example, ReportContent
@@ -103,13 +103,7 @@ def number(value: Any, key: str = "") -> str:
 
 def words(key: str) -> str:
     """A score's key in words."""
-    known = {"map": "mean average precision", "mae": "mean absolute error", "rmse": "root mean squared error",
-             "r2": "R²", "ece": "calibration error",
-             "ece_uncalibrated": "calibration error before calibration",
-             "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "mcc": "MCC",
-             "mape": "MAPE", "n": "pictures", "recall": "macro recall", "macro_f1": "macro F1", "f1": "F1",
-             "weighted_f1": "weighted F1", "micro_f1": "micro F1", "brier": "Brier score"}  # fmt: skip
-    return known.get(key, key.replace("_", " "))
+    return terms.score(key)
 
 
 def plain(value: Any) -> str:
@@ -161,7 +155,8 @@ def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[
     """The model beside its baselines, widths in percent; empty where there is nothing to compare."""
     key = goal_of(content, task)
     rows = [("this model", (metrics.get("test") or {}).get(key), True)]
-    rows += [(words(name), scores.get(key), False) for name, scores in (metrics.get("baselines") or {}).items()]
+    rivals = metrics.get("baselines") or {}
+    rows += [(terms.rival(name, task).label, scores.get(key), False) for name, scores in rivals.items()]
     known = [(name, float(value), own) for name, value, own in rows if value is not None]
     if len(known) < 2:
         return []

@@ -5,32 +5,100 @@ A sentence that ranks rests on a test; where that shows nothing it says "no clea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from transferkit.console import figure, ordinal
-from transferkit.evaluation.versus import Verdict, verdicts
+from transferkit import terms
+from transferkit.console import figure, ordinal, plural
+from transferkit.evaluation.versus import LEVEL, Verdict, holm, verdicts
+from transferkit.text import shown
 
+HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
+WEAKEST = 3  # classes that are named
 FLATTERS = "the best of several looks better than it is"
 
 
-def rival(name: str) -> str:
-    """A baseline's key in words."""
-    return name.replace("_", " ")
+def rival(name: str, task: str = "classify") -> str:
+    """A baseline's key in words, inside a sentence."""
+    return terms.rival(name, task).phrase
 
 
 def remark(verdict: Verdict) -> str:
-    """What stands behind a baseline's score; empty where the model is clearly better."""
+    """What stands behind a baseline's score: whether it is better or worse than the model, beyond chance."""
     how = "" if verdict.p is None else f" ({_p(verdict.p)})"
     return {
         "ahead": f"better: the training lost against it{how}",
         "unclear": f"no clear difference{how}",
-        "behind": "",
+        "behind": f"clearly worse{how}",
     }[verdict.state]
+
+
+def _task(metrics: Mapping[str, Any]) -> str:
+    return str(metrics.get("task", "classify"))
 
 
 def _p(value: float) -> str:
     return f"p = {value:.2g}" if value >= 1e-4 else "p < 0.0001"
+
+
+def answer(metrics: Mapping[str, Any]) -> str:
+    """How good the model is on the test pictures, in the words of its task, with the range that is likely."""
+    task, test = _task(metrics), metrics["test"]
+    key, n = HEADLINE[task], test.get("n") or 0
+    if not n:
+        return "unknown: without a test split nothing says how good this is on new pictures"
+    if test.get(key) is None:
+        return f"{terms.score(key)} is undefined on these {plural(n, 'test picture')}"
+    if task == "classify":
+        right = f"{round(test[key] * n):,} of {plural(n, 'test picture')} right: {percent(test[key])}"
+        return right + likely(test, key, percent)
+    if task == "regress":
+        off = f"off by {figure(test[key])} on average (mean absolute error) on {plural(n, 'test picture')}"
+        return off + likely(test, key)
+    whole = test.get("subset_accuracy")
+    all_right = "" if whole is None else f"every label right on {round(whole * n):,} of {plural(n, 'test picture')}; "
+    return f"{all_right}{terms.score(key)} {figure(test[key])}" + likely(test, key)
+
+
+def likely(scores: Mapping[str, Any], key: str, written: Callable[[float], str] = figure) -> str:
+    """The 95 % interval of a score, to stand behind it; empty where it has none."""
+    limits = scores.get(f"{key}_ci95")
+    if not limits:
+        return ""
+    low, high = (written(limit) for limit in limits)
+    return f" (likely range {low.removesuffix(' %')} to {high}, 95 % interval)"
+
+
+def percent(share: float) -> str:
+    """`"66.7 %"`."""
+    return f"{100 * share:.1f} %"
+
+
+def weakest(metrics: Mapping[str, Any]) -> str | None:
+    """Classes that are found less often than the others, by Fisher's exact test, Holm's method over all classes.
+
+    None where there is nothing to rank: fewer than three classes, no mistake, or numbers.
+    """
+    import numpy as np
+    from scipy.stats import fisher_exact
+
+    test = metrics.get("test") or {}
+    rows = [(r["class"], round(r["recall"] * r["support"]), r["support"]) for r in test.get("per_class") or []
+            if r.get("recall") is not None and r.get("support")]  # fmt: skip
+    right, total = sum(hits for _, hits, _ in rows), sum(n for _, _, n in rows)
+    if len(rows) < 3 or right == total:
+        return None
+    tables = [np.array([[hits, n - hits], [right - hits, total - n - (right - hits)]]) for _, hits, n in rows]
+    adjusted = holm({str(i): float(fisher_exact(t, alternative="less").pvalue) for i, t in enumerate(tables)})
+    lowest = sorted(range(len(rows)), key=lambda i: (rows[i][1] / rows[i][2], -rows[i][2]))[:WEAKEST]
+    clear = [i for i in lowest if adjusted[str(i)] < LEVEL]
+    if clear:
+        return f"{_found(rows, clear)}: found less often than the others, beyond chance"
+    return f"no clear difference between classes; lowest here: {_found(rows, lowest)}"
+
+
+def _found(rows: list[tuple[str, int, int]], which: list[int]) -> str:
+    return ", ".join(f"{shown(rows[i][0])} ({rows[i][1]} of {rows[i][2]})" for i in which)
 
 
 def winner(metrics: Mapping[str, Any], key: str) -> str | None:
@@ -42,14 +110,14 @@ def winner(metrics: Mapping[str, Any], key: str) -> str | None:
     best = max(ahead, key=lambda v: abs(v.value - own))
     how = "" if best.p is None else f"; {_p(best.p)}, in pairs on the same pictures"
     return (
-        f"a baseline wins: {rival(best.name)} is better than this model "
+        f"a baseline wins: {rival(best.name, _task(metrics))} is better than this model "
         f"({figure(best.value)} against {figure(own)}{how})"
     )
 
 
 def alike(metrics: Mapping[str, Any], key: str) -> str | None:
     """The baselines from which the model cannot be told apart, if there are any."""
-    names = [rival(v.name) for v in verdicts(metrics, key) if v.state == "unclear"]
+    names = [rival(v.name, _task(metrics)) for v in verdicts(metrics, key) if v.state == "unclear"]
     return f"no clear difference from {' or '.join(names)} on these pictures" if names else None
 
 

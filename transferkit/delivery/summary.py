@@ -1,65 +1,186 @@
-"""The closing summary: what a person wants to read when a run is done. Text from run.json and metrics.json alone."""
+"""The closing summary: the answer first, then what to do; all else on request. From run.json and metrics.json alone."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+from transferkit import terms
 from transferkit.console import duration, figure, plural
-from transferkit.data.samples import shown
 from transferkit.delivery import statements
+from transferkit.errors import RunError
 from transferkit.evaluation.goals import GOALS
 from transferkit.evaluation.versus import verdicts
-from transferkit.runs.advice import HIDDEN, own
+from transferkit.runs.advice import HIDDEN, brief, own
 from transferkit.runs.layout import Layout
+from transferkit.runs.manifest import given, repeatable
+from transferkit.text import shown, wrapped
 
-HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
-WORDS = {"map": "mean average precision", "mae": "mean absolute error"}
-BASELINES: dict[str, str | dict[str, str]] = {
-    "majority": {
-        "classify": "always the most frequent class",
-        "multilabel": "every label as often as in training",
-        "regress": "always the median of training",
-    },
-    "linear_probe": "linear probe on the pretrained features",
-    "nearest_neighbours": "nearest neighbours among the pretrained features",
-    "random_weights": "the same network with random weights under a trained head",
-}
-OUTPUT = {"classify": "class", "multilabel": "label", "regress": "target"}
+HEADLINE = statements.HEADLINE
+ADVICE = 3  # commands that are suggested
+LABEL = 10  # columns of the words in front
 
 
-def summary(layout: Layout) -> str:
-    """The summary of a finished run."""
+class Line(NamedTuple):
+    """What stands behind a label (empty: behind the last one). `hang` columns more indent what is wrapped; a
+    command stays on one line, to be copied."""
+
+    label: str
+    text: str
+    hang: int = 0
+    command: bool = False
+
+
+Lines = Iterator[Line]
+
+
+def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> str:
+    """The summary of a finished run.
+
+    Args:
+        layout: the run.
+        verbose: also what was trained on what, how long it took, and where the files are.
+        width: columns to wrap at; None: lines as long as they are.
+    """
     manifest, metrics = layout.complete(), layout.read_metrics()
-    parts = (_work(manifest, metrics), _search(metrics), _scores(metrics), _advice(metrics), _files(layout, manifest))
-    lines = [line for part in parts for line in part]
-    return "\n".join(f"{label:<10} {shown(text)}" for label, text in lines)
+    parts = [
+        _answer(metrics),
+        _skipped(manifest),
+        _folds(metrics),
+        _compared(metrics),
+        _problem(metrics),
+        _search(metrics),
+    ]
+    if verbose:
+        parts += [_notes(metrics), _work(manifest, metrics), _files(layout, manifest)]
+    parts += [_next(layout, manifest, metrics), _ways_on(layout, verbose)]
+    return "\n".join(_written(line, width) for part in parts for line in part)
 
 
-Lines = Iterator[tuple[str, str]]
+def _written(line: Line, width: int | None) -> str:
+    text = f"{line.label:<{LABEL}} {shown(line.text)}"
+    return text if line.command else wrapped(text, width, line.hang + (LABEL + 1 if line.label else 0))
+
+
+def _answer(metrics: dict[str, Any]) -> Lines:
+    """How good it is, and how often these pictures had been looked at."""
+    seen = statements.looks(metrics) if metrics["test"]["n"] else None
+    fresh = seen == "never used before"
+    yield Line("Result", statements.answer(metrics) + ("; never used before" if fresh else ""))
+    if seen and not fresh:
+        yield Line("", seen)
+    yield from _targets(metrics)
+    yield from _goal(metrics, HEADLINE[metrics["task"]])
+
+
+def _skipped(manifest: dict[str, Any]) -> Lines:
+    skipped = manifest["data"].get("skipped")
+    if skipped:
+        yield Line("Left out", f"{plural(len(skipped), 'picture')} could not be read (listed in run.json)")
+
+
+def _targets(metrics: dict[str, Any]) -> Lines:
+    """Each number by itself, where there are several: their mean has no unit."""
+    rows = metrics["test"].get("per_target") or []
+    if len(rows) > 1:
+        said = [f"{shown(row['target'])} {figure(row['mae'])}" for row in rows]
+        yield Line("", f"by target: {', '.join(said[:8])}" + (" …" if len(said) > 8 else ""))
+
+
+def _compared(metrics: dict[str, Any]) -> Lines:
+    """What simpler means reach on the same pictures."""
+    task = metrics["task"]
+    name, label = HEADLINE[task], "Compared"
+    written = statements.percent if task == "classify" else figure
+    for verdict in verdicts(metrics, name):
+        value = f"{written(verdict.value):>6}  "
+        what = terms.rival(verdict.name, task).label
+        yield Line(label, f"{value}{what}: {statements.remark(verdict)}", len(value))
+        label = ""
+    won = statements.winner(metrics, name)
+    if won:
+        yield Line("Note", won)
+
+
+def _problem(metrics: dict[str, Any]) -> Lines:
+    diagnosis = metrics.get("diagnosis") or {}
+    if diagnosis:
+        evidence = f": {diagnosis['evidence'][0]}" if diagnosis["evidence"] else ""
+        yield Line("Problem", terms.state(diagnosis["state"]) + evidence)
+        for other in diagnosis.get("also") or []:
+            yield Line("", f"also: {terms.state(other)}")
+    weak = statements.weakest(metrics)
+    if weak:
+        yield Line("Weakest", weak)
+
+
+def _next(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
+    """What to do now: what the diagnosis advises, then what is always worth a look."""
+    label = "Next"
+    for why, command in _steps(layout, manifest, metrics):
+        yield Line(label, f"{why}:")
+        yield Line("", f"  {command}", command=True)
+        label = ""
+
+
+def _steps(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    run = str(layout.folder)
+    found = []
+    for remedy in (metrics.get("diagnosis") or {}).get("remedies", []):
+        command = own(remedy["command"])
+        found.append((remedy["why"], own(_brief(command, manifest, run)) if command else HIDDEN))
+    more = [("look at its worst mistakes", ["open", run, "mistakes"])]
+    if metrics["task"] == "classify":
+        more.append(("see labels that are probably wrong", ["data", "check", "--run", run]))
+    more.append(("see where it looked", ["explain", run]))
+    seen = {command for _, command in found}
+    for why, words in more if metrics["test"]["n"] else []:
+        command = shlex.join(["transferkit", *words])
+        if command not in seen:
+            found.append((why, own(command) or HIDDEN))
+    return found[:ADVICE]
+
+
+def _brief(command: str, manifest: dict[str, Any], run: str) -> str:
+    try:
+        return brief(command, repeatable("DATA", given(manifest)), run)
+    except (RunError, KeyError, ValueError):  # of a version whose settings are others
+        return command
+
+
+def _ways_on(layout: Layout, verbose: bool) -> Lines:
+    """How to use it, and where there is more."""
+    run = str(layout.folder)
+    yield Line("Use", own(shlex.join(["transferkit", "predict", run, "PICTURES"])) or HIDDEN, command=True)
+    if layout.report.exists():
+        yield Line("Report", shown(layout.report), command=True)
+    if not verbose:
+        yield Line("Details", own(shlex.join(["transferkit", "summary", run, "--verbose"])) or HIDDEN, command=True)
 
 
 def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
     """What was trained on what."""
     config, data = manifest["config"], manifest["data"]
-    outputs = plural(len(metrics["classes"]), OUTPUT[metrics["task"]])
-    parts = ", ".join(f"{n:,} {name}" for name, n in data["parts"].items())
-    yield "Data", f"{shown(data['path'])}: {plural(data['n'], 'picture')}, {outputs}; {parts}"
-    if data.get("skipped"):
-        yield "", f"{plural(len(data['skipped']), 'picture')} could not be read and were left out (listed in run.json)"
-    yield "Network", f"{shown(config['backbone'])}, {_weights(manifest['weights']['source'])}; {_frozen(config)}"
+    outputs = plural(len(metrics["classes"]), terms.OUTPUTS[metrics["task"]])
+    parts = ", ".join(f"{n:,} {terms.part(name)}" for name, n in data["parts"].items())
+    yield Line("Data", f"{shown(data['path'])}: {plural(data['n'], 'picture')}, {outputs}; {parts}")
+    yield Line("Network", f"{shown(config['backbone'])}, {_weights(manifest['weights']['source'])}; {_frozen(config)}")
     for phase in manifest["phases"]:
-        kept = "  ← kept" if phase["name"] == manifest["chosen"] and len(manifest["phases"]) > 1 else ""
-        yield (
-            "Phase",
-            f"{phase['name']:<12} {metrics['goal']} {figure(phase['score'])} on validation; "
-            f"{plural(phase['parameters'], 'weight')}, {plural(phase['epochs'], 'epoch')} "
+        kept = "; kept" if phase["name"] == manifest["chosen"] and len(manifest["phases"]) > 1 else ""
+        yield Line(
+            "Training",
+            f"{terms.phase(phase['name'], technical=True)}: {terms.score(metrics['goal'])} {figure(phase['score'])} on "
+            f"validation; {plural(phase['parameters'], 'weight')}, {plural(phase['epochs'], 'epoch')} "
             f"(best: {phase['best_epoch']}), {duration(phase['seconds'])}{kept}",
         )
+
+
+def _folds(metrics: dict[str, Any]) -> Lines:
     if "folds" in metrics:
         folds = metrics["folds"]
-        spread = f"{folds['metric']} {figure(folds['mean'])} ± {figure(folds['std'])}"
-        yield "Folds", f"{spread} over {len(folds['scores'])} folds of train + validation (head alone)"
+        spread = f"{terms.score(folds['metric'])} {figure(folds['mean'])} ± {figure(folds['std'])}"
+        yield Line("Folds", f"{spread} over {len(folds['scores'])} folds of training + validation ({terms.HEAD} alone)")
 
 
 def _weights(source: str) -> str:
@@ -70,7 +191,7 @@ def _weights(source: str) -> str:
 def _frozen(config: dict[str, Any]) -> str:
     policy = config["unfreeze"]
     known = {
-        "none": "frozen, a new head was trained on it",
+        "none": "frozen, with a new classifier (head) trained on it",
         "all": "trained from its first layer",
         "gradual": "trained stage by stage, from the top down",
     }
@@ -92,60 +213,28 @@ def _search(metrics: dict[str, Any]) -> Lines:
     failed = f" ({search['failed']} failed)" if search["failed"] else ""
     spent = "; ended by its time budget" if search["budget_spent"] else ""
     tried = f"{plural(search['trials'], 'trial')}{failed} in {duration(search['seconds'])}{spent}"
-    yield "Search", f"{search['algorithm']}: {tried}; all of them in trials.csv"
+    yield Line("Search", f"{search['algorithm']}: {tried}; all of them in trials.csv")
     for line in search["words"]:
-        yield "", line
+        yield Line("", line)
 
 
-def _scores(metrics: dict[str, Any]) -> Lines:
-    """The test score beside what simpler means reach."""
-    task, test = metrics["task"], metrics["test"]
-    name = HEADLINE[task]
-    if not test["n"]:
-        yield "Test", "no test split, so how good this is on new pictures is unknown"
-        return
-    low, high = test.get(f"{name}_ci95") or (None, None)
-    interval = "" if low is None else f" (95 % interval {figure(low)} to {figure(high)})"
-    value = "undefined" if test[name] is None else figure(test[name])
-    seen = statements.looks(metrics)
-    fresh = seen == "never used before"
-    on = f"on {plural(test['n'], 'picture')}" + (f" {seen}" if fresh else "")
-    yield "Test", f"{WORDS.get(name, name)} {value}{interval} {on}"
-    if seen and not fresh:
-        yield "", seen
-    for verdict in verdicts(metrics, name):
-        known = BASELINES.get(verdict.name, statements.rival(verdict.name))
-        what = known if isinstance(known, str) else known[task]
-        remark = statements.remark(verdict)
-        yield "Baseline", f"{figure(verdict.value)}  {what}{'  ← ' + remark if remark else ''}"
-    yield from _goal(metrics, name)
-    notes = (statements.winner(metrics, name), statements.calibrated(metrics), *statements.abstaining(metrics))
-    yield from (("Note", note) for note in notes if note)
+def _notes(metrics: dict[str, Any]) -> Lines:
+    """Promises that test did not bear out."""
+    notes = (statements.calibrated(metrics), *statements.abstaining(metrics))
+    yield from (Line("Note", note) for note in notes if note)
 
 
 def _goal(metrics: dict[str, Any], name: str) -> Lines:
     """The score that was aimed at, where it is not the one already said."""
     # The name of a plugin's metric is its key.
     key = GOALS[metrics["goal"]].key if metrics["goal"] in GOALS else metrics["goal"]
-    value, interval = metrics["test"].get(key), metrics["test"].get(f"{key}_ci95")
-    if key == name or value is None:
-        return
-    between = "" if not interval else f" (95 % interval {figure(interval[0])} to {figure(interval[1])})"
-    yield "Goal", f"{metrics['goal'].replace('_', ' ')} {figure(value)}{between} on the same pictures"
-
-
-def _advice(metrics: dict[str, Any]) -> Lines:
-    diagnosis = metrics.get("diagnosis") or {}
-    if diagnosis:
-        yield "Diagnosis", f"{diagnosis['state']}: {'; '.join(map(shown, diagnosis['evidence'][:2]))}"
-    for remedy in diagnosis.get("remedies", [])[:3]:
-        yield "Try", f"{remedy['why']}:"
-        yield "", own(remedy["command"]) or HIDDEN
+    test = metrics["test"]
+    if key != name and test.get(key) is not None:
+        said = f"{terms.score(metrics['goal'])} {figure(test[key])}{statements.likely(test, key)}"
+        yield Line("Goal", f"{said} on the same pictures")
 
 
 def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:
     wanted = (layout.model, layout.metrics, layout.predictions, layout.history, layout.splits, layout.card)
-    yield "Time", duration(manifest["timings"]["total"])
-    yield "Files", f"{shown(layout.folder)}/: {', '.join(f.name for f in wanted if f.exists())}"
-    if layout.report.exists():
-        yield "Report", shown(layout.report)
+    yield Line("Time", duration(manifest["timings"]["total"]))
+    yield Line("Files", f"{shown(layout.folder)}/: {', '.join(f.name for f in wanted if f.exists())}")

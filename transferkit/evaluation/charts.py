@@ -52,7 +52,7 @@ def overlaid(
 def _learning(axis: Axes, curves: Mapping[str, Row], colours: Mapping[str, Any]) -> None:
     for name, curve in curves.items():
         axis.plot(curve["sizes"], curve["scores"], "o-", color=colours[name], ms=4)
-    axis.set(title="linear probe, by training pictures", xscale="log", xlabel="training pictures")
+    axis.set(title="simplest classifier (linear probe), by training pictures", xscale="log", xlabel="training pictures")
     ticks = sorted({size for curve in curves.values() for size in (min(curve["sizes"]), max(curve["sizes"]))})
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import terms
 from transferkit.errors import DataError
 from transferkit.evaluation.canvas import GREEN, ORANGE, blank, data_uri, encode, label, save, style
 
@@ -79,7 +80,7 @@ def _phases(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None
         if start:
             axis.axvline(start + 0.5, color=colours["soft"], lw=0.8, ls=":")
         axis.annotate(
-            label(names[start], 14), (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=7,
+            label(terms.phase(names[start]), 24), (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=7,
             va="top", xytext=(1, -1), textcoords="offset points", color=colours["soft"], parse_math=False,
         )  # fmt: skip
 

@@ -184,7 +184,10 @@ def too_low(case: Case) -> Finding | None:
     probe = probe_ahead(case) if len(loss) >= MANY_EPOCHS else None
     if probe is not None:
         # Steps of a fitting size need a few epochs for what logistic regression finds; these took many.
-        evidence = f"{len(loss)} epochs brought training to {case.train:.3f} where a linear probe reaches {probe:.3f}"
+        evidence = (
+            f"{len(loss)} epochs brought training to {case.train:.3f} where the simplest classifier (linear probe) "
+            f"reaches {probe:.3f}"
+        )
     elif early > 0 and late >= 0.7 * early and loss[-1] >= 0.6 * loss[0]:
         evidence = f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"
     else:
@@ -264,8 +267,8 @@ def underfitting(case: Case) -> Finding | None:
     probe = probe_ahead(case)
     if probe is not None:
         evidence = [
-            f"a linear probe on the same features reaches {probe:.3f} on test, and this model {case.test:.3f}: beyond "
-            "chance, in pairs on the same pictures"
+            f"the simplest classifier on the same network (linear probe) reaches {probe:.3f} on test, and this model "
+            f"{case.test:.3f}: beyond chance, in pairs on the same pictures"
         ]
         longer = f"--epochs {min(10000, 3 * int(case.setting('epochs', len(case.rows))))}"
         found = case.setting("learning_rate") == "auto"

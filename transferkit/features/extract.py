@@ -188,7 +188,7 @@ def extract(
     pending: list[tuple[str, list[np.ndarray]]] = []
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
     committed = time.monotonic()
-    with reporter.progress("features", total, "views") as advance:
+    with reporter.progress("computing features", total, "views") as advance:
         for names, outputs in _batches(network, views, samples, todo, parallel):
             pending += [(name, [o[i] for o in outputs]) for i, name in enumerate(names)]
             advance(len(names))

@@ -20,6 +20,36 @@ def own(command: Any) -> str:
     return command if _is_shell(command.removesuffix(IN_PYTHON)) or _is_call(command) else ""
 
 
+def brief(command: str, given: str, run: str) -> str:
+    """A command of advice with the settings that it has from the run taken through `--config RUN`.
+
+    Args:
+        command: `transferkit finetune DATA` with options; others are returned as they are.
+        given: the command that repeats the run, without an output.
+        run: the folder of the run.
+    """
+    words, before = shlex.split(command), _options(shlex.split(given)[3:])
+    if words[:2] != ["transferkit", "finetune"] or len(words) < 3:
+        return command
+    now = _options(words[3:])
+    if not {flag for flag, *_ in before} <= {flag for flag, *_ in now}:  # an option less cannot be said by a file
+        return command
+    changed = [word for option in now if option not in before for word in option]
+    shorter = shlex.join([*words[:3], "--config", run, *changed])
+    return min(command, shorter, key=len)
+
+
+def _options(words: list[str]) -> list[tuple[str, ...]]:
+    """Flags with their values."""
+    found: list[tuple[str, ...]] = []
+    for word in words:
+        if word.startswith("--") or not found:
+            found.append((word,))
+        else:
+            found[-1] += (word,)
+    return found
+
+
 def resuming(command: str) -> str:
     """The command that goes on with the run that `command`, one of our own, began."""
     if command.endswith(")"):

@@ -39,7 +39,7 @@ def agreed(trained: Trained, problem: Problem, views: Views, reporter: Reporter)
     )
     reporter.warn(note)
     samples = problem.samples.select(problem.val)
-    own = scoring.predictions(trained.model, samples, views.decode, reporter, "validation")
+    own = scoring.predictions(trained.model, samples, views.decode, reporter, "scoring the validation pictures")
     return replace(trained, val_outputs=own, notes=[*trained.notes, note])
 
 

@@ -178,11 +178,13 @@ class Job:
 
     def _backbone(self, weights: str | None = None) -> Backbone:
         s = self.settings
-        compute.start()
-        backbone = build(
-            s.backbone, weights or s.weights, s.image_size, s.seed, self.offline,
-            None if s.scaling == "auto" else s.scaling, self.reporter.say,
-        )  # fmt: skip
+        with self.reporter.step("starting Keras"):
+            compute.start()
+        with self.reporter.step(f"building {shown(s.backbone)}"):
+            backbone = build(
+                s.backbone, weights or s.weights, s.image_size, s.seed, self.offline,
+                None if s.scaling == "auto" else s.scaling, self.reporter.say,
+            )  # fmt: skip
         for note in backbone.notes:
             self.reporter.say(f"backbone: {note}")
         raise_problems(BackboneError, self._trainable_problems(backbone))
@@ -236,7 +238,9 @@ class Job:
             None if s.budget is None else started + s.budget, self.cache,
             folds, self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
-        trained = agreement.agreed(work.run(), problem, work.views, self.reporter)
+        trained = work.run()
+        with self.reporter.step("checking that what is shipped answers as what was trained"):
+            trained = agreement.agreed(trained, problem, work.views, self.reporter)
         if s.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         write_history(self.layout.history, trained.history)
@@ -249,12 +253,14 @@ class Job:
         manifest.content["learning_rate"] = work.rate
         manifest.write()
         finishing = Finishing(samples, s, self.layout, problem, trained, self.reporter)
-        val_outputs, train_outputs = finishing.ship(decode, backbone)
-        content = finishing.scores(val_outputs, train_outputs)
+        with self.reporter.step("saving the model"):
+            val_outputs, train_outputs = finishing.ship(decode, backbone)
+            content = finishing.scores(val_outputs, train_outputs)
         judged = time.monotonic()
         fit, tune, judge_on = judging.features(work, trained, samples, [train, val, test])
-        content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
-        judging.save_typical(self.layout.typical, fit, tune, trained, problem, s.seed)
+        with self.reporter.step("judging what more pictures would bring"):
+            content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
+            judging.save_typical(self.layout.typical, fit, tune, trained, problem, s.seed)
         outputs = finishing.test(content, test)
         if len(test):
             tested = samples.select(test)
@@ -262,15 +268,18 @@ class Job:
             content["test_uses"] = uses.count(self.layout, manifest.content, name)
             manifest.content["test_split"] = {"sha256": name, **content["test_uses"]}
             manifest.write()
-            rivals = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
+            with self.reporter.step("training simpler classifiers to compare with"):
+                rivals = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
             if s.random_baseline:
                 views = self._views(decode)
                 rivals["random_weights"] = random_weights(backbone, work, problem, views, tested, self.reporter)
-            content["baselines"] = judging.beside(rivals, outputs, content, tested, s.seed)
+            with self.reporter.step("comparing with simpler classifiers"):
+                content["baselines"] = judging.beside(rivals, outputs, content, tested, s.seed)
         manifest.content["timings"]["test"] = round(time.monotonic() - judged, 2)
         command = repeatable(self.data, s)
         parts = {"train": fit, "val": tune, "test": judge_on}
-        context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs, parts)
+        with self.reporter.step("looking for what is wrong"):
+            context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs, parts)
         context |= {
             "data": None if self.data == ARRAYS else self.data,
             "run": str(self.layout.folder),

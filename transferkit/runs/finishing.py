@@ -111,7 +111,7 @@ class Finishing:
         samples = self.samples.select(test)
         model = model_file.load(self.layout.model)
         decode = DecodeSettings.from_key(facts["decode"])
-        outputs = scoring.predictions(model, samples, decode, self.reporter, "test")
+        outputs = scoring.predictions(model, samples, decode, self.reporter, "scoring the test pictures")
         thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
         content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds, extra=self._extra)
         write_predictions(self.layout, samples, outputs, facts)

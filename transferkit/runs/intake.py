@@ -23,7 +23,7 @@ def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Sa
     Raises DataError naming the bad ones where `on_bad_file` is "error", or where nothing is left.
     """
     bad: dict[int, PictureError] = {}
-    with reporter.progress("checking", len(samples)) as advance:
+    with reporter.progress("checking pictures", len(samples)) as advance:
         last = 0
         for index, _ in decode_many(samples.sources(), PROBE, on_error=bad.__setitem__):
             advance(index + 1 - last)

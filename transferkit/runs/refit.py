@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, terms
 from transferkit.features.precision import Precision
 from transferkit.training.fit import Goal
 from transferkit.training.problem import PhaseReport, Trained
@@ -37,7 +37,7 @@ def on_all(work: Recipe, trained: Trained, checkpoints: Path) -> Trained:
         work.backbone, settings, together, work.views, work.reporter, checkpoints / "refit", None, work.cache,
         shared=work.frozen, pool=work.pool, again={phase.name: _again(work, phase) for phase in led},
     )  # fmt: skip
-    spent = ", ".join(f"{phase.best_epoch} epochs of {phase.name}" for phase in led)
+    spent = ", ".join(f"{phase.best_epoch} epochs of the {terms.phase(phase.name)}" for phase in led)
     work.reporter.heading(f"training again on train + validation: {spent}")
     model = again.run().model
     note = (
@@ -57,6 +57,10 @@ def _again(work: Recipe, phase: PhaseReport) -> Again:
 @dataclass(frozen=True)
 class _Newest(Goal):
     """The newest epoch is the best one, also after an interruption."""
+
+    @property
+    def words(self) -> str:
+        return ""
 
     def better(self, new: tuple[float, float], old: tuple[float, float] | None) -> bool:
         return True

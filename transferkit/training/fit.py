@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from transferkit import compute
-from transferkit.console import Reporter, figure
+from transferkit import compute, terms
+from transferkit.console import Advance, Reporter, duration, figure
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
 from transferkit.features.extract import Held
@@ -39,6 +39,11 @@ class Goal:
     name: str
     maximise: bool
     score: Callable[[np.ndarray], float]
+
+    @property
+    def words(self) -> str:
+        """The score in words, as it stands beside a bar; empty where it is none that anybody wants to read."""
+        return terms.score(self.name)
 
     def better(self, new: tuple[float, float], old: tuple[float, float] | None) -> bool:
         """Compare (score, loss); equal scores are told apart by the loss."""
@@ -94,12 +99,9 @@ class Loop:
         steps = self.steps or compute.steps(self.model, self.optimizer, LOSSES[self.loss_key])
         best = self._resume(progress, compute.values(self.model.weights))
         saved = time.monotonic()
-        with self.reporter.progress(self.name, last, "epochs") as advance:
-            advance(progress.epoch)
+        with self.reporter.progress(terms.phase(self.name), last, "epochs", progress.epoch) as advance:
             while progress.epoch < last and not self._finished(progress):
-                best = self._epoch(progress, steps, best)
-                assert progress.best is not None
-                advance(1, f"{self.goal.name} {figure(progress.rows[-1][f'val_{self.goal.name}'])}")
+                best = self._epoch(progress, steps, best, advance)
                 if self.checkpoint and time.monotonic() - saved > SAVE_EVERY:
                     self._save(progress, best)
                     saved = time.monotonic()
@@ -107,12 +109,42 @@ class Loop:
             progress.done = last == self.epochs or self._finished(progress)
             self._save(progress, best)
         compute.assign(self.model.weights, best)
+        self._tell(progress)
         return progress
 
-    def _epoch(self, progress: Progress, steps: compute.Steps, best: list[np.ndarray]) -> list[np.ndarray]:
+    def _tell(self, progress: Progress) -> None:
+        """What came of the phase, in a line that stays."""
+        if progress.best is None or not self.goal.words:
+            return
+        self.reporter.say(
+            f"{terms.phase(self.name)}: validation {self.goal.words} {figure(progress.best[0])} after epoch "
+            f"{progress.best_epoch + 1} of {progress.epoch}, {duration(progress.seconds)}"
+        )
+
+    def _standing(self, progress: Progress, loss: float) -> str:
+        """What stands beside the bar: the loss of this epoch so far, the newest validation score, the best."""
+        said = [f"loss {figure(loss)}"]
+        if progress.rows and progress.best is not None and self.goal.words:
+            newest = progress.rows[-1][f"val_{self.goal.name}"]
+            said.append(f"validation {self.goal.words} {figure(newest)}")
+            said.append(f"best {figure(progress.best[0])}")
+        return "; ".join(said)
+
+    def _epoch(
+        self, progress: Progress, steps: compute.Steps, best: list[np.ndarray], advance: Advance
+    ) -> list[np.ndarray]:
         """One epoch and its judgement, noted in `progress`; returns the best weights so far."""
-        started = time.monotonic()
-        row = self._train(steps, progress.epoch)
+        started, moved = time.monotonic(), 0.0
+        # Validation takes its share of an epoch: as much as of its pictures.
+        share = len(self.batches.pictures) / (len(self.batches.pictures) + len(self.validation_targets))
+
+        def on(steps_done: int, loss: float) -> None:
+            nonlocal moved
+            part = share * steps_done / self.batches.steps
+            moved += part
+            advance(part, self._standing(progress, loss))
+
+        row = self._train(steps, progress.epoch, on)
         with self._averaged():
             score = self._judge(row)
             self._wait(progress, score)
@@ -126,6 +158,7 @@ class Loop:
         progress.seconds += seconds
         progress.rows.append({**row, "seconds": round(seconds, 3)})
         self.watch(progress.rows[-1])
+        advance(1 - moved, self._standing(progress, row["loss"]))
         progress.epoch += 1
         return best
 
@@ -141,7 +174,7 @@ class Loop:
         # At least one epoch, however small the budget: a phase without weights is of no use to anyone.
         return self.deadline is not None and progress.epoch > 0 and time.monotonic() > self.deadline
 
-    def _train(self, steps: compute.Steps, number: int) -> dict[str, Any]:
+    def _train(self, steps: compute.Steps, number: int, on: Callable[[int, float], None]) -> dict[str, Any]:
         losses, counts, hits, seen = [], [], 0.0, 0.0
         first, planned = number * self.batches.steps, self.epochs * self.batches.steps
         with closing(self._chunks(number)) as chunks:
@@ -152,6 +185,7 @@ class Loop:
                 self._require_finite(value, number)
                 losses.append(value)
                 counts.append(len(targets))
+                on(len(targets), float(np.average(losses, weights=counts)))
                 if self.loss_key[0] == "classify":
                     hits += float(((outputs.argmax(-1) == targets.argmax(-1)) * (weights > 0)).sum())
                     seen += float((weights > 0).sum())
@@ -235,5 +269,5 @@ class Loop:
         if progress.best is not None:
             progress.best = (progress.best[0], progress.best[1])
         what = "done before" if progress.done else f"going on after epoch {progress.epoch}"
-        self.reporter.say(f"{self.name}: {what}")
+        self.reporter.say(f"{terms.phase(self.name)}: {what}")
         return best

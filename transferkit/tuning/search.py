@@ -10,12 +10,13 @@ import bisect
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from transferkit.console import Reporter
+from transferkit.console import Advance, Reporter
 from transferkit.errors import RunError, TrainingError
 from transferkit.tuning.engine import Engine
 from transferkit.tuning.interrupts import heeded
@@ -99,8 +100,8 @@ class Search:
         """Run every trial that is not in the journal yet. Raises TrainingError after five failures in a row."""
         waiting = self._replay()
         running: dict[str, Proposal] = {}
-        with heeded() as check, self.reporter.progress("search", self.oracle.planned, "trials") as advance:
-            advance(len(self.trials), self._best_so_far())
+        with heeded() as check, self._bar() as advance:
+            advance(0, self._best_so_far())
             while waiting or running or self._goes_on():
                 while len(running) < self.engine.slots and (proposal := self._next(waiting)):
                     running[proposal.id] = proposal
@@ -113,6 +114,9 @@ class Search:
                     advance(1, self._best_so_far())
                     self._require_success()
         return self.trials
+
+    def _bar(self) -> AbstractContextManager[Advance]:
+        return self.reporter.progress("search", self.oracle.planned, "trials", len(self.trials))
 
     def ranked(self) -> list[Trial]:
         """Trials that were scored, best first; of one whose run was continued only the longest."""
@@ -279,8 +283,7 @@ class Search:
         done = {t.id: Outcome.from_event({**known[t.id], "id": t.id}) for t in tasks if t.id in known}
         left = [task for task in tasks if task.id not in done]
         running = 0
-        with self.reporter.progress(title, len(tasks), "trainings") as advance:
-            advance(len(done))
+        with self.reporter.progress(title, len(tasks), "trainings", len(done)) as advance:
             while left or running:
                 while left and running < self.engine.slots:
                     self.engine.submit(left.pop(0))

@@ -1,0 +1,90 @@
+"""What a person sees of a training, on a pseudo-terminal: at once, moving, in whole words, within the screen."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data.pictures import folder_of_classes
+
+if sys.platform == "win32":
+    pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
+
+from tests.terminal import Screen, Session, drive
+
+RUN = [sys.executable, "-m", "transferkit"]
+TRAIN = [*RUN, "finetune", "flowers", "--backbone", "mini", "--epochs", "3", "--views", "1", "--unfreeze", "last:1"]
+SCRIPT = (
+    "import transferkit as tk\ntk.finetune('flowers', 'mini', epochs=1, views=0, output='by-script', offline=True)\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("screen")
+    folder_of_classes(folder / "flowers", {"iris": 16, "rose": 16, "tulip": 16})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session(place: Path) -> Session:
+    found = drive([*TRAIN, "--output", "run"], place)
+    assert found.code == 0, found.screen.lines
+    return found
+
+
+def whole(screen: Screen) -> None:
+    """No line was broken by the terminal, unless it is a command or a path that is to be copied."""
+    cut = [line for line in screen.folded if " " in line.strip() and "transferkit " not in line]
+    assert cut == [], "lines wider than the terminal"
+
+
+def test_something_is_said_before_tensorflow_is_there(place: Path) -> None:
+    """Within a second and a half of the start; the middle of three, for machines that are busy."""
+    spent = [drive([*TRAIN, "--output", "first"], place, until="reading flowers").first for _ in range(3)]
+    assert statistics.median(spent) <= 1.5
+
+
+def test_lines_are_whole_and_the_summary_fits(session: Session) -> None:
+    whole(session.screen)
+    lines = [line.rstrip() for line in session.screen.lines]
+    start = next(number for number, line in enumerate(lines) if line.startswith("Result "))
+    summary = [line for line in lines[start:] if line]
+    assert len(summary) <= 22
+    assert max(map(len, summary)) <= 80
+    assert re.match(r"Result     \d+ of \d+ test pictures right: \d+\.\d %", summary[0])
+    assert any(line.startswith("Use        transferkit predict run PICTURES") for line in summary)
+
+
+def test_what_is_being_done_is_said_and_moves(session: Session) -> None:
+    seen = "\n".join("\n".join(frame[-4:]) for frame in session.frames())
+    for words in ("starting Keras", "computing features", "new classifier  ━", "writing the report"):
+        assert words in seen, words
+    assert re.search(r"epoch [123]/3  loss \d\.\d+|loss \d\.\d+  validation accuracy \d\.\d{3}  best \d\.\d{3}", seen)
+    assert not re.search(r"[IWE]0000 |absl|oneDNN", seen)
+    assert all("━" not in line for line in session.screen.lines), "bars are gone in the end"
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("columns", [60, 120])
+def test_other_widths(place: Path, columns: int) -> None:
+    found = drive([*TRAIN, "--output", f"run-{columns}"], place, columns)
+    assert found.code == 0
+    whole(found.screen)
+    for frame in found.frames():
+        assert all(len(line) <= columns for line in frame if "━" in line or "─" in line)
+
+
+@pytest.mark.extended
+def test_a_script_shows_nothing_of_tensorflow(place: Path) -> None:
+    (place / "train.py").write_text(SCRIPT)
+    found = drive([sys.executable, "train.py"], place)
+    assert found.code == 0, found.screen.lines
+    said = "".join(text for _, text in found.events)
+    assert not re.search(r"[IWEF]0000 |absl|oneDNN|cuda", said)
+    assert "reading flowers" in said
+    assert found.first <= 5.0
