@@ -49,6 +49,7 @@ class Answering:
     def of(cls, layout: Layout) -> Answering:
         """From a finished run."""
         layout.complete()
+        layout.check_model()
         return cls(model_file.load(layout.model), model_file.facts(layout.model))
 
     def __call__(self, upload: str | None) -> Answer:
