@@ -55,7 +55,7 @@ def test_the_table_is_for_people() -> None:
     none = Prediction("x", "", 0.6, (("a", 0.1),))
     assert list(as_table([several, none], 2, "multilabel")) == ["x  [a;b]  a 0.900  b 0.600", "x  [no label]  a 0.100"]
     numbers = Prediction("x", "1234.5;2", None, (("width", 1234.5), ("height", 2.0)))
-    assert list(as_table([numbers], None, "regress")) == ["x  width 1234  height 2"]
+    assert list(as_table([numbers], None, "regress")) == ["x  width 1234.5  height 2"]
 
 
 def test_find(tmp_path: Path) -> None:
