@@ -42,8 +42,10 @@ def test_the_command_line_started_as_a_module(arguments: list[str], tmp_path: Pa
         assert "evilhead" not in done.stdout
 
 
-@pytest.mark.parametrize("path", ["", ".", f".{os.pathsep}", os.pathsep])
+@pytest.mark.parametrize("path", ["", ".", f".{os.pathsep}", os.pathsep, "../here/rose"])
 def test_a_pythonpath_with_an_empty_or_relative_entry(path: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "rose").symlink_to(tmp_path / "here")
     sign = plant(tmp_path / "here", ("queue", "pickle", "numpy", "json", "typing", "click", "__future__", "tomllib"))
     script = Path(sys.executable).with_name("transferkit")
     for start in ([str(script)], [sys.executable, "-m", "transferkit"]):

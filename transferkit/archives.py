@@ -9,19 +9,20 @@ from __future__ import annotations
 import io
 import math
 import struct
+import threading
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from transferkit.files import parse_json
+from transferkit.text import shown
 
 RATIO = 10  # bytes that a byte of the file may unpack to, above the allowance
 ALLOWANCE = 64 << 20
 MEMBERS = 100_000
-CONFIG = "config.json"  # of a .keras file: its layers, which are made before their weights are read
-LARGEST_CONFIG = 64 << 20
 WEIGHTS = ".h5"  # ending of the members that hold arrays
+_loading = threading.RLock()
 
 
 def problem(source: Path | IO[bytes]) -> str:
@@ -38,13 +39,12 @@ def problem(source: Path | IO[bytes]) -> str:
         if claimed > _limit(size):
             return f"its {_megabytes(size)} would unpack to {_megabytes(claimed)}"
         for member in members:
+            if _leads_out(member.filename):
+                return f"it holds a member with the name {shown(member.filename[:100])}"
             if member.filename.endswith(WEIGHTS):
                 found = _arrays_problem(archive, member)
                 if found:
                     return found
-        declared = _declared(archive) if CONFIG in archive.namelist() else 0
-        if declared > _limit(size):
-            return f"its {_megabytes(size)} declare weights of {_megabytes(declared)}"
     return ""
 
 
@@ -59,6 +59,45 @@ def read_member(path: Path, name: str, limit: int) -> bytes:
             raise ValueError(f"{name} would unpack to {_megabytes(member.file_size)}; at most {_megabytes(limit)} may")
         # No more than the directory says is ever unpacked.
         return archive.read(member)
+
+
+@contextmanager
+def bounded(path: Path) -> Iterator[None]:
+    """Whoever loads the Keras model at `path` inside this block makes no more weights than such a file can hold.
+
+    Keras makes the weights of all layers before it reads any, of the sizes that the layers' settings say. Raises
+    ValueError, before the first that is too much. One thread at a time.
+    """
+    import keras
+
+    size, made, add = path.stat().st_size, 0, keras.layers.Layer.add_weight
+
+    def counted(self: Any, shape: Any = None, *others: Any, **more: Any) -> Any:
+        nonlocal made
+        made += 4 * math.prod(shape if isinstance(shape, list | tuple) else [shape or 1])
+        if made > _limit(size):
+            raise ValueError(_declared(size, made))
+        return add(self, shape, *others, **more)
+
+    with _loading:
+        keras.layers.Layer.add_weight = counted
+        try:
+            yield
+        except Exception as error:
+            if made > _limit(size):  # Keras may have wrapped it
+                raise ValueError(_declared(size, made)) from error
+            raise
+        finally:
+            keras.layers.Layer.add_weight = add
+
+
+def _declared(size: int, made: int) -> str:
+    return f"its {_megabytes(size)} declare weights of {_megabytes(made)} or more, which no network does"
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a member would lie outside the folder it is unpacked to, or its name would do something to a terminal."""
+    return name.startswith("/") or "\\" in name or ".." in name.split("/") or not name.isprintable()
 
 
 def _arrays_problem(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
@@ -83,46 +122,6 @@ def _arrays_problem(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
     if total > _limit(member.file_size):
         return f"the {_megabytes(member.file_size)} of {member.filename} would unpack to {_megabytes(total)}"
     return ""
-
-
-def _declared(archive: zipfile.ZipFile) -> int:
-    """Bytes of the float32 weights that the layers of a Keras model will be given, as far as their settings tell."""
-    member = archive.getinfo(CONFIG)
-    try:
-        waiting = [parse_json(archive.read(member))] if member.file_size <= LARGEST_CONFIG else []
-    except (ValueError, zipfile.BadZipFile, zlib.error):
-        return 0  # damaged: whoever loads it says so
-    total = 0
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            total += _weights_of(node)
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
-    return 4 * total
-
-
-def _weights_of(layer: dict[str, Any]) -> int:
-    """Of a dense, convolutional or embedding layer; 0 for others."""
-    settings, built = layer.get("config"), layer.get("build_config")
-    if not isinstance(settings, dict):
-        return 0
-    shape = built.get("input_shape") if isinstance(built, dict) else None
-    width = _whole(shape[-1]) if isinstance(shape, list) and shape else 1
-    kernel = settings.get("kernel_size")
-    sides = [_whole(side) for side in kernel] if isinstance(kernel, list) else [1]
-    if "input_dim" in settings and "output_dim" in settings:
-        return _whole(settings["input_dim"]) * _whole(settings["output_dim"])
-    if "filters" in settings and "depth_multiplier" in settings:  # separable
-        return width * _whole(settings["depth_multiplier"]) * (math.prod(sides) + _whole(settings["filters"]))
-    if "filters" in settings:
-        return _whole(settings["filters"]) * math.prod(sides) * width // _whole(settings.get("groups", 1))
-    return _whole(settings["units"]) * width if "units" in settings else 0
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 1
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:

@@ -32,8 +32,11 @@ def trusted(path: list[str], foreign: list[str] | None = None) -> list[str]:
     Left out: empty and relative entries, the working directory and the folders `foreign`, unless PYTHONPATH names them
     absolutely (then somebody meant it) or transferkit itself lies there.
     """
-    meant = {_real(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)}
-    refused = {_real(folder) for folder in (*_BEGAN, *_here(), *(foreign or ()))} - meant - {_real(_HOME)}
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    meant = {_real(entry) for entry in given if os.path.isabs(entry)}
+    # Python has made relative entries absolute by now.
+    relative = [os.path.join(folder, entry) for folder in _BEGAN for entry in given if not os.path.isabs(entry)]
+    refused = {_real(folder) for folder in (*_BEGAN, *_here(), *relative, *(foreign or ()))} - meant - {_real(_HOME)}
     return [entry for entry in path if os.path.isabs(entry) and _real(entry) not in refused]
 
 

@@ -40,6 +40,8 @@ def saved(tmp_path, *top, size=16):
         [lambda: L.GlobalMaxPooling2D(), lambda: L.Dense(3), lambda: L.Softmax()],
         [lambda: L.GlobalAveragePooling2D(), lambda: L.Dense(3), lambda: L.Activation("softmax")],
         [lambda: L.GlobalAveragePooling2D(), lambda: L.Dense(3, name="logits")],
+        [lambda: L.GlobalAveragePooling2D(), lambda: L.Dense(3), lambda: L.Activation("log_softmax")],
+        [lambda: L.GlobalAveragePooling2D(), lambda: L.Dense(3, activation="hard_sigmoid")],
     ],
 )
 def test_classifier_is_taken_off_down_to_the_feature_map_and_said(tmp_path, top):

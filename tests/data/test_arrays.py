@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from transferkit.data.source import origin_of, scan
 from transferkit.errors import DataError
@@ -86,6 +87,38 @@ def test_many_different_numbers_are_not_guessed_to_be_classes() -> None:
 def test_repeated_class_names_are_refused(names: list[Any]) -> None:
     with pytest.raises(DataError, match="more than once"):
         scan((X, np.arange(6) % 3, names))
+
+
+def test_large_whole_numbers_stay_apart() -> None:
+    samples = scan((X, [10**30, 10**30 + 1, 7] * 2))
+    assert samples.classes == ("7", str(10**30), str(10**30 + 1))
+    assert scan((X, ["9" * 5000, "10", "9"] * 2)).classes == ("9", "10", "9" * 5000)
+
+
+@pytest.mark.parametrize("names", [["a", "", "c"], ["a", "b", " "], ["a", None, "c"]])
+def test_class_names_that_are_missing_are_refused(names: list[Any]) -> None:
+    with pytest.raises(DataError, match=r"at [12]"):
+        scan((X, np.arange(6) % 3, names))
+
+
+def test_pillow_pictures_whose_numbers_are_no_colours_are_refused() -> None:
+    rgb = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    y = [0, 1]
+    for mode in ("L", "RGB", "RGBA"):
+        assert len(scan(([rgb.convert(mode)] * 2, y))) == 2
+    turned = rgb.copy()
+    turned.getexif()[0x0112] = 6
+    for odd in (rgb.convert("P"), rgb.convert("CMYK"), rgb.convert("HSV"), rgb.convert("YCbCr"), turned):
+        with pytest.raises(DataError, match=r"array\[1\] is a Pillow picture .*give its file"):
+            scan(([rgb, odd], y))
+
+
+def test_masked_pixels_are_refused() -> None:
+    x = np.ma.masked_array(X, mask=False)
+    assert len(scan((x, np.arange(6) % 2))) == 6
+    x[0, 0, 0, 0] = np.ma.masked
+    with pytest.raises(DataError, match="masked pixels"):
+        scan((x, np.arange(6) % 2))
 
 
 def test_numbers_to_predict() -> None:

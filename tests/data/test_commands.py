@@ -55,6 +55,13 @@ def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
     assert counted["notes"] == ["4 paths excluded on request"]
 
 
+@pytest.mark.parametrize("name", ["sheet", "sheet.xyz", "sheet.png\r"])
+def test_a_preview_that_is_no_picture_is_refused(name: str, flowers: Path, tmp_path: Path) -> None:
+    result = call("preview", flowers, "--output", tmp_path / name)
+    assert (result.exit_code, list(tmp_path.glob("sheet*"))) == (2, [])
+    assert ".png or .jpg or .jpeg" in result.output
+
+
 def test_preview_is_drawn(flowers: Path, tmp_path: Path) -> None:
     output = tmp_path / "sheet.png"
     result = call("preview", flowers, "--output", output, "--image-size", 32, "--pictures", 2, "--views", 3, "--json")

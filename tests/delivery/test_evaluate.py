@@ -9,6 +9,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from transferkit.data.digits import write_digits
+from transferkit.errors import RunError
 from transferkit.files import read_csv, read_json, write_csv, write_json
 
 
@@ -96,11 +97,15 @@ def test_hashes_and_labels_in_splits_are_proved_as_well(copy):
         written(copy / "run" / "splits.csv", rows)
 
 
-def test_another_model_in_its_place_is_refused(copy, digits_run):
+@pytest.mark.parametrize("command", ["evaluate", "predict", "explain", "export", "report"])
+def test_another_model_in_its_place_is_refused(copy, digits_run, command):
     shutil.copy(digits_run.folder / "model.keras", copy / "run" / "model.keras")
-    result = call("evaluate", copy / "run")
-    assert result.code == 2
-    assert "model.keras is not as the run wrote it" in result.err
+    picture = next((copy / "data").glob("*/*.png"))
+    more = {"predict": [picture], "explain": [picture], "export": ["--format", "keras"]}
+    result = call(command, copy / "run", *more.get(command, []))
+    assert (result.code, "model.keras is not as the run wrote it" in result.err) == (2, True), result.err
+    with pytest.raises(RunError, match="not as the run wrote it"):
+        tk.Run(copy / "run").model()
 
 
 def test_pictures_of_training_are_counted_and_the_others_scored_apart(copy):

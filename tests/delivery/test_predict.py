@@ -55,7 +55,7 @@ def test_the_table_is_for_people() -> None:
     none = Prediction("x", "", 0.6, (("a", 0.1),))
     assert list(as_table([several, none], 2, "multilabel")) == ["x  [a;b]  a 0.900  b 0.600", "x  [no label]  a 0.100"]
     numbers = Prediction("x", "1234.5;2", None, (("width", 1234.5), ("height", 2.0)))
-    assert list(as_table([numbers], None, "regress")) == ["x  width 1234  height 2"]
+    assert list(as_table([numbers], None, "regress")) == ["x  width 1234.5  height 2"]
 
 
 def test_find(tmp_path: Path) -> None:
@@ -147,7 +147,14 @@ def test_arrays_files_and_a_model_file_are_answered_alike(digits_run: Any, digit
 
 
 def test_hostile_class_names_survive_the_whole_way(tmp_path: Path, digits: Path) -> None:
-    names = [b"line\nbreak", b"=cmd()", b"<script>alert(1)</script>".replace(b"/", b"|"), "🌹".encode(), b"na\xffme"]
+    names = [
+        b"line\nbreak",
+        b"=cmd()",
+        b"<script>alert(1)</script>".replace(b"/", b"|"),
+        "🌹".encode(),
+        b"na\xffme",
+        b' a;"b"',
+    ]
     root = os.fsencode(tmp_path / "data")
     for digit, name in enumerate(names):
         shutil.copytree(os.fsencode(digits / str(digit)), os.path.join(root, name))
@@ -165,10 +172,10 @@ def test_hostile_class_names_survive_the_whole_way(tmp_path: Path, digits: Path)
         assert answer.code == 0, answer.err
     rows = list(csv.DictReader(io.StringIO(call(
         "predict", tmp_path / "run", tmp_path / "data", "--format", "csv", "--quiet").out, newline="")))  # fmt: skip
-    assert len(rows) == 100
+    assert len(rows) == 120
     assert {row["predicted"] for row in rows} <= wanted
     scores = call("evaluate", tmp_path / "run", tmp_path / "data", "--json")
-    assert json.loads(scores.out)["n"] == 100
+    assert json.loads(scores.out)["n"] == 120
     assert call("summary", tmp_path / "run").code == 0
 
 

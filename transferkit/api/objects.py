@@ -123,6 +123,7 @@ class Run:
         """The shipped model: uint8 RGB pictures [n, size, size, 3] to answers [n, t]."""
         from transferkit.runs import model_file
 
+        self.layout.check_model()
         return model_file.load(self.layout.model)
 
     def predict(self, pictures: Any, quiet: bool = True, *, tta: bool = False) -> list[Prediction]:

@@ -107,7 +107,8 @@ def _from_keras(path: Path, model: keras.Model) -> None:
     problem = archives.problem(path)
     if problem:
         raise WeightsError(f"{path} is not loaded: {problem}, which no network does")
-    source = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    with archives.bounded(path):
+        source = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     expected = [(layer.name, _shapes(layer)) for layer in _weighted(model)]
     candidates = [m for m in source._flatten_layers() if isinstance(m, keras.Model)]
     for candidate in candidates:

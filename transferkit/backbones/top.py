@@ -16,7 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-_ANSWERS = ("softmax", "sigmoid")
+_ANSWERS = ("softmax", "log_softmax", "sparsemax", "sigmoid", "log_sigmoid", "hard_sigmoid")
+# Of keras.ops, and layers of their own.
+_ANSWERING = {"".join(word.title() for word in name.split("_")): name for name in _ANSWERS}
 _LINEAR = (*_ANSWERS, "linear")
 _POOLS = (
     "GlobalAveragePooling2D", "GlobalMaxPooling2D", "GlobalAverageMaxPooling2D", "GlobalAveragePooling1D",
@@ -57,7 +59,7 @@ def without_classifier(model: keras.Model) -> Top:
         if _classifies(operation, kind, activation, tensor, output, answers, pooled):
             return _below(_input(tensor), [*passed, operation.name])
         passive = kind in _PASSING or kind in _POOLS or (kind in _NORMALISING and pooled and answers)
-        if not (passive or kind in ("Softmax", "Sigmoid", "Activation")) or _input(tensor) is None:
+        if not (passive or kind in _ANSWERING or kind == "Activation") or _input(tensor) is None:
             return Top(output, answers=answers)
         if kind == "Activation" and activation not in _LINEAR and not pooled:
             return Top(output, answers=answers)
@@ -135,8 +137,8 @@ def _is_network(operation: Any) -> bool:
 
 def _activation(operation: Any) -> str | None:
     kind = type(operation).__name__
-    if kind in ("Softmax", "Sigmoid"):
-        return kind.lower()
+    if kind in _ANSWERING:
+        return _ANSWERING[kind]
     return getattr(getattr(operation, "activation", None), "__name__", None)
 
 

@@ -53,7 +53,8 @@ def open_file(backbone: str) -> tuple[keras.Model, Row, list[str]]:
         problem = archives.problem(path)
         if problem:
             raise BackboneError(f"{path} is not loaded: {problem}, which no network does")
-        loaded = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        with archives.bounded(path):
+            loaded = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except BackboneError:
         raise
     except Exception as error:  # Keras raises many kinds here, and the file is the user's

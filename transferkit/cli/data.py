@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transferkit.data.samples import Samples
 
 F = TypeVar("F", bound=Callable[..., Any])
+SHEETS = (".png", ".jpg", ".jpeg")
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -175,6 +176,8 @@ def preview(
     from transferkit.data.source import scan
     from transferkit.files import whole
 
+    if output.suffix.lower() not in SHEETS:
+        raise click.UsageError(f"--output {shown(output)}: a contact sheet is {' or '.join(SHEETS)}; name it so")
     samples = scan(source, **how)
     sheet = draw(samples, DecodeSettings(image_size), augment, pictures=pictures, views=views, seed=seed)
     with whole(output) as temporary:

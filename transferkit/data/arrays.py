@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from transferkit.data.cells import LARGEST, are_amounts
 from transferkit.data.cells import number as number_in
 from transferkit.data.folder import class_order, odd_names
+from transferkit.data.reading import orientation_of
 from transferkit.data.samples import Pixels, Samples, Task, listed
 from transferkit.errors import DataError, raise_problems
 
@@ -61,6 +63,8 @@ def scan_arrays(
 
 
 def _pictures(x: Any) -> list[Pixels]:
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError("x has masked pixels, which cannot be left out of a picture; give x.filled(255) or the like")
     if isinstance(x, np.ndarray) and x.dtype != object:
         if x.dtype != np.uint8:
             low, high = (x.min(), x.max()) if x.size and x.dtype.kind in "fiu" else ("?", "?")
@@ -70,16 +74,29 @@ def _pictures(x: Any) -> list[Pixels]:
             )
         if x.ndim not in (3, 4):
             raise DataError(f"x has the shape {list(x.shape)}; pictures come as [N, H, W, 3] or [N, H, W]")
-    pictures = [np.asarray(picture) for picture in x]
-    if not pictures:
+    given = list(x)
+    if not given:
         raise DataError("x is empty; give at least two pictures")
-    problems = []
+    problems = [f"array[{i}] is {why}" for i, picture in enumerate(given) if (why := _odd_pillow(picture))]
+    raise_problems(DataError, problems[:10])
+    pictures = [np.asarray(picture) for picture in given]
     for i, picture in enumerate(pictures):
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3, 4) or not picture.size:
             problems.append(f"array[{i}] is {picture.dtype} {list(picture.shape)}; use uint8 [H, W, 3] or [H, W]")
     raise_problems(DataError, problems[:10])
     return pictures
+
+
+def _odd_pillow(picture: Any) -> str:
+    """Why a Pillow picture's array is not what it shows (a palette's numbers, ink, a side up), or empty."""
+    if not isinstance(picture, Image.Image):
+        return ""
+    plain = picture.mode in ("L", "RGB", "RGBA") and "transparency" not in picture.info
+    if plain and orientation_of(picture) == 1:
+        return ""
+    what = f"a Pillow picture of mode {picture.mode}" if not plain else "a Pillow picture that is to be turned"
+    return f'{what}; give its file, or ImageOps.exif_transpose(picture).convert("RGB")'
 
 
 def _labels(given: Any) -> Targets:
@@ -142,6 +159,8 @@ def _text(value: Any) -> str:
         return value.decode("utf-8")
     if isinstance(value, str):
         return value
+    if isinstance(value, int):
+        return str(int(value))  # not by way of a float, in which large ones are the same
     if isinstance(value, Real):
         number = float(value)
         return str(int(number)) if number.is_integer() else str(value)
@@ -157,6 +176,9 @@ def _refuse(bad: npt.NDArray[np.bool_], what: str) -> None:
 
 def _class_names(given: Any) -> tuple[str, ...]:
     named = _texts(_objects(given)).tolist()
+    empty = [i for i, name in enumerate(named) if not name.strip()]
+    if empty:
+        raise DataError(f"the class names at {listed(empty)} are empty; give each class a name")
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         raise DataError(f"the class names hold {listed(twice)} more than once; give each class one name of its own")

@@ -27,7 +27,8 @@ MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as 
 def class_order(names: set[str]) -> tuple[str, ...]:
     """Classes sorted by name (as Keras and torchvision sort them); by number where all are whole numbers."""
     if names and all(name.isdecimal() and name.isascii() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
+        # By the digits: Python refuses to make numbers of thousands of them.
+        return tuple(sorted(names, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name)))
     return tuple(sorted(names))
 
 

@@ -69,6 +69,7 @@ class Explaining:
     def of(cls, layout: Layout, method: str = "grad-cam") -> Explaining:
         """From a finished run."""
         layout.complete()
+        layout.check_model()
         return cls(model_file.load(layout.model), model_file.facts(layout.model), method)
 
     def stream(self, sources: Sequence[Source], output: str | None = None) -> Iterator[Explanation]:

@@ -92,6 +92,7 @@ def model_of(run: Path) -> Path:
     if run.suffix != ".keras":
         layout = Layout(run)
         layout.complete()
+        layout.check_model()
         run = layout.model
     model_file.facts(run)
     return run

@@ -42,6 +42,7 @@ def publish(layout: Layout, reporter: Reporter) -> Path:
 def report_content(layout: Layout) -> ReportContent:
     """Everything the report and the card show, from the files of the run."""
     manifest, metrics = layout.complete(), layout.read_metrics()
+    layout.check_model()
     config, task = manifest["config"], metrics["task"]
     facts, table = model_file.facts(layout.model), layout.read_predictions()
     content = ReportContent(

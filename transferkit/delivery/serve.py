@@ -53,6 +53,7 @@ class Answering:
         """From a finished run, with its threshold for abstaining where it has one."""
         layout.complete()
         facts = model_file.facts(layout.model)
+        layout.check_model()
         try:
             threshold = abstain_at("run", layout.folder, facts["task"])
         except ConfigError:  # numbers, several labels, or nothing promised by validation

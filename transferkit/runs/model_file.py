@@ -60,7 +60,8 @@ def load(path: Path) -> keras.Model:
         problem = archives.problem(path)
         if problem:
             raise RunError(f"{shown(path)} is not loaded: {problem}, which no network does")
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with archives.bounded(path):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except RunError:
         raise
     except Exception as error:  # Keras raises many kinds here, and the file may be a stranger's

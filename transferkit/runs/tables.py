@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.data.cells import same_target
+from transferkit.data.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.files import digest
 
@@ -19,13 +19,14 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A row of splits.csv; `fold` is -1 where there is none."""
+    """A row of splits.csv; `fold` is -1 where there is none. `cell` is the label as it stands there (see `cells`)."""
 
     path: str
     label: str
     split: str
     fold: int
     sha256: str
+    cell: str = field(compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class Predictions:
     outputs: npt.NDArray[np.float64]
     classes: tuple[str, ...]
     task: str
+    cells: tuple[str, ...]  # the labels as splits.csv has them: names that hold `;` are told apart there
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -51,7 +53,7 @@ class Predictions:
             number = {name: i for i, name in enumerate(self.classes)}
             return np.array([number[label] for label in self.labels], np.int64)
         if self.task == "multilabel":
-            return np.array([_marks(label, self.classes) for label in self.labels], np.int64)
+            return np.array([_marks(cell, self.classes) for cell in self.cells], np.int64)
         return np.array([[float(value) for value in label.split(";")] for label in self.labels])
 
 
@@ -72,7 +74,21 @@ def _picture(number: int, row: dict[str, Any]) -> Picture:
         raise ValueError(f"line {number}: {shown(part[:40])!r} is no split")
     if len(sha256) != 64 or not path:
         raise ValueError(f"line {number} has no path or no hash")
-    return Picture(path, label, part, _whole(number, fold), sha256)
+    return Picture(path, label, part, _whole(number, fold), sha256, label)
+
+
+def named(found: Sequence[Picture], task: str) -> list[Picture]:
+    """Pictures of splits.csv with their labels as `Samples.label` and predictions.csv have them."""
+    return [replace(picture, label=_plain(picture.cell, task)) for picture in found]
+
+
+def _plain(cell: str, task: str) -> str:
+    if task == "multilabel":
+        return ";".join(names_in(cell))
+    inside = parts(cell)
+    if task == "classify":
+        return inside[0][0] if len(inside) == 1 else cell
+    return ";".join(part.rpartition("=")[2] for part, _ in inside)
 
 
 def split_digest(rows: Iterable[tuple[str, str, int]]) -> str:
@@ -90,10 +106,6 @@ def changes(saved: Sequence[Picture], samples: Samples) -> list[str]:
     now = dict(zip(samples.paths, samples.sha256 or (), strict=True))
     at = {path: i for i, path in enumerate(samples.paths)}
 
-    def relabelled(picture: Picture) -> bool:
-        i = at[picture.path]
-        return not (same_target(picture.label, samples, i) or same_label(picture.label, samples.label(i), samples.task))
-
     known = {picture.path: picture for picture in saved}
     there = [picture for picture in saved if picture.path in now]
     found = {
@@ -107,7 +119,7 @@ def changes(saved: Sequence[Picture], samples: Samples) -> list[str]:
 
 def labelled_alike(picture: Picture, samples: Samples, index: int) -> bool:
     """Whether a sample has the label that a picture of splits.csv has, in this version's spelling or an older one's."""
-    return same_target(picture.label, samples, index) or same_label(picture.label, samples.label(index), samples.task)
+    return same_target(picture.cell, samples, index) or same_label(picture.label, samples.label(index), samples.task)
 
 
 def same_label(saved: str, now: str, task: str) -> bool:
@@ -145,13 +157,14 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
         confidence = math.nan if task == "regress" else _finite(number, "confidence", row)
         columns.append((path, label, predicted, confidence, [_finite(number, prefix + name, row) for name in classes]))
     wanted = {picture.path: picture.label for picture in test}
+    cells = {picture.path: picture.cell for picture in test}
     labels = {path: label for path, label, *_ in columns}
     if len(labels) < len(columns) or labels != wanted:
         raise ValueError("it does not hold the pictures and labels of the run's test split in splits.csv")
     paths, said, answers, sure, outputs = zip(*columns, strict=True) if columns else ((), (), (), (), ())
     found = Predictions(
         paths, said, answers, np.array(sure, np.float64), np.array(outputs, np.float64).reshape(-1, len(classes)),
-        tuple(classes), task,
+        tuple(classes), task, tuple(cells[path] for path in paths),
     )  # fmt: skip
     try:
         targets = found.targets
@@ -162,8 +175,8 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
     return found
 
 
-def _marks(label: str, classes: Sequence[str]) -> list[bool]:
-    given = set(label.split(";")) if label else set()
+def _marks(cell: str, classes: Sequence[str]) -> list[bool]:
+    given = names_in(cell)
     return [name in given for name in classes]
 
 

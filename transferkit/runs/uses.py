@@ -26,9 +26,12 @@ def test_digest(hashes: Iterable[str]) -> str:
 
 
 def identity(manifest: dict[str, Any]) -> str:
-    """The same for runs that must give the same model: settings, data, split and weights."""
+    """The same for runs that must give the same model: settings, data, split and weights.
+
+    The run that ends a search counts as a training with the winner's settings, as which it is made.
+    """
     names = ("config", "split_sha256", "weights")
-    return digest([manifest.get("kind"), *(manifest.get(n) for n in names), (manifest.get("data") or {}).get("sha256")])
+    return digest([*(manifest.get(n) for n in names), (manifest.get("data") or {}).get("sha256")])
 
 
 def count(layout: Layout, manifest: dict[str, Any], split: str) -> dict[str, Any]:

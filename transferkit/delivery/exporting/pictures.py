@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.cells import names_in
 from transferkit.data.decode import DecodeSettings, content_of, decode_many
 from transferkit.data.picture import sniff
 from transferkit.data.samples import Pinned, Pixels, Source, hash_source, listed, unreadable_reason
@@ -72,7 +71,7 @@ def pick(layout: Layout, parts: tuple[str, ...], count: int, data: Any = None) -
             "put them back, or name the folder or CSV where the run's data is now with --data"
         )
     pinned: list[Source] = [Pinned(source, row.sha256, row.path) for row, source in zip(rows, sources, strict=True)]
-    return Picked(part, pinned, [";".join(names_in(row.label)) for row in rows])
+    return Picked(part, pinned, [row.label for row in rows])
 
 
 def spread(count: int, wanted: int) -> list[int]:
