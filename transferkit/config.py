@@ -48,7 +48,14 @@ def check_policy(value: Any) -> Any:
     return text
 
 
-HEADS = ("mlp", "linear")
+HEADS = ("auto", "mlp", "linear")
+# Settings of how a head is trained by gradients: whoever gives one means such a head.
+TRAINED = (
+    "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "label_smoothing",
+    "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "warmup", "clip_norm", "batch_size",
+    "accumulate", "epochs", "patience", "class_weights", "budget",
+)  # fmt: skip
+AUTO_VIEWS = 2  # per training picture where a head is chosen and nothing else was asked for
 AUGMENTATIONS = ("none", "light", "medium", "strong")
 
 
@@ -113,8 +120,9 @@ class Settings(BaseModel):
         "network", "0..1", searched=True)] = 0.7
     # head
     head: Annotated[str, offered("heads", HEADS), Setting(
-        "Kind of classifier on top.",
-        "head", "|".join(HEADS), common=True, searched=True)] = "mlp"
+        "Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural "
+        "network, on features of several depths; mlp and linear are trained by gradients.",
+        "head", "|".join(HEADS), common=True, searched=True)] = "auto"
     head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers), Setting(
         "Hidden widths of the head.",
         "head", "N[,N]", searched=True, takes="int | str")] = (256,)
@@ -240,6 +248,20 @@ class Settings(BaseModel):
             # One ValueError can carry one text; `make` takes the list apart again.
             raise ValueError("\x1e".join(problems))
         return self
+
+    @property
+    def chooses_head(self) -> bool:
+        """Whether the head is chosen by cross-validation: nothing below it is trained, and nothing that was given says
+        how a head is to be trained."""
+        trained = [name for name in TRAINED if name in self.model_fields_set]
+        return self.head == "auto" and self.unfreeze == "none" and not trained
+
+    @property
+    def used_views(self) -> int:
+        """Augmented views of each training picture that are made."""
+        if self.augment == "none":
+            return 0
+        return AUTO_VIEWS if self.chooses_head and "views" not in self.model_fields_set else self.views
 
     def key(self) -> str:
         """Hex digest of every setting: equal keys, equal runs (given equal data)."""

@@ -25,7 +25,7 @@ def pictures(n: int = 90, views: int = 2, width: int = 12, classes: int = 3, apa
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
 def test_out_of_fold_answers_are_those_of_a_fit_on_the_other_folds(learner: Learner) -> None:
     z, y, folds = pictures()
-    for setting, out in learner.path(z, y, folds):
+    for setting, (out,) in learner.path(z, y, [folds]):
         for fold in folds[:2]:
             rest = np.setdiff1d(np.arange(len(z)), fold)
             again = learner.fit(z[rest], y[rest], setting)(z[fold, 0])
@@ -37,7 +37,7 @@ def test_out_of_fold_answers_are_those_of_a_fit_on_the_other_folds(learner: Lear
 def test_one_inverse_gives_every_fold_exactly() -> None:
     z, y, folds = pictures()
     learner = KernelRidge(gammas=(1.0,), penalties=(0.03,))
-    ((_, out),) = learner.path(z, y, folds)
+    ((_, (out,)),) = learner.path(z, y, [folds])
     kernel, mean = learner._kernel(z, 1.0), y.mean(0)
     for fold in folds:
         rest = np.setdiff1d(np.arange(len(z)), fold)
@@ -52,22 +52,22 @@ def test_a_held_out_label_has_no_say() -> None:
     wrong = y.copy()
     wrong[folds[0]] = np.roll(y[folds[0]], 1, axis=1)
     for learner in (Discriminant(), Logistic(), NearestNeighbours()):
-        for (_, a), (_, b) in zip(learner.path(z, y, folds), learner.path(z, wrong, folds), strict=True):
+        for (_, (a,)), (_, (b,)) in zip(learner.path(z, y, [folds]), learner.path(z, wrong, [folds]), strict=True):
             assert np.allclose(a[folds[0]], b[folds[0]], atol=1e-5)
 
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
 def test_every_learner_learns_what_is_there_to_learn(learner: Learner) -> None:
     z, y, folds = pictures(n=150, apart=3.0)
-    assert max((out.argmax(1) == y.argmax(1)).mean() for _, out in learner.path(z, y, folds)) > 0.95
+    assert max((out.argmax(1) == y.argmax(1)).mean() for _, (out,) in learner.path(z, y, [folds])) > 0.95
 
 
 def test_many_pictures_are_stood_for_by_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     z, y, folds = pictures(n=400)
-    exact = [out for _, out in KernelRidge().path(z, y, folds)]
+    exact = [out for _, (out,) in KernelRidge().path(z, y, [folds])]
     monkeypatch.setattr(kernels, "EXACT", 100)
     monkeypatch.setattr(kernels, "LANDMARKS", 150)
-    near = list(KernelRidge().path(z, y, folds))
+    near = [(setting, out) for setting, (out,) in KernelRidge().path(z, y, [folds])]
     truth = y.argmax(1)
     best = [max((out.argmax(1) == truth).mean() for out in some) for some in (exact, [out for _, out in near])]
     assert abs(best[0] - best[1]) < 0.03
@@ -81,7 +81,7 @@ def test_a_class_that_a_fold_lacks_is_no_obstacle() -> None:
     y = np.concatenate([y, np.zeros((30, 1))], axis=1)
     y[0] = [0, 0, 0, 1]
     for learner in LEARNERS:
-        for _, out in learner.path(z, y, folds):
+        for _, (out,) in learner.path(z, y, [folds]):
             assert np.isfinite(out).all(), learner.name
 
 
@@ -104,8 +104,8 @@ def test_numbers_and_labels_are_learnt_as_well() -> None:
     z, y, folds = pictures(n=200)
     numbers = z[:, 0, :2].astype(np.float64) @ [[1.0], [-0.5]]
     for learner in (Ridge(), KernelRidge()):
-        best = min(np.abs(out - numbers).mean() for _, out in learner.path(z, numbers, folds))
+        best = min(np.abs(out - numbers).mean() for _, (out,) in learner.path(z, numbers, [folds]))
         assert best < 0.5 * np.abs(numbers - numbers.mean()).mean()
     labels = np.concatenate([y[:, :1] + y[:, 1:2], y[:, 2:]], axis=1)
-    for _, out in Logistic(exclusive=False).path(z, labels, folds):
+    for _, (out,) in Logistic(exclusive=False).path(z, labels, [folds]):
         assert ((out > 0) == labels).mean() > 0.85

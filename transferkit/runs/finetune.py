@@ -22,9 +22,10 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
 from transferkit.evaluation import diagnosis
+from transferkit.evaluation.baselines import Split
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import agreement, judging, plan, refit, uses
+from transferkit.runs import agreement, judging, plan, refit, selecting, uses
 from transferkit.runs.advice import own
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.finishing import Finishing
@@ -238,11 +239,7 @@ class Job:
             None if s.budget is None else started + s.budget, self.cache,
             folds, self.tracking.epoch if self.tracking else ignore,
         )  # fmt: skip
-        trained = work.run()
-        with self.reporter.step("checking that what is shipped answers as what was trained"):
-            trained = agreement.agreed(trained, problem, work.views, self.reporter)
-        if s.refit == "train+val":
-            trained = refit.on_all(work, trained, self.layout.checkpoints)
+        trained, chosen = self._trained(work, splits)
         write_history(self.layout.history, trained.history)
         manifest.content["timings"] |= {k: round(v, 2) for k, v in work.timings.items()}
         manifest.content["precision"] = work.frozen.precision.__dict__
@@ -255,12 +252,14 @@ class Job:
         finishing = Finishing(samples, s, self.layout, problem, trained, self.reporter)
         with self.reporter.step("saving the model"):
             val_outputs, train_outputs = finishing.ship(decode, backbone)
-            content = finishing.scores(val_outputs, train_outputs)
+            content = finishing.scores(val_outputs, train_outputs) | chosen
         judged = time.monotonic()
-        fit, tune, judge_on = judging.features(work, trained, samples, [train, val, test])
+        rows = judging.features(work, trained, samples, [train, val, test])
+        fit, tune, judge_on = (Split(selecting.narrowed(part.x, trained, "last"), part.y) for part in rows)
         with self.reporter.step("judging what more pictures would bring"):
             content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
-            judging.save_typical(self.layout.typical, fit, tune, trained, problem, s.seed)
+            seen = [Split(selecting.narrowed(part.x, trained, "head"), part.y) for part in rows[:2]]
+            judging.save_typical(self.layout.typical, seen[0], seen[1], trained, problem, s.seed)
         outputs = finishing.test(content, test)
         if len(test):
             tested = samples.select(test)
@@ -300,6 +299,18 @@ class Job:
                 "back as they were, or start anew with another --output"
             )
 
+    def _trained(self, work: recipe.Recipe, splits: Splits) -> tuple[recipe.Trained, dict[str, Any]]:
+        """The network with its head, chosen or trained, and what metrics.json says of the choice."""
+        if self.settings.chooses_head:
+            selection = selecting.select(work, splits)
+            return selection.trained, selection.content
+        trained = work.run()
+        with self.reporter.step("checking that what is shipped answers as what was trained"):
+            trained = agreement.agreed(trained, work.problem, work.views, self.reporter)
+        if self.settings.refit == "train+val":
+            trained = refit.on_all(work, trained, self.layout.checkpoints)
+        return trained, {}
+
     def _problems(self, splits: Splits) -> tuple[Problem, list[Problem]]:
         """What is to be learnt, and that of each fold. Raises DataError where the goal cannot be computed."""
         train, val, _ = _parts(splits)
@@ -316,8 +327,7 @@ class Job:
 
     def _views(self, decode: DecodeSettings) -> Views:
         s = self.settings
-        count = 0 if s.augment == "none" else s.views
-        return Views(decode, augmentation(s.augment), count, s.seed)
+        return Views(decode, augmentation(s.augment), s.used_views, s.seed)
 
 
 def require_whole(layout: Layout, tested: bool, *more: Path) -> None:

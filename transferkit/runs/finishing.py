@@ -38,12 +38,14 @@ class Finishing:
 
         samples, task, trained, problem = self.samples, self.samples.task, self.trained, self.problem
         temperature, thresholds = 1.0, None
+        rows, outputs = trained.calibration or (problem.val, trained.val_outputs)
         if task != "regress":
-            temperature = calibration.fit_temperature(trained.val_outputs, samples.targets[problem.val], task)
+            temperature = calibration.fit_temperature(outputs, samples.targets[rows], task)
         val = answer(task, trained.val_outputs, temperature, problem.units)
         train = answer(task, trained.train_outputs, temperature, problem.units)
         if task == "multilabel":
-            thresholds = metrics.best_thresholds(samples.targets[problem.val], val)
+            held = answer(task, outputs, temperature, problem.units)
+            thresholds = metrics.best_thresholds(samples.targets[rows], held)
         x = trained.model.outputs[0]
         for layer in heads.output_layers(task, temperature, problem.units):
             x = layer(x)
@@ -77,13 +79,13 @@ class Finishing:
             "task": self.samples.task,
             "classes": list(self.samples.classes),
             "goal": problem.goal.name,
-            "train": scoring.scores(
-                self.samples.select(trained.train_judged), train, seed, thresholds, bounded=False, extra=self._extra
-            ),
             "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds, extra=self._extra),
             "temperature": facts["temperature"],
             "thresholds": facts["thresholds"],
         }
+        if len(trained.train_judged):
+            judged = self.samples.select(trained.train_judged)
+            content["train"] = scoring.scores(judged, train, seed, thresholds, bounded=False, extra=self._extra)
         if trained.fold_scores:
             content["folds"] = {
                 "metric": problem.goal.name,
@@ -93,7 +95,9 @@ class Finishing:
             }
         if self.samples.task == "classify":
             content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
-            judging.add_abstention(content, val, self.samples.targets[problem.val])
+            rows, outputs = trained.calibration or (problem.val, trained.val_outputs)
+            held = answer(self.samples.task, outputs, facts["temperature"], problem.units)
+            judging.add_abstention(content, held, self.samples.targets[rows])
         return content
 
     def test(self, content: dict[str, Any], test: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.selection.fitted import BLOCK, Fitted, Floats, Kernel, Rows, gaussian
-from transferkit.selection.learner import Folds, Setting, spread
+from transferkit.selection.learner import Folds, Path, Setting, spread
 
 EXACT = 4000  # pictures up to which every one is a support
 LANDMARKS = 2048  # supports beyond that, drawn at random (Nyström: Williams & Seeger 2001)
@@ -27,16 +27,16 @@ class KernelRidge:
     name: str = "kernel"
     simplicity: int = 4
     gives_logits: bool = False
-    gammas: tuple[float, ...] = (0.5, 1.0, 2.0)
-    penalties: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
+    gammas: tuple[float, ...] = (0.5, 1.5)
+    penalties: tuple[float, ...] = (0.02, 0.1)
 
-    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
         if len(z) > EXACT:
-            yield from self._sparse_path(z, y, folds)
+            yield from self._sparse_path(z, y, rounds)
             return
         for gamma in self.gammas:
-            yield from _ridge_path(self._kernel(z, gamma), y, folds, self.penalties, {"gamma": gamma})
+            yield from _ridge_path(self._kernel(z, gamma), y, rounds, self.penalties, {"gamma": gamma})
 
     def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
@@ -65,39 +65,54 @@ class KernelRidge:
                 total += one + one.T
         return np.asarray(total / views**2)
 
-    def _sparse_path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+    def _sparse_path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         supports, mean = _landmarks(z), y.mean(0)
         for gamma in self.gammas:
             scaled = gamma / spread(z)
-            parts = [_normal(z, y - mean, supports, scaled, [fold]) for fold in folds]
-            whole = [sum(part[i] for part in parts) for i in range(2)]
-            for penalty in self.penalties:
-                out = np.empty_like(y)
+            outs = [[np.empty_like(y) for _ in rounds] for _ in self.penalties]
+            for number, folds in enumerate(rounds):
+                parts = [_normal(z, y - mean, supports, scaled, [fold]) for fold in folds]
+                whole = [sum(part[i] for part in parts) for i in range(2)]
                 for fold, part in zip(folds, parts, strict=True):
                     left = [w - p for w, p in zip(whole, part, strict=True)]
-                    weights = _solved(left[0], left[1], supports, scaled, penalty, len(z) - len(fold))
-                    held = z[fold, 0]
-                    for i in range(0, len(held), BLOCK):
-                        out[fold[i : i + BLOCK]] = gaussian(held[i : i + BLOCK], supports, scaled) @ weights + mean
-                yield {"gamma": gamma, "penalty": penalty}, out
+                    for penalty, out in zip(self.penalties, outs, strict=True):
+                        weights = _solved(left[0], left[1], supports, scaled, penalty, len(z) - len(fold))
+                        for i in range(0, len(fold), BLOCK):
+                            rows = fold[i : i + BLOCK]
+                            out[number][rows] = gaussian(z[rows, 0], supports, scaled) @ weights + mean
+            yield from (
+                ({"gamma": gamma, "penalty": penalty}, out) for penalty, out in zip(self.penalties, outs, strict=True)
+            )
 
 
 def _ridge_path(
-    kernel: Floats, y: Floats, folds: Folds, penalties: Sequence[float], more: Setting
-) -> Iterator[tuple[Setting, Floats]]:
-    from scipy.linalg import cho_factor, cho_solve
-
+    kernel: Floats, y: Floats, rounds: Sequence[Folds], penalties: Sequence[float], more: Setting
+) -> Iterator[Path]:
     mean = y.mean(0)
     for penalty in penalties:
-        regular = kernel.copy()
-        regular[np.diag_indices_from(regular)] += penalty
-        inverse = cho_solve(cho_factor(regular, overwrite_a=True), np.eye(len(kernel)), overwrite_b=True)
+        inverse = _inverse(kernel, penalty)
         weights = inverse @ (y - mean)
-        out = np.empty_like(y)
-        for fold in folds:
-            block = inverse[np.ix_(fold, fold)]
-            out[fold] = y[fold] - np.linalg.solve(block, weights[fold])
-        yield {**more, "penalty": penalty}, out
+        outs = [np.empty_like(y) for _ in rounds]
+        for out, folds in zip(outs, rounds, strict=True):
+            for fold in folds:
+                block = inverse[np.ix_(fold, fold)]
+                out[fold] = y[fold] - np.linalg.solve(block, weights[fold])
+        yield {**more, "penalty": penalty}, outs
+
+
+def _inverse(kernel: Floats, penalty: float) -> Floats:
+    """Of the kernel with `penalty` on its diagonal."""
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    regular = np.array(kernel, order="F")
+    regular[np.diag_indices_from(regular)] += penalty
+    factor, failed = dpotrf(regular, lower=1, overwrite_a=1)
+    inverse, also = dpotri(factor, lower=1, overwrite_c=1)
+    if failed or also:  # pictures that are all alike, and next to no penalty
+        return np.asarray(np.linalg.pinv(kernel + penalty * np.eye(len(kernel))))
+    upper = np.triu_indices_from(inverse, 1)
+    inverse[upper] = inverse.T[upper]
+    return np.asarray(inverse)
 
 
 def _dual(kernel: Floats, y: Floats, penalty: float) -> Floats:

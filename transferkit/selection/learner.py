@@ -6,7 +6,7 @@ one-hot, 0/1, or standardised numbers. Outputs are what a softmax, a sigmoid or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from transferkit.selection.fitted import Fitted, Floats, Rows
 
 Folds = Sequence[npt.NDArray[np.int64]]
 Setting = dict[str, float]
+Path = tuple[Setting, list[npt.NDArray[np.float64]]]
 
 
 class Learner(Protocol):
@@ -37,13 +38,13 @@ class Learner(Protocol):
     def gives_logits(self) -> bool:
         """Whether outputs are logits already."""
 
-    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
-        """Each setting with its out-of-fold outputs [n, C]: every picture is answered for by others than itself.
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+        """Each setting with its out-of-fold outputs [n, C] in each round: every picture is answered for by others.
 
         Args:
             z: projected rows [n, V, d].
             y: targets [n, C].
-            folds: positions that are held out together; each position in exactly one of them.
+            rounds: of folds, which are positions that are held out together; in a round each position is in one fold.
         """
 
     def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
@@ -54,3 +55,19 @@ def spread(z: Rows) -> float:
     """Mean squared distance of two different pictures (clean views)."""
     clean = z[:, 0].astype(np.float64)
     return float(2 * clean.var(0).sum()) or 1.0
+
+
+def refitted(
+    fits: Callable[[Rows, Floats], Iterable[Fitted]], count: int, z: Rows, y: Floats, rounds: Sequence[Folds]
+) -> list[list[Floats]]:
+    """Out-of-fold outputs of `count` settings in each round, by fitting anew without each fold.
+
+    `fits` gives one classifier a setting, in order.
+    """
+    outs = [[np.empty_like(y) for _ in rounds] for _ in range(count)]
+    for number, folds in enumerate(rounds):
+        for fold in folds:
+            rest = np.setdiff1d(np.arange(len(z)), fold)
+            for out, fitted in zip(outs, fits(z[rest], y[rest]), strict=True):
+                out[number][fold] = fitted(z[fold, 0])
+    return outs

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
-from transferkit.selection.learner import Folds, Setting, spread
+from transferkit.selection.learner import Folds, Path, Setting, refitted, spread
+
+STEPS = 60  # of L-BFGS for one strength
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,19 @@ class Ridge:
     gives_logits: bool = False
     penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
 
-    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`. In as many dimensions as there are features: the folds' parts are taken off the whole."""
         x, mean = _with_one(z), y.mean(0)
         scale = spread(z) / 2
-        parts = [(_gram(x, fold), _moment(x, y - mean, fold)) for fold in folds]
-        gram, moment = sum(g for g, _ in parts), sum(m for _, m in parts)
-        for penalty in self.penalties:
-            out = np.empty_like(y)
-            for fold, (g, m) in zip(folds, parts, strict=True):
-                weights = _primal(gram - g, moment - m, penalty * scale * (len(z) - len(fold)))
-                out[fold] = x[fold, 0] @ weights + mean
-            yield {"penalty": penalty}, out
+        outs = [[np.empty_like(y) for _ in rounds] for _ in self.penalties]
+        for number, folds in enumerate(rounds):
+            parts = [(_gram(x, fold), _moment(x, y - mean, fold)) for fold in folds]
+            gram, moment = sum(g for g, _ in parts), sum(m for _, m in parts)
+            for penalty, out in zip(self.penalties, outs, strict=True):
+                for fold, (g, m) in zip(folds, parts, strict=True):
+                    weights = _primal(gram - g, moment - m, penalty * scale * (len(z) - len(fold)))
+                    out[number][fold] = x[fold, 0] @ weights + mean
+        yield from (({"penalty": penalty}, out) for penalty, out in zip(self.penalties, outs, strict=True))
 
     def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
@@ -54,14 +57,10 @@ class Discriminant:
     gives_logits: bool = True
     shrinkages: tuple[float, ...] = (0.05, 0.2, 0.5, 0.8)
 
-    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
-        outs = [np.empty_like(y) for _ in self.shrinkages]
-        for fold in folds:
-            rest = np.setdiff1d(np.arange(len(z)), fold)
-            for out, fitted in zip(outs, self._fits(z[rest], y[rest], self.shrinkages), strict=True):
-                out[fold] = fitted(z[fold, 0])
-        yield from (({"shrinkage": s}, out) for s, out in zip(self.shrinkages, outs, strict=True))
+        outs = refitted(lambda x, t: self._fits(x, t, self.shrinkages), len(self.shrinkages), z, y, rounds)
+        yield from (({"shrinkage": value}, out) for value, out in zip(self.shrinkages, outs, strict=True))
 
     def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
@@ -100,16 +99,12 @@ class Logistic:
     name: str = "logistic"
     simplicity: int = 1
     gives_logits: bool = True
-    strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)  # C, from strong to weak penalty
+    strengths: tuple[float, ...] = (0.003, 0.03, 0.3)  # C, from strong to weak penalty
 
-    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
-        outs = [np.empty_like(y) for _ in self.strengths]
-        for fold in folds:
-            rest = np.setdiff1d(np.arange(len(z)), fold)
-            for out, fitted in zip(outs, self._fits(z[rest], y[rest], self.strengths), strict=True):
-                out[fold] = fitted(z[fold, 0])
-        yield from (({"C": c}, out) for c, out in zip(self.strengths, outs, strict=True))
+        outs = refitted(lambda x, t: self._fits(x, t, self.strengths), len(self.strengths), z, y, rounds)
+        yield from (({"C": value}, out) for value, out in zip(self.strengths, outs, strict=True))
 
     def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
@@ -117,9 +112,7 @@ class Logistic:
         return last
 
     def _fits(self, z: Rows, y: Floats, strengths: Sequence[float]) -> Iterator[Affine]:
-        # Views are more rows of the same pictures: the clean one and one other say most of what they say.
-        x = z[:, :2].reshape(-1, z.shape[2])
-        rows = np.repeat(y, min(2, z.shape[1]), axis=0)
+        x, rows = z[:, 0], y  # of clean pictures: views would cost as much again, and say little that is new
         if self.exclusive:
             yield from _softmax_path(x, rows.argmax(1), rows.shape[1], strengths)
             return
@@ -167,12 +160,12 @@ def _softmax_path(x: Rows, labels: npt.NDArray[np.int64], count: int, strengths:
         bias[present] = 20.0
         yield from (Affine(weights, bias) for _ in strengths)
         return
-    model = LogisticRegression(max_iter=100, warm_start=True, tol=1e-3)
+    model = LogisticRegression(max_iter=STEPS, warm_start=True, tol=1e-3)
     for strength in strengths:
         model.set_params(C=strength)
         # Spreading steps this small over cores costs more than it saves.
         with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred steps along a path are near enough
+            warnings.simplefilter("ignore", ConvergenceWarning)  # so many along a path are near enough
             model.fit(x, labels)
         weights, bias = weights.copy(), bias.copy()
         two = len(present) == 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from transferkit.selection.fitted import Fitted, Floats, Neighbours, Rows, unit
-from transferkit.selection.learner import Folds, Setting
+from transferkit.selection.learner import Folds, Path, Setting, refitted
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,11 @@ class NearestNeighbours:
     gives_logits: bool = False
     sharpnesses: tuple[float, ...] = (10.0, 25.0, 60.0)
 
-    def path(self, z: Rows, y: Floats, folds: Folds) -> Iterator[tuple[Setting, Floats]]:
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
-        for sharpness in self.sharpnesses:
-            out = np.empty_like(y)
-            for fold in folds:
-                rest = np.setdiff1d(np.arange(len(z)), fold)
-                fitted = self.fit(z[rest], y[rest], {"sharpness": sharpness})
-                out[fold] = fitted(z[fold, 0])
-            yield {"sharpness": sharpness}, out
+        settings = [{"sharpness": sharpness} for sharpness in self.sharpnesses]
+        outs = refitted(lambda x, t: [self.fit(x, t, s) for s in settings], len(settings), z, y, rounds)
+        yield from zip(settings, outs, strict=True)
 
     def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 DIRECTIONS = 384  # principal directions that are kept of wider features
-FIT_ROWS = 4000  # pictures from which directions are found
+FIT_ROWS = 1200  # pictures from which directions are found
 
 
 @dataclass(frozen=True)

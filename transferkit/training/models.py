@@ -25,7 +25,8 @@ def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> kera
     """
     s = settings
     widths = () if s.head == "linear" else s.head_width
-    shape = heads.HeadSettings(widths, s.dropout, s.l1, s.l2, s.pooling, s.seed, s.head)
+    kind = "mlp" if s.head == "auto" else s.head  # of what is chosen from, what is trained by gradients
+    shape = heads.HeadSettings(widths, s.dropout, s.l1, s.l2, s.pooling, s.seed, kind)
     pool = heads.pool(rows.shape[1:], s.pooling) if label == MAP else None
     vectors = rows if pool is None else compute.forward(pool)([rows])[0]
     moments = (vectors.mean(0), vectors.std(0)) if s.normalize else None

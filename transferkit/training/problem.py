@@ -110,3 +110,7 @@ class Trained:
     rate_curve: list[dict[str, float]] = field(default_factory=list)
     fold_scores: list[float] = field(default_factory=list)
     tuned: tuple[keras.Model, Source] | None = None  # the trained tail with its head, and what feeds it
+    # Where `features` hold several depths: the columns of the "last" layer, and those that the "head" uses.
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    # Row numbers and logits of pictures that were left out when they were answered, to calibrate on; else validation's
+    calibration: tuple[np.ndarray, np.ndarray] | None = None

@@ -134,14 +134,14 @@ class Recipe:
             pretrained, self.notes, curve, fold_scores, kept.tuned,
         )  # fmt: skip
 
-    def head_alone(self, pooled: Rows, source: Source) -> keras.Model:
+    def head_alone(self, pooled: Rows, source: Source, name: str = "head") -> keras.Model:
         """Train a head on features that are there already: what a search does many times. Returns the head.
 
         The phase's report is the last of `trainer.phases`.
         """
         body = self._body(source, pooled, self.problem)
         self._learning_rate(body, source)
-        self.trainer.train(replace(self._head_phase("head"), pause=self.pause), body, source)
+        self.trainer.train(replace(self._head_phase(name), pause=self.pause), body, source)
         return body
 
     # -- inputs

@@ -1,0 +1,274 @@
+"""`--head auto`: which of the network's depths and which classifier suit the pictures, found by cross-validation.
+
+One frozen pass gives vectors of several depths; everything after it costs seconds. The winner is fitted once more on
+training and validation pictures together and is shipped as Keras' own layers on the same network.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.console import duration, figure
+from transferkit.data.split import Splits, rounds_of_folds
+from transferkit.errors import TrainingError
+from transferkit.evaluation import goals
+from transferkit.features.extract import Source
+from transferkit.features.taps import tapped
+from transferkit.selection import choice as choosing
+from transferkit.selection import shipping
+from transferkit.selection.choice import Choice
+from transferkit.selection.judging import Judge
+from transferkit.selection.kernels import KernelRidge
+from transferkit.selection.learner import Learner
+from transferkit.selection.linear import Discriminant, Logistic, Ridge
+from transferkit.selection.neighbours import NearestNeighbours
+from transferkit.training.problem import PhaseReport, Trained
+from transferkit.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDS, ROUNDS = 5, 2
+MOST_BYTES = 2 << 30  # of tapped rows in memory; beyond that, only the clean pictures are learnt from
+AGREEMENT = 1e-3  # of the spread of logits, that the shipped layers may be off what was fitted
+CHECKED = 16  # pictures on which that is looked at
+
+# What people read of a candidate's features.
+PLACES = {"last": "the last layer", "top": "the upper layers", "all": "all depths"}
+KINDS = {
+    "mlp": "neural network",
+    "kernel": "kernel machine",
+    "logistic": "logistic regression",
+    "discriminant": "linear discriminant",
+    "class mean": "nearest class mean",
+    "ridge": "ridge regression",
+    "neighbours": "similar pictures' votes",
+}
+
+
+@dataclass
+class Selection:
+    """What was selected, and the part of metrics.json that says why."""
+
+    trained: Trained
+    content: dict[str, Any]
+
+
+def learners(task: str) -> list[Learner]:
+    """Whatever can learn this task in one step."""
+    if task == "regress":
+        return [Ridge(), NearestNeighbours(exclusive=False), KernelRidge()]
+    if task == "multilabel":
+        return [Ridge(), Logistic(exclusive=False), NearestNeighbours(exclusive=False), KernelRidge()]
+    mean = Discriminant("class mean", 0, shrinkages=(1.0,))
+    return [mean, Discriminant(), Ridge(), Logistic(), NearestNeighbours(), KernelRidge()]
+
+
+@dataclass
+class Selector:
+    """One selection for a run. `work` is its recipe, by which the neural network among the candidates is trained."""
+
+    work: Recipe
+    splits: Splits
+
+    def run(self) -> Selection:
+        """Extract, cross-validate, choose, fit, assemble."""
+        work, reporter = self.work, self.work.reporter
+        started = time.monotonic()
+        self.taps, self.rows = work.frozen.tapped()
+        self.both = np.union1d(work.problem.train, work.problem.val)
+        self.source = self._extract()
+        work.timings["features"] = time.monotonic() - started
+        x = self._x()
+        y = work.problem.targets[self.both].astype(np.float64)
+        reporter.heading("choosing the classifier by cross-validation")
+        found = self._choose(x, y)
+        mlp, val = self._network()
+        beaten, row = self._beaten(found, val)
+        table = [*found.table, row]
+        for entry in table:
+            entry["chosen"] = (entry["chosen"] and not beaten) or (entry is row and beaten)
+        content = self._content(found, table)
+        work.timings["choice"] = found.seconds
+        reporter.say(self._said(found, table, beaten))
+        if beaten:
+            return Selection(self._shipped_network(mlp, val), content)
+        return Selection(self._shipped(found, x, y), content)
+
+    # -- what is learnt from
+
+    def _extract(self) -> Source:
+        work, samples = self.work, self.work.problem.samples
+        wanted = {int(i): range(work.views.count + 1) for i in self.both}
+        work.frozen.choose_precision(self.rows, samples, len(self.both) * (work.views.count + 1))
+        work.frozen.prepare([self.rows], samples, wanted)
+        return work.frozen.source(self.rows, samples, wanted)
+
+    def _x(self) -> np.ndarray:
+        """Tapped rows float32 [n, V, D] of training and validation pictures."""
+        width = sum(int(np.prod(shape)) for shape in self.rows.shapes)
+        views = self.work.views.count + 1
+        if 4 * width * views * len(self.both) > MOST_BYTES:
+            views = 1
+        blocks = np.array_split(self.both, max(1, -(-len(self.both) // 512)))
+        found = np.empty((len(self.both), views, width), np.float32)
+        at = 0
+        for block in blocks:
+            for view in range(views):
+                found[at : at + len(block), view] = self.source.take(block, np.full(len(block), view, np.int64))[0]
+            at += len(block)
+        return found
+
+    def _judge(self, rows: np.ndarray) -> Judge:
+        problem, settings = self.work.problem, self.work.settings
+        samples = problem.samples
+        goal = goals.goal(settings.metric, samples.task)
+        return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
+
+    # -- choosing
+
+    def _choose(self, x: np.ndarray, y: np.ndarray) -> Choice:
+        samples, settings = self.work.problem.samples, self.work.settings
+        place = np.full(len(samples), -1)
+        place[self.both] = np.arange(len(self.both))
+        drawn = rounds_of_folds(samples, self.splits, settings.folds or FOLDS, ROUNDS)
+        rounds = [[place[fold] for fold in folds] for folds in drawn]
+        candidates = choosing.sets(self.taps.sets(), learners(samples.task))
+        with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:
+            return choosing.choose(x, y, rounds, candidates, self._judge(self.both), settings.seed, advance)
+
+    def _network(self) -> tuple[keras.Model, np.ndarray]:
+        """A neural network on all depths, trained on the training pictures, and its answers on validation."""
+        body = self.work.head_alone(self.rows, self.source, "mlp")
+        return body, self.work.trainer.outputs(body, self.source, self.work.problem.val).astype(np.float64)
+
+    def _beaten(self, found: Choice, val: np.ndarray) -> tuple[bool, dict[str, Any]]:
+        """Whether the network's answers on validation are better than the winner's there, beyond one standard error,
+        and its row for the table. Cross-validating it would cost as much again for every fold."""
+        where = np.searchsorted(self.both, self.work.problem.val)
+        judge = self._judge(self.work.problem.val)
+        theirs = choosing.Answers.of(found.logits[where], judge)
+        ours = choosing.Answers.of(val, judge)
+        gap, error = choosing.behind(theirs, ours, judge)
+        network = {
+            "name": "mlp on all", "features": "all", "classifier": "mlp",
+            "setting": {"width": float(self.work.settings.head_width[0])}, "score": ours.score, "rounds": 0,
+            "spread": None, "behind_best": -gap, "behind_best_se": error, "given_up": False, "chosen": False,
+            "seconds": self.work.trainer.phases[-1].seconds, "judged_on": "validation",
+        }  # fmt: skip
+        return bool(gap > error), network
+
+    def _content(self, found: Choice, table: list[dict[str, Any]]) -> dict[str, Any]:
+        """The entries of metrics.json."""
+        problem = self.work.problem
+        return {
+            "cross_validation": {
+                "metric": problem.goal.name, "score": found.score,
+                "ci95": None if found.interval is None else list(found.interval), "winner_alone": found.apparent,
+                "n": len(self.both), "folds": found.folds, "rounds": found.rounds,
+            },
+            "candidates": table,
+        }  # fmt: skip
+
+    def _said(self, found: Choice, table: list[dict[str, Any]], beaten: bool) -> str:
+        chosen = next(row for row in table if row["chosen"])
+        interval = "" if found.interval is None else f" ({figure(found.interval[0])} to {figure(found.interval[1])})"
+        name = self.work.problem.goal.name
+        expected = "" if beaten else f": expected {name} {figure(found.score)}{interval}"
+        return (
+            f"chosen of {len(table)} candidates: {named(chosen)}{expected}, by {found.rounds} × {found.folds}-fold "
+            f"cross-validation in {duration(found.seconds)}"
+        )
+
+    # -- shipping
+
+    def _shipped(self, found: Choice, x: np.ndarray, y: np.ndarray) -> Trained:
+        """The winner, fitted on training and validation pictures (on training alone where that was asked for)."""
+        work, problem, trial = self.work, self.work.problem, found.trial
+        started = time.monotonic()
+        alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
+        learnt = np.searchsorted(self.both, problem.train) if alone else np.arange(len(self.both))
+        projection, fitted = choosing.fit(x[learnt], y[learnt], trial)
+        body = shipping.body(projection, fitted, trial.scale, trial.shift)
+        columns = trial.candidate.start, trial.candidate.stop
+        logits = (fitted(projection(x[:CHECKED, 0])) - trial.shift) * trial.scale
+        self._agree(body, x[:CHECKED, 0, columns[0] : columns[1]], logits)
+        where = np.searchsorted(self.both, problem.val)
+        val = found.logits[where].astype(np.float32)
+        judge = self._judge(problem.val)
+        report = PhaseReport(
+            "head", named({"classifier": trial.candidate.learner.name, "features": trial.candidate.features}),
+            int(body.count_params()), 0, 0, judge.score(found.logits[where]), judge.loss(found.logits[where]),
+            found.seconds + time.monotonic() - started, self._kept(), "float32",
+        )  # fmt: skip
+        which = "training pictures" if alone else "training and validation pictures together"
+        note = (
+            f"the classifier was chosen by cross-validation and fitted on {which}; what is said of validation are "
+            "answers to pictures that were left out"
+        )
+        phases = [*work.trainer.phases, report]
+        return self._trained(body, phases, "head", val, columns, [note], self.both, found.logits)
+
+    def _shipped_network(self, body: keras.Model, val: np.ndarray) -> Trained:
+        phases = self.work.trainer.phases
+        return self._trained(body, phases, phases[-1].name, val.astype(np.float32), (0, self._width()), [], None, None)
+
+    def _trained(
+        self, body: keras.Model, phases: list[PhaseReport], chosen: str, val: np.ndarray, columns: tuple[int, int],
+        notes: list[str], rows: np.ndarray | None, logits: np.ndarray | None,
+    ) -> Trained:  # fmt: skip
+        work = self.work
+        # Of what was fitted in one step the score on its own pictures says nothing.
+        judged, answers = np.zeros(0, np.int64), np.zeros((0, val.shape[1]), np.float32)
+        return Trained(
+            self._whole(body, columns), phases, chosen, work.trainer.history, val, answers, judged, self.rows, None,
+            [*work.notes, *notes],
+            places={"last": self.taps.sets()["last"], "head": columns},
+            calibration=None if rows is None or logits is None else (rows, logits.astype(np.float32)),
+        )  # fmt: skip
+
+    def _whole(self, body: keras.Model, columns: tuple[int, int]) -> keras.Model:
+        """uint8 pictures → logits."""
+        import keras
+
+        size = self.work.backbone.size
+        inputs = keras.Input((size, size, 3), dtype="uint8", name="picture")
+        return keras.Model(inputs, body(tapped(self.work.backbone, self.taps, inputs, columns)), name="transferkit")
+
+    def _agree(self, body: keras.Model, x: np.ndarray, logits: np.ndarray) -> None:
+        """The shipped layers compute what was fitted and judged."""
+        shipped = np.concatenate(compute.forward(body)([np.ascontiguousarray(x)]))
+        worst = float(np.abs(shipped - logits).max())
+        if not worst <= AGREEMENT * max(1.0, float(np.ptp(logits))):
+            raise TrainingError(
+                f"the chosen classifier gives other answers in float32 (off by {worst:.2g}); choose one with --head mlp"
+            )
+
+    def _width(self) -> int:
+        return sum(int(np.prod(shape)) for shape in self.rows.shapes)
+
+    def _kept(self) -> str:
+        return "cached" if self.rows.features is not None else "computed each epoch"
+
+
+def named(row: dict[str, Any]) -> str:
+    """`"kernel machine on all depths"`."""
+    return f"{KINDS.get(row['classifier'], row['classifier'])} on {PLACES.get(row['features'], row['features'])}"
+
+
+def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
+    """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only."""
+    if not trained.places:
+        return x
+    start, stop = trained.places[place]
+    return x[:, start:stop]
+
+
+def select(work: Recipe, splits: Splits) -> Selection:
+    """See `Selector`."""
+    return Selector(work, splits).run()
