@@ -49,12 +49,6 @@ def check_policy(value: Any) -> Any:
 
 
 HEADS = ("auto", "mlp", "linear")
-# Settings of how a head is trained by gradients: whoever gives one means such a head.
-TRAINED = (
-    "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "label_smoothing",
-    "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "warmup", "clip_norm", "batch_size",
-    "accumulate", "epochs", "patience", "class_weights", "budget",
-)  # fmt: skip
 AUTO_VIEWS = 2  # per training picture where a head is chosen and nothing else was asked for
 AUGMENTATIONS = ("none", "light", "medium", "strong")
 
@@ -122,7 +116,7 @@ class Settings(BaseModel):
     head: Annotated[str, offered("heads", HEADS), Setting(
         "Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural "
         "network, on features of several depths; mlp and linear are trained by gradients.",
-        "head", "|".join(HEADS), common=True, searched=True)] = "auto"
+        "head", "|".join(HEADS), common=True, searched=True)] = "mlp"
     head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers), Setting(
         "Hidden widths of the head.",
         "head", "N[,N]", searched=True, takes="int | str")] = (256,)
@@ -251,10 +245,8 @@ class Settings(BaseModel):
 
     @property
     def chooses_head(self) -> bool:
-        """Whether the head is chosen by cross-validation: nothing below it is trained, and nothing that was given says
-        how a head is to be trained."""
-        trained = [name for name in TRAINED if name in self.model_fields_set]
-        return self.head == "auto" and self.unfreeze == "none" and not trained
+        """Whether the classifier is chosen by cross-validation on the frozen network."""
+        return self.head == "auto"
 
     @property
     def used_views(self) -> int:
@@ -287,6 +279,8 @@ def contradictions(s: Settings) -> list[str]:
     linear, frozen = s.head == "linear", s.unfreeze == "none"
     clash("head_width", linear, "with --head linear; drop one of them")
     found += _head_plugin_problems(s)
+    if s.chooses_head:
+        found += _choice_problems(s)
     clash("layer_decay", frozen, "with --unfreeze none: no layer of the backbone is trained")
     clash("batchnorm", frozen and s.batchnorm == "train", "with --unfreeze none: nothing is trained there")
     clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
@@ -305,6 +299,19 @@ def contradictions(s: Settings) -> list[str]:
     if s.task in ("classify", "multilabel") and s.loss not in ("auto", "crossentropy"):
         found.append(f"--loss {s.loss} is for --task regress; classification uses crossentropy")
     found += _split_problems(s.split)
+    return found
+
+
+def _choice_problems(s: Settings) -> list[str]:
+    """Settings that a classifier chosen by cross-validation does not obey."""
+    found = []
+    if s.unfreeze != "none":
+        found.append(f"--head auto chooses on a frozen network; with --unfreeze {s.unfreeze} use --head mlp or linear")
+    ignored = {"pooling": "avg", "cutmix": 0.0, "mixup": 0.0, "class_weights": "none", "loss": "auto"}
+    for name, default in ignored.items():
+        if name in s.model_fields_set and getattr(s, name) != default:
+            flag = name.replace("_", "-")
+            found.append(f"--{flag} {_shown(getattr(s, name))} has no effect with --head auto; use --head mlp")
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit.evaluation.baselines import few_threads
 from transferkit.selection import projection
 from transferkit.selection.fitted import Fitted, Floats, Rows
 from transferkit.selection.judging import Judge, scaled
@@ -115,14 +116,15 @@ def choose(
         The choice: of the candidates within one paired standard error of the best, one of the simplest kind.
     """
     started = time.monotonic()
-    projections: dict[tuple[int, int], projection.Projection] = {}
+    projected: dict[tuple[int, int], Rows] = {}
     alive, trials = list(candidates), list[Trial]()
     # One round of all, then the others of those that may still win.
     for stage, some in enumerate((rounds[:1], rounds[1:])):
         for candidate in alive if some else ():
-            z = _projected(x, candidate, projections)
             began = time.monotonic()
-            found = list(candidate.learner.path(z, y, some))
+            with few_threads(x.size):
+                z = _projected(x, candidate, projected)
+                found = list(candidate.learner.path(z, y, some))
             spent = (time.monotonic() - began) / max(1, len(found))
             for setting, outputs in found:
                 for one in outputs:
@@ -142,15 +144,16 @@ def choose(
 def fit(x: Rows, y: Floats, trial: Trial) -> tuple[projection.Projection, Fitted]:
     """The winner learnt from all pictures of `x` [n, V, D] and `y` [n, C]."""
     candidate = trial.candidate
-    found = projection.fit(x[:, 0], candidate.start, candidate.stop)
-    return found, candidate.learner.fit(found(x), y, trial.setting)
+    with few_threads(x.size):
+        found = projection.fit(x[:, 0], candidate.start, candidate.stop)
+        return found, candidate.learner.fit(found(x), y, trial.setting)
 
 
-def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], projection.Projection]) -> Rows:
+def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], Rows]) -> Rows:
     key = candidate.start, candidate.stop
     if key not in known:
-        known[key] = projection.fit(x[:, 0], *key)
-    return known[key](x)
+        known[key] = projection.fit(x[:, 0], *key)(x)
+    return known[key]
 
 
 def _enter(

@@ -27,8 +27,8 @@ class KernelRidge:
     name: str = "kernel"
     simplicity: int = 4
     gives_logits: bool = False
-    gammas: tuple[float, ...] = (0.5, 1.5)
-    penalties: tuple[float, ...] = (0.02, 0.1)
+    gammas: tuple[float, ...] = (0.25, 0.7, 2.0)
+    penalties: tuple[float, ...] = (0.01, 0.05)
 
     def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""

@@ -55,7 +55,7 @@ class Discriminant:
     name: str = "discriminant"
     simplicity: int = 1
     gives_logits: bool = True
-    shrinkages: tuple[float, ...] = (0.05, 0.2, 0.5, 0.8)
+    shrinkages: tuple[float, ...] = (0.01, 0.05, 0.2, 0.5)
 
     def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""

@@ -22,6 +22,7 @@ from transferkit.tuning.settings import SearchSettings
 from transferkit.tuning.space import Space
 
 JOURNAL = "trials.jsonl"
+AUTO = "--head auto chooses by itself; tune searches over settings of a head that is trained: use mlp or linear"
 FIRST = {"splits.csv"}  # what a search writes before its journal
 SpaceLike = Space | str | Path | Callable[..., Any]
 
@@ -68,10 +69,15 @@ def settle(
     texts = [f"{k}={_text(v)}" for k, v in searched.items()] if isinstance(searched, Mapping) else list(searched)
     if texts and space is not None:
         found.append("--search and --space are both given; put all into one of them")
+    if values.get("head") == "auto":
+        found.append(
+            "--head auto chooses by itself; tune searches over the settings of a trained head: use mlp or linear"
+        )
     base = config.make(values, found)
     assert search is not None
     chosen = _with_networks(_space(texts, space, base), networks)
-    raise_problems(ConfigError, [*spaces.check(chosen, base), *how.space_problems(search, chosen)])
+    auto = [AUTO for d in chosen.dimensions if d.name == "head" and "auto" in d.values]
+    raise_problems(ConfigError, [*auto, *spaces.check(chosen, base), *how.space_problems(search, chosen)])
     return base, chosen, search, texts
 
 
