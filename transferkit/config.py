@@ -49,6 +49,12 @@ def check_policy(value: Any) -> Any:
 
 
 HEADS = ("auto", "mlp", "linear")
+# Settings of how a head is trained by gradients: whoever gives one means such a head.
+TRAINED = (
+    "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "label_smoothing",
+    "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "warmup", "clip_norm", "batch_size",
+    "accumulate", "epochs", "patience", "class_weights", "budget",
+)  # fmt: skip
 AUTO_VIEWS = 2  # per training picture where a head is chosen and nothing else was asked for
 AUGMENTATIONS = ("none", "light", "medium", "strong")
 
@@ -115,8 +121,9 @@ class Settings(BaseModel):
     # head
     head: Annotated[str, offered("heads", HEADS), Setting(
         "Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural "
-        "network, on features of several depths; mlp and linear are trained by gradients.",
-        "head", "|".join(HEADS), common=True, searched=True)] = "mlp"
+        "network, on features of several depths, where the network stays frozen and no option says how a head is "
+        "trained; else it is mlp. mlp and linear are trained by gradients.",
+        "head", "|".join(HEADS), common=True, searched=True)] = "auto"
     head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers), Setting(
         "Hidden widths of the head.",
         "head", "N[,N]", searched=True, takes="int | str")] = (256,)
@@ -245,8 +252,11 @@ class Settings(BaseModel):
 
     @property
     def chooses_head(self) -> bool:
-        """Whether the classifier is chosen by cross-validation on the frozen network."""
-        return self.head == "auto"
+        """Whether the classifier is chosen by cross-validation: on a frozen network, and by default only where nothing
+        says how a head is to be trained."""
+        given = self.model_fields_set
+        asked = "head" in given or given.isdisjoint(TRAINED)
+        return self.head == "auto" and asked and (self.unfreeze == "none" or "head" in given)
 
     @property
     def used_views(self) -> int:

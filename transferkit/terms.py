@@ -48,8 +48,15 @@ SCORES = {
 }  # fmt: skip
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 OUTPUTS = {"classify": "class", "multilabel": "label", "regress": "target"}
+# Of the classifiers that `--head auto` chooses from: what they are, and what they read of the network.
+CLASSIFIERS = {
+    "mlp": "neural network", "kernel": "kernel machine", "logistic": "logistic regression",
+    "discriminant": "linear discriminant", "class mean": "nearest class mean", "ridge": "ridge regression",
+    "neighbours": "similar pictures' votes",
+}  # fmt: skip
+PLACES = {"last": "the last layer", "top": "the upper layers", "all": "all depths"}
 HEAD, TAIL = "new classifier", "upper layers"
-PHASES = {"head": (HEAD, "head"), "tail": (TAIL, "tail")}
+PHASES = {"head": (HEAD, "head"), "tail": (TAIL, "tail"), "mlp": ("neural network among the candidates", "mlp")}
 # Said of a run as its main problem. What the rules find, and no more than that: see docs/diagnosis.md.
 STATES = {
     "leakage suspected": "pictures of one split may be known from another (leakage suspected)",
@@ -73,6 +80,11 @@ def rival(name: str, task: str = "classify") -> Rival:
     known = {**RIVALS, **(NUMBERS if task == "regress" else {})}.get(name)
     plain = name.replace("_", " ")
     return known or Rival(plain, plain)
+
+
+def candidate(classifier: str, features: str) -> str:
+    """A candidate in words: "kernel machine on all depths"."""
+    return f"{CLASSIFIERS.get(classifier, classifier)} on {PLACES.get(features, features)}"
 
 
 def score(key: str) -> str:

@@ -27,7 +27,7 @@ class FinetuneSettings(TypedDict, total=False):
     layer_decay: float
     """Learning-rate factor a quarter of the network further down. [default: 0.7]"""
     head: str
-    """Kind of classifier on top. [default: 'mlp']"""
+    """Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural network, on features of several depths, where the network stays frozen and no option says how a head is trained; else it is mlp. mlp and linear are trained by gradients. [default: 'auto']"""
     head_width: Sequence[int] | int | str
     """Hidden widths of the head. [default: (256,)]"""
     dropout: float

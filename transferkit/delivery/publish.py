@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import files
+from transferkit import files, terms
 from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, figure, plural
 from transferkit.data.decode import PictureError, open_picture
@@ -109,6 +109,12 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
     ]
     for phase in manifest["phases"]:
         kept = "; this phase was kept" if phase["name"] == manifest["chosen"] else ""
+        if not phase["epochs"]:
+            story.append(
+                f"The {terms.phase(phase['name'])} is a {phase['trained']}, chosen by cross-validation and fitted in "
+                f"one step ({plural(phase['parameters'], 'weight')}) in {duration(phase['seconds'])}{kept}"
+            )
+            continue
         story.append(
             f"Phase {phase['name']} trained {phase['trained']} ({plural(phase['parameters'], 'weight')}, inputs "
             f"{phase['source']}) for {plural(phase['epochs'], 'epoch')} in {duration(phase['seconds'])}: "

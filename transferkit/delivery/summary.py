@@ -48,6 +48,7 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
         _answer(metrics),
         _skipped(manifest),
         _folds(metrics),
+        _choice(metrics),
         _compared(metrics),
         _problem(metrics),
         _search(metrics),
@@ -171,9 +172,34 @@ def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
         yield Line(
             "Training",
             f"{terms.phase(phase['name'], technical=True)}: {terms.score(metrics['goal'])} {figure(phase['score'])} on "
-            f"validation; {plural(phase['parameters'], 'weight')}, {plural(phase['epochs'], 'epoch')} "
-            f"(best: {phase['best_epoch']}), {duration(phase['seconds'])}{kept}",
+            f"validation; {plural(phase['parameters'], 'weight')}, {_epochs(phase)}, "
+            f"{duration(phase['seconds'])}{kept}",
         )
+
+
+def _epochs(phase: dict[str, Any]) -> str:
+    if not phase["epochs"]:
+        return f"{phase['trained']}, fitted in one step"
+    return f"{plural(phase['epochs'], 'epoch')} (best: {phase['best_epoch']})"
+
+
+def _choice(metrics: dict[str, Any]) -> Lines:
+    """What was chosen, what is expected of it, and what that brought over the plainest candidate."""
+    rows = metrics.get("candidates") or []
+    chosen = next((row for row in rows if row.get("chosen")), None)
+    if chosen is None or "cross_validation" not in metrics:
+        return
+    found = metrics["cross_validation"]
+    what = terms.candidate(chosen["classifier"], chosen["features"])
+    text = f"{what}, of {len(rows)} candidates by cross-validation"
+    if chosen.get("judged_on") != "validation":
+        between = f" ({figure(found['ci95'][0])} to {figure(found['ci95'][1])})" if found["ci95"] else ""
+        text += f": {terms.score(found['metric'])} {figure(found['score'])}{between}"
+        plainest = next((r for r in rows if r["features"] == "last" and r["classifier"] in ("logistic", "ridge")), None)
+        if plainest is not None and plainest is not chosen:
+            other = terms.candidate(plainest["classifier"], plainest["features"])
+            text += f"; {other} has {figure(plainest['score'])}"
+    yield Line("Chosen", text)
 
 
 def _folds(metrics: dict[str, Any]) -> Lines:

@@ -92,10 +92,10 @@ def choose(run: Path, reporter: Reporter) -> Finding:
     layout.check_model()
     found = _remembered(layout, sha256_file(layout.model))
     if found is None:
-        if manifest["config"].get("refit") == "train+val":
+        if "train+val" in (manifest.get("learnt_from"), manifest["config"].get("refit")):
             raise ConfigError(
-                f"--tta: the model of {shown(run)} has learnt from its validation pictures (--refit train+val), so "
-                "none are left to tell whether it helps; predict without --tta"
+                f"--tta: the model of {shown(run)} has learnt from its validation pictures too, so none are left to "
+                "tell whether it helps; predict without --tta, or train with --refit train"
             )
         found = _found(layout, reporter)
         remember(layout.tta, found.model_dump(mode="json"))

@@ -245,6 +245,7 @@ class Job:
         manifest.content["precision"] = work.frozen.precision.__dict__
         manifest.content["phases"] = [p.__dict__ for p in trained.phases]
         manifest.content["chosen"] = trained.chosen
+        manifest.content["learnt_from"] = "train+val" if trained.refitted or s.refit == "train+val" else "train"
         manifest.content["notes"] = [*backbone.notes, *trained.notes]
         manifest.content["rate_curve"] = trained.rate_curve
         manifest.content["learning_rate"] = work.rate
@@ -303,7 +304,8 @@ class Job:
         """The network with its head, chosen or trained, and what metrics.json says of the choice."""
         if self.settings.chooses_head:
             selection = selecting.select(work, splits)
-            return selection.trained, selection.content
+            if selection is not None:
+                return selection.trained, selection.content
         trained = work.run()
         with self.reporter.step("checking that what is shipped answers as what was trained"):
             trained = agreement.agreed(trained, work.problem, work.views, self.reporter)

@@ -70,6 +70,11 @@ class Plan:
         return self.asked is None and any(kind.bytes >= LARGE for kind in cuts)
 
     @property
+    def chooses(self) -> bool:
+        """Whether the classifier is chosen by cross-validation, of which a neural network is only one candidate."""
+        return any(kind.label.startswith("taps") for kind in self.outlook.stored)
+
+    @property
     def seconds(self) -> float:
         """All of it, if no phase ends early."""
         return self.check + self.outlook.features + sum(phase.seconds for phase in self.outlook.phases)
@@ -153,11 +158,12 @@ class Plan:
 
     def _time(self) -> str:
         o, rate, read = self.outlook, 1 / max(self.outlook.forward, 1e-9), 1000 * self.outlook.decode
+        more = "choosing among the other candidates, " if self.chooses else ""
         phases = "".join(f", {'head' if not n else p.name} {duration(p.seconds)}" for n, p in enumerate(o.phases))
         return (
             f"about {duration(self.seconds)}, if no phase ends early: checking {duration(self.check)}, features "
             f"{duration(o.features)}"
-            f"{phases}; scoring and report come on top. Measured on {plural(o.pictures, 'picture')}: {read:.1f} ms to "
+            f"{phases}; {more}scoring and report come on top. Measured on {plural(o.pictures, 'picture')}: {read:.1f} ms to "
             f"read one and draw its views, {rate:,.0f} views a second through the frozen part ({o.precision})"
         )
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, terms
 from transferkit.console import duration, figure
 from transferkit.data.split import Splits, rounds_of_folds
-from transferkit.errors import TrainingError
+from transferkit.errors import DataError, TrainingError
 from transferkit.evaluation import goals
 from transferkit.features.extract import Source
 from transferkit.features.taps import tapped
@@ -37,18 +37,6 @@ FOLDS, ROUNDS = 5, 2
 MOST_BYTES = 2 << 30  # of tapped rows in memory; beyond that, only the clean pictures are learnt from
 AGREEMENT = 1e-3  # of the spread of logits, that the shipped layers may be off what was fitted
 CHECKED = 16  # pictures on which that is looked at
-
-# What people read of a candidate's features.
-PLACES = {"last": "the last layer", "top": "the upper layers", "all": "all depths"}
-KINDS = {
-    "mlp": "neural network",
-    "kernel": "kernel machine",
-    "logistic": "logistic regression",
-    "discriminant": "linear discriminant",
-    "class mean": "nearest class mean",
-    "ridge": "ridge regression",
-    "neighbours": "similar pictures' votes",
-}
 
 
 @dataclass
@@ -180,8 +168,9 @@ class Selector:
         interval = "" if found.interval is None else f" ({figure(found.interval[0])} to {figure(found.interval[1])})"
         name = self.work.problem.goal.name
         expected = "" if beaten else f": expected {name} {figure(found.score)}{interval}"
+        what = terms.candidate(chosen["classifier"], chosen["features"])
         return (
-            f"chosen of {len(table)} candidates: {named(chosen)}{expected}, by {found.rounds} × {found.folds}-fold "
+            f"chosen of {len(table)} candidates: {what}{expected}, by {found.rounds} × {found.folds}-fold "
             f"cross-validation in {duration(found.seconds)}"
         )
 
@@ -202,7 +191,7 @@ class Selector:
         val = found.logits[where].astype(np.float32)
         judge = self._judge(problem.val)
         report = PhaseReport(
-            "head", named({"classifier": trial.candidate.learner.name, "features": trial.candidate.features}),
+            "head", terms.candidate(trial.candidate.learner.name, trial.candidate.features),
             int(body.count_params()), 0, 0, judge.score(found.logits[where]), judge.loss(found.logits[where]),
             found.seconds + time.monotonic() - started, self._kept(), "float32",
         )  # fmt: skip
@@ -212,7 +201,7 @@ class Selector:
             "answers to pictures that were left out"
         )
         phases = [*work.trainer.phases, report]
-        return self._trained(body, phases, "head", val, columns, [note], self.both, found.logits)
+        return self._trained(body, phases, "head", val, columns, [note], self.both, found.logits, not alone)
 
     def _shipped_network(self, body: keras.Model, val: np.ndarray) -> Trained:
         phases = self.work.trainer.phases
@@ -220,7 +209,7 @@ class Selector:
 
     def _trained(
         self, body: keras.Model, phases: list[PhaseReport], chosen: str, val: np.ndarray, columns: tuple[int, int],
-        notes: list[str], rows: np.ndarray | None, logits: np.ndarray | None,
+        notes: list[str], rows: np.ndarray | None, logits: np.ndarray | None, refitted: bool = False,
     ) -> Trained:  # fmt: skip
         work = self.work
         # Of what was fitted in one step the score on its own pictures says nothing.
@@ -230,6 +219,7 @@ class Selector:
             [*work.notes, *notes],
             places={"last": self.taps.sets()["last"], "head": columns},
             calibration=None if rows is None or logits is None else (rows, logits.astype(np.float32)),
+            refitted=refitted,
         )  # fmt: skip
 
     def _whole(self, body: keras.Model, columns: tuple[int, int]) -> keras.Model:
@@ -256,11 +246,6 @@ class Selector:
         return "cached" if self.rows.features is not None else "computed each epoch"
 
 
-def named(row: dict[str, Any]) -> str:
-    """`"kernel machine on all depths"`."""
-    return f"{KINDS.get(row['classifier'], row['classifier'])} on {PLACES.get(row['features'], row['features'])}"
-
-
 def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
     """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only."""
     if not trained.places:
@@ -269,6 +254,12 @@ def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
     return x[:, start:stop]
 
 
-def select(work: Recipe, splits: Splits) -> Selection:
-    """See `Selector`."""
+def select(work: Recipe, splits: Splits) -> Selection | None:
+    """The selection of a run; None, which is said, where a class has too few pictures for folds."""
+    try:
+        rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
+    except DataError as error:
+        work.notes.append(f"no choice of the classifier by cross-validation: {error}")
+        work.reporter.say(f"head: {work.notes[-1]}; a neural network is trained instead")
+        return None
     return Selector(work, splits).run()

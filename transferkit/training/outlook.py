@@ -94,7 +94,10 @@ def outlook(work: Recipe) -> Outlook:
     frozen, samples, wanted, steps = work.frozen, work.problem.samples, work._wanted(), work._tail_steps()
     model = work.backbone.model
     freeze.freeze_at(model, len(operations_of(model)))
-    pooled = frozen.pooled()
+    chooses = work.settings.chooses_head
+    pooled = frozen.tapped()[1] if chooses else frozen.pooled()
+    if chooses:  # the chosen classifier is fitted on validation pictures too
+        wanted |= {int(i): range(work.views.count + 1) for i in work.problem.val}
     kinds = [pooled]
     if steps:
         _, below = frozen.at(work._first(steps[0]))

@@ -114,3 +114,4 @@ class Trained:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     # Row numbers and logits of pictures that were left out when they were answered, to calibrate on; else validation's
     calibration: tuple[np.ndarray, np.ndarray] | None = None
+    refitted: bool = False  # whether the shipped model has learnt from validation pictures too

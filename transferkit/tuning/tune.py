@@ -67,6 +67,8 @@ class Tuning:
         winner = candidates[0]
         seconds = time.monotonic() - started
         settings = Plan(self.samples, (), self.base, self.folder.checkpoints).settings(winner.values, self.base.seed)
+        if settings.head == "auto":  # its trials trained one, and so does the run that ships the winner
+            settings = settings.model_copy(update={"head": "mlp"})
         self.reporter.heading(f"training the winner: {results.named(winner)}")
         self._hand_over(winner)
         timings = {**self.timings, "search": round(seconds, 2)}
