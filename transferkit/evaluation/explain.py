@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 METHODS = ("grad-cam", "occlusion")
 BATCH = 16
+TAPS = "taps"  # of the operation that joins vectors of several depths (features.taps)
 CELLS = 10  # occlusion hides 2×2 of CELLS×CELLS cells at a time
 STRENGTH = 0.6  # opacity of the hottest place
 
@@ -79,6 +80,8 @@ def at_feature_map(model: keras.Model) -> Parts:
 
 def _grad_cam(model: keras.Model) -> Explainer:
     """Selvaraju et al. 2017: the feature map's channels, weighted by the mean gradient of the output by each."""
+    if TAPS in (operation.name for operation in operations_of(model)):
+        return _depths(model)
     parts = at_feature_map(model)
     below, above = compute.forward(parts.frozen), compute.input_gradient(parts.tail)
     size, count = model.input_shape[1], model.output_shape[-1]
@@ -93,6 +96,50 @@ def _grad_cam(model: keras.Model) -> Explainer:
         return _scaled(np.concatenate(heats)[: len(pictures)], size)
 
     return explain
+
+
+def _depths(model: keras.Model) -> Explainer:
+    """Grad-CAM of a head that reads averages of several depths: each depth's map, in the same units, and their sum.
+
+    The mean gradient by a channel of a map is that by its average over the map's places; what the head reads of its
+    deviation adds nothing to the mean.
+    """
+    import keras
+
+    names = {operation.name: number for number, operation in enumerate(operations_of(model))}
+    row = operations_of(model)[names[TAPS]]
+    maps, ranges, at = [], [], 0
+    for vector in row.input:
+        pool, width = vector._keras_history.operation, int(vector.shape[-1])
+        if type(pool).__name__ == "GlobalAveragePooling2D" and tuple(pool.input.shape[1:3]) != (1, 1):
+            maps.append(pool.input)
+            ranges.append(slice(at, at + width))
+        at += width
+    if not maps:
+        raise ConfigError("no depth that the head reads has a feature map of several places; use --method occlusion")
+    tail = cut(model, names["head"]).tail
+    assert tail is not None
+    below = compute.forward(keras.Model(model.inputs, [*maps, row.output]))
+    above, size, count = compute.input_gradient(tail), model.input_shape[1], model.output_shape[-1]
+
+    def explain(pictures: npt.NDArray[np.uint8], outputs: npt.NDArray[np.int64]) -> Heat:
+        heats = []
+        for some, wanted in _batches(pictures, outputs):
+            *found, rows = below([some])
+            _, gradient = above(rows, np.eye(count, dtype=np.float32)[wanted])
+            parts = ((a * gradient[:, None, None, where]).sum(3) for a, where in zip(found, ranges, strict=True))
+            heats.append(np.sum([_enlarged(part, size) for part in parts], axis=0))
+        return _scaled(np.maximum(np.concatenate(heats)[: len(pictures)], 0.0), size)
+
+    return explain
+
+
+def _enlarged(maps: npt.NDArray[Any], size: int) -> Heat:
+    """Maps [N, h, w] as [N, size, size]."""
+    bilinear = Image.Resampling.BILINEAR
+    return np.stack(
+        [np.asarray(Image.fromarray(one.astype(np.float32)).resize((size, size), bilinear)) for one in maps]
+    )
 
 
 # ---------------------------------------------------------------------------------------------- occlusion

@@ -162,9 +162,9 @@ class Plan:
         phases = "".join(f", {'head' if not n else p.name} {duration(p.seconds)}" for n, p in enumerate(o.phases))
         return (
             f"about {duration(self.seconds)}, if no phase ends early: checking {duration(self.check)}, features "
-            f"{duration(o.features)}"
-            f"{phases}; {more}scoring and report come on top. Measured on {plural(o.pictures, 'picture')}: {read:.1f} ms to "
-            f"read one and draw its views, {rate:,.0f} views a second through the frozen part ({o.precision})"
+            f"{duration(o.features)}{phases}; {more}scoring and report come on top. Measured on "
+            f"{plural(o.pictures, 'picture')}: {read:.1f} ms to read one and draw its views, {rate:,.0f} views a "
+            f"second through the frozen part ({o.precision})"
         )
 
     def _disk(self) -> str:

@@ -147,7 +147,7 @@ class Selector:
             "name": "mlp on all", "features": "all", "classifier": "mlp",
             "setting": {"width": float(self.work.settings.head_width[0])}, "score": ours.score, "rounds": 0,
             "spread": None, "behind_best": -gap, "behind_best_se": error, "given_up": False, "chosen": False,
-            "seconds": self.work.trainer.phases[-1].seconds, "judged_on": "validation",
+            "judged_on": "validation",
         }  # fmt: skip
         return bool(gap > error), network
 

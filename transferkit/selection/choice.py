@@ -22,7 +22,7 @@ from transferkit.selection.learner import Folds, Learner, Setting
 HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
 BOOTSTRAPS = 1000
 # Folds share their training pictures, so that their answers err together: intervals that take pictures for independent
-# hold the truth in 88 to 92 % of simulations, these in 93 to 97 % (Bates, Hastie & Tibshirani 2023 find as much).
+# held the truth in 90 and 91 % of simulations, these in 93 to 97 % (Bates, Hastie & Tibshirani 2023 find as much).
 INFLATION = 1.2
 FEW_BOOTSTRAPS, FEW_CONFIGURATIONS = 100, 12  # for goals that are costly to compute
 
@@ -69,7 +69,6 @@ class Trial(Answers):
     setting: Setting
     scale: float = 1.0
     shift: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass
@@ -121,14 +120,12 @@ def choose(
     # One round of all, then the others of those that may still win.
     for stage, some in enumerate((rounds[:1], rounds[1:])):
         for candidate in alive if some else ():
-            began = time.monotonic()
             with few_threads(x.size):
                 z = _projected(x, candidate, projected)
                 found = list(candidate.learner.path(z, y, some))
-            spent = (time.monotonic() - began) / max(1, len(found))
             for setting, outputs in found:
                 for one in outputs:
-                    _enter(trials, candidate, setting, one, judge, spent, first=stage == 0)
+                    _enter(trials, candidate, setting, one, judge, first=stage == 0)
             advance(1)
         before, alive = len(alive), _hopeful(trials, judge)
         advance(before - len(alive) if stage == 0 else 0)
@@ -157,7 +154,7 @@ def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], Rows]
 
 
 def _enter(
-    trials: list[Trial], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge, seconds: float,
+    trials: list[Trial], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
     first: bool,
 ) -> None:  # fmt: skip
     """Score a round's out-of-fold outputs, and file them under their candidate and setting."""
@@ -170,7 +167,7 @@ def _enter(
         trials.append(
             Trial(
                 logits=[logits], scores=[score], by_picture=mine, candidate=candidate, setting=setting, scale=scale,
-                shift=shift, seconds=seconds,
+                shift=shift,
             )
         )  # fmt: skip
         return
@@ -316,7 +313,6 @@ def _table(trials: Sequence[Trial], alive: Sequence[Candidate], chosen: Trial, j
                 "behind_best_se": error,
                 "given_up": trial.candidate not in alive,
                 "chosen": trial is chosen,
-                "seconds": trial.seconds * sum(t.candidate is trial.candidate for t in trials),
             }
         )
     return rows

@@ -1,0 +1,164 @@
+"""`--head auto` from pictures to a finished run: what is chosen is shipped, judged and said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.cli.calls import call
+from tests.data.pictures import folder_of_classes
+from transferkit.config import make
+from transferkit.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Any:
+    """A run on digits by the defaults alone. Shared: read only."""
+    folder = tmp_path_factory.mktemp("chosen")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
+        patch.setenv("TRANSFERKIT_STATE", str(folder / "state"))
+        return tk.finetune(digits, "mini", output=folder / "run", quiet=True)
+
+
+def test_the_table_says_what_was_tried_and_what_was_chosen(chosen: Any) -> None:
+    rows = chosen.metrics["candidates"]
+    assert {row["features"] for row in rows} == {"last", "top", "all"}
+    assert {row["classifier"] for row in rows} == {
+        "mlp", "kernel", "logistic", "discriminant", "class mean", "ridge", "neighbours",
+    }  # fmt: skip
+    assert sum(row["chosen"] for row in rows) == 1
+    found = chosen.metrics["cross_validation"]
+    assert found["ci95"][0] <= found["score"] <= found["ci95"][1]
+    assert found["n"] == 170  # training and validation
+    text = chosen.summary()
+    assert "candidates by cross-validation" in " ".join(text.split())
+
+
+def test_the_file_gives_the_numbers_of_the_run_where_transferkit_is_not_installed(chosen: Any, digits: Path) -> None:
+    rows = list(tk.predict(chosen, digits / "3", quiet=True))
+    program = (
+        "import sys, json, numpy as np, keras\n"
+        "model = keras.saving.load_model(sys.argv[1], safe_mode=True)\n"
+        "pixels = np.load(sys.argv[2])\n"
+        "print(json.dumps(model.predict(pixels, verbose=0).tolist()))\n"
+        "assert not any(name.startswith('transferkit') for name in sys.modules)\n"
+    )
+    from transferkit.data.decode import DecodeSettings, decode
+
+    pictures = chosen.folder.parent / "pixels.npy"
+    np.save(pictures, np.stack([decode(Path(row.path), DecodeSettings(32)) for row in rows]))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, str(chosen.layout.model), str(pictures)],
+        capture_output=True, text=True, timeout=300, check=True, cwd=chosen.folder.parent,
+    )  # fmt: skip
+    answers = np.array(json.loads(done.stdout.splitlines()[-1]))
+    names = chosen.metrics["classes"]
+    ours = np.array([[dict(row.scores)[name] for name in names] for row in rows])
+    assert np.abs(answers - ours).max() < 1e-4
+
+
+def test_what_is_said_of_validation_are_answers_to_pictures_left_out(chosen: Any) -> None:
+    assert "train" not in chosen.metrics  # the score of a kernel machine on its own pictures says nothing
+    # Fitted on all of train + validation, the shipped model knows the validation pictures by heart.
+    assert chosen.manifest["learnt_from"] == "train+val"
+    assert chosen.metrics["val"]["accuracy"] < 1.0 or chosen.metrics["cross_validation"]["score"] > 0.97
+
+
+def test_the_run_is_repeated_bit_by_bit(chosen: Any, tmp_path: Path) -> None:
+    again = tk.reproduce(chosen, output=tmp_path / "again", quiet=True)
+    assert again.same, str(again)
+
+
+def test_everything_else_works_on_such_a_run(chosen: Any, digits: Path, tmp_path: Path) -> None:
+    for words in (
+        ("evaluate", chosen.folder), ("diagnose", chosen.folder), ("summary", chosen.folder, "--verbose"),
+        ("explain", chosen.folder, digits / "3" / "3_0000.png", "--output", tmp_path / "seen"),
+        ("report", chosen.folder),
+    ):  # fmt: skip
+        result = call(*words)
+        assert result.code == 0, (words, result.err)
+
+
+def test_heat_lies_where_the_answer_comes_from(tmp_path: Path) -> None:
+    """Red or green in the upper left corner decides; the rest is noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    pictures = rng.integers(60, 120, (60, 32, 32, 3)).astype(np.uint8)
+    pictures[np.arange(60), 4:14, 4:14, labels] = 255  # type: ignore[index]
+    run = tk.finetune((pictures, labels), "mini", output=tmp_path / "run", quiet=True, augment="none", views=0)
+    heat = np.mean([run.explain(picture).heat for picture in pictures[:8]], axis=0)
+    inside = heat[2:16, 2:16].mean()
+    assert inside > 1.5 * heat[16:, 16:].mean()
+
+
+@pytest.mark.parametrize(
+    ("values", "chooses"),
+    [
+        ({}, True), ({"head": "auto"}, True), ({"head": "mlp"}, False), ({"epochs": 3}, False),
+        ({"unfreeze": "all"}, False), ({"head": "auto", "epochs": 3}, True), ({"views": 3}, True),
+    ],
+)  # fmt: skip
+def test_who_says_how_a_head_is_trained_gets_one_that_is_trained(values: dict[str, Any], chooses: bool) -> None:
+    settings = make({"backbone": "mini", **values})
+    assert settings.chooses_head is chooses
+    assert settings.used_views == (values.get("views", 2) if chooses else 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"unfreeze": "all"}, "--unfreeze all"), ({"pooling": "max"}, "--pooling max"), ({"mixup": 0.2}, "--mixup 0.2"),
+        ({"class_weights": "balanced"}, "--class-weights balanced"),
+    ],
+)  # fmt: skip
+def test_what_the_choice_does_not_obey_is_refused(values: dict[str, Any], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        make({"backbone": "mini", "head": "auto", **values})
+
+
+def test_tune_refuses_it(digits: Path) -> None:
+    for words in (("--head", "auto"), ("--search", "head=auto,mlp")):
+        result = call("tune", digits, "--backbone", "mini", *words)
+        assert result.code == 2
+        assert "--head auto chooses by itself" in result.err
+
+
+def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: Path) -> None:
+    parts = (("train", {"a": 8, "b": 8, "c": 1}), ("val", {"a": 3, "b": 3}), ("test", {"a": 3, "b": 3}))
+    for number, (part, counts) in enumerate(parts):
+        folder_of_classes(tmp_path / "d" / part, counts, start=100 * number)
+    run = tk.finetune(tmp_path / "d", "mini", output=tmp_path / "run", quiet=True, views=0, augment="none")
+    assert "candidates" not in run.metrics
+    assert any("no choice of the classifier" in note for note in run.manifest["notes"])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regress"])
+def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 2, (80, 2))
+    pictures = np.zeros((80, 32, 32, 3), np.uint8)
+    pictures[:, :16, :, 0] = 180 * kinds[:, :1, None]
+    pictures[:, 16:, :, 1] = 180 * kinds[:, 1:, None]
+    pictures += rng.integers(0, 60, pictures.shape, np.uint8)
+    targets: Any = kinds if task == "multilabel" else kinds @ [2.0, -1.0] + rng.normal(0, 0.05, 80)
+    run = tk.finetune(
+        tk.load_data((pictures, targets), task=task),
+        "mini",
+        output=tmp_path / "run",
+        quiet=True,
+        augment="none",
+        views=0,
+    )
+    assert sum(row["chosen"] for row in run.metrics["candidates"]) == 1
+    if task == "multilabel":
+        assert run.metrics["test"]["map"] > 0.9
+    else:
+        assert run.metrics["test"]["r2"] > 0.8
