@@ -10,8 +10,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tests.data.pictures import folder_of_classes
 from tests.delivery.contents import HOSTILE, SCRIPT, TASKS, classify, regress
 from transferkit.cli.browse import SECTIONS
+from transferkit.data.audit import check
 from transferkit.delivery.report import Example, ReportContent, render, write_report
 from transferkit.errors import ConfigError
 
@@ -219,6 +221,17 @@ def measured(folder, html, width, dark):
 )  # fmt: skip
 def test_it_fits_phone_and_desktop_in_light_and_dark(tmp_path, pages, task, width, dark):
     wide, broken, cut, paper = measured(tmp_path, pages[task], width, dark)
+    assert (wide <= 0, broken, cut) == (True, 0, 0)
+    assert (paper < 60) == dark
+
+
+@needs_chromium
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1440, True)])
+def test_the_page_of_the_data_check_fits_too(tmp_path, width, dark):
+    root = folder_of_classes(tmp_path / "data", {"a" * 60: 12, "b": 12}, 40)
+    shutil.copy(root / "b" / "0.png", root / "b" / f"{'same_' * 20}.png")
+    (root / "b" / "bad.jpg").write_bytes(b"<html>")
+    wide, broken, cut, paper = measured(tmp_path, check(root).to_html(), width, dark)
     assert (wide <= 0, broken, cut) == (True, 0, 0)
     assert (paper < 60) == dark
 
