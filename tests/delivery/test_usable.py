@@ -54,6 +54,13 @@ def test_leakage_and_no_test_are_no_ground_for_a_yes():
     assert said(test={"n": 5, "accuracy": None}, baselines={})[0] == "unknown"
 
 
+def test_without_a_test_cross_validation_is_called_by_its_name():
+    judged = {"score": 0.81, "ci95": [0.77, 0.85], "folds": 5, "rounds": 1, "metric": "accuracy"}
+    state, text = said(test={"n": 0}, cross_validation=judged)
+    assert state == "unknown"
+    assert "By cross-validation of the training pictures, expect accuracy 0.810 (95 % interval 0.770 to 0.850)" in text
+
+
 def test_a_promise_to_abstain_is_repeated_only_where_test_kept_it():
     kept = {"accuracy": 0.95, "threshold": 0.8, "test_accuracy": 0.97, "test_coverage": 0.6,
             "test_accuracy_ci95": [0.92, 0.99]}  # fmt: skip

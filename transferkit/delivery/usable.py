@@ -30,16 +30,17 @@ def usable(metrics: Mapping[str, Any]) -> Answer:
     task, test = str(metrics.get("task", "classify")), metrics.get("test") or {}
     key = GOALS[DEFAULT_GOAL[task]].key
     if not test.get("n"):
-        return Answer("unknown", ["Not known: no pictures were kept for a test. Score it on pictures of your own."])
+        return Answer("unknown", list(_untested(metrics)))
     if (metrics.get("diagnosis") or {}).get("state") == "leakage suspected":
         return Answer("no", ["Not on the strength of this score: " + terms.state("leakage suspected")
                              + ", so new pictures may be answered worse than these."])  # fmt: skip
     found = {verdict.name: verdict.state for verdict in verdicts(metrics, key)}
     blind = found.get("majority")
     if blind in ("unclear", "ahead"):
-        than = terms.rival("majority", task).phrase
-        how = "is worse than" if blind == "ahead" else "cannot be told apart from"
-        return Answer("no", [f"No: on these pictures it {how} {than}."])
+        than, on = terms.rival("majority", task).phrase, plural(test["n"], "test picture")
+        if blind == "ahead":
+            return Answer("no", [f"No: on {on} it is worse than {than}."])
+        return Answer("no", [f"Not on this evidence: on {on} it cannot be told apart from {than}."])
     expected = _expected(task, test)
     if expected is None:
         return Answer("unknown", ["Not known: its score is undefined on these test pictures."])
@@ -47,6 +48,16 @@ def usable(metrics: Mapping[str, Any]) -> Answer:
     if won is not None:
         return Answer("care", [f"Rather use what beats it: {won}.", f"Of this model, {expected}."])
     return Answer("yes", [f"Yes, if this is good enough: {expected}.", *_further(metrics, test, task)][:2])
+
+
+def _untested(metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield "Not known: no pictures were kept for a test. Score it on pictures of your own."
+    judged = metrics.get("cross_validation") or {}
+    if judged.get("score") is not None:
+        limits = judged.get("ci95")
+        between = f" (95 % interval {figure(limits[0])} to {figure(limits[1])})" if limits else ""
+        name = terms.score(str(judged.get("metric", "score")))
+        yield f"By cross-validation of the training pictures, expect {name} {figure(judged['score'])}{between}."
 
 
 def _expected(task: str, test: Mapping[str, Any]) -> str | None:
