@@ -338,6 +338,8 @@ def test_a_run_of_an_earlier_version_still_renders():
     assert "80.0 %" in text
     assert "Main problem: odd" in text
     assert "viewsnot set" in text
+    metrics["test"]["per_class"][0]["roc_auc"] = {"no": "number"}
+    assert "80.0 %" in Page(render(content)).text
 
 
 def test_what_was_tried_is_a_table_with_the_chosen_row_marked():

@@ -12,8 +12,8 @@ SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "
 
 
 def number(value: Any, key: str = "") -> str:
-    """A score as text; – where it is undefined."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    """A score as text; – where it is undefined, or no number at all in a damaged run."""
+    if not is_number(value) or not math.isfinite(value):
         return "–"
     if key in ("n", "support"):
         return f"{value:,}"

@@ -48,6 +48,7 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     task = content.get("task", "classify")
     check_task(task)
     metrics = content.get("metrics") or {}
+    drawn = drawings(content, task) if drawn is None else drawn
     examples = {
         "errors": _examples(content.get("errors")),
         "confident": _examples(content.get("confident")),
@@ -60,7 +61,7 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
         "examples": examples,
         **_sections(content, task, metrics),
         # The bars of classes are drawn by the page itself.
-        "figures": {k: _figure(d) for k, d in (drawn or drawings(content, task)).items() if k != "per_class"},
+        "figures": {k: _figure(d) for k, d in drawn.items() if k != "per_class"},
         "timings": [(stage, duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
         "settings": _settings(content),
         "style": look.style(),

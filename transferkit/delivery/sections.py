@@ -128,7 +128,7 @@ def _needed(row: Mapping[str, Any]) -> str:
     if "needed" not in row:  # of an earlier version
         return "–"
     wanted = row["needed"]
-    return "no confidence" if wanted is None else f"unproven; takes about {wanted:,} validation pictures"
+    return "no confidence" if not is_number(wanted) else f"unproven; takes about {wanted:,} validation pictures"
 
 
 def tried(metrics: Mapping[str, Any]) -> View | None:
