@@ -47,5 +47,10 @@ def test_what_another_version_chose_is_not_made_up():
     assert found["learning_rate"] == "0.003"  # recorded
 
 
+def test_a_chosen_classifier_is_named():
+    metrics = {"task": "classify", "candidates": [{"name": "a"}, {"name": "ridge on all", "chosen": True}]}
+    assert effective(manifest(head="auto"), metrics, FACTS)["head"] == "ridge on all (auto)"
+
+
 def test_given_settings_are_those_of_the_command():
     assert given(manifest(dropout=0.1)) == ["backbone", "dropout"]

@@ -67,7 +67,13 @@ def _resolved(
         "warmup": lambda: own(_warmup(config)),
         "budget": lambda: "no limit" if config.get("budget") is None else duration(config["budget"]),
         "exclude_file": lambda: "none",
+        "head": lambda: _chosen(metrics),
     }
+
+
+def _chosen(metrics: Mapping[str, Any]) -> str | None:
+    """The classifier that cross-validation chose."""
+    return next((str(row.get("name")) for row in metrics.get("candidates") or [] if row.get("chosen")), None)
 
 
 def _rate(value: Any) -> str | None:

@@ -161,7 +161,9 @@ def _candidate(row: Mapping[str, Any]) -> View:
     return {
         "name": row.get("name") or f"{row.get('classifier', '?')} on {row.get('features', '?')}",
         "setting": "" if setting is None else str(setting),
-        "score": told("score") + (f" ± {told('spread')}" if is_number(row.get("spread")) else ""),
+        "score": told("score")
+        + (f" ± {told('spread')}" if is_number(row.get("spread")) else "")
+        + (f", on {row['judged_on']} alone" if row.get("judged_on") else ""),
         "behind": "best" if row.get("behind_best") == 0 else behind + error,
         "chosen": bool(row.get("chosen")),
         "given_up": bool(row.get("given_up")),
