@@ -71,9 +71,9 @@ def _resolved(
     }
 
 
-def _chosen(metrics: Mapping[str, Any]) -> str | None:
-    """The classifier that cross-validation chose."""
-    return next((str(row.get("name")) for row in metrics.get("candidates") or [] if row.get("chosen")), None)
+def _chosen(metrics: Mapping[str, Any]) -> str:
+    """The classifier that cross-validation chose; where nothing was chosen so, a head is trained."""
+    return next((str(row.get("name")) for row in metrics.get("candidates") or [] if row.get("chosen")), "mlp")
 
 
 def _rate(value: Any) -> str | None:
