@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from PIL import Image
 
 import transferkit as tk
 from transferkit.data.digits import write_digits
@@ -335,12 +337,33 @@ def first_screen() -> None:
     subprocess.run([sys.executable, Path(__file__).with_name("screen.py"), FIGURES / "first_screen.svg"], check=True)
 
 
+# --------------------------------------------------------------------------------------------------- report
+
+
+def report() -> None:
+    """The first screen of the report of a run on digits, as a browser shows it; kept as it is where there is none."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("  kept as it is: needs chromium")
+        return
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        write_digits(Path("digits"), 60)
+        page = tk.finetune("digits", "mini", output="runs/digits", quiet=True, offline=True).layout.report.absolute()
+        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir=profile")
+        shot = Path(folder) / "report.png"
+        size = ("--window-size=1060,960", f"--screenshot={shot}")
+        subprocess.run([browser, *flags, *size, page.as_uri()], check=True, capture_output=True, timeout=120)
+        with Image.open(shot) as image:
+            image.convert("RGB").crop((0, 0, 1060, 815)).quantize(128).save(FIGURES / "report.png", optimize=True)
+
+
 # -------------------------------------------------------------------------------------------------------- all
 
 DRAWN: dict[str, Callable[[], None]] = {
     "cut.png": cut, "views.jpg": views, "ranges.jpg": ranges, "lpft.png": lpft, "splits.png": splits,
     "calibration.png": calibration, "fits.png": fits, "searches.png": searches,
     "first_screen.svg": first_screen,
+    "report.png": report,
 }  # fmt: skip
 
 

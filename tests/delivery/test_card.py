@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -71,7 +73,7 @@ def test_a_command_with_a_fence_stays_inside_its_block():
 def test_a_title_that_looks_like_yaml_stays_text():
     header, _ = parts(card({**classify(), "title": "a: [b\n---\nlicense: none"}))
     assert header["model-index"][0]["name"] == "a: [b --- license: none"
-    assert "license" not in header
+    assert header["license"] == "unknown"
 
 
 def test_what_is_missing_is_left_out():
@@ -90,3 +92,40 @@ def test_the_card_is_written_whole(tmp_path):
 def test_an_unknown_task_is_refused():
     with pytest.raises(ConfigError, match="segment"):
         card(ReportContent(title="t", task="segment"))
+
+
+def test_the_licence_is_that_of_the_weights_or_said_to_be_unknown():
+    for row in ROWS.values():
+        header, body = parts(card({**classify(), "weights_licence": row.licence}))
+        assert header["license"] in ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "unknown")
+        assert (header["license"] == "unknown") == row.licence.startswith("not stated")
+        assert "## Licence" in body
+    assert parts(card({**classify(), "license": "gpl-3.0"}))[0]["license"] == "gpl-3.0"
+
+
+def test_many_classes_are_read_from_a_file_and_thresholds_are_those_chosen():
+    names = [f"c{i}" for i in range(300)]
+    assert 'json.load(open("metrics.json"))["classes"]' in card(
+        ReportContent(title="t", task="classify", classes=names)
+    )
+    content = {**TASKS["multilabel"]()}
+    content["metrics"] = {**content["metrics"], "thresholds": [0.25, 0.5, 0.75]}
+    assert "thresholds = [0.25, 0.5, 0.75]" in card(content)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_example_is_python(task):
+    import ast
+
+    (code,) = re.findall(r"```python\n(.*?)```", card(TASKS[task]()), re.DOTALL)
+    tree = ast.parse(code)
+    names = [ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "classes"]
+    assert names == [[" ".join(name.split()) for name in TASKS[task]()["classes"]]]
+
+
+def test_control_characters_and_undecodable_bytes_are_no_escapes():
+    text = card({**classify(["a\x1b[31m", "b\udce9", "c\x07"]), "title": "t\x1b[0m\x9b"})
+    header, _ = parts(text)
+    assert header["model-index"][0]["name"] == "t�"
+    assert not re.search(r"\\x|\\u|[^\S\n ]|\x1b", text)
+    assert "b�" in text

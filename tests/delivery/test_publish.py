@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,39 @@ def test_no_other_file_gets_into_the_report_of_a_strangers_run(
     assert any(e["picture"] is not None for e in shown)
     for example in shown:
         assert example["path"] not in (named, victim) or example["picture"] is None
+
+
+def test_what_is_shown_are_the_settings_in_effect_and_the_kept_epoch(copy: Layout) -> None:
+    manifest = copy.read_manifest()
+    content = report_content(copy)
+    assert not {"–", "None", "not set"} & set(content["settings"].values())
+    assert content["settings"]["learning_rate"] == f"{manifest['learning_rate']:.3g}"
+    row = content["history"][content["kept"]]  # type: ignore[index]
+    (phase,) = (p for p in manifest["phases"] if p["name"] == manifest["chosen"])
+    assert (row["phase"], row["epoch"]) == (phase["name"], phase["best_epoch"])
+
+
+def test_the_card_names_no_folder_of_this_machine(copy: Layout) -> None:
+    manifest = copy.read_manifest()
+    data = {**manifest["data"], "skipped": [{"path": "3/\x1b[31mx.png", "reason": "is empty"}]}
+    change(copy.manifest, data=data, warnings=["/home/somebody/secret/notes.txt was odd"])
+    publish(copy, QUIET)
+    card = copy.card.read_text("utf-8")
+    for place in (manifest["data"]["path"], manifest["working_directory"], str(copy.folder), "/home", "x1b", "\x1b"):
+        assert place not in card
+    assert "left out: 3/x.png: is empty" in card
+
+
+def test_the_python_of_the_card_predicts_with_keras_alone(
+    copy: Layout, digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(copy, QUIET)
+    (code,) = re.findall(r"```python\n(.*?)```", copy.card.read_text("utf-8"), re.DOTALL)
+    assert "transferkit" not in code
+    best = max(read_csv(copy.predictions), key=lambda row: float(row["confidence"]))
+    shutil.copy(digits / best["path"], copy.folder / "picture.jpg")
+    monkeypatch.chdir(copy.folder)
+    exec(compile(code, "CARD.md", "exec"), {})
+    said = capsys.readouterr().out.split()
+    assert said[0] == best["predicted"]
+    assert float(said[1]) == pytest.approx(float(best["confidence"]), abs=0.02)

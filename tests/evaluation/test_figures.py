@@ -93,6 +93,35 @@ def test_the_mark_is_on_the_best_validation_epoch():
     assert [list(mark.get_xdata()) for mark in marks] == [[2]]
 
 
+def test_the_kept_epoch_is_marked_and_named_on_loss_and_score():
+    figure = figures.curves(history("head", "fine-tune"), kept=5, loss_unit="cross-entropy, nats")
+    for axis in figure.axes[:2]:
+        assert [list(line.get_xdata()) for line in axis.lines if line.get_label() == "kept: epoch 6"] == [[6]]
+    assert figure.axes[0].get_ylabel() == "cross-entropy, nats"
+    assert figure.axes[2].get_ylabel().startswith("per step")
+
+
+def test_each_panel_can_be_drawn_alone():
+    rows = history("head")
+    assert figures.curve_panels(rows) == ["loss", "accuracy", "learning_rate"]
+    assert [len(figures.curves(rows, only=name).axes) for name in figures.curve_panels(rows)] == [1, 1, 1]
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    (axis,) = figures.regression(values, values, ["a", "b", "c"], only=1).axes
+    assert axis.get_title(loc="left") == "b"
+
+
+def test_classes_have_their_intervals():
+    rows = [{"class": "a", "f1": 0.5, "f1_ci95": [0.2, 0.8], "support": 9}, {"class": "b", "f1": 0.9, "support": 9}]
+    lines = [list(line.get_xdata()) for line in figures.per_class(rows).axes[0].lines]
+    assert [0.2, 0.8] in lines
+
+
+def test_a_matrix_of_very_many_classes_has_no_names_beside_it():
+    count = figures.NAMED + 1
+    axis = figures.confusion(np.eye(count), [f"c{i}" for i in range(count)]).axes[0]
+    assert not axis.get_xticklabels()
+
+
 def test_regression_shows_at_most_six_targets():
     values = np.random.default_rng(0).normal(size=(30, 8))
     figure = figures.regression(values, values, [f"${i}" for i in range(8)])

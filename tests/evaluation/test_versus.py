@@ -7,7 +7,7 @@ import pytest
 
 from transferkit.evaluation import metrics
 from transferkit.evaluation.intervals import mcnemar
-from transferkit.evaluation.versus import LEVEL, Answers, edge, verdicts
+from transferkit.evaluation.versus import LEVEL, Answers, edge, interval, verdicts
 
 NAMES = ["a", "b", "c"]
 
@@ -106,3 +106,26 @@ def test_several_rivals_are_adjusted_for() -> None:
     alone = {**found, "baselines": {"x": rivals["x"]}}
     assert [v.state for v in verdicts(alone, "accuracy")] == ["ahead"]
     assert verdicts(found, "a_plugins_metric") == []
+
+
+@pytest.mark.parametrize("key", ["mae", "r2"])
+def test_a_score_by_itself_has_an_interval_that_holds_the_true_value(key: str) -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for seed in range(40):
+        true = rng.normal(0, 3, (80, 1))
+        guess = true + rng.normal(0, 1, true.shape)
+        found = interval("regress", key, true, Answers(guess), ["t"], seed)
+        assert found is not None
+        held += found[0] <= {"mae": np.sqrt(2 / np.pi), "r2": 1 - 1 / 9}[key] <= found[1]
+    assert held >= 33
+
+
+def test_labels_are_judged_by_their_own_thresholds_and_undefined_scores_have_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    true = (rng.random((60, 2)) < 0.4).astype(np.int64)
+    outputs = np.clip(0.1 * true + 0.1 * rng.random(true.shape), 0, 1)
+    found = interval("multilabel", "micro_f1", true, Answers(outputs, np.array([0.1, 0.1])), ["a", "b"])
+    assert found is not None
+    assert found[0] > 0.9
+    assert interval("multilabel", "map", np.zeros_like(true), Answers(outputs), ["a", "b"]) is None

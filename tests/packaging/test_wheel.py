@@ -24,7 +24,7 @@ DATA = {
     "transferkit/backbones/mini.npz",
     "transferkit/backbones/mini.json",
     "transferkit/delivery/templates/report.html.j2",
-    "transferkit/delivery/templates/report.css",
+    "transferkit/look.css",
     "transferkit/delivery/templates/card.md.j2",
     "transferkit/delivery/templates/page.css",
     "transferkit/delivery/templates/clean.html",

@@ -76,3 +76,17 @@ def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):
     assert len(set(seen)) == 58
     # Features of noise: the judges doubt half of the labels, and know that they know nothing.
     assert (found["n"], found["of"], found["low"]) == (0, 60, 0.0)
+
+
+def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
+    from transferkit.evaluation.baselines import majority
+
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(30, 9, 40)
+    samples = scan((rng.integers(0, 255, (40, 8, 8, 3), np.uint8), numbers), "regress")
+    rivals = {"majority": majority(numbers, numbers, "regress", list(samples.classes))}
+    content = {"goal": "mae", "thresholds": None}
+    found = judging.beside(rivals, numbers[:, None] + 1, content, samples, 0)["majority"]
+    low, high = found["mae_ci95"]
+    assert low < found["mae"] < high
+    assert "r2_ci95" not in found

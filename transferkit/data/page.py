@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from transferkit import look
 from transferkit.data.checks import KINDS, Finding
 from transferkit.data.picture import PictureError
 from transferkit.data.samples import shown
@@ -17,65 +19,75 @@ if TYPE_CHECKING:
 
 SHOWN_PER_KIND = 60
 SIDE = 96
+FEW, MOST = 20, 300  # classes shown unasked, and at all
 
 _TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{{ policy | safe }}">
+<meta name="color-scheme" content="light dark">
 <title>Data check</title>
+<link rel="icon" href="data:,">
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h2 { margin: 2.2rem 0 .2rem; font-size: 1.1rem; }
-h2 span { font-weight: 400; color: #666; }
-.error h2 { color: #b00020; }
-.warning h2 { color: #8a5a00; }
-p.remedy { margin: 0 0 .6rem; color: #444; }
-table { border-collapse: collapse; }
-section table { width: 100%; }
-td, th { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e4e4e4; text-align: left; vertical-align: middle;
-  overflow-wrap: anywhere; }
-td.number { text-align: right; }
-td.pictures { width: 210px; }
-img { max-width: 96px; margin-right: 6px; vertical-align: middle; }
-code { white-space: pre-wrap; }
+{{ style | safe }}
 </style>
 </head>
 <body>
+<main>
+<header>
 <h1>Data check</h1>
-<p><code>{{ origin }}</code>: {{ pictures }} pictures, {{ classes|length }} classes, {{ errors }} errors.
-{% if not deep %} Headers only; pictures were not decoded.{% endif %}</p>
+<p class="soft small">{{ origin }}</p>
+</header>
+<section id="result">
+<div class="first">
+<div>
+<p class="big">{{ "{:,}".format(pictures) }}</p>
+<p>pictures, {{ classes|length }} classes, {{ errors }} errors.
+{% if not deep %}Headers only; pictures were not decoded.{% endif %}</p>
 {% if groups %}
-<p>{% for group in groups %}<a href="#{{ group.kind|replace(' ', '-') }}">{{ group.kind }}</a> {{ group.total }}
-{%- if not loop.last %}, {% endif %}{% endfor %}</p>
+<ul>
+{% for group in groups %}
+<li><a href="#{{ group.kind|replace(' ', '-') }}">{{ group.kind }}</a> {{ group.total }}</li>
+{% endfor %}</ul>
 {% else %}
 <p>Nothing found.</p>
 {% endif %}
+</div>
 {% if classes %}
-<table><tr><th>class</th><th>pictures</th></tr>
-{% for name, number in classes.items() %}
-<tr><td>{{ name|shown }}</td><td class="number">{{ number }}</td></tr>
-{% endfor %}
-</table>
+<div role="list" aria-label="pictures of each class">
+{% for row in bars %}{{ bar(row) }}{% endfor %}
+{% if more %}<details><summary>{{ more|length }} more classes</summary>
+{% for row in more %}{{ bar(row) }}{% endfor %}</details>{% endif %}
+{% if left %}<p class="soft small">{{ left }} more classes are not shown.</p>{% endif %}
+</div>
 {% endif %}
+</div>
+</section>
 {% for group in groups %}
 <section class="{{ group.severity }}" id="{{ group.kind|replace(' ', '-') }}">
 <h2>{{ group.kind }} <span>{{ group.severity }}, {{ group.total }} found
 {%- if group.total > group.rows|length %}, the first {{ group.rows|length }} shown{% endif %}</span></h2>
-<p class="remedy">{{ group.remedy }}.</p>
-<table>
+<p>{{ group.remedy }}.</p>
+<table class="words">
 {% for row in group.rows %}
-<tr>{% if group.pictured %}<td class="pictures">
+<tr>{% if group.pictured %}<td class="thumbnails">
 {%- for uri in row.pictures %}<img alt="" src="{{ uri }}">{% endfor %}</td>{% endif %}
 <td>{% if row.path %}<code>{{ row.path|shown }}</code> {% endif %}{{ row.detail|shown }}</td></tr>
 {% endfor %}
 </table>
 </section>
 {% endfor %}
+</main>
 </body>
 </html>
 """
+_BAR = """{% macro bar(row) %}
+<div class="bar" role="listitem"><span class="name">{{ row.name|shown }}</span>
+<span class="track" aria-hidden="true"><span class="fill" style="width: {{ row.width }}%"></span></span>
+<span class="number"><strong>{{ row.number }}</strong></span></div>
+{% endmacro %}"""
 
 
 def audit_page(audit: Audit) -> str:
@@ -104,11 +116,21 @@ def audit_page(audit: Audit) -> str:
                 }
             )
     groups.sort(key=lambda g: ("error", "warning", "info").index(str(g["severity"])))
-    page = environment.from_string(_TEMPLATE).render(
+    bars = _bars(audit.classes)
+    page = environment.from_string(_BAR + _TEMPLATE).render(
         origin=shown(audit.origin), pictures=audit.pictures, classes=audit.classes, errors=len(audit.errors),
-        deep=audit.deep, groups=groups,
+        deep=audit.deep, groups=groups, bars=bars[:FEW], more=bars[FEW:MOST], left=max(0, len(bars) - MOST),
+        style=look.style(), policy=look.policy(),
     )  # fmt: skip
     return safe(page)
+
+
+def _bars(classes: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Pictures of each class, in the order of the classes; bars are shares of the largest class, in percent."""
+    top = max(classes.values(), default=0) or 1
+    return [
+        {"name": name, "number": f"{count:,}", "width": round(100 * count / top, 1)} for name, count in classes.items()
+    ]
 
 
 def _pictures(root: Path | None, finding: Finding) -> list[str]:

@@ -1,20 +1,28 @@
-"""CARD.md: a model card for the Hugging Face hub, from the same content as the report."""
+"""CARD.md: a model card for the Hugging Face hub, from the same content as the report. It is meant to be given away:
+no path of this machine is in it."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from transferkit import files
-from transferkit.delivery import report
+from transferkit import files, terms
+from transferkit.delivery import first, report, sections
 from transferkit.delivery.content import ReportContent
+from transferkit.delivery.numbers import plain
+from transferkit.delivery.placeless import UNREADABLE, placeless, readable
 from transferkit.evaluation.goals import check_task
 from transferkit.text import safe
 
 # What would start formatting, a link, a table cell or HTML inside a line of Markdown.
-SPECIAL = re.compile(r"([\\`*_{}\[\]|~$]|^[-+#=]|(?<=^\d)[.)])")
+SPECIAL = re.compile(r"([\\`*_{}\[\]|~$]|^[-+#=]|(?<=^\d)[.)](?=\s|$))")
+LICENCES = {  # how the catalog's licences begin → the hub's identifier
+    "apache-2.0": "apache-2.0", "mit": "mit", "bsd-3-clause": "bsd-3-clause", "cc-by-4.0": "cc-by-4.0",
+}  # fmt: skip
+NAMED = 20  # classes that are written out in the example
 
 
 def card(content: ReportContent) -> str:
@@ -24,8 +32,11 @@ def card(content: ReportContent) -> str:
     """
     task = content.get("task", "classify")
     check_task(task)
+    content = _public(content)
     metrics = content.get("metrics") or {}
-    headline = report.headline(content, task, metrics)
+    headline = first.headline(content, task, metrics)
+    places = content.get("places") or ()
+    diagnosis = metrics.get("diagnosis")
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Model", **content},
         "what": {
@@ -34,13 +45,16 @@ def card(content: ReportContent) -> str:
             "regress": "Estimates numbers from a picture.",
         }[task],
         "outputs": headline["outputs"],
+        "licence": licence(content),
+        "example": _example(content, task, metrics),
         "result": _result(headline),
-        "notes": headline["notes"],
+        "notes": [placeless(note, places) for note in headline["notes"]],
         "weakest": _weakest(metrics.get("test") or {}),
-        "scores": report.score_table(metrics),
-        "bars": report.bars(content, task, metrics),
-        "diagnosis": metrics.get("diagnosis"),
-        "settings": [(k, report.plain(v)) for k, v in (content.get("settings") or {}).items()],
+        "scores": _scores(metrics, task, first.goal_of(content, task)),
+        "bars": first.bars(content, task, metrics),
+        "state": terms.state(diagnosis["state"]) if diagnosis else None,
+        "evidence": [placeless(line, places) for line in diagnosis["evidence"]] if diagnosis else [],
+        "settings": list((content.get("settings") or {}).items()),
     }
     environment = report.environment(escape=False)
     environment.filters |= {"md": markdown, "code": _code, "fenced": _fenced}
@@ -59,20 +73,89 @@ def write_card(content: ReportContent, path: Path) -> Path:
 
 def markdown(text: Any) -> str:
     """Text that Markdown and HTML show as it is, on one line."""
-    line = " ".join(str(text).split())
-    line = SPECIAL.sub(r"\\\1", line)
+    line = SPECIAL.sub(r"\\\1", readable(str(text)))
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def licence(content: ReportContent) -> str:
+    """The hub's identifier: as given, or that of the pretrained weights; `unknown` where neither is known."""
+    if content.get("license"):
+        return readable(str(content["license"]))
+    stated = (content.get("weights_licence") or "").lower()
+    return next((key for start, key in LICENCES.items() if re.match(rf"{start}\b", stated)), "unknown")
+
+
+def _public(content: ReportContent) -> ReportContent:
+    """The content without paths of this machine."""
+    found: dict[str, Any] = dict(content)
+    places = content.get("places") or ()
+
+    def clean(value: Any) -> str:
+        return placeless(plain(value), places)
+
+    for key in ("title", "command", "weights", "backbone"):
+        if found.get(key):
+            found[key] = clean(found[key])
+    for key in ("summary", "findings"):
+        if found.get(key):
+            found[key] = [clean(line) for line in found[key]]
+    for key in ("settings", "environment"):
+        if found.get(key):
+            found[key] = {name: clean(value) for name, value in found[key].items()}
+    return cast("ReportContent", found)
+
+
 def _code(text: Any) -> str:
-    return " ".join(str(text).split()).replace("`", "'")
+    return readable(str(text)).replace("`", "'")
 
 
-def _fenced(text: str) -> str:
+def _fenced(text: str, language: str = "sh") -> str:
     """A code block whose fence is longer than any inside."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    lines = "".join(c if c.isprintable() or c == "\n" else UNREADABLE for c in text)
+    longest = max((len(run) for run in re.findall(r"`+", lines)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}sh\n{text}\n{fence}"
+    return f"{fence}{language}\n{lines}\n{fence}"
+
+
+def _example(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> str:
+    """Python that predicts with Keras alone: what the model's file does not say for itself is written out."""
+    names = [readable(name) for name in content.get("classes") or []]
+    width, height = content.get("input_size") or (224, 224)
+    if len(names) > NAMED:
+        given = 'classes = json.load(open("metrics.json"))["classes"]'
+    else:
+        # Not even inside a block of code is there a name that a page could take for a tag.
+        written = json.dumps(names, ensure_ascii=False).replace("<", "\\u003c").replace("|", "\\u007c")
+        given = f"classes = {written}"
+    limits = metrics.get("thresholds")
+    limits = [float(f"{limit:.6g}") for limit in limits] if limits and len(names) <= NAMED else None
+    answer = {
+        "classify": "print(classes[scores.argmax()], scores.max())",
+        "multilabel": "print([name for name, score, least in zip(classes, scores, thresholds) if score >= least])",
+        "regress": "print(dict(zip(classes, scores.tolist())))",
+    }[task]
+    lines = [
+        "import json" if len(names) > NAMED else "",
+        "import keras, numpy as np",
+        "from PIL import Image, ImageOps",
+        "",
+        'model = keras.saving.load_model("model.keras")',
+        'picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")',
+        f"pixels = np.asarray(picture.resize(({width}, {height}), Image.Resampling.BILINEAR))",
+        "scores = model.predict(np.stack([pixels]), verbose=0)[0]",
+        given if names else "",
+        _thresholds(limits, bool(metrics.get("thresholds"))) if task == "multilabel" else "",
+        answer if names else "print(scores)",
+    ]
+    return "\n".join(line for k, line in enumerate(lines) if line or k == 3)
+
+
+def _thresholds(limits: list[float] | None, chosen: bool) -> str:
+    if limits is not None:
+        return f"thresholds = {limits}"
+    return (
+        'thresholds = json.load(open("metrics.json"))["thresholds"]' if chosen else "thresholds = [0.5] * len(classes)"
+    )
 
 
 def _result(headline: Mapping[str, Any]) -> str | None:
@@ -88,18 +171,22 @@ def _weakest(test: Mapping[str, Any], most: int = 3) -> str:
     return ", ".join(f"{markdown(row['class'])} (F1 {row['f1']:.2f})" for row in rows)
 
 
+def _scores(metrics: Mapping[str, Any], task: str, goal: str) -> dict[str, Any] | None:
+    """All scores; a card has no place to fold some away."""
+    table = sections.score_table(metrics, task, goal)
+    return None if table is None else {**table, "rows": [*table["rows"], *table["more"]]}
+
+
 def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> str:
     import yaml
 
     # On one line, so that no title can look like the end of the front matter.
-    name = " ".join(content.get("title", "model").split())
-    header: dict[str, Any] = {"library_name": "keras"}
-    if content.get("license"):
-        header["license"] = content["license"]
+    name = readable(content.get("title", "model"))
+    header: dict[str, Any] = {"library_name": "keras", "license": licence(content)}
     header["tags"] = [
         "transferkit",
         "transfer-learning",
-        *([content["backbone"]] if content.get("backbone") else []),
+        *([readable(content["backbone"])] if content.get("backbone") else []),
     ]
     # The hub knows no pipeline for numbers from pictures.
     if task == "regress":
@@ -109,7 +196,7 @@ def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any])
     values = _hub_metrics(metrics.get("test") or {}, task)
     if values:
         kind = {"type": "image-classification" if task != "regress" else "image-regression"}
-        data = {"name": content.get("data_name", name), "type": "imagefolder", "split": "test"}
+        data = {"name": readable(content.get("data_name", name)), "type": "imagefolder", "split": "test"}
         header["model-index"] = [{"name": name, "results": [{"task": kind, "dataset": data, "metrics": values}]}]
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
 
@@ -122,4 +209,4 @@ def _hub_metrics(test: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
     }[task]
     types = {"macro_f1": "f1", "micro_f1": "f1", "map": "mean_average_precision", "r2": "r_squared"}
     known = [key for key in keys if test.get(key) is not None]
-    return [{"type": types.get(k, k), "name": report.words(k), "value": float(f"{test[k]:.6g}")} for k in known]
+    return [{"type": types.get(k, k), "name": terms.score(k), "value": float(f"{test[k]:.6g}")} for k in known]

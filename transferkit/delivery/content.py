@@ -33,6 +33,7 @@ class ReportContent(TypedDict, total=False):
     counts: Mapping[str, int]  # pictures of each split
     summary: Sequence[str]  # what was done, one sentence a step
     history: Sequence[Mapping[str, Any]]
+    kept: int | None  # the row of the history whose weights were kept
     reliability: Sequence[Mapping[str, Any]]  # of calibration.reliability, on test
     regression: Mapping[str, Any]  # targets and predictions [N, T]
     learning_curve: Mapping[str, Any]  # sizes, scores, fit (of learning_curve_fit)
@@ -42,14 +43,18 @@ class ReportContent(TypedDict, total=False):
     confident: Sequence[Example]
     uncertain: Sequence[Example]
     findings: Sequence[str]  # of the data audit
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # as they were in effect
+    given: Sequence[str]  # those that were not left at their defaults
+    steps: Sequence[Mapping[str, str]]  # what to do next: `why` and the `command`
     timings: Mapping[str, float]  # seconds of each stage
     command: str
     environment: Mapping[str, Any]
     # for the card alone
+    places: Sequence[str]  # folders of this machine, which are nobody else's business
     backbone: str
     weights: str
     weights_licence: str
     license: str
     data_name: str
     input_size: Sequence[int]
+    resize: str  # how pictures of another shape are brought to it: stretch | crop | letterbox

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from transferkit.delivery.content import ReportContent
@@ -18,13 +18,17 @@ MANY = 25  # classes above which a PNG is smaller than an SVG of all those marks
 
 @dataclass
 class Drawing:
-    """One figure. `build(dark)` makes it; `recoloured` if its dark twin differs in the colours of the paper alone."""
+    """One figure. `build(dark)` makes it; `recoloured` if its dark twin differs in the colours of the paper alone.
+
+    `panels` build its parts one by one, for a page that sets them side by side or, on a phone, below each other.
+    """
 
     alt: str
     build: Callable[[bool], Figure]
     recoloured: bool
     vector: bool
-    wide: bool
+    wide: bool = False
+    panels: Sequence[Callable[[bool], Figure]] = ()
 
     @cached_property
     def figure(self) -> Figure:
@@ -35,12 +39,17 @@ class Drawing:
         """For a folder of figures."""
         return canvas.encode(self.figure)
 
-    def addresses(self) -> tuple[str, str]:
-        """`data:` addresses of the light and the dark figure, for the page."""
+    def addresses(self) -> list[tuple[str, str]]:
+        """`data:` addresses of the light and the dark figure, for the page: a pair for each panel."""
+        if len(self.panels) > 1:
+            return [self._pair(build(False), build) for build in self.panels]
+        return [self._pair(self.figure, self.build)]
+
+    def _pair(self, figure: Figure, build: Callable[[bool], Figure]) -> tuple[str, str]:
         kind: Any = "svg" if self.vector else "png"
-        light = canvas.encode(self.figure, kind)
+        light = canvas.encode(figure, kind)
         # Building and laying out a figure costs ten times what exchanging five colours does.
-        dark = canvas.darkened(light) if self.vector and self.recoloured else canvas.encode(self.build(True), kind)
+        dark = canvas.darkened(light) if self.vector and self.recoloured else canvas.encode(build(True), kind)
         return canvas.address(light, kind), canvas.address(dark, kind)
 
 
@@ -53,7 +62,7 @@ def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
     # given, words for those who cannot see it, how it is built
     wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
         "curves": (content.get("history"), "loss and score by epoch",
-                   lambda dark: figures.curves(content["history"], dark=dark)),
+                   lambda dark: figures.curves(content["history"], **_curves(content), dark=dark)),
         "confusion": (test.get("confusion") and names, "confusion matrix; the counts are in metrics.json",
                       lambda dark: figures.confusion(test["confusion"], names, dark=dark)),
         "per_class": (task != "regress" and _has_f1(test), "F1 of each class; the numbers are below",
@@ -67,9 +76,9 @@ def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
         "learning_rate_range": (sweep, "loss against learning rate",
                                 lambda dark: figures.learning_rate_range(**dict(sweep or {}), dark=dark)),
     }  # fmt: skip
-    many = len(names) > MANY or bool(pairs)
+    crowded = {"confusion", "per_class"} if len(names) > MANY else {"regression"}  # of very many marks
     found = {
-        key: Drawing(alt, build, recoloured=key != "confusion", vector=not many, wide=key == "curves" or many)
+        key: Drawing(alt, build, recoloured=key != "confusion", vector=key not in crowded, panels=_panels(key, content))
         for key, (given, alt, build) in wanted.items()
         if given
     }
@@ -80,3 +89,30 @@ def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
 
 def _has_f1(test: Mapping[str, Any]) -> bool:
     return any(row.get("f1") is not None for row in test.get("per_class") or [])
+
+
+def _curves(content: ReportContent) -> dict[str, Any]:
+    """Arguments of `figures.curves` beside the history."""
+    losses = {"crossentropy": "cross-entropy, nats", "squared": "squared error", "absolute": "absolute error",
+              "huber": "Huber loss"}  # fmt: skip
+    named = str((content.get("settings") or {}).get("loss", "")).split(" ")[0]
+    return {"kept": content.get("kept"), "loss_unit": losses.get(named, "")}
+
+
+def _panels(key: str, content: ReportContent) -> list[Callable[[bool], Figure]]:
+    """The parts of a figure that can stand by themselves."""
+    if key == "curves":
+        history, how = content["history"], _curves(content)
+        return [partial(_only_curve, history, how, name) for name in figures.curve_panels(history)]
+    if key == "regression":
+        names, pairs = list(content.get("classes") or []), dict(content["regression"])
+        return [partial(_only_target, pairs, names, t) for t in range(min(6, len(names)))]
+    return []
+
+
+def _only_curve(history: Any, how: dict[str, Any], name: str, dark: bool) -> Figure:
+    return figures.curves(history, **how, only=name, dark=dark)
+
+
+def _only_target(pairs: dict[str, Any], names: list[str], target: int, dark: bool) -> Figure:
+    return figures.regression(**pairs, names=names, only=target, dark=dark)

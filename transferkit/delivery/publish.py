@@ -11,11 +11,12 @@ from transferkit import files, terms
 from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, figure, plural
 from transferkit.data.decode import PictureError, open_picture
-from transferkit.data.samples import shown
 from transferkit.delivery.card import write_card
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import drawings
+from transferkit.delivery.effective import effective, given
 from transferkit.delivery.explain import overlays
+from transferkit.delivery.nextsteps import next_steps
 from transferkit.delivery.report import write_report
 from transferkit.delivery.statements import looks
 from transferkit.evaluation import calibration
@@ -44,9 +45,10 @@ def report_content(layout: Layout) -> ReportContent:
     manifest, metrics = layout.complete(), layout.read_metrics()
     layout.check_model()
     config, task = manifest["config"], metrics["task"]
-    facts, table = model_file.facts(layout.model), layout.read_predictions()
+    facts, table, history = model_file.facts(layout.model), layout.read_predictions(), layout.read_history()
+    backbone = called(config["backbone"])
     content = ReportContent(
-        title=f"{Path(manifest['data']['path']).name}, {config['backbone']}",
+        title=f"{Path(manifest['data']['path']).name}, {backbone}",
         task=task,
         classes=metrics["classes"],
         created=manifest["started"],
@@ -55,18 +57,23 @@ def report_content(layout: Layout) -> ReportContent:
         metrics=metrics,
         counts=manifest["data"]["parts"],
         summary=_story(manifest, metrics),
-        history=layout.read_history(),
-        findings=[f"left out: {shown(e['path'])}: {e['reason']}" for e in manifest["data"].get("skipped", [])]
+        history=history,
+        kept=_kept(history, manifest),
+        findings=[f"left out: {e['path']}: {e['reason']}" for e in manifest["data"].get("skipped", [])]
         + manifest["warnings"],
-        settings=config,
+        settings=effective(manifest, metrics, facts),
+        given=given(manifest),
+        steps=next_steps(layout, manifest, metrics),
         timings=manifest["timings"],
         command=manifest["command"],
         environment={**manifest["versions"], **manifest["hardware"]},
-        backbone=config["backbone"],
+        backbone=backbone,
         weights=manifest["weights"]["source"],
         weights_licence=_licence(config["backbone"], manifest["weights"]["source"]),
         data_name=Path(manifest["data"]["path"]).name,
         input_size=[facts["decode"]["size"], facts["decode"]["size"]],
+        resize=facts["decode"].get("resize", "stretch"),
+        places=[manifest["data"]["path"], manifest["working_directory"], str(layout.folder.absolute())],
     )
     if manifest["rate_curve"]:
         chosen = float(manifest["learning_rate"])
@@ -76,6 +83,7 @@ def report_content(layout: Layout) -> ReportContent:
     curve = metrics.get("learning_curve")
     if curve:
         content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
+        content["learning_curve"]["metric"] = terms.score(str(curve.get("metric", "score")))  # type: ignore[index]
     if len(table):
         found = pictures.proved(layout, _add_test(content, table))
         for name in ("errors", "confident", "uncertain"):
@@ -83,6 +91,18 @@ def report_content(layout: Layout) -> ReportContent:
                 example["picture"] = _picture(found.get(example["path"]))
         _add_overlays(content, layout, found)
     return content
+
+
+def called(backbone: str) -> str:
+    """A network's name; of a file its name without the folders."""
+    return backbone if backbone.lower() in ROWS else Path(backbone).name
+
+
+def _kept(history: list[dict[str, Any]], manifest: dict[str, Any]) -> int | None:
+    """The row of the history whose weights were kept."""
+    best = {phase["name"]: phase["best_epoch"] for phase in manifest["phases"]}.get(manifest["chosen"])
+    found = [i for i, row in enumerate(history) if row.get("phase") == manifest["chosen"] and row.get("epoch") == best]
+    return found[0] if found else None
 
 
 def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path]) -> None:
@@ -103,8 +123,8 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
     config, data = manifest["config"], manifest["data"]
     story = [
         f"{plural(data['n'], 'picture')} were split into "
-        + ", ".join(f"{n:,} {part}" for part, n in data["parts"].items()),
-        f"The backbone {config['backbone']} ({manifest['weights']['source']} weights) ran in "
+        + ", ".join(f"{n:,} {terms.part(part)}" for part, n in data["parts"].items()),
+        f"The pretrained network {called(config['backbone'])} ({manifest['weights']['source']} weights) ran in "
         f"{manifest['precision']['name']} ({manifest['precision']['reason']})",
     ]
     for phase in manifest["phases"]:
@@ -115,10 +135,11 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
                 f"one step ({plural(phase['parameters'], 'weight')}) in {duration(phase['seconds'])}{kept}"
             )
             continue
+        name, score = terms.phase(phase["name"], technical=True), terms.score(metrics["goal"])
         story.append(
-            f"Phase {phase['name']} trained {phase['trained']} ({plural(phase['parameters'], 'weight')}, inputs "
+            f"Phase {name} trained {phase['trained']} ({plural(phase['parameters'], 'weight')}, inputs "
             f"{phase['source']}) for {plural(phase['epochs'], 'epoch')} in {duration(phase['seconds'])}: "
-            f"{metrics['goal']} {figure(phase['score'])} on validation{kept}"
+            f"{score} {figure(phase['score'])} on validation{kept}"
         )
     if metrics["task"] != "regress":
         story.append(f"Confidence was calibrated on validation: temperature {metrics.get('temperature', 1):.2f}")
@@ -153,12 +174,20 @@ def _add_test(content: ReportContent, table: Predictions) -> list[str]:
 
 def _example(table: Predictions, row: int) -> Example:
     sure = float(table.confidence[row])
+    label, predicted = table.labels[row], table.predicted[row]
+    if table.task == "regress":
+        label, predicted = _numbers(table.targets[row]), _numbers(table.outputs[row])
     return Example(
         path=table.paths[row],
-        label=table.labels[row],
-        predicted=table.predicted[row],
+        label=label,
+        predicted=predicted,
         confidence=None if np.isnan(sure) else sure,
     )
+
+
+def _numbers(values: Any) -> str:
+    """With as many digits as one can take in."""
+    return "; ".join(f"{float(value):.4g}" for value in np.ravel(values))
 
 
 def _picture(path: Path | None) -> Any:

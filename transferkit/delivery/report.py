@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import files, terms
-from transferkit.console import figure
-from transferkit.delivery import statements
+from transferkit import files, look, terms
+from transferkit.delivery import first, sections
 from transferkit.delivery.content import Example, ReportContent
 from transferkit.delivery.drawings import Drawing, drawings
-from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
+from transferkit.delivery.numbers import duration, plain
+from transferkit.delivery.usable import usable
+from transferkit.evaluation.goals import check_task
 from transferkit.text import safe
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ __all__ = ["Example", "ReportContent", "render", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 THUMBNAIL = 224  # pixels on the long side
-SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE"}  # over a table
+WORST = 3  # mistakes on the first screen
 
 
 def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing] | None = None) -> Path:
     """Write the report as one HTML file, whole or not at all, and return its path.
 
-    No script, no external address; class and file names are escaped. Light or dark as the reader's system is. `drawn`
-    are the content's `drawings`, where somebody has them already.
+    No external address; class and file names are escaped. Its one script makes copy buttons, and the page is complete
+    without it. Light or dark as the reader's system is. `drawn` are the content's `drawings`, where somebody has them
+    already.
     """
     path = Path(path)
     files.write_text(path, render(content, drawn))
@@ -46,28 +48,69 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     task = content.get("task", "classify")
     check_task(task)
     metrics = content.get("metrics") or {}
+    drawn = drawings(content, task) if drawn is None else drawn
+    examples = {
+        "errors": _examples(content.get("errors")),
+        "confident": _examples(content.get("confident")),
+        "uncertain": _examples(content.get("uncertain")),
+    }
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Run", **content},
-        "headline": headline(content, task, metrics),
-        "bars": bars(content, task, metrics),
-        "diagnosis": metrics.get("diagnosis"),
-        "scores": score_table(metrics),
-        "classes": _classes(task, metrics.get("test") or {}),
-        "confusions": _confusions(content, metrics.get("test") or {}),
-        "figures": {key: _figure(d) for key, d in (drawn or drawings(content, task)).items()},
-        "gain": _gain(content),
-        "abstention": _abstention(metrics),
+        **_first_screen(content, task, metrics),
+        "worst": [e for e in examples["errors"] if e["picture"]][:WORST],
+        "examples": examples,
+        **_sections(content, task, metrics),
+        # The bars of classes are drawn by the page itself.
+        "figures": {k: _figure(d) for k, d in drawn.items() if k != "per_class"},
         "timings": [(stage, duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
-        "settings": [(name, plain(value)) for name, value in (content.get("settings") or {}).items()],
-        "examples": {
-            "errors": _examples(content.get("errors")),
-            "confident": _examples(content.get("confident")),
-            "uncertain": _examples(content.get("uncertain")),
-        },
+        "settings": _settings(content),
+        "style": look.style(),
+        "script": look.SCRIPT,
+        "policy": look.policy(look.SCRIPT),
     }
     # Neither lone surrogates of names that are no valid UTF-8, nor what a terminal that shows the file would obey.
     text = environment(escape=True).get_template("report.html.j2").render(view)
     return safe(text.encode("utf-8", "replace").decode())
+
+
+def _first_screen(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    headline, answer = first.headline(content, task, metrics), usable({"task": task, **metrics})
+    found = metrics.get("diagnosis") or {}
+    said = " ".join(answer.sentences).casefold()
+    return {
+        "headline": headline,
+        # Once is enough: what the answer says already is not said again below it.
+        "notes": [note for note in headline["notes"] if note.rstrip(".").casefold() not in said],
+        "bars": first.bars(content, task, metrics),
+        "ticks": first.ticks(content, task, metrics),
+        "usable": answer if metrics.get("test") else None,
+        "diagnosis": {"evidence": [], "remedies": [], **found} if found else None,
+        "problem": terms.state(found.get("state", "unknown")),
+        "steps": list(content.get("steps") or ()),
+    }
+
+
+def _sections(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    test = metrics.get("test") or {}
+    return {
+        "scores": sections.score_table(metrics, task, first.goal_of(content, task)),
+        "classes": sections.classes(task, test),
+        "confusions": sections.confusions(content, test),
+        "gain": sections.gain(content),
+        "abstention": sections.abstention(metrics),
+        "tried": sections.tried(metrics),
+        "states": [terms.state(name) for name in (metrics.get("diagnosis") or {}).get("also") or []],
+    }
+
+
+def _settings(content: ReportContent) -> dict[str, list[tuple[str, str]]]:
+    """Names and values, those that were given first."""
+    known = {name: plain(value) for name, value in (content.get("settings") or {}).items()}
+    asked = [name for name in content.get("given") or () if name in known]
+    return {
+        "given": [(name, known[name]) for name in asked],
+        "left": [(name, value) for name, value in known.items() if name not in asked],
+    }
 
 
 def environment(*, escape: bool) -> Environment:
@@ -78,200 +121,23 @@ def environment(*, escape: bool) -> Environment:
     result = Environment(loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True)
     result.filters["percent"] = lambda value: f"{100 * value:.0f} %"
     result.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
+    result.filters["part"] = terms.part
+    result.filters["day"] = _day
     return result
 
 
-# ---------------------------------------------------------------------------------------------- numbers
-
-
-def goal_of(content: ReportContent, task: str) -> str:
-    """The key of the score to show first."""
-    name = content.get("goal") or DEFAULT_GOAL[task]
-    return GOALS[name].key if name in GOALS else name
-
-
-def number(value: Any, key: str = "") -> str:
-    """A score as text; – where it is undefined."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    if key in ("n", "support"):
-        return str(value)
-    if key in ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy"):
-        return f"{100 * value:.1f} %"
-    return figure(float(value))
-
-
-def words(key: str) -> str:
-    """A score's key in words."""
-    return terms.score(key)
-
-
-def plain(value: Any) -> str:
-    """A setting as a person would write it."""
-    if isinstance(value, list | tuple | set):
-        return ", ".join(str(part) for part in value) or "none"
-    return "–" if value is None else str(value)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit a person would choose."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The score to show first, its interval, and how this task names its outputs."""
-    key, test = goal_of(content, task), metrics.get("test") or {}
-    value = test.get(key)
-    kinds = {
-        "classify": "image classification",
-        "multilabel": "labels of images",
-        "regress": "numbers from images",
-    }
-    output = {"classify": "class", "multilabel": "label", "regress": "target"}[task]
-    return {
-        "kind": kinds[task],
-        "output": output,
-        "outputs": output + ("es" if output == "class" else "s"),
-        "name": words(key),
-        "n": test.get("n", "the"),
-        "value": None if value is None else number(value, key),
-        "interval": interval(test, key) or None,
-        "notes": _notes(metrics, key),
-    }
-
-
-def _notes(metrics: Mapping[str, Any], key: str) -> list[str]:
-    """What else must be known of the headline: rivals, earlier looks at the same pictures, broken promises."""
-    seen = statements.looks(metrics)
-    if seen == "never used before":
-        seen = None
-    notes = (statements.winner(metrics, key), statements.alike(metrics, key), seen, statements.calibrated(metrics))
-    return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
-
-
-def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The model beside its baselines, widths in percent; empty where there is nothing to compare."""
-    key = goal_of(content, task)
-    rows = [("this model", (metrics.get("test") or {}).get(key), True)]
-    rivals = metrics.get("baselines") or {}
-    rows += [(terms.rival(name, task).label, scores.get(key), False) for name, scores in rivals.items()]
-    known = [(name, float(value), own) for name, value, own in rows if value is not None]
-    if len(known) < 2:
-        return []
-    top = max(abs(value) for _, value, _ in known) if task == "regress" or key == "loss" else 1.0
-    return [
-        {
-            "name": name,
-            "own": own,
-            "text": number(value, key),
-            "width": round(100 * max(value, 0) / (top or 1), 1),
-        }
-        for name, value, own in known
-    ]
-
-
-def interval(scores: Mapping[str, Any], key: str) -> str:
-    """The 95 % interval of a score as text; empty where it has none."""
-    limits = scores.get(f"{key}_ci95")
-    return " to ".join(number(end, key) for end in limits) if limits else ""
-
-
-def score_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Every scalar score of validation and test as text."""
-    splits = [split for split in ("val", "test") if metrics.get(split)]
-    keys = list(dict.fromkeys(k for s in splits for k, v in metrics[s].items() if v is None or _is_number(v)))
-    if not keys:
-        return None
-    rows = [
-        {
-            "name": words(k),
-            "cells": [number(metrics[s].get(k), k) for s in splits],
-            "intervals": [interval(metrics[s], k) for s in splits],
-        }
-        for k in keys
-    ]
-    return {"columns": [{"val": "validation"}.get(split, split) for split in splits], "rows": rows}
-
-
-def _classes(task: str, test: Mapping[str, Any]) -> dict[str, Any] | None:
-    rows = list(test.get("per_target" if task == "regress" else "per_class") or [])
-    if not rows:
-        return None
-    first = "target" if task == "regress" else "class"
-    columns = [key for key in rows[0] if key != first and not key.endswith("_ci95")]
-    if task != "regress":  # the worst first, what is unknown last
-        rows.sort(key=lambda row: math.inf if row.get("f1") is None else row["f1"])
-    cells = [
-        {
-            "name": row[first],
-            "cells": [number(row.get(key), key) for key in columns],
-            "intervals": [interval(row, key) for key in columns],
-        }
-        for row in rows
-    ]
-    return {"columns": [SHORT.get(key) or words(key) for key in columns], "rows": cells}
-
-
-def _confusions(content: ReportContent, test: Mapping[str, Any], most: int = 8) -> list[dict[str, Any]]:
-    matrix, names = np.asarray(test.get("confusion") or np.zeros((0, 0)), int), content.get("classes") or []
-    if not matrix.size or len(names) != len(matrix):
-        return []
-    totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = [(int(cell) // len(names), int(cell) % len(names)) for cell in order]
-    return [
-        {"count": int(wrong[i, j]), "total": int(totals[i]), "true": names[i], "predicted": names[j]}
-        for i, j in pairs
-        if wrong[i, j]
-    ]
-
-
-def _gain(content: ReportContent) -> str | None:
-    fit = (content.get("learning_curve") or {}).get("fit")
-    if not fit:
-        return None
-    low, high = (f"{100 * fit[key]:+.1f}" for key in ("gain_low", "gain_high"))
-    return (
-        "Each point is a linear probe on the frozen features, trained on a part of the training pictures. "
-        f"Twice the pictures would change its validation score by {low} to {high} points (90 % range)."
-    )
-
-
-def _abstention(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What answering only when confident reaches, as text."""
-    return [
-        {
-            "accuracy": f"{100 * row['accuracy']:.0f} %",
-            "threshold": number(row["threshold"]) if row["threshold"] is not None else _needed(row),
-            "cells": [
-                "–" if row.get(key) is None else f"{100 * row[key]:.0f} %"
-                for key in ("coverage", "test_coverage", "test_accuracy")
-            ],
-        }
-        for row in metrics.get("abstention") or []
-    ]
-
-
-def _needed(row: Mapping[str, Any]) -> str:
-    """Why there is no threshold."""
-    if "needed" not in row:  # of an earlier version
-        return "–"
-    wanted = row["needed"]
-    return "no confidence" if wanted is None else f"unproven; takes about {wanted:,} validation pictures"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _day(text: str) -> str:
+    """Day and time to the minute of what run.json has to the second; other texts as they are."""
+    found = re.match(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)", text)
+    return f"{found[1]} {found[2]}" if found else text
 
 
 # ---------------------------------------------------------------------------------------------- pictures
 
 
 def _figure(drawing: Drawing) -> dict[str, Any]:
-    light, dark = drawing.addresses()
-    return {"alt": drawing.alt, "wide": drawing.wide, "light": light, "dark": dark}
+    pairs = [{"light": light, "dark": dark} for light, dark in drawing.addresses()]
+    return {"alt": drawing.alt, "wide": drawing.wide, "panels": pairs}
 
 
 def _examples(examples: Sequence[Example] | None) -> list[dict[str, Any]]:

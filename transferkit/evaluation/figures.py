@@ -18,42 +18,61 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "confusion", "curves", "data_uri", "encode", "label", "learning_curve", "learning_rate_range",
+    "confusion", "curve_panels", "curves", "data_uri", "encode", "label", "learning_curve", "learning_rate_range",
     "per_class", "regression", "reliability", "save",
 ]  # fmt: skip
 
 Row = Mapping[str, Any]
+NAMED = 120  # classes whose names can still be written beside a matrix
 
 
 # ---------------------------------------------------------------------------------------------- training
 
 
-def curves(history: Sequence[Row], *, dark: bool = False) -> Figure:
-    """Loss, score and learning rate per epoch, phases one after another, the best validation loss marked.
+def curves(
+    history: Sequence[Row], *, kept: int | None = None, loss_unit: str = "", only: str | None = None, dark: bool = False
+) -> Figure:
+    """Loss, score and learning rate per epoch, phases one after another, the epoch that was kept marked.
 
-    `history`: rows with `phase`, `epoch`, `loss`, `val_loss`, a score and its `val_` twin, `learning_rate`;
-    numbers or their text (as read from history.csv). What is missing is left out.
+    Args:
+        history: rows with `phase`, `epoch`, `loss`, `val_loss`, a score and its `val_` twin, `learning_rate`;
+            numbers or their text (as read from history.csv). What is missing is left out.
+        kept: the row whose weights were kept; without it the lowest validation loss is marked.
+        loss_unit: what the loss is, on its axis.
+        only: one of `curve_panels`, to draw it alone.
+        dark: for a dark page.
     """
-    if not history:
-        raise DataError("the history is empty; nothing was trained")
-    metric = score_name(history)
-    panels = [("loss", "loss")] + ([(metric, metric.replace("_", " "))] if metric else [])
-    rates = number_column(history, "learning_rate")
-    rated = np.isfinite(rates).any() and np.ptp(rates[np.isfinite(rates)]) > 0
+    panels = [only] if only else curve_panels(history)
     with style(dark) as colours:
-        figure = blank(4.2 * (len(panels) + rated), 3.1)
-        axes = np.atleast_1d(figure.subplots(1, len(panels) + int(rated)))
-        for axis, (key, title) in zip(axes, panels, strict=False):
-            _curve(axis, history, key, title, colours)
-        if rated:
-            axes[-1].plot(np.arange(1, len(rates) + 1), rates, color=GREEN)
-            axes[-1].set(title="learning rate", yscale="log", xlabel="epoch")
-            _phases(axes[-1], history, colours)
+        figure = blank(4.2 * len(panels), 3.1)
+        for axis, key in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+            if key == "learning_rate":
+                _rates(axis, history, colours)
+            else:
+                _curve(axis, history, key, kept, colours)
+                axis.set_ylabel(loss_unit if key == "loss" else "")
     return figure
 
 
-def _curve(axis: Axes, history: Sequence[Row], key: str, title: str, colours: dict[str, str]) -> None:
-    from matplotlib.ticker import MaxNLocator
+def curve_panels(history: Sequence[Row]) -> list[str]:
+    """The columns of `history` that `curves` has a panel for."""
+    if not history:
+        raise DataError("the history is empty; nothing was trained")
+    metric, rates = score_name(history), number_column(history, "learning_rate")
+    finite = rates[np.isfinite(rates)]
+    changes = len(finite) > 0 and np.ptp(finite) > 0
+    return ["loss", *([metric] if metric else []), *(["learning_rate"] if changes else [])]
+
+
+def _rates(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None:
+    rates = number_column(history, "learning_rate")
+    axis.plot(np.arange(1, len(rates) + 1), rates, color=GREEN)
+    axis.set(title="learning rate", yscale="log", xlabel="epoch", ylabel="per step (logarithmic)")
+    _phases(axis, history, colours)
+
+
+def _curve(axis: Axes, history: Sequence[Row], key: str, kept: int | None, colours: dict[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     steps = np.arange(1, len(history) + 1)
     dots = "o" if len(steps) < 3 else None  # a line of one point would not be seen
@@ -61,15 +80,25 @@ def _curve(axis: Axes, history: Sequence[Row], key: str, title: str, colours: di
         values = number_column(history, name)
         if np.isfinite(values).any():
             axis.plot(steps, values, color=colour, label=text, marker=dots, ms=4)
-            if name == "val_loss":
-                best = int(np.nanargmin(values))
-                axis.plot(steps[best], values[best], "o", color=colour, ms=6)
-    axis.set(title=title, xlabel="epoch")
+            if name.startswith("val_"):
+                _mark(axis, steps, values, kept, name, colour)
+    axis.set(title=key.replace("_", " "), xlabel="epoch")
+    if key.endswith("accuracy"):
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axis.margins(y=0.12)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _phases(axis, history, colours)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)
+
+
+def _mark(axis: Axes, steps: Any, values: Any, kept: int | None, name: str, colour: str) -> None:
+    """A dot where the kept epoch is, or at the lowest validation loss where that is not known."""
+    if kept is not None and kept < len(values):
+        axis.plot(steps[kept], values[kept], "o", color=colour, ms=7, label=f"kept: epoch {steps[kept]}")
+    elif name == "val_loss":
+        best = int(np.nanargmin(values))
+        axis.plot(steps[best], values[best], "o", color=colour, ms=7, label="lowest validation loss")
 
 
 def _phases(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None:
@@ -119,8 +148,9 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str], *, dark: bool = Fal
         axis = figure.subplots()
         axis.grid(visible=False)
         image = axis.imshow(share, cmap="cividis" if dark else "Blues", norm=PowerNorm(0.5, 0, 1))
-        names = [label(name, 20 if len(classes) <= 25 else 14) for name in classes]
-        ticks = np.arange(len(classes))
+        named = len(classes) <= NAMED
+        names = [label(name, 20 if len(classes) <= 25 else 14) for name in classes] if named else []
+        ticks = np.arange(len(names))
         many = len(names) > 6
         turned: dict[str, Any] = (
             {"rotation": 90} if many else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
@@ -178,7 +208,7 @@ def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
 
 
 def per_class(rows: Sequence[Row], key: str = "f1", *, dark: bool = False) -> Figure:
-    """Bars of one score per class, the worst first; `rows` as `per_class` of `metrics.score`."""
+    """Bars of one score per class with 95 % intervals where known, the worst first; `rows` as `metrics.score` has."""
     known = sorted((row for row in rows if row.get(key) is not None), key=lambda row: float(row[key]))
     if not known:
         raise DataError(f"no class has a defined '{key}'")
@@ -189,41 +219,49 @@ def per_class(rows: Sequence[Row], key: str = "f1", *, dark: bool = False) -> Fi
         values = np.array([float(row[key]) for row in known])
         places = np.arange(len(known))[::-1]
         axis.barh(places, values, 0.72, color=colours["blue"])
+        for place, row in zip(places, known, strict=True):
+            if row.get(f"{key}_ci95"):
+                axis.plot(row[f"{key}_ci95"], [place, place], color=colours["ink"], lw=1.2, marker="|", ms=5)
         names = [f"{label(row['class'])} ({row['support']})" for row in known]
         axis.set_yticks(places, names, parse_math=False, fontsize=font)
         if len(known) <= 40:
             for place, value in zip(places, values, strict=True):
-                inside = value > 0.15
-                where, colour = ("right", colours["paper"]) if inside else ("left", colours["ink"])
-                place_x = value + (-0.01 if inside else 0.01)
-                axis.text(place_x, place, f"{value:.2f}", va="center", fontsize=font, ha=where, color=colour)
+                # At the start of the bar, where no whisker is.
+                where, colour = (0.01, colours["paper"]) if value > 0.15 else (value + 0.01, colours["ink"])
+                axis.text(where, place, f"{value:.2f}", va="center", fontsize=font, ha="left", color=colour)
         axis.axvline(float(values.mean()), color=ORANGE, lw=1.2)
         axis.annotate("mean", (float(values.mean()), 1), xycoords=("data", "axes fraction"), color=ORANGE,
                       xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
-        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel=f"{key.replace('_', ' ')} (pictures)")
+        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel=f"{key.upper()}; in brackets: test pictures")
         axis.grid(visible=False, axis="y")
     return figure
 
 
 def regression(
-    targets: npt.ArrayLike, predictions: npt.ArrayLike, names: Sequence[str], *, dark: bool = False
+    targets: npt.ArrayLike,
+    predictions: npt.ArrayLike,
+    names: Sequence[str],
+    *,
+    only: int | None = None,
+    dark: bool = False,
 ) -> Figure:
-    """Predicted against true values, one panel for each of the first six targets [N, T]."""
+    """Predicted against true values, one panel for each of the first six targets [N, T], or for the target `only`."""
     true, guess = (np.asarray(a, np.float64).reshape(len(np.asarray(a)), -1)[:, :6] for a in (targets, predictions))
-    columns = min(3, true.shape[1])
-    rows = math.ceil(true.shape[1] / columns)
+    drawn = range(true.shape[1]) if only is None else [only]
+    columns = min(3, len(drawn))
+    rows = math.ceil(len(drawn) / columns)
     with style(dark) as colours:
         figure = blank(3.7 * columns, 3.5 * rows)
         axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-        for t, axis in enumerate(axes):
-            if t >= true.shape[1]:
-                axis.set_axis_off()
-                continue
+        for axis in axes[len(drawn) :]:
+            axis.set_axis_off()
+        for axis, t in zip(axes, drawn, strict=False):
             low, high = min(true[:, t].min(), guess[:, t].min()), max(true[:, t].max(), guess[:, t].max())
-            axis.plot([low, high], [low, high], color=colours["soft"], ls="--", lw=0.9)
-            axis.plot(true[:, t], guess[:, t], "o", ms=4, alpha=0.6, mew=0, color=colours["blue"])
+            axis.plot([low, high], [low, high], color=colours["soft"], ls="--", lw=0.9, label="exact")
+            axis.plot(true[:, t], guess[:, t], "o", ms=4, alpha=0.6, mew=0, color=colours["blue"], label="test picture")
             axis.set(xlabel="true", ylabel="predicted")
             axis.set_title(label(names[t]), parse_math=False)
+            axis.legend(fontsize=8)
     return figure
 
 
@@ -231,9 +269,14 @@ def regression(
 
 
 def learning_curve(
-    sizes: Sequence[float], scores: Sequence[float], fit: Row | None = None, *, dark: bool = False
+    sizes: Sequence[float],
+    scores: Sequence[float],
+    fit: Row | None = None,
+    metric: str = "score",
+    *,
+    dark: bool = False,
 ) -> Figure:
-    """Score against training pictures, with the extrapolation `fit` of `diagnosis.learning_curve_fit`."""
+    """Score (a `metric`) against training pictures, with the extrapolation `fit` of `diagnosis.learning_curve_fit`."""
     with style(dark) as colours:
         figure = blank(5.2, 3.3)
         axis = figure.subplots()
@@ -242,7 +285,7 @@ def learning_curve(
             axis.fill_between(x, low, high, color=ORANGE, alpha=0.2, lw=0, label="90 % of resampled fits")
             axis.plot(x, middle, color=ORANGE, ls="--", label="power law")
         axis.plot(sizes, scores, "o", color=colours["blue"], label="measured")
-        axis.set(xscale="log", xlabel="training pictures", ylabel="validation score")
+        axis.set(xscale="log", xlabel="training pictures", ylabel=f"{metric} on validation")
         ends = [*sizes, 2 * max(sizes), 4 * max(sizes)] if fit else list(sizes)
         ticks = sorted(set(ends if len(ends) <= 9 else [min(ends), max(sizes), max(ends)]))
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -130,6 +130,25 @@ def _flipped(difference: Floats, error: float) -> float:
     return (reached + 1) / (FLIPS + 1)
 
 
+def interval(
+    task: str, key: str, targets: Array, answers: Answers, classes: list[str], seed: int = 0
+) -> tuple[float, float] | None:  # fmt: skip
+    """The 95 % interval of the score `key` of `answers` by itself, over resampled pictures.
+
+    None where the score is undefined in most resamples, or resampling would take minutes.
+    """
+    outputs = np.asarray(answers.outputs)
+    if outputs.size > LARGEST or not len(targets):
+        return None
+    measure = _measure(task, key, classes)
+
+    def table(true: Array, rows: Array) -> dict[str, float | None]:
+        return {key: measure(true, outputs[rows], answers.thresholds)}
+
+    found = intervals.of_table(table, targets, np.arange(len(targets)), seed=seed, stratify=task == "classify")
+    return found.get(key)
+
+
 Measure = Callable[[Array, Array, Array | None], float | None]
 
 

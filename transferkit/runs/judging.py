@@ -23,7 +23,7 @@ from transferkit.evaluation.labels import doubts
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.symptoms import SCORES
 from transferkit.evaluation.twins import twins
-from transferkit.evaluation.versus import Answers, edge
+from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.files import whole
 from transferkit.runs.layout import Layout
 from transferkit.training import recipe
@@ -71,7 +71,8 @@ def beside(
     rivals: dict[str, Baseline], outputs: np.ndarray, content: dict[str, Any], samples: Samples, seed: int
 ) -> dict[str, Any]:  # fmt: skip
     """The part of metrics.json about baselines: their scores, and `against` by score: how much better the model is on
-    the same test pictures (see `versus.edge`). `outputs` are the model's, `samples` the test pictures."""
+    the same test pictures (see `versus.edge`). `outputs` are the model's, `samples` the test pictures. The scores shown
+    first have their own 95 % intervals too."""
     task, classes = samples.task, list(samples.classes)
     aim = GOALS[content["goal"]].key if content["goal"] in GOALS else None
     keys = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, SCORES[task], aim) if key is not None)
@@ -81,7 +82,11 @@ def beside(
         other = Answers(b.predictions, b.thresholds)
         edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
         against = {key: e._asdict() for key, e in edges.items() if e is not None}
-        found[name] = {**b.scores, "chosen": b.chosen, "against": against}
+        # Of the accuracy it follows from the counts.
+        first = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, aim) if key not in (None, "accuracy"))
+        ranges = {f"{key}_ci95": interval(task, str(key), samples.targets, other, classes, seed) for key in first}
+        known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
+        found[name] = {**b.scores, **known, "chosen": b.chosen, "against": against}
     return found
 
 

@@ -1,0 +1,38 @@
+"""What to do with a finished run next: a few commands, the most useful first. Text from run.json and metrics.json."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transferkit.runs.layout import Layout
+
+REMEDIES = 2  # of the diagnosis; the rest stands beside its evidence
+
+
+def next_steps(layout: Layout, manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """`why` and `command` of each step, with RUN as it is called from where the run was begun."""
+    run = shlex.quote(run_name(layout, manifest))
+    steps = [_step("use it on pictures of your own", f"transferkit predict {run} PICTURES")]
+    if not (metrics.get("test") or {}).get("n"):
+        steps.insert(0, _step("score it on pictures that it has not seen", f"transferkit evaluate {run} DATA"))
+    remedies = [r for r in (metrics.get("diagnosis") or {}).get("remedies", []) if r.get("command")]
+    steps += [_step(r["why"], r["command"]) for r in remedies[:REMEDIES]]
+    if not remedies and metrics["task"] == "classify":
+        steps.append(_step("see where it looks", f"transferkit explain {run} PICTURES"))
+    steps.append(_step("take it to another program or device", f"transferkit export {run} --format onnx"))
+    return steps
+
+
+def run_name(layout: Layout, manifest: Mapping[str, Any]) -> str:
+    """The run's folder as one would type it in the folder that it was begun in; its name where it lies elsewhere."""
+    folder, begun = layout.folder.absolute(), Path(manifest.get("working_directory") or ".")
+    relative = os.path.relpath(folder, begun) if begun.is_absolute() else folder.name
+    return folder.name if relative.startswith("..") else relative
+
+
+def _step(why: str, command: str) -> dict[str, str]:
+    return {"why": why, "command": command}
