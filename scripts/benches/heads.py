@@ -1,4 +1,4 @@
-"""What choosing the classifier is worth: one pass of MobileNet-0.25 over TrashNet, few of its pictures and all of them."""
+"""What choosing the classifier is worth: one pass of MobileNet-0.25 over TrashNet, by few pictures and by all."""
 
 from __future__ import annotations
 
