@@ -33,7 +33,7 @@ def test_a_run_gives_its_numbers_and_verbs(digits_run: tk.Run, digits: Path) -> 
     assert {type(row["loss"]) for row in digits_run.history} == {float}
     assert digits_run.evaluate()["accuracy"] == pytest.approx(digits_run.metrics["test"]["accuracy"])
     assert digits_run.evaluate(tk.load_data(digits))["n"] == 200
-    assert digits_run.summary() in digits_run._repr_html_().replace("&quot;", '"').replace("&#x27;", "'")
+    assert digits_run.summary() in html.unescape(digits_run._repr_html_())
 
 
 def test_notebooks_show_data_answers_and_the_report_itself(digits_run: tk.Run, digits: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from transferkit.data.augment import augmentation
 from transferkit.data.decode import DecodeSettings, PictureError, decode, fit, open_picture
 from transferkit.data.picture import read_header
 from transferkit.data.source import scan
+from transferkit.data.walk import natural
 from transferkit.delivery import sources
 from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.formats import FORMATS
@@ -29,7 +30,7 @@ from transferkit.features.extract import Views, extract
 from transferkit.features.store import open_set
 
 ITEMS = corpus()
-NAMES = sorted(ITEMS)
+NAMES = sorted(ITEMS, key=natural)
 REFUSED = refused()
 
 

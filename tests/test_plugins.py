@@ -176,7 +176,7 @@ def test_unknown_names_are_answered_with_those_of_plugins(example: Path) -> None
     wrong = {"backbone": "mini", "head": "cosin", "augment": "microscop"}
     with pytest.raises(ConfigError) as error:
         make(wrong)
-    assert "--head cosin: must be 'mlp', 'linear' or 'cosine'; nearest: 'cosine'" in str(error.value)
+    assert "--head cosin: must be 'auto', 'mlp', 'linear' or 'cosine'; nearest: 'cosine'" in str(error.value)
     assert "or 'microscope'; nearest: 'microscope'" in str(error.value)
     with pytest.raises(BackboneError, match="unknown backbone 'edge'; nearest: 'edges'"):
         tk.backbone("edge")
@@ -186,7 +186,7 @@ def test_unknown_names_are_answered_with_those_of_plugins(example: Path) -> None
 
 
 def test_without_the_package_its_names_are_unknown() -> None:
-    with pytest.raises(ConfigError, match="--head cosine: must be 'mlp' or 'linear'"):
+    with pytest.raises(ConfigError, match="--head cosine: must be 'auto', 'mlp' or 'linear'"):
         make({"backbone": "mini", "head": "cosine"})
 
 

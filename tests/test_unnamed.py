@@ -40,7 +40,7 @@ def test_the_network_is_chosen_said_and_becomes_a_setting(begun: list[Any], digi
     ((layout, settings),) = begun
     assert (settings.backbone, layout.folder.name) == ("mini", "digits-mini")
     said = capsys.readouterr().err.splitlines()[0]
-    assert said.startswith("backbone: mini, because the pictures have 32 pixels")
+    assert "backbone: mini, because the pictures have 32 pixels" in said
     assert said.endswith(f"others: transferkit backbones recommend {digits}")
     assert f"finetune {digits} --backbone mini --epochs 3" in command_line(str(digits), settings, "x")
 
@@ -66,7 +66,7 @@ def test_what_is_excluded_is_not_measured_and_no_hindrance(begun: list[Any], dig
 def test_data_that_cannot_be_read_is_all_that_is_said(tmp_path: Path) -> None:
     result = call("finetune", tmp_path / "absent")
     assert result.code == 2
-    assert result.err.startswith("error: ")
+    assert result.err.splitlines()[1].startswith("error: ")
     assert "does not exist" in result.err
 
 
@@ -93,7 +93,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, str]]:
 
 def test_a_search_chooses_and_keeps_its_network(searched: list[Any], digits: Path, tmp_path: Path, capsys: Any) -> None:
     tk.tune(digits, output=tmp_path / "search")
-    assert capsys.readouterr().err.startswith("backbone: mini, because ")
+    assert "backbone: mini, because " in capsys.readouterr().err
     (tmp_path / "old").mkdir()
     base = make({"backbone": "efficientnet_lite0"}).model_dump(mode="json")
     Journal.open(tmp_path / "old" / JOURNAL, {"settings": base}, resume=False).close()

@@ -103,7 +103,7 @@ def parse_json(content: bytes) -> Any:
     try:
         return json.loads(content.decode("utf-8-sig", "surrogateescape"), parse_constant=_no_number)
     except RecursionError as error:
-        raise ValueError("nested too deep") from error
+        raise ValueError("nested too deeply") from error
 
 
 def _no_number(name: str) -> None:

@@ -65,6 +65,7 @@ track = "mlflow"
     assert found == {
         "backbone": "mini", "image_size": 64, "head_width": [8, 4], "epochs": "2", "ema": False, "resume": False,
         "output": Path("runs/b"), "offline": True, "cache": False, "track": ("mlflow",),
+        "dry_run": False,
     }  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def test_what_follows_help_otherwise_is_no_group() -> None:
 def test_every_default_says_what_happens() -> None:
     for model in (Settings, SearchSettings):
         for name, setting in declared(model).items():
-            assert setting.effective not in ("None", "", "auto") or name == "algorithm", name
+            assert setting.effective not in ("None", "", "auto") or name in ("algorithm", "head"), name
             assert setting.said.help.endswith("."), name
             assert setting.metavar or setting.is_flag, name
 

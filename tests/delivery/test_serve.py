@@ -26,6 +26,7 @@ from tests.chromium import Browser, needs_chromium
 from tests.cli.calls import call
 from tests.data.pictures import encoded, photo
 from tests.delivery.pages.test_multipart import body, named
+from tests.runs.sealing import reseal
 from transferkit.data.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
 from transferkit.delivery.pages.server import Request, RequestError
@@ -151,6 +152,7 @@ def hostile_run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
     facts = model_file.facts(layout.model)
     names = [f"<img src=x onerror=document.title='hit'>{i}" for i in range(10)]
     model_file.save(model_file.load(layout.model), facts | {"classes": names}, layout.model)
+    reseal(folder)
     return folder
 
 

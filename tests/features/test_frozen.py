@@ -132,7 +132,7 @@ def key(backbone, views, precision=None, label=None, **settings):
     frozen = below(backbone, views, **settings)
     frozen.precision = precision or Precision()
     kind = frozen.at(first_of(backbone, label))[1] if label else frozen.pooled()
-    return store.digest(frozen._spec(kind))
+    return store.digest(frozen.spec(kind))
 
 
 def test_the_key_changes_with_everything_that_changes_content(mini, views, monkeypatch):

@@ -118,7 +118,7 @@ def test_the_command_in_the_manifest_repeats_the_run(made: Made, tmp_path: Path)
 def test_another_seed_gives_another_split_and_other_numbers(made: Made, digits: Path, tmp_path: Path) -> None:
     result = again(digits, tmp_path / "other", "--seed", 1)
     assert result.err == ""  # --quiet
-    assert result.out.startswith("Data ")
+    assert result.out.startswith("Result ")
     assert call("summary", tmp_path / "other").out == result.out
     assert (tmp_path / "other" / "splits.csv").read_bytes() != (made.folder / "splits.csv").read_bytes()
     here, there = (read(folder / "metrics.json") for folder in (tmp_path / "other", made.folder))
@@ -258,7 +258,7 @@ def test_regression_answers_in_the_users_units(digits: Path, tmp_path: Path) -> 
     assert list(predictions[0]) == ["path", "label", "predicted", "confidence", "y_label"]
     error = np.mean([abs(float(r["label"]) - float(r["predicted"])) for r in predictions])
     assert run.metrics["test"]["mae"] == pytest.approx(error, rel=1e-4)
-    assert "target" in run.summary()
+    assert "off by" in run.summary()
 
 
 def test_arrays(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_folds_and_no_test_split(digits: Path, tmp_path: Path) -> None:
     assert "over 3 folds" in run.summary()
     assert run.metrics["test"] == {"n": 0}
     assert rows(run.folder / "predictions.csv") == []
-    assert "no test split" in run.summary()
+    assert "without a test split" in run.summary()
     assert run.layout.report.exists()
     with pytest.raises(DataError, match="no test split"):
         run.evaluate()

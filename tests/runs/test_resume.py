@@ -90,7 +90,7 @@ def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path
     folder = tmp_path / "run"
     stopped = driven(MOMENTS["between two epochs of the tail"], "SIGINT", digits, folder)
     assert stopped.returncode == 130
-    assert "interrupted; --resume goes on" in stopped.stderr
+    assert "interrupted\ngo on with:  transferkit resume " in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     assert again(digits, folder, "--seed", 0, "--resume").code == 0

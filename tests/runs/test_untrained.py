@@ -23,7 +23,7 @@ def test_it_stands_beside_the_others_in_metrics_and_summary(found):
     baseline = run.metrics["baselines"]["random_weights"]
     assert baseline["n"] == run.metrics["test"]["n"]
     assert baseline["chosen"]["epochs"] == 8
-    assert f"{baseline['accuracy']:.3f}  the same network with random weights" in run.summary()
+    assert "same network, random weights" in run.summary()
     assert "--random-baseline" in run.manifest["command"]
 
 

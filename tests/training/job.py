@@ -98,12 +98,12 @@ def main(digits, checkpoints, result, phase="", epoch="0"):
     fit.SAVE_EVERY = -1.0
     inner = fit.Loop._train
 
-    def train(self, steps, number):
+    def train(self, steps, number, *more):
         if self.name == phase and number == int(epoch):
             inputs, targets, weights = next(iter(self.batches.epoch(number)))
             steps([x[:1] for x in inputs], targets[:1], weights[:1])  # some of the epoch's steps
             os.kill(os.getpid(), 9)
-        return inner(self, steps, number)
+        return inner(self, steps, number, *more)
 
     fit.Loop._train = train
     np.savez(result, **numbers(recipe_for(Path(digits), Path(checkpoints), **RESUMED).run()))

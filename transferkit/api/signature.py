@@ -90,4 +90,11 @@ def listing(search: bool = False) -> Callable[[F], F]:
 
 def _line(setting: Declared) -> str:
     text = f"{setting.name}: {_meaning(setting)}"
-    return textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="        ", break_long_words=False)
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="        ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -354,7 +354,7 @@ def problems(shape: type[Part], content: Any) -> str:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         return shown("; ".join(found[:SHOWN]) + more)
     except RecursionError:
-        return "nested too deep"
+        return "nested too deeply"
     return ""
 
 
