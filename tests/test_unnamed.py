@@ -39,7 +39,7 @@ def test_the_network_is_chosen_said_and_becomes_a_setting(begun: list[Any], digi
     tk.finetune(digits, epochs=3)
     ((layout, settings),) = begun
     assert (settings.backbone, layout.folder.name) == ("mini", "digits-mini")
-    said = capsys.readouterr().err.splitlines()[0]
+    said = capsys.readouterr().err.splitlines()[1]
     assert "backbone: mini, because the pictures have 32 pixels" in said
     assert said.endswith(f"others: transferkit backbones recommend {digits}")
     assert f"finetune {digits} --backbone mini --epochs 3" in command_line(str(digits), settings, "x")

@@ -42,6 +42,8 @@ def assets():
 
 
 def metrics_of(data, backbone, output, seed, **settings):
+    # What is diagnosed here are heads that are trained.
+    settings = {"head": "mlp", **settings}
     return tk.finetune(data, backbone, output=output / "run", seed=seed, quiet=True, **settings).metrics
 
 

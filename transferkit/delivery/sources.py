@@ -16,7 +16,7 @@ from transferkit.data.rows import load_paths
 from transferkit.data.samples import listed, shown
 from transferkit.data.source import TABLES
 from transferkit.data.text import decode_text, locate
-from transferkit.data.walk import pictures_below, without_system_files
+from transferkit.data.walk import natural, pictures_below, without_system_files
 from transferkit.errors import DataError, nearest
 from transferkit.runs.layout import is_run
 
@@ -113,7 +113,8 @@ def _below(folder: Path, left: dict[Path, int]) -> list[Path]:
 
 def _matching(pattern: str, left: dict[Path, int]) -> list[Path]:
     hits = list(map(Path, glob.glob(pattern, recursive=True)))
-    files = sorted(without_system_files(pattern, (p for p in hits if p.is_file())))
+    found = without_system_files(pattern, (p for p in hits if p.is_file()))
+    files = sorted(found, key=lambda path: natural(str(path)))  # in the order of folders
     kept = _outside_runs(files, _fixed(pattern), left)
     if not kept:
         what = "matches files of runs only" if files else "matches folders only; add /*" if hits else "matches nothing"
