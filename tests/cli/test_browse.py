@@ -55,6 +55,14 @@ def test_runs_is_a_table_for_people_and_json_for_machines(runs: Path, monkeypatc
     assert "no runs in" in call("runs", runs / "empty").out
 
 
+def test_before_the_first_run_there_is_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("runs")
+    assert result.code == 0
+    assert "make one with: transferkit finetune DATA" in result.out
+    assert json.loads(call("runs", "--json").out) == []
+
+
 def test_runs_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no folder"):
         overview(tmp_path / "none")

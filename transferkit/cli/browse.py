@@ -20,7 +20,7 @@ def runs(folder: Path, quiet: bool, as_json: bool) -> None:
     from transferkit.data.samples import shown
     from transferkit.delivery.overview import as_table, overview
 
-    rows = overview(folder)
+    rows = overview(folder) if folder.exists() or folder != Path("runs") else []
     if as_json:
         emit([row.as_dict() for row in rows])
     elif rows:
