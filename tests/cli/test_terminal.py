@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.data.pictures import photo
+from tests.runs.sealing import reseal
 from transferkit.cli import _common
 from transferkit.files import csv_line, write_json
 from transferkit.runs import model_file
@@ -116,7 +117,7 @@ def run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest["data"]["path"] += HOSTILE[0]
     manifest["config"]["backbone"] = HOSTILE[3]
     write_json(layout.manifest, manifest)
-    return layout.folder
+    return reseal(layout.folder)
 
 
 def test_commands_on_data(data: Path, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_commands_on_a_run_of_a_stranger(run: Path, digits: Path, tmp_path: Path
     assert "rm -rf" not in said
     assert r"- new\nline" in said
     assert "unexpected" not in said
-    assert "is half\\x1b[2Jdone\\nx, not complete; repeat the command that began it, with --resume" in said
+    assert "is half\\x1b[2Jdone\\nx, not complete; finish it with its command and --resume" in " ".join(said.split())
     layout = Layout(run)
     for file in (layout.card, layout.report):
         text = file.read_text("utf-8")

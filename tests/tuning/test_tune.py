@@ -226,7 +226,7 @@ def busy_worker(parent):
 
     try:
         children = psutil.Process(parent).children()
-        return next((c.pid for c in children if "worker" in " ".join(c.cmdline()) and c.cpu_times().user > 4), None)
+        return next((c.pid for c in children if "worker" in " ".join(c.cmdline()) and c.cpu_times().user > 2), None)
     except psutil.Error:
         return None
 

@@ -61,7 +61,9 @@ def workbench(plan: Plan) -> Runner:
     """The real thing."""
     from transferkit.console import Reporter
     from transferkit.tuning.workbench import Workbench
+    from transferkit.wording import speak_shell
 
+    speak_shell(True)  # whoever reads what failed translates it, or not
     return Workbench(plan, Reporter(quiet=True))
 
 

@@ -26,7 +26,9 @@ def main() -> None:
 def _serve(line: Connection) -> None:
     from transferkit.console import Reporter
     from transferkit.tuning.workbench import Workbench
+    from transferkit.wording import speak_shell
 
+    speak_shell(True)  # whoever reads what failed translates it, or not
     inbox: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(line, inbox), daemon=True).start()
     bench = Workbench(inbox.get(), Reporter(quiet=True))
