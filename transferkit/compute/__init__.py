@@ -79,7 +79,7 @@ def _import_quietly() -> None:
 def _import() -> None:
     try:
         import keras
-    except (ImportError, ValueError, TypeError, AttributeError) as error:
+    except (ImportError, ValueError, TypeError, AttributeError, AssertionError) as error:  # the last: older Keras
         name, where = _chosen_backend()
         if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
             raise ConfigError(
@@ -88,7 +88,7 @@ def _import() -> None:
         if isinstance(error, ImportError):
             raise
         raise ConfigError(
-            f"Keras refuses its settings ({error}): mend or remove {_keras_json()}, and look "
+            f"Keras refuses its settings ({str(error) or type(error).__name__}): mend or remove {_keras_json()}, and look "
             "at what begins with KERAS_ in the environment"
         ) from error
     if keras.backend.backend() == "tensorflow":

@@ -24,7 +24,8 @@ SHOWN = 5  # problems that are named
 class Part(BaseModel):
     """Strict: a number is a number, and a finite one."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+    # Names of ours may begin with "model_", which older pydantic warns of.
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
 def _unique(names: list[str]) -> list[str]:
