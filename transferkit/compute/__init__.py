@@ -79,7 +79,8 @@ def _import_quietly() -> None:
 def _import() -> None:
     try:
         import keras
-    except (ImportError, ValueError, TypeError, AttributeError, AssertionError) as error:  # the last: older Keras
+    # Older Keras asserts what newer ones raise.
+    except (ImportError, ValueError, TypeError, AttributeError, AssertionError) as error:
         name, where = _chosen_backend()
         if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
             raise ConfigError(
@@ -88,8 +89,8 @@ def _import() -> None:
         if isinstance(error, ImportError):
             raise
         raise ConfigError(
-            f"Keras refuses its settings ({str(error) or type(error).__name__}): mend or remove {_keras_json()}, and look "
-            "at what begins with KERAS_ in the environment"
+            f"Keras refuses its settings ({str(error) or type(error).__name__}): mend or remove {_keras_json()}, and "
+            "look at what begins with KERAS_ in the environment"
         ) from error
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
