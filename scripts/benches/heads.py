@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import statistics
 from pathlib import Path
@@ -42,17 +43,29 @@ def measure(quick: bool, seeds: int, data: Path) -> dict[str, Any]:
 
 
 def _few(data: Path, folder: Path, seed: int, count: int) -> Path:
-    """Links to `count` training and a quarter as many validation pictures of each class, and to the test pictures."""
+    """Links to `count` training and a quarter as many validation pictures of each class, and to the test pictures.
+
+    Of exact copies, some of which have two labels, one is taken: splits that share a picture are refused.
+    """
     rng = np.random.default_rng(seed)
     rest: list[Path] = []
+    seen: set[bytes] = set()
     for place in sorted(p for p in data.iterdir() if p.is_dir()):
-        files = rng.permutation(sorted(place.glob("*.jpg")))
+        once = [file for file in sorted(place.glob("*.jpg")) if not _known(file, seen)]
+        files = rng.permutation(np.array(once, object))
         held = count + max(2, count * HELD // PER_CLASS)
         for part, some in (("train", files[:count]), ("val", files[count:held])):
             _link(folder / part, some)
         rest += list(files[held:])
     _link(folder / "test", rng.permutation(np.array(rest, object))[: TESTED * count // PER_CLASS])
     return folder
+
+
+def _known(file: Path, seen: set[bytes]) -> bool:
+    content = hashlib.sha256(file.read_bytes()).digest()
+    known = content in seen
+    seen.add(content)
+    return known
 
 
 def _link(folder: Path, files: Any) -> None:

@@ -50,9 +50,9 @@ class Selection:
 def learners(task: str) -> list[Learner]:
     """Whatever can learn this task in one step."""
     if task == "regress":
-        return [Ridge(), NearestNeighbours(exclusive=False), KernelRidge()]
+        return [Ridge(), NearestNeighbours(), KernelRidge()]
     if task == "multilabel":
-        return [Ridge(), Logistic(exclusive=False), NearestNeighbours(exclusive=False), KernelRidge()]
+        return [Ridge(), Logistic(exclusive=False), NearestNeighbours(), KernelRidge()]
     mean = Discriminant("class mean", 0, shrinkages=(1.0,))
     return [mean, Discriminant(), Ridge(), Logistic(), NearestNeighbours(), KernelRidge()]
 

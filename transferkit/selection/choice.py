@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,6 @@ class Choice:
     rounds: int
     folds: int
     seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
     @property
     def logits(self) -> Floats:

@@ -15,7 +15,6 @@ from transferkit.selection.learner import Folds, Path, Setting, refitted
 class NearestNeighbours:
     """The labels of similar pictures, weighted by how similar they are: softly what k nearest neighbours vote."""
 
-    exclusive: bool = True
     name: str = "neighbours"
     simplicity: int = 3
     gives_logits: bool = False
