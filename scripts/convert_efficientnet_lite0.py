@@ -230,7 +230,7 @@ def relative(found: Array, expected: Array) -> float:
 
 def named(tensors: Tensors, folder: Path, weights: Path, most: int = 60) -> Iterator[str]:
     """What the stored network with the file's 1,000-class layer sees in each folder of pictures."""
-    from transferkit.data.decode import DecodeSettings, decode_many
+    from transferkit.data.images.decode import DecodeSettings, decode_many
 
     model = lite.build_efficientnet_lite0()
     Packaged(weights, weights.with_suffix(".json"), "this script").load(model)

@@ -27,7 +27,7 @@ from PIL import Image
 import transferkit as tk
 from transferkit.data.digits import write_digits
 from transferkit.evaluation import calibration as calibrating
-from transferkit.evaluation.canvas import BLUE, GREEN, LIGHT, ORANGE, blank, save, style
+from transferkit.evaluation.plot_style import BLUE, GREEN, LIGHT, ORANGE, blank, save, style
 
 FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
 
@@ -100,8 +100,8 @@ def _preview(augment: str | None) -> Any:
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
-    from transferkit.data.decode import DecodeSettings
-    from transferkit.data.preview import preview
+    from transferkit.data.augmentation.preview import preview
+    from transferkit.data.images.decode import DecodeSettings
 
     with tempfile.TemporaryDirectory() as folder:
         for name in ("china", "flower"):
@@ -128,8 +128,8 @@ def lpft() -> None:
 
 
 def splits() -> None:
-    """Thirty pictures in groups, split at random and by `transferkit.data.split`."""
-    from transferkit.data.split import split
+    """Thirty pictures in groups, split at random and by `transferkit.data.splitting.split`."""
+    from transferkit.data.splitting.split import split
 
     with _grouped() as samples:
         ours = split(samples, (0.6, 0.2, 0.2), seed=0).assignment
@@ -288,7 +288,7 @@ def _run(per_class: int, **settings: Any) -> Iterator[_Ended]:
 
 def searches() -> None:
     """Sixteen trials of each algorithm on the same made-up score of learning rate and dropout."""
-    from transferkit.tuning.space import parse_search
+    from transferkit.tuning.search_space.space import parse_search
 
     space = parse_search(["learning_rate=1e-4:1e-1:log", "dropout=0:0.8"])
     rates, drops = np.meshgrid(np.geomspace(1e-4, 1e-1, 160), np.linspace(0, 0.8, 120))
@@ -313,7 +313,7 @@ def searches() -> None:
 
 def _searched(space: Any, algorithm: Any, seed: int) -> Any:
     """Rate, dropout and score of 16 trials, in the order in which they were asked for."""
-    from transferkit.tuning.oracle import Oracle
+    from transferkit.tuning.oracles.oracle import Oracle
 
     oracle = Oracle(space, algorithm, 16, maximise=True, seed=seed, max_epochs=30, resolution=4)
     tried = []

@@ -31,7 +31,7 @@ def settings() -> Iterator[str]:
     """Every setting of a run, then of a search, by group: names, values, what happens by default, what it means."""
     from transferkit.config import Settings
     from transferkit.setting import GROUPS, declared
-    from transferkit.tuning.settings import SearchSettings
+    from transferkit.tuning.search_settings import SearchSettings
 
     for group, title in GROUPS.items():
         model = SearchSettings if group == "search" else Settings

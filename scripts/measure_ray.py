@@ -30,12 +30,12 @@ from transferkit import compute
 from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
+from transferkit.tuning.executors.ray_executor import Ray
 from transferkit.tuning.journal import Journal
-from transferkit.tuning.oracle import Oracle
-from transferkit.tuning.ray_engine import Ray
-from transferkit.tuning.records import Outcome, Plan, Task
+from transferkit.tuning.oracles.oracle import Oracle
+from transferkit.tuning.records import Outcome, Task, TrialPlan
 from transferkit.tuning.search import Search
-from transferkit.tuning.space import parse_search
+from transferkit.tuning.search_space.space import parse_search
 
 RUNS = (
     (0.0, 1, 200),
@@ -59,7 +59,7 @@ class Waiting:
 
     seconds: float
 
-    def __call__(self, plan: Plan) -> Waiting:
+    def __call__(self, plan: TrialPlan) -> Waiting:
         return self
 
     def run(self, task: Task) -> Outcome:
@@ -141,13 +141,15 @@ def warm(engine: Ray) -> None:
     raise SystemExit(f"{len(seen)} of {engine.slots} processes after 100 turns: this machine is too busy to measure")
 
 
-def plan_of(folder: Path) -> Plan:
+def plan_of(folder: Path) -> TrialPlan:
     """As large as that of 2,000 pictures: what it weighs goes over the line once a worker."""
     count = 2000
     paths = tuple(f"some-class/a-picture-{n:06}.jpg" for n in range(count))
     none, hashes = (None,) * count, tuple(f"{n:064x}" for n in range(count))
     samples = Samples(folder, paths, np.zeros(count, np.int64), ("a",), "classify", none, none, hashes, None, "")
-    return Plan(samples, ((np.arange(1500), np.arange(1500, count)),), make({"backbone": "mini"}), folder / "trials")
+    return TrialPlan(
+        samples, ((np.arange(1500), np.arange(1500, count)),), make({"backbone": "mini"}), folder / "trials"
+    )
 
 
 def predicted(length: float, workers: int, gap: float, driver: float) -> float:

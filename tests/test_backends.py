@@ -57,7 +57,7 @@ def test_the_main_job_on_jax(digits: Path, tmp_path: Path) -> None:
         assert json.loads(line)["confidence"] == pytest.approx(expected[path].max(), abs=1e-4)
     # The file is no backend's own: TensorFlow, here, gets the same out of it.
     from transferkit import compute
-    from transferkit.data.decode import DecodeSettings, decode
+    from transferkit.data.images.decode import DecodeSettings, decode
     from transferkit.runs import model_file
     from transferkit.runs.layout import Layout
 

@@ -192,7 +192,7 @@ def test_an_exif_rotated_twin_gets_the_same_answer_under_every_resize_policy(
 def test_the_resize_policy_recorded_in_the_model_is_the_one_predict_uses(
     policies: dict[str, Path], tmp_path: Path
 ) -> None:
-    from transferkit.data.decode import DecodeSettings, decode
+    from transferkit.data.images.decode import DecodeSettings, decode
 
     wide = tmp_path / "wide.png"
     photo(5, 200, 40).save(wide)

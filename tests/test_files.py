@@ -21,11 +21,11 @@ ODD = os.fsdecode(b"na\xffme")
 def test_a_failure_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.txt"
     files.write_text(path, "old")
-    with pytest.raises(TypeError), files.whole(path) as temporary:
+    with pytest.raises(TypeError), files.atomic_path(path) as temporary:
         temporary.write_text(b"no text")  # type: ignore[arg-type]
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
-    with files.whole(path) as temporary:
+    with files.atomic_path(path) as temporary:
         assert temporary.suffix == ".txt"
         temporary.write_text("new")
         assert path.read_text() == "old"
@@ -50,7 +50,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     ("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "no space"), (errno.EACCES, "cannot write")]
 )
 def test_a_refusing_disk_is_a_storage_error(number: int, words: str, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=words), files.whole(tmp_path / "a"):
+    with pytest.raises(StorageError, match=words), files.atomic_path(tmp_path / "a"):
         raise OSError(number, os.strerror(number))
 
 

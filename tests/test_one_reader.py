@@ -18,12 +18,12 @@ from tests.cli.calls import call
 from tests.corpus import Item, corpus, refused
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.augment import augmentation
-from transferkit.data.decode import DecodeSettings, PictureError, decode, fit, open_picture
-from transferkit.data.picture import read_header
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images.decode import DecodeSettings, PictureError, decode, fit, open_picture
+from transferkit.data.images.opening import read_header
+from transferkit.data.readers.walk import natural
 from transferkit.data.source import scan
-from transferkit.data.walk import natural
-from transferkit.delivery import sources
+from transferkit.delivery import inputs
 from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.formats import FORMATS
 from transferkit.features.extract import Views, extract
@@ -182,7 +182,7 @@ def test_every_way_to_name_pictures_gives_the_same_pixels_and_answers(
     ways: dict[str, list[object]] = {
         "files": list(paths), "folder": [folder], "list": [table], "pattern": [folder / "*"], "stdin": ["-"],
     }  # fmt: skip
-    assert sources.find([folder]) == paths
+    assert inputs.find([folder]) == paths
     answers = {}
     for way, arguments in ways.items():
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))

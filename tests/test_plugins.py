@@ -197,7 +197,7 @@ def test_settings_that_a_plugins_head_does_not_use_are_refused(example: Path) ->
 
 
 def test_a_metric_for_another_task_is_refused(example: Path) -> None:
-    from transferkit.evaluation.goals import goal
+    from transferkit.evaluation.metric_registry import goal
 
     assert goal("worst_recall", "classify").direction == "max"
     with pytest.raises(ConfigError, match="'worst_recall' is for classify, not for regress"):
@@ -361,8 +361,8 @@ VIEWS = {
 
 @pytest.mark.parametrize("case", VIEWS)
 def test_a_bad_augmentation_is_refused_by_name(case: str, offer: OFFER) -> None:
-    from transferkit.data.augment import augmentation, render
-    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.augmentation.augment import augmentation, render
+    from transferkit.data.images.decode import DecodeSettings
 
     source, message = VIEWS[case]
     offer("augmentations", source, odd="mine:A")
@@ -374,8 +374,8 @@ def test_a_bad_augmentation_is_refused_by_name(case: str, offer: OFFER) -> None:
 def test_views_of_a_plugin_repeat_and_another_version_is_another_key(example: Path) -> None:
     import dataclasses
 
-    from transferkit.data.augment import augmentation, render
-    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.augmentation.augment import augmentation, render
+    from transferkit.data.images.decode import DecodeSettings
 
     chosen, picture = augmentation("microscope"), np.full((40, 40, 3), 128, np.uint8)
     first, second = (render(picture, DecodeSettings(16), chosen, [0, 5, 6]) for _ in range(2))

@@ -6,7 +6,7 @@ import pytest
 
 from transferkit import terms
 from transferkit.evaluation.diagnosis import GOOD, RULES
-from transferkit.evaluation.goals import TASKS
+from transferkit.evaluation.metric_registry import TASKS
 
 
 def test_every_diagnosis_has_words() -> None:

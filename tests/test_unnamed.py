@@ -86,7 +86,7 @@ def test_a_resumed_run_keeps_its_network(begun: list[Any], digits: Path, tmp_pat
 def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, str]]:
     """Base settings and command of the searches that would be made."""
     found: list[tuple[Settings, str]] = []
-    monkeypatch.setattr("transferkit.tuning.tune.Tuning.run", lambda self: found.append((self.base, self.command)))
+    monkeypatch.setattr("transferkit.tuning.tune.SearchJob.run", lambda self: found.append((self.base, self.command)))
     monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
     return found
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from transferkit.config import Settings
     from transferkit.errors import TransferKitError
     from transferkit.tuning.hypermodel import HyperModel
-    from transferkit.tuning.space import Space
+    from transferkit.tuning.search_space.space import Space
 
 # TensorFlow reads it once, when it is imported: by us, or by a script that imports Keras after this package.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,7 +60,7 @@ _HOMES = {
         "transferkit.api",
     ),
     "HyperModel": "transferkit.tuning.hypermodel",
-    "Space": "transferkit.tuning.space",
+    "Space": "transferkit.tuning.search_space.space",
     "Settings": "transferkit.config",
     "TransferKitError": "transferkit.errors",
 }

@@ -64,7 +64,7 @@ def offered(kind: str, builtin: tuple[str, ...]) -> AfterValidator:
 
     def check(value: str) -> str:
         if kind == "augmentations" and "=" in value:
-            return value  # ranges of one's own, which the data room knows (`runs.refusals`)
+            return value  # ranges of one's own, which the data room knows (`runs.preflight`)
         problem = plugins.choose(kind, value, builtin)
         if problem:
             raise PydanticCustomError("choice", "{problem}", {"problem": problem})

@@ -25,7 +25,7 @@ MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it to `path`, else remove it."""
     path = Path(path)
     # Same suffix, because some writers (Keras, Pillow) choose the format by it.
@@ -68,7 +68,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` whole or not at all."""
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 

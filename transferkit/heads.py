@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from transferkit import plugins
-from transferkit.backbones import owned
+from transferkit.backbones import portability
 from transferkit.errors import ConfigError, TransferKitError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _offered(x: Any, outputs: int, settings: HeadSettings) -> Any:
         raise ConfigError(f"head {plugins.choose('heads', settings.kind, KINDS)}")
     plugin, head = found
     try:
-        with owned.seeded(settings.seed):
+        with portability.seeded(settings.seed):
             logits = head.build(x, outputs, settings)
             logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
     except TransferKitError:
@@ -132,7 +132,7 @@ def _offered(x: Any, outputs: int, settings: HeadSettings) -> Any:
         raise plugins.broken(plugin, f"cannot build a head of {outputs} outputs", error) from error
     if tuple(logits.shape) != (None, outputs):
         raise ConfigError(f"{plugin} gives logits of shape {tuple(logits.shape)}; it must be (None, {outputs})")
-    problem = owned.foreign(keras.Model(x, logits))
+    problem = portability.foreign(keras.Model(x, logits))
     if problem:
         raise ConfigError(f"{plugin} {problem}")
     return logits

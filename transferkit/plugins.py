@@ -67,9 +67,9 @@ class Head:
 class Augmentation:
     """Random views of training pictures.
 
-    `ranges` are those of `data.ranges.Augmentation` (`{"rotate": 20, "flip_horizontal": True}`). `then(pixels, seed)`
-    changes each view afterwards: uint8 RGB [size, size, 3] to the same shape and type, by `seed` alone, so that runs
-    repeat; it is called from several threads.
+    `ranges` are those of `data.augmentation.augmentation_config.AugmentationRanges`
+    (`{"rotate": 20, "flip_horizontal": True}`). `then(pixels, seed)` changes each view afterwards: uint8 RGB
+    [size, size, 3] to the same shape and type, by `seed` alone, so that runs repeat; it is called from several threads.
     """
 
     ranges: Mapping[str, Any]

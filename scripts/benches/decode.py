@@ -25,7 +25,7 @@ def measure(quick: bool, data: Path, size: int, rounds: int) -> dict[str, Any]:
     """Pictures a second of the decoder and of image_dataset_from_directory, in turns, medians of the rounds."""
     import keras
 
-    from transferkit.data.decode import DecodeSettings, decode_many
+    from transferkit.data.images.decode import DecodeSettings, decode_many
     from transferkit.data.source import scan
 
     samples, settings = scan(data), DecodeSettings(size)

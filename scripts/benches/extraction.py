@@ -55,8 +55,8 @@ class Extraction:
         from transferkit.backbones.build import build
         from transferkit.config import make
         from transferkit.console import Reporter
-        from transferkit.data.augment import augmentation
-        from transferkit.data.decode import DecodeSettings
+        from transferkit.data.augmentation.augment import augmentation
+        from transferkit.data.images.decode import DecodeSettings
         from transferkit.data.source import scan
         from transferkit.features.extract import Views
         from transferkit.features.frozen import Frozen

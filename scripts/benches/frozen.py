@@ -86,7 +86,7 @@ def plain(data: str, seed: int, epochs: int) -> dict[str, Any]:
     import tensorflow as tf
 
     from benches.views import keras_layers
-    from transferkit.data.augment import augmentation
+    from transferkit.data.augmentation.augment import augmentation
 
     keras.utils.set_random_seed(seed)
     tf.constant(0)

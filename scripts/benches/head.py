@@ -86,8 +86,8 @@ class _Ours:
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, rows: int, epochs: int) -> None:
         from transferkit.config import make
-        from transferkit.data.augment import augmentation
-        from transferkit.data.decode import DecodeSettings
+        from transferkit.data.augmentation.augment import augmentation
+        from transferkit.data.images.decode import DecodeSettings
         from transferkit.data.samples import Samples
         from transferkit.features.extract import Stored, Views
         from transferkit.features.store import open_set
@@ -117,8 +117,8 @@ class _Ours:
         """Build, trace and train one head."""
         from transferkit.console import Reporter
         from transferkit.training import models
+        from transferkit.training.compiled_heads import HeadPool
         from transferkit.training.phase import Phase, Trainer
-        from transferkit.training.reuse import HeadPool
 
         started = time.perf_counter()
         sample = self.source.take(self.problem.train[:64], np.zeros(64, np.int64))[0]

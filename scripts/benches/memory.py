@@ -36,9 +36,9 @@ def up_to_features(data: str, size: int) -> dict[str, Any]:
     from transferkit.backbones.build import build
     from transferkit.config import make
     from transferkit.console import Reporter
-    from transferkit.data.audit import quick
-    from transferkit.data.augment import augmentation
-    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.audit.audit import quick
+    from transferkit.data.augmentation.augment import augmentation
+    from transferkit.data.images.decode import DecodeSettings
     from transferkit.data.source import scan
     from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen

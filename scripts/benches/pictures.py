@@ -28,7 +28,7 @@ def parts(data: str | Path, folder: str | Path, shares: Sequence[float], seed: i
     `shares` are three fractions, or three numbers of pictures; what is left over goes nowhere. Returns the counts.
     """
     from transferkit.data.source import scan
-    from transferkit.data.split import split
+    from transferkit.data.splitting.split import split
 
     data, folder = Path(data), Path(folder)
     samples = scan(data)

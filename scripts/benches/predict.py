@@ -37,7 +37,7 @@ class _Predictor:
         from transferkit import heads
         from transferkit.config import make
         from transferkit.console import Reporter
-        from transferkit.data.decode import DecodeSettings
+        from transferkit.data.images.decode import DecodeSettings
         from transferkit.delivery.predict import Predictor
         from transferkit.training import models
 

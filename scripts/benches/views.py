@@ -23,8 +23,8 @@ SIZE, BATCH, VIEWS = 224, 32, 4
 @click.option("--rounds", default=5, show_default=True)
 def measure(quick: bool, pictures: int, rounds: int) -> dict[str, Any]:
     """Augmented views a second, decoding excluded on both sides: four views of each picture, 224 pixels a side."""
-    from transferkit.data.augment import augmentation
-    from transferkit.data.decode import DecodeSettings, decode, open_picture
+    from transferkit.data.augmentation.augment import augmentation
+    from transferkit.data.images.decode import DecodeSettings, decode, open_picture
     from transferkit.data.source import scan
 
     pictures, rounds = (64, 1) if quick else (pictures, rounds)
@@ -55,7 +55,7 @@ def measure(quick: bool, pictures: int, rounds: int) -> dict[str, Any]:
 
 def _ours(opened: list[Any], settings: Any, ranges: Any) -> float:
     """Views a second on all cores, sizing included."""
-    from transferkit.data.augment import render
+    from transferkit.data.augmentation.augment import render
     from transferkit.data.threads import map_ordered
 
     started = time.perf_counter()

@@ -15,7 +15,7 @@ import transferkit as tk
 from transferkit.api import keywords, signature
 from transferkit.config import Settings
 from transferkit.setting import Setting, declared
-from transferkit.tuning.settings import SearchSettings
+from transferkit.tuning.search_settings import SearchSettings
 
 VERBS: list[tuple[Any, tuple[type[BaseModel], ...]]] = [
     (tk.finetune, (Settings,)),
@@ -97,7 +97,7 @@ def test_a_new_setting_takes_one_declaration() -> None:
 
 
 def test_what_is_searched_is_declared() -> None:
-    from transferkit.tuning import dimensions
+    from transferkit.tuning.search_space import dimensions
 
     assert dimensions.parse("dropout", "0.5") == 0.5
     assert dimensions.parse("views", "3") == 3

@@ -13,8 +13,8 @@ import pytest
 from transferkit.backbones import build, bundled, freeze
 from transferkit.backbones import efficientnet_lite0 as lite
 from transferkit.backbones.catalog import ROWS
-from transferkit.backbones.owned import foreign
-from transferkit.data.decode import DecodeSettings, decode_many
+from transferkit.backbones.portability import foreign
+from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.errors import BackboneError, WeightsError
 from transferkit.files import sha256_bytes
 

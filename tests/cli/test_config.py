@@ -175,7 +175,7 @@ FILED: dict[str, Any] = {
 
 
 def test_every_key_has_a_value_here() -> None:
-    from transferkit.tuning.settings import NAMES
+    from transferkit.tuning.search_settings import NAMES
 
     assert {*Settings.model_fields, *OWN, *OWN_OF_TUNE, *NAMES, *COMMAND_LINE_ONLY} <= FILED.keys()
 

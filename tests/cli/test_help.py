@@ -16,7 +16,7 @@ from transferkit.cli import COMMANDS, SECTIONS, cli
 from transferkit.cli._help import Grouped
 from transferkit.config import Settings
 from transferkit.setting import GROUPS, declared
-from transferkit.tuning.settings import SearchSettings
+from transferkit.tuning.search_settings import SearchSettings
 
 SCREEN = 24  # lines
 
@@ -111,7 +111,7 @@ def test_every_default_says_what_happens() -> None:
 
 
 def test_defaults_in_words_are_those_of_the_recipe() -> None:
-    from transferkit.evaluation.goals import DEFAULT_GOAL
+    from transferkit.evaluation.metric_registry import DEFAULT_GOAL
     from transferkit.training import losses, optimizers, phase, recipe, schedules
 
     said = {name: setting.effective for name, setting in declared(Settings).items()}

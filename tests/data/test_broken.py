@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import encoded, photo
-from transferkit.data.audit import check
-from transferkit.data.decode import DecodeSettings, PictureError, decode
+from transferkit.data.audit.audit import check
+from transferkit.data.images.decode import DecodeSettings, PictureError, decode
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 
@@ -210,7 +210,7 @@ STRANGE_NAMES = [
 
 @pytest.mark.parametrize("name", STRANGE_NAMES)
 def test_strange_names_are_read_split_and_saved(name: str, tmp_path: Path) -> None:
-    from transferkit.data.split import load_splits, save_splits, split
+    from transferkit.data.splitting.split import load_splits, save_splits, split
 
     for label in ("a", "b"):
         (tmp_path / "data" / label).mkdir(parents=True)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.data.pictures import folder_of_classes, photo
-from transferkit.data.audit import check
-from transferkit.data.decode import DecodeSettings, PictureError, decode, decoder_versions, open_picture
+from transferkit.data.audit.audit import check
+from transferkit.data.images.decode import DecodeSettings, PictureError, decode, decoder_versions, open_picture
 from transferkit.data.source import scan
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif: pip install 'transferkit[heic]'")

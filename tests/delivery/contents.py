@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from transferkit.delivery.report import ReportContent
+from transferkit.delivery.report.report import ReportContent
 from transferkit.evaluation import baselines, calibration
 from transferkit.evaluation.diagnosis import diagnose
 from transferkit.evaluation.extrapolation import learning_curve_fit

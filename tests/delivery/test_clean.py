@@ -23,7 +23,7 @@ from PIL import Image
 from tests.chromium import Browser, needs_chromium
 from tests.cli.calls import call
 from transferkit.console import Reporter
-from transferkit.data.checks import Doubt
+from transferkit.data.audit.checks import Doubt
 from transferkit.data.source import scan
 from transferkit.delivery import clean as room
 from transferkit.delivery.pages.cleaning import Cleaning, cards
@@ -90,7 +90,7 @@ def test_doubts_come_before_copies_and_files_that_cannot_be_read_last(data: Path
 
 
 def _copies(samples: Any) -> Any:
-    from transferkit.data.copies import find_copies
+    from transferkit.data.audit.duplicate_groups import find_copies
 
     return find_copies(samples)
 

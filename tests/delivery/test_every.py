@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.delivery.exporting import companions
-from transferkit.delivery.exporting.every import Exports, Row
+from transferkit.delivery.exporting.every import Exports, FormatRow
 from transferkit.delivery.exporting.export import Export
 from transferkit.delivery.exporting.formats import FORMATS
 
@@ -29,9 +29,9 @@ def made(missed: list[str], agreement: float | None = 1.0) -> Export:
 def test_one_table_that_fits_a_terminal() -> None:
     reason = "format onnx needs tf2onnx, onnx; install with: pip install 'transferkit[onnx]'"
     rows = [
-        Row("keras", "float32", "made", made([])),
-        Row("litert", "float16", "made", made(["the answers agree for 90.00%"], None)),
-        Row("onnx", "float32", "missing", reason=reason),
+        FormatRow("keras", "float32", "made", made([])),
+        FormatRow("litert", "float16", "made", made(["the answers agree for 90.00%"], None)),
+        FormatRow("onnx", "float32", "missing", reason=reason),
     ]
     found = Exports(Path("runs/a/exports"), rows)
     lines = str(found).splitlines()
@@ -44,7 +44,7 @@ def test_one_table_that_fits_a_terminal() -> None:
 
 
 def test_what_passes() -> None:
-    good, gone, bad = (Row("keras", "float32", status) for status in ("made", "missing", "failed"))  # type: ignore[arg-type]
+    good, gone, bad = (FormatRow("keras", "float32", status) for status in ("made", "missing", "failed"))  # type: ignore[arg-type]
     assert Exports(Path(), [good, gone]).passed
     assert not Exports(Path(), [good, bad]).passed
     assert not Exports(Path(), [gone]).passed

@@ -18,8 +18,8 @@ from PIL import Image
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import photo
-from transferkit.data.decode import DecodeSettings, decode
-from transferkit.delivery.exporting import companions, graphs, parity, pictures, writers
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
 from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import ConfigError, DataError, RunError, StorageError
@@ -217,13 +217,13 @@ def test_a_damaged_file_is_an_error_with_the_reason(kind: str, tmp_path: Path) -
 
 def test_int8_is_calibrated_on_training_pictures_only(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    right = pictures.pick
+    right = parity_pictures.pick
 
     def spy(layout: Any, parts: tuple[str, ...], count: int, data: Any = None) -> Any:
         asked.append(parts)
         return right(layout, parts, count, data)
 
-    monkeypatch.setattr(pictures, "pick", spy)
+    monkeypatch.setattr(parity_pictures, "pick", spy)
     run.export("litert", quantize="int8", output=run.folder / "calibrated")
     assert asked == [("val", "test"), ("train",)]
 

@@ -11,7 +11,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
-from transferkit.data.checks import Doubt
+from transferkit.data.audit.checks import Doubt
 from transferkit.runs import pictures
 from transferkit.runs.manifest import given
 

@@ -16,7 +16,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
-from transferkit.data.decode import DECODER_VERSION
+from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import members
 from transferkit.errors import ConfigError, DataError
 from transferkit.runs import model_file
@@ -72,12 +72,12 @@ def test_an_ensemble_is_the_mean_whatever_the_order_of_classes_and_the_size(tmp_
 
 
 def test_each_picture_is_decoded_once_for_each_size(tmp_path: Path, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transferkit.delivery import looks
+    from transferkit.delivery import tta_views
 
     files = [tiny(tmp_path / f"{i}.keras", ["a", "b"], i, size=size) for i, size in enumerate((16, 16, 24))]
     seen: list[int] = []
-    before = looks.open_pixels
-    monkeypatch.setattr(looks, "open_pixels", lambda source, how: seen.append(how.size) or before(source, how))
+    before = tta_views.open_pixels
+    monkeypatch.setattr(tta_views, "open_pixels", lambda source, how: seen.append(how.size) or before(source, how))
     tk.predict(files, new, quiet=True)
     assert sorted(seen) == [16] * 3 + [24] * 3
 

@@ -55,7 +55,7 @@ def test_without_names_the_store_is_what_there_is(digits, capsys, monkeypatch):
 
 
 def test_the_test_split_is_left_alone(digits):
-    from transferkit.data.split import split
+    from transferkit.data.splitting.split import split
 
     samples = scan(digits).hashed()
     seen, folds = room._folds(samples, 1000, seed=0)

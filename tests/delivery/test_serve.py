@@ -27,7 +27,7 @@ from tests.cli.calls import call
 from tests.data.pictures import encoded, photo
 from tests.delivery.pages.test_multipart import body, named
 from tests.runs.sealing import reseal
-from transferkit.data.decode import DECODER_VERSION
+from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
 from transferkit.delivery.pages.server import Request, RequestError
 from transferkit.runs import model_file

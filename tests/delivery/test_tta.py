@@ -15,9 +15,9 @@ from tests.cli.calls import call
 from tests.data.pictures import photo
 from tests.runs.sealing import reseal
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, decode
+from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery import tta
-from transferkit.delivery.looks import BOTH, CROPPED, MIRRORED, PLAIN, looked
+from transferkit.delivery.tta_views import BOTH, CROPPED, MIRRORED, PLAIN, looked
 from transferkit.errors import ConfigError, DataError
 
 

@@ -75,9 +75,9 @@ def _check_settings(name, given):
 
     from transferkit.config import Settings
     from transferkit.config import make as settings
-    from transferkit.runs import refusals
-    from transferkit.tuning import settings as how
-    from transferkit.tuning import space as spaces
+    from transferkit.runs import preflight
+    from transferkit.tuning import search_settings as how
+    from transferkit.tuning.search_space import space as spaces
 
     if "config" in given:
         return
@@ -86,7 +86,7 @@ def _check_settings(name, given):
     values = {k: v for k, v in given.items() if k in Settings.model_fields and (name != "tune" or k not in how.NAMES)}
     for network in networks:
         one = {**values, "backbone": network}
-        problems = refusals.problems({**one, "weights": "random"}, offline=True)
+        problems = preflight.problems({**one, "weights": "random"}, offline=True)
         # A file of the reader's own cannot be there.
         problems = [p for p in problems if not (p.startswith("no file") and str(network).endswith(".keras"))]
         chosen = settings(one, problems)

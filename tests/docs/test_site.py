@@ -69,7 +69,7 @@ def test_the_references_hold_every_command_and_every_public_name(site):
 def test_the_table_of_settings_has_each_once_with_its_meaning():
     from transferkit.config import Settings
     from transferkit.setting import declared
-    from transferkit.tuning.settings import SearchSettings
+    from transferkit.tuning.search_settings import SearchSettings
 
     text = "".join(script("docs_hooks").settings())
     for name, setting in {**declared(Settings), **declared(SearchSettings)}.items():
@@ -83,7 +83,7 @@ def test_the_table_of_settings_has_each_once_with_its_meaning():
 
 
 def test_the_page_on_searching_names_what_can_be_searched():
-    from transferkit.tuning import dimensions
+    from transferkit.tuning.search_space import dimensions
 
     page = (ROOT / "docs/search.md").read_text("utf-8")
     kinds = {"numbers": "FLOATS", "whole numbers": "INTS", "on or off": "FLAGS"}

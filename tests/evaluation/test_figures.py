@@ -190,7 +190,7 @@ def test_nothing_to_draw_is_said(call):
 def test_a_darkened_figure_has_the_colours_of_the_dark_one():
     from collections import Counter
 
-    from transferkit.evaluation import canvas
+    from transferkit.evaluation import plot_style
 
     def colours(svg):
         return Counter(re.findall(rb"#[0-9a-f]{6}\b", svg))
@@ -199,14 +199,14 @@ def test_a_darkened_figure_has_the_colours_of_the_dark_one():
     history = [{"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 2 / (e + 1), "learning_rate": 0.1 / (e + 1)}
                for p in ("head", "tail") for e in range(4)]  # fmt: skip
     for build in (lambda dark: figures.per_class(rows, dark=dark), lambda dark: figures.curves(history, dark=dark)):
-        light, dark = (canvas.encode(build(way), "svg") for way in (False, True))
-        assert colours(canvas.darkened(light)) == colours(dark) != colours(light)
+        light, dark = (plot_style.encode(build(way), "svg") for way in (False, True))
+        assert colours(plot_style.darkened(light)) == colours(dark) != colours(light)
 
 
 def test_a_figure_saved_twice_keeps_its_layout():
-    from transferkit.evaluation import canvas
+    from transferkit.evaluation import plot_style
 
     history = [{"phase": "head", "epoch": 1, "loss": 1.0, "val_loss": 2.0}]
     figure = figures.curves(history)
-    first = canvas.encode(figure)
-    assert canvas.encode(figure) == first
+    first = plot_style.encode(figure)
+    assert plot_style.encode(figure) == first

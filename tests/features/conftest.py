@@ -1,8 +1,8 @@
 import pytest
 
 from transferkit.backbones.build import build
-from transferkit.data.augment import augmentation
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.features.extract import Views
 

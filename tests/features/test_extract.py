@@ -7,8 +7,8 @@ import pytest
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data import threads
-from transferkit.data.augment import augmentation
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.errors import TrainingError
 from transferkit.features import extract, store

@@ -11,9 +11,9 @@ from transferkit.backbones import freeze
 from transferkit.backbones.build import build
 from transferkit.config import make
 from transferkit.console import Reporter
-from transferkit.data import decode
-from transferkit.data.augment import augmentation
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images import decode
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import ConfigError
 from transferkit.features import frozen as room
 from transferkit.features import store

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from transferkit.errors import ConfigError, StorageError
-from transferkit.features import space, store
+from transferkit.features import cache_quota, store
 
 SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
 SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
@@ -373,20 +373,20 @@ def test_a_set_that_another_process_uses_is_not_evicted(monkeypatch, cache):
 @pytest.mark.parametrize(("text", "size"), [("20GB", 20e9), ("1.5 tb", 1.5e12), ("700", 700), ("3M", 3e6)])
 def test_the_limit_is_what_the_variable_says(monkeypatch, tmp_path, text, size):
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", text)
-    assert space.limit(tmp_path) == size
+    assert cache_quota.limit(tmp_path) == size
 
 
 @pytest.mark.parametrize("text", ["much", "-3GB", "20 apples", "GB"])
 def test_a_size_that_is_none_is_refused(monkeypatch, tmp_path, text):
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", text)
     with pytest.raises(ConfigError, match=r"TRANSFERKIT_CACHE_SIZE=.*20GB"):
-        space.limit(tmp_path)
+        cache_quota.limit(tmp_path)
 
 
 def test_without_the_variable_half_of_the_disk_is_the_limit(monkeypatch, tmp_path):
     monkeypatch.delenv("TRANSFERKIT_CACHE_SIZE", raising=False)
     absent = tmp_path / "not" / "yet"
-    assert space.limit(absent) == shutil.disk_usage(tmp_path).total // 2
+    assert cache_quota.limit(absent) == shutil.disk_usage(tmp_path).total // 2
     assert not absent.exists()
 
 

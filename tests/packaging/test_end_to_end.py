@@ -41,7 +41,7 @@ def test_the_run_learns_and_leaves_its_files(run: tk.Run) -> None:
 
 
 def test_the_model_answers_elsewhere_as_it_was_judged(run: tk.Run, tmp_path: Path) -> None:
-    from transferkit.data.decode import DecodeSettings, decode
+    from transferkit.data.images.decode import DecodeSettings, decode
     from transferkit.runs import model_file
 
     settings = DecodeSettings.from_key(model_file.facts(run.layout.model)["decode"])

@@ -9,7 +9,7 @@ import transferkit as tk
 from tests.training.job import recipe_for
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.evaluation import calibration
 from transferkit.features import precision

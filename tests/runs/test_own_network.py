@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.data.decode import DecodeSettings, decode
+from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.errors import ConfigError
 
 L = keras.layers

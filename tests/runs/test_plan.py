@@ -12,7 +12,7 @@ import transferkit as tk
 from tests.cli.calls import call, tree
 from tests.data.pictures import folder_of_classes
 from transferkit.errors import ConfigError, DataError
-from transferkit.runs.plan import Plan
+from transferkit.runs.plan import DryRun
 
 COMMON: dict[str, Any] = {"epochs": 2, "views": 1, "head_width": 8, "batch_size": 8, "quiet": True}
 
@@ -27,7 +27,7 @@ def test_the_plan_is_what_the_run_then_does(
     pictures: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = tk.finetune(pictures, "mini", output=tmp_path / "run", unfreeze="last:1", dry_run=True, **COMMON)
-    assert isinstance(plan, Plan)
+    assert isinstance(plan, DryRun)
     assert not (tmp_path / "run").exists()
     assert {path.split("/")[-2] for path in tree(cache)} <= {"precision"}
     capsys.readouterr()

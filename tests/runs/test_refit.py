@@ -11,13 +11,13 @@ from tests.training.job import judge, recipe_for
 from transferkit import terms
 from transferkit.files import read_csv
 from transferkit.runs import refit
-from transferkit.training.fit import Goal
+from transferkit.training.fit import StoppingMetric
 
 
 def scripted(scores):
     """A goal that gives these scores, epoch after epoch, then the last one."""
     line = iter(scores)
-    return lambda samples, units: Goal("score", True, lambda outputs: next(line))
+    return lambda samples, units: StoppingMetric("score", True, lambda outputs: next(line))
 
 
 def spent(history):

@@ -5,7 +5,7 @@ import pytest
 
 from tests.runs.test_scoring import Pictures
 from transferkit.errors import DataError
-from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.runs.results import answer, judge
 
 

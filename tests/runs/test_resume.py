@@ -17,7 +17,7 @@ from tests.cli.calls import call
 from tests.marks import extended
 from tests.runs.conftest import OPTIONS, Made, again
 from transferkit.errors import RunError
-from transferkit.runs.layout import Layout, held
+from transferkit.runs.layout import Layout, run_lock
 
 # The real command in a real process that ends itself, by the signal given, when `name` of `module` is called for the
 # n-th time: a kill at a chosen moment rather than after so many seconds.
@@ -168,7 +168,7 @@ def test_a_second_process_is_refused_while_the_first_works(digits: Path, tmp_pat
         other.kill()
         other.wait()
     # A killed process holds nothing, and what it left does not count as content.
-    with held(Layout(folder)):
+    with run_lock(Layout(folder)):
         pass
     assert list(folder.iterdir()) == []
 
@@ -178,9 +178,9 @@ def test_the_lock_clears_what_a_killed_process_left_half_written(tmp_path: Path)
     layout.folder.mkdir()
     (layout.folder / ".model.123-abcd.tmp.keras").write_bytes(b"half")
     (layout.folder / "metrics.json").write_text("{}")
-    with held(layout):
+    with run_lock(layout):
         assert not list(layout.folder.glob(".model*"))
-        with pytest.raises(RunError, match="another process"), held(layout):
+        with pytest.raises(RunError, match="another process"), run_lock(layout):
             pass
     assert [path.name for path in layout.folder.iterdir()] == ["metrics.json"]
 

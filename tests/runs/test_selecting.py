@@ -51,7 +51,7 @@ def test_the_file_gives_the_numbers_of_the_run_where_transferkit_is_not_installe
         "print(json.dumps(model.predict(pixels, verbose=0).tolist()))\n"
         "assert not any(name.startswith('transferkit') for name in sys.modules)\n"
     )
-    from transferkit.data.decode import DecodeSettings, decode
+    from transferkit.data.images.decode import DecodeSettings, decode
 
     pictures = chosen.folder.parent / "pixels.npy"
     np.save(pictures, np.stack([decode(Path(row.path), DecodeSettings(32)) for row in rows]))

@@ -13,7 +13,7 @@ import pytest
 from tests.data.pictures import folder_of_classes
 from transferkit.config import make
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
 from transferkit.files import write_csv

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from transferkit.data.source import scan
-from transferkit.data.split import Splits, save_splits
+from transferkit.data.splitting.split import Splits, save_splits
 from transferkit.files import read_csv
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout

@@ -10,7 +10,7 @@ import transferkit as tk
 from tests.cli.calls import call
 from transferkit.console import Reporter
 from transferkit.files import read_csv
-from transferkit.runs import sinks, trackers
+from transferkit.runs import tracker_backends, trackers
 from transferkit.runs.layout import Layout
 
 SETTINGS = {"epochs": 3, "patience": 2, "views": 1, "quiet": True}
@@ -96,7 +96,7 @@ def test_after_a_kill_every_epoch_is_told_once_even_from_a_torn_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["tensorboard", pytest.param("mlflow", marks=needs_mlflow)])
 def test_an_interrupted_run_goes_on_in_the_same_log(digits, tmp_path, monkeypatch, unpublished, name):
-    kind = {"tensorboard": sinks.TensorBoard, "mlflow": sinks.MLflow}[name]
+    kind = {"tensorboard": tracker_backends.TensorBoard, "mlflow": tracker_backends.MLflow}[name]
     told, epoch = [], kind.epoch
 
     def stop_after_two(self, key, values):
@@ -219,7 +219,7 @@ def test_a_tracker_that_fails_is_warned_of_once_and_the_run_is_whole(digits, tmp
     def broken(*_):
         raise OSError("the server is on fire\nand more")
 
-    monkeypatch.setattr(sinks.TensorBoard, when, broken)
+    monkeypatch.setattr(tracker_backends.TensorBoard, when, broken)
     reporter = Reporter(quiet=True)
     settings = {**SETTINGS, "quiet": False}
     run = tk.finetune(digits, "mini", output=tmp_path / "run", track=["tensorboard"], reporter=reporter, **settings)

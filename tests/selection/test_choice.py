@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from transferkit.evaluation.goals import goal
-from transferkit.selection.choice import Candidate, Trial, choose, expected, fit, sets
+from transferkit.evaluation.metric_registry import goal
+from transferkit.selection.candidate_scores import Judge
+from transferkit.selection.choice import Candidate, CandidateScore, choose, expected, fit, sets
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
-from transferkit.selection.judging import Judge
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Folds, Path, Setting
 from transferkit.selection.linear import Discriminant, Ridge
@@ -69,7 +69,7 @@ def test_the_expected_score_is_not_the_winners_own(name: str) -> None:
             logits = np.eye(3)[guess] * 2.0
             goal_ = judge(labels, name)
             trials.append(
-                Trial(
+                CandidateScore(
                     candidate=Candidate("all", 0, 1, Ridge()), setting={"penalty": float(k)}, logits=[logits],
                     scores=[goal_.score(logits)], by_picture=goal_.by_picture(logits),
                 )

@@ -5,7 +5,7 @@ import pytest
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.training.batches import Batches
-from transferkit.training.fit import Goal, Loop
+from transferkit.training.fit import Loop, StoppingMetric
 from transferkit.training.losses import cross_entropy, mean_loss
 
 
@@ -43,7 +43,7 @@ def head(dropout=0.3, seed=0):
 
 
 def accuracy_of(targets):
-    return Goal("accuracy", True, lambda outputs: float((outputs.argmax(1) == targets.argmax(1)).mean()))
+    return StoppingMetric("accuracy", True, lambda outputs: float((outputs.argmax(1) == targets.argmax(1)).mean()))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 from transferkit import compute, heads
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.extract import Held, Stored
-from transferkit.training.fit import Goal
+from transferkit.features.extract import ResidentRows, Stored
+from transferkit.training.fit import StoppingMetric
 from transferkit.training.phase import Phase, Trainer
 from transferkit.training.problem import Problem
 
@@ -22,7 +22,7 @@ class Rows(Stored):
         self.x, self.shapes = x, [x.shape[1:]]
 
     def held(self, most=0):
-        return Held(compute.hold([self.x]), np.arange(len(self.x), dtype=np.int32)[:, None])
+        return ResidentRows(compute.hold([self.x]), np.arange(len(self.x), dtype=np.int32)[:, None])
 
     def take(self, pictures, views):
         return [self.x[pictures]]
@@ -39,7 +39,7 @@ def trainer_of(labels, settings, pool=None, reporter=None, checkpoints=None):
     """A trainer on the first 60 rows, validated on the rest."""
     train, val = np.arange(60), np.arange(60, COUNT)
     samples = SimpleNamespace(task="classify", targets=labels)
-    goal = Goal("accuracy", True, lambda outputs: float((outputs.argmax(1) == labels[val]).mean()))
+    goal = StoppingMetric("accuracy", True, lambda outputs: float((outputs.argmax(1) == labels[val]).mean()))
     problem = Problem(samples, train, val, np.eye(3, dtype=np.float32)[labels], None, goal)
     rate, reporter = settings.learning_rate or 3e-3, reporter or Reporter(quiet=True)
     return Trainer(settings, problem, 0, reporter, checkpoints, rate=rate, pool=pool)

@@ -36,7 +36,7 @@ def part_of(digits, per_class, task="classify"):
 
 def judge(samples, units):
     """Accuracy, or closeness of numbers: higher is better."""
-    from transferkit.training.fit import Goal
+    from transferkit.training.fit import StoppingMetric
 
     def score(outputs):
         if samples.task == "classify":
@@ -45,15 +45,15 @@ def judge(samples, units):
             return float(((outputs > 0) == samples.targets).mean())
         return -float(np.abs(outputs * units[1] + units[0] - samples.targets).mean())
 
-    return Goal("score", True, score)
+    return StoppingMetric("score", True, score)
 
 
 def always_better(samples, units):
     """A goal by which the last epoch of the last phase wins, so that a test sees its weights."""
-    from transferkit.training.fit import Goal
+    from transferkit.training.fit import StoppingMetric
 
     line = count()
-    return Goal("score", True, lambda outputs: float(next(line)))
+    return StoppingMetric("score", True, lambda outputs: float(next(line)))
 
 
 def recipe_for(digits, checkpoints=None, *, per_class=4, task="classify", goal=judge, weights="auto", cache=True,
@@ -62,8 +62,8 @@ def recipe_for(digits, checkpoints=None, *, per_class=4, task="classify", goal=j
     from transferkit.backbones.build import build
     from transferkit.config import make
     from transferkit.console import Reporter
-    from transferkit.data.augment import augmentation
-    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.augmentation.augment import augmentation
+    from transferkit.data.images.decode import DecodeSettings
     from transferkit.features.extract import Views
     from transferkit.training import recipe
 

@@ -9,13 +9,13 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.training import fit, optimizers
-from transferkit.training.fit import Goal
+from transferkit.training.fit import StoppingMetric
 
 
 def scripted(scores, losses=None):
     """A goal whose scores are given, epoch by epoch."""
     line = iter(scores)
-    return Goal("accuracy", True, lambda outputs: next(line))
+    return StoppingMetric("accuracy", True, lambda outputs: next(line))
 
 
 def losses_of(monkeypatch, values):
@@ -57,7 +57,7 @@ def test_equal_scores_are_told_apart_by_the_loss(loop, monkeypatch):
 
 
 def test_lower_is_better_where_the_goal_says_so():
-    goal = Goal("mae", False, float)
+    goal = StoppingMetric("mae", False, float)
     assert goal.better((1.0, 9.0), (2.0, 1.0))
     assert not goal.better((3.0, 0.0), (2.0, 1.0))
     assert goal.better((2.0, 0.5), (2.0, 1.0))
@@ -103,7 +103,7 @@ def test_weights_blown_up_by_the_last_step_are_not_taken_for_the_best(loop):
 
 
 def test_a_score_that_does_not_exist_still_leaves_a_best_epoch(loop):
-    progress = loop(goal=Goal("auc", True, lambda outputs: -np.inf), epochs=3).run()
+    progress = loop(goal=StoppingMetric("auc", True, lambda outputs: -np.inf), epochs=3).run()
     assert progress.best_epoch == int(np.argmin([row["val_loss"] for row in progress.rows]))
 
 

@@ -13,8 +13,8 @@ from transferkit.features import precision
 from transferkit.features.precision import Precision
 from transferkit.training import phase as room
 from transferkit.training import recipe
+from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.problem import coarse
-from transferkit.training.reuse import HeadPool
 
 from .job import always_better, judge, numbers, part_of, recipe_for
 

@@ -1,4 +1,4 @@
-"""Speaks as `transferkit.tuning.worker` does, and does what the task's id says: end, hang, or answer."""
+"""Speaks as `transferkit.tuning.executors.worker` does, and does what the task's id says: end, hang, or answer."""
 
 import os
 import pickle

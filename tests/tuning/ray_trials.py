@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.tuning.records import Outcome, Plan, Task
+from transferkit.tuning.records import Outcome, Task, TrialPlan
 
 # A rung and what goes on from it, an ordinary trial, one that fails.
 TASKS = [
@@ -29,7 +29,7 @@ class Simulated:
     Those that are `held` go on once there is a file `<id>-let`.
     """
 
-    plan: Plan
+    plan: TrialPlan
 
     def run(self, task: Task) -> Outcome:
         """Wait, die or fail."""
@@ -46,12 +46,12 @@ class Simulated:
         return Outcome(task.id, "ok", float(task.seed), seconds=task.values.get("seconds", 0))
 
 
-def simulated(plan: Plan) -> Simulated:
+def simulated(plan: TrialPlan) -> Simulated:
     """For `Ray(make=…)`."""
     return Simulated(plan)
 
 
-def plan_of(folder: Path) -> Plan:
+def plan_of(folder: Path) -> TrialPlan:
     """A plan over one tiny picture, for trials that look at none."""
     from transferkit.config import make
     from transferkit.data.samples import Samples
@@ -60,17 +60,17 @@ def plan_of(folder: Path) -> Plan:
     samples = Samples(
         None, ("array[0]",), np.zeros(1, np.int64), ("a",), "classify", (None,), (None,), None, pixels, ""
     )
-    return Plan(samples, (), make({"backbone": "mini"}), folder / "checkpoints")
+    return TrialPlan(samples, (), make({"backbone": "mini"}), folder / "checkpoints")
 
 
-def digits_plan(digits: Path, folder: Path) -> Plan:
+def digits_plan(digits: Path, folder: Path) -> TrialPlan:
     """A real plan on digits."""
     from tests.training.job import part_of
     from transferkit.config import make
 
     samples, train, val = part_of(digits, 4)
     base = make({"backbone": "mini", "unfreeze": "none", "epochs": 3, "patience": 2, "views": 1, "seed": 0})
-    return Plan(samples, ((train, val),), base, folder / "checkpoints", offline=True)
+    return TrialPlan(samples, ((train, val),), base, folder / "checkpoints", offline=True)
 
 
 def values(outcome: Outcome) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def main(folder: str, digits: str) -> None:
     import signal
 
     from transferkit.console import Reporter
-    from transferkit.tuning.ray_engine import Ray
+    from transferkit.tuning.executors.ray_executor import Ray
 
     handler = signal.getsignal(signal.SIGTERM)
     real = Ray(digits_plan(Path(digits), Path(folder)), 1, Reporter())

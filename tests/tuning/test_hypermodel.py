@@ -10,7 +10,7 @@ from transferkit.errors import ConfigError
 
 def test_a_search_by_keras_tuner_itself(tmp_path):
     keras_tuner = pytest.importorskip("keras_tuner")
-    from transferkit.tuning.space import parse_search
+    from transferkit.tuning.search_space.space import parse_search
 
     space = parse_search(["learning_rate=1e-3:1e-2:log", "head_width=4,8", "batch_size=4,8"])
     hyper = tk.HyperModel("mini", classes=2, space=space, dropout=0.1)

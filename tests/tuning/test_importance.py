@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transferkit.tuning.importance import FEWEST, importance, matrix
-from transferkit.tuning.space import parse_search
+from transferkit.tuning.search_space.space import parse_search
 
 SPACE = parse_search(
     [

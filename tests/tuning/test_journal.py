@@ -13,7 +13,7 @@ import pytest
 
 from transferkit.errors import ConfigError, RunError, StorageError
 from transferkit.tuning.journal import Journal, require_sound
-from transferkit.tuning.space import parse_search
+from transferkit.tuning.search_space.space import parse_search
 
 HEADER = {
     "format": 1,

@@ -20,9 +20,9 @@ from tests.tuning import ray_trials
 from tests.tuning.ray_trials import digits_plan, drain, plan_of, simulated, values
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.tuning import ray_cluster, ray_engine, ray_worker
-from transferkit.tuning.engine import InProcess
-from transferkit.tuning.ray_engine import Ray
+from transferkit.tuning.executors import ray_cluster, ray_executor, ray_worker
+from transferkit.tuning.executors.local import InProcess
+from transferkit.tuning.executors.ray_executor import Ray
 from transferkit.tuning.records import Limits, Outcome, Task
 
 pytestmark = [
@@ -221,7 +221,7 @@ def test_what_no_node_has_room_for_is_refused_and_too_many_workers_are_told(tmp_
 @pytest.mark.slow
 @pytest.mark.ray
 def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster, monkeypatch, capfd):
-    monkeypatch.setattr(ray_engine, "GRACE", 1.0)
+    monkeypatch.setattr(ray_executor, "GRACE", 1.0)
     reporter = Reporter()
     engine = Ray(plan_of(tmp_path), 4, reporter, address=cluster.address, **ONE)
     hanging = Task("hanging", {"seconds": 600}, 7, Limits(seconds=0.5))
@@ -265,7 +265,7 @@ def test_trials_follow_one_another_in_the_same_processes(tmp_path, cluster):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_process_about_to_end_costs_the_next_trials_nothing(tmp_path, cluster, monkeypatch, capfd):
-    monkeypatch.setattr(ray_engine, "GRACE", 0.0)
+    monkeypatch.setattr(ray_executor, "GRACE", 0.0)
     engine = Ray(plan_of(tmp_path), 2, Reporter(), address=cluster.address, make=simulated)
     tasks = [Task("hanging", {"seconds": 600}, 0, Limits(seconds=0.2)), *(Task(str(n), {}, n) for n in range(3))]
     done = drain(engine, tasks)
@@ -319,7 +319,7 @@ def test_a_closed_engine_leaves_no_trial_running_and_the_cluster_as_it_was(tmp_p
 def test_a_search_outside_the_cluster_that_shares_no_folder_with_it(tmp_path, cluster, monkeypatch):
     """Through `ray://`; the workers look at another place for the marker, as on a machine without the shared disk."""
     reporter = Reporter()
-    monkeypatch.setattr(ray_engine, "write_text", lambda path, text: None)
+    monkeypatch.setattr(ray_executor, "write_text", lambda path, text: None)
     engine = Ray(plan_of(tmp_path), 1, reporter, address="ray://127.0.0.1:20801", make=simulated)
     done = drain(engine, [Task("0", {}, 0), Task("1", {}, 1)])
     engine.close()

@@ -10,10 +10,10 @@ import pytest
 from transferkit.console import Reporter
 from transferkit.errors import RunError
 from transferkit.tuning.journal import Journal
-from transferkit.tuning.oracle import Oracle, Proposal
+from transferkit.tuning.oracles.oracle import Oracle, Proposal
 from transferkit.tuning.records import Outcome
 from transferkit.tuning.search import DEFAULT, Search, Trial
-from transferkit.tuning.space import parse_search
+from transferkit.tuning.search_space.space import parse_search
 
 SPACE = parse_search(["learning_rate=1e-4:1e-2:log", "batch_size=16,32,64", "dropout=0:0.5"])
 TRIALS = {"grid": None, "random": 9, "bayesian": 9, "hyperband": 6}

@@ -80,7 +80,7 @@ PLACES = {
     "before the first line": "transferkit.tuning.journal.Journal.append",
     "before the winner is trained": "transferkit.runs.finetune.Job.run",
     "before run.json": "transferkit.runs.manifest.Manifest.start",
-    "before the account": "transferkit.tuning.tune.Tuning._account",
+    "before the account": "transferkit.tuning.tune.SearchJob._account",
     "within the account": "transferkit.runs.layout.Layout.read_metrics",
     "before the report": "transferkit.delivery.publish.publish",
 }
@@ -174,7 +174,7 @@ def test_trials_never_see_a_test_picture(digits, tmp_path, monkeypatch):
     from transferkit.tuning import tune
 
     seen = []
-    plan = tune.Tuning._plan
+    plan = tune.SearchJob._plan
 
     def spied(self, splits):
         made = plan(self, splits)
@@ -182,7 +182,7 @@ def test_trials_never_see_a_test_picture(digits, tmp_path, monkeypatch):
         seen.append((set(names), set(made.samples.paths)))
         return made
 
-    monkeypatch.setattr(tune.Tuning, "_plan", spied)
+    monkeypatch.setattr(tune.SearchJob, "_plan", spied)
     search(digits, tmp_path / "run", "random", trials=1, seeds=1, finalists=1)
     (test, planned), = seen  # fmt: skip
     assert test
@@ -283,7 +283,7 @@ def test_folds_judge_every_trial_by_their_mean(digits, tmp_path):
 
 def test_trials_that_fail_are_recorded_and_five_in_a_row_end_the_search(digits, tmp_path, monkeypatch):
     from transferkit.errors import TrainingError
-    from transferkit.tuning.workbench import Workbench
+    from transferkit.tuning.trial_runner import Workbench
 
     pair = Workbench._pair
 

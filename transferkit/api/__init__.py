@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from transferkit.api.objects import Data, Run, load_data, load_run
+from transferkit.api.data import Data
+from transferkit.api.objects import Run, load_data, load_run
 from transferkit.api.train import finetune, tune
 from transferkit.api.use import compare, evaluate, predict, reproduce
 from transferkit.parts import assemble, backbone, build_head, freeze

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from transferkit.api import plain
+from transferkit.api.data import Data
 from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, RunError
@@ -17,43 +19,11 @@ from transferkit.text import shown
 if TYPE_CHECKING:
     import keras
 
-    from transferkit.data.samples import Samples
     from transferkit.delivery.explain import Explanation
     from transferkit.delivery.exporting.every import Exports
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
     from transferkit.delivery.reproduce import Reproduction
-
-
-@dataclass(frozen=True)
-class Data:
-    """Pictures with labels and how they are to be split; from `load_data`."""
-
-    samples: Samples
-    origin: str
-    split: tuple[float, ...] | None = None
-    seed: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of classes, labels or targets."""
-        return self.samples.classes
-
-    def counts(self) -> dict[str, int]:
-        """Pictures per class."""
-        return self.samples.counts()
-
-    def _repr_html_(self) -> str:
-        """For notebooks: where the pictures are from, and how many there are of each class."""
-        from transferkit.delivery import display
-
-        counts = self.counts()
-        most = max(counts.values(), default=0) or 1
-        rows = [(name, count / most, f"{count:,}") for name, count in counts.items()]
-        return display.text(f"{len(self):,} pictures from {self.origin}") + display.bars(rows)
 
 
 def load_data(
@@ -66,7 +36,6 @@ def load_data(
     three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`.
     Raises DataError with every problem found.
     """
-    from transferkit.api import plain
     from transferkit.data.source import origin_of, scan
 
     data = plain.data(data, {} if task is None else {"task": task})
@@ -172,7 +141,7 @@ class Run:
         `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
         arrays it was trained on. See `transferkit.delivery.exporting.export`.
         """
-        from transferkit.data import datasets
+        from transferkit.data.readers import datasets
         from transferkit.delivery.exporting.every import export_all
         from transferkit.delivery.exporting.export import export
 
@@ -208,8 +177,8 @@ class Run:
     @restoring
     def report(self) -> Path:
         """Write report.html, CARD.md and the figures anew; returns its path, which notebooks show as a page."""
-        from transferkit.delivery.display import Page
-        from transferkit.delivery.publish import publish
+        from transferkit.delivery.notebook import Page
+        from transferkit.delivery.report.publish import publish
 
         return Page(publish(self.layout, Reporter(quiet=True)))
 
@@ -218,7 +187,7 @@ class Run:
         from base64 import b64encode
         from html import escape
 
-        from transferkit.delivery import display
+        from transferkit.delivery import notebook
 
         shown = [self.layout.figures / f"{name}.png" for name in ("curves", "confusion")]
         pictures = [
@@ -227,7 +196,7 @@ class Run:
             if path.is_file() and (data := b64encode(path.read_bytes()).decode())
         ]
         link = f'<p>Report: <a href="{escape(str(self.layout.report))}">{escape(str(self.layout.report))}</a></p>'
-        return display.text(self.summary()) + "".join(pictures) + (link if self.layout.report.exists() else "")
+        return notebook.text(self.summary()) + "".join(pictures) + (link if self.layout.report.exists() else "")
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:

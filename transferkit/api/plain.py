@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from transferkit.api.objects import Data
-from transferkit.data import datasets
+from transferkit.api.data import Data
+from transferkit.data.readers import datasets
 from transferkit.data.source import scan
 from transferkit.errors import DataError, TransferKitError
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from transferkit.config import Settings
 from transferkit.setting import Declared, declared
-from transferkit.tuning.settings import SearchSettings
+from transferkit.tuning.search_settings import SearchSettings
 from transferkit.wording import in_python
 
 F = TypeVar("F", bound=Callable[..., Any])

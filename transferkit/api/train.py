@@ -10,23 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transferkit.api import plain, unnamed
-from transferkit.api.objects import Data, Run
+from transferkit.api.data import Data
+from transferkit.api.objects import Run
 from transferkit.api.signature import listing
 from transferkit.compute import restoring
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
-from transferkit.data.arrays import ARRAYS
+from transferkit.data.readers.arrays import ARRAYS
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
 from transferkit.errors import DataError, RunError
 from transferkit.files import ready_cache
-from transferkit.runs import refusals, trackers
+from transferkit.runs import preflight, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
     from transferkit.runs.finetune import Job
-    from transferkit.runs.plan import Plan
+    from transferkit.runs.plan import DryRun
 
 PathOrName = str | os.PathLike[str]
 
@@ -44,7 +45,7 @@ def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
     track: Sequence[str] = (), dry_run: Literal[True], **settings: Unpack[FinetuneSettings],
-) -> Plan: ...  # fmt: skip
+) -> DryRun: ...  # fmt: skip
 
 
 @overload
@@ -52,7 +53,7 @@ def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
     track: Sequence[str] = (), dry_run: bool, **settings: Unpack[FinetuneSettings],
-) -> Run | Plan: ...  # fmt: skip
+) -> Run | DryRun: ...  # fmt: skip
 
 
 @listing()
@@ -61,7 +62,7 @@ def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
     track: Sequence[str] = (), dry_run: bool = False, **settings: Unpack[FinetuneSettings],
-) -> Run | Plan:  # fmt: skip
+) -> Run | DryRun:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
     Args:
@@ -99,7 +100,7 @@ def finetune(
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
     if resume and output is None:
         problems.append("--resume needs --output: the run directory that is to be finished")
-    problems += [*refusals.problems(given, offline), *check_new(folder, resume), *refusals.inside(folder, origin)]
+    problems += [*preflight.problems(given, offline), *check_new(folder, resume), *preflight.inside(folder, origin)]
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
     if dry_run and resume:
@@ -152,10 +153,10 @@ def tune(
     Raises:
         ConfigError, DataError, BackboneError, WeightsError: before anything is written, with every problem found.
     """
-    from transferkit.delivery.publish import publish
+    from transferkit.delivery.report.publish import publish
     from transferkit.runs.intake import take_in
     from transferkit.tuning.entry import request
-    from transferkit.tuning.tune import Tuning
+    from transferkit.tuning.tune import SearchJob
 
     reporter = reporter or Reporter(quiet)
     given = _plain({"backbone": backbone, **settings} if backbone else settings)
@@ -185,7 +186,7 @@ def tune(
     source = loaded.samples if loaded else data
     with _resumable(layout):
         samples, findings, timings = take_in(source, asked.base, origin, reporter)
-        Tuning(
+        SearchJob(
             samples, asked.base, asked.space, asked.search, layout, origin, asked.command, reporter, offline, cache,
             findings, timings,
         ).run()  # fmt: skip
@@ -222,7 +223,7 @@ def _resumable(layout: Layout) -> Iterator[None]:
 
 
 def _way_on(layout: Layout) -> str:
-    from transferkit.delivery.beginning import beginning
+    from transferkit.delivery.invocation import beginning
 
     if not (layout.manifest.exists() or layout.journal.exists()):
         return "no run was begun, nothing is left behind; repeat the command to start"
@@ -246,7 +247,7 @@ def _is_complete(layout: Layout, data: Any, settings: Settings, reporter: Report
 
     Where the data has changed since, that is said: the scores are those of then.
     """
-    from transferkit.delivery.publish import publish
+    from transferkit.delivery.report.publish import publish
     from transferkit.runs.finetune import same_settings
 
     manifest = layout.read_manifest()
@@ -281,7 +282,7 @@ def _finetune(
     layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
     cache: bool | None, track: Sequence[str],
 ) -> None:  # fmt: skip
-    from transferkit.delivery.publish import publish
+    from transferkit.delivery.report.publish import publish
 
     job = _job(layout, data, origin, settings, reporter, resume, offline, cache)
     with trackers.tracked(track, reporter) as job.tracking:

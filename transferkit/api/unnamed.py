@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from transferkit.api.objects import Data
+from transferkit.api.data import Data
 from transferkit.backbones.default import PHOTOGRAPHS, choose
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs.layout import Layout

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferkit.api.objects import Data, Run
+from transferkit.api.data import Data
+from transferkit.api.objects import Run
 from transferkit.api.train import finetune
 from transferkit.compute import restoring
 from transferkit.console import Reporter
@@ -66,7 +67,7 @@ def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) ->
 
     With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
     """
-    from transferkit.data import datasets
+    from transferkit.data.readers import datasets
     from transferkit.delivery.evaluate import evaluate as room
 
     data = datasets.read(data)
@@ -83,7 +84,7 @@ def reproduce(
     `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features anew
     instead of taking them from the cache. Raises DataError or WeightsError where these are not those of then.
     """
-    from transferkit.data import datasets
+    from transferkit.data.readers import datasets
     from transferkit.delivery import reproduce as room
 
     reporter = reporter or Reporter(quiet)

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 from transferkit.backbones import bundled, freeze, loading, offered, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
-from transferkit.backbones.owned import seeded
+from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["SCALINGS", "Backbone", "build", "check", "preprocessing", "resolve"]
+__all__ = ["SCALINGS", "LoadedBackbone", "build", "check", "preprocessing", "resolve"]
 
 
 @dataclass(frozen=True)
-class Backbone:
+class LoadedBackbone:
     """A bare network. `model` takes float32 (batch, size, size, 3), already scaled, and gives its last
     feature map.
 
@@ -86,7 +86,7 @@ def build(
     offline: bool = False,
     scaling: str | None = None,
     reporter: Callable[[str], None] | None = None,
-) -> Backbone:
+) -> LoadedBackbone:
     """Build the network `backbone` (a catalog name or a `.keras` file) for pictures of `size` pixels a side.
 
     `weights`: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the
@@ -111,7 +111,7 @@ def build(
         offered.load_pretrained(model, row)
     elif row.kind == "bundled" and source == row.pretrained:
         bundled.load_pretrained(model, row)
-    return Backbone(model, row, size, scaling or row.scaling, source, loading.weights_sha256(model))
+    return LoadedBackbone(model, row, size, scaling or row.scaling, source, loading.weights_sha256(model))
 
 
 def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
@@ -262,7 +262,7 @@ def _check_normalisation(path: Path, model: keras.Model) -> None:
                 )
 
 
-def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> Backbone:
+def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> LoadedBackbone:
     model, row, notes = userfile.open_file(backbone)
     fixed = _fixed_side(backbone, model)
     if fixed is not None and size not in (None, fixed):
@@ -283,7 +283,7 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
             f"{Path(backbone).name}: fed with pixels 0..255; set scaling if it expects anything else",
         ]
     chosen = fixed or size or 224
-    return Backbone(model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes))
+    return LoadedBackbone(model, row, chosen, scaling or "none", source, loading.weights_sha256(model), tuple(notes))
 
 
 def _fixed_side(backbone: str, model: keras.Model) -> int | None:

@@ -14,7 +14,7 @@ from transferkit.backbones import build, weights
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import POLICY
 from transferkit.console import duration
-from transferkit.data.picture import PictureError, read_header
+from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Samples
 from transferkit.data.threads import available_threads
 
@@ -49,14 +49,14 @@ AFFORDABLE = 600.0  # seconds for one pass over all pictures and views
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackboneChoice:
     """A catalog name, and why: to be read after "because"."""
 
     backbone: str
     reason: str
 
 
-def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = False) -> Choice:
+def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = False) -> BackboneChoice:
     """The network for `samples` under the settings that were `given`, which need not be valid.
 
     Tiny pictures get `mini`. All others get the most accurate network whose weights are here, checked, and which this
@@ -71,7 +71,7 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
     here = [] if tiny or samples is None else _stronger(len(samples), given, offline)
     for name, accuracy, seconds in here:
         if seconds <= AFFORDABLE and weights.verify(ROWS[name], _size(name, given)).status == "verified":
-            return Choice(
+            return BackboneChoice(
                 name,
                 f"{what}, and of the EfficientNets and ConvNeXts whose weights are here it is the most accurate "
                 f"on ImageNet ({accuracy:g} %) that looks at them in less than {AFFORDABLE / 60:g} minutes on this "
@@ -80,10 +80,10 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
     bundled = (TINY, PHOTOGRAPHS) if tiny else (PHOTOGRAPHS, TINY)
     fitting = next((name for name in bundled if not _problems(name, given, offline)), bundled[0])
     if fitting != bundled[0]:
-        return Choice(fitting, f"{what}, and the other settings do not fit {bundled[0]}")
+        return BackboneChoice(fitting, f"{what}, and the other settings do not fit {bundled[0]}")
     slow = [f" ({name} is here too, and would need about {duration(s)})" for name, _, s in here if s > AFFORDABLE]
     kind = "tiny pictures" if tiny else "photographs"
-    return Choice(fitting, f"{what}, and it is the bundled network for {kind}{''.join(slow[:1])}")
+    return BackboneChoice(fitting, f"{what}, and it is the bundled network for {kind}{''.join(slow[:1])}")
 
 
 def _stronger(pictures: int, given: Mapping[str, Any], offline: bool) -> list[tuple[str, float, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from transferkit import plugins
-from transferkit.backbones import freeze, owned
+from transferkit.backbones import freeze, portability
 from transferkit.backbones.catalog import Row
 from transferkit.errors import BackboneError, ConfigError, TransferKitError, WeightsError
 
@@ -34,7 +34,7 @@ def build(row: Row, size: int) -> keras.Model:
     if len(model.inputs) != 1 or tuple(model.inputs[0].shape) != expected:
         shapes = ", ".join(str(tuple(t.shape)) for t in model.inputs)
         raise BackboneError(f"{row.plugin} takes {shapes}; it must take {expected}")
-    problem = owned.foreign(model)
+    problem = portability.foreign(model)
     if problem:
         raise BackboneError(f"{row.plugin} {problem}")
     _as_said(row, model)

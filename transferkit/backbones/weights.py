@@ -17,7 +17,7 @@ from pathlib import Path
 from transferkit.backbones.catalog import ROWS, Row
 from transferkit.backbones.download import download
 from transferkit.errors import WeightsError
-from transferkit.files import locked, read_json, sha256_file, whole, write_json
+from transferkit.files import atomic_path, locked, read_json, sha256_file, write_json
 
 Say = Callable[[str], None]
 PINS = "transferkit-pins.json"
@@ -152,7 +152,7 @@ def add(file: Path, reporter: Say | None = None) -> Path:
     _require_writable(folder())
     target = folder() / name
     if not (target.exists() and target.samefile(file)):
-        with locked(folder() / f".{name}.lock"), whole(target) as temporary:
+        with locked(folder() / f".{name}.lock"), atomic_path(target) as temporary:
             shutil.copyfile(file, temporary)
     if row.weights_hash is None:
         _pin(name, say)

@@ -40,7 +40,7 @@ def open_(run: Path, section: str | None, quiet: bool, as_json: bool) -> None:
     """
     import webbrowser
 
-    from transferkit.delivery.publish import publish
+    from transferkit.delivery.report.publish import publish
     from transferkit.runs.layout import Layout
 
     name, _, after = str(run).partition("#")
@@ -62,7 +62,7 @@ def open_(run: Path, section: str | None, quiet: bool, as_json: bool) -> None:
 @common()
 def resume(run: Path, quiet: bool, as_json: bool) -> None:
     """Go on with RUN, a training or a search that was interrupted, with the settings that it was begun with."""
-    from transferkit.delivery.beginning import beginning
+    from transferkit.delivery.invocation import beginning
     from transferkit.runs.layout import Layout
 
     begun = beginning(Layout(run))

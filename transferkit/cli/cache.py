@@ -16,14 +16,15 @@ def cache() -> None:
 @common()
 def info(quiet: bool, as_json: bool) -> None:
     """Where it is, how large, how large it may grow, and what it holds."""
-    from transferkit.features import space, store
+    from transferkit.features import cache_quota, store
 
     sets = store.listing()
-    total, limit = sum(s["bytes"] for s in sets), space.limit(store.root())
+    total, limit = sum(s["bytes"] for s in sets), cache_quota.limit(store.root())
     if as_json:
         emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": sets})
         return
-    echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB ({space.VARIABLE})")
+    most = f"{limit / 1e6:,.0f} MB ({cache_quota.VARIABLE})"
+    echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {most}")
     for entry in sets:
         spec = entry["spec"]
         echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry['bytes'] / 1e6:>9,.1f} MB")

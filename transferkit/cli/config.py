@@ -110,7 +110,7 @@ def _unknown(file: dict[str, Any], own: dict[str, Types]) -> list[str]:
     What means nothing anywhere is found with all other mistakes by the settings themselves.
     """
     from transferkit.config import Settings
-    from transferkit.tuning.settings import NAMES
+    from transferkit.tuning.search_settings import NAMES
 
     elsewhere = {**dict.fromkeys((*OWN_OF_TUNE, *NAMES), "tune"), **dict.fromkeys(OWN, "finetune")}
     known = {*Settings.model_fields, *own, *(NAMES if own is OWN_OF_TUNE else ())}
@@ -220,7 +220,7 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     """Print the settings of SOURCE, a run, its run.json or a TOML file, as TOML that finetune's --config takes."""
     settings = from_file(source)
     if everything:
-        from transferkit.tuning.settings import NAMES
+        from transferkit.tuning.search_settings import NAMES
 
         other = {name: settings.pop(name) for name in (*OWN, *OWN_OF_TUNE, *NAMES) if name in settings}
         unnamed = {} if "backbone" in settings else {"backbone": None}  # each run chooses its own
@@ -279,7 +279,7 @@ def _as_finetune(settings: dict[str, Any]) -> None:
 
 def _as_tune(settings: dict[str, Any]) -> None:
     from transferkit.errors import ConfigError, raise_problems
-    from transferkit.tuning import settings as how
+    from transferkit.tuning import search_settings as how
     from transferkit.tuning.entry import settle
 
     own = own_options(settings, OWN_OF_TUNE)
@@ -295,11 +295,11 @@ def _as_tune(settings: dict[str, Any]) -> None:
 def _checked(settings: dict[str, Any], offline: bool, problems: Sequence[str] = ()) -> Any:
     """Validated settings; a backbone may come later by the command line, and is then not judged."""
     from transferkit.config import make
-    from transferkit.runs import refusals
+    from transferkit.runs import preflight
 
     if "backbone" in settings:
-        return make(settings, [*problems, *refusals.problems(settings, offline)])
-    found = refusals.problems({**settings, "unfreeze": "none"}, offline)
+        return make(settings, [*problems, *preflight.problems(settings, offline)])
+    found = preflight.problems({**settings, "unfreeze": "none"}, offline)
     return make({"backbone": "vgg16", **settings}, [*problems, *found])
 
 

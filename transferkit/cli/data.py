@@ -16,7 +16,7 @@ from transferkit.text import shown
 
 if TYPE_CHECKING:
     from transferkit.console import Advance, Reporter
-    from transferkit.data.audit import Audit
+    from transferkit.data.audit.audit import Audit
     from transferkit.data.samples import Samples
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,6 +65,7 @@ def check(
 
     With --run, DATA is that run's data, and its labels are listed by the chance that they are right.
     """
+    from transferkit.data.audit.audit_page import audit_page
     from transferkit.files import write_text
 
     report = reporter(quiet, as_json)
@@ -73,7 +74,7 @@ def check(
     else:
         audit = _audit_of(run, source, headers_only, report, how, suspects)
     if html is not None:
-        write_text(html, audit.to_html())
+        write_text(html, audit_page(audit))
     if write_exclusions is not None:
         write_text(write_exclusions, audit.exclusions())
     more = f"\nTo go through them: transferkit data clean {shlex.quote(str(run))}" if audit.doubts else ""
@@ -128,8 +129,8 @@ def split(
 ) -> None:  # fmt: skip
     """Write a stratified, seeded split as a file, which is a CSV to train on."""
     from transferkit.data.source import based, scan
-    from transferkit.data.split import save_splits
-    from transferkit.data.split import split as divide
+    from transferkit.data.splitting.split import save_splits
+    from transferkit.data.splitting.split import split as divide
 
     samples = scan(source, **how).hashed()
     if keep_alike:
@@ -171,16 +172,16 @@ def preview(
     pictures: int, views: int, seed: int, **how: Any,
 ) -> None:  # fmt: skip
     """Draw augmented views as a contact sheet, the first of each row clean, and what each range does by itself."""
-    from transferkit.data.decode import DecodeSettings
-    from transferkit.data.preview import preview as draw
+    from transferkit.data.augmentation.preview import preview as draw
+    from transferkit.data.images.decode import DecodeSettings
     from transferkit.data.source import scan
-    from transferkit.files import whole
+    from transferkit.files import atomic_path
 
     if output.suffix.lower() not in SHEETS:
         raise click.UsageError(f"--output {shown(output)}: a contact sheet is {' or '.join(SHEETS)}; name it so")
     samples = scan(source, **how)
     sheet = draw(samples, DecodeSettings(image_size), augment, pictures=pictures, views=views, seed=seed)
-    with whole(output) as temporary:
+    with atomic_path(output) as temporary:
         sheet.save(temporary)
     _print({"output": str(output), "size": sheet.size} if as_json else f"{shown(output)}: {sheet.width}×{sheet.height}")
 
@@ -216,8 +217,8 @@ def _audit_of(
 
 
 def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any]) -> Audit:
-    from transferkit.data.audit import check as full
-    from transferkit.data.audit import quick
+    from transferkit.data.audit.audit import check as full
+    from transferkit.data.audit.audit import quick
     from transferkit.data.source import scan
 
     if headers_only:
@@ -227,7 +228,7 @@ def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any
 
 
 def _grouped(samples: Samples, report: Reporter) -> Samples:
-    from transferkit.data.alike import group_look_alikes
+    from transferkit.data.splitting.lookalike_groups import group_look_alikes
 
     with _progress(report) as progress:
         return group_look_alikes(samples, progress=progress)[0]

@@ -49,7 +49,7 @@ def _builtin() -> dict[str, Any]:
     from transferkit.backbones.catalog import ROWS
     from transferkit.config import AUGMENTATIONS, HEADS
     from transferkit.delivery.exporting.formats import FORMATS
-    from transferkit.evaluation.goals import GOALS
+    from transferkit.evaluation.metric_registry import GOALS
 
     names = (ROWS, HEADS, AUGMENTATIONS, (*GOALS, "auto"), FORMATS)
     return dict(zip(("backbones", "heads", "augmentations", "metrics", "exporters"), names, strict=True))

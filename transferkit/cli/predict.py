@@ -146,13 +146,13 @@ def _submission(pictures: list[Path], facts: dict[str, Any], sample: Path | None
 
 def _write(lines: Iterable[str], output: Path | None, raw: bool) -> None:
     """To the screen as they come; to a file whole, or not at all."""
-    from transferkit.files import whole
+    from transferkit.files import atomic_path
 
     if output is None:
         for line in lines:
             _put(line, raw=raw and not sys.stdout.isatty())
         return
-    with whole(output) as temporary, open(temporary, "wb") as handle:
+    with atomic_path(output) as temporary, open(temporary, "wb") as handle:
         for line in lines:
             handle.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
@@ -168,7 +168,7 @@ def _put(line: str, raw: bool) -> None:
 def _sources(paths: tuple[Path, ...], runs: list[Path], speaker: Reporter) -> tuple[Any, int, int]:
     """Pictures, how many (0: not known), and the width of the table's first column."""
     from transferkit.data.samples import shown
-    from transferkit.delivery.sources import STANDARD_INPUT, find, from_input
+    from transferkit.delivery.inputs import STANDARD_INPUT, find, from_input
 
     if STANDARD_INPUT in map(str, paths):
         if len(paths) > 1:

@@ -13,8 +13,8 @@ from transferkit.cli._help import Grouped, GroupedOption, default, option, setti
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
-from transferkit.tuning.dimensions import SEARCHABLE
-from transferkit.tuning.settings import SearchSettings
+from transferkit.tuning.search_settings import SearchSettings
+from transferkit.tuning.search_space.dimensions import SEARCHABLE
 
 
 def _settings() -> Iterator[GroupedOption]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.data.arrays import ARRAYS, scan_arrays
-from transferkit.data.folder import scan_folder
-from transferkit.data.relabel import relabel
-from transferkit.data.rows import Exclusions, load_exclusions
+from transferkit.data.readers.arrays import ARRAYS, scan_arrays
+from transferkit.data.readers.encoding import locate
+from transferkit.data.readers.folder import scan_folder
+from transferkit.data.readers.relabel import relabel
+from transferkit.data.readers.rows import Exclusions, load_exclusions
+from transferkit.data.readers.table import scan_table
 from transferkit.data.samples import TASKS, Samples, Task, listed, shown
-from transferkit.data.table import scan_table
-from transferkit.data.text import locate
 from transferkit.errors import ConfigError, DataError, nearest
 
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples

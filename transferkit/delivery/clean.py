@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.console import Reporter
-from transferkit.data.copies import find_copies
+from transferkit.data.audit.duplicate_groups import find_copies
 from transferkit.data.samples import Samples, shown
 from transferkit.data.source import scan
 from transferkit.delivery.label_check import SHOWN, doubted, own_samples, source_of

@@ -12,12 +12,12 @@ import numpy as np
 
 from transferkit.console import duration, figure
 from transferkit.data.samples import listed, shown
-from transferkit.delivery import display
+from transferkit.delivery import notebook
 from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation import charts, intervals
 from transferkit.evaluation.figures import save
-from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
 from transferkit.runs.layout import Layout
 from transferkit.runs.tables import Predictions
@@ -38,7 +38,7 @@ class Comparison:
     curves: dict[str, dict[str, Any]]
 
     def _repr_html_(self) -> str:
-        return display.text(str(self))
+        return notebook.text(str(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

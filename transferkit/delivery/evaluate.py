@@ -11,13 +11,13 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter, plural
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
-from transferkit.evaluation import goals
+from transferkit.evaluation import metric_registry
 from transferkit.evaluation.drift import drift
-from transferkit.runs import judging, model_file, pictures, scoring
+from transferkit.runs import analysis, model_file, pictures, scoring
 from transferkit.runs.layout import Layout
 from transferkit.runs.tables import Picture, same_label
 
@@ -36,12 +36,12 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> dict[str, Any]:
     samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, facts).hashed()
     decode = DecodeSettings.from_key(facts["decode"])
     compute.start()
-    model, reference = model_file.load(layout.model), None if data is None else judging.load_typical(layout.typical)
-    model = model if reference is None else judging.with_features(model)
+    model, reference = model_file.load(layout.model), None if data is None else analysis.load_typical(layout.typical)
+    model = model if reference is None else analysis.with_features(model)
     outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
     thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
     count = len(facts["classes"])
-    extra = goals.goal(manifest["config"]["metric"], facts["task"]).extra
+    extra = metric_registry.goal(manifest["config"]["metric"], facts["task"]).extra
 
     def scored(rows: np.ndarray) -> dict[str, Any]:
         part = samples.select(rows)

@@ -14,10 +14,10 @@ from PIL import Image
 
 from transferkit import files
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, fit, open_pixels
+from transferkit.data.images.decode import DecodeSettings, fit, open_pixels
 from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
-from transferkit.evaluation import explain
+from transferkit.evaluation import heatmaps
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide
@@ -62,7 +62,7 @@ class Explaining:
 
         self.facts, self.method = facts, method
         self._settings = DecodeSettings.from_key(facts["decode"])
-        self._heats = explain.explainer(model, method)
+        self._heats = heatmaps.explainer(model, method)
         self._forward = compute.forward(model)
 
     @classmethod
@@ -107,8 +107,8 @@ class Explaining:
                 float(confidence) if confidence else None,
                 names[number],
                 self.method,
-                explain.place(heat, resize, image.size),
-                explain.overlay(picture, heat, resize),
+                heatmaps.place(heat, resize, image.size),
+                heatmaps.overlay(picture, heat, resize),
             )
 
 

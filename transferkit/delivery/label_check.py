@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from transferkit.console import Reporter
-from transferkit.data.cells import in_cell
-from transferkit.data.checks import Doubt
+from transferkit.data.audit.checks import Doubt
+from transferkit.data.readers.cells import in_cell
 from transferkit.data.samples import Samples
-from transferkit.data.units import units_of
+from transferkit.data.splitting.units import units_of
 from transferkit.errors import DataError, RunError
 from transferkit.files import ready_cache
 from transferkit.runs import pictures
@@ -70,7 +70,7 @@ def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]
     Features come from the store as training left them; what is missing is computed. Raises RunError for a run that
     is not finished, DataError where its data has numbers for labels.
     """
-    from transferkit.evaluation.labels import doubts
+    from transferkit.evaluation.label_issues import find_label_issues
 
     manifest = layout.complete()
     if samples.task == "regress":
@@ -81,7 +81,7 @@ def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
     groups = [kin[i] for i in range(len(samples))]
-    found = doubts(features, samples.targets, samples.task, len(samples.classes), groups, manifest["seed"])
+    found = find_label_issues(features, samples.targets, samples.task, len(samples.classes), groups, manifest["seed"])
     count = int(found.likely.sum())
     how_many = (
         f"about {count} of {len(samples)} labels are probably wrong"
@@ -114,8 +114,8 @@ def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) ->
     """
     from transferkit import compute
     from transferkit.backbones.build import build
-    from transferkit.data.augment import augmentation
-    from transferkit.data.decode import DecodeSettings
+    from transferkit.data.augmentation.augment import augmentation
+    from transferkit.data.images.decode import DecodeSettings
     from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision

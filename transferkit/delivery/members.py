@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import Pixels, listed, shown
-from transferkit.delivery.looks import PLAIN, Look
+from transferkit.delivery.tta_views import PLAIN, Look
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout

@@ -10,7 +10,7 @@ from typing import Any
 from transferkit.console import duration, figure
 from transferkit.data.samples import shown
 from transferkit.errors import RunError
-from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.runs.layout import Layout
 
 DEPTH = 3  # folders below the one that is named in which runs are looked for

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from transferkit.console import Reporter
-from transferkit.data.decode import BUNDLE, DecodeSettings, PictureError
+from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
-from transferkit.delivery import display, members
-from transferkit.delivery.looks import PLAIN, Look, looked
+from transferkit.delivery import members, notebook
+from transferkit.delivery.inputs import find
 from transferkit.delivery.members import Member, Named, model_of
-from transferkit.delivery.sources import find
 from transferkit.delivery.tta import choose
+from transferkit.delivery.tta_views import PLAIN, Look, looked
 from transferkit.errors import ConfigError
 from transferkit.features.extract import at_once
 from transferkit.files import csv_line
@@ -63,11 +63,11 @@ class Prediction:
     def _repr_html_(self) -> str:
         """For notebooks: the answer, and the best five scores."""
         if self.error:
-            return display.text(f"{self.path}: {self.error}")
+            return notebook.text(f"{self.path}: {self.error}")
         said = "no answer" if self.abstained else self.label
         # Without a confidence the scores are numbers of any size: shown, not drawn.
         rows = [(n, score if self.confidence is not None else 0.0, f"{score:.4g}") for n, score in self.scores[:5]]
-        return display.text(f"{self.path}: {said}") + display.bars(rows)
+        return notebook.text(f"{self.path}: {said}") + notebook.bars(rows)
 
 
 Stream = Iterator[Prediction]

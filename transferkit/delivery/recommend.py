@@ -13,15 +13,15 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones import build as networks
 from transferkit.backbones import bundled, userfile, weights
-from transferkit.backbones.build import Backbone
+from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.console import figure as written
-from transferkit.data.augment import augmentation
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import Samples, shown
-from transferkit.data.split import fold_indices, split
+from transferkit.data.splitting.split import fold_indices, split
 from transferkit.errors import BackboneError, ConfigError, DataError, raise_problems
 from transferkit.evaluation import charts, transferability
 from transferkit.evaluation.figures import save
@@ -36,7 +36,7 @@ TIMED = 2  # passes of FORWARD_BATCH pictures, after one that compiles
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RankedBackbone:
     """One network on one data set. `score` is the probe's `metric` over folds, `pareto` that none is faster and as
     good, or better and as fast."""
 
@@ -63,7 +63,7 @@ def candidates(names: Sequence[str] = ()) -> list[str]:
 def recommend(
     samples: Samples, names: Sequence[str] = (), *, pictures: int = PICTURES, seed: int = 0, offline: bool = False,
     reporter: Reporter | None = None,
-) -> list[Candidate]:  # fmt: skip
+) -> list[RankedBackbone]:  # fmt: skip
     """Candidates, best first, by a cross-validated linear probe on their frozen features, with LogME beside it.
 
     Only training and validation pictures of the default split with `seed` are looked at, at most `pictures` of them:
@@ -84,7 +84,7 @@ def recommend(
         found.append(_judge(name, samples, folds, seed, offline, reporter))
         compute.release()
     best = transferability.pareto([-c.images_per_second for c in found], [c.score for c in found])
-    ranked = [Candidate(**{**asdict(c), "pareto": p}) for c, p in zip(found, best, strict=True)]
+    ranked = [RankedBackbone(**{**asdict(c), "pareto": p}) for c, p in zip(found, best, strict=True)]
     return sorted(ranked, key=lambda c: (-c.score, -c.images_per_second))
 
 
@@ -109,7 +109,7 @@ def _folds(samples: Samples, pictures: int, seed: int) -> tuple[Samples, list[tu
 def _judge(
     name: str, samples: Samples, folds: list[tuple[np.ndarray, np.ndarray]], seed: int, offline: bool,
     reporter: Reporter,
-) -> Candidate:  # fmt: skip
+) -> RankedBackbone:  # fmt: skip
     started = time.monotonic()
     backbone = networks.build(name, seed=seed, offline=offline, reporter=reporter.say)
     settings = Settings(backbone=name, augment="none", seed=seed)
@@ -124,7 +124,7 @@ def _judge(
     blocks = np.array_split(order, -(-len(order) // 256))
     x = np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
     probe = transferability.cross_validated_probe(x, samples.targets, folds, samples.task, samples.classes)
-    found = Candidate(
+    found = RankedBackbone(
         name, backbone.size, probe.metric, probe.score, probe.spread,
         transferability.logme(x, samples.targets, samples.task), backbone.model.count_params(),
         _bytes(backbone, name), _speed(frozen, rows), frozen.precision.name,
@@ -147,7 +147,7 @@ def _speed(frozen: Frozen, rows: Rows) -> float:
     return FORWARD_BATCH / min(seconds)
 
 
-def _bytes(backbone: Backbone, name: str) -> int | None:
+def _bytes(backbone: LoadedBackbone, name: str) -> int | None:
     """Size of the weights file."""
     if userfile.is_file(name):
         return Path(name).stat().st_size
@@ -157,7 +157,7 @@ def _bytes(backbone: Backbone, name: str) -> int | None:
     return path.stat().st_size if path else None
 
 
-def as_lines(found: Sequence[Candidate]) -> Iterator[str]:
+def as_lines(found: Sequence[RankedBackbone]) -> Iterator[str]:
     """A table for people; ● marks networks that none beats in both score and speed."""
     width = max(len(shown(c.backbone)) for c in found)
     yield (
@@ -172,7 +172,7 @@ def as_lines(found: Sequence[Candidate]) -> Iterator[str]:
         )
 
 
-def figure(found: Sequence[Candidate], path: Path) -> Path:
+def figure(found: Sequence[RankedBackbone], path: Path) -> Path:
     """Score against speed as a PNG."""
     rows: list[dict[str, Any]] = [asdict(c) for c in found]
     return save(charts.speed(rows), path)

@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from transferkit.console import Reporter
-from transferkit.data.decode import PictureError
+from transferkit.data.images.decode import PictureError
+from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.readers.walk import EXTENSIONS
 from transferkit.data.samples import shown
-from transferkit.data.thumbnail import thumbnail
-from transferkit.data.walk import EXTENSIONS
 from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.members import Member

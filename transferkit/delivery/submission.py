@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from transferkit.data.rows import load_cells
+from transferkit.data.readers.rows import load_cells
+from transferkit.data.readers.walk import is_picture
 from transferkit.data.samples import listed, shown
-from transferkit.data.walk import is_picture
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import DataError
 from transferkit.files import csv_line

@@ -10,7 +10,7 @@ from transferkit import terms
 from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
 from transferkit.errors import RunError
-from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.versus import verdicts
 from transferkit.runs.advice import HIDDEN, brief, own
 from transferkit.runs.layout import Layout

@@ -16,11 +16,11 @@ from pydantic import Field
 
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.decode import DECODER_VERSION, DecodeSettings
+from transferkit.data.images.decode import DECODER_VERSION, DecodeSettings
 from transferkit.data.samples import Pixels, Samples, listed, shown
 from transferkit.data.threads import map_ordered
-from transferkit.delivery.looks import CANDIDATES, PLAIN, SHARE, Look, looked
 from transferkit.delivery.members import Member
+from transferkit.delivery.tta_views import CANDIDATES, PLAIN, SHARE, Look, looked
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.intervals import paired_bootstrap
 from transferkit.files import read_json, remember, sha256_file
@@ -49,7 +49,7 @@ class Tried(shape.Part):
     accuracy: float | None = None
 
 
-class Finding(shape.Part):
+class TtaRecord(shape.Part):
     """The content of tta.json. `chosen` is the candidate that is used, None where plain prediction is."""
 
     model_sha256: str
@@ -79,7 +79,7 @@ class Finding(shape.Part):
         )
 
 
-def choose(run: Path, reporter: Reporter) -> Finding:
+def choose(run: Path, reporter: Reporter) -> TtaRecord:
     """What helps the run's model, found at the first call and remembered in the run; it is said.
 
     Raises ConfigError where the run cannot tell (a model file alone, or one that learnt from its validation pictures),
@@ -103,12 +103,12 @@ def choose(run: Path, reporter: Reporter) -> Finding:
     return found
 
 
-def _remembered(layout: Layout, model: str) -> Finding | None:
+def _remembered(layout: Layout, model: str) -> TtaRecord | None:
     """What tta.json says of this very model; None where it says nothing, or nothing that can be used."""
     with suppress(OSError, ValueError):
         content = read_json(layout.tta)
-        if isinstance(content, dict) and not shape.problems(Finding, content):
-            found = Finding(**content)
+        if isinstance(content, dict) and not shape.problems(TtaRecord, content):
+            found = TtaRecord(**content)
             same = (found.model_sha256, found.decoder, found.crop) == (model, DECODER_VERSION, SHARE)
             if same and (
                 found.chosen is None or found.chosen in {t.name for t in found.candidates} & CANDIDATES.keys()
@@ -117,7 +117,7 @@ def _remembered(layout: Layout, model: str) -> Finding | None:
     return None
 
 
-def _found(layout: Layout, reporter: Reporter) -> Finding:
+def _found(layout: Layout, reporter: Reporter) -> TtaRecord:
     facts = model_file.facts(layout.model)
     samples = _validation(layout, facts)
     known: dict[str, Any] = {
@@ -134,7 +134,7 @@ def _found(layout: Layout, reporter: Reporter) -> Finding:
     right = accuracy(by_look[PLAIN], samples)
     helps = [t for t in tried if t.difference < 0 and t.p < LEVEL / len(tried) and not _below(t.accuracy, right)]
     chosen = min(helps, key=lambda t: t.loss).name if helps and len(samples) >= FEWEST else None
-    return Finding(**known, plain=float(plain.mean()), plain_accuracy=right, candidates=tried, chosen=chosen)
+    return TtaRecord(**known, plain=float(plain.mean()), plain_accuracy=right, candidates=tried, chosen=chosen)
 
 
 def _tried(name: str, outputs: np.ndarray, plain: np.ndarray, samples: Samples) -> Tried:

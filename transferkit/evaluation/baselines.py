@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.errors import DataError
-from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, check_task
+from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS, check_task
 from transferkit.evaluation.metrics import score
 
 Array = npt.NDArray[Any]

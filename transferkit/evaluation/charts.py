@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit.errors import DataError
-from transferkit.evaluation.canvas import GREEN, ORANGE, PURPLE, blank, label, style
 from transferkit.evaluation.figures import number_column, score_name
+from transferkit.evaluation.plot_style import GREEN, ORANGE, PURPLE, blank, label, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

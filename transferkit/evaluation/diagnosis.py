@@ -21,7 +21,7 @@ from transferkit.evaluation.rules import (
     underfitting,
     unstable,
 )
-from transferkit.evaluation.symptoms import Case, Finding, Remedy, make_case
+from transferkit.evaluation.symptoms import Case, Remedy, Symptom, make_case
 
 __all__ = ["RULES", "Diagnosis", "Remedy", "confident_errors", "diagnose", "learning_curve_fit"]
 
@@ -49,9 +49,10 @@ def diagnose(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], c
     optional: `task`, `n_train`, `n_classes`, `class_counts` (name → training pictures), `settings`, `phase`
     (the one kept), `command` (to repeat the run), `duplicates_across_splits`, `conflicting_labels` (same
     picture, different labels), `confident_errors` and `learning_curve` (of the functions of these names; the
-    latter of `learning_curve_fit`), `twins` (by split, `n` of `of` pictures, see `twins`) and `doubtful_labels` (`n`
-    of `of` training labels, see `labels.doubts`), `learning_rate` (the head's, however it was found), `data` and `run`
-    (what commands in remedies are given; DATA and RUN stand there where they are absent).
+    latter of `learning_curve_fit`), `twins` (by split, `n` of `of` pictures, see `near_duplicates`)
+    and `doubtful_labels` (`n` of `of` training labels, see `label_issues.find_label_issues`), `learning_rate` (the
+    head's, however it was found), `data` and `run` (what commands in remedies are given; DATA and RUN
+    stand there where they are absent).
     """
     case = make_case(history, metrics, context)
     found = [(name, finding) for name, rule in RULES if (finding := rule(case)) is not None]
@@ -90,7 +91,7 @@ def _good(case: Case) -> list[str]:
     return [f"training {case.train:.3f} and validation {case.val:.3f} agree ({where}, ±{noise:.3f})"]
 
 
-RULES: tuple[tuple[str, Callable[[Case], Finding | None]], ...] = (
+RULES: tuple[tuple[str, Callable[[Case], Symptom | None]], ...] = (
     # state, rule: the gravest first, for what comes later means little where an earlier one holds
     ("leakage suspected", leakage),
     ("learning rate too high", too_high),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from transferkit import terms
 from transferkit.errors import DataError
-from transferkit.evaluation.canvas import GREEN, ORANGE, blank, data_uri, encode, label, save, style
+from transferkit.evaluation.plot_style import GREEN, ORANGE, blank, data_uri, encode, label, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from transferkit.evaluation.baselines import Split, fitted_probe, standardised
 from transferkit.evaluation.extrapolation import learning_curve_fit
-from transferkit.evaluation.goals import check_task
+from transferkit.evaluation.metric_registry import check_task
 from transferkit.evaluation.metrics import score
 from transferkit.evaluation.symptoms import SCORES
 

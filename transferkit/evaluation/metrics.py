@@ -22,9 +22,9 @@ from transferkit.evaluation.counts import (
     roc_auc,
     top_k,
 )
-from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS, TASKS, Goal, check_task, goal
+from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS, TASKS, check_task, goal
 
-__all__ = ["DEFAULT_GOAL", "GOALS", "TASKS", "Goal", "best_thresholds", "goal", "score"]
+__all__ = ["DEFAULT_GOAL", "GOALS", "TASKS", "best_thresholds", "goal", "score"]
 
 _C, _M, _R = TASKS
 TINY = 1e-7  # the same floor that Keras puts under a probability before it takes the logarithm

@@ -11,7 +11,7 @@ from transferkit.data.samples import shown
 from transferkit.evaluation.symptoms import (
     SCORES,
     Case,
-    Finding,
+    Symptom,
     cut_short,
     fall_per_rate,
     larger_head,
@@ -41,7 +41,7 @@ IGNORANT = {
 MANY_EPOCHS = 10  # in which a head at a fitting rate has learnt most of what it will
 
 
-def leakage(case: Case) -> Finding | None:
+def leakage(case: Case) -> Symptom | None:
     """Pictures shared by splits, near-identical ones too; or validation far above test or above training."""
     evidence, n = [], case.context.get("duplicates_across_splits") or 0
     if n:
@@ -58,10 +58,10 @@ def leakage(case: Case) -> Finding | None:
     if not evidence:
         return None
     why = "pictures of one scene, patient or product belong in one split; name it in a group column"
-    return Finding(evidence, [case.look(why, "data check", "data")])
+    return Symptom(evidence, [case.look(why, "data check", "data")])
 
 
-def too_high(case: Case) -> Finding | None:
+def too_high(case: Case) -> Symptom | None:
     """The loss became NaN, stayed far above that of guessing, or ended a phase no lower than it began."""
     raw = [row.get("loss", 0.0) for row in case.rows]
     loss = case.column("loss")
@@ -73,7 +73,7 @@ def too_high(case: Case) -> Finding | None:
         evidence = f"the training loss rose from {loss[0]:.3g} to {loss[-1]:.3g}"
     else:
         return None
-    return Finding([evidence], [case.remedy("smaller steps", f"--learning-rate {rate(case, 0.1)}")])
+    return Symptom([evidence], [case.remedy("smaller steps", f"--learning-rate {rate(case, 0.1)}")])
 
 
 def _guess(case: Case) -> float | None:
@@ -91,7 +91,7 @@ def _middle(case: Case) -> float:
     return min((float(np.median(c)) for c in columns), default=0.0)
 
 
-def unstable(case: Case) -> Finding | None:
+def unstable(case: Case) -> Symptom | None:
     """The training loss itself keeps jumping. A jumpy validation loss alone only means few pictures."""
     loss = case.column("loss")
     if len(loss) < 6:
@@ -102,7 +102,7 @@ def unstable(case: Case) -> Finding | None:
     size = case.setting("batch_size", 32)
     larger = size * 2 if isinstance(size, int) else 64
     calmer = [case.remedy("less noise in each step", f"--batch-size {larger}")] if larger <= 4096 else []
-    return Finding(
+    return Symptom(
         [f"the training loss jumped up by a fifth or more in {jumps} of {len(loss) - 1} epochs"],
         [
             case.remedy("smaller steps", f"--learning-rate {rate(case, 0.3)}"),
@@ -111,7 +111,7 @@ def unstable(case: Case) -> Finding | None:
     )
 
 
-def label_noise(case: Case) -> Finding | None:
+def label_noise(case: Case) -> Symptom | None:
     """The same picture under two labels, many labels contradicted where others' models are sure, or too many confident
     mistakes."""
     from scipy.stats import poisson
@@ -137,7 +137,7 @@ def label_noise(case: Case) -> Finding | None:
     # For classes alone: it is what the recipe smooths by itself.
     trust = str(case.context.get("task", "classify")) == "classify" and smoothing < 0.2
     softer = [case.remedy("until then, trust single labels less", "--label-smoothing 0.2")] if trust else []
-    return Finding(
+    return Symptom(
         evidence,
         [
             case.look("look at the most confident mistakes first", "report", "run"),
@@ -147,7 +147,7 @@ def label_noise(case: Case) -> Finding | None:
     )
 
 
-def learned_nothing(case: Case) -> Finding | None:
+def learned_nothing(case: Case) -> Symptom | None:
     """Not told apart from the answer that ignores the picture, and surely not far above it.
 
     That a difference is not clear proves nothing where there are few pictures: it must be clearly small, too.
@@ -163,7 +163,7 @@ def learned_nothing(case: Case) -> Finding | None:
     task = str(case.context.get("task", "classify"))
     verdict = "worse than" if edge.gain < 0 and edge.p < LEVEL else "no clear difference from"
     found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
-    return Finding(
+    return Symptom(
         [
             f"test {SCORES[task]} {figure(case.test)}: {verdict} {IGNORANT[task]} ({figure(floor)}); the gain lies in "
             f"{figure(edge.low, '+')} to {figure(edge.high, '+')}"
@@ -175,7 +175,7 @@ def learned_nothing(case: Case) -> Finding | None:
     )
 
 
-def too_low(case: Case) -> Finding | None:
+def too_low(case: Case) -> Symptom | None:
     """The loss still falls, nearly as fast as at the start, or far above what a probe reaches: steps are too small."""
     loss = case.column("loss")
     if not cut_short(case) or len(loss) < 6:
@@ -192,10 +192,10 @@ def too_low(case: Case) -> Finding | None:
         evidence = f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"
     else:
         return None
-    return Finding([evidence], [case.remedy("larger steps", f"--learning-rate {rate(case, 10)}")])
+    return Symptom([evidence], [case.remedy("larger steps", f"--learning-rate {rate(case, 10)}")])
 
 
-def overfitting(case: Case) -> Finding | None:
+def overfitting(case: Case) -> Symptom | None:
     """A gap beyond noise, and a validation loss that turned up (or a gap too wide to need it)."""
     if case.gap <= max(0.05, 2.5 * case.noise):
         return None
@@ -203,10 +203,10 @@ def overfitting(case: Case) -> Finding | None:
     if rose is None and case.gap <= 0.15:
         return None
     evidence = [f"training {case.train:.3f} against validation {case.val:.3f}, beyond noise (±{2 * case.noise:.3f})"]
-    return Finding(evidence + ([rose] if rose else []), less_freedom(case))
+    return Symptom(evidence + ([rose] if rose else []), less_freedom(case))
 
 
-def too_little_data(case: Case) -> Finding | None:
+def too_little_data(case: Case) -> Symptom | None:
     """Few pictures per class with a gap beyond noise, or a learning curve that still climbs."""
     evidence: list[str] = []
     n, classes = case.context.get("n_train"), case.context.get("n_classes") or 1
@@ -222,10 +222,10 @@ def too_little_data(case: Case) -> Finding | None:
         return None
     which = weakest(case)
     why = f"more pictures help most, first of {which}" if which else "more pictures help most"
-    return Finding(evidence, [case.look(why, "data summary", "data"), *more_views(case)])
+    return Symptom(evidence, [case.look(why, "data summary", "data"), *more_views(case)])
 
 
-def imbalance(case: Case) -> Finding | None:
+def imbalance(case: Case) -> Symptom | None:
     """Rare classes are recognised significantly worse than common ones."""
     from scipy.stats import fisher_exact
 
@@ -251,16 +251,16 @@ def imbalance(case: Case) -> Finding | None:
     more = case.look(f"more pictures of the rare classes: {names}", "data summary", "data")
     weighed = case.setting("class_weights", "none") != "none"
     if weighed or str(case.context.get("task", "classify")) != "classify":
-        return Finding(evidence, [more])
+        return Symptom(evidence, [more])
     why = "weigh rare classes up and choose by a score that counts them"
-    return Finding(evidence, [case.remedy(why, "--class-weights balanced --metric macro_f1"), more])
+    return Symptom(evidence, [case.remedy(why, "--class-weights balanced --metric macro_f1"), more])
 
 
-def underfitting(case: Case) -> Finding | None:
+def underfitting(case: Case) -> Symptom | None:
     """Training is as poor as validation and far from perfect, or was cut short while still improving."""
     if cut_short(case) and still_improving(case):
         epochs = min(10000, int(case.setting("epochs", len(case.rows))) * 3)
-        return Finding(
+        return Symptom(
             ["the last epoch was the best and validation still improved when the epochs ran out"],
             [case.remedy("train longer", f"--epochs {epochs}")],
         )
@@ -272,7 +272,7 @@ def underfitting(case: Case) -> Finding | None:
         ]
         longer = f"--epochs {min(10000, 3 * int(case.setting('epochs', len(case.rows))))}"
         found = case.setting("learning_rate") == "auto"
-        return Finding(
+        return Symptom(
             evidence,
             [
                 case.remedy("train longer", longer)
@@ -293,4 +293,4 @@ def underfitting(case: Case) -> Finding | None:
     if case.setting("unfreeze", "none") == "none":
         remedies.append(case.remedy("let the upper part of the network adapt", "--unfreeze last:1"))
     better = "features from a stronger network; see which ones fit this machine"
-    return Finding(evidence, [*remedies, *larger_head(case), case.look(better, "backbones recommend", "data")])
+    return Symptom(evidence, [*remedies, *larger_head(case), case.look(better, "backbones recommend", "data")])

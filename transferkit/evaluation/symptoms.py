@@ -77,7 +77,7 @@ def with_options(command: str, options: str) -> str:
     return shlex.join(words)
 
 
-class Finding(NamedTuple):
+class Symptom(NamedTuple):
     """What a rule that fires returns."""
 
     evidence: list[str]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from transferkit.errors import DataError
 from transferkit.evaluation.baselines import PENALTIES, STRENGTHS, Split, fitted_probe, standardised
-from transferkit.evaluation.goals import check_task
+from transferkit.evaluation.metric_registry import check_task
 from transferkit.evaluation.metrics import score
 from transferkit.evaluation.symptoms import SCORES
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.counts import average_precision, confusion, from_confusion
-from transferkit.evaluation.goals import GOALS, TASKS, Goal
+from transferkit.evaluation.metric_registry import GOALS, TASKS, Metric
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -206,7 +206,7 @@ def verdicts(found: Mapping[str, Any], key: str) -> list[Verdict]:
         return []
     edges = {name: edge for name in known if (edge := (rivals[name].get("against") or {}).get(key))}
     adjusted = holm({name: edge["p"] for name, edge in edges.items()})
-    judge = Goal(key, row.direction, TASKS)
+    judge = Metric(key, row.direction, TASKS)
     result = []
     for name, value in known.items():
         if name in edges:

@@ -17,8 +17,8 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
-from transferkit.data.augment import Augmentation, render, view_seed
-from transferkit.data.decode import BUNDLE, DecodeSettings, decoder_versions, open_pixels
+from transferkit.data.augmentation.augment import AugmentationRanges, render, view_seed
+from transferkit.data.images.decode import BUNDLE, DecodeSettings, decoder_versions, open_pixels
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
@@ -41,7 +41,7 @@ class Views:
     """Clean pictures (view 0) and `count` seeded augmented copies of each (views 1…count)."""
 
     decode: DecodeSettings
-    augmentation: Augmentation
+    augmentation: AugmentationRanges
     count: int
     seed: int
 
@@ -73,7 +73,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class ResidentRows:
     """All rows of a source in the backend's memory: `tensors` [R, *shape]; `places` int32 [pictures, views] says which
     row belongs to which view, -1 where there is none.
     """
@@ -101,9 +101,9 @@ class Stored:
         self._row = np.zeros((len(samples), depth), np.int64)
         at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
         self._chunk[at], self._row[at] = chunks, rows
-        self._held: Held | None = None
+        self._held: ResidentRows | None = None
 
-    def held(self, most: int = RESIDENT_BYTES) -> Held | None:
+    def held(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
         """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
         if self._held is not None:
             return self._held
@@ -116,7 +116,7 @@ class Stored:
         tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
         places = np.full(self._chunk.shape, -1, np.int32)
         places[at] = numbers.ravel()
-        self._held = Held(tensors, places)
+        self._held = ResidentRows(tensors, places)
         return self._held
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:

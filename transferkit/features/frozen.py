@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit import compute, heads
-from transferkit.backbones.build import Backbone
+from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import Parts, cut
 from transferkit.config import Settings
 from transferkit.console import Reporter
@@ -30,7 +30,7 @@ from transferkit.features.extract import (
     row_names,
 )  # fmt: skip
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, HeldSet, make_room, open_set, room_for, root, row_bytes
+from transferkit.features.store import FeatureSet, ResidentSet, make_room, open_set, room_for, root, row_bytes
 from transferkit.features.structure import structure
 from transferkit.features.taps import Taps, tapping_model, taps
 
@@ -67,7 +67,7 @@ class Frozen:
     held in memory where they fit; all else is streamed. What is trained on is the same in every case.
     """
 
-    backbone: Backbone
+    backbone: LoadedBackbone
     settings: Settings
     views: Views
     cache: bool | None
@@ -209,8 +209,8 @@ class Frozen:
         width = sum(int(np.prod(shape)) for shape in kind.shapes)
         if any(len(shape) > 1 for shape in kind.shapes) or 4 * width * len(names) > RESIDENT_BYTES:
             return False
-        if not isinstance(kind.features, HeldSet):
-            kind.features = HeldSet(kind.shapes)
+        if not isinstance(kind.features, ResidentSet):
+            kind.features = ResidentSet(kind.shapes)
         return True
 
     def spec(self, kind: Rows) -> dict[str, Any]:

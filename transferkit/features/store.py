@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 
 from transferkit.errors import StorageError
-from transferkit.features import space
-from transferkit.files import cache_folder, digest, locked, read_json, whole, write_json
+from transferkit.features import cache_quota
+from transferkit.files import atomic_path, cache_folder, digest, locked, read_json, write_json
 
 FORMAT = 2
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
@@ -49,7 +49,7 @@ class FeatureSet:
         self._places: dict[str, tuple[int, int]] = {}  # name → chunk, row
         self._seen: set[str] = set()
         self._swept = False
-        space.hold(folder, self)  # while this object lives, the set is not evicted
+        cache_quota.hold(folder, self)  # while this object lives, the set is not evicted
         self.refresh()
 
     @property
@@ -112,7 +112,7 @@ class FeatureSet:
             with locked(self.folder / "write.lock"):
                 self._sweep()
                 stem = self.folder / f"chunk-{time.time_ns():020d}-{os.getpid()}"
-                with whole(stem.with_suffix(".npy")) as temporary, open(temporary, "wb") as handle:
+                with atomic_path(stem.with_suffix(".npy")) as temporary, open(temporary, "wb") as handle:
                     _write(handle, rows)
                 write_json(stem.with_suffix(".json"), {"rows": list(names), "checksum": checksum(rows)})
         except OSError as error:
@@ -159,7 +159,7 @@ class FeatureSet:
         return unpacked(rows, self.shapes)
 
 
-class HeldSet(FeatureSet):
+class ResidentSet(FeatureSet):
     """Rows in memory, for one run: what would be stored, where nothing is or can be."""
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -278,7 +278,7 @@ def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)
     needed = rows * row_bytes(width)
-    there = min(_disk_share(folder), space.limit(folder) - sum(s["bytes"] for s in listing()))
+    there = min(_disk_share(folder), cache_quota.limit(folder) - sum(s["bytes"] for s in listing()))
     return needed + promised <= there or not needed, needed, max(0, there)
 
 
@@ -288,14 +288,14 @@ def make_room(needed: int) -> tuple[int, int]:
     Nothing is evicted where that would not be enough.
     """
     folder, sets = root(), sorted(listing(), key=lambda s: s["used"])
-    stored, cap = sum(s["bytes"] for s in sets), space.limit(folder)
+    stored, cap = sum(s["bytes"] for s in sets), cache_quota.limit(folder)
     if needed > cap or needed > _disk_share(folder) + SHARE_OF_FREE_DISK * stored:
         return 0, 0
     removed, freed = 0, 0
     for entry in sets:
         if stored - freed + needed <= cap and needed <= _disk_share(folder):
             break
-        if space.remove_unused(Path(entry["folder"])):
+        if cache_quota.remove_unused(Path(entry["folder"])):
             removed, freed = removed + 1, freed + entry["bytes"]
     return removed, freed
 

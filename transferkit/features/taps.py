@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones import freeze
-from transferkit.backbones.build import Backbone
+from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import cut
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Taps:
         return {"last": (last.start, last.stop), "top": (top.start, columns[-1].stop), "all": (0, columns[-1].stop)}
 
 
-def taps(backbone: Backbone) -> Taps:
+def taps(backbone: LoadedBackbone) -> Taps:
     """The taps of a network: the ends of its stages, and its output."""
     model, row = backbone.model, backbone.row
     ends = [
@@ -95,7 +95,7 @@ def _narrower(found: Taps) -> Taps:
     return found
 
 
-def tapped(backbone: Backbone, found: Taps, inputs: Any, columns: tuple[int, int] | None = None) -> Any:
+def tapped(backbone: LoadedBackbone, found: Taps, inputs: Any, columns: tuple[int, int] | None = None) -> Any:
     """The tensor [n, D] of tapped rows on `inputs`, pictures as the network's preprocessing takes them.
 
     `columns` limits it to a range that begins and ends where taps do: what is not used is then not computed.
@@ -140,7 +140,7 @@ def _listed(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
-def tapping_model(backbone: Backbone, found: Taps) -> keras.Model:
+def tapping_model(backbone: LoadedBackbone, found: Taps) -> keras.Model:
     """uint8 pictures [n, size, size, 3] → tapped rows float32 [n, D]."""
     import keras
 

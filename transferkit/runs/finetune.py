@@ -12,28 +12,28 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import freeze
-from transferkit.backbones.build import Backbone, build, to_be_fetched
+from transferkit.backbones.build import LoadedBackbone, build, to_be_fetched
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.data.augment import augmentation
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import Samples, shown
-from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
+from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError, raise_problems
 from transferkit.evaluation import diagnosis
 from transferkit.evaluation.baselines import Split
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import agreement, judging, plan, refit, selecting, uses
+from transferkit.runs import agreement, analysis, plan, refit, selecting, uses
 from transferkit.runs.advice import own
 from transferkit.runs.beforehand import coarse_test
-from transferkit.runs.finishing import Finishing
-from transferkit.runs.layout import Layout, held
+from transferkit.runs.layout import Layout, run_lock
 from transferkit.runs.manifest import ARRAYS, Manifest, command_line, data_digest, repeatable, split_digest, versions
+from transferkit.runs.packaging import Finishing
+from transferkit.runs.random_baseline import random_weights
 from transferkit.runs.results import judge, write_history
 from transferkit.runs.trackers import Tracking
-from transferkit.runs.untrained import random_weights
 from transferkit.training import models, outlook, recipe
 from transferkit.training.fit import ignore
 from transferkit.training.problem import Problem, coarse
@@ -67,7 +67,7 @@ class Job:
         problem, folds = self._problems(splits)
         backbone = self._backbone()
         building = time.monotonic() - started - splitting
-        with held(self.layout):
+        with run_lock(self.layout):
             manifest = self._manifest()
             if manifest.content["status"] == "complete":  # by another process, meanwhile
                 return
@@ -93,7 +93,7 @@ class Job:
                 manifest.update(**status)
             shutil.rmtree(self.layout.checkpoints, ignore_errors=True)
 
-    def plan(self) -> plan.Plan:
+    def plan(self) -> plan.DryRun:
         """What `run` would do, checked and measured alike; nothing is written but the cache of probes."""
         s, splits = self.settings, self._splits()
         problem, folds = self._problems(splits)
@@ -108,7 +108,7 @@ class Job:
         layers, frozen = plan.layers(backbone, found)
         coarse = coarse_test(counts["test"], self.samples.task, s.folds)
         weights = f"{s.weights}: {absent} is to be fetched" if absent else backbone.weights
-        return plan.Plan(
+        return plan.DryRun(
             self.data, len(self.samples), total, sides, self.samples.task, self.samples.counts(), counts,
             backbone.row.name, weights, backbone.size, freeze.describe(backbone.model)["total"], layers, frozen,
             s.unfreeze, views.count, work.trainer.batch_size, s.folds, self.timings.get("check", 0.0), found, needed,
@@ -177,7 +177,7 @@ class Job:
             f"{c['train']:,} train, {c['val']:,} validation, {c['test']:,} test"
         )
 
-    def _backbone(self, weights: str | None = None) -> Backbone:
+    def _backbone(self, weights: str | None = None) -> LoadedBackbone:
         s = self.settings
         with self.reporter.step("starting Keras"):
             compute.start()
@@ -191,7 +191,7 @@ class Job:
         raise_problems(BackboneError, self._trainable_problems(backbone))
         return backbone
 
-    def _trainable_problems(self, backbone: Backbone) -> list[str]:
+    def _trainable_problems(self, backbone: LoadedBackbone) -> list[str]:
         """What only the built network can refute (for a user's own file, its stages too)."""
         found = freeze.problems(backbone.row, self.settings.unfreeze)
         if self.settings.batchnorm == "train" and not found:
@@ -205,7 +205,7 @@ class Job:
             )
         return found
 
-    def _top_stage_only(self, backbone: Backbone) -> bool:
+    def _top_stage_only(self, backbone: LoadedBackbone) -> bool:
         policy, depths = self.settings.unfreeze, models.depths(backbone)
         first = 0 if policy == "gradual" else freeze.first_trainable(backbone.model, backbone.row, policy)
         return not any(depths[operation.name] for operation in operations_of(backbone.model)[first:])
@@ -213,7 +213,7 @@ class Job:
     # -- the work
 
     def _train_and_judge(
-        self, manifest: Manifest, splits: Splits, problems: tuple[Problem, list[Problem]], backbone: Backbone,
+        self, manifest: Manifest, splits: Splits, problems: tuple[Problem, list[Problem]], backbone: LoadedBackbone,
         started: float,
     ) -> None:  # fmt: skip
         samples, s, (problem, folds) = self.samples, self.settings, problems
@@ -255,12 +255,12 @@ class Job:
             val_outputs, train_outputs = finishing.ship(decode, backbone)
             content = finishing.scores(val_outputs, train_outputs) | chosen
         judged = time.monotonic()
-        rows = judging.features(work, trained, samples, [train, val, test])
+        rows = analysis.features(work, trained, samples, [train, val, test])
         fit, tune, judge_on = (Split(selecting.narrowed(part.x, trained, "last"), part.y) for part in rows)
         with self.reporter.step("judging what more pictures would bring"):
-            content["learning_curve"] = judging.curve(fit, tune, samples.task, list(samples.classes), s.seed)
+            content["learning_curve"] = analysis.curve(fit, tune, samples.task, list(samples.classes), s.seed)
             seen = [Split(selecting.narrowed(part.x, trained, "head"), part.y) for part in rows[:2]]
-            judging.save_typical(self.layout.typical, seen[0], seen[1], trained, problem, s.seed)
+            analysis.save_typical(self.layout.typical, seen[0], seen[1], trained, problem, s.seed)
         outputs = finishing.test(content, test)
         if len(test):
             tested = samples.select(test)
@@ -269,17 +269,19 @@ class Job:
             manifest.content["test_split"] = {"sha256": name, **content["test_uses"]}
             manifest.write()
             with self.reporter.step("training simpler classifiers to compare with"):
-                rivals = judging.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
+                rivals = analysis.compare_baselines(fit, tune, judge_on, samples.task, list(samples.classes))
             if s.random_baseline:
                 views = self._views(decode)
                 rivals["random_weights"] = random_weights(backbone, work, problem, views, tested, self.reporter)
             with self.reporter.step("comparing with simpler classifiers"):
-                content["baselines"] = judging.beside(rivals, outputs, content, tested, s.seed)
+                content["baselines"] = analysis.beside(rivals, outputs, content, tested, s.seed)
         manifest.content["timings"]["test"] = round(time.monotonic() - judged, 2)
         command = repeatable(self.data, s)
         parts = {"train": fit, "val": tune, "test": judge_on}
         with self.reporter.step("looking for what is wrong"):
-            context = judging.context(samples, splits, problem, s, trained.chosen, command, content, val_outputs, parts)
+            context = analysis.context(
+                samples, splits, problem, s, trained.chosen, command, content, val_outputs, parts
+            )
         context |= {
             "data": None if self.data == ARRAYS else self.data,
             "run": str(self.layout.folder),

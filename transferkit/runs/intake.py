@@ -8,7 +8,7 @@ from typing import Any
 
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
 
@@ -51,17 +51,17 @@ def take_in(
 ) -> tuple[Samples, dict[str, Any], dict[str, float]]:
     """Pictures that can be trained on, hashed; findings and timings for the record of the run."""
     from transferkit.data.source import is_table, scan
-    from transferkit.runs import refusals
+    from transferkit.runs import preflight
 
     task = None if settings.task == "auto" else settings.task
     # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
     strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
     samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict)
-    refusals.check_task(samples, settings)
+    preflight.check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
     samples = samples.hashed()
-    refusals.short_check(samples, origin, settings, reporter)
+    preflight.short_check(samples, origin, settings, reporter)
     findings: dict[str, Any] = {"skipped": skipped} if skipped else {}
     was = [{"path": path, "was": samples.relabelled[path]} for path in samples.paths if path in samples.relabelled]
     return samples, findings | ({"relabelled": was} if was else {}), {"check": time.monotonic() - started}

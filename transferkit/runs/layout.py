@@ -264,7 +264,7 @@ def check_new(folder: Path, resume: bool) -> list[str]:
 
 
 @contextmanager
-def held(layout: Layout) -> Iterator[None]:
+def run_lock(layout: Layout) -> Iterator[None]:
     """Work on a run directory alone: makes it, and clears what a killed process left half-written.
 
     Raises RunError where another process works on it. A killed process holds nothing.

@@ -16,11 +16,11 @@ from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import AUGMENTATIONS, HEADS, Settings
-from transferkit.data.arrays import ARRAYS as ARRAYS
+from transferkit.data.readers.arrays import ARRAYS as ARRAYS
 from transferkit.data.samples import Samples, shown
-from transferkit.data.split import Splits
+from transferkit.data.splitting.split import Splits
 from transferkit.errors import RunError
-from transferkit.evaluation.goals import GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.files import write_json
 from transferkit.plugins import Plugin
 from transferkit.runs import tables

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transferkit import archives
 from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import RunError
-from transferkit.files import parse_json, to_json, whole
+from transferkit.files import atomic_path, parse_json, to_json
 from transferkit.runs import shape
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LARGEST = 16 << 20  # bytes of the page of facts: names of a hundred thousand cl
 
 def save(model: keras.Model, facts: dict[str, Any], path: Path) -> None:
     """Write `model` with `facts` (plain JSON values), whole or not at all."""
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, to_json(facts, indent=1))

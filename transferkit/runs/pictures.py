@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.config import Settings
-from transferkit.data.relabel import relabel
+from transferkit.data.readers.relabel import relabel
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
 from transferkit.data.source import scan
 from transferkit.errors import DataError

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.backbones.build import Backbone
+from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
 from transferkit.backbones.freeze import is_counted
 from transferkit.console import duration, plural
-from transferkit.data.picture import PictureError, read_header
+from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.features.cost import LARGE
 from transferkit.features.store import room_for, root
@@ -29,7 +29,7 @@ WIDTH, INDENT = 79, 11
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRun:
     """A run that was checked and measured, and not begun. Sides in pixels (shorter × longer), times in seconds.
 
     `layers` are those with weights, `frozen_layers` those of them that no phase trains. `check` is what reading every
@@ -188,7 +188,7 @@ def _amount(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size, 1e5) / 1e6:.1f} MB"
 
 
-def layers(backbone: Backbone, outlook: Outlook) -> tuple[int, int]:
+def layers(backbone: LoadedBackbone, outlook: Outlook) -> tuple[int, int]:
     """Layers with weights: all, and those that no phase trains."""
     operations = operations_of(backbone.model)
     names = [operation.name for operation in operations]

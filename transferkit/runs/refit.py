@@ -10,7 +10,7 @@ import numpy as np
 
 from transferkit import compute, terms
 from transferkit.features.precision import Precision
-from transferkit.training.fit import Goal
+from transferkit.training.fit import StoppingMetric
 from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Again, Recipe
 
@@ -55,7 +55,7 @@ def _again(work: Recipe, phase: PhaseReport) -> Again:
 
 
 @dataclass(frozen=True)
-class _Newest(Goal):
+class _Newest(StoppingMetric):
     """The newest epoch is the best one, also after an interruption."""
 
     @property
@@ -66,6 +66,6 @@ class _Newest(Goal):
         return True
 
 
-def _newest() -> Goal:
+def _newest() -> StoppingMetric:
     line = count(1)
     return _Newest("epoch", True, lambda outputs: float(next(line)))

@@ -10,21 +10,21 @@ import numpy as np
 
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
-from transferkit.evaluation import calibration, goals, metrics
+from transferkit.evaluation import calibration, metric_registry, metrics
 from transferkit.files import write_csv
 from transferkit.runs.layout import Layout
-from transferkit.training.fit import Goal
+from transferkit.training.fit import StoppingMetric
 
 
-def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | None) -> Goal:
+def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | None) -> StoppingMetric:
     """What validation is judged by: raw outputs of the network in, the chosen metric out.
 
     Raises DataError where `samples` leave the metric undefined, or the same whatever the network may answer: training
     would be steered by nothing.
     """
     task, classes = samples.task, list(samples.classes)
-    name = goals.DEFAULT_GOAL[task] if name == "auto" else name
-    goal = goals.goal(name, task)
+    name = metric_registry.DEFAULT_GOAL[task] if name == "auto" else name
+    goal = metric_registry.goal(name, task)
     worst = -np.inf if goal.direction == "max" else np.inf
 
     def value(outputs: np.ndarray) -> float | None:
@@ -42,7 +42,7 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
             f"--metric {name} says nothing on the {len(samples)} validation pictures{_why(samples)}; choose another "
             f"(--metric {'loss' if task != 'regress' else 'mae'}), or give validation other pictures (--split, --seed)"
         )
-    return Goal(name, goal.direction == "max", score)
+    return StoppingMetric(name, goal.direction == "max", score)
 
 
 def _tells(

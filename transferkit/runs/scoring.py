@@ -9,7 +9,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
 from transferkit.evaluation import intervals, metrics
 

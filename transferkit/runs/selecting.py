@@ -14,15 +14,15 @@ import numpy as np
 
 from transferkit import compute, terms
 from transferkit.console import duration, figure
-from transferkit.data.split import Splits, rounds_of_folds
+from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
-from transferkit.evaluation import goals
+from transferkit.evaluation import metric_registry
 from transferkit.features.extract import Source
 from transferkit.features.taps import tapped
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
-from transferkit.selection.choice import Choice
-from transferkit.selection.judging import Judge
+from transferkit.selection.candidate_scores import Judge
+from transferkit.selection.choice import HeadChoice
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Learner
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
@@ -115,12 +115,12 @@ class Selector:
     def _judge(self, rows: np.ndarray) -> Judge:
         problem, settings = self.work.problem, self.work.settings
         samples = problem.samples
-        goal = goals.goal(settings.metric, samples.task)
+        goal = metric_registry.goal(settings.metric, samples.task)
         return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
 
     # -- choosing
 
-    def _choose(self, x: np.ndarray, y: np.ndarray) -> Choice:
+    def _choose(self, x: np.ndarray, y: np.ndarray) -> HeadChoice:
         samples, settings = self.work.problem.samples, self.work.settings
         place = np.full(len(samples), -1)
         place[self.both] = np.arange(len(self.both))
@@ -135,13 +135,13 @@ class Selector:
         body = self.work.head_alone(self.rows, self.source, "mlp")
         return body, self.work.trainer.outputs(body, self.source, self.work.problem.val).astype(np.float64)
 
-    def _beaten(self, found: Choice, val: np.ndarray) -> tuple[bool, dict[str, Any]]:
+    def _beaten(self, found: HeadChoice, val: np.ndarray) -> tuple[bool, dict[str, Any]]:
         """Whether the network's answers on validation are better than the winner's there, beyond one standard error,
         and its row for the table. Cross-validating it would cost as much again for every fold."""
         where = np.searchsorted(self.both, self.work.problem.val)
         judge = self._judge(self.work.problem.val)
-        theirs = choosing.Answers.of(found.logits[where], judge)
-        ours = choosing.Answers.of(val, judge)
+        theirs = choosing.OutOfFold.of(found.logits[where], judge)
+        ours = choosing.OutOfFold.of(val, judge)
         gap, error = choosing.behind(theirs, ours, judge)
         network = {
             "name": "mlp on all", "features": "all", "classifier": "mlp",
@@ -151,7 +151,7 @@ class Selector:
         }  # fmt: skip
         return bool(gap > error), network
 
-    def _content(self, found: Choice, table: list[dict[str, Any]]) -> dict[str, Any]:
+    def _content(self, found: HeadChoice, table: list[dict[str, Any]]) -> dict[str, Any]:
         """The entries of metrics.json."""
         problem = self.work.problem
         return {
@@ -163,7 +163,7 @@ class Selector:
             "candidates": table,
         }  # fmt: skip
 
-    def _said(self, found: Choice, table: list[dict[str, Any]], beaten: bool) -> str:
+    def _said(self, found: HeadChoice, table: list[dict[str, Any]], beaten: bool) -> str:
         chosen = next(row for row in table if row["chosen"])
         interval = "" if found.interval is None else f" ({figure(found.interval[0])} to {figure(found.interval[1])})"
         name = self.work.problem.goal.name
@@ -176,7 +176,7 @@ class Selector:
 
     # -- shipping
 
-    def _shipped(self, found: Choice, x: np.ndarray, y: np.ndarray) -> Trained:
+    def _shipped(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> Trained:
         """The winner, fitted on training and validation pictures (on training alone where that was asked for)."""
         work, problem, trial = self.work, self.work.problem, found.trial
         started = time.monotonic()

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from transferkit.config import check_policy
 from transferkit.data.samples import shown
-from transferkit.evaluation.goals import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
 
 Count = Annotated[int, Field(ge=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.data.cells import names_in, parts, same_target
+from transferkit.data.readers.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.files import digest
 

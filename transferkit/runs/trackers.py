@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from transferkit.console import Reporter
 from transferkit.errors import nearest
 from transferkit.files import read_json, write_json
+from transferkit.runs import tracker_backends
 from transferkit.runs.layout import Layout
+from transferkit.runs.tracker_backends import Key
 
-Key = tuple[str, int]  # phase and epoch: what tells a row of history.csv from the others
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 NEEDS = {"mlflow": ("mlflow",), "wandb": ("wandb",)}  # what the extra of the same name installs
 STATE = "tracking.json"  # in the run directory: under which id each tracker knows the run
@@ -151,9 +152,9 @@ def _state(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _make(name: str) -> Sink:
-    from transferkit.runs import sinks
-
     kinds: dict[str, Callable[[], Sink]] = {
-        "tensorboard": sinks.TensorBoard, "mlflow": sinks.MLflow, "wandb": sinks.WeightsAndBiases,
-    }  # fmt: skip
+        "tensorboard": tracker_backends.TensorBoard,
+        "mlflow": tracker_backends.MLflow,
+        "wandb": tracker_backends.WeightsAndBiases,
+    }
     return kinds[name]()

@@ -15,8 +15,8 @@ import numpy as np
 
 from transferkit.evaluation.baselines import few_threads
 from transferkit.selection import projection
+from transferkit.selection.candidate_scores import Judge, scaled
 from transferkit.selection.fitted import Fitted, Floats, Rows
-from transferkit.selection.judging import Judge, scaled
 from transferkit.selection.learner import Folds, Learner, Setting
 
 HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
@@ -43,7 +43,7 @@ class Candidate:
 
 
 @dataclass(kw_only=True)
-class Answers:
+class OutOfFold:
     """Logits [n, C], once or several times for all pictures, and what they are worth."""
 
     logits: list[Floats]
@@ -51,9 +51,9 @@ class Answers:
     by_picture: Floats | None  # [n], mean over the times; see `Judge.by_picture`
 
     @classmethod
-    def of(cls, logits: Floats, judge: Judge) -> Answers:
+    def of(cls, logits: Floats, judge: Judge) -> OutOfFold:
         """One set of answers."""
-        return Answers(logits=[logits], scores=[judge.score(logits)], by_picture=judge.by_picture(logits))
+        return OutOfFold(logits=[logits], scores=[judge.score(logits)], by_picture=judge.by_picture(logits))
 
     @property
     def score(self) -> float:
@@ -62,7 +62,7 @@ class Answers:
 
 
 @dataclass(kw_only=True)
-class Trial(Answers):
+class CandidateScore(OutOfFold):
     """A candidate with one setting: its out-of-fold answers in each round of folds."""
 
     candidate: Candidate
@@ -72,7 +72,7 @@ class Trial(Answers):
 
 
 @dataclass
-class Choice:
+class HeadChoice:
     """What was chosen and why.
 
     `trial` is the winner; `score` and `interval` (95 %) are what is to be expected of choosing so, `apparent` the
@@ -80,7 +80,7 @@ class Choice:
     out-of-fold answers for every picture, mean over the rounds.
     """
 
-    trial: Trial
+    trial: CandidateScore
     score: float
     interval: tuple[float, float] | None
     apparent: float
@@ -98,7 +98,7 @@ class Choice:
 def choose(
     x: Rows, y: Floats, rounds: Sequence[Folds], candidates: Sequence[Candidate], judge: Judge, seed: int = 0,
     advance: Callable[[int], None] = lambda count: None,
-) -> Choice:  # fmt: skip
+) -> HeadChoice:  # fmt: skip
     """Cross-validate all candidates and choose.
 
     Args:
@@ -115,7 +115,7 @@ def choose(
     """
     started = time.monotonic()
     projected: dict[tuple[int, int], Rows] = {}
-    alive, trials = list(candidates), list[Trial]()
+    alive, trials = list(candidates), list[CandidateScore]()
     # One round of all, then the others of those that may still win.
     for stage, some in enumerate((rounds[:1], rounds[1:])):
         for candidate in alive if some else ():
@@ -131,13 +131,13 @@ def choose(
     full = [t for t in trials if t.candidate in alive]
     best = _simplest(full, judge)
     score, interval = expected(full, judge, seed)
-    return Choice(
+    return HeadChoice(
         best, score, interval, best.score, _table(trials, alive, best, judge), len(rounds), len(rounds[0]),
         time.monotonic() - started,
     )  # fmt: skip
 
 
-def fit(x: Rows, y: Floats, trial: Trial) -> tuple[projection.Projection, Fitted]:
+def fit(x: Rows, y: Floats, trial: CandidateScore) -> tuple[projection.Projection, Fitted]:
     """The winner learnt from all pictures of `x` [n, V, D] and `y` [n, C]."""
     candidate = trial.candidate
     with few_threads(x.size):
@@ -153,7 +153,7 @@ def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], Rows]
 
 
 def _enter(
-    trials: list[Trial], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
+    trials: list[CandidateScore], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
     first: bool,
 ) -> None:  # fmt: skip
     """Score a round's out-of-fold outputs, and file them under their candidate and setting."""
@@ -164,7 +164,7 @@ def _enter(
     score, mine = judge.score(logits), judge.by_picture(logits)
     if first:
         trials.append(
-            Trial(
+            CandidateScore(
                 logits=[logits], scores=[score], by_picture=mine, candidate=candidate, setting=setting, scale=scale,
                 shift=shift,
             )
@@ -179,19 +179,19 @@ def _enter(
         trial.by_picture = (trial.by_picture * rounds + mine) / (rounds + 1)
 
 
-def _signed(trial: Answers, judge: Judge) -> float:
+def _signed(trial: OutOfFold, judge: Judge) -> float:
     return trial.score if judge.maximise else -trial.score
 
 
-def best_of(trials: Sequence[Trial], judge: Judge) -> dict[str, Trial]:
+def best_of(trials: Sequence[CandidateScore], judge: Judge) -> dict[str, CandidateScore]:
     """The best setting of every candidate, by name, best candidate first."""
-    found: dict[str, Trial] = {}
+    found: dict[str, CandidateScore] = {}
     for trial in sorted(trials, key=lambda t: -_signed(t, judge)):
         found.setdefault(trial.candidate.name, trial)
     return found
 
 
-def behind(trial: Answers, leader: Answers, judge: Judge) -> tuple[float, float]:
+def behind(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> tuple[float, float]:
     """By how much `trial` is behind `leader`, and the standard error of that, over the same pictures."""
     if trial.by_picture is not None and leader.by_picture is not None:
         gap = leader.by_picture - trial.by_picture
@@ -200,7 +200,7 @@ def behind(trial: Answers, leader: Answers, judge: Judge) -> tuple[float, float]
     return _signed(leader, judge) - _signed(trial, judge), float(np.std(gaps))
 
 
-def _bootstrap_gaps(trial: Answers, leader: Answers, judge: Judge) -> list[float]:
+def _bootstrap_gaps(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> list[float]:
     rng, n, sign = np.random.default_rng(0), len(judge.targets), 1 if judge.maximise else -1
     a, b = np.mean(leader.logits, axis=0), np.mean(trial.logits, axis=0)
     gaps = []
@@ -211,7 +211,7 @@ def _bootstrap_gaps(trial: Answers, leader: Answers, judge: Judge) -> list[float
     return gaps or [0.0]
 
 
-def _hopeful(trials: Sequence[Trial], judge: Judge) -> list[Candidate]:
+def _hopeful(trials: Sequence[CandidateScore], judge: Judge) -> list[Candidate]:
     leaders = best_of(trials, judge)
     most = max(len(t.scores) for t in trials)
     current = {name: t for name, t in leaders.items() if len(t.scores) == most}
@@ -224,7 +224,7 @@ def _hopeful(trials: Sequence[Trial], judge: Judge) -> list[Candidate]:
     return found
 
 
-def _simplest(trials: Sequence[Trial], judge: Judge) -> Trial:
+def _simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
     """The one-standard-error rule (Breiman et al. 1984), with the paired error of the difference."""
     leaders = list(best_of(trials, judge).values())
     leader = leaders[0]
@@ -239,7 +239,7 @@ def _simplest(trials: Sequence[Trial], judge: Judge) -> Trial:
 # ---------------------------------------------------------------------------------------------- what to expect
 
 
-def expected(trials: Sequence[Trial], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
+def expected(trials: Sequence[CandidateScore], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
     """The score to expect of the best of `trials` on new pictures, and its 95 % interval."""
     if all(t.by_picture is not None for t in trials) and judge.goal.key in ("accuracy", "mae", "loss"):
         return _of_means(np.array([t.by_picture for t in trials]), judge, seed)
@@ -274,7 +274,7 @@ def _unsigned(value: float, judge: Judge) -> float:
     return float(value if judge.maximise else -value)
 
 
-def _of_scores(trials: Sequence[Trial], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
+def _of_scores(trials: Sequence[CandidateScore], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
     rng, n, sign = np.random.default_rng(seed), len(judge.targets), 1 if judge.maximise else -1
     best = sorted(trials, key=lambda t: -_signed(t, judge))[:FEW_CONFIGURATIONS]
     logits = [np.mean(t.logits, axis=0) for t in best]
@@ -293,7 +293,9 @@ def _of_scores(trials: Sequence[Trial], judge: Judge, seed: int) -> tuple[float,
     return mean, (mean - half, mean + half)
 
 
-def _table(trials: Sequence[Trial], alive: Sequence[Candidate], chosen: Trial, judge: Judge) -> list[dict[str, Any]]:
+def _table(
+    trials: Sequence[CandidateScore], alive: Sequence[Candidate], chosen: CandidateScore, judge: Judge
+) -> list[dict[str, Any]]:
     leaders = best_of(trials, judge)
     leader = next(iter(leaders.values()))
     rows = []

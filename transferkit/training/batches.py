@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit.errors import ConfigError
-from transferkit.features.extract import Held, Source
+from transferkit.features.extract import ResidentRows, Source
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
 STEPS_AT_ONCE = 2048  # in one compiled call on rows in memory: bounds how long an interrupt waits
@@ -51,7 +51,7 @@ class Batches:
             part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
             yield self._chunk(order[part], views[part], weights[part], rng)
 
-    def picked(self, number: int, held: Held) -> Iterator[Picked]:
+    def picked(self, number: int, held: ResidentRows) -> Iterator[Picked]:
         """The same epoch as rows of `held`: int32 [k, size], targets [k, size, t], weights [k, size]. Never mixed."""
         assert not self.mixes, "mixed batches are made of their inputs"
         order, views, weights = self._order(number, np.random.default_rng((self.seed, number)))

@@ -18,8 +18,8 @@ from transferkit import compute, terms
 from transferkit.console import Advance, Reporter, duration, figure
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
-from transferkit.features.extract import Held
-from transferkit.files import whole
+from transferkit.features.extract import ResidentRows
+from transferkit.files import atomic_path
 from transferkit.training import optimizers, schedules
 from transferkit.training.batches import Batches
 from transferkit.training.losses import LOSSES, mean_loss
@@ -33,7 +33,7 @@ def ignore(row: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Goal:
+class StoppingMetric:
     """What validation is judged by. `score(outputs [n, t]) -> float`; higher is better where `maximise`."""
 
     name: str
@@ -79,7 +79,7 @@ class Loop:
     batches: Batches
     validate: Callable[[Any], np.ndarray]
     validation_targets: np.ndarray
-    goal: Goal
+    goal: StoppingMetric
     epochs: int
     patience: int
     plateau: bool
@@ -90,7 +90,7 @@ class Loop:
     watch: Watch = ignore
     pause: int | None = None  # stop after this epoch, with a checkpoint from which a later call goes on
     rates: schedules.Curve | None = None  # of all steps; the optimizer's own rate where there is none
-    held: Held | None = None  # the batches' rows, where they are in memory
+    held: ResidentRows | None = None  # the batches' rows, where they are in memory
     steps: compute.Steps | None = None  # compiled before, for this model and optimizer
 
     def run(self) -> Progress:
@@ -244,7 +244,7 @@ class Loop:
         arrays = {f"m{i}": v for i, v in enumerate(compute.values(self.model.variables))}
         arrays |= {f"o{i}": v for i, v in enumerate(compute.values(self.optimizer.variables))}
         arrays |= {f"b{i}": v for i, v in enumerate(best)}
-        with whole(self.checkpoint) as temporary, open(temporary, "wb") as handle:
+        with atomic_path(self.checkpoint) as temporary, open(temporary, "wb") as handle:
             np.savez(handle, state=np.array(state), **arrays)  # type: ignore[arg-type]
 
     def _resume(self, progress: Progress, best: list[np.ndarray]) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from transferkit import compute, heads
 from transferkit.backbones import freeze
-from transferkit.backbones.build import Backbone
+from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.features.frozen import MAP
@@ -58,7 +58,7 @@ def trainee(
     return keras.Model(inputs, head_on(x if tail is None else tail(x), body, pooling))
 
 
-def from_pixels(backbone: Backbone) -> keras.Model:
+def from_pixels(backbone: LoadedBackbone) -> keras.Model:
     """Preprocessing and backbone: float32 pixels 0…255 to the last feature map; all of it can be trained."""
     import keras
 
@@ -66,7 +66,7 @@ def from_pixels(backbone: Backbone) -> keras.Model:
     return keras.Model(inputs, backbone.model(_prepared(inputs, backbone)))
 
 
-def whole(backbone: Backbone, body: keras.Model, pooling: heads.Pooling) -> keras.Model:
+def whole(backbone: LoadedBackbone, body: keras.Model, pooling: heads.Pooling) -> keras.Model:
     """What a run ships, but for the output layers: uint8 pictures [n, size, size, 3] to logits."""
     import keras
 
@@ -75,13 +75,13 @@ def whole(backbone: Backbone, body: keras.Model, pooling: heads.Pooling) -> kera
     return keras.Model(inputs, head_on(x, body, pooling), name="transferkit")
 
 
-def _prepared(x: Any, backbone: Backbone) -> Any:
+def _prepared(x: Any, backbone: LoadedBackbone) -> Any:
     for layer in backbone.preprocessing():
         x = layer(x)
     return x
 
 
-def depths(backbone: Backbone) -> dict[str, float]:
+def depths(backbone: LoadedBackbone) -> dict[str, float]:
     """Distance of every layer below the top stage, in quarters of the network, however many stages it has."""
     model, row = backbone.model, backbone.row
     names = list(row.stage_names)

@@ -33,7 +33,7 @@ MEASURED = 32  # pictures that are decoded
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRows:
     """One kind of rows: how many there will be, how many the cache has, and the bytes that the others take."""
 
     label: str
@@ -72,7 +72,7 @@ class Outlook:
     trace: float
     features: float
     precision: str
-    stored: list[Stored] = field(default_factory=list)
+    stored: list[StoredRows] = field(default_factory=list)
     phases: list[PhaseOutlook] = field(default_factory=list)
 
 
@@ -114,7 +114,7 @@ def outlook(work: Recipe) -> Outlook:
     # Threads read while an accelerator computes; on a CPU both share its cores.
     seconds = max(reading, computing) if compute.gpu_count() else reading + computing
     stored = [
-        Stored(kind.label, len(names), len(here), (len(names) - len(here)) * _bytes(kind))
+        StoredRows(kind.label, len(names), len(here), (len(names) - len(here)) * _bytes(kind))
         for kind, here in zip(kinds, cached, strict=True)
     ]
     return Outlook(

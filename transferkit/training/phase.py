@@ -15,9 +15,9 @@ from transferkit import compute
 from transferkit.config import HEADS, Settings
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.features.extract import Held, Source, Stored, Streamed
+from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
-from transferkit.features.store import HeldSet
+from transferkit.features.store import ResidentSet
 from transferkit.training import batches as b
 from transferkit.training import losses, optimizers, schedules
 from transferkit.training.fit import Loop, Progress, Watch, ignore
@@ -26,7 +26,7 @@ from transferkit.training.problem import PhaseReport, Problem
 if TYPE_CHECKING:
     import keras
 
-    from transferkit.training.reuse import HeadPool, Twin
+    from transferkit.training.compiled_heads import HeadPool, ReusableHead
 
 LABEL_SMOOTHING = 0.1  # where the user leaves the choice; none for regression
 AVERAGE_EPOCHS = 2.0  # the span of the moving average of weights
@@ -171,7 +171,7 @@ class Trainer:
             )
         return number
 
-    def _twin(self, phase: Phase, model: keras.Model, steps: int) -> Twin | None:
+    def _twin(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
         """What trains `model` in its place without compiling anew, where there is a pool and the phase is a head's."""
         if self.pool is None or phase.factors or phase.precision.how != "plain" or self.settings.head not in HEADS:
             return None
@@ -258,7 +258,7 @@ class Trainer:
         return np.concatenate([self._forward_of[1](held.tensors, held.rows(part, 0))[0] for part in parts])
 
 
-def _held(source: Source) -> Held | None:
+def _held(source: Source) -> ResidentRows | None:
     return source.held() if isinstance(source, Stored) else None
 
 
@@ -290,7 +290,7 @@ def _report(
 def _kept(source: Source) -> str:
     if isinstance(source, Streamed):
         return "computed each epoch"
-    return "held in memory" if isinstance(getattr(source, "features", None), HeldSet) else "cached"
+    return "held in memory" if isinstance(getattr(source, "features", None), ResidentSet) else "cached"
 
 
 def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.ndarray) -> np.ndarray:

@@ -13,14 +13,14 @@ from transferkit.errors import DataError
 from transferkit.features.extract import Source
 from transferkit.features.frozen import Rows
 from transferkit.training.batches import one_hot
-from transferkit.training.fit import Goal
+from transferkit.training.fit import StoppingMetric
 
 if TYPE_CHECKING:
     import keras
 
 Units = tuple[np.ndarray, np.ndarray]
 STEP = 0.01  # of a target's deviation, that neighbouring float32 numbers may lie apart
-Judge = Callable[[Samples, Units | None], Goal]
+Judge = Callable[[Samples, Units | None], StoppingMetric]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Problem:
     val: np.ndarray
     targets: np.ndarray
     units: Units | None  # mean and deviation of regression targets, float64
-    goal: Goal
+    goal: StoppingMetric
 
     @property
     def outputs(self) -> int:

@@ -16,18 +16,18 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import freeze
-from transferkit.backbones.build import Backbone
+from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
-from transferkit.training import models, optimizers, range_test
+from transferkit.training import lr_finder, models, optimizers
+from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Watch, ignore
 from transferkit.training.phase import Phase, Trainer, predict
 from transferkit.training.problem import Judge, PhaseReport, Problem, Trained, Units, problem
-from transferkit.training.reuse import HeadPool
 
 if TYPE_CHECKING:
     import keras
@@ -70,7 +70,7 @@ class _Kept:
 class Recipe:
     """One training run of a backbone on a problem."""
 
-    backbone: Backbone
+    backbone: LoadedBackbone
     settings: Settings
     problem: Problem
     views: Views
@@ -200,7 +200,7 @@ class Recipe:
         if self.settings.learning_rate != "auto":
             return []
         trainer = self.trainer
-        trainer.rate, curve = range_test.find(
+        trainer.rate, curve = lr_finder.find(
             body, lambda rate: trainer.optimizer(rate, {}), trainer.loss_key, trainer.batches(source)
         )
         self.notes.append(f"learning rate {self.rate:.2g}, from a range test over {len(curve)} steps")

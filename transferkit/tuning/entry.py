@@ -11,15 +11,15 @@ from typing import Any
 from transferkit import config
 from transferkit.config import Settings
 from transferkit.errors import ConfigError, raise_problems
-from transferkit.runs import refusals
+from transferkit.runs import preflight
 from transferkit.runs.advice import IN_PYTHON
 from transferkit.runs.layout import check_new
 from transferkit.runs.manifest import ARRAYS, repeatable
-from transferkit.tuning import settings as how
-from transferkit.tuning import space as spaces
-from transferkit.tuning.dimensions import Dimension
-from transferkit.tuning.settings import SearchSettings
-from transferkit.tuning.space import Space
+from transferkit.tuning import search_settings as how
+from transferkit.tuning.search_settings import SearchSettings
+from transferkit.tuning.search_space import space as spaces
+from transferkit.tuning.search_space.dimensions import Dimension
+from transferkit.tuning.search_space.space import Space
 
 JOURNAL = "trials.jsonl"
 AUTO = "--head auto chooses by itself; tune searches over settings of a head that is trained: use mlp or linear"
@@ -28,7 +28,7 @@ SpaceLike = Space | str | Path | Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchRequest:
     """A search that nothing speaks against: settings that stay, settings that are searched, and how."""
 
     base: Settings
@@ -40,12 +40,12 @@ class Request:
 def request(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
     given: dict[str, Any], origin: str, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
-) -> Request:  # fmt: skip
+) -> SearchRequest:  # fmt: skip
     """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
-    found = [*problems, *check_search(folder, resume), *refusals.inside(folder, origin)]
+    found = [*problems, *check_search(folder, resume), *preflight.inside(folder, origin)]
     base, chosen, search, texts = settle(backbone, searched, space, given, offline, found)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
-    return Request(base, chosen, search, _command(origin, base, search, texts, space, networks, folder))
+    return SearchRequest(base, chosen, search, _command(origin, base, search, texts, space, networks, folder))
 
 
 def settle(
@@ -65,7 +65,7 @@ def settle(
     search, wrong = how.make(search_values)
     found += wrong
     for named in [{"backbone": network} for network in networks] or [{}]:
-        found += refusals.problems({**values, **named}, offline)
+        found += preflight.problems({**values, **named}, offline)
     texts = [f"{k}={_text(v)}" for k, v in searched.items()] if isinstance(searched, Mapping) else list(searched)
     if texts and space is not None:
         found.append("--search and --space are both given; put all into one of them")

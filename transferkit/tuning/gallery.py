@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from transferkit.data.samples import shown
 from transferkit.errors import RunError
 from transferkit.runs.layout import Layout
-from transferkit.tuning import figures
+from transferkit.tuning import search_figures
 from transferkit.tuning.importance import importance
 from transferkit.tuning.journal import Journal, require_sound
-from transferkit.tuning.results import SearchFiles
-from transferkit.tuning.space import Space
+from transferkit.tuning.search_results import SearchFiles
+from transferkit.tuning.search_space.space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,22 +40,22 @@ def builders(layout: Layout, search: Mapping[str, Any]) -> Builders:
     found: Builders = {
         "search_over_time": (
             "score of every trial in the order in which they ended, and the best so far",
-            lambda dark: figures.over_time(scores, metric, maximise=way, dark=dark),
+            lambda dark: search_figures.over_time(scores, metric, maximise=way, dark=dark),
         ),
         "search_settings": (
             "each searched setting against the score",
-            lambda dark: figures.against_score(space, tried, metric, maximise=way, dark=dark),
+            lambda dark: search_figures.against_score(space, tried, metric, maximise=way, dark=dark),
         ),
     }
     if len(space.names) > 1:
         found["search_parallel"] = (
             "one line a trial, through its settings to its score",
-            lambda dark: figures.parallel(space, tried, metric, maximise=way, dark=dark),
+            lambda dark: search_figures.parallel(space, tried, metric, maximise=way, dark=dark),
         )
     mattered = importance(space, tried, seed)
     if mattered is not None:
         found["search_importance"] = (
             "how much each setting mattered, judged on trials that were left out",
-            lambda dark: figures.importance_bars(mattered, dark=dark),
+            lambda dark: search_figures.importance_bars(mattered, dark=dark),
         )
     return found

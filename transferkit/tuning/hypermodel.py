@@ -10,8 +10,8 @@ import keras_tuner
 from transferkit import parts
 from transferkit.config import make
 from transferkit.errors import ConfigError, raise_problems
-from transferkit.tuning import space as spaces
-from transferkit.tuning.space import Space
+from transferkit.tuning.search_space import space as spaces
+from transferkit.tuning.search_space.space import Space
 
 RATE, WIDTH, BATCH = 1e-3, (256,), 32  # where neither the space nor the settings say otherwise
 BUILDS = ("learning_rate", "head_width", "dropout", "l1", "l2", "pooling", "optimizer", "weight_decay", "unfreeze")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.tuning.space import Space
+from transferkit.tuning.search_space.space import Space
 
 Tried = tuple[Mapping[str, Any], float | None]
 Array = npt.NDArray[np.float64]

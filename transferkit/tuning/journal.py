@@ -165,7 +165,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What makes `wanted` another search than the `stored` one, in words."""
-    from transferkit.tuning.space import Space
+    from transferkit.tuning.search_space.space import Space
 
     found = []
     if stored.get("space") != wanted.get("space") and "space" in stored and "space" in wanted:

@@ -25,7 +25,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TrialPlan:
     """Everything that is fixed before the first trial.
 
     While a search goes on, `samples` hold no picture of the test split, so no trial can look at one. `pairs` are the

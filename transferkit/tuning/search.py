@@ -18,12 +18,12 @@ import numpy as np
 
 from transferkit.console import Advance, Reporter
 from transferkit.errors import RunError, TrainingError
-from transferkit.tuning.engine import Engine
+from transferkit.tuning.executors.local import Engine
 from transferkit.tuning.interrupts import heeded
 from transferkit.tuning.journal import Journal, require_sound
-from transferkit.tuning.oracle import Oracle, Proposal
-from transferkit.tuning.records import Limits, Outcome, Plan, Task
-from transferkit.tuning.space import OUTER
+from transferkit.tuning.oracles.oracle import Oracle, Proposal
+from transferkit.tuning.records import Limits, Outcome, Task, TrialPlan
+from transferkit.tuning.search_space.space import OUTER
 
 MOST_FAILURES = 5  # in a row: what makes every trial fail is not found by searching on
 KEPT = 5  # checkpoints of trials on disk
@@ -39,7 +39,7 @@ class Trial:
 
 
 @dataclass
-class Candidate:
+class Finalist:
     """Settings that were trained with several seeds; `outcomes` are those that were scored, in the order of the seeds.
 
     `own` is the outcome with the run's own seed: it made a trial a finalist, so it does not judge it. It is also
@@ -72,7 +72,7 @@ class Candidate:
 class Search:
     """A search over `plan`, written into `journal`. After `ends` (time.monotonic()) no trial is begun."""
 
-    plan: Plan
+    plan: TrialPlan
     oracle: Oracle
     journal: Journal
     engine: Engine
@@ -133,7 +133,7 @@ class Search:
         most = max((t.proposal.epochs for t in scored), default=0)
         return [t for t in scored if t.proposal.epochs == most]
 
-    def finals(self, finalists: int, seeds: int) -> list[Candidate]:
+    def finals(self, finalists: int, seeds: int) -> list[Finalist]:
         """The best settings and the default ones, each trained with `seeds` seeds; best mean first.
 
         The score that made a trial a finalist flatters whoever was lucky: the mean over the other seeds decides.
@@ -141,8 +141,8 @@ class Search:
         best = self.ranked()[:finalists]
         # The search has trained it with the run's own seed, unless Hyperband stopped it on a lower rung.
         whole = {t.proposal.id: t.outcome for t in best if t.proposal.epochs >= self.plan.base.epochs}
-        candidates = [Candidate(t.proposal.id, t.proposal.values) for t in best]
-        default = Candidate(DEFAULT, {})
+        candidates = [Finalist(t.proposal.id, t.proposal.values) for t in best]
+        default = Finalist(DEFAULT, {})
         named = {c.id: [self._final(c, self.plan.base.seed + k) for k in range(seeds)] for c in (*candidates, default)}
         done = self._run_all([t for c, tasks in named.items() for t in tasks[c in whole :]], "finals")
         for candidate in (*candidates, default):
@@ -157,7 +157,7 @@ class Search:
         judged = [c for c in scored if c.fresh] or scored
         return sorted(judged, key=lambda c: sign * c.mean)
 
-    def _final(self, candidate: Candidate, seed: int) -> Task:
+    def _final(self, candidate: Finalist, seed: int) -> Task:
         return Task(f"{candidate.id}-seed{seed}", candidate.values, seed, self.limits)
 
     # -- one after the other

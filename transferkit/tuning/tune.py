@@ -14,30 +14,30 @@ from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
-from transferkit.data.split import Splits, fold_indices, load_splits, save_splits, split
+from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.evaluation import calibration, goals
+from transferkit.evaluation import calibration, metric_registry
 from transferkit.files import write_json
 from transferkit.runs.finetune import Job, require_whole
-from transferkit.runs.layout import Layout, held
+from transferkit.runs.layout import Layout, run_lock
 from transferkit.runs.manifest import data_digest, split_digest
 from transferkit.runs.results import answer, judge
 from transferkit.training.recipe import problem as problem_of
-from transferkit.tuning import results, verdict
-from transferkit.tuning import settings as how
-from transferkit.tuning.engine import Engine, engine
+from transferkit.tuning import search_results, verdict
+from transferkit.tuning import search_settings as how
+from transferkit.tuning.executors.local import Engine, engine
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.limits import SHARE, machine_memory
-from transferkit.tuning.oracle import Oracle
-from transferkit.tuning.records import Limits, Pair, Plan, Task
-from transferkit.tuning.search import DEFAULT, Candidate, Search
-from transferkit.tuning.settings import SearchSettings
-from transferkit.tuning.space import Space
-from transferkit.tuning.workbench import Workbench
+from transferkit.tuning.oracles.oracle import Oracle
+from transferkit.tuning.records import Limits, Pair, Task, TrialPlan
+from transferkit.tuning.search import DEFAULT, Finalist, Search
+from transferkit.tuning.search_settings import SearchSettings
+from transferkit.tuning.search_space.space import Space
+from transferkit.tuning.trial_runner import Workbench
 
 
 @dataclass
-class Tuning:
+class SearchJob:
     """One search. `base` are the settings that are not searched; `command` repeats it."""
 
     samples: Samples
@@ -57,8 +57,8 @@ class Tuning:
         """Do everything that is not done yet. An interrupt leaves what was found so far, and how to go on."""
         started = time.monotonic()
         self.algorithm = how.algorithm(self.search, self.space)
-        self.folder = results.SearchFiles(self.layout)
-        with held(self.layout):
+        self.folder = search_results.SearchFiles(self.layout)
+        with run_lock(self.layout):
             splits = self._splits()
             if self._is_complete(splits):
                 self.reporter.say(f"{self.layout.folder} is complete already; nothing to resume")
@@ -66,10 +66,12 @@ class Tuning:
             candidates, searched = self._search(splits)
         winner = candidates[0]
         seconds = time.monotonic() - started
-        settings = Plan(self.samples, (), self.base, self.folder.checkpoints).settings(winner.values, self.base.seed)
+        settings = TrialPlan(self.samples, (), self.base, self.folder.checkpoints).settings(
+            winner.values, self.base.seed
+        )
         if settings.head == "auto":  # its trials trained one, and so does the run that ships the winner
             settings = settings.model_copy(update={"head": "mlp"})
-        self.reporter.heading(f"training the winner: {results.named(winner)}")
+        self.reporter.heading(f"training the winner: {search_results.named(winner)}")
         self._hand_over(winner)
         timings = {**self.timings, "search": round(seconds, 2)}
         Job(
@@ -122,7 +124,7 @@ class Tuning:
         # Grid tries all; a random search can be made longer, the others plan with the number.
         return header | ({"trials": self.search.trials} if self.algorithm in ("bayesian", "hyperband") else {})
 
-    def _plan(self, splits: Splits) -> Plan:
+    def _plan(self, splits: Splits) -> TrialPlan:
         """Without the test split: no trial can look at it."""
         where = np.array(splits.assignment)
         seen = np.flatnonzero(where != "test")
@@ -135,14 +137,14 @@ class Tuning:
         samples = self.samples.select(seen)
         for train, val in moved:  # a metric that says nothing there is refused now, not trial by trial
             problem_of(samples, train, val, lambda part, units: judge(part, self.base.metric, units))
-        return Plan(samples, moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache)
+        return TrialPlan(samples, moved, self.base, self.folder.checkpoints.absolute(), self.offline, self.cache)
 
     # -- the search
 
-    def _search(self, splits: Splits) -> tuple[list[Candidate], Search]:
+    def _search(self, splits: Splits) -> tuple[list[Finalist], Search]:
         s, plan = self.search, self._plan(splits)
-        goal = goals.goal(self.base.metric, self.samples.task)
-        name = goals.DEFAULT_GOAL[self.samples.task] if self.base.metric == "auto" else self.base.metric
+        goal = metric_registry.goal(self.base.metric, self.samples.task)
+        name = metric_registry.DEFAULT_GOAL[self.samples.task] if self.base.metric == "auto" else self.base.metric
         maximise = goal.direction == "max"
         compute.start()  # before the oracle imports Keras, whose backend would fill standard error
         trials = None if self.algorithm == "grid" else s.trials
@@ -160,10 +162,10 @@ class Tuning:
                 return search.finals(s.finalists, s.seeds), search
             finally:
                 runner.close()
-                results.write_trials(self.folder.trials, search.trials, self.space)
-                results.write_best(self.folder, search, self.data, self.base)
+                search_results.write_trials(self.folder.trials, search.trials, self.space)
+                search_results.write_best(self.folder, search, self.data, self.base)
 
-    def _engine(self, plan: Plan) -> Engine:
+    def _engine(self, plan: TrialPlan) -> Engine:
         s = self.search
         options = {"address": s.address, "cpus": s.trial_cpus, "gpus": s.trial_gpus} if s.engine == "ray" else {}
         return engine(s.engine, plan, s.workers, self.reporter, **options)
@@ -182,7 +184,7 @@ class Tuning:
         )
         self.reporter.say(f"space: {self.space}")
 
-    def _hand_over(self, winner: Candidate) -> None:
+    def _hand_over(self, winner: Finalist) -> None:
         """Where the winner's training with the run's own seed was kept (a tail's is), the run goes on from its end."""
         if winner.own is None:
             return
@@ -192,13 +194,13 @@ class Tuning:
 
     # -- afterwards
 
-    def _account(self, splits: Splits, candidates: list[Candidate], search: Search, seconds: float) -> None:
+    def _account(self, splits: Splits, candidates: list[Finalist], search: Search, seconds: float) -> None:
         """Compare the winner with the runner-up and the default, and write it all into the run."""
         started = time.monotonic()
         others = candidates[1:]
         rivals = [c for c in others if c.id != DEFAULT][:1] + [c for c in others if c.id == DEFAULT]
         found = self._compare(splits, candidates[0], rivals)
-        content = results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
+        content = search_results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
         manifest = self.layout.read_manifest()
         if "search" not in manifest:  # a kill may come before the next file, by which a search is known to be complete
             manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
@@ -213,13 +215,13 @@ class Tuning:
         manifest["files"] = self.layout.sealed()
         write_json(self.layout.manifest, manifest)
 
-    def _compare(self, splits: Splits, winner: Candidate, rivals: list[Candidate]) -> list[verdict.Comparison]:
+    def _compare(self, splits: Splits, winner: Finalist, rivals: list[Finalist]) -> list[verdict.WinnerComparison]:
         """The winner against each rival on the validation and test pictures, all trained with the first seed."""
         where = np.array(splits.assignment)
         train, val, test = (np.flatnonzero(where == part) for part in ("train", "val", "test"))
         # What was kept of a search by folds was trained on other pictures.
         kept = self.folder.checkpoints / "judged" if self.base.folds else self.folder.checkpoints
-        plan = Plan(self.samples, ((train, val),), self.base, kept.absolute(), self.offline, self.cache, test)
+        plan = TrialPlan(self.samples, ((train, val),), self.base, kept.absolute(), self.offline, self.cache, test)
         bench = Workbench(plan, self.reporter)
         answers = {c.id: self._answers(bench, c, train, val) for c in (winner, *rivals)}
         found = []
@@ -234,7 +236,7 @@ class Tuning:
         return found
 
     def _answers(
-        self, bench: Workbench, candidate: Candidate, train: np.ndarray, val: np.ndarray
+        self, bench: Workbench, candidate: Finalist, train: np.ndarray, val: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated answers on validation and test."""
         seed = self.base.seed

@@ -11,13 +11,13 @@ import numpy as np
 from transferkit.console import figure
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
-from transferkit.evaluation import goals, intervals, metrics
+from transferkit.evaluation import intervals, metric_registry, metrics
 
 RESAMPLES = 500
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WinnerComparison:
     """How much better the winner scores than `other` on `n` pictures of `part`; positive is better, whatever the
     metric's direction. `p` is the two-sided bootstrap probability of no difference."""
 
@@ -54,14 +54,17 @@ class Comparison:
 
 def against(
     other: str, part: str, samples: Samples, goal: str, winner: np.ndarray, answers: np.ndarray, seed: int
-) -> Comparison | None:
+) -> WinnerComparison | None:
     """Compare answers [n, t] (probabilities, or numbers in the user's units) on the same pictures.
 
     None where the metric is undefined on them, or there are no pictures.
     """
     if not len(samples):
         return None
-    row, name = goals.goal(goal, samples.task), goals.DEFAULT_GOAL[samples.task] if goal == "auto" else goal
+    row, name = (
+        metric_registry.goal(goal, samples.task),
+        metric_registry.DEFAULT_GOAL[samples.task] if goal == "auto" else goal,
+    )
     sign = 1 if row.direction == "max" else -1
     measure = _metric(samples, row, sign)
     targets, pair = samples.targets, [winner, answers]
@@ -77,12 +80,12 @@ def against(
     except DataError:
         return None
     own, others = (sign * (measure(targets, p) or 0.0) for p in pair)
-    return Comparison(
+    return WinnerComparison(
         other, part, len(samples), name, own, others, found.difference, found.low, found.high, found.p
     )  # fmt: skip
 
 
-def _metric(samples: Samples, goal: goals.Goal, sign: int) -> Callable[[Any, Any], float | None]:
+def _metric(samples: Samples, goal: metric_registry.Metric, sign: int) -> Callable[[Any, Any], float | None]:
     classes = list(samples.classes)
 
     def measure(targets: Any, answers: Any) -> float | None:

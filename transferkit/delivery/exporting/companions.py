@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from transferkit.data import reading, sizing, tones
+from transferkit.data.images import reading, sizing, tones
 from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
 from transferkit.delivery.exporting.graphs import ENCODED, INPUT, output_name

@@ -22,7 +22,7 @@ Status = Literal["made", "missing", "failed"]
 
 
 @dataclass(frozen=True)
-class Row:
+class FormatRow:
     """One format. `made` is None where the format cannot be made here (`missing`) or did not pass (`failed`), which
     `reason` then says."""
 
@@ -54,7 +54,7 @@ class Exports:
     """The rows of the table, in the order of the formats; `folder` holds a folder for each that was made."""
 
     folder: Path
-    rows: Sequence[Row]
+    rows: Sequence[FormatRow]
 
     @property
     def passed(self) -> bool:
@@ -76,7 +76,7 @@ class Exports:
         return "\n".join(lines)
 
 
-def _figures(row: Row, width: int) -> list[str]:
+def _figures(row: FormatRow, width: int) -> list[str]:
     assert row.made is not None
     f = row.made.figures
     same = "–" if f["agreement"] is None else f"{f['agreement']:.1%}"
@@ -85,7 +85,7 @@ def _figures(row: Row, width: int) -> list[str]:
     return found + [f"{'':<{width}}kept although {missed}" for missed in f["missed"]]
 
 
-def _reason(row: Row, width: int) -> list[str]:
+def _reason(row: FormatRow, width: int) -> list[str]:
     said = ("not made: " if row.status == "missing" else "FAILED: ") + row.reason
     return textwrap.wrap(
         said, WIDTH, initial_indent=f"{row.name:<{width}}", subsequent_indent=" " * width, break_on_hyphens=False
@@ -121,11 +121,11 @@ def export_all(
                 layout, row.name, reporter, quantize=asked, output=places[row.name], allow_mismatch=allow_mismatch,
                 replace=replace, data=data,
             )  # fmt: skip
-            found.append(Row(row.name, precision, "made", made))
+            found.append(FormatRow(row.name, precision, "made", made))
         except ConfigError as error:
-            found.append(Row(row.name, precision, "missing", reason=str(error)))
+            found.append(FormatRow(row.name, precision, "missing", reason=str(error)))
         except ExportError as error:
             first = str(error).splitlines()[0]
-            found.append(Row(row.name, precision, "failed", reason=first))
+            found.append(FormatRow(row.name, precision, "failed", reason=first))
             reporter.say(f"{row.name}: {error}")
     return Exports(folder, found)

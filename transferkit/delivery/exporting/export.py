@@ -20,14 +20,14 @@ import numpy as np
 from transferkit import compute, plugins
 from transferkit._version import __version__
 from transferkit.console import Reporter
-from transferkit.data.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import Pixels, shown
-from transferkit.delivery.exporting import companions, parity, pictures, writers
+from transferkit.delivery.exporting import companions, parity, parity_pictures, writers
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import RunError, StorageError, TransferKitError, raise_problems
 from transferkit.files import read_json, sha256_file, sync_folder, write_json
-from transferkit.runs import model_file, refusals
+from transferkit.runs import model_file, preflight
 from transferkit.runs.layout import Layout
 
 CHECKED = 200  # pictures the exported file must answer
@@ -64,11 +64,11 @@ def export(
     raise_problems(RunError, target_problems(target, replace, manifest["data"]["path"]))
     layout.check_model()
     facts = model_file.facts(layout.model)
-    checked = pictures.pick(layout, ("val", "test"), CHECKED, data)
+    checked = parity_pictures.pick(layout, ("val", "test"), CHECKED, data)
     settings = DecodeSettings.from_key(facts["decode"])
 
     def calibration() -> Iterator[Pixels]:
-        return pictures.pick(layout, ("train",), CALIBRATED, data).decoded(settings)
+        return parity_pictures.pick(layout, ("train",), CALIBRATED, data).decoded(settings)
 
     compute.start()
     with _whole_folder(target) as folder:
@@ -123,7 +123,7 @@ def _write_offered(row: Format, model: Path, facts: dict[str, Any], to: Path) ->
 
 
 def _check(
-    layout: Layout, row: Format, precision: str, path: Path, checked: pictures.Picked, facts: dict[str, Any]
+    layout: Layout, row: Format, precision: str, path: Path, checked: parity_pictures.Picked, facts: dict[str, Any]
 ) -> dict[str, Any]:
     pixels = np.stack(list(checked.decoded(DecodeSettings.from_key(facts["decode"]))))
     reference = _reference(layout, pixels)
@@ -171,7 +171,7 @@ def _refusal(row: Format, precision: str, figures: dict[str, Any]) -> str:
 
 def target_problems(target: Path, replace: bool, data: str) -> list[str]:
     """What keeps an export from being written to `target`, of a run on the data at `data`."""
-    return [*_taken(target, replace), *refusals.inside(target, data)]
+    return [*_taken(target, replace), *preflight.inside(target, data)]
 
 
 def _taken(target: Path, replace: bool) -> list[str]:

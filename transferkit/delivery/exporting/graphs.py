@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transferkit.data.decode import DRAFT_MARGIN, LETTERBOX, DecodeSettings
+from transferkit.data.images.decode import DRAFT_MARGIN, LETTERBOX, DecodeSettings
 
 INPUT = "pictures"
 ENCODED = "encoded"  # name of the signature, and of its input

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.checks import Doubt
-from transferkit.data.copies import Copies
-from transferkit.data.decode import PictureError
-from transferkit.data.relabel import target
-from transferkit.data.rows import ACTIONS
+from transferkit.data.audit.checks import Doubt
+from transferkit.data.audit.duplicate_groups import Copies
+from transferkit.data.images.decode import PictureError
+from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.readers.relabel import target
+from transferkit.data.readers.rows import ACTIONS
 from transferkit.data.samples import Samples, shown
-from transferkit.data.thumbnail import thumbnail
 from transferkit.delivery.pages.decisions import Decision, Decisions
 from transferkit.delivery.pages.server import Request, RequestError, Response, as_json, page, text
 from transferkit.errors import DataError

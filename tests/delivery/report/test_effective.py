@@ -1,0 +1,56 @@
+"""Settings as they were in effect: what was left to the recipe shows what it came to."""
+
+from transferkit._version import __version__
+from transferkit.config import Settings
+from transferkit.delivery.report.effective import effective, given
+
+FACTS = {"decode": {"size": 224}, "scaling": "torch"}
+
+
+def manifest(version=__version__, **settings):
+    config = Settings(backbone="mini", **settings)
+    return {
+        "config": config.model_dump(mode="json"), "given": sorted(config.model_fields_set),
+        "data": {"parts": {"train": 400, "val": 50, "test": 50}}, "versions": {"transferkit": version},
+        "weights": {"source": "pretrained"}, "precision": {"name": "float32"}, "learning_rate": 0.003,
+    }  # fmt: skip
+
+
+def shown(task="classify", **more):
+    return effective(manifest(**more), {"task": task, "goal": "accuracy"}, FACTS)
+
+
+def test_nothing_is_left_open():
+    found = shown()
+    assert [name for name, value in found.items() if value in ("–", "None", "auto", "not set", "not recorded")] == []
+    assert {"learning_rate": "0.003", "label_smoothing": "0.1", "weight_decay": "0.0001", "warmup": "0",
+            "image_size": "224 × 224 pixels", "weights": "pretrained (auto)", "batch_size": "32",
+            "budget": "no limit"}.items() <= found.items()  # fmt: skip
+
+
+def test_they_are_those_that_training_uses():
+    from transferkit.training import phase
+
+    assert (
+        shown(batch_size="auto")["batch_size"]
+        == f"{phase.batch_size(Settings(backbone='mini', batch_size='auto'), 400)} (auto)"
+    )
+    assert shown(unfreeze="all")["warmup"].startswith("0.05")
+    assert shown("regress")["label_smoothing"].startswith("0 ")
+    assert shown(optimizer="sgd")["weight_decay"] == "0"
+    assert shown(label_smoothing=0.3)["label_smoothing"] == "0.3"
+
+
+def test_what_another_version_chose_is_not_made_up():
+    found = shown(version="0.0.7")
+    assert found["label_smoothing"] == "the choice of transferkit 0.0.7"
+    assert found["learning_rate"] == "0.003"  # recorded
+
+
+def test_a_chosen_classifier_is_named():
+    metrics = {"task": "classify", "candidates": [{"name": "a"}, {"name": "ridge on all", "chosen": True}]}
+    assert effective(manifest(head="auto"), metrics, FACTS)["head"] == "ridge on all (auto)"
+
+
+def test_given_settings_are_those_of_the_command():
+    assert given(manifest(dropout=0.1)) == ["backbone", "dropout"]

@@ -1,0 +1,28 @@
+"""Commands after a run: short, runnable from where it was begun, and none of a stranger's."""
+
+from pathlib import Path
+
+from transferkit.delivery.next_steps import next_steps, run_name
+from transferkit.runs.layout import Layout
+
+METRICS = {"task": "classify", "test": {"n": 9}}
+
+
+def commands(folder="/w/runs/my run", **metrics):
+    found = next_steps(Layout(Path(folder)), {"working_directory": "/w"}, {**METRICS, **metrics})
+    return [step["command"] for step in found]
+
+
+def test_the_run_is_called_as_from_where_it_was_begun():
+    assert commands()[0] == "transferkit predict 'runs/my run' PICTURES"
+    assert run_name(Layout(Path("/elsewhere/a")), {"working_directory": "/w"}) == "a"
+
+
+def test_without_a_test_the_first_step_is_one():
+    assert commands(test={"n": 0})[0].startswith("transferkit evaluate")
+
+
+def test_advice_of_the_diagnosis_comes_in_and_what_was_hidden_does_not():
+    remedies = [{"why": "a", "command": ""}, {"why": "b", "command": "transferkit finetune x"}]
+    assert "transferkit finetune x" in commands(diagnosis={"state": "s", "evidence": [], "remedies": remedies})
+    assert all(commands(diagnosis={"state": "s", "evidence": [], "remedies": remedies}))

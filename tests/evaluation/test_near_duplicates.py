@@ -1,0 +1,31 @@
+"""Copies are found, neighbours are not."""
+
+import numpy as np
+import pytest
+
+from transferkit.evaluation.near_duplicates import twins
+
+
+@pytest.fixture(scope="module")
+def features():
+    return np.random.default_rng(0).normal(size=(900, 50)).astype(np.float32) * np.linspace(
+        0.1, 10, 50, dtype=np.float32
+    )
+
+
+def test_honest_pictures_have_no_twin_and_copies_have(features):
+    train, others = features[:600], features[600:]
+    assert twins(train, others) == 0
+    noise = 0.01 * np.random.default_rng(1).normal(size=(40, 50)) * features.std(0)
+    copies = np.concatenate([others[:100], train[:40] + noise])
+    assert twins(train, copies) == 40
+
+
+def test_scale_and_constant_features_change_nothing(features):
+    wide = np.concatenate([1000 * features, np.ones((900, 3))], axis=1)
+    assert twins(wide[:600], wide[590:700]) == 10
+
+
+def test_no_pictures_have_no_twins(features):
+    assert twins(features[:19], features[:19]) == 0
+    assert twins(features, features[:0]) == 0

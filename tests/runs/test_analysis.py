@@ -1,0 +1,92 @@
+"""What a finished run says of itself beyond its scores."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from transferkit.data.source import scan
+from transferkit.errors import RunError
+from transferkit.runs import analysis
+
+
+def test_metrics_hold_learning_curve_abstention_and_both_calibration_errors(digits_run):
+    metrics = digits_run.metrics
+    curve = metrics["learning_curve"]
+    assert curve["sizes"][-1] == metrics["train"]["n"]
+    assert len(curve["scores"]) == len(curve["sizes"]) >= 3
+    assert curve["fit"]["gain_low"] <= curve["fit"]["gain"] <= curve["fit"]["gain_high"]
+    for row in metrics["abstention"]:
+        if row["threshold"] is None:
+            assert row["needed"] is None or row["needed"] > 0
+        else:
+            assert 0 < row["coverage"] < 1
+            assert 0 <= row["test_coverage"] <= 1
+    for split in ("val", "test"):
+        assert 0 <= metrics[split]["ece_uncalibrated"] <= 1
+
+
+def test_the_summary_of_training_features_comes_back_as_written(digits_run):
+    found = analysis.load_typical(digits_run.layout.typical)
+    assert found is not None
+    assert len(found.mean) == found.axes.shape[1] == 224  # the width of mini
+    assert found.limit > 0
+
+
+def test_a_damaged_summary_is_an_error_with_a_remedy(tmp_path):
+    path = tmp_path / "typical.npz"
+    assert analysis.load_typical(path) is None
+    path.write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(RunError, match="is damaged"):
+        analysis.load_typical(path)
+
+
+def test_features_of_the_shipped_model_come_beside_its_answers(digits_run):
+    model = digits_run.model()
+    both = analysis.with_features(model)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    outputs = np.asarray(both(pixels))
+    assert outputs.shape == (2, 10 + 224)
+    np.testing.assert_allclose(outputs[:, :10], np.asarray(model([pixels])), atol=1e-6)
+    backbone = model.get_layer("mini")
+    scaled = model.get_layer(model.layers[1].name)(pixels)
+    expected = keras.ops.convert_to_numpy(backbone(scaled)).mean((1, 2))
+    np.testing.assert_allclose(outputs[:, 10:], expected, atol=1e-5)
+
+
+def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):
+    x = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 3), np.uint8)
+    x[7] = x[3]
+    samples = scan((x, np.arange(60) % 2)).hashed()
+    samples = dataclasses.replace(samples, group=tuple("g" if i in (3, 9) else None for i in range(60)))
+    seen = []
+    whole = analysis.doubts
+
+    def watched(features, targets, task, classes, groups, seed):
+        seen.extend(groups)
+        return whole(features, targets, task, classes, groups, seed)
+
+    monkeypatch.setattr(analysis, "doubts", watched)
+    train = np.arange(60)[::-1]
+    fit = analysis.Split(np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32), samples.targets[train])
+    found = analysis.doubtful_labels(fit, samples, train, 0)
+    kin = dict(zip(train.tolist(), seen, strict=True))
+    assert kin[3] == kin[7] == kin[9]
+    assert len(set(seen)) == 58
+    # Features of noise: the judges doubt half of the labels, and know that they know nothing.
+    assert (found["n"], found["of"], found["low"]) == (0, 60, 0.0)
+
+
+def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
+    from transferkit.evaluation.baselines import majority
+
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(30, 9, 40)
+    samples = scan((rng.integers(0, 255, (40, 8, 8, 3), np.uint8), numbers), "regress")
+    rivals = {"majority": majority(numbers, numbers, "regress", list(samples.classes))}
+    content = {"goal": "mae", "thresholds": None}
+    found = analysis.beside(rivals, numbers[:, None] + 1, content, samples, 0)["majority"]
+    low, high = found["mae_ci95"]
+    assert low < found["mae"] < high
+    assert "r2_ci95" not in found

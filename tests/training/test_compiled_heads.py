@@ -1,0 +1,103 @@
+"""Trials that share a compiled trace come to what they would have come to alone."""
+
+import pytest
+
+from tests.training.heads import same, trained
+from transferkit.training import compiled_heads
+from transferkit.training.compiled_heads import HeadPool
+
+TRIALS = {
+    "as it comes": {},
+    "learning rate": {"learning_rate": 0.02},
+    "batch size": {"batch_size": 7},
+    "dropout": {"dropout": 0.6},
+    "decay": {"weight_decay": 0.3},
+    "seed": {"seed": 5},
+    "smoothing": {"label_smoothing": 0.3},
+    "constant": {"schedule": "constant"},
+    "other data": {"data_seed": 4},
+    "longer": {"epochs": 5},
+}  # fmt: skip
+
+
+def test_trials_of_one_shape_compile_once_and_each_comes_to_what_it_would_alone(monkeypatch):
+    compiled = []
+    inner = compiled_heads.compute.steps
+    monkeypatch.setattr(compiled_heads.compute, "steps", lambda *a: compiled.append(a) or inner(*a))
+    pool = HeadPool()
+    for settings in [*TRIALS.values(), {}]:
+        pooled = trained(pool, **settings)
+        count = len(compiled)
+        same(pooled, trained(None, **settings))
+        del compiled[count:]  # the one that was trained alone
+    assert len(pool) == len(compiled) == 1
+
+
+KINDS = [
+    {"head": "linear"}, {"head_width": (8, 4), "l1": 1e-3, "l2": 1e-2}, {"normalize": False}, {"dropout": 0.0},
+    {"optimizer": "momentum", "learning_rate": 0.03}, {"optimizer": "rmsprop", "learning_rate": 1e-3},
+    {"ema": False}, {"schedule": "plateau"}, {"class_weights": "balanced"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_every_kind_of_head_and_optimizer_comes_to_what_it_would_alone(settings):
+    pool = HeadPool()
+    trained(pool, **{**settings, "seed": 3})  # somebody else's numbers are in the twin
+    if "l1" in settings:
+        trained(pool, **{**settings, "l1": 0.1})
+    same(trained(pool, **settings), trained(None, **settings))
+    assert len(pool) == 1
+
+
+def test_trials_differ_where_their_settings_do():
+    pool = HeadPool()
+    outcomes = [trained(pool, **settings)[1] for settings in TRIALS.values()]
+    assert len({round(loss, 7) for loss in outcomes}) == len(TRIALS)
+
+
+def test_the_pool_keeps_the_most_recent_shapes():
+    pool = HeadPool(capacity=2)
+    for width in (4, 5, 4, 6):
+        trained(pool, head_width=(width,))
+    assert len(pool) == 2
+    first = pool._twins.copy()
+    trained(pool, head_width=(4,))
+    assert list(pool._twins.values())[-1] in first.values()
+    pool.clear()
+    assert len(pool) == 0
+
+
+@pytest.fixture
+def xla(monkeypatch):
+    """Every phase counts as long, and calls of the compiled program as lists of their steps' numbers."""
+    from transferkit.compute import xla
+
+    xla.calls, inner = [], xla.Program._several
+    monkeypatch.setattr(xla, "LONG", 0)
+    monkeypatch.setattr(
+        xla.Program, "_several", lambda self, slots, *a: xla.calls.append(slots) or inner(self, slots, *a)
+    )
+    yield xla
+    del xla.calls
+
+
+@pytest.mark.parametrize("settings", [*KINDS, {}, {"batch_size": 7}, {"optimizer": "adam", "clip_norm": 0.05}])
+def test_a_long_phase_compiled_whole_comes_to_what_single_steps_come_to(xla, settings):
+    same(trained(HeadPool(), **settings), trained(None, **settings))
+    assert len(xla.calls) == 1  # traced once, for all epochs
+
+
+def test_what_dropout_keeps_is_drawn_for_as_many_steps_as_fit(xla, monkeypatch):
+    monkeypatch.setattr(xla, "NOISE_BYTES", 3 * 7 * 8)  # three steps at once; an epoch has nine, 4 of the last 7 count
+    same(trained(HeadPool(), batch_size=7, dropout=0.5), trained(None, batch_size=7, dropout=0.5))
+    assert xla.calls == [3]
+
+
+def test_short_phases_large_heads_and_other_devices_are_not_compiled_whole(xla, monkeypatch):
+    assert xla.pays(5000, 32, 1024 * 256)
+    assert not xla.pays(5000, 128, 4096 * 4096)
+    monkeypatch.setattr(xla, "LONG", 4000)
+    assert not xla.pays(1000, 32, 1024 * 256)
+    monkeypatch.setattr(xla, "available", lambda: False)
+    assert not xla.pays(5000, 32, 1024 * 256)

@@ -1,0 +1,1 @@
+"""What is wrong with the pictures, before they are trained on."""

@@ -1,0 +1,235 @@
+"""What is wrong with the pictures, before they are trained on. Reads only: no file is changed or deleted.
+
+`check` decodes everything once; `quick` reads headers and hashes, and runs before every training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from transferkit.data.audit.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
+from transferkit.data.audit.checks import Doubt as Doubt
+from transferkit.data.audit.checks import Finding as Finding
+from transferkit.data.audit.image_facts import ImageFacts, examine, header, picture_by_content
+from transferkit.data.readers.folder import judge, samples_of, walk_folder
+from transferkit.data.readers.walk import Walk, kinds
+from transferkit.data.samples import Samples, Task, listed, shown
+from transferkit.data.source import Data, exclusion, scan
+from transferkit.data.threads import map_ordered
+from transferkit.errors import DataError
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Findings, worst first, with what was looked at."""
+
+    origin: str
+    pictures: int
+    findings: tuple[Finding, ...]
+    classes: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    root: Path | None = None
+    deep: bool = True
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that should be put right before training."""
+        return tuple(f for f in self.findings if f.severity == "error")
+
+    def counts(self) -> dict[str, int]:
+        """Findings per kind, worst first."""
+        return dict(Counter(f.kind for f in self.findings))
+
+    def excluded(self) -> tuple[str, ...]:
+        """Paths whose exclusion settles the findings that leaving out a picture can settle."""
+        return tuple(dict.fromkeys(path for f in self.findings for path in f.exclude))
+
+    def exclusions(self) -> str:
+        """The text of an exclusion file (`--exclude-file`), each path under the reason for it."""
+        lines = [f"# transferkit: pictures to leave out of {shown(self.origin)}"]
+        done: set[str] = set()
+        for finding in self.findings:
+            paths = [path for path in finding.exclude if path not in done]
+            if paths:
+                lines.append(f"# {finding.kind}: {shown(finding.path or '')} {finding.detail}")
+            lines += [_line(path) for path in paths]
+            done.update(paths)
+        return "\n".join(lines) + "\n"
+
+    def adding(self, doubts: Sequence[Doubt]) -> Audit:
+        """This audit with labels that may be wrong, the least sure first."""
+        findings = _ordered([*self.findings, *(doubt.finding() for doubt in doubts)])
+        return replace(self, findings=findings, doubts=tuple(doubts))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `files.write_json`; paths as they are, undecodable bytes as surrogates."""
+        return {
+            "origin": self.origin,
+            "pictures": self.pictures,
+            "classes": self.classes,
+            "formats": self.formats,
+            "complete": self.deep,
+            "counts": self.counts(),
+            "findings": [asdict(finding) for finding in self.findings],
+            **({"doubtful_labels": [asdict(doubt) for doubt in self.doubts]} if self.doubts else {}),
+        }
+
+    def brief(self) -> str:
+        """What should be looked at, on one line: errors and warnings by number; empty where there is nothing."""
+        found = Counter(f.kind for f in self.findings if f.severity != "info" and f.kind not in ("note", "odd_name"))
+        return ", ".join(f"{number} × {kind.replace('_', ' ')}" for kind, number in found.items())
+
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        lines = [f"{self.pictures} pictures in {len(self.classes)} classes, {len(self.errors)} errors"]
+        for kind, number in self.counts().items():
+            first = next(f for f in self.findings if f.kind == kind)
+            where = f" {shown(first.path)}:" if first.path else ""
+            if kind == "label" and self.doubts:
+                lines.append(f"  {first.severity:<7} {number:>5} × {kind}: listed below. {first.remedy}")
+                continue
+            lines.append(f"  {first.severity:<7} {number:>5} × {kind}:{where} {first.detail}. {first.remedy}")
+        return "\n".join([*lines, *_listing(self.doubts)])
+
+
+def _listing(doubts: Sequence[Doubt]) -> Iterator[str]:
+    """Every doubt on a line of its own: the chance, what the label is and may have to be, the picture."""
+    if not doubts:
+        return
+    yield "Labels most in doubt, by the chance that the label is right:"
+    changes = [f"{shown(doubt.label) or 'none'} → {shown(doubt.suggested) or 'none'}" for doubt in doubts]
+    width = min(36, max(map(len, changes)))
+    for doubt, change in zip(doubts, changes, strict=True):
+        yield f"  {doubt.said:>9}  {change:<{width}}  {shown(doubt.path)}"
+
+
+def check(
+    data: Data,
+    task: Task | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    exclude_file: str | os.PathLike[str] | None = None,
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Every finding about a folder, a CSV, arrays or samples; data that cannot be scanned is audited all
+    the same.
+
+    `progress(done, total)` is called after every picture. Raises: DataError only where there is no data at
+    all.
+    """
+    folder = Path(data).expanduser() if isinstance(data, str | os.PathLike) else None
+    findings: list[Finding] = []
+    if folder is not None and folder.is_dir():
+        samples, found = _lenient(folder, exclude, exclude_file)
+        findings += found
+    else:
+        how: dict[str, Any] = {"task": task, "exclude": exclude, "exclude_file": exclude_file}
+        try:
+            samples = scan(data, **how, strict=False)
+        except DataError as error:
+            if folder is None or not folder.is_file():
+                raise
+            return Audit(str(folder), 0, tuple(_table_findings(folder, how, error)))
+    findings += _notes(samples)
+    facts: list[ImageFacts] = []
+    for fact in map_ordered(examine, samples.sources(), threads):
+        facts.append(fact)
+        if progress is not None:
+            progress(len(facts), len(samples))
+    return _judged(samples, facts, findings, deep=True)
+
+
+def quick(samples: Samples, threads: int = 0) -> Audit:
+    """The cheap form, before every training: headers, hashes, exact duplicates, class balance.
+
+    Hashes that `samples` carries are not computed again.
+    """
+    known = samples.sha256 or (None,) * len(samples)
+    facts = list(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True), threads))
+    return _judged(samples, facts, _notes(samples), deep=False)
+
+
+def _judged(samples: Samples, facts: list[ImageFacts], findings: list[Finding], deep: bool) -> Audit:
+    findings = [
+        *findings,
+        *about_pictures(samples, facts),
+        *about_twins(samples, facts),
+        *look_alikes(samples, facts),
+        *about_classes(samples),
+    ]
+    formats = Counter(fact.format or "unreadable" for fact in facts)
+    return Audit(
+        origin=samples.origin,
+        pictures=len(samples),
+        findings=_ordered(findings),
+        classes=samples.counts() if len(samples) else {},
+        formats=dict(formats.most_common()),
+        root=samples.root,
+        deep=deep,
+    )
+
+
+def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first, then by kind as in `KINDS`; within a kind as they came."""
+    rank, kinds = {"error": 0, "warning": 1, "info": 2}, list(KINDS)
+    return tuple(sorted(findings, key=lambda f: (rank[f.severity], kinds.index(f.kind))))
+
+
+def _lenient(
+    folder: Path, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None
+) -> tuple[Samples, list[Finding]]:
+    """Samples of a folder however broken it is, and what `scan` would have refused."""
+    rule = exclusion(folder, exclude, exclude_file)
+    walk = walk_folder(folder, rule)
+    rule.check_used()
+    findings = [Finding.of("unreadable", path, reason, (path,)) for path, reason in walk.unreadable]
+    walk.unreadable.clear()  # said above, one by one
+    judge(walk)
+    findings += [Finding.of("structure", None, problem) for problem in walk.problems]
+    return rule.relabelled(samples_of(walk), None), [*findings, *_other_files(walk)]
+
+
+def _other_files(walk: Walk) -> Iterator[Finding]:
+    """Files that are not used: hidden ones, pictures under another name, and the rest by number."""
+    other = []
+    for path in walk.other:
+        if kind := picture_by_content(walk.root / path):
+            named = os.path.splitext(path)[1].lower() or "no extension"
+            yield Finding.of("misnamed", path, f"is {kind} by content, but {named}")
+        else:
+            other.append(path)
+    if walk.hidden:
+        yield Finding.of("hidden", None, f"{len(walk.hidden)} hidden or system files: {listed(walk.hidden, 3)}")
+    if other:
+        yield Finding.of("other_file", None, f"{len(other)} files that are no pictures: {kinds(other)}")
+
+
+def _notes(samples: Samples) -> list[Finding]:
+    ignored = ("hidden or system files", "other files ignored", "excluded on request")
+    notes = [note for note in samples.notes if not any(words in note for words in ignored)]
+    return [Finding.of("odd_name" if "class" in note else "note", None, note) for note in notes]
+
+
+def _table_findings(table: Path, how: dict[str, Any], error: DataError) -> Iterable[Finding]:
+    try:
+        scan(table, **how)
+    except DataError as full:  # with the files that are missing
+        error = full
+    lines = str(error).split("\n  - ")
+    return (Finding.of("table", None, line) for line in (lines[1:] if len(lines) > 1 else lines))
+
+
+def _line(path: str) -> str:
+    """One line of an exclusion file; names that would not survive as a line are quoted as JSON."""
+    plain = path.isprintable() and path == path.strip() and not path.startswith(("#", '"'))
+    return path if plain else json.dumps(path)

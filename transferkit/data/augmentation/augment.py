@@ -1,0 +1,89 @@
+"""Seeded views of a picture: decode once, then one affine map and one colour map per view.
+
+A view depends on nothing but the picture, the settings and its seed (pixels also on the version of OpenCV).
+View 0 is the clean picture that evaluation and prediction see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from transferkit.data.augmentation.augmentation_config import (
+    PRESET_NAMES,
+    PRESETS,
+    AugmentationRanges,
+    Preset,
+    augmentation,
+)
+from transferkit.data.augmentation.views import Canvas, Draw
+from transferkit.data.images.decode import DecodeSettings, fit, open_pixels
+from transferkit.data.images.opening import PictureError
+from transferkit.data.samples import Pixels, Source
+from transferkit.data.threads import map_ordered
+
+__all__ = [
+    "CLEAN", "PRESETS", "PRESET_NAMES", "AugmentationRanges", "Preset", "augmentation", "render", "render_many",
+    "view_seed",
+]  # fmt: skip
+
+CLEAN = 0  # the seed of view 0
+
+
+def view_seed(run_seed: int, picture_sha256: str, view: int) -> int:
+    """The seed of one view of one picture: `CLEAN` for view 0, else 1 … 2^63 from a hash that is fixed."""
+    if view == 0:
+        return CLEAN
+    text = f"view:{run_seed}:{picture_sha256}:{view}".encode()
+    return 1 + (int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1)
+
+
+def render(
+    image: Image.Image | Pixels, settings: DecodeSettings, augment: AugmentationRanges, seeds: Sequence[int]
+) -> Pixels:
+    """One view per seed as uint8 [V, size, size, 3]; a seed of `CLEAN` gives the clean `fit` picture.
+
+    `image` is what `open_pixels(source, settings)` or `open_picture(source, settings)` returned.
+    """
+    pixels: Pixels = np.asarray(image)
+    views = np.empty((len(seeds), settings.size, settings.size, 3), dtype=np.uint8)
+    drawn = {} if augment.is_none else {i: Draw.of(augment, s) for i, s in enumerate(seeds) if s != CLEAN}
+    if drawn:
+        canvas = Canvas.of(pixels, settings)
+        for i, draw in drawn.items():
+            views[i] = augment.finish(canvas.view(draw), seeds[i])
+    clean = [i for i in range(len(seeds)) if i not in drawn]
+    if clean:
+        views[clean] = fit(pixels, settings)
+    return views
+
+
+def render_many(
+    work: Iterable[tuple[Source, Sequence[int]]],
+    settings: DecodeSettings,
+    augment: AugmentationRanges,
+    threads: int = 0,
+    on_error: Callable[[int, PictureError], None] | None = None,
+) -> Iterator[tuple[int, Pixels]]:
+    """Yield (index, uint8 [V, size, size, 3]) in order for (source, seeds) pairs, on threads, in bounded
+    memory.
+
+    As with `decode_many`, a picture that cannot be read goes to `on_error(index, error)`, or is raised.
+    """
+
+    def one(item: tuple[Source, Sequence[int]]) -> Pixels | PictureError:
+        try:
+            return render(open_pixels(item[0], settings), settings, augment, item[1])
+        except PictureError as error:
+            return error
+
+    for index, result in enumerate(map_ordered(one, work, threads)):
+        if not isinstance(result, PictureError):
+            yield index, result
+        elif on_error is None:
+            raise result
+        else:
+            on_error(index, result)

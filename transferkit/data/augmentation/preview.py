@@ -1,0 +1,121 @@
+"""Contact sheet of augmented views, and of each range on its own, to look at before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from transferkit.data.augmentation.augment import PRESETS, AugmentationRanges, augmentation, render, view_seed
+from transferkit.data.augmentation.views import Canvas, Draw
+from transferkit.data.images.decode import DecodeSettings, open_pixels
+from transferkit.data.samples import Pixels, Samples, shown
+from transferkit.errors import DataError
+
+_LINE, _LETTER = 16, 6  # height of a line and width of a letter
+_GAP = 4
+_COLUMNS = 6  # at least, for the ranges
+_STILL = Draw(0.0, 1.0, (0.0, 0.0), (False, False), 0.0, 1.0, 1.0, 1.0, 0.0, (0.0, 0.0, 0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Pictures, uint8 [size, size, 3], with a caption above each."""
+
+    cells: Sequence[tuple[str, Pixels]]
+    heading: str = ""
+
+
+def preview(
+    samples: Samples,
+    settings: DecodeSettings | None = None,
+    augment: str | AugmentationRanges | None = None,
+    *,
+    pictures: int = 4,
+    views: int = 6,
+    seed: int = 0,
+) -> Image.Image:
+    """`pictures` samples, spread over the data, with `views` views each (the first is clean); below them what each
+    range does by itself, at its ends, to the first of them.
+
+    With an augmentation one row a picture; without, one row a picture and preset. Raises: PictureError.
+    """
+    if len(samples) == 0 or pictures < 1 or views < 1:
+        raise DataError(f"{pictures} pictures of {len(samples)} with {views} views make no preview")
+    settings = settings or DecodeSettings(160)
+    choices = [augmentation(augment)] if augment is not None else [p for p in PRESETS.values() if not p.is_none]
+    count = min(pictures, len(samples))
+    hashed = samples.select([round(i * (len(samples) - 1) / max(1, count - 1)) for i in range(count)]).hashed()
+    rows, canvas = list[_Row](), None
+    for index, (path, sha256) in enumerate(zip(hashed.paths, hashed.sha256 or (), strict=True)):
+        pixels, seeds = open_pixels(hashed.source(index), settings), [view_seed(seed, sha256, v) for v in range(views)]
+        canvas = canvas or Canvas.of(pixels, settings)
+        for choice in choices:
+            captions = [_short(path, settings.size), *(f"{choice.name}, view {view}" for view in range(1, views))]
+            rows.append(_Row(list(zip(captions, render(pixels, settings, choice, seeds), strict=True))))
+    assert canvas is not None
+    for choice in choices:
+        cells = list(alone(choice, canvas, view_seed(seed, "", 1)))
+        heads = [f"{choice.name}, each range by itself at its ends"] + [""] * len(cells)
+        width = max(views, _COLUMNS)
+        rows += [_Row(cells[i : i + width], heads[i]) for i in range(0, len(cells), width)]
+    return _sheet(rows, settings.size)
+
+
+def alone(augment: AugmentationRanges, canvas: Canvas, seed: int) -> Iterator[tuple[str, Pixels]]:
+    """What every range that is on does by itself, named as `--augment` spells it; at last what a plugin does."""
+    for name, value, change in _ends(augment):
+        yield f"{name}={value}", canvas.view(replace(_STILL, **change))
+    if augment.then is not None:
+        yield f"then ({augment.plugin or 'a function'})", augment.finish(canvas.view(_STILL), seed)
+
+
+def _ends(a: AugmentationRanges) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, value and drawn numbers; of angles and shifts one end, the other is its mirror image."""
+    if a.rotate:
+        yield "rotate", f"{a.rotate:g}", {"rotate": a.rotate}
+    for end in sorted({*a.zoom} - {1.0}):
+        yield "zoom", f"{end:g}", {"zoom": end}
+    if a.shift:
+        yield "shift", f"{a.shift:g}", {"shift": (a.shift, a.shift)}
+    for name, mirror in (("flip_horizontal", (True, False)), ("flip_vertical", (False, True))):
+        if getattr(a, name):
+            yield name, "yes", {"mirror": mirror}
+    if a.shear:
+        yield "shear", f"{a.shear:g}", {"shear": a.shear}
+    for name, middle in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0)):
+        if extent := getattr(a, name):
+            for end in (-extent, extent):
+                yield name, f"{end:+g}", {name: middle + end}
+    if a.erase:
+        yield "erase", f"{a.erase:g}", {"erase": (a.erase, 0.0, 0.5, 0.5)}
+
+
+def _sheet(rows: Sequence[_Row], size: int) -> Image.Image:
+    """All rows, one below the other, uint8 RGB."""
+    cell, height = size + _GAP, size + _LINE + _GAP
+    total = sum(height + (_LINE if row.heading else 0) for row in rows)
+    sheet = Image.new("RGB", (max(len(row.cells) for row in rows) * cell + _GAP, total + _GAP), "white")
+    pen, top = ImageDraw.Draw(sheet), _GAP
+    for row in rows:
+        if row.heading:
+            pen.text((_GAP, top), _latin(row.heading), fill="black")
+            top += _LINE
+        for column, (caption, pixels) in enumerate(row.cells):
+            left = _GAP + column * cell
+            pen.text((left, top), _latin(caption[: size // _LETTER]), fill="black")
+            sheet.paste(Image.fromarray(pixels), (left, top + _LINE))
+        top += height
+    return sheet
+
+
+def _short(path: str, size: int) -> str:
+    """The end of the file's name, as much as fits above a picture."""
+    return shown(path.rpartition("/")[2])[-(size // _LETTER) :]
+
+
+def _latin(text: str) -> str:
+    """Pillow's built-in font draws Latin letters only."""
+    return text.encode("latin-1", "replace").decode("latin-1")

@@ -1,0 +1,1 @@
+"""Picture files to upright RGB pixels: the only decoder."""

@@ -1,0 +1,260 @@
+"""The only decoder: every picture that is trained on, evaluated, predicted or exported passes through here.
+
+Rules (a change to any of them raises `DECODER_VERSION`, which is part of every cache key):
+The orientation that EXIF tells is applied, or else XMP's, as Pillow finds them. Transparent pixels are laid over
+white. CMYK, palette, grey and YCbCr become RGB by Pillow's conversion; colour profiles are not applied. 16-bit grey
+is scaled by its full range (65535 is white), and so is 12-bit grey; 32-bit and float pictures and signed ones are
+taken as 0–1, 0–255 or 0–65535 by the smallest of these that holds them, else stretched from their minimum to their
+maximum. TIFF's "0 is white" is obeyed at every depth. Of an animation the first frame is read. A picture of more than
+`MAX_PIXELS` pixels, or one that ends early, is refused. JPEGs much larger than needed are decoded at 1/2, 1/4 or 1/8
+scale, chosen from the file and the settings alone, so that training and prediction see the same pixels. Sizing is
+bilinear; a side to be shrunk to a half or less is averaged over whole pixels first, so that nothing aliases. The rules
+themselves are in `reading`, `tones` and `sizing`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, features
+
+from transferkit.data.images import jpeg, reading
+from transferkit.data.images.opening import PictureError, identify, named, opened
+from transferkit.data.images.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
+from transferkit.data.images.sizing import LETTERBOX, fitted, letterboxed, scaled
+from transferkit.data.images.tones import as_rgb
+from transferkit.data.samples import Pinned, Pixels, Source, hash_source, shown
+from transferkit.data.threads import map_ordered
+from transferkit.errors import ConfigError
+from transferkit.files import sha256_bytes
+
+__all__ = [
+    "DECODER_VERSION", "DRAFT_MARGIN", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
+    "content_of", "decode", "decode_many", "decoder_versions", "fit", "letterboxed", "open_picture", "open_pixels",
+    "scaled", "whole",
+]  # fmt: skip
+
+DECODER_VERSION = 3
+# Older versions whose models are still used, and which pictures are read otherwise now.
+STANDS_IN_FOR = {
+    2: "JPEGs turned by XMP alone, TIFFs whose 0 is white and PNGs of 2, 4 and 16 bits with transparency are read right"
+}
+Resize = Literal["stretch", "crop", "letterbox"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+CHANGED = (
+    "has changed since its content was hashed, so its results would go under another picture's name; let nothing write "
+    "to the data while it is in use, and start again"
+)
+BUNDLE = 8  # pictures that a thread takes at a time
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How a picture becomes [size, size, 3].
+
+    `stretch` scales both sides to `size` (shape changes, nothing is lost); `crop` takes the central square;
+    `letterbox` scales the long side to `size` and fills the rest with ImageNet's mean colour.
+    """
+
+    size: int
+    resize: Resize = "stretch"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or not 8 <= self.size <= 4096:
+            raise ConfigError(f"size {self.size!r} is not a picture size; give a whole number from 8 to 4096")
+        if self.resize not in RESIZES:
+            raise ConfigError(f"resize {self.resize!r} is unknown; choose from {', '.join(RESIZES)}")
+
+    def key(self) -> dict[str, Any]:
+        """What changes the pixels, for cache keys and for the model's metadata."""
+        return {"decoder": DECODER_VERSION, "size": self.size, "resize": self.resize}
+
+    @classmethod
+    def from_key(cls, key: dict[str, Any]) -> DecodeSettings:
+        """The settings that made `key`. Refuses a decoder version that this one does not stand in for.
+
+        Older ones in `STANDS_IN_FOR` gave the same pixels for all but rare forms of pictures; `outdated` says which.
+        """
+        if key.get("decoder") not in (DECODER_VERSION, *STANDS_IN_FOR):
+            raise ConfigError(
+                f"decoder version {key.get('decoder')!r} is not this version's {DECODER_VERSION}; "
+                "use the transferkit release that wrote it"
+            )
+        return cls(size=int(key["size"]), resize=key["resize"])
+
+
+def outdated(key: dict[str, Any]) -> str | None:
+    """What to say of a model whose pictures were read by an older decoder; None where there is nothing to say."""
+    changed = STANDS_IN_FOR.get(key.get("decoder"))  # type: ignore[arg-type]
+    return None if changed is None else f"the model was trained by an older decoder; since then {changed}"
+
+
+def decoder_versions() -> dict[str, str]:
+    """Versions of the libraries that compute pixels, for cache keys beside `DecodeSettings.key()`."""
+    import cv2
+
+    names = ("libjpeg_turbo", "jpg", "libtiff", "webp", "avif", "zlib")
+    found = {name: str(features.version(name)) for name in names}
+    # OpenCV comes as several distributions: what counts is the library that is imported.
+    return (
+        found | {"opencv": cv2.__version__} | {name: _version(name) for name in ("pillow", "pillow-heif", "simplejpeg")}
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "None"
+
+
+def decode(source: Source, settings: DecodeSettings) -> Pixels:
+    """Read one picture as uint8 [size, size, 3]. Raises PictureError."""
+    return fit(open_pixels(source, settings), settings)
+
+
+def content_of(source: Source) -> tuple[Path | bytes | Pixels, str]:
+    """What is to be decoded, and its name for messages. A pinned file is read here, once: what is decoded is what is
+    compared with its hash. Raises PictureError for one that has changed.
+    """
+    if isinstance(source, bytes):
+        return source, "<bytes>"
+    if not isinstance(source, Pinned):
+        return source, f"<array {source.dtype} {list(source.shape)}>" if isinstance(source, np.ndarray) else shown(
+            source
+        )
+    name = shown(source.name)
+    content = source.source if isinstance(source.source, np.ndarray) else whole(source.source, name)
+    found = sha256_bytes(content) if isinstance(content, bytes) else hash_source(content)
+    if found != source.sha256:
+        raise PictureError(name, CHANGED, "unreadable")
+    return content, name
+
+
+def whole(path: Path, name: str) -> bytes:
+    """All bytes of a picture file. Raises PictureError for what may not be opened, or is too large."""
+    with opened(path, name) as handle:
+        if os.fstat(handle.fileno()).st_size > MAX_FILE_BYTES:
+            identify(handle, name)  # which refuses it in its own words
+        return handle.read()
+
+
+def _straight(source: Path | bytes, name: str, settings: DecodeSettings) -> Pixels | None:
+    """The upright pixels of an ordinary JPEG, as `open_picture` gives them; None for all else."""
+    if isinstance(source, bytes):
+        content = source
+    else:
+        with opened(source, name) as handle:
+            if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > jpeg.MAX_BYTES:
+                return None
+            handle.seek(0)
+            content = handle.read()
+    size = jpeg.size_of(content) if content[:3] == b"\xff\xd8\xff" else None
+    pixels = None if size is None else jpeg.pixels(content, size, draft_scale(size, settings.size, settings.resize))
+    if pixels is None or not jpeg.may_be_turned(content):
+        return pixels
+    return _turned(pixels, orientation_of(identify(io.BytesIO(content), name)))
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """What Pillow's `transpose` by `reading.ORIENTATIONS` does, for arrays."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def decode_many(
+    sources: Iterable[Source],
+    settings: DecodeSettings,
+    threads: int = 0,
+    on_error: Callable[[int, PictureError], None] | None = None,
+) -> Iterator[tuple[int, Pixels]]:
+    """Yield (index, uint8 [size, size, 3]) in order, decoding ahead on threads; memory holds a small window.
+
+    A picture that cannot be read is handed to `on_error(index, error)` and left out; without `on_error` its
+    PictureError is raised.
+    """
+
+    def one(source: Source) -> Pixels | PictureError:
+        try:
+            return decode(source, settings)
+        except PictureError as error:
+            return error
+
+    for index, result in enumerate(map_ordered(one, sources, threads, bundle=BUNDLE)):
+        if not isinstance(result, PictureError):
+            yield index, result
+        elif on_error is None:
+            raise result
+        else:
+            on_error(index, result)
+
+
+def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
+    """What `open_picture` reads, as uint8 [H, W, 3]; of ordinary JPEGs in half the time.
+
+    Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
+    """
+    content, name = content_of(source)
+    straight = None if isinstance(content, np.ndarray) else _straight(content, name, settings)
+    return np.asarray(_opened(content, name, settings)) if straight is None else straight
+
+
+def open_picture(source: Source, settings: DecodeSettings | None = None) -> Image.Image:
+    """Read a path, the bytes of a file, or a uint8 array [H, W], [H, W, 1|3|4], as an upright RGB picture.
+
+    With `settings`, large JPEGs are decoded at a reduced scale that still exceeds the wanted size.
+    Raises: PictureError with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
+    """
+    return _opened(*content_of(source), settings)
+
+
+def _opened(content: Path | bytes | Pixels, name: str, settings: DecodeSettings | None) -> Image.Image:
+    if isinstance(content, np.ndarray):
+        return _from_array(content, name)
+    how = (0, "stretch") if settings is None else (settings.size, settings.resize)
+    if isinstance(content, bytes):
+        if not content:
+            raise PictureError(name, "is empty (0 bytes)", "empty")
+        with named(name):
+            return reading.read(io.BytesIO(content), *how)
+    with opened(content, name) as handle, named(name):
+        return reading.read(handle, *how)
+
+
+def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
+    """Scale an RGB picture (Pillow's, or uint8 [H, W, 3]) to uint8 [size, size, 3] as `settings.resize` says."""
+    found: Pixels = fitted(np.asarray(image), settings.size, settings.resize)
+    return found
+
+
+def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the largest centred square."""
+    width, height = size
+    side = min(size)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
+    if array.dtype != np.uint8:
+        raise PictureError(name, "pictures are uint8 with values 0–255; convert with .astype('uint8')")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise PictureError(name, "a picture array has the shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise PictureError(name, f"has more than {MAX_PIXELS:,} pixels", "too_large")
+    return as_rgb(Image.fromarray(np.ascontiguousarray(array)))

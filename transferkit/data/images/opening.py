@@ -1,0 +1,95 @@
+"""Opening picture files safely: what may be opened, what a file's head says, and errors that name the file.
+
+Nothing here decodes pixels. A pipe or device is refused before it is opened, so that nothing hangs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, cast
+
+from PIL import Image
+
+from transferkit.data.images import reading
+from transferkit.data.images.reading import DAMAGE, MAX_PIXELS, NO_HEIC, ReadingError, orientation_of, sniff
+from transferkit.data.samples import shown, unreadable_reason
+from transferkit.errors import DataError
+
+__all__ = [
+    "MAX_PIXELS", "Fault", "Header", "PictureError", "identify", "named", "opened", "orientation_of", "read_header",
+    "sniff",
+]  # fmt: skip
+Fault = Literal["unreadable", "empty", "not_a_picture", "unsupported", "too_large", "damaged"]
+
+
+class PictureError(DataError):
+    """One picture that cannot be used: `path` (printable), `reason`, and its `kind` for the audit."""
+
+    def __init__(self, path: str, reason: str, kind: Fault = "damaged") -> None:
+        super().__init__(path, reason, kind)
+        self.path = path
+        self.reason = reason
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the head of a picture file says: size (width, height) as stored, Pillow's mode and format."""
+
+    size: tuple[int, int]
+    mode: str
+    format: str
+    frames: int
+    orientation: int
+
+
+def read_header(source: os.PathLike[str]) -> Header:
+    """Size, mode, format, frames and orientation of a file; only a PNG is decoded for it. Raises PictureError."""
+    name = shown(source)
+    with opened(source, name) as handle:
+        image = identify(handle, name)
+        if image.format == "PNG":  # which may tell its orientation behind the pixels
+            with suppress(*DAMAGE):
+                image.load()
+        orientation = orientation_of(image)
+        frames = 1
+        with suppress(*DAMAGE):
+            frames = int(getattr(image, "n_frames", 1))
+        return Header(image.size, image.mode, str(image.format), frames, orientation)
+
+
+@contextmanager
+def opened(path: os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
+    """The file at `path`, opened for reading; every refusal is a PictureError."""
+    reason = unreadable_reason(Path(path))
+    if reason is not None:
+        raise PictureError(name, reason, "empty" if "0 bytes" in reason else "unreadable")
+    try:
+        handle = open(path, "rb")  # noqa: SIM115 - closed below; only the opening is guarded
+    except OSError as error:
+        raise PictureError(name, f"cannot be opened ({error.strerror or error})", "unreadable") from error
+    with handle:
+        yield handle
+
+
+def identify(handle: IO[bytes], name: str) -> Image.Image:
+    """Open by content and check the size; nothing is decoded yet. Raises PictureError."""
+    with named(name):
+        return reading.identify(handle)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """What is refused within is refused as the picture `name`."""
+    try:
+        yield
+    except ReadingError as error:
+        reason = NO_HEIC.replace("pillow-heif>=0.16", "transferkit[heic]") if error.reason == NO_HEIC else error.reason
+        raise PictureError(name, reason, cast(Fault, error.kind)) from error

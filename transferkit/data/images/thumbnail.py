@@ -1,0 +1,20 @@
+"""Small JPEGs of pictures, by the project's decoder, for pages."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from transferkit.data.images.decode import DecodeSettings, open_picture
+from transferkit.data.samples import Source
+
+
+def thumbnail(source: Source, side: int) -> bytes:
+    """The whole upright picture as a JPEG of at most `side` pixels. Raises PictureError where it cannot be read."""
+    image = open_picture(source, DecodeSettings(side))
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

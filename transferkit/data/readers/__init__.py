@@ -1,0 +1,1 @@
+"""Sources that people have (folders, tables, arrays, data sets) to samples."""

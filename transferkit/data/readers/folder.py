@@ -1,0 +1,161 @@
+"""A folder of one sub-folder per class, or of train/, val/, test/ with such folders inside → samples."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transferkit.data.readers.layouts import (
+    Excluded,
+    has_folders,
+    say_flattened,
+    split_folders,
+    split_name,
+    splits_inside_classes,
+)
+from transferkit.data.readers.walk import Walk, identify, kinds
+from transferkit.data.samples import Part, Samples, Task, listed, shown
+from transferkit.errors import DataError, nearest, raise_problems
+
+MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it
+
+
+def class_order(names: set[str]) -> tuple[str, ...]:
+    """Classes sorted by name (as Keras and torchvision sort them); by number where all are whole numbers."""
+    if names and all(name.isdecimal() and name.isascii() for name in names):
+        # By the digits: Python refuses to make numbers of thousands of them.
+        return tuple(sorted(names, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name)))
+    return tuple(sorted(names))
+
+
+def scan_folder(
+    root: Path, task: Task | None, excluded: Excluded, classes: Sequence[str] | None, strict: bool = True
+) -> Samples:
+    """Samples of a data folder; see `source.scan`."""
+    if task not in (None, "classify"):
+        raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
+    walk = walk_folder(root, excluded, strict)
+    judge(walk, classes)
+    raise_problems(DataError, walk.problems)
+    return samples_of(walk, classes)
+
+
+def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
+    """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
+    walk = Walk(root, strict)
+    folders, loose = walk.entries("")
+    loose = [name for name in loose if not excluded(name, None)]
+    walk.unreadable = [entry for entry in walk.unreadable if not excluded(entry[0], None)]
+    if loose:
+        table = any(name.lower().endswith(".csv") for name in walk.other)
+        walk.problems.append(
+            f"{len(loose)} pictures lie directly in {shown(root)} ({listed(loose, 3)}); put each into the "
+            f"folder of its class{'; or give the CSV itself as DATA' if table else ''}"
+        )
+    parts = split_folders(walk, folders, excluded)
+    for folder, part in parts:
+        names, loose = walk.entries(folder)
+        _refuse_loose(folder, loose, walk, excluded)
+        _walk_classes(folder, names, part, walk, excluded)
+    if not parts:
+        _walk_classes("", folders, None, walk, excluded)
+        splits_inside_classes(walk)
+    say_flattened(walk)
+    return walk
+
+
+def _refuse_loose(folder: str, loose: list[str], walk: Walk, excluded: Excluded) -> None:
+    loose = [name for name in loose if not excluded(os.path.join(folder, name), None)]
+    if loose:
+        walk.problems.append(
+            f"{len(loose)} pictures lie directly in {shown(folder)}/ ({listed(loose, 3)}); put each into the "
+            "folder of its class"
+        )
+
+
+def _walk_classes(folder: str, names: list[str], part: Part | None, walk: Walk, excluded: Excluded) -> None:
+    for name in names:
+        inside = os.path.join(folder, name)
+        before = len(walk.unreadable)
+        pictures = walk.below(inside, {identify(walk.root), identify(walk.root / folder)})
+        walk.unreadable[before:] = [e for e in walk.unreadable[before:] if not excluded(e[0], name)]
+        kept = [path for path in pictures if not excluded(path, name)]
+        if not walk.strict:
+            kept += [path for path, _ in walk.unreadable[before:]]
+            del walk.unreadable[before:]
+        if kept:
+            walk.classes.add(name)
+        elif not pictures and not excluded(inside, name):
+            what = walk.ignored(inside)
+            walk.problems.append(f"class folder {shown(inside)} holds no picture{what}; add some or --exclude it")
+        walk.found += [(path, name, part) for path in kept]
+
+
+def samples_of(walk: Walk, classes: Sequence[str] | None = None) -> Samples:
+    """The samples of a walk, numbered by `classes` or in the classes' own order."""
+    order = tuple(classes) if classes else class_order(walk.classes)
+    number = {name: i for i, name in enumerate(order)}
+    return Samples(
+        root=walk.root,
+        paths=tuple(path for path, _, _ in walk.found),
+        targets=np.array([number[name] for _, name, _ in walk.found], dtype=np.int64),
+        classes=order,
+        task="classify",
+        split=tuple(part for _, _, part in walk.found),
+        group=(None,) * len(walk.found),
+        sha256=None,
+        pixels=None,
+        origin=str(walk.root),
+        notes=tuple(dict.fromkeys(walk.notes)),
+    )
+
+
+def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
+    """Add what is wrong with the whole to `walk.problems`, and what is odd to `walk.notes`."""
+    root = shown(walk.root)
+    if walk.unreadable:
+        walk.problems.append(
+            f"{len(walk.unreadable)} pictures cannot be read; remove or --exclude them: "
+            + listed([f"{path} {reason}" for path, reason in walk.unreadable])
+        )
+    if classes is not None:
+        unknown = sorted(walk.classes - set(classes))
+        if unknown:
+            near = nearest(unknown[0], classes)
+            walk.problems.append(f"{listed(unknown)} are no classes of the run, which has {listed(classes)}{near}")
+    if not walk.found and not walk.problems:
+        walk.problems.append(
+            f"{root} holds no pictures{walk.ignored()}; it needs one sub-folder per class with pictures inside"
+        )
+    elif classes is None and len(walk.classes) == 1 and not walk.problems:
+        (only,) = walk.classes
+        inner = f"; did you mean {shown(walk.root / only)}?" if has_folders(walk, only) else ""
+        walk.problems.append(f"{root} has one class only, {shown(only)}; classification needs at least two{inner}")
+    if any(part for _, _, part in walk.found):
+        trained = {name for _, name, part in walk.found if part == "train"}
+        missing = sorted(walk.classes - trained)
+        if trained and missing:
+            near = nearest(missing[0], trained)
+            walk.problems.append(f"{listed(missing)} occur in val or test but not in train{near}")
+    walk.notes += odd_names(walk.classes)
+    if walk.other:
+        walk.notes.append(f"{len(walk.other)} other files ignored: {kinds(walk.other)}")
+    if walk.hidden:
+        walk.notes.append(f"{len(walk.hidden)} hidden or system files ignored")
+
+
+def odd_names(classes: set[str] | Sequence[str]) -> list[str]:
+    """Notes on class names that are probably mistakes: blanks at the ends, two that differ by case only, …"""
+    notes = [f"class {name!r} begins or ends with a blank" for name in sorted(classes) if name != name.strip()]
+    same: dict[str, list[str]] = {}
+    for name in sorted(classes):
+        same.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), []).append(name)
+    twins = [names for names in same.values() if len(names) > 1]
+    notes += [f"classes {', '.join(map(repr, n))} differ by case, blanks or accents only" for n in twins]
+    notes += [f"class {name!r} is spelt like a missing label" for name in sorted(classes) if name.casefold() in MISSING]
+    notes += [f"class {name!r} is named like a split" for name in sorted(classes) if split_name(name)]
+    return notes

@@ -1,0 +1,279 @@
+"""The rows of a table or list as text: encoding, delimiter, header, and every bad line with its number."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transferkit.data.readers.encoding import is_recoded, read_text, recoded
+from transferkit.data.samples import listed, shown
+from transferkit.errors import DataError, nearest, raise_problems
+
+_RESERVED = ("path", "split", "group", "label")
+_MOST = 10  # lines named per kind of problem
+# In this order where the header leaves the choice: spreadsheets write `;` or tabs in some countries.
+_DELIMITERS = ",;\t"
+_LONGEST = 40  # letters shown of a column's name
+_END = "\x1f"
+
+
+@dataclass
+class Table:
+    """The rows of a CSV that could be read, and what was wrong with the rest."""
+
+    path: Path
+    columns: list[str]
+    targets: list[str]
+    rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # line number, cells
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def bad(self, kind: str, line: int, what: str) -> None:
+        """Note one bad line under a kind of problem."""
+        self.problems.setdefault(kind, []).append(f"line {line}{': ' + shown(what) if what else ''}")
+
+    def raise_problems(self, more: Sequence[str] = ()) -> None:
+        """Raise everything that was found."""
+        name = shown(self.path)
+        kinds = [
+            f"{name}: {len(lines)} rows {kind} ({'; '.join(lines[:_MOST])}"
+            + (f" and {len(lines) - _MOST} more)" if len(lines) > _MOST else ")")
+            for kind, lines in self.problems.items()
+        ]
+        raise_problems(DataError, [*more, *kinds])
+
+
+def load_table(path: Path) -> Table:
+    """Every row of the CSV at `path` that has a path; raises DataError where it or its header is unusable."""
+    text = read_text(path, "a folder of class folders, or a CSV with path and label")
+    return _table(path, text, _header_problems)
+
+
+def load_paths(path: Path) -> list[str]:
+    """The column `path` of a list of pictures (`.csv`, `.tsv`), in its order. Raises DataError with every bad line."""
+    return _paths(path, read_text(path, "a CSV with a column path"))
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """What an exclusion file says: `paths` to leave out, `labels` by path to give instead, paths `kept` as they are."""
+
+    paths: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+
+ACTIONS = ("keep", "relabel", "exclude")
+
+
+def load_exclusions(path: Path) -> Exclusions:
+    """Paths to leave out: one a line, unusual ones as JSON strings, `#` before comments; or a table with `path`.
+
+    A table with a column `action` says for each path: exclude, relabel (to its `label`) or keep. Paths are relative to
+    the data, wherever the file lies. Raises DataError where it cannot be read.
+    """
+    what = "an exclusion file with one path a line"
+    try:
+        text = read_text(path, what)
+    except DataError as error:
+        if path.is_file() and path.stat().st_size == 0:  # an audit that found nothing
+            return Exclusions()
+        raise DataError(f"exclusion file cannot be read: {error}") from error
+    kept = "\n".join("" if line.startswith("#") else line for line in text.split("\n"))
+    body, delimiter = _delimited(kept)
+    head = next((line for line in body.split("\n") if line.strip()), "")
+    columns = _header(head, delimiter)
+    if "path" in columns:
+        return _decisions(path, kept) if "action" in map(str.lower, columns) else Exclusions(tuple(_paths(path, kept)))
+    try:
+        lines = (json.loads(line) if line.startswith('"') else line for line in kept.split("\n") if line.strip())
+        return Exclusions(tuple(lines))
+    except json.JSONDecodeError as error:
+        raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
+
+
+def load_cells(path: Path, what: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of any table as text, in every form that training reads; `what` says what it should be.
+
+    Raises DataError where it cannot be read, or a row has another number of cells than the header.
+    """
+    text, delimiter = _delimited(read_text(path, what))
+    lines = list(_lines(text, delimiter))
+    wrong = [f"line {n}: {c if isinstance(c, str) else f'{len(c)} cells'}" for n, c in lines
+             if isinstance(c, str) or len(c) != len(lines[0][1])]  # fmt: skip
+    if wrong or not lines:
+        raise DataError(f"{shown(path)}: {listed(wrong, 3) or 'it holds no line'}; give {what}")
+    header, *rows = [cells for _, cells in lines]
+    return [_cell(name) for name in header], [[_cell(cell) for cell in row] for row in rows]
+
+
+def _cell(text: str) -> str:
+    if not is_recoded(text):
+        return text
+    try:
+        return recoded(text)
+    except UnicodeDecodeError:
+        return text
+
+
+def _decisions(path: Path, text: str) -> Exclusions:
+    """The rows of a table with `action`, each path once."""
+    table = _table(path, text, _list_problems)
+    found: dict[str, dict[str, str]] = {action: {} for action in ACTIONS}
+    first: dict[str, int] = {}
+    column = next(name for name in table.columns if name.lower() == "action")
+    for line, row in table.rows:
+        action, label = row[column].strip().lower(), row.get("label", "")
+        if first.setdefault(row["path"], line) != line:
+            table.bad("decide again on a path", line, f"{row['path']} is also in line {first[row['path']]}")
+        elif action not in found:
+            table.bad(f"have an action other than {', '.join(ACTIONS)}", line, repr(action))
+        elif action == "relabel" and not label.strip():
+            table.bad("relabel without a label", line, row["path"])
+        else:
+            found[action][row["path"]] = label
+    table.raise_problems()
+    return Exclusions(tuple(found["exclude"]), found["relabel"], tuple(found["keep"]))
+
+
+def _paths(path: Path, text: str) -> list[str]:
+    table = _table(path, text, _list_problems)
+    table.raise_problems()
+    return [row["path"] for _, row in table.rows]
+
+
+def _table(path: Path, text: str, wrong: Callable[[Table], Iterator[str]]) -> Table:
+    text, delimiter = _delimited(text)
+    reader = _lines(text, delimiter)
+    _, header = next(reader, (1, ""))
+    columns = [] if isinstance(header, str) else [_column(name) for name in header]
+    while columns and not columns[-1]:  # spreadsheets fill rows up to the widest
+        columns.pop()
+    table = Table(path, columns, _target_columns(columns))
+    raise_problems(DataError, [header] if header and isinstance(header, str) else wrong(table))
+    at, foreign = columns.index("path"), is_recoded(text)
+    for line, cells in reader:
+        if isinstance(cells, str):
+            table.bad("cannot be read", line, cells)
+            continue
+        if len(cells) > len(columns) and not any(cell.strip() for cell in cells[len(columns) :]):
+            del cells[len(columns) :]
+        if len(cells) != len(columns):
+            table.bad(f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells")
+        elif not cells[at].strip():
+            table.bad("have no path", line, "")
+        else:
+            table.rows.append((line, dict(zip(columns, cells, strict=True))))
+    if foreign:
+        _recode(table)
+    ignored = [c for c in columns if c not in _RESERVED and c not in table.targets]
+    if ignored:
+        table.notes.append(f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})")
+    return table
+
+
+def _recode(table: Table) -> None:
+    """Read cells that are not UTF-8 as Windows-1252, and say so. Paths are left: files may be named in any bytes."""
+    told = ""
+    for line, row in table.rows:
+        for column, cell in row.items():
+            if column == "path" or not is_recoded(cell):
+                continue
+            try:
+                row[column] = recoded(cell)
+            except UnicodeDecodeError:
+                table.bad("hold text that is neither UTF-8 nor Windows-1252; save the file as UTF-8", line, cell)
+                continue
+            told = told or f"line {line}: {shown(row[column])}"
+    if told:
+        table.notes.append(f"text that is not UTF-8 is read as Windows-1252 ({told}); if that is wrong, save as UTF-8")
+
+
+def _delimited(text: str) -> tuple[str, str]:
+    """The text without Excel's first line `sep=;` (its place is kept), and the delimiter."""
+    first, *rest = text.split("\n", 1)
+    stated = first.strip().strip('"')
+    if stated.lower().startswith("sep=") and len(stated) == 5:
+        return "\n" + "".join(rest), stated[4]
+    if first.lower().startswith("sep=\t"):
+        return "\n" + "".join(rest), "\t"
+    head = next((line for line in text.split("\n") if line.strip()), "")
+    return text, _delimiter(head)
+
+
+def _delimiter(head: str) -> str:
+    """What parts the header line: the one by which there is a column `path`, then that of most columns."""
+    found = {delimiter: _header(head, delimiter) for delimiter in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda delimiter: ("path" in found[delimiter], len(found[delimiter])))
+
+
+def _header(head: str, delimiter: str) -> list[str]:
+    try:
+        return [_column(name) for name in next(csv.reader([head], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def _lines(text: str, delimiter: str) -> Iterator[tuple[int, Any]]:
+    """(line number, cells) of each row that is not blank; the reason as text where a row cannot be read."""
+    ends = [line + "\n" for line in text.split("\n")]  # at \n only: file names may hold other line breaks
+    # A line of our own at the end: where it is not read as a row by itself, a quote was left open before it.
+    reader = csv.reader([*ends, _END + "\n"], delimiter=delimiter)
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield reader.line_num, str(error)
+            continue
+        if reader.line_num > len(ends) and cells != [_END]:
+            yield first, "a quote is opened and never closed"
+        elif any(cell.strip() for cell in cells) and cells != [_END]:
+            yield reader.line_num, cells
+
+
+def _column(name: str) -> str:
+    name = name.strip().strip('"').strip()
+    if is_recoded(name):
+        try:
+            name = recoded(name)
+        except UnicodeDecodeError:
+            name = shown(name)
+    return name.lower() if name.lower() in _RESERVED else name
+
+
+def _target_columns(columns: list[str]) -> list[str]:
+    if "label" in columns:
+        return ["label"]
+    prefixed = [c for c in columns if c.startswith("label_") and len(c) > 6]
+    return prefixed or [c for c in columns if c not in _RESERVED and c]
+
+
+def _header_problems(table: Table) -> Iterator[str]:
+    name, has = shown(table.path), _columns(table) or "none"
+    if "path" not in table.columns:
+        yield f"{name} has no column 'path'{nearest('path', table.columns)}; its columns are: {has}"
+    elif not table.targets:
+        yield f"{name} has no column 'label' and no target columns; its columns are: {has}"
+    twice = sorted({c for c in table.columns if table.columns.count(c) > 1})
+    if twice:
+        yield f"{name} has the column {listed(twice)} more than once"
+
+
+def _columns(table: Table) -> str:
+    # A file that is no table has no short names.
+    return listed([name if len(name) <= _LONGEST else name[:_LONGEST] + "…" for name in table.columns])
+
+
+def _list_problems(table: Table) -> Iterator[str]:
+    if "path" not in table.columns:
+        has = _columns(table) or "no line"
+        yield f"{shown(table.path)}: a list of pictures needs a column `path`; this one has {has}"
+    elif table.columns.count("path") > 1:
+        yield f"{shown(table.path)} has the column path more than once"

@@ -1,0 +1,237 @@
+"""A CSV of paths and targets → samples, every bad line reported with its number.
+
+Columns: `path` (relative to the CSV's folder, or absolute), optionally `split` (train, val, test or empty)
+and `group` (pictures of one group never straddle splits). Targets are the column `label`; without it every
+column `label_…`; without those every other column. One `label` column: a class name, or names joined by `;`
+(multilabel), or a number with task="regress" (see `cells`). Several columns: 0/1 each (multilabel), or numbers with
+task="regress".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.readers.cells import LARGEST, are_amounts, is_amount, names_in, number, parts
+from transferkit.data.readers.encoding import Spelling, locate
+from transferkit.data.readers.folder import class_order, odd_names
+from transferkit.data.readers.layouts import is_usual, split_name
+from transferkit.data.readers.rows import Table, load_table
+from transferkit.data.samples import Part, Samples, Task, listed, shown
+from transferkit.errors import DataError
+
+
+def scan_table(
+    path: Path,
+    task: Task | None,
+    excluded: Callable[[str, str | None], bool],
+    classes: Sequence[str] | None,
+    strict: bool = True,
+) -> Samples:
+    """Samples of a CSV; see `source.scan` and the head of this module."""
+    table = load_table(path)
+    single = table.targets == ["label"]
+    _locate(table, excluded, single, strict)
+    table.rows = list(_distinct(table))
+    splits = [_split(table, line, row.get("split", "")) for line, row in table.rows]
+    found_task = _task(table, task, single)
+    targets, names = _TARGETS[found_task](table, classes)
+    table.raise_problems(_judge(table, found_task, targets, names, classes))
+    return Samples(
+        root=path.parent,
+        paths=tuple(row["path"] for _, row in table.rows),
+        targets=targets,
+        classes=names,
+        task=found_task,
+        split=tuple(splits),
+        group=tuple(row.get("group", "").strip() or None for _, row in table.rows),
+        sha256=None,
+        pixels=None,
+        origin=str(path),
+        notes=(*table.notes, *odd_names(names)),
+    )
+
+
+def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: bool, strict: bool) -> None:
+    """Find each row's file, and drop the excluded; if `strict`, one that is missing or unreadable is a problem."""
+    root, kept = table.path.parent, []
+    of_run = (root / "run.json").exists()
+    place = f"{shown(root)}{'; the splits of a run lead from its data: copy them there' if of_run else ''}"
+    for line, row in table.rows:
+        row["path"], reason = locate(root, row["path"])
+        if excluded(row["path"], ";".join(names_in(row["label"])) if single else None):
+            continue
+        kept.append((line, row))
+        if reason == "does not exist" and strict:
+            web = " (addresses on the web are not read)" if "://" in row["path"] else ""
+            table.bad(f"name files that do not exist below {place}", line, row["path"] + web)
+        elif reason is not None and strict:
+            table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
+    table.rows = kept
+
+
+def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows without exact repetitions; a file that is named again, however spelt, with another target is a problem."""
+    first: dict[str, tuple[int, dict[str, str]]] = {}
+    spelling = Spelling(table.path.parent)
+    repeated = 0
+    for line, row in table.rows:
+        key = spelling.key(row["path"])
+        if key not in first:
+            first[key] = (line, row)
+            yield line, row
+        elif first[key][1] | {"path": ""} == row | {"path": ""}:
+            repeated += 1
+        else:
+            what = f"{row['path']} is also in line {first[key][0]}"
+            table.bad("repeat a path with other values; for several labels write a;b", line, what)
+    if repeated:
+        table.notes.append(f"{repeated} rows repeat an earlier row exactly and are used once")
+
+
+def _split(table: Table, line: int, value: str) -> Part | None:
+    if not value.strip():
+        return None
+    part = split_name(value)
+    if part is None:
+        table.bad("have a split other than train, val, test or nothing", line, repr(value))
+    elif not is_usual(value):
+        note = f"split {value.strip()!r} is taken as {part!r}"
+        table.notes += [note] if note not in table.notes else []
+    return part
+
+
+def _task(table: Table, task: Task | None, single: bool) -> Task:
+    if task is not None:
+        if task == "classify" and not single:
+            raise DataError(f"task 'classify' needs the column 'label'; the targets here are {listed(table.targets)}")
+        return task
+    if not single:
+        return "multilabel"
+    given = [row["label"].strip() for _, row in table.rows]
+    cells = {text: parts(text) for text in set(given)}
+    # What stands in quotes is a name, whatever it looks like.
+    plain = {text: [name for name, quoted in cell if name and not quoted] for text, cell in cells.items()}
+    if any(len(cell) > 1 for cell in cells.values()):
+        if not all(found and all(map(is_amount, found)) for found in plain.values()):
+            return "multilabel"
+        advice = "--task multilabel to take each as the name of a label"
+    else:
+        values = {text: number(found[0]) if found else None for text, found in plain.items()}
+        if not given or None in values.values() or not are_amounts([values[text] for text in given]):
+            return "classify"
+        advice = "--task classify to take each as the name of a class"
+    raise DataError(
+        f"{shown(table.path)}: the labels are numbers ({listed(given, 3)}, {len(set(given))} different ones); "
+        f"pass --task regress to predict them, or {advice}"
+    )
+
+
+def _class_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    cells = [names_in(row["label"]) for _, row in table.rows]
+    values = [";".join(cell) for cell in cells]
+    order = tuple(classes) if classes is not None else class_order({v for v in values if v})
+    number_of = {name: i for i, name in enumerate(order)}
+    for (line, _), cell, value in zip(table.rows, cells, values, strict=True):
+        if not value:
+            table.bad("have no label", line, "")
+        elif len(cell) > 1:
+            table.bad('have several labels, which needs --task multilabel (one with ; inside: "a;b")', line, value)
+        elif value not in number_of:
+            table.bad(f"have a label that is no class of the run ({listed(order)})", line, value)
+    return np.array([number_of.get(value, -1) for value in values], dtype=np.int64), order
+
+
+def _label_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    if table.targets != ["label"]:
+        return _columns_of_labels(table, classes)
+    sets = [names_in(row["label"]) for _, row in table.rows]
+    order = tuple(classes) if classes is not None else class_order({name for found in sets for name in found})
+    number_of = {name: i for i, name in enumerate(order)}
+    targets = np.zeros((len(sets), len(order)), dtype=np.float32)
+    for i, ((line, _), found) in enumerate(zip(table.rows, sets, strict=True)):
+        unknown = [name for name in found if name not in number_of]
+        if unknown:
+            table.bad(f"have labels that are none of the run's ({listed(order)})", line, ", ".join(unknown))
+        targets[i, [number_of[name] for name in found if name in number_of]] = 1.0
+    return targets, order
+
+
+def _columns_of_labels(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    names, columns = _order_columns(table, classes)
+    targets = np.zeros((len(table.rows), len(columns)), dtype=np.float32)
+    for i, (line, row) in enumerate(table.rows):
+        numbers = [number(row[column]) for column in columns]
+        wrong = [c for c, value in zip(columns, numbers, strict=True) if value not in (0.0, 1.0)]
+        if wrong:
+            what = ", ".join(f"{c}={row[c]!r}" for c in wrong[:3])
+            table.bad("need 0 or 1 in every class column (numbers to predict: --task regress)", line, what)
+        else:
+            targets[i] = numbers
+    return targets, names
+
+
+def _value_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    if table.targets == ["label"] and any(";" in row["label"] for _, row in table.rows):
+        _spread(table)
+    names, columns = _order_columns(table, classes)
+    targets = np.zeros((len(table.rows), len(columns)), dtype=np.float64)
+    for i, (line, row) in enumerate(table.rows):
+        numbers = [number(row[column]) for column in columns]
+        wrong = [c for c, value in zip(columns, numbers, strict=True) if value is None]
+        large = [c for c, value in zip(columns, numbers, strict=True) if value is not None and abs(value) > LARGEST]
+        if wrong:
+            table.bad("hold no number", line, ", ".join(f"{c}={row[c]!r}" for c in wrong[:3]))
+        elif large:
+            what = ", ".join(f"{c}={row[c]!r}" for c in large[:3])
+            table.bad(f"hold a number beyond ±{LARGEST:.1e}, the most that float32 holds; use larger units", line, what)
+        else:
+            targets[i] = numbers
+    return targets, names
+
+
+def _spread(table: Table) -> None:
+    """Cells of several numbers, `x=1;y=2` or `1;2`, as columns of their own."""
+    cells = [[part.rpartition("=") for part in names_in(row["label"])] for _, row in table.rows]
+    first = [name or f"target{i}" for i, (name, _, _) in enumerate(cells[0])]
+    table.targets = [f"label_{name}" for name in first]
+    for (line, row), cell in zip(table.rows, cells, strict=True):
+        found = {name or f"target{i}": value for i, (name, _, value) in enumerate(cell)}
+        if list(found) != first:
+            table.bad(f"hold other targets than {listed(first)}", line, row["label"])
+        row.update({f"label_{name}": found.get(name, "0") for name in first})
+
+
+def _order_columns(table: Table, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
+    names = [c.removeprefix("label_") for c in table.targets]
+    if classes is None:
+        return tuple(names), table.targets
+    if set(names) != set(classes):
+        raise DataError(f"{shown(table.path)} has targets {listed(names)}, but the run has {listed(classes)}")
+    return tuple(classes), [table.targets[names.index(name)] for name in classes]
+
+
+def _judge(
+    table: Table, task: Task, targets: npt.NDArray[Any], names: tuple[str, ...], classes: Sequence[str] | None
+) -> list[str]:
+    if not table.rows:
+        return [] if table.problems else [f"{shown(table.path)} has no rows below its header"]
+    if classes is not None or table.problems:
+        return []
+    if task == "classify" and len(names) < 2:
+        return [f"{shown(table.path)} has one class only, {listed(names)}; classification needs at least two"]
+    if task == "multilabel":
+        never = [name for name, count in zip(names, targets.sum(axis=0), strict=True) if count == 0]
+        return [f"{shown(table.path)}: no row has the label {listed(never)}; remove the column"] if never else []
+    return []
+
+
+_TARGETS: dict[Task, Callable[[Table, Sequence[str] | None], tuple[npt.NDArray[Any], tuple[str, ...]]]] = {
+    "classify": _class_targets,
+    "multilabel": _label_targets,
+    "regress": _value_targets,
+}

@@ -1,0 +1,1 @@
+"""Splits: stratified, seeded, group-aware; copies and look-alikes stay together."""

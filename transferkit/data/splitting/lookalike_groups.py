@@ -1,0 +1,44 @@
+"""Pictures that look alike as groups, so that a split keeps second shots of one object on the same side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from transferkit.data.audit.image_facts import examine
+from transferkit.data.audit.lookalikes import near_pairs
+from transferkit.data.samples import Samples
+from transferkit.data.threads import map_ordered
+from transferkit.data.union_find import Links
+
+
+def group_look_alikes(
+    samples: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
+) -> tuple[Samples, int]:
+    """`samples` with `group` filled for look-alikes, and how many pictures were joined to another.
+
+    Groups of the user stay together and are merged where look-alikes link them. Every picture is decoded
+    once, at reduced scale; one that cannot be read keeps its group. `progress(done, total)` is called after
+    each.
+    """
+    likenesses, thumbnails = [], []
+    for fact in map_ordered(examine, samples.sources(), threads):
+        likenesses.append(fact.likeness)
+        thumbnails.append(fact.tiny)
+        if progress is not None:
+            progress(len(likenesses), len(samples))
+    links = Links(len(samples))
+    first: dict[str, int] = {}
+    for i, name in enumerate(samples.group):
+        if name is not None:
+            links.join(i, first.setdefault(name, i))
+    joined: set[int] = set()
+    for i, j, _ in near_pairs(likenesses, thumbnails):
+        links.join(i, j)
+        joined |= {i, j}
+    group = list(samples.group)
+    for members in links.clusters():
+        for i in members if len(members) > 1 else ():
+            group[i] = f"alike:{samples.paths[members[0]]}"  # says where the group comes from
+    note = f"{len(joined)} pictures look like another one; each such group stays in one split"
+    return replace(samples, group=tuple(group), notes=(*samples.notes, note) if joined else samples.notes), len(joined)

@@ -1,0 +1,76 @@
+"""Pictures that must stay together, as units: groups, exact copies, and what either links. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.samples import Samples
+from transferkit.data.union_find import Links
+from transferkit.errors import DataError, raise_problems
+
+Units = list[list[int]]  # positions of the samples of each unit
+
+
+def units_of(samples: Samples) -> Units:
+    """Positions that must stay together: one group, or one content, or linked through either (union-find)."""
+    links = Links(len(samples))
+    first: dict[tuple[str, str], int] = {}
+    for i, (content, group) in enumerate(zip(samples.sha256 or (), samples.group, strict=True)):
+        for key in [("content", content), *([("group", group)] if group is not None else [])]:
+            links.join(i, first.setdefault(key, i))
+    return links.clusters()
+
+
+def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[int]:
+    """Unit numbers, large units first, else in the order of a hash of seed and content."""
+    hashes = samples.sha256 or ()
+
+    def rank(u: int) -> tuple[int, str]:
+        content = min(hashes[i] for i in units[u])
+        return -len(units[u]), hashlib.sha256(f"{purpose}:{seed}:{content}".encode()).hexdigest()
+
+    return sorted(range(len(units)), key=rank)
+
+
+def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
+    """Raise a DataError that names every class with fewer than `need` units."""
+    if samples.task != "classify":
+        if len(units) < need:
+            raise DataError(f"{len(units)} distinct pictures or groups; {what} needs at least {need}")
+        return
+    images = Counter(int(samples.targets[i]) for members in units for i in members)
+    apart = Counter(c for members in units for c in {int(samples.targets[i]) for i in members})
+    problems = []
+    for number, name in enumerate(samples.classes):
+        if apart[number] < need:
+            have = f"{images[number]} image{'' if images[number] == 1 else 's'}"
+            if images[number] >= need:
+                have += f", only {apart[number]} of them distinct or in different groups"
+            problems.append(
+                f"class {name!r} has {have}; {what} needs at least {need}. Add images or pass --exclude {name}."
+            )
+    raise_problems(DataError, problems)
+
+
+def label_counts(units: Units, chosen: list[int], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Label counts [units, labels] of the chosen units."""
+    members = np.concatenate([units[u] for u in chosen])
+    starts = np.cumsum([0, *(len(units[u]) for u in chosen[:-1])])
+    return np.add.reduceat(labels[members], starts, axis=0)
+
+
+def sizes_of(units: Units, chosen: list[int]) -> npt.NDArray[np.int64]:
+    """Pictures [units] in each of the chosen units."""
+    return np.array([len(units[u]) for u in chosen], dtype=np.int64)
+
+
+def per_sample(units: Units, values: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.int64]:
+    """A value per unit as a value per sample."""
+    spread = np.empty(total, dtype=np.int64)
+    for members, value in zip(units, values, strict=True):
+        spread[members] = value
+    return spread

@@ -1,0 +1,165 @@
+"""Which pictures are meant: files, folders, patterns, lists and standard input. Opens no picture."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from transferkit.console import plural
+from transferkit.data.readers.encoding import decode_text, locate
+from transferkit.data.readers.rows import load_paths
+from transferkit.data.readers.walk import natural, pictures_below, without_system_files
+from transferkit.data.samples import listed, shown
+from transferkit.data.source import TABLES
+from transferkit.errors import DataError, nearest
+from transferkit.runs.layout import is_run
+
+STANDARD_INPUT = "-"
+UTF8, UTF16 = codecs.BOM_UTF8, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def find(
+    paths: Iterable[str | Path], say: Callable[[str], None] | None = None, asked: Sequence[Path] = ()
+) -> list[Path]:
+    """Picture files of `paths`: files as they are, folders with all pictures below them as training finds them.
+
+    A path that does not exist is read as a pattern (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`,
+    relative to its own folder, in every form that training reads. The figures of runs are no pictures: a run is
+    refused, with the way to ask it too beside the runs that are `asked`; runs inside a folder, or matched by a pattern,
+    are left out, which `say` is told.
+
+    Raises:
+        DataError: paths that do not exist or are runs, folders without pictures, patterns that match nothing and lists
+            that cannot be read; all of them at once.
+    """
+    items = list(map(Path, paths))
+    _refuse_runs([item for item in items if _is_model(item)], asked)
+    found: list[Path] = []
+    problems: list[str] = []
+    left: dict[Path, int] = {}
+    for item in items:
+        try:
+            found += _expand(item, left)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
+    if left and say is not None:
+        count = plural(sum(left.values()), "figure")
+        say(f"left out {count} of {listed([str(run) for run in left], 3)}, as figures of runs are no pictures")
+    return found
+
+
+def _is_model(item: Path) -> bool:
+    return is_run(item) if item.is_dir() else item.suffix == ".keras" and item.is_file()
+
+
+def _refuse_runs(runs: list[Path], asked: Sequence[Path]) -> None:
+    if not runs:
+        return
+    what = "is a run, and no picture" if len(runs) == 1 else "are runs, and no pictures"
+    together = ",".join(shown(path) for path in (*asked, *runs))
+    way = f"; several runs answer together where they are given as one: {together}" if asked else ""
+    raise DataError(f"{listed([str(run) for run in runs], 3)} {what}{way}")
+
+
+def _outside_runs(pictures: list[Path], root: Path, left: dict[Path, int]) -> list[Path]:
+    """Those of `pictures` that lie in no run below `root`; the others are counted in `left` by their run."""
+    known: dict[Path, Path | None] = {root: None}
+
+    def run_of(folder: Path) -> Path | None:
+        if folder not in known:
+            above = None if folder == folder.parent else run_of(folder.parent)
+            known[folder] = above or (folder if is_run(folder) else None)
+        return known[folder]
+
+    kept = []
+    for picture in pictures:
+        run = run_of(picture.parent)
+        if run is None:
+            kept.append(picture)
+        else:
+            left[run] = left.get(run, 0) + 1
+    return kept
+
+
+def _expand(item: Path, left: dict[Path, int]) -> list[Path]:
+    if item.is_dir():
+        return _below(item, left)
+    if item.suffix.lower() in TABLES and item.is_file():
+        return _listed(item)
+    if item.exists() or item.is_symlink():
+        return [item]
+    if any(sign in str(item) for sign in "*?["):
+        return _matching(str(item), left)
+    siblings = [p.name for p in item.parent.iterdir()] if item.parent.is_dir() else []
+    raise DataError(f"{shown(item)}: no such file or folder{nearest(item.name, siblings)}")
+
+
+def _below(folder: Path, left: dict[Path, int]) -> list[Path]:
+    inside, others = pictures_below(folder)
+    kept = _outside_runs(inside, folder, left)
+    if not kept:
+        others = " (only runs, whose figures are no pictures)" if inside else others
+        raise DataError(f"{shown(folder)}: no pictures in this folder{others}")
+    return kept
+
+
+def _matching(pattern: str, left: dict[Path, int]) -> list[Path]:
+    hits = list(map(Path, glob.glob(pattern, recursive=True)))
+    found = without_system_files(pattern, (p for p in hits if p.is_file()))
+    files = sorted(found, key=lambda path: natural(str(path)))  # in the order of folders
+    kept = _outside_runs(files, _fixed(pattern), left)
+    if not kept:
+        what = "matches files of runs only" if files else "matches folders only; add /*" if hits else "matches nothing"
+        raise DataError(f"{shown(pattern)}: this pattern {what}")
+    return kept
+
+
+def _fixed(pattern: str) -> Path:
+    """The folder that a pattern names before its first sign."""
+    parts = Path(pattern).parts
+    first = next(number for number, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    return Path(*parts[:first])
+
+
+def _listed(path: Path) -> list[Path]:
+    """Paths of a list, in its order; what does not exist is left to the decoder to name."""
+    found = [path.parent / locate(path.parent, name)[0] for name in load_paths(path)]
+    if not found:
+        raise DataError(f"{shown(path)}: this list names no picture")
+    return found
+
+
+def from_input(stream: io.BufferedIOBase | None = None) -> Iterator[Path]:
+    """Paths from standard input, one a line (or separated by NUL, as `find -print0` writes them), as they come.
+
+    Empty lines are left out. Paths that lead nowhere are left to the decoder to name.
+    """
+    source = stream if stream is not None else cast(io.BufferedIOBase, sys.stdin.buffer)
+    for name in _pieces(source):
+        if name:
+            yield Path(locate(Path(), os.fsdecode(name))[0])
+
+
+def _pieces(source: io.BufferedIOBase) -> Iterator[bytes]:
+    rest, separator = b"", b"\n"
+    first = source.read1(1 << 16)
+    if first.startswith(UTF16):  # PowerShell; it comes whole, or not at all
+        yield from (os.fsencode(line) for line in decode_text(first + source.read()).split("\n"))
+        return
+    block = first.removeprefix(UTF8)
+    while block:
+        rest += block
+        if b"\0" in block:
+            separator = b"\0"
+        *whole, rest = rest.split(separator)
+        yield from (name if separator == b"\0" else name.rstrip(b"\r") for name in whole)
+        block = source.read1(1 << 16)
+    yield rest.rstrip(b"\r\n")

@@ -1,0 +1,1 @@
+"""The report page, the card, and the sentences and figures that both show."""

@@ -1,0 +1,118 @@
+"""The figures of a run, each built and laid out once: SVG for the page, its dark twin, and PNG for the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from transferkit.delivery.report.content import ReportContent
+from transferkit.evaluation import figures, plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MANY = 25  # classes above which a PNG is smaller than an SVG of all those marks
+
+
+@dataclass
+class Drawing:
+    """One figure. `build(dark)` makes it; `recoloured` if its dark twin differs in the colours of the paper alone.
+
+    `panels` build its parts one by one, for a page that sets them side by side or, on a phone, below each other.
+    """
+
+    alt: str
+    build: Callable[[bool], Figure]
+    recoloured: bool
+    vector: bool
+    wide: bool = False
+    panels: Sequence[Callable[[bool], Figure]] = ()
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The light figure."""
+        return self.build(False)
+
+    def png(self) -> bytes:
+        """For a folder of figures."""
+        return plot_style.encode(self.figure)
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """`data:` addresses of the light and the dark figure, for the page: a pair for each panel."""
+        if len(self.panels) > 1:
+            return [self._pair(build(False), build) for build in self.panels]
+        return [self._pair(self.figure, self.build)]
+
+    def _pair(self, figure: Figure, build: Callable[[bool], Figure]) -> tuple[str, str]:
+        kind: Any = "svg" if self.vector else "png"
+        light = plot_style.encode(figure, kind)
+        # Building and laying out a figure costs ten times what exchanging five colours does.
+        dark = plot_style.darkened(light) if self.vector and self.recoloured else plot_style.encode(build(True), kind)
+        return plot_style.address(light, kind), plot_style.address(dark, kind)
+
+
+def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
+    """Every figure that `content` has the numbers for, by name."""
+    metrics: Mapping[str, Any] = content.get("metrics") or {}
+    test, names = metrics.get("test") or {}, list(content.get("classes") or [])
+    curve, sweep = content.get("learning_curve"), content.get("learning_rate_range")
+    pairs = content.get("regression")
+    # given, words for those who cannot see it, how it is built
+    wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
+        "curves": (content.get("history"), "loss and score by epoch",
+                   lambda dark: figures.curves(content["history"], **_curves(content), dark=dark)),
+        "confusion": (test.get("confusion") and names, "confusion matrix; the counts are in metrics.json",
+                      lambda dark: figures.confusion(test["confusion"], names, dark=dark)),
+        "per_class": (task != "regress" and _has_f1(test), "F1 of each class; the numbers are below",
+                      lambda dark: figures.per_class(test["per_class"], dark=dark)),
+        "reliability": (content.get("reliability"), "accuracy against confidence",
+                        lambda dark: figures.reliability(content["reliability"], dark=dark)),
+        "regression": (pairs, "predicted against true values",
+                       lambda dark: figures.regression(**dict(pairs or {}), names=names, dark=dark)),
+        "learning_curve": (curve, "score against the number of training pictures",
+                           lambda dark: figures.learning_curve(**dict(curve or {}), dark=dark)),
+        "learning_rate_range": (sweep, "loss against learning rate",
+                                lambda dark: figures.learning_rate_range(**dict(sweep or {}), dark=dark)),
+    }  # fmt: skip
+    crowded = {"confusion", "per_class"} if len(names) > MANY else {"regression"}  # of very many marks
+    found = {
+        key: Drawing(alt, build, recoloured=key != "confusion", vector=key not in crowded, panels=_panels(key, content))
+        for key, (given, alt, build) in wanted.items()
+        if given
+    }
+    for key, (alt, build) in (content.get("search_figures") or {}).items():
+        found[key] = Drawing(alt, build, recoloured=False, vector=True, wide=key != "search_importance")
+    return found
+
+
+def _has_f1(test: Mapping[str, Any]) -> bool:
+    return any(row.get("f1") is not None for row in test.get("per_class") or [])
+
+
+def _curves(content: ReportContent) -> dict[str, Any]:
+    """Arguments of `figures.curves` beside the history."""
+    losses = {"crossentropy": "cross-entropy, nats", "squared": "squared error", "absolute": "absolute error",
+              "huber": "Huber loss"}  # fmt: skip
+    named = str((content.get("settings") or {}).get("loss", "")).split(" ")[0]
+    return {"kept": content.get("kept"), "loss_unit": losses.get(named, "")}
+
+
+def _panels(key: str, content: ReportContent) -> list[Callable[[bool], Figure]]:
+    """The parts of a figure that can stand by themselves."""
+    if key == "curves":
+        history, how = content["history"], _curves(content)
+        return [partial(_only_curve, history, how, name) for name in figures.curve_panels(history)]
+    if key == "regression":
+        names, pairs = list(content.get("classes") or []), dict(content["regression"])
+        return [partial(_only_target, pairs, names, t) for t in range(min(6, len(names)))]
+    return []
+
+
+def _only_curve(history: Any, how: dict[str, Any], name: str, dark: bool) -> Figure:
+    return figures.curves(history, **how, only=name, dark=dark)
+
+
+def _only_target(pairs: dict[str, Any], names: list[str], target: int, dark: bool) -> Figure:
+    return figures.regression(**pairs, names=names, only=target, dark=dark)

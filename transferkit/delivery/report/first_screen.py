@@ -1,0 +1,113 @@
+"""The first screen of a report: the score and its range as a picture, beside what simpler means reach. Pure views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from transferkit import terms
+from transferkit.delivery import statements
+from transferkit.delivery.report.content import ReportContent
+from transferkit.delivery.report.numbers import SHARES, interval, number
+from transferkit.evaluation.intervals import wilson
+from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.versus import verdicts
+
+View = dict[str, Any]
+KINDS = {"classify": "image classification", "multilabel": "labels of images", "regress": "numbers from images"}
+
+
+def goal_of(content: ReportContent, task: str) -> str:
+    """The key of the score to show first."""
+    name = content.get("goal") or DEFAULT_GOAL[task]
+    return GOALS[name].key if name in GOALS else name
+
+
+def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> View:
+    """The score to show first, its interval, and how this task names its outputs."""
+    key, test = goal_of(content, task), metrics.get("test") or {}
+    value, output = test.get(key), terms.OUTPUTS[task]
+    counted = key == "accuracy" and value is not None and test.get("n")
+    return {
+        "kind": KINDS[task],
+        "output": output,
+        "outputs": output + ("es" if output == "class" else "s"),
+        "name": terms.score(key),
+        "n": test.get("n", "the"),
+        "right": f"{round(value * test['n']):,} of {test['n']:,} right" if counted else None,
+        "value": None if value is None else number(value, key),
+        "interval": interval(test, key) or None,
+        "notes": _notes(metrics, key),
+    }
+
+
+def _notes(metrics: Mapping[str, Any], key: str) -> list[str]:
+    """What else must be known of the headline: rivals, earlier looks at the same pictures, broken promises."""
+    seen = statements.looks(metrics)
+    if seen == "never used before":
+        seen = None
+    notes = (statements.winner(metrics, key), statements.alike(metrics, key), seen, statements.calibrated(metrics))
+    return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
+
+
+def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[View]:
+    """The model beside its baselines on one scale, from 0 to 100; empty where the score is unknown.
+
+    Each row has `name`, `text`, `interval` and `note` as words, `width` of the bar, and `whisker` (start, width) where
+    the interval is known.
+    """
+    key, test = goal_of(content, task), metrics.get("test") or {}
+    remarks = {verdict.name: statements.remark(verdict) for verdict in verdicts(metrics, key)}
+    rows = [("this model", "", test, True)]
+    for name, scores in (metrics.get("baselines") or {}).items():
+        rows.append((terms.rival(name, task).label, remarks.get(name, ""), {"n": test.get("n"), **scores}, False))
+    known = [(name, note, _bounded(scores, key), own) for name, note, scores, own in rows if _finite(scores.get(key))]
+    top = _top(key, [scores for *_, scores, _ in known])
+    return [
+        {"name": name, "note": note, "own": own, "text": number(scores[key], key), "interval": interval(scores, key),
+         **placed(scores[key], scores.get(f"{key}_ci95"), top)}
+        for name, note, scores, own in known
+    ] if any(own for *_, own in known) else []  # fmt: skip
+
+
+def ticks(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[str]:
+    """What stands under the scale of `bars`: its start, middle and end."""
+    key = goal_of(content, task)
+    scores = [metrics.get("test") or {}, *(metrics.get("baselines") or {}).values()]
+    top = _top(key, [row for row in scores if _finite(row.get(key))])
+    if key in SHARES:
+        return ["0", "50", "100 %"]
+    return [f"{end:.3g}" for end in (0, top / 2, top)]
+
+
+def placed(value: float, limits: Any, top: float = 1.0) -> View:
+    """Where a bar ends and its whisker lies, in percent of a scale that ends at `top`."""
+
+    def at(number: float) -> float:
+        return round(100 * min(max(number / top, 0.0), 1.0), 1)
+
+    whisker = (at(limits[0]), round(at(limits[1]) - at(limits[0]), 1)) if limits else None
+    return {"width": at(value), "whisker": whisker}
+
+
+def _bounded(scores: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """`scores` with an interval of the accuracy, which follows from the number of pictures."""
+    n = scores.get("n")
+    if key != "accuracy" or not n or scores.get("accuracy_ci95"):
+        return scores
+    return {**scores, "accuracy_ci95": list(wilson(round(scores[key] * n), n))}
+
+
+def _top(key: str, rows: list[Mapping[str, Any]]) -> float:
+    """The end of the scale: 1 for shares, above the largest value for errors."""
+    ends = [max([abs(row[key]), *map(abs, row.get(f"{key}_ci95") or ())]) for row in rows]
+    largest = max(ends, default=1.0)
+    if GOALS[key].direction == "max" if key in GOALS else largest <= 1:
+        return max(1.0, largest)
+    step: float = 10.0 ** math.floor(math.log10(largest)) if largest > 0 else 1.0
+    return math.ceil(2 * largest / step) / 2 * step
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,47 @@
+"""Numbers and settings as the report and the card write them. Pure text; nothing is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from transferkit.console import figure
+
+SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy")  # written in percent
+
+
+def number(value: Any, key: str = "") -> str:
+    """A score as text; – where it is undefined, or no number at all in a damaged run."""
+    if not is_number(value) or not math.isfinite(value):
+        return "–"
+    if key in ("n", "support"):
+        return f"{value:,}"
+    return f"{100 * value:.1f} %" if key in SHARES else figure(float(value))
+
+
+def interval(scores: Mapping[str, Any], key: str) -> str:
+    """The 95 % interval of a score as text; empty where it has none."""
+    limits = scores.get(f"{key}_ci95")
+    return " to ".join(number(end, key) for end in limits) if limits else ""
+
+
+def plain(value: Any) -> str:
+    """A setting as a person would write it."""
+    if isinstance(value, list | tuple | set):
+        return ", ".join(str(part) for part in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not set" if value is None else str(value)
+
+
+def rough_duration(seconds: float) -> str:
+    """Seconds in the unit a person would choose."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a score: no flag, no list."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,202 @@
+"""From a finished run to what people look at: figures, report, card. Reads the run directory and the pictures only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit import files, terms
+from transferkit.backbones.catalog import ROWS
+from transferkit.console import Reporter, duration, figure, plural
+from transferkit.data.images.decode import PictureError, open_picture
+from transferkit.delivery.explain import overlays
+from transferkit.delivery.next_steps import next_steps
+from transferkit.delivery.report.card import write_card
+from transferkit.delivery.report.content import Example, ReportContent
+from transferkit.delivery.report.drawings import drawings
+from transferkit.delivery.report.effective import effective, given
+from transferkit.delivery.report.report import write_report
+from transferkit.delivery.statements import looks
+from transferkit.evaluation import calibration
+from transferkit.runs import model_file, pictures
+from transferkit.runs.layout import Layout
+from transferkit.runs.tables import Predictions
+from transferkit.tuning import gallery
+
+SHOWN = 12  # pictures in a gallery
+PICTURE = 320  # pixels on the long side, in a gallery
+
+
+def publish(layout: Layout, reporter: Reporter) -> Path:
+    """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path."""
+    with reporter.step("writing the report"):
+        content = report_content(layout)
+        drawn = drawings(content, content["task"])
+        for name, drawing in drawn.items():
+            files.write_bytes(layout.figures / f"{name}.png", drawing.png())
+        write_card(content, layout.card)
+        return write_report(content, layout.report, drawn)
+
+
+def report_content(layout: Layout) -> ReportContent:
+    """Everything the report and the card show, from the files of the run."""
+    manifest, metrics = layout.complete(), layout.read_metrics()
+    layout.check_model()
+    config, task = manifest["config"], metrics["task"]
+    facts, table, history = model_file.facts(layout.model), layout.read_predictions(), layout.read_history()
+    backbone = called(config["backbone"])
+    content = ReportContent(
+        title=f"{Path(manifest['data']['path']).name}, {backbone}",
+        task=task,
+        classes=metrics["classes"],
+        created=manifest["started"],
+        version=manifest["versions"].get("transferkit", ""),
+        goal=metrics["goal"],
+        metrics=metrics,
+        counts=manifest["data"]["parts"],
+        summary=_story(manifest, metrics),
+        history=history,
+        kept=_kept(history, manifest),
+        findings=[f"left out: {e['path']}: {e['reason']}" for e in manifest["data"].get("skipped", [])]
+        + manifest["warnings"],
+        settings=effective(manifest, metrics, facts),
+        given=given(manifest),
+        steps=next_steps(layout, manifest, metrics),
+        timings=manifest["timings"],
+        command=manifest["command"],
+        environment={**manifest["versions"], **manifest["hardware"]},
+        backbone=backbone,
+        weights=manifest["weights"]["source"],
+        weights_licence=_licence(config["backbone"], manifest["weights"]["source"]),
+        data_name=Path(manifest["data"]["path"]).name,
+        input_size=[facts["decode"]["size"], facts["decode"]["size"]],
+        resize=facts["decode"].get("resize", "stretch"),
+        places=[manifest["data"]["path"], manifest["working_directory"], str(layout.folder.absolute())],
+    )
+    if manifest["rate_curve"]:
+        chosen = float(manifest["learning_rate"])
+        content["learning_rate_range"] = {"curve": manifest["rate_curve"], "chosen": chosen}
+    if "search" in metrics:
+        content["search_figures"] = gallery.builders(layout, metrics["search"])
+    curve = metrics.get("learning_curve")
+    if curve:
+        content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
+        content["learning_curve"]["metric"] = terms.score(str(curve.get("metric", "score")))  # type: ignore[index]
+    if len(table):
+        found = pictures.proved(layout, _add_test(content, table))
+        for name in ("errors", "confident", "uncertain"):
+            for example in content.get(name, ()):  # type: ignore[attr-defined]
+                example["picture"] = _picture(found.get(example["path"]))
+        _add_overlays(content, layout, found)
+    return content
+
+
+def called(backbone: str) -> str:
+    """A network's name; of a file its name without the folders."""
+    return backbone if backbone.lower() in ROWS else Path(backbone).name
+
+
+def _kept(history: list[dict[str, Any]], manifest: dict[str, Any]) -> int | None:
+    """The row of the history whose weights were kept."""
+    best = {phase["name"]: phase["best_epoch"] for phase in manifest["phases"]}.get(manifest["chosen"])
+    found = [i for i, row in enumerate(history) if row.get("phase") == manifest["chosen"] and row.get("epoch") == best]
+    return found[0] if found else None
+
+
+def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path]) -> None:
+    """Where the model looked in its worst mistakes, for those whose picture is still there."""
+    seen = [example for example in content["errors"] if example.get("picture") is not None]
+    for example, overlay in zip(seen, overlays(layout, [found[e["path"]] for e in seen]), strict=False):
+        example["overlay"] = overlay
+
+
+def _licence(backbone: str, source: str) -> str:
+    """Whose the pretrained weights are, as the catalog states it; empty for others than its own."""
+    row = ROWS.get(backbone.lower())
+    return row.licence if row is not None and source == row.pretrained else ""
+
+
+def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
+    """What was done, one sentence a step."""
+    config, data = manifest["config"], manifest["data"]
+    story = [
+        f"{plural(data['n'], 'picture')} were split into "
+        + ", ".join(f"{n:,} {terms.part(part)}" for part, n in data["parts"].items()),
+        f"The pretrained network {called(config['backbone'])} ({manifest['weights']['source']} weights) ran in "
+        f"{manifest['precision']['name']} ({manifest['precision']['reason']})",
+    ]
+    for phase in manifest["phases"]:
+        kept = "; this phase was kept" if phase["name"] == manifest["chosen"] else ""
+        if not phase["epochs"]:
+            story.append(
+                f"The {terms.phase(phase['name'])} is a {phase['trained']}, chosen by cross-validation and fitted in "
+                f"one step ({plural(phase['parameters'], 'weight')}) in {duration(phase['seconds'])}{kept}"
+            )
+            continue
+        name, score = terms.phase(phase["name"], technical=True), terms.score(metrics["goal"])
+        story.append(
+            f"Phase {name} trained {phase['trained']} ({plural(phase['parameters'], 'weight')}, inputs "
+            f"{phase['source']}) for {plural(phase['epochs'], 'epoch')} in {duration(phase['seconds'])}: "
+            f"{score} {figure(phase['score'])} on validation{kept}"
+        )
+    if metrics["task"] != "regress":
+        story.append(f"Confidence was calibrated on validation: temperature {metrics.get('temperature', 1):.2f}")
+    if data["parts"].get("test"):
+        seen = looks(metrics)
+        story.append(
+            "The test split was scored once, by the saved model, after every choice had been made"
+            + (f"; {seen}" if seen else "")
+        )
+    else:
+        story.append("There was no test split, so nothing here says how good the model is on new pictures")
+    return [*story, *manifest["notes"]]
+
+
+def _add_test(content: ReportContent, table: Predictions) -> list[str]:
+    """Galleries, and the reliability or regression plot; returns the paths of the pictures that are to be shown."""
+    if table.task == "regress":
+        content["regression"] = {"targets": table.targets, "predictions": table.outputs}
+        order = np.argsort(-np.abs(table.targets - table.outputs).mean(1))
+        content["errors"] = [_example(table, i) for i in order[:SHOWN]]
+        return [e["path"] for e in content["errors"]]
+    wrong = np.array([true != answer for true, answer in zip(table.labels, table.predicted, strict=True)])
+    order = np.argsort(-table.confidence, kind="stable")
+    # Only what is shown is opened.
+    content["errors"] = [_example(table, i) for i in order[wrong[order]][:SHOWN]]
+    content["confident"] = [_example(table, i) for i in order[~wrong[order]][: SHOWN // 2]]
+    content["uncertain"] = [_example(table, i) for i in order[::-1][: SHOWN // 2]]
+    if table.task == "classify":
+        content["reliability"] = calibration.reliability(table.outputs, table.targets)
+    return [e["path"] for name in ("errors", "confident", "uncertain") for e in content[name]]
+
+
+def _example(table: Predictions, row: int) -> Example:
+    sure = float(table.confidence[row])
+    label, predicted = table.labels[row], table.predicted[row]
+    if table.task == "regress":
+        label, predicted = _numbers(table.targets[row]), _numbers(table.outputs[row])
+    return Example(
+        path=table.paths[row],
+        label=label,
+        predicted=predicted,
+        confidence=None if np.isnan(sure) else sure,
+    )
+
+
+def _numbers(values: Any) -> str:
+    """With as many digits as one can take in."""
+    return "; ".join(f"{float(value):.4g}" for value in np.ravel(values))
+
+
+def _picture(path: Path | None) -> Any:
+    """uint8 thumbnail, or None where the picture is no longer there (arrays, moved or changed data)."""
+    if path is None:
+        return None
+    try:
+        image = open_picture(path)
+    except PictureError:
+        return None
+    image.thumbnail((PICTURE, PICTURE))
+    return np.asarray(image)

@@ -1,0 +1,137 @@
+"""Can I use it? The answer in a sentence or two, each resting on the test split. Text from metrics.json alone.
+
+`yes` is never unconditional: it says how many errors one must be able to live with. A comparison is made only where a
+test of it shows something (see `statements`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from transferkit import terms
+from transferkit.console import figure, plural
+from transferkit.delivery import statements
+from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.versus import verdicts
+
+ROUGH = 0.2  # width of an interval of a share above which more test pictures are advised
+
+
+class Answer(NamedTuple):
+    """`state` is `yes`, `care`, `no` or `unknown`; `sentences` say it."""
+
+    state: str
+    sentences: list[str]
+
+
+def usable(metrics: Mapping[str, Any]) -> Answer:
+    """Whether the model is fit for use, by its own test pictures."""
+    task, test = str(metrics.get("task", "classify")), metrics.get("test") or {}
+    key = GOALS[DEFAULT_GOAL[task]].key
+    if not test.get("n"):
+        return Answer("unknown", list(_untested(metrics)))
+    if (metrics.get("diagnosis") or {}).get("state") == "leakage suspected":
+        return Answer("no", ["Not on the strength of this score: " + terms.state("leakage suspected")
+                             + ", so new pictures may be answered worse than these."])  # fmt: skip
+    found = {verdict.name: verdict.state for verdict in verdicts(metrics, key)}
+    blind = found.get("majority")
+    if blind in ("unclear", "ahead"):
+        than, on = terms.rival("majority", task).phrase, plural(test["n"], "test picture")
+        if blind == "ahead":
+            return Answer("no", [f"No: on {on} it is worse than {than}."])
+        return Answer("no", [f"Not on this evidence: on {on} it cannot be told apart from {than}."])
+    expected = _expected(task, test)
+    if expected is None:
+        return Answer("unknown", ["Not known: its score is undefined on these test pictures."])
+    won = statements.winner(metrics, key)
+    if won is not None:
+        return Answer("care", [f"Rather use what beats it: {won}.", f"Of this model, {expected}."])
+    return Answer("yes", [f"Yes, if this is good enough: {expected}.", *_further(metrics, test, task)][:2])
+
+
+def _untested(metrics: Mapping[str, Any]) -> Iterator[str]:
+    yield "Not known: no pictures were kept for a test. Score it on pictures of your own."
+    judged = metrics.get("cross_validation") or {}
+    if judged.get("score") is not None:
+        limits = judged.get("ci95")
+        between = f" (95 % interval {figure(limits[0])} to {figure(limits[1])})" if limits else ""
+        name = terms.score(str(judged.get("metric", "score")))
+        yield f"By cross-validation of the training pictures, expect {name} {figure(judged['score'])}{between}."
+
+
+def _expected(task: str, test: Mapping[str, Any]) -> str | None:
+    """What to expect on new pictures like those of the test, as an interval where there is one."""
+    if task == "regress":
+        return _off(test)
+    if task == "multilabel":
+        right, found = (_of_hundred(test, key) for key in ("micro_precision", "micro_recall"))
+        if right is None or found is None:
+            return None
+        return f"of 100 labels it gives, expect {right} to be right, and of 100 that apply it finds {found}"
+    accuracy = test.get("accuracy")
+    if accuracy is None:
+        return None
+    low, high = test.get("accuracy_ci95") or (accuracy, accuracy)
+    return f"of 100 new pictures like these, expect {_range(1 - high, 1 - low)} wrong answers"
+
+
+def _of_hundred(test: Mapping[str, Any], key: str) -> str | None:
+    value = test.get(key)
+    return None if value is None else _range(*(test.get(f"{key}_ci95") or (value, value)))
+
+
+def _range(low: float, high: float) -> str:
+    first, last = round(100 * max(0.0, low)), round(100 * min(1.0, high))
+    return f"{first} to {last}" if first < last else f"about {first}"
+
+
+def _off(test: Mapping[str, Any]) -> str | None:
+    """Of numbers: each target by itself, for their units may differ."""
+    rows = [row for row in test.get("per_target") or [] if row.get("mae") is not None]
+    if not rows:
+        return None
+
+    def far(row: Mapping[str, Any]) -> str:
+        low, high = row.get("mae_ci95") or (row["mae"], row["mae"])
+        return f"{figure(low)} to {figure(high)}" if low < high else figure(low)
+
+    if len(rows) == 1:
+        return f"expect an answer to be off by {far(rows[0])} on average"
+    parts = [f"{row['target']} by {far(row)}" for row in rows[:3]]
+    return f"expect answers to be off on average, {', '.join(parts)}" + (", …" if len(rows) > 3 else "")
+
+
+def _further(metrics: Mapping[str, Any], test: Mapping[str, Any], task: str) -> Iterator[str]:
+    """What else bears on the use, the weightiest first."""
+    if task == "classify":
+        low, high = test.get("accuracy_ci95") or (0, 0)
+        yield from _declining(metrics)
+        if high - low > ROUGH:
+            yield (
+                f"{plural(test['n'], 'test picture')} tell no more than that; "
+                "more of them, or --folds 5, would narrow the range."
+            )
+    named = statements.alike(metrics, GOALS[DEFAULT_GOAL[task]].key)
+    if named:
+        yield named[:1].upper() + named[1:] + "."
+
+
+def _declining(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What is gained by answering only when sure, where test bore the promise out."""
+    rows = [
+        row
+        for row in metrics.get("abstention") or []
+        if row.get("threshold") is not None
+        and row.get("test_accuracy") is not None
+        and row["test_accuracy"] >= row["accuracy"]
+        and 0 < (row.get("test_coverage") or 0) < 1
+    ]
+    for row in rows[:1]:
+        between = row.get("test_accuracy_ci95")
+        interval = f" (95 % interval {100 * between[0]:.0f} to {100 * between[1]:.0f} %)" if between else ""
+        yield (
+            f"Answers of at least {100 * row['threshold']:.0f} % confidence were right in "
+            f"{100 * row['test_accuracy']:.0f} %{interval}; {100 * row['test_coverage']:.0f} % of the test pictures "
+            "were answered so."
+        )

@@ -1,0 +1,236 @@
+"""What is said of a finished model beside its scores: baselines, learning curve, abstention, drift, diagnosis."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import archives, compute
+from transferkit.backbones.cut import cut, operations_of
+from transferkit.config import Settings
+from transferkit.data.samples import Samples, shown
+from transferkit.data.splitting.split import Splits
+from transferkit.data.splitting.units import units_of
+from transferkit.errors import RunError
+from transferkit.evaluation import baselines, calibration, diagnosis, intervals
+from transferkit.evaluation.baselines import Baseline, Split, few_threads
+from transferkit.evaluation.drift import Typical, typical
+from transferkit.evaluation.label_issues import find_label_issues
+from transferkit.evaluation.learning_curve import learning_curve
+from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.near_duplicates import twins
+from transferkit.evaluation.symptoms import SCORES
+from transferkit.evaluation.versus import Answers, edge, interval
+from transferkit.files import atomic_path
+from transferkit.runs.layout import Layout
+from transferkit.training import recipe
+
+if TYPE_CHECKING:
+    import keras
+
+FEWEST_JUDGED = 50  # training pictures from which labels can be judged by those of others
+WIDEST = 8192  # features up to which drift is checked; flattened maps are wider, and say little by distance
+SAMPLED = 400  # pictures of training and of validation that a trained tail is run over
+Pictures = np.ndarray  # row numbers of samples
+
+
+def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, parts: list[Pictures]) -> list[Split]:
+    """Vectors of clean pictures by the network as it came, and their targets, for each of `parts`."""
+    model = work.backbone.model
+    tuned = compute.values(model.weights)
+    if trained.pretrained:
+        compute.assign(model.weights, trained.pretrained)
+    wanted = {int(i): range(1) for part in parts for i in part}
+    work.frozen.prepare([trained.features], samples, wanted)
+    source = work.frozen.source(trained.features, samples, wanted)
+    found = [Split(_vectors(source, part), samples.targets[part]) for part in parts]
+    compute.assign(model.weights, tuned)
+    return found
+
+
+def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
+    """Features [n, d]; maps are averaged."""
+    blocks = np.array_split(pictures, max(1, -(-len(pictures) // 256)))
+    rows = np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
+    return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
+
+
+def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Baseline]:
+    """The majority answer, a linear probe and nearest neighbours, each with its answers on test."""
+    return {
+        "majority": baselines.majority(train.y, test.y, task, classes),
+        "linear_probe": baselines.linear_probe(train, val, test, task, classes),
+        "nearest_neighbours": baselines.nearest_neighbours(train, val, test, task, classes),
+    }
+
+
+def beside(
+    rivals: dict[str, Baseline], outputs: np.ndarray, content: dict[str, Any], samples: Samples, seed: int
+) -> dict[str, Any]:  # fmt: skip
+    """The part of metrics.json about baselines: their scores, and `against` by score: how much better the model is on
+    the same test pictures (see `versus.edge`). `outputs` are the model's, `samples` the test pictures. The scores shown
+    first have their own 95 % intervals too."""
+    task, classes = samples.task, list(samples.classes)
+    aim = GOALS[content["goal"]].key if content["goal"] in GOALS else None
+    keys = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, SCORES[task], aim) if key is not None)
+    own = Answers(outputs, None if content["thresholds"] is None else np.array(content["thresholds"]))
+    found: dict[str, Any] = {}
+    for name, b in rivals.items():
+        other = Answers(b.predictions, b.thresholds)
+        edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
+        against = {key: e._asdict() for key, e in edges.items() if e is not None}
+        # Of the accuracy it follows from the counts.
+        first = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, aim) if key not in (None, "accuracy"))
+        ranges = {f"{key}_ci95": interval(task, str(key), samples.targets, other, classes, seed) for key in first}
+        known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
+        found[name] = {**b.scores, **known, "chosen": b.chosen, "against": against}
+    return found
+
+
+def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> dict[str, Any] | None:
+    """The learning curve of a linear probe, its regularisation chosen on validation."""
+    # Scored on validation again: the test split has no part in this.
+    strength = next(iter(baselines.linear_probe(train, val, val, task, classes).chosen.values()))
+    return learning_curve(train, val, task, classes, strength=strength, seed=seed)
+
+
+def add_abstention(content: dict[str, Any], val: np.ndarray, targets: np.ndarray) -> None:
+    """Thresholds chosen on validation (classify); `abstain_on_test` adds what came of them."""
+    content["abstention"] = calibration.abstention(val, targets)
+
+
+def abstain_on_test(content: dict[str, Any], test: np.ndarray, targets: np.ndarray, temperature: float) -> None:
+    """What the thresholds reached on test, and there without calibration the calibration error and the loss: how much
+    lower calibration made it is `calibration`, tested in pairs."""
+    for row in content["abstention"]:
+        if row["threshold"] is not None:
+            accuracy, coverage = calibration.selective(test, targets, row["threshold"])
+            row["test_accuracy"], row["test_coverage"] = accuracy, coverage
+            if accuracy is not None:
+                answered = round(coverage * len(targets))
+                row["test_accuracy_ci95"] = list(intervals.wilson(round(accuracy * answered), answered))
+    plain = calibration.uncalibrated(test, temperature)
+    content["test"]["ece_uncalibrated"] = calibration.ece(plain, targets)
+    gain = edge("classify", "loss", targets, Answers(test), Answers(plain), content["classes"])
+    content["calibration"] = None if gain is None else gain._asdict()
+
+
+def context(
+    samples: Samples, splits: Splits, problem: recipe.Problem, settings: Settings, chosen: str, command: str,
+    content: dict[str, Any], val: np.ndarray, parts: dict[str, Split],
+) -> dict[str, Any]:  # fmt: skip
+    """What `diagnosis.diagnose` wants to know beside curves and scores. `val` are calibrated answers, `parts` the
+    features of train, val and test."""
+    fit = parts["train"]
+    found: dict[str, Any] = {
+        "task": samples.task,
+        "n_train": len(problem.train),
+        "n_classes": len(samples.classes),
+        "class_counts": samples.select(problem.train).counts(),
+        "settings": settings.model_dump(mode="json"),
+        "phase": chosen,
+        "command": command,
+        "duplicates_across_splits": shared(samples, splits),
+        "learning_curve": (content.get("learning_curve") or {}).get("fit"),
+        "twins": {
+            name: {"n": twins(fit.x, part.x), "of": len(part.x)} for name, part in parts.items() if name != "train"
+        },
+    }
+    if samples.task == "classify" and len(fit.x) >= FEWEST_JUDGED:
+        found["doubtful_labels"] = doubtful_labels(fit, samples, problem.train, settings.seed)
+    if samples.task == "classify":
+        found["confident_errors"] = diagnosis.confident_errors(val, samples.targets[problem.val])
+    return found
+
+
+def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> dict[str, Any]:
+    """How many labels of the training pictures are probably wrong: `n` of `of`, and `label_issues.Wrong`."""
+    # Copies must not vouch for each other, nor pictures of one group.
+    kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
+    with few_threads(fit.x.size):
+        found = find_label_issues(fit.x, fit.y, samples.task, len(samples.classes), [kin[int(i)] for i in train], seed)
+    return {"n": int(found.likely.sum()), "of": len(found.likely), **found.wrong._asdict()}
+
+
+def shared(samples: Samples, splits: Splits) -> int:
+    """Pictures whose exact copy lies in another split (only a split given by the user can have them)."""
+    parts: dict[str, set[str]] = {}
+    assert samples.sha256 is not None
+    for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
+        parts.setdefault(sha256, set()).add(part)
+    return sum(len(found) > 1 for found in parts.values())
+
+
+# ---------------------------------------------------------------------------------------------- drift
+
+
+def save_typical(
+    path: Path, train: Split, val: Split, trained: recipe.Trained, problem: recipe.Problem, seed: int
+) -> None:  # fmt: skip
+    """Sum up the shipped model's features of training pictures in an .npz of a few hundred kilobytes.
+
+    `train` and `val` are the network's as it came. Nothing is written for too few pictures or too wide features.
+    """
+    if train.x.shape[1] > WIDEST:
+        return
+    fit, held = train.x, val.x
+    if trained.tuned:
+        # A trained tail has features of its own, which are in no cache; what feeds it is.
+        tuned, source = trained.tuned
+        run, rng = compute.forward(with_features(tuned)), np.random.default_rng(seed)
+        parts = (rng.permutation(part)[:SAMPLED] for part in (problem.train, problem.val))
+        fit, held = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
+    found = typical(fit, held, seed)
+    if found is None:
+        return
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(
+            handle, mean=found.mean.astype(np.float32), axes=found.axes.astype(np.float32),
+            variances=found.variances, rest=np.array(found.rest), limit=np.array(found.limit),
+            count=np.array(found.count),
+        )  # fmt: skip
+
+
+def with_features(model: keras.Model) -> keras.Model:
+    """`model` with one output [n, t + d]: its own, and beside it the vector that goes into the head."""
+    import keras
+
+    names = [operation.name for operation in operations_of(model)]
+    below = cut(model, names.index("head")).frozen
+    assert below is not None
+    x = below.outputs[0]
+    if len(x.shape) == 4:  # a head that pools by itself
+        x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return keras.Model(inputs, keras.layers.Concatenate(dtype="float32")([model.outputs[0], x]))
+
+
+def load_typical(path: Path) -> Typical | None:
+    """What `save_typical` wrote; None where it wrote nothing. Raises RunError for a damaged file."""
+    content = Layout(path.parent).read_typical()
+    if content is None:
+        return None
+    try:
+        problem = archives.problem(io.BytesIO(content))
+        if problem:
+            raise ValueError(problem)
+        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
+            mean, axes, variances = (np.asarray(saved[k], np.float64) for k in ("mean", "axes", "variances"))
+            found = Typical(mean, axes, variances, float(saved["rest"]), float(saved["limit"]), int(saved["count"]))
+        _require_sound(found)
+        return found
+    except Exception as error:  # a stranger's archive: NumPy and zlib raise many kinds
+        raise RunError(f"{shown(path)} is damaged ({error}); make the run anew to have drift checked") from error
+
+
+def _require_sound(found: Typical) -> None:
+    width, numbers = found.mean.shape, (found.mean, found.axes, found.variances, found.rest, found.limit)
+    if len(width) != 1 or found.axes.shape != (len(found.variances), *width) or found.variances.ndim != 1:
+        raise ValueError("its arrays do not fit each other")
+    if not all(np.isfinite(part).all() for part in numbers) or found.rest <= 0 or (found.variances <= 0).any():
+        raise ValueError("it holds impossible numbers")
+    if found.limit < 0 or found.count < 1:
+        raise ValueError("it holds impossible numbers")

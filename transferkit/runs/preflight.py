@@ -1,0 +1,109 @@
+"""What keeps a run from starting, found before anything is written; and the short look at the data before it does."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from transferkit.config import POLICY, Settings
+from transferkit.console import Reporter
+from transferkit.data.readers.arrays import ARRAYS
+from transferkit.data.samples import Samples, shown
+from transferkit.errors import ConfigError, DataError, nearest, raise_problems
+
+
+def problems(settings: dict[str, Any], offline: bool) -> list[str]:
+    """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
+    from transferkit.backbones.build import check
+    from transferkit.data.augmentation.augmentation_config import augmentation
+    from transferkit.evaluation.metric_registry import goal, known, names
+
+    found = []
+    name, size = settings.get("backbone"), str(settings.get("image_size", ""))
+    if isinstance(name, str):
+        policy = str(settings.get("unfreeze", "none"))
+        # A malformed policy or size is reported by `make`, once.
+        policy = policy if POLICY.fullmatch(policy) else "none"
+        pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
+        found += check(name.strip(), pixels, policy, str(settings.get("weights", "auto")), offline)
+    augment = settings.get("augment", "")
+    if isinstance(augment, str) and "=" in augment:
+        try:
+            if augmentation(augment).is_none:
+                found.append(f"--augment {augment} changes nothing; widen a range, or use --augment none")
+        except ConfigError as error:
+            found.append(f"--augment: {error}")
+    metric, task = settings.get("metric", "auto"), settings.get("task", "auto")
+    try:
+        if metric != "auto" and known(str(metric)) is None:
+            hint = nearest(str(metric), names())
+            found.append(f"--metric {metric} is unknown; choose from {', '.join(names())}{hint}")
+        elif metric != "auto" and task in ("classify", "multilabel", "regress"):
+            goal(metric, task)
+    except ConfigError as error:
+        found.append(f"--metric {metric}: {error}")
+    return found
+
+
+def inside(folder: Path, origin: str) -> list[str]:
+    """A run inside the data folder would be read as a class by the next one."""
+    data = Path(origin).expanduser()
+    if origin == ARRAYS or not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
+        return []
+    return [f"--output {folder} lies inside the data {origin}, which is never written to; choose a folder outside"]
+
+
+def check_task(samples: Samples, settings: Settings) -> None:
+    """Settings that only the data can refute, and targets from which nothing can be learnt.
+
+    Raises ConfigError, or DataError for numbers that never change.
+    """
+    from transferkit.evaluation.metric_registry import goal
+
+    raise_problems(DataError, _constant_targets(samples))
+    task, problems = samples.task, []
+    if "split" in settings.model_fields_set and set(samples.split) == {"train", "val", "test"}:
+        problems.append("--split has no effect: the data comes with its own train, val and test; drop it")
+    if settings.metric != "auto":
+        try:
+            goal(settings.metric, task)
+        except ConfigError as error:
+            problems.append(f"--metric {settings.metric}: {error}")
+    if task != "classify" and settings.class_weights != "none":
+        problems.append(f"--class-weights {settings.class_weights} is for single-label data; this is {task}")
+    if task == "regress" and settings.label_smoothing:
+        problems.append("--label-smoothing has no effect on regression")
+    if task != "regress" and settings.loss not in ("auto", "crossentropy"):
+        problems.append(f"--loss {settings.loss} is for regression; pass --task regress, or drop it")
+    if task == "regress" and settings.loss == "crossentropy":
+        problems.append("--loss crossentropy is for classification; regression has squared, absolute, huber")
+    raise_problems(ConfigError, problems)
+
+
+def _constant_targets(samples: Samples) -> list[str]:
+    """Numbers to predict that are the same in every picture (as one class alone is refused)."""
+    if samples.task != "regress" or not len(samples):
+        return []
+    values = samples.targets
+    return [
+        f"the target {shown(name)} is constant: {values[0, t]:.9g} in all {len(samples)} pictures, so that nothing can "
+        "be learnt from it; give values that differ, or remove its column"
+        for t, name in enumerate(samples.classes)
+        if (values[:, t] == values[0, t]).all()
+    ]
+
+
+def short_check(samples: Samples, origin: str, settings: Settings, reporter: Reporter) -> None:
+    """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does."""
+    from transferkit.data.audit.audit import quick
+
+    audit = quick(samples)
+    if not audit.brief():
+        return
+    more = ["--exclude-file", settings.exclude_file] if settings.exclude_file else []
+    more += [word for item in settings.exclude for word in ("--exclude", item)]
+    words = ["transferkit", "data", "check", origin, *more]
+    where = "" if origin == ARRAYS else f"; to see them: {shlex.join(words)}"
+    # A warning is recorded in run.json.
+    (reporter.warn if audit.errors else reporter.say)(f"data: found {audit.brief()}{where}")

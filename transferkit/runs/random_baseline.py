@@ -1,0 +1,85 @@
+"""A baseline for the pretraining itself: the same network with random weights, its head trained by the same recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.backbones.build import LoadedBackbone, build
+from transferkit.console import Reporter, duration
+from transferkit.data.samples import Samples
+from transferkit.evaluation import calibration, metrics
+from transferkit.evaluation.baselines import Baseline
+from transferkit.features.extract import Views
+from transferkit.files import sha256_bytes
+from transferkit.runs import scoring
+from transferkit.runs.results import answer
+from transferkit.training import recipe
+
+SETTLING = 64  # training pictures by which BatchNorm is settled
+
+
+def random_weights(
+    backbone: LoadedBackbone,
+    work: recipe.Recipe,
+    problem: recipe.Problem,
+    views: Views,
+    test: Samples,
+    reporter: Reporter,
+) -> Baseline:
+    """Test scores and answers of the head phase of `work`'s recipe on `backbone` with random weights.
+
+    Same pictures, views, settings and seed; the network's weights are drawn from the seed and stay frozen, as those of
+    the head phase do. Random features carry a good deal (Saxe et al. 2011; Rosenfeld & Tsotsos 2019), so only what
+    the run has above this is owed to the pretraining. `chosen` holds the epochs that were trained and the best one.
+    """
+    changes = {"weights": "random", "unfreeze": "none", "folds": 0, "budget": None}
+    settings = work.settings.model_copy(update=changes)
+    drawn = build(settings.backbone, "random", backbone.size, settings.seed, True, backbone.scaling)
+    drawn = _settled(drawn, problem, views, settings.seed)
+    quiet = Reporter(quiet=True)
+    training = recipe.Recipe(drawn, settings, problem, views, quiet, cache=work.cache)
+    trained = training.run()
+    task, units = test.task, problem.units
+    temperature, thresholds = 1.0, None
+    if task != "regress":
+        temperature = calibration.fit_temperature(trained.val_outputs, problem.samples.targets[problem.val], task)
+    if task == "multilabel":
+        val = answer(task, trained.val_outputs, temperature, units)
+        thresholds = metrics.best_thresholds(problem.samples.targets[problem.val], val)
+    logits = scoring.predictions(trained.model, test, views.decode, quiet, "random weights")
+    outputs = answer(task, np.asarray(logits), temperature, units)
+    found = metrics.score(task, test.targets, outputs, list(test.classes), thresholds=thresholds)
+    phase = trained.phases[0]
+    spent = duration(phase.seconds + training.timings["features"])
+    reporter.say(f"baseline: {backbone.row.name} with random weights trained for {phase.epochs} epochs ({spent})")
+    return Baseline(found, outputs, {"epochs": phase.epochs, "best_epoch": phase.best_epoch}, thresholds)
+
+
+def _settled(drawn: LoadedBackbone, problem: recipe.Problem, views: Views, seed: int) -> LoadedBackbone:
+    """The network with BatchNorm statistics of some training pictures.
+
+    Fresh statistics (0 and 1) fit no random weights: the signal fades from layer to layer, MobileNet's features are
+    the same for every picture, and the baseline would be a man of straw.
+    """
+    import keras
+
+    layers = [layer for layer in drawn.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    if not layers:
+        return drawn
+    chosen = np.random.default_rng(seed).permutation(problem.train)[:SETTLING]
+    x: Any = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in chosen]).astype(np.float32)
+    for layer in drawn.preprocessing():
+        x = layer(x)
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # the statistics of this one batch, whole
+    drawn.model(x, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    values = b"".join(np.ascontiguousarray(value).tobytes() for value in compute.values(drawn.model.weights))
+    # Features are cached by the weights' hash.
+    return replace(drawn, weights_sha256=sha256_bytes(values))

@@ -1,0 +1,213 @@
+"""Heads trained again and again through one compiled trace: trials of the same shape compile nothing.
+
+Tracing a step costs several tenths of a second, about what training a head on features takes. So the head of a trial
+is not trained itself but by its *twin*: a model of the same layers whose numbers (dropout, penalties, standardisation)
+are variables, with an optimizer whose decay and averaging span are variables too. The twin takes the head's weights
+and numbers, is trained, and gives the best weights back.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.training import optimizers
+from transferkit.training.losses import LOSSES
+
+if TYPE_CHECKING:
+    import keras
+
+CAPACITY = 16  # twins kept; the one that has waited longest goes first
+
+
+class HeadPool:
+    """Twins of heads, kept by shape. Not for several threads at once: a twin trains one head at a time.
+
+    Give one pool to every `Trainer` (or `Recipe`) of a search: `Trainer(..., pool=pool)`. Trials may differ in
+    learning rate, schedule, batch size, epochs, dropout, L1 and L2, weight decay, label smoothing, class weights, seed,
+    pictures and views, and still share a twin; features' length, head widths, optimizer kind, loss, averaging and
+    whether there is dropout or a penalty at all make another.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
+        self._twins: OrderedDict[Any, ReusableHead] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._twins)
+
+    def twin(self, head: keras.Model, loss_key: tuple[str, str], **optimizer: Any) -> ReusableHead | None:
+        """The twin of `head`, loaded with its weights and numbers; None where `head` has layers a twin cannot have.
+
+        `optimizer` holds the arguments of `optimizers.build`; the learning rate is a number.
+        """
+        layers = _chain(head)
+        if layers is None:
+            return None
+        key = (tuple(_form(layer) for layer in layers), loss_key, *_kind(optimizer))
+        if key not in self._twins:
+            while len(self._twins) >= self.capacity:
+                self._twins.popitem(last=False)
+            self._twins[key] = ReusableHead(layers, loss_key, optimizer)
+        self._twins.move_to_end(key)
+        twin = self._twins[key]
+        twin.take(layers, optimizer)
+        return twin
+
+    def clear(self) -> None:
+        """Forget all twins, and with them their compiled steps."""
+        self._twins.clear()
+
+
+class ReusableHead:
+    """A model, its optimizer and their compiled functions, for one head after the other."""
+
+    def __init__(self, layers: list[Any], loss_key: tuple[str, str], optimizer: dict[str, Any]) -> None:
+        import keras
+
+        x = inputs = keras.Input(layers[0].shape[1:] if hasattr(layers[0], "shape") else layers[0].batch_shape[1:])
+        self._layers = [_adjustable(layer) for layer in layers[1:]]
+        for layer in self._layers:
+            x = layer(x)
+        self.model = keras.Model(inputs, x)
+        self.optimizer = optimizers.build(**optimizer, adjustable=True)
+        noisy = [layer for layer in self._layers if hasattr(layer, "draw")]
+        self.steps = compute.steps(self.model, self.optimizer, LOSSES[loss_key], noisy)
+        self.forward = compute.forward(self.model)
+
+    def take(self, layers: list[Any], optimizer: dict[str, Any]) -> None:
+        """Become the twin of the head of these layers, with an optimizer that has not taken a step."""
+        for own, layer in zip(self._layers, layers[1:], strict=True):
+            own.take(layer)
+        for variable in self.optimizer.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+        fresh = optimizers.numbers(**optimizer)
+        for name in optimizers.ADJUSTABLE:
+            if name in fresh:
+                getattr(self.optimizer, name).assign(fresh[name])
+        self.optimizer.learning_rate = optimizer["learning_rate"]
+
+    def give(self, head: keras.Model) -> None:
+        """Leave the weights with `head`, and where dropout's random numbers have got to, for phases that follow."""
+        compute.assign(head.trainable_variables, compute.values(self.model.trainable_variables))
+        for own, layer in zip(self._layers, head.layers[1:], strict=True):
+            if type(layer).__name__ == "Dropout":
+                compute.assign([layer.seed_generator.state], compute.values([own.seeds.state]))
+
+
+def _chain(head: keras.Model) -> list[Any] | None:
+    """The layers of a head on vectors, first to last; None where they are of other kinds, or no chain."""
+    kinds = ["InputLayer", "Rescaling", "Dense", "Dropout"]
+    layers = list(head.layers)
+    known = all(type(layer).__name__ in kinds for layer in layers)
+    chained = all(len(layer._inbound_nodes) == 1 for layer in layers)
+    return layers if known and chained and len(head.inputs) == 1 and len(head.input_shape) == 2 else None
+
+
+def _form(layer: Any) -> tuple[Any, ...]:
+    """What a twin's layer cannot change."""
+    kind = type(layer).__name__
+    if kind == "InputLayer":
+        return kind, tuple(layer.batch_shape[1:])
+    if kind == "Dense":
+        return kind, layer.units, layer.activation.__name__, layer.dtype_policy.name, bool(layer.kernel_regularizer)
+    return (kind,)
+
+
+def _kind(optimizer: dict[str, Any]) -> tuple[Any, ...]:
+    """What compiled steps cannot change about an optimizer."""
+    numbers = optimizers.numbers(**optimizer)
+    fixed = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "weight_decay", "average_steps")}
+    return (*sorted(fixed.items()), *sorted(numbers))
+
+
+def _adjustable(layer: Any) -> Any:
+    """A layer that computes what `layer` does, with variables for its numbers.
+
+    Such layers are for twins only: what is shipped is made of Keras' own.
+    """
+    kind = type(layer).__name__
+    if kind == "Rescaling":
+        return _standardise()(dtype="float32")
+    if kind == "Dropout":
+        return _thinning()()
+    return _penalised()(layer.units, activation=layer.activation, dtype=layer.dtype_policy.name)
+
+
+@cache
+def _standardise() -> type:
+    import keras
+
+    class Standardise(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.scale, self.offset = (self.add_weight(shape=shape[1:], trainable=False) for _ in range(2))
+
+        def call(self, x: Any) -> Any:
+            return x * self.scale + self.offset
+
+        def take(self, other: Any) -> None:
+            self.scale.assign(np.asarray(other.scale, np.float32))
+            self.offset.assign(np.asarray(other.offset, np.float32))
+
+    return Standardise
+
+
+@cache
+def _thinning() -> type:
+    import keras
+    from keras import ops
+
+    class Thinning(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(0)
+            self.rate = self.add_weight(shape=(), trainable=False)
+            self.given: Any = None  # what a step keeps, where it was drawn before
+
+        def build(self, shape: Any) -> None:
+            self.units = shape[-1]
+
+        def draw(self, batch: Any) -> Any:
+            """What one step keeps of `batch` rows, bool [batch, units]."""
+            drawn = keras.random.uniform((batch, self.units), seed=self.seeds, dtype="float32")
+            return drawn >= ops.cast(self.rate, "float32")
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            if not training:
+                return x
+            # Inverted dropout (Srivastava et al. 2014); keras.random.dropout takes no variable for its rate.
+            kept = self.draw(ops.shape(x)[0]) if self.given is None else self.given
+            # A product, not a choice: its gradient is one product more, and no sum over what was not kept.
+            return x * ops.cast(ops.cast(kept, "float32") / (1 - ops.cast(self.rate, "float32")), x.dtype)
+
+        def take(self, other: Any) -> None:
+            self.rate.assign(other.rate)
+            compute.assign([self.seeds.state], compute.values([other.seed_generator.state]))
+
+    return Thinning
+
+
+@cache
+def _penalised() -> type:
+    import keras
+    from keras import ops
+
+    class Penalised(keras.layers.Dense):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            super().build(shape)
+            self.l1, self.l2 = (self.add_weight(shape=(), trainable=False, initializer="zeros") for _ in range(2))
+
+        def take(self, other: Any) -> None:
+            compute.assign([self.kernel, self.bias], compute.values([other.kernel, other.bias]))
+            if other.kernel_regularizer:
+                self.l1.assign(other.kernel_regularizer.l1)
+                self.l2.assign(other.kernel_regularizer.l2)
+                self.kernel.regularizer = lambda kernel: (
+                    self.l1 * ops.sum(ops.abs(kernel)) + self.l2 * ops.sum(ops.square(kernel))
+                )
+
+    return Penalised

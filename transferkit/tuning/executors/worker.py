@@ -1,0 +1,49 @@
+"""A worker process: `python -m transferkit.tuning.executors.worker`, started by `local.Processes`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from multiprocessing.connection import Client, Connection
+from typing import Any
+
+
+def main() -> None:
+    """Take the plan, then tasks, until the line ends."""
+    # Ctrl-C reaches the whole process group; the searching process decides what becomes of us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    address, key, threads = pickle.load(sys.stdin.buffer)
+    line = Client(address, authkey=key)
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    _serve(line)
+
+
+def _serve(line: Connection) -> None:
+    from transferkit.console import Reporter
+    from transferkit.tuning.trial_runner import Workbench
+    from transferkit.wording import speak_shell
+
+    speak_shell(True)  # whoever reads what failed translates it, or not
+    inbox: queue.Queue[Any] = queue.Queue()
+    threading.Thread(target=_listen, args=(line, inbox), daemon=True).start()
+    bench = Workbench(inbox.get(), Reporter(quiet=True))
+    while True:
+        line.send(bench.run(inbox.get()))
+
+
+def _listen(line: Connection, inbox: queue.Queue[Any]) -> None:
+    """Hand on what comes; when the searching process is gone, so is the reason to go on."""
+    try:
+        while True:
+            inbox.put(line.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Which settings a search may change, and to what."""

@@ -1,0 +1,234 @@
+"""Trials are trained here: features once for all trials that share them, heads (and tails) by the recipe itself."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.backbones import freeze
+from transferkit.backbones.build import LoadedBackbone, build
+from transferkit.backbones.cut import operations_of
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.images.decode import DecodeSettings
+from transferkit.errors import TransferKitError
+from transferkit.features.extract import Source, Views
+from transferkit.features.frozen import Frozen, Rows
+from transferkit.files import cache_folder, digest, locked
+from transferkit.runs import scoring
+from transferkit.runs.results import judge
+from transferkit.training import recipe
+from transferkit.training.compiled_heads import HeadPool
+from transferkit.training.problem import PhaseReport
+from transferkit.tuning.limits import memory_in_use, within
+from transferkit.tuning.records import Outcome, Task, TrialPlan
+
+STANDS = 2  # networks kept in memory; neighbours in the order of trials share theirs
+# Settings that decide which features are computed: trials that agree on them share a stand.
+FEATURES = (
+    "backbone", "weights", "scaling", "image_size", "resize", "augment", "views", "pooling", "precision",
+)  # fmt: skip
+A_DAY = 86400.0  # how long to wait for another process that computes the same features
+
+
+@dataclass
+class Stand:
+    """A network with its features of all pictures, ready for any number of trials."""
+
+    backbone: LoadedBackbone
+    views: Views
+    frozen: Frozen
+    pooled: Rows
+    source: Source
+    pretrained: list[np.ndarray]
+
+
+class Workbench:
+    """Runs the tasks of one plan, one after the other, in this process."""
+
+    def __init__(self, plan: TrialPlan, reporter: Reporter) -> None:
+        self.plan, self.reporter = plan, reporter
+        self._stands: OrderedDict[str, Stand] = OrderedDict()
+        self._waited = 0.0
+        compute.start()
+        self._pool = HeadPool()
+
+    def run(self, task: Task) -> Outcome:
+        """Train and judge. What goes wrong is told in the outcome; only an interrupt gets out."""
+        started, self._waited = time.monotonic(), 0.0
+        try:
+            outcome = self._run(task, within(task.limits.memory))
+        except MemoryError as error:
+            outcome = Outcome(task.id, "memory", error=str(error) or "out of memory")
+        except TransferKitError as error:
+            outcome = Outcome(task.id, "failed", error=str(error))
+        except Exception as error:  # whatever Keras or its backend raises: the search goes on
+            status = "memory" if "RESOURCE_EXHAUSTED" in str(error) or "OOM" in str(error) else "failed"
+            outcome = Outcome(task.id, status, error=f"{type(error).__name__}: {error}"[:2000])  # type: ignore[arg-type]
+        if outcome.status != "ok":
+            self.forget()  # what failed may have left a network half trained, or memory full
+        seconds = time.monotonic() - started - self._waited
+        return replace(
+            outcome, seconds=round(seconds, 3), features=round(self._waited, 3), memory=memory_in_use()
+        )  # fmt: skip
+
+    def forget(self) -> None:
+        """Drop all networks and features from memory."""
+        self._stands.clear()
+        self._pool.clear()
+        compute.release()
+
+    def folder(self, trial: str) -> Path:
+        """Where a trial leaves what others go on from: nothing, where training anew is as fast."""
+        return self.plan.checkpoints / trial
+
+    # -- one trial
+
+    def _run(self, task: Task, check: Callable[[], None]) -> Outcome:
+        settings = self.plan.settings(task.values, task.seed)
+        stand = self.stand(settings)
+        if task.continues and not self.folder(task.id).exists():
+            _copy(self.folder(task.continues), self.folder(task.id))
+        found = [self._pair(task, settings, stand, number, check) for number in range(len(self.plan.pairs))]
+        reports = [report for report, _, _ in found]
+        scores = tuple(float(report.score) for report in reports)
+        allowed = task.limits.seconds
+        slow = allowed is not None and any(elapsed >= allowed for _, _, elapsed in found)
+        return Outcome(
+            task.id,
+            "ok",
+            float(np.mean(scores)),
+            float(np.mean([report.loss for report in reports])),
+            scores,
+            max(report.epochs for report in reports),
+            max(report.best_epoch for report in reports),
+            training=round(sum(seconds for _, seconds, _ in found), 3),
+            note=f"ended by its time limit of {allowed:g} s" if slow else "",
+        )
+
+    def _pair(
+        self, task: Task, settings: Settings, stand: Stand, number: int, check: Callable[[], None]
+    ) -> tuple[PhaseReport, float, float]:
+        """How the best phase of one pair went, the seconds of all epochs at their median pace, and those it took."""
+        check()
+        started = time.monotonic()
+        work = self._recipe(task, settings, stand, number, lambda _: check())
+        if settings.unfreeze == "none":
+            work.head_alone(stand.pooled, stand.source)
+            report = work.trainer.phases[-1]
+        else:
+            with _restored(stand):
+                trained = work.run()
+            report = next(p for p in trained.phases if p.name == trained.chosen)
+        return report, _training_seconds(work.trainer.history), time.monotonic() - started
+
+    def answers(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training anew (or
+        from what was kept of it). For judging settings when every choice has been made.
+        """
+        settings, judged = self.plan.settings(task.values, task.seed), self.plan.judged
+        stand = self.stand(settings)
+        work = self._recipe(task, settings, stand, 0, lambda _: None)
+        if settings.unfreeze == "none":
+            body = work.head_alone(stand.pooled, stand.source)
+            on_val, on_judged = (work.trainer.outputs(body, stand.source, p) for p in (work.problem.val, judged))
+            return on_val, on_judged
+        with _restored(stand):
+            trained = work.run()
+            samples = self.plan.samples.select(judged)
+            found = scoring.predictions(trained.model, samples, stand.views.decode, self.reporter, "test")
+        return trained.val_outputs, found
+
+    def _recipe(
+        self, task: Task, settings: Settings, stand: Stand, number: int, watch: Callable[[dict[str, Any]], None]
+    ) -> recipe.Recipe:
+        problem = recipe.problem(
+            self.plan.samples, *self.plan.pairs[number],
+            lambda samples, units: judge(samples, settings.metric, units),
+        )  # fmt: skip
+        # A head that need not go on later is trained again faster than it is kept.
+        lasting = settings.unfreeze != "none" or task.epochs is not None
+        limit = task.limits.seconds
+        return recipe.Recipe(
+            stand.backbone, settings, problem, stand.views, Reporter(quiet=True),
+            self.folder(task.id) / f"pair-{number}" if lasting else None,
+            None if limit is None else time.monotonic() + limit, self.plan.cache,
+            watch=watch, pause=task.epochs, shared=stand.frozen, pool=self._pool,
+        )  # fmt: skip
+
+    # -- features
+
+    def stand(self, settings: Settings) -> Stand:
+        """The stand of trials with these settings: made once, its features read from the store where they are."""
+        key = digest([{name: getattr(settings, name) for name in FEATURES}, bool(settings.cutmix)])
+        if key not in self._stands:
+            started = time.monotonic()
+            while len(self._stands) >= STANDS:
+                self._stands.popitem(last=False)
+            # Of several processes one computes the features, the others wait and find them.
+            lock = locked(cache_folder() / "locks" / f"{key[:32]}.lock", timeout=A_DAY)
+            with nullcontext() if self.plan.cache is False else lock:
+                self._stands[key] = self._make(settings)
+            self._waited = time.monotonic() - started
+        self._stands.move_to_end(key)
+        return self._stands[key]
+
+    def _make(self, settings: Settings) -> Stand:
+        s, plan = settings, self.plan
+        # The seed of weights and views is the search's, whatever seed a repeated trial has: features stay the same.
+        backbone = build(
+            s.backbone, s.weights, s.image_size, plan.base.seed, plan.offline,
+            None if s.scaling == "auto" else s.scaling, self.reporter.say,
+        )  # fmt: skip
+        freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))
+        decode = DecodeSettings(backbone.size, s.resize)
+        count = 0 if s.augment == "none" else s.views
+        views = Views(decode, augmentation(s.augment), count, plan.base.seed)
+        frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter)
+        pooled, wanted = frozen.pooled(), self._wanted(count)
+        frozen.choose_precision(pooled, plan.samples, sum(len(some) for some in wanted.values()))
+        frozen.prepare([pooled], plan.samples, wanted)
+        source = frozen.source(pooled, plan.samples, wanted)
+        return Stand(backbone, views, frozen, pooled, source, compute.values(backbone.model.weights))
+
+    def _wanted(self, count: int) -> dict[int, range]:
+        """Views per picture: all where any pair trains on it, the clean one where it only validates."""
+        wanted = {int(i): range(1) for part in (self.plan.judged, *(val for _, val in self.plan.pairs)) for i in part}
+        return wanted | {int(i): range(count + 1) for train, _ in self.plan.pairs for i in train}
+
+
+@contextmanager
+def _restored(stand: Stand) -> Iterator[None]:
+    """Afterwards the network has its pretrained weights again, for the next trial."""
+    try:
+        yield
+    finally:
+        compute.assign(stand.backbone.model.weights, stand.pretrained)
+
+
+def _training_seconds(history: list[dict[str, Any]]) -> float:
+    """Of each phase the number of epochs times the median: an epoch in which a graph was traced is none to count."""
+    phases: dict[str, list[float]] = {}
+    for row in history:
+        phases.setdefault(row["phase"], []).append(row["seconds"])
+    return float(sum(len(seconds) * np.median(seconds) for seconds in phases.values()))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Checkpoints of the trial that is continued; without them the trial starts at its first epoch, to the same end."""
+    if not source.exists():
+        return
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    temporary.rename(target)
