@@ -13,7 +13,7 @@ from tests.data.pictures import encoded, photo
 from transferkit.data.augmentation.augment import (
     CLEAN,
     PRESETS,
-    Augmentation,
+    AugmentationRanges,
     augmentation,
     render,
     render_many,
@@ -32,7 +32,7 @@ MODES: tuple[Resize, ...] = ("stretch", "crop", "letterbox")
 
 
 def one_view(
-    image: Image.Image, augment: Augmentation, seed: int = 1, settings: DecodeSettings = SETTINGS
+    image: Image.Image, augment: AugmentationRanges, seed: int = 1, settings: DecodeSettings = SETTINGS
 ) -> np.ndarray:
     return render(image, settings, augment, [seed])[0].astype(int)
 
@@ -89,16 +89,16 @@ def test_flips_mirror_exactly() -> None:
     # At working size nothing is rescaled, so that a mirrored view has exactly the mirrored pixels.
     image = photo(2, 32, 32)
     clean = fit(image, SETTINGS)
-    across = render(image, SETTINGS, Augmentation(flip_horizontal=True), range(1, 20))
+    across = render(image, SETTINGS, AugmentationRanges(flip_horizontal=True), range(1, 20))
     assert any(np.array_equal(view, clean[:, ::-1]) for view in across)
     assert any(np.array_equal(view, clean) for view in across)
-    down = render(image, SETTINGS, Augmentation(flip_vertical=True), range(1, 20))
+    down = render(image, SETTINGS, AugmentationRanges(flip_vertical=True), range(1, 20))
     assert any(np.array_equal(view, clean[::-1]) for view in down)
 
 
 def test_half_turn_and_quarter_turn() -> None:
     image = photo(3, 32, 32)
-    draw = Draw.of(Augmentation(rotate=180), 1)
+    draw = Draw.of(AugmentationRanges(rotate=180), 1)
     assert -180 <= draw.rotate <= 180
     from dataclasses import replace
 
@@ -118,12 +118,12 @@ def test_half_turn_and_quarter_turn() -> None:
 def test_zoom_and_shift_move_what_is_seen() -> None:
     image = Image.new("RGB", (32, 32), "black")
     image.paste("white", (12, 12, 20, 20))
-    white = [one_view(image, Augmentation(zoom=(zoom, zoom))).mean() for zoom in (0.5, 1.0, 2.0)]
+    white = [one_view(image, AugmentationRanges(zoom=(zoom, zoom))).mean() for zoom in (0.5, 1.0, 2.0)]
     assert white[0] == pytest.approx(4 * white[1], rel=0.1)
-    assert one_view(image, Augmentation(zoom=(0.5, 0.5)))[9, 9].tolist() == [255, 255, 255]
-    moved = one_view(image, Augmentation(shift=0.3), seed=3)
+    assert one_view(image, AugmentationRanges(zoom=(0.5, 0.5)))[9, 9].tolist() == [255, 255, 255]
+    moved = one_view(image, AugmentationRanges(shift=0.3), seed=3)
     rows, columns = np.nonzero(moved[..., 0] > 128)
-    drawn = Draw.of(Augmentation(shift=0.3), 3).shift
+    drawn = Draw.of(AugmentationRanges(shift=0.3), 3).shift
     assert columns.mean() == pytest.approx(15.5 - 32 * drawn[0], abs=0.6)
     assert rows.mean() == pytest.approx(15.5 - 32 * drawn[1], abs=0.6)
 
@@ -132,18 +132,18 @@ def test_zoom_and_shift_move_what_is_seen() -> None:
 @pytest.mark.parametrize("size", [(40, 40), (300, 60), (9, 70), (1, 1)])
 def test_edges_are_mirrored_never_black(mode: Resize, size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, (200, 150, 100))
-    wild = Augmentation(rotate=180, zoom=(0.5, 2.0), shift=0.4, shear=40)
+    wild = AugmentationRanges(rotate=180, zoom=(0.5, 2.0), shift=0.4, shear=40)
     views = render(image, DecodeSettings(24, mode), wild, range(1, 30))
     assert (views == np.array([200, 150, 100])).all()
 
 
 def test_colours_of_a_view() -> None:
     grey = Image.new("RGB", (32, 32), (100, 100, 100))
-    bright = render(grey, SETTINGS, Augmentation(brightness=0.5), range(1, 40))
+    bright = render(grey, SETTINGS, AugmentationRanges(brightness=0.5), range(1, 40))
     assert 50 <= bright.min() < 70
     assert 130 < bright.max() <= 150
     # Contrast and saturation leave a plain grey picture as it is.
-    assert set(np.unique(render(grey, SETTINGS, Augmentation(contrast=0.5, saturation=1.0), range(1, 20)))) <= {
+    assert set(np.unique(render(grey, SETTINGS, AugmentationRanges(contrast=0.5, saturation=1.0), range(1, 20)))) <= {
         99,
         100,
         101,
@@ -171,7 +171,7 @@ def test_erasing_covers_up_to_the_given_share() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     clean = fit(noise, SETTINGS)
     shares = [
-        (view != clean).any(axis=2).mean() for view in render(noise, SETTINGS, Augmentation(erase=0.3), range(1, 60))
+        (view != clean).any(axis=2).mean() for view in render(noise, SETTINGS, AugmentationRanges(erase=0.3), range(1, 60))
     ]
     assert max(shares) <= 0.33
     assert max(shares) > 0.2
@@ -179,14 +179,14 @@ def test_erasing_covers_up_to_the_given_share() -> None:
 
 
 def test_a_range_does_not_disturb_the_others() -> None:
-    plain = Draw.of(Augmentation(rotate=20, zoom=(0.8, 1)), 8)
-    more = Draw.of(Augmentation(rotate=20, zoom=(0.8, 1), flip_horizontal=True, hue=0.1, erase=0.2), 8)
+    plain = Draw.of(AugmentationRanges(rotate=20, zoom=(0.8, 1)), 8)
+    more = Draw.of(AugmentationRanges(rotate=20, zoom=(0.8, 1), flip_horizontal=True, hue=0.1, erase=0.2), 8)
     assert (plain.rotate, plain.zoom) == (more.rotate, more.zoom)
 
 
 EACH = {"rotate": 20, "zoom": (0.8, 1.1), "shift": 0.1, "flip_horizontal": True, "flip_vertical": True, "shear": 9,
         "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1, "erase": 0.3}  # fmt: skip
-OFF = {field.name: field.default for field in fields(Augmentation)}
+OFF = {field.name: field.default for field in fields(AugmentationRanges)}
 
 
 @pytest.mark.parametrize("left_out", EACH)
@@ -200,14 +200,14 @@ def test_leaving_a_range_out_leaves_all_others_as_they_were(left_out: str) -> No
 
 
 def test_half_of_the_views_are_mirrored() -> None:
-    drawn = [Draw.of(Augmentation(flip_horizontal=True), seed).mirror for seed in range(400)]
+    drawn = [Draw.of(AugmentationRanges(flip_horizontal=True), seed).mirror for seed in range(400)]
     assert 160 < sum(across for across, _ in drawn) < 240
     assert not any(down for _, down in drawn)
 
 
 def test_a_function_of_ones_own_has_a_key_that_no_other_has() -> None:
     functions: list[Callable[[Any, int], Any]] = [lambda view, seed: 255 - view, lambda view, seed: view // 2]
-    made = [Augmentation(flip_horizontal=True, then=then) for then in functions]
+    made = [AugmentationRanges(flip_horizontal=True, then=then) for then in functions]
     names = {Views(SETTINGS, some, 1, 0).name("ab" * 32, 1) for some in made}
     assert len(names) == 2
     assert made[0].key() == made[0].key()  # but within its own settings it is the same
@@ -216,9 +216,9 @@ def test_a_function_of_ones_own_has_a_key_that_no_other_has() -> None:
 
 def test_settings_are_validated_all_at_once_and_make_their_key() -> None:
     with pytest.raises(ConfigError, match=r"rotate 200.*0 to 180.*hue 2"):
-        Augmentation(rotate=200, hue=2)
+        AugmentationRanges(rotate=200, hue=2)
     with pytest.raises(ConfigError, match="zoom"):
-        Augmentation(zoom=(1.2, 0.8))
+        AugmentationRanges(zoom=(1.2, 0.8))
     with pytest.raises(ConfigError, match="nearest: 'light'"):
         augmentation("ligth")
     with pytest.raises(ConfigError, match="no range 'rotation'"):
@@ -227,14 +227,14 @@ def test_settings_are_validated_all_at_once_and_make_their_key() -> None:
     assert augmentation("light").key() == {**augmentation("light").key()}
     assert augmentation("light").key() != augmentation("medium").key()
     assert PRESETS["none"].is_none
-    assert Augmentation("mine", rotate=5).key() == Augmentation("yours", rotate=5).key()
+    assert AugmentationRanges("mine", rotate=5).key() == AugmentationRanges("yours", rotate=5).key()
 
 
 def test_large_pictures_do_not_alias() -> None:
     # Stripes of one pixel average to grey when scaled down properly; sampling them would give a pattern.
     stripes = np.zeros((640, 640, 3), np.uint8)
     stripes[:, ::2] = 255
-    views = render(Image.fromarray(stripes), SETTINGS, Augmentation(zoom=(0.9, 1.1), rotate=5), range(1, 6))
+    views = render(Image.fromarray(stripes), SETTINGS, AugmentationRanges(zoom=(0.9, 1.1), rotate=5), range(1, 6))
     assert views.std() < 8
 
 
@@ -248,7 +248,7 @@ def test_preview_shows_every_view() -> None:
     assert everything.height >= 3 * 40  # light, medium and strong
 
 
-ALL = Augmentation(
+ALL = AugmentationRanges(
     rotate=180, zoom=(0.5, 1.5), shift=0.25, flip_horizontal=True, flip_vertical=True, shear=20, brightness=0.4,
     contrast=0.4, saturation=1, hue=0.1, erase=0.3,
 )  # fmt: skip
@@ -258,10 +258,10 @@ def test_preview_names_and_draws_each_range_by_itself() -> None:
     image = photo(3)
     canvas = Canvas.of(np.asarray(image), SETTINGS)
     drawn = dict(alone(ALL, canvas, 1))
-    ranges = {field.name for field in fields(Augmentation)} - {"name", "then", "plugin"}
+    ranges = {field.name for field in fields(AugmentationRanges)} - {"name", "then", "plugin"}
     assert {name.partition("=")[0] for name in drawn} == ranges
-    clean = one_view(image, Augmentation(), CLEAN)
-    still = canvas.view(Draw.of(Augmentation(), 1)).astype(int)
+    clean = one_view(image, AugmentationRanges(), CLEAN)
+    still = canvas.view(Draw.of(AugmentationRanges(), 1)).astype(int)
     assert np.abs(still - clean).mean() < 4  # the pixels of a view are read from a larger picture
     assert np.array_equal(drawn["flip_horizontal=yes"], still[:, ::-1])
     assert np.abs(drawn["rotate=180"] - still[::-1, ::-1]).max() <= 2
@@ -278,12 +278,12 @@ def test_preview_shows_what_is_on_and_what_a_plugin_does() -> None:
         return 255 - view
 
     canvas = Canvas.of(np.asarray(photo(0)), SETTINGS)
-    drawn = dict(alone(Augmentation(hue=0.1, then=inverted), canvas, 1))
+    drawn = dict(alone(AugmentationRanges(hue=0.1, then=inverted), canvas, 1))
     assert list(drawn) == ["hue=-0.1", "hue=+0.1", "then (a function)"]
-    assert list(alone(Augmentation(), canvas, 1)) == []
+    assert list(alone(AugmentationRanges(), canvas, 1)) == []
     samples = scan(([np.asarray(photo(i)) for i in range(4)], [0, 1] * 2))
     without = preview(samples, DecodeSettings(32), "none", pictures=2, views=1)
-    ranges = preview(samples, DecodeSettings(32), Augmentation("\u65e5", hue=0.1, then=inverted), pictures=2, views=1)
+    ranges = preview(samples, DecodeSettings(32), AugmentationRanges("\u65e5", hue=0.1, then=inverted), pictures=2, views=1)
     assert ranges.height == without.height + 32 + 2 * 16 + 4
     last = np.asarray(ranges)[-36:-4]
-    assert np.array_equal(last[:, 76:108], 255 - np.asarray(canvas.view(Draw.of(Augmentation(), 1))))
+    assert np.array_equal(last[:, 76:108], 255 - np.asarray(canvas.view(Draw.of(AugmentationRanges(), 1))))
