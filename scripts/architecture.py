@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Writes the table of rooms in docs/architecture.md from the package itself: order, promise and modules of each room.
 
-    scripts/architecture.py            write it
-    scripts/architecture.py --check    exit 1 where it is out of date
+scripts/architecture.py            write it
+scripts/architecture.py --check    exit 1 where it is out of date
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def _check_settings(name, given):
         texts = given.get("search", ())
         space = spaces.parse_search(texts) if texts else spaces.default_space(chosen)
         assert [*spaces.check(space, chosen), *how.space_problems(search, space)] == []
-        assert not isinstance(given.get("space"), Path) or given["space"].suffix in (".toml", ".yaml", ".yml")
+        assert not isinstance(given.get("space"), Path) or given["space"].suffix == ".toml"
 
 
 def test_a_wrong_option_or_value_would_be_noticed():

@@ -138,7 +138,7 @@ def tune(
         backbone: a network; several are searched over. Without any, one is chosen as `finetune` does.
         search: what is searched, `{"learning_rate": "1e-4:1e-2:log", "head_width": "64,128"}` or such texts; by default
             learning rate, batch size and head width.
-        space: the same as a TOML or YAML file, a `Space`, or a function of `keras_tuner.HyperParameters`.
+        space: the same as a TOML file, a `Space`, or a function of `keras_tuner.HyperParameters`.
         output: the run directory, by default `runs/DATA-BACKBONE-tuned`.
         resume: go on with the search in `output`, or begin it.
         offline: never download weights.

@@ -39,7 +39,7 @@ def _settings() -> Iterator[GroupedOption]:
     help=f"What to search: LOW:HIGH[:log] or A,B,C. Repeatable. NAME is one of {', '.join(SEARCHABLE)}.",
 )
 @option(
-    "--space", metavar="FILE", group="search", help="TOML or YAML file of what to search (docs/search.md)."
+    "--space", metavar="FILE", group="search", help="TOML file of what to search (docs/search.md)."
 )
 @with_settings(_settings())
 @option(

@@ -170,9 +170,8 @@ def test_colour_matrix() -> None:
 def test_erasing_covers_up_to_the_given_share() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     clean = fit(noise, SETTINGS)
-    shares = [
-        (view != clean).any(axis=2).mean() for view in render(noise, SETTINGS, AugmentationRanges(erase=0.3), range(1, 60))
-    ]
+    views = render(noise, SETTINGS, AugmentationRanges(erase=0.3), range(1, 60))
+    shares = [(view != clean).any(axis=2).mean() for view in views]
     assert max(shares) <= 0.33
     assert max(shares) > 0.2
     assert 0.3 < np.mean([share == 0 for share in shares]) < 0.7
@@ -283,7 +282,8 @@ def test_preview_shows_what_is_on_and_what_a_plugin_does() -> None:
     assert list(alone(AugmentationRanges(), canvas, 1)) == []
     samples = scan(([np.asarray(photo(i)) for i in range(4)], [0, 1] * 2))
     without = preview(samples, DecodeSettings(32), "none", pictures=2, views=1)
-    ranges = preview(samples, DecodeSettings(32), AugmentationRanges("\u65e5", hue=0.1, then=inverted), pictures=2, views=1)
+    plugin = AugmentationRanges("\u65e5", hue=0.1, then=inverted)
+    ranges = preview(samples, DecodeSettings(32), plugin, pictures=2, views=1)
     assert ranges.height == without.height + 32 + 2 * 16 + 4
     last = np.asarray(ranges)[-36:-4]
     assert np.array_equal(last[:, 76:108], 255 - np.asarray(canvas.view(Draw.of(AugmentationRanges(), 1))))

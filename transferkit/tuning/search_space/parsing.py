@@ -1,4 +1,4 @@
-"""Search spaces as people write them: `--search` options, TOML and YAML files. Every problem is collected."""
+"""Search spaces as people write them: `--search` options and TOML files. Every problem is collected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from transferkit.text import clipped
 from transferkit.tuning.search_space.dimensions import FLOATS, INTS, SEARCHABLE, Dimension, parse, spelled
 
 EXAMPLE = "learning_rate=1e-4:1e-2:log, batch_size=16,32,64 or mixup=0.1:0.4 if augment=light,medium"
-MOST_ITEMS = 10_000  # values and tables of a file
 FIELDS = ("values", "low", "high", "step", "log", "when")
 Read = tuple[list[Dimension], list[str]]
 
@@ -123,15 +122,15 @@ def _finite(what: str, text: Any) -> float:
 
 
 def read_file(path: Path) -> Read:
-    """Dimensions of a TOML or YAML file, and every problem. Raises ConfigError where it is neither."""
+    """Dimensions of a TOML file, and every problem. Raises ConfigError where it is none."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise ConfigError(f"--space {path} is YAML; a search space is written in TOML, as docs/search.md shows")
     text = settings_text(path, "--space")
     try:
-        content = _yaml(path, text) if path.suffix.lower() in (".yaml", ".yml") else _toml(path, text)
+        content = _toml(path, text)
     except RecursionError as error:
         raise ConfigError(f"--space {path} is nested too deeply; a setting has values, or a table of them") from error
-    if _is_huge(content):
-        raise ConfigError(f"--space {path} holds more than {MOST_ITEMS:,} values; name ranges instead")
-    if not isinstance(content, Mapping) or not content:
+    if not content:
         raise ConfigError(f"--space {path} names no setting; write e.g. batch_size = [16, 32, 64]")
     found, problems = list[Dimension](), list[str]()
     for name, value in content.items():
@@ -145,45 +144,11 @@ def read_file(path: Path) -> Read:
     return found, problems
 
 
-def _toml(path: Path, text: str) -> Any:
+def _toml(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:  # a number of thousands of digits, too
         raise ConfigError(f"--space {path} is not valid TOML: {clipped(error)}") from error
-
-
-def _is_huge(content: Any) -> bool:
-    """Whether lists and tables hold more than any space does: YAML's aliases say a billion values in ten lines."""
-    waiting, count = [content], 0
-    while waiting and count <= MOST_ITEMS:
-        item = waiting.pop()
-        count += 1
-        if isinstance(item, Mapping):
-            waiting += [*item.keys(), *item.values()]
-        elif isinstance(item, list | tuple | set):
-            waiting += item
-    return count > MOST_ITEMS
-
-
-def _yaml(path: Path, text: str) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that is there twice, of which YAML would silently keep the last."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = [key for i, key in enumerate(keys) if key in keys[:i]]
-            if twice:
-                raise ConfigError(f"--space {path}: {twice[0]} is there twice; make it one list")
-            return dict(super().construct_mapping(node, deep))
-
-    try:
-        return yaml.load(text, Loader)
-    except ConfigError:
-        raise
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of thousands of digits
-        raise ConfigError(f"--space {path} is not valid YAML: {error}") from error
 
 
 def _item(name: str, value: Any) -> Dimension:

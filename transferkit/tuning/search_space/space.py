@@ -176,7 +176,7 @@ def parse_search(texts: Sequence[str]) -> Space:
 
 
 def load_space(path: str | Path) -> Space:
-    """The space of a TOML (or YAML) file, see docs/search.md. Raises ConfigError that lists every problem."""
+    """The space of a TOML file, see docs/search.md. Raises ConfigError that lists every problem."""
     found, problems = parsing.read_file(Path(path))
     raise_problems(ConfigError, [f"{path}: {problem}" for problem in problems])
     return Space(tuple(found))
