@@ -9,9 +9,9 @@ from transferkit import importing
 importing.begin()
 
 import importlib  # noqa: E402
-import os  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
+from transferkit import native_logs  # noqa: E402
 from transferkit._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from transferkit.tuning.hypermodel import HyperModel
     from transferkit.tuning.search_space.space import Space
 
-# TensorFlow reads it once, when it is imported: by us, or by a script that imports Keras after this package.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# By us, or by a script that imports Keras after this package.
+native_logs.when_imported()
 
 _HOMES = {
     **dict.fromkeys(

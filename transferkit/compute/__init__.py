@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import native_logs
 from transferkit.compute import ambient
 from transferkit.compute.ambient import restoring as restoring
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps
@@ -53,27 +53,18 @@ def start(dtypes: bool = True) -> None:
 def _import_quietly() -> None:
     """Import Keras and its backend without the page of device discovery that TensorFlow writes to standard error.
 
-    What was written is shown after all if the import fails.
+    See `transferkit.native_logs`: who asked for its log by TF_CPP_MIN_LOG_LEVEL sees it.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not os.path.exists("/dev/nvidia0") and not os.path.exists("/dev/dxg"):
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # no GPU: do not look for its driver, and complain
-    with tempfile.TemporaryFile() as hidden:
-        if sys.stderr is not None:  # a program without a console has none
-            sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(hidden.fileno(), 2)
+    refused: ConfigError | None = None
+    with native_logs.filtered():
         try:
             _import()
-        except ConfigError:  # says it all
-            raise
-        except BaseException:
-            hidden.seek(0)
-            os.write(kept, hidden.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        except ConfigError as error:  # says it all; nothing that was logged adds to it
+            refused = error
+    if refused is not None:
+        raise refused
 
 
 def _import() -> None:
