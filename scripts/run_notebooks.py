@@ -23,7 +23,6 @@ from traitlets.config import Config
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 CELL_SECONDS = 300
 LEAST = 0.75
-ADDRESS = re.compile(r"(https://github\.com/|research\.google\.com/github/)[\w.-]+/[\w.-]+")
 
 
 def run(path: Path, online: bool = False, keep: Path | None = None) -> float:
@@ -70,30 +69,12 @@ def check(notebook: nbformat.NotebookNode, work: Path) -> None:
         )
 
 
-def set_repository(name: str) -> int:
-    """Write OWNER/NAME into the badges and install cells of all notebooks; how many files changed."""
-    changed = 0
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        before = path.read_text("utf-8")
-        after = ADDRESS.sub(rf"\g<1>{name}", before)
-        if after != before:
-            path.write_text(after, "utf-8")
-            changed += 1
-    return changed
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the notebooks from a clean kernel.")
     parser.add_argument("names", nargs="*", help="beginnings of file names, such as 01; all by default")
     parser.add_argument("--online", action="store_true", help="let notebooks fetch weights")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write copies with outputs here")
-    parser.add_argument("--repository", metavar="OWNER/NAME", help="run nothing: write this into badges and installs")
     given = parser.parse_args()
-    if given.repository:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", given.repository):
-            parser.error(f"--repository {given.repository}: write OWNER/NAME")
-        print(f"changed {set_repository(given.repository)} notebooks")
-        return 0
     paths = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if not given.names or p.name.startswith(tuple(given.names))]
     if not paths:
         parser.error(f"no notebook begins with {', '.join(given.names)}; there are {', '.join(_names())}")
