@@ -13,8 +13,10 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from transferkit.delivery.beginning import beginning
 from transferkit.delivery.overview import overview
 from transferkit.errors import RunError
+from transferkit.runs.layout import Layout
 
 
 @pytest.fixture
@@ -95,6 +97,7 @@ def test_resume_goes_on_from_anywhere_with_the_settings_of_then(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     given = ("--backbone", "mini", "--epochs", "2", "--views", "0", "--augment", "none", "--seed", "3")
+    given += ("--offline", "--tensorboard", "--no-cache")
     with monkeypatch.context() as patch:
         patch.setattr("transferkit.runs.packaging.Finishing.ship", _interrupt)
         stopped = call("finetune", "pictures", *given, "--output", "run")
@@ -105,8 +108,19 @@ def test_resume_goes_on_from_anywhere_with_the_settings_of_then(
     assert result.code == 0, result.err
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (manifest["status"], manifest["resumed"], manifest["config"]["seed"]) == ("complete", 1, 3)
+    assert (manifest["options"], manifest["cache"]) == ({"offline": True, "track": ["tensorboard"]}, False)
+    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert "nothing to resume" in call("resume", tmp_path / "run").err
+
+
+@pytest.mark.parametrize("damage", [None, "x", {"offline": "yes", "track": [3], "cache": 1}, {"track": "mlflow"}])
+def test_a_run_that_does_not_say_how_it_was_run_is_resumed_as_it_is(runs: Path, damage: Any) -> None:
+    path = runs / "deep" / "er" / "stopped" / "run.json"
+    content = json.loads(path.read_text()) | {"command": "transferkit finetune flowers"}
+    content.pop("options", None)
+    path.write_text(json.dumps(content | ({} if damage is None else {"options": damage})))
+    assert beginning(Layout(path.parent)).options == {}
 
 
 def _interrupt(*_: Any) -> None:
@@ -174,7 +188,7 @@ def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr("transferkit.tuning.search.Search.finals", _interrupt)
         searched = ("--search", "head_width=8,16", "--output", "search")
-        stopped = call("tune", "pictures", *given, *searched)
+        stopped = call("tune", "pictures", *given, *searched, "--no-cache", "--offline")
         assert stopped.code == 130
         assert "go on with:  transferkit resume search" in stopped.err
     assert not (tmp_path / "search" / "run.json").exists()
@@ -183,4 +197,5 @@ def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypat
     result = call("resume", tmp_path / "search")
     assert result.code == 0, result.err
     assert "2 trials are done already" in result.err
-    assert json.loads((tmp_path / "search" / "run.json").read_text())["status"] == "complete"
+    manifest = json.loads((tmp_path / "search" / "run.json").read_text())
+    assert (manifest["status"], manifest["options"]["offline"], manifest["cache"]) == ("complete", True, False)

@@ -42,6 +42,21 @@ def test_the_table_says_what_was_tried_and_what_was_chosen(chosen: Any) -> None:
     assert "candidates by cross-validation" in " ".join(text.split())
 
 
+def test_the_report_tells_the_training_of_what_was_shipped_alone(chosen: Any) -> None:
+    """The network that lost is a row among the candidates: neither its curve nor its phase stands for the model."""
+    phases = {phase["name"]: phase["epochs"] for phase in chosen.manifest["phases"]}
+    assert chosen.manifest["chosen"] == "head"
+    assert (phases["head"], phases["mlp"] > 0) == (0, True)
+    page = chosen.layout.report.read_text("utf-8")
+    training = page[page.index('<section id="training">') :]
+    training = training[: training.index("</section>")]
+    assert "What was tried" in training
+    assert "loss and score by epoch" not in page
+    assert "Phase " not in training
+    assert not (chosen.layout.figures / "curves.png").exists()
+    assert chosen.summary(verbose=True).count("Training   ") == 1
+
+
 def test_the_file_gives_the_numbers_of_the_run_where_transferkit_is_not_installed(chosen: Any, digits: Path) -> None:
     rows = list(tk.predict(chosen, digits / "3", quiet=True))
     program = (

@@ -68,6 +68,7 @@ def resume(run: Path, quiet: bool, as_json: bool) -> None:
     begun = beginning(Layout(run))
     command = begun_by(begun.words)
     context = command.make_context(command.name, begun.words[1:])
+    context.params |= {name: value for name, value in begun.options.items() if name in context.params}
     context.params |= {"output": run.absolute(), "resume": True, "quiet": quiet, "as_json": as_json}
     if begun.data is not None:
         context.params["data"] = begun.data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ BEGINS = ("finetune", "tune")
 @dataclass(frozen=True)
 class Beginning:
     """`words` of the command line without the program's name, e.g. `["finetune", "flowers/", "--epochs", "3"]`;
-    `data` is where its pictures are if that is known better, `place` the folder it was typed in."""
+    `data` is where its pictures are if that is known better, `place` the folder it was typed in. `options` are those
+    that change no number and so are not among the words: `offline`, `cache`, `track`."""
 
     words: list[str]
     data: Path | None
     place: Path
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def beginning(layout: Layout) -> Beginning:
@@ -43,7 +45,17 @@ def beginning(layout: Layout) -> Beginning:
     words = _words(layout, str(record.get("command", "")))
     place = Path(str(record.get("working_directory", ".")))
     data = None if where in (None, ARRAYS) else Path(str(where))
-    return Beginning(words, data, place if place.is_dir() else Path())
+    return Beginning(words, data, place if place.is_dir() else Path(), _options(record.get("options")))
+
+
+def _options(recorded: Any) -> dict[str, Any]:
+    """Those of the options that are as we write them; runs of earlier versions have none."""
+    found = recorded if isinstance(recorded, dict) else {}
+    kept = {name: found[name] for name in ("offline", "cache") if isinstance(found.get(name), bool)}
+    track = found.get("track")
+    if isinstance(track, list) and track and all(isinstance(name, str) for name in track):
+        kept["track"] = tuple(track)
+    return kept
 
 
 def _search(journal: Path) -> dict[str, Any]:

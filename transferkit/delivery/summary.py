@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from transferkit import terms
 from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
+from transferkit.delivery.effective import led_to_it
 from transferkit.errors import RunError
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.versus import verdicts
@@ -167,8 +168,9 @@ def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
     parts = ", ".join(f"{n:,} {terms.part(name)}" for name, n in data["parts"].items())
     yield Line("Data", f"{shown(data['path'])}: {plural(data['n'], 'picture')}, {outputs}; {parts}")
     yield Line("Network", f"{shown(config['backbone'])}, {_weights(manifest['weights']['source'])}; {_frozen(config)}")
-    for phase in manifest["phases"]:
-        kept = "; kept" if phase["name"] == manifest["chosen"] and len(manifest["phases"]) > 1 else ""
+    phases = led_to_it(manifest)
+    for phase in phases:
+        kept = "; kept" if phase["name"] == manifest["chosen"] and len(phases) > 1 else ""
         yield Line(
             "Training",
             f"{terms.phase(phase['name'], technical=True)}: {terms.score(metrics['goal'])} {figure(phase['score'])} on "

@@ -74,7 +74,8 @@ class Job:
             before = manifest.content["timings"].get("total", 0.0)
             stages = {**self.timings, "splits": splitting, "backbone": building}
             manifest.content["timings"] |= {stage: round(seconds, 2) for stage, seconds in stages.items()}
-            manifest.update(status="running")
+            names = list(self.tracking.names) if self.tracking else []
+            manifest.update(status="running", options={"offline": self.offline, "track": names})
             if self.tracking:
                 self.tracking.start(self.layout, manifest.content)
             status: dict[str, Any]

@@ -57,7 +57,8 @@ class Tracking:
 
     def __init__(self, names: Iterable[str], reporter: Reporter) -> None:
         self.reporter = reporter
-        self.sinks: dict[str, Sink] = {name: _make(name) for name in dict.fromkeys(names)}
+        self.names = tuple(dict.fromkeys(names))
+        self.sinks: dict[str, Sink] = {name: _make(name) for name in self.names}
         self.state: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, set[Key]] = {}
 

@@ -151,7 +151,9 @@ class SearchJob:
         oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
         self._announce(oracle, len(plan.samples), len(plan.pairs))
         with Journal.open(self.folder.journal, self._header(splits), resume=True) as journal:
-            journal.append({"event": "start", "command": self.command, "working_directory": os.getcwd()})
+            options = {"offline": self.offline, "cache": self.cache}
+            start = {"event": "start", "command": self.command, "working_directory": os.getcwd(), "options": options}
+            journal.append(start)
             runner = self._engine(plan)
             ends = None if s.budget is None else time.monotonic() + s.budget
             search = Search(plan, oracle, journal, runner, self.reporter, maximise, name, self._limits(), ends)

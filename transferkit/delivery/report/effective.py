@@ -93,6 +93,17 @@ def _warmup(config: Mapping[str, Any]) -> str:
     return f"{schedules.WARMUP_SHARE} (upper layers only)"
 
 
+def led_to_it(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The phases of training that led to what was shipped.
+
+    A classifier that was fitted in one step owes nothing to the network that was trained to compete with it; that one
+    is a row in the table of candidates.
+    """
+    chosen = [phase for phase in manifest["phases"] if phase["name"] == manifest["chosen"]]
+    fitted = chosen and not chosen[0]["epochs"]
+    return chosen if fitted else list(manifest["phases"])
+
+
 def given(manifest: Mapping[str, Any]) -> list[str]:
     """Names of the settings that were given, as against left at their defaults."""
     return [name for name in manifest.get("given") or [] if name in Settings.model_fields]

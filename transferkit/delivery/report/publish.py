@@ -16,7 +16,7 @@ from transferkit.delivery.next_steps import next_steps
 from transferkit.delivery.report.card import write_card
 from transferkit.delivery.report.content import Example, ReportContent
 from transferkit.delivery.report.drawings import drawings
-from transferkit.delivery.report.effective import effective, given
+from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.report.report import write_report
 from transferkit.delivery.statements import looks
 from transferkit.evaluation import calibration
@@ -45,7 +45,9 @@ def report_content(layout: Layout) -> ReportContent:
     manifest, metrics = layout.complete(), layout.read_metrics()
     layout.check_model()
     config, task = manifest["config"], metrics["task"]
-    facts, table, history = model_file.facts(layout.model), layout.read_predictions(), layout.read_history()
+    facts, table = model_file.facts(layout.model), layout.read_predictions()
+    shipped = [phase["name"] for phase in led_to_it(manifest)]
+    history = [row for row in layout.read_history() if row.get("phase") in shipped]
     backbone = called(config["backbone"])
     content = ReportContent(
         title=f"{Path(manifest['data']['path']).name}, {backbone}",
@@ -127,7 +129,7 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
         f"The pretrained network {called(config['backbone'])} ({manifest['weights']['source']} weights) ran in "
         f"{manifest['precision']['name']} ({manifest['precision']['reason']})",
     ]
-    for phase in manifest["phases"]:
+    for phase in led_to_it(manifest):
         kept = "; this phase was kept" if phase["name"] == manifest["chosen"] else ""
         if not phase["epochs"]:
             story.append(
