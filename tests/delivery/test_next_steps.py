@@ -26,3 +26,11 @@ def test_advice_of_the_diagnosis_comes_in_and_what_was_hidden_does_not():
     remedies = [{"why": "a", "command": ""}, {"why": "b", "command": "transferkit finetune x"}]
     assert "transferkit finetune x" in commands(diagnosis={"state": "s", "evidence": [], "remedies": remedies})
     assert all(commands(diagnosis={"state": "s", "evidence": [], "remedies": remedies}))
+
+
+def test_a_format_is_advised_that_can_be_written_here(monkeypatch):
+    known = {"tf2onnx": 1, "onnx": 1, "onnxruntime": 1}
+    monkeypatch.setattr("transferkit.delivery.nextsteps.find_spec", known.get)
+    assert commands()[-1].endswith("--format onnx")
+    del known["tf2onnx"]
+    assert commands()[-1].endswith("--format litert")

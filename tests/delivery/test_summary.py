@@ -120,6 +120,27 @@ def test_a_good_run_is_told_what_is_worth_a_look(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_step_is_advised_only_where_it_shows_something(tmp_path: Path) -> None:
+    """No mistakes to look at where there are none; no pictures where the run was made from arrays."""
+
+    def advised(name: str, **changes: Any) -> list[str]:
+        text = summary(run(tmp_path / name, diagnosis={}, **changes))
+        return [line.strip().replace(str(tmp_path / name), "RUN") for line in lines(text, "Next")[1::2]]
+
+    perfect: dict[str, Any] = {"test": {"n": 45, "accuracy": 1.0}}
+    arrays: dict[str, Any] = {"run_data": {"path": "arrays", "n": 9, "parts": {"train": 5, "test": 4}}}
+    look, labels, where = "transferkit open RUN mistakes", "transferkit data check --run RUN", "transferkit explain RUN"
+    assert advised("errs") == [look, labels, where]
+    assert advised("perfect", **perfect) == [labels, f"{where} PICTURES"]
+    assert advised("arrays", **arrays) == [look, f"{where} PICTURES"]
+    assert advised("both", **perfect, **arrays) == [f"{where} PICTURES"]
+    exact = {"task": "multilabel", "goal": "map", "test": {"n": 40, "map": 0.99, "subset_accuracy": 1.0}}
+    assert advised("labels", **exact, baselines={}) == [labels, f"{where} PICTURES"]
+    numbers = {"task": "regress", "goal": "mae", "test": {"n": 40, "mae": 2.0}, "baselines": {}}
+    assert advised("numbers", **numbers) == [look, where]
+    assert "look at its largest errors:" in summary(Layout(tmp_path / "numbers"))
+
+
 def classes(*found: tuple[str, int, int]) -> dict[str, Any]:
     rows = [{"class": name, "recall": hits / n, "support": n} for name, hits, n in found]
     right, total = sum(f[1] for f in found), sum(f[2] for f in found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transferkit.delivery.exporting.formats import FORMATS
 from transferkit.runs.layout import Layout
 
 REMEDIES = 2  # of the diagnosis; the rest stands beside its evidence
@@ -23,8 +25,14 @@ def next_steps(layout: Layout, manifest: Mapping[str, Any], metrics: Mapping[str
     steps += [_step(r["why"], r["command"]) for r in remedies[:REMEDIES]]
     if not remedies and metrics["task"] == "classify":
         steps.append(_step("see where it looks", f"transferkit explain {run} PICTURES"))
-    steps.append(_step("take it to another program or device", f"transferkit export {run} --format onnx"))
+    steps.append(_step("take it to another program or device", f"transferkit export {run} --format {exportable()}"))
     return steps
+
+
+def exportable() -> str:
+    """A format for other programs that can be written here without installing anything."""
+    missing = [module for module in FORMATS["onnx"].needs if find_spec(module) is None]
+    return "litert" if missing else "onnx"
 
 
 def run_name(layout: Layout, manifest: Mapping[str, Any]) -> str:

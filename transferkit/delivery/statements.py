@@ -74,6 +74,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def erred(metrics: Mapping[str, Any]) -> bool:
+    """Whether there is an answer on test that was not right; where that is not known, there may be."""
+    test = metrics.get("test") or {}
+    if not test.get("n"):
+        return False
+    key, perfect = {"classify": ("accuracy", 1), "multilabel": ("subset_accuracy", 1), "regress": ("mae", 0)}[
+        metrics["task"]
+    ]
+    return bool(test.get(key) != perfect)
+
+
 def weakest(metrics: Mapping[str, Any]) -> str | None:
     """Classes that are found less often than the others, by Fisher's exact test, Holm's method over all classes.
 

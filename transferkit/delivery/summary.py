@@ -15,7 +15,7 @@ from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.versus import verdicts
 from transferkit.runs.advice import HIDDEN, brief, own
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import given, repeatable
+from transferkit.runs.manifest import ARRAYS, given, repeatable
 from transferkit.text import shown, wrapped
 
 HEADLINE = statements.HEADLINE
@@ -132,16 +132,26 @@ def _steps(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) ->
     for remedy in (metrics.get("diagnosis") or {}).get("remedies", []):
         command = own(remedy["command"])
         found.append((remedy["why"], own(_brief(command, manifest, run)) if command else HIDDEN))
-    more = [("look at its worst mistakes", ["open", run, "mistakes"])]
-    if metrics["task"] == "classify":
-        more.append(("see labels that are probably wrong", ["data", "check", "--run", run]))
-    more.append(("see where it looked", ["explain", run]))
     seen = {command for _, command in found}
-    for why, words in more if metrics["test"]["n"] else []:
+    for why, words in _looks(run, manifest, metrics) if metrics["test"]["n"] else []:
         command = shlex.join(["transferkit", *words])
         if command not in seen:
             found.append((why, own(command) or HIDDEN))
     return found[:ADVICE]
+
+
+def _looks(run: str, manifest: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """What there is to look at: only commands that show something for this run."""
+    on_disk, erred = manifest["data"]["path"] != ARRAYS, statements.erred(metrics)
+    if erred:
+        what = "largest errors" if metrics["task"] == "regress" else "worst mistakes"
+        yield f"look at its {what}", ["open", run, "mistakes"]
+    if on_disk and metrics["task"] != "regress":
+        yield "see labels that are probably wrong", ["data", "check", "--run", run]
+    if on_disk and erred:
+        yield "see where it looked", ["explain", run]
+    else:
+        yield "see where it looks", ["explain", run, "PICTURES"]
 
 
 def _brief(command: str, manifest: dict[str, Any], run: str) -> str:
