@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.data.pictures import photo
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.every import Exports, FormatRow
@@ -48,6 +49,39 @@ def test_what_passes() -> None:
     assert Exports(Path(), [good, gone]).passed
     assert not Exports(Path(), [good, bad]).passed
     assert not Exports(Path(), [gone]).passed
+
+
+STUB = """
+import numpy as np
+class InferenceSession:
+    def __init__(self, *_, **__): pass
+    def run(self, *_): return [np.array([[0.2, 0.3, 0.5, 0.1]])]
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_the_example_prints_names_that_no_terminal_obeys(encoding: str, tmp_path: Path) -> None:
+    names = ["\x1b]0;owned\x07", "two\nlines\r", "\u202e日本 😀", "<b>&'\"${{}}%s"]
+    facts = {"task": "classify", "classes": names, "decode": DecodeSettings(32).key()}
+    (tmp_path / "example.py").write_text(companions.example(FORMATS["onnx"], facts), "utf-8")
+    (tmp_path / "export.json").write_text(json.dumps({"labels": names, "input": {"size": 32}}))
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "onnxruntime.py").write_text(STUB)
+    photo(0, 40, 30).save(tmp_path / "a.png")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(tmp_path / "stub")}
+
+    def said(picture: str) -> str:
+        command = [sys.executable, "-P", tmp_path / "example.py", tmp_path / picture]
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        assert b"Traceback" not in done.stderr
+        return (done.stdout + done.stderr).decode(encoding)
+
+    lines = said("a.png").splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == ["0.5000", "0.3000", "0.2000"]
+    assert lines[1] == "two\\nlines\\r 0.3000"
+    assert lines[2] == "\\x1b]0;owned\\x07 0.2000"
+    assert all(line.isprintable() for line in lines)
+    assert said("gone\x1b[31m.png").strip().isprintable()
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["a.png", "b.png"], 2), (["--help"], 0)])

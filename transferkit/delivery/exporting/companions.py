@@ -54,12 +54,22 @@ import sys
 from pathlib import Path
 
 here = Path(__file__).resolve().parent
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text):
+    """On one line, and nothing that a terminal would obey: names may come from anywhere."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 try:
     facts = json.loads((here / "export.json").read_text("utf-8"))
 except OSError as error:
     sys.exit(f"{{here / 'export.json'}} cannot be read ({{error.strerror}}); keep this program beside its files")
 if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
-    labels = [name if name.isprintable() else ascii(name)[1:-1] for name in facts["labels"]]
+    labels = [printable(name) for name in facts["labels"]]
     more = f" and {{len(labels) - 20}} more (labels.txt)" if len(labels) > 20 else ""
     usage = (
         f"Says what is in one picture, by the model in {file}.\\n\\n"
@@ -86,11 +96,11 @@ try:
     with open(sys.argv[1], "rb") as handle:
         picture = read(handle, size, resize)
 except (OSError, ReadingError) as error:
-    sys.exit(f"{{sys.argv[1]}}: {{error}}")
+    sys.exit(f"{{printable(sys.argv[1])}}: {{printable(str(error))}}")
 pixels = fitted(np.asarray(picture), size, resize)[None]
 {call}
 best = sorted(zip(facts["labels"], answer.tolist()), key=lambda pair: -pair[1])
-print("\\n".join(f"{{name}} {{value:.4f}}" for name, value in best[:3]))
+print("\\n".join(f"{{printable(name)}} {{value:.4f}}" for name, value in best[:3]))
 '''
 
 
