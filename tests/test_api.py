@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import transferkit as tk
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError
@@ -164,3 +165,23 @@ def test_assemble_scales_as_the_weights_expect() -> None:
 def test_unknown_networks_are_refused() -> None:
     with pytest.raises(BackboneError, match=r"nearest: .*'vgg16'"):
         tk.backbone("vgg61")
+
+
+def test_pictures_are_taken_as_objects_and_what_is_none_is_told(digits_run: Any) -> None:
+    path = next((digits_run.folder.parent).rglob("*.png"))
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+        forms: list[Any] = [path, image, pixels, path.read_bytes()]
+        answers = tk.predict(digits_run, forms, quiet=True)
+        assert digits_run.predict(image)[0].scores == answers[0].scores
+        assert digits_run.explain(image).label == answers[0].label
+    assert all(found.scores == answers[0].scores for found in answers)
+    for wrong in (3, None, {"a": 1}, [object()]):
+        with pytest.raises(DataError, match="is no picture; give a picture file, a folder, a Pillow image"):
+            tk.predict(digits_run, wrong, quiet=True)
+    [found] = tk.predict(digits_run, np.zeros((8, 8, 3), np.float32), quiet=True)
+    assert "not float32; of values 0–1 make them by (255 * x)" in found.error
+    with pytest.raises(DataError, match="4 pictures are explained one by one"):
+        digits_run.explain(np.zeros((4, 8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="a NoneType is no picture"):
+        digits_run.explain(None)

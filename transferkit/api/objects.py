@@ -12,7 +12,7 @@ from transferkit.api import plain
 from transferkit.api.data import Data
 from transferkit.compute import restoring
 from transferkit.console import Reporter
-from transferkit.errors import ConfigError, RunError
+from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs.layout import Layout
 from transferkit.text import shown
 
@@ -96,7 +96,7 @@ class Run:
         return model_file.load(self.layout.model)
 
     def predict(self, pictures: Any, quiet: bool = True, *, tta: bool = False) -> list[Prediction]:
-        """Answers for a file, a folder, an array, or a list of these; see `transferkit.predict`."""
+        """Answers for a file, a folder, an image, an array, or a list of these; see `transferkit.predict`."""
         from transferkit.api.use import predict
 
         return predict(self, pictures, tta=tta, quiet=quiet)
@@ -109,13 +109,21 @@ class Run:
 
     @restoring
     def explain(self, picture: Any, method: str = "grad-cam", output: str | None = None) -> Explanation:
-        """Where the model looked in a file or uint8 array: for its answer, or for the class `output`."""
+        """Where the model looked in a file, a Pillow image or a uint8 array [H, W, 3]: for its answer, or for the class
+        `output`. Raises DataError for what is no picture, or several.
+        """
         from transferkit import compute
+        from transferkit.data.handed import sources_of
         from transferkit.delivery.explain import Explaining
 
         compute.start()
-        source = Path(picture) if isinstance(picture, str) else picture
-        return next(Explaining.of(self.layout, method).stream([source], output))
+        found = sources_of(picture)
+        if found is None and not isinstance(picture, str | os.PathLike):
+            raise DataError(f"picture: a {type(picture).__name__} is no picture; give a file, an image or an array")
+        if found is not None and len(found) != 1:
+            raise DataError(f"picture: {len(found)} pictures are explained one by one; give one of them")
+        sources = [Path(picture)] if found is None else found
+        return next(Explaining.of(self.layout, method).stream(sources, output))
 
     @overload
     def export(  # type: ignore[overload-overlap]

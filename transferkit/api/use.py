@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from transferkit.api.objects import Run
 from transferkit.api.train import finetune
 from transferkit.compute import restoring
 from transferkit.console import Reporter
-from transferkit.errors import RunError, raise_problems
+from transferkit.errors import DataError, RunError, raise_problems
 from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
@@ -31,19 +32,19 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
         run: a run (its folder or a `Run`) or a model.keras; several of them, in a list or as "runs/a,runs/b", answer
             together: the mean of their calibrated probabilities, or of their numbers. Their task and classes must be
             the same; the order of classes may differ.
-        pictures: a file, a folder, a uint8 array [H, W, 3] or [n, H, W, 3], or a list of these.
+        pictures: a file, a folder, a Pillow image, a uint8 array or tensor [H, W, 3] or [n, H, W, 3], the bytes of a
+            picture file, or a list of these. A Pillow image counts as the pixels it holds.
         tta: average each run over mirrored pictures and crops, where its validation pictures show that this helps.
         quiet: say nothing of what is done.
 
     Raises:
         ConfigError, RunError: runs that are not finished, or cannot answer together.
-        DataError: pictures that do not exist; for `tta` also validation pictures that are gone or changed.
+        DataError: pictures that do not exist, objects that are none; for `tta` also validation pictures that are gone
+            or changed.
     """
-    import numpy as np
-
     from transferkit import compute
     from transferkit.delivery import members
-    from transferkit.delivery.predict import Predictor, find
+    from transferkit.delivery.predict import Predictor
 
     given = [run] if isinstance(run, Run) else run
     names = given if isinstance(given, str | Path) else [r.folder if isinstance(r, Run) else r for r in given]
@@ -52,13 +53,20 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
     items = pictures if isinstance(pictures, list | tuple) else [pictures]
     sources: list[Any] = []
     for item in items:
-        sources += (
-            [item]
-            if isinstance(item, np.ndarray) and item.ndim == 3
-            else (list(item) if isinstance(item, np.ndarray) else find([item], reporter.warn, runs))
-        )
+        sources += _sources(item, reporter, runs)
     compute.start()
     return list(Predictor.of(list(runs), tta=tta, reporter=reporter).stream(sources, reporter))
+
+
+def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[Any]:
+    """What the decoder reads for one of `pictures`."""
+    from transferkit.data.handed import TAKEN, sources_of
+    from transferkit.delivery.predict import find
+
+    found = sources_of(item)
+    if found is None and not isinstance(item, str | os.PathLike):
+        raise DataError(f"pictures: a {type(item).__name__} is no picture; give {TAKEN}")
+    return find([item], reporter.warn, runs) if found is None else found
 
 
 @restoring

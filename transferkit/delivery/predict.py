@@ -182,7 +182,7 @@ def averaged(rows: np.ndarray) -> np.ndarray:
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, Path) else "array"
+    return str(source) if isinstance(source, Path) else "bytes" if isinstance(source, bytes) else "array"
 
 
 def abstain_at(wanted: str, run: Path, task: str) -> float:

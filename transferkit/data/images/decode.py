@@ -250,7 +250,8 @@ def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
 
 def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     if array.dtype != np.uint8:
-        raise PictureError(name, "pictures are uint8 with values 0–255; convert with .astype('uint8')")
+        how = "of values 0–1 make them by (255 * x).astype('uint8')"
+        raise PictureError(name, f"pictures are uint8 with values 0–255, not {array.dtype}; {how}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.size == 0 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):

@@ -1,0 +1,61 @@
+"""Pictures that a Python caller hands over as objects: arrays, tensors, Pillow images, the bytes of a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from transferkit.data import tones
+from transferkit.data.picture import PictureError
+from transferkit.data.reading import DAMAGE, MAX_PIXELS, ORIENTATIONS, orientation_of
+from transferkit.data.samples import Pixels, Source, shown
+
+TAKEN = (
+    "a picture file, a folder, a Pillow image, a uint8 array or tensor [H, W, 3] or [n, H, W, 3], the bytes of a "
+    "picture file, or a list of these"
+)
+
+
+def sources_of(item: Any) -> list[Source] | None:
+    """What `item` holds, as the decoder takes it; None where it is none of these (a path, or nothing for us).
+
+    Raises PictureError for a Pillow image that cannot be used.
+    """
+    if isinstance(item, Image.Image):
+        return [pixels_of(item)]
+    if isinstance(item, bytes):
+        return [item]
+    if not isinstance(item, np.ndarray) and hasattr(item, "__array__"):
+        item = np.asarray(item)
+    if isinstance(item, np.ndarray):
+        return list(item) if item.ndim == 4 else [item]
+    return None
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """The pixels of a Pillow image, as it is now, by the decoder's rules: upright, RGB, transparency over white.
+
+    Of a JPEG whose file is much larger than the network's input they are read at full scale, where the decoder reads
+    the file at a fraction. The image is left as it was. Raises PictureError.
+    """
+    name = shown(getattr(image, "filename", "") or f"<image {image.mode} {list(image.size)}>")
+    if image.width * image.height > MAX_PIXELS:
+        raise PictureError(name, f"has more than {MAX_PIXELS:,} pixels", "too_large")
+    if image.mode == "LAB":
+        raise PictureError(name, "has colours in LAB, which is not supported; convert it to RGB", "unsupported")
+    clear = image.info.get("transparency")
+    try:
+        tones.spread_transparency(image)
+        image.load()
+        rgb = tones.as_rgb(image)
+        method = ORIENTATIONS.get(orientation_of(image))
+        return np.asarray(rgb if method is None else rgb.transpose(method))
+    except DAMAGE as error:
+        raise PictureError(
+            name, f"cannot be used as an image ({error or type(error).__name__}); give its file"
+        ) from error
+    finally:
+        if clear is not None:
+            image.info["transparency"] = clear
