@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -90,3 +91,29 @@ def test_a_script_shows_nothing_of_tensorflow(place: Path) -> None:
     assert not re.search(r"[IWEF]0000 |absl|oneDNN|cuda", said)
     assert "reading flowers" in said
     assert found.first <= 5.0
+
+
+MISTAKES = {
+    "a command that there is not": ["fuotine"],
+    "an option that there is not": ["tune", "flowers", "--number-of-trials-per-configuration", "3"],
+    "a word that an argument does not take": ["open", "run", "nowhere"],
+    "a network that there is not": ["finetune", "flowers", "--backbone", "nope"],
+    "several at once": ["finetune", "flowers", "--epochs", "0", "--head", "linear", "--head-width", "64"],
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("columns", [80, 50])
+def test_errors_break_between_words_and_hang(words: list[str], columns: int, place: Path) -> None:
+    found = drive([*RUN, *words], place, columns)
+    assert found.code == 2
+    assert [line for line in found.screen.folded if " " in line.strip()] == []
+    piped = subprocess.run([*RUN, *words], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    lines = [line.rstrip() for line in found.screen.lines if line.strip()]
+    written = piped.stderr.strip().splitlines()
+    message = next(line for line in written if line.lower().startswith("error"))
+    start = next(number for number, line in enumerate(lines) if line.lower().startswith("error"))
+    assert len(message) <= columns or lines[start + 1].startswith("  ")
+    assert all(line.startswith("  ") for line in lines[start + 1 :])
+    # A program reads the same words, each message on one line.
+    assert " ".join(" ".join(lines[start:]).split()) == " ".join(" ".join(written[written.index(message) :]).split())

@@ -200,13 +200,13 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        echo(said.getvalue(), err=True, nl=False)
+        complain(said.getvalue().rstrip("\n"))
         return 2
     except (KeyboardInterrupt, click.Abort) as stop:
         # click replaces the interrupt by an Abort of its own.
         first = stop if isinstance(stop, KeyboardInterrupt) else stop.__cause__ or stop.__context__ or stop
         terminated = isinstance(first, Terminated)
-        echo("\n".join(["terminated" if terminated else "interrupted", *getattr(first, "__notes__", [])]), err=True)
+        complain("\n".join(["terminated" if terminated else "interrupted", *getattr(first, "__notes__", [])]))
         return Terminated.exit_code if terminated else 130
     except (BrokenPipeError, SystemExit):
         # The reader went away (`… | head`; click ends itself then): no error, and nothing more to flush.
@@ -221,6 +221,11 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stderr is not None and sys.stderr.isatty() else None
 
 
+def complain(text: str) -> None:
+    """Print to standard error, wrapped between words where that is a terminal; a program reads lines as they are."""
+    echo(wrapped(text, _width()), err=True)
+
+
 def _silence(stream: Any) -> None:
     """Let what is still to be flushed into `stream` go nowhere."""
     with suppress(OSError):  # a stream in memory has no number
@@ -233,8 +238,8 @@ def _failed(error: Exception, debug: bool) -> int:
 
         echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, TransferKitError):
-        echo(wrapped(f"error: {error}", _width()), err=True)
+        complain(f"error: {error}")
         return error.exit_code
     where = "" if debug else "; --debug shows where"
-    echo(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.", err=True)
+    complain(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.")
     return 1

@@ -31,10 +31,10 @@ def runs(folder: Path, quiet: bool, as_json: bool) -> None:
 
 @click.command("open", cls=Once, epilog="Example:  transferkit open runs/flowers mistakes")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("section", required=False, type=click.Choice(SECTIONS))
+@click.argument("section", required=False, metavar="[SECTION]", type=click.Choice(SECTIONS))
 @common()
 def open_(run: Path, section: str | None, quiet: bool, as_json: bool) -> None:
-    """Show the report of RUN in the browser, at SECTION.
+    """Show the report of RUN in the browser, at SECTION: mistakes, classes, confidence, training or settings.
 
     Where no browser can be started (a server, a container), the file's path is printed.
     """
