@@ -3,7 +3,7 @@
 
     scripts/screen.py [FILE]    (by default docs/figures/first_screen.svg)
 
-What the picture shows is what the terminal showed, line by line, when the command had ended.
+What the picture shows is what the terminal showed, line by line, when the command had ended, in a new home.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from tests.terminal import drive  # noqa: E402
 
 COLUMNS = 80
 COMMAND = "transferkit demo"
-LABELS = r"^(Result|Compared|Note|Problem|Weakest|Goal|Next|Use|Report|Details|Try)\b"
+LABELS = r"^(Result|Chosen|Compared|Note|Problem|Weakest|Goal|Next|Use|Report|Details|Try)\b"
 
 
 def screen(words: list[str]) -> list[str]:
     """The lines that stand on the terminal when the command has ended. Raises RuntimeError where it failed."""
     with tempfile.TemporaryDirectory() as folder:
-        session = drive([sys.executable, "-m", "transferkit", *words], Path(folder), COLUMNS)
+        home = {"HOME": folder, "TRANSFERKIT_CACHE": f"{folder}/cache", "TRANSFERKIT_STATE": f"{folder}/state"}
+        session = drive([sys.executable, "-m", "transferkit", *words], Path(folder), COLUMNS, environment=home)
     lines = [line.rstrip() for line in session.screen.lines]
     if session.code:
         raise RuntimeError("\n".join(lines))

@@ -59,7 +59,8 @@ def recommend(
     data: Path, names: tuple[str, ...], pictures: int, task: str | None, png: Path | None, offline: bool, quiet: bool,
     as_json: bool, seed: int,
 ) -> None:  # fmt: skip
-    """Rank networks by how well a linear probe on their features does on the pictures in DATA.
+    """Rank networks by how well the simplest classifier on them (linear probe) does
+    on the pictures in DATA.
 
     Without --backbone, all networks whose weights are in the store are judged; nothing is downloaded then. The test
     pictures of the split that `finetune` makes with this seed are left alone.

@@ -26,10 +26,7 @@ def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     write_digits(output / "digits")
     digits = output / "digits"
     speaker.say(f"wrote 1,797 handwritten digits to {digits}")
-    run = api.finetune(
-        digits, "mini", unfreeze="from:block3", augment="light", views=2, epochs=12, seed=seed,
-        output=output / "run", offline=True, reporter=speaker,
-    )  # fmt: skip
+    run = api.finetune(digits, "mini", seed=seed, output=output / "run", offline=True, reporter=speaker)
     if as_json:
         emit({"run": str(run.folder), **run.metrics})
     else:

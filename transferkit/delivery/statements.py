@@ -101,7 +101,8 @@ def weakest(metrics: Mapping[str, Any]) -> str | None:
         return None
     tables = [np.array([[hits, n - hits], [right - hits, total - n - (right - hits)]]) for _, hits, n in rows]
     adjusted = holm({str(i): float(fisher_exact(t, alternative="less").pvalue) for i, t in enumerate(tables)})
-    lowest = sorted(range(len(rows)), key=lambda i: (rows[i][1] / rows[i][2], -rows[i][2]))[:WEAKEST]
+    missed = [i for i, (_, hits, n) in enumerate(rows) if hits < n]
+    lowest = sorted(missed, key=lambda i: (rows[i][1] / rows[i][2], -rows[i][2]))[:WEAKEST]
     clear = [i for i in lowest if adjusted[str(i)] < LEVEL]
     if clear:
         return f"{_found(rows, clear)}: found less often than the others, beyond chance"

@@ -63,7 +63,7 @@ def _settled(drawn: LoadedBackbone, problem: recipe.Problem, views: Views, seed:
     """The network with BatchNorm statistics of some training pictures.
 
     Fresh statistics (0 and 1) fit no random weights: the signal fades from layer to layer, MobileNet's features are
-    the same for every picture, and the baseline would be a man of straw.
+    the same for every picture, and the baseline would say nothing.
     """
     import keras
 
