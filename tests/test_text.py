@@ -51,3 +51,12 @@ def test_lines_are_broken_between_words_and_commands_are_not() -> None:
     assert command == text.split("\n")[1]
     assert wrapped(text, None) == text
     assert "95 %" in wrapped("a share of exactly 95 % of all", 22).split("\n")[1]
+
+
+def test_a_line_ends_neither_before_a_percent_sign_nor_inside_a_quotation() -> None:
+    text = "to see them: transferkit data check 'my photos of 2026' and that is don't worry, 95 % of all"
+    for width in range(30, 90):
+        lines = wrapped(text, width).split("\n")
+        assert any("'my photos of 2026'" in line for line in lines)
+        assert any("95 %" in line for line in lines)
+        assert " ".join(" ".join(lines).split()) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -406,6 +407,15 @@ def _meant(field: str) -> str:
     return f": {answer}" if answer else nearest(field, Settings.model_fields)
 
 
+def must_be(item: Mapping[str, Any]) -> str:
+    """What pydantic says of one wrong value, in plain words: `"must be a whole number"`."""
+    kinds = {"int": "must be a whole number", "float": "must be a number", "bool": "must be true or false"}
+    kind, _, how = str(item["type"]).partition("_")
+    if kind in kinds and how in ("type", "parsing", "from_float"):
+        return kinds[kind]
+    return str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+
+
 def _explain(error: ValidationError) -> list[str]:
     problems: list[str] = []
     for item in error.errors():
@@ -424,6 +434,5 @@ def _explain(error: ValidationError) -> list[str]:
         elif field in EXPECTED:
             problems.append(f"{name} {_shown(item['input'])}: {EXPECTED[field]}")
         else:
-            message = item["msg"].replace("Input should be", "must be")
-            problems.append(f"{name} {_shown(item['input'])}: {message}")
+            problems.append(f"{name} {_shown(item['input'])}: {must_be(item)}")
     return problems

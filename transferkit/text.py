@@ -6,11 +6,15 @@ The one place that decides which characters are printed as they are. It imports 
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 import unicodedata
 
 # Kept in texts of several lines. Spaces of every width (category Zs) are kept there too; they move nothing.
 _LAYOUT = "\n\t"
+# At whose blanks no line ends: a number with its percent sign, and what is quoted, as a path in a command.
+TOGETHER = re.compile(r" %|(?<![\w'])'[^'\n]{1,60}'(?![\w'])")
+_GLUE = "\ue000"  # of the private range: no text of ours has it
 COMMANDS = ("transferkit ", "pip install ")  # how a line of text begins that is to be copied
 
 
@@ -64,9 +68,9 @@ def _folded(line: str, width: int, hang: int) -> list[str]:
     if len(line) <= width or bare.startswith(COMMANDS):
         return [line]
     indent = " " * (len(line) - len(bare))
-    # A number and its percent sign belong together.
     found = textwrap.wrap(
-        bare.replace(" %", "\u00a0%"), width, initial_indent=indent, subsequent_indent=indent + " " * hang,
+        TOGETHER.sub(lambda part: part[0].replace(" ", _GLUE), bare), width,
+        initial_indent=indent, subsequent_indent=indent + " " * hang,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return [part.replace("\u00a0%", " %") for part in found]
+    return [part.replace(_GLUE, " ") for part in found]

@@ -117,3 +117,45 @@ def test_errors_break_between_words_and_hang(words: list[str], columns: int, pla
     assert all(line.startswith("  ") for line in lines[start + 1 :])
     # A program reads the same words, each message on one line.
     assert " ".join(" ".join(lines[start:]).split()) == " ".join(" ".join(written[written.index(message) :]).split())
+
+
+def test_what_a_newcomer_leaves_out_or_mistypes_is_answered_with_the_way(place: Path) -> None:
+    """Each on its own; what to do is in the answer."""
+    folder_of_classes(place / "my flowers", {"iris": 6, "rose": 6})
+    answers = {
+        "finetune": "DATA is missing: your pictures",
+        "predict": "RUN is missing: the folder of a finished run",
+        "predict run": "PATHS is missing: pictures",
+        "finetune my flowers": "has to stand in quotes: 'my flowers'",
+        "finetune flowers/rose": "give the folder above: flowers",
+        "finetune flowers --epochs ten": "--epochs ten: must be a whole number",
+        "tune flowers --trials x": "--trials x: must be a whole number",
+    }
+    for words, wanted in answers.items():
+        done = subprocess.run([*RUN, *words.split()], cwd=place, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert wanted in done.stderr, words
+        if "is missing" in wanted:
+            assert f"Example:  transferkit {words.split()[0]} " in done.stderr
+
+
+def test_tables_and_findings_fit_the_screen_and_hold_no_escapes(session: Session, place: Path) -> None:
+    """`runs` is drawn by a library that would colour it; findings are sentences."""
+    table = drive([*RUN, "runs", "."], place)
+    assert "run" in table.screen.lines[0].split()
+    assert not any("x1b" in line for line in table.screen.lines)
+    whole(table.screen)
+    (place / "flowers" / "rose" / "what somebody once wrote about these flowers.txt").write_text("x")
+    whole(drive([*RUN, "data", "check", "flowers"], place).screen)
+    inside = subprocess.run([*RUN, "predict", ".", "flowers"], cwd=place, capture_output=True, text=True, check=False)
+    assert "runs in it: run" in inside.stderr
+
+
+def test_answers_stand_alone_on_the_screen(session: Session, place: Path) -> None:
+    """At once it is said what is done; no bar is left between the answers."""
+    found = drive([*RUN, "predict", "run", "flowers/rose"], place)
+    assert found.code == 0
+    lines = [line.rstrip() for line in found.screen.lines if line.strip()]
+    assert len(lines) == len(list((place / "flowers" / "rose").glob("*.png")))
+    assert all(line.startswith("flowers/rose/") for line in lines)
+    assert any("starting Keras" in text for _, text in found.events)

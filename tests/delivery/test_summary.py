@@ -149,9 +149,7 @@ def classes(*found: tuple[str, int, int]) -> dict[str, Any]:
 
 def test_classes_are_called_weak_only_with_evidence(tmp_path: Path) -> None:
     near = summary(run(tmp_path / "near", test=classes(("a", 6, 8), ("b", 8, 8), ("c", 7, 8))))
-    assert lines(near, "Weakest") == [
-        "no clear difference between classes; lowest here: a (6 of 8), c (7 of 8)"
-    ]
+    assert lines(near, "Weakest") == ["no clear difference between classes; lowest here: a (6 of 8), c (7 of 8)"]
     clear = summary(run(tmp_path / "clear", test=classes(("a", 10, 50), ("b", 48, 50), ("c", 45, 50))))
     assert lines(clear, "Weakest") == ["a (10 of 50): found less often than the others, beyond chance"]
     perfect = summary(run(tmp_path / "perfect", test=classes(("a", 8, 8), ("b", 8, 8), ("c", 8, 8))))

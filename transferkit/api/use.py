@@ -54,7 +54,7 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
     sources: list[Any] = []
     for item in items:
         sources += _sources(item, reporter, runs)
-    compute.start()
+    compute.start(reporter=reporter)
     return list(Predictor.of(list(runs), tta=tta, reporter=reporter).stream(sources, reporter))
 
 

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -24,6 +25,14 @@ from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
 
 UNCUT = 10_000  # characters
+# What an argument is, for those who left it out.
+ARGUMENTS = {
+    "data": "your pictures, a folder with one folder for each class, or a CSV with path and label",
+    "source": "your pictures, a folder with one folder for each class, or a CSV with path and label",
+    "run": "the folder of a finished run; transferkit runs lists those there are",
+    "runs": "folders of finished runs; transferkit runs lists those there are",
+    "paths": "pictures, or folders of pictures (they stand behind the run)",
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -47,12 +56,35 @@ class Once(click.Command):
         args = synonyms.canonical(args, known)
         try:
             refuse_repeated(ctx, self, args)
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, list(args))  # which takes words out of it
+        except click.MissingParameter as error:
+            raise click.UsageError(self._missing(error), ctx) from error
         except click.NoSuchOption as error:
             said = synonyms.answer(error.option_name, self.name or "")
             if said is None:
                 raise
             raise click.UsageError(f"no option {error.option_name}: {said}", ctx) from error
+        except click.UsageError as error:
+            quoted = _in_pieces(args)
+            if quoted is None or "unexpected extra argument" not in error.message:
+                raise
+            raise click.UsageError(f"a name with a blank in it has to stand in quotes: {quoted}", ctx) from error
+
+    def _missing(self, error: click.MissingParameter) -> str:
+        """What is missing in plain words, and the command's example."""
+        parameter = error.param
+        if not isinstance(parameter, click.Argument):
+            return error.format_message()
+        what = ARGUMENTS.get(str(parameter.name), "")
+        example = (self.epilog or "").partition("\n")[0]
+        return f"{parameter.human_readable_name} is missing{what and f': {what}'}\n{example}".rstrip()
+
+
+def _in_pieces(args: list[str]) -> str | None:
+    """A file or folder whose name with blanks was taken for several words, quoted."""
+    pairs = ((start, end) for start in range(len(args)) for end in range(start + 2, len(args) + 1))
+    joined = (" ".join(args[start:end]) for start, end in pairs)
+    return next((shlex.quote(shown(name)) for name in joined if os.path.exists(name)), None)
 
 
 class Group(click.Group):

@@ -272,4 +272,8 @@ def _text(result: dict[str, Any]) -> str:
 
 
 def _print(result: dict[str, Any] | str) -> None:
-    echo(result) if isinstance(result, str) else emit(result)
+    """JSON, or text that is wrapped between words where a person reads it."""
+    from transferkit.console import columns
+    from transferkit.text import wrapped
+
+    echo(wrapped(result, columns(), hang=4)) if isinstance(result, str) else emit(result)

@@ -37,7 +37,7 @@ def explain(
     layout.complete()
     speaker = reporter(quiet, as_json)
     chosen = list(find(paths, speaker.warn)) if paths else room.worst(layout)
-    compute.start()
+    compute.start(reporter=speaker)
     rows = room.explain_to(layout, chosen, folder or run / "explained", method, output, speaker)
     if as_json:
         emit(rows)

@@ -81,10 +81,14 @@ def predict(
     if shape == "submission":
         submission = _submission(list(sources), facts, sample, speaker)
         sources, total = submission.pictures, len(submission.pictures)
-    compute.start()
+    compute.start(reporter=speaker)
     tally = {"answered": 0, "failed": 0, "abstained": 0}
     predictor = room.Predictor.of(list(runs), threshold, precision, tta, speaker)
-    stream: Iterator[Prediction] = predictor.stream(sources, speaker, total)
+    stream: Iterator[Prediction]
+    if output is None and sys.stdout.isatty() and shape != "submission":  # answers and a bar would mix on the screen
+        stream = _after_first(predictor.stream(sources, reporter(quiet=True), total), speaker)
+    else:
+        stream = predictor.stream(sources, speaker, total)
     stream = _counted(stream if sorter is None else sorter.sort(stream), tally)
     lines: Callable[[], Iterable[str]] = {
         "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
@@ -176,6 +180,15 @@ def _sources(paths: tuple[Path, ...], runs: list[Path], speaker: Reporter) -> tu
         return from_input(), 0, 0
     found = find(paths, speaker.warn, runs)
     return found, len(found), min(WIDEST, max(len(shown(path)) for path in found))
+
+
+def _after_first(predictions: Iterator[Prediction], speaker: Reporter) -> Iterator[Prediction]:
+    """The same, with a clock until the first is there: from then on the answers show how far it is."""
+    with speaker.step("predicting"):
+        first = next(predictions, None)
+    if first is not None:
+        yield first
+    yield from predictions
 
 
 def _counted(predictions: Iterator[Prediction], tally: dict[str, int]) -> Iterator[Prediction]:

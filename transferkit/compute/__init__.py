@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from transferkit import native_logs
 from transferkit.compute import ambient
 from transferkit.compute.ambient import restoring as restoring
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps
+from transferkit.console import Reporter
 from transferkit.errors import ConfigError
 from transferkit.signals import held_back
 
@@ -31,18 +33,21 @@ __all__ = [
 ]  # fmt: skip
 
 
-def start(dtypes: bool = True) -> None:
+def start(dtypes: bool = True, reporter: Reporter | None = None) -> None:
     """Import Keras and its backend, and take all local GPUs into use. To be called before any model is built.
 
     TensorFlow shares batches over GPUs by a strategy that holds for all variables made later in this process. Keras'
     global settings are those of `ambient` afterwards; verbs of the API put them back (`restoring`). `dtypes` False
     leaves number formats as they are.
 
+    `reporter` tells that Keras is being started, which takes seconds the first time in a process.
+
     Raises ConfigError for a backend that is not supported or not installed, and for a `keras.json` that Keras refuses.
     """
     with held_back():
         if "keras" not in sys.modules:
-            _import_quietly()
+            with nullcontext() if reporter is None else reporter.step("starting Keras"):
+                _import_quietly()
         if backend() == "tensorflow":
             from transferkit.compute import replicas
 

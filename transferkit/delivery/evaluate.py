@@ -35,7 +35,7 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> dict[str, Any]:
     saved = layout.read_splits()
     samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, facts).hashed()
     decode = DecodeSettings.from_key(facts["decode"])
-    compute.start()
+    compute.start(reporter=reporter)
     model, reference = model_file.load(layout.model), None if data is None else analysis.load_typical(layout.typical)
     model = model if reference is None else analysis.with_features(model)
     outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")

@@ -121,7 +121,7 @@ def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) ->
     from transferkit.features.precision import Precision
 
     ready_cache(reporter.warn)
-    compute.start()
+    compute.start(reporter=reporter)
     # Only what was given: a default spelt out may contradict another setting.
     s = given(manifest)
     scaling = None if s.scaling == "auto" else s.scaling

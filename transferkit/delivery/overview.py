@@ -69,7 +69,7 @@ def as_table(rows: list[RunRow]) -> str:
         spent = "" if row.seconds is None else duration(row.seconds)
         cells = (shown(row.folder), shown(_score(row)), shown(row.backbone), spent, f"{row.size / 1e6:.1f}")
         table.add_row(*map(Text, cells))
-    console = Console(highlight=False)
+    console = Console(highlight=False, color_system=None)  # plain text: what prints it lets no escape pass
     with console.capture() as drawn:
         console.print(table)
     return drawn.get().rstrip("\n")

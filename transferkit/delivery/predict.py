@@ -101,7 +101,8 @@ class Predictor:
         if len(runs) > 1:
             speaker.say(f"ensemble of {len(runs)} runs: {', '.join(shown(path) for path in runs)}")
         looks = [choose(path, speaker).looks if tta else (PLAIN,) for path in runs]
-        return cls(members.load(runs, precision, looks), facts, threshold)
+        with speaker.step("loading the model"):
+            return cls(members.load(runs, precision, looks), facts, threshold)
 
     def stream(self, sources: Iterable[Source], reporter: Reporter, total: int = 0) -> Iterator[Prediction]:
         """A prediction per source, in order; unreadable ones carry their reason. Memory stays bounded.

@@ -78,7 +78,7 @@ def recommend(
     samples, folds = _folds(samples.hashed(), pictures, seed)
     reporter.heading(f"{len(chosen)} networks on {len(samples):,} pictures (test pictures left alone)")
     ready_cache(reporter.warn)
-    compute.start()
+    compute.start(reporter=reporter)
     found = []
     for name in chosen:
         found.append(_judge(name, samples, folds, seed, offline, reporter))

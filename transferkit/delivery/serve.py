@@ -182,7 +182,7 @@ def serve(
     if not guard.is_loopback(host):
         reporter.warn(f"--host {host}: everybody who reaches this machine can use the page; there is no password")
     shown_ones = examples_of(layout) if examples else []
-    compute.start()
+    compute.start(reporter=reporter)
     app = Serving(Answering.of(layout), layout.folder.absolute().name, megabytes, shown_ones)
 
     def opened(url: str) -> None:

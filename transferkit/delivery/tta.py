@@ -124,7 +124,7 @@ def _found(layout: Layout, reporter: Reporter) -> TtaRecord:
         "model_sha256": sha256_file(layout.model), "decoder": DECODER_VERSION, "crop": SHARE,
         "n": len(samples), "measure": MEASURE[facts["task"]],
     }  # fmt: skip
-    compute.start()
+    compute.start(reporter=reporter)
     by_look = dict(zip(EVERY, _answers(layout, facts, samples, reporter), strict=True))
     plain = losses(by_look[PLAIN], samples)
     tried = [

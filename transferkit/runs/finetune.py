@@ -180,8 +180,7 @@ class Job:
 
     def _backbone(self, weights: str | None = None) -> LoadedBackbone:
         s = self.settings
-        with self.reporter.step("starting Keras"):
-            compute.start()
+        compute.start(reporter=self.reporter)
         with self.reporter.step(f"building {shown(s.backbone)}"):
             backbone = build(
                 s.backbone, weights or s.weights, s.image_size, s.seed, self.offline,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transferkit.data.samples import unreadable_reason
+from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.files import parse_csv, parse_json, remove_temporaries, sha256_bytes, sha256_file
 from transferkit.runs import shape, tables
@@ -104,7 +104,7 @@ class Layout:
                 f"no run directory {shown(self.folder)}; make one with `transferkit finetune DATA --output …`"
             )
         if not os.path.lexists(self.manifest):
-            raise RunError(f"{shown(self.folder)} has no run.json, so it is not a run directory")
+            raise RunError(f"{shown(self.folder)} has no run.json, so it is not a run directory{self._inside()}")
         content = self._json(self.manifest, self._bytes(self.manifest))
         if not {"status", "command", "config", "data"} <= content.keys():
             raise RunError(
@@ -113,6 +113,14 @@ class Layout:
         self._check(self.manifest, shape.problems(shape.Begun, content))
         content["command"] = own(content["command"])
         return content
+
+    def _inside(self) -> str:
+        """What to add where this is a folder of runs: their names."""
+        try:
+            found = sorted(path.parent.name for path in self.folder.glob("*/run.json"))
+        except OSError:
+            found = []
+        return f"; runs in it: {listed([str(self.folder / name) for name in found], 3)}" if found else ""
 
     def complete(self) -> dict[str, Any]:
         """The manifest of a finished run. Raises RunError with the remedy where it is not finished."""

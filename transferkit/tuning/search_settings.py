@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from transferkit.config import parse_duration
+from transferkit.config import must_be, parse_duration
 from transferkit.errors import nearest
 from transferkit.setting import Setting
 from transferkit.tuning.search_space.space import Space
@@ -120,5 +120,4 @@ def _explain(item: Any) -> str:
     flag = "--" + field.replace("_", "-")
     if item["type"] == "extra_forbidden":
         return f"unknown setting '{field}'{nearest(field, NAMES)}"
-    text = str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{flag} {item['input']}: {text}"
+    return f"{flag} {item['input']}: {must_be(item)}"

@@ -146,7 +146,9 @@ class SearchJob:
         goal = metric_registry.goal(self.base.metric, self.samples.task)
         name = metric_registry.DEFAULT_GOAL[self.samples.task] if self.base.metric == "auto" else self.base.metric
         maximise = goal.direction == "max"
-        compute.start()  # before the oracle imports Keras, whose backend would fill standard error
+        compute.start(
+            reporter=self.reporter
+        )  # before the oracle imports Keras, whose backend would fill standard error
         trials = None if self.algorithm == "grid" else s.trials
         oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
         self._announce(oracle, len(plan.samples), len(plan.pairs))

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from transferkit.console import plural
 from transferkit.data.audit.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
 from transferkit.data.audit.checks import Doubt as Doubt
 from transferkit.data.audit.checks import Finding as Finding
@@ -211,11 +212,12 @@ def _other_files(walk: Walk) -> Iterator[Finding]:
     if walk.hidden:
         yield Finding.of("hidden", None, f"{len(walk.hidden)} hidden or system files: {listed(walk.hidden, 3)}")
     if other:
-        yield Finding.of("other_file", None, f"{len(other)} files that are no pictures: {kinds(other)}")
+        what = "that is no picture" if len(other) == 1 else "that are no pictures"
+        yield Finding.of("other_file", None, f"{plural(len(other), 'file')} {what}: {kinds(other)}")
 
 
 def _notes(samples: Samples) -> list[Finding]:
-    ignored = ("hidden or system files", "other files ignored", "excluded on request")
+    ignored = ("hidden or system files", "other file ignored", "other files ignored", "excluded on request")
     notes = [note for note in samples.notes if not any(words in note for words in ignored)]
     return [Finding.of("odd_name" if "class" in note else "note", None, note) for note in notes]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from transferkit.console import plural
 from transferkit.data.readers.layouts import (
     Excluded,
     has_folders,
@@ -53,8 +55,8 @@ def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
     if loose:
         table = any(name.lower().endswith(".csv") for name in walk.other)
         walk.problems.append(
-            f"{len(loose)} pictures lie directly in {shown(root)} ({listed(loose, 3)}); put each into the "
-            f"folder of its class{'; or give the CSV itself as DATA' if table else ''}"
+            f"{_lie(len(loose))} directly in {shown(root)} ({listed(loose, 3)}); put each into the "
+            f"folder of its class{'; or give the CSV itself as DATA' if table else _above(root)}"
         )
     parts = split_folders(walk, folders, excluded)
     for folder, part in parts:
@@ -68,11 +70,25 @@ def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
     return walk
 
 
+def _lie(count: int) -> str:
+    return f"{plural(count, 'picture')} {'lies' if count == 1 else 'lie'}"
+
+
+def _above(root: Path) -> str:
+    """What to add where `root` may be the folder of one class: the folder above has others with pictures."""
+    above = root.parent
+    with suppress(OSError):
+        beside = [entry for entry in above.iterdir() if entry.is_dir() and entry.name[0] != "." and entry != root]
+        if any(Walk(above, strict=False).entries(entry.name)[1] for entry in beside[:8]):
+            return f"; or, if {shown(root.name)} is one of the classes, give the folder above: {shown(above)}"
+    return ""
+
+
 def _refuse_loose(folder: str, loose: list[str], walk: Walk, excluded: Excluded) -> None:
     loose = [name for name in loose if not excluded(os.path.join(folder, name), None)]
     if loose:
         walk.problems.append(
-            f"{len(loose)} pictures lie directly in {shown(folder)}/ ({listed(loose, 3)}); put each into the "
+            f"{_lie(len(loose))} directly in {shown(folder)}/ ({listed(loose, 3)}); put each into the "
             "folder of its class"
         )
 
@@ -143,7 +159,7 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
             walk.problems.append(f"{listed(missing)} occur in val or test but not in train{near}")
     walk.notes += odd_names(walk.classes)
     if walk.other:
-        walk.notes.append(f"{len(walk.other)} other files ignored: {kinds(walk.other)}")
+        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}")
     if walk.hidden:
         walk.notes.append(f"{len(walk.hidden)} hidden or system files ignored")
 

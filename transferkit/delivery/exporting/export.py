@@ -70,7 +70,7 @@ def export(
     def calibration() -> Iterator[Pixels]:
         return parity_pictures.pick(layout, ("train",), CALIBRATED, data).decoded(settings)
 
-    compute.start()
+    compute.start(reporter=reporter)
     with _whole_folder(target) as folder:
         reporter.say(f"writing {row.file} ({row.name}, {precision})")
         if row.exporter is None:
