@@ -12,8 +12,8 @@ import unicodedata
 
 # Kept in texts of several lines. Spaces of every width (category Zs) are kept there too; they move nothing.
 _LAYOUT = "\n\t"
-# At whose blanks no line ends: a number with its percent sign, and what is quoted, as a path in a command.
-TOGETHER = re.compile(r" %|(?<![\w'])'[^'\n]{1,60}'(?![\w'])")
+# At whose blanks no line ends: a number with its percent sign, a short command, and what is quoted, as a path.
+TOGETHER = re.compile(r" %|`[^`\n]{1,60}`|(?<![\w'])'[^'\n]{1,60}'(?![\w'])")
 _GLUE = "\ue000"  # of the private range: no text of ours has it
 COMMANDS = ("transferkit ", "pip install ")  # how a line of text begins that is to be copied
 

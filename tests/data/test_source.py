@@ -92,7 +92,7 @@ def test_nested_folders_links_junk_and_upper_case(flowers: Path, tmp_path: Path)
     assert "rose/wild/A.PNG" in samples.paths
     said = " | ".join(samples.notes)
     assert "4 hidden or system files ignored" in said
-    assert "1 other files ignored: 1 .txt" in said
+    assert "1 other file ignored: 1 .txt" in said
     assert "leads back" in said
 
 
@@ -102,7 +102,7 @@ def test_all_problems_of_a_folder_are_reported_at_once(flowers: Path) -> None:
     (flowers / "rose" / "gone.jpg").symlink_to("/nowhere.jpg")
     message = refusal(flowers)
     assert message.startswith("3 problems:")
-    assert "1 pictures lie directly" in message
+    assert "1 picture lies directly" in message
     assert "class folder lily holds no picture" in message
     assert "rose/gone.jpg is a link to a file that does not exist" in message
 
@@ -378,3 +378,14 @@ def test_trashnet() -> None:
     samples = scan(TRASHNET)
     assert len(samples) == 2527
     assert samples.counts()["trash"] == 137
+
+
+def test_a_table_beside_the_folder_of_its_pictures_is_told_where_they_are(tmp_path: Path) -> None:
+    folder_of_classes(tmp_path / "archive", {"train": 4})
+    name = next((tmp_path / "archive" / "train").iterdir()).name
+    (tmp_path / "archive" / "labels.csv").write_text(f"path,label\n{name},a\ngone.png,b\n")
+    with pytest.raises(DataError, match=r"do not exist below .*; the first lies in .*train: put a copy of the CSV"):
+        scan(tmp_path / "archive" / "labels.csv")
+    (tmp_path / "archive" / "labels.csv").write_text("path,label\ngone.png,b\n")
+    with pytest.raises(DataError, match=r"do not exist below \S+archive \(line 2"):
+        scan(tmp_path / "archive" / "labels.csv")

@@ -66,7 +66,7 @@ DAMAGES = {
 def reached(monkeypatch):
     """Commands end where they would load TensorFlow: what lies before is what is tested."""
 
-    def start(*_):
+    def start(*_, **__):
         raise RunError(REACHED)
 
     monkeypatch.setattr("transferkit.compute.start", start)

@@ -47,6 +47,8 @@ def test_the_report_tells_the_training_of_what_was_shipped_alone(chosen: Any) ->
     phases = {phase["name"]: phase["epochs"] for phase in chosen.manifest["phases"]}
     assert chosen.manifest["chosen"] == "head"
     assert (phases["head"], phases["mlp"] > 0) == (0, True)
+    words = json.dumps(chosen.metrics["diagnosis"])
+    assert not any(said in words for said in ("loss", "epoch", "--learning-rate"))
     page = chosen.layout.report.read_text("utf-8")
     training = page[page.index('<section id="training">') :]
     training = training[: training.index("</section>")]

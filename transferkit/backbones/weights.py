@@ -277,7 +277,8 @@ def _by_hand(name: str, address: str, expected: str | None) -> str:
     proof = f"hash {expected}" if expected else "no hash is published"
     return (
         f"To put it there by hand: fetch {address} ({proof}) by other means and run `transferkit weights add {name}`, "
-        "or pass --weights FILE; or start without pretrained weights: --weights random"
+        "or pass --weights FILE; or take the network for photographs that came with the package, --backbone "
+        "efficientnet_lite0; or start without pretrained weights: --weights random"
     )
 
 

@@ -69,8 +69,11 @@ def resume(run: Path, quiet: bool, as_json: bool) -> None:
     command = begun_by(begun.words)
     context = command.make_context(command.name, begun.words[1:])
     context.params |= {name: value for name, value in begun.options.items() if name in context.params}
-    context.params |= {"output": run.absolute(), "resume": True, "quiet": quiet, "as_json": as_json}
-    if begun.data is not None:
+    # Where the command was typed here, names stay as short as they were typed.
+    here = begun.place.resolve() == Path.cwd()
+    output = run if here else run.absolute()
+    context.params |= {"output": output, "resume": True, "quiet": quiet, "as_json": as_json}
+    if begun.data is not None and not here:
         context.params["data"] = begun.data
     # The files that the command names are found from where it was typed.
     os.chdir(begun.place)

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from transferkit.cli._common import Once, common, echo, emit
+from transferkit.console import columns
+from transferkit.text import wrapped
 
 
 @click.command(cls=Once, epilog="Example:  transferkit compare runs/a runs/b --figure curves.png")
@@ -30,7 +32,7 @@ def compare(runs: tuple[Path, ...], figure: Path | None, quiet: bool, as_json: b
     if as_json:
         emit(found.as_dict())
     else:
-        echo(str(found))
+        echo(wrapped(str(found), columns(), hang=4))
 
 
 @click.command(cls=Once, epilog="Example:  transferkit diagnose runs/flowers")
@@ -46,4 +48,4 @@ def diagnose(run: Path, quiet: bool, as_json: bool) -> None:
         emit(found)
         return
     for line in as_lines(found):
-        echo(line)
+        echo(wrapped(line, columns()))

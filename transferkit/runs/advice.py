@@ -50,11 +50,13 @@ def _options(words: list[str]) -> list[tuple[str, ...]]:
     return found
 
 
-def resuming(command: str) -> str:
-    """The command that goes on with the run that `command`, one of our own, began."""
+def resuming(command: str, run: str) -> str:
+    """What goes on with the unfinished `run` that `command`, one of our own, began."""
     if command.endswith(")"):
         return f"{command[:-1]}, resume=True)"
-    return f"{command.removesuffix(IN_PYTHON)} --resume"
+    if command.endswith(IN_PYTHON):
+        return f"{command.removesuffix(IN_PYTHON)} --resume"
+    return shlex.join(["transferkit", "resume", run])
 
 
 def _is_shell(command: str) -> bool:

@@ -287,7 +287,9 @@ class Job:
             "run": str(self.layout.folder),
             "learning_rate": work.rate,
         }
-        content["diagnosis"] = diagnosis.diagnose(trained.history, content, context).as_dict()
+        # Of a classifier that was fitted in one step there is no curve; that of the network that lost is another's.
+        fitted = any(phase.name == trained.chosen and not phase.epochs for phase in trained.phases)
+        content["diagnosis"] = diagnosis.diagnose([] if fitted else trained.history, content, context).as_dict()
         write_json(self.layout.metrics, content)
         manifest.content["warnings"] = self.reporter.warnings
 

@@ -127,7 +127,7 @@ class Layout:
         manifest = self.read_manifest()
         if manifest["status"] != "complete":
             command = manifest["command"]
-            again = f":\n  {resuming(command)}" if command else " its command and --resume"
+            again = f":\n  {resuming(command, shown(self.folder))}" if command else " its command and --resume"
             status = shown(manifest["status"][:40])
             raise RunError(f"run {shown(self.folder)} is {status}, not complete; finish it with{again}")
         self._check(self.manifest, shape.problems(shape.Complete, manifest))

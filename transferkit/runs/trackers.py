@@ -104,6 +104,8 @@ class Tracking:
 
     def close(self, status: str) -> None:
         """End every tracker that is open still."""
+        for name in self.sinks.keys() - self.seen.keys():  # which never came to begin
+            del self.sinks[name]
         self._each(lambda _, sink: sink.close(status))
         self.sinks.clear()
 

@@ -10,6 +10,7 @@ task="regress".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: b
     root, kept = table.path.parent, []
     of_run = (root / "run.json").exists()
     place = f"{shown(root)}{'; the splits of a run lead from its data: copy them there' if of_run else ''}"
+    missing = ""
     for line, row in table.rows:
         row["path"], reason = locate(root, row["path"])
         if excluded(row["path"], ";".join(names_in(row["label"])) if single else None):
@@ -68,10 +70,20 @@ def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: b
         kept.append((line, row))
         if reason == "does not exist" and strict:
             web = " (addresses on the web are not read)" if "://" in row["path"] else ""
-            table.bad(f"name files that do not exist below {place}", line, row["path"] + web)
+            missing = missing or f"name files that do not exist below {place}{_elsewhere(root, row['path'])}"
+            table.bad(missing, line, row["path"] + web)
         elif reason is not None and strict:
             table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
     table.rows = kept
+
+
+def _elsewhere(root: Path, path: str) -> str:
+    """What to add where the file lies one folder further down, as in many archives."""
+    with suppress(OSError, ValueError):
+        found = next((f for f in sorted(root.iterdir()) if f.is_dir() and (f / path).is_file()), None)
+        if found is not None:
+            return f"; the first lies in {shown(found)}: put a copy of the CSV there"
+    return ""
 
 
 def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:

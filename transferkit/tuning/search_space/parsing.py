@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from transferkit import synonyms
 from transferkit.errors import ConfigError, nearest
 from transferkit.files import settings_text
 from transferkit.text import clipped
@@ -44,6 +45,9 @@ def _entry(text: str) -> Dimension:
 
 def _known(name: str) -> str:
     word = name.strip().lstrip("-").replace("-", "_")
+    ours = synonyms.OPTIONS.get(word.lower().replace("_", "-"), "").replace("-", "_")
+    if word not in SEARCHABLE and ours in SEARCHABLE:  # another tool's word for it, understood as among options
+        return ours
     if word not in SEARCHABLE:
         near = nearest(word, SEARCHABLE) or f"; searchable are {', '.join(SEARCHABLE)}"
         raise _UnreadableError(f"'{word}' cannot be searched{near}")
