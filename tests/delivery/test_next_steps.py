@@ -30,7 +30,7 @@ def test_advice_of_the_diagnosis_comes_in_and_what_was_hidden_does_not():
 
 def test_a_format_is_advised_that_can_be_written_here(monkeypatch):
     known = {"tf2onnx": 1, "onnx": 1, "onnxruntime": 1}
-    monkeypatch.setattr("transferkit.delivery.nextsteps.find_spec", known.get)
+    monkeypatch.setattr("transferkit.delivery.next_steps.find_spec", known.get)
     assert commands()[-1].endswith("--format onnx")
     del known["tf2onnx"]
     assert commands()[-1].endswith("--format litert")

@@ -113,7 +113,7 @@ class Run:
         `output`. Raises DataError for what is no picture, or several.
         """
         from transferkit import compute
-        from transferkit.data.handed import sources_of
+        from transferkit.data.images.handed import sources_of
         from transferkit.delivery.explain import Explaining
 
         compute.start()

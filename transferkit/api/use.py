@@ -60,7 +60,7 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
 
 def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[Any]:
     """What the decoder reads for one of `pictures`."""
-    from transferkit.data.handed import TAKEN, sources_of
+    from transferkit.data.images.handed import TAKEN, sources_of
     from transferkit.delivery.predict import find
 
     found = sources_of(item)

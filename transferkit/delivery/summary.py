@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from transferkit import terms
 from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
-from transferkit.delivery.effective import led_to_it
+from transferkit.delivery.report.effective import led_to_it
 from transferkit.errors import RunError
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.versus import verdicts

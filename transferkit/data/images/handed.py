@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from transferkit.data import tones
-from transferkit.data.picture import PictureError
-from transferkit.data.reading import DAMAGE, MAX_PIXELS, ORIENTATIONS, orientation_of
+from transferkit.data.images import tones
+from transferkit.data.images.opening import PictureError
+from transferkit.data.images.reading import DAMAGE, MAX_PIXELS, ORIENTATIONS, orientation_of
 from transferkit.data.samples import Pixels, Source, shown
 
 TAKEN = (

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tests.data.pictures import encoded, photo
-from transferkit.data.decode import DecodeSettings, decode, open_picture
-from transferkit.data.handed import pixels_of, sources_of
-from transferkit.data.picture import PictureError
+from transferkit.data.images.decode import DecodeSettings, decode, open_picture
+from transferkit.data.images.handed import pixels_of, sources_of
+from transferkit.data.images.opening import PictureError
 
 MODES = {"1": "PNG", "L": "PNG", "LA": "PNG", "P": "PNG", "RGB": "JPEG", "RGBA": "PNG", "CMYK": "JPEG", "I;16": "PNG",
          "YCbCr": "JPEG", "F": "TIFF"}  # fmt: skip
