@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transferkit.delivery.beginning import beginning
 
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from transferkit.delivery.invocation import beginning
 from transferkit.delivery.overview import overview
 from transferkit.errors import RunError
 from transferkit.runs.layout import Layout
