@@ -147,6 +147,7 @@ def test_tables_and_findings_fit_the_screen_and_hold_no_escapes(session: Session
     whole(table.screen)
     (place / "flowers" / "rose" / "what somebody once wrote about these flowers.txt").write_text("x")
     whole(drive([*RUN, "data", "check", "flowers"], place).screen)
+    whole(drive([*RUN, "backbones", "show", "vgg16"], place, 60).screen)
     inside = subprocess.run([*RUN, "predict", ".", "flowers"], cwd=place, capture_output=True, text=True, check=False)
     assert "runs in it: run" in inside.stderr
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from transferkit import synonyms
-from transferkit.console import Reporter
+from transferkit.console import Reporter, columns
 from transferkit.errors import StorageError, TransferKitError, nearest
 from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
@@ -175,6 +175,11 @@ def echo(content: object, err: bool = False, nl: bool = True) -> None:
     except OSError as error:
         _silence(stream)  # or Python would try once more at its end
         raise StorageError(f"cannot write to standard {'error' if err else 'output'} ({error.strerror})") from error
+
+
+def tell(text: object, hang: int = 2) -> None:
+    """Print sentences to standard output, wrapped between words where that is a terminal."""
+    echo(wrapped(str(text), columns(), hang))
 
 
 def emit(content: Any, indent: int | None = 2) -> None:

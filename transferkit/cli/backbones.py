@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Group, common, echo, emit, reporter
+from transferkit.cli._common import Group, common, echo, emit, reporter, tell
 
 
 @click.group(cls=Group, epilog="Example:  transferkit backbones show vgg16")
@@ -42,7 +42,7 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
         emit(facts)
         return
     for key, value in facts.items():
-        echo(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
+        tell(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
 
 
 @backbones.command(epilog="Example:  transferkit backbones recommend flowers/ --figure networks.png")

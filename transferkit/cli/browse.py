@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter, tell
 
 SECTIONS = ("mistakes", "classes", "confidence", "training", "settings")
 
@@ -26,7 +26,7 @@ def runs(folder: Path, quiet: bool, as_json: bool) -> None:
     elif rows:
         echo(as_table(rows))
     else:
-        echo(f"no runs in {shown(folder)}; make one with: transferkit finetune DATA")
+        tell(f"no runs in {shown(folder)}; make one with: transferkit finetune DATA")
 
 
 @click.command("open", cls=Once, epilog="Example:  transferkit open runs/flowers mistakes")
@@ -54,7 +54,7 @@ def open_(run: Path, section: str | None, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit({"report": str(layout.report), "address": address})
     elif not opened:
-        echo(f"{layout.report}\nno browser could be started; open that file yourself, or copy it to where one is")
+        tell(f"{layout.report}\nno browser could be started; open that file yourself, or copy it to where one is")
 
 
 @click.command(cls=Once, epilog="Example:  transferkit resume runs/flowers")

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit
-from transferkit.console import columns
-from transferkit.text import wrapped
+from transferkit.cli._common import Once, common, emit, tell
 
 
 @click.command(cls=Once, epilog="Example:  transferkit compare runs/a runs/b --figure curves.png")
@@ -32,7 +30,7 @@ def compare(runs: tuple[Path, ...], figure: Path | None, quiet: bool, as_json: b
     if as_json:
         emit(found.as_dict())
     else:
-        echo(wrapped(str(found), columns(), hang=4))
+        tell(found, hang=4)
 
 
 @click.command(cls=Once, epilog="Example:  transferkit diagnose runs/flowers")
@@ -48,4 +46,4 @@ def diagnose(run: Path, quiet: bool, as_json: bool) -> None:
         emit(found)
         return
     for line in as_lines(found):
-        echo(wrapped(line, columns()))
+        tell(line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transferkit.cli._common import Group, Once, common, echo, emit
+from transferkit.cli._common import Group, Once, common, echo, emit, tell
 from transferkit.text import clipped
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
     if as_json:
         emit({"file": str(file)})
     elif not quiet:
-        echo(f"wrote {file}; check it with: transferkit config validate {file}")
+        tell(f"wrote {file}; check it with: transferkit config validate {file}")
 
 
 @config.command(epilog="Example:  transferkit config show runs/flowers > flowers.toml")
@@ -255,9 +255,9 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
         more = f"; for {' and '.join(commands)}"
         if missing:
             more += "; backbone is not in it: --backbone names one, or one is chosen by the pictures"
-        echo(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
+        tell(f"{file} is valid: {plural(len(settings), 'setting')}{more}")
         for name in wrong.keys() - set(commands):
-            echo(f"not for {name}: {wrong[name]}")
+            tell(f"not for {name}: {wrong[name]}")
 
 
 def _refused(check: Callable[[dict[str, Any]], object], content: dict[str, Any]) -> TransferKitError | None:

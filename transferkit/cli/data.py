@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from transferkit.cli._common import Group, common, echo, emit, reporter
+from transferkit.cli._common import Group, common, echo, emit, reporter, tell
 from transferkit.errors import ConfigError
 from transferkit.text import shown
 
@@ -273,7 +273,4 @@ def _text(result: dict[str, Any]) -> str:
 
 def _print(result: dict[str, Any] | str) -> None:
     """JSON, or text that is wrapped between words where a person reads it."""
-    from transferkit.console import columns
-    from transferkit.text import wrapped
-
-    echo(wrapped(result, columns(), hang=4)) if isinstance(result, str) else emit(result)
+    tell(result, hang=4) if isinstance(result, str) else emit(result)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import Once, common, echo, emit, reporter, tell
 
 
 @click.command(cls=Once, epilog="Example:  transferkit export runs/flowers --format litert --quantize float16")
@@ -59,5 +59,5 @@ def export(
     if as_json:
         emit({"folder": str(made.folder), "file": str(made.path), **made.figures})
     else:
-        echo(str(made))
+        tell(made)
     return 0

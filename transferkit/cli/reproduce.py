@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import Once, common, emit, reporter, tell
 
 
 @click.command(cls=Once, epilog="Example:  transferkit reproduce runs/flowers --output runs/flowers-again")
@@ -38,5 +38,5 @@ def reproduce(
             {**found.as_dict(), "largest": found.largest if found.largest < float("inf") else None, "reproduced": close}
         )
     else:
-        echo(f"{found}\n{found.folder}")
+        tell(f"{found}\n{found.folder}")
     return 0 if close else 1
