@@ -44,6 +44,12 @@ def arithmetic():
         tensorflow.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
 
 
+@pytest.fixture
+def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report: drawing it takes longer than these runs, and other tests read it."""
+    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory) -> Path:
     """A folder of ten classes with twenty digits of 32×32 each. Shared: read only."""

@@ -19,6 +19,9 @@ from tests.marks import extended
 from transferkit.files import read_json
 from transferkit.runs import model_file
 
+# What pictures become is asserted here; tests/delivery reads the reports.
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 MINI = ("--backbone", "mini", "--image-size", "32", "--augment", "none", "--epochs", "1", "--offline", "--quiet")
 GOOD = 1000
 
@@ -149,9 +152,11 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run per resize policy on the same pictures. Read only."""
     base = tmp_path_factory.mktemp("policies")
     root = folder_of_classes(base / "pictures", {"a": 10, "b": 10}, 24)
-    for resize in POLICIES:
-        result = call("finetune", root, *MINI, "--no-cache", "--resize", resize, "--output", base / resize)
-        assert result.code == 0, result.err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+        for resize in POLICIES:
+            result = call("finetune", root, *MINI, "--no-cache", "--resize", resize, "--output", base / resize)
+            assert result.code == 0, result.err
     return {resize: base / resize for resize in POLICIES}
 
 

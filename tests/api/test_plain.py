@@ -114,6 +114,7 @@ def test_a_dataset_that_cannot_be_read_gets_the_lines(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 def test_a_dataset_of_uint8_pictures_trains_as_its_arrays_do(tmp_path: Path) -> None:
     import tensorflow as tf

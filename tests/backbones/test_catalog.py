@@ -8,6 +8,7 @@ import sys
 import keras
 import pytest
 from keras.src.applications import imagenet_utils
+from keras.src.backend.common import global_state
 from keras.src.utils import file_utils
 
 from transferkit.backbones import bundled, freeze
@@ -38,10 +39,17 @@ def asked(monkeypatch):
 
 
 def construct(row: Row, size: int):
-    """Keras' own ImageNet variant, shapes only: inside this scope variables take no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        constructor = getattr(keras.applications, row.constructor)
-        return constructor(weights="imagenet", include_top=False, input_shape=(size, size, 3), **row.kwargs)
+    """Keras' own ImageNet variant, shapes only: inside this scope variables take no memory.
+
+    Keras remembers them as still to be filled with numbers, and the next network built in this process would fill
+    them all: gigabytes, and half a minute of some other test's time. So they are forgotten.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            constructor = getattr(keras.applications, row.constructor)
+            return constructor(weights="imagenet", include_top=False, input_shape=(size, size, 3), **row.kwargs)
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", [])
 
 
 def test_every_constructor_is_in_the_catalog():

@@ -90,6 +90,7 @@ def test_open_names_what_is_not_finished(runs: Path) -> None:
     assert "interrupted" in result.err
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_resume_goes_on_from_anywhere_with_the_settings_of_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +137,7 @@ def test_an_interrupt_before_anything_was_made_says_so(tmp_path: Path, monkeypat
     assert stopped.err.strip() == "interrupted\nno run was begun, nothing is left behind; repeat the command to start"
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_what_a_script_began_goes_on_by_its_own_call(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     data = rng.integers(0, 255, (24, 32, 32, 3), np.uint8), np.arange(24) % 2
@@ -168,6 +170,7 @@ def test_resume_refuses_what_only_a_script_can_go_on_with(runs: Path) -> None:
         assert "begun by a script" in result.err
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of_classes(tmp_path / "pictures", {"a": 8, "b": 8})
     monkeypatch.chdir(tmp_path)

@@ -143,6 +143,7 @@ def test_patience_and_budget_end_a_phase(few: Path, tmp_path: Path) -> None:
     assert len(history(few, tmp_path / "b", epochs=3000, budget="1s", **common)) < 3000
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_the_metric_decides_and_is_named(few: Path, tmp_path: Path) -> None:
     run = tk.finetune(few, "mini", output=tmp_path / "run", quiet=True, metric="loss", **BASE)
     assert run.metrics["goal"] == "loss"
@@ -158,6 +159,7 @@ def test_the_loss_of_regression_takes_effect(few: Path, tmp_path: Path) -> None:
     assert found[0] != found[1]
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_options_override_the_config_file(few: Path, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('backbone = "mini"\nepochs = 5\nhead_width = [8]\naugment = "none"\nseed = 3\n')
     arguments = ("--config", tmp_path / "run.toml", "--epochs", 1, "--no-cache", "--output", tmp_path / "run", "--json")
@@ -171,6 +173,7 @@ def test_options_override_the_config_file(few: Path, tmp_path: Path) -> None:
     assert np.isfinite(json.loads(result.out)["test"]["accuracy"])
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_without_output_a_free_name_is_taken(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / f"{few.name}-mini").mkdir(parents=True)

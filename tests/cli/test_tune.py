@@ -43,8 +43,7 @@ def test_all_problems_are_told_at_once(digits, tmp_path):
     assert all(word in result.err for word in ("vgg16", "--trials 0", "accuracy"))
 
 
-def test_a_search_prints_its_verdict_and_json(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+def test_a_search_prints_its_verdict_and_json(digits, tmp_path, unpublished):
     arguments = (
         "tune",
         digits,
@@ -71,8 +70,7 @@ def test_a_search_prints_its_verdict_and_json(digits, tmp_path, monkeypatch):
     assert "holds a search" in refused.err
 
 
-def test_several_backbones_are_a_setting(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+def test_several_backbones_are_a_setting(digits, tmp_path, unpublished):
     arguments = ["--backbone", "mini", "--backbone", "mobilenet_0.25", "--weights", "random", "--image-size", "32"]
     arguments += ["--search", "learning_rate=0.001,0.01", "--offline", "--augment", "none", "--epochs", "2"]
     arguments += ["--patience", "1", "--seeds", "1", "--json", "--exclude", "[4-9]/*"]

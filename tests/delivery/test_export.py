@@ -85,6 +85,7 @@ def test_quantizing_shrinks_the_file(run: Any) -> None:
     assert sizes[1] > 1.5 * sizes[2]
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_numbers_from_arrays_with_letterbox(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (40, 24, 40, 3), np.uint8)

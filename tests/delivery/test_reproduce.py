@@ -16,13 +16,9 @@ from transferkit.delivery import reproduce as room
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.runs.layout import Layout
 
+pytestmark = pytest.mark.usefixtures("unpublished")
+
 SETTINGS: dict[str, Any] = {"epochs": 2, "patience": 1, "views": 1, "head_width": 8, "unfreeze": "from:block3"}
-
-
-@pytest.fixture(autouse=True)
-def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No report: drawing it takes longer than these runs."""
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -54,9 +54,3 @@ def made(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Made:
 def again(digits: Path, output: Path, *more: object) -> Result:
     """The run of `made`, in this process, into another folder."""
     return call("finetune", digits, *OPTIONS, *more, "--output", output, "--quiet")
-
-
-@pytest.fixture
-def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No report: drawing it takes longer than these runs, and other tests read it."""
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)

@@ -37,8 +37,7 @@ def test_answers_that_agree_are_kept_and_others_are_made_anew_by_the_shipped_net
     assert "validation was answered anew" in reporter.warnings[0]
 
 
-def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path, monkeypatch, unpublished):
     # A low precision that is far from float32, and a probe that does not see it.
     inner = compute.forward
 

@@ -95,8 +95,7 @@ def test_what_was_interrupted_ends_with_the_newest_epoch(digits, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["none", "from:block4"])
-def test_the_shipped_model_has_seen_validation(digits, tmp_path, monkeypatch, policy):
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+def test_the_shipped_model_has_seen_validation(digits, tmp_path, unpublished, policy):
     settings = {"unfreeze": policy, "epochs": 6, "patience": 5, "views": 1, "offline": True, "quiet": True}
     plain, both = (
         tk.finetune(digits, "mini", output=tmp_path / refit, refit=refit, **settings)

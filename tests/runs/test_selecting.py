@@ -89,6 +89,7 @@ def test_what_is_said_of_validation_are_answers_to_pictures_left_out(chosen: Any
     assert chosen.metrics["val"]["accuracy"] < 1.0 or chosen.metrics["cross_validation"]["score"] > 0.97
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_the_run_is_repeated_bit_by_bit(chosen: Any, tmp_path: Path) -> None:
     again = tk.reproduce(chosen, output=tmp_path / "again", quiet=True)
     assert again.same, str(again)
@@ -104,6 +105,7 @@ def test_everything_else_works_on_such_a_run(chosen: Any, digits: Path, tmp_path
         assert result.code == 0, (words, result.err)
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_heat_lies_where_the_answer_comes_from(tmp_path: Path) -> None:
     """Red or green in the upper left corner decides; the rest is noise."""
     rng = np.random.default_rng(0)
@@ -148,6 +150,7 @@ def test_tune_refuses_it(digits: Path) -> None:
         assert "--head auto chooses by itself" in result.err
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: Path) -> None:
     parts = (("train", {"a": 8, "b": 8, "c": 1}), ("val", {"a": 3, "b": 3}), ("test", {"a": 3, "b": 3}))
     for number, (part, counts) in enumerate(parts):
@@ -157,6 +160,7 @@ def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: P
     assert any("no choice of the classifier" in note for note in run.manifest["notes"])
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.parametrize("task", ["multilabel", "regress"])
 def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

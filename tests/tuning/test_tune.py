@@ -18,10 +18,7 @@ from transferkit.files import read_csv
 
 from .job import QUICK, SPACES, pictures, search
 
-
-@pytest.fixture(autouse=True)
-def unpublished(monkeypatch):
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("unpublished")
 
 
 def trials(folder):

@@ -65,7 +65,8 @@ def test_a_search_resumed_from_any_point_goes_on_as_if_never_interrupted(algorit
     fails = ("0002", "0005")
     whole = run(oracle(algorithm), fails=fails)
     assert len({e["trial"] for e in whole}) == oracle(algorithm).planned
-    for cut in range(len(whole) + 1):
+    # A Bayesian search fits a model for every proposal: there, every third point, behind asks and tells alike.
+    for cut in range(0, len(whole) + 1, 3 if algorithm == "bayesian" else 1):
         resumed = oracle(algorithm)
         assert run(resumed, whole[:cut], fails=fails) == whole
         assert resumed.finished
@@ -144,8 +145,9 @@ def test_the_bayesian_search_finds_what_random_search_misses():
         return sum(found) / len(found)
 
     # The optimum is 1.64; the same whichever way the score points.
-    assert best("bayesian", True) == pytest.approx(best("bayesian", False), abs=0.02)
-    assert 1.64 - best("bayesian", True) < (1.64 - best("random", True)) / 2
+    found = best("bayesian", True)
+    assert found == pytest.approx(best("bayesian", False), abs=0.02)
+    assert 1.64 - found < (1.64 - best("random", True)) / 2
 
 
 def test_hyperband_continues_the_best_of_each_rung():
