@@ -1,16 +1,22 @@
 """What every room's tests share: an empty cache for each test, and a folder of digits."""
 
+import gc
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fresh import Fresh
 from transferkit.wording import speak_shell
 
 # Before TensorFlow is imported by any test: no page of device discovery on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Networks are many small objects that refer to each other, and to look through all of them as often as Python does by
+# itself is a tenth of the tests' time.
+gc.set_threshold(50_000, 20, 50)
 # Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
 _STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
 os.environ["TRANSFERKIT_STATE"] = _STATE.name
@@ -42,6 +48,14 @@ def arithmetic():
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and hasattr(tensorflow, "config"):
         tensorflow.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": False})
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Iterator[Fresh]:
+    """Runs programs in processes that have Keras and nothing of ours."""
+    made = Fresh()
+    yield made
+    made.close()
 
 
 @pytest.fixture

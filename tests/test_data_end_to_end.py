@@ -23,12 +23,12 @@ from transferkit.runs import model_file
 pytestmark = pytest.mark.usefixtures("unpublished")
 
 MINI = ("--backbone", "mini", "--image-size", "32", "--augment", "none", "--epochs", "1", "--offline", "--quiet")
-GOOD = 1000
+GOOD = 300
 
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
-    """A folder of 1,000 good pictures and every broken file that the tests know, with the paths of these. Read only."""
+    """A folder of 300 good pictures and every broken file that the tests know, with the paths of these. Read only."""
     root = folder_of_classes(tmp_path_factory.mktemp("data") / "pictures", {"left": GOOD // 2, "right": GOOD // 2}, 16)
     bad: set[str] = set()
     for number, (name, (content, _)) in enumerate(REFUSED.items()):

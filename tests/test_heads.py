@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import keras
@@ -132,7 +130,7 @@ def test_widths_may_be_numpy_numbers():
 
 
 @pytest.mark.slow
-def test_a_head_loads_in_safe_mode_where_transferkit_was_never_imported(tmp_path):
+def test_a_head_loads_in_safe_mode_where_transferkit_was_never_imported(tmp_path, fresh):
     built = {
         f"{pooling}-{task}": heads.build_head(base(), 2, 8, 0.2, pooling=pooling, task=task)
         for pooling in heads.POOLINGS
@@ -154,6 +152,6 @@ def test_a_head_loads_in_safe_mode_where_transferkit_was_never_imported(tmp_path
         "assert not any(name.startswith('transferkit') for name in sys.modules)\n"
         "print(len(files))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path)
+    done = fresh(program, tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "13"

@@ -18,6 +18,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.fresh import Fresh
 from transferkit import plugins
 from transferkit.config import make
 from transferkit.delivery.exporting.formats import lookup
@@ -108,7 +109,7 @@ def test_a_plugins_metric_is_the_goal_and_among_the_scores(run: tk.Run) -> None:
     assert "worst recall" in call("summary", run.folder).out
 
 
-def test_the_saved_model_loads_without_the_plugin(run: tk.Run) -> None:
+def test_the_saved_model_loads_without_the_plugin(run: tk.Run, fresh: Fresh) -> None:
     """In a process that sees neither the plugin nor transferkit."""
     code = (
         "import sys, keras, numpy as np\n"
@@ -116,10 +117,7 @@ def test_the_saved_model_loads_without_the_plugin(run: tk.Run) -> None:
         "print(model.predict(np.zeros((1, 32, 32, 3), np.uint8), verbose=0).sum())\n"
         "assert not {'transferkit', 'transferkit_example'} & set(sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, run.folder / "model.keras"], capture_output=True, text=True, check=False,
-        cwd=run.folder,
-    )  # fmt: skip
+    done = fresh(code, run.folder / "model.keras", cwd=run.folder)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(1, abs=1e-5)
 
@@ -128,7 +126,9 @@ def test_a_plugins_run_is_judged_anew_to_the_same_scores(run: tk.Run, example: P
     assert run.evaluate()["worst_recall"] == pytest.approx(run.metrics["test"]["worst_recall"], abs=1e-6)
 
 
-def test_a_plugins_export_is_proved_and_its_example_runs(run: tk.Run, example: Path, tmp_path: Path) -> None:
+def test_a_plugins_export_is_proved_and_its_example_runs(
+    run: tk.Run, example: Path, fresh: Fresh, tmp_path: Path
+) -> None:
     made = run.export("json_weights", output=tmp_path / "export")
     assert made.figures["passed"]
     assert made.figures["largest_difference"] <= 1e-4
@@ -136,10 +136,8 @@ def test_a_plugins_export_is_proved_and_its_example_runs(run: tk.Run, example: P
     facts = json.loads((made.folder / "export.json").read_text())
     assert (facts["file"], facts["plugin"]["name"]) == ("model", "json_weights")
     picture = next(Path(run.manifest["data"]["path"]).rglob("*.png"))
-    done = subprocess.run(
-        [sys.executable, "-P", made.folder / "example.py", picture], capture_output=True, text=True, check=False,
-        cwd=made.folder,
-    )  # fmt: skip
+    program = "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    done = fresh(program, made.folder / "example.py", picture, cwd=made.folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == run.predict(picture)[0].label
 

@@ -1,8 +1,5 @@
 """Assembled models load in Keras' safe mode without transferkit, and give the same numbers."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -35,7 +32,7 @@ assert 'transferkit' not in sys.modules
 
 @pytest.mark.slow
 @pytest.mark.extended
-def test_fresh_process_gives_the_same_numbers(tmp_path):
+def test_fresh_process_gives_the_same_numbers(tmp_path, fresh):
     for name in NETWORKS:
         backbone = build.build(name, weights="random", size=ROWS[name].minimum)
         freeze.freeze(backbone.model, "none")
@@ -44,4 +41,5 @@ def test_fresh_process_gives_the_same_numbers(tmp_path):
         model.save(tmp_path / f"{name}.keras")
         np.savez(tmp_path / f"{name}.npz", pixels=pixels, expected=np.asarray(model(pixels)))
         keras.backend.clear_session()
-    subprocess.run([sys.executable, "-c", LOAD], check=True, cwd=tmp_path, timeout=300)
+    done = fresh(LOAD, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

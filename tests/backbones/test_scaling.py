@@ -1,8 +1,5 @@
 """The preprocessing layers compute what keras.applications computes, in every policy, and survive saving."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -53,7 +50,7 @@ def test_nothing_of_it_trains(scaling):
     assert not [w for layer in preprocessing(scaling) for w in layer.trainable_weights]
 
 
-def test_saved_model_loads_in_safe_mode_without_transferkit(tmp_path):
+def test_saved_model_loads_in_safe_mode_without_transferkit(tmp_path, fresh):
     for scaling in SCALINGS:
         inputs = keras.Input((5, 4, 3), dtype="uint8")
         x = inputs
@@ -69,7 +66,8 @@ def test_saved_model_loads_in_safe_mode_without_transferkit(tmp_path):
         "    np.testing.assert_array_equal(np.asarray(y), np.load(f.with_suffix('.npy')))\n"
         "assert 'transferkit' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=120)
+    done = fresh(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unknown_scaling_lists_the_known():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from tests.cli.calls import Result, call, spawn
+from tests.cli.calls import Result, call
 from tests.runs.sealing import reseal
 from transferkit.console import Reporter
 from transferkit.delivery.inputs import from_input
@@ -209,12 +209,13 @@ def test_standard_input_line_by_line_or_by_nul() -> None:
     assert [str(p) for p in from_input(nul)] == ["line\nbreak.png", "b.png"]
 
 
-def test_standard_input_is_answered(digits_run: Any, digits: Path) -> None:
+def test_standard_input_is_answered(digits_run: Any, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(path) for path in sorted((digits / "4").iterdir())[:3]]
     text = "\n".join([*names, str(digits / "gone.png")])
-    done = spawn("predict", digits_run.folder, "-", "--format", "json", "--quiet", input=text)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    done = asked(digits_run, "-", "--format", "json")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 1
     assert [row["path"] for row in rows] == [*names, str(digits / "gone.png")]
     assert "does not exist" in rows[3]["error"]
     both = asked(digits_run, "-", digits)

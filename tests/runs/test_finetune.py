@@ -6,8 +6,6 @@ import csv
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import photo
+from tests.fresh import Fresh
 from tests.runs.conftest import Made, again
 from transferkit.errors import BackboneError, ConfigError, DataError
 
@@ -142,9 +141,10 @@ print(json.dumps(float(np.abs(found - wanted).max())))
 """
 
 
-def test_the_model_loads_with_plain_keras_and_gives_the_reported_numbers(made: Made, digits: Path) -> None:
-    command = [sys.executable, "-c", PLAIN, str(made.folder), str(digits)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+def test_the_model_loads_with_plain_keras_and_gives_the_reported_numbers(
+    made: Made, digits: Path, fresh: Fresh
+) -> None:
+    result = fresh(PLAIN, made.folder, digits)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) <= 1e-4
 

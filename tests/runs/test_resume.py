@@ -14,6 +14,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.fresh import Fresh
 from tests.marks import extended
 from tests.runs.conftest import OPTIONS, Made, again
 from transferkit.errors import RunError
@@ -48,13 +49,12 @@ MOMENTS = {
 
 
 def driven(
-    moment: tuple[str, str, str, int], what: str, digits: Path, folder: Path
+    fresh: Fresh, moment: tuple[str, str, str, int], what: str, digits: Path, folder: Path
 ) -> subprocess.CompletedProcess[str]:
     module, owner, name, number = moment
     arguments = ["finetune", str(digits), *OPTIONS, "--seed", "0", "--output", str(folder)]
-    command = [sys.executable, "-c", DRIVER, module, owner, name, str(number), what, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    return fresh(DRIVER, module, owner, name, number, what, *arguments, env=environment)
 
 
 def result_of(folder: Path) -> dict[str, Any]:
@@ -65,9 +65,11 @@ def result_of(folder: Path) -> dict[str, Any]:
 @pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_resumes_to_the_same_result(moment: str, made: Made, digits: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_result(
+    moment: str, made: Made, digits: Path, fresh: Fresh, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    killed = driven(MOMENTS[moment], "SIGKILL", digits, folder)
+    killed = driven(fresh, MOMENTS[moment], "SIGKILL", digits, folder)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert json.loads((folder / "run.json").read_text())["status"] == "running"
     refused = call("evaluate", folder)
@@ -86,9 +88,9 @@ def test_a_killed_run_resumes_to_the_same_result(moment: str, made: Made, digits
 
 @pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
-def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path, tmp_path: Path) -> None:
+def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path, fresh: Fresh, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    stopped = driven(MOMENTS["between two epochs of the tail"], "SIGINT", digits, folder)
+    stopped = driven(fresh, MOMENTS["between two epochs of the tail"], "SIGINT", digits, folder)
     assert stopped.returncode == 130
     assert "interrupted\ngo on with:  transferkit resume " in stopped.stderr
     assert "Traceback" not in stopped.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from tests.fresh import Fresh
 from transferkit.config import make
 from transferkit.errors import ConfigError
 
@@ -59,7 +58,9 @@ def test_the_report_tells_the_training_of_what_was_shipped_alone(chosen: Any) ->
     assert chosen.summary(verbose=True).count("Training   ") == 1
 
 
-def test_the_file_gives_the_numbers_of_the_run_where_transferkit_is_not_installed(chosen: Any, digits: Path) -> None:
+def test_the_file_gives_the_numbers_of_the_run_where_transferkit_is_not_installed(
+    chosen: Any, digits: Path, fresh: Fresh
+) -> None:
     rows = list(tk.predict(chosen, digits / "3", quiet=True))
     program = (
         "import sys, json, numpy as np, keras\n"
@@ -72,10 +73,8 @@ def test_the_file_gives_the_numbers_of_the_run_where_transferkit_is_not_installe
 
     pictures = chosen.folder.parent / "pixels.npy"
     np.save(pictures, np.stack([decode(Path(row.path), DecodeSettings(32)) for row in rows]))
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program, str(chosen.layout.model), str(pictures)],
-        capture_output=True, text=True, timeout=300, check=True, cwd=chosen.folder.parent,
-    )  # fmt: skip
+    done = fresh(program, chosen.layout.model, pictures, cwd=chosen.folder.parent)
+    assert done.returncode == 0, done.stderr
     answers = np.array(json.loads(done.stdout.splitlines()[-1]))
     names = chosen.metrics["classes"]
     ours = np.array([[dict(row.scores)[name] for name in names] for row in rows])

@@ -16,6 +16,7 @@ from transferkit.training import recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.problem import coarse
 
+from ..marks import extended
 from .job import always_better, judge, numbers, part_of, recipe_for
 
 
@@ -45,7 +46,7 @@ POLICIES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("policy", "batchnorm"), POLICIES)
+@pytest.mark.parametrize(("policy", "batchnorm"), extended(POLICIES, [("all", "frozen"), ("from:block3", "train")]))
 def test_frozen_means_frozen(digits, policy, batchnorm):
     if policy == "none" and batchnorm == "train":
         with pytest.raises(ConfigError, match="nothing is trained there"):

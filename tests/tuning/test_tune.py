@@ -21,6 +21,18 @@ from .job import QUICK, SPACES, pictures, search
 pytestmark = pytest.mark.usefixtures("unpublished")
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(autouse=True)
+def cache(store, monkeypatch):
+    """One cache for all searches here: most are of the same pictures."""
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
+    return store
+
+
 def trials(folder):
     """trials.csv without times."""
     rows = read_csv(folder / "trials.csv")
@@ -119,7 +131,7 @@ def test_a_folder_that_is_removed_during_the_search_is_an_error(digits, tmp_path
 
     monkeypatch.setattr(Search, "finals", removed)
     with pytest.raises(RunError, match=r"was removed or changed while.*trials.jsonl of it are gone"):
-        search(digits, output, "grid")
+        search(digits, output, "grid", search=["learning_rate=0.001,0.01"])
 
 
 def read_journal(folder):
