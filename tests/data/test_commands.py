@@ -1,3 +1,5 @@
+"""`transferkit data …` as people type it: summary, split, check and preview, their files and exit codes."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""A recipe killed in its head and in its tail, in processes of its own, ends as one that nobody killed."""
+
 import os
 import signal
 from pathlib import Path
