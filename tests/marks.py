@@ -6,6 +6,13 @@ from typing import Any
 import pytest
 
 
-def extended(values: Iterable[Any], those: Collection[Any]) -> list[Any]:
-    """`values` as parameters of a test, `those` among them marked `extended`: run in CI and when asked for."""
-    return [pytest.param(value, marks=pytest.mark.extended) if value in those else value for value in values]
+def extended(values: Iterable[Any], those: Collection[Any], spread: bool = False) -> list[Any]:
+    """`values` as parameters of a test, `those` among them marked `extended`: run in CI and when asked for.
+
+    With `spread` a value is a tuple, for a test that has a parameter for each of its entries.
+    """
+    marked = []
+    for value in values:
+        marks = [pytest.mark.extended] if value in those else []
+        marked.append(pytest.param(*(value if spread else (value,)), marks=marks))
+    return marked

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import computed
+from tests.marks import extended
 from transferkit import compute, parts
 from transferkit.errors import ConfigError
 from transferkit.training import losses, optimizers
@@ -238,8 +239,13 @@ def test_jax_gives_what_tensorflow_gives_on_one_device_and_on_two(tmp_path):
     close(one, computed_by("jax", 2, tmp_path / "two.npz"), 1e-5)
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam", "momentum", "sgd"])
-@pytest.mark.parametrize("layer_wise", [False, True])
+KERNELS = [(name, layer_wise) for name in ("adamw", "adam", "momentum", "sgd") for layer_wise in (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer_wise"),
+    extended(KERNELS, [("adamw", False), ("adam", True), ("momentum", False), ("sgd", True)], spread=True),
+)
 def test_kernels_give_the_numbers_of_keras_own_updates(monkeypatch, name, layer_wise):
     x, y, w = computed.data()
     batches = [4 * x.reshape(4, 10, 6, 6, 3)], y.reshape(4, 10, 4), w.reshape(4, 10)

@@ -306,7 +306,7 @@ def set_thresholds(model: Path, values: list[float]) -> None:
             archive.writestr(name, data)
 
 
-@pytest.mark.parametrize("loss", extended(["squared", "absolute", "huber"], ["absolute"]))
+@pytest.mark.parametrize("loss", extended(["squared", "absolute", "huber"], ["absolute", "huber"]))
 def test_several_numbers_from_a_table_agree_with_scikit_learn(loss: str, tmp_path: Path) -> None:
     values = np.random.default_rng(1).random((160, 2))
     coloured(tmp_path / "pictures", values)

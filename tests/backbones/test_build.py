@@ -130,6 +130,7 @@ def test_mini_brings_its_own_weights():
             ("efficientnet_b0", ".keras"),
         ],
         [("efficientnet_b0", ".keras")],
+        spread=True,
     ),
 )
 def test_own_files_come_back(tmp_path, name, suffix):

@@ -90,24 +90,28 @@ def save(pixels, path):
     Image.fromarray(pixels).save(path)
 
 
+@pytest.mark.extended  # told by the same rules in tests/evaluation/test_diagnosis.py
 def test_a_learning_rate_a_hundred_times_too_low(hundred, tmp_path, seed):
     found = metrics_of(hundred, "mini", tmp_path, seed, learning_rate=3e-5, augment="none")["diagnosis"]
     assert found["state"] == "learning rate too low"
     assert "--learning-rate 0.0003" in found["remedies"][0]["command"]
 
 
+@pytest.mark.extended  # told by the same rules in tests/evaluation/test_diagnosis.py
 def test_too_few_epochs(hundred, tmp_path, seed):
     found = metrics_of(hundred, "mini", tmp_path, seed, epochs=4, patience=3)["diagnosis"]
     assert found["state"] == "underfitting"
     assert "--epochs 12" in found["remedies"][0]["command"]
 
 
+@pytest.mark.extended  # told by the same rules in tests/evaluation/test_diagnosis.py
 def test_eight_pictures_a_class(hundred, tmp_path, seed):
     found = metrics_of(hundred, "mini", tmp_path, seed, split=(0.08, 0.42, 0.5), augment="none")["diagnosis"]
     assert "too little data" in [found["state"], *found["also"]]
     assert any("more pictures help most, first of" in remedy["why"] for remedy in found["remedies"])
 
 
+@pytest.mark.extended  # told by the same rules in tests/evaluation/test_diagnosis.py
 def test_three_rare_classes(hundred, tmp_path, seed):
     rng = np.random.default_rng(seed)
     for folder in sorted(hundred.iterdir()):

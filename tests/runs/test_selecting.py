@@ -13,6 +13,7 @@ import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.fresh import Fresh
+from tests.marks import extended
 from transferkit.config import make
 from transferkit.errors import ConfigError
 
@@ -160,7 +161,7 @@ def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: P
 
 
 @pytest.mark.usefixtures("unpublished")
-@pytest.mark.parametrize("task", ["multilabel", "regress"])
+@pytest.mark.parametrize("task", extended(["multilabel", "regress"], ["multilabel"]))
 def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 2, (80, 2))

@@ -8,6 +8,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.marks import extended
 from transferkit.console import Reporter
 from transferkit.files import read_csv
 from transferkit.runs import tracker_backends, trackers
@@ -94,7 +95,7 @@ def test_after_a_kill_every_epoch_is_told_once_even_from_a_torn_file(tmp_path):
     first.close("failed")
 
 
-@pytest.mark.parametrize("name", ["tensorboard", pytest.param("mlflow", marks=needs_mlflow)])
+@pytest.mark.parametrize("name", ["tensorboard", pytest.param("mlflow", marks=[needs_mlflow, pytest.mark.extended])])
 def test_an_interrupted_run_goes_on_in_the_same_log(digits, tmp_path, monkeypatch, unpublished, name):
     kind = {"tensorboard": tracker_backends.TensorBoard, "mlflow": tracker_backends.MLflow}[name]
     told, epoch = [], kind.epoch
@@ -215,7 +216,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_done(digits, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("when", ["start", "epoch", "finish", "close"])
+@pytest.mark.parametrize("when", extended(["start", "epoch", "finish", "close"], ["epoch", "close"]))
 def test_a_tracker_that_fails_is_warned_of_once_and_the_run_is_whole(digits, tmp_path, monkeypatch, when, unpublished):
     def broken(*_):
         raise OSError("the server is on fire\nand more")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.marks import extended
 from tests.training.heads import same, trained
 from transferkit.training import compiled_heads
 from transferkit.training.compiled_heads import HeadPool
@@ -40,7 +41,7 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", KINDS)
+@pytest.mark.parametrize("settings", extended(KINDS, KINDS[5:8]))
 def test_every_kind_of_head_and_optimizer_comes_to_what_it_would_alone(settings):
     pool = HeadPool()
     trained(pool, **{**settings, "seed": 3})  # somebody else's numbers are in the twin
@@ -88,7 +89,7 @@ WHOLE = [KINDS[1], KINDS[4], KINDS[6], {}, {"batch_size": 7}, {"optimizer": "ada
 OTHERS = [kind for kind in KINDS if kind not in WHOLE]
 
 
-@pytest.mark.parametrize("settings", [*WHOLE, *(pytest.param(kind, marks=pytest.mark.extended) for kind in OTHERS)])
+@pytest.mark.parametrize("settings", extended([*WHOLE, *OTHERS], OTHERS))
 def test_a_long_phase_compiled_whole_comes_to_what_single_steps_come_to(xla, settings):
     same(trained(HeadPool(), **settings), trained(None, **settings))
     assert len(xla.calls) == 1  # traced once, for all epochs

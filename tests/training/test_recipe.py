@@ -46,7 +46,9 @@ POLICIES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("policy", "batchnorm"), extended(POLICIES, [("all", "frozen"), ("from:block3", "train")]))
+@pytest.mark.parametrize(
+    ("policy", "batchnorm"), extended(POLICIES, [("all", "frozen"), ("from:block3", "train")], spread=True)
+)
 def test_frozen_means_frozen(digits, policy, batchnorm):
     if policy == "none" and batchnorm == "train":
         with pytest.raises(ConfigError, match="nothing is trained there"):

@@ -376,6 +376,7 @@ def test_resume_does_not_write_into_a_folder_of_other_things(digits, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.extended  # what such a space means: tests/tuning/search_space/test_tracing.py
 def test_python_spaces(digits, tmp_path):
     def build(hp):
         hp.Float("learning_rate", 1e-3, 1e-2, sampling="log")
