@@ -53,7 +53,7 @@ def test_a_run_without_a_summary_is_evaluated_all_the_same(digits_run, digits, t
 
 
 @pytest.mark.slow
-def test_a_trained_tail_is_compared_by_its_own_features(digits, inverted, tmp_path):
+def test_a_trained_tail_is_compared_by_its_own_features(digits, inverted, tmp_path, unpublished):
     import transferkit as tk
 
     run = tk.finetune(

@@ -6,12 +6,14 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import transferkit as tk
 from transferkit.runs import model_file
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_other_test_pictures_and_labels_leave_the_model_as_it_is(digits: Path, tmp_path: Path) -> None:
     rows = _rows(digits)
     noise = tmp_path / "noise"

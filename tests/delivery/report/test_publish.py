@@ -66,14 +66,21 @@ def test_pictures_that_moved_are_left_out(copy: Layout, tmp_path: Path) -> None:
     assert publish(copy, QUIET).exists()
 
 
-def test_what_was_left_out_and_warned_of_is_in_the_report(copy: Layout) -> None:
+def test_what_was_left_out_and_warned_of_is_in_the_report_and_the_card_names_no_folder_of_this_machine(
+    copy: Layout,
+) -> None:
     manifest = copy.read_manifest()
-    data = {**manifest["data"], "skipped": [{"path": "3/<b>.png", "reason": "is empty (0 bytes)"}]}
-    change(copy.manifest, data=data, warnings=["something odd"])
+    skipped = [{"path": f"3/{name}.png", "reason": "is empty (0 bytes)"} for name in ("<b>", "\x1b[31mx")]
+    secret = "/home/somebody/secret/notes.txt was odd"
+    change(copy.manifest, data={**manifest["data"], "skipped": skipped}, warnings=["something odd", secret])
     publish(copy, QUIET)
-    page = copy.report.read_text("utf-8")
+    page, card = copy.report.read_text("utf-8"), copy.card.read_text("utf-8")
     assert "3/&lt;b&gt;.png: is empty" in page
     assert "something odd" in page
+    for place in (manifest["data"]["path"], manifest["working_directory"], str(copy.folder), "/home", "x1b", "\x1b"):
+        assert place not in card
+    assert "left out: " in card
+    assert "3/x.png: is empty" in card
 
 
 def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
@@ -154,22 +161,10 @@ def test_what_is_shown_are_the_settings_in_effect_and_the_kept_epoch(copy: Layou
     assert (row["phase"], row["epoch"]) == (phase["name"], phase["best_epoch"])
 
 
-def test_the_card_names_no_folder_of_this_machine(copy: Layout) -> None:
-    manifest = copy.read_manifest()
-    data = {**manifest["data"], "skipped": [{"path": "3/\x1b[31mx.png", "reason": "is empty"}]}
-    change(copy.manifest, data=data, warnings=["/home/somebody/secret/notes.txt was odd"])
-    publish(copy, QUIET)
-    card = copy.card.read_text("utf-8")
-    for place in (manifest["data"]["path"], manifest["working_directory"], str(copy.folder), "/home", "x1b", "\x1b"):
-        assert place not in card
-    assert "left out: 3/x.png: is empty" in card
-
-
 def test_the_python_of_the_card_predicts_with_keras_alone(
-    copy: Layout, digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    digits_run: Any, copy: Layout, digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    publish(copy, QUIET)
-    (code,) = re.findall(r"```python\n(.*?)```", copy.card.read_text("utf-8"), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", digits_run.layout.card.read_text("utf-8"), re.DOTALL)
     assert "transferkit" not in code
     best = max(read_csv(copy.predictions), key=lambda row: float(row["confidence"]))
     shutil.copy(digits / best["path"], copy.folder / "picture.jpg")
