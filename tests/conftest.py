@@ -61,7 +61,7 @@ def fresh() -> Iterator[Fresh]:
 @pytest.fixture
 def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
     """No report: drawing it takes longer than these runs, and other tests read it."""
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+    monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

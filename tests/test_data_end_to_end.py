@@ -153,7 +153,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("policies")
     root = folder_of_classes(base / "pictures", {"a": 10, "b": 10}, 24)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+        patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
         for resize in POLICIES:
             result = call("finetune", root, *MINI, "--no-cache", "--resize", resize, "--output", base / resize)
             assert result.code == 0, result.err

@@ -87,7 +87,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, str]]:
     """Base settings and command of the searches that would be made."""
     found: list[tuple[Settings, str]] = []
     monkeypatch.setattr("transferkit.tuning.tune.SearchJob.run", lambda self: found.append((self.base, self.command)))
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+    monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
     return found
 
 

@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     (base / "out.txt").write_text("".join(f"9/{p.name}\n" for p in sorted((data / "9").iterdir())))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(base / "cache"))
-        patch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+        patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
         tk.finetune(data / "all.csv", "mini", output=base / "run", epochs=3, augment="none",
                     exclude_file=base / "out.txt", quiet=True)  # fmt: skip
     return base

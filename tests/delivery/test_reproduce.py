@@ -34,7 +34,7 @@ def original(tmp_path_factory: pytest.TempPathFactory, few: Path) -> tk.Run:
     folder = tmp_path_factory.mktemp("original")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
-        patch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+        patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
         return tk.finetune(few, "mini", output=folder / "run", quiet=True, seed=3, **SETTINGS)
 
 

@@ -25,7 +25,7 @@ def store(tmp_path_factory):
 def cache(store, monkeypatch):
     """One cache for all runs here; and no reports, which nobody reads."""
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
-    monkeypatch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+    monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def kill_after(lines):
 
 def without_report():
     """Drawing it takes longer than these searches, and other tests read it."""
-    import transferkit.delivery.publish as publish
+    import transferkit.delivery.report.publish as publish
 
     publish.publish = lambda *_: None
 

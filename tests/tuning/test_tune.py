@@ -54,7 +54,7 @@ def done(digits, tmp_path_factory):
         if algorithm not in made:
             output = tmp_path_factory.mktemp("tuned") / algorithm
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("transferkit.delivery.publish.publish", lambda *_: None)
+                patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
                 made[algorithm] = search(digits, output, algorithm)
         return made[algorithm]
 
@@ -91,7 +91,7 @@ PLACES = {
     "before run.json": "transferkit.runs.manifest.Manifest.start",
     "before the account": "transferkit.tuning.tune.SearchJob._account",
     "within the account": "transferkit.runs.layout.Layout.read_metrics",
-    "before the report": "transferkit.delivery.publish.publish",
+    "before the report": "transferkit.delivery.report.publish.publish",
 }
 
 
