@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,15 @@ gc.set_threshold(50_000, 20, 50)
 # Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
 _STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
 os.environ["TRANSFERKIT_STATE"] = _STATE.name
+_NUMBERS = count()  # pytest's own numbered folders take milliseconds where there are thousands
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, tmp_path_factory, monkeypatch):
+def cache(tmp_path, monkeypatch):
     """An empty folder for features and probes; no test reads or fills the user's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(folder))
-    monkeypatch.setenv("TRANSFERKIT_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("TRANSFERKIT_STATE", str(Path(_STATE.name, str(next(_NUMBERS)))))
     return folder
 
 
