@@ -157,7 +157,6 @@ def test_mlflow_holds_settings_history_scores_and_files(digits, tmp_path):
     assert client.get_experiment(found.info.experiment_id).name == "transferkit"
 
 
-@pytest.mark.usefixtures("unpublished")
 @needs_wandb
 @pytest.mark.slow
 def test_wandb_offline_holds_settings_history_and_scores(digits, tmp_path):
