@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from transferkit.config import Settings
     from transferkit.errors import TransferKitError
+    from transferkit.training.fit import Callback
     from transferkit.tuning.hypermodel import HyperModel
     from transferkit.tuning.search_space.space import Space
 
@@ -59,15 +60,16 @@ _HOMES = {
         ),
         "transferkit.api",
     ),
+    "Callback": "transferkit.training.fit",
     "HyperModel": "transferkit.tuning.hypermodel",
     "Space": "transferkit.tuning.search_space.space",
     "Settings": "transferkit.config",
     "TransferKitError": "transferkit.errors",
 }
 __all__ = [
-    "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble", "backbone",
-    "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "load_run", "predict", "reproduce",
-    "tune",
+    "Callback", "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble",
+    "backbone", "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "load_run", "predict",
+    "reproduce", "tune",
 ]  # fmt: skip
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from transferkit import compute
 from transferkit.console import Reporter
+from transferkit.training import callbacks, optimizers
 from transferkit.training.batches import Batches
+from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.fit import Loop, StoppingMetric
 from transferkit.training.losses import cross_entropy, mean_loss
 
@@ -46,6 +48,24 @@ def accuracy_of(targets):
     return StoppingMetric("accuracy", True, lambda outputs: float((outputs.argmax(1) == targets.argmax(1)).mean()))
 
 
+USUAL = ("patience", "plateau", "checkpoint", "deadline", "reporter", "more")
+
+
+def usual(optimizer, patience=100, plateau=False, checkpoint=None, deadline=None, reporter=None, more=()):
+    """The callbacks of a phase as `Trainer` puts them together, `more` being the caller's."""
+    reporter = reporter or Reporter(quiet=True)
+    return [
+        *([Checkpoint(checkpoint, reporter)] if checkpoint else []),
+        callbacks.ProgressBar(reporter),
+        *([callbacks.WeightAverage()] if optimizers.averaging(optimizer) is not None else []),
+        *([callbacks.Budget(deadline)] if deadline is not None else []),
+        *([callbacks.Plateau()] if plateau else []),
+        callbacks.EarlyStopping(patience),
+        *more,
+        callbacks.BestWeights(),
+    ]
+
+
 @pytest.fixture
 def loop():
     """A small phase: 60 rows to train on, 30 others to validate; any field of Loop may be replaced."""
@@ -58,10 +78,11 @@ def loop():
             "name": "head", "model": model, "optimizer": keras.optimizers.AdamW(1e-2),
             "loss_key": ("classify", "crossentropy"), "batches": batches,
             "validate": lambda m: compute.forward(m)([vx])[0], "validation_targets": vy, "goal": accuracy_of(vy),
-            "epochs": 6, "patience": 100, "plateau": False, "checkpoint": None, "deadline": None,
-            "reporter": Reporter(quiet=True), "top_rate": 1e-2,
+            "epochs": 6, "top_rate": 1e-2,
         }  # fmt: skip
-        return Loop(**{**fields, **changes})
+        optimizer = changes.get("optimizer", fields["optimizer"])
+        own = usual(optimizer, **{k: changes.pop(k) for k in tuple(changes) if k in USUAL})
+        return Loop(**{**fields, "callbacks": own, **changes})
 
     make.validation_loss = lambda model: mean_loss(
         cross_entropy, toy(30, 1)[1], compute.forward(model)([toy(30, 1)[0]])[0]

@@ -93,17 +93,17 @@ RESUMED = {"unfreeze": "from:block3", "epochs": 4, "patience": 3, "batchnorm": "
 
 def main(digits, checkpoints, result, phase="", epoch="0"):
     """Train; where a phase is named, die by SIGKILL half-way through its epoch."""
-    from transferkit.training import fit
+    from transferkit.training import checkpoint, fit
 
-    fit.SAVE_EVERY = -1.0
+    checkpoint.SAVE_EVERY_SECONDS = -1.0
     inner = fit.Loop._train
 
-    def train(self, steps, number, *more):
-        if self.name == phase and number == int(epoch):
-            inputs, targets, weights = next(iter(self.batches.epoch(number)))
-            steps([x[:1] for x in inputs], targets[:1], weights[:1])  # some of the epoch's steps
+    def train(self):
+        if self.name == phase and self.epoch == int(epoch):
+            inputs, targets, weights = next(iter(self.batches.epoch(self.epoch)))
+            self.steps([x[:1] for x in inputs], targets[:1], weights[:1])  # some of the epoch's steps
             os.kill(os.getpid(), 9)
-        return inner(self, steps, number, *more)
+        return inner(self)
 
     fit.Loop._train = train
     np.savez(result, **numbers(recipe_for(Path(digits), Path(checkpoints), **RESUMED).run()))

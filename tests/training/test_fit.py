@@ -8,7 +8,7 @@ import pytest
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
-from transferkit.training import fit, optimizers
+from transferkit.training import checkpoint, fit, optimizers
 from transferkit.training.fit import StoppingMetric
 
 
@@ -126,7 +126,7 @@ def test_validation_sees_the_averaged_weights_and_training_goes_on_with_its_own(
     trained = []
     live.batches = live.batches
     inner_train = live._train
-    live._train = lambda *args: (inner_train(*args), trained.append(compute.values(live.model.trainable_variables)))[0]
+    live._train = lambda: (inner_train(), trained.append(compute.values(live.model.trainable_variables)))[0]
     live.run()
     for a, b in zip(ends[-1], trained[-1], strict=True):
         np.testing.assert_array_equal(a, b)
@@ -151,7 +151,7 @@ def test_a_finished_phase_is_not_trained_again(loop, tmp_path):
     first = loop(checkpoint=tmp_path / "phase.npz")
     done = first.run()
     again = loop(checkpoint=tmp_path / "phase.npz")
-    again._train = lambda *args: pytest.fail("trained again")
+    again._train = lambda: pytest.fail("trained again")
     progress = again.run()
     assert progress == done
     for a, b in zip(compute.values(first.model.weights), compute.values(again.model.weights), strict=True):
@@ -164,9 +164,7 @@ class StopError(Exception):
 
 def stopped_after(one, epochs):
     inner = one._train
-    one._train = lambda steps, number, on: (
-        inner(steps, number, on) if number < epochs else (_ for _ in ()).throw(StopError)
-    )
+    one._train = lambda: inner() if one.epoch < epochs else (_ for _ in ()).throw(StopError)
     with pytest.raises(StopError):
         one.run()
 
@@ -174,12 +172,12 @@ def stopped_after(one, epochs):
 @pytest.mark.parametrize("kind", ["adamw", "momentum"])
 @pytest.mark.parametrize("plateau", [False, True])
 def test_an_interrupted_phase_ends_as_an_uninterrupted_one(loop, tmp_path, monkeypatch, kind, plateau):
-    monkeypatch.setattr(fit, "SAVE_EVERY", -1.0)  # after every epoch
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY_SECONDS", -1.0)  # after every epoch
 
-    def one(checkpoint):
+    def one(path):
         rate = 0.01 if plateau else keras.optimizers.schedules.CosineDecay(0.01, 30)
         optimizer = optimizers.build(kind, rate, average_steps=8, rates={"dense/kernel": 0.5})
-        return loop(optimizer=optimizer, checkpoint=checkpoint, plateau=plateau, epochs=8)
+        return loop(optimizer=optimizer, checkpoint=path, plateau=plateau, epochs=8)
 
     whole = one(None)
     expected = whole.run()
@@ -197,7 +195,7 @@ def strip(rows):
 
 
 def test_the_plateau_remembers_how_long_it_waited(loop, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "SAVE_EVERY", -1.0)
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY_SECONDS", -1.0)
     losses_of(monkeypatch, [1.0] * 20)
     made = {"plateau": True, "checkpoint": tmp_path / "phase.npz", "epochs": 6}
     stopped_after(loop(goal=scripted([0.5] * 3), optimizer=keras.optimizers.SGD(0.1), **made), 3)
@@ -220,5 +218,5 @@ def test_a_damaged_checkpoint_is_said_and_the_phase_starts_anew(loop, tmp_path, 
 def test_a_checkpoint_holds_plain_data(loop, tmp_path):
     loop(checkpoint=tmp_path / "phase.npz").run()
     with np.load(tmp_path / "phase.npz", allow_pickle=False) as saved:
-        assert json.loads(str(saved["state"]))["done"] is True
+        assert json.loads(str(saved["state"]))["progress"]["done"] is True
     assert [path.name for path in tmp_path.iterdir() if "phase" in path.name] == ["phase.npz"]

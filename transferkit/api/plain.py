@@ -1,4 +1,4 @@
-"""Objects of Keras that `finetune` cannot take, for its loop is its own, are answered with the lines that use them."""
+"""Objects of Keras that `finetune` cannot take are answered with the lines that use them in plain Keras."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from transferkit.api.data import Data
 from transferkit.data.readers import datasets
 from transferkit.data.source import scan
 from transferkit.errors import DataError, TransferKitError
+from transferkit.training import user_callbacks
+from transferkit.training.fit import Callback
 
 # Keras' class, or function, → the setting's word for it.
 OPTIMIZERS = {"AdamW": "adamw", "Adam": "adam", "SGD": "sgd", "RMSprop": "rmsprop"}
@@ -54,6 +56,24 @@ def problems(given: Any, settings: dict[str, Any]) -> list[str]:
     return [f"{said}. With plain Keras, where {_names(found)} yours:\n{lines(given, {**settings, **found})}"]
 
 
+def callbacks(settings: dict[str, Any]) -> tuple[list[Callback], list[str]]:
+    """Take the callbacks from `settings`, where training can take them; else they stay, for `problems` to answer.
+
+    Returns them as the training loop takes them, and what contradicts them.
+    """
+    objects = user_callbacks.listed(settings.get("callbacks"))
+    if user_callbacks.problems(objects):
+        return [], []
+    settings.pop("callbacks", None)
+    found = []
+    if objects and settings.get("head") == "auto":
+        found.append(
+            "callbacks would never be called with --head auto: a classifier chosen by cross-validation is fitted in "
+            "one step; use --head mlp, or drop one of them"
+        )
+    return user_callbacks.adapted(objects), found
+
+
 def lines(given: Any, settings: Mapping[str, Any]) -> str:
     """Five lines that train a network on `given` with Keras' own `fit`; names of what is the caller's stay names."""
     task = str(settings.get("task", "classify"))
@@ -85,14 +105,20 @@ def _answer(name: str, value: Any) -> str:
     if name == "backbone":
         return f"backbone is a Keras model; {name}='mine.keras' takes it after model.save('mine.keras')"
     if name in KEYWORDS:
-        like = {
-            "callbacks": "stopping, averaging, schedule and logs are settings: patience, ema, schedule, track",
-            "validation_data": "the data says which pictures validate (a folder val/, a column split), or split does",
-        }[name]
-        return f"{name} is no setting: {like}"
+        return _like(name, value)
     ours = (OPTIMIZERS if name == "optimizer" else LOSSES if name == "loss" else {}).get(kind)
     like = f"; the nearest setting is {name}='{ours}'{_rate(value)}" if ours else ""
     return f"{name} is Keras' {kind}, where a name is taken{like}"
+
+
+def _like(name: str, value: Any) -> str:
+    if name == "validation_data":
+        like = "the data says which pictures validate (a folder val/, a column split), or split does"
+        return f"{name} is no setting: {like}"
+    refused = user_callbacks.problems(user_callbacks.listed(value))
+    if refused:
+        return "; ".join(refused)
+    return "callbacks are for finetune: the trials of a search run in processes of their own"
 
 
 def _rate(optimizer: Any) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
     from transferkit.runs.finetune import Job
     from transferkit.runs.plan import DryRun
+    from transferkit.training.fit import Callback
 
 PathOrName = str | os.PathLike[str]
 
@@ -36,7 +37,8 @@ PathOrName = str | os.PathLike[str]
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), dry_run: Literal[False] = False, **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: Literal[False] = False,
+    **settings: Unpack[FinetuneSettings],
 ) -> Run: ...  # fmt: skip
 
 
@@ -44,7 +46,8 @@ def finetune(
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), dry_run: Literal[True], **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: Literal[True],
+    **settings: Unpack[FinetuneSettings],
 ) -> DryRun: ...  # fmt: skip
 
 
@@ -52,7 +55,7 @@ def finetune(
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), dry_run: bool, **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: bool, **settings: Unpack[FinetuneSettings],
 ) -> Run | DryRun: ...  # fmt: skip
 
 
@@ -61,7 +64,8 @@ def finetune(
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), dry_run: bool = False, **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: bool = False,
+    **settings: Unpack[FinetuneSettings],
 ) -> Run | DryRun:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
@@ -77,6 +81,8 @@ def finetune(
         quiet: no progress, warnings only.
         reporter: who is told instead of the terminal.
         track: who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
+        callbacks: objects that watch the training and may end it, of classes made from `transferkit.Callback` or, where
+            their contract can be kept, of Keras'. With any, a head is trained, never chosen by cross-validation.
         dry_run: check everything, measure a few pictures, and train and make nothing.
         settings: the fields of `transferkit.Settings`, below.
 
@@ -89,7 +95,9 @@ def finetune(
     """
     reporter = reporter or Reporter(quiet)
     given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
-    problems = plain.problems(data, given)
+    given["callbacks"] = callbacks
+    watching, problems = plain.callbacks(given)
+    problems += plain.problems(data, given)
     data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
     problems += _adopt(loaded, given) if loaded else []
@@ -112,12 +120,15 @@ def finetune(
     layout = Layout(folder)
     if choice:
         reporter.say(choice)
+    if watching and chosen.chooses_head:
+        chosen = chosen.model_copy(update={"head": "mlp"})
+        reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
     if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, reporter, track):
         return Run(folder)
     if dry_run:
         return _job(layout, loaded or data, origin, chosen, reporter, False, offline, cache).plan()
     with _resumable(layout):
-        _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track)
+        _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track, watching)
     return Run(folder)
 
 
@@ -280,11 +291,12 @@ def _tell_changes(layout: Layout, data: Any, settings: Settings, reporter: Repor
 
 def _finetune(
     layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
-    cache: bool | None, track: Sequence[str],
+    cache: bool | None, track: Sequence[str], callbacks: Sequence[Callback],
 ) -> None:  # fmt: skip
     from transferkit.delivery.report.publish import publish
 
     job = _job(layout, data, origin, settings, reporter, resume, offline, cache)
+    job.callbacks = callbacks
     with trackers.tracked(track, reporter) as job.tracking:
         job.run()
         publish(layout, reporter)

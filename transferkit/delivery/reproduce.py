@@ -151,6 +151,8 @@ def _reasons(manifest: dict[str, Any], settings: Settings) -> list[str]:
               for name in EXPECTED if machine.get(name) != here.get(name)]  # fmt: skip
     if settings.budget is not None:
         found.append(f"the run had a time budget of {settings.budget:g} s: where it ends depends on the machine")
+    if manifest.get("callbacks"):
+        found.append(f"the run had callbacks ({', '.join(manifest['callbacks'])}), which are not kept with it")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ from transferkit.runs.packaging import Finishing
 from transferkit.runs.random_baseline import random_weights
 from transferkit.runs.results import judge, write_history
 from transferkit.runs.trackers import Tracking
-from transferkit.training import models, outlook, recipe
-from transferkit.training.fit import ignore
+from transferkit.training import models, outlook, recipe, user_callbacks
+from transferkit.training.fit import Callback
 from transferkit.training.problem import Problem, coarse
 
 
@@ -54,6 +55,7 @@ class Job:
     findings: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)  # of stages that came before
     tracking: Tracking | None = None  # is told every epoch
+    callbacks: Sequence[Callback] = ()  # the caller's
 
     def run(self) -> None:
         """Do everything that is not done yet. On failure run.json says so and the folder stays resumable."""
@@ -65,6 +67,7 @@ class Job:
             self.reporter.say(coarse)
         splitting = time.monotonic() - started
         problem, folds = self._problems(splits)
+        user_callbacks.check_monitored(self.callbacks, problem)
         backbone = self._backbone()
         building = time.monotonic() - started - splitting
         with run_lock(self.layout):
@@ -121,13 +124,16 @@ class Job:
     def _manifest(self) -> Manifest:
         if not self.layout.manifest.exists():
             command = command_line(self.data, self.settings, str(self.layout.folder), self.cache)
-            return Manifest.start(self.layout, self.data, self.settings, command, cache=self.cache)
+            begun = Manifest.start(self.layout, self.data, self.settings, command, cache=self.cache)
+            begun.content["callbacks"] = user_callbacks.names(self.callbacks)
+            return begun
         content = self.layout.read_manifest()
         if not self.resume:
             raise RunError(
                 f"--output {self.layout.folder}: another process has made a run there; choose another folder"
             )
         same_settings(content, self.settings)
+        user_callbacks.check_same(content.get("callbacks", []), self.callbacks)
         self._same_versions(content.get("versions", {}))
         content.setdefault("timings", {})
         self.cache = self._same_cache(content)
@@ -237,7 +243,7 @@ class Job:
         work = recipe.Recipe(
             backbone, s, problem, self._views(decode), self.reporter, self.layout.checkpoints,
             None if s.budget is None else started + s.budget, self.cache,
-            folds, self.tracking.epoch if self.tracking else ignore,
+            folds, [*([self.tracking] if self.tracking else []), *self.callbacks],
         )  # fmt: skip
         trained, chosen = self._trained(work, splits)
         write_history(self.layout.history, trained.history)

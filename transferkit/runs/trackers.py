@@ -15,6 +15,7 @@ from transferkit.files import read_json, write_json
 from transferkit.runs import tracker_backends
 from transferkit.runs.layout import Layout
 from transferkit.runs.tracker_backends import Key
+from transferkit.training.fit import Callback, Loop
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 NEEDS = {"mlflow": ("mlflow",), "wandb": ("wandb",)}  # what the extra of the same name installs
@@ -52,8 +53,11 @@ def problems(names: Sequence[str]) -> list[str]:
     return found
 
 
-class Tracking:
-    """The trackers of one run. Every call to one is guarded: it may fail once, with a warning, and is then left."""
+class Tracking(Callback):
+    """The trackers of one run, as a callback of its training.
+
+    Every call to one is guarded: it may fail once, with a warning, and is then left.
+    """
 
     def __init__(self, names: Iterable[str], reporter: Reporter) -> None:
         self.reporter = reporter
@@ -75,6 +79,10 @@ class Tracking:
             write_json(self._path, self.state)
 
         self._each(begin)
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Tell the epoch."""
+        self.epoch(loop.rows[-1])
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """A finished epoch's row of history.csv; one that a tracker has already is not sent again."""

@@ -91,12 +91,13 @@ class ReusableHead:
                 getattr(self.optimizer, name).assign(fresh[name])
         self.optimizer.learning_rate = optimizer["learning_rate"]
 
-    def give(self, head: keras.Model) -> None:
-        """Leave the weights with `head`, and where dropout's random numbers have got to, for phases that follow."""
+    def give(self, head: keras.Model) -> keras.Model:
+        """Leave the weights with `head`, and where dropout's random numbers have got to; returns `head`."""
         compute.assign(head.trainable_variables, compute.values(self.model.trainable_variables))
         for own, layer in zip(self._layers, head.layers[1:], strict=True):
             if type(layer).__name__ == "Dropout":
                 compute.assign([layer.seed_generator.state], compute.values([own.seeds.state]))
+        return head
 
 
 def _chain(head: keras.Model) -> list[Any] | None:

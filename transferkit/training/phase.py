@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +20,10 @@ from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.store import ResidentSet
 from transferkit.training import batches as b
+from transferkit.training import callbacks as c
 from transferkit.training import losses, optimizers, schedules
-from transferkit.training.fit import Loop, Progress, Watch, ignore
+from transferkit.training.checkpoint import Checkpoint
+from transferkit.training.fit import Callback, Loop, Progress
 from transferkit.training.problem import PhaseReport, Problem
 
 if TYPE_CHECKING:
@@ -52,7 +55,11 @@ class Phase:
 
 @dataclass
 class Trainer:
-    """Trains phases on one problem, one after the other, and keeps their reports. `rate` is the setting's value."""
+    """Trains phases on one problem, one after the other, and keeps their reports.
+
+    `rate` is the setting's value, `deadline` one of `time.monotonic`; `callbacks` are told of every phase, besides
+    those that belong to each.
+    """
 
     settings: Settings
     problem: Problem
@@ -61,7 +68,7 @@ class Trainer:
     checkpoints: Path | None = None
     deadline: float | None = None
     rate: float = 1e-3
-    watch: Watch = ignore
+    callbacks: Sequence[Callback] = ()
     pool: HeadPool | None = None  # trains heads of like shape through one trace
 
     def __post_init__(self) -> None:
@@ -73,30 +80,34 @@ class Trainer:
         self._forward_of: tuple[Any, compute.Forward] | None = None
 
     def train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
-        """Train `model` (rows of `source` → logits); it is left with its best weights. Returns (score, loss).
+        """Train one phase. Where memory runs out the batch is halved and the phase begins again.
 
-        Where memory runs out the batch is halved and the phase begins again. Raises TrainingError where nothing is
-        left to halve, or the loss is no longer a number.
+        Args:
+            phase: what is special about it.
+            model: rows of `source` → logits [n, t]; it is left with its best weights.
+            source: the inputs, by picture and view.
+
+        Returns:
+            Score and loss of validation with these weights, in float32.
+
+        Raises:
+            TrainingError: nothing is left to halve, or the loss is no longer a number.
         """
         return self._fitting(lambda: self._train(phase, model, source), model)
 
     def _train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
-        s, batches, problem = self.settings, self.batches(source), self.problem
+        batches, problem = self.batches(source), self.problem
         held = None if batches.mixes else _held(source)
         twin = self._twin(phase, model, batches.steps) if held else None
         trained, optimizer = model, self._optimizer(phase, batches.steps) if twin is None else twin.optimizer
         if twin is not None:
             trained, self._forward_of = twin.model, (twin.model, twin.forward)
-        # Of smaller batches, other checkpoints: gradients that are being accumulated are part of them.
-        name = f"phase-{len(self.phases)}{'-halved' * self._halved}.npz"
-        checkpoint = None if self.checkpoints is None else self.checkpoints / name
         loop = Loop(
-            phase.name, trained, optimizer, self.loss_key, batches,
-            lambda m: self.outputs(m, source, problem.val), problem.targets[problem.val], problem.goal,
-            phase.epochs, s.patience, s.schedule == "plateau" and phase.rates is None, checkpoint, self.deadline,
-            self.reporter, self.rate, self.watch, phase.pause,
-            self._rates(phase, batches.steps),
-            held, None if twin is None else twin.steps,
+            name=phase.name, model=trained, optimizer=optimizer, loss_key=self.loss_key, batches=batches,
+            validate=lambda m: self.outputs(m, source, problem.val), validation_targets=problem.targets[problem.val],
+            goal=problem.goal, epochs=phase.epochs, top_rate=self.rate, callbacks=self._callbacks(phase, optimizer),
+            pause=phase.pause, rates=self._rates(phase, batches.steps), held=held,
+            steps=None if twin is None else twin.steps, mirror=None if twin is None else partial(twin.give, model),
         )  # fmt: skip
         with applied(model, phase.precision):
             progress = loop.run()
@@ -110,6 +121,22 @@ class Trainer:
         self.history += progress.rows
         self.phases.append(_report(phase, model, source, progress, best))
         return best
+
+    def _callbacks(self, phase: Phase, optimizer: Any) -> list[Callback]:
+        """Those of every phase around the caller's: what begins first ends last (see `Callback`)."""
+        s, found = self.settings, list[Callback]()
+        if self.checkpoints is not None:
+            # Of smaller batches, other checkpoints: gradients that are being accumulated are part of them.
+            name = f"phase-{len(self.phases)}{'-halved' * self._halved}.npz"
+            found.append(Checkpoint(self.checkpoints / name, self.reporter))
+        found.append(c.ProgressBar(self.reporter))
+        if optimizers.averaging(optimizer) is not None:
+            found.append(c.WeightAverage())
+        if self.deadline is not None:
+            found.append(c.Budget(self.deadline))
+        if s.schedule == "plateau" and phase.rates is None:
+            found.append(c.Plateau())
+        return [*found, c.EarlyStopping(s.patience), *self.callbacks, c.BestWeights()]
 
     def _judged(self, model: keras.Model, source: Source) -> tuple[float, float]:
         """Validation score and loss in float32, in which the model is shipped: by these, phases are compared."""

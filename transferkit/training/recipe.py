@@ -25,7 +25,7 @@ from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
 from transferkit.training import lr_finder, models, optimizers
 from transferkit.training.compiled_heads import HeadPool
-from transferkit.training.fit import Watch, ignore
+from transferkit.training.fit import Callback
 from transferkit.training.phase import Phase, Trainer, predict
 from transferkit.training.problem import Judge, PhaseReport, Problem, Trained, Units, problem
 
@@ -79,7 +79,7 @@ class Recipe:
     deadline: float | None = None
     cache: bool | None = None
     folds: Sequence[Problem] = ()
-    watch: Watch = ignore
+    callbacks: Sequence[Callback] = ()  # are told of the head's and the tail's phases, not of folds
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
     shared: Frozen | None = None  # the frozen side, where several recipes train on the same features
     pool: HeadPool | None = None  # trains heads of several recipes through one compiled trace
@@ -90,7 +90,7 @@ class Recipe:
         # Always through a twin, so that a run comes to the very numbers of the trial that a search took it from.
         if self.pool is None:  # an empty one is false, and is to be shared all the same
             self.pool = HeadPool()
-        self.trainer = self._trainer(self.problem, self.checkpoints, self.watch)
+        self.trainer = self._trainer(self.problem, self.checkpoints, self.callbacks)
         if self.settings.batch_size == "auto":
             self.reporter.say(f"batch size: {self.trainer.batch_size} ({len(self.problem.train)} training pictures)")
         self.notes: list[str] = []
@@ -178,11 +178,11 @@ class Recipe:
 
     # -- the head
 
-    def _trainer(self, part: Problem, checkpoints: Path | None, watch: Watch = ignore) -> Trainer:
+    def _trainer(self, part: Problem, checkpoints: Path | None, callbacks: Sequence[Callback] = ()) -> Trainer:
         s = self.settings
         rate = s.learning_rate if isinstance(s.learning_rate, float) else HEAD_RATES[s.optimizer]
         views = self.views.count
-        return Trainer(s, part, views, self.reporter, checkpoints, self.deadline, rate, watch, self.pool)
+        return Trainer(s, part, views, self.reporter, checkpoints, self.deadline, rate, callbacks, self.pool)
 
     def _body(self, source: Source, pooled: Rows, part: Problem) -> keras.Model:
         return models.head(self._sample(source, part.train), pooled.label, part.outputs, self.settings)

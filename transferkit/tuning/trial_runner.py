@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from transferkit.runs import scoring
 from transferkit.runs.results import judge
 from transferkit.training import recipe
 from transferkit.training.compiled_heads import HeadPool
+from transferkit.training.fit import Callback, Loop
 from transferkit.training.problem import PhaseReport
 from transferkit.tuning.limits import memory_in_use, within
 from transferkit.tuning.records import Outcome, Task, TrialPlan
@@ -122,7 +123,7 @@ class Workbench:
         """How the best phase of one pair went, the seconds of all epochs at their median pace, and those it took."""
         check()
         started = time.monotonic()
-        work = self._recipe(task, settings, stand, number, lambda _: check())
+        work = self._recipe(task, settings, stand, number, [_Check(check)])
         if settings.unfreeze == "none":
             work.head_alone(stand.pooled, stand.source)
             report = work.trainer.phases[-1]
@@ -138,7 +139,7 @@ class Workbench:
         """
         settings, judged = self.plan.settings(task.values, task.seed), self.plan.judged
         stand = self.stand(settings)
-        work = self._recipe(task, settings, stand, 0, lambda _: None)
+        work = self._recipe(task, settings, stand, 0)
         if settings.unfreeze == "none":
             body = work.head_alone(stand.pooled, stand.source)
             on_val, on_judged = (work.trainer.outputs(body, stand.source, p) for p in (work.problem.val, judged))
@@ -150,7 +151,7 @@ class Workbench:
         return trained.val_outputs, found
 
     def _recipe(
-        self, task: Task, settings: Settings, stand: Stand, number: int, watch: Callable[[dict[str, Any]], None]
+        self, task: Task, settings: Settings, stand: Stand, number: int, callbacks: Sequence[Callback] = ()
     ) -> recipe.Recipe:
         problem = recipe.problem(
             self.plan.samples, *self.plan.pairs[number],
@@ -163,7 +164,7 @@ class Workbench:
             stand.backbone, settings, problem, stand.views, Reporter(quiet=True),
             self.folder(task.id) / f"pair-{number}" if lasting else None,
             None if limit is None else time.monotonic() + limit, self.plan.cache,
-            watch=watch, pause=task.epochs, shared=stand.frozen, pool=self._pool,
+            callbacks=callbacks, pause=task.epochs, shared=stand.frozen, pool=self._pool,
         )  # fmt: skip
 
     # -- features
@@ -205,6 +206,17 @@ class Workbench:
         """Views per picture: all where any pair trains on it, the clean one where it only validates."""
         wanted = {int(i): range(1) for part in (self.plan.judged, *(val for _, val in self.plan.pairs)) for i in part}
         return wanted | {int(i): range(count + 1) for train, _ in self.plan.pairs for i in train}
+
+
+class _Check(Callback):
+    """Calls `check` after each epoch: it raises where a trial has to end."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Check."""
+        self.check()
 
 
 @contextmanager

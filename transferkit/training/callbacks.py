@@ -1,0 +1,172 @@
+"""What every phase does besides training and validating, one small class each: see `fit.Callback` for the hooks."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from transferkit import compute, terms
+from transferkit.console import Advance, Reporter, duration, figure
+from transferkit.training import optimizers, schedules
+from transferkit.training.fit import Callback, Loop
+
+
+class EarlyStopping(Callback):
+    """Ends a phase after `patience` epochs in which neither the score nor the loss of validation improved.
+
+    The loss counts because a score over few pictures moves in steps.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.waited, self.lowest_loss = patience, 0, math.inf
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Count."""
+        loss = loop.rows[-1]["val_loss"]
+        self.waited = 0 if loop.improved or loss < self.lowest_loss else self.waited + 1
+        self.lowest_loss = min(self.lowest_loss, loss)
+        if self.waited >= self.patience:
+            loop.stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epochs waited, and the lowest loss."""
+        return {"waited": self.waited, "lowest_loss": self.lowest_loss}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.waited, self.lowest_loss = state["waited"], state["lowest_loss"]
+
+
+class Plateau(Callback):
+    """`--schedule plateau`: lowers the optimizer's rate where validation stands still (see `schedules.after_epoch`)."""
+
+    waited = 0
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Count, and lower the rate."""
+        self.waited = schedules.after_epoch(loop.optimizer, loop.improved, self.waited)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epochs waited; the rate itself is a variable of the optimizer."""
+        return {"waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.waited = state["waited"]
+
+
+class Budget(Callback):
+    """Ends a phase once `deadline` (of `time.monotonic`, in seconds) has passed.
+
+    At least one epoch is trained, however small the budget: a phase without weights is of no use to anyone.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def on_train_begin(self, loop: Loop) -> None:
+        """A phase that goes on has its one epoch already."""
+        if loop.epoch:
+            self.on_epoch_end(loop)
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Look at the clock."""
+        if time.monotonic() > self.deadline:
+            loop.stop()
+
+
+class WeightAverage(Callback):
+    """`--ema`: validation sees the moving average of the weights, training goes on with its own.
+
+    The average is the optimizer's, and among its variables.
+    """
+
+    def on_validation_begin(self, loop: Loop) -> None:
+        """Swap the average in."""
+        variables = loop.model.trainable_variables
+        self._live = compute.values(variables)
+        optimizers.averaging(loop.optimizer).finalize_variable_values(variables)
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Swap the live weights back in."""
+        compute.assign(loop.model.trainable_variables, self._live)
+
+
+class BestWeights(Callback):
+    """Keeps the weights of the best epoch, and leaves the model with them."""
+
+    def __init__(self) -> None:
+        self.weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Copy."""
+        if loop.improved:
+            self.weights = compute.values(loop.model.weights)
+
+    def on_train_end(self, loop: Loop) -> None:
+        """Put them back."""
+        compute.assign(loop.model.weights, self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights."""
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.weights = state["weights"]
+
+
+class ProgressBar(Callback):
+    """A bar over a phase's epochs, and a line that stays on what came of it."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self._advance: Advance | None = None
+        self._moved = 0.0  # of the epoch in training, which is one unit
+
+    def on_epoch_begin(self, loop: Loop) -> None:
+        """Open the bar, where it is not."""
+        self._moved = 0.0
+        if self._advance is None:
+            bar = self.reporter.progress(terms.phase(loop.name), loop.last, "epochs", loop.epoch)
+            self._open = loop.exits.enter_context(ExitStack())
+            self._advance = self._open.enter_context(bar)
+
+    def on_chunk_end(self, loop: Loop, steps: int, loss: float) -> None:
+        """Move it. Validation takes its share of an epoch: as much as of its pictures."""
+        pictures = len(loop.batches.pictures)
+        part = pictures / (pictures + len(loop.validation_targets)) * steps / loop.batches.steps
+        self._moved += part
+        self._move(loop, part, loss)
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Move it to the end of the epoch."""
+        self._move(loop, 1 - self._moved, loop.rows[-1]["loss"])
+
+    def on_train_end(self, loop: Loop) -> None:
+        """Take the bar away and say what came of the phase."""
+        if self._advance is not None:
+            self._open.close()
+        progress = loop.progress
+        if progress.best is not None and loop.goal.words:
+            self.reporter.say(
+                f"{terms.phase(loop.name)}: validation {loop.goal.words} {figure(progress.best[0])} after epoch "
+                f"{progress.best_epoch + 1} of {progress.epoch}, {duration(progress.seconds)}"
+            )
+
+    def _move(self, loop: Loop, part: float, loss: float) -> None:
+        assert self._advance is not None
+        self._advance(part, _standing(loop, loss))
+
+
+def _standing(loop: Loop, loss: float) -> str:
+    """What stands beside the bar: the loss of this epoch so far, the newest validation score, the best."""
+    parts = [f"loss {figure(loss)}"]
+    if loop.progress.best is not None and loop.goal.words:
+        newest = loop.rows[-1][f"val_{loop.goal.name}"]
+        parts += [f"validation {loop.goal.words} {figure(newest)}", f"best {figure(loop.progress.best[0])}"]
+    return "; ".join(parts)

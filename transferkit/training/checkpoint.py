@@ -1,0 +1,112 @@
+"""A phase on disk: model, optimizer, progress and the callbacks' states in one file of plain data, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from transferkit import compute, terms
+from transferkit.console import Reporter
+from transferkit.errors import ConfigError
+from transferkit.files import atomic_path
+from transferkit.training.fit import Callback, Loop
+
+SAVE_EVERY_SECONDS = 20.0  # between two checkpoints: what a kill can cost
+ARRAY = "__array__"  # stands in the JSON for an array, with its number in the file
+
+
+class Checkpoint(Callback):
+    """Saves a phase as it goes and at its end, and takes it up again from there, to the same result bit by bit.
+
+    The first of the callbacks: it restores before the others begin, and saves after they have ended an epoch.
+    """
+
+    def __init__(self, path: Path, reporter: Reporter) -> None:
+        self.path, self.reporter = path, reporter
+
+    def on_train_begin(self, loop: Loop) -> None:
+        """Restore what is there; a file that is damaged, or of other callbacks, is said and not used."""
+        self._saved = time.monotonic()
+        if not self.path.exists():
+            return
+        groups = (loop.model.variables, loop.optimizer.variables)
+        try:
+            # A file of our own: np.load leaves one open that turns out to be damaged.
+            with open(self.path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
+                state = json.loads(str(stored["state"]))
+                content = [
+                    [stored[f"{letter}{i}"] for i in range(len(group))]
+                    for letter, group in zip("mo", groups, strict=True)
+                ]
+                if state["names"] != _names(loop):
+                    raise ValueError(f"it is of other callbacks: {', '.join(state['names'])}")
+                restored = _unpacked(state["callbacks"], stored)
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:
+            self.reporter.warn(f"{self.path} is damaged ({error}); phase {loop.name} starts anew")
+            return
+        for group, values in zip(groups, content, strict=True):
+            compute.assign(group, values)
+        loop.progress.__dict__.update(state["progress"])
+        best = loop.progress.best
+        loop.progress.best = None if best is None else (best[0], best[1])
+        loop.restored = restored
+        what = "done before" if loop.progress.done else f"going on after epoch {loop.epoch}"
+        self.reporter.say(f"{terms.phase(loop.name)}: {what}")
+
+    def on_epoch_end(self, loop: Loop) -> None:
+        """Save, where it is time."""
+        if loop.finished or time.monotonic() - self._saved > SAVE_EVERY_SECONDS:
+            self._save(loop)
+            self._saved = time.monotonic()
+
+    def _save(self, loop: Loop) -> None:
+        arrays: dict[str, np.ndarray] = {}
+        states = [_packed(callback.state_dict(), arrays, callback) for callback in loop.callbacks]
+        state = json.dumps({"progress": loop.progress.__dict__, "names": _names(loop), "callbacks": states})
+        arrays |= {f"m{i}": v for i, v in enumerate(compute.values(loop.model.variables))}
+        arrays |= {f"o{i}": v for i, v in enumerate(compute.values(loop.optimizer.variables))}
+        with atomic_path(self.path) as temporary, open(temporary, "wb") as handle:
+            np.savez(handle, state=np.array(state), **arrays)  # type: ignore[arg-type]
+
+
+def _names(loop: Loop) -> list[str]:
+    return [callback_name(callback) for callback in loop.callbacks]
+
+
+def callback_name(callback: Callback) -> str:
+    """What a callback is called in records and messages: its class, or what it says of itself."""
+    return str(getattr(callback, "name", type(callback).__name__))
+
+
+def _packed(value: Any, arrays: dict[str, np.ndarray], owner: Callback) -> Any:
+    """`value` as JSON takes it; arrays go into `arrays`. Raises ConfigError for what is no plain data."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU":
+        arrays[f"c{len(arrays)}"] = value
+        return {ARRAY: f"c{len(arrays) - 1}"}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list | tuple):
+        return [_packed(part, arrays, owner) for part in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _packed(part, arrays, owner) for key, part in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(
+        f"state_dict() of callback {callback_name(owner)} holds a {type(value).__name__}; a checkpoint keeps numbers, "
+        "texts, None, NumPy arrays, and lists and dictionaries (with texts for keys) of them"
+    )
+
+
+def _unpacked(value: Any, arrays: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(part, arrays) for part in value]
+    if isinstance(value, dict):
+        if set(value) == {ARRAY}:
+            return arrays[value[ARRAY]]
+        return {key: _unpacked(part, arrays) for key, part in value.items()}
+    return value
