@@ -4,9 +4,8 @@ import pytest
 
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.training import callbacks, optimizers
+from transferkit.training import callbacks, fit
 from transferkit.training.batches import Batches
-from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.fit import Loop, StoppingMetric
 from transferkit.training.losses import cross_entropy, mean_loss
 
@@ -48,27 +47,27 @@ def accuracy_of(targets):
     return StoppingMetric("accuracy", True, lambda outputs: float((outputs.argmax(1) == targets.argmax(1)).mean()))
 
 
-USUAL = ("patience", "plateau", "checkpoint", "deadline", "reporter", "more")
+def scripted(scores, losses=None):
+    """A goal whose scores are given, epoch by epoch."""
+    line = iter(scores)
+    return StoppingMetric("accuracy", True, lambda outputs: next(line))
 
 
-def usual(optimizer, patience=100, plateau=False, checkpoint=None, deadline=None, reporter=None, more=()):
-    """The callbacks of a phase as `Trainer` puts them together, `more` being the caller's."""
-    reporter = reporter or Reporter(quiet=True)
-    return [
-        *([Checkpoint(checkpoint, reporter)] if checkpoint else []),
-        callbacks.ProgressBar(reporter),
-        *([callbacks.WeightAverage()] if optimizers.averaging(optimizer) is not None else []),
-        *([callbacks.Budget(deadline)] if deadline is not None else []),
-        *([callbacks.Plateau()] if plateau else []),
-        callbacks.EarlyStopping(patience),
-        *more,
-        callbacks.BestWeights(),
-    ]
+def losses_of(monkeypatch, values):
+    line = iter(values)
+    monkeypatch.setattr(fit, "mean_loss", lambda *args: next(line))
+
+
+AROUND = ("patience", "plateau", "checkpoint", "deadline", "reporter", "own")
+
+
+def around(optimizer, own=(), patience=100, reporter=None, **more):
+    return callbacks.around(own, optimizer, patience, reporter or Reporter(quiet=True), **more)
 
 
 @pytest.fixture
 def loop():
-    """A small phase: 60 rows to train on, 30 others to validate; any field of Loop may be replaced."""
+    """A small phase: 60 rows to train on, 30 others to validate; `changes` are of Loop or `callbacks.around`."""
 
     def make(**changes):
         (x, y), (vx, vy) = toy(), toy(30, 1)
@@ -81,8 +80,8 @@ def loop():
             "epochs": 6, "top_rate": 1e-2,
         }  # fmt: skip
         optimizer = changes.get("optimizer", fields["optimizer"])
-        own = usual(optimizer, **{k: changes.pop(k) for k in tuple(changes) if k in USUAL})
-        return Loop(**{**fields, "callbacks": own, **changes})
+        told = around(optimizer, **{k: changes.pop(k) for k in tuple(changes) if k in AROUND})
+        return Loop(**{**fields, "callbacks": told, **changes})
 
     make.validation_loss = lambda model: mean_loss(
         cross_entropy, toy(30, 1)[1], compute.forward(model)([toy(30, 1)[0]])[0]

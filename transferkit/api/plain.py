@@ -45,33 +45,37 @@ def data(given: Any, settings: Mapping[str, Any]) -> Any:
         raise DataError(f"{error}. As it is, it goes into a loop of your own:\n{lines(given, settings)}") from error
 
 
-def problems(given: Any, settings: dict[str, Any]) -> list[str]:
-    """What `settings` hold of Keras' objects, with the lines that use them; these are taken out of `settings`."""
+def problems(given: Any, settings: dict[str, Any], callbacks: Any = None) -> list[str]:
+    """What `settings` hold of Keras' objects, with the lines that use them; these are taken out of `settings`.
+
+    `callbacks` are those that `finetune` was given: the ones it cannot take are answered too.
+    """
     found = {name: value for name, value in settings.items() if name in KEYWORDS or _of_keras(value)}
-    if not found:
-        return []
     for name in found:
         del settings[name]
-    said = "; ".join(_answer(name, value) for name, value in found.items())
-    return [f"{said}. With plain Keras, where {_names(found)} yours:\n{lines(given, {**settings, **found})}"]
+    said, refused = [_answer(name, value) for name, value in found.items()], user_callbacks.problems(callbacks)
+    if any(map(user_callbacks.is_of_keras, user_callbacks.listed(callbacks))):
+        said, refused = [*said, *refused], []
+        found["callbacks"] = callbacks
+    if not said:
+        return refused
+    return [
+        *refused,
+        f"{'; '.join(said)}. With plain Keras, where {_names(found)} yours:\n{lines(given, {**settings, **found})}",
+    ]
 
 
-def callbacks(settings: dict[str, Any]) -> tuple[list[Callback], list[str]]:
-    """Take the callbacks from `settings`, where training can take them; else they stay, for `problems` to answer.
-
-    Returns them as the training loop takes them, and what contradicts them.
-    """
-    objects = user_callbacks.listed(settings.get("callbacks"))
-    if user_callbacks.problems(objects):
+def callbacks(given: Any, settings: Mapping[str, Any]) -> tuple[list[Callback], list[str]]:
+    """Callbacks as the training loop takes them, none where `problems` answers; and what contradicts them."""
+    if user_callbacks.problems(given):
         return [], []
-    settings.pop("callbacks", None)
-    found = []
-    if objects and settings.get("head") == "auto":
-        found.append(
+    found = user_callbacks.adapted(given)
+    if found and settings.get("head") == "auto":
+        return [], [
             "callbacks would never be called with --head auto: a classifier chosen by cross-validation is fitted in "
             "one step; use --head mlp, or drop one of them"
-        )
-    return user_callbacks.adapted(objects), found
+        ]
+    return found, []
 
 
 def lines(given: Any, settings: Mapping[str, Any]) -> str:
@@ -105,20 +109,14 @@ def _answer(name: str, value: Any) -> str:
     if name == "backbone":
         return f"backbone is a Keras model; {name}='mine.keras' takes it after model.save('mine.keras')"
     if name in KEYWORDS:
-        return _like(name, value)
+        like = {
+            "callbacks": "a search takes none, for its trials run in processes of their own; finetune does",
+            "validation_data": "the data says which pictures validate (a folder val/, a column split), or split does",
+        }[name]
+        return f"{name} is no setting: {like}"
     ours = (OPTIMIZERS if name == "optimizer" else LOSSES if name == "loss" else {}).get(kind)
     like = f"; the nearest setting is {name}='{ours}'{_rate(value)}" if ours else ""
     return f"{name} is Keras' {kind}, where a name is taken{like}"
-
-
-def _like(name: str, value: Any) -> str:
-    if name == "validation_data":
-        like = "the data says which pictures validate (a folder val/, a column split), or split does"
-        return f"{name} is no setting: {like}"
-    refused = user_callbacks.problems(user_callbacks.listed(value))
-    if refused:
-        return "; ".join(refused)
-    return "callbacks are for finetune: the trials of a search run in processes of their own"
 
 
 def _rate(optimizer: Any) -> str:

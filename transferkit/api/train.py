@@ -95,9 +95,8 @@ def finetune(
     """
     reporter = reporter or Reporter(quiet)
     given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
-    given["callbacks"] = callbacks
-    watching, problems = plain.callbacks(given)
-    problems += plain.problems(data, given)
+    watching, problems = plain.callbacks(callbacks, given)
+    problems += plain.problems(data, given, callbacks)
     data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
     problems += _adopt(loaded, given) if loaded else []

@@ -134,6 +134,9 @@ class Job:
             )
         same_settings(content, self.settings)
         user_callbacks.check_same(content.get("callbacks", []), self.callbacks)
+        forgetful = user_callbacks.forgetful(self.callbacks)
+        if forgetful:
+            self.reporter.say(f"callbacks without a state begin anew: {', '.join(forgetful)}")
         self._same_versions(content.get("versions", {}))
         content.setdefault("timings", {})
         self.cache = self._same_cache(content)
@@ -252,7 +255,9 @@ class Job:
         manifest.content["phases"] = [p.__dict__ for p in trained.phases]
         manifest.content["chosen"] = trained.chosen
         manifest.content["learnt_from"] = "train+val" if trained.refitted or s.refit == "train+val" else "train"
-        manifest.content["notes"] = [*backbone.notes, *trained.notes]
+        watched = user_callbacks.names(self.callbacks)
+        asked = [f"trained with callbacks ({', '.join(watched)}), which the command does not repeat"] if watched else []
+        manifest.content["notes"] = [*backbone.notes, *trained.notes, *asked]
         manifest.content["rate_curve"] = trained.rate_curve
         manifest.content["learning_rate"] = work.rate
         manifest.write()

@@ -1,10 +1,12 @@
-"""What every phase does besides training and validating, one small class each: see `fit.Callback` for the hooks."""
+"""What a phase does besides training and validating, one small class each: see `fit.Callback` for the hooks."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,34 @@ import numpy as np
 from transferkit import compute, terms
 from transferkit.console import Advance, Reporter, duration, figure
 from transferkit.training import optimizers, schedules
+from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.fit import Callback, Loop
+
+
+def around(
+    own: Sequence[Callback], optimizer: Any, patience: int, reporter: Reporter, *, plateau: bool = False,
+    checkpoint: Path | None = None, deadline: float | None = None,
+) -> list[Callback]:  # fmt: skip
+    """All callbacks of a phase, in their order: what begins first ends last.
+
+    Args:
+        own: those of the caller. As an epoch ends they see the weights that were judged, and at the end the best ones.
+        optimizer: the phase's; where it averages weights, the averages are what is judged.
+        patience: see `EarlyStopping`.
+        reporter: is told of the progress.
+        plateau: whether the rate is lowered where validation stands still.
+        checkpoint: the file that the phase is saved to.
+        deadline: of `time.monotonic`, in seconds.
+    """
+    found: list[Callback] = [] if checkpoint is None else [Checkpoint(checkpoint, reporter)]
+    found.append(ProgressBar(reporter))
+    if optimizers.averaging(optimizer) is not None:
+        found.append(WeightAverage())
+    if deadline is not None:
+        found.append(Budget(deadline))
+    if plateau:
+        found.append(Plateau())
+    return [*found, EarlyStopping(patience), *own, BestWeights()]
 
 
 class EarlyStopping(Callback):

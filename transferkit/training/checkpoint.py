@@ -30,7 +30,7 @@ class Checkpoint(Callback):
         self.path, self.reporter = path, reporter
 
     def on_train_begin(self, loop: Loop) -> None:
-        """Restore what is there; a file that is damaged, or of other callbacks, is said and not used."""
+        """Restore what is there; a file that is damaged, or of another version, is said and not used."""
         self._saved = time.monotonic()
         if not self.path.exists():
             return
@@ -43,18 +43,16 @@ class Checkpoint(Callback):
                     [stored[f"{letter}{i}"] for i in range(len(group))]
                     for letter, group in zip("mo", groups, strict=True)
                 ]
-                if state["names"] != _names(loop):
-                    raise ValueError(f"it is of other callbacks: {', '.join(state['names'])}")
-                restored = _unpacked(state["callbacks"], stored)
+                progress, states = state["progress"], _unpacked(state["callbacks"], stored)
         except (ValueError, KeyError, EOFError, BadZipFile) as error:
-            self.reporter.warn(f"{self.path} is damaged ({error}); phase {loop.name} starts anew")
+            self.reporter.warn(f"{self.path} is damaged, or of another version ({error}); {loop.name} starts anew")
             return
         for group, values in zip(groups, content, strict=True):
             compute.assign(group, values)
-        loop.progress.__dict__.update(state["progress"])
-        best = loop.progress.best
-        loop.progress.best = None if best is None else (best[0], best[1])
-        loop.restored = restored
+        best = progress["best"]
+        loop.progress.__dict__.update(progress, best=None if best is None else (best[0], best[1]))
+        # Trackers may come and go between two calls: what a callback has no state for, it begins anew.
+        loop.restored = {place: states[key] for place, key in enumerate(_keys(loop)) if key in states}
         what = "done before" if loop.progress.done else f"going on after epoch {loop.epoch}"
         self.reporter.say(f"{terms.phase(loop.name)}: {what}")
 
@@ -66,16 +64,21 @@ class Checkpoint(Callback):
 
     def _save(self, loop: Loop) -> None:
         arrays: dict[str, np.ndarray] = {}
-        states = [_packed(callback.state_dict(), arrays, callback) for callback in loop.callbacks]
-        state = json.dumps({"progress": loop.progress.__dict__, "names": _names(loop), "callbacks": states})
+        states = {
+            key: _packed(callback.state_dict(), arrays, callback)
+            for key, callback in zip(_keys(loop), loop.callbacks, strict=True)
+        }
+        state = json.dumps({"progress": loop.progress.__dict__, "callbacks": states})
         arrays |= {f"m{i}": v for i, v in enumerate(compute.values(loop.model.variables))}
         arrays |= {f"o{i}": v for i, v in enumerate(compute.values(loop.optimizer.variables))}
         with atomic_path(self.path) as temporary, open(temporary, "wb") as handle:
             np.savez(handle, state=np.array(state), **arrays)  # type: ignore[arg-type]
 
 
-def _names(loop: Loop) -> list[str]:
-    return [callback_name(callback) for callback in loop.callbacks]
+def _keys(loop: Loop) -> list[str]:
+    """A key for each callback's state: its name, and which of those of that name it is."""
+    names = [callback_name(callback) for callback in loop.callbacks]
+    return [f"{name} {names[:place].count(name)}" for place, name in enumerate(names)]
 
 
 def callback_name(callback: Callback) -> str:

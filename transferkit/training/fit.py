@@ -132,8 +132,7 @@ class Loop:
     mirror: Callable[[], Any] | None = None
     progress: Progress = field(default_factory=Progress, init=False)
     improved: bool = field(default=False, init=False)  # whether the newest epoch is the best one
-    # The callbacks' states from a checkpoint, in their order; None where the phase begins.
-    restored: list[dict[str, Any]] | None = field(default=None, init=False)
+    restored: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)  # states of callbacks, by place
 
     def run(self) -> Progress:
         """Train.
@@ -197,7 +196,7 @@ class Loop:
     def _begin(self) -> None:
         for number, callback in enumerate(self.callbacks):
             callback.on_train_begin(self)
-            if self.restored is not None:
+            if number in self.restored:
                 callback.load_state_dict(self.restored[number])
 
     def _each(self, hook: str, order: int = 1, *more: Any) -> None:

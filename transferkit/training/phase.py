@@ -20,9 +20,7 @@ from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.store import ResidentSet
 from transferkit.training import batches as b
-from transferkit.training import callbacks as c
-from transferkit.training import losses, optimizers, schedules
-from transferkit.training.checkpoint import Checkpoint
+from transferkit.training import callbacks, losses, optimizers, schedules
 from transferkit.training.fit import Callback, Loop, Progress
 from transferkit.training.problem import PhaseReport, Problem
 
@@ -123,20 +121,13 @@ class Trainer:
         return best
 
     def _callbacks(self, phase: Phase, optimizer: Any) -> list[Callback]:
-        """Those of every phase around the caller's: what begins first ends last (see `Callback`)."""
-        s, found = self.settings, list[Callback]()
-        if self.checkpoints is not None:
-            # Of smaller batches, other checkpoints: gradients that are being accumulated are part of them.
-            name = f"phase-{len(self.phases)}{'-halved' * self._halved}.npz"
-            found.append(Checkpoint(self.checkpoints / name, self.reporter))
-        found.append(c.ProgressBar(self.reporter))
-        if optimizers.averaging(optimizer) is not None:
-            found.append(c.WeightAverage())
-        if self.deadline is not None:
-            found.append(c.Budget(self.deadline))
-        if s.schedule == "plateau" and phase.rates is None:
-            found.append(c.Plateau())
-        return [*found, c.EarlyStopping(s.patience), *self.callbacks, c.BestWeights()]
+        # Of smaller batches, other checkpoints: gradients that are being accumulated are part of them.
+        name = f"phase-{len(self.phases)}{'-halved' * self._halved}.npz"
+        return callbacks.around(
+            self.callbacks, optimizer, self.settings.patience, self.reporter, deadline=self.deadline,
+            plateau=self.settings.schedule == "plateau" and phase.rates is None,
+            checkpoint=None if self.checkpoints is None else self.checkpoints / name,
+        )  # fmt: skip
 
     def _judged(self, model: keras.Model, source: Source) -> tuple[float, float]:
         """Validation score and loss in float32, in which the model is shipped: by these, phases are compared."""

@@ -1,7 +1,7 @@
 """Callbacks that a caller passes to `finetune`: our own `Callback`s, and Keras' where their contract can be kept.
 
-Kept for Keras': `on_train_begin`, `on_epoch_begin`, `on_epoch_end` with logs, `on_train_end`, `set_params`, the model (to
-be read) and `model.stop_training`. What needs more is refused before anything is written. Never imports Keras.
+Kept for Keras': `on_train_begin`, `on_epoch_begin`, `on_epoch_end` with logs, `on_train_end`, `set_params`, the model
+(to be read) and `model.stop_training`. What needs more is refused before anything is written. Never imports Keras.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ def listed(given: Any) -> tuple[Any, ...]:
     return tuple(given) if isinstance(given, list | tuple) else (given,)
 
 
-def adapted(given: Iterable[Any]) -> list[Callback]:
-    """The callbacks as our loop takes them. To be called once `problems` found none."""
-    return [one if isinstance(one, Callback) else KerasCallback(one) for one in given]
+def adapted(given: Any) -> list[Callback]:
+    """The callbacks a caller passed, as our loop takes them. To be called once `problems` found none."""
+    return [one if isinstance(one, Callback) else KerasCallback(one) for one in listed(given)]
 
 
 def names(callbacks: Iterable[Callback]) -> list[str]:
@@ -110,9 +110,9 @@ def names(callbacks: Iterable[Callback]) -> list[str]:
     return [callback_name(callback) for callback in callbacks]
 
 
-def problems(given: Iterable[Any]) -> list[str]:
-    """Why callbacks cannot be taken, one text each, with what to do instead; empty where all can."""
-    return [text for one in given for text in _problems(one)]
+def problems(given: Any) -> list[str]:
+    """Why callbacks that a caller passed cannot be taken, one text each, with what to do instead."""
+    return [text for one in listed(given) for text in _problems(one)]
 
 
 def is_of_keras(one: Any) -> bool:
@@ -130,7 +130,7 @@ def check_monitored(callbacks: Sequence[Callback], problem: Problem) -> None:
         if isinstance(monitor, str) and monitor not in known:
             found.append(
                 f"{callback_name(callback)} monitors {monitor!r}, which is not logged here; there are "
-                f"{', '.join(known)} (validation's score is --metric's)"
+                f"{', '.join(known)}; what validation is scored by is chosen with --metric"
             )
     raise_problems(ConfigError, found)
 
@@ -145,6 +145,11 @@ def check_same(then: Sequence[str], callbacks: Iterable[Callback]) -> None:
         )
 
 
+def forgetful(callbacks: Iterable[Callback]) -> list[str]:
+    """The names of those that give a checkpoint nothing to keep."""
+    return [callback_name(callback) for callback in callbacks if not callback.state_dict()]
+
+
 def _described(some: Sequence[str]) -> str:
     return f"the callbacks {', '.join(some)}" if some else "no callbacks"
 
@@ -155,11 +160,10 @@ def _problems(one: Any) -> list[str]:
         return [f"callbacks: {one.__name__} is a class; give an object of it, {one.__name__}(…)"]
     if isinstance(one, Callback):
         unknown = [name for name in dir(one) if name.startswith("on_") and name not in HOOKS]
-        return [f"callbacks: {kind} has {', '.join(unknown)}, which is no hook; hooks are {', '.join(HOOKS)}"] * bool(
-            unknown
-        )
+        said = f"callbacks: {kind} has {', '.join(unknown)}, which is no hook; hooks are {', '.join(HOOKS)}"
+        return [said] if unknown else []
     if not is_of_keras(one):
-        return [f"callbacks: a {kind} is none; give objects of classes made from transferkit.Callback, or Keras' own"]
+        return [f"callbacks: {kind} is none; give objects of classes made from transferkit.Callback, or Keras' own"]
     return _keras_problems(one)
 
 
