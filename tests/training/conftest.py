@@ -62,12 +62,12 @@ AROUND = ("patience", "plateau", "checkpoint", "deadline", "reporter", "own")
 
 
 def around(optimizer, own=(), patience=100, reporter=None, **more):
-    return callbacks.around(own, optimizer, patience, reporter or Reporter(quiet=True), **more)
+    return callbacks.phase_callbacks(own, optimizer, patience, reporter or Reporter(quiet=True), **more)
 
 
 @pytest.fixture
 def loop():
-    """A small phase: 60 rows to train on, 30 others to validate; `changes` are of Loop or `callbacks.around`."""
+    """A small phase: 60 rows to train on, 30 others to validate; `changes` are of Loop or `phase_callbacks`."""
 
     def make(**changes):
         (x, y), (vx, vy) = toy(), toy(30, 1)

@@ -180,14 +180,31 @@ def _paste(own: np.ndarray, other: np.ndarray, boxes: list[Box]) -> np.ndarray:
 
 
 def one_hot(targets: np.ndarray, classes: int, smoothing: float) -> np.ndarray:
-    """Class numbers [n] as float32 [n, classes], `smoothing` of the mass spread evenly (Szegedy et al. 2016)."""
+    """Targets of softmax cross-entropy.
+
+    Args:
+        targets: class numbers, int [n].
+        classes: how many there are.
+        smoothing: the share of the mass that is spread evenly over all classes, 0…1 (Szegedy et al. 2016).
+
+    Returns:
+        float32 [n, classes], rows that sum to 1.
+    """
     hot = np.full((len(targets), classes), smoothing / classes, np.float32)
     hot[np.arange(len(targets)), targets] += 1 - smoothing
     return hot
 
 
 def balanced_weights(targets: np.ndarray, classes: int) -> np.ndarray:
-    """Weight n / (classes · n_class) of each picture, so that every class weighs the same (King & Zeng 2001)."""
+    """Weights by which every class weighs the same (King & Zeng 2001).
+
+    Args:
+        targets: class numbers, int [n].
+        classes: how many there are; those without a picture do not count.
+
+    Returns:
+        float32 [n]: n / (classes · n_class) for each picture.
+    """
     counts = np.bincount(targets, minlength=classes)
     per_class = len(targets) / np.maximum(counts, 1) / max(1, int((counts > 0).sum()))
     weights: np.ndarray = np.asarray(per_class, np.float32)[targets]

@@ -18,7 +18,7 @@ from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.fit import Callback, Loop
 
 
-def around(
+def phase_callbacks(
     own: Sequence[Callback], optimizer: Any, patience: int, reporter: Reporter, *, plateau: bool = False,
     checkpoint: Path | None = None, deadline: float | None = None,
 ) -> list[Callback]:  # fmt: skip

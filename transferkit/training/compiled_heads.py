@@ -41,9 +41,16 @@ class HeadPool:
         return len(self._twins)
 
     def twin(self, head: keras.Model, loss_key: tuple[str, str], **optimizer: Any) -> ReusableHead | None:
-        """The twin of `head`, loaded with its weights and numbers; None where `head` has layers a twin cannot have.
+        """The twin of a head, loaded with its weights and numbers.
 
-        `optimizer` holds the arguments of `optimizers.build`; the learning rate is a number.
+        Args:
+            head: features float32 [b, d] → logits [b, t].
+            loss_key: a key of `losses.LOSSES`.
+            optimizer: arguments of `optimizers.build`; the learning rate is a number.
+
+        Returns:
+            A twin of this shape, which is this head's until the next call; None where the head has layers that a twin
+            cannot have.
         """
         layers = _chain(head)
         if layers is None:

@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 
 
 def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> keras.Model:
-    """The head of `settings`, from features like `rows` [n, …] to logits [outputs].
+    """A new head.
 
-    `rows` are a sample by whose mean and deviation features are standardised, where the settings say so. `label` MAP
-    means that they are feature maps: the head then pools by itself (CutMix mixes maps).
+    Args:
+        rows: a sample of features, float32 [n, …], by whose mean and deviation they are standardised where the settings
+            say so.
+        label: what the features are; MAP means feature maps, which the head then pools by itself (CutMix mixes maps).
+        outputs: width of the logits.
+        settings: kind, widths, dropout, penalties, pooling and seed.
+
+    Returns:
+        Features [b, …] → logits float32 [b, outputs].
     """
     s = settings
     widths = () if s.head == "linear" else s.head_width
@@ -50,7 +57,17 @@ def head_on(x: Any, body: keras.Model, pooling: heads.Pooling) -> Any:
 def trainee(
     shapes: list[tuple[int, ...]], tail: keras.Model | None, body: keras.Model, pooling: heads.Pooling
 ) -> keras.Model:
-    """Tail and head in one: from the tensors of `shapes` at the cut to logits. The layers are shared, not copied."""
+    """Tail and head in one; the layers are shared, not copied.
+
+    Args:
+        shapes: of one picture's tensors at the cut.
+        tail: from these tensors to the last feature map; None where they are that already.
+        body: the head.
+        pooling: between the two, where the head does not pool by itself.
+
+    Returns:
+        The tensors at the cut → logits [b, t].
+    """
     import keras
 
     inputs = [keras.Input(shape) for shape in shapes]
@@ -82,7 +99,7 @@ def _prepared(x: Any, backbone: LoadedBackbone) -> Any:
 
 
 def depths(backbone: LoadedBackbone) -> dict[str, float]:
-    """Distance of every layer below the top stage, in quarters of the network, however many stages it has."""
+    """Layer name → its distance below the top stage, 0…4: in quarters of the network, however many stages it has."""
     model, row = backbone.model, backbone.row
     names = list(row.stage_names)
     starts = [freeze.stage_start(model, row, name) for name in names]

@@ -33,13 +33,20 @@ def build(
 ) -> Any:
     """A keras optimizer.
 
-    `learning_rate` is a number or a keras schedule; `rates` maps a variable's path to the factor of its learning
-    rate (absent = 1). Scaling gradients instead would do nothing under Adam, which divides the scale out again.
-    `average_steps` above 0 keeps an exponential moving average of the weights over about that many steps.
-    `loss_scale` multiplies the loss, dynamically, so that small gradients survive float16.
-    `clip_norm` is the most that the norm of the whole gradient may be, 0 for no limit; `accumulate` steps' gradients
-    are averaged into one update.
-    `adjustable` keeps decay and averaging span in variables (`ADJUSTABLE`), so that compiled steps serve other values.
+    Args:
+        name: a key of `OPTIMIZERS`.
+        learning_rate: a number or a keras schedule.
+        weight_decay: of adamw, decoupled from the gradient (Loshchilov & Hutter 2019); None is its usual one.
+        rates: a variable's path → the factor of its learning rate (absent: 1). Scaling gradients instead would do
+            nothing under Adam, which divides the scale out again.
+        average_steps: above 0, an exponential moving average of the weights over about so many steps is kept.
+        loss_scale: the loss is multiplied, dynamically, so that small gradients survive float16.
+        adjustable: decay and averaging span are variables (`ADJUSTABLE`), so that compiled steps serve other values.
+        clip_norm: the most that the norm of the whole gradient may be; 0 for no limit.
+        accumulate: steps whose gradients are averaged into one update.
+
+    Returns:
+        An optimizer that has no variables yet; a `LossScaleOptimizer` around it with `loss_scale`.
     """
     import keras
 
@@ -104,10 +111,16 @@ def averaging(optimizer: Any) -> Any:
 
 
 def layer_rates(model: Any, depths: Mapping[str, float], decay: float) -> dict[str, float]:
-    """Factor per variable path: `decay` to the power of the depth of the variable's layer.
+    """Discriminative fine-tuning (Howard & Ruder 2018): the lower a layer, the more general what it knows, the less it
+    should move.
 
-    `depths` maps layer names to their distance below the top stage. Discriminative fine-tuning (Howard & Ruder
-    2018): the lower the layer, the more general what it knows, the less it should move.
+    Args:
+        model: whose trainable variables are meant.
+        depths: layer name → its distance below the top stage (see `models.depths`).
+        decay: the factor per unit of depth, 0…1.
+
+    Returns:
+        Variable path → `decay` to the power of the depth of its layer.
     """
     rates: dict[str, float] = {}
     for layer in model._flatten_layers():

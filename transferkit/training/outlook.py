@@ -90,7 +90,14 @@ class Drawn:
 
 
 def outlook(work: Recipe) -> Outlook:
-    """What `work` would do. The backbone's layers are left frozen, its weights as they came."""
+    """Measure what a recipe would do, on up to 32 pictures.
+
+    Args:
+        work: is not run. Its backbone's layers are left frozen, the weights as they came.
+
+    Returns:
+        Pictures, rows and bytes that are counted, seconds that are measured.
+    """
     frozen, samples, wanted, steps = work.frozen, work.problem.samples, work._wanted(), work._tail_steps()
     model = work.backbone.model
     freeze.freeze_at(model, len(operations_of(model)))

@@ -123,7 +123,7 @@ class Trainer:
     def _callbacks(self, phase: Phase, optimizer: Any) -> list[Callback]:
         # Of smaller batches, other checkpoints: gradients that are being accumulated are part of them.
         name = f"phase-{len(self.phases)}{'-halved' * self._halved}.npz"
-        return callbacks.around(
+        return callbacks.phase_callbacks(
             self.callbacks, optimizer, self.settings.patience, self.reporter, deadline=self.deadline,
             plateau=self.settings.schedule == "plateau" and phase.rates is None,
             checkpoint=None if self.checkpoints is None else self.checkpoints / name,
@@ -199,7 +199,12 @@ class Trainer:
         return self.optimizer(phase.rate, phase.factors, steps, phase.precision.name == "float16")
 
     def trial(self, phase: Phase, model: keras.Model, source: Source) -> Trial:
-        """Measures one step of `phase` in a precision; `model` is left as it came."""
+        """What measures one step of `phase`.
+
+        Returns:
+            precision → (seconds of a step once it is compiled, logits [b, t] of the first batch); `model` is left as
+            it came.
+        """
 
         def measure(precision: Precision) -> tuple[float, np.ndarray]:
             return self._fitting(lambda: once(precision), model)
@@ -228,7 +233,14 @@ class Trainer:
         return task, losses.DEFAULTS[task] if self.settings.loss == "auto" else self.settings.loss
 
     def optimizer(self, rate: Any, factors: dict[str, float], steps: int = 0, loss_scale: bool = False) -> Any:
-        """The settings' optimizer; weights are averaged where `steps` an epoch are given."""
+        """The settings' optimizer.
+
+        Args:
+            rate: the learning rate, a number or a keras schedule.
+            factors: of the learning rate, by variable path.
+            steps: in an epoch; 0 keeps no average of the weights, whatever the settings say.
+            loss_scale: see `optimizers.build`.
+        """
         return optimizers.build(**self._arguments(rate, steps), rates=factors, loss_scale=loss_scale)
 
     def _arguments(self, rate: float, steps: int) -> dict[str, Any]:
@@ -265,7 +277,16 @@ class Trainer:
         return np.asarray(targets * (1 - soft) + soft / 2, np.float32)
 
     def outputs(self, model: keras.Model, source: Source, pictures: np.ndarray) -> np.ndarray:
-        """Logits [n, t] of clean pictures."""
+        """What a model answers to clean pictures.
+
+        Args:
+            model: rows of `source` → logits.
+            source: the inputs, by picture and view.
+            pictures: row numbers, int [n].
+
+        Returns:
+            Logits float32 [n, t], in the order of `pictures`.
+        """
         # One trace a phase, not one an epoch.
         if self._forward_of is None or self._forward_of[0] is not model:
             self._forward_of = (model, compute.halving(compute.forward(model), self.reporter.warn))
@@ -281,7 +302,7 @@ def _held(source: Source) -> ResidentRows | None:
 
 
 def batch_size(settings: Settings, pictures: int) -> int:
-    """Pictures a step; never more than there are."""
+    """Pictures a step: the setting's, or for "auto" a power of two from 8 to 128; never more than `pictures`."""
     if settings.batch_size != "auto":
         return min(settings.batch_size, pictures)
     # About forty steps an epoch: enough updates for small data, full vectors for large.
@@ -312,7 +333,16 @@ def _kept(source: Source) -> str:
 
 
 def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.ndarray) -> np.ndarray:
-    """First output of `run` for the clean view of `pictures`, in batches of one shape."""
+    """Answers to the clean view of pictures, in batches of one shape.
+
+    Args:
+        run: a batch of inputs → a list of outputs (see `compute.forward`).
+        source: the inputs, by picture and view.
+        pictures: row numbers, int [n].
+
+    Returns:
+        The first output, float32 [n, …].
+    """
     parts = []
     for start in range(0, len(pictures), OUTPUT_BATCH):
         some = pictures[start : start + OUTPUT_BATCH]

@@ -41,9 +41,16 @@ class Problem:
 
 
 def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) -> Problem:
-    """Targets as the losses want them: one-hot, 0/1, or standardised by the training pictures.
+    """What is to be learnt, with targets as the losses want them: one-hot, 0/1, or standardised by training pictures.
 
-    `judge(validation samples, units)` makes the goal. Raises DataError where `train` or `val` is empty.
+    Args:
+        samples: all pictures.
+        train: row numbers of the training pictures, int [n].
+        val: those of the validation pictures.
+        judge: (validation samples, units) → what validation is scored by.
+
+    Raises:
+        DataError: `train` or `val` is empty.
     """
     for name, part in (("training", train), ("validation", val)):
         if not len(part):

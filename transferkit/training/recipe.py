@@ -102,7 +102,15 @@ class Recipe:
         return self.trainer.rate
 
     def run(self) -> Trained:
-        """Extract, train the head, train the tail, keep the better."""
+        """Extract, train the head, train the tail, keep the better.
+
+        Returns:
+            The whole network with what its training came to; the backbone's layers are left frozen.
+
+        Raises:
+            TrainingError: the loss is no longer a number, or one picture does not fit into memory.
+            StorageError: the disk is full.
+        """
         model, steps = self.backbone.model, self._tail_steps()
         freeze.freeze_at(model, len(operations_of(model)))
         pooled = self.frozen.pooled()
@@ -135,9 +143,18 @@ class Recipe:
         )  # fmt: skip
 
     def head_alone(self, pooled: Rows, source: Source, name: str = "head") -> keras.Model:
-        """Train a head on features that are there already: what a search does many times. Returns the head.
+        """Train a head on features that are there already: what a search does many times.
 
-        The phase's report is the last of `trainer.phases`.
+        Args:
+            pooled: what the features are.
+            source: the features, by picture and view.
+            name: of the phase, whose report is the last of `trainer.phases`.
+
+        Returns:
+            The head, features [b, …] → logits [b, t], with its best weights.
+
+        Raises:
+            TrainingError: as `Trainer.train`.
         """
         body = self._body(source, pooled, self.problem)
         self._learning_rate(body, source)

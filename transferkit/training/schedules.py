@@ -15,7 +15,16 @@ PLATEAU_PATIENCE = 3
 
 
 def curve(name: str, peak: float, steps: int, *, warmup: float) -> Curve | None:
-    """The learning rates of a phase of `steps` steps, by step number counted from 0; None leaves it to the optimizer.
+    """The learning rates of a phase.
+
+    Args:
+        name: cosine, constant or plateau.
+        peak: the highest rate.
+        steps: of the whole phase.
+        warmup: the share of the steps, 0…1, over which a cosine rises to its peak.
+
+    Returns:
+        A function of step numbers [n], counted from 0, to float32 rates [n]; None leaves the rate to the optimizer.
 
     cosine: linear warm-up over the share `warmup` of the steps, then half a cosine to zero (Loshchilov & Hutter 2017).
     constant: `peak`. plateau: None; `after_epoch` lowers the optimizer's own rate between epochs.
@@ -40,8 +49,13 @@ def curve(name: str, peak: float, steps: int, *, warmup: float) -> Curve | None:
 def after_epoch(optimizer: Any, improved: bool, waited: int) -> int:
     """For `--schedule plateau`: multiply the rate by 0.3 after 3 epochs without improvement.
 
-    `waited` is what the call after the epoch before returned, 0 at first. Returns it anew: the caller keeps it, and
-    with it the state, which has to outlive a kill.
+    Args:
+        optimizer: whose rate is a number.
+        improved: whether the epoch validated best of all.
+        waited: what the call after the epoch before returned; 0 at first.
+
+    Returns:
+        The epochs waited now: the caller keeps it, and with it the state, which has to outlive a kill.
     """
     waited = 0 if improved else waited + 1
     if waited < PLATEAU_PATIENCE:
