@@ -56,6 +56,10 @@ TRAINED = (
     "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "warmup", "clip_norm", "batch_size",
     "accumulate", "epochs", "patience", "class_weights", "budget",
 )  # fmt: skip
+# Those of them that say what a head is or what it is trained for; the others say as much of layers that are unfrozen.
+OF_HEADS = (
+    "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "class_weights",
+)  # fmt: skip
 AUTO_VIEWS = 2  # per training picture where a head is chosen and nothing else was asked for
 AUGMENTATIONS = ("none", "light", "medium", "strong")
 
@@ -125,6 +129,13 @@ class Settings(BaseModel):
         "network, on features of several depths, where the network stays frozen and no option says how a head is "
         "trained; else it is mlp. mlp and linear are trained by gradients.",
         "head", "|".join(HEADS), common=True, searched=True)] = "auto"
+    max_latency: Annotated[Annotated[float, Field(gt=0)] | None, Setting(
+        "Longest that one picture may take, in milliseconds. Classifiers (and networks, where none is named) that take "
+        "longer on this machine, measured on the network that is shipped, are left out of the choice.",
+        "head", "MS", default="none")] = None
+    max_size: Annotated[Annotated[float, Field(gt=0)] | None, Setting(
+        "Largest that the file of the model may be, in megabytes. What is larger is left out of the choice.",
+        "head", "MB", default="none")] = None
     head_width: Annotated[tuple[Width, ...], BeforeValidator(parse_numbers), Setting(
         "Hidden widths of the head.",
         "head", "N[,N]", searched=True, takes="int | str")] = (256,)
@@ -253,18 +264,24 @@ class Settings(BaseModel):
 
     @property
     def chooses_head(self) -> bool:
-        """Whether the classifier is chosen by cross-validation: on a frozen network, and by default only where nothing
-        says how a head is to be trained."""
+        """Whether the classifier is chosen by cross-validation on the frozen network, by default only where nothing
+        says how a head is to be trained. Layers that are unfrozen start from what was chosen."""
         given = self.model_fields_set
-        asked = "head" in given or given.isdisjoint(TRAINED)
-        return self.head == "auto" and asked and (self.unfreeze == "none" or "head" in given)
+        asked = "head" in given or given.isdisjoint(TRAINED if self.unfreeze == "none" else OF_HEADS)
+        return self.head == "auto" and asked
+
+    @property
+    def choice_views(self) -> int:
+        """Augmented views of each picture that a classifier is chosen by: more cost more than they bring."""
+        return self.used_views if "views" in self.model_fields_set else min(self.used_views, AUTO_VIEWS)
 
     @property
     def used_views(self) -> int:
         """Augmented views of each training picture that are made."""
         if self.augment == "none":
             return 0
-        return AUTO_VIEWS if self.chooses_head and "views" not in self.model_fields_set else self.views
+        few = self.chooses_head and self.unfreeze == "none" and "views" not in self.model_fields_set
+        return AUTO_VIEWS if few else self.views
 
     def key(self) -> str:
         """Hex digest of every setting: equal keys, equal runs (given equal data)."""
@@ -290,8 +307,7 @@ def contradictions(s: Settings) -> list[str]:
     linear, frozen = s.head == "linear", s.unfreeze == "none"
     clash("head_width", linear, "with --head linear; drop one of them")
     found += _head_plugin_problems(s)
-    if s.chooses_head:
-        found += _choice_problems(s)
+    found += _choice_problems(s)
     clash("layer_decay", frozen, "with --unfreeze none: no layer of the backbone is trained")
     clash("batchnorm", frozen and s.batchnorm == "train", "with --unfreeze none: nothing is trained there")
     clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
@@ -314,10 +330,12 @@ def contradictions(s: Settings) -> list[str]:
 
 
 def _choice_problems(s: Settings) -> list[str]:
-    """Settings that a classifier chosen by cross-validation does not obey."""
+    """Settings that a classifier chosen by cross-validation does not obey, or that only such a one does."""
+    if not s.chooses_head:
+        limits = {"--max-latency": s.max_latency, "--max-size": s.max_size}
+        because = "has no effect where no classifier is chosen; drop it, or add --head auto"
+        return [f"{flag} {value:g} {because}" for flag, value in limits.items() if value is not None]
     found = []
-    if s.unfreeze != "none":
-        found.append(f"--head auto chooses on a frozen network; with --unfreeze {s.unfreeze} use --head mlp or linear")
     ignored = {"pooling": "avg", "cutmix": 0.0, "mixup": 0.0, "class_weights": "none", "loss": "auto"}
     for name, default in ignored.items():
         if name in s.model_fields_set and getattr(s, name) != default:

@@ -52,9 +52,11 @@ OUTPUTS = {"classify": "class", "multilabel": "label", "regress": "target"}
 CLASSIFIERS = {
     "mlp": "neural network", "kernel": "kernel machine", "logistic": "logistic regression",
     "discriminant": "linear discriminant", "class mean": "nearest class mean", "ridge": "ridge regression",
-    "neighbours": "similar pictures' votes",
+    "neighbours": "similar pictures' votes", "linear": "linear classifier",
 }  # fmt: skip
-PLACES = {"last": "the last layer", "top": "the upper layers", "all": "all depths"}
+PLACES = {
+    "last": "the last layer", "top": "the upper layers", "all": "all depths", "tuned": "layers trained with it",
+}  # fmt: skip
 HEAD, TAIL = "new classifier", "upper layers"
 PHASES = {"head": (HEAD, "head"), "tail": (TAIL, "tail"), "mlp": ("neural network among the candidates", "mlp")}
 # Said of a run as its main problem. What the rules find, and no more than that: see docs/diagnosis.md.

@@ -137,3 +137,13 @@ def test_choosing_needs_no_keras() -> None:
         "assert not {'keras', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("sound")
+def test_networks_beyond_a_limit_are_passed_over_and_said(store: Path) -> None:
+    put(store, "efficientnet_v2_b0")
+    assert choose(PHOTOS, {}).backbone == "efficientnet_v2_b0"
+    for limit, unit in (({"max_size": 20}, "24 MB"), ({"max_latency": "20"}, "30 ms a picture")):
+        found = choose(PHOTOS, limit)
+        assert found.backbone == "efficientnet_lite0"
+        assert f"efficientnet_v2_b0 is here too, and would need about {unit}" in found.reason

@@ -28,8 +28,9 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tk.Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
         return tk.finetune(
-            digits, "mini", output=folder / "run", unfreeze="from:block4", epochs=6, patience=5, views=1, quiet=True
-        )
+            digits, "mini", output=folder / "run", head="mlp", unfreeze="from:block4", epochs=6, patience=5, views=1,
+            quiet=True,
+        )  # fmt: skip
 
 
 def test_the_run_learns_and_leaves_its_files(run: tk.Run) -> None:

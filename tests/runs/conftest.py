@@ -10,7 +10,9 @@ import pytest
 
 from tests.cli.calls import Result, call, spawn, tree
 
-OPTIONS = ("--backbone", "mini", "--unfreeze", "from:block4", "--views", "1", "--epochs", "3", "--offline")
+OPTIONS = (
+    "--backbone", "mini", "--head", "mlp", "--unfreeze", "from:block4", "--views", "1", "--epochs", "3", "--offline",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
+from transferkit.errors import TrainingError
 from transferkit.evaluation import calibration
 from transferkit.features import precision
 from transferkit.features.precision import Precision
 from transferkit.files import read_csv
 from transferkit.runs import model_file, scoring
 from transferkit.runs.agreement import agreed
+from transferkit.selection import shipping
 
 
 @pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
@@ -37,8 +39,10 @@ def test_answers_that_agree_are_kept_and_others_are_made_anew_by_the_shipped_net
     assert "validation was answered anew" in reporter.warnings[0]
 
 
-def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path, monkeypatch, unpublished):
-    # A low precision that is far from float32, and a probe that does not see it.
+@pytest.fixture
+def imprecise(monkeypatch):
+    """A low precision that is far from float32, and a probe that does not see it."""
+    monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
     inner = compute.forward
 
     def forward(network, graph_bfloat16=False):
@@ -50,6 +54,9 @@ def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path
     monkeypatch.setattr(compute, "forward", forward)
     monkeypatch.setattr(precision, "_agreeing", lambda *_: Precision("bfloat16", "graph"))
     monkeypatch.setattr(precision, "choose_training", lambda *_: Precision())
+
+
+def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path, imprecise):
     run = tk.finetune(
         digits, "mini", output=tmp_path / "run", epochs=3, patience=2, views=1, precision="bfloat16", quiet=True
     )
@@ -61,3 +68,24 @@ def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path
     answers = scoring.predictions(model, samples, DecodeSettings(32), Reporter(quiet=True), "val")
     assert np.mean(answers.argmax(1) == samples.targets) == pytest.approx(facts["val"]["accuracy"])
     assert calibration.ece(answers, samples.targets) == pytest.approx(facts["val"]["ece"], abs=1e-4)
+
+
+def test_a_chosen_classifier_that_its_network_does_not_bear_out_is_chosen_anew_in_float32(digits, tmp_path, imprecise):
+    run = tk.finetune(digits, "mini", output=tmp_path / "run", views=1, precision="bfloat16", quiet=True)
+    (note,) = [note for note in run.manifest["notes"] if "computed again in float32" in note]
+    assert "of probability otherwise than in training" in note
+    assert note in run.manifest["warnings"]
+    assert run.manifest["precision"]["name"] == "float32"
+    assert [phase["name"] for phase in run.manifest["phases"]] == ["mlp", "head"]
+    assert run.metrics["test"]["accuracy"] > 0.9  # features of the other kind are noise to what is shipped
+
+
+def test_a_chosen_classifier_that_is_not_what_is_shipped_is_refused(digits, tmp_path, monkeypatch):
+    inner = shipping.body
+
+    def other(projection, fitted, scale=1.0, shift=0.0):
+        return inner(projection, fitted, -scale, shift)
+
+    monkeypatch.setattr(shipping, "body", other)
+    with pytest.raises(TrainingError, match="--head mlp"):
+        tk.finetune(digits, "mini", output=tmp_path / "run", views=1, precision="float32", quiet=True)

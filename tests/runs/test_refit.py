@@ -96,7 +96,15 @@ def test_what_was_interrupted_ends_with_the_newest_epoch(digits, tmp_path):
 
 @pytest.mark.parametrize("policy", ["none", "from:block4"])
 def test_the_shipped_model_has_seen_validation(digits, tmp_path, unpublished, policy):
-    settings = {"unfreeze": policy, "epochs": 6, "patience": 5, "views": 1, "offline": True, "quiet": True}
+    settings = {
+        "head": "mlp",
+        "unfreeze": policy,
+        "epochs": 6,
+        "patience": 5,
+        "views": 1,
+        "offline": True,
+        "quiet": True,
+    }
     plain, both = (
         tk.finetune(digits, "mini", output=tmp_path / refit, refit=refit, **settings)
         for refit in ("train", "train+val")

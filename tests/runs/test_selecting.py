@@ -124,19 +124,22 @@ def test_heat_lies_where_the_answer_comes_from(tmp_path: Path) -> None:
     ("values", "chooses"),
     [
         ({}, True), ({"head": "auto"}, True), ({"head": "mlp"}, False), ({"epochs": 3}, False),
-        ({"unfreeze": "all"}, False), ({"head": "auto", "epochs": 3}, True), ({"views": 3}, True),
+        ({"unfreeze": "all"}, True), ({"head": "auto", "epochs": 3}, True), ({"views": 3}, True),
+        ({"unfreeze": "all", "epochs": 3, "learning_rate": 1e-3}, True), ({"unfreeze": "all", "dropout": 0.1}, False),
+        ({"unfreeze": "all", "mixup": 0.2}, False), ({"unfreeze": "all", "head": "linear"}, False),
     ],
 )  # fmt: skip
 def test_who_says_how_a_head_is_trained_gets_one_that_is_trained(values: dict[str, Any], chooses: bool) -> None:
     settings = make({"backbone": "mini", **values})
     assert settings.chooses_head is chooses
-    assert settings.used_views == (values.get("views", 2) if chooses else 4)
+    assert settings.used_views == (values.get("views", 2) if chooses and "unfreeze" not in values else 4)
+    assert settings.choice_views == min(settings.used_views, 3 if "views" in values else 2) or not chooses
 
 
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"unfreeze": "all"}, "--unfreeze all"), ({"pooling": "max"}, "--pooling max"), ({"mixup": 0.2}, "--mixup 0.2"),
+        ({"pooling": "max"}, "--pooling max"), ({"mixup": 0.2}, "--mixup 0.2"),
         ({"class_weights": "balanced"}, "--class-weights balanced"),
     ],
 )  # fmt: skip

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from transferkit.errors import TrainingError
 from transferkit.evaluation.metric_registry import goal
 from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import Candidate, CandidateScore, choose, expected, fit, sets
+from transferkit.selection.choice import Candidate, CandidateScore, choose, expected, fit, sets, simplest
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Folds, Path, Setting
-from transferkit.selection.linear import Discriminant, Ridge
+from transferkit.selection.linear import Discriminant, Logistic, Ridge
 
 
 def judge(labels: np.ndarray, name: str = "accuracy", classes: int = 0) -> Judge:
@@ -133,3 +134,56 @@ def test_the_hopeless_are_tried_once_and_said() -> None:
     assert row["given_up"]
     assert row["rounds"] == 1
     assert found.rounds == 3
+
+
+def test_what_may_not_be_shipped_is_not_chosen_nor_counted_on() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(300, 1, 2)).astype(np.float32)
+    labels = (np.hypot(x[:, 0, 0], x[:, 0, 1]) > 1.1).astype(int)
+    candidates = sets({"all": (0, 2)}, [KernelRidge(), Ridge()])
+    asked: list[str] = []
+
+    def admitted(trial: CandidateScore) -> bool:
+        asked.append(trial.candidate.learner.name)
+        return trial.candidate.learner.name != "kernel"
+
+    found = choose(x, np.eye(2)[labels], rounds(300), candidates, judge(labels), admitted=admitted)
+    assert asked == ["kernel", "ridge"]
+    assert found.trial.candidate.learner.name == "ridge"
+    assert found.score < 0.75  # what a line through a circle is worth, not what the kernel reached
+    with pytest.raises(TrainingError, match="--max-latency"):
+        choose(x, np.eye(2)[labels], rounds(300), candidates, judge(labels), admitted=lambda trial: False)
+
+
+def test_the_expected_error_is_in_the_units_of_the_user() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1, 4)).astype(np.float32)
+    values = 1000 * (x[:, 0, 0] + 0.1 * rng.normal(size=200)) + 5000
+    units = (np.array([values.mean()]), np.array([values.std()]))
+    judge_ = Judge("regress", values[:, None], ("a",), goal("mae", "regress"), units)
+    found = choose(x, (values[:, None] - units[0]) / units[1], rounds(200), sets({"all": (0, 4)}, [Ridge()]), judge_)
+    assert found.score == pytest.approx(found.apparent, rel=0.1)
+    assert 60 < found.score < 110  # of a noise of 100
+    assert found.interval is not None
+    assert found.interval[0] < found.score < found.interval[1]
+
+
+def test_what_is_worse_than_a_baseline_is_not_taken_for_being_plain() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 4
+    judge_ = judge(labels)
+    kinds = (("all", KernelRidge(), 0.20), ("last", Logistic(), 0.21), ("all", Discriminant("class mean", 0), 0.22))
+    trials = []
+    for features, learner, share in kinds:
+        wrong = rng.permutation(400)[: int(400 * share)]
+        answers = labels.copy()
+        answers[wrong] = (answers[wrong] + 1) % 4
+        logits = np.eye(4)[answers]
+        trials.append(
+            CandidateScore(
+                candidate=Candidate(features, 0, 1, learner), setting={}, logits=[logits],
+                scores=[judge_.score(logits)], by_picture=judge_.by_picture(logits),
+            )
+        )  # fmt: skip
+    assert simplest(trials, judge_).candidate.name == "logistic on last"
+    assert simplest([trials[0], trials[2]], judge_).candidate.name == "class mean on all"

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transferkit.selection import projection
+from transferkit.selection import projection, shipping
+from transferkit.selection.fitted import Affine
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Learner
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
@@ -41,3 +42,18 @@ def test_the_shipped_layers_compute_what_was_fitted(learner: Learner, most: int,
     again = keras.saving.load_model(tmp_path / "head.keras", safe_mode=True)
     assert {type(layer).__module__.split(".")[0] for layer in again.layers} == {"keras"}
     assert np.array_equal(again.predict(x[:, 0, 10:], verbose=0), model.predict(x[:, 0, 10:], verbose=0))
+
+
+def test_what_training_goes_on_from_is_the_linear_classifier_itself() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(2, 3, (200, 1, 40)).astype(np.float32)
+    y = np.eye(3)[np.arange(200) % 3]
+    for most in (40, 10):
+        found = projection.fit(x[:, 0], 0, 40, most)
+        fitted = Ridge().fit(found(x), y, {"penalty": 1e-2})
+        assert isinstance(fitted, Affine)
+        model = shipping.trainable(found, fitted, 7.0, 0.2)
+        expected = (fitted(found(x[:, 0])) - 0.2) * 7.0
+        assert np.abs(np.asarray(model(x[:, 0])) - expected).max() < 1e-4
+        assert [layer.name for layer in model.layers[1:]] == ["normalize", "logits"]
+        assert len(model.trainable_weights) == 2

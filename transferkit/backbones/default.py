@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -42,6 +43,7 @@ STRONGER: tuple[tuple[str, float, float], ...] = (
     ("efficientnet_v2_b0", 78.7, 0.72),
     ("efficientnet_b0", 77.1, 0.39),
 )
+BUNDLED = (PHOTOGRAPHS, 75.1, 0.385)
 # Multiplications a second and core: what efficientnet_lite0 was measured to do with decoding. A GPU does far more, but
 # whether there is one is known only once a backend has been imported; whoever has one names a network.
 SPEED = 1.2e10
@@ -69,8 +71,13 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
         what = f"the pictures are looked at with {asked} pixels"
     tiny = 0 < (asked or side) <= TINY_SIDE
     here = [] if tiny or samples is None else _stronger(len(samples), given, offline)
+    costly = {name: why for name, _, _ in here if (why := _too_much(name, given))}
     for name, accuracy, seconds in here:
-        if seconds <= AFFORDABLE and weights.verify(ROWS[name], _size(name, given)).status == "verified":
+        if (
+            seconds <= AFFORDABLE
+            and name not in costly
+            and weights.verify(ROWS[name], _size(name, given)).status == "verified"
+        ):
             return BackboneChoice(
                 name,
                 f"{what}, and of the EfficientNets and ConvNeXts whose weights are here it is the most accurate "
@@ -78,10 +85,16 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
                 "machine",
             )
     bundled = (TINY, PHOTOGRAPHS) if tiny else (PHOTOGRAPHS, TINY)
-    fitting = next((name for name in bundled if not _problems(name, given, offline)), bundled[0])
+    fitting = next(
+        (name for name in bundled if not _problems(name, given, offline) and not _too_much(name, given)), bundled[0]
+    )
     if fitting != bundled[0]:
         return BackboneChoice(fitting, f"{what}, and the other settings do not fit {bundled[0]}")
-    slow = [f" ({name} is here too, and would need about {duration(s)})" for name, _, s in here if s > AFFORDABLE]
+    slow = [
+        f" ({name} is here too, and would need about {costly.get(name) or duration(seconds)})"
+        for name, _, seconds in here
+        if seconds > AFFORDABLE or name in costly
+    ]
     kind = "tiny pictures" if tiny else "photographs"
     return BackboneChoice(fitting, f"{what}, and it is the bundled network for {kind}{''.join(slow[:1])}")
 
@@ -97,6 +110,26 @@ def _stronger(pictures: int, given: Mapping[str, Any], offline: bool) -> list[tu
         for name, accuracy, billions in STRONGER
         if weights.locate(ROWS[name], _size(name, given)) and not _problems(name, given, offline)
     ]
+
+
+def _too_much(name: str, given: Mapping[str, Any]) -> str:
+    """What a network is expected to take beyond --max-latency or --max-size; empty where it is within. What is chosen
+    is measured before anything is trained (`runs.limits`)."""
+    row = ROWS[name]
+    billions = {other: amount for other, _, amount in (*STRONGER, BUNDLED)}.get(name, 0.0)
+    milliseconds = 1e12 * billions * (_size(name, given) / row.size) ** 2 / (SPEED * available_threads())
+    megabytes = 4e-6 * row.parameters
+    if milliseconds > _limit(given.get("max_latency")):
+        return f"{milliseconds:.0f} ms a picture"
+    return f"{megabytes:.0f} MB" if megabytes > _limit(given.get("max_size")) else ""
+
+
+def _limit(value: Any) -> float:
+    """A limit that may still be text, or wrong: then there is none here."""
+    try:
+        return inf if value is None else float(value)
+    except (TypeError, ValueError):
+        return inf
 
 
 def _size(name: str, given: Mapping[str, Any]) -> int:

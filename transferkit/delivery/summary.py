@@ -50,6 +50,8 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
         _skipped(manifest),
         _folds(metrics),
         _choice(metrics),
+        _unfrozen(metrics),
+        _cost(metrics),
         _compared(metrics),
         _problem(metrics),
         _search(metrics),
@@ -212,6 +214,20 @@ def _choice(metrics: dict[str, Any]) -> Lines:
             other = terms.candidate(plainest["classifier"], plainest["features"])
             text += f"; {other} has {figure(plainest['score'])}"
     yield Line("Chosen", text)
+
+
+def _unfrozen(metrics: dict[str, Any]) -> Lines:
+    """What training layers of the network brought over what was chosen with all of them frozen."""
+    if "unfrozen" in metrics:
+        yield Line("Unfrozen", metrics["unfrozen"]["words"])
+
+
+def _cost(metrics: dict[str, Any]) -> Lines:
+    """What one picture takes and how large the file is, where there were limits, and what these left out."""
+    if "cost" in metrics:
+        yield Line("Cost", metrics["cost"]["words"])
+        for text in metrics["cost"]["left_out"]:
+            yield Line("", f"left out: {text}", 10)
 
 
 def _folds(metrics: dict[str, Any]) -> Lines:

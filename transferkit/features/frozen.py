@@ -50,6 +50,8 @@ class Rows:
     shapes: list[tuple[int, ...]]
     features: FeatureSet | None = None
     tail: keras.Model | None = None  # of a cut: from these rows to the backbone's output
+    ends: Sequence[Any] = ()  # of a cut: its tensors in the backbone's own graph
+    taps: Taps | None = None  # of tapped rows
     _structure: str = ""
 
     def structure(self) -> str:
@@ -102,14 +104,16 @@ class Frozen:
         rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(x)))
         if self.settings.cutmix:
             self._require_map([tensor.shape for tensor in rows.model.outputs])
-        rows.tail = parts.tail
+        rows.tail, rows.ends = parts.tail, tuple(parts.frozen.outputs)
         return parts, rows
 
     def tapped(self) -> tuple[Taps, Rows]:
         """Vectors from several depths, in one row of one pass."""
         found = taps(self.backbone)
         columns = "+".join(f"{tap.stage}.{tap.statistic}" for tap in found.columns())
-        return found, _rows(f"taps:{columns}", tapping_model(self.backbone, found))
+        rows = _rows(f"taps:{columns}", tapping_model(self.backbone, found))
+        rows.taps = found
+        return found, rows
 
     def _require_map(self, shapes: Sequence[Any]) -> None:
         if not any(len(shape) == 4 and shape[1] * shape[2] > 1 for shape in shapes):
@@ -151,10 +155,13 @@ class Frozen:
         return compute.halving(run, self.reporter.warn)
 
     def together(self, kinds: Sequence[Rows]) -> keras.Model:
-        """One model with the outputs of all kinds, in order. Pooled rows grow on the cut's, so nothing runs twice."""
+        """One model with the outputs of all kinds, in order, a cut's first. Nothing runs twice: pooled rows grow on the
+        cut's, and tapped ones share their graph."""
         if len(kinds) == 1:
             return kinds[0].model
         lower, pooled = kinds
+        if pooled.taps is not None:
+            return tapping_model(self.backbone, pooled.taps, lower.ends)
         assert lower.tail is not None
         inputs = self._pixels()
         below = lower.model(inputs)

@@ -6,6 +6,7 @@ Linear probes of all depths together beat the last layer alone on most tasks far
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,13 @@ def tapped(backbone: LoadedBackbone, found: Taps, inputs: Any, columns: tuple[in
 
     `columns` limits it to a range that begins and ends where taps do: what is not used is then not computed.
     """
+    return _tapped(backbone, found, inputs, columns)[-1]
+
+
+def _tapped(
+    backbone: LoadedBackbone, found: Taps, inputs: Any, columns: tuple[int, int] | None, also: Sequence[Any] = ()
+) -> list[Any]:
+    """`also`, tensors of the network's own graph, as they come of `inputs`; and last the tapped rows."""
     import keras
 
     x = inputs
@@ -107,18 +115,20 @@ def tapped(backbone: LoadedBackbone, found: Taps, inputs: Any, columns: tuple[in
         x = layer(x)
     wanted = [tap for tap in found.columns() if columns is None or columns[0] <= tap.start < columns[1]]
     stages = [name for name in found.names if any(tap.stage == name for tap in wanted)]
-    tensors = [t for name in stages for t in found.tensors[found.names.index(name)]]
+    tensors = [*also, *(t for name in stages for t in found.tensors[found.names.index(name)])]
     model = backbone.model
     if len(tensors) == 1 and tensors[0] is model.outputs[0]:
         given = [model(x)]
     else:
         given = list(_listed(keras.Model(model.inputs, tensors, name=f"{model.name}_taps")(x)))
+    beside = [given.pop(0) for _ in also]
     by_stage: dict[str, list[Any]] = {}
     for name in stages:
         by_stage[name] = [given.pop(0) for _ in found.tensors[found.names.index(name)]]
     vectors = [_statistic(t, tap.statistic, f"{tap.stage}_{tap.statistic}_{i}")
                for tap in wanted for i, t in enumerate(by_stage[tap.stage])]  # fmt: skip
-    return vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(dtype="float32", name="taps")(vectors)
+    row = vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(dtype="float32", name="taps")(vectors)
+    return [*beside, row]
 
 
 def _statistic(x: Any, statistic: str, name: str) -> Any:
@@ -140,9 +150,11 @@ def _listed(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
-def tapping_model(backbone: LoadedBackbone, found: Taps) -> keras.Model:
-    """uint8 pictures [n, size, size, 3] → tapped rows float32 [n, D]."""
+def tapping_model(backbone: LoadedBackbone, found: Taps, also: Sequence[Any] = ()) -> keras.Model:
+    """uint8 pictures [n, size, size, 3] → tapped rows float32 [n, D]; before them `also`, tensors of the network's own
+    graph."""
     import keras
 
     inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="pixels")
-    return keras.Model(inputs, tapped(backbone, found, inputs))
+    outputs = _tapped(backbone, found, inputs, None, also)
+    return keras.Model(inputs, outputs if also else outputs[0])

@@ -1,5 +1,6 @@
 """Does the network that is shipped answer as it did when validation judged it? Asked of a few pictures before anything
-is calibrated; where it does not, validation is answered anew by the network itself.
+is calibrated; where it does not, validation is answered anew by the network itself (a classifier that was chosen has
+learnt validation pictures, so that it is chosen anew on features in float32: `runs.selecting`).
 
 Heads and tails learn from features that may have been computed in a lower precision; what is shipped computes in
 float32, from pixels.
@@ -8,7 +9,7 @@ float32, from pixels.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,34 +19,56 @@ from transferkit.runs import scoring
 from transferkit.runs.results import answer
 from transferkit.training.problem import Problem, Trained
 
+if TYPE_CHECKING:
+    import keras
+
 SAMPLED = 32  # validation pictures
 TOLERANCE = 0.02  # of a probability, or of a standard deviation of a target: far below what validation can tell
 
 
 def agreed(trained: Trained, problem: Problem, views: Views, reporter: Reporter) -> Trained:
     """`trained`, with validation outputs that are the shipped network's own, within `TOLERANCE`."""
-    places = np.unique(np.linspace(0, len(problem.val) - 1, SAMPLED).astype(int))
-    pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in problem.val[places]])
-    # Called as it is: compiling it for so few pictures would take longer.
-    outputs: Any = trained.model(pixels, training=False)
-    gap = _gap(np.asarray(outputs), trained.val_outputs[places], problem)
-    if gap <= TOLERANCE:
+    places = sampled(problem)
+    found = gap(trained.model, trained.val_outputs[places], problem, views)
+    if found <= TOLERANCE:
         return trained
-    unit = "standard deviations of the target" if problem.units is not None else "of probability"
-    note = (
-        f"the shipped network, which computes in float32, answered up to {gap:.3f} {unit} otherwise than in training "
-        f"({len(places)} validation pictures were compared): validation was answered anew by it, and is calibrated and "
-        "scored by these answers"
-    )
+    note = f"{said(found, problem)}: validation was answered anew by it, and is calibrated and scored by these answers"
     reporter.warn(note)
     samples = problem.samples.select(problem.val)
     own = scoring.predictions(trained.model, samples, views.decode, reporter, "scoring the validation pictures")
     return replace(trained, val_outputs=own, notes=[*trained.notes, note])
 
 
-def _gap(found: np.ndarray, expected: np.ndarray, problem: Problem) -> float:
-    """The largest difference of two sets of outputs [n, t]: of probabilities, or of standardised numbers."""
+def sampled(problem: Problem) -> np.ndarray:
+    """Positions among the validation pictures of those that are asked about."""
+    return np.unique(np.linspace(0, len(problem.val) - 1, SAMPLED).astype(int))
+
+
+def gap(
+    model: keras.Model, expected: np.ndarray, problem: Problem, views: Views, left_out: np.ndarray | None = None
+) -> float:
+    """The largest difference between what `model` (uint8 pictures → outputs) says of the `sampled` validation pictures
+    and the `expected` outputs [n, t] for them: of probabilities, or of standardised numbers.
+
+    Where `model` has learnt these pictures it is sure of them, which hides differences: `left_out` [n, t] are then
+    answers to them by such as had not, and what counts is what the differences would make of those.
+    """
+    pictures = problem.val[sampled(problem)]
+    pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in pictures])
+    # Called as it is: compiling it for so few pictures would take longer.
+    found = np.asarray(model(pixels, training=False))
+    if left_out is not None:
+        found, expected = left_out + (found - expected), left_out
     if problem.units is not None:
         return float(np.abs(found - expected).max())
     task = problem.samples.task
     return float(np.abs(answer(task, found, 1.0, None) - answer(task, expected, 1.0, None)).max())
+
+
+def said(found: float, problem: Problem) -> str:
+    """A gap above `TOLERANCE` in words."""
+    unit = "standard deviations of the target" if problem.units is not None else "of probability"
+    return (
+        f"the shipped network, which computes in float32, answered up to {found:.3f} {unit} otherwise than in training "
+        f"({len(sampled(problem))} validation pictures were compared)"
+    )

@@ -26,7 +26,7 @@ from transferkit.evaluation import diagnosis
 from transferkit.evaluation.baselines import Split
 from transferkit.features.extract import Views
 from transferkit.files import write_json
-from transferkit.runs import agreement, analysis, plan, refit, selecting, uses
+from transferkit.runs import agreement, analysis, limits, plan, refit, selecting, tails, uses
 from transferkit.runs.advice import own
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.layout import Layout, run_lock
@@ -69,6 +69,7 @@ class Job:
         problem, folds = self._problems(splits)
         user_callbacks.check_monitored(self.callbacks, problem)
         backbone = self._backbone()
+        limits.check(backbone, problem.outputs, self.settings)
         building = time.monotonic() - started - splitting
         with run_lock(self.layout):
             manifest = self._manifest()
@@ -103,6 +104,7 @@ class Job:
         problem, folds = self._problems(splits)
         absent = to_be_fetched(s.backbone, s.weights, s.image_size)
         backbone = self._backbone("random" if absent else None)  # as fast with any weights
+        limits.check(backbone, problem.outputs, s)
         views = self._views(DecodeSettings(backbone.size, s.resize))
         work = recipe.Recipe(backbone, s, problem, views, self.reporter, cache=self.cache, folds=folds)
         found = outlook.outlook(work)
@@ -319,14 +321,23 @@ class Job:
         """The network with its head, chosen or trained, and what metrics.json says of the choice."""
         if self.settings.chooses_head:
             selection = selecting.select(work, splits)
+            if selection is not None and self.settings.unfreeze != "none":
+                selection = tails.compete(work, selection)
             if selection is not None:
-                return selection.trained, selection.content
+                return self._refitted(work, selection), selection.content
         trained = work.run()
         with self.reporter.step("checking that what is shipped answers as what was trained"):
             trained = agreement.agreed(trained, work.problem, work.views, self.reporter)
         if self.settings.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         return trained, {}
+
+    def _refitted(self, work: recipe.Recipe, selection: selecting.Selection) -> recipe.Trained:
+        """What was chosen on frozen layers has learnt from validation pictures already; a tail does so where asked."""
+        trained, part = selection.trained, work.problem
+        if self.settings.refit == "train" or trained.tuned is None:
+            return trained
+        return refit.on_all(work, trained, self.layout.checkpoints, selection.start(np.union1d(part.train, part.val)))
 
     def _problems(self, splits: Splits) -> tuple[Problem, list[Problem]]:
         """What is to be learnt, and that of each fold. Raises DataError where the goal cannot be computed."""

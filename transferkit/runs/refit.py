@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,18 +15,23 @@ from transferkit.training.fit import StoppingMetric
 from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Again, Recipe
 
+if TYPE_CHECKING:
+    import keras
 
-def on_all(work: Recipe, trained: Trained, checkpoints: Path) -> Trained:
+
+def on_all(work: Recipe, trained: Trained, checkpoints: Path, start: keras.Model | None = None) -> Trained:
     """`trained` with a model that has learnt from validation pictures too, on the way that was best without them.
 
     Each phase goes on from the one before, so those that led to the chosen one are trained again, each for as many
     epochs as were best in it, at the rates these epochs had; what came after the chosen phase is not.
     There is nothing left to watch then: no epoch is chosen, and everything else in `trained` (curves, scores,
-    calibration) stays that of the model that validation had judged.
+    calibration) stays that of the model that validation had judged. Where a tail began with a head that had been there
+    already, `start` is that head, fitted on both parts.
     """
     part, trainer = work.problem, work.trainer
     names = [phase.name for phase in trained.phases]
     led = trained.phases[: names.index(trained.chosen) + 1]
+    led = led if start is None else [phase for phase in led if phase.name.startswith("tail")]
     # In the units of before, in which the shipped model answers.
     together = replace(part, train=np.union1d(part.train, part.val), goal=_newest())
     # What `auto` made of fewer pictures, and what memory allowed, hold for more.
@@ -39,7 +45,9 @@ def on_all(work: Recipe, trained: Trained, checkpoints: Path) -> Trained:
     )  # fmt: skip
     spent = ", ".join(f"{phase.best_epoch} epochs of the {terms.phase(phase.name)}" for phase in led)
     work.reporter.heading(f"training again on train + validation: {spent}")
-    model = again.run().model
+    learnt = again.run() if start is None else again.tuned(start, trained.features)
+    assert learnt is not None  # without a time budget
+    model = learnt.model
     note = (
         f"the shipped model was trained again on training and validation pictures together, for {spent}; validation "
         "scores are those of the model before"

@@ -7,26 +7,28 @@ training and validation pictures together and is shipped as Keras' own layers on
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import compute, terms
+from transferkit import terms
 from transferkit.console import duration, figure
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
 from transferkit.evaluation import metric_registry
 from transferkit.features.extract import Source
+from transferkit.features.precision import Precision
 from transferkit.features.taps import tapped
+from transferkit.runs import agreement
+from transferkit.runs.limits import Account, Limits
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import HeadChoice
-from transferkit.selection.kernels import KernelRidge
-from transferkit.selection.learner import Learner
-from transferkit.selection.linear import Discriminant, Logistic, Ridge
-from transferkit.selection.neighbours import NearestNeighbours
+from transferkit.selection.candidates import LINEAR, learners
+from transferkit.selection.choice import CandidateScore, HeadChoice, OutOfFold
+from transferkit.selection.fitted import Affine
 from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Recipe
 
@@ -35,34 +37,35 @@ if TYPE_CHECKING:
 
 FOLDS, ROUNDS = 5, 2
 MOST_BYTES = 2 << 30  # of tapped rows in memory; beyond that, only the clean pictures are learnt from
-AGREEMENT = 1e-3  # of the spread of logits, that the shipped layers may be off what was fitted
-CHECKED = 16  # pictures on which that is looked at
 
 
 @dataclass
 class Selection:
-    """What was selected, and the part of metrics.json that says why."""
+    """What was selected, and the part of metrics.json that says why.
+
+    `answers` are the winner's on validation, to pictures that had been left out, as `judge` has them. `gap`: see
+    `agreement.gap`. `start` makes the head that a tail begins with: the best linear classifier on the last layer,
+    fitted on the pictures at the given places of `samples`.
+    """
 
     trained: Trained
     content: dict[str, Any]
-
-
-def learners(task: str) -> list[Learner]:
-    """Whatever can learn this task in one step."""
-    if task == "regress":
-        return [Ridge(), NearestNeighbours(), KernelRidge()]
-    if task == "multilabel":
-        return [Ridge(), Logistic(exclusive=False), NearestNeighbours(), KernelRidge()]
-    mean = Discriminant("class mean", 0, shrinkages=(1.0,))
-    return [mean, Discriminant(), Ridge(), Logistic(), NearestNeighbours(), KernelRidge()]
+    gap: float
+    answers: OutOfFold
+    judge: Judge
+    start: Callable[[np.ndarray], keras.Model]
 
 
 @dataclass
 class Selector:
-    """One selection for a run. `work` is its recipe, by which the neural network among the candidates is trained."""
+    """One selection for a run. `work` is its recipe, by which the neural network among the candidates is trained.
+
+    `precision` is that of the features; None chooses it.
+    """
 
     work: Recipe
     splits: Splits
+    precision: Precision | None = None
 
     def run(self) -> Selection:
         """Extract, cross-validate, choose, fit, assemble."""
@@ -71,36 +74,50 @@ class Selector:
         self.taps, self.rows = work.frozen.tapped()
         self.both = np.union1d(work.problem.train, work.problem.val)
         self.source = self._extract()
+        self.account = Account(Limits.of(work.settings), reporter.say)
         work.timings["features"] = time.monotonic() - started
         x = self._x()
         y = work.problem.targets[self.both].astype(np.float64)
         reporter.heading("choosing the classifier by cross-validation")
         found = self._choose(x, y)
         mlp, val = self._network()
-        beaten, row = self._beaten(found, val)
+        judge = self._judge(work.problem.val)
+        answers = OutOfFold.of(found.logits[np.searchsorted(self.both, work.problem.val)], judge)
+        beaten, row = self._beaten(answers, val, judge)
+        everything = (0, self._width())
+        beaten = beaten and self.account.admits(
+            "mlp", terms.candidate("mlp", "all"), lambda: self._whole(mlp, everything)
+        )
+        answers = OutOfFold.of(val, judge) if beaten else answers
         table = [*found.table, row]
         for entry in table:
             entry["chosen"] = (entry["chosen"] and not beaten) or (entry is row and beaten)
         content = self._content(found, table)
         work.timings["choice"] = found.seconds
         reporter.say(self._said(found, table, beaten))
-        if beaten:
-            return Selection(self._shipped_network(mlp, val), content)
-        return Selection(self._shipped(found, x, y), content)
+        trained, expected = self._shipped_network(mlp, val) if beaten else self._shipped(found, x, y)
+        asked = agreement.sampled(work.problem)
+        left_out = None if beaten else trained.val_outputs[asked]
+        gap = agreement.gap(trained.model, expected, work.problem, work.views, left_out)
+        return Selection(trained, content, gap, answers, judge, self._start(found, x, y))
 
     # -- what is learnt from
 
     def _extract(self) -> Source:
         work, samples = self.work, self.work.problem.samples
-        wanted = {int(i): range(work.views.count + 1) for i in self.both}
-        work.frozen.choose_precision(self.rows, samples, len(self.both) * (work.views.count + 1))
-        work.frozen.prepare([self.rows], samples, wanted)
+        wanted = {int(i): range(work.settings.choice_views + 1) for i in self.both}
+        wanted |= {int(i): range(work.views.count + 1) for i in work.problem.train}
+        if self.precision is None:
+            work.frozen.choose_precision(self.rows, samples, sum(len(views) for views in wanted.values()))
+        else:
+            work.frozen.precision = self.precision
+        work.frozen.prepare(work.kinds(self.rows), samples, wanted)
         return work.frozen.source(self.rows, samples, wanted)
 
     def _x(self) -> np.ndarray:
         """Tapped rows float32 [n, V, D] of training and validation pictures."""
         width = sum(int(np.prod(shape)) for shape in self.rows.shapes)
-        views = self.work.views.count + 1
+        views = self.work.settings.choice_views + 1
         if 4 * width * views * len(self.both) > MOST_BYTES:
             views = 1
         blocks = np.array_split(self.both, max(1, -(-len(self.both) // 512)))
@@ -128,20 +145,31 @@ class Selector:
         rounds = [[place[fold] for fold in folds] for folds in drawn]
         candidates = choosing.sets(self.taps.sets(), learners(samples.task))
         with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:
-            return choosing.choose(x, y, rounds, candidates, self._judge(self.both), settings.seed, advance)
+            return choosing.choose(
+                x, y, rounds, candidates, self._judge(self.both), settings.seed, advance,
+                lambda trial: self._admitted(trial, x, y),
+            )  # fmt: skip
+
+    def _admitted(self, trial: CandidateScore, x: np.ndarray, y: np.ndarray) -> bool:
+        """Whether the network that `trial` makes is within the limits."""
+        candidate, columns = trial.candidate, (trial.candidate.start, trial.candidate.stop)
+        name = candidate.learner.name
+        kind = columns, "linear" if isinstance(candidate.learner, LINEAR) else name
+
+        def made() -> keras.Model:
+            return self._whole(shipping.body(*choosing.fit(x, y, trial), trial.scale, trial.shift), columns)
+
+        return self.account.admits(kind, terms.candidate(name, candidate.features), made)
 
     def _network(self) -> tuple[keras.Model, np.ndarray]:
         """A neural network on all depths, trained on the training pictures, and its answers on validation."""
         body = self.work.head_alone(self.rows, self.source, "mlp")
         return body, self.work.trainer.outputs(body, self.source, self.work.problem.val).astype(np.float64)
 
-    def _beaten(self, found: HeadChoice, val: np.ndarray) -> tuple[bool, dict[str, Any]]:
+    def _beaten(self, theirs: OutOfFold, val: np.ndarray, judge: Judge) -> tuple[bool, dict[str, Any]]:
         """Whether the network's answers on validation are better than the winner's there, beyond one standard error,
         and its row for the table. Cross-validating it would cost as much again for every fold."""
-        where = np.searchsorted(self.both, self.work.problem.val)
-        judge = self._judge(self.work.problem.val)
-        theirs = choosing.OutOfFold.of(found.logits[where], judge)
-        ours = choosing.OutOfFold.of(val, judge)
+        ours = OutOfFold.of(val, judge)
         gap, error = choosing.behind(theirs, ours, judge)
         network = {
             "name": "mlp on all", "features": "all", "classifier": "mlp",
@@ -155,6 +183,7 @@ class Selector:
         """The entries of metrics.json."""
         problem = self.work.problem
         return {
+            **self.account.content(),
             "cross_validation": {
                 "metric": problem.goal.name, "score": found.score,
                 "ci95": None if found.interval is None else list(found.interval), "winner_alone": found.apparent,
@@ -176,8 +205,9 @@ class Selector:
 
     # -- shipping
 
-    def _shipped(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> Trained:
-        """The winner, fitted on training and validation pictures (on training alone where that was asked for)."""
+    def _shipped(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> tuple[Trained, np.ndarray]:
+        """The winner, fitted on training and validation pictures (on training alone where that was asked for), and the
+        outputs that its network is to give for the pictures of `agreement.sampled`."""
         work, problem, trial = self.work, self.work.problem, found.trial
         started = time.monotonic()
         alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
@@ -185,9 +215,9 @@ class Selector:
         projection, fitted = choosing.fit(x[learnt], y[learnt], trial)
         body = shipping.body(projection, fitted, trial.scale, trial.shift)
         columns = trial.candidate.start, trial.candidate.stop
-        logits = (fitted(projection(x[:CHECKED, 0])) - trial.shift) * trial.scale
-        self._agree(body, x[:CHECKED, 0, columns[0] : columns[1]], logits)
         where = np.searchsorted(self.both, problem.val)
+        asked = x[where[agreement.sampled(problem)], 0]
+        expected = (fitted(projection(asked)) - trial.shift) * trial.scale
         val = found.logits[where].astype(np.float32)
         judge = self._judge(problem.val)
         report = PhaseReport(
@@ -201,11 +231,13 @@ class Selector:
             "answers to pictures that were left out"
         )
         phases = [*work.trainer.phases, report]
-        return self._trained(body, phases, "head", val, columns, [note], self.both, found.logits, not alone)
+        trained = self._trained(body, phases, "head", val, columns, [note], self.both, found.logits, not alone)
+        return trained, expected
 
-    def _shipped_network(self, body: keras.Model, val: np.ndarray) -> Trained:
-        phases = self.work.trainer.phases
-        return self._trained(body, phases, phases[-1].name, val.astype(np.float32), (0, self._width()), [], None, None)
+    def _shipped_network(self, body: keras.Model, val: np.ndarray) -> tuple[Trained, np.ndarray]:
+        phases, columns = self.work.trainer.phases, (0, self._width())
+        trained = self._trained(body, phases, phases[-1].name, val.astype(np.float32), columns, [], None, None)
+        return trained, val[agreement.sampled(self.work.problem)]
 
     def _trained(
         self, body: keras.Model, phases: list[PhaseReport], chosen: str, val: np.ndarray, columns: tuple[int, int],
@@ -222,6 +254,22 @@ class Selector:
             refitted=refitted,
         )  # fmt: skip
 
+    def _start(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], keras.Model]:
+        start, stop = self.taps.sets()["last"]
+        trial = next(
+            t for t in found.leaders if t.candidate.features == "last" and isinstance(t.candidate.learner, LINEAR)
+        )
+        trial = replace(trial, candidate=replace(trial.candidate, start=0, stop=stop - start))
+        vectors = x[:, :, start:stop].copy()  # not all of `x`, which is large
+
+        def made(pictures: np.ndarray) -> keras.Model:
+            places = np.searchsorted(self.both, pictures)
+            projection, fitted = choosing.fit(vectors[places], y[places], trial)
+            assert isinstance(fitted, Affine)
+            return shipping.trainable(projection, fitted, trial.scale, trial.shift)
+
+        return made
+
     def _whole(self, body: keras.Model, columns: tuple[int, int]) -> keras.Model:
         """uint8 pictures → logits."""
         import keras
@@ -229,15 +277,6 @@ class Selector:
         size = self.work.backbone.size
         inputs = keras.Input((size, size, 3), dtype="uint8", name="picture")
         return keras.Model(inputs, body(tapped(self.work.backbone, self.taps, inputs, columns)), name="transferkit")
-
-    def _agree(self, body: keras.Model, x: np.ndarray, logits: np.ndarray) -> None:
-        """The shipped layers compute what was fitted and judged."""
-        shipped = np.concatenate(compute.forward(body)([np.ascontiguousarray(x)]))
-        worst = float(np.abs(shipped - logits).max())
-        if not worst <= AGREEMENT * max(1.0, float(np.ptp(logits))):
-            raise TrainingError(
-                f"the chosen classifier gives other answers in float32 (off by {worst:.2g}); choose one with --head mlp"
-            )
 
     def _width(self) -> int:
         return sum(int(np.prod(shape)) for shape in self.rows.shapes)
@@ -262,4 +301,29 @@ def select(work: Recipe, splits: Splits) -> Selection | None:
         work.notes.append(f"no choice of the classifier by cross-validation: {error}")
         work.reporter.say(f"head: {work.notes[-1]}; a neural network is trained instead")
         return None
-    return Selector(work, splits).run()
+    selection = Selector(work, splits).run()
+    return selection if selection.gap <= agreement.TOLERANCE else _exact(work, splits, selection.gap)
+
+
+def _exact(work: Recipe, splits: Splits, gap: float) -> Selection:
+    """The selection on features in float32, in which what is shipped computes. Raises TrainingError where it is not
+    what is shipped even then."""
+    problem, words = work.problem, agreement.said(gap, work.problem)
+    if work.frozen.precision.name != "float32":
+        work.notes.append(f"{words}: features were computed again in float32, and the classifier chosen by these")
+        work.reporter.warn(work.notes[-1])
+        _forget(work)
+        selection = Selector(work, splits, Precision(reason="others did not agree with what is shipped")).run()
+        if selection.gap <= agreement.TOLERANCE:
+            return selection
+        words = agreement.said(selection.gap, problem)
+    raise TrainingError(f"{words}; use another classifier, --head mlp")
+
+
+def _forget(work: Recipe) -> None:
+    """Of the network among the candidates, which is trained anew, and not from what was kept of the one before."""
+    trainer = work.trainer
+    trainer.phases.clear()
+    trainer.history.clear()
+    if trainer.checkpoints is not None:
+        trainer.checkpoints = trainer.checkpoints / "float32"

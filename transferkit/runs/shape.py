@@ -276,6 +276,19 @@ class Folds(Part):
     scores: list[float]
 
 
+class Unfrozen(Part):
+    """What training layers of the network came to."""
+
+    words: str
+
+
+class Cost(Part):
+    """What one picture takes and how large the file is, where there were limits."""
+
+    words: str
+    left_out: list[str] = []
+
+
 class Metrics(Part):
     """metrics.json."""
 
@@ -292,6 +305,8 @@ class Metrics(Part):
     learning_curve: Curve | None = None
     abstention: list[Abstention] = []
     folds: Folds | None = None
+    unfrozen: Unfrozen | None = None
+    cost: Cost | None = None
     search: SearchPart | None = None
 
     @model_validator(mode="after")

@@ -58,9 +58,10 @@ class Judge:
         if self.task == "regress" and key in ("mae", "rmse", "r2"):
             # The squared error orders as RMSE and R² do.
             error = np.abs(self.answers(logits) - np.asarray(self.targets, np.float64).reshape(logits.shape))
-            power = 1 if key == "mae" else 2
+            if key == "mae":  # in the user's units, as the goal is
+                return -np.asarray(error.mean(1))
             scale = np.ones(error.shape[1]) if self.units is None else self.units[1]
-            return -np.asarray(((error / scale) ** power).mean(1))
+            return -np.asarray(((error / scale) ** 2).mean(1))
         if key == "loss" and self.task == "classify":
             probs = calibration.apply_temperature(logits, 1.0, self.task)
             return np.asarray(np.log(np.maximum(probs[np.arange(len(probs)), self.targets.astype(np.int64)], 1e-7)))

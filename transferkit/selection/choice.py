@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit.errors import TrainingError
 from transferkit.evaluation.baselines import few_threads
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import Judge, scaled
@@ -20,6 +21,7 @@ from transferkit.selection.fitted import Fitted, Floats, Rows
 from transferkit.selection.learner import Folds, Learner, Setting
 
 HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
+BASELINES = ("logistic", "ridge", "neighbours")
 BOOTSTRAPS = 1000
 # Folds share their training pictures, so that their answers err together: intervals that take pictures for independent
 # held the truth in 90 and 91 % of simulations, these in 93 to 97 % (Bates, Hastie & Tibshirani 2023 find as much).
@@ -40,6 +42,11 @@ class Candidate:
     def name(self) -> str:
         """`"kernel on all"`."""
         return f"{self.learner.name} on {self.features}"
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is what runs are compared with afterwards (`evaluation.baselines`)."""
+        return self.features == "last" and self.learner.name in BASELINES
 
 
 @dataclass(kw_only=True)
@@ -76,11 +83,12 @@ class HeadChoice:
     """What was chosen and why.
 
     `trial` is the winner; `score` and `interval` (95 %) are what is to be expected of choosing so, `apparent` the
-    winner's own cross-validated score. `table` has a row a candidate, best first. `logits` [n, C] are the winner's
-    out-of-fold answers for every picture, mean over the rounds.
+    winner's own cross-validated score. `leaders` are all candidates with their best settings, best first, and `table`
+    has a row for each. `logits` [n, C] are the winner's out-of-fold answers for every picture, mean over the rounds.
     """
 
     trial: CandidateScore
+    leaders: list[CandidateScore]
     score: float
     interval: tuple[float, float] | None
     apparent: float
@@ -98,6 +106,7 @@ class HeadChoice:
 def choose(
     x: Rows, y: Floats, rounds: Sequence[Folds], candidates: Sequence[Candidate], judge: Judge, seed: int = 0,
     advance: Callable[[int], None] = lambda count: None,
+    admitted: Callable[[CandidateScore], bool] = lambda trial: True,
 ) -> HeadChoice:  # fmt: skip
     """Cross-validate all candidates and choose.
 
@@ -109,13 +118,14 @@ def choose(
         judge: the goal.
         seed: of the bootstrap.
         advance: told 1 for each candidate and stage (of two) that is done, and for those that are not tried further.
+        admitted: whether a candidate may be shipped; asked of those only that would be chosen.
 
     Returns:
         The choice: of the candidates within one paired standard error of the best, one of the simplest kind.
     """
     started = time.monotonic()
     projected: dict[tuple[int, int], Rows] = {}
-    alive, trials = list(candidates), list[CandidateScore]()
+    alive, trials, refused = list(candidates), list[CandidateScore](), list[Candidate]()
     # One round of all, then the others of those that may still win.
     for stage, some in enumerate((rounds[:1], rounds[1:])):
         for candidate in alive if some else ():
@@ -129,11 +139,20 @@ def choose(
         before, alive = len(alive), _hopeful(trials, judge)
         advance(before - len(alive) if stage == 0 else 0)
     full = [t for t in trials if t.candidate in alive]
-    best = _simplest(full, judge)
+    best = simplest(full, judge)
+    while not admitted(best):
+        left = [t for t in full if t.candidate is not best.candidate]
+        refused = [*refused, best.candidate]
+        # Where all that are still tried cost too much, what was given up is better than nothing.
+        full = left or [t for t in trials if t.candidate not in refused]
+        if not full:
+            raise TrainingError("no candidate may be shipped; allow more, with --max-latency or --max-size")
+        best = simplest(full, judge)
     score, interval = expected(full, judge, seed)
     return HeadChoice(
-        best, score, interval, best.score, _table(trials, alive, best, judge), len(rounds), len(rounds[0]),
-        time.monotonic() - started,
+        best, list(best_of(trials, judge).values()), score, interval, best.score,
+        _table(trials, alive, best, judge),
+        len(rounds), len(rounds[0]), time.monotonic() - started,
     )  # fmt: skip
 
 
@@ -224,14 +243,16 @@ def _hopeful(trials: Sequence[CandidateScore], judge: Judge) -> list[Candidate]:
     return found
 
 
-def _simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
-    """The one-standard-error rule (Breiman et al. 1984), with the paired error of the difference."""
+def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
+    """The one-standard-error rule (Breiman et al. 1984), with the paired error of the difference; but nothing that is
+    worse than a baseline."""
     leaders = list(best_of(trials, judge).values())
     leader = leaders[0]
+    floor = max((_signed(t, judge) for t in leaders if t.candidate.baseline), default=-np.inf)
     near = []
     for trial in leaders:
         gap, error = behind(trial, leader, judge)
-        if gap <= error:
+        if trial is leader or (gap <= error and _signed(trial, judge) >= floor):
             near.append(trial)
     return min(near, key=lambda t: (t.candidate.learner.simplicity, -_signed(t, judge)))
 

@@ -32,6 +32,19 @@ def body(projection: Projection, fitted: Fitted, scale: float = 1.0, shift: floa
     return keras.Model(inputs, logits, name="head")
 
 
+def trainable(projection: Projection, fitted: Affine, scale: float = 1.0, shift: float = 0.0) -> keras.Model:
+    """What `body` gives of a linear classifier, in a form that training goes on from: features are standardised first,
+    so that one learning rate fits every network."""
+    import keras
+
+    inputs = keras.Input((projection.stop - projection.start,), name="features")
+    scales, offsets = projection.scale.astype(np.float64), projection.offset.astype(np.float64)
+    x = keras.layers.Rescaling(scales.tolist(), offsets.tolist(), dtype="float32", name="normalize")(inputs)
+    weights = fitted.weights if projection.directions is None else projection.directions @ fitted.weights
+    logits = _dense(x, weights * scale, (fitted.bias - np.float32(shift)) * np.float32(scale), "logits")
+    return keras.Model(inputs, logits, name="head")
+
+
 def parameters(projection: Projection, fitted: Fitted) -> int:
     """Numbers that `body` adds to the shipped file."""
     if isinstance(fitted, Affine):

@@ -6,7 +6,6 @@ Nothing is written but what probes remember of this machine (see `features.preci
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones import freeze
 from transferkit.backbones.cut import operations_of
+from transferkit.config import Settings
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
 from transferkit.features.extract import FORWARD_BATCH, at_once, row_names
@@ -98,17 +98,14 @@ def outlook(work: Recipe) -> Outlook:
     Returns:
         Pictures, rows and bytes that are counted, seconds that are measured.
     """
-    frozen, samples, wanted, steps = work.frozen, work.problem.samples, work._wanted(), work._tail_steps()
+    frozen, samples, wanted = work.frozen, work.problem.samples, work._wanted()
     model = work.backbone.model
     freeze.freeze_at(model, len(operations_of(model)))
     chooses = work.settings.chooses_head
     pooled = frozen.tapped()[1] if chooses else frozen.pooled()
     if chooses:  # the chosen classifier is fitted on validation pictures too
-        wanted |= {int(i): range(work.views.count + 1) for i in work.problem.val}
-    kinds = [pooled]
-    if steps:
-        _, below = frozen.at(work._first(steps[0]))
-        kinds = [below, pooled] if below is not None and below.tail is not None else kinds
+        wanted |= {int(i): range(work.settings.choice_views + 1) for i in work.problem.val}
+    kinds = work.kinds(pooled)
     frozen.choose_precision(pooled, samples, sum(len(views) for views in wanted.values()))
     names = row_names(work.views, samples, wanted)
     cached = [listed_rows(frozen.spec(kind), names if work.cache is not False else ()) for kind in kinds]
@@ -126,7 +123,7 @@ def outlook(work: Recipe) -> Outlook:
     ]
     return Outlook(
         min(MEASURED, len(wanted)), decode, forward, trace, seconds + (trace if lacking else 0.0),
-        frozen.precision.name, stored, _phases(work, pooled, steps, decode),
+        frozen.precision.name, stored, _phases(work, pooled, decode),
     )  # fmt: skip
 
 
@@ -157,13 +154,14 @@ def _forward(work: Recipe, model: keras.Model, some: np.ndarray) -> tuple[float,
     return seconds, max(0.0, traced - FORWARD_BATCH * seconds)
 
 
-def _phases(work: Recipe, pooled: Rows, steps: Sequence[str], decode: float) -> list[PhaseOutlook]:
-    s, backbone = work.settings, work.backbone
+def _phases(work: Recipe, pooled: Rows, decode: float) -> list[PhaseOutlook]:
+    s, backbone, steps = work.settings, work.backbone, work._tail_steps()
     source = Drawn(pooled.shapes)
-    rows = source.take(np.arange(FORWARD_BATCH), np.zeros(FORWARD_BATCH, int))[0]
-    body = models.head(rows, pooled.label, work.problem.outputs, s)
+    body = _body(work, pooled, s)
     head = _phase(work, work._head_phase("head"), body, source, "", 1 + len(work.folds))
     found = [head]
+    if steps and pooled.taps is not None:  # tails begin with a linear classifier on what they put out
+        body = _body(work, work.frozen.pooled(), s.model_copy(update={"head": "linear"}))
     for policy in steps:
         first = work._first(policy)
         parts, below = work.frozen.at(first)
@@ -178,6 +176,11 @@ def _phases(work: Recipe, pooled: Rows, steps: Sequence[str], decode: float) -> 
         found.append(_phase(work, phase, trainee, above, name, 1, again))
         freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))
     return found
+
+
+def _body(work: Recipe, rows: Rows, settings: Settings) -> keras.Model:
+    some = Drawn(rows.shapes).take(np.arange(FORWARD_BATCH), np.zeros(FORWARD_BATCH, int))[0]
+    return models.head(some, rows.label, work.problem.outputs, settings)
 
 
 def _phase(

@@ -114,7 +114,7 @@ class Recipe:
         model, steps = self.backbone.model, self._tail_steps()
         freeze.freeze_at(model, len(operations_of(model)))
         pooled = self.frozen.pooled()
-        self._extract(pooled, steps)
+        self._extract(pooled)
         source = self.frozen.source(pooled, self.problem.samples, self._wanted())
         body = self._body(source, pooled, self.problem)
         curve = self._learning_rate(body, source)
@@ -124,13 +124,46 @@ class Recipe:
         phase = self._head_phase("head") if steps else replace(self._head_phase("head"), pause=self.pause)
         score = self.trainer.train(self._as_before(phase), body, source)
         kept = self._keep(score, body, body, source, judged)
+        kept = self._tails(body, judged, kept) or kept
+        return self._result(body, kept, pretrained, judged, pooled, self._chosen(), curve, fold_scores)
+
+    def tuned(self, body: keras.Model, features: Rows) -> Trained | None:
+        """Train the tail from a head `body` that is there already; None where the time budget was spent before.
+
+        Args:
+            body: vectors of the network's output → logits. It is trained further.
+            features: rows of the network as it came, which the result names as its own.
+
+        Returns the best phase. The network has its weights then; `pretrained` of the result are those before.
+        """
+        pretrained, judged, before = (
+            compute.values(self.backbone.model.weights),
+            self._judged(),
+            len(self.trainer.phases),
+        )
+        kept = self._tails(body, judged)
+        if kept is None:
+            return None
+        return self._result(body, kept, pretrained, judged, features, self._chosen(before))
+
+    def _tails(self, body: keras.Model, judged: np.ndarray, kept: _Kept | None = None) -> _Kept | None:
+        """Train the tails one after the other. The best of them and of `kept`."""
+        steps = self._tail_steps()
         for policy in steps:
             if self._skipped(_tail_name(policy, len(steps))) or self._late(policy):
                 break
             pause = self.pause if policy == steps[-1] else None
             trainee, source, score = self._tail_phase(policy, body, len(steps), pause)
-            if self.problem.goal.better(score, kept.score):
+            if kept is None or self.problem.goal.better(score, kept.score):
                 kept = self._keep(score, body, trainee, source, judged)
+        return kept
+
+    def _result(
+        self, body: keras.Model, kept: _Kept, pretrained: list[np.ndarray] | None, judged: np.ndarray, features: Rows,
+        chosen: str, curve: Sequence[dict[str, float]] = (), fold_scores: Sequence[float] = (),
+    ) -> Trained:  # fmt: skip
+        """What was kept, in one network from pixels to logits."""
+        model = self.backbone.model
         compute.assign(body.weights, kept.body)
         if pretrained is not None:
             compute.assign(model.weights, kept.backbone or pretrained)
@@ -138,8 +171,8 @@ class Recipe:
         whole = models.whole(self.backbone, body, self.settings.pooling)
         self.timings |= {phase.name: phase.seconds for phase in self.trainer.phases}
         return Trained(
-            whole, self.trainer.phases, self._chosen(), self.trainer.history, kept.val, kept.train, judged, pooled,
-            pretrained, self.notes, curve, fold_scores, kept.tuned,
+            whole, self.trainer.phases, chosen, self.trainer.history, kept.val, kept.train, judged, features,
+            pretrained, self.notes, list(curve), list(fold_scores), kept.tuned,
         )  # fmt: skip
 
     def head_alone(self, pooled: Rows, source: Source, name: str = "head") -> keras.Model:
@@ -177,18 +210,21 @@ class Recipe:
             return freeze.gradual_steps(self.backbone.row)
         return [self.settings.unfreeze]
 
-    def _extract(self, pooled: Rows, steps: list[str]) -> None:
+    def _extract(self, pooled: Rows) -> None:
         started = time.monotonic()
         samples, wanted = self.problem.samples, self._wanted()
-        kinds = [pooled]
-        if steps:
-            _, rows = self.frozen.at(self._first(steps[0]))
-            if rows is not None and rows.tail is not None:
-                kinds = [rows, pooled]
+        kinds = self.kinds(pooled)
         if self.again is None:
             self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
         self.frozen.prepare(kinds, samples, wanted)
         self.timings["features"] = time.monotonic() - started
+
+    def kinds(self, upper: Rows) -> list[Rows]:
+        """What one pass over the pictures is to give: the activations that the lowest tail begins with, if there is one
+        and something below it is frozen; and `upper`."""
+        steps = self._tail_steps()
+        _, rows = self.frozen.at(self._first(steps[0])) if steps else (None, None)
+        return [upper] if rows is None or rows.tail is None else [rows, upper]
 
     def _first(self, policy: str) -> int:
         return freeze.first_trainable(self.backbone.model, self.backbone.row, policy)
@@ -321,9 +357,10 @@ class Recipe:
         tuned = (trained, source) if trained is not body else None
         return _Kept(score, weights, compute.values(body.weights), val, train, tuned)
 
-    def _chosen(self) -> str:
+    def _chosen(self, before: int = 0) -> str:
+        """The best phase, but for those `before`."""
         signed = 1 if self.problem.goal.maximise else -1
-        return max(self.trainer.phases, key=lambda p: (signed * p.score, -p.loss)).name
+        return max(self.trainer.phases[before:], key=lambda p: (signed * p.score, -p.loss)).name
 
 
 def _tail_name(policy: str, phases: int) -> str:

@@ -73,6 +73,11 @@ def settle(
         found.append(
             "--head auto chooses by itself; tune searches over the settings of a trained head: use mlp or linear"
         )
+    found += [
+        f"--{name.replace('_', '-')} is for the choice of a classifier, which tune does not make; drop it"
+        for name in ("max_latency", "max_size")
+        if values.get(name) is not None
+    ]
     base = config.make(values, found)
     assert search is not None
     chosen = _with_networks(_space(texts, space, base), networks)

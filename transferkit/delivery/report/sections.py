@@ -146,6 +146,7 @@ def tried(metrics: Mapping[str, Any]) -> View | None:
         "rows": [_candidate(row) for row in rows[:MOST]],
         "left": max(0, len(rows) - MOST),
         "expected": _expected(judged, metric),
+        "unfrozen": str((metrics.get("unfrozen") or {}).get("words") or ""),
     }
 
 
