@@ -37,7 +37,7 @@ class Bar:
         """The figure that is judged."""
         found: Any = figures
         for key in self.figure.split("/"):
-            found = found[key]
+            found = None if found is None else found[key]
         return None if found is None else float(found)
 
     def reached(self, figures: Mapping[str, Any]) -> bool | None:

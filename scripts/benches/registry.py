@@ -12,7 +12,7 @@ import click
 
 from benches.measuring import Bar
 
-SHARED = ("measuring", "page", "registry", "pictures")
+SHARED = ("measuring", "page", "registry", "pictures", "head_sets")
 # Quick ones first; those not named here follow by name.
 ORDER = ("decode", "memory", "views", "head", "extraction", "precision", "features_memory", "block5", "frozen")
 
