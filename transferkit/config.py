@@ -126,8 +126,8 @@ class Settings(BaseModel):
     # head
     head: Annotated[str, offered("heads", HEADS), Setting(
         "Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural "
-        "network, on features of several depths, where the network stays frozen and no option says how a head is "
-        "trained; else it is mlp. mlp and linear are trained by gradients.",
+        "network, on features of several depths, where no option says how a head is trained; else it is mlp. Unfrozen "
+        "layers then start from the best linear one. mlp and linear are trained by gradients.",
         "head", "|".join(HEADS), common=True, searched=True)] = "auto"
     max_latency: Annotated[Annotated[float, Field(gt=0)] | None, Setting(
         "Longest that one picture may take, in milliseconds. Classifiers (and networks, where none is named) that take "

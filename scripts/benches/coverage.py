@@ -68,7 +68,6 @@ def _once(world: World, rng: np.random.Generator) -> tuple[float, float, float, 
     """The expected score, its interval, and the truth."""
     from transferkit.evaluation.metric_registry import goal
     from transferkit.selection.candidate_scores import Judge
-
     from transferkit.selection.candidates import learners
     from transferkit.selection.choice import choose, fit, sets
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transferkit.data.images.decode import DecodeSettings
 
 import transferkit as tk
 from tests.marks import extended
 from transferkit import compute
 from transferkit.backbones.build import build
 from transferkit.console import Reporter
+from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.evaluation import metrics
 from transferkit.files import read_csv

@@ -27,7 +27,7 @@ class FinetuneSettings(TypedDict, total=False):
     layer_decay: float
     """Learning-rate factor a quarter of the network further down. [default: 0.7]"""
     head: str
-    """Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural network, on features of several depths, where the network stays frozen and no option says how a head is trained; else it is mlp. mlp and linear are trained by gradients. [default: 'auto']"""
+    """Kind of classifier on top. auto chooses by cross-validation among linear ones, kernel machines and a neural network, on features of several depths, where no option says how a head is trained; else it is mlp. Unfrozen layers then start from the best linear one. mlp and linear are trained by gradients. [default: 'auto']"""
     max_latency: float | None
     """Longest that one picture may take, in milliseconds. Classifiers (and networks, where none is named) that take longer on this machine, measured on the network that is shipped, are left out of the choice. [default: none]"""
     max_size: float | None
