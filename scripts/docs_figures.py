@@ -119,7 +119,7 @@ def lpft() -> None:
     """The curves of one run that trains the head first and then the tail, drawn as the report draws them."""
     from transferkit.evaluation.figures import curves
 
-    settings = {"unfreeze": "from:block3", "epochs": 20, "patience": 19, "augment": "none"}
+    settings = {"head": "mlp", "unfreeze": "from:block3", "epochs": 20, "patience": 19, "augment": "none"}
     with _run(30, **settings) as run:
         save(curves(run.history), FIGURES / "lpft.png")
 

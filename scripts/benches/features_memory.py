@@ -44,7 +44,7 @@ def whole(data: str, epochs: int) -> dict[str, Any]:
     before = peak_mb()
     started = time.perf_counter()
     run = tk.finetune(
-        data, "mini", image_size=SIZE, unfreeze="from:block4", augment="none", views=0, epochs=epochs,
+        data, "mini", image_size=SIZE, head="mlp", unfreeze="from:block4", augment="none", views=0, epochs=epochs,
         output=Path(data).parent / "run", offline=True, reporter=Noting(stages, before),
     )  # fmt: skip
     return {"import_mb": before, "above_import_mb": stages, "seconds": time.perf_counter() - started,
