@@ -37,7 +37,7 @@ class Bar:
         """The figure that is judged."""
         found: Any = figures
         for key in self.figure.split("/"):
-            found = None if found is None else found[key]
+            found = None if found is None else found.get(key)  # recorded before there was such a figure
         return None if found is None else float(found)
 
     def reached(self, figures: Mapping[str, Any]) -> bool | None:
