@@ -410,3 +410,9 @@ def test_the_standard_error_of_r2_is_that_of_draws():
 
 def test_few_pictures_are_no_proof_that_nothing_was_learnt():
     assert state(run(falling()), scores(0.85, 0.8, n=10, floor=0.6)) != "underfitting"
+
+
+def test_a_classifier_that_was_fitted_in_one_step_is_not_judged_by_the_curves_of_others():
+    history = run([0.3, 1.0, 9.0], phase="mlp")
+    assert state(history, scores(0.9, 0.89), phase="mlp") == "learning rate too high"
+    assert state(history, scores(0.9, 0.89), phase="head") == GOOD

@@ -87,7 +87,8 @@ class Symptom(NamedTuple):
 def make_case(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]) -> Case:
     """The kept phase and the scores of the delivered model."""
     phases = [str(row.get("phase", "")) for row in history]
-    kept = str(context["phase"]) if context.get("phase") in phases else (phases[-1] if phases else "")
+    # What was fitted in one step has no curve; those of networks that it was compared with say nothing of it.
+    kept = str(context.get("phase") or (phases[-1] if phases else ""))
     rows = [_numbers(row) for row, phase in zip(history, phases, strict=True) if phase == kept]
     case = Case(rows, None, None, None, 0.0, metrics, context)
     train, val, test = (score_of(case, metrics.get(split)) for split in ("train", "val", "test"))
