@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from transferkit.compute import keras_private
 from transferkit.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> k
     name = f"{model.name}_tail"
     below = {id(node) for node in frozen_nodes}
     rest = [node for node in _nodes(model) if id(node) not in below]
-    producers = {id(_producer(tensor).operation) for tensor in frontier}
+    producers = {id(keras_private.node_of(tensor).operation) for tensor in frontier}
     if not any(id(node.operation) in producers for node in rest):
         return keras.Model(_unpacked(frontier), _unpacked(model.outputs), name=name)
     # Keras mistakes the later calls of a layer that also produced a frontier tensor for inputs: call them
@@ -105,7 +106,7 @@ def _frontier(model: keras.Model, below: set[int]) -> tuple[list[Any], list[Any]
     nodes = list(_nodes(model))
     for node in nodes:
         frozen[id(node)] = id(node.operation) in below and all(
-            frozen[id(_producer(tensor))] for tensor in node.input_tensors
+            frozen[id(keras_private.node_of(tensor))] for tensor in node.input_tensors
         )
     crossing = {id(t) for node in nodes if not frozen[id(node)] for t in node.input_tensors}
     crossing |= {id(t) for t in model.outputs}
@@ -119,7 +120,7 @@ def _nodes(model: keras.Model) -> Iterator[Any]:
     Taken from the tensors' history, because `layer.output` names only a layer's first call.
     """
     done: set[int] = set()
-    stack = [(_producer(tensor), False) for tensor in reversed(model.outputs)]
+    stack = [(keras_private.node_of(tensor), False) for tensor in reversed(model.outputs)]
     while stack:
         node, ready = stack.pop()
         if id(node) in done:
@@ -129,12 +130,7 @@ def _nodes(model: keras.Model) -> Iterator[Any]:
             yield node
             continue
         stack.append((node, True))
-        stack.extend((_producer(tensor), False) for tensor in reversed(node.input_tensors))
-
-
-def _producer(tensor: Any) -> Any:
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index]
+        stack.extend((keras_private.node_of(tensor), False) for tensor in reversed(node.input_tensors))
 
 
 def _unpacked(tensors: list[Any]) -> Any:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from transferkit.backbones.catalog import Row, known
 from transferkit.backbones.cut import operations_of
+from transferkit.compute import keras_private
 from transferkit.errors import BackboneError, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _leaves(layers: Iterable[Any]) -> Iterable[Any]:
 
     for layer in layers:
         if isinstance(layer, keras.Layer):
-            yield from layer._flatten_layers()
+            yield from keras_private.all_layers(layer)
 
 
 def _set_rate(layer: Any, *, active: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from transferkit import archives
+from transferkit.compute import keras_private
 from transferkit.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _from_keras(path: Path, model: keras.Model) -> None:
     with archives.bounded(path):
         source = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     expected = [(layer.name, _shapes(layer)) for layer in _weighted(model)]
-    candidates = [m for m in source._flatten_layers() if isinstance(m, keras.Model)]
+    candidates = [m for m in keras_private.all_layers(source) if isinstance(m, keras.Model)]
     for candidate in candidates:
         layers = list(_weighted(candidate))
         shapes = [_shapes(layer) for layer in layers]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from transferkit.compute import keras_private
+
 if TYPE_CHECKING:
     import keras
 
@@ -26,7 +28,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def foreign(model: keras.Model) -> str | None:
     """What of a functional model would not load in Keras' safe mode elsewhere, in words; None if all of it would."""
-    for layer in model._flatten_layers():
+    for layer in keras_private.all_layers(model):
         # The serialised form of a layer of one's own depends on how it was registered; its class does not.
         if not _is_kerass(type(layer).__module__):
             return f"has the layer '{layer.name}' of class {type(layer).__module__}.{type(layer).__name__}; {REMEDY}"

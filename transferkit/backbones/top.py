@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transferkit.compute import keras_private
+
 if TYPE_CHECKING:
     import keras
 
@@ -50,7 +52,7 @@ def without_classifier(model: keras.Model) -> Top:
     passed: list[str] = []
     answers = pooled = False
     while True:
-        operation = _operation(tensor)
+        operation = keras_private.operation_of(tensor)
         kind = type(operation).__name__
         if _is_network(operation):
             return _nested(operation, tensor, output, passed, answers)
@@ -99,8 +101,8 @@ def _nested(network: keras.Model, tensor: Any, output: Any, passed: list[str], a
 def _below(tensor: Any, removed: list[str]) -> Top:
     """Without the pooling that leads straight to a feature map or to tokens."""
     below, pools = tensor, []
-    while type(_operation(below)).__name__ in _BELOW and _input(below) is not None:
-        pools.append(_operation(below).name)
+    while type(keras_private.operation_of(below)).__name__ in _BELOW and _input(below) is not None:
+        pools.append(keras_private.operation_of(below).name)
         below = _input(below)
     if pools and len(below.shape) in (3, 4) and _channels_last(below):
         return Top(below, removed + pools)
@@ -110,7 +112,7 @@ def _below(tensor: Any, removed: list[str]) -> Top:
 def _channels_last(tensor: Any) -> bool:
     """False where the layer that made this map has its channels first."""
     while tensor is not None and len(tensor.shape) == 4:
-        operation = _operation(tensor)
+        operation = keras_private.operation_of(tensor)
         if type(operation).__name__ == "Permute":
             return True
         if hasattr(operation, "data_format"):
@@ -142,12 +144,7 @@ def _activation(operation: Any) -> str | None:
     return getattr(getattr(operation, "activation", None), "__name__", None)
 
 
-def _operation(tensor: Any) -> Any:
-    return tensor._keras_history.operation
-
-
 def _input(tensor: Any, first: bool = False) -> Any:
     """What the maker of `tensor` reads; None for an input, and for several tensors unless the `first` is asked for."""
-    history = tensor._keras_history
-    tensors = history.operation._inbound_nodes[history.node_index].input_tensors
+    tensors = keras_private.node_of(tensor).input_tensors
     return tensors[0] if tensors and (first or len(tensors) == 1) else None

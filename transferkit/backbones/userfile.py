@@ -9,6 +9,7 @@ from transferkit import archives
 from transferkit.backbones import top
 from transferkit.backbones.catalog import names
 from transferkit.backbones.freeze import row_of_file
+from transferkit.compute import keras_private
 from transferkit.errors import BackboneError, nearest
 from transferkit.text import shown
 
@@ -119,7 +120,9 @@ def _answers(model: keras.Model) -> bool:
 
 def _firing(model: keras.Model, path: Path) -> list[str]:
     """A note on augmentation inside the model, which fires under `fit` whether frozen or not."""
-    found = [layer.name for layer in model._flatten_layers() if type(layer).__name__.startswith(("Random", "Aug"))]
+    found = [
+        layer.name for layer in keras_private.all_layers(model) if type(layer).__name__.startswith(("Random", "Aug"))
+    ]
     if not found:
         return []
     return [f"{path.name}: augmentation inside the model ({', '.join(found)}) fires under fit even where frozen"]

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transferkit.compute import keras_private
+
 Update = Callable[[Sequence[Any]], None]
 Limit = Callable[[list[Any], float], list[Any]]
 NEVER = 1e-9  # stands for the momentum 0 of the first average, by which the kernel would divide
@@ -45,17 +47,17 @@ def update_of(optimizer: Any, variables: Sequence[Any], limit: Limit | None = No
             step(optimizer, index, variable.value, gradient, own, powers)
         if optimizer.use_ema:
             _average(optimizer, variables)
-        optimizer._iterations.value.assign_add(1)
+        keras_private.iterations(optimizer).value.assign_add(1)
 
     return update
 
 
 def _plain(optimizer: Any, variables: Sequence[Any]) -> bool:
     """Whether `optimizer` and `variables` have nothing about them that the kernels do not know."""
-    known = [v is w for v, w in zip(variables, optimizer._trainable_variables, strict=False)]
+    known = [v is w for v, w in zip(variables, keras_private.trained(optimizer), strict=False)]
     return (
         all(known)
-        and len(known) == len(variables) == len(optimizer._trainable_variables)
+        and len(known) == len(variables) == len(keras_private.trained(optimizer))
         and all(v.dtype == "float32" and v.constraint is None for v in variables)
         and not getattr(optimizer, "amsgrad", False)
         and optimizer.clipnorm is None
@@ -63,7 +65,7 @@ def _plain(optimizer: Any, variables: Sequence[Any]) -> bool:
         and optimizer.gradient_accumulation_steps is None
         and optimizer.loss_scale_factor is None
         and optimizer.ema_overwrite_frequency is None
-        and all(optimizer._use_weight_decay(v) for v in variables)
+        and all(keras_private.decays(optimizer, v) for v in variables)
     )
 
 
@@ -83,15 +85,16 @@ def _powers(optimizer: Any) -> list[Any]:
     """Adam's beta_1 and beta_2 to the power of the step's number; nothing for other optimizers."""
     if not hasattr(optimizer, "beta_1"):
         return []
-    number = tf.cast(optimizer._iterations.value + 1, tf.float32)
+    number = tf.cast(keras_private.iterations(optimizer).value + 1, tf.float32)
     return [tf.pow(tf.cast(beta, tf.float32), number) for beta in (optimizer.beta_1, optimizer.beta_2)]
 
 
 def _adam(optimizer: Any, index: int, variable: Any, gradient: Any, rate: Any, powers: list[Any]) -> None:
+    first, second = keras_private.moments(optimizer)
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
-        m=optimizer._momentums[index].value.handle,
-        v=optimizer._velocities[index].value.handle,
+        m=first[index].value.handle,
+        v=second[index].value.handle,
         beta1_power=powers[0],
         beta2_power=powers[1],
         lr=rate,
@@ -121,10 +124,10 @@ def _average(optimizer: Any, variables: Sequence[Any]) -> None:
 
     The kernel gives (a - α·v) / (1 + λ·α). With α = -(1 - momentum) / momentum and λ = -1 that is the average.
     """
-    first = tf.equal(optimizer._iterations.value, 0)
+    first = tf.equal(keras_private.iterations(optimizer).value, 0)
     momentum = tf.where(first, NEVER, tf.cast(optimizer.ema_momentum, tf.float32))
     alpha = (momentum - 1.0) / momentum
-    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
+    for variable, average in zip(variables, keras_private.averages(optimizer), strict=True):
         tf.raw_ops.ResourceApplyProximalGradientDescent(
             var=average.value.handle, alpha=alpha, l1=0.0, l2=-1.0, delta=variable.value.read_value()
         )

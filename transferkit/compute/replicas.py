@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
+from transferkit.compute import keras_private
 from transferkit.errors import ConfigError
 
 Step = Callable[..., tuple[Any, Any]]
@@ -49,6 +51,9 @@ def step(one: Step, inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[
     return strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None), whole
 
 
+Limit = Callable[[list[Any]], list[Any]]
+
+
 def sum_gradients_first(optimizer: Any) -> None:
     """Let `optimizer` limit the gradient of the whole batch. Keras limits each device's own, then sums them up."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -57,21 +62,20 @@ def sum_gradients_first(optimizer: Any) -> None:
             "gradients cannot be accumulated on several devices with TensorFlow; use KERAS_BACKEND=jax, or one device "
             "(CUDA_VISIBLE_DEVICES=0)"
         )
-    limit = inner._clip_gradients
 
-    def limited(gradients: list[Any]) -> list[Any]:
+    def limited(limit: Limit, gradients: list[Any]) -> list[Any]:
         replicas = tf.distribute.get_replica_context()
         total = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         # Keras sums what comes out of here over the devices, which hold the same by now.
         return [gradient / replicas.num_replicas_in_sync for gradient in limit(total)]
 
-    inner._clip_gradients = limited
+    keras_private.clip_by(inner, lambda limit: partial(limited, limit))
 
 
 @contextmanager
 def whole_batch_statistics(model: Any) -> Iterator[None]:
     """What is traced inside normalises by the statistics of whole batches, not of each device's part."""
-    layers = [layer for layer in model._flatten_layers() if getattr(layer, "synchronized", None) is False]
+    layers = [layer for layer in keras_private.all_layers(model) if getattr(layer, "synchronized", None) is False]
     layers = layers if count() > 1 else []
     try:
         for layer in layers:

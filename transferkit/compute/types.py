@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from transferkit.compute import keras_private
+
 Arrays = list[np.ndarray]
 LossFunction = Callable[[Any, Any], Any]
 
@@ -60,4 +62,5 @@ def rate_variable(optimizer: Any) -> Any:
     import keras
 
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return inner._learning_rate if isinstance(inner._learning_rate, keras.Variable) else None
+    rate = keras_private.rate(inner)
+    return rate if isinstance(rate, keras.Variable) else None

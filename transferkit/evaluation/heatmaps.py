@@ -14,6 +14,7 @@ from PIL import Image
 
 from transferkit import compute
 from transferkit.backbones.cut import Parts, cut, operations_of
+from transferkit.compute import keras_private
 from transferkit.data.images.decode import LETTERBOX, Resize, central_square
 from transferkit.errors import ConfigError
 
@@ -110,7 +111,7 @@ def _depths(model: keras.Model) -> Explainer:
     row = operations_of(model)[names[TAPS]]
     maps, ranges, at = [], [], 0
     for vector in row.input:
-        pool, width = vector._keras_history.operation, int(vector.shape[-1])
+        pool, width = keras_private.operation_of(vector), int(vector.shape[-1])
         if type(pool).__name__ == "GlobalAveragePooling2D" and tuple(pool.input.shape[1:3]) != (1, 1):
             maps.append(pool.input)
             ranges.append(slice(at, at + width))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute
+from transferkit.compute import keras_private
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
 from transferkit.files import cache_folder, digest, read_json, remember
@@ -202,7 +203,7 @@ def applied(network: Any, precision: Precision) -> Iterator[None]:
     import keras
 
     # Layers that ask for float32 themselves (preprocessing, softmax) keep it: only those on the default change.
-    layers = [layer for layer in network._flatten_layers() if _switchable(layer)]
+    layers = [layer for layer in keras_private.all_layers(network) if _switchable(layer)]
     before = [layer.dtype_policy for layer in layers]
     try:
         for layer in layers:
@@ -226,7 +227,7 @@ def _switchable(layer: Any) -> bool:
 def multiply_adds(network: Any) -> float:
     """Multiply-adds of one picture in convolutions and dense layers (what dominates the time of a network)."""
     total = 0.0
-    for layer in network._flatten_layers():
+    for layer in keras_private.all_layers(network):
         shape = getattr(getattr(layer, "output", None), "shape", None)
         if shape is None:
             continue

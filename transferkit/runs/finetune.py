@@ -15,6 +15,7 @@ from transferkit import compute
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone, build, to_be_fetched
 from transferkit.backbones.cut import operations_of
+from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import augmentation
@@ -206,7 +207,7 @@ class Job:
         """What only the built network can refute (for a user's own file, its stages too)."""
         found = freeze.problems(backbone.row, self.settings.unfreeze)
         if self.settings.batchnorm == "train" and not found:
-            kinds = {type(layer).__name__ for layer in backbone.model._flatten_layers()}
+            kinds = {type(layer).__name__ for layer in keras_private.all_layers(backbone.model)}
             if "BatchNormalization" not in kinds:
                 found.append(f"--batchnorm train has no effect: {backbone.row.name} has no BatchNorm; drop it")
         if "layer_decay" in self.settings.model_fields_set and not found and self._top_stage_only(backbone):

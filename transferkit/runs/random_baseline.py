@@ -9,6 +9,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones.build import LoadedBackbone, build
+from transferkit.compute import keras_private
 from transferkit.console import Reporter, duration
 from transferkit.data.samples import Samples
 from transferkit.evaluation import calibration, metrics
@@ -67,7 +68,9 @@ def _settled(drawn: LoadedBackbone, problem: recipe.Problem, views: Views, seed:
     """
     import keras
 
-    layers = [layer for layer in drawn.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [
+        layer for layer in keras_private.all_layers(drawn.model) if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     if not layers:
         return drawn
     chosen = np.random.default_rng(seed).permutation(problem.train)[:SETTLING]

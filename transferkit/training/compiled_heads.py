@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit import compute
+from transferkit.compute import keras_private
 from transferkit.training import optimizers
 from transferkit.training.losses import LOSSES
 
@@ -112,7 +113,7 @@ def _chain(head: keras.Model) -> list[Any] | None:
     kinds = ["InputLayer", "Rescaling", "Dense", "Dropout"]
     layers = list(head.layers)
     known = all(type(layer).__name__ in kinds for layer in layers)
-    chained = all(len(layer._inbound_nodes) == 1 for layer in layers)
+    chained = all(keras_private.calls(layer) == 1 for layer in layers)
     return layers if known and chained and len(head.inputs) == 1 and len(head.input_shape) == 2 else None
 
 

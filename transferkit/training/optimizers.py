@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from transferkit.compute import keras_private
+
 CLIP_NORM = 5.0  # of the whole gradient: never reached in healthy training, saves a run from one bad batch
 ADAMW_DECAY = 1e-4
 ADJUSTABLE = ("weight_decay", "ema_momentum")
@@ -63,7 +65,7 @@ def build(
     for attribute in ADJUSTABLE if adjustable else ():
         if attribute in arguments:
             variable = keras.Variable(arguments[attribute], dtype="float32", trainable=False, name=attribute)
-            optimizer._track_variable(variable)  # part of the state, or JAX would compile the value in
+            keras_private.track(optimizer, variable)  # part of the state, or JAX would compile the value in
             setattr(optimizer, attribute, variable)
     if loss_scale:
         return keras.optimizers.LossScaleOptimizer(optimizer)
@@ -123,7 +125,7 @@ def layer_rates(model: Any, depths: Mapping[str, float], decay: float) -> dict[s
         Variable path → `decay` to the power of the depth of its layer.
     """
     rates: dict[str, float] = {}
-    for layer in model._flatten_layers():
+    for layer in keras_private.all_layers(model):
         if layer.name in depths:
             for variable in layer.trainable_variables:
                 rates[variable.path] = decay ** depths[layer.name]

@@ -18,6 +18,7 @@ from typing import Any
 
 from transferkit import importing
 from transferkit.errors import ConfigError, TrainingError
+from transferkit.tuning.executors import ray_private
 
 MISSING = "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]', or leave out --engine"
 STORE = 100 * 2**20  # bytes of a local object store; it holds the plan
@@ -68,7 +69,7 @@ class Cluster:
                 self._start(cores, store)
             else:
                 self._join(str(address))
-        _hush(True)
+        ray_private.worker_messages(False)  # standard output is for results; our outcomes tell it
 
     def nodes(self) -> list[dict[str, float]]:
         """Resources of every node that is alive."""
@@ -79,7 +80,7 @@ class Cluster:
         if not self.ours:
             return
         self.ray.shutdown()
-        _hush(False)
+        ray_private.worker_messages(True)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -105,7 +106,7 @@ class Cluster:
         from ray.job_config import JobConfig
 
         job = JobConfig()
-        job._py_driver_sys_path = _Trusted()
+        ray_private.driver_path(job, _Trusted())
         return job
 
     def _join(self, address: str) -> None:
@@ -158,14 +159,6 @@ def _words(error: Exception) -> str:
     """The error on one line; of a traceback from another process its last line says what happened."""
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     return " … ".join(dict.fromkeys((*lines[:1], *lines[-1:])))[:500] or type(error).__name__
-
-
-def _hush(on: bool) -> None:
-    """Stop Ray from printing what befalls workers to standard output, which is for results; our outcomes tell it."""
-    from ray._private import worker
-
-    # Not even log_to_driver=False stops that (Ray 2.60); the test of standard output guards this name.
-    worker._worker_logs_enabled = not on
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from transferkit._version import __version__
 from transferkit.files import cache_folder
+from transferkit.tuning.executors import ray_private
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 
 LINGER = 5.0  # seconds that a process with a hanging trial lives on, so that its answer gets out
@@ -102,7 +103,7 @@ class Bench:
         """Train, or say why not."""
         node = socket.gethostname()
         if self.hangs:
-            return Reply(None, node, self.shared, _attempt())
+            return Reply(None, node, self.shared, ray_private.attempt())
         if self.version != __version__:
             error = (
                 f"{node} has transferkit {__version__}, the search runs {self.version}; install the same on all nodes"
@@ -112,7 +113,7 @@ class Bench:
         if not self.shared:
             shutil.rmtree(self.plan.checkpoints / task.id, ignore_errors=True)  # nobody else can go on from it
             outcome = self._explained(outcome, node)
-        return Reply(outcome, node, self.shared, _attempt())
+        return Reply(outcome, node, self.shared, ray_private.attempt())
 
     def _train(self, task: Task) -> Outcome:
         started, allowed = time.monotonic(), task.limits.seconds
@@ -148,14 +149,3 @@ class Bench:
             return outcome
         hint = f"{node} does not see {first}: the pictures must lie under the same path on every node"
         return replace(outcome, error=f"{outcome.error} ({hint})")
-
-
-def _attempt() -> int:
-    """How many times Ray has begun this task before. It is only told: without it nothing else changes."""
-    try:
-        from ray._private import worker
-
-        core: Any = worker.global_worker
-        return int(core.core_worker.get_current_task_attempt_number())
-    except (ImportError, AttributeError):  # no public way to it (Ray 2.60)
-        return 0

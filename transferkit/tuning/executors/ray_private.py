@@ -1,0 +1,28 @@
+"""What we use of Ray that Ray does not promise: each in one place, so that a new version of it is met here (Ray 2.60)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def driver_path(job: Any, path: Any) -> None:
+    """Set what a job puts on the module path of every worker."""
+    job._py_driver_sys_path = path
+
+
+def worker_messages(shown: bool) -> None:
+    """Whether Ray prints what befalls workers to standard output. Not even `log_to_driver=False` stops it."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = shown
+
+
+def attempt() -> int:
+    """How many times Ray has begun the running task before; 0 where it can't be known."""
+    try:
+        from ray._private import worker
+
+        core: Any = worker.global_worker
+        return int(core.core_worker.get_current_task_attempt_number())
+    except (ImportError, AttributeError):
+        return 0
