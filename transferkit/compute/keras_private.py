@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+Limit = Callable[[list[Any]], list[Any]]  # gradients to gradients
+
 
 def all_layers(model: Any) -> list[Any]:
     """Every layer of a model or layer, itself and those of nested models included, in Keras' own order."""
@@ -40,9 +42,7 @@ def track(optimizer: Any, variable: Any) -> None:
     optimizer._track_variable(variable)
 
 
-def clip_by(
-    optimizer: Any, wrap: Callable[[Callable[[list[Any]], list[Any]]], Callable[[list[Any]], list[Any]]]
-) -> None:
+def clip_by(optimizer: Any, wrap: Callable[[Limit], Limit]) -> None:
     """Replace how an optimizer limits its gradients by `wrap` of it."""
     optimizer._clip_gradients = wrap(optimizer._clip_gradients)
 

@@ -51,9 +51,6 @@ def step(one: Step, inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[
     return strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None), whole
 
 
-Limit = Callable[[list[Any]], list[Any]]
-
-
 def sum_gradients_first(optimizer: Any) -> None:
     """Let `optimizer` limit the gradient of the whole batch. Keras limits each device's own, then sums them up."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -63,7 +60,7 @@ def sum_gradients_first(optimizer: Any) -> None:
             "(CUDA_VISIBLE_DEVICES=0)"
         )
 
-    def limited(limit: Limit, gradients: list[Any]) -> list[Any]:
+    def limited(limit: keras_private.Limit, gradients: list[Any]) -> list[Any]:
         replicas = tf.distribute.get_replica_context()
         total = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         # Keras sums what comes out of here over the devices, which hold the same by now.

@@ -1,4 +1,4 @@
-"""What we use of Ray that Ray does not promise: each in one place, so that a new version of it is met here (Ray 2.60)."""
+"""What we use of Ray that Ray does not promise (2.60): in one place, so that a new version of it is met here."""
 
 from __future__ import annotations
 
