@@ -6,14 +6,14 @@ import pytest
 
 from transferkit import terms
 from transferkit.evaluation.diagnosis import GOOD, RULES
-from transferkit.evaluation.metric_registry import TASKS
+from transferkit.tasks import NAMES
 
 
 def test_every_diagnosis_has_words() -> None:
     assert {name for name, _ in RULES} | {GOOD, "unknown"} == set(terms.STATES)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", NAMES)
 def test_baselines_in_words(task: str) -> None:
     for name in ("majority", "linear_probe", "nearest_neighbours", "random_weights"):
         label, phrase = terms.rival(name, task)

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from transferkit import plugins, synonyms
+from transferkit import plugins, synonyms, tasks
 from transferkit.errors import ConfigError, nearest, raise_problems
 from transferkit.files import digest
 from transferkit.setting import Setting
+from transferkit.tasks import TaskName
 from transferkit.text import clipped
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -155,9 +156,13 @@ class Settings(BaseModel):
         "Standardise features.",
         "head", searched=True)] = True
     # task
-    task: Annotated[Literal["auto", "classify", "multilabel", "regress"], Setting(
-        "What the labels mean. One class each, several labels each, or numbers (regress is never guessed).",
+    task: Annotated[Literal["auto", TaskName], Setting(
+        "What the labels mean. One class each, several labels each, numbers (regress), or classes that have an order "
+        "(ordinal); the last two are never guessed.",
         "data", default="found from the data")] = "auto"
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(parse_numbers), Setting(
+        "All classes in their order, the lowest first. With --task ordinal, where they are no numbers.",
+        "data", "A,B,C", default="by number")] = None
     loss: Annotated[Literal["auto", "crossentropy", "squared", "absolute", "huber"], Setting(
         "Training loss.",
         "training", default="crossentropy; regression squared")] = "auto"
@@ -213,8 +218,8 @@ class Settings(BaseModel):
         "Epochs without improvement before a phase ends.",
         "training", "N")] = 8
     metric: Annotated[str, Setting(
-        "Metric that decides. By default accuracy for classes, map for several labels, mae for numbers; or macro_f1, "
-        "recall, auc, loss and those of docs/metrics.md.",
+        "Metric that decides. By default accuracy for classes, map for several labels, mae for numbers and ordered "
+        "classes; or macro_f1, recall, auc, loss and those of docs/metrics.md.",
         "judging", "NAME", default="accuracy, map or mae", common=True)] = "auto"
     class_weights: Annotated[Literal["none", "balanced"], Setting(
         "Weigh rare classes up.",
@@ -320,12 +325,22 @@ def contradictions(s: Settings) -> list[str]:
     if s.cutmix and s.pooling == "flatten" and frozen:
         found.append("--cutmix with --pooling flatten mixes pictures, not features; use --mixup")
     clash("weight_decay", s.optimizer not in ("adamw",), f"with --optimizer {s.optimizer}; use adamw, or --l2")
-    if s.task == "regress":
-        for name in ("label_smoothing", "class_weights", "cutmix"):
-            clash(name, getattr(s, name) not in (0.0, None, "none"), "with --task regress")
-    if s.task in ("classify", "multilabel") and s.loss not in ("auto", "crossentropy"):
+    for name, because in _task_problems(s):
+        clash(name, getattr(s, name) not in (0.0, None, "none"), because)
+    if s.task != "auto" and not tasks.of(s.task).numbers and s.loss not in ("auto", *tasks.of(s.task).losses):
         found.append(f"--loss {s.loss} is for --task regress; classification uses crossentropy")
     found += _split_problems(s.split)
+    return found
+
+
+def _task_problems(s: Settings) -> list[tuple[str, str]]:
+    """Settings that the task makes void where they are given, and why."""
+    task = None if s.task == "auto" else tasks.of(s.task)
+    found = []
+    if task is None or not task.ordered:
+        found.append(("classes", f"with --task {s.task}, whose classes have no order; use --task ordinal, or drop it"))
+    if task is not None and task.numbers:
+        found += [(name, f"with --task {s.task}") for name in ("label_smoothing", "class_weights", "cutmix")]
     return found
 
 

@@ -7,21 +7,21 @@ reads pooled features from the store and works on logits, while the shipped mode
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from transferkit import plugins
+from transferkit import plugins, tasks
 from transferkit.backbones import portability
 from transferkit.errors import ConfigError, TransferKitError
+from transferkit.tasks import TaskName
 
 if TYPE_CHECKING:
     import keras
 
 Pooling = Literal["avg", "max", "flatten", "gem"]
-Task = Literal["classify", "multilabel", "regress"]
 KINDS = ("mlp", "linear")
 POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem")
 GEM_POWER = 3.0  # the value Radenović et al. 2018 start from
@@ -153,27 +153,16 @@ def normalizer(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer:
 
 
 def output_layers(
-    task: Task, temperature: float = 1.0, units: tuple[np.ndarray, np.ndarray] | None = None
-) -> list[keras.layers.Layer]:
-    """Layers from logits to the answer.
+    task: str, temperature: float = 1.0, units: tuple[np.ndarray, np.ndarray] | None = None
+) -> list[Callable[[Any], Any]]:
+    """Layers (or functions of Keras operations) from logits to the answer.
 
-    classify: `temperature` then softmax; multilabel: `temperature` then sigmoid; regress: `units` = (mean,
-    deviation) [targets] brings standardised outputs back to the user's units.
+    Args:
+        task: a name of `tasks.NAMES`.
+        temperature: what logits are divided by before they become probabilities.
+        units: mean and deviation [targets] that bring standardised numbers back to the user's units.
     """
-    import keras
-
-    if task == "regress":
-        mean, deviation = units if units is not None else (np.zeros(1), np.ones(1))
-        return [
-            keras.layers.Rescaling(
-                [float(d) for d in deviation], [float(m) for m in mean], dtype="float32", name="target_units"
-            )
-        ]
-    activation = "softmax" if task == "classify" else "sigmoid"
-    return [
-        keras.layers.Rescaling(1.0 / temperature, dtype="float32", name="temperature"),
-        keras.layers.Activation(activation, dtype="float32", name="probabilities"),
-    ]
+    return tasks.of(task).output_layers(temperature, units)
 
 
 def build_head(
@@ -185,7 +174,7 @@ def build_head(
     l1: float = 0.0,
     l2: float = 0.0,
     pooling: Pooling = "avg",
-    task: Task = "classify",
+    task: TaskName = "classify",
     seed: int = 0,
     kind: str = "mlp",
 ) -> keras.Model:
@@ -211,7 +200,7 @@ def build_head(
     if pooled is not None:
         x = pooled(x)
     settings = HeadSettings(widths, dropout, l1, l2, pooling, seed, kind)
-    x = body(x.shape[-1], classes, settings)(x)
+    x = body(x.shape[-1], tasks.of(task).logits(classes), settings)(x)
     for layer in output_layers(task):
         x = layer(x)
     return keras.Model(inputs, x, name="head")
@@ -220,7 +209,9 @@ def build_head(
 def _check(
     classes: int, widths: tuple[int, ...], dropout: float, penalties: tuple[float, float], pooling: str, task: str
 ) -> None:
-    if classes < 1 or (task == "classify" and classes < 2):
+    if task not in tasks.NAMES:
+        raise ConfigError(f"task '{task}' is unknown; choose {', '.join(tasks.NAMES)}")
+    if classes < 1 or (tasks.of(task).exclusive and classes < 2):
         raise ConfigError(f"a {task} head with {classes} outputs makes no sense; classification needs 2 or more")
     if any(w < 1 for w in widths):
         raise ConfigError(f"head widths {widths} must be 1 or more")
@@ -230,5 +221,3 @@ def _check(
         raise ConfigError(f"l1 and l2 are {penalties}; penalties must be finite and 0 or more")
     if pooling not in POOLINGS:
         raise ConfigError(f"pooling '{pooling}' is unknown; choose {', '.join(POOLINGS)}")
-    if task not in ("classify", "multilabel", "regress"):
-        raise ConfigError(f"task '{task}' is unknown; choose classify, multilabel or regress")

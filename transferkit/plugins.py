@@ -16,11 +16,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from transferkit import tasks
 from transferkit.errors import ConfigError, nearest
 
 KINDS = ("backbones", "heads", "augmentations", "metrics", "exporters")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-TASKS = ("classify", "multilabel", "regress")
 HEAD_SETTINGS = ("head_width", "dropout", "l1", "l2")
 T = TypeVar("T")
 
@@ -192,8 +192,8 @@ def _problems(record: Any) -> Iterable[str]:
     if isinstance(record, Metric):
         if record.direction not in ("max", "min"):
             yield f"direction '{record.direction}' is neither max nor min"
-        if not record.tasks or any(task not in TASKS for task in record.tasks):
-            yield f"tasks {record.tasks}; choose of {', '.join(TASKS)}"
+        if not record.tasks or any(task not in tasks.NAMES for task in record.tasks):
+            yield f"tasks {record.tasks}; choose of {', '.join(tasks.NAMES)}"
     if isinstance(record, Exporter):
         if not re.fullmatch(r"[\w.]+:\w+", record.load):
             yield f"load '{record.load}' is no 'package.module:function'"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from transferkit import tasks
+
 
 class Rival(NamedTuple):
     """A baseline: `label` in a table or under a bar, `phrase` inside a sentence ("… is better than this model")."""
@@ -16,11 +18,6 @@ class Rival(NamedTuple):
     phrase: str
 
 
-COMMONEST = {
-    "classify": Rival("always the most frequent class", "always answering the most frequent class"),
-    "multilabel": Rival("every label as often as in training", "giving every label as often as in training"),
-    "regress": Rival("always the median of training", "always answering the median of training"),
-}
 RIVALS = {
     "linear_probe": Rival(
         "simplest classifier on the same network (linear probe)",
@@ -44,10 +41,9 @@ SCORES = {
     "ece_uncalibrated": "calibration error before calibration", "roc_auc": "ROC AUC", "auc": "ROC AUC",
     "pr_auc": "PR AUC", "mcc": "MCC", "mape": "MAPE", "n": "pictures", "recall": "macro recall",
     "macro_f1": "macro F1", "f1": "F1", "weighted_f1": "weighted F1", "micro_f1": "micro F1", "brier": "Brier score",
-    "top3_accuracy": "top-3 accuracy", "top5_accuracy": "top-5 accuracy",
+    "qwk": "quadratic weighted kappa", "top3_accuracy": "top-3 accuracy", "top5_accuracy": "top-5 accuracy",
 }  # fmt: skip
 PARTS = {"train": "training", "val": "validation", "test": "test"}
-OUTPUTS = {"classify": "class", "multilabel": "label", "regress": "target"}
 # Of the classifiers that `--head auto` chooses from: what they are, and what they read of the network.
 CLASSIFIERS = {
     "mlp": "neural network", "kernel": "kernel machine", "logistic": "logistic regression",
@@ -75,11 +71,11 @@ STATES = {
 }
 
 
-def rival(name: str, task: str = "classify") -> Rival:
+def rival(name: str, task: str = tasks.SINGLE) -> Rival:
     """A baseline's key in words; a key of another version as it is written."""
     if name == "majority":
-        return COMMONEST[task]
-    known = {**RIVALS, **(NUMBERS if task == "regress" else {})}.get(name)
+        return Rival(*tasks.of(task).majority)
+    known = {**RIVALS, **(NUMBERS if tasks.of(task).numbers else {})}.get(name)
     plain = name.replace("_", " ")
     return known or Rival(plain, plain)
 

@@ -111,8 +111,8 @@ def test_every_default_says_what_happens() -> None:
 
 
 def test_defaults_in_words_are_those_of_the_recipe() -> None:
-    from transferkit.evaluation.metric_registry import DEFAULT_GOAL
-    from transferkit.training import losses, optimizers, phase, recipe, schedules
+    from transferkit import tasks
+    from transferkit.training import optimizers, phase, recipe, schedules
 
     said = {name: setting.effective for name, setting in declared(Settings).items()}
     assert said["learning_rate"] == f"{recipe.HEAD_RATES['adamw']:g} for adamw"
@@ -120,9 +120,10 @@ def test_defaults_in_words_are_those_of_the_recipe() -> None:
     assert float(said["weight_decay"]) == optimizers.ADAMW_DECAY
     assert said["label_smoothing"] == f"{phase.LABEL_SMOOTHING}; regression 0"
     assert said["warmup"].endswith(f"trained part of the network {schedules.WARMUP_SHARE}")
-    assert said["loss"] == f"{losses.DEFAULTS['classify']}; regression {losses.DEFAULTS['regress']}"
-    assert losses.DEFAULTS["multilabel"] == losses.DEFAULTS["classify"]
-    assert said["metric"] == "{classify}, {multilabel} or {regress}".format(**DEFAULT_GOAL)
+    assert said["loss"] == "crossentropy; regression squared"
+    assert [task.default_loss for task in tasks.every() if not task.numbers] == ["crossentropy"] * 3
+    assert tasks.of("regress").default_loss == "squared"
+    assert set(said["metric"].replace(" or ", ", ").split(", ")) == {task.default_metric for task in tasks.every()}
 
 
 def test_the_overview_groups_every_command_with_an_uncut_summary() -> None:

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from transferkit import tasks
 from transferkit.evaluation.diagnosis import GOOD, RULES, confident_errors, diagnose
-from transferkit.evaluation.symptoms import SCORES, make_case, standard_error
+from transferkit.evaluation.symptoms import make_case, standard_error
 
 
 def run(loss, val_loss=None, rates=None, phase="head"):
@@ -224,7 +225,8 @@ def test_history_as_read_from_csv():
 @pytest.mark.parametrize("task", list(SCORES))
 def test_every_task_has_a_diagnosis(task):
     metrics = {
-        split: {"n": 200, SCORES[task]: value} for split, value in (("train", 0.99), ("val", 0.6), ("test", 0.6))
+        split: {"n": 200, tasks.of(task).judged_by: value}
+        for split, value in (("train", 0.99), ("val", 0.6), ("test", 0.6))
     }
     assert diagnose(run(falling()), metrics, {**CONTEXT, "task": task}).state == "overfitting"
 

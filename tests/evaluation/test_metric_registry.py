@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
+from transferkit import tasks
 from transferkit.errors import ConfigError
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS, TASKS, goal
+from transferkit.evaluation.metric_registry import GOALS, goal
 from transferkit.evaluation.metrics import score
 
 EXAMPLES = {
     "classify": (np.arange(6), np.full((6, 6), 1 / 6), list("abcdef")),
     "multilabel": (np.eye(4, 2, dtype=int), np.full((4, 2), 0.4), ["a", "b"]),
+    "ordinal": (np.arange(6), np.full((6, 6), 1 / 6), list("abcdef")),
     "regress": (np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0]), ["x"]),
 }
 
@@ -18,7 +20,7 @@ def test_every_goal_is_a_score_of_each_of_its_tasks(name, task):
 
 
 def test_every_task_has_a_default_goal():
-    assert all(task in goal(DEFAULT_GOAL[task], task).tasks for task in TASKS)
+    assert all(task.name in goal(task.default_metric, task.name).tasks for task in tasks.every())
     assert goal("auto", "regress").key == "mae"
 
 
@@ -36,7 +38,7 @@ def test_direction_decides_what_is_better_and_undefined_never_wins():
     ("name", "task", "say"),
     [
         ("acuracy", "classify", "'accuracy'"),
-        ("mae", "classify", "is for regress"),
+        ("mae", "classify", "is for regress and ordinal, not for classify"),
         ("loss", "clasify", "classify"),
     ],
 )

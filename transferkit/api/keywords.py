@@ -44,8 +44,10 @@ class FinetuneSettings(TypedDict, total=False):
     """From feature map to vector. [default: 'avg']"""
     normalize: bool
     """Standardise features. [default: True]"""
-    task: Literal['auto', 'classify', 'multilabel', 'regress']
-    """What the labels mean. One class each, several labels each, or numbers (regress is never guessed). [default: found from the data]"""
+    task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']
+    """What the labels mean. One class each, several labels each, numbers (regress), or classes that have an order (ordinal); the last two are never guessed. [default: found from the data]"""
+    classes: Sequence[str] | None
+    """All classes in their order, the lowest first. With task='ordinal', where they are no numbers. [default: by number]"""
     loss: Literal['auto', 'crossentropy', 'squared', 'absolute', 'huber']
     """Training loss. [default: crossentropy; regression squared]"""
     augment: str
@@ -81,7 +83,7 @@ class FinetuneSettings(TypedDict, total=False):
     patience: int
     """Epochs without improvement before a phase ends. [default: 8]"""
     metric: str
-    """Metric that decides. By default accuracy for classes, map for several labels, mae for numbers; or macro_f1, recall, auc, loss and those of docs/metrics.md. [default: accuracy, map or mae]"""
+    """Metric that decides. By default accuracy for classes, map for several labels, mae for numbers and ordered classes; or macro_f1, recall, auc, loss and those of docs/metrics.md. [default: accuracy, map or mae]"""
     class_weights: Literal['none', 'balanced']
     """Weigh rare classes up. [default: 'none']"""
     precision: Literal['auto', 'float32', 'bfloat16', 'float16']

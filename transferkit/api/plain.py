@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from transferkit import tasks
 from transferkit.api.data import Data
 from transferkit.data.readers import datasets
 from transferkit.data.source import scan
@@ -24,12 +25,6 @@ LOSSES = {
     "huber": "huber",
 }  # fmt: skip
 KEYWORDS = ("callbacks", "validation_data")  # of `fit`: no setting has such a name
-# By task: the loss, the metric and the head's further argument.
-BY_TASK = {
-    "classify": ("sparse_categorical_crossentropy", "accuracy", ""),
-    "multilabel": ("binary_crossentropy", "binary_accuracy", ', task="multilabel"'),
-    "regress": ("mean_squared_error", "mean_absolute_error", ', task="regress"'),
-}
 NETWORK = "efficientnet_lite0"
 MANY = 10  # classes, where the data does not say how many
 
@@ -80,8 +75,9 @@ def callbacks(given: Any, settings: Mapping[str, Any]) -> tuple[list[Callback], 
 
 def lines(given: Any, settings: Mapping[str, Any]) -> str:
     """Five lines that train a network on `given` with Keras' own `fit`; names of what is the caller's stay names."""
-    task = str(settings.get("task", "classify"))
-    loss, metric, head = BY_TASK.get(task, BY_TASK["classify"])
+    task = tasks.of(tasks.named(str(settings.get("task"))) or tasks.SINGLE)
+    head = "" if task.name == tasks.SINGLE else f', task="{task.name}"'
+    loss, metric = task.keras_loss, task.keras_metric
     own = {name for name, value in settings.items() if name in KEYWORDS or _of_keras(value)}
     network, policy = settings.get("backbone") or NETWORK, settings.get("unfreeze", "none")
     more = "".join(f", {name}={name}" for name in KEYWORDS if name in own)

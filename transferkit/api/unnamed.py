@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from transferkit import tasks
 from transferkit.api.data import Data
 from transferkit.backbones.default import PHOTOGRAPHS, choose
 from transferkit.errors import ConfigError, DataError, RunError
@@ -62,9 +63,8 @@ def _samples(data: Any, given: dict[str, Any]) -> Any:
 
     if isinstance(data, Data):
         return data.samples
-    task = given.get("task")
     with suppress(DataError, ConfigError):
         left_out = {name: given[name] for name in ("exclude", "exclude_file") if given.get(name)}
         strict = not isinstance(data, str | os.PathLike)
-        return scan(data, None if task == "auto" else task, strict=strict, **left_out)
+        return scan(data, tasks.named(given.get("task") or ""), strict=strict, order=given.get("classes"), **left_out)
     return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from transferkit import tasks
 from transferkit.cli._common import Group, common, echo, emit, reporter, tell
 
 
@@ -51,7 +52,7 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
     "--backbone", "names", multiple=True, metavar="NAME|FILE", help="Judge these. [default: those in the store]"
 )
 @click.option("--pictures", type=int, default=1000, show_default=True, help="Look at this many pictures at most.")
-@click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="[default: found from the data]")
+@click.option("--task", type=click.Choice(tasks.NAMES), help="[default: found from the data]")
 @click.option("--figure", "png", type=click.Path(path_type=Path), help="Draw score against speed into this PNG.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
 @common(seed=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from transferkit import tasks
 from transferkit.cli._common import Group, common, echo, emit, reporter, tell
 from transferkit.errors import ConfigError
 from transferkit.text import shown
@@ -34,7 +35,7 @@ def reading(metavar: str = "DATA") -> Callable[[F], F]:
     options = (
         click.option("--exclude-file", type=OUTPUT, help="File of what to leave out or relabel."),
         click.option("--exclude", multiple=True, help="Class, path or pattern to leave out; may be repeated."),
-        click.option("--task", type=click.Choice(["classify", "multilabel", "regress"]), help="Needed for regression."),
+        click.option("--task", type=click.Choice(tasks.NAMES), help="Needed for numbers and ordered classes."),
         click.argument("source", metavar=metavar, required=not metavar.startswith("[")),
     )
 

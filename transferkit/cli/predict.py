@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from transferkit import tasks
 from transferkit.cli._common import Once, common, echo, reporter
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def predict(
     facts = members.common(runs)
     task, names = facts["task"], facts["classes"]
     _refuse(shape, task, top, sample, abstain, tta, len(runs))
-    top = None if task == "regress" else top or 3
+    top = None if tasks.of(task).numbers else top or 3
     threshold = None if abstain is None else room.abstain_at(abstain, runs[0], task)
     sorter = None if copy_to is None else sorting.Sorter(copy_to, task, names)
     if copy_to is not None:
@@ -124,7 +125,7 @@ def _refuse(
     shape: str, task: str, top: int | None, sample: Path | None, abstain: str | None, tta: bool, runs: int
 ) -> None:  # fmt: skip
     """Options that could not take effect."""
-    if top is not None and (shape in ("csv", "submission") or task == "regress"):
+    if top is not None and (shape in ("csv", "submission") or tasks.of(task).numbers):
         reasons = {"csv": "csv holds all scores", "submission": "the sample says what is written"}
         raise click.UsageError(f"--top {top} has no effect: {reasons.get(shape, 'all targets are given')}; drop it")
     if sample is not None and shape != "submission":

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, raise_problems
 from transferkit.files import sha256_file
+from transferkit.tasks.task import Task
 from transferkit.text import shown as shown  # the rooms above take it from here
 
-Task = Literal["classify", "multilabel", "regress"]
-TASKS: tuple[Task, ...] = ("classify", "multilabel", "regress")
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Pixels = npt.NDArray[np.uint8]
@@ -41,18 +41,19 @@ Source = Path | bytes | Pixels | Pinned
 class Samples:
     """N pictures with their targets.
 
-    `paths` are relative to `root` (absolute where a CSV said so; `array[i]` for arrays, whose `root` is
-    None). `targets`: classify int64 [N] (index into `classes`); multilabel float32 0/1 [N, C]; regress
-    float64 [N, T], `classes` then names the targets. `split` and `group` hold what the user gave, None
-    where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
-    odd. `relabelled` holds, by path, the label that the data has where an exclusion file gave another.
+    `paths` are relative to `root` (absolute where a CSV said so; `array[i]` for arrays, whose `root` is None).
+    `task` is a name of `tasks.NAMES`. `targets`: of one class each int64 [N] (index into `classes`); of several
+    labels float32 0/1 [N, C]; of numbers float64 [N, T], `classes` then names the targets. `split` and `group` hold
+    what the user gave, None where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
+    odd. `relabelled` holds, by path, the label that the data has where an exclusion file gave another. `ordered`:
+    somebody has said that the classes' order is this one.
     """
 
     root: Path | None
     paths: tuple[str, ...]
     targets: npt.NDArray[Any]
     classes: tuple[str, ...]
-    task: Task
+    task: str
     split: tuple[str | None, ...]
     group: tuple[str | None, ...]
     sha256: tuple[str, ...] | None
@@ -60,6 +61,7 @@ class Samples:
     origin: str
     notes: tuple[str, ...] = ()
     relabelled: Mapping[str, str] = field(default_factory=dict)
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.targets) == len(self.split) == len(self.group):
@@ -70,6 +72,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def kind(self) -> Task:
+        """The task as an object."""
+        return tasks.of(self.task)
 
     def select(self, indices: Iterable[int] | npt.NDArray[Any]) -> Samples:
         """The samples at `indices` (integers in any order), sharing memory with these."""
@@ -113,23 +120,13 @@ class Samples:
         return replace(self, sha256=tuple(value for value, _ in results))
 
     def counts(self) -> dict[str, int]:
-        """Pictures per class (multilabel: that carry the label; regress: known values per target)."""
-        if self.task == "classify":
-            numbers = np.bincount(self.targets, minlength=len(self.classes))
-        elif self.task == "multilabel":
-            numbers = np.rint(self.targets.sum(axis=0))
-        else:
-            numbers = np.isfinite(self.targets).sum(axis=0)
+        """Pictures of each class or label; of numbers the known values of each."""
+        numbers = self.kind.counts(self.targets, len(self.classes))
         return {name: int(number) for name, number in zip(self.classes, numbers, strict=True)}
 
     def label(self, index: int) -> str:
         """The target of one sample as text: `rose`, `a;b` or `1.5;2.0`."""
-        target = self.targets[index]
-        if self.task == "classify":
-            return self.classes[int(target)]
-        if self.task == "multilabel":
-            return ";".join(name for name, on in zip(self.classes, target, strict=True) if on)
-        return ";".join(str(float(value)) for value in target)
+        return self.kind.label(self.targets[index], self.classes)
 
 
 def listed(items: Sequence[object], limit: int = 10) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.data.readers.arrays import ARRAYS, scan_arrays
 from transferkit.data.readers.encoding import locate
 from transferkit.data.readers.folder import scan_folder
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.readers.rows import Exclusions, load_exclusions
 from transferkit.data.readers.table import scan_table
-from transferkit.data.samples import TASKS, Samples, Task, listed, shown
+from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import ConfigError, DataError, nearest
 
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
@@ -42,13 +43,14 @@ def is_table(data: str | os.PathLike[str]) -> bool:
 
 def scan(
     data: Data,
-    task: Task | None = None,
+    task: str | None = None,
     *,
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     strict: bool = True,
     only: Iterable[str] | None = None,
+    order: Sequence[str] | None = None,
 ) -> Samples:
     """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
 
@@ -59,16 +61,28 @@ def scan(
     those of a finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
     whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
-    are to be read: all else in the data is passed over, whatever it is. Raises: DataError with every problem found.
+    are to be read: all else in the data is passed over, whatever it is. `order` are all the classes, the lowest first,
+    for a task whose classes are ordered. Raises: DataError with every problem found.
     """
-    if task is not None and task not in TASKS:
-        raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}{nearest(str(task), TASKS)}")
+    if task is not None and task not in tasks.NAMES:
+        hint = nearest(str(task), tasks.NAMES)
+        raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(tasks.NAMES)}{hint}")
     rule = exclusion(data, exclude, exclude_file) if only is None else Only(only)
     samples = rule.relabelled(_read(data, task, rule, classes, strict), classes)
     rule.check_used()
+    samples = ordered(samples, order) if classes is None else samples
     if isinstance(data, Samples):
         return samples
     return replace(samples, notes=(*samples.notes, *rule.notes()))
+
+
+def ordered(samples: Samples, order: Sequence[str] | None) -> Samples:
+    """`samples` with their classes in the order that their task wants to know: `order`, or what they say themselves."""
+    if order is None and (samples.ordered or not samples.kind.ordered):
+        return samples
+    names = samples.kind.arranged(samples.classes, order)
+    place = np.array([names.index(name) for name in samples.classes], np.int64)
+    return replace(samples, targets=place[samples.targets], classes=names, ordered=True)
 
 
 def based(samples: Samples, table: Path) -> Samples:
@@ -195,7 +209,7 @@ def _glob(pattern: str) -> str:
     return pattern + "*" if pattern.endswith("/") else pattern
 
 
-def _read(data: Data, task: Task | None, rule: Exclusion, classes: Sequence[str] | None, strict: bool) -> Samples:
+def _read(data: Data, task: str | None, rule: Exclusion, classes: Sequence[str] | None, strict: bool) -> Samples:
     if isinstance(data, Samples):
         return _narrow(data, task, rule)
     if isinstance(data, tuple):
@@ -210,7 +224,7 @@ def _read(data: Data, task: Task | None, rule: Exclusion, classes: Sequence[str]
     raise DataError(_no_data(path))
 
 
-def _narrow(samples: Samples, task: Task | None, rule: Exclusion) -> Samples:
+def _narrow(samples: Samples, task: str | None, rule: Exclusion) -> Samples:
     if task is not None and task != samples.task:
         raise DataError(f"these samples are for {samples.task!r}, not {task!r}; scan the source again with task=")
     kept = [i for i, path in enumerate(samples.paths) if not rule(path, samples.label(i))]

@@ -96,7 +96,7 @@ def _of_run(
         reporter.warn(f"{len(samples) - len(same)} pictures have changed since the run and are not shown")
     samples = samples.select(same)
     doubts = []
-    if samples.task == "regress":
+    if samples.kind.numbers:
         reporter.say("this run predicts numbers, whose labels are not ranked: only copies are shown")
     else:
         doubts = doubted(layout, samples, reporter)[:suspects]

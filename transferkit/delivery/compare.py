@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.console import duration, figure
 from transferkit.data.samples import listed, shown
 from transferkit.delivery import notebook
-from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation import charts, intervals
 from transferkit.evaluation.figures import save
@@ -63,7 +63,7 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     metrics = [layout.read_metrics() for layout in layouts]
     _check_alike(names, layouts, metrics)
     task, classes = metrics[0]["task"], metrics[0]["classes"]
-    metric = HEADLINE[task]
+    metric = tasks.of(task).default_metric
     tables = [layout.read_predictions() for layout in layouts]
     paths, targets = tables[0].paths, tables[0].targets
     answers = [_answers(table, paths) for table in tables]
@@ -154,12 +154,12 @@ def _pair(
     names: list[str], i: int, j: int, answers: list[np.ndarray], targets: np.ndarray, task: str, classes: list[str],
     metrics: list[dict[str, Any]], seed: int,
 ) -> dict[str, Any]:  # fmt: skip
-    metric = HEADLINE[task]
+    metric = tasks.of(task).default_metric
     left, right = answers[i], answers[j]
     found: dict[str, Any] = {"a": names[i], "b": names[j]}
-    if task == "classify":
+    if metric == "accuracy":
         # Right or wrong is all that accuracy knows: a thousand resamples of it take no time.
-        hits = [(a.argmax(axis=1) == targets).astype(float) for a in (left, right)]
+        hits = [(tasks.of(task).decide(a) == targets).astype(float) for a in (left, right)]
         difference = intervals.paired_bootstrap(lambda _, h: float(h.mean()), targets, *hits, seed=seed)
         found["p_mcnemar"] = intervals.mcnemar(*(h > 0 for h in hits))
         found["only_a_right"], found["only_b_right"] = (int(((x > 0) & (y == 0)).sum()) for x, y in (hits, hits[::-1]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from transferkit import tasks
 from transferkit.data.samples import listed
 from transferkit.delivery import statements
-from transferkit.delivery.summary import HEADLINE
 from transferkit.errors import RunError
 from transferkit.evaluation.versus import verdicts
 from transferkit.runs.advice import HIDDEN, own
@@ -25,7 +25,7 @@ def diagnosis_of(layout: Layout) -> dict[str, Any]:
         raise RunError(f"{layout.folder} holds no diagnosis; make the run anew")
     fit = (metrics.get("learning_curve") or {}).get("fit")
     more = None if fit is None else {key: fit[key] for key in ("gain", "gain_low", "gain_high")}
-    states = {v.name: v.state for v in verdicts(metrics, HEADLINE[metrics["task"]])}
+    states = {v.name: v.state for v in verdicts(metrics, tasks.of(metrics["task"]).default_metric)}
     empty: dict[str, Any] = {"also": [], "remedies": []}
     return {
         **empty,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from transferkit import files
+from transferkit import files, tasks
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, fit, open_pixels
 from transferkit.data.samples import Source, shown
@@ -94,7 +94,7 @@ class Explaining:
         pixels = np.stack([fit(image, self._settings) for image in images])
         filled = np.concatenate([pixels, np.repeat(pixels[:1], BLOCK - len(pixels), axis=0)])
         answers = self._forward([filled])[0][: len(pixels)]
-        outputs = answers.argmax(axis=1) if wanted is None else np.full(len(pixels), wanted)
+        outputs = tasks.of(self.facts["task"]).decide(answers) if wanted is None else np.full(len(pixels), wanted)
         heats = self._heats(pixels, outputs)
         names, task = self.facts["classes"], self.facts["task"]
         for source, image, answer, number, heat in zip(sources, images, answers, outputs, heats, strict=True):
@@ -130,7 +130,7 @@ def worst(layout: Layout, count: int = 12) -> list[Path]:
 
 def _badness(table: Predictions) -> npt.NDArray[np.float64]:
     """How wrong each answer of predictions.csv is [N]; 0 where it is right."""
-    if table.task == "regress":
+    if tasks.of(table.task).numbers:
         return np.asarray(np.abs(table.targets - table.outputs).mean(axis=1))
     wrong = [true != answer for true, answer in zip(table.labels, table.predicted, strict=True)]
     return np.where(wrong, table.confidence, 0.0)

@@ -73,7 +73,7 @@ def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]
     from transferkit.evaluation.label_issues import find_label_issues
 
     manifest = layout.complete()
-    if samples.task == "regress":
+    if samples.kind.numbers:
         raise DataError(
             f"run {layout.folder} predicts numbers; for those, look at the largest errors in {layout.predictions}"
         )
@@ -97,7 +97,7 @@ def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]
 
 def _doubt(samples: Samples, i: int, other: int, chance: float, likely: bool) -> Doubt:
     """Of several labels, the one that is doubted is turned: added, or taken away."""
-    if samples.task == "multilabel":
+    if not samples.kind.exclusive:
         turned = samples.targets[i].copy()
         turned[other] = 1 - turned[other]
         suggested = ";".join(in_cell(name) for name, on in zip(samples.classes, turned, strict=True) if on)

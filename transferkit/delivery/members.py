@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, tasks
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import Pixels, listed, shown
 from transferkit.delivery.tta_views import PLAIN, Look
@@ -132,7 +132,7 @@ def _unlike(run: Path, facts: dict[str, Any], other: Path, others: dict[str, Any
     here, there = set(facts["classes"]), set(others["classes"])
     if here == there:
         return []
-    what = "targets" if facts["task"] == "regress" else "classes"
+    what = tasks.of(facts["task"]).named
     only = [f"only {shown(r)} has {listed(sorted(m))}" for r, m in ((run, here - there), (other, there - here)) if m]
     return [
         f"{shown(run)} and {shown(other)} cannot answer together: their {what} differ ({'; '.join(only)}); an ensemble "

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transferkit import tasks
 from transferkit.delivery.exporting.formats import FORMATS
 from transferkit.runs.layout import Layout
 
@@ -23,7 +24,7 @@ def next_steps(layout: Layout, manifest: Mapping[str, Any], metrics: Mapping[str
         steps.insert(0, _step("score it on pictures that it has not seen", f"transferkit evaluate {run} DATA"))
     remedies = [r for r in (metrics.get("diagnosis") or {}).get("remedies", []) if r.get("command")]
     steps += [_step(r["why"], r["command"]) for r in remedies[:REMEDIES]]
-    if not remedies and metrics["task"] == "classify":
+    if not remedies and tasks.of(metrics["task"]).exclusive:
         steps.append(_step("see where it looks", f"transferkit explain {run} PICTURES"))
     steps.append(_step("take it to another program or device", f"transferkit export {run} --format {exportable()}"))
     return steps

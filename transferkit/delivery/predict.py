@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.console import Reporter
 from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.samples import Pixels, Source, shown
@@ -167,7 +168,7 @@ class Predictor:
         names, task = self.facts["classes"], self.facts["task"]
         label, sure = decide(task, row, names, self.facts["thresholds"])
         pairs = [(name, float(value)) for name, value in zip(names, row, strict=True)]
-        if task != "regress":
+        if not tasks.of(task).numbers:
             pairs.sort(key=lambda pair: -pair[1])
         confidence = float(sure) if sure else None
         abstained = self.threshold is not None and confidence is not None and confidence < self.threshold
@@ -192,7 +193,7 @@ def abstain_at(wanted: str, run: Path, task: str) -> float:
     `run` takes the threshold that the run found on validation for an accuracy of 0.95. Raises ConfigError where
     there is none, with what there is.
     """
-    if task == "regress":
+    if tasks.of(task).numbers:
         raise ConfigError("abstaining needs a confidence, which numbers do not have; drop --abstain")
     if wanted == "run" or wanted.startswith("run:"):
         return _threshold_of(run, wanted.partition(":")[2] or "0.95", task)
@@ -208,7 +209,7 @@ def abstain_at(wanted: str, run: Path, task: str) -> float:
 def _threshold_of(run: Path, accuracy: str, task: str) -> float:
     if run.suffix == ".keras":
         raise ConfigError(f"--abstain run needs the run directory, not {run} alone; give a number, e.g. --abstain 0.8")
-    if task != "classify":
+    if not tasks.of(task).abstains:
         raise ConfigError(f"--abstain run is for single-label runs; this one is {task}. Give a number")
     rows = {f"{row['accuracy']:g}": row["threshold"] for row in Layout(run).read_metrics().get("abstention", [])}
     found = rows.get(f"{float(accuracy):g}") if _is_number(accuracy) else None
@@ -231,7 +232,7 @@ def _is_number(text: str) -> bool:
 
 def as_csv(predictions: Iterable[Prediction], names: list[str], task: str, abstains: bool = False) -> Iterator[str]:
     """CSV lines as predictions.csv has them (without the true label); `abstains` adds a column `abstained` of 0/1."""
-    prefix = "y_" if task == "regress" else "p_"
+    prefix = tasks.of(task).prefix
     more = ["abstained"] if abstains else []
     yield csv_line(["path", "predicted", "confidence", *(prefix + n for n in names), *more, "error"])
     for p in predictions:
@@ -250,14 +251,15 @@ def as_json_lines(predictions: Iterable[Prediction], top: int | None) -> Iterato
 
 def as_table(predictions: Iterable[Prediction], top: int | None, task: str, width: int = 0) -> Iterator[str]:
     """Lines for people: path (filled up to `width`), the answer, the best `top` scores."""
+    about = tasks.of(task)
     for p in predictions:
         path = f"{shown(p.path):<{width}}"
         if p.error:
             yield f"{path}  cannot be read: {p.error}"
             continue
-        scores = [f"{shown(name)} {value:.7g}" if task == "regress" else f"{shown(name)} {value:.3f}"
+        scores = [f"{shown(name)} {value:.7g}" if about.numbers else f"{shown(name)} {value:.3f}"
                   for name, value in p.scores[:top]]  # fmt: skip
         # Of several labels, which apply is a decision of its own; elsewhere the first score is the answer.
-        decided = f"  [{shown(p.label) or 'no label'}]" if task == "multilabel" else ""
+        decided = f"  [{shown(p.label) or 'no label'}]" if not about.top_is_answer else ""
         decided = "  (abstains)" if p.abstained else decided
         yield f"{path}{decided}  {'  '.join(scores)}"

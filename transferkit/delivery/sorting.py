@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transferkit import tasks
 from transferkit.data.samples import shown
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import ConfigError, StorageError
@@ -39,7 +40,7 @@ class Sorter:
     _prepared: set[Path] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        if self.task == "regress":
+        if tasks.of(self.task).numbers:
             raise ConfigError("--copy-to sorts by class, and this run predicts numbers; drop it")
         self._names = dict(zip(self.classes, folder_names(self.classes), strict=True))
 
@@ -54,7 +55,7 @@ class Sorter:
     def _folders(self, prediction: Prediction) -> list[str]:
         if prediction.abstained:
             return [ABSTAINED]
-        if self.task == "classify":
+        if tasks.of(self.task).exclusive:
             return [self._names[prediction.label]]
         # The names may hold semicolons themselves: take those whose joined text is the answer, in the order of classes.
         labels = parted(prediction.label, self.classes)

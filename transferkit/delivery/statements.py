@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from transferkit import terms
+from transferkit import tasks, terms
 from transferkit.console import figure, ordinal, plural
 from transferkit.evaluation.versus import LEVEL, Verdict, holm, verdicts
 from transferkit.text import shown
 
-HEADLINE = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
 WEAKEST = 3  # classes that are named
 FLATTERS = "the best of several looks better than it is"
 
 
-def rival(name: str, task: str = "classify") -> str:
+def rival(name: str, task: str = tasks.SINGLE) -> str:
     """A baseline's key in words, inside a sentence."""
     return terms.rival(name, task).phrase
 
@@ -34,7 +33,7 @@ def remark(verdict: Verdict) -> str:
 
 
 def _task(metrics: Mapping[str, Any]) -> str:
-    return str(metrics.get("task", "classify"))
+    return str(metrics.get("task", tasks.SINGLE))
 
 
 def _p(value: float) -> str:
@@ -43,17 +42,17 @@ def _p(value: float) -> str:
 
 def answer(metrics: Mapping[str, Any]) -> str:
     """How good the model is on the test pictures, in the words of its task, with the range that is likely."""
-    task, test = _task(metrics), metrics["test"]
-    key, n = HEADLINE[task], test.get("n") or 0
+    task, test = tasks.of(_task(metrics)), metrics["test"]
+    key, n = task.default_metric, test.get("n") or 0
     if not n:
         return "unknown: without a test split nothing says how good this is on new pictures"
     if test.get(key) is None:
         return f"{terms.score(key)} is undefined on these {plural(n, 'test picture')}"
-    if task == "classify":
+    if task.headline == "right":
         right = f"{round(test[key] * n):,} of {plural(n, 'test picture')} right: {percent(test[key])}"
         return right + likely(test, key, percent)
-    if task == "regress":
-        off = f"off by {figure(test[key])} on average (mean absolute error) on {plural(n, 'test picture')}"
+    if task.headline == "off":
+        off = f"off by {figure(test[key])}{task.unit} on average (mean absolute error) on {plural(n, 'test picture')}"
         return off + likely(test, key)
     whole = test.get("subset_accuracy")
     all_right = "" if whole is None else f"every label right on {round(whole * n):,} of {plural(n, 'test picture')}; "

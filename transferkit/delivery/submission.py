@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from transferkit import tasks
 from transferkit.data.readers.rows import load_cells
 from transferkit.data.readers.walk import is_picture
 from transferkit.data.samples import listed, shown
@@ -78,7 +79,7 @@ def plan(pictures: Sequence[Path], facts: dict[str, Any], sample: Path | None) -
 
 
 def _plain(facts: dict[str, Any], names: list[str]) -> tuple[list[str], list[str], Cells]:
-    if facts["task"] == "regress":
+    if tasks.of(facts["task"]).numbers:
         return (
             ["id", *(["label"] if len(facts["classes"]) == 1 else facts["classes"])],
             names,
@@ -110,21 +111,20 @@ def _refuse_twice(names: Sequence[str], what: str, remedy: str) -> None:
 
 def _cells(name: str, columns: list[str], rows: list[list[str]], facts: dict[str, Any]) -> Cells:
     """How the columns behind the id are filled: labels, or probabilities (numbers) by class."""
-    classes, task = facts["classes"], facts["task"]
-    if len(columns) == 1 and task == "regress" and len(classes) == 1:
+    classes, task = facts["classes"], tasks.of(facts["task"])
+    if len(columns) == 1 and task.numbers and len(classes) == 1:
         return _numbers(classes)
-    if len(columns) == 1 and task != "regress" and columns[0].strip() not in classes:
+    if len(columns) == 1 and not task.numbers and columns[0].strip() not in classes:
         return _one_column(name, columns[0], [row[0] for row in rows], facts)
     wanted = [column.strip() for column in columns]
-    what = "targets" if task == "regress" else "classes"
     other, lacking = [c for c in wanted if c not in classes], [c for c in classes if c not in wanted]
     if len(columns) == 1 and not other:  # the probability of one of the classes, all else follows
         lacking = []
     if other or lacking:
         said = [f"{text} {listed(some, 5)}" for text, some in (("it has", other), ("it lacks", lacking)) if some]
         raise DataError(
-            f"the columns of {name} behind the id are not the {what} of the run: {', '.join(said)}; the run answers "
-            f"{listed(classes)}"
+            f"the columns of {name} behind the id are not the {task.named} of the run: {', '.join(said)}; the run "
+            f"answers {listed(classes)}"
         )
     return _numbers(wanted)
 
@@ -140,7 +140,7 @@ def _numbers(names: Sequence[str]) -> Cells:
 def _one_column(name: str, column: str, values: list[str], facts: dict[str, Any]) -> Cells:
     """One column that is named like no class: labels, or of two classes 0 and 1 the probability of 1."""
     classes, given = facts["classes"], sorted({value.strip() for value in values} - {""})
-    if facts["task"] == "multilabel":
+    if tasks.of(facts["task"]).form == "labels":
         separator = _separator(name, column, given, classes)
         return lambda prediction: [separator.join(n for n in classes if n in _labels(prediction, classes))]
     other = [value for value in given if value not in classes]

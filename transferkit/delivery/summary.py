@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from transferkit import terms
+from transferkit import tasks, terms
 from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
 from transferkit.delivery.report.effective import led_to_it
@@ -18,7 +18,6 @@ from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import ARRAYS, given, repeatable
 from transferkit.text import shown, wrapped
 
-HEADLINE = statements.HEADLINE
 ADVICE = 3  # commands that are suggested
 LABEL = 10  # columns of the words in front
 
@@ -75,7 +74,7 @@ def _answer(metrics: dict[str, Any]) -> Lines:
     if seen and not fresh:
         yield Line("", seen)
     yield from _targets(metrics)
-    yield from _goal(metrics, HEADLINE[metrics["task"]])
+    yield from _goal(metrics, tasks.of(metrics["task"]).default_metric)
 
 
 def _skipped(manifest: dict[str, Any]) -> Lines:
@@ -95,8 +94,8 @@ def _targets(metrics: dict[str, Any]) -> Lines:
 def _compared(metrics: dict[str, Any]) -> Lines:
     """What simpler means reach on the same pictures."""
     task = metrics["task"]
-    name, label = HEADLINE[task], "Compared"
-    written = statements.percent if task == "classify" else figure
+    about, label = tasks.of(task), "Compared"
+    name, written = about.default_metric, statements.percent if about.headline == "right" else figure
     for verdict in verdicts(metrics, name):
         value = f"{written(verdict.value):>6}  "
         what = terms.rival(verdict.name, task).label
@@ -146,9 +145,9 @@ def _looks(run: str, manifest: dict[str, Any], metrics: dict[str, Any]) -> Itera
     """What there is to look at: only commands that show something for this run."""
     on_disk, erred = manifest["data"]["path"] != ARRAYS, statements.erred(metrics)
     if erred:
-        what = "largest errors" if metrics["task"] == "regress" else "worst mistakes"
+        what = "largest errors" if tasks.of(metrics["task"]).numbers else "worst mistakes"
         yield f"look at its {what}", ["open", run, "mistakes"]
-    if on_disk and metrics["task"] != "regress":
+    if on_disk and not tasks.of(metrics["task"]).numbers:
         yield "see labels that are probably wrong", ["data", "check", "--run", run]
     if on_disk and erred:
         yield "see where it looked", ["explain", run]
@@ -176,7 +175,7 @@ def _ways_on(layout: Layout, verbose: bool) -> Lines:
 def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
     """What was trained on what."""
     config, data = manifest["config"], manifest["data"]
-    outputs = plural(len(metrics["classes"]), terms.OUTPUTS[metrics["task"]])
+    outputs = plural(len(metrics["classes"]), tasks.of(metrics["task"]).output)
     parts = ", ".join(f"{n:,} {terms.part(name)}" for name, n in data["parts"].items())
     yield Line("Data", f"{shown(data['path'])}: {plural(data['n'], 'picture')}, {outputs}; {parts}")
     yield Line("Network", f"{shown(config['backbone'])}, {_weights(manifest['weights']['source'])}; {_frozen(config)}")

@@ -35,7 +35,6 @@ MOST = 2000  # that are looked at
 LEVEL = 0.05  # of the test, shared by the candidates (Bonferroni)
 REPEATS = 2000
 EVERY = tuple(dict.fromkeys(look for looks in CANDIDATES.values() for look in looks))
-MEASURE = {"classify": "log loss", "multilabel": "log loss", "regress": "mean absolute error in standard deviations"}
 
 
 class Tried(shape.Part):
@@ -122,7 +121,7 @@ def _found(layout: Layout, reporter: Reporter) -> TtaRecord:
     samples = _validation(layout, facts)
     known: dict[str, Any] = {
         "model_sha256": sha256_file(layout.model), "decoder": DECODER_VERSION, "crop": SHARE,
-        "n": len(samples), "measure": MEASURE[facts["task"]],
+        "n": len(samples), "measure": samples.kind.tta_measure,
     }  # fmt: skip
     compute.start(reporter=reporter)
     by_look = dict(zip(EVERY, _answers(layout, facts, samples, reporter), strict=True))
@@ -152,21 +151,14 @@ def _below(a: float | None, b: float | None) -> bool:
 
 def losses(outputs: np.ndarray, samples: Samples) -> np.ndarray:
     """What each picture [n] adds to the loss of answers [n, t]: log loss, or the error in deviations of the targets."""
-    targets = np.asarray(samples.targets)
-    if samples.task == "regress":
-        off = np.abs(outputs - targets) / np.maximum(targets.std(axis=0), 1e-12)
-        return np.asarray(off.mean(axis=1))
-    p = np.clip(np.asarray(outputs, np.float64), 1e-7, 1 - 1e-7)
-    if samples.task == "classify":
-        return np.asarray(-np.log(p[np.arange(len(p)), targets]))
-    return np.asarray(-(targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean(axis=1))
+    return samples.kind.surprise(np.asarray(samples.targets), outputs)
 
 
 def accuracy(outputs: np.ndarray, samples: Samples) -> float | None:
     """Share of pictures whose top class is right, for single-label runs."""
-    if samples.task != "classify":
+    if not samples.kind.exclusive:
         return None
-    return float((outputs.argmax(axis=1) == samples.targets).mean())
+    return float((samples.kind.decide(outputs) == samples.targets).mean())
 
 
 def _answers(layout: Layout, facts: dict[str, Any], samples: Samples, reporter: Reporter) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.errors import DataError
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS, check_task
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
 
 Array = npt.NDArray[Any]
@@ -42,12 +43,12 @@ class Split(NamedTuple):
 def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: str, classes: Sequence[str]) -> Baseline:
     """The best answer without looking at the picture: class shares, label shares or the median of training.
 
-    Targets as for `metrics.score`. The predictions are the training shares for every picture (classify:
-    [N, C], their argmax is the majority class) or the training median of each target (regress: [N, T]).
+    Targets as for `metrics.score`. The predictions are the training shares for every picture (of classes [N, C]: what
+    the task decides by them is the majority class, or of ordered classes the median) or the training median of each
+    target (regress: [N, T]).
     """
-    check_task(task)
     train, test = np.asarray(train_targets), np.asarray(test_targets)
-    answer = _shares(train, task, len(classes))
+    answer = tasks.of(task).constant(train, len(classes))
     predictions = np.repeat(answer[None], len(test), axis=0)
     return Baseline(score(task, test, predictions, classes), predictions, {"answer": answer.tolist()})
 
@@ -65,7 +66,7 @@ def linear_probe(
     task's usual score, then scored once on `test`. About a second for 2,000 × 256. Kornblith et al. 2019.
     """
     fitted, held, final = standardised(_splits(task, train, val, test))
-    if task == "regress":
+    if tasks.of(task).numbers:
         return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held, final, task, classes)
     fit = _logistic(fitted, task, len(classes))
     return _choose("C", STRENGTHS, fit, held, final, task, classes)
@@ -88,14 +89,15 @@ def nearest_neighbours(
     parts = standardised(_splits(task, train, val, test))
     fitted, held, final = (Split(_unit(p.x), p.y) for p in parts)
     sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
-    prior = _shares(fitted.y, task, len(classes))
-    values = np.eye(len(classes))[fitted.y] if task == "classify" else fitted.y.reshape(len(fitted.y), -1)
+    kind = tasks.of(task)
+    prior = kind.constant(fitted.y, len(classes))
+    values = kind.columns(fitted.y, len(classes))
     found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held, final)}
 
     def fit(k: float) -> Callable[[Array], Floats]:
         def answer(x: Array) -> Floats:
             votes = values[found[id(x)][:, : int(k)]]
-            if task == "regress":
+            if kind.numbers:
                 return np.asarray(votes.mean(axis=1), np.float64)
             return np.asarray((votes.sum(axis=1) + prior) / (int(k) + 1), np.float64)
 
@@ -114,7 +116,7 @@ def _choose(
     classes: Sequence[str],
 ) -> Baseline:
     """Fit every option, keep the best on validation (the loss settles ties), score that one on test."""
-    aim = GOALS[DEFAULT_GOAL[task]]
+    aim = GOALS[tasks.of(task).default_metric]
     sign = 1.0 if aim.direction == "max" else -1.0
     best: tuple[tuple[float, float], float, Callable[[Array], Floats]] | None = None
     for option in options:
@@ -138,21 +140,22 @@ def few_threads(numbers: int) -> AbstractContextManager[Any]:
 
 def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callable[[Array], Floats]:
     """One linear model of `linear_probe` (C or alpha is `strength`), from standardised features to predictions."""
-    return _ridge(train, strength) if task == "regress" else _logistic(train, task, count)(strength)
+    return _ridge(train, strength) if tasks.of(task).numbers else _logistic(train, task, count)(strength)
 
 
 def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable[[Array], Floats]]:
     """A function from C to a fitted model. Each fit starts from the one before: C only grows."""
     from sklearn.linear_model import LogisticRegression
 
-    columns = [train.y] if task == "classify" else list(train.y.T)
+    exclusive = tasks.of(task).exclusive
+    columns = [train.y] if exclusive else list(train.y.T)
     models = [LogisticRegression(max_iter=200, tol=1e-3, warm_start=True) for _ in columns]
 
     def fit(strength: float) -> Callable[[Array], Floats]:
         tables = [_fit_one(m.set_params(C=strength), train.x, y) for m, y in zip(models, columns, strict=True)]
 
         def predict(x: Array) -> Floats:
-            if task != "classify":
+            if not exclusive:
                 return np.stack([_probabilities(x, *table, 2)[:, 1] for table in tables], axis=1)
             return _probabilities(x, *tables[0], count)
 
@@ -217,15 +220,8 @@ def _unit(x: Array) -> Array:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
 
 
-def _shares(targets: Array, task: str, count: int) -> Floats:
-    if task == "classify":
-        return np.bincount(targets, minlength=count) / len(targets)
-    flat = targets.reshape(len(targets), -1)
-    return np.asarray(np.median(flat, axis=0) if task == "regress" else flat.mean(axis=0), np.float64)
-
-
 def _splits(task: str, *parts: tuple[npt.ArrayLike, npt.ArrayLike]) -> list[Split]:
-    check_task(task)
+    tasks.of(task)
     found = [Split(np.asarray(x, np.float32), np.asarray(y)) for x, y in parts]
     for name, part in zip(("train", "val", "test"), found, strict=True):
         if part.x.ndim != 2 or len(part.x) != len(part.y) or not len(part.x):

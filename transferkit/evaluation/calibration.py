@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
+from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,35 +65,25 @@ def _confidence(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats, F
 
 
 def apply_temperature(logits: npt.ArrayLike, temperature: float, task: str) -> Floats:
-    """Probabilities of logits [N, C] over `temperature`: softmax (classify) or sigmoid (multilabel)."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    if _softmax_task(task):
-        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float64)
-    return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)), np.float64)
+    """Probabilities [N, C] of logits [N, t] over `temperature`, as `task` makes them of logits."""
+    return _calibrated(task).answers(np.asarray(logits), temperature, None)
 
 
 def nll(logits: npt.ArrayLike, targets: npt.ArrayLike, temperature: float, task: str) -> float:
-    """Mean cross-entropy in nats at `temperature`, from logits (no clipping, so it never saturates)."""
-    scaled, true = np.asarray(logits, np.float64) / temperature, np.asarray(targets)
-    if not _softmax_task(task):
-        return float((np.logaddexp(0.0, scaled) - true * scaled).mean())
-    scaled = scaled - scaled.max(axis=1, keepdims=True)
-    chosen = scaled[np.arange(len(true)), true]
-    return float((np.log(np.exp(scaled).sum(axis=1)) - chosen).mean())
+    """Mean cross-entropy in nats at `temperature`, from logits (see `tasks.task.Task.likelihood`)."""
+    return _calibrated(task).likelihood(np.asarray(logits), np.asarray(targets), temperature)
 
 
-def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = "classify") -> float:
+def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = tasks.SINGLE) -> float:
     """The temperature in 0.25…10 that makes validation logits best calibrated; 1.0 where none does surely better.
 
-    `logits` [N, C] float, `targets` int [N] (classify) or 0/1 [N, C] (multilabel). Guo et al. 2017, with one
+    `logits` [N, t] float, `targets` int [N] (one class each) or 0/1 [N, t] (multilabel). Guo et al. 2017, with one
     addition: a weak prior, log T ~ Normal(0, log 2), worth about one picture. It vanishes against a few
     hundred pictures; with twenty, all of them right, it keeps the fit from sharpening without end. What is fitted to
     few pictures may harm others, so it is kept only if temperatures of four fifths lower the loss of the other fifth.
     """
     x, true = np.asarray(logits, np.float64), np.asarray(targets)
-    softmax = _softmax_task(task)
-    if x.ndim != 2 or true.shape != (x.shape[:1] if softmax else x.shape):
+    if x.ndim != 2 or true.shape != (x.shape[:1] if _calibrated(task).exclusive else x.shape):
         raise DataError(f"{task}: logits {x.shape} and targets {true.shape} do not fit each other")
     if not len(x) or not np.isfinite(x).all():
         return 1.0
@@ -120,10 +112,12 @@ def _fitted(x: Floats, true: npt.NDArray[Any], task: str) -> float:
     return float(np.clip(np.exp(found.x), *BOUNDS))
 
 
-def _softmax_task(task: str) -> bool:
-    if task not in ("classify", "multilabel"):
-        raise ConfigError(f"temperature applies to classify and multilabel, not to '{task}'")
-    return task == "classify"
+def _calibrated(task: str) -> Task:
+    found = tasks.of(task)
+    if not found.calibrated:
+        *most, last = (one.name for one in tasks.every() if one.calibrated)
+        raise ConfigError(f"temperature applies to {', '.join(most)} and {last}, not to '{task}'")
+    return found
 
 
 def abstain_threshold(probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float) -> tuple[float | None, float]:
@@ -209,7 +203,7 @@ def _check_accuracy(accuracy: float) -> None:
 def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
     """What softmax probabilities [N, C], made at `temperature`, would be at temperature 1."""
     p = np.asarray(probs, np.float64)
-    return apply_temperature(np.log(np.maximum(p, np.finfo(np.float32).tiny)) * temperature, 1.0, "classify")
+    return apply_temperature(np.log(np.maximum(p, np.finfo(np.float32).tiny)) * temperature, 1.0, tasks.SINGLE)
 
 
 def abstention(

@@ -22,7 +22,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.errors import DataError
+from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 FOLDS = 10
@@ -71,19 +73,20 @@ def find_label_issues(
 ) -> Doubts:  # fmt: skip
     """Judge every label by the pictures of the other folds.
 
-    `features` [N, D] are any fixed description of the pictures; `targets` int [N] for "classify", 0/1 [N, C] for
-    "multilabel". Pictures of one group (copies, shots of one object) are never judged by each other.
+    `features` [N, D] are any fixed description of the pictures; `targets` int [N] for one class each, 0/1 [N, C] for
+    several labels. Pictures of one group (copies, shots of one object) are never judged by each other.
     Raises DataError for regression, and for fewer than 20 pictures.
     """
-    if task == "regress":
+    kind = tasks.of(task)
+    if kind.numbers:
         raise DataError("labels are ranked for classes; for numbers, look at the largest errors in predictions.csv")
     if len(features) < 2 * FOLDS:
         raise DataError(f"{len(features)} pictures are too few to judge labels by; it takes {2 * FOLDS}")
-    wanted = np.eye(classes)[targets.astype(np.int64)] if task == "classify" else targets.astype(np.float64)
+    wanted = kind.columns(targets, classes).astype(np.float64)
     fold = _folds(wanted, groups, seed)
     scaled = _standardised(features)
-    p = (_ridge(scaled, wanted, fold, task, seed) + _neighbours(scaled, wanted, fold)) / 2
-    return _explained(_single(p, wanted) if task == "classify" else _multiple(p, wanted))
+    p = (_ridge(scaled, wanted, fold, kind, seed) + _neighbours(scaled, wanted, fold)) / 2
+    return _explained(_single(p, wanted) if kind.exclusive else _multiple(p, wanted))
 
 
 def wrong_share(
@@ -179,7 +182,7 @@ def _standardised(features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]
     return np.asarray((x - x.mean(0)) / np.where(scale > 1e-8, scale, 1.0), np.float32)
 
 
-def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64], task: str, seed: int) -> Floats:
+def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64], task: Task, seed: int) -> Floats:
     """Out-of-fold probabilities of kernel ridge regression; the penalty is that of the best likelihood."""
     mapped = _kernel_features(x, seed)
     centre = wanted.mean(0)
@@ -211,17 +214,17 @@ def _kernel(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Flo
     return np.asarray(np.exp(-WIDTH / one.shape[1] * np.maximum(squares, 0)), np.float64)
 
 
-def _probabilities(z: Floats, task: str) -> Floats:
-    if task == "multilabel":
+def _probabilities(z: Floats, task: Task) -> Floats:
+    if not task.exclusive:
         return np.asarray(1 / (1 + np.exp(-2 * SHARPNESS * (z - 0.5))))
     e = np.exp(SHARPNESS * (z - z.max(1, keepdims=True)))
     return np.asarray(e / e.sum(1, keepdims=True))
 
 
-def _surprise(p: Floats, wanted: Floats, task: str) -> float:
+def _surprise(p: Floats, wanted: Floats, task: Task) -> float:
     """Negative log-likelihood; clipped, for labels that are wrong are expected here."""
     loss = wanted * np.log(np.maximum(p, 1e-3))
-    if task == "multilabel":
+    if not task.exclusive:
         loss = loss + (1 - wanted) * np.log(np.maximum(1 - p, 1e-3))
     return float(-loss.mean())
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.evaluation.baselines import Split, fitted_probe, standardised
 from transferkit.evaluation.extrapolation import learning_curve_fit
-from transferkit.evaluation.metric_registry import check_task
 from transferkit.evaluation.metrics import score
-from transferkit.evaluation.symptoms import SCORES
 
 FRACTIONS = (0.1, 0.2, 0.35, 0.6, 1.0)
 REPEATS = 3  # draws of each smaller set
@@ -36,7 +35,7 @@ def learning_curve(
     standard deviations) and `fit` (of `learning_curve_fit`); None where there are too few pictures for three sizes.
     The probe stands for the run's own head: its scores are lower, its slope is what counts. Hestness et al. 2017.
     """
-    check_task(task)
+    kind = tasks.of(task)
     x, y = np.asarray(train[0], np.float32), np.asarray(train[1])
     held = Split(np.asarray(val[0], np.float32), np.asarray(val[1]))
     sizes = sorted({round(len(x) * f) for f in FRACTIONS if len(x) * f >= max(LEAST, 2 * len(classes))})
@@ -44,7 +43,7 @@ def learning_curve(
         return None
     rng = np.random.default_rng(seed)
     draws = 1 if x.size * len(classes) > LARGE else REPEATS
-    orders = [_order(y if task == "classify" else None, len(x), rng) for _ in range(draws)]
+    orders = [_order(y if kind.exclusive else None, len(x), rng) for _ in range(draws)]
     rows = []
     for size in sizes:
         # All pictures are one set however often it is drawn.
@@ -52,7 +51,7 @@ def learning_curve(
         rows.append([_measure(Split(x[o[:size]], y[o[:size]]), held, task, classes, strength) for o in drawn])
     means = [float(np.mean(row)) for row in rows]
     return {
-        "metric": SCORES[task],
+        "metric": kind.judged_by,
         "sizes": sizes,
         "scores": means,
         "spread": [float(np.std(row)) for row in rows],
@@ -62,7 +61,8 @@ def learning_curve(
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
     fitted, held = standardised([train, val])
-    value = score(task, held.y, fitted_probe(fitted, task, len(classes), strength)(held.x), classes)[SCORES[task]]
+    found = score(task, held.y, fitted_probe(fitted, task, len(classes), strength)(held.x), classes)
+    value = found[tasks.of(task).judged_by]
     # R² has no floor, and one absurd fit on ten pictures would bend the whole curve.
     return max(-1.0, -1.0 if value is None else float(value))
 

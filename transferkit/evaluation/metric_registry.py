@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from transferkit import plugins
+from transferkit import plugins, tasks
 from transferkit.errors import ConfigError, nearest
 
 Direction = Literal["max", "min"]
-
-TASKS = ("classify", "multilabel", "regress")
-DEFAULT_GOAL = {"classify": "accuracy", "multilabel": "map", "regress": "mae"}
 
 
 class Metric(NamedTuple):
@@ -36,49 +33,52 @@ class Metric(NamedTuple):
         return new > old if self.direction == "max" else new < old
 
 
-_C, _M, _R = "classify", "multilabel", "regress"
+_ROWS: tuple[tuple[str, str, Direction], ...] = (
+    # name, key, direction; which tasks have it is theirs to say
+    ("accuracy", "accuracy", "max"),
+    ("balanced_accuracy", "balanced_accuracy", "max"),
+    ("top3_accuracy", "top3_accuracy", "max"),
+    ("top5_accuracy", "top5_accuracy", "max"),
+    ("macro_f1", "macro_f1", "max"),
+    ("weighted_f1", "weighted_f1", "max"),
+    ("micro_f1", "micro_f1", "max"),
+    ("precision", "macro_precision", "max"),
+    ("macro_precision", "macro_precision", "max"),
+    ("weighted_precision", "weighted_precision", "max"),
+    ("micro_precision", "micro_precision", "max"),
+    ("recall", "recall", "max"),
+    ("macro_recall", "recall", "max"),
+    ("weighted_recall", "weighted_recall", "max"),
+    ("micro_recall", "micro_recall", "max"),
+    ("auc", "roc_auc", "max"),
+    ("roc_auc", "roc_auc", "max"),
+    ("pr_auc", "pr_auc", "max"),
+    ("map", "map", "max"),
+    ("subset_accuracy", "subset_accuracy", "max"),
+    ("hamming", "hamming", "min"),
+    ("kappa", "kappa", "max"),
+    ("qwk", "qwk", "max"),
+    ("mcc", "mcc", "max"),
+    ("brier", "brier", "min"),
+    ("ece", "ece", "min"),
+    ("loss", "loss", "min"),
+    ("log_loss", "loss", "min"),
+    ("mae", "mae", "min"),
+    ("median_ae", "median_ae", "min"),
+    ("rmse", "rmse", "min"),
+    ("mape", "mape", "min"),
+    ("r2", "r2", "max"),
+    ("spearman", "spearman", "max"),
+)
 GOALS: dict[str, Metric] = {
-    # name                key                   direction  tasks
-    "accuracy":          Metric("accuracy",          "max", (_C,)),
-    "balanced_accuracy": Metric("balanced_accuracy", "max", (_C,)),
-    "top3_accuracy":     Metric("top3_accuracy",     "max", (_C,)),
-    "top5_accuracy":     Metric("top5_accuracy",     "max", (_C,)),
-    "macro_f1":          Metric("macro_f1",          "max", (_C, _M)),
-    "weighted_f1":       Metric("weighted_f1",       "max", (_C,)),
-    "micro_f1":          Metric("micro_f1",          "max", (_M,)),
-    "precision":         Metric("macro_precision",   "max", (_C, _M)),
-    "macro_precision":   Metric("macro_precision",   "max", (_C, _M)),
-    "weighted_precision": Metric("weighted_precision", "max", (_C,)),
-    "micro_precision":   Metric("micro_precision",   "max", (_M,)),
-    "recall":            Metric("recall",            "max", (_C, _M)),
-    "macro_recall":      Metric("recall",            "max", (_C, _M)),
-    "weighted_recall":   Metric("weighted_recall",   "max", (_C,)),
-    "micro_recall":      Metric("micro_recall",      "max", (_M,)),
-    "auc":               Metric("roc_auc",           "max", (_C, _M)),
-    "roc_auc":           Metric("roc_auc",           "max", (_C, _M)),
-    "pr_auc":            Metric("pr_auc",            "max", (_C, _M)),
-    "map":               Metric("map",               "max", (_M,)),
-    "subset_accuracy":   Metric("subset_accuracy",   "max", (_M,)),
-    "hamming":           Metric("hamming",           "min", (_M,)),
-    "kappa":             Metric("kappa",             "max", (_C,)),
-    "mcc":               Metric("mcc",               "max", (_C,)),
-    "brier":             Metric("brier",             "min", (_C, _M)),
-    "ece":               Metric("ece",               "min", (_C,)),
-    "loss":              Metric("loss",              "min", (_C, _M, _R)),
-    "log_loss":          Metric("loss",              "min", (_C, _M)),
-    "mae":               Metric("mae",               "min", (_R,)),
-    "median_ae":         Metric("median_ae",         "min", (_R,)),
-    "rmse":              Metric("rmse",              "min", (_R,)),
-    "mape":              Metric("mape",              "min", (_R,)),
-    "r2":                Metric("r2",                "max", (_R,)),
-    "spearman":          Metric("spearman",          "max", (_R,)),
-}  # fmt: skip
+    name: Metric(key, direction, tuple(task.name for task in tasks.every() if name in task.metrics))
+    for name, key, direction in _ROWS
+}
 
 
 def goal(name: str, task: str) -> Metric:
     """The row of `GOALS` for `name` (`auto`: the default); ConfigError where it does not fit `task`."""
-    check_task(task)
-    name = DEFAULT_GOAL[task] if name == "auto" else name
+    name = tasks.of(task).default_metric if name == "auto" else name
     found = known(name)
     if found is None or task not in found.tasks:
         allowed = [*(n for n, row in GOALS.items() if task in row.tasks), *plugins.names("metrics", GOALS)]
@@ -101,9 +101,3 @@ def known(name: str) -> Metric | None:
 def names() -> list[str]:
     """Every name: those of the table, then those of plugins."""
     return [*GOALS, *plugins.names("metrics", GOALS)]
-
-
-def check_task(task: str) -> None:
-    """ConfigError where `task` is not one of `TASKS`."""
-    if task not in TASKS:
-        raise ConfigError(f"task '{task}' is unknown; tasks: {', '.join(TASKS)}{nearest(task, TASKS)}")

@@ -1,4 +1,4 @@
-"""Scores from arrays: one function, three tasks, every degenerate case defined. NumPy only; never a NaN."""
+"""Scores from arrays: one function, every task, every degenerate case defined. NumPy only; never a NaN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import plugins
+from transferkit import plugins, tasks
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.calibration import ece
 from transferkit.evaluation.counts import (
@@ -22,12 +22,10 @@ from transferkit.evaluation.counts import (
     roc_auc,
     top_k,
 )
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS, TASKS, check_task, goal
+from transferkit.evaluation.metric_registry import GOALS, goal
+from transferkit.tasks.task import TINY, Task
 
-__all__ = ["DEFAULT_GOAL", "GOALS", "TASKS", "best_thresholds", "goal", "score"]
-
-_C, _M, _R = TASKS
-TINY = 1e-7  # the same floor that Keras puts under a probability before it takes the logarithm
+__all__ = ["GOALS", "TINY", "best_thresholds", "goal", "score"]
 
 
 def score(
@@ -41,7 +39,7 @@ def score(
 ) -> dict[str, Any]:
     """All scores of one task, ready for JSON: plain Python numbers, `None` where a score is undefined.
 
-    `classify`: targets int [N] in 0…C-1, predictions probabilities [N, C]. `multilabel`: targets 0/1 [N, C],
+    `classify`, `ordinal`: targets int [N] in 0…C-1, predictions probabilities [N, C]. `multilabel`: targets 0/1 [N, C],
     predictions probabilities [N, C], `thresholds` one number or [C] (0.5 where not given; a label is on where
     its probability is at least its threshold). `regress`: targets and predictions [N, T] (or [N]) in the
     user's units, `classes` the names of the T targets. What each score means and how ties and absent
@@ -49,18 +47,19 @@ def score(
 
     Raises DataError for shapes or values that do not fit, ConfigError for an unknown task.
     """
-    check_task(task)
-    if thresholds is not None and task != _M:
+    kind = tasks.of(task)
+    if thresholds is not None and not kind.has_thresholds:
         raise ConfigError(f"thresholds apply to multilabel, not to {task}; leave them out")
     names = [str(name) for name in classes]
-    true, guess = _checked(task, np.asarray(targets), np.asarray(predictions, np.float64), len(names))
+    true, guess = _checked(kind, np.asarray(targets), np.asarray(predictions, np.float64), len(names))
     offered = {name: _offered(name, task, true, guess, names) for name in extra}
-    if task == _C:
-        return _classify(true, guess, names) | offered
-    if task == _M:
-        limits = np.asarray(0.5 if thresholds is None else thresholds, np.float64)
-        return _multilabel(true, guess, names, np.broadcast_to(limits, len(names))) | offered
-    return _regress(true.astype(np.float64), guess, names) | offered
+    limits = np.broadcast_to(np.asarray(0.5 if thresholds is None else thresholds, np.float64), len(names))
+    found = {
+        "class": lambda: _classes(kind, true, guess, names),
+        "labels": lambda: _labels(true, guess, names, limits),
+        "numbers": lambda: _numbers(true.astype(np.float64), guess, names),
+    }[kind.form]()
+    return found | offered
 
 
 def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str]) -> float | None:
@@ -77,36 +76,36 @@ def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str
         raise plugins.broken(plugin, f"cannot score {len(true)} pictures", error) from error
 
 
-def _checked(task: str, true: Array, guess: Floats, width: int) -> tuple[Array, Floats]:
+def _checked(task: Task, true: Array, guess: Floats, width: int) -> tuple[Array, Floats]:
     """Both arrays in their canonical shape, or a DataError that says what is wrong."""
-    if task == _R:
+    if task.numbers:
         true, guess = (a[:, None] if a.ndim == 1 else a for a in (true, guess))
-    expected = (guess.shape[0],) if task == _C else (guess.shape[0], width)
+    expected = (guess.shape[0],) if task.exclusive else (guess.shape[0], width)
     if guess.ndim != 2 or guess.shape[1] != width or true.shape != expected:
         raise DataError(
-            f"{task}: targets {true.shape} and predictions {guess.shape} do not fit {width} classes; "
-            f"expected targets {'[N]' if task == _C else f'[N, {width}]'} and predictions [N, {width}]"
+            f"{task.name}: targets {true.shape} and predictions {guess.shape} do not fit {width} classes; "
+            f"expected targets {'[N]' if task.exclusive else f'[N, {width}]'} and predictions [N, {width}]"
         )
     if not len(guess):
         raise DataError("no samples to score; the split is empty")
     if not np.isfinite(guess).all() or not np.isfinite(true.astype(np.float64)).all():
         raise DataError("targets or predictions contain NaN or infinity; the model diverged, lower the learning rate")
-    if task != _R:
-        highest = width - 1 if task == _C else 1
+    if not task.numbers:
+        highest = width - 1 if task.exclusive else 1
         if not np.isin(true, np.arange(highest + 1)).all():
-            raise DataError(f"{task}: targets must be whole numbers in 0…{highest}")
+            raise DataError(f"{task.name}: targets must be whole numbers in 0…{highest}")
         if guess.min() < -1e-6 or guess.max() > 1 + 1e-6:
             raise DataError("predictions must be probabilities in 0…1; apply softmax or sigmoid first")
         true = true.astype(np.int64)
     return true, guess
 
 
-# ---------------------------------------------------------------------------------------------- classify
+# ---------------------------------------------------------------------------------------------- one class each
 
 
-def _classify(true: Array, probs: Floats, names: list[str]) -> dict[str, Any]:
+def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> dict[str, Any]:
     count = len(names)
-    guess = probs.argmax(axis=1)
+    guess = task.decide(probs)
     matrix = confusion(true, guess, count)
     table = from_confusion(matrix)
     support = matrix.sum(axis=1)
@@ -114,7 +113,8 @@ def _classify(true: Array, probs: Floats, names: list[str]) -> dict[str, Any]:
     aucs = [roc_auc(hot[:, c], probs[:, c]) for c in range(count)]
     aps = [average_precision(hot[:, c], probs[:, c]) for c in range(count)]
     chosen = probs[np.arange(len(true)), true]
-    result: dict[str, Any] = {"n": len(true), **{k: _plain(v) for k, v in table.scalars.items()}}
+    result: dict[str, Any] = {"n": len(true), **task.scores(true, probs)}
+    result |= {k: _plain(v) for k, v in table.scalars.items()}
     for k in (3, 5):
         if count > k:
             result[f"top{k}_accuracy"] = _plain(top_k(true, probs, k))
@@ -141,10 +141,10 @@ def _classify(true: Array, probs: Floats, names: list[str]) -> dict[str, Any]:
     return result
 
 
-# ---------------------------------------------------------------------------------------------- multilabel
+# ---------------------------------------------------------------------------------------------- several labels
 
 
-def _multilabel(true: Array, probs: Floats, names: list[str], limits: Floats) -> dict[str, Any]:
+def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> dict[str, Any]:
     guess = (probs >= limits).astype(np.int64)
     hits, support, called = (true & guess).sum(axis=0), true.sum(axis=0), guess.sum(axis=0)
     precision, recall, f1 = ratio(hits, called), ratio(hits, support), ratio(2 * hits, support + called)
@@ -208,11 +208,11 @@ def _best_threshold(true: Array, scores: Floats, least: int) -> float:
     return float(middles[best[np.argmin(np.abs(middles[best] - 0.5))]])
 
 
-# ---------------------------------------------------------------------------------------------- regress
+# ---------------------------------------------------------------------------------------------- numbers
 
 
-def _regress(true: Floats, guess: Floats, names: list[str]) -> dict[str, Any]:
-    rows = [_regress_one(true[:, t], guess[:, t]) for t in range(len(names))]
+def _numbers(true: Floats, guess: Floats, names: list[str]) -> dict[str, Any]:
+    rows = [_numbers_of(true[:, t], guess[:, t]) for t in range(len(names))]
     result: dict[str, Any] = {"n": len(true)}
     for key in rows[0]:
         result[key] = _mean([row[key] for row in rows])
@@ -220,7 +220,7 @@ def _regress(true: Floats, guess: Floats, names: list[str]) -> dict[str, Any]:
     return result
 
 
-def _regress_one(true: Floats, guess: Floats) -> dict[str, float | None]:
+def _numbers_of(true: Floats, guess: Floats) -> dict[str, float | None]:
     errors = guess - true
     spread = ((true - true.mean()) ** 2).sum()
     # A sum of squares that is only rounding noise means constant targets, for which R² says nothing.

@@ -9,7 +9,6 @@ import numpy as np
 from transferkit.console import figure
 from transferkit.data.samples import shown
 from transferkit.evaluation.symptoms import (
-    SCORES,
     Case,
     Symptom,
     cut_short,
@@ -33,11 +32,6 @@ TWINS = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm
 GUESSING = 3.0  # times the loss of guessing
 LITTLE = 0.5  # of what is left above the commonest answer: a model that learnt something gains more
-IGNORANT = {
-    "classify": "always giving the commonest class",
-    "multilabel": "giving every label as often as in training",
-    "regress": "always giving the median of training",
-}
 MANY_EPOCHS = 10  # in which a head at a fitting rate has learnt most of what it will
 
 
@@ -78,10 +72,8 @@ def too_high(case: Case) -> Symptom | None:
 
 def _guess(case: Case) -> float | None:
     """Cross-entropy of an answer that knows nothing; None where the loss is another."""
-    task, classes = str(case.context.get("task", "classify")), int(case.context.get("n_classes") or 0)
-    if task == "regress" or classes < 2:
-        return None
-    return math.log(classes) if task == "classify" else math.log(2)
+    classes = int(case.context.get("n_classes") or 0)
+    return None if classes < 2 else case.task.guessing(classes)
 
 
 def _middle(case: Case) -> float:
@@ -135,7 +127,7 @@ def label_noise(case: Case) -> Symptom | None:
         return None
     smoothing = case.setting("label_smoothing", 0.1)
     # For classes alone: it is what the recipe smooths by itself.
-    trust = str(case.context.get("task", "classify")) == "classify" and smoothing < 0.2
+    trust = case.task.exclusive and smoothing < 0.2
     softer = [case.remedy("until then, trust single labels less", "--label-smoothing 0.2")] if trust else []
     return Symptom(
         evidence,
@@ -160,13 +152,12 @@ def learned_nothing(case: Case) -> Symptom | None:
     better = edge.gain > 0 and edge.p < LEVEL
     if better or edge.high > LITTLE * (1 - floor):
         return None
-    task = str(case.context.get("task", "classify"))
     verdict = "worse than" if edge.gain < 0 and edge.p < LEVEL else "no clear difference from"
     found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
     return Symptom(
         [
-            f"test {SCORES[task]} {figure(case.test)}: {verdict} {IGNORANT[task]} ({figure(floor)}); the gain lies in "
-            f"{figure(edge.low, '+')} to {figure(edge.high, '+')}"
+            f"test {case.task.judged_by} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the gain "
+            f"lies in {figure(edge.low, '+')} to {figure(edge.high, '+')}"
         ],
         [
             *([] if case.setting("learning_rate") == "auto" else [found]),
@@ -250,7 +241,7 @@ def imbalance(case: Case) -> Symptom | None:
     names = ", ".join(f"{shown(row['class'])} ({counts[row['class']]})" for row in rarest)
     more = case.look(f"more pictures of the rare classes: {names}", "data summary", "data")
     weighed = case.setting("class_weights", "none") != "none"
-    if weighed or str(case.context.get("task", "classify")) != "classify":
+    if weighed or not case.task.exclusive:
         return Symptom(evidence, [more])
     why = "weigh rare classes up and choose by a score that counts them"
     return Symptom(evidence, [case.remedy(why, "--class-weights balanced --metric macro_f1"), more])

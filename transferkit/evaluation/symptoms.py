@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.data.samples import shown
 from transferkit.evaluation.versus import Edge
+from transferkit.tasks.task import Task
 
 SURE = 0.01  # p below which a rule speaks; several rules look at one run
-SCORES = {"classify": "accuracy", "multilabel": "map", "regress": "r2"}
 
 
 class Remedy(NamedTuple):
@@ -39,6 +40,11 @@ class Case(NamedTuple):
     def gap(self) -> float:
         """Training score minus validation score; 0 where one is unknown."""
         return self.train - self.val if self.train is not None and self.val is not None else 0.0
+
+    @property
+    def task(self) -> Task:
+        """The run's task."""
+        return tasks.of(str(self.context.get("task", tasks.SINGLE)))
 
     def setting(self, name: str, default: Any = None) -> Any:
         """A setting of the run, under the name of its option with underscores."""
@@ -94,7 +100,7 @@ def make_case(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], 
     train, val, test = (score_of(case, metrics.get(split)) for split in ("train", "val", "test"))
     if train is None:
         # The running mean of an epoch under dropout and augmentation: too low rather than too high.
-        seen = case.column(SCORES[str(context.get("task", "classify"))])
+        seen = case.column(case.task.judged_by)
         train = float(seen[-1]) if len(seen) else None
     case = case._replace(train=train, val=val, test=test)
     return case._replace(noise=math.hypot(standard_error(case, "train"), standard_error(case, "val")))
@@ -112,7 +118,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
 
 def score_of(case: Case, scores: Mapping[str, Any] | None) -> float | None:
     """The score that rules judge by, of one split's scores; None where it is unknown."""
-    value = (scores or {}).get(SCORES[str(case.context.get("task", "classify"))])
+    value = (scores or {}).get(case.task.judged_by)
     return None if value is None else float(value)
 
 
@@ -122,7 +128,7 @@ def standard_error(case: Case, split: str) -> float:
     known = (case.metrics.get(split) or {}).get("n") or (case.context.get("n_train") if split == "train" else None)
     if score is None or not known:
         return 0.0 if split == "train" else 0.05
-    if case.context.get("task") == "regress":
+    if case.task.numbers:
         return _error_of_r2(float(score), known)
     share = (score * known + 2) / (known + 4)  # Agresti & Coull 1998
     return math.sqrt(share * (1 - share) / (known + 4))
@@ -148,7 +154,7 @@ def rival(case: Case, name: str) -> Edge | None:
     value = score_of(case, found)
     if value is None or case.test is None:
         return None
-    known = (found.get("against") or {}).get(SCORES[str(case.context.get("task", "classify"))])
+    known = (found.get("against") or {}).get(case.task.judged_by)
     if known:
         return Edge(**known)
     gain, error = case.test - value, standard_error(case, "test")

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.errors import DataError
 from transferkit.evaluation.baselines import PENALTIES, STRENGTHS, Split, fitted_probe, standardised
-from transferkit.evaluation.metric_registry import check_task
 from transferkit.evaluation.metrics import score
-from transferkit.evaluation.symptoms import SCORES
+from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -37,11 +37,11 @@ def logme(features: npt.ArrayLike, targets: npt.ArrayLike, task: str) -> float:
     linear regression whose prior and noise precision maximise the evidence; the mean over outputs is returned. Numbers
     are standardised first. You et al. 2021, LogME: Practical Assessment of Pre-trained Models, algorithm 3.
     """
-    check_task(task)
+    kind = tasks.of(task)
     f, y = np.asarray(features, np.float64), np.asarray(targets)
     if f.ndim != 2 or len(f) != len(y) or len(f) < 2:
         raise DataError(f"features {f.shape} and targets {y.shape} do not fit; expected [N, D] and [N, …], N above 1")
-    outputs = _outputs(y, task)
+    outputs = _outputs(y, kind)
     left, singular, _ = np.linalg.svd(f, full_matrices=False)
     projected = left.T @ outputs
     return float(
@@ -49,11 +49,11 @@ def logme(features: npt.ArrayLike, targets: npt.ArrayLike, task: str) -> float:
     )
 
 
-def _outputs(y: npt.NDArray[Any], task: str) -> Floats:
-    if task == "classify":
+def _outputs(y: npt.NDArray[Any], task: Task) -> Floats:
+    if task.exclusive:
         return np.asarray(y[:, None] == np.unique(y), np.float64)
     values = y.reshape(len(y), -1).astype(np.float64)
-    if task == "multilabel":
+    if not task.numbers:
         return values
     deviation = values.std(axis=0)
     return np.asarray((values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), np.float64)
@@ -87,18 +87,18 @@ def cross_validated_probe(
 
     The choice of one number among six by the same folds flatters every network alike. Kornblith et al. 2019.
     """
-    check_task(task)
+    kind = tasks.of(task)
     x, y = np.asarray(features, np.float32), np.asarray(targets)
-    options = PENALTIES if task == "regress" else STRENGTHS
+    options = PENALTIES if kind.numbers else STRENGTHS
     table = np.full((len(options), len(folds)), -1.0)
     for column, (train, held) in enumerate(folds):
         fitted, kept = standardised([Split(x[train], y[train]), Split(x[held], y[held])])
         for row, option in enumerate(options):
             guess = fitted_probe(fitted, task, len(classes), option)(kept.x)
-            value = score(task, kept.y, guess, list(classes))[SCORES[task]]
+            value = score(task, kept.y, guess, list(classes))[kind.judged_by]
             table[row, column] = -1.0 if value is None else max(-1.0, value)
     best = int(table.mean(axis=1).argmax())
-    return Probe(SCORES[task], float(table[best].mean()), float(table[best].std()), float(options[best]))
+    return Probe(kind.judged_by, float(table[best].mean()), float(table[best].std()), float(options[best]))
 
 
 def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.counts import average_precision, confusion, from_confusion
-from transferkit.evaluation.metric_registry import GOALS, TASKS, Metric
+from transferkit.evaluation.metric_registry import GOALS, Metric
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -76,25 +77,7 @@ def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, clas
 
 def _per_picture(task: str, key: str, targets: Array, answers: Answers) -> Floats | None:
     """What each picture [N] adds to a score that is their mean (up to a constant); None for other scores."""
-    guess = np.asarray(answers.outputs, np.float64)
-    if task == "classify":
-        if key == "accuracy":
-            return np.asarray(guess.argmax(1) == targets, np.float64)
-        chosen = guess[np.arange(len(guess)), targets]
-        if key in ("top3_accuracy", "top5_accuracy"):
-            return np.asarray((guess >= chosen[:, None]).sum(1) <= int(key[3]), np.float64)
-        if key == "loss":
-            return np.asarray(-np.log(np.clip(chosen, metrics.TINY, 1.0)))
-        if key == "brier":
-            return np.asarray(((guess - np.eye(guess.shape[1])[targets]) ** 2).sum(1))
-    if task == "regress":
-        true = np.asarray(targets, np.float64).reshape(guess.shape)
-        if key == "mae":
-            return np.asarray(np.abs(true - guess).mean(1))
-        spread = true.var(0)
-        if key == "r2" and (spread > 0).all():
-            return np.asarray(1 - ((true - guess) ** 2 / spread).mean(1))
-    return None
+    return tasks.of(task).per_picture(key, targets, np.asarray(answers.outputs, np.float64))
 
 
 def _by_pictures(difference: Floats, *, exact: bool) -> Edge:
@@ -145,7 +128,7 @@ def interval(
     def table(true: Array, rows: Array) -> dict[str, float | None]:
         return {key: measure(true, outputs[rows], answers.thresholds)}
 
-    found = intervals.of_table(table, targets, np.arange(len(targets)), seed=seed, stratify=task == "classify")
+    found = intervals.of_table(table, targets, np.arange(len(targets)), seed=seed, stratify=tasks.of(task).exclusive)
     return found.get(key)
 
 
@@ -154,7 +137,8 @@ Measure = Callable[[Array, Array, Array | None], float | None]
 
 def _measure(task: str, key: str, classes: list[str]) -> Measure:
     """The score as a function of targets, predictions and thresholds; the common ones without all the others."""
-    if task == "multilabel" and key == "map":
+    kind = tasks.of(task)
+    if key == "map":
 
         def mean_precision(true: Array, guess: Array, _: Array | None) -> float | None:
             found = [average_precision(true[:, c], guess[:, c]) for c in range(true.shape[1])]
@@ -162,9 +146,9 @@ def _measure(task: str, key: str, classes: list[str]) -> Measure:
             return float(np.mean(known)) if known else None
 
         return mean_precision
-    if task == "classify" and key in intervals.FAST:
+    if kind.exclusive and key in intervals.FAST:
         return lambda true, guess, _: float(
-            from_confusion(confusion(true, guess.argmax(1), guess.shape[1])).scalars[key]
+            from_confusion(confusion(true, kind.decide(guess), guess.shape[1])).scalars[key]
         )
 
     def measure(true: Array, guess: Array, thresholds: Array | None) -> float | None:
@@ -206,7 +190,7 @@ def verdicts(found: Mapping[str, Any], key: str) -> list[Verdict]:
         return []
     edges = {name: edge for name in known if (edge := (rivals[name].get("against") or {}).get(key))}
     adjusted = holm({name: edge["p"] for name, edge in edges.items()})
-    judge = Metric(key, row.direction, TASKS)
+    judge = Metric(key, row.direction, row.tasks)
     result = []
     for name, value in known.items():
         if name in edges:

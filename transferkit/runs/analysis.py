@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import archives, compute
+from transferkit import archives, compute, tasks
 from transferkit.backbones.cut import cut, operations_of
 from transferkit.config import Settings
 from transferkit.data.samples import Samples, shown
@@ -20,9 +20,8 @@ from transferkit.evaluation.baselines import Baseline, Split, few_threads
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.near_duplicates import twins
-from transferkit.evaluation.symptoms import SCORES
 from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.files import atomic_path
 from transferkit.runs.layout import Layout
@@ -75,7 +74,8 @@ def beside(
     first have their own 95 % intervals too."""
     task, classes = samples.task, list(samples.classes)
     aim = GOALS[content["goal"]].key if content["goal"] in GOALS else None
-    keys = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, SCORES[task], aim) if key is not None)
+    usual = GOALS[samples.kind.default_metric].key
+    keys = dict.fromkeys(key for key in (usual, samples.kind.judged_by, aim) if key is not None)
     own = Answers(outputs, None if content["thresholds"] is None else np.array(content["thresholds"]))
     found: dict[str, Any] = {}
     for name, b in rivals.items():
@@ -83,7 +83,7 @@ def beside(
         edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
         against = {key: e._asdict() for key, e in edges.items() if e is not None}
         # Of the accuracy it follows from the counts.
-        first = dict.fromkeys(key for key in (GOALS[DEFAULT_GOAL[task]].key, aim) if key not in (None, "accuracy"))
+        first = dict.fromkeys(key for key in (usual, aim) if key not in (None, "accuracy"))
         ranges = {f"{key}_ci95": interval(task, str(key), samples.targets, other, classes, seed) for key in first}
         known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
         found[name] = {**b.scores, **known, "chosen": b.chosen, "against": against}
@@ -114,7 +114,7 @@ def abstain_on_test(content: dict[str, Any], test: np.ndarray, targets: np.ndarr
                 row["test_accuracy_ci95"] = list(intervals.wilson(round(accuracy * answered), answered))
     plain = calibration.uncalibrated(test, temperature)
     content["test"]["ece_uncalibrated"] = calibration.ece(plain, targets)
-    gain = edge("classify", "loss", targets, Answers(test), Answers(plain), content["classes"])
+    gain = edge(tasks.SINGLE, "loss", targets, Answers(test), Answers(plain), content["classes"])
     content["calibration"] = None if gain is None else gain._asdict()
 
 
@@ -139,9 +139,9 @@ def context(
             name: {"n": twins(fit.x, part.x), "of": len(part.x)} for name, part in parts.items() if name != "train"
         },
     }
-    if samples.task == "classify" and len(fit.x) >= FEWEST_JUDGED:
+    if samples.kind.exclusive and len(fit.x) >= FEWEST_JUDGED:
         found["doubtful_labels"] = doubtful_labels(fit, samples, problem.train, settings.seed)
-    if samples.task == "classify":
+    if samples.kind.exclusive:
         found["confident_errors"] = diagnosis.confident_errors(val, samples.targets[problem.val])
     return found
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from transferkit.data.samples import Task
+from transferkit import tasks
 from transferkit.evaluation.intervals import wilson
 
 TYPICAL = 0.8  # accuracy at which the width is told; it is a little wider at lower ones
 WIDE = 0.10  # half widths up to this go without saying
 
 
-def coarse_test(pictures: int, task: Task, folds: int) -> str | None:
+def coarse_test(pictures: int, task: str, folds: int) -> str | None:
     """How little a test split of so many `pictures` will tell about a share of right answers; None where it is enough,
     where nothing is tested, or where `folds` are judged as well.
     """
-    if task != "classify" or not pictures or folds:
+    if tasks.of(task).headline != "right" or not pictures or folds:
         return None
     half = half_width(pictures)
     if half <= WIDE:

@@ -184,7 +184,7 @@ class Job:
 
     def _say_data(self, splits: Splits) -> None:
         c, samples = splits.counts(), self.samples
-        what = {"classify": "classes", "multilabel": "labels", "regress": "targets"}[samples.task]
+        what = samples.kind.outputs
         self.reporter.heading(
             f"{len(samples):,} pictures, {len(samples.classes)} {what}: "
             f"{c['train']:,} train, {c['val']:,} validation, {c['test']:,} test"

@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
@@ -53,10 +54,17 @@ def take_in(
     from transferkit.data.source import is_table, scan
     from transferkit.runs import preflight
 
-    task = None if settings.task == "auto" else settings.task
+    task = tasks.named(settings.task)
     # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
     strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
-    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict)
+    samples = scan(
+        source,
+        task,
+        exclude=settings.exclude,
+        exclude_file=settings.exclude_file,
+        strict=strict,
+        order=settings.classes,
+    )
     preflight.check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)

@@ -39,11 +39,11 @@ class Finishing:
         samples, task, trained, problem = self.samples, self.samples.task, self.trained, self.problem
         temperature, thresholds = 1.0, None
         rows, outputs = trained.calibration or (problem.val, trained.val_outputs)
-        if task != "regress":
+        if samples.kind.calibrated:
             temperature = calibration.fit_temperature(outputs, samples.targets[rows], task)
         val = answer(task, trained.val_outputs, temperature, problem.units)
         train = answer(task, trained.train_outputs, temperature, problem.units)
-        if task == "multilabel":
+        if samples.kind.has_thresholds:
             held = answer(task, outputs, temperature, problem.units)
             thresholds = metrics.best_thresholds(samples.targets[rows], held)
         x = trained.model.outputs[0]
@@ -93,7 +93,7 @@ class Finishing:
                 "mean": float(np.mean(trained.fold_scores)),
                 "std": float(np.std(trained.fold_scores, ddof=1)),
             }
-        if self.samples.task == "classify":
+        if self.samples.kind.abstains:
             content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
             rows, outputs = trained.calibration or (problem.val, trained.val_outputs)
             held = answer(self.samples.task, outputs, facts["temperature"], problem.units)
@@ -109,7 +109,7 @@ class Finishing:
         content["test"], content["baselines"] = {"n": len(test)}, {}
         if not len(test):
             self.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
-            nothing = np.zeros((0, self.problem.outputs))
+            nothing = np.zeros((0, len(self.samples.classes)))
             write_predictions(self.layout, self.samples.select(test), nothing, facts)
             return nothing
         samples = self.samples.select(test)
@@ -119,6 +119,6 @@ class Finishing:
         thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
         content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds, extra=self._extra)
         write_predictions(self.layout, samples, outputs, facts)
-        if samples.task == "classify":
+        if samples.kind.abstains:
             analysis.abstain_on_test(content, outputs, samples.targets, facts["temperature"])
         return outputs

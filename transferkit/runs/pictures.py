@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
@@ -34,7 +35,7 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
         raise DataError(f"the run's data {shown(origin)} is no longer there; put it back, or pass it or other data")
     # What could not be read then may still be there.
     how: dict[str, Any] = {"classes": list(classes), "strict": False, "only": [p.path for p in wanted]}
-    samples = scan(origin, task, **how)  # type: ignore[arg-type]
+    samples = scan(origin, task, **how)
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
     return _corrected(samples.select(there), wanted, data.get("relabelled", [])).hashed()
 
@@ -74,8 +75,10 @@ def changed(layout: Layout, source: Any, settings: Settings) -> list[str]:
 
     `settings` are those of the run. Raises DataError where the data cannot be read as it was then.
     """
-    task = None if settings.task == "auto" else settings.task
-    samples = scan(source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False)
+    task, order = tasks.named(settings.task), settings.classes
+    samples = scan(
+        source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False, order=order
+    )
     skipped = {entry["path"] for entry in layout.complete()["data"].get("skipped", [])}
     samples = samples.select([i for i, path in enumerate(samples.paths) if path not in skipped]).hashed()
     found = tables.changes(layout.read_splits(), samples)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
 from transferkit.backbones.freeze import is_counted
@@ -112,8 +113,8 @@ class DryRun:
         return f'<pre style="white-space:pre-wrap">{escape(str(self))}</pre>'
 
     def _data(self) -> str:
-        what = {"classify": "classes", "multilabel": "labels", "regress": "targets"}[self.task]
-        names = [f"{name} {n:,}" if self.task != "regress" else name for name, n in self.classes.items()]
+        what = tasks.of(self.task).outputs
+        names = [name if tasks.of(self.task).numbers else f"{name} {n:,}" for name, n in self.classes.items()]
         sides = "" if self.sides is None else f" of about {self.sides[0]}×{self.sides[1]} pixels"
         size = f", {_amount(self.bytes)}" if self.bytes else ""
         return f"{shown(self.data)}: {plural(self.pictures, 'picture')}{sides}{size}; {what}: {listed(names, 8)}"

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from transferkit import tasks
 from transferkit.config import POLICY, Settings
 from transferkit.console import Reporter
 from transferkit.data.readers.arrays import ARRAYS
@@ -39,7 +40,7 @@ def problems(settings: dict[str, Any], offline: bool) -> list[str]:
         if metric != "auto" and known(str(metric)) is None:
             hint = nearest(str(metric), names())
             found.append(f"--metric {metric} is unknown; choose from {', '.join(names())}{hint}")
-        elif metric != "auto" and task in ("classify", "multilabel", "regress"):
+        elif metric != "auto" and task in tasks.NAMES:
             goal(metric, task)
     except ConfigError as error:
         found.append(f"--metric {metric}: {error}")
@@ -70,20 +71,21 @@ def check_task(samples: Samples, settings: Settings) -> None:
             goal(settings.metric, task)
         except ConfigError as error:
             problems.append(f"--metric {settings.metric}: {error}")
-    if task != "classify" and settings.class_weights != "none":
+    kind = samples.kind
+    if not kind.exclusive and settings.class_weights != "none":
         problems.append(f"--class-weights {settings.class_weights} is for single-label data; this is {task}")
-    if task == "regress" and settings.label_smoothing:
+    if not kind.smooths and settings.label_smoothing:
         problems.append("--label-smoothing has no effect on regression")
-    if task != "regress" and settings.loss not in ("auto", "crossentropy"):
+    if not kind.numbers and settings.loss not in ("auto", *kind.losses):
         problems.append(f"--loss {settings.loss} is for regression; pass --task regress, or drop it")
-    if task == "regress" and settings.loss == "crossentropy":
+    if kind.numbers and settings.loss not in ("auto", *kind.losses):
         problems.append("--loss crossentropy is for classification; regression has squared, absolute, huber")
     raise_problems(ConfigError, problems)
 
 
 def _constant_targets(samples: Samples) -> list[str]:
     """Numbers to predict that are the same in every picture (as one class alone is refused)."""
-    if samples.task != "regress" or not len(samples):
+    if not samples.kind.numbers or not len(samples):
         return []
     values = samples.targets
     return [

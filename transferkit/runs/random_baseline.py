@@ -46,9 +46,9 @@ def random_weights(
     trained = training.run()
     task, units = test.task, problem.units
     temperature, thresholds = 1.0, None
-    if task != "regress":
+    if test.kind.calibrated:
         temperature = calibration.fit_temperature(trained.val_outputs, problem.samples.targets[problem.val], task)
-    if task == "multilabel":
+    if test.kind.has_thresholds:
         val = answer(task, trained.val_outputs, temperature, units)
         thresholds = metrics.best_thresholds(problem.samples.targets[problem.val], val)
     logits = scoring.predictions(trained.model, test, views.decode, quiet, "random weights")

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
-from transferkit.evaluation import calibration, metric_registry, metrics
+from transferkit.evaluation import metric_registry, metrics
 from transferkit.files import write_csv
 from transferkit.runs.layout import Layout
 from transferkit.training.fit import StoppingMetric
@@ -23,7 +24,7 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
     would be steered by nothing.
     """
     task, classes = samples.task, list(samples.classes)
-    name = metric_registry.DEFAULT_GOAL[task] if name == "auto" else name
+    name = samples.kind.default_metric if name == "auto" else name
     goal = metric_registry.goal(name, task)
     worst = -np.inf if goal.direction == "max" else np.inf
 
@@ -40,7 +41,7 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
     if not _tells(value, samples, units, goal.plugin):
         raise DataError(
             f"--metric {name} says nothing on the {len(samples)} validation pictures{_why(samples)}; choose another "
-            f"(--metric {'loss' if task != 'regress' else 'mae'}), or give validation other pictures (--split, --seed)"
+            f"(--metric {samples.kind.safe_metric}), or give validation other pictures (--split, --seed)"
         )
     return StoppingMetric(name, goal.direction == "max", score)
 
@@ -50,11 +51,9 @@ def _tells(
     plugin: bool,
 ) -> bool:  # fmt: skip
     """Whether `value` of outputs is defined and, but for a plugin's, differs between right, wrong and random ones."""
-    targets, width = np.asarray(samples.targets, np.float64), len(samples.classes)
+    right = samples.kind.sure(samples.targets, len(samples.classes))
     if units is not None:
-        right = (targets - units[0]) / units[1]
-    else:
-        right = 10 * (2 * (np.eye(width)[samples.targets] if samples.task == "classify" else targets) - 1)
+        right = (right - units[0]) / units[1]
     rng, found = np.random.default_rng(0), set()
     for outputs in (rng.standard_normal(right.shape), right, -right, rng.standard_normal(right.shape)):
         found.add(value(outputs))
@@ -65,25 +64,23 @@ def _tells(
 
 def _why(samples: Samples) -> str:
     """What about the validation targets leaves a metric undefined, where it is plain to see."""
-    targets = np.asarray(samples.targets)
-    if samples.task == "classify":
+    targets, kind = np.asarray(samples.targets), samples.kind
+    if kind.exclusive:
         found = np.unique(targets)
         return f": all are of class '{samples.classes[found[0]]}'" if len(found) == 1 else ""
     if (targets == targets[0]).all():
         named = samples.label(0) or "none"
-        return f": all have the label {named}" if samples.task == "multilabel" else f": the target is {named} in all"
-    return ": some targets are 0" if samples.task == "regress" and (targets == 0).any() else ""
+        return f": all have the label {named}" if not kind.numbers else f": the target is {named} in all"
+    return ": some targets are 0" if kind.numbers and (targets == 0).any() else ""
 
 
 def answer(
     task: str, outputs: np.ndarray, temperature: float, units: tuple[np.ndarray, np.ndarray] | None
 ) -> np.ndarray:
     """Network outputs [n, t] as the shipped model answers: probabilities, or numbers in the user's units."""
-    if task == "regress":
-        assert units is not None
-        mean, deviation = (np.asarray(unit, np.float32) for unit in units)
-        return np.asarray(np.asarray(outputs, np.float32) * deviation + mean, np.float64)
-    return np.asarray(calibration.apply_temperature(outputs, temperature, task))
+    if units is not None:  # in float32, as the model computes
+        outputs, units = np.asarray(outputs, np.float32), (units[0].astype(np.float32), units[1].astype(np.float32))
+    return tasks.of(task).answers(outputs, temperature, units)
 
 
 def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -96,7 +93,7 @@ def write_predictions(layout: Layout, samples: Samples, outputs: np.ndarray, fac
     """predictions.csv: path,label,predicted,confidence,p_<class>… (regression: the numbers, no confidence)."""
     classes, task = list(samples.classes), samples.task
     header = ["path", "label", "predicted", "confidence"]
-    header += [("y_" if task == "regress" else "p_") + name for name in classes]
+    header += [samples.kind.prefix + name for name in classes]
     rows = []
     for i, row in enumerate(outputs):
         label, confidence = decide(task, row, classes, facts["thresholds"])
@@ -106,13 +103,4 @@ def write_predictions(layout: Layout, samples: Samples, outputs: np.ndarray, fac
 
 def decide(task: str, row: np.ndarray, classes: list[str], thresholds: list[float] | None) -> tuple[str, str]:
     """The answer in words and its confidence, of one output row."""
-    if task == "regress":
-        return ";".join(f"{v:.9g}" for v in row), ""
-    if task == "classify":
-        best = int(row.argmax())
-        return classes[best], f"{row[best]:.9g}"
-    limits = thresholds if thresholds is not None else [0.5] * len(row)
-    on = [name for name, p, limit in zip(classes, row, limits, strict=True) if p >= limit]
-    # How sure the least sure of its decisions is.
-    sure = min(p if p >= limit else 1 - p for p, limit in zip(row, limits, strict=True))
-    return ";".join(on), f"{sure:.9g}"
+    return tasks.of(task).words(row, classes, thresholds)

@@ -82,11 +82,11 @@ def scores(
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
             return _flat(metrics.score(task, targets, guesses, classes, thresholds=thresholds, extra=extra))
 
-        limits = intervals.of_table(table, samples.targets, outputs, seed=seed, stratify=task == "classify")
+        limits = intervals.of_table(table, samples.targets, outputs, seed=seed, stratify=samples.kind.exclusive)
         _attach(found, limits)
-    if task == "classify":
-        _attach(found, _of_counts(samples.targets, outputs.argmax(1), len(classes), seed))
-    _attach(found, _proportions(found, samples.targets, outputs, thresholds))
+    if samples.kind.exclusive:
+        _attach(found, _of_counts(samples.targets, samples.kind.decide(outputs), len(classes), seed))
+    _attach(found, _proportions(found, samples, outputs, thresholds))
     return found
 
 
@@ -125,9 +125,7 @@ def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) 
     return {(None, k): v for k, v in scalars.items()} | {(c, "f1"): v for c, v in enumerate(f1) if v is not None}
 
 
-def _proportions(
-    found: dict[str, Any], targets: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray | None
-) -> Limits:
+def _proportions(found: dict[str, Any], samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> Limits:
     """Wilson's intervals of what is a share of pictures: accuracies, and precision and recall of each class."""
     limits: Limits = {}
     for key in ("accuracy", "top3_accuracy", "top5_accuracy", "subset_accuracy"):
@@ -135,11 +133,12 @@ def _proportions(
             limits[None, key] = intervals.wilson(round(found[key] * found["n"]), found["n"])
     if "per_class" not in found:
         return limits
-    hot = np.eye(outputs.shape[1], dtype=bool)[targets] if targets.ndim == 1 else targets.astype(bool)
+    kind, count = samples.kind, outputs.shape[1]
+    hot = kind.columns(samples.targets, count).astype(bool)
     called = (
-        outputs >= (0.5 if thresholds is None else thresholds)
-        if targets.ndim == 2
-        else np.eye(outputs.shape[1], dtype=bool)[outputs.argmax(1)]
+        kind.columns(kind.decide(outputs), count).astype(bool)
+        if kind.exclusive
+        else outputs >= (0.5 if thresholds is None else thresholds)
     )
     for c in range(outputs.shape[1]):
         hits = int((hot[:, c] & called[:, c]).sum())

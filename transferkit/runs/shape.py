@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from transferkit import tasks
 from transferkit.config import check_policy
 from transferkit.data.samples import shown
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.metric_registry import GOALS
+from transferkit.tasks import TaskName
 
 Count = Annotated[int, Field(ge=0)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -98,7 +100,7 @@ class Complete(Begun):
         backbone: str
         unfreeze: Annotated[str, AfterValidator(check_policy)]
         metric: str = "auto"
-        task: Literal["auto", "classify", "multilabel", "regress"] = "auto"
+        task: Literal["auto", TaskName] = "auto"
         exclude: list[str] = []
         exclude_file: str | None = None
 
@@ -292,7 +294,7 @@ class Cost(Part):
 class Metrics(Part):
     """metrics.json."""
 
-    task: Literal["classify", "multilabel", "regress"]
+    task: TaskName
     classes: Names
     goal: str
     test: Annotated[dict[str, Any], AfterValidator(lambda found: Metrics.of_test(found))]
@@ -311,7 +313,7 @@ class Metrics(Part):
 
     @model_validator(mode="after")
     def _scored(self) -> Self:
-        key = GOALS[DEFAULT_GOAL[self.task]].key
+        key = GOALS[tasks.of(self.task).default_metric].key
         if self.test["n"] and key not in self.test:
             raise ValueError(f"test has no {key}")
         confusion = self.test.get("confusion")
@@ -340,7 +342,7 @@ class Facts(Part):
         size: Annotated[int, Field(ge=8, le=4096)]
         resize: str = "stretch"
 
-    task: Literal["classify", "multilabel", "regress"]
+    task: TaskName
     classes: Names
     decode: Decode
     thresholds: list[float] | None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.data.readers.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.files import digest
@@ -49,10 +50,11 @@ class Predictions:
     @property
     def targets(self) -> npt.NDArray[Any]:
         """The labels as `evaluation.metrics.score` takes them."""
-        if self.task == "classify":
+        kind = tasks.of(self.task)
+        if kind.exclusive:
             number = {name: i for i, name in enumerate(self.classes)}
             return np.array([number[label] for label in self.labels], np.int64)
-        if self.task == "multilabel":
+        if not kind.numbers:
             return np.array([_marks(cell, self.classes) for cell in self.cells], np.int64)
         return np.array([[float(value) for value in label.split(";")] for label in self.labels])
 
@@ -83,11 +85,12 @@ def named(found: Sequence[Picture], task: str) -> list[Picture]:
 
 
 def _plain(cell: str, task: str) -> str:
-    if task == "multilabel":
-        return ";".join(names_in(cell))
+    kind = tasks.of(task)
     inside = parts(cell)
-    if task == "classify":
+    if kind.exclusive:
         return inside[0][0] if len(inside) == 1 else cell
+    if not kind.numbers:
+        return ";".join(names_in(cell))
     return ";".join(part.rpartition("=")[2] for part, _ in inside)
 
 
@@ -124,7 +127,7 @@ def labelled_alike(picture: Picture, samples: Samples, index: int) -> bool:
 
 def same_label(saved: str, now: str, task: str) -> bool:
     """Whether two labels as text are the same; numbers are compared in the precision of float32."""
-    if saved == now or task != "regress":
+    if saved == now or not tasks.of(task).numbers:
         return saved == now
     try:
         then, today = (np.array([float(value) for value in text.split(";")], np.float32) for text in (saved, now))
@@ -150,12 +153,14 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
 
     Raises ValueError saying what is wrong.
     """
-    prefix = "y_" if task == "regress" else "p_"
+    kind = tasks.of(task)
     columns: list[tuple[str, str, str, float, list[float]]] = []
     for number, row in enumerate(rows, start=2):
         path, label, predicted = (_cell(number, row, name) for name in ("path", "label", "predicted"))
-        confidence = math.nan if task == "regress" else _finite(number, "confidence", row)
-        columns.append((path, label, predicted, confidence, [_finite(number, prefix + name, row) for name in classes]))
+        confidence = math.nan if kind.numbers else _finite(number, "confidence", row)
+        columns.append(
+            (path, label, predicted, confidence, [_finite(number, kind.prefix + name, row) for name in classes])
+        )
     wanted = {picture.path: picture.label for picture in test}
     cells = {picture.path: picture.cell for picture in test}
     labels = {path: label for path, label, *_ in columns}
@@ -170,7 +175,7 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
         targets = found.targets
     except (KeyError, ValueError) as error:
         raise ValueError(f"a label is none of the run's classes ({shown(str(error)[:60])})") from error
-    if task == "regress" and len(targets) and targets.shape != found.outputs.shape:
+    if kind.numbers and len(targets) and targets.shape != found.outputs.shape:
         raise ValueError("labels and answers differ in number")
     return found
 

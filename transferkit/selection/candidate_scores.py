@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.metric_registry import Metric
+from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 SCALES = np.geomspace(0.5, 200, 24)  # of outputs that are shares rather than logits
@@ -26,6 +28,11 @@ class Judge:
     units: Units | None = None
 
     @property
+    def kind(self) -> Task:
+        """The task as an object."""
+        return tasks.of(self.task)
+
+    @property
     def maximise(self) -> bool:
         """Whether more is better."""
         return self.goal.direction == "max"
@@ -34,7 +41,7 @@ class Judge:
         """The goal of logits [n, C] (all pictures, or those at `rows`, in that order); the worst where undefined."""
         targets = self.targets if rows is None else self.targets[rows]
         if self.goal.key == "accuracy":  # asked for hundreds of times
-            return float((logits.argmax(1) == targets).mean())
+            return float((self.kind.decide_logits(logits) == targets).mean())
         found = metrics.score(self.task, targets, self.answers(logits), list(self.classes), extra=self.goal.extra)
         value = found[self.goal.key]
         return float(value) if value is not None else (-np.inf if self.maximise else np.inf)
@@ -45,27 +52,11 @@ class Judge:
 
     def answers(self, logits: Floats) -> Floats:
         """Probabilities, or numbers in the user's units."""
-        if self.task == "regress":
-            mean, deviation = self.units if self.units is not None else (np.zeros(1), np.ones(1))
-            return np.asarray(logits * deviation + mean, np.float64)
-        return calibration.apply_temperature(logits, 1.0, self.task)
+        return self.kind.answers(logits, 1.0, self.units)
 
     def by_picture(self, logits: Floats) -> Floats | None:
         """What each picture adds to the goal [n], more is better; None where the goal is no mean over pictures."""
-        key = self.goal.key
-        if self.task == "classify" and key == "accuracy":
-            return np.asarray(logits.argmax(1) == self.targets, np.float64)
-        if self.task == "regress" and key in ("mae", "rmse", "r2"):
-            # The squared error orders as RMSE and R² do.
-            error = np.abs(self.answers(logits) - np.asarray(self.targets, np.float64).reshape(logits.shape))
-            if key == "mae":  # in the user's units, as the goal is
-                return -np.asarray(error.mean(1))
-            scale = np.ones(error.shape[1]) if self.units is None else self.units[1]
-            return -np.asarray(((error / scale) ** 2).mean(1))
-        if key == "loss" and self.task == "classify":
-            probs = calibration.apply_temperature(logits, 1.0, self.task)
-            return np.asarray(np.log(np.maximum(probs[np.arange(len(probs)), self.targets.astype(np.int64)], 1e-7)))
-        return None
+        return self.kind.gains(self.goal.key, self.targets, self.answers(logits), self.units)
 
 
 def scaled(outputs: Floats, targets: npt.NDArray[np.generic], task: str) -> tuple[float, float]:
@@ -73,9 +64,9 @@ def scaled(outputs: Floats, targets: npt.NDArray[np.generic], task: str) -> tupl
 
     Args:
         outputs: out-of-fold shares [n, C], about 0 to 1.
-        targets: class numbers [n] (classify) or 0/1 [n, C] (multilabel).
-        task: "classify" or "multilabel".
+        targets: as `Samples` have them.
+        task: the name of one whose answers are probabilities.
     """
-    shift = 0.0 if task == "classify" else 0.5
+    shift = tasks.of(task).share_shift
     losses = [calibration.nll((outputs - shift) * scale, targets, 1.0, task) for scale in SCALES]
     return float(SCALES[int(np.argmin(losses))]), shift

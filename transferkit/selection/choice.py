@@ -177,7 +177,7 @@ def _enter(
 ) -> None:  # fmt: skip
     """Score a round's out-of-fold outputs, and file them under their candidate and setting."""
     scale, shift = 1.0, 0.0
-    if judge.task != "regress" and not candidate.learner.gives_logits:
+    if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)
     logits = (outputs - shift) * scale
     score, mine = judge.score(logits), judge.by_picture(logits)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import compute, terms
+from transferkit import compute, tasks, terms
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
 from transferkit.features.extract import ResidentRows
@@ -217,8 +217,9 @@ class Loop:
                 losses.append(value)
                 counts.append(len(targets))
                 self._each("on_chunk_end", 1, len(targets), float(np.average(losses, weights=counts)))
-                if self.loss_key[0] == "classify":
-                    hits += float(((outputs.argmax(-1) == targets.argmax(-1)) * (weights > 0)).sum())
+                right = tasks.of(self.loss_key[0]).hits(outputs, targets)
+                if right is not None:
+                    hits += float((right * (weights > 0)).sum())
                     seen += float((weights > 0).sum())
         return {
             "phase": self.name,

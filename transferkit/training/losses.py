@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
+
 HUBER_DELTA = 1.0  # in standard deviations of the target
 
 
@@ -49,19 +51,20 @@ def huber(targets: Any, outputs: Any) -> Any:
     return ops.mean(0.5 * ops.square(near) + HUBER_DELTA * (error - near), axis=-1)
 
 
-LOSSES: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
-    ("classify", "crossentropy"): cross_entropy,
-    ("multilabel", "crossentropy"): binary_cross_entropy,
-    ("regress", "squared"): squared,
-    ("regress", "absolute"): absolute,
-    ("regress", "huber"): huber,
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "squared": squared,
+    "absolute": absolute,
+    "huber": huber,
 }
-DEFAULTS = {"classify": "crossentropy", "multilabel": "crossentropy", "regress": "squared"}
+# By the name of the task and that of the loss.
+LOSSES = {(task.name, loss): FUNCTIONS[name] for task in tasks.every() for loss, name in task.losses.items()}
 
 
 def choose(task: str, name: str) -> Callable[[Any, Any], Any]:
     """The loss function of a task; `auto` is the task's usual one."""
-    return LOSSES[task, DEFAULTS[task] if name == "auto" else name]
+    return LOSSES[task, tasks.of(task).default_loss if name == "auto" else name]
 
 
 def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, tasks
 from transferkit.config import HEADS, Settings
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
@@ -230,7 +230,7 @@ class Trainer:
     def loss_key(self) -> tuple[str, str]:
         """The key of the loss in `losses.LOSSES`."""
         task = self.problem.samples.task
-        return task, losses.DEFAULTS[task] if self.settings.loss == "auto" else self.settings.loss
+        return task, tasks.of(task).default_loss if self.settings.loss == "auto" else self.settings.loss
 
     def optimizer(self, rate: Any, factors: dict[str, float], steps: int = 0, loss_scale: bool = False) -> Any:
         """The settings' optimizer.
@@ -260,21 +260,14 @@ class Trainer:
             views = s.epochs  # of pixels nothing is ever kept, so every epoch may as well draw new views
         weights = np.ones(len(train), np.float32)
         if s.class_weights == "balanced":
-            weights = b.balanced_weights(self.problem.samples.targets[train], self.problem.outputs)
+            weights = b.balanced_weights(self.problem.samples.targets[train], len(self.problem.samples.classes))
         seed = s.seed + 1000 * len(self.phases)
         return b.Batches(source, train, self._targets(), weights, self.batch_size, views, seed, s.mixup, s.cutmix)
 
     def _targets(self) -> np.ndarray:
         """Training targets, smoothed."""
-        samples, train, soft = self.problem.samples, self.problem.train, self.settings.label_smoothing
-        if soft is None:
-            soft = LABEL_SMOOTHING
-        if samples.task == "classify":
-            return b.one_hot(samples.targets[train], self.problem.outputs, soft)
-        targets: np.ndarray = self.problem.targets[train]
-        if samples.task == "regress":
-            return targets
-        return np.asarray(targets * (1 - soft) + soft / 2, np.float32)
+        problem, soft = self.problem, self.settings.label_smoothing
+        return problem.samples.kind.smoothed(problem.targets[problem.train], LABEL_SMOOTHING if soft is None else soft)
 
     def outputs(self, model: keras.Model, source: Source, pictures: np.ndarray) -> np.ndarray:
         """What a model answers to clean pictures.

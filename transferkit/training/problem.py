@@ -12,7 +12,6 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.features.extract import Source
 from transferkit.features.frozen import Rows
-from transferkit.training.batches import one_hot
 from transferkit.training.fit import StoppingMetric
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Problem:
 
 
 def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) -> Problem:
-    """What is to be learnt, with targets as the losses want them: one-hot, 0/1, or standardised by training pictures.
+    """What is to be learnt, with targets as the losses want them (see `tasks.task.Task.encoded`).
 
     Args:
         samples: all pictures.
@@ -55,18 +54,7 @@ def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) 
     for name, part in (("training", train), ("validation", val)):
         if not len(part):
             raise DataError(f"there are no {name} pictures; give the {name} part more, e.g. --split .7,.15,.15")
-    units = None
-    if samples.task == "classify":
-        targets = one_hot(samples.targets, len(samples.classes), 0.0)
-    else:
-        targets = samples.targets.astype(np.float32)
-    if samples.task == "regress":
-        # In float64 until they are standardised: dates and ids vary in digits that float32 does not have.
-        exact = np.asarray(samples.targets, np.float64)
-        mean, deviation = exact[train].mean(0), exact[train].std(0)
-        # The deviation of what does not vary is rounding noise.
-        units = (mean, np.where(np.ptp(exact[train], axis=0) > 0, deviation, 1.0))
-        targets = ((exact - units[0]) / units[1]).astype(np.float32)
+    targets, units = samples.kind.encoded(samples.targets, len(samples.classes), train)
     return Problem(samples, train, val, targets, units, judge(samples.select(val), units))
 
 

@@ -144,7 +144,7 @@ class SearchJob:
     def _search(self, splits: Splits) -> tuple[list[Finalist], Search]:
         s, plan = self.search, self._plan(splits)
         goal = metric_registry.goal(self.base.metric, self.samples.task)
-        name = metric_registry.DEFAULT_GOAL[self.samples.task] if self.base.metric == "auto" else self.base.metric
+        name = self.samples.kind.default_metric if self.base.metric == "auto" else self.base.metric
         maximise = goal.direction == "max"
         compute.start(
             reporter=self.reporter
@@ -247,7 +247,7 @@ class SearchJob:
         name = candidate.own.id if candidate.own else f"{candidate.id}-seed{seed}"
         on_val, on_test = bench.answers(Task(name, candidate.values, seed))
         task, temperature = self.samples.task, 1.0
-        if task != "regress":
+        if self.samples.kind.calibrated:
             temperature = calibration.fit_temperature(on_val, self.samples.targets[val], task)
         units = problem_of(self.samples, train, val, lambda samples, units: None).units  # type: ignore[arg-type, return-value]
         return answer(task, on_val, temperature, units), answer(task, on_test, temperature, units)

@@ -63,14 +63,14 @@ def against(
         return None
     row, name = (
         metric_registry.goal(goal, samples.task),
-        metric_registry.DEFAULT_GOAL[samples.task] if goal == "auto" else goal,
+        samples.kind.default_metric if goal == "auto" else goal,
     )
     sign = 1 if row.direction == "max" else -1
     measure = _metric(samples, row, sign)
     targets, pair = samples.targets, [winner, answers]
-    if name == "accuracy" and samples.task == "classify":
+    if name == "accuracy":
         # Right or wrong is all that accuracy knows: resamples of it take no time.
-        pair = [(p.argmax(1) == targets).astype(float) for p in pair]
+        pair = [(samples.kind.decide(p) == targets).astype(float) for p in pair]
 
         def measure(_: Any, hits: Any) -> float | None:
             return float(hits.mean())

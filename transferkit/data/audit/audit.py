@@ -20,7 +20,7 @@ from transferkit.data.audit.checks import Finding as Finding
 from transferkit.data.audit.image_facts import ImageFacts, examine, header, picture_by_content
 from transferkit.data.readers.folder import judge, samples_of, walk_folder
 from transferkit.data.readers.walk import Walk, kinds
-from transferkit.data.samples import Samples, Task, listed, shown
+from transferkit.data.samples import Samples, listed, shown
 from transferkit.data.source import Data, exclusion, scan
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError
@@ -115,7 +115,7 @@ def _listing(doubts: Sequence[Doubt]) -> Iterator[str]:
 
 def check(
     data: Data,
-    task: Task | None = None,
+    task: str | None = None,
     *,
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,

@@ -184,7 +184,7 @@ def _grade(samples: Samples, i: int, j: int) -> tuple[int, int]:
 
 def about_classes(samples: Samples) -> Iterator[Finding]:
     """Classes that are small, by themselves or beside the others."""
-    if samples.task == "regress" or len(samples) == 0:
+    if samples.kind.numbers or len(samples) == 0:
         return
     counts = Counter(samples.counts())
     for name, number in sorted(counts.items(), key=lambda item: item[1]):

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from transferkit import tasks
 from transferkit.data.images.reading import orientation_of
 from transferkit.data.readers.cells import LARGEST, are_amounts
 from transferkit.data.readers.cells import number as number_in
 from transferkit.data.readers.folder import class_order, odd_names
-from transferkit.data.samples import Pixels, Samples, Task, listed
+from transferkit.data.samples import Pixels, Samples, listed
 from transferkit.errors import DataError, raise_problems
+from transferkit.tasks import SEVERAL, SINGLE
 
 ARRAYS = "arrays"  # stands for the path in the record of a run, which does not keep them; see `source.origin_of`
 Targets = npt.NDArray[Any]
@@ -23,7 +25,7 @@ Targets = npt.NDArray[Any]
 
 def scan_arrays(
     data: tuple[Any, ...],
-    task: Task | None,
+    task: str | None,
     excluded: Callable[[str, str | None], bool],
     classes: Sequence[str] | None,
 ) -> Samples:
@@ -57,6 +59,7 @@ def scan_arrays(
         pixels=pictures,
         origin=ARRAYS,
         notes=(*notes, *odd_names(names)),
+        ordered=named is not None,
     )
     kept = [i for i, path in enumerate(samples.paths) if not excluded(path, samples.label(i))]
     return samples if len(kept) == len(samples) else samples.select(kept)
@@ -185,7 +188,7 @@ def _class_names(given: Any) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _task(y: Targets, named: Sequence[str] | None, notes: list[str]) -> Task:
+def _task(y: Targets, named: Sequence[str] | None, notes: list[str]) -> str:
     if y.dtype.kind == "f" and (y != np.rint(y)).any():
         raise DataError('y holds fractions; pass task="regress" for regression, or y.astype(int) for class numbers')
     if y.ndim == 2:
@@ -194,7 +197,7 @@ def _task(y: Targets, named: Sequence[str] | None, notes: list[str]) -> Task:
                 'y is one-hot (a single 1 in each row) and read as several labels; pass task="classify" for one class '
                 "per picture"
             )
-        return "multilabel"
+        return SEVERAL
     if y.dtype.kind in "iuf" and named is None and are_amounts(y.tolist()):
         different = len(np.unique(y))
         raise DataError(
@@ -203,17 +206,25 @@ def _task(y: Targets, named: Sequence[str] | None, notes: list[str]) -> Task:
         )
     if y.dtype.kind == "f":
         notes.append('y holds whole numbers as floats; each is taken as a class (task="regress" predicts numbers)')
-    return "classify"
+    return SINGLE
 
 
-def _targets(y: Targets, task: Task, named: Sequence[str] | None) -> tuple[Targets, tuple[str, ...]]:
-    if task == "regress":
-        values = _floats(y)
-        return values, _names(named, values.shape[1], "target")
-    if task == "multilabel":
-        if y.ndim != 2 or y.dtype.kind == "U" or not np.isin(y, (0, 1)).all():
-            raise DataError(f"multilabel targets are 0/1 of shape [N, C]; these are {y.dtype} {list(y.shape)}")
-        return y.astype(np.float32), _names(named, y.shape[1], "label")
+def _targets(y: Targets, task: str, named: Sequence[str] | None) -> tuple[Targets, tuple[str, ...]]:
+    return {"class": _single, "labels": _several, "numbers": _numbers}[tasks.of(task).form](y, named)
+
+
+def _numbers(y: Targets, named: Sequence[str] | None) -> tuple[Targets, tuple[str, ...]]:
+    values = _floats(y)
+    return values, _names(named, values.shape[1], "target")
+
+
+def _several(y: Targets, named: Sequence[str] | None) -> tuple[Targets, tuple[str, ...]]:
+    if y.ndim != 2 or y.dtype.kind == "U" or not np.isin(y, (0, 1)).all():
+        raise DataError(f"multilabel targets are 0/1 of shape [N, C]; these are {y.dtype} {list(y.shape)}")
+    return y.astype(np.float32), _names(named, y.shape[1], "label")
+
+
+def _single(y: Targets, named: Sequence[str] | None) -> tuple[Targets, tuple[str, ...]]:
     if y.ndim == 2:
         if y.dtype.kind == "U" or not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()):
             raise DataError('y has two dimensions but is not one-hot; pass task="multilabel" or "regress"')

@@ -77,16 +77,16 @@ def in_cell(name: str) -> str:
 def column(samples: Samples) -> list[str]:
     """The target of each sample as a cell; from all of them task, names and values are read back exactly."""
     cells = [_written(samples, i) for i in range(len(samples))]
-    if samples.task == "multilabel" and cells and not any(len(parts(cell)) > 1 for cell in cells):
+    if samples.kind.form == "labels" and cells and not any(len(parts(cell)) > 1 for cell in cells):
         cells[0] += ";"
     return cells
 
 
 def _written(samples: Samples, index: int) -> str:
     target = samples.targets[index]
-    if samples.task == "classify":
+    if samples.kind.exclusive:
         return in_cell(samples.classes[int(target)])
-    if samples.task == "multilabel":
+    if not samples.kind.numbers:
         return ";".join(in_cell(name) for name, on in zip(samples.classes, target, strict=True) if on)
     if len(samples.classes) == 1:
         return samples.label(index)
@@ -96,6 +96,6 @@ def _written(samples: Samples, index: int) -> str:
 
 def same_target(cell: str, samples: Samples, index: int) -> bool:
     """Whether `cell`, as `column` writes it, holds the target of a sample."""
-    if samples.task == "regress":
+    if samples.kind.numbers:
         return cell in (samples.label(index), _written(samples, index))
     return names_in(cell) == names_in(_written(samples, index))

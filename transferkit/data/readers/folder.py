@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.console import plural
 from transferkit.data.readers.layouts import (
     Excluded,
@@ -20,8 +21,9 @@ from transferkit.data.readers.layouts import (
     splits_inside_classes,
 )
 from transferkit.data.readers.walk import Walk, identify, kinds
-from transferkit.data.samples import Part, Samples, Task, listed, shown
+from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError, nearest, raise_problems
+from transferkit.tasks import SINGLE
 
 MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it
 
@@ -35,15 +37,15 @@ def class_order(names: set[str]) -> tuple[str, ...]:
 
 
 def scan_folder(
-    root: Path, task: Task | None, excluded: Excluded, classes: Sequence[str] | None, strict: bool = True
+    root: Path, task: str | None, excluded: Excluded, classes: Sequence[str] | None, strict: bool = True
 ) -> Samples:
     """Samples of a data folder; see `source.scan`."""
-    if task not in (None, "classify"):
+    if task is not None and not tasks.of(task).exclusive:
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
     walk = walk_folder(root, excluded, strict)
     judge(walk, classes)
     raise_problems(DataError, walk.problems)
-    return samples_of(walk, classes)
+    return samples_of(walk, classes, task or SINGLE)
 
 
 def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
@@ -111,7 +113,7 @@ def _walk_classes(folder: str, names: list[str], part: Part | None, walk: Walk, 
         walk.found += [(path, name, part) for path in kept]
 
 
-def samples_of(walk: Walk, classes: Sequence[str] | None = None) -> Samples:
+def samples_of(walk: Walk, classes: Sequence[str] | None = None, task: str = SINGLE) -> Samples:
     """The samples of a walk, numbered by `classes` or in the classes' own order."""
     order = tuple(classes) if classes else class_order(walk.classes)
     number = {name: i for i, name in enumerate(order)}
@@ -120,7 +122,7 @@ def samples_of(walk: Walk, classes: Sequence[str] | None = None) -> Samples:
         paths=tuple(path for path, _, _ in walk.found),
         targets=np.array([number[name] for _, name, _ in walk.found], dtype=np.int64),
         classes=order,
-        task="classify",
+        task=task,
         split=tuple(part for _, _, part in walk.found),
         group=(None,) * len(walk.found),
         sha256=None,

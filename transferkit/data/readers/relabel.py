@@ -37,14 +37,14 @@ def relabel(samples: Samples, labels: Mapping[int, str], fixed: Sequence[str] | 
 
 def target(samples: Samples, label: str) -> np.ndarray | int:
     """A label as `samples` hold it in `targets`. Raises DataError where the data has no such label."""
-    if samples.task == "regress":
+    if samples.kind.numbers:
         return np.array(_numbers(label, samples.classes))
     names = (label,) if label in samples.classes else names_in(label)
     unknown = [name for name in names if name not in samples.classes]
     if unknown:
         hint = nearest(unknown[0], samples.classes) or f"; there are {listed(samples.classes)}"
         raise DataError(f"'{shown(unknown[0])}' is no class of this data{hint}")
-    if samples.task == "multilabel":
+    if not samples.kind.exclusive:
         return np.array([float(name in names) for name in samples.classes], np.float32)
     if len(names) != 1:
         raise DataError(f"'{shown(label)}' names {len(names)} classes; a picture has one here")
@@ -61,7 +61,7 @@ def _numbers(label: str, targets: Sequence[str]) -> list[float]:
 
 def _without_emptied(samples: Samples, before: Samples) -> Samples:
     """Without the classes whose last picture went to another class."""
-    if samples.task != "classify":
+    if not samples.kind.exclusive:
         return samples
     had, has = before.counts(), samples.counts()
     kept = [i for i, name in enumerate(samples.classes) if has[name] or not had[name]]

@@ -17,18 +17,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit import tasks
 from transferkit.data.readers.cells import LARGEST, are_amounts, is_amount, names_in, number, parts
 from transferkit.data.readers.encoding import Spelling, locate
 from transferkit.data.readers.folder import class_order, odd_names
 from transferkit.data.readers.layouts import is_usual, split_name
 from transferkit.data.readers.rows import Table, load_table
-from transferkit.data.samples import Part, Samples, Task, listed, shown
+from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError
+from transferkit.tasks import SEVERAL, SINGLE
 
 
 def scan_table(
     path: Path,
-    task: Task | None,
+    task: str | None,
     excluded: Callable[[str, str | None], bool],
     classes: Sequence[str] | None,
     strict: bool = True,
@@ -40,7 +42,7 @@ def scan_table(
     table.rows = list(_distinct(table))
     splits = [_split(table, line, row.get("split", "")) for line, row in table.rows]
     found_task = _task(table, task, single)
-    targets, names = _TARGETS[found_task](table, classes)
+    targets, names = _TARGETS[tasks.of(found_task).form](table, classes)
     table.raise_problems(_judge(table, found_task, targets, names, classes))
     return Samples(
         root=path.parent,
@@ -117,25 +119,25 @@ def _split(table: Table, line: int, value: str) -> Part | None:
     return part
 
 
-def _task(table: Table, task: Task | None, single: bool) -> Task:
+def _task(table: Table, task: str | None, single: bool) -> str:
     if task is not None:
-        if task == "classify" and not single:
-            raise DataError(f"task 'classify' needs the column 'label'; the targets here are {listed(table.targets)}")
+        if tasks.of(task).exclusive and not single:
+            raise DataError(f"task '{task}' needs the column 'label'; the targets here are {listed(table.targets)}")
         return task
     if not single:
-        return "multilabel"
+        return SEVERAL
     given = [row["label"].strip() for _, row in table.rows]
     cells = {text: parts(text) for text in set(given)}
     # What stands in quotes is a name, whatever it looks like.
     plain = {text: [name for name, quoted in cell if name and not quoted] for text, cell in cells.items()}
     if any(len(cell) > 1 for cell in cells.values()):
         if not all(found and all(map(is_amount, found)) for found in plain.values()):
-            return "multilabel"
+            return SEVERAL
         advice = "--task multilabel to take each as the name of a label"
     else:
         values = {text: number(found[0]) if found else None for text, found in plain.items()}
         if not given or None in values.values() or not are_amounts([values[text] for text in given]):
-            return "classify"
+            return SINGLE
         advice = "--task classify to take each as the name of a class"
     raise DataError(
         f"{shown(table.path)}: the labels are numbers ({listed(given, 3)}, {len(set(given))} different ones); "
@@ -228,22 +230,23 @@ def _order_columns(table: Table, classes: Sequence[str] | None) -> tuple[tuple[s
 
 
 def _judge(
-    table: Table, task: Task, targets: npt.NDArray[Any], names: tuple[str, ...], classes: Sequence[str] | None
+    table: Table, task: str, targets: npt.NDArray[Any], names: tuple[str, ...], classes: Sequence[str] | None
 ) -> list[str]:
     if not table.rows:
         return [] if table.problems else [f"{shown(table.path)} has no rows below its header"]
     if classes is not None or table.problems:
         return []
-    if task == "classify" and len(names) < 2:
+    form = tasks.of(task).form
+    if form == "class" and len(names) < 2:
         return [f"{shown(table.path)} has one class only, {listed(names)}; classification needs at least two"]
-    if task == "multilabel":
+    if form == "labels":
         never = [name for name, count in zip(names, targets.sum(axis=0), strict=True) if count == 0]
         return [f"{shown(table.path)}: no row has the label {listed(never)}; remove the column"] if never else []
     return []
 
 
-_TARGETS: dict[Task, Callable[[Table, Sequence[str] | None], tuple[npt.NDArray[Any], tuple[str, ...]]]] = {
-    "classify": _class_targets,
-    "multilabel": _label_targets,
-    "regress": _value_targets,
+_TARGETS: dict[str, Callable[[Table, Sequence[str] | None], tuple[npt.NDArray[Any], tuple[str, ...]]]] = {
+    "class": _class_targets,
+    "labels": _label_targets,
+    "numbers": _value_targets,
 }

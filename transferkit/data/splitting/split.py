@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from transferkit.data.readers.cells import column, same_target
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
-from transferkit.data.splitting.strata import distribute, strata
+from transferkit.data.splitting.strata import distribute
 from transferkit.data.splitting.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
 from transferkit.errors import ConfigError, DataError, raise_problems
 from transferkit.files import read_csv, write_csv
@@ -68,7 +68,7 @@ def split(samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: i
     order = shuffled(samples, units, seed, "split")
     notes: list[str] = []
     given = _given(samples, units)
-    labels = strata(samples.targets, samples.task)
+    labels = samples.kind.strata(samples.targets)
     parts = _assign(samples, units, order, labels, wanted, given, notes)
     assignment = tuple(PARTS[p] for p in per_sample(units, parts, len(samples)))
     fold = _fold(samples, units, labels, parts, folds, seed) if folds else np.full(len(samples), -1)
@@ -261,5 +261,5 @@ def _fold(
 def _repeated(samples: Samples, splits: Splits, repeat: int) -> npt.NDArray[np.int64]:
     units = units_of(samples)
     parts = np.array([PARTS.index(splits.assignment[members[0]]) for members in units], dtype=np.int64)
-    labels = strata(samples.targets, samples.task)
+    labels = samples.kind.strata(samples.targets)
     return _fold(samples, units, labels, parts, splits.folds, splits.seed, repeat)

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-
-from transferkit.data.samples import Task
 
 Counts = npt.NDArray[np.int32]
 Parts = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
-QUANTILES = 10
-
-
-def strata(targets: npt.NDArray[Any], task: Task) -> Counts:
-    """0/1 int32 [N, L]: classes, labels or quantile bins of each target, whose shares a split keeps."""
-    if task == "classify":
-        one_hot = np.zeros((len(targets), int(targets.max(initial=0)) + 1), dtype=np.int32)
-        one_hot[np.arange(len(targets)), targets] = 1
-        return one_hot
-    if task == "multilabel":
-        # Pictures without any label are a stratum too.
-        return np.column_stack([targets, targets.sum(axis=1) == 0]).astype(np.int32)
-    return np.concatenate([_bins(column) for column in targets.T], axis=1)
-
-
-def _bins(values: npt.NDArray[Any]) -> Counts:
-    """One-hot quantile bins [N, B]; at most ten, and at least about ten samples in each."""
-    count = max(2, min(QUANTILES, len(values) // 10))
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)[1:-1]))
-    one_hot = np.zeros((len(values), len(edges) + 1), dtype=np.int32)
-    one_hot[np.arange(len(values)), np.searchsorted(edges, values, side="left")] = 1
-    return one_hot
 
 
 def distribute(labels: Counts, sizes: Parts, shares: Shares) -> Parts:

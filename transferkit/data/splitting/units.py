@@ -38,7 +38,7 @@ def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[in
 
 def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
     """Raise a DataError that names every class with fewer than `need` units."""
-    if samples.task != "classify":
+    if not samples.kind.exclusive:
         if len(units) < need:
             raise DataError(f"{len(units)} distinct pictures or groups; {what} needs at least {need}")
         return

@@ -8,10 +8,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from transferkit import tasks
 from transferkit.data.images import reading, sizing, tones
 from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
-from transferkit.delivery.exporting.graphs import ENCODED, INPUT, output_name
+from transferkit.delivery.exporting.graphs import ENCODED, INPUT
 from transferkit.files import write_json, write_text
 
 NORMALIZED = {
@@ -116,13 +117,13 @@ def example(row: Format, facts: dict[str, Any]) -> str:
     """The stand-alone program: the decoder's own text and the format's runtime, nothing of transferkit."""
     if row.exporter is None:
         install, imports, call = CALLS[row.name]
-        call = call.format(file=row.file, output=output_name(facts["task"]))
+        call = call.format(file=row.file, output=tasks.of(facts["task"]).output_name)
     else:
         install, imports = row.exporter.install, row.exporter.imports
         call = row.exporter.call.replace("{file}", row.file)
     return EXAMPLE.format(
         install=install, imports=imports, call=call, decoder=decoder(), resize=facts["decode"]["resize"],
-        file=row.file, what="It answers" if facts["task"] == "regress" else "Classes",
+        file=row.file, what="It answers" if tasks.of(facts["task"]).numbers else "Classes",
     )  # fmt: skip
 
 
@@ -147,7 +148,7 @@ def decoder() -> str:
 
 def describe(row: Format, facts: dict[str, Any], quantize: str) -> dict[str, Any]:
     """What a program needs to know to feed the file and to read its answers."""
-    size = facts["decode"]["size"]
+    size, task = facts["decode"]["size"], tasks.of(facts["task"])
     signatures = {"serving_default": INPUT, ENCODED: ENCODED} if row.name == "saved_model" else {}
     return {
         "format": row.name,
@@ -161,7 +162,7 @@ def describe(row: Format, facts: dict[str, Any], quantize: str) -> dict[str, Any
             "size": size, "resize": facts["decode"]["resize"], "exif_rotation": "apply before",
             "decoder": facts["decode"],
         },
-        "output": {"name": output_name(facts["task"]), "shape": ["n", len(facts["classes"])], "dtype": "float32"},
+        "output": {"name": task.output_name, "shape": ["n", len(facts["classes"])], "dtype": "float32"},
         **({"signatures": signatures} if signatures else {}),
         "preprocessing": {
             "inside_the_model": True, "scaling": facts["scaling"],

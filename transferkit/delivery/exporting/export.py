@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import compute, plugins
+from transferkit import compute, plugins, tasks
 from transferkit._version import __version__
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings
@@ -140,9 +140,9 @@ def _check(
         "size_bytes": _bytes_of(path),
         "latency_ms": 1000 * float(found["latency"]),
     }
-    if facts["task"] == "classify":
-        figures["accuracy"] = parity.accuracy(found["outputs"], checked.labels, facts["classes"])
-        figures["accuracy_of_run"] = parity.accuracy(reference, checked.labels, facts["classes"])
+    if tasks.of(facts["task"]).exclusive:
+        figures["accuracy"] = parity.accuracy(found["outputs"], checked.labels, facts)
+        figures["accuracy_of_run"] = parity.accuracy(reference, checked.labels, facts)
     if files:
         off = parity.differences(reference[positions], found["encoded_outputs"], facts)
         figures["encoded"] = {"n": len(files), **off}

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from transferkit import tasks
 from transferkit.data.images.decode import DRAFT_MARGIN, LETTERBOX, DecodeSettings
 
 INPUT = "pictures"
 ENCODED = "encoded"  # name of the signature, and of its input
 
 
-def output_name(task: str) -> str:
-    """What the exported function calls its answer."""
-    return "values" if task == "regress" else "probabilities"
-
-
 def on_pictures(model: Any, facts: dict[str, Any]) -> Any:
     """tf.function: uint8 [n, size, size, 3] → {output: float32 [n, t]}, in inference mode."""
     import tensorflow as tf
 
-    size, name = facts["decode"]["size"], output_name(facts["task"])
+    size, name = facts["decode"]["size"], tasks.of(facts["task"]).output_name
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name=INPUT)], autograph=False)
     def answer(pictures: Any) -> dict[str, Any]:
@@ -37,7 +33,7 @@ def on_bytes(model: Any, facts: dict[str, Any]) -> Any:
     """tf.function: string [n], each a JPEG or PNG file → {output: float32 [n, t]}."""
     import tensorflow as tf
 
-    settings, name = DecodeSettings.from_key(facts["decode"]), output_name(facts["task"])
+    settings, name = DecodeSettings.from_key(facts["decode"]), tasks.of(facts["task"]).output_name
     shape = tf.TensorSpec((settings.size, settings.size, 3), tf.uint8)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name=ENCODED)], autograph=False)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import importing
+from transferkit import importing, tasks
 from transferkit.delivery.exporting.formats import Gate
 from transferkit.errors import TransferKitError
 
@@ -68,7 +68,7 @@ def differences(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> 
     if outputs.shape != reference.shape:
         raise ExportError(f"the exported file answers {outputs.shape}, the run's model {reference.shape}")
     off = np.abs(outputs.astype(np.float64) - reference)
-    if facts["task"] == "regress":
+    if tasks.of(facts["task"]).numbers:
         off = off / np.maximum(reference.std(axis=0), 1e-12)
     return {
         "largest_difference": float(off.max()),
@@ -79,14 +79,7 @@ def differences(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> 
 
 def _agreement(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> float | None:
     """Share of pictures whose top class is the same (labels: share of yes-or-no decisions); ties go either way."""
-    if facts["task"] == "regress":
-        return None
-    if facts["task"] == "classify":
-        chosen = np.take_along_axis(reference, outputs.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return float((chosen >= reference.max(axis=1) - TIE).mean())
-    limits = np.array(facts["thresholds"] if facts["thresholds"] is not None else [0.5] * reference.shape[1])
-    same = ((reference >= limits) == (outputs >= limits)) | (np.abs(reference - limits) < TIE)
-    return float(same.mean())
+    return tasks.of(facts["task"]).agreement(reference, outputs, facts["thresholds"], TIE)
 
 
 def failures(found: dict[str, Any], gate: Gate) -> list[str]:
@@ -103,9 +96,10 @@ def failures(found: dict[str, Any], gate: Gate) -> list[str]:
     return missed
 
 
-def accuracy(outputs: Outputs, labels: Sequence[str], classes: Sequence[str]) -> float:
-    """Share of pictures whose top class is their label."""
-    return float(np.mean([classes[int(best)] == label for best, label in zip(outputs.argmax(1), labels, strict=True)]))
+def accuracy(outputs: Outputs, labels: Sequence[str], facts: dict[str, Any]) -> float:
+    """Share of pictures whose answer is their label."""
+    answers = [facts["classes"][number] for number in tasks.of(facts["task"]).decide(outputs)]
+    return float(np.mean([answer == label for answer, label in zip(answers, labels, strict=True)]))
 
 
 def as_lines(found: dict[str, Any]) -> list[str]:

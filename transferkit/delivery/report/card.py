@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from transferkit import files, terms
+from transferkit import files, tasks, terms
 from transferkit.delivery.report import first_screen, report, sections
 from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.numbers import plain
 from transferkit.delivery.report.public_text import UNREADABLE, placeless, readable
-from transferkit.evaluation.metric_registry import check_task
 from transferkit.text import safe
 
 # What would start formatting, a link, a table cell or HTML inside a line of Markdown.
@@ -30,8 +29,8 @@ def card(content: ReportContent) -> str:
 
     Front matter: https://huggingface.co/docs/hub/model-cards; sections: Mitchell et al. 2019.
     """
-    task = content.get("task", "classify")
-    check_task(task)
+    task = content.get("task", tasks.SINGLE)
+    about = tasks.of(task)
     content = _public(content)
     metrics = content.get("metrics") or {}
     headline = first_screen.headline(content, task, metrics)
@@ -39,11 +38,7 @@ def card(content: ReportContent) -> str:
     diagnosis = metrics.get("diagnosis")
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Model", **content},
-        "what": {
-            "classify": "Names the class of a picture.",
-            "multilabel": "Names the labels that apply to a picture.",
-            "regress": "Estimates numbers from a picture.",
-        }[task],
+        "what": about.does,
         "outputs": headline["outputs"],
         "licence": licence(content),
         "example": _example(content, task, metrics),
@@ -129,11 +124,7 @@ def _example(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> s
         given = f"classes = {written}"
     limits = metrics.get("thresholds")
     limits = [float(f"{limit:.6g}") for limit in limits] if limits and len(names) <= NAMED else None
-    answer = {
-        "classify": "print(classes[scores.argmax()], scores.max())",
-        "multilabel": "print([name for name, score, least in zip(classes, scores, thresholds) if score >= least])",
-        "regress": "print(dict(zip(classes, scores.tolist())))",
-    }[task]
+    about = tasks.of(task)
     lines = [
         "import json" if len(names) > NAMED else "",
         "import keras, numpy as np",
@@ -144,8 +135,8 @@ def _example(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> s
         f"pixels = np.asarray(picture.resize(({width}, {height}), Image.Resampling.BILINEAR))",
         "scores = model.predict(np.stack([pixels]), verbose=0)[0]",
         given if names else "",
-        _thresholds(limits, bool(metrics.get("thresholds"))) if task == "multilabel" else "",
-        answer if names else "print(scores)",
+        _thresholds(limits, bool(metrics.get("thresholds"))) if about.has_thresholds else "",
+        about.card_answer if names else "print(scores)",
     ]
     return "\n".join(line for k, line in enumerate(lines) if line or k == 3)
 
@@ -189,24 +180,19 @@ def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any])
         *([readable(content["backbone"])] if content.get("backbone") else []),
     ]
     # The hub knows no pipeline for numbers from pictures.
-    if task == "regress":
+    if tasks.of(task).numbers:
         header["tags"].append("image-regression")
     else:
         header["pipeline_tag"] = "image-classification"
     values = _hub_metrics(metrics.get("test") or {}, task)
     if values:
-        kind = {"type": "image-classification" if task != "regress" else "image-regression"}
+        kind = {"type": "image-regression" if tasks.of(task).numbers else "image-classification"}
         data = {"name": readable(content.get("data_name", name)), "type": "imagefolder", "split": "test"}
         header["model-index"] = [{"name": name, "results": [{"task": kind, "dataset": data, "metrics": values}]}]
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _hub_metrics(test: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
-    keys = {
-        "classify": ("accuracy", "macro_f1"),
-        "multilabel": ("map", "micro_f1"),
-        "regress": ("mae", "r2"),
-    }[task]
     types = {"macro_f1": "f1", "micro_f1": "f1", "map": "mean_average_precision", "r2": "r_squared"}
-    known = [key for key in keys if test.get(key) is not None]
+    known = [key for key in tasks.of(task).hub_metrics if test.get(key) is not None]
     return [{"type": types.get(k, k), "name": terms.score(k), "value": float(f"{test[k]:.6g}")} for k in known]

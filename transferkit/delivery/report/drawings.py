@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from transferkit import tasks
 from transferkit.delivery.report.content import ReportContent
 from transferkit.evaluation import figures, plot_style
 
@@ -65,7 +66,7 @@ def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
                    lambda dark: figures.curves(content["history"], **_curves(content), dark=dark)),
         "confusion": (test.get("confusion") and names, "confusion matrix; the counts are in metrics.json",
                       lambda dark: figures.confusion(test["confusion"], names, dark=dark)),
-        "per_class": (task != "regress" and _has_f1(test), "F1 of each class; the numbers are below",
+        "per_class": (not tasks.of(task).numbers and _has_f1(test), "F1 of each class; the numbers are below",
                       lambda dark: figures.per_class(test["per_class"], dark=dark)),
         "reliability": (content.get("reliability"), "accuracy against confidence",
                         lambda dark: figures.reliability(content["reliability"], dark=dark)),

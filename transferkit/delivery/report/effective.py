@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from transferkit import tasks
 from transferkit._version import __version__
 from transferkit.config import Settings
 from transferkit.console import duration
 from transferkit.delivery.report.numbers import plain
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL
 from transferkit.runs import manifest as manifests
-from transferkit.training import losses, schedules
+from transferkit.training import schedules
 from transferkit.training.optimizers import ADAMW_DECAY
 from transferkit.training.phase import LABEL_SMOOTHING, batch_size
 
@@ -43,7 +43,7 @@ def _resolved(
     manifest: Mapping[str, Any], metrics: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Callable[[], Any]]:
     """What each setting that can be left to the recipe came to; None where the run did not record it."""
-    config, task = manifest["config"], metrics["task"]
+    config, about = manifest["config"], tasks.of(metrics["task"])
     size = (facts.get("decode") or {}).get("size")
     version = (manifest.get("versions") or {}).get("transferkit")
     ours = version == __version__
@@ -56,13 +56,13 @@ def _resolved(
         "weights": lambda: manifest["weights"]["source"],
         "scaling": lambda: facts.get("scaling"),
         "image_size": lambda: f"{size} × {size} pixels" if size else None,
-        "task": lambda: task,
-        "metric": lambda: metrics.get("goal") or DEFAULT_GOAL[task],
-        "loss": lambda: own(losses.DEFAULTS[task]),
+        "task": lambda: about.name,
+        "metric": lambda: metrics.get("goal") or about.default_metric,
+        "loss": lambda: own(about.default_loss),
         "precision": lambda: manifest["precision"]["name"],
         "learning_rate": lambda: _rate(manifest.get("learning_rate")),
         "batch_size": lambda: _batch(manifest) if ours else own(None),
-        "label_smoothing": lambda: own("0 (numbers)" if task == "regress" else LABEL_SMOOTHING),
+        "label_smoothing": lambda: own(LABEL_SMOOTHING if about.smooths else "0 (numbers)"),
         "weight_decay": lambda: own(ADAMW_DECAY if config.get("optimizer") == "adamw" else 0),
         "warmup": lambda: own(_warmup(config)),
         "budget": lambda: "no limit" if config.get("budget") is None else duration(config["budget"]),

@@ -6,33 +6,32 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from transferkit import terms
+from transferkit import tasks, terms
 from transferkit.delivery import statements
 from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.numbers import SHARES, interval, number
 from transferkit.evaluation.intervals import wilson
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.versus import verdicts
 
 View = dict[str, Any]
-KINDS = {"classify": "image classification", "multilabel": "labels of images", "regress": "numbers from images"}
 
 
 def goal_of(content: ReportContent, task: str) -> str:
     """The key of the score to show first."""
-    name = content.get("goal") or DEFAULT_GOAL[task]
+    name = content.get("goal") or tasks.of(task).default_metric
     return GOALS[name].key if name in GOALS else name
 
 
 def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> View:
     """The score to show first, its interval, and how this task names its outputs."""
     key, test = goal_of(content, task), metrics.get("test") or {}
-    value, output = test.get(key), terms.OUTPUTS[task]
+    value, about = test.get(key), tasks.of(task)
     counted = key == "accuracy" and value is not None and test.get("n")
     return {
-        "kind": KINDS[task],
-        "output": output,
-        "outputs": output + ("es" if output == "class" else "s"),
+        "kind": about.kind,
+        "output": about.output,
+        "outputs": about.outputs,
         "name": terms.score(key),
         "n": test.get("n", "the"),
         "right": f"{round(value * test['n']):,} of {test['n']:,} right" if counted else None,

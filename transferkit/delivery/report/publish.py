@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import files, terms
+from transferkit import files, tasks, terms
 from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, figure, plural
 from transferkit.data.images.decode import PictureError, open_picture
@@ -143,7 +143,7 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
             f"{phase['source']}) for {plural(phase['epochs'], 'epoch')} in {duration(phase['seconds'])}: "
             f"{score} {figure(phase['score'])} on validation{kept}"
         )
-    if metrics["task"] != "regress":
+    if tasks.of(metrics["task"]).calibrated:
         story.append(f"Confidence was calibrated on validation: temperature {metrics.get('temperature', 1):.2f}")
     if data["parts"].get("test"):
         seen = looks(metrics)
@@ -158,7 +158,7 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
 
 def _add_test(content: ReportContent, table: Predictions) -> list[str]:
     """Galleries, and the reliability or regression plot; returns the paths of the pictures that are to be shown."""
-    if table.task == "regress":
+    if tasks.of(table.task).numbers:
         content["regression"] = {"targets": table.targets, "predictions": table.outputs}
         order = np.argsort(-np.abs(table.targets - table.outputs).mean(1))
         content["errors"] = [_example(table, i) for i in order[:SHOWN]]
@@ -169,7 +169,7 @@ def _add_test(content: ReportContent, table: Predictions) -> list[str]:
     content["errors"] = [_example(table, i) for i in order[wrong[order]][:SHOWN]]
     content["confident"] = [_example(table, i) for i in order[~wrong[order]][: SHOWN // 2]]
     content["uncertain"] = [_example(table, i) for i in order[::-1][: SHOWN // 2]]
-    if table.task == "classify":
+    if tasks.of(table.task).abstains:
         content["reliability"] = calibration.reliability(table.outputs, table.targets)
     return [e["path"] for name in ("errors", "confident", "uncertain") for e in content[name]]
 
@@ -177,7 +177,7 @@ def _add_test(content: ReportContent, table: Predictions) -> list[str]:
 def _example(table: Predictions, row: int) -> Example:
     sure = float(table.confidence[row])
     label, predicted = table.labels[row], table.predicted[row]
-    if table.task == "regress":
+    if tasks.of(table.task).numbers:
         label, predicted = _numbers(table.targets[row]), _numbers(table.outputs[row])
     return Example(
         path=table.paths[row],

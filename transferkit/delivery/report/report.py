@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import files, look, terms
+from transferkit import files, look, tasks, terms
 from transferkit.delivery.report import first_screen, sections
 from transferkit.delivery.report.content import Example, ReportContent
 from transferkit.delivery.report.drawings import Drawing, drawings
 from transferkit.delivery.report.numbers import plain, rough_duration
 from transferkit.delivery.report.usable import usable
-from transferkit.evaluation.metric_registry import check_task
 from transferkit.text import safe
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing
 
 def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -> str:
     """The report as HTML text."""
-    task = content.get("task", "classify")
-    check_task(task)
+    task = content.get("task", tasks.SINGLE)
     metrics = content.get("metrics") or {}
     drawn = drawings(content, task) if drawn is None else drawn
     examples = {

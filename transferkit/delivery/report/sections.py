@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import terms
+from transferkit import tasks, terms
 from transferkit.console import figure
 from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.first_screen import placed
@@ -16,19 +16,14 @@ from transferkit.delivery.report.numbers import interval, is_number, number
 
 View = dict[str, Any]
 SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE", "support": "pictures"}
-MAIN = {  # the scores shown unasked
-    "classify": ("accuracy", "macro_f1", "balanced_accuracy", "roc_auc", "ece"),
-    "multilabel": ("map", "micro_f1", "macro_f1", "micro_precision", "micro_recall"),
-    "regress": ("mae", "median_ae", "rmse", "r2", "spearman"),
-}
 SCORES, CLASSES, MOST = 5, 12, 100  # scores and classes shown unasked; classes in the page at all
 
 
-def score_table(metrics: Mapping[str, Any], task: str = "classify", goal: str = "") -> View | None:
+def score_table(metrics: Mapping[str, Any], task: str = tasks.SINGLE, goal: str = "") -> View | None:
     """Every scalar score of test and validation as text: the first `SCORES` in `rows`, all others in `more`."""
     splits = [split for split in ("test", "val") if metrics.get(split)]
     found = dict.fromkeys(k for s in splits for k, v in metrics[s].items() if (v is None or is_number(v)) and k != "n")
-    keys = [key for key in dict.fromkeys((goal, *MAIN[task], *found)) if key in found]
+    keys = [key for key in dict.fromkeys((goal, *tasks.of(task).shown_first, *found)) if key in found]
     if not keys:
         return None
     rows = [
@@ -46,12 +41,13 @@ def score_table(metrics: Mapping[str, Any], task: str = "classify", goal: str = 
 
 def classes(task: str, test: Mapping[str, Any]) -> View | None:
     """The table of classes, the worst first: `rows` of text; `bars` of F1, where it is known, on a scale to 100."""
-    rows = list(test.get("per_target" if task == "regress" else "per_class") or [])
+    numbers = tasks.of(task).numbers
+    first = "target" if numbers else "class"
+    rows = list(test.get(f"per_{first}") or [])
     if not rows:
         return None
-    first = "target" if task == "regress" else "class"
     columns = [key for key in rows[0] if key != first and not key.endswith("_ci95")]
-    if task != "regress":  # the worst first, what is unknown last
+    if not numbers:  # the worst first, what is unknown last
         rows.sort(key=lambda row: math.inf if row.get("f1") is None else row["f1"])
     cells = [
         {
@@ -61,7 +57,7 @@ def classes(task: str, test: Mapping[str, Any]) -> View | None:
         }
         for row in rows[:MOST]
     ]
-    drawn = [_bar(row) for row in rows if row.get("f1") is not None][:MOST] if task != "regress" else []
+    drawn = [_bar(row) for row in rows if row.get("f1") is not None][:MOST] if not numbers else []
     return {
         "columns": [SHORT.get(key) or terms.score(key) for key in columns], "rows": cells,
         "left": len(rows) - len(cells), "bars": drawn[:CLASSES], "more": drawn[CLASSES:],
@@ -101,7 +97,7 @@ def gain(content: ReportContent) -> str | None:
     if not fit:
         return None
     low, high = (f"{100 * fit[key]:+.1f}" for key in ("gain_low", "gain_high"))
-    simplest = terms.rival("linear_probe", content.get("task", "classify")).phrase
+    simplest = terms.rival("linear_probe", content.get("task", tasks.SINGLE)).phrase
     return (
         f"Each point is {simplest}, trained on a part of the training pictures. Twice the pictures "
         f"would change its validation score by {low} to {high} points (90 % range)."

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from transferkit import terms
+from transferkit import tasks, terms
 from transferkit.console import figure, plural
 from transferkit.delivery import statements
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL, GOALS
+from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.versus import verdicts
 
 ROUGH = 0.2  # width of an interval of a share above which more test pictures are advised
@@ -27,8 +27,8 @@ class Answer(NamedTuple):
 
 def usable(metrics: Mapping[str, Any]) -> Answer:
     """Whether the model is fit for use, by its own test pictures."""
-    task, test = str(metrics.get("task", "classify")), metrics.get("test") or {}
-    key = GOALS[DEFAULT_GOAL[task]].key
+    task, test = str(metrics.get("task", tasks.SINGLE)), metrics.get("test") or {}
+    key = GOALS[tasks.of(task).default_metric].key
     if not test.get("n"):
         return Answer("unknown", list(_untested(metrics)))
     if (metrics.get("diagnosis") or {}).get("state") == "leakage suspected":
@@ -62,9 +62,10 @@ def _untested(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _expected(task: str, test: Mapping[str, Any]) -> str | None:
     """What to expect on new pictures like those of the test, as an interval where there is one."""
-    if task == "regress":
-        return _off(test)
-    if task == "multilabel":
+    about = tasks.of(task)
+    if about.headline == "off":
+        return _off(test, about.unit)
+    if about.headline == "labels":
         right, found = (_of_hundred(test, key) for key in ("micro_precision", "micro_recall"))
         if right is None or found is None:
             return None
@@ -86,9 +87,9 @@ def _range(low: float, high: float) -> str:
     return f"{first} to {last}" if first < last else f"about {first}"
 
 
-def _off(test: Mapping[str, Any]) -> str | None:
+def _off(test: Mapping[str, Any], unit: str) -> str | None:
     """Of numbers: each target by itself, for their units may differ."""
-    rows = [row for row in test.get("per_target") or [] if row.get("mae") is not None]
+    rows = [row for row in test.get("per_target") or [test] if row.get("mae") is not None]
     if not rows:
         return None
 
@@ -97,14 +98,14 @@ def _off(test: Mapping[str, Any]) -> str | None:
         return f"{figure(low)} to {figure(high)}" if low < high else figure(low)
 
     if len(rows) == 1:
-        return f"expect an answer to be off by {far(rows[0])} on average"
+        return f"expect an answer to be off by {far(rows[0])}{unit} on average"
     parts = [f"{row['target']} by {far(row)}" for row in rows[:3]]
     return f"expect answers to be off on average, {', '.join(parts)}" + (", …" if len(rows) > 3 else "")
 
 
 def _further(metrics: Mapping[str, Any], test: Mapping[str, Any], task: str) -> Iterator[str]:
     """What else bears on the use, the weightiest first."""
-    if task == "classify":
+    if tasks.of(task).headline == "right":
         low, high = test.get("accuracy_ci95") or (0, 0)
         yield from _declining(metrics)
         if high - low > ROUGH:
@@ -112,7 +113,7 @@ def _further(metrics: Mapping[str, Any], test: Mapping[str, Any], task: str) -> 
                 f"{plural(test['n'], 'test picture')} tell no more than that; "
                 "more of them, or --folds 5, would narrow the range."
             )
-    named = statements.alike(metrics, GOALS[DEFAULT_GOAL[task]].key)
+    named = statements.alike(metrics, GOALS[tasks.of(task).default_metric].key)
     if named:
         yield named[:1].upper() + named[1:] + "."
 
