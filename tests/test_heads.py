@@ -117,7 +117,7 @@ def test_regression_answers_in_the_users_units():
         ({"l2": -0.1}, "0 or more"),
         ({"l1": float("nan")}, "finite"),
         ({"pooling": "median"}, "'median' is unknown; choose avg, max, flatten, gem"),
-        ({"task": "detect"}, "choose classify, multilabel or regress"),
+        ({"task": "detect"}, "choose classify, multilabel, regress, ordinal"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):

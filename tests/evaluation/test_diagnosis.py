@@ -222,7 +222,7 @@ def test_history_as_read_from_csv():
     assert state(rows, scores(0.5, 0.5)) == "learning rate too high"
 
 
-@pytest.mark.parametrize("task", list(SCORES))
+@pytest.mark.parametrize("task", tasks.NAMES)
 def test_every_task_has_a_diagnosis(task):
     metrics = {
         split: {"n": 200, tasks.of(task).judged_by: value}

@@ -44,9 +44,9 @@ class Samples:
     `paths` are relative to `root` (absolute where a CSV said so; `array[i]` for arrays, whose `root` is None).
     `task` is a name of `tasks.NAMES`. `targets`: of one class each int64 [N] (index into `classes`); of several
     labels float32 0/1 [N, C]; of numbers float64 [N, T], `classes` then names the targets. `split` and `group` hold
-    what the user gave, None where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning ignored or found
-    odd. `relabelled` holds, by path, the label that the data has where an exclusion file gave another. `ordered`:
-    somebody has said that the classes' order is this one.
+    what the user gave, None where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning
+    ignored or found odd. `relabelled` holds, by path, the label that the data has where an exclusion file gave another.
+    `ordered`: somebody has said that the classes' order is this one.
     """
 
     root: Path | None

@@ -156,8 +156,8 @@ def learned_nothing(case: Case) -> Symptom | None:
     found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
     return Symptom(
         [
-            f"test {case.task.judged_by} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the gain "
-            f"lies in {figure(edge.low, '+')} to {figure(edge.high, '+')}"
+            f"test {case.task.judged_by} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the "
+            f"gain lies in {figure(edge.low, '+')} to {figure(edge.high, '+')}"
         ],
         [
             *([] if case.setting("learning_rate") == "auto" else [found]),
