@@ -16,6 +16,9 @@ def logits(task, good, n=90):
     if task == "classify":
         targets = rng.integers(0, 6, n)
         return targets, noise + width * np.eye(6)[targets], list("abcdef")
+    if task == "ordinal":
+        targets = rng.integers(0, 6, n)
+        return targets, noise[:, :5] + width * (2 * (targets[:, None] > np.arange(5)) - 1), list("abcdef")
     if task == "multilabel":
         targets = (rng.random((n, 6)) < 0.4).astype(int)
         return targets, noise + width * (2 * targets - 1), list("abcdef")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from transferkit import tasks
 from transferkit.evaluation.intervals import bootstrap, wilson
 from transferkit.evaluation.metrics import score
 from transferkit.runs import scoring
@@ -15,6 +16,10 @@ NAMES = ["a", "b", "c", "d"]
 class Pictures(SimpleNamespace):
     def __len__(self):
         return len(self.targets)
+
+    @property
+    def kind(self):
+        return tasks.of(self.task)
 
 
 def data(task, n=240, seed=0):
@@ -32,7 +37,7 @@ def data(task, n=240, seed=0):
     return Pictures(task=task, targets=targets, classes=NAMES), outputs / outputs.sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
+@pytest.mark.parametrize("task", ["classify", "multilabel", "regress", "ordinal"])
 def test_every_score_lies_in_its_interval_and_is_the_metric(task):
     samples, outputs = data(task)
     found = scoring.scores(samples, outputs, 0)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from transferkit import compute, heads
+from transferkit import compute, heads, tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.features.extract import ResidentRows, Stored
@@ -38,7 +38,7 @@ def data(seed=0, count=COUNT):
 def trainer_of(labels, settings, pool=None, reporter=None, checkpoints=None):
     """A trainer on the first 60 rows, validated on the rest."""
     train, val = np.arange(60), np.arange(60, COUNT)
-    samples = SimpleNamespace(task="classify", targets=labels)
+    samples = SimpleNamespace(task="classify", targets=labels, classes=("a", "b", "c"), kind=tasks.of("classify"))
     goal = StoppingMetric("accuracy", True, lambda outputs: float((outputs.argmax(1) == labels[val]).mean()))
     problem = Problem(samples, train, val, np.eye(3, dtype=np.float32)[labels], None, goal)
     rate, reporter = settings.learning_rate or 3e-3, reporter or Reporter(quiet=True)

@@ -67,6 +67,7 @@ def _resolved(
         "warmup": lambda: own(_warmup(config)),
         "budget": lambda: "no limit" if config.get("budget") is None else duration(config["budget"]),
         "exclude_file": lambda: "none",
+        "classes": lambda: ", ".join(metrics["classes"]) if about.ordered else "found from the data",
         "head": lambda: _chosen(metrics),
     }
 
