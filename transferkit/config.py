@@ -39,6 +39,13 @@ def parse_numbers(value: Any) -> Any:
     return (value,) if isinstance(value, int | float) else value
 
 
+def parse_names(value: Any) -> Any:
+    """`"low,mid,high"`, by itself or alone in a sequence, as a tuple; several texts are taken as they are."""
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def check_policy(value: Any) -> Any:
     """A freeze policy in the field's notation."""
     text = str(value).strip()
@@ -160,9 +167,9 @@ class Settings(BaseModel):
         "What the labels mean. One class each, several labels each, numbers (regress), or classes that have an order "
         "(ordinal); the last two are never guessed.",
         "data", default="found from the data")] = "auto"
-    classes: Annotated[tuple[str, ...] | None, BeforeValidator(parse_numbers), Setting(
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(parse_names), Setting(
         "All classes in their order, the lowest first. With --task ordinal, where they are no numbers.",
-        "data", "A,B,C", default="by number")] = None
+        "data", "A,B,C", default="by number", takes="str")] = None
     loss: Annotated[Literal["auto", "crossentropy", "squared", "absolute", "huber"], Setting(
         "Training loss.",
         "training", default="crossentropy; regression squared")] = "auto"

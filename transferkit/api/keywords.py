@@ -46,7 +46,7 @@ class FinetuneSettings(TypedDict, total=False):
     """Standardise features. [default: True]"""
     task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']
     """What the labels mean. One class each, several labels each, numbers (regress), or classes that have an order (ordinal); the last two are never guessed. [default: found from the data]"""
-    classes: Sequence[str] | None
+    classes: Sequence[str] | str | None
     """All classes in their order, the lowest first. With task='ordinal', where they are no numbers. [default: by number]"""
     loss: Literal['auto', 'crossentropy', 'squared', 'absolute', 'huber']
     """Training loss. [default: crossentropy; regression squared]"""

@@ -28,18 +28,19 @@ if TYPE_CHECKING:
 
 def load_data(
     data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] = (), classes: Sequence[str] | None = None,
 ) -> Data:  # fmt: skip
     """Read a folder of class folders, a folder with train/val/test, a CSV, arrays `(x, y)`, or a dataset of them.
 
     A finite `tf.data.Dataset` or `keras.utils.PyDataset` of uint8 pictures and labels is read into arrays. `split` are
-    three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`.
+    three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`. `classes`
+    are all classes, the lowest first, for task="ordinal".
     Raises DataError with every problem found.
     """
     from transferkit.data.source import origin_of, scan
 
     data = plain.data(data, {} if task is None else {"task": task})
-    samples = scan(data, task, exclude=exclude)
+    samples = scan(data, task, exclude=exclude, order=classes)
     return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
 

@@ -77,10 +77,12 @@ def scan(
 
 
 def ordered(samples: Samples, order: Sequence[str] | None) -> Samples:
-    """`samples` with their classes in the order that their task wants to know: `order`, or what they say themselves."""
-    if order is None and (samples.ordered or not samples.kind.ordered):
+    """`samples` with their classes in the order that their task wants to know, where it is known."""
+    if order is None and samples.ordered:
         return samples
     names = samples.kind.arranged(samples.classes, order)
+    if names is None:
+        return samples
     place = np.array([names.index(name) for name in samples.classes], np.int64)
     return replace(samples, targets=place[samples.targets], classes=names, ordered=True)
 

@@ -93,7 +93,7 @@ def repeatable(data: str, settings: Settings) -> str:
         if name not in settings.model_fields_set or value is None:
             continue
         flag = "--" + name.replace("_", "-")
-        if name == "exclude":
+        if name == "exclude" or (name == "classes" and any("," in item for item in value)):
             parts += [word for item in value for word in (flag, item)]
         elif isinstance(value, bool):
             parts.append(flag if value else "--no-" + flag[2:])

@@ -58,11 +58,11 @@ def inside(folder: Path, origin: str) -> list[str]:
 def check_task(samples: Samples, settings: Settings) -> None:
     """Settings that only the data can refute, and targets from which nothing can be learnt.
 
-    Raises ConfigError, or DataError for numbers that never change.
+    Raises ConfigError, or DataError for numbers that never change and for classes whose order has to be known.
     """
     from transferkit.evaluation.metric_registry import goal
 
-    raise_problems(DataError, _constant_targets(samples))
+    raise_problems(DataError, [*_constant_targets(samples), *_unordered(samples)])
     task, problems = samples.task, []
     if "split" in settings.model_fields_set and set(samples.split) == {"train", "val", "test"}:
         problems.append("--split has no effect: the data comes with its own train, val and test; drop it")
@@ -81,6 +81,10 @@ def check_task(samples: Samples, settings: Settings) -> None:
     if kind.numbers and settings.loss not in ("auto", *kind.losses):
         problems.append("--loss crossentropy is for classification; regression has squared, absolute, huber")
     raise_problems(ConfigError, problems)
+
+
+def _unordered(samples: Samples) -> list[str]:
+    return [samples.kind.unordered(samples.classes)] if samples.kind.ordered and not samples.ordered else []
 
 
 def _constant_targets(samples: Samples) -> list[str]:

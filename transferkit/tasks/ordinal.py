@@ -51,22 +51,23 @@ class Ordinal(Classes):
     keras_loss, keras_metric = "sparse_categorical_crossentropy", "accuracy"
     card_answer = "print(classes[(scores.cumsum() < 0.5).sum()], scores)  # the median class"
 
-    def arranged(self, names: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:
+    def arranged(self, names: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...] | None:
         """As `order` says, lowest first, else by number."""
         if order is not None:
             return _declared(names, order)
         values = {name: float(name) for name in names if NUMBER.fullmatch(name)}
         if len(values) < len(names):
-            some = ",".join(names[:LISTED]) + (",…" if len(names) > LISTED else "")
-            raise DataError(
-                f"--task ordinal: the order of the classes is not known; give them in it, the lowest first, as "
-                f"--classes {shown(some)}, or name them by numbers"
-            )
+            return None
         if len(set(values.values())) < len(values):
-            raise DataError(
-                f"--task ordinal: of the classes {_listed(names)} two are the same number; write it one way"
-            )
+            raise DataError(f"--task ordinal: two of the classes {_listed(names)} are one number; write it one way")
         return tuple(sorted(names, key=values.__getitem__))
+
+    def unordered(self, names: Sequence[str]) -> str:
+        """See `Task`."""
+        return (
+            f"--task ordinal: the order of the classes {_listed(names)} is not known. Give all of them, the lowest "
+            "first, with --classes A,B,C; or name them by numbers"
+        )
 
     def logits(self, classes: int) -> int:
         """One a threshold."""
@@ -157,15 +158,17 @@ class Ordinal(Classes):
 
 
 def _declared(names: Sequence[str], order: Sequence[str]) -> tuple[str, ...]:
-    lacking, other = [n for n in names if n not in order], [n for n in order if n not in names]
-    twice = sorted({n for n in order if list(order).count(n) > 1})
-    said = [
-        f"{text} {_listed(some)}"
-        for text, some in (("lacks", lacking), ("has, and the data has not,", other), ("has twice", twice))
-        if some
-    ]
+    problems = (
+        ("the data has no", [n for n in order if n not in names]),
+        ("it leaves out", [n for n in names if n not in order]),
+        ("it names twice", sorted({n for n in order if list(order).count(n) > 1})),
+    )
+    said = [f"{text} {_listed(some)}" for text, some in problems if some]
     if said:
-        raise DataError(f"--classes {shown(','.join(order))} {'; '.join(said)}; the data has {_listed(names)}")
+        raise DataError(
+            f"--classes {shown(','.join(order))}: {'; '.join(said)}. Give every class of the data once, the lowest "
+            f"first; they are {_listed(names)}"
+        )
     return tuple(order)
 
 

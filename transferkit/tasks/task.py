@@ -114,11 +114,18 @@ class Task(ABC):
     def columns(self, targets: Array, classes: int) -> Array:
         """Targets as a table [N, C]: one-hot, 0/1 or the numbers."""
 
-    def arranged(self, names: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:
-        """The classes in the order that the task gives them. Raises DataError where it needs one and has none."""
+    def arranged(self, names: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...] | None:
+        """All classes in their order, by what is given as `order` or by their names; None where it is not known.
+
+        Raises DataError for an `order` that does not fit the names, or has no meaning here.
+        """
         if order is not None:
             raise DataError(f"--classes gives classes an order, which --task {self.name} does not use; drop it")
-        return tuple(names)
+        return None
+
+    def unordered(self, names: Sequence[str]) -> str:
+        """What is to be said where the order has to be known and is not."""
+        raise NotImplementedError(self.name)
 
     # ---- training
 
