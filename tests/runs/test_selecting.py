@@ -166,7 +166,7 @@ def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: P
 
 
 @pytest.mark.usefixtures("unpublished")
-@pytest.mark.parametrize("task", extended(["multilabel", "regress"], ["multilabel"]))
+@pytest.mark.parametrize("task", extended(["multilabel", "regress", "ordinal"], ["multilabel"]))
 def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 2, (80, 2))
@@ -174,7 +174,9 @@ def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) ->
     pictures[:, :16, :, 0] = 180 * kinds[:, :1, None]
     pictures[:, 16:, :, 1] = 180 * kinds[:, 1:, None]
     pictures += rng.integers(0, 60, pictures.shape, np.uint8)
-    targets: Any = kinds if task == "multilabel" else kinds @ [2.0, -1.0] + rng.normal(0, 0.05, 80)
+    targets: Any = {
+        "multilabel": kinds, "regress": kinds @ [2.0, -1.0] + rng.normal(0, 0.05, 80), "ordinal": kinds @ [2, 1],
+    }[task]  # fmt: skip
     run = tk.finetune(
         tk.load_data((pictures, targets), task=task),
         "mini",
@@ -186,5 +188,8 @@ def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) ->
     assert sum(row["chosen"] for row in run.metrics["candidates"]) == 1
     if task == "multilabel":
         assert run.metrics["test"]["map"] > 0.9
+    elif task == "ordinal":
+        assert run.metrics["test"]["mae"] < 0.3
+        assert run.metrics["test"]["qwk"] > 0.8
     else:
         assert run.metrics["test"]["r2"] > 0.8

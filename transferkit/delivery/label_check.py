@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.console import Reporter
 from transferkit.data.audit.checks import Doubt
 from transferkit.data.readers.cells import in_cell
@@ -33,7 +34,7 @@ def source_of(run: Path) -> tuple[str, dict[str, Any]]:
     if origin == "arrays" or not Path(origin).expanduser().exists():
         gone = "it was trained on arrays" if origin == "arrays" else f"{origin} is no longer there"
         raise DataError(f"the data of run {run} cannot be read again: {gone}")
-    task = None if settings["task"] == "auto" else settings["task"]
+    task = tasks.named(settings["task"])
     left_out = settings.get("exclude_file")
     from_there = Path(manifest.get("working_directory", ".")) / str(left_out)
     if left_out and from_there.is_file():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from transferkit import tasks
 from transferkit.console import Reporter
 from transferkit.data.images.decode import PictureError
 from transferkit.data.images.thumbnail import thumbnail
@@ -126,6 +127,7 @@ class Serving:
         facts = self.answering.facts
         return {
             "title": shown(self.title), "task": facts["task"], "classes": facts["classes"],
+            "form": tasks.of(facts["task"]).form,
             "network": facts["backbone"], "threshold": self.answering.threshold, "bytes": self.bytes,
             "files": multipart.MOST, "kinds": sorted(EXTENSIONS), "heat": not self.answering.cannot_explain,
             "no_heat": self.answering.cannot_explain, "examples": [shown(label) for label, _ in self.examples],

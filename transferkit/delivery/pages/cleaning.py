@@ -99,7 +99,7 @@ class Cleaning:
             for picture in card["pictures"]:
                 picture["path"] = shown(picture["path"])
         return {
-            "title": shown(self.title), "output": shown(self.decisions.path), "task": self.samples.task,
+            "title": shown(self.title), "output": shown(self.decisions.path), "form": self.samples.kind.form,
             "classes": list(self.samples.classes), "cards": found, "made": made,
         }  # fmt: skip
 

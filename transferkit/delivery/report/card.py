@@ -39,6 +39,7 @@ def card(content: ReportContent) -> str:
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Model", **content},
         "what": about.does,
+        "exclusive": about.exclusive,
         "outputs": headline["outputs"],
         "licence": licence(content),
         "example": _example(content, task, metrics),

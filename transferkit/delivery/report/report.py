@@ -54,6 +54,7 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     }
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Run", **content},
+        "numbers": tasks.of(task).numbers,
         **_first_screen(content, task, metrics),
         "worst": [e for e in examples["errors"] if e["picture"]][:WORST],
         "examples": examples,
