@@ -3,8 +3,9 @@
 Of C classes the network has C - 1 logits, the log-odds of P(class > k), each trained by its own binary cross-entropy:
 a cumulative-link model with a free slope at each threshold (Frank & Hall 2001; Niu et al. 2016). The answer counts the
 thresholds that are more likely passed than not, which is the median class and has the smallest expected distance.
-Probabilities of classes are differences of neighbouring thresholds. Where two thresholds contradict each other (a
-higher one passed more likely than a lower one) the negative difference counts as nought, and the rest is scaled to 1.
+Probabilities of classes are differences of neighbouring thresholds. Where two contradict each other (a higher one is
+passed more likely than a lower one) they change places, which brings the whole nearer to the truth whatever that is
+(rearrangement: Chernozhukov, Fernández-Val & Galichon 2010), and leaves the number that is passed as it was.
 """
 
 from __future__ import annotations
@@ -91,10 +92,11 @@ class Ordinal(Classes):
 
     def answers(self, logits: Array, temperature: float, units: Units | None) -> Floats:
         """Probabilities of classes; see the head of this module."""
-        above = np.exp(-np.logaddexp(0.0, -np.asarray(logits, np.float64) / temperature))
-        edge = np.ones((len(above), 1))
-        each = np.maximum(np.hstack([edge, above]) - np.hstack([above, 0 * edge]), 0.0)
-        return np.asarray(each / each.sum(axis=1, keepdims=True), np.float64)
+        falling = -np.sort(np.asarray(logits, np.float64) / -temperature, axis=1)
+        above = np.exp(-np.logaddexp(0.0, -falling))
+        return np.asarray(
+            -np.diff(np.pad(above, ((0, 0), (1, 0)), constant_values=1.0), axis=1, append=0.0), np.float64
+        )
 
     def output_layers(self, temperature: float, units: Units | None) -> list[Callable[[Any], Any]]:
         """See `Task`."""
@@ -102,9 +104,8 @@ class Ordinal(Classes):
         from keras import ops
 
         def differences(above: Any) -> Any:
-            first = ops.pad(above, [[0, 0], [1, 0]], constant_values=1.0)
-            each = ops.relu(first - ops.pad(above, [[0, 0], [0, 1]]))
-            return each / ops.sum(each, axis=-1, keepdims=True)
+            falling = -ops.sort(-above, axis=-1)
+            return ops.pad(falling, [[0, 0], [1, 0]], constant_values=1.0) - ops.pad(falling, [[0, 0], [0, 1]])
 
         return [
             # Not called "temperature": what lies before it are thresholds, and none of them explains a class.
@@ -115,9 +116,13 @@ class Ordinal(Classes):
         ]
 
     def likelihood(self, logits: Array, targets: Array, temperature: float) -> float:
-        """Of the class, where its probability is not nought."""
+        """Of the class; floored far below any probability that float64 tells from 0."""
         chosen = self.answers(logits, temperature, None)[np.arange(len(targets)), targets]
         return float(-np.log(np.maximum(chosen, TINY**2)).mean())
+
+    def decide_logits(self, logits: Array) -> npt.NDArray[np.int64]:
+        """The thresholds that are passed."""
+        return np.asarray((np.asarray(logits) > 0).sum(axis=1), np.int64)
 
     def decide(self, answers: Array) -> npt.NDArray[np.int64]:
         """The median class."""
