@@ -57,6 +57,22 @@ def test_an_order_is_refused_by_tasks_without_one():
             tasks.of(name).arranged(["a", "b"], ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("low,mid", ["--classes", "low,mid"]), (("low, very", "mid"), ["--classes", "low, very", "--classes", "mid"])],
+)
+def test_the_command_of_a_run_repeats_its_order(given, words):
+    import shlex
+
+    from transferkit.config import make
+    from transferkit.runs.manifest import repeatable
+
+    settings = make({"backbone": "mini", "task": "ordinal", "classes": given})
+    assert len(settings.classes) == 2
+    assert shlex.split(repeatable("data", settings))[-len(words) :] == words
+    assert make({"backbone": "mini", "task": "ordinal", "classes": words[1::2]}).classes == settings.classes
+
+
 # ------------------------------------------------------------------------------------------------ answers
 
 
