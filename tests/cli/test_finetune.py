@@ -54,6 +54,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 # How each of the others takes effect is tested where it belongs.
 ELSEWHERE = {
     "backbone": "tests/backbones", "scaling": "test_a_network_of_ones_own", "task": "test_regression…",
+    "classes": "tests/tasks/test_ordinal_run.py",
     "loss": "below", "metric": "below", "patience": "below", "budget": "below",
     "folds": "test_folds_and_no_test_split", "exclude-file": "test_what_is_unreadable_or_excluded…",
     "exclude": "test_what_is_unreadable_or_excluded…", "on-bad-file": "test_what_is_unreadable_or_excluded…",
