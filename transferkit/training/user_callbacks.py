@@ -123,7 +123,7 @@ def is_of_keras(one: Any) -> bool:
 def check_monitored(callbacks: Sequence[Callback], problem: Problem) -> None:
     """Raise ConfigError where a callback of Keras' monitors what no epoch of this problem logs."""
     known = ["loss", "val_loss", f"val_{problem.goal.name}", "learning_rate"]
-    known += ["accuracy"] * (problem.samples.task == "classify")
+    known += ["accuracy"] * problem.samples.kind.exclusive
     found = []
     for callback in callbacks:
         monitor = getattr(getattr(callback, "inner", None), "monitor", None)
