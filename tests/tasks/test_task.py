@@ -62,6 +62,7 @@ def test_who_is_right_and_sure_scores_best(task):
     right = task.sure(targets, 4) if units is None else (task.sure(targets, 4) - units[0]) / units[1]
     found = score(task.name, targets, task.answers(right, 1.0, units), CLASSES)
     assert found[task.judged_by] == 1
+    assert found[task.faultless[0]] == pytest.approx(task.faultless[1])
     hits = task.hits(right, encoded)
     assert hits is None or hits.all()
     assert (task.surprise(targets, task.answers(right, 1.0, units)) < 1e-3).all()

@@ -78,9 +78,7 @@ def erred(metrics: Mapping[str, Any]) -> bool:
     test = metrics.get("test") or {}
     if not test.get("n"):
         return False
-    key, perfect = {"classify": ("accuracy", 1), "multilabel": ("subset_accuracy", 1), "regress": ("mae", 0)}[
-        metrics["task"]
-    ]
+    key, perfect = tasks.of(metrics["task"]).faultless
     return bool(test.get(key) != perfect)
 
 

@@ -84,6 +84,7 @@ class Classify(Classes):
         "pr_auc", "kappa", "mcc", "brier", "ece", "loss", "log_loss",
     )  # fmt: skip
     default_metric = "accuracy"
+    faultless = ("accuracy", 1)
     judged_by = "accuracy"
     shown_first = ("accuracy", "macro_f1", "balanced_accuracy", "roc_auc", "ece")
     hub_metrics = ("accuracy", "macro_f1")

@@ -26,6 +26,7 @@ class MultiLabel(Task):
         "micro_recall", "auc", "roc_auc", "pr_auc", "map", "subset_accuracy", "hamming", "brier", "loss", "log_loss",
     )  # fmt: skip
     default_metric = "map"
+    faultless = ("subset_accuracy", 1)
     judged_by = "map"
     shown_first = ("map", "micro_f1", "macro_f1", "micro_precision", "micro_recall")
     hub_metrics = ("map", "micro_f1")

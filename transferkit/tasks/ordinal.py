@@ -40,6 +40,7 @@ class Ordinal(Classes):
         "weighted_precision", "recall", "macro_recall", "weighted_recall", "kappa", "mcc", "brier", "loss", "log_loss",
     )  # fmt: skip
     default_metric = "mae"
+    faultless = ("mae", 0)
     judged_by = "accuracy"
     shown_first = ("mae", "qwk", "accuracy", "balanced_accuracy", "macro_f1")
     hub_metrics = ("mae", "accuracy")

@@ -46,6 +46,7 @@ class Task(ABC):
     # ---- scores
     metrics: Sequence[str]  # what `--metric` may be, names of `evaluation.metric_registry.GOALS`
     default_metric: str  # of them, what a run aims at, and what is shown first
+    faultless: tuple[str, float]  # the score that says whether every answer is right, and what it then is
     judged_by: str  # the score that diagnosis goes by: more is better, 1 is perfect
     shown_first: Sequence[str]  # scores that the report shows unasked
     hub_metrics: Sequence[str]  # scores in the card's header
