@@ -7,7 +7,7 @@ from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 from transferkit import tasks
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics import score
-from transferkit.runs.selecting import LEARNERS
+from transferkit.selection.candidates import LEARNERS
 
 ORDINAL = tasks.of("ordinal")
 GRADES = ["none", "mild", "moderate", "severe", "worst"]

@@ -48,7 +48,7 @@ def test_the_scores_that_a_task_names_are_scores_of_its_own(task):
 
 
 def test_losses_and_candidates_are_there(task):
-    from transferkit.runs.selecting import LEARNERS
+    from transferkit.selection.candidates import LEARNERS
     from transferkit.training.losses import FUNCTIONS
 
     assert set(task.losses.values()) <= set(FUNCTIONS)

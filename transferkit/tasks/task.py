@@ -35,7 +35,7 @@ class Task(ABC):
     # ---- training
     losses: Mapping[str, str]  # `--loss` → the function's name in `training.losses.FUNCTIONS`; the first is the default
     smooths = True  # whether label smoothing has a meaning
-    candidates: Sequence[str]  # what `--head auto` tries, by the names of `runs.selecting.LEARNERS`
+    candidates: Sequence[str]  # what `--head auto` tries, by the names of `selection.candidates.LEARNERS`
     share_shift = 0.0  # what is taken from a classifier's shares (0 to 1), so that their scaled rest are logits
 
     # ---- decision
