@@ -167,7 +167,7 @@ def test_an_exif_rotated_twin_gets_the_same_answer_under_every_resize_policy(
     from PIL import Image
 
     run = policies[resize]
-    assert model_file.facts(run / "model.keras")["decode"]["resize"] == resize
+    assert model_file.facts(run / "model.keras").decode.resize == resize
     upright, twins = photo(77, 60, 36), []
     # The stored picture is the one that the orientation turns upright.
     undo = (
@@ -272,11 +272,11 @@ def test_several_labels_from_a_table_agree_with_scikit_learn(tmp_path: Path) -> 
     (tmp_path / "table.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
     found, rows = trained(tmp_path / "table.csv", tmp_path / "run", "--task", "multilabel")
     facts = model_file.facts(tmp_path / "run" / "model.keras")
-    order = facts["classes"]
+    order = facts.classes
     truth = np.array([[name in row["label"].split(";") for name in order] for row in rows])
     p = np.array([[float(row[f"p_{name}"]) for name in order] for row in rows])
     said = np.array([[name in row["predicted"].split(";") for name in order] for row in rows])
-    np.testing.assert_array_equal(said, p >= np.array(facts["thresholds"]))
+    np.testing.assert_array_equal(said, p >= np.array(facts.thresholds))
     assert truth.any(0).all()
     assert not truth.all(0).any()
     assert found["macro_f1"] == pytest.approx(reference.f1_score(truth, said, average="macro"), abs=1e-6)
@@ -286,7 +286,7 @@ def test_several_labels_from_a_table_agree_with_scikit_learn(tmp_path: Path) -> 
     assert found["macro_f1"] > 0.9
     # The thresholds chosen on validation decide for new pictures too.
     (row,) = answers(tmp_path / "run", tmp_path / "pictures" / "0.png")
-    wanted = [n for n, t in zip(order, facts["thresholds"], strict=True) if float(row[f"p_{n}"]) >= t]
+    wanted = [n for n, t in zip(order, facts.thresholds, strict=True) if float(row[f"p_{n}"]) >= t]
     assert row["predicted"] == ";".join(wanted)
     moved = tmp_path / "moved.keras"
     shutil.copy(tmp_path / "run" / "model.keras", moved)
@@ -298,7 +298,7 @@ def set_thresholds(model: Path, values: list[float]) -> None:
     """Rewrite the facts inside a model file."""
     import zipfile
 
-    content = {**model_file.facts(model), "thresholds": values}
+    content = {**model_file.facts(model).as_json(), "thresholds": values}
     with zipfile.ZipFile(model) as archive:
         members = {name: archive.read(name) for name in archive.namelist() if name != model_file.MEMBER}
     with zipfile.ZipFile(model, "w") as archive:

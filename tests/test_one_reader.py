@@ -154,7 +154,7 @@ def table(folder: Path) -> Path:
 def settings_of(run: Any) -> DecodeSettings:
     from transferkit.runs import model_file
 
-    return DecodeSettings.from_key(model_file.facts(run.layout.model)["decode"])
+    return model_file.facts(run.layout.model).decoding()
 
 
 def test_rows_of_training_are_of_the_same_pixels(table: Path, folder: Path) -> None:

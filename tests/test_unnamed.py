@@ -29,9 +29,7 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Layout, Settings]]:
     """The runs that would be made, instead of making them."""
     found: list[tuple[Layout, Settings]] = []
-    monkeypatch.setattr(
-        "transferkit.api.train._finetune", lambda layout, _data, _origin, s, *_: found.append((layout, s))
-    )
+    monkeypatch.setattr("transferkit.api.train._finetune", lambda job, _: found.append((job.layout, job.settings)))
     return found
 
 

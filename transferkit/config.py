@@ -91,6 +91,10 @@ Unit = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[int, Field(ge=8, le=4096)]
 
 
+# Settings as people give them (options, files, Python's keywords) before they are checked: anything, under any name.
+Given = dict[str, Any]
+
+
 class Settings(BaseModel):
     """What `finetune` does with its data. Immutable; two equal settings give equal runs.
 
@@ -398,7 +402,7 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else clipped(value)
 
 
-def make(values: dict[str, Any], more_problems: list[str] | None = None) -> Settings:
+def make(values: Given, more_problems: list[str] | None = None) -> Settings:
     """Validated settings of plain values.
 
     Raises ConfigError that lists every problem: invalid values, contradictions, unknown names, and
@@ -410,7 +414,7 @@ def make(values: dict[str, Any], more_problems: list[str] | None = None) -> Sett
     return settings
 
 
-def _try(values: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+def _try(values: Given) -> tuple[Settings | None, list[str]]:
     """Settings, or every problem: of the values by themselves, then of the sound ones among each other."""
     try:
         return Settings(**values), []

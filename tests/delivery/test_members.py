@@ -16,6 +16,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from tests.records import facts_of
 from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import members
 from transferkit.errors import ConfigError, DataError
@@ -38,7 +39,7 @@ def tiny(
     decode = {"decoder": DECODER_VERSION, "size": size, "resize": "stretch"}
     facts = {"task": task, "classes": list(classes), "decode": decode, "thresholds": thresholds}
     path.parent.mkdir(parents=True, exist_ok=True)
-    model_file.save(model, facts, path)
+    model_file.save(model, facts_of(facts), path)
     return path
 
 
@@ -88,8 +89,8 @@ def test_numbers_and_thresholds_are_averaged(tmp_path: Path, new: Path) -> None:
     assert float(tk.predict([a, b], new, quiet=True)[0].label) == pytest.approx(np.mean(alone), rel=1e-5)
     first = tiny(tmp_path / "m1.keras", ["sun", "sea"], 1, task="multilabel", thresholds=[0.2, 0.8])
     second = tiny(tmp_path / "m2.keras", ["sea", "sun"], 1, task="multilabel")
-    assert members.common([first, second])["thresholds"] == pytest.approx([0.35, 0.65])
-    assert members.common([first])["thresholds"] == [0.2, 0.8]
+    assert members.common([first, second]).thresholds == pytest.approx([0.35, 0.65])
+    assert members.common([first]).thresholds == [0.2, 0.8]
 
 
 def test_what_cannot_answer_together_is_refused(tmp_path: Path, new: Path) -> None:

@@ -42,7 +42,7 @@ def changed(run: tk.Run, to: Path, **entries: Any) -> tk.Run:
     """A copy of the run with other entries in its run.json."""
     shutil.copytree(run.folder, to)
     layout = Layout(to)
-    layout.manifest.write_text(json.dumps({**layout.read_manifest(), **entries}))
+    layout.manifest.write_text(json.dumps({**layout.read_manifest().as_json(), **entries}))
     return tk.Run(to)
 
 

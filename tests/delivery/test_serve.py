@@ -26,6 +26,7 @@ from tests.chromium import Browser, needs_chromium
 from tests.cli.calls import call
 from tests.data.pictures import encoded, photo
 from tests.delivery.pages.test_multipart import body, named
+from tests.records import facts_of
 from tests.runs.sealing import reseal
 from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
@@ -104,7 +105,7 @@ def test_numbers_have_no_threshold_and_a_model_without_a_map_no_heat() -> None:
     model = keras.Model(inputs, keras.layers.Dense(1, name="target_units")(x))
     facts = {"task": "regress", "classes": ["age"], "thresholds": None, "backbone": "own",
              "decode": {"decoder": DECODER_VERSION, "size": 8, "resize": "stretch"}}  # fmt: skip
-    answering = room.Answering(model, facts)
+    answering = room.Answering(model, facts_of(facts))
     (found,) = answering.predict([("p.png", encoded(photo(2, 30, 20), "PNG"))], 5, True, False)
     assert isinstance(found["scores"]["age"], float)
     assert found["confidence"] is None
@@ -151,7 +152,7 @@ def hostile_run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
     layout = type(digits_run)(folder).layout
     facts = model_file.facts(layout.model)
     names = [f"<img src=x onerror=document.title='hit'>{i}" for i in range(10)]
-    model_file.save(model_file.load(layout.model), facts | {"classes": names}, layout.model)
+    model_file.save(model_file.load(layout.model), facts_of({**facts.as_json(), "classes": names}), layout.model)
     reseal(folder)
     return folder
 

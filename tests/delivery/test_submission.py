@@ -11,6 +11,7 @@ import pytest
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.delivery.test_members import tiny
+from tests.records import facts_of
 from transferkit.delivery.predict import Prediction
 from transferkit.delivery.submission import plan
 from transferkit.errors import DataError
@@ -21,11 +22,11 @@ FACTS: dict[str, Any] = {"task": "classify", "classes": ["rose", "tulip"]}
 def filled(sample: str, pictures: list[str], tmp_path: Path, **facts: Any) -> list[list[str]]:
     """The rows of a submission whose answers are all alike."""
     (tmp_path / "sample.csv").write_text(sample)
-    known = {**FACTS, **facts}
+    known = facts_of({**FACTS, **facts})
     made = plan([Path(p) for p in pictures], known, tmp_path / "sample.csv")
-    share = 1 / len(known["classes"])
-    pairs = tuple((name, share + (number == 1) / 4) for number, name in enumerate(known["classes"]))
-    label = ";".join(known["classes"][:2]) if known["task"] == "multilabel" else pairs[-1][0]
+    share = 1 / len(known.classes)
+    pairs = tuple((name, share + (number == 1) / 4) for number, name in enumerate(known.classes))
+    label = ";".join(known.classes[:2]) if known.task == "multilabel" else pairs[-1][0]
     answers = [Prediction(str(p), label, 0.5, pairs) for p in made.pictures]
     return list(csv.reader(made.lines(answers)))
 

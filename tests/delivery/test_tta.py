@@ -47,7 +47,7 @@ def sharpened(monkeypatch: pytest.MonkeyPatch, better: tuple[Any, ...], count: i
     """Answers in which the looks `better` are right, and all others half sure of it."""
 
     def answers(layout: Any, facts: Any, samples: Any, reporter: Any) -> np.ndarray:
-        rng, hot = np.random.default_rng(0), np.eye(len(facts["classes"]))[samples.targets]
+        rng, hot = np.random.default_rng(0), np.eye(len(facts.classes))[samples.targets]
         noise = rng.uniform(0.2, 0.4, (len(samples), 1))
         return np.stack([hot * 0.5 + 0.5 * (hot * noise if look in better else 1 / hot.shape[1]) for look in tta.EVERY])
 

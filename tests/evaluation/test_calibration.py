@@ -176,20 +176,20 @@ def test_abstention_reaches_the_stated_accuracy_with_its_coverage():
     probs = calibration.apply_temperature(rng.normal(0, 5, (8000, 3)), 1.0, "classify")
     targets = np.array([rng.choice(3, p=p) for p in probs])  # perfectly calibrated
     rows = calibration.abstention(probs[:4000], targets[:4000])
-    assert [row["accuracy"] for row in rows] == [0.9, 0.95, 0.99]
+    assert [row.accuracy for row in rows] == [0.9, 0.95, 0.99]
     for row in rows:
-        accuracy, coverage = calibration.selective(probs[4000:], targets[4000:], row["threshold"])
-        assert row["accuracy"] - 0.005 <= accuracy <= row["accuracy"] + 0.05
-        assert coverage == pytest.approx(row["coverage"], abs=0.05)
-    assert rows[0]["coverage"] > rows[1]["coverage"] > rows[2]["coverage"]
+        accuracy, coverage = calibration.selective(probs[4000:], targets[4000:], row.threshold)
+        assert row.accuracy - 0.005 <= accuracy <= row.accuracy + 0.05
+        assert coverage == pytest.approx(row.coverage, abs=0.05)
+    assert rows[0].coverage > rows[1].coverage > rows[2].coverage
 
 
 def test_abstention_says_what_is_out_of_reach_and_how_many_pictures_it_would_take():
     confident, targets = sure([0.95] * 93 + [0.99] * 7), np.array([0] * 93 + [1] * 7)  # the most confident are wrong
     rows = calibration.abstention(confident, targets)
-    assert [row["accuracy"] for row in rows] == [0.9, 0.95, 0.99]
-    assert rows[1] == {"accuracy": 0.95, "threshold": None, "coverage": 0.0, "needed": None}
+    assert [row.accuracy for row in rows] == [0.9, 0.95, 0.99]
+    assert rows[1].as_json() == {"accuracy": 0.95, "threshold": None, "coverage": 0.0, "needed": None}
     assert calibration.selective(confident, targets, 0.999) == (None, 0.0)
     # All of forty right: 90 % is sure, 95 % takes 59 pictures and 99 % takes 299.
     rows = calibration.abstention(sure(np.linspace(0.9, 0.99, 40)), np.zeros(40, int))
-    assert [(row["accuracy"], row["threshold"], row["needed"]) for row in rows] == [(0.95, None, 59), (0.99, None, 299)]
+    assert [(row.accuracy, row.threshold, row.needed) for row in rows] == [(0.95, None, 59), (0.99, None, 299)]

@@ -6,9 +6,20 @@ import math
 import numpy as np
 import pytest
 
+from tests.records import about, judged
 from transferkit import tasks
-from transferkit.evaluation.diagnosis import GOOD, RULES, confident_errors, diagnose
-from transferkit.evaluation.symptoms import make_case, standard_error
+from transferkit.evaluation import diagnosis, symptoms
+from transferkit.evaluation.diagnosis import GOOD, RULES, confident_errors
+from transferkit.evaluation.diagnosis_context import ConfidentErrors
+from transferkit.evaluation.symptoms import standard_error
+
+
+def diagnose(history, metrics, context):
+    return diagnosis.diagnose(history, judged(metrics), about(context))
+
+
+def make_case(history, metrics, context):
+    return symptoms.make_case(history, judged(metrics), about(context))
 
 
 def run(loss, val_loss=None, rates=None, phase="head"):
@@ -175,11 +186,7 @@ def test_label_noise_by_confident_mistakes():
 
 def test_confident_errors_are_counted_against_what_calibration_allows():
     probs = [[0.95, 0.05]] * 4 + [[0.6, 0.4]]
-    assert confident_errors(probs, [0, 0, 1, 0, 1]) == {
-        "observed": 1,
-        "expected": pytest.approx(0.2),
-        "answers": 4,
-    }
+    assert confident_errors(probs, [0, 0, 1, 0, 1]) == ConfidentErrors(1, pytest.approx(0.2), 4)
 
 
 def test_too_little_data():
@@ -238,7 +245,7 @@ def test_nothing_known_is_said_to_be_unknown():
 
 
 def test_the_diagnosis_goes_into_json():
-    found = diagnose(run(falling()), scores(0.99, 0.7), CONTEXT).as_dict()
+    found = diagnose(run(falling()), scores(0.99, 0.7), CONTEXT).as_record().as_json()
     assert json.loads(json.dumps(found))["remedies"][0].keys() == {"why", "command"}
 
 

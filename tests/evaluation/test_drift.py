@@ -38,17 +38,17 @@ def test_the_same_kind_is_not_accused():
     accused = 0
     for seed in range(40):
         found = typical(features(300, 3 * seed), features(60, 3 * seed + 1))
-        accused += drift(found, features(60, 3 * seed + 2))["far"]
+        accused += drift(found, features(60, 3 * seed + 2)).far
     assert accused == 0
 
 
 @pytest.mark.parametrize("n", [8, 200])
 def test_another_kind_is_told(reference, n):
     found = drift(reference, features(n, 5, shift=1.0))
-    assert found["far"]
-    assert found["share"] > 0.9
-    assert "another kind" in found["note"]
-    assert drift(reference, features(n, 5))["note"] is None
+    assert found.far
+    assert found.share > 0.9
+    assert "another kind" in found.note
+    assert drift(reference, features(n, 5)).note is None
 
 
 def test_a_scale_of_features_changes_nothing(reference):
@@ -87,6 +87,6 @@ def test_false_alarms_are_as_rare_as_stated(held, new):
     # Exponential distances: the number beyond a limit is binomial.
     beyond = rng.binomial(new, np.exp(-limits))
     flat = Typical(np.zeros(1), np.eye(1), np.ones(1), 1.0, 0.5, held)
-    called = [drift(flat, np.repeat([1.0, 0.0], [b, new - b])[:, None])["far"] for b in range(new + 1)]
+    called = [drift(flat, np.repeat([1.0, 0.0], [b, new - b])[:, None]).far for b in range(new + 1)]
     assert np.array(called)[beyond].mean() <= FAR_P + 3 * np.sqrt(FAR_P / draws)
     assert called[-1] or new * held < 400  # and pictures that are all far are told, where there are enough

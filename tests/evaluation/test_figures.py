@@ -8,6 +8,7 @@ from PIL import Image
 from transferkit.errors import DataError
 from transferkit.evaluation import calibration, figures
 from transferkit.evaluation.metrics import score
+from transferkit.evaluation.metrics_record import CurveFit, CurvePoint
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -137,7 +138,8 @@ def test_the_sweep_is_not_flattened_by_its_explosion():
 
 
 def test_learning_curve_with_and_without_a_fit():
-    fit = {"curve": [{"n": n, "score": 0.9, "low": 0.8, "high": 0.95} for n in (100, 200, 400)]}
+    points = [CurvePoint(n=n, score=0.9, low=0.8, high=0.95) for n in (100, 200, 400)]
+    fit = CurveFit(curve=points, gain=0.0, gain_low=0.0, gain_high=0.0)
     assert len(figures.learning_curve([50, 100], [0.5, 0.6]).axes[0].collections) == 0
     assert len(figures.learning_curve([50, 100], [0.5, 0.6], fit).axes[0].collections) == 1
 

@@ -21,13 +21,13 @@ NAMES = list("abcd")
 def test_hard_data_promise_a_gain_and_easy_data_none():
     hard = learning_curve(blobs(400, 60, 4, 3.0, 0), blobs(400, 60, 4, 3.0, 1), "classify", NAMES, strength=0.01)
     easy = learning_curve(blobs(400, 10, 4, 0.1, 0), blobs(400, 10, 4, 0.1, 1), "classify", NAMES, strength=0.01)
-    assert hard["sizes"] == [round(400 * f) for f in FRACTIONS]
-    assert hard["scores"][0] + 0.1 < hard["scores"][-1]
-    assert hard["fit"]["gain"] > 0.01
-    assert hard["fit"]["gain_low"] > 0
-    assert easy["scores"][-1] == 1.0
-    assert easy["fit"]["gain_high"] < 0.01
-    json.dumps(hard, allow_nan=False)
+    assert hard.sizes == [round(400 * f) for f in FRACTIONS]
+    assert hard.scores[0] + 0.1 < hard.scores[-1]
+    assert hard.fit.gain > 0.01
+    assert hard.fit.gain_low > 0
+    assert easy.scores[-1] == 1.0
+    assert easy.fit.gain_high < 0.01
+    json.dumps(hard.as_json(), allow_nan=False)
 
 
 def test_the_last_point_is_the_probe_on_all_training_pictures():
@@ -35,9 +35,9 @@ def test_the_last_point_is_the_probe_on_all_training_pictures():
 
     train, val = blobs(200, 20, 4, 2.0, 0), blobs(150, 20, 4, 2.0, 1)
     curve = learning_curve(train, val, "classify", NAMES, strength=0.1)
-    assert curve["metric"] == "accuracy"
-    assert curve["spread"][-1] == 0.0
-    assert curve["scores"][-1] == pytest.approx(
+    assert curve.metric == "accuracy"
+    assert curve.spread[-1] == 0.0
+    assert curve.scores[-1] == pytest.approx(
         linear_probe(train, val, val, "classify", NAMES).scores["accuracy"], abs=0.05
     )
 
@@ -59,8 +59,8 @@ def test_labels_and_numbers_have_a_curve_too(task):
     y = x @ w + rng.normal(size=(300, 2))
     y = (y > 0).astype(int) if task == "multilabel" else y
     curve = learning_curve((x[:200], y[:200]), (x[200:], y[200:]), task, ["a", "b"], strength=1.0)
-    assert curve["metric"] == {"multilabel": "map", "regress": "r2"}[task]
-    assert curve["scores"][0] < curve["scores"][-1] <= 1
+    assert curve.metric == {"multilabel": "map", "regress": "r2"}[task]
+    assert curve.scores[0] < curve.scores[-1] <= 1
 
 
 def test_every_beginning_has_the_classes_in_proportion():

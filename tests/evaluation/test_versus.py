@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.records import metrics_of
 from transferkit.evaluation import metrics
 from transferkit.evaluation.intervals import mcnemar
 from transferkit.evaluation.versus import LEVEL, Answers, edge, interval, verdicts
@@ -99,11 +100,12 @@ def test_several_rivals_are_adjusted_for() -> None:
         name: {"accuracy": 0.95, "against": {"accuracy": {"gain": -0.05, "low": -0.1, "high": -0.01, "p": p}}}
         for name, p in (("x", 0.02), ("y", 0.03), ("z", 0.04))
     }
-    found = {"test": {"accuracy": 0.9}, "baselines": rivals}
+    content = {"test": {"accuracy": 0.9}, "baselines": rivals}
+    found = metrics_of(content)
     assert [(v.state, v.p) for v in verdicts(found, "accuracy")] == [
         ("unclear", pytest.approx(0.06)), ("unclear", pytest.approx(0.06)), ("unclear", pytest.approx(0.06))
     ]  # fmt: skip
-    alone = {**found, "baselines": {"x": rivals["x"]}}
+    alone = metrics_of({**content, "baselines": {"x": rivals["x"]}})
     assert [v.state for v in verdicts(alone, "accuracy")] == ["ahead"]
     assert verdicts(found, "a_plugins_metric") == []
 

@@ -277,7 +277,7 @@ def test_the_least_recently_used_go_first():
     for age, one in ((30, sets[1]), (20, sets[0]), (10, sets[2])):
         os.utime(one.folder / "set.json", (time.time() - age, time.time() - age))
     sets[0].refresh()  # used again: now the most recent
-    sizes = {entry["spec"]["rows"]: entry["bytes"] for entry in store.listing()}
+    sizes = {entry.spec["rows"]: entry.bytes for entry in store.listing()}
     removed, freed = store.clear(sizes["0"] + sizes["2"])
     assert (removed, freed) == (1, sizes["1"])
     assert [entry["spec"]["rows"] for entry in store.listing()].count("1") == 0

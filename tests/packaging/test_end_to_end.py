@@ -42,10 +42,10 @@ def test_the_run_learns_and_leaves_its_files(run: tk.Run) -> None:
 
 
 def test_the_model_answers_elsewhere_as_it_was_judged(run: tk.Run, tmp_path: Path) -> None:
-    from transferkit.data.images.decode import DecodeSettings, decode
+    from transferkit.data.images.decode import decode
     from transferkit.runs import model_file
 
-    settings = DecodeSettings.from_key(model_file.facts(run.layout.model)["decode"])
+    settings = model_file.facts(run.layout.model).decoding()
     rows, root = read_csv(run.layout.predictions), Path(run.manifest["data"]["path"])
     np.save(tmp_path / "in.npy", np.stack([decode(root / row["path"], settings) for row in rows]))
     paths = [run.layout.model, tmp_path / "in.npy", tmp_path / "out.npy"]

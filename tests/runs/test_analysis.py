@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.records import metrics_of
 from transferkit.data.source import scan
 from transferkit.errors import RunError
 from transferkit.runs import analysis
@@ -61,13 +62,13 @@ def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):
     samples = scan((x, np.arange(60) % 2)).hashed()
     samples = dataclasses.replace(samples, group=tuple("g" if i in (3, 9) else None for i in range(60)))
     seen = []
-    whole = analysis.doubts
+    whole = analysis.find_label_issues
 
     def watched(features, targets, task, classes, groups, seed):
         seen.extend(groups)
         return whole(features, targets, task, classes, groups, seed)
 
-    monkeypatch.setattr(analysis, "doubts", watched)
+    monkeypatch.setattr(analysis, "find_label_issues", watched)
     train = np.arange(60)[::-1]
     fit = analysis.Split(np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32), samples.targets[train])
     found = analysis.doubtful_labels(fit, samples, train, 0)
@@ -75,7 +76,7 @@ def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):
     assert kin[3] == kin[7] == kin[9]
     assert len(set(seen)) == 58
     # Features of noise: the judges doubt half of the labels, and know that they know nothing.
-    assert (found["n"], found["of"], found["low"]) == (0, 60, 0.0)
+    assert (found.n, found.of, found.low) == (0, 60, 0.0)
 
 
 def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
@@ -85,7 +86,7 @@ def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
     numbers = rng.normal(30, 9, 40)
     samples = scan((rng.integers(0, 255, (40, 8, 8, 3), np.uint8), numbers), "regress")
     rivals = {"majority": majority(numbers, numbers, "regress", list(samples.classes))}
-    content = {"goal": "mae", "thresholds": None}
+    content = metrics_of({"task": "regress"})
     found = analysis.beside(rivals, numbers[:, None] + 1, content, samples, 0)["majority"]
     low, high = found["mae_ci95"]
     assert low < found["mae"] < high

@@ -38,7 +38,7 @@ def test_labels_of_every_name_and_task(y: Any, names: list[str], task: Any, tmp_
     samples = scan((x, y, names), task).hashed()
     layout = Layout(tmp_path)
     save_splits(layout.splits, samples, Splits(("test",) * count, (-1,) * count, 0, 0, ()))
-    write_predictions(layout, samples, np.full((count, len(names)), 0.5), {"thresholds": None})
+    write_predictions(layout, samples, np.full((count, len(names)), 0.5), None)
 
     saved = tables.named(tables.pictures(read_csv(layout.splits)), task)
     assert [picture.label for picture in saved] == [samples.label(i) for i in range(count)]

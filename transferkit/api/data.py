@@ -14,7 +14,7 @@ class Data:
     """Pictures with labels and how they are to be split; from `load_data`."""
 
     samples: Samples
-    origin: str
+    origin: str | None  # the path; None for arrays
     split: tuple[float, ...] | None = None
     seed: int | None = None
 
@@ -37,4 +37,4 @@ class Data:
         counts = self.counts()
         most = max(counts.values(), default=0) or 1
         rows = [(name, count / most, f"{count:,}") for name, count in counts.items()]
-        return notebook.text(f"{len(self):,} pictures from {self.origin}") + notebook.bars(rows)
+        return notebook.text(f"{len(self):,} pictures from {self.origin or 'arrays'}") + notebook.bars(rows)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
     from transferkit.delivery.reproduce import Reproduction
+    from transferkit.runs.tables import HistoryRow
 
 
 def load_data(
@@ -76,17 +77,17 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json."""
-        return self.layout.read_metrics()
+        return self.layout.read_metrics().as_json()
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[HistoryRow]:
         """history.csv, one dictionary a row."""
         return self.layout.read_history()
 
     @property
     def manifest(self) -> dict[str, Any]:
         """run.json."""
-        return self.layout.read_manifest()
+        return self.layout.read_manifest().as_json()
 
     @restoring
     def model(self) -> keras.Model:

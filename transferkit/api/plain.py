@@ -9,6 +9,7 @@ from typing import Any
 
 from transferkit import tasks
 from transferkit.api.data import Data
+from transferkit.config import Given
 from transferkit.data.readers import datasets
 from transferkit.data.source import scan
 from transferkit.errors import DataError, TransferKitError
@@ -40,7 +41,7 @@ def data(given: Any, settings: Mapping[str, Any]) -> Any:
         raise DataError(f"{error}. As it is, it goes into a loop of your own:\n{lines(given, settings)}") from error
 
 
-def problems(given: Any, settings: dict[str, Any], callbacks: Any = None) -> list[str]:
+def problems(given: Any, settings: Given, callbacks: Any = None) -> list[str]:
     """What `settings` hold of Keras' objects, with the lines that use them; these are taken out of `settings`.
 
     `callbacks` are those that `finetune` was given: the ones it cannot take are answered too.

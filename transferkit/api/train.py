@@ -14,9 +14,8 @@ from transferkit.api.data import Data
 from transferkit.api.objects import Run
 from transferkit.api.signature import listing
 from transferkit.compute import restoring
-from transferkit.config import Settings, make
+from transferkit.config import Given, Settings, make
 from transferkit.console import Reporter
-from transferkit.data.readers.arrays import ARRAYS
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
 from transferkit.errors import DataError, RunError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
     from transferkit.runs.finetune import Job
     from transferkit.runs.plan import DryRun
-    from transferkit.training.fit import Callback
 
 PathOrName = str | os.PathLike[str]
 
@@ -124,10 +122,22 @@ def finetune(
         reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
     if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, reporter, track):
         return Run(folder)
+
+    def job() -> Job:
+        """The run with its pictures taken in: each was opened."""
+        from transferkit.runs.finetune import Job
+        from transferkit.runs.intake import take_in
+
+        source = loaded.samples if loaded else data
+        return Job(
+            intake=take_in(source, chosen, origin, reporter), settings=chosen, layout=layout, origin=origin,
+            reporter=reporter, resume=resume, offline=offline, cache=cache, callbacks=watching,
+        )  # fmt: skip
+
     if dry_run:
-        return _job(layout, loaded or data, origin, chosen, reporter, False, offline, cache).plan()
+        return job().plan()
     with _resumable(layout):
-        _finetune(layout, loaded or data, origin, chosen, reporter, resume, offline, cache, track, watching)
+        _finetune(job(), track)
     return Run(folder)
 
 
@@ -186,7 +196,9 @@ def tune(
     first = networks if isinstance(networks, str) or not networks else networks[0]
     name = _name(origin, {"backbone": first}) + "-tuned"
     folder = Path(output) if output is not None else free_name(Path("runs"), name)
-    asked = request(networks, search, space, given, origin, folder, resume, offline, problems)
+    asked = request(
+        networks, search, space, given, origin=origin, folder=folder, resume=resume, offline=offline, problems=problems
+    )
     _announced(reporter, not unnamed_network, origin)
     if choice:
         reporter.say(choice)
@@ -195,16 +207,16 @@ def tune(
     layout = Layout(folder)
     source = loaded.samples if loaded else data
     with _resumable(layout):
-        samples, findings, timings = take_in(source, asked.base, origin, reporter)
         SearchJob(
-            samples, asked.base, asked.space, asked.search, layout, origin, asked.command, reporter, offline, cache,
-            findings, timings,
+            intake=take_in(source, asked.base, origin, reporter), base=asked.base, space=asked.space,
+            search=asked.search, layout=layout, origin=origin, command=asked.command, reporter=reporter,
+            offline=offline, cache=cache,
         ).run()  # fmt: skip
         publish(layout, reporter)
     return Run(folder)
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(settings: Mapping[str, Any]) -> Given:
     """Paths may come as pathlib objects; settings hold text."""
 
     def text(value: Any) -> Any:
@@ -215,10 +227,10 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: text(value) for name, value in settings.items()} | networks
 
 
-def _announced(reporter: Reporter, now: bool, origin: str) -> bool:
+def _announced(reporter: Reporter, now: bool, origin: str | None) -> bool:
     """Say, if it is to be now, what is read: before pictures are looked at, yet after a wrong option is refused."""
     if now:
-        reporter.say(f"reading {shown(origin)}")
+        reporter.say(f"reading {shown(origin or 'arrays')}")
     return now
 
 
@@ -243,7 +255,7 @@ def _way_on(layout: Layout) -> str:
     return f"go on with the same call and:  output={os.fspath(layout.folder)!r}, resume=True"
 
 
-def _adopt(data: Data, settings: dict[str, Any]) -> list[str]:
+def _adopt(data: Data, settings: Given) -> list[str]:
     """Take split and seed of `load_data` into `settings`; problems where `finetune` was given others."""
     problems = []
     for name, value in (("split", data.split), ("seed", data.seed)):
@@ -258,11 +270,11 @@ def _is_complete(layout: Layout, data: Any, settings: Settings, reporter: Report
     Where the data has changed since, that is said: the scores are those of then.
     """
     from transferkit.delivery.report.publish import publish
-    from transferkit.runs.finetune import same_settings
+    from transferkit.runs import resumption
 
     manifest = layout.read_manifest()
-    same_settings(manifest, settings)
-    if manifest["status"] != "complete":
+    resumption.check_settings(manifest, settings)
+    if not manifest.complete:
         return False
     reporter.say(f"{layout.folder} is complete already; nothing to resume")
     _tell_changes(layout, data, settings, reporter)
@@ -288,37 +300,20 @@ def _tell_changes(layout: Layout, data: Any, settings: Settings, reporter: Repor
         )
 
 
-def _finetune(
-    layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
-    cache: bool | None, track: Sequence[str], callbacks: Sequence[Callback],
-) -> None:  # fmt: skip
+def _finetune(job: Job, track: Sequence[str]) -> None:
     from transferkit.delivery.report.publish import publish
 
-    job = _job(layout, data, origin, settings, reporter, resume, offline, cache)
-    job.callbacks = callbacks
-    with trackers.tracked(track, reporter) as job.tracking:
+    with trackers.tracked(track, job.reporter) as job.tracking:
         job.run()
-        publish(layout, reporter)
-        job.tracking.finish(layout)
+        publish(job.layout, job.reporter)
+        job.tracking.finish(job.layout)
 
 
-def _job(
-    layout: Layout, data: Any, origin: str, settings: Settings, reporter: Reporter, resume: bool, offline: bool,
-    cache: bool | None,
-) -> Job:  # fmt: skip
-    """The run with its pictures taken in: each was opened."""
-    from transferkit.runs.finetune import Job
-    from transferkit.runs.intake import take_in
-
-    source = data.samples if isinstance(data, Data) else data
-    samples, findings, timings = take_in(source, settings, origin, reporter)
-    return Job(samples, settings, layout, origin, reporter, resume, offline, cache, findings, timings)
-
-
-def _name(origin: str, settings: dict[str, Any]) -> str:
-    data, network = Path(origin).resolve(), str(settings.get("backbone"))
+def _name(origin: str | None, settings: Given) -> str:
+    network = str(settings.get("backbone"))
+    data = Path("arrays") if origin is None else Path(origin).resolve()
     words = [
-        origin if origin == ARRAYS else data.name if data.is_dir() else data.stem,
+        data.name if data.is_dir() else data.stem,
         Path(network).stem if network.endswith(".keras") else network,
     ]
     return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)

@@ -11,13 +11,13 @@ from typing import Any
 from transferkit import tasks
 from transferkit.api.data import Data
 from transferkit.backbones.default import PHOTOGRAPHS, choose
+from transferkit.config import Given
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS
 
 
 def backbone(
-    data: Any, given: dict[str, Any], origin: str, resumed: str | Path | None, offline: bool
+    data: Any, given: Given, origin: str | None, resumed: str | Path | None, offline: bool
 ) -> tuple[str, list[str]]:
     """Set `given["backbone"]` where it is missing; returns what is to be said of it, and problems.
 
@@ -39,7 +39,7 @@ def backbone(
     given["backbone"] = chosen.backbone
     if samples is None:
         return "", []  # what is wrong with the data is said next
-    where = "DATA" if origin == ARRAYS else shlex.quote(origin)
+    where = "DATA" if origin is None else shlex.quote(origin)
     others = f"others: transferkit backbones recommend {where}"
     return f"backbone: {chosen.backbone}, because {chosen.reason}; {others}", []
 
@@ -53,11 +53,11 @@ def _before(folder: Path) -> str | None:
     with suppress(RunError, OSError, KeyError, TypeError):
         if (folder / JOURNAL).exists():
             return str(Journal.read(folder / JOURNAL)[0]["settings"]["backbone"])
-        return str(Layout(folder).read_manifest()["config"]["backbone"])
+        return Layout(folder).read_manifest().config.backbone or None
     return None
 
 
-def _samples(data: Any, given: dict[str, Any]) -> Any:
+def _samples(data: Any, given: Given) -> Any:
     """The pictures as the run will take them in, or None where they cannot be had."""
     from transferkit.data.source import scan
 

@@ -79,7 +79,7 @@ def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) ->
     from transferkit.delivery.evaluate import evaluate as room
 
     data = datasets.read(data)
-    return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet))
+    return room(Layout(Path(run)), data.samples if isinstance(data, Data) else data, Reporter(quiet)).as_dict()
 
 
 @restoring
@@ -97,7 +97,7 @@ def reproduce(
 
     reporter = reporter or Reporter(quiet)
     before = Layout(run.folder if isinstance(run, Run) else Path(run))
-    settings = room.settings_of(before)
+    settings: dict[str, Any] = room.settings_of(before)
     default = free_name(before.folder.absolute().parent, f"{before.folder.absolute().name}-reproduced")
     folder = default if output is None else Path(output)
     raise_problems(RunError, check_new(folder, resume=False))

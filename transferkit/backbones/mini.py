@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transferkit.backbones.packaged import Packaged, pack
 from transferkit.backbones.packaged import variables_of as variables_of  # the script takes it from here
 from transferkit.errors import BackboneError
+from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +69,7 @@ def weights_sha256() -> str:
     return packaged().sha256()
 
 
-def record() -> dict[str, Any]:
+def record() -> JsonObject:
     """What is known of the packaged weights: source task, held-out accuracy, parameters, hash, training."""
     return packaged().facts()
 

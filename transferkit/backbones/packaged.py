@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from transferkit.errors import WeightsError
 from transferkit.files import read_json, sha256_bytes
+from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +46,7 @@ class Packaged:
         """SHA-256 of the weights as recorded; `load` accepts no other file."""
         return str(self.facts()["sha256"])
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """What the record says of the weights. Raises WeightsError where it is missing or damaged."""
         try:
             content = read_json(self.record)

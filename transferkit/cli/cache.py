@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from transferkit.cli._common import Group, common, echo, emit
@@ -19,15 +21,15 @@ def info(quiet: bool, as_json: bool) -> None:
     from transferkit.features import cache_quota, store
 
     sets = store.listing()
-    total, limit = sum(s["bytes"] for s in sets), cache_quota.limit(store.root())
+    total, limit = sum(s.bytes for s in sets), cache_quota.limit(store.root())
     if as_json:
-        emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": sets})
+        emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": [asdict(s) for s in sets]})
         return
     most = f"{limit / 1e6:,.0f} MB ({cache_quota.VARIABLE})"
     echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {most}")
     for entry in sets:
-        spec = entry["spec"]
-        echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry['bytes'] / 1e6:>9,.1f} MB")
+        spec = entry.spec
+        echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry.bytes / 1e6:>9,.1f} MB")
 
 
 @cache.command(epilog="Example:  transferkit cache clear")

@@ -43,7 +43,7 @@ def diagnose(run: Path, quiet: bool, as_json: bool) -> None:
 
     found = diagnosis_of(Layout(run))
     if as_json:
-        emit(found)
+        emit(found.as_dict())
         return
     for line in as_lines(found):
         tell(line)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transferkit.cli._common import Group, Once, common, echo, emit, tell
+from transferkit.config import Given
 from transferkit.text import clipped
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ COMMAND_LINE_ONLY = ("data", "resume", "config", "quiet", "verbose", "debug", "j
 WANTED = {str: "a text", bool: "true or false", list: "a list of texts", dict: "a table of texts"}
 
 
-def from_file(path: Path | None) -> dict[str, Any]:
+def from_file(path: Path | None) -> Given:
     """The settings of --config: a TOML file, a run directory, or a run.json. Dashes in names are underscores.
 
     Raises ConfigError where it cannot be read; what the settings say is checked with the rest.
@@ -48,7 +49,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
     return _of_run(path, text) if path.suffix.lower() == ".json" else _of_toml(path, text)
 
 
-def _of_toml(path: Path, text: str) -> dict[str, Any]:
+def _of_toml(path: Path, text: str) -> Given:
     import tomllib
 
     from transferkit.errors import ConfigError
@@ -66,7 +67,7 @@ def _of_toml(path: Path, text: str) -> dict[str, Any]:
     return dict(zip(names, content.values(), strict=True))
 
 
-def _of_run(path: Path, text: str) -> dict[str, Any]:
+def _of_run(path: Path, text: str) -> Given:
     from transferkit.delivery.reproduce import given_settings
     from transferkit.errors import ConfigError, RunError
 
@@ -78,7 +79,7 @@ def _of_run(path: Path, text: str) -> dict[str, Any]:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
 
 
-def own_options(file: dict[str, Any], own: dict[str, Types] = OWN, **given: Any) -> dict[str, Any]:
+def own_options(file: Given, own: dict[str, Types] = OWN, **given: Any) -> Given:
     """Take a command's `own` options out of `file`; the command line's win.
 
     Raises ConfigError for wrong types, and for names that neither are options nor settings of the command.
@@ -104,7 +105,7 @@ def _fits(value: Any, kinds: Types) -> bool:
     return isinstance(value, kinds) and all(isinstance(text, str) for text in texts)
 
 
-def _unknown(file: dict[str, Any], own: dict[str, Types]) -> list[str]:
+def _unknown(file: Given, own: dict[str, Types]) -> list[str]:
     """Names in `file` that mean something elsewhere, not to the command with these `own` options.
 
     What means nothing anywhere is found with all other mistakes by the settings themselves.
@@ -139,7 +140,7 @@ def toml_value(value: Any) -> str:
     return repr(value)
 
 
-def as_toml(settings: dict[str, Any]) -> str:
+def as_toml(settings: Given) -> str:
     """Settings as lines of TOML; those without a value are left out."""
     return "".join(f"{name} = {toml_value(value)}\n" for name, value in settings.items() if value is not None)
 
@@ -260,7 +261,7 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
             tell(f"not for {name}: {wrong[name]}")
 
 
-def _refused(check: Callable[[dict[str, Any]], object], content: dict[str, Any]) -> TransferKitError | None:
+def _refused(check: Callable[[Given], object], content: Given) -> TransferKitError | None:
     from transferkit.errors import TransferKitError
 
     try:
@@ -270,14 +271,14 @@ def _refused(check: Callable[[dict[str, Any]], object], content: dict[str, Any])
     return None
 
 
-def _as_finetune(settings: dict[str, Any]) -> None:
+def _as_finetune(settings: Given) -> None:
     from transferkit.runs import trackers
 
     own = own_options(settings)
     _checked(settings, own.get("offline", False), trackers.problems(tuple(own.get("track", ()))))
 
 
-def _as_tune(settings: dict[str, Any]) -> None:
+def _as_tune(settings: Given) -> None:
     from transferkit.errors import ConfigError, raise_problems
     from transferkit.tuning import search_settings as how
     from transferkit.tuning.entry import settle
@@ -292,7 +293,7 @@ def _as_tune(settings: dict[str, Any]) -> None:
     _checked(settings, offline)
 
 
-def _checked(settings: dict[str, Any], offline: bool, problems: Sequence[str] = ()) -> Any:
+def _checked(settings: Given, offline: bool, problems: Sequence[str] = ()) -> Any:
     """Validated settings; a backbone may come later by the command line, and is then not judged."""
     from transferkit.config import make
     from transferkit.runs import preflight

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transferkit.console import Advance, Reporter
     from transferkit.data.audit.audit import Audit
     from transferkit.data.samples import Samples
+    from transferkit.data.source import ScanOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHEETS = (".png", ".jpg", ".jpeg")
@@ -60,7 +61,7 @@ def reading(metavar: str = "DATA") -> Callable[[F], F]:
 @common()
 def check(
     source: str | None, as_json: bool, quiet: bool, headers_only: bool, html: Path | None,
-    write_exclusions: Path | None, run: Path | None, suspects: int | None, **how: Any,
+    write_exclusions: Path | None, run: Path | None, suspects: int | None, **how: Unpack[ScanOptions],
 ) -> None:  # fmt: skip
     """Find damaged files, copies, leakage between splits, look-alikes, odd names; exits with 2 on errors.
 
@@ -96,7 +97,7 @@ def check(
 @common()
 def clean(
     source: str, as_json: bool, quiet: bool, output: Path | None, suspects: int | None, port: int, browser: bool,
-    **how: Any,
+    **how: Unpack[ScanOptions],
 ) -> None:  # fmt: skip
     """Keep, relabel or leave out doubtful pictures, on a page.
 
@@ -126,7 +127,7 @@ def clean(
 @common(seed=True)
 def split(
     source: str, as_json: bool, quiet: bool, output: Path, ratios: str, folds: int, keep_alike: bool,
-    seed: int, **how: Any,
+    seed: int, **how: Unpack[ScanOptions],
 ) -> None:  # fmt: skip
     """Write a stratified, seeded split as a file, which is a CSV to train on."""
     from transferkit.data.source import based, scan
@@ -148,7 +149,7 @@ def split(
 @data.command(epilog="Example:  transferkit data summary flowers/")
 @reading()
 @common()
-def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
+def summary(source: str, as_json: bool, quiet: bool, **how: Unpack[ScanOptions]) -> None:
     """Count pictures per class and split, and say what was ignored."""
     from transferkit.data.source import scan
 
@@ -170,7 +171,7 @@ def summary(source: str, as_json: bool, quiet: bool, **how: Any) -> None:
 @common(seed=True)
 def preview(
     source: str, as_json: bool, quiet: bool, output: Path, augment: str | None, image_size: int,
-    pictures: int, views: int, seed: int, **how: Any,
+    pictures: int, views: int, seed: int, **how: Unpack[ScanOptions],
 ) -> None:  # fmt: skip
     """Draw augmented views as a contact sheet, the first of each row clean, and what each range does by itself."""
     from transferkit.data.augmentation.preview import preview as draw
@@ -205,7 +206,7 @@ def _required(source: str | None, suspects: int | None) -> str:
 
 
 def _audit_of(
-    run: Path, source: str | None, headers_only: bool, report: Reporter, how: dict[str, Any], suspects: int | None
+    run: Path, source: str | None, headers_only: bool, report: Reporter, how: ScanOptions, suspects: int | None
 ) -> Audit:
     """The audit of a run's data, with the labels that its network doubts."""
     from transferkit.delivery.label_check import SHOWN, label_check, source_of
@@ -217,7 +218,7 @@ def _audit_of(
     return _audit(origin, headers_only, report, its_own).adding(doubted)
 
 
-def _audit(source: str, headers_only: bool, report: Reporter, how: dict[str, Any]) -> Audit:
+def _audit(source: str, headers_only: bool, report: Reporter, how: ScanOptions) -> Audit:
     from transferkit.data.audit.audit import check as full
     from transferkit.data.audit.audit import quick
     from transferkit.data.source import scan
@@ -249,8 +250,22 @@ def _progress(report: Reporter) -> Iterator[Callable[[int, int], None]]:
         yield progress
 
 
-def _summary(samples: Samples) -> dict[str, Any]:
-    parts = {part: samples.split.count(part) for part in ("train", "val", "test") if part in samples.split}
+class Summary(TypedDict):
+    """What `data summary --json` says."""
+
+    data: str
+    task: str
+    pictures: int
+    classes: dict[str, int]
+    given_split: dict[str, int]
+    groups: int
+    notes: list[str]
+
+
+def _summary(samples: Samples) -> Summary:
+    parts: dict[str, int] = {
+        part: samples.split.count(part) for part in ("train", "val", "test") if part in samples.split
+    }
     return {
         "data": samples.origin,
         "task": samples.task,
@@ -262,7 +277,7 @@ def _summary(samples: Samples) -> dict[str, Any]:
     }
 
 
-def _text(result: dict[str, Any]) -> str:
+def _text(result: Summary) -> str:
     lines = [f"{shown(result['data'])}: {result['pictures']} pictures, {result['task']}"]
     lines += [f"  {number:>7}  {shown(name)}" for name, number in result["classes"].items()]
     if result["given_split"]:
@@ -272,6 +287,6 @@ def _text(result: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
 
 
-def _print(result: dict[str, Any] | str) -> None:
+def _print(result: object) -> None:
     """JSON, or text that is wrapped between words where a person reads it."""
     tell(result, hang=4) if isinstance(result, str) else emit(result)

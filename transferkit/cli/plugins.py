@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
 import click
 
@@ -28,7 +27,7 @@ def plugins(check: bool, quiet: bool, as_json: bool) -> int:
     return 2 if check and any(row["state"] != "ok" for row in rows) else 0
 
 
-def _rows(check: bool) -> Iterator[dict[str, Any]]:
+def _rows(check: bool) -> Iterator[dict[str, str]]:
     from transferkit import plugins as room
     from transferkit.errors import ConfigError
 
@@ -44,12 +43,12 @@ def _rows(check: bool) -> Iterator[dict[str, Any]]:
             yield {**facts, "target": plugin.target, "state": state}
 
 
-def _builtin() -> dict[str, Any]:
+def _builtin() -> dict[str, Collection[str]]:
     """The names that are ours; a plugin of the same name is never reached."""
     from transferkit.backbones.catalog import ROWS
     from transferkit.config import AUGMENTATIONS, HEADS
     from transferkit.delivery.exporting.formats import FORMATS
     from transferkit.evaluation.metric_registry import GOALS
 
-    names = (ROWS, HEADS, AUGMENTATIONS, (*GOALS, "auto"), FORMATS)
+    names: tuple[Collection[str], ...] = (ROWS, HEADS, AUGMENTATIONS, (*GOALS, "auto"), FORMATS)
     return dict(zip(("backbones", "heads", "augmentations", "metrics", "exporters"), names, strict=True))

@@ -11,6 +11,7 @@ import click
 
 from transferkit import tasks
 from transferkit.cli._common import Once, common, echo, reporter
+from transferkit.runs.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from transferkit.console import Reporter
@@ -69,7 +70,7 @@ def predict(
     shape = _shape(shape, output, as_json)
     runs = members.named(run)
     facts = members.common(runs)
-    task, names = facts["task"], facts["classes"]
+    task, names = facts.task, facts.classes
     _refuse(shape, task, top, sample, abstain, tta, len(runs))
     top = None if tasks.of(task).numbers else top or 3
     threshold = None if abstain is None else room.abstain_at(abstain, runs[0], task)
@@ -137,7 +138,7 @@ def _refuse(
         raise click.UsageError(f"--abstain {abstain} was found for {why}; give a number, e.g. --abstain 0.8")
 
 
-def _submission(pictures: list[Path], facts: dict[str, Any], sample: Path | None, speaker: Reporter) -> Any:
+def _submission(pictures: list[Path], facts: ModelFacts, sample: Path | None, speaker: Reporter) -> Any:
     from transferkit.console import plural
     from transferkit.data.samples import listed
     from transferkit.delivery.submission import plan

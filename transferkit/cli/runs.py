@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,12 @@ def summary(run: Path, verbose: bool, quiet: bool, as_json: bool) -> None:
 
     layout = Layout(run)
     if as_json:
-        emit({"run": layout.complete(), "metrics": layout.read_metrics()})
+        emit({"run": layout.complete().filled(), "metrics": layout.read_metrics().as_json()})
     else:
         echo(text(layout, verbose, columns()))
 
 
-def _print(scores: dict[str, Any]) -> None:
+def _print(scores: Mapping[str, object]) -> None:
     for name, value in scores.items():
         if not isinstance(value, dict) and name not in (*LONG, "new") and not name.endswith("_ci95"):
             interval = scores.get(f"{name}_ci95")

@@ -10,18 +10,18 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LAYOUT: dict[str, Any] = {"image_data_format": "channels_last", "epsilon": 1e-7}
+_LAYOUT: dict[str, object] = {"image_data_format": "channels_last", "epsilon": 1e-7}
 # Keras cuts short what runs longer than these; no verb of ours may be cut short unsaid.
-_LENGTHS: dict[str, Any] = {"max_epochs": None, "max_steps_per_epoch": None}
-_DTYPES: dict[str, Any] = {"floatx": "float32", "dtype_policy": "float32"}
-_imported: dict[str, Any] = {}  # what the first import found
+_LENGTHS: dict[str, object] = {"max_epochs": None, "max_steps_per_epoch": None}
+_DTYPES: dict[str, object] = {"floatx": "float32", "dtype_policy": "float32"}
+_imported: dict[str, object] = {}  # what the first import found
 
 
 def fix(dtypes: bool = True) -> None:
@@ -61,13 +61,13 @@ def _is_imported() -> bool:
     return hasattr(sys.modules.get("keras"), "config")
 
 
-def _now() -> dict[str, Any]:
+def _now() -> dict[str, object]:
     import keras
 
     return {name: getattr(keras.config, name)() for name in (*_LAYOUT, *_LENGTHS, *_DTYPES)}
 
 
-def _set(values: dict[str, Any]) -> None:
+def _set(values: dict[str, object]) -> None:
     import keras
 
     for name, value in values.items():

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from transferkit import tasks
-from transferkit.data.readers.arrays import ARRAYS, scan_arrays
+from transferkit.data.readers.arrays import scan_arrays
 from transferkit.data.readers.encoding import locate
 from transferkit.data.readers.folder import scan_folder
 from transferkit.data.readers.relabel import relabel
@@ -25,15 +25,17 @@ Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
 TABLES = (".csv", ".tsv")
 
 
-def origin_of(data: Any) -> str:
-    """What stands for `data` in the record of a run: its path, or `ARRAYS` for what came from memory.
+class ScanOptions(TypedDict):
+    """How data is read, as one passes it on: see `scan`."""
 
-    A folder of that very name is written `./arrays`, so that the two are never taken for each other.
-    """
-    if not isinstance(data, str | os.PathLike):
-        return ARRAYS
-    path = os.path.expanduser(data)
-    return os.path.join(os.curdir, path) if path == ARRAYS else path
+    task: str | None
+    exclude: Sequence[str]
+    exclude_file: str | os.PathLike[str] | None
+
+
+def origin_of(data: Any) -> str | None:
+    """What stands for `data` in the record of a run: its path, or None for what came from memory."""
+    return os.path.expanduser(data) if isinstance(data, str | os.PathLike) else None
 
 
 def is_table(data: str | os.PathLike[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import webbrowser
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from transferkit.console import Reporter
 from transferkit.data.audit.duplicate_groups import find_copies
 from transferkit.data.samples import Samples, shown
-from transferkit.data.source import scan
+from transferkit.data.source import ScanOptions, scan
 from transferkit.delivery.label_check import SHOWN, doubted, own_samples, source_of
 from transferkit.delivery.pages.cleaning import Cleaning, cards, default_output
 from transferkit.delivery.pages.decisions import Decisions
@@ -31,7 +32,7 @@ class Prepared:
     app: Cleaning
     command: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values for JSON; paths as they are."""
         decisions = self.app.decisions
         return {
@@ -67,7 +68,7 @@ def _counted(number: int, words: str) -> str:
 
 
 def prepare(
-    source: str, output: Path | None, suspects: int | None, how: dict[str, Any], reporter: Reporter, progress: Progress
+    source: str, output: Path | None, suspects: int | None, how: ScanOptions, reporter: Reporter, progress: Progress
 ) -> Prepared:
     """Look for doubtful labels (of a run) and copies; `how` is what `scan` reads data with.
 
@@ -84,7 +85,7 @@ def prepare(
 
 
 def _of_run(
-    run: Path, output: Path | None, suspects: int, how: dict[str, Any], reporter: Reporter, progress: Progress
+    run: Path, output: Path | None, suspects: int, how: ScanOptions, reporter: Reporter, progress: Progress
 ) -> Prepared:
     if any(how.values()):
         raise ConfigError("a run brings its own --task and exclusions; drop them, or give its DATA instead")
@@ -109,7 +110,7 @@ def _of_run(
 
 
 def _app(
-    samples: Samples, doubts: list[Any], origin: Path, output: Path | None, earlier: str | Path | None,
+    samples: Samples, doubts: list[Any], origin: Path, output: Path | None, earlier: str | os.PathLike[str] | None,
     progress: Progress,
 ) -> Cleaning:  # fmt: skip
     copies, faults = find_copies(samples, progress=progress)
@@ -118,7 +119,7 @@ def _app(
     return Cleaning(samples, cards(samples, doubts, copies, faults), decisions, origin.name or str(origin))
 
 
-def _words(how: dict[str, Any]) -> list[str]:
+def _words(how: ScanOptions) -> list[str]:
     found = ["--task", how["task"]] if how["task"] else []
     return found + [word for pattern in how["exclude"] for word in ("--exclude", pattern)]
 

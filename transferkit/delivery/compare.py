@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,101 @@ from transferkit.evaluation import charts, intervals
 from transferkit.evaluation.figures import save
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
+from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
+from transferkit.evaluation.versus import holm
 from transferkit.runs.layout import Layout
-from transferkit.runs.tables import Predictions
+from transferkit.runs.run_record import RunRecord
+from transferkit.runs.tables import HistoryRow, Predictions
 
 LEVEL = 0.05  # adjusted p below which a difference is called one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ComparedRun:
+    """One run: its `score` on the shared test pictures and what it took. None where a value is unknown."""
+
+    run: str
+    folder: str
+    backbone: str
+    unfreeze: str
+    score: float | None
+    interval: tuple[float, float] | None
+    loss: float | None
+    ece: float | None
+    trained_weights: int | None
+    seconds: float
+    diagnosis: str | None
+
+    def as_dict(self, metric: str) -> dict[str, Any]:
+        """Plain values, for JSON; the score under its own name."""
+        found: dict[str, object] = {}
+        for name, value in asdict(self).items():
+            name = {"score": metric, "interval": f"{metric}_ci95"}.get(name, name)
+            found[name] = list(value) if isinstance(value, tuple) else value
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedPair:
+    """Two runs: the `difference` of the score, `a` minus `b`, with its 95 % interval and p-values of paired tests.
+
+    What McNemar's test counts is there for classes alone.
+    """
+
+    a: str
+    b: str
+    p_mcnemar: float | None = None
+    only_a_right: int | None = None
+    only_b_right: int | None = None
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_adjusted: float = 1.0
+
+    @property
+    def p(self) -> float:
+        """Of McNemar's test where there is one, else of the bootstrap."""
+        return self.p_bootstrap if self.p_mcnemar is None else self.p_mcnemar
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`runs`: a row each, best first. `pairs`: for each two runs the `difference` of `metric` with its 95 % interval
+    """`ranked`: the runs, best first. `tested`: for each two runs the `difference` of `metric` with its 95 % interval
     `low`, `high`, p-values of paired tests, and `p_adjusted`. `histories` and `curves` are by run name."""
 
     metric: str
     test_pictures: int
-    runs: list[dict[str, Any]]
-    pairs: list[dict[str, Any]]
-    histories: dict[str, list[dict[str, Any]]]
-    curves: dict[str, dict[str, Any]]
+    ranked: list[ComparedRun]
+    tested: list[ComparedPair]
+    histories: dict[str, list[HistoryRow]]
+    curves: dict[str, LearningCurve]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """A row each run, best first, as plain values."""
+        return [run.as_dict(self.metric) for run in self.ranked]
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """A row for each two runs, as plain values."""
+        return [pair.as_dict() for pair in self.tested]
 
     def _repr_html_(self) -> str:
         return notebook.text(str(self))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
-        return {"metric": self.metric, "test_pictures": self.test_pictures, "runs": self.runs, "pairs": self.pairs}
+        return {
+            "metric": self.metric,
+            "test_pictures": self.test_pictures,
+            "runs": self.runs,
+            "pairs": self.pairs,
+        }
 
     def figure(self, path: str | Path) -> Path:
         """Write training and learning curves of all runs, overlaid, as a PNG."""
@@ -62,19 +133,24 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     manifests = [layout.complete() for layout in layouts]
     metrics = [layout.read_metrics() for layout in layouts]
     _check_alike(names, layouts, metrics)
-    task, classes = metrics[0]["task"], metrics[0]["classes"]
+    task, classes = metrics[0].task, metrics[0].classes
     metric = tasks.of(task).default_metric
     tables = [layout.read_predictions() for layout in layouts]
     paths, targets = tables[0].paths, tables[0].targets
     answers = [_answers(table, paths) for table in tables]
     rows = [_row(n, layout, m, c, metric) for n, layout, m, c in zip(names, layouts, manifests, metrics, strict=True)]
     signed = -1 if GOALS[metric].direction == "max" else 1
-    order = sorted(range(len(rows)), key=lambda i: np.inf if rows[i][metric] is None else signed * rows[i][metric])
-    pairs = [_pair(names, i, j, answers, targets, task, classes, metrics, seed) for i, j in combinations(order, 2)]
-    _adjust(pairs)
-    curves = {n: m["learning_curve"] for n, m in zip(names, metrics, strict=True) if m.get("learning_curve")}
+    order = sorted(range(len(rows)), key=lambda i: np.inf if (value := rows[i].score) is None else signed * value)
+    pairs = _adjusted([
+        _pair((names[i], names[j]), (answers[i], answers[j]), targets, task=task, classes=classes, seed=seed)
+        for i, j in combinations(order, 2)
+    ])  # fmt: skip
+    curves = {n: m.learning_curve for n, m in zip(names, metrics, strict=True) if m.learning_curve}
     histories = {n: layout.read_history() for n, layout in zip(names, layouts, strict=True)}
-    return Comparison(metric, len(paths), [rows[i] for i in order], pairs, histories, curves)
+    return Comparison(
+        metric=metric, test_pictures=len(paths), ranked=[rows[i] for i in order], tested=pairs, histories=histories,
+        curves=curves,
+    )  # fmt: skip
 
 
 def _names(folders: list[Path]) -> list[str]:
@@ -86,16 +162,16 @@ def _names(folders: list[Path]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
 
-def _check_alike(names: list[str], layouts: Sequence[Layout], metrics: list[dict[str, Any]]) -> None:
+def _check_alike(names: list[str], layouts: Sequence[Layout], metrics: list[MetricsRecord]) -> None:
     first = metrics[0]
     known = _test_rows(layouts[0])
     if not known:
         raise RunError(f"{names[0]} has no test split, so there is nothing to compare on")
     for name, layout, other in zip(names[1:], layouts[1:], metrics[1:], strict=True):
-        if other["task"] != first["task"]:
-            raise RunError(f"{names[0]} is {first['task']} and {name} is {other['task']}; their scores differ in kind")
-        if other["classes"] != first["classes"]:
-            odd = sorted(set(other["classes"]) ^ set(first["classes"]))
+        if other.task != first.task:
+            raise RunError(f"{names[0]} is {first.task} and {name} is {other.task}; their scores differ in kind")
+        if other.classes != first.classes:
+            odd = sorted(set(other.classes) ^ set(first.classes))
             raise RunError(f"{names[0]} and {name} have different classes ({listed(odd) or 'another order'})")
         reason = _difference(known, _test_rows(layout), names[0], name)
         if reason:
@@ -133,83 +209,80 @@ def _answers(table: Predictions, paths: Sequence[str]) -> np.ndarray:
     return table.outputs[[place[path] for path in paths]]
 
 
-def _row(name: str, layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any], metric: str) -> dict[str, Any]:
-    test, chosen = metrics["test"], [p for p in manifest["phases"] if p["name"] == manifest["chosen"]]
-    return {
-        "run": name,
-        "folder": str(layout.folder),
-        "backbone": manifest["config"]["backbone"],
-        "unfreeze": manifest["config"]["unfreeze"],
-        metric: test[metric],
-        f"{metric}_ci95": test.get(f"{metric}_ci95"),
-        "loss": test.get("loss"),
-        "ece": test.get("ece"),
-        "trained_weights": chosen[0]["parameters"] if chosen else None,
-        "seconds": manifest["timings"]["total"],
-        "diagnosis": (metrics.get("diagnosis") or {}).get("state"),
-    }
+def _row(name: str, layout: Layout, manifest: RunRecord, metrics: MetricsRecord, metric: str) -> ComparedRun:
+    test, chosen = metrics.test, manifest.chosen_phase
+    return ComparedRun(
+        run=name,
+        folder=str(layout.folder),
+        backbone=manifest.config.backbone,
+        unfreeze=manifest.config.unfreeze,
+        score=test.value(metric),
+        interval=test.interval(metric),
+        loss=test.value("loss"),
+        ece=test.value("ece"),
+        trained_weights=chosen.parameters if chosen else None,
+        seconds=manifest.timings["total"],
+        diagnosis=metrics.diagnosis.state if metrics.diagnosis else None,
+    )
 
 
 def _pair(
-    names: list[str], i: int, j: int, answers: list[np.ndarray], targets: np.ndarray, task: str, classes: list[str],
-    metrics: list[dict[str, Any]], seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    names: tuple[str, str], answers: tuple[np.ndarray, np.ndarray], targets: np.ndarray, *, task: str,
+    classes: list[str], seed: int,
+) -> ComparedPair:  # fmt: skip
+    (a, b), (left, right) = names, answers
     metric = tasks.of(task).default_metric
-    left, right = answers[i], answers[j]
-    found: dict[str, Any] = {"a": names[i], "b": names[j]}
     if metric == "accuracy":
         # Right or wrong is all that accuracy knows: a thousand resamples of it take no time.
-        hits = [(tasks.of(task).decide(a) == targets).astype(float) for a in (left, right)]
-        difference = intervals.paired_bootstrap(lambda _, h: float(h.mean()), targets, *hits, seed=seed)
-        found["p_mcnemar"] = intervals.mcnemar(*(h > 0 for h in hits))
-        found["only_a_right"], found["only_b_right"] = (int(((x > 0) & (y == 0)).sum()) for x, y in (hits, hits[::-1]))
-    else:
+        x, y = ((tasks.of(task).decide(answer) == targets).astype(float) for answer in answers)
+        found = intervals.paired_bootstrap(lambda _, h: float(h.mean()), targets, x, y, seed=seed)
+        low, high = sorted((found.low, found.high))
+        return ComparedPair(
+            a=a, b=b, p_mcnemar=intervals.mcnemar(x > 0, y > 0), only_a_right=int(((x > 0) & (y == 0)).sum()),
+            only_b_right=int(((y > 0) & (x == 0)).sum()), difference=found.difference, low=low, high=high,
+            p_bootstrap=found.p,
+        )  # fmt: skip
 
-        def measure(true: Any, guess: Any) -> float | None:
-            value: float | None = score(task, true, guess, classes)[metric]
-            return value
+    def measure(true: np.ndarray, guess: np.ndarray) -> float | None:
+        return score(task, true, guess, classes).value(metric)
 
-        difference = intervals.paired_bootstrap(measure, targets, left, right, seed=seed, repeats=500)
-    low, high = sorted((difference.low, difference.high))
-    found |= {"difference": difference.difference, "low": low, "high": high, "p_bootstrap": difference.p}
-    return found
+    found = intervals.paired_bootstrap(measure, targets, left, right, seed=seed, repeats=500)
+    low, high = sorted((found.low, found.high))
+    return ComparedPair(a=a, b=b, difference=found.difference, low=low, high=high, p_bootstrap=found.p)
 
 
-def _adjust(pairs: list[dict[str, Any]]) -> None:
-    """Holm 1979: of m tests the k-th smallest p counts m - k + 1 times, and never less than one before it."""
-    key = "p_mcnemar" if pairs and "p_mcnemar" in pairs[0] else "p_bootstrap"
-    highest = 0.0
-    for rank, pair in enumerate(sorted(pairs, key=lambda pair: pair[key])):
-        highest = max(highest, min(1.0, (len(pairs) - rank) * pair[key]))
-        pair["p_adjusted"] = highest
+def _adjusted(pairs: list[ComparedPair]) -> list[ComparedPair]:
+    """The pairs with `p_adjusted` by Holm's method (1979)."""
+    adjusted = holm({str(number): pair.p for number, pair in enumerate(pairs)})
+    return [replace(pair, p_adjusted=adjusted[str(number)]) for number, pair in enumerate(pairs)]
 
 
 # ---------------------------------------------------------------------------------------------- text
 
 
 def _table(found: Comparison) -> list[str]:
-    width = max(len(shown(row["run"])) for row in found.runs)
+    width = max(len(shown(row.run)) for row in found.ranked)
     lines = [f"{'run':<{width}}  {found.metric:>9}  {'95 % interval':<16}  {'loss':>6}  {'time':>12}  network"]
-    for row in found.runs:
-        interval = row[f"{found.metric}_ci95"]
+    for row in found.ranked:
+        interval = row.interval
         between = f"{figure(interval[0])} to {figure(interval[1])}" if interval else ""
-        value = figure(row[found.metric])
+        value = figure(row.score)
         lines.append(
-            f"{shown(row['run']):<{width}}  {value:>9}  {between:<16}  {figure(row['loss']):>6}  "
-            f"{duration(row['seconds']):>12}  {shown(row['backbone'])}, unfreeze {shown(row['unfreeze'])}"
+            f"{shown(row.run):<{width}}  {value:>9}  {between:<16}  {figure(row.loss):>6}  "
+            f"{duration(row.seconds):>12}  {shown(row.backbone)}, unfreeze {shown(row.unfreeze)}"
         )
     return lines
 
 
 def _verdicts(found: Comparison) -> list[str]:
     lines = [f"On the same {found.test_pictures:,} test pictures:"]
-    for pair in found.pairs:
-        clear = pair["p_adjusted"] < LEVEL
-        test = "McNemar" if "p_mcnemar" in pair else "paired bootstrap"
+    for pair in found.tested:
+        clear = pair.p_adjusted < LEVEL
+        test = "McNemar" if pair.p_mcnemar is not None else "paired bootstrap"
         verdict = "a real difference" if clear else "no clear difference"
         lines.append(
-            f"{shown(pair['a'])} against {shown(pair['b'])}: {found.metric} {figure(pair['difference'], '+')} "
-            f"({figure(pair['low'], '+')} to {figure(pair['high'], '+')}), "
-            f"{test} p = {pair['p_adjusted']:.3g}: {verdict}"
+            f"{shown(pair.a)} against {shown(pair.b)}: {found.metric} {figure(pair.difference, '+')} "
+            f"({figure(pair.low, '+')} to {figure(pair.high, '+')}), "
+            f"{test} p = {pair.p_adjusted:.3g}: {verdict}"
         )
     return lines

@@ -5,70 +5,107 @@ Pictures of other data that the run was trained on are counted, and the rest is 
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter, plural
-from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
 from transferkit.evaluation import metric_registry
-from transferkit.evaluation.drift import drift
+from transferkit.evaluation.drift import Drift, drift
+from transferkit.evaluation.scores import Scores
 from transferkit.runs import analysis, model_file, pictures, scoring
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.tables import Picture, same_label
 
 SEEN = ("train", "val")  # splits that had a say in the model
 
 
-def evaluate(layout: Layout, data: Any, reporter: Reporter) -> dict[str, Any]:
+@dataclass(kw_only=True)
+class Overlap:
+    """How many of `of` pictures each split of the run knows, by content; how many have another label than then."""
+
+    train: int
+    val: int
+    test: int
+    of: int
+    relabelled: int
+    note: str | None
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """Scores on all pictures; with other data than the run's own, what is `known` of it.
+
+    `known`: some pictures were trained or chosen on, and `new` are the scores of the others (None: there are none).
+    `drift` says whether the pictures lie far from those of training.
+    """
+
+    scores: Scores
+    overlap: Overlap | None = None
+    known: bool = False
+    new: Scores | None = None
+    drift: Drift | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON and for Python callers: the scores, and beside them what is known."""
+        found: dict[str, object] = dict(self.scores)
+        if self.overlap is not None:
+            found["overlap"] = asdict(self.overlap)
+        if self.known:
+            found["new"] = self.new
+        if self.drift is not None:
+            found["drift"] = asdict(self.drift)
+        return found
+
+
+def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
 
-    Without `data`, pictures, labels and split are first found to be those of training. With `data`, `overlap` counts
-    the pictures of each split of the run among them, by content; where some were trained or chosen on, `new` are the
-    scores of the others (None: there are none). `drift` says whether the pictures lie far from those of training.
+    Without `data`, pictures, labels and split are first found to be those of training.
     """
     manifest, facts = layout.complete(), _facts(layout)
     saved = layout.read_splits()
     samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, facts).hashed()
-    decode = DecodeSettings.from_key(facts["decode"])
+    decode = facts.decoding()
     compute.start(reporter=reporter)
     model, reference = model_file.load(layout.model), None if data is None else analysis.load_typical(layout.typical)
     model = model if reference is None else analysis.with_features(model)
     outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
-    thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-    count = len(facts["classes"])
-    extra = metric_registry.goal(manifest["config"]["metric"], facts["task"]).extra
+    count = len(facts.classes)
+    extra = metric_registry.goal(manifest.config.metric, facts.task).extra
 
-    def scored(rows: np.ndarray) -> dict[str, Any]:
+    def scored(rows: np.ndarray) -> Scores:
         part = samples.select(rows)
-        return scoring.scores(part, outputs[rows, :count], manifest["seed"], thresholds, extra=extra)
+        return scoring.scores(part, outputs[rows, :count], manifest.seed, facts.limits(), extra=extra)
 
-    scores = scored(np.arange(len(samples)))
+    found = Evaluation(scores=scored(np.arange(len(samples))))
     if data is not None:
-        scores["overlap"], new = _overlap(samples, saved, reporter)
+        found.overlap, new = _overlap(samples, saved, reporter)
         if len(new) < len(samples):
-            scores["new"] = scored(new) if len(new) else None
+            found.known, found.new = True, scored(new) if len(new) else None
     if reference is not None:
-        scores["drift"] = drift(reference, outputs[:, count:])
-        if scores["drift"]["far"]:
-            reporter.warn(scores["drift"]["note"])
-    return scores
+        found.drift = drift(reference, outputs[:, count:])
+        if found.drift.note:
+            reporter.warn(found.drift.note)
+    return found
 
 
-def _facts(layout: Layout) -> dict[str, Any]:
+def _facts(layout: Layout) -> ModelFacts:
     """Of the model that the run wrote, not of another in its place."""
     layout.check_model()
     facts, metrics = model_file.facts(layout.model), layout.read_metrics()
-    if (facts["task"], facts["classes"]) != (metrics["task"], metrics["classes"]):
+    if (facts.task, facts.classes) != (metrics.task, metrics.classes):
         raise RunError(f"{layout.model} is not the model of this run: task or classes differ from metrics.json")
     return facts
 
 
-def _overlap(samples: Samples, saved: list[Picture], reporter: Reporter) -> tuple[dict[str, Any], np.ndarray]:
+def _overlap(samples: Samples, saved: list[Picture], reporter: Reporter) -> tuple[Overlap, np.ndarray]:
     """How many of the pictures the run knows, by content, and the rows of those that had no say in its model."""
     known: dict[str, list[Picture]] = {}
     for picture in saved:
@@ -82,12 +119,13 @@ def _overlap(samples: Samples, saved: list[Picture], reporter: Reporter) -> tupl
     )
     counts: dict[str, int] = {part: parts.count(number) for number, part in enumerate(PARTS)}
     note = _said(counts, len(samples))
+    overlap = Overlap(**counts, of=len(samples), relabelled=other, note=note)
     if note:
         reporter.warn(note)
     if other:
         reporter.warn(f"{plural(other, 'picture')} of the run have another label in this data than they had then")
     seen = [part is not None and PARTS[part] in SEEN for part in parts]
-    return {**counts, "of": len(samples), "relabelled": other, "note": note}, np.flatnonzero(~np.array(seen, bool))
+    return overlap, np.flatnonzero(~np.array(seen, bool))
 
 
 def _said(counts: dict[str, int], total: int) -> str | None:
@@ -101,21 +139,21 @@ def _said(counts: dict[str, int], total: int) -> str | None:
     )
 
 
-def _with_classes(data: Any, facts: dict[str, Any]) -> Samples:
+def _with_classes(data: Any, facts: ModelFacts) -> Samples:
     """New data, its labels numbered as the run's model numbers them."""
-    samples = scan(data, facts["task"], classes=facts["classes"])
-    if list(samples.classes) != facts["classes"]:
+    samples = scan(data, facts.task, classes=facts.classes)
+    if list(samples.classes) != facts.classes:
         raise DataError(
-            f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts['classes'])}; "
+            f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts.classes)}; "
             "give evaluate the folder or CSV itself, so that it is read with the run's classes"
         )
     return samples
 
 
-def _own_test(layout: Layout, saved: list[Picture], facts: dict[str, Any]) -> Samples:
+def _own_test(layout: Layout, saved: list[Picture], facts: ModelFacts) -> Samples:
     """The pictures of the run's test split, unchanged since then."""
     test = [picture for picture in saved if picture.split == "test"]
     if not test:
         raise DataError("this run has no test split; pass pictures with labels to evaluate as DATA")
-    samples = pictures.own(layout, test, facts["task"], facts["classes"])
+    samples = pictures.own(layout, test, facts.task, facts.classes)
     return pictures.unchanged(samples, test, "test")

@@ -14,12 +14,13 @@ from PIL import Image
 
 from transferkit import files, tasks
 from transferkit.console import Reporter
-from transferkit.data.images.decode import DecodeSettings, fit, open_pixels
+from transferkit.data.images.decode import fit, open_pixels
 from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
 from transferkit.evaluation import heatmaps
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.results import decide
 from transferkit.runs.tables import Predictions
 
@@ -57,11 +58,11 @@ class Explanation:
 class Explaining:
     """A run's model made ready to explain; `stream` as often as wanted. Raises ConfigError where it cannot."""
 
-    def __init__(self, model: Any, facts: dict[str, Any], method: str = "grad-cam") -> None:
+    def __init__(self, model: Any, facts: ModelFacts, method: str = "grad-cam") -> None:
         from transferkit import compute
 
         self.facts, self.method = facts, method
-        self._settings = DecodeSettings.from_key(facts["decode"])
+        self._settings = facts.decoding()
         self._heats = heatmaps.explainer(model, method)
         self._forward = compute.forward(model)
 
@@ -82,7 +83,7 @@ class Explaining:
             yield from self._block(sources[start : start + BLOCK], wanted)
 
     def _number(self, output: str) -> int:
-        names = self.facts["classes"]
+        names = self.facts.classes
         if output not in names:
             known = f"; known: {', '.join(map(shown, names[:20]))}"
             raise ConfigError(f"'{shown(output)}' is no output of this model{nearest(output, names) or known}")
@@ -94,13 +95,13 @@ class Explaining:
         pixels = np.stack([fit(image, self._settings) for image in images])
         filled = np.concatenate([pixels, np.repeat(pixels[:1], BLOCK - len(pixels), axis=0)])
         answers = self._forward([filled])[0][: len(pixels)]
-        outputs = tasks.of(self.facts["task"]).decide(answers) if wanted is None else np.full(len(pixels), wanted)
+        outputs = tasks.of(self.facts.task).decide(answers) if wanted is None else np.full(len(pixels), wanted)
         heats = self._heats(pixels, outputs)
-        names, task = self.facts["classes"], self.facts["task"]
+        names, task = self.facts.classes, self.facts.task
         for source, image, answer, number, heat in zip(sources, images, answers, outputs, heats, strict=True):
             image.thumbnail((LARGEST, LARGEST))
             picture, resize = np.asarray(image), self._settings.resize
-            label, confidence = decide(task, answer, names, self.facts["thresholds"])
+            label, confidence = decide(task, answer, names, self.facts.thresholds)
             yield Explanation(
                 str(source) if isinstance(source, Path) else "array",
                 label,
@@ -152,7 +153,7 @@ def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8
 
 def explain_to(
     layout: Layout, paths: Sequence[Path], folder: Path, method: str, output: str | None, reporter: Reporter
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | float | None]]:
     """Write an overlay PNG per picture into `folder` (made if absent); returns a row for each."""
     explaining = Explaining.of(layout, method)
     rows = []

@@ -6,12 +6,12 @@ import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from transferkit.data.samples import shown
 from transferkit.errors import RunError
+from transferkit.record import RecordError
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS
+from transferkit.runs.run_record import RunOptions
 from transferkit.tuning.entry import JOURNAL
 from transferkit.tuning.journal import Journal
 
@@ -27,7 +27,7 @@ class Beginning:
     words: list[str]
     data: Path | None
     place: Path
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, bool | tuple[str, ...]] = field(default_factory=dict)
 
 
 def beginning(layout: Layout) -> Beginning:
@@ -38,33 +38,28 @@ def beginning(layout: Layout) -> Beginning:
     """
     journal = layout.folder / JOURNAL
     if journal.is_file():
-        record, where = _search(journal), None
+        (command, folder, options), where = _search(journal), None
     else:
         record = layout.read_manifest()
-        where = record["data"].get("path")
-    words = _words(layout, str(record.get("command", "")))
-    place = Path(str(record.get("working_directory", ".")))
-    data = None if where in (None, ARRAYS) else Path(str(where))
-    return Beginning(words, data, place if place.is_dir() else Path(), _options(record.get("options")))
+        command, folder, where = record.command, record.working_directory, record.data.path
+        options = record.options or RunOptions()
+    words, place = _words(layout, command), Path(folder)
+    data = None if where is None else Path(where)
+    return Beginning(words, data, place if place.is_dir() else Path(), options.given())
 
 
-def _options(recorded: Any) -> dict[str, Any]:
-    """Those of the options that are as we write them; runs of earlier versions have none."""
-    found = recorded if isinstance(recorded, dict) else {}
-    kept = {name: found[name] for name in ("offline", "cache") if isinstance(found.get(name), bool)}
-    track = found.get("track")
-    if isinstance(track, list) and track and all(isinstance(name, str) for name in track):
-        kept["track"] = tuple(track)
-    return kept
-
-
-def _search(journal: Path) -> dict[str, Any]:
-    """The newest start of the search in its journal."""
+def _search(journal: Path) -> tuple[str, str, RunOptions]:
+    """Command, working directory and options of the newest start of the search in its journal."""
     _, events = Journal.read(journal)
     starts = [event for event in events if event.get("event") == "start"]
     if not starts:
         raise RunError(f"{journal} does not say how the search was begun; repeat its command with --resume")
-    return starts[-1]
+    newest = starts[-1]
+    try:
+        options = RunOptions.read(newest.get("options") or {})
+    except RecordError:
+        options = RunOptions()
+    return str(newest.get("command", "")), str(newest.get("working_directory", ".")), options
 
 
 def _words(layout: Layout, command: str) -> list[str]:

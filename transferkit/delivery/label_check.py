@@ -16,30 +16,32 @@ from transferkit.console import Reporter
 from transferkit.data.audit.checks import Doubt
 from transferkit.data.readers.cells import in_cell
 from transferkit.data.samples import Samples
+from transferkit.data.source import ScanOptions
 from transferkit.data.splitting.units import units_of
 from transferkit.errors import DataError, RunError
 from transferkit.files import ready_cache
 from transferkit.runs import pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import given
+from transferkit.runs.run_record import RunRecord
 
 SHOWN = 60
 _AT_ONCE = 256  # rows read from the store together
 
 
-def source_of(run: Path) -> tuple[str, dict[str, Any]]:
+def source_of(run: Path) -> tuple[str, ScanOptions]:
     """A finished run's data, and the `task` and exclusions it was read with. Raises DataError where it is gone."""
     manifest = Layout(run).complete()
-    origin, settings = manifest["data"]["path"], manifest["config"]
-    if origin == "arrays" or not Path(origin).expanduser().exists():
-        gone = "it was trained on arrays" if origin == "arrays" else f"{origin} is no longer there"
+    origin, settings = manifest.data.path, manifest.config
+    if origin is None or not Path(origin).expanduser().exists():
+        gone = "it was trained on arrays" if origin is None else f"{origin} is no longer there"
         raise DataError(f"the data of run {run} cannot be read again: {gone}")
-    task = tasks.named(settings["task"])
-    left_out = settings.get("exclude_file")
-    from_there = Path(manifest.get("working_directory", ".")) / str(left_out)
+    task = tasks.named(settings.task)
+    left_out = settings.exclude_file
+    from_there = Path(manifest.working_directory) / str(left_out)
     if left_out and from_there.is_file():
         left_out = str(from_there)
-    return origin, {"task": task, "exclude": settings["exclude"], "exclude_file": left_out}
+    return origin, {"task": task, "exclude": settings.exclude, "exclude_file": left_out}
 
 
 def own_samples(layout: Layout) -> Samples:
@@ -49,7 +51,7 @@ def own_samples(layout: Layout) -> Samples:
     """
     origin, _ = source_of(layout.folder)
     saved, metrics = layout.read_splits(), layout.read_metrics()
-    samples = pictures.own(layout, saved, metrics["task"], metrics["classes"])
+    samples = pictures.own(layout, saved, metrics.task, metrics.classes)
     if not len(samples):
         raise DataError(f"none of the {len(saved)} pictures of run {layout.folder} is left in {origin}")
     return samples
@@ -82,7 +84,7 @@ def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
     groups = [kin[i] for i in range(len(samples))]
-    found = find_label_issues(features, samples.targets, samples.task, len(samples.classes), groups, manifest["seed"])
+    found = find_label_issues(features, samples.targets, samples.task, len(samples.classes), groups, manifest.seed)
     count = int(found.likely.sum())
     how_many = (
         f"about {count} of {len(samples)} labels are probably wrong"
@@ -107,7 +109,7 @@ def _doubt(samples: Samples, i: int, other: int, chance: float, likely: bool) ->
     return Doubt(samples.paths[i], samples.label(i), suggested, round(min(1.0, max(0.0, chance)), 6), likely)
 
 
-def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) -> np.ndarray:
+def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.ndarray:
     """Pooled features [N, D] by the run's pretrained network, averaged over the run's views.
 
     Averaged over views they find more: of 30 flipped labels in TrashNet 22.7 instead of 21.4 among the 60 most
@@ -127,14 +129,13 @@ def _features(samples: Samples, manifest: dict[str, Any], reporter: Reporter) ->
     s = given(manifest)
     scaling = None if s.scaling == "auto" else s.scaling
     backbone = build(s.backbone, s.weights, s.image_size, s.seed, True, scaling, reporter.say)
-    if backbone.weights_sha256 != manifest["weights"]["sha256"]:
+    if backbone.weights_sha256 != manifest.weights.sha256:
         raise RunError(f"the weights of {s.backbone} are not those the run was made with; put them back")
     views = Views(DecodeSettings(backbone.size, s.resize), augmentation(s.augment), s.views, s.seed)
     count = 1 if s.augment == "none" else 1 + s.views
-    computed = {
-        name: manifest["precision"][name] for name in ("name", "how", "reason") if name in manifest["precision"]
-    }
-    frozen = Frozen(backbone, s, views, True, reporter, Precision(**computed))
+    precision = manifest.precision
+    computed = Precision(precision.name, precision.how, precision.reason)
+    frozen = Frozen(backbone, s, views, True, reporter, computed)
     rows = frozen.pooled()
     wanted = {i: range(count) for i in range(len(samples))}
     frozen.prepare([rows], samples, wanted)

@@ -21,6 +21,7 @@ from transferkit.delivery.tta_views import PLAIN, Look
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.scoring import BATCH
 
 Named = str | os.PathLike[str]
@@ -31,7 +32,7 @@ class Member:
     """A loaded model and the looks by which it sees each picture; `columns` puts its outputs into the common order."""
 
     model: Any
-    facts: dict[str, Any]
+    facts: ModelFacts
     precision: str = "float32"
     looks: tuple[Look, ...] = (PLAIN,)
     columns: np.ndarray | None = None
@@ -42,7 +43,7 @@ class Member:
     def __post_init__(self) -> None:
         from transferkit.features import precision
 
-        self.settings = DecodeSettings.from_key(self.facts["decode"])
+        self.settings = self.facts.decoding()
         self._how = precision.candidates(self.precision)[0]
         self._forward = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
 
@@ -98,7 +99,7 @@ def model_of(run: Path) -> Path:
     return run
 
 
-def common(runs: Sequence[Path]) -> dict[str, Any]:
+def common(runs: Sequence[Path]) -> ModelFacts:
     """The facts by which the members of an ensemble answer together, those of the first where they may differ.
 
     Of several labels, the threshold of each is the mean of the members' (0.5 where a run has none). Raises ConfigError
@@ -109,30 +110,30 @@ def common(runs: Sequence[Path]) -> dict[str, Any]:
         ConfigError, (p for r, f in zip(runs[1:], every[1:], strict=True) for p in _unlike(runs[0], every[0], r, f))
     )
     first = every[0]
-    if len(every) == 1 or all(facts["thresholds"] is None for facts in every):
+    if len(every) == 1 or all(facts.thresholds is None for facts in every):
         return first
-    limits = [np.array(facts["thresholds"] or [0.5] * len(first["classes"])) for facts in every]
+    limits = [np.array(facts.thresholds or [0.5] * len(first.classes)) for facts in every]
     ordered = [limit[order(facts, first)] for limit, facts in zip(limits, every, strict=True)]
-    return {**first, "thresholds": np.mean(ordered, axis=0).tolist()}
+    return first.model_copy(update={"thresholds": np.mean(ordered, axis=0).tolist()})
 
 
-def order(facts: dict[str, Any], first: dict[str, Any]) -> np.ndarray:
+def order(facts: ModelFacts, first: ModelFacts) -> np.ndarray:
     """Where the classes of `first` stand in the outputs of a model with `facts`: int [t]."""
-    at = {name: number for number, name in enumerate(facts["classes"])}
-    return np.array([at[name] for name in first["classes"]], np.int64)
+    at = {name: number for number, name in enumerate(facts.classes)}
+    return np.array([at[name] for name in first.classes], np.int64)
 
 
-def _unlike(run: Path, facts: dict[str, Any], other: Path, others: dict[str, Any]) -> list[str]:
+def _unlike(run: Path, facts: ModelFacts, other: Path, others: ModelFacts) -> list[str]:
     """Why two runs cannot answer together, in words."""
-    if facts["task"] != others["task"]:
+    if facts.task != others.task:
         return [
-            f"{shown(run)} and {shown(other)} cannot answer together: their tasks are {facts['task']} and "
-            f"{others['task']}; an ensemble needs runs of one task"
+            f"{shown(run)} and {shown(other)} cannot answer together: their tasks are {facts.task} and "
+            f"{others.task}; an ensemble needs runs of one task"
         ]
-    here, there = set(facts["classes"]), set(others["classes"])
+    here, there = set(facts.classes), set(others.classes)
     if here == there:
         return []
-    what = tasks.of(facts["task"]).named
+    what = tasks.of(facts.task).named
     only = [f"only {shown(r)} has {listed(sorted(m))}" for r, m in ((run, here - there), (other, there - here)) if m]
     return [
         f"{shown(run)} and {shown(other)} cannot answer together: their {what} differ ({'; '.join(only)}); an ensemble "
@@ -147,6 +148,6 @@ def load(runs: Sequence[Path], precision: str, looks: Sequence[tuple[Look, ...]]
     for run, some in zip(runs, looks, strict=True):
         path = model_of(run)
         facts = model_file.facts(path)
-        columns = order(facts, first) if facts["classes"] != first["classes"] else None
+        columns = order(facts, first) if facts.classes != first.classes else None
         found.append(Member(model_file.load(path), facts, precision, some, columns))
     return found

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from transferkit import tasks
 from transferkit.delivery.exporting.formats import FORMATS
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs.layout import Layout
+from transferkit.runs.run_record import RunRecord
 
 REMEDIES = 2  # of the diagnosis; the rest stands beside its evidence
 
 
-def next_steps(layout: Layout, manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+def next_steps(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> list[dict[str, str]]:
     """`why` and `command` of each step, with RUN as it is called from where the run was begun."""
     run = shlex.quote(run_name(layout, manifest))
     steps = [_step("use it on pictures of your own", f"transferkit predict {run} PICTURES")]
-    if not (metrics.get("test") or {}).get("n"):
+    if not metrics.test.n:
         steps.insert(0, _step("score it on pictures that it has not seen", f"transferkit evaluate {run} DATA"))
-    remedies = [r for r in (metrics.get("diagnosis") or {}).get("remedies", []) if r.get("command")]
-    steps += [_step(r["why"], r["command"]) for r in remedies[:REMEDIES]]
-    if not remedies and tasks.of(metrics["task"]).exclusive:
+    remedies = [r for r in metrics.diagnosis.remedies if r.command] if metrics.diagnosis else []
+    steps += [_step(r.why, r.command) for r in remedies[:REMEDIES]]
+    if not remedies and tasks.of(metrics.task).exclusive:
         steps.append(_step("see where it looks", f"transferkit explain {run} PICTURES"))
     steps.append(_step("take it to another program or device", f"transferkit export {run} --format {exportable()}"))
     return steps
@@ -36,9 +36,9 @@ def exportable() -> str:
     return "litert" if missing else "onnx"
 
 
-def run_name(layout: Layout, manifest: Mapping[str, Any]) -> str:
+def run_name(layout: Layout, manifest: RunRecord) -> str:
     """The run's folder as one would type it in the folder that it was begun in; its name where it lies elsewhere."""
-    folder, begun = layout.folder.absolute(), Path(manifest.get("working_directory") or ".")
+    folder, begun = layout.folder.absolute(), Path(manifest.working_directory or ".")
     relative = os.path.relpath(folder, begun) if begun.is_absolute() else folder.name
     return folder.name if relative.startswith("..") else relative
 

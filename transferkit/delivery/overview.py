@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from transferkit.console import duration, figure
 from transferkit.data.samples import shown
 from transferkit.errors import RunError
-from transferkit.evaluation.metric_registry import GOALS
 from transferkit.runs.layout import Layout
 
 DEPTH = 3  # folders below the one that is named in which runs are looked for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRow:
     """One run. `score` is that of the goal metric on test; it and `interval` (95 %) are None where there is none.
 
@@ -26,17 +24,17 @@ class RunRow:
 
     folder: str
     status: str
-    backbone: str
-    metric: str | None
-    score: float | None
-    interval: tuple[float, float] | None
-    test_pictures: int | None
-    seconds: float | None
-    size: int
-    started: str
+    backbone: str = ""
+    metric: str | None = None
+    score: float | None = None
+    interval: tuple[float, float] | None = None
+    test_pictures: int | None = None
+    seconds: float | None = None
+    size: int = 0
+    started: str = ""
     problem: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
         return asdict(self)
 
@@ -105,17 +103,17 @@ def described(folder: Path) -> RunRow:
     layout, size = Layout(folder), _size(folder)
     try:
         manifest = layout.read_manifest()
-        metrics = layout.read_metrics() if manifest["status"] == "complete" else {}
+        metrics = layout.read_metrics() if manifest.complete else None
     except RunError as error:
-        return RunRow(str(folder), "damaged", "", None, None, None, None, None, size, "", str(error))
-    name = metrics.get("goal")
-    key, test = GOALS[name].key if name in GOALS else str(name), metrics.get("test") or {}
-    bounds = test.get(f"{key}_ci95")
-    return RunRow(
-        str(folder), str(manifest["status"]), str(manifest["config"].get("backbone")), name, test.get(key),
-        (bounds[0], bounds[1]) if bounds else None, test.get("n"), (manifest.get("timings") or {}).get("total"), size,
-        str(manifest.get("started", "")),
+        return RunRow(folder=str(folder), status="damaged", size=size, problem=str(error))
+    row = RunRow(
+        folder=str(folder), status=manifest.status, backbone=manifest.config.backbone, size=size,
+        seconds=manifest.timings.get("total"), started=manifest.started,
     )  # fmt: skip
+    if metrics is None:
+        return row
+    test, key = metrics.test, metrics.goal_key
+    return replace(row, metric=metrics.goal, score=test.value(key), interval=test.interval(key), test_pictures=test.n)
 
 
 def _size(folder: Path) -> int:

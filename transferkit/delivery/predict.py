@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from transferkit.errors import ConfigError
 from transferkit.features.extract import at_once
 from transferkit.files import csv_line
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.results import decide
 from transferkit.runs.scoring import BATCH
 
@@ -49,7 +49,7 @@ class Prediction:
     error: str = ""
     abstained: bool = False
 
-    def as_dict(self, top: int | None = None) -> dict[str, Any]:
+    def as_dict(self, top: int | None = None) -> dict[str, object]:
         """Plain values for JSON; a failed picture has its `error` and nothing else."""
         if self.error:
             return {"path": self.path, "error": self.error}
@@ -84,7 +84,7 @@ class Predictor:
     """
 
     members: Sequence[Member]
-    facts: dict[str, Any]
+    facts: ModelFacts
     threshold: float | None = None
 
     @classmethod
@@ -165,8 +165,8 @@ class Predictor:
         return list(averaged(np.stack(found)))
 
     def _answer(self, source: Source, row: np.ndarray) -> Prediction:
-        names, task = self.facts["classes"], self.facts["task"]
-        label, sure = decide(task, row, names, self.facts["thresholds"])
+        names, task = self.facts.classes, self.facts.task
+        label, sure = decide(task, row, names, self.facts.thresholds)
         pairs = [(name, float(value)) for name, value in zip(names, row, strict=True)]
         if not tasks.of(task).numbers:
             pairs.sort(key=lambda pair: -pair[1])
@@ -211,7 +211,7 @@ def _threshold_of(run: Path, accuracy: str, task: str) -> float:
         raise ConfigError(f"--abstain run needs the run directory, not {run} alone; give a number, e.g. --abstain 0.8")
     if not tasks.of(task).abstains:
         raise ConfigError(f"--abstain run is for single-label runs; this one is {task}. Give a number")
-    rows = {f"{row['accuracy']:g}": row["threshold"] for row in Layout(run).read_metrics().get("abstention", [])}
+    rows = {f"{row.accuracy:g}": row.threshold for row in Layout(run).read_metrics().abstention}
     found = rows.get(f"{float(accuracy):g}") if _is_number(accuracy) else None
     if found is not None:
         return float(found)

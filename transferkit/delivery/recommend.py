@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ PICTURES = 1000
 TIMED = 2  # passes of FORWARD_BATCH pictures, after one that compiles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankedBackbone:
     """One network on one data set. `score` is the probe's `metric` over folds, `pareto` that none is faster and as
     good, or better and as fast."""
@@ -125,9 +124,10 @@ def _judge(
     x = np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
     probe = transferability.cross_validated_probe(x, samples.targets, folds, samples.task, samples.classes)
     found = RankedBackbone(
-        name, backbone.size, probe.metric, probe.score, probe.spread,
-        transferability.logme(x, samples.targets, samples.task), backbone.model.count_params(),
-        _bytes(backbone, name), _speed(frozen, rows), frozen.precision.name,
+        backbone=name, size=backbone.size, metric=probe.metric, score=probe.score, spread=probe.spread,
+        logme=transferability.logme(x, samples.targets, samples.task), parameters=backbone.model.count_params(),
+        weights_bytes=_bytes(backbone, name), images_per_second=_speed(frozen, rows),
+        precision=frozen.precision.name,
     )  # fmt: skip
     reporter.say(f"{shown(name)}: {probe.metric} {written(probe.score)} in {time.monotonic() - started:.0f} s")
     return found
@@ -174,5 +174,5 @@ def as_lines(found: Sequence[RankedBackbone]) -> Iterator[str]:
 
 def figure(found: Sequence[RankedBackbone], path: Path) -> Path:
     """Score against speed as a PNG."""
-    rows: list[dict[str, Any]] = [asdict(c) for c in found]
+    rows: list[dict[str, object]] = [asdict(c) for c in found]
     return save(charts.speed(rows), path)

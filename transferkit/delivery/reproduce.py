@@ -20,18 +20,23 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, RunError, WeightsError
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import cache_folder, write_json
+from transferkit.record import JsonObject
 from transferkit.runs import manifest as manifests
 from transferkit.runs import pictures, tables
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS, hardware, versions
+from transferkit.runs.manifest import hardware, versions
+from transferkit.runs.run_record import RunRecord
 
 PATHS = ("backbone", "weights", "exclude_file")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown
+NO_RESULT = ("test_uses", "schema_version")  # of metrics.json
+Leaves = dict[str, object]  # every value of nested JSON by its dotted name
 EXPECTED = ("cpu", "cores", "system")  # of the hardware: what may change the last bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reproduction:
     """What came of repeating a run. `same`: every number, every answer and every weight is equal, bit by bit.
 
@@ -48,7 +53,7 @@ class Reproduction:
     differences: list[tuple[str, Any, Any]]
     reasons: list[str] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {**asdict(self), "folder": str(self.folder)}
 
@@ -56,14 +61,14 @@ class Reproduction:
         return "\n".join(_lines(self))
 
 
-def settings_of(layout: Layout) -> dict[str, Any]:
+def settings_of(layout: Layout) -> JsonObject:
     """The settings a run was given, fit to be given again from any folder.
 
     Raises RunError for a run that is not of `finetune`, or of settings this version does not know.
     """
     manifest = layout.complete()
-    if manifest.get("kind", "finetune") != "finetune":
-        raise RunError(f"{layout.folder} is a run of {manifest['kind']}; only runs of finetune can be reproduced")
+    if manifest.kind != "finetune":
+        raise RunError(f"{layout.folder} is a run of {manifest.kind}; only runs of finetune can be reproduced")
     try:
         return given_settings(manifest)
     except RunError as error:
@@ -72,25 +77,24 @@ def settings_of(layout: Layout) -> dict[str, Any]:
 
 def cache_of(layout: Layout) -> bool | None:
     """Whether a run was told to store features (`--cache`) or not to (`--no-cache`); None where neither."""
-    kept = layout.complete().get("cache")
-    return kept if isinstance(kept, bool) else None
+    return layout.complete().cache
 
 
-def given_settings(manifest: dict[str, Any]) -> dict[str, Any]:
+def given_settings(manifest: RunRecord) -> JsonObject:
     """The settings in a run.json that were given then, and those whose default is another now.
 
     Files they name are found from where the run was started. Raises RunError for settings this version does not know.
     """
-    config = manifest["config"]
-    unknown = [name for name in manifest["given"] if name not in Settings.model_fields or name not in config]
+    config = manifest.config.as_json()
+    unknown = [name for name in manifest.given if name not in Settings.model_fields or name not in config]
     if unknown:
         raise RunError(
             f"the run was made with settings this version does not know: {listed(unknown)}; install "
-            f"transferkit {manifest['versions'].get('transferkit')} for it"
+            f"transferkit {manifest.versions.get('transferkit')} for it"
         )
-    given = {name: config[name] for name in manifest["given"]}
+    given = {name: config[name] for name in manifest.given}
     for name in PATHS:
-        path = Path(manifest.get("working_directory", ".")) / str(given.get(name, ""))
+        path = Path(manifest.working_directory) / str(given.get(name, ""))
         if name in given and path.is_file():
             given[name] = os.path.abspath(path)
     # What was left to a default then must not follow a default that has changed since.
@@ -105,8 +109,8 @@ def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple
     and new pictures, WeightsError where the network's weights are others.
     """
     manifest, settings = layout.complete(), manifests.settings(settings_of(layout))
-    origin = manifest["data"]["path"] if data is None else data
-    if isinstance(origin, str) and origin == ARRAYS:
+    origin = manifest.data.path if data is None else data
+    if origin is None:
         raise DataError("this run was trained on arrays, which it does not keep; pass them: run.reproduce((x, y))")
     if isinstance(origin, str | os.PathLike) and not Path(origin).exists():
         raise DataError(f"the run's data {origin} is no longer there; put it back, or say with --data where it is now")
@@ -125,7 +129,7 @@ def _check_data(layout: Layout, origin: Any, settings: Settings) -> None:
         )
 
 
-def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) -> None:
+def _check_weights(manifest: RunRecord, settings: Settings, offline: bool) -> None:
     from transferkit import compute
     from transferkit.backbones.build import build
 
@@ -134,7 +138,7 @@ def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) 
     backbone = build(
         settings.backbone, settings.weights, settings.image_size, settings.seed, offline, scaling, lambda _: None
     )
-    then = manifest["weights"].get("sha256", backbone.weights_sha256)
+    then = manifest.weights.sha256 or backbone.weights_sha256
     if backbone.weights_sha256 != then:
         raise WeightsError(
             f"the weights of {settings.backbone} ({backbone.weights}) are not those of then: their values hash to "
@@ -142,17 +146,17 @@ def _check_weights(manifest: dict[str, Any], settings: Settings, offline: bool) 
         )
 
 
-def _reasons(manifest: dict[str, Any], settings: Settings) -> list[str]:
-    before, now = manifest["versions"], versions(settings)
+def _reasons(manifest: RunRecord, settings: Settings) -> list[str]:
+    before, now = manifest.versions, versions(settings)
     found = [f"{name} {before.get(name)} then, {now.get(name)} now"
              for name in sorted({*before, *now}) if before.get(name) != now.get(name)]  # fmt: skip
-    machine, here = manifest["hardware"], hardware()
+    machine, here = manifest.hardware.as_json(), hardware().as_json()
     found += [f"{name} {machine.get(name)} then, {here.get(name)} now"
               for name in EXPECTED if machine.get(name) != here.get(name)]  # fmt: skip
     if settings.budget is not None:
         found.append(f"the run had a time budget of {settings.budget:g} s: where it ends depends on the machine")
-    if manifest.get("callbacks"):
-        found.append(f"the run had callbacks ({', '.join(manifest['callbacks'])}), which are not kept with it")
+    if manifest.callbacks:
+        found.append(f"the run had callbacks ({', '.join(manifest.callbacks)}), which are not kept with it")
     return found
 
 
@@ -185,23 +189,28 @@ def compare(before: Layout, after: Layout, reasons: list[str]) -> Reproduction:
     answers = _rows(before.read_predictions()) == _rows(after.read_predictions())
     weights = _weights(before.model) == _weights(after.model)
     found = Reproduction(
-        after.folder, not scores and not epochs and splits and answers and weights, splits, weights, answers,
-        max(gaps, default=0.0) if len(gaps) == len(scores) else float("inf"), scores + epochs,
-        [*reasons, *_choices(before.read_manifest(), after.read_manifest())],
-    )  # fmt: skip
+        folder=after.folder,
+        same=not scores and not epochs and splits and answers and weights,
+        splits_same=splits,
+        weights_same=weights,
+        predictions_same=answers,
+        largest=max(gaps, default=0.0) if len(gaps) == len(scores) else float("inf"),
+        differences=scores + epochs,
+        reasons=[*reasons, *_choices(before.read_manifest(), after.read_manifest())],
+    )
     largest = found.largest if np.isfinite(found.largest) else None
     write_json(after.folder / "reproduction.json", {**found.as_dict(), "largest": largest, "of": str(before.folder)})
     return found
 
 
-def _choices(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _choices(before: RunRecord, after: RunRecord) -> list[str]:
     """What `auto` settings chose differently, by measuring the machine."""
     found = []
-    pairs = [("features", before["precision"]["name"], after["precision"]["name"])]
+    pairs: list[tuple[str, str | None, str | None]] = [("features", before.precision.name, after.precision.name)]
     pairs += [
-        (f"phase {a['name']}", a["precision"], b["precision"])
-        for a, b in zip(before["phases"], after["phases"], strict=False)
-        if "precision" in a and "precision" in b
+        (f"phase {a.name}", a.precision, b.precision)
+        for a, b in zip(before.phases, after.phases, strict=False)
+        if a.precision and b.precision
     ]
     for what, then, now in pairs:
         if then != now:
@@ -219,14 +228,14 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(inner, f"{name}.{key}" if name else str(key))
 
 
-def _numbers(content: dict[str, Any]) -> dict[str, Any]:
+def _numbers(metrics: MetricsRecord) -> Leaves:
     """What metrics.json says; of the diagnosis, whose commands name the data's place, the numbers only, and nothing of
-    how many runs there were."""
-    leaves = dict(_leaves({name: part for name, part in content.items() if name != "test_uses"}))
+    how many runs there were, or of the version that wrote it."""
+    leaves = dict(_leaves({name: part for name, part in metrics.as_json().items() if name not in NO_RESULT}))
     return {k: v for k, v in leaves.items() if not (k.startswith("diagnosis.") and isinstance(v, str))}
 
 
-def _history(layout: Layout) -> dict[str, Any]:
+def _history(layout: Layout) -> Leaves:
     return {
         f"{row['phase']} epoch {row['epoch']} {name}": value
         for row in layout.read_history()
@@ -235,7 +244,7 @@ def _history(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _unequal(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _unequal(then: Leaves, now: Leaves) -> Iterator[tuple[str, Any, Any]]:
     for name in dict.fromkeys((*then, *now)):
         if then.get(name) != now.get(name):
             yield name, then.get(name), now.get(name)

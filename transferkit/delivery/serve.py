@@ -28,6 +28,7 @@ from transferkit.delivery.predict import Prediction, Predictor, abstain_at
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 
 TOP = 5
 EXAMPLES = 6
@@ -38,7 +39,7 @@ _ENVELOPE = 64_000  # bytes of a body around its files
 class Answering:
     """One loaded model that answers one request at a time. `threshold`: below this confidence it is not sure enough."""
 
-    def __init__(self, model: Any, facts: dict[str, Any], threshold: float | None = None) -> None:
+    def __init__(self, model: Any, facts: ModelFacts, threshold: float | None = None) -> None:
         self.facts, self.threshold = facts, threshold
         self._predictor = Predictor([Member(model, facts)], facts, threshold)
         self._lock = threading.Lock()
@@ -56,12 +57,12 @@ class Answering:
         facts = model_file.facts(layout.model)
         layout.check_model()
         try:
-            threshold = abstain_at("run", layout.folder, facts["task"])
+            threshold = abstain_at("run", layout.folder, facts.task)
         except ConfigError:  # numbers, several labels, or nothing promised by validation
             threshold = None
         return cls(model_file.load(layout.model), facts, threshold)
 
-    def predict(self, files: Sequence[tuple[str, bytes]], top: int, heat: bool, drawn: bool) -> list[dict[str, Any]]:
+    def predict(self, files: Sequence[tuple[str, bytes]], top: int, heat: bool, drawn: bool) -> list[dict[str, object]]:
         """Answers as `predict --format json` gives them, in order; what cannot be read carries its `error`.
 
         `heat` adds where the model looked, `drawn` the picture as it was read: both as addresses that hold a JPEG or
@@ -79,14 +80,14 @@ class Answering:
                 answers.append(answer)
         return answers
 
-    def _plain(self, prediction: Prediction, top: int) -> dict[str, Any]:
+    def _plain(self, prediction: Prediction, top: int) -> dict[str, object]:
         answer = prediction.as_dict(top)
         del answer["path"]
         if prediction.abstained:
             answer["best_guess"] = prediction.scores[0][0]
         return answer
 
-    def _heat(self, content: bytes) -> dict[str, Any]:
+    def _heat(self, content: bytes) -> dict[str, object]:
         if self._explaining is None:
             return {"no_heat": self.cannot_explain}
         return {"heat": _address("png", next(self._explaining.stream([content]))._repr_png_())}
@@ -123,12 +124,12 @@ class Serving:
             return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
         return text(404, "404: there is no such page")
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, object]:
         facts = self.answering.facts
         return {
-            "title": shown(self.title), "task": facts["task"], "classes": facts["classes"],
-            "form": tasks.of(facts["task"]).form,
-            "network": facts["backbone"], "threshold": self.answering.threshold, "bytes": self.bytes,
+            "title": shown(self.title), "task": facts.task, "classes": facts.classes,
+            "form": tasks.of(facts.task).form,
+            "network": facts.backbone, "threshold": self.answering.threshold, "bytes": self.bytes,
             "files": multipart.MOST, "kinds": sorted(EXTENSIONS), "heat": not self.answering.cannot_explain,
             "no_heat": self.answering.cannot_explain, "examples": [shown(label) for label, _ in self.examples],
         }  # fmt: skip

@@ -5,11 +5,12 @@ A sentence that ranks rests on a test; where that shows nothing it says "no clea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from transferkit import tasks, terms
 from transferkit.console import figure, ordinal, plural
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import Scores
 from transferkit.evaluation.versus import LEVEL, Verdict, holm, verdicts
 from transferkit.text import shown
 
@@ -32,37 +33,34 @@ def remark(verdict: Verdict) -> str:
     }[verdict.state]
 
 
-def _task(metrics: Mapping[str, Any]) -> str:
-    return str(metrics.get("task", tasks.SINGLE))
-
-
 def _p(value: float) -> str:
     return f"p = {value:.2g}" if value >= 1e-4 else "p < 0.0001"
 
 
-def answer(metrics: Mapping[str, Any]) -> str:
+def answer(metrics: MetricsRecord) -> str:
     """How good the model is on the test pictures, in the words of its task, with the range that is likely."""
-    task, test = tasks.of(_task(metrics)), metrics["test"]
-    key, n = task.default_metric, test.get("n") or 0
+    task, test = tasks.of(metrics.task), metrics.test
+    key, n = task.default_metric, test.n
+    value = test.value(key)
     if not n:
         return "unknown: without a test split nothing says how good this is on new pictures"
-    if test.get(key) is None:
+    if value is None:
         return f"{terms.score(key)} is undefined on these {plural(n, 'test picture')}"
     if task.headline == "right":
-        right = f"{round(test[key] * n):,} of {plural(n, 'test picture')} right: {percent(test[key])}"
+        right = f"{round(value * n):,} of {plural(n, 'test picture')} right: {percent(value)}"
         return right + likely(test, key, percent)
     if task.headline == "off":
-        off = f"off by {figure(test[key])}{task.unit} on average (mean absolute error) on {plural(n, 'test picture')}"
+        off = f"off by {figure(value)}{task.unit} on average (mean absolute error) on {plural(n, 'test picture')}"
         return off + likely(test, key)
-    whole = test.get("subset_accuracy")
+    whole = test.value("subset_accuracy")
     all_right = "" if whole is None else f"every label right on {round(whole * n):,} of {plural(n, 'test picture')}; "
-    return f"{all_right}{terms.score(key)} {figure(test[key])}" + likely(test, key)
+    return f"{all_right}{terms.score(key)} {figure(value)}" + likely(test, key)
 
 
-def likely(scores: Mapping[str, Any], key: str, written: Callable[[float], str] = figure) -> str:
+def likely(scores: Scores, key: str, written: Callable[[float], str] = figure) -> str:
     """The 95 % interval of a score, to stand behind it; empty where it has none."""
-    limits = scores.get(f"{key}_ci95")
-    if not limits:
+    limits = scores.interval(key)
+    if limits is None:
         return ""
     low, high = (written(limit) for limit in limits)
     return f" (likely range {low.removesuffix(' %')} to {high}, 95 % interval)"
@@ -73,16 +71,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def erred(metrics: Mapping[str, Any]) -> bool:
+def erred(metrics: MetricsRecord) -> bool:
     """Whether there is an answer on test that was not right; where that is not known, there may be."""
-    test = metrics.get("test") or {}
-    if not test.get("n"):
+    if not metrics.test.n:
         return False
-    key, perfect = tasks.of(metrics["task"]).faultless
-    return bool(test.get(key) != perfect)
+    key, perfect = tasks.of(metrics.task).faultless
+    return metrics.test.value(key) != perfect
 
 
-def weakest(metrics: Mapping[str, Any]) -> str | None:
+def weakest(metrics: MetricsRecord) -> str | None:
     """Classes that are found less often than the others, by Fisher's exact test, Holm's method over all classes.
 
     None where there is nothing to rank: fewer than three classes, no mistake, or numbers.
@@ -90,9 +87,9 @@ def weakest(metrics: Mapping[str, Any]) -> str | None:
     import numpy as np
     from scipy.stats import fisher_exact
 
-    test = metrics.get("test") or {}
-    rows = [(r["class"], round(r["recall"] * r["support"]), r["support"]) for r in test.get("per_class") or []
-            if r.get("recall") is not None and r.get("support")]  # fmt: skip
+    table = metrics.test.rows if "per_class" in metrics.test else []
+    rows = [(row.name, round(recall * row.support), row.support) for row in table
+            if (recall := row.value("recall")) is not None and row.support]  # fmt: skip
     right, total = sum(hits for _, hits, _ in rows), sum(n for _, _, n in rows)
     if len(rows) < 3 or right == total:
         return None
@@ -110,44 +107,44 @@ def _found(rows: list[tuple[str, int, int]], which: list[int]) -> str:
     return ", ".join(f"{shown(rows[i][0])} ({rows[i][1]} of {rows[i][2]})" for i in which)
 
 
-def winner(metrics: Mapping[str, Any], key: str) -> str | None:
+def winner(metrics: MetricsRecord, key: str) -> str | None:
     """The best baseline that is clearly better than the model, if there is one."""
     ahead = [v for v in verdicts(metrics, key) if v.state == "ahead"]
     if not ahead:
         return None
-    own = metrics["test"][key]
+    own = metrics.test.value(key) or 0.0
     best = max(ahead, key=lambda v: abs(v.value - own))
     how = "" if best.p is None else f"; {_p(best.p)}, in pairs on the same pictures"
     return (
-        f"a baseline wins: {rival(best.name, _task(metrics))} is better than this model "
+        f"a baseline wins: {rival(best.name, metrics.task)} is better than this model "
         f"({figure(best.value)} against {figure(own)}{how})"
     )
 
 
-def alike(metrics: Mapping[str, Any], key: str) -> str | None:
+def alike(metrics: MetricsRecord, key: str) -> str | None:
     """The baselines from which the model cannot be told apart, if there are any."""
-    names = [rival(v.name, _task(metrics)) for v in verdicts(metrics, key) if v.state == "unclear"]
+    names = [rival(v.name, metrics.task) for v in verdicts(metrics, key) if v.state == "unclear"]
     return f"no clear difference from {' or '.join(names)} on these pictures" if names else None
 
 
-def looks(metrics: Mapping[str, Any]) -> str | None:
+def looks(metrics: MetricsRecord) -> str | None:
     """How often the test pictures had been scored before; None where that is not known (runs of earlier versions)."""
-    uses = metrics.get("test_uses") or {}
-    if not uses.get("run"):
-        return uses.get("note")
-    if uses["run"] == 1:
-        return uses.get("note") or "never used before"
-    return f"{ordinal(uses['run'])} run scored on these pictures: {FLATTERS}"
+    uses = metrics.test_uses
+    if uses is None or not uses.run:
+        return None if uses is None else uses.note
+    if uses.run == 1:
+        return uses.note or "never used before"
+    return f"{ordinal(uses.run)} run scored on these pictures: {FLATTERS}"
 
 
-def calibrated(metrics: Mapping[str, Any]) -> str | None:
+def calibrated(metrics: MetricsRecord) -> str | None:
     """Said where calibration made the test pictures' calibration error larger."""
-    test = metrics.get("test") or {}
-    after, before = test.get("ece"), test.get("ece_uncalibrated")
-    if after is None or before is None or after <= before or metrics.get("temperature") == 1.0:
+    after, before = metrics.test.value("ece"), metrics.test.value("ece_uncalibrated")
+    uncalibrated = metrics.has("temperature") and metrics.temperature == 1.0
+    if after is None or before is None or after <= before or uncalibrated:
         return None
-    edge = metrics.get("calibration") or {}
-    sure = edge.get("p") is not None and edge["p"] < 0.05 and edge["gain"] < 0
+    edge = metrics.calibration
+    sure = edge is not None and edge.p < 0.05 and edge.gain < 0
     chance = "beyond chance" if sure else "with no clear difference in loss" if edge else ""
     return (
         f"calibration on validation made the calibration error on test larger: {figure(after)} instead of "
@@ -155,16 +152,16 @@ def calibrated(metrics: Mapping[str, Any]) -> str | None:
     )
 
 
-def abstaining(metrics: Mapping[str, Any]) -> Iterator[str]:
+def abstaining(metrics: MetricsRecord) -> Iterator[str]:
     """A sentence for each promised accuracy that test did not reach."""
-    for row in metrics.get("abstention") or []:
-        reached, wanted = row.get("test_accuracy"), row["accuracy"]
-        if row.get("threshold") is None or reached is None or reached >= wanted:
+    for row in metrics.abstention:
+        reached, wanted = row.test_accuracy, row.accuracy
+        if row.threshold is None or reached is None or reached >= wanted:
             continue
-        between = row.get("test_accuracy_ci95")
+        between = row.test_accuracy_ci95
         interval = f", 95 % interval {100 * between[0]:.1f} to {100 * between[1]:.1f} %" if between else ""
         missed = "missed beyond chance" if between and between[1] < wanted else "no clear difference from the promise"
         yield (
-            f"answers above confidence {row['threshold']:.3f} were to be right in {100 * wanted:.0f} % and were in "
+            f"answers above confidence {row.threshold:.3f} were to be right in {100 * wanted:.0f} % and were in "
             f"{100 * reached:.1f} % on test{interval}" + (f": {missed}" if between else "")
         )

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
 
 from transferkit import tasks
 from transferkit.data.readers.rows import load_cells
@@ -18,6 +17,7 @@ from transferkit.data.samples import listed, shown
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import DataError
 from transferkit.files import csv_line
+from transferkit.runs.model_facts import ModelFacts
 
 SEPARATORS = (" ", ";", ",", "|")  # of several labels in one cell
 WHAT = "the competition's sample submission, a CSV with an id and the columns to be filled"
@@ -59,7 +59,7 @@ class Submission:
             yield csv_line([name, *self.sample.cells(prediction)])
 
 
-def plan(pictures: Sequence[Path], facts: dict[str, Any], sample: Path | None) -> Submission:
+def plan(pictures: Sequence[Path], facts: ModelFacts, sample: Path | None) -> Submission:
     """Match `pictures` with the ids of the `sample` file; `facts` say what the model answers.
 
     Raises:
@@ -78,12 +78,12 @@ def plan(pictures: Sequence[Path], facts: dict[str, Any], sample: Path | None) -
     return Submission(read, chosen, [picture for picture in found if picture not in taken])
 
 
-def _plain(facts: dict[str, Any], names: list[str]) -> tuple[list[str], list[str], Cells]:
-    if tasks.of(facts["task"]).numbers:
+def _plain(facts: ModelFacts, names: list[str]) -> tuple[list[str], list[str], Cells]:
+    if tasks.of(facts.task).numbers:
         return (
-            ["id", *(["label"] if len(facts["classes"]) == 1 else facts["classes"])],
+            ["id", *(["label"] if len(facts.classes) == 1 else facts.classes)],
             names,
-            _numbers(facts["classes"]),
+            _numbers(facts.classes),
         )
     return ["id", "label"], names, lambda prediction: [prediction.label]
 
@@ -91,7 +91,7 @@ def _plain(facts: dict[str, Any], names: list[str]) -> tuple[list[str], list[str
 # ------------------------------------------------------------------------------------------------ the sample
 
 
-def _read(path: Path, facts: dict[str, Any]) -> Sample:
+def _read(path: Path, facts: ModelFacts) -> Sample:
     header, rows = load_cells(path, WHAT)
     if len(header) < 2:
         raise DataError(f"{shown(path)} has the column {listed(header)} alone; give {WHAT}")
@@ -109,9 +109,9 @@ def _refuse_twice(names: Sequence[str], what: str, remedy: str) -> None:
         raise DataError(f"{len(twice)} {what} occur more than once: {listed(twice, 3)}; {remedy}")
 
 
-def _cells(name: str, columns: list[str], rows: list[list[str]], facts: dict[str, Any]) -> Cells:
+def _cells(name: str, columns: list[str], rows: list[list[str]], facts: ModelFacts) -> Cells:
     """How the columns behind the id are filled: labels, or probabilities (numbers) by class."""
-    classes, task = facts["classes"], tasks.of(facts["task"])
+    classes, task = facts.classes, tasks.of(facts.task)
     if len(columns) == 1 and task.numbers and len(classes) == 1:
         return _numbers(classes)
     if len(columns) == 1 and not task.numbers and columns[0].strip() not in classes:
@@ -137,10 +137,10 @@ def _numbers(names: Sequence[str]) -> Cells:
     return cells
 
 
-def _one_column(name: str, column: str, values: list[str], facts: dict[str, Any]) -> Cells:
+def _one_column(name: str, column: str, values: list[str], facts: ModelFacts) -> Cells:
     """One column that is named like no class: labels, or of two classes 0 and 1 the probability of 1."""
-    classes, given = facts["classes"], sorted({value.strip() for value in values} - {""})
-    if tasks.of(facts["task"]).form == "labels":
+    classes, given = facts.classes, sorted({value.strip() for value in values} - {""})
+    if tasks.of(facts.task).form == "labels":
         separator = _separator(name, column, given, classes)
         return lambda prediction: [separator.join(n for n in classes if n in _labels(prediction, classes))]
     other = [value for value in given if value not in classes]

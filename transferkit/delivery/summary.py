@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from transferkit import tasks, terms
 from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
 from transferkit.delivery.report.effective import led_to_it
 from transferkit.errors import RunError
-from transferkit.evaluation.metric_registry import GOALS
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.versus import verdicts
 from transferkit.runs.advice import HIDDEN, brief, own
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS, given, repeatable
+from transferkit.runs.manifest import given, repeatable
+from transferkit.runs.run_record import ConfigRecord, PhaseRecord, RunRecord
 from transferkit.text import shown, wrapped
 
 ADVICE = 3  # commands that are suggested
@@ -66,34 +67,34 @@ def _written(line: Line, width: int | None) -> str:
     return text if line.command else wrapped(text, width, line.hang + (LABEL + 1 if line.label else 0))
 
 
-def _answer(metrics: dict[str, Any]) -> Lines:
+def _answer(metrics: MetricsRecord) -> Lines:
     """How good it is, and how often these pictures had been looked at."""
-    seen = statements.looks(metrics) if metrics["test"]["n"] else None
+    seen = statements.looks(metrics) if metrics.test.n else None
     fresh = seen == "never used before"
     yield Line("Result", statements.answer(metrics) + ("; never used before" if fresh else ""))
     if seen and not fresh:
         yield Line("", seen)
     yield from _targets(metrics)
-    yield from _goal(metrics, tasks.of(metrics["task"]).default_metric)
+    yield from _goal(metrics, tasks.of(metrics.task).default_metric)
 
 
-def _skipped(manifest: dict[str, Any]) -> Lines:
-    skipped = manifest["data"].get("skipped")
+def _skipped(manifest: RunRecord) -> Lines:
+    skipped = manifest.data.skipped
     if skipped:
         yield Line("Left out", f"{plural(len(skipped), 'picture')} could not be read (listed in run.json)")
 
 
-def _targets(metrics: dict[str, Any]) -> Lines:
+def _targets(metrics: MetricsRecord) -> Lines:
     """Each number by itself, where there are several: their mean has no unit."""
-    rows = metrics["test"].get("per_target") or []
+    rows = metrics.test.rows if metrics.task == "regress" else []
     if len(rows) > 1:
-        said = [f"{shown(row['target'])} {figure(row['mae'])}" for row in rows]
+        said = [f"{shown(row.name)} {figure(row.value('mae'))}" for row in rows]
         yield Line("", f"by target: {', '.join(said[:8])}" + (" …" if len(said) > 8 else ""))
 
 
-def _compared(metrics: dict[str, Any]) -> Lines:
+def _compared(metrics: MetricsRecord) -> Lines:
     """What simpler means reach on the same pictures."""
-    task = metrics["task"]
+    task = metrics.task
     about, label = tasks.of(task), "Compared"
     name, written = about.default_metric, statements.percent if about.headline == "right" else figure
     for verdict in verdicts(metrics, name):
@@ -106,19 +107,19 @@ def _compared(metrics: dict[str, Any]) -> Lines:
         yield Line("Note", won)
 
 
-def _problem(metrics: dict[str, Any]) -> Lines:
-    diagnosis = metrics.get("diagnosis") or {}
+def _problem(metrics: MetricsRecord) -> Lines:
+    diagnosis = metrics.diagnosis
     if diagnosis:
-        evidence = f": {diagnosis['evidence'][0]}" if diagnosis["evidence"] else ""
-        yield Line("Problem", terms.state(diagnosis["state"]) + evidence)
-        for other in diagnosis.get("also") or []:
+        evidence = f": {diagnosis.evidence[0]}" if diagnosis.evidence else ""
+        yield Line("Problem", terms.state(diagnosis.state) + evidence)
+        for other in diagnosis.also:
             yield Line("", f"also: {terms.state(other)}")
     weak = statements.weakest(metrics)
     if weak:
         yield Line("Weakest", weak)
 
 
-def _next(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
+def _next(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> Lines:
     """What to do now: what the diagnosis advises, then what is always worth a look."""
     label = "Next"
     for why, command in _steps(layout, manifest, metrics):
@@ -127,27 +128,27 @@ def _next(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> 
         label = ""
 
 
-def _steps(layout: Layout, manifest: dict[str, Any], metrics: dict[str, Any]) -> list[tuple[str, str]]:
+def _steps(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> list[tuple[str, str]]:
     run = str(layout.folder)
     found = []
-    for remedy in (metrics.get("diagnosis") or {}).get("remedies", []):
-        command = own(remedy["command"])
-        found.append((remedy["why"], own(_brief(command, manifest, run)) if command else HIDDEN))
+    for remedy in metrics.diagnosis.remedies if metrics.diagnosis else ():
+        command = own(remedy.command)
+        found.append((remedy.why, own(_brief(command, manifest, run)) if command else HIDDEN))
     seen = {command for _, command in found}
-    for why, words in _looks(run, manifest, metrics) if metrics["test"]["n"] else []:
+    for why, words in _looks(run, manifest, metrics) if metrics.test.n else []:
         command = shlex.join(["transferkit", *words])
         if command not in seen:
             found.append((why, own(command) or HIDDEN))
     return found[:ADVICE]
 
 
-def _looks(run: str, manifest: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+def _looks(run: str, manifest: RunRecord, metrics: MetricsRecord) -> Iterator[tuple[str, list[str]]]:
     """What there is to look at: only commands that show something for this run."""
-    on_disk, erred = manifest["data"]["path"] != ARRAYS, statements.erred(metrics)
+    on_disk, erred = manifest.data.path is not None, statements.erred(metrics)
     if erred:
-        what = "largest errors" if tasks.of(metrics["task"]).numbers else "worst mistakes"
+        what = "largest errors" if tasks.of(metrics.task).numbers else "worst mistakes"
         yield f"look at its {what}", ["open", run, "mistakes"]
-    if on_disk and not tasks.of(metrics["task"]).numbers:
+    if on_disk and not tasks.of(metrics.task).numbers:
         yield "see labels that are probably wrong", ["data", "check", "--run", run]
     if on_disk and erred:
         yield "see where it looked", ["explain", run]
@@ -155,7 +156,7 @@ def _looks(run: str, manifest: dict[str, Any], metrics: dict[str, Any]) -> Itera
         yield "see where it looks", ["explain", run, "PICTURES"]
 
 
-def _brief(command: str, manifest: dict[str, Any], run: str) -> str:
+def _brief(command: str, manifest: RunRecord, run: str) -> str:
     try:
         return brief(command, repeatable("DATA", given(manifest)), run)
     except (RunError, KeyError, ValueError):  # of a version whose settings are others
@@ -172,68 +173,66 @@ def _ways_on(layout: Layout, verbose: bool) -> Lines:
         yield Line("Details", own(shlex.join(["transferkit", "summary", run, "--verbose"])) or HIDDEN, command=True)
 
 
-def _work(manifest: dict[str, Any], metrics: dict[str, Any]) -> Lines:
+def _work(manifest: RunRecord, metrics: MetricsRecord) -> Lines:
     """What was trained on what."""
-    config, data = manifest["config"], manifest["data"]
-    outputs = plural(len(metrics["classes"]), tasks.of(metrics["task"]).output)
-    parts = ", ".join(f"{n:,} {terms.part(name)}" for name, n in data["parts"].items())
-    yield Line("Data", f"{shown(data['path'])}: {plural(data['n'], 'picture')}, {outputs}; {parts}")
-    yield Line("Network", f"{shown(config['backbone'])}, {_weights(manifest['weights']['source'])}; {_frozen(config)}")
+    config, data = manifest.config, manifest.data
+    outputs = plural(len(metrics.classes), tasks.of(metrics.task).output)
+    parts = ", ".join(f"{n:,} {terms.part(name)}" for name, n in data.parts.items())
+    yield Line("Data", f"{shown(data.path or 'arrays')}: {plural(data.n, 'picture')}, {outputs}; {parts}")
+    yield Line("Network", f"{shown(config.backbone)}, {_weights(manifest.weights.source)}; {_frozen(config)}")
     phases = led_to_it(manifest)
     for phase in phases:
-        kept = "; kept" if phase["name"] == manifest["chosen"] and len(phases) > 1 else ""
+        kept = "; kept" if phase.name == manifest.chosen and len(phases) > 1 else ""
         yield Line(
             "Training",
-            f"{terms.phase(phase['name'], technical=True)}: {terms.score(metrics['goal'])} {figure(phase['score'])} on "
-            f"validation; {plural(phase['parameters'], 'weight')}, {_epochs(phase)}, "
-            f"{duration(phase['seconds'])}{kept}",
+            f"{terms.phase(phase.name, technical=True)}: {terms.score(metrics.goal)} {figure(phase.score)} on "
+            f"validation; {plural(phase.parameters, 'weight')}, {_epochs(phase)}, "
+            f"{duration(phase.seconds)}{kept}",
         )
 
 
-def _epochs(phase: dict[str, Any]) -> str:
-    if not phase["epochs"]:
-        return f"{phase['trained']}, fitted in one step"
-    return f"{plural(phase['epochs'], 'epoch')} (best: {phase['best_epoch']})"
+def _epochs(phase: PhaseRecord) -> str:
+    if not phase.epochs:
+        return f"{phase.trained}, fitted in one step"
+    return f"{plural(phase.epochs, 'epoch')} (best: {phase.best_epoch})"
 
 
-def _choice(metrics: dict[str, Any]) -> Lines:
+def _choice(metrics: MetricsRecord) -> Lines:
     """What was chosen, what is expected of it, and what that brought over the plainest candidate."""
-    rows = metrics.get("candidates") or []
-    chosen = next((row for row in rows if row.get("chosen")), None)
-    if chosen is None or "cross_validation" not in metrics:
+    rows, chosen, found = metrics.candidates, metrics.chosen_candidate, metrics.cross_validation
+    if chosen is None or found is None:
         return
-    found = metrics["cross_validation"]
-    what = terms.candidate(chosen["classifier"], chosen["features"])
+    what = terms.candidate(chosen.classifier, chosen.features)
     text = f"{what}, of {len(rows)} candidates by cross-validation"
-    if chosen.get("judged_on") != "validation":
-        between = f" ({figure(found['ci95'][0])} to {figure(found['ci95'][1])})" if found["ci95"] else ""
-        text += f": {terms.score(found['metric'])} {figure(found['score'])}{between}"
-        plainest = next((r for r in rows if r["features"] == "last" and r["classifier"] in ("logistic", "ridge")), None)
+    if chosen.judged_on != "validation":
+        between = f" ({figure(found.ci95[0])} to {figure(found.ci95[1])})" if found.ci95 else ""
+        text += f": {terms.score(found.metric)} {figure(found.score)}{between}"
+        plainest = next((r for r in rows if r.features == "last" and r.classifier in ("logistic", "ridge")), None)
         if plainest is not None and plainest is not chosen:
-            other = terms.candidate(plainest["classifier"], plainest["features"])
-            text += f"; {other} has {figure(plainest['score'])}"
+            other = terms.candidate(plainest.classifier, plainest.features)
+            text += f"; {other} has {figure(plainest.score)}"
     yield Line("Chosen", text)
 
 
-def _unfrozen(metrics: dict[str, Any]) -> Lines:
+def _unfrozen(metrics: MetricsRecord) -> Lines:
     """What training layers of the network brought over what was chosen with all of them frozen."""
-    if "unfrozen" in metrics:
-        yield Line("Unfrozen", metrics["unfrozen"]["words"])
+    if metrics.unfrozen is not None:
+        yield Line("Unfrozen", metrics.unfrozen.words)
 
 
-def _cost(metrics: dict[str, Any]) -> Lines:
+def _cost(metrics: MetricsRecord) -> Lines:
     """What one picture takes and how large the file is, where there were limits, and what these left out."""
-    if "cost" in metrics:
-        yield Line("Cost", metrics["cost"]["words"])
-        for text in metrics["cost"]["left_out"]:
+    if metrics.cost is not None:
+        yield Line("Cost", metrics.cost.words)
+        for text in metrics.cost.left_out:
             yield Line("", f"left out: {text}", 10)
 
 
-def _folds(metrics: dict[str, Any]) -> Lines:
-    if "folds" in metrics:
-        folds = metrics["folds"]
-        spread = f"{terms.score(folds['metric'])} {figure(folds['mean'])} ± {figure(folds['std'])}"
-        yield Line("Folds", f"{spread} over {len(folds['scores'])} folds of training + validation ({terms.HEAD} alone)")
+def _folds(metrics: MetricsRecord) -> Lines:
+    folds = metrics.folds
+    if folds is not None:
+        spread = f"{terms.score(folds.metric)} {figure(folds.mean)} ± {figure(folds.std)}"
+        yield Line("Folds", f"{spread} over {len(folds.scores)} folds of training + validation ({terms.HEAD} alone)")
 
 
 def _weights(source: str) -> str:
@@ -241,8 +240,8 @@ def _weights(source: str) -> str:
     return known.get(source, "ImageNet weights" if source == "imagenet" else f"weights of {shown(source)}")
 
 
-def _frozen(config: dict[str, Any]) -> str:
-    policy = config["unfreeze"]
+def _frozen(config: ConfigRecord) -> str:
+    policy = config.unfreeze
     known = {
         "none": "frozen, with a new classifier (head) trained on it",
         "all": "trained from its first layer",
@@ -258,36 +257,35 @@ def _frozen(config: dict[str, Any]) -> str:
     )
 
 
-def _search(metrics: dict[str, Any]) -> Lines:
+def _search(metrics: MetricsRecord) -> Lines:
     """What the search tried, what won, and whether that is more than chance."""
-    search = metrics.get("search")
+    search = metrics.search
     if search is None:
         return
-    failed = f" ({search['failed']} failed)" if search["failed"] else ""
-    spent = "; ended by its time budget" if search["budget_spent"] else ""
-    tried = f"{plural(search['trials'], 'trial')}{failed} in {duration(search['seconds'])}{spent}"
-    yield Line("Search", f"{search['algorithm']}: {tried}; all of them in trials.csv")
-    for line in search["words"]:
+    failed = f" ({search.failed} failed)" if search.failed else ""
+    spent = "; ended by its time budget" if search.budget_spent else ""
+    tried = f"{plural(search.trials, 'trial')}{failed} in {duration(search.seconds)}{spent}"
+    yield Line("Search", f"{search.algorithm}: {tried}; all of them in trials.csv")
+    for line in search.words:
         yield Line("", line)
 
 
-def _notes(metrics: dict[str, Any]) -> Lines:
+def _notes(metrics: MetricsRecord) -> Lines:
     """Promises that test did not bear out."""
     notes = (statements.calibrated(metrics), *statements.abstaining(metrics))
     yield from (Line("Note", note) for note in notes if note)
 
 
-def _goal(metrics: dict[str, Any], name: str) -> Lines:
+def _goal(metrics: MetricsRecord, name: str) -> Lines:
     """The score that was aimed at, where it is not the one already said."""
-    # The name of a plugin's metric is its key.
-    key = GOALS[metrics["goal"]].key if metrics["goal"] in GOALS else metrics["goal"]
-    test = metrics["test"]
-    if key != name and test.get(key) is not None:
-        said = f"{terms.score(metrics['goal'])} {figure(test[key])}{statements.likely(test, key)}"
+    key, test = metrics.goal_key, metrics.test
+    value = test.value(key)
+    if key != name and value is not None:
+        said = f"{terms.score(metrics.goal)} {figure(value)}{statements.likely(test, key)}"
         yield Line("Goal", f"{said} on the same pictures")
 
 
-def _files(layout: Layout, manifest: dict[str, Any]) -> Lines:
+def _files(layout: Layout, manifest: RunRecord) -> Lines:
     wanted = (layout.model, layout.metrics, layout.predictions, layout.history, layout.splits, layout.card)
-    yield Line("Time", duration(manifest["timings"]["total"]))
+    yield Line("Time", duration(manifest.timings["total"]))
     yield Line("Files", f"{shown(layout.folder)}/: {', '.join(f.name for f in wanted if f.exists())}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -24,9 +23,10 @@ from transferkit.delivery.tta_views import CANDIDATES, PLAIN, SHARE, Look, looke
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.intervals import paired_bootstrap
 from transferkit.files import read_json, remember, sha256_file
-from transferkit.runs import model_file, pictures, shape
+from transferkit.record import Interval, Record
+from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.scoring import BATCH
 from transferkit.runs.tables import Picture
 
@@ -37,18 +37,18 @@ REPEATS = 2000
 EVERY = tuple(dict.fromkeys(look for looks in CANDIDATES.values() for look in looks))
 
 
-class Tried(shape.Part):
+class Tried(Record):
     """What one candidate does on validation: its loss, the loss of plain prediction taken from it, and the test."""
 
     name: str
     loss: float
     difference: float
-    ci95: shape.Interval
+    ci95: Interval
     p: float
     accuracy: float | None = None
 
 
-class TtaRecord(shape.Part):
+class TtaRecord(Record):
     """The content of tta.json. `chosen` is the candidate that is used, None where plain prediction is."""
 
     model_sha256: str
@@ -91,13 +91,13 @@ def choose(run: Path, reporter: Reporter) -> TtaRecord:
     layout.check_model()
     found = _remembered(layout, sha256_file(layout.model))
     if found is None:
-        if "train+val" in (manifest.get("learnt_from"), manifest["config"].get("refit")):
+        if "train+val" in (manifest.learnt_from, manifest.config.refit):
             raise ConfigError(
                 f"--tta: the model of {shown(run)} has learnt from its validation pictures too, so none are left to "
                 "tell whether it helps; predict without --tta, or train with --refit train"
             )
         found = _found(layout, reporter)
-        remember(layout.tta, found.model_dump(mode="json"))
+        remember(layout.tta, found.as_json())
     reporter.say(f"test-time augmentation, {shown(run)}: {found}")
     return found
 
@@ -105,24 +105,16 @@ def choose(run: Path, reporter: Reporter) -> TtaRecord:
 def _remembered(layout: Layout, model: str) -> TtaRecord | None:
     """What tta.json says of this very model; None where it says nothing, or nothing that can be used."""
     with suppress(OSError, ValueError):
-        content = read_json(layout.tta)
-        if isinstance(content, dict) and not shape.problems(TtaRecord, content):
-            found = TtaRecord(**content)
-            same = (found.model_sha256, found.decoder, found.crop) == (model, DECODER_VERSION, SHARE)
-            if same and (
-                found.chosen is None or found.chosen in {t.name for t in found.candidates} & CANDIDATES.keys()
-            ):
-                return found
+        found = TtaRecord.read(read_json(layout.tta))
+        same = (found.model_sha256, found.decoder, found.crop) == (model, DECODER_VERSION, SHARE)
+        if same and (found.chosen is None or found.chosen in {t.name for t in found.candidates} & CANDIDATES.keys()):
+            return found
     return None
 
 
 def _found(layout: Layout, reporter: Reporter) -> TtaRecord:
     facts = model_file.facts(layout.model)
     samples = _validation(layout, facts)
-    known: dict[str, Any] = {
-        "model_sha256": sha256_file(layout.model), "decoder": DECODER_VERSION, "crop": SHARE,
-        "n": len(samples), "measure": samples.kind.tta_measure,
-    }  # fmt: skip
     compute.start(reporter=reporter)
     by_look = dict(zip(EVERY, _answers(layout, facts, samples, reporter), strict=True))
     plain = losses(by_look[PLAIN], samples)
@@ -133,7 +125,11 @@ def _found(layout: Layout, reporter: Reporter) -> TtaRecord:
     right = accuracy(by_look[PLAIN], samples)
     helps = [t for t in tried if t.difference < 0 and t.p < LEVEL / len(tried) and not _below(t.accuracy, right)]
     chosen = min(helps, key=lambda t: t.loss).name if helps and len(samples) >= FEWEST else None
-    return TtaRecord(**known, plain=float(plain.mean()), plain_accuracy=right, candidates=tried, chosen=chosen)
+    return TtaRecord(
+        model_sha256=sha256_file(layout.model), decoder=DECODER_VERSION, crop=SHARE, n=len(samples),
+        measure=samples.kind.tta_measure, plain=float(plain.mean()), plain_accuracy=right,
+        candidates=tried, chosen=chosen,
+    )  # fmt: skip
 
 
 def _tried(name: str, outputs: np.ndarray, plain: np.ndarray, samples: Samples) -> Tried:
@@ -161,7 +157,7 @@ def accuracy(outputs: np.ndarray, samples: Samples) -> float | None:
     return float((samples.kind.decide(outputs) == samples.targets).mean())
 
 
-def _answers(layout: Layout, facts: dict[str, Any], samples: Samples, reporter: Reporter) -> np.ndarray:
+def _answers(layout: Layout, facts: ModelFacts, samples: Samples, reporter: Reporter) -> np.ndarray:
     """Answers [looks, n, t] of the run's model to each of `EVERY` look at the pictures."""
     member = Member(model_file.load(layout.model), facts, looks=EVERY)
     found = []
@@ -184,19 +180,19 @@ def _batches(samples: Samples, settings: DecodeSettings) -> Iterator[Pixels]:
         yield np.stack(waiting)
 
 
-def _validation(layout: Layout, facts: dict[str, Any]) -> Samples:
+def _validation(layout: Layout, facts: ModelFacts) -> Samples:
     """The run's validation pictures, at most `MOST` of them evenly spread, unchanged since then."""
     rows = [row for row in layout.read_splits() if row.split == "val"]
     rows = [rows[i * len(rows) // min(len(rows), MOST)] for i in range(min(len(rows), MOST))]
-    origin, remedy = layout.complete()["data"]["path"], "or predict without --tta"
+    origin, remedy = layout.complete().data.path, "or predict without --tta"
     why = f"--tta is decided by the validation pictures of {shown(layout.folder)}"
-    if origin == ARRAYS:
+    if origin is None:
         raise DataError(f"{why}, which were arrays that a run does not keep; predict without --tta")
     if not rows:
         raise DataError(f"{why}, and it has none; predict without --tta")
     if not Path(origin).exists():
         raise DataError(f"{why}, and its data {shown(origin)} is no longer there; put it back, {remedy}")
-    samples = pictures.own(layout, rows, facts["task"], facts["classes"])
+    samples = pictures.own(layout, rows, facts.task, facts.classes)
     changed = _changed(rows, samples)
     if changed:
         raise DataError(

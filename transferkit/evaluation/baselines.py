@@ -13,6 +13,8 @@ from transferkit import tasks
 from transferkit.errors import DataError
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
+from transferkit.evaluation.scores import Scores
+from transferkit.record import JsonObject
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -27,9 +29,9 @@ class Baseline(NamedTuple):
     """A baseline's test `scores` (see `metrics.score`), test `predictions`, what was `chosen`, and the `thresholds` of
     labels (None: 0.5)."""
 
-    scores: dict[str, Any]
+    scores: Scores
     predictions: Floats
-    chosen: dict[str, Any]
+    chosen: JsonObject
     thresholds: Floats | None = None
 
 
@@ -122,8 +124,8 @@ def _choose(
     for option in options:
         model = fit(option)
         scores = score(task, val.y, model(val.x), classes)
-        value = scores[aim.key]
-        rank = (-np.inf if value is None else sign * value, -scores["loss"])
+        value = scores.value(aim.key)
+        rank = (-np.inf if value is None else sign * value, -(scores.value("loss") or 0.0))
         if best is None or rank > best[0]:
             best = rank, option, model
     assert best is not None  # `options` is never empty

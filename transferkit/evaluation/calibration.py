@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation.metrics_record import AbstentionLevel
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
@@ -20,7 +21,17 @@ FOLDS = 5  # that decide whether a temperature is worth having
 BOUNDS = (0.25, 10.0)  # a temperature outside these says more about the validation set than about the model
 
 
-def reliability(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) -> list[dict[str, Any]]:
+class ReliabilityBin(TypedDict):
+    """Pictures of a confidence in `lower`…`upper`: how many, and their mean confidence and accuracy (None: none)."""
+
+    lower: float
+    upper: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def reliability(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) -> list[ReliabilityBin]:
     """Bins of the reliability diagram: `lower`, `upper`, `count`, `confidence`, `accuracy` (None if empty).
 
     Classes: `probs` [N, C], `targets` int [N]; the confidence of the predicted class against its being right.
@@ -50,7 +61,8 @@ def ece(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) -> float:
     """
     rows = [row for row in reliability(probs, targets, bins) if row["count"]]
     total = sum(row["count"] for row in rows)
-    return float(sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total)
+    gaps = (row["count"] * abs((row["confidence"] or 0.0) - (row["accuracy"] or 0.0)) for row in rows)
+    return float(sum(gaps) / total)
 
 
 def _confidence(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -208,20 +220,22 @@ def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
 
 def abstention(
     probs: npt.ArrayLike, targets: npt.ArrayLike, levels: tuple[float, ...] = (0.9, 0.95, 0.99)
-) -> list[dict[str, Any]]:
+) -> list[AbstentionLevel]:
     """For each accuracy of `levels`: the `threshold` of `abstain_threshold` (None: not to be promised), its `coverage`,
     and where there is none, about how many validation pictures are `needed` to promise one (None: no confidence is
     that often right).
 
     Arguments of validation. Levels that answering every picture surely reaches are left out.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[AbstentionLevel] = []
     for level in levels:
         threshold, coverage = abstain_threshold(probs, targets, level)
         if coverage == 1.0:
             continue
-        row = {"accuracy": level, "threshold": threshold, "coverage": coverage}
-        rows.append(row if threshold is not None else {**row, "needed": pictures_needed(probs, targets, level)})
+        row = AbstentionLevel(accuracy=level, threshold=threshold, coverage=coverage)
+        if threshold is None:
+            row.needed = pictures_needed(probs, targets, level)
+        rows.append(row)
     return rows
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from transferkit.errors import DataError
 from transferkit.evaluation.figures import number_column, score_name
+from transferkit.evaluation.metrics_record import LearningCurve
 from transferkit.evaluation.plot_style import GREEN, ORANGE, PURPLE, blank, label, style
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def overlaid(
-    histories: Mapping[str, Sequence[Row]], curves: Mapping[str, Row] | None = None, *, dark: bool = False
+    histories: Mapping[str, Sequence[Row]], curves: Mapping[str, LearningCurve] | None = None, *, dark: bool = False
 ) -> Figure:
     """Validation loss and score per epoch of several runs, and their learning curves where there are any.
 
@@ -49,11 +50,11 @@ def overlaid(
     return figure
 
 
-def _learning(axis: Axes, curves: Mapping[str, Row], colours: Mapping[str, Any]) -> None:
+def _learning(axis: Axes, curves: Mapping[str, LearningCurve], colours: Mapping[str, Any]) -> None:
     for name, curve in curves.items():
-        axis.plot(curve["sizes"], curve["scores"], "o-", color=colours[name], ms=4)
+        axis.plot(curve.sizes, curve.scores, "o-", color=colours[name], ms=4)
     axis.set(title="simplest classifier (linear probe), by training pictures", xscale="log", xlabel="training pictures")
-    ticks = sorted({size for curve in curves.values() for size in (min(curve["sizes"]), max(curve["sizes"]))})
+    ticks = sorted({size for curve in curves.values() for size in (min(curve.sizes), max(curve.sizes))})
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
 

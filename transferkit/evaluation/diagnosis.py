@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, Judged
 from transferkit.evaluation.extrapolation import learning_curve_fit
+from transferkit.evaluation.metrics_record import DiagnosisRecord, RemedyRecord
 from transferkit.evaluation.rules import (
     imbalance,
     label_noise,
@@ -36,23 +38,19 @@ class Diagnosis(NamedTuple):
     remedies: list[Remedy]
     also: list[str]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain lists and dictionaries, for metrics.json."""
-        return {**self._asdict(), "remedies": [remedy._asdict() for remedy in self.remedies]}
+    def as_record(self) -> DiagnosisRecord:
+        """For metrics.json."""
+        remedies = [RemedyRecord(why=remedy.why, command=remedy.command) for remedy in self.remedies]
+        return DiagnosisRecord(state=self.state, evidence=self.evidence, remedies=remedies, also=self.also)
 
 
-def diagnose(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]) -> Diagnosis:
+def diagnose(history: Sequence[Mapping[str, object]], metrics: Judged, context: DiagnosisContext) -> Diagnosis:
     """Name the state of a run from its curves and scores; a small gap within noise is a good fit.
 
-    `history`: rows of history.csv (numbers or text). `metrics`: `train` (scored without augmentation and
-    dropout, may be absent), `val`, `test`, `baselines`, each as `metrics.score` returns it. `context`, all
-    optional: `task`, `n_train`, `n_classes`, `class_counts` (name → training pictures), `settings`, `phase`
-    (the one kept), `command` (to repeat the run), `duplicates_across_splits`, `conflicting_labels` (same
-    picture, different labels), `confident_errors` and `learning_curve` (of the functions of these names; the
-    latter of `learning_curve_fit`), `twins` (by split, `n` of `of` pictures, see `near_duplicates`)
-    and `doubtful_labels` (`n` of `of` training labels, see `label_issues.find_label_issues`), `learning_rate` (the
-    head's, however it was found), `data` and `run` (what commands in remedies are given; DATA and RUN
-    stand there where they are absent).
+    Args:
+        history: rows of history.csv (numbers or text).
+        metrics: scores of each split and of the baselines, as `MetricsRecord` has them.
+        context: what else is known of the run.
     """
     case = make_case(history, metrics, context)
     found = [(name, finding) for name, rule in RULES if (finding := rule(case)) is not None]
@@ -65,20 +63,15 @@ def diagnose(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], c
     return Diagnosis(found[0][0], evidence, list(remedies.values()), [name for name, _ in found[1:]])
 
 
-def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike, level: float = 0.9) -> dict[str, float]:
+def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike, level: float = 0.9) -> ConfidentErrors:
     """Wrong answers of at least `level` confidence: how many there are and how many calibration allows.
 
-    Calibrated `probs` [N, C] and `targets` int [N]. Returns `observed`, `expected` and `answers` (all that
-    confident). Northcutt et al. 2021.
+    Calibrated `probs` [N, C] and `targets` int [N]. Northcutt et al. 2021.
     """
     p, true = np.asarray(probs, np.float64), np.asarray(targets)
     confidence, wrong = p.max(axis=1), p.argmax(axis=1) != true
     sure = confidence >= level
-    return {
-        "observed": int((sure & wrong).sum()),
-        "expected": float((1 - confidence[sure]).sum()),
-        "answers": int(sure.sum()),
-    }
+    return ConfidentErrors(int((sure & wrong).sum()), float((1 - confidence[sure]).sum()), int(sure.sum()))
 
 
 def _good(case: Case) -> list[str]:

@@ -8,7 +8,6 @@ Validation pictures, which the Gaussian has not seen, say what distances are usu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,11 +69,23 @@ def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical 
     return replace(found, limit=float(np.quantile(found.distance(held), USUAL)))
 
 
-def drift(reference: Typical, features: npt.ArrayLike) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """Of `n` new pictures the `share` beyond the limit, the `expected` one, and the one-sided `p`; `far` where that is
+    more than chance, and a `note` in words then."""
+
+    n: int
+    share: float
+    expected: float
+    p: float
+    far: bool
+    note: str | None
+
+
+def drift(reference: Typical, features: npt.ArrayLike) -> Drift:
     """How many of new pictures' features [N, D] lie beyond the limit, and whether that is more than chance.
 
-    Returns `n`, `share` beyond the limit, `expected` share, `p` (one-sided), `far` and a `note` in words (None where
-    nothing is amiss). The limit is itself drawn with validation: it lies between two of its ordered distances, so the
+    The limit is itself drawn with validation: it lies between two of its ordered distances, so the
     share of pictures beyond the lower of them follows a beta law and their number a beta-binomial one, whatever law
     the distances follow. Simulated at 20, 100 and 1,000 validation pictures: pictures of the same kind are called far
     in at most 0.1 % of cases.
@@ -94,4 +105,4 @@ def drift(reference: Typical, features: npt.ArrayLike) -> dict[str, Any]:
         f"{share:.0%} of these pictures lie further from the training pictures than {USUAL:.0%} of validation did: "
         "they are of another kind, and the run's own scores do not speak for them"
     )
-    return {"n": len(x), "share": share, "expected": 1 - USUAL, "p": p, "far": far, "note": note if far else None}
+    return Drift(n=len(x), share=share, expected=1 - USUAL, p=p, far=far, note=note if far else None)

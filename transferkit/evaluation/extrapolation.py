@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit.errors import DataError
+from transferkit.evaluation.metrics_record import CurveFit, CurvePoint
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,7 +23,7 @@ def learning_curve_fit(
     n_val: int | None = None,
     repeats: int = 300,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> CurveFit:
     """Fit `score = a - b·n^-c` (b ≥ 0, a ≤ ceiling) and extrapolate to four times the largest size.
 
     `sizes` and `scores` (higher is better) in any order, at least three different sizes. `n_val` is the
@@ -49,10 +49,10 @@ def learning_curve_fit(
     last, doubled = a - b * n.max() ** -c, _row(2 * n.max(), a - b * (2 * n.max()) ** -c, others)
     gains = others[1] * (n.max() ** -others[2] - (2 * n.max()) ** -others[2])
     low, high = np.quantile(gains, [0.05, 0.95])
-    return {
-        "a": a, "b": b, "c": c, "curve": rows, "doubled": doubled,
-        "gain": float(doubled["score"] - last), "gain_low": float(low), "gain_high": float(high),
-    }  # fmt: skip
+    return CurveFit(
+        a=a, b=b, c=c, curve=rows, doubled=doubled,
+        gain=float(doubled.score - last), gain_low=float(low), gain_high=float(high),
+    )  # fmt: skip
 
 
 def _fit(n: Floats, y: Floats, ceiling: float) -> tuple[Floats, Floats, Floats]:
@@ -78,7 +78,7 @@ def _deviation(n: Floats, y: Floats, fitted: Floats, n_val: int | None) -> Float
     return np.asarray(np.maximum(np.maximum(residual, sampling), 1e-4), np.float64)
 
 
-def _row(n: float, score: float, others: tuple[Floats, Floats, Floats]) -> dict[str, float]:
+def _row(n: float, score: float, others: tuple[Floats, Floats, Floats]) -> CurvePoint:
     a, b, c = others
     low, high = np.quantile(a - b * n**-c, [0.05, 0.95])
-    return {"n": float(n), "score": float(score), "low": float(low), "high": float(high)}
+    return CurvePoint(n=float(n), score=float(score), low=float(low), high=float(high))

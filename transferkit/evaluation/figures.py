@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from transferkit import terms
 from transferkit.errors import DataError
+from transferkit.evaluation.metrics_record import CurveFit
 from transferkit.evaluation.plot_style import GREEN, ORANGE, blank, data_uri, encode, label, save, style
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def regression(
 def learning_curve(
     sizes: Sequence[float],
     scores: Sequence[float],
-    fit: Row | None = None,
+    fit: CurveFit | None = None,
     metric: str = "score",
     *,
     dark: bool = False,
@@ -280,8 +281,9 @@ def learning_curve(
     with style(dark) as colours:
         figure = blank(5.2, 3.3)
         axis = figure.subplots()
-        if fit and fit.get("curve"):
-            x, middle, low, high = (np.asarray([p[k] for p in fit["curve"]]) for k in ("n", "score", "low", "high"))
+        if fit and fit.curve:
+            points = np.array([(p.n, p.score, p.low, p.high) for p in fit.curve], np.float64)
+            x, middle, low, high = points.T
             axis.fill_between(x, low, high, color=ORANGE, alpha=0.2, lw=0, label="90 % of resampled fits")
             axis.plot(x, middle, color=ORANGE, ls="--", label="power law")
         axis.plot(sizes, scores, "o", color=colours["blue"], label="measured")

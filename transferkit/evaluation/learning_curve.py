@@ -11,6 +11,7 @@ from transferkit import tasks
 from transferkit.evaluation.baselines import Split, fitted_probe, standardised
 from transferkit.evaluation.extrapolation import learning_curve_fit
 from transferkit.evaluation.metrics import score
+from transferkit.evaluation.metrics_record import LearningCurve
 
 FRACTIONS = (0.1, 0.2, 0.35, 0.6, 1.0)
 REPEATS = 3  # draws of each smaller set
@@ -26,13 +27,13 @@ def learning_curve(
     *,
     strength: float,
     seed: int = 0,
-) -> dict[str, Any] | None:
+) -> LearningCurve | None:
     """Validation scores of probes trained on 10–100 % of the training pictures, and what twice as many would bring.
 
     `train` and `val` are features [N, D] and targets as for `metrics.score`; `strength` is the probe's C (regress:
     its alpha), chosen on validation. Smaller sets are drawn in proportion to the classes, `REPEATS` times, each
-    draw containing the smaller ones. Returns `metric`, `sizes`, `scores` (means over draws), `spread` (their
-    standard deviations) and `fit` (of `learning_curve_fit`); None where there are too few pictures for three sizes.
+    draw containing the smaller ones. `scores` are means over draws, `spread` their standard deviations, `fit` is of
+    `learning_curve_fit`; None where there are too few pictures for three sizes.
     The probe stands for the run's own head: its scores are lower, its slope is what counts. Hestness et al. 2017.
     """
     kind = tasks.of(task)
@@ -50,21 +51,21 @@ def learning_curve(
         drawn = orders if size < len(x) else orders[:1]
         rows.append([_measure(Split(x[o[:size]], y[o[:size]]), held, task, classes, strength) for o in drawn])
     means = [float(np.mean(row)) for row in rows]
-    return {
-        "metric": kind.judged_by,
-        "sizes": sizes,
-        "scores": means,
-        "spread": [float(np.std(row)) for row in rows],
-        "fit": learning_curve_fit(sizes, means, n_val=len(held.x), seed=seed),
-    }
+    return LearningCurve(
+        metric=kind.judged_by,
+        sizes=[*sizes],
+        scores=means,
+        spread=[float(np.std(row)) for row in rows],
+        fit=learning_curve_fit(sizes, means, n_val=len(held.x), seed=seed),
+    )
 
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
     fitted, held = standardised([train, val])
     found = score(task, held.y, fitted_probe(fitted, task, len(classes), strength)(held.x), classes)
-    value = found[tasks.of(task).judged_by]
+    value = found.value(tasks.of(task).judged_by)
     # R² has no floor, and one absurd fit on ten pictures would bend the whole curve.
-    return max(-1.0, -1.0 if value is None else float(value))
+    return max(-1.0, -1.0 if value is None else value)
 
 
 def _order(labels: npt.NDArray[Any] | None, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -23,6 +23,7 @@ from transferkit.evaluation.counts import (
     top_k,
 )
 from transferkit.evaluation.metric_registry import GOALS, goal
+from transferkit.evaluation.scores import ScoreRow, Scores
 from transferkit.tasks.task import TINY, Task
 
 __all__ = ["GOALS", "TINY", "best_thresholds", "goal", "score"]
@@ -36,7 +37,7 @@ def score(
     *,
     thresholds: npt.ArrayLike | None = None,
     extra: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Scores:
     """All scores of one task, ready for JSON: plain Python numbers, `None` where a score is undefined.
 
     `classify`, `ordinal`: targets int [N] in 0…C-1, predictions probabilities [N, C]. `multilabel`: targets 0/1 [N, C],
@@ -59,7 +60,8 @@ def score(
         "labels": lambda: _labels(true, guess, names, limits),
         "numbers": lambda: _numbers(true.astype(np.float64), guess, names),
     }[kind.form]()
-    return found | offered
+    found.update(offered)
+    return found
 
 
 def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str]) -> float | None:
@@ -103,7 +105,7 @@ def _checked(task: Task, true: Array, guess: Floats, width: int) -> tuple[Array,
 # ---------------------------------------------------------------------------------------------- one class each
 
 
-def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> dict[str, Any]:
+def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> Scores:
     count = len(names)
     guess = task.decide(probs)
     matrix = confusion(true, guess, count)
@@ -113,29 +115,32 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> dict[s
     aucs = [roc_auc(hot[:, c], probs[:, c]) for c in range(count)]
     aps = [average_precision(hot[:, c], probs[:, c]) for c in range(count)]
     chosen = probs[np.arange(len(true)), true]
-    result: dict[str, Any] = {"n": len(true), **task.scores(true, probs)}
-    result |= {k: _plain(v) for k, v in table.scalars.items()}
+    result = Scores({"n": len(true), **task.scores(true, probs), **{k: _plain(v) for k, v in table.scalars.items()}})
     for k in (3, 5):
         if count > k:
             result[f"top{k}_accuracy"] = _plain(top_k(true, probs, k))
-    result |= {
-        "roc_auc": _mean(aucs),
-        "pr_auc": _mean(aps),
-        "loss": _plain(-np.log(np.clip(chosen, TINY, 1.0)).mean()),
-        "brier": _plain(((probs - hot) ** 2).sum(axis=1).mean()),
-        "ece": ece(probs, true),
-        "confusion": matrix.tolist(),
-    }
-    result["per_class"] = [
+    result.update(
         {
-            "class": name,
-            "precision": _plain(table.precision[c]) if matrix[:, c].any() else None,
-            "recall": _plain(table.recall[c]) if support[c] else None,
-            "f1": _plain(table.f1[c]) if support[c] else None,
-            "support": int(support[c]),
-            "roc_auc": aucs[c],
-            "pr_auc": aps[c],
+            "roc_auc": _mean(aucs),
+            "pr_auc": _mean(aps),
+            "loss": _plain(-np.log(np.clip(chosen, TINY, 1.0)).mean()),
+            "brier": _plain(((probs - hot) ** 2).sum(axis=1).mean()),
+            "ece": ece(probs, true),
+            "confusion": matrix.tolist(),
         }
+    )
+    result["per_class"] = [
+        ScoreRow(
+            {
+                "class": name,
+                "precision": _plain(table.precision[c]) if matrix[:, c].any() else None,
+                "recall": _plain(table.recall[c]) if support[c] else None,
+                "f1": _plain(table.f1[c]) if support[c] else None,
+                "support": int(support[c]),
+                "roc_auc": aucs[c],
+                "pr_auc": aps[c],
+            }
+        )
         for c, name in enumerate(names)
     ]
     return result
@@ -144,7 +149,7 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> dict[s
 # ---------------------------------------------------------------------------------------------- several labels
 
 
-def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> dict[str, Any]:
+def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> Scores:
     guess = (probs >= limits).astype(np.int64)
     hits, support, called = (true & guess).sum(axis=0), true.sum(axis=0), guess.sum(axis=0)
     precision, recall, f1 = ratio(hits, called), ratio(hits, support), ratio(2 * hits, support + called)
@@ -152,33 +157,37 @@ def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> dic
     aucs = [roc_auc(true[:, c], probs[:, c]) for c in range(len(names))]
     aps = [average_precision(true[:, c], probs[:, c]) for c in range(len(names))]
     clipped = np.clip(probs, TINY, 1 - TINY)
-    result: dict[str, Any] = {
-        "n": len(true),
-        "map": _mean(aps),
-        "micro_f1": _plain(ratio(2 * hits.sum(), support.sum() + called.sum())),
-        "macro_f1": _plain(ratio(f1[seen].sum(), seen.sum())),
-        "micro_precision": _plain(ratio(hits.sum(), called.sum())),
-        "micro_recall": _plain(ratio(hits.sum(), support.sum())),
-        "macro_precision": _plain(ratio(precision[seen].sum(), seen.sum())),
-        "recall": _plain(ratio(recall[seen].sum(), seen.sum())),
-        "subset_accuracy": _plain((guess == true).all(axis=1).mean()),
-        "hamming": _plain((guess != true).mean()),
-        "roc_auc": _mean(aucs),
-        "pr_auc": _mean(aps),
-        "loss": _plain(-np.where(true == 1, np.log(clipped), np.log(1 - clipped)).mean()),
-        "brier": _plain(((probs - true) ** 2).mean()),
-    }
-    result["per_class"] = [
+    result = Scores(
         {
-            "class": name,
-            "precision": _plain(precision[c]) if called[c] else None,
-            "recall": _plain(recall[c]) if support[c] else None,
-            "f1": _plain(f1[c]) if support[c] else None,
-            "support": int(support[c]),
-            "roc_auc": aucs[c],
-            "pr_auc": aps[c],
-            "threshold": float(limits[c]),
+            "n": len(true),
+            "map": _mean(aps),
+            "micro_f1": _plain(ratio(2 * hits.sum(), support.sum() + called.sum())),
+            "macro_f1": _plain(ratio(f1[seen].sum(), seen.sum())),
+            "micro_precision": _plain(ratio(hits.sum(), called.sum())),
+            "micro_recall": _plain(ratio(hits.sum(), support.sum())),
+            "macro_precision": _plain(ratio(precision[seen].sum(), seen.sum())),
+            "recall": _plain(ratio(recall[seen].sum(), seen.sum())),
+            "subset_accuracy": _plain((guess == true).all(axis=1).mean()),
+            "hamming": _plain((guess != true).mean()),
+            "roc_auc": _mean(aucs),
+            "pr_auc": _mean(aps),
+            "loss": _plain(-np.where(true == 1, np.log(clipped), np.log(1 - clipped)).mean()),
+            "brier": _plain(((probs - true) ** 2).mean()),
         }
+    )
+    result["per_class"] = [
+        ScoreRow(
+            {
+                "class": name,
+                "precision": _plain(precision[c]) if called[c] else None,
+                "recall": _plain(recall[c]) if support[c] else None,
+                "f1": _plain(f1[c]) if support[c] else None,
+                "support": int(support[c]),
+                "roc_auc": aucs[c],
+                "pr_auc": aps[c],
+                "threshold": float(limits[c]),
+            }
+        )
         for c, name in enumerate(names)
     ]
     return result
@@ -211,12 +220,12 @@ def _best_threshold(true: Array, scores: Floats, least: int) -> float:
 # ---------------------------------------------------------------------------------------------- numbers
 
 
-def _numbers(true: Floats, guess: Floats, names: list[str]) -> dict[str, Any]:
+def _numbers(true: Floats, guess: Floats, names: list[str]) -> Scores:
     rows = [_numbers_of(true[:, t], guess[:, t]) for t in range(len(names))]
-    result: dict[str, Any] = {"n": len(true)}
+    result = Scores({"n": len(true)})
     for key in rows[0]:
         result[key] = _mean([row[key] for row in rows])
-    result["per_target"] = [{"target": name, **row} for name, row in zip(names, rows, strict=True)]
+    result["per_target"] = [ScoreRow({"target": name, **row}) for name, row in zip(names, rows, strict=True)]
     return result
 
 

@@ -19,6 +19,7 @@ from transferkit.evaluation.symptoms import (
     pooled_recall,
     probe_ahead,
     rate,
+    recalls,
     rival,
     score_of,
     standard_error,
@@ -37,17 +38,17 @@ MANY_EPOCHS = 10  # in which a head at a fitting rate has learnt most of what it
 
 def leakage(case: Case) -> Symptom | None:
     """Pictures shared by splits, near-identical ones too; or validation far above test or above training."""
-    evidence, n = [], case.context.get("duplicates_across_splits") or 0
+    evidence, n = [], case.context.duplicates_across_splits
     if n:
         evidence.append(f"{n} pictures lie in more than one split")
-    for split, found in (case.context.get("twins") or {}).items():
-        if found["n"] >= 5 and found["n"] > TWINS * found["of"]:
-            evidence.append(f"{found['n']} of {found['of']} {split} pictures have a near-identical twin in training")
+    for split, found in case.context.twins.items():
+        if found.n >= 5 and found.n > TWINS * found.of:
+            evidence.append(f"{found.n} of {found.of} {split} pictures have a near-identical twin in training")
     if case.val is not None and case.test is not None:
         spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
         if case.val - case.test > max(0.05, 4 * spread):
             evidence.append(f"validation {case.val:.3f} is far above test {case.test:.3f}")
-    if case.metrics.get("train") and -case.gap > max(0.05, 4 * case.noise):
+    if case.metrics.train and -case.gap > max(0.05, 4 * case.noise):
         evidence.append(f"validation {case.val:.3f} is far above training {case.train:.3f}")
     if not evidence:
         return None
@@ -72,7 +73,7 @@ def too_high(case: Case) -> Symptom | None:
 
 def _guess(case: Case) -> float | None:
     """Cross-entropy of an answer that knows nothing; None where the loss is another."""
-    classes = int(case.context.get("n_classes") or 0)
+    classes = case.context.n_classes or 0
     return None if classes < 2 else case.task.guessing(classes)
 
 
@@ -91,8 +92,7 @@ def unstable(case: Case) -> Symptom | None:
     jumps = int((np.diff(loss) > np.maximum(0.2 * loss[:-1], 0.03 * loss.max())).sum())
     if jumps < max(2, 0.25 * (len(loss) - 1)):
         return None
-    size = case.setting("batch_size", 32)
-    larger = size * 2 if isinstance(size, int) else 64
+    larger = 2 * int(case.number("batch_size", 32))
     calmer = [case.remedy("less noise in each step", f"--batch-size {larger}")] if larger <= 4096 else []
     return Symptom(
         [f"the training loss jumped up by a fifth or more in {jumps} of {len(loss) - 1} epochs"],
@@ -108,24 +108,24 @@ def label_noise(case: Case) -> Symptom | None:
     mistakes."""
     from scipy.stats import poisson
 
-    evidence, n = [], case.context.get("conflicting_labels") or 0
+    evidence, n = [], case.context.conflicting_labels
     if n:
         evidence.append(f"{n} pictures occur under more than one label")
-    doubts = case.context.get("doubtful_labels") or {}
-    if doubts and doubts["n"] >= 10 and doubts["low"] > DOUBTFUL:
+    doubts = case.context.doubtful_labels
+    if doubts and doubts.n >= 10 and doubts.low > DOUBTFUL:
         evidence.append(
-            f"about {doubts['share']:.0%} of the {doubts['of']:,} training labels are probably wrong (at least "
-            f"{doubts['low']:.0%}): models that never saw them contradict {doubts['contradicted']} of the "
-            f"{doubts['sure']} where they are surest, more than errors of their own explain"
+            f"about {doubts.share:.0%} of the {doubts.of:,} training labels are probably wrong (at least "
+            f"{doubts.low:.0%}): models that never saw them contradict {doubts.contradicted} of the "
+            f"{doubts.sure} where they are surest, more than errors of their own explain"
         )
-    sure = case.context.get("confident_errors") or {}
-    seen, allowed = sure.get("observed", 0), sure.get("expected", 0.0)
+    sure = case.context.confident_errors
+    seen, allowed = (sure.observed, sure.expected) if sure else (0, 0.0)
     # Errors are Poisson's at the most, each with a probability of its own: so many are less than one run in a thousand.
     if seen >= 5 and seen > 2 * allowed and poisson.sf(seen - 1, allowed) < 1e-3:
         evidence.append(f"{seen} confident answers are wrong where {allowed:.1f} were to be expected")
     if not evidence:
         return None
-    smoothing = case.setting("label_smoothing", 0.1)
+    smoothing = case.number("label_smoothing", 0.1)
     # For classes alone: it is what the recipe smooths by itself.
     trust = case.task.exclusive and smoothing < 0.2
     softer = [case.remedy("until then, trust single labels less", "--label-smoothing 0.2")] if trust else []
@@ -144,7 +144,7 @@ def learned_nothing(case: Case) -> Symptom | None:
 
     That a difference is not clear proves nothing where there are few pictures: it must be clearly small, too.
     """
-    floor, edge = score_of(case, (case.metrics.get("baselines") or {}).get("majority")), rival(case, "majority")
+    floor, edge = score_of(case, case.metrics.baselines.get("majority")), rival(case, "majority")
     if floor is None or case.test is None or edge is None:
         return None
     if floor > 0.98:  # nothing is left to gain over such a majority
@@ -160,7 +160,7 @@ def learned_nothing(case: Case) -> Symptom | None:
             f"gain lies in {figure(edge.low, '+')} to {figure(edge.high, '+')}"
         ],
         [
-            *([] if case.setting("learning_rate") == "auto" else [found]),
+            *([] if case.word("learning_rate") == "auto" else [found]),
             case.look("features from another network; see which ones fit this machine", "backbones recommend", "data"),
         ],
     )
@@ -200,14 +200,13 @@ def overfitting(case: Case) -> Symptom | None:
 def too_little_data(case: Case) -> Symptom | None:
     """Few pictures per class with a gap beyond noise, or a learning curve that still climbs."""
     evidence: list[str] = []
-    n, classes = case.context.get("n_train"), case.context.get("n_classes") or 1
+    n, classes = case.context.n_train, case.context.n_classes or 1
     if n and n / classes < 30 and case.gap > max(0.05, 2 * case.noise):
         evidence.append(f"{n / classes:.0f} training pictures per class, and validation trails training")
-    curve = case.context.get("learning_curve")
-    if curve and curve["gain_low"] > 0.01:
+    curve = case.context.learning_curve
+    if curve and curve.gain_low > 0.01:
         evidence.append(
-            f"twice the pictures would bring about {curve['gain']:+.3f} "
-            f"({curve['gain_low']:+.3f} to {curve['gain_high']:+.3f})"
+            f"twice the pictures would bring about {curve.gain:+.3f} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
         )
     if not evidence:
         return None
@@ -220,14 +219,13 @@ def imbalance(case: Case) -> Symptom | None:
     """Rare classes are recognised significantly worse than common ones."""
     from scipy.stats import fisher_exact
 
-    counts = dict(case.context.get("class_counts") or {})
-    split = case.metrics.get("test") or case.metrics.get("val") or {}
-    rows = [r for r in split.get("per_class") or [] if r.get("recall") is not None and r["class"] in counts]
+    counts = case.context.class_counts
+    rows = [(row, recall) for row, recall in recalls(case.metrics.test or case.metrics.val) if row.name in counts]
     if len(rows) < 2 or max(counts.values()) < 3 * max(1, min(counts.values())):
         return None
     middle = float(np.mean(list(counts.values())))
-    rare = [r for r in rows if counts[r["class"]] < 0.5 * middle]
-    common = [r for r in rows if counts[r["class"]] >= 0.5 * middle]
+    rare = [r for r in rows if counts[r[0].name] < 0.5 * middle]
+    common = [r for r in rows if counts[r[0].name] >= 0.5 * middle]
     (few, a), (many, b) = pooled_recall(rare), pooled_recall(common)
     if not few or not many:
         return None
@@ -237,10 +235,10 @@ def imbalance(case: Case) -> Symptom | None:
         return None
     which = "the rare class" if len(rare) == 1 else f"the {len(rare)} rare classes"
     evidence = [f"recall is {a:.2f} for {which} and {b:.2f} for the others"]
-    rarest = sorted(rare, key=lambda row: counts[row["class"]])[:5]
-    names = ", ".join(f"{shown(row['class'])} ({counts[row['class']]})" for row in rarest)
+    rarest = sorted((row.name for row, _ in rare), key=lambda name: counts[name])[:5]
+    names = ", ".join(f"{shown(name)} ({counts[name]})" for name in rarest)
     more = case.look(f"more pictures of the rare classes: {names}", "data summary", "data")
-    weighed = case.setting("class_weights", "none") != "none"
+    weighed = case.word("class_weights", "none") != "none"
     if weighed or not case.task.exclusive:
         return Symptom(evidence, [more])
     why = "weigh rare classes up and choose by a score that counts them"
@@ -250,7 +248,7 @@ def imbalance(case: Case) -> Symptom | None:
 def underfitting(case: Case) -> Symptom | None:
     """Training is as poor as validation and far from perfect, or was cut short while still improving."""
     if cut_short(case) and still_improving(case):
-        epochs = min(10000, int(case.setting("epochs", len(case.rows))) * 3)
+        epochs = min(10000, int(case.number("epochs", len(case.rows))) * 3)
         return Symptom(
             ["the last epoch was the best and validation still improved when the epochs ran out"],
             [case.remedy("train longer", f"--epochs {epochs}")],
@@ -261,8 +259,8 @@ def underfitting(case: Case) -> Symptom | None:
             f"the simplest classifier on the same network (linear probe) reaches {probe:.3f} on test, and this model "
             f"{case.test:.3f}: beyond chance, in pairs on the same pictures"
         ]
-        longer = f"--epochs {min(10000, 3 * int(case.setting('epochs', len(case.rows))))}"
-        found = case.setting("learning_rate") == "auto"
+        longer = f"--epochs {min(10000, 3 * int(case.number('epochs', len(case.rows))))}"
+        found = case.word("learning_rate") == "auto"
         return Symptom(
             evidence,
             [
@@ -272,7 +270,7 @@ def underfitting(case: Case) -> Symptom | None:
             ],
         )
     # The running mean under augmentation, mixup and dropout says nothing here: only a measured score does.
-    if not case.metrics.get("train") or case.train is None or case.val is None:
+    if not case.metrics.train or case.train is None or case.val is None:
         return None
     if case.train >= 0.8 or case.gap > max(0.05, 2 * case.noise):
         return None
@@ -281,7 +279,7 @@ def underfitting(case: Case) -> Symptom | None:
         f"(±{2 * case.noise:.3f})"
     ]
     remedies = []
-    if case.setting("unfreeze", "none") == "none":
+    if case.word("unfreeze", "none") == "none":
         remedies.append(case.remedy("let the upper part of the network adapt", "--unfreeze last:1"))
     better = "features from a stronger network; see which ones fit this machine"
     return Symptom(evidence, [*remedies, *larger_head(case), case.look(better, "backbones recommend", "data")])

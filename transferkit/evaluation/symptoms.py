@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.data.samples import shown
-from transferkit.evaluation.versus import Edge
+from transferkit.evaluation.diagnosis_context import DiagnosisContext, Judged
+from transferkit.evaluation.scores import Edge, ScoreRow, Scores
 from transferkit.tasks.task import Task
 
 SURE = 0.01  # p below which a rule speaks; several rules look at one run
@@ -33,8 +34,8 @@ class Case(NamedTuple):
     val: float | None
     test: float | None
     noise: float  # standard error of `train - val`
-    metrics: Mapping[str, Any]
-    context: Mapping[str, Any]
+    metrics: Judged
+    context: DiagnosisContext
 
     @property
     def gap(self) -> float:
@@ -44,12 +45,17 @@ class Case(NamedTuple):
     @property
     def task(self) -> Task:
         """The run's task."""
-        return tasks.of(str(self.context.get("task", tasks.SINGLE)))
+        return tasks.of(self.context.task)
 
-    def setting(self, name: str, default: Any = None) -> Any:
-        """A setting of the run, under the name of its option with underscores."""
-        value = dict(self.context.get("settings") or {}).get(name)
-        return default if value is None else value
+    def word(self, name: str, default: str = "") -> str:
+        """A setting of the run that is a word, under the name of its option with underscores."""
+        value = self.context.settings.get(name)
+        return default if value is None else str(value)
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """A setting of the run that is a number; the default where it is none, or a word as `auto`."""
+        value = self.context.settings.get(name)
+        return value if isinstance(value, int | float) else default
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """One column of the curves, without its gaps."""
@@ -58,11 +64,12 @@ class Case(NamedTuple):
 
     def remedy(self, why: str, options: str) -> Remedy:
         """A remedy that repeats the run with other options; one that the command has already is replaced."""
-        return Remedy(why, with_options(str(self.context.get("command", "transferkit finetune DATA")), options))
+        return Remedy(why, with_options(self.context.command, options))
 
-    def look(self, why: str, command: str, at: str) -> Remedy:
+    def look(self, why: str, command: str, at: Literal["data", "run"]) -> Remedy:
         """A remedy that looks at the run's `data`, or at the `run` itself, with another command."""
-        return Remedy(why, f"transferkit {command} {shlex.quote(str(self.context.get(at) or at.upper()))}")
+        place = self.context.data if at == "data" else self.context.run
+        return Remedy(why, f"transferkit {command} {shlex.quote(place or at.upper())}")
 
 
 # What has no effect, and would be refused, beside a new value: (flag, value) → flags to drop.
@@ -90,14 +97,14 @@ class Symptom(NamedTuple):
     remedies: list[Remedy]
 
 
-def make_case(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], context: Mapping[str, Any]) -> Case:
+def make_case(history: Sequence[Mapping[str, object]], metrics: Judged, context: DiagnosisContext) -> Case:
     """The kept phase and the scores of the delivered model."""
     phases = [str(row.get("phase", "")) for row in history]
     # What was fitted in one step has no curve; those of networks that it was compared with say nothing of it.
-    kept = str(context.get("phase") or (phases[-1] if phases else ""))
+    kept = context.phase or (phases[-1] if phases else "")
     rows = [_numbers(row) for row, phase in zip(history, phases, strict=True) if phase == kept]
     case = Case(rows, None, None, None, 0.0, metrics, context)
-    train, val, test = (score_of(case, metrics.get(split)) for split in ("train", "val", "test"))
+    train, val, test = (score_of(case, scores) for scores in (metrics.train, metrics.val, metrics.test))
     if train is None:
         # The running mean of an epoch under dropout and augmentation: too low rather than too high.
         seen = case.column(case.task.judged_by)
@@ -106,30 +113,33 @@ def make_case(history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], 
     return case._replace(noise=math.hypot(standard_error(case, "train"), standard_error(case, "val")))
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(row: Mapping[str, object]) -> dict[str, float]:
     result = {}
     for key, value in row.items():
         try:
-            result[key] = float(value)
+            result[key] = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             continue  # the phase name, or a value that was not logged
     return result
 
 
-def score_of(case: Case, scores: Mapping[str, Any] | None) -> float | None:
+def score_of(case: Case, scores: Scores | None) -> float | None:
     """The score that rules judge by, of one split's scores; None where it is unknown."""
-    value = (scores or {}).get(case.task.judged_by)
-    return None if value is None else float(value)
+    return None if scores is None else scores.value(case.task.judged_by)
 
 
-def standard_error(case: Case, split: str) -> float:
+def standard_error(case: Case, split: Literal["train", "val", "test"]) -> float:
     """Standard error of a split's score, never 0: a perfect score of ten pictures is not certain."""
-    score = getattr(case, split)
-    known = (case.metrics.get(split) or {}).get("n") or (case.context.get("n_train") if split == "train" else None)
+    score, scores = {
+        "train": (case.train, case.metrics.train),
+        "val": (case.val, case.metrics.val),
+        "test": (case.test, case.metrics.test),
+    }[split]
+    known = (scores.n if scores else 0) or (case.context.n_train if split == "train" else 0)
     if score is None or not known:
         return 0.0 if split == "train" else 0.05
     if case.task.numbers:
-        return _error_of_r2(float(score), known)
+        return _error_of_r2(score, known)
     share = (score * known + 2) / (known + 4)  # Agresti & Coull 1998
     return math.sqrt(share * (1 - share) / (known + 4))
 
@@ -150,13 +160,13 @@ def rival(case: Case, name: str) -> Edge | None:
     Tested in pairs where the run holds that; else from the test score's own standard error, as if the baseline had
     none.
     """
-    found = (case.metrics.get("baselines") or {}).get(name) or {}
+    found = case.metrics.baselines.get(name)
     value = score_of(case, found)
-    if value is None or case.test is None:
+    if found is None or value is None or case.test is None:
         return None
-    known = (found.get("against") or {}).get(case.task.judged_by)
+    known = found.edge(case.task.judged_by)
     if known:
-        return Edge(**known)
+        return known
     gain, error = case.test - value, standard_error(case, "test")
     if name != "majority":  # which errs by chance too
         error *= math.sqrt(2)
@@ -166,8 +176,8 @@ def rival(case: Case, name: str) -> Edge | None:
 
 def cut_short(case: Case) -> bool:
     """Whether the epochs ran out, rather than early stopping having decided."""
-    loss, epochs = case.column("val_loss"), case.setting("epochs")
-    if epochs is None or len(case.rows) < int(epochs):
+    loss, epochs = case.column("val_loss"), case.number("epochs", math.inf)
+    if len(case.rows) < epochs:
         return False
     return not len(loss) or int(loss.argmin()) == len(loss) - 1
 
@@ -184,8 +194,8 @@ def probe_ahead(case: Case) -> float | None:
     Logistic regression on the same features is convex and trained to its end: what it can do, a head can (Alain &
     Bengio 2016).
     """
-    probe, edge = score_of(case, (case.metrics.get("baselines") or {}).get("linear_probe")), rival(case, "linear_probe")
-    if probe is None or edge is None or not case.metrics.get("train") or case.train is None:
+    probe, edge = score_of(case, case.metrics.baselines.get("linear_probe")), rival(case, "linear_probe")
+    if probe is None or edge is None or not case.metrics.train or case.train is None:
         return None
     return probe if edge.gain < -0.05 and edge.p < SURE and case.train < probe else None
 
@@ -205,30 +215,29 @@ def turned_up(case: Case) -> str | None:
 def less_freedom(case: Case) -> list[Remedy]:
     """Remedies against overfitting that the run does not use yet."""
     remedies = more_views(case)
-    if float(case.setting("dropout", 0.0)) < 0.5:
+    if case.number("dropout") < 0.5:
         remedies.append(case.remedy("a head that relies on no single feature", "--dropout 0.5"))
     widths = head_widths(case)
     if widths and max(widths) > 64:
         smaller = ",".join(str(max(32, width // 4)) for width in widths)
         remedies.append(case.remedy("a smaller head", f"--head-width {smaller}"))
-    if str(case.setting("unfreeze", "none")) != "none":
+    if case.word("unfreeze", "none") != "none":
         remedies.append(case.remedy("fewer weights to bend", "--unfreeze none"))
-    if float(case.setting("l2", 0.0)) == 0:
+    if case.number("l2") == 0:
         remedies.append(case.remedy("smaller weights", "--l2 1e-4"))
     return remedies
 
 
 def head_widths(case: Case) -> list[int]:
     """Hidden widths of the run's head; none where it is linear, or where nothing is known of it."""
-    widths = case.setting("head_width") if case.setting("head", "mlp") != "linear" else None
-    if widths is None:
-        return []
-    return [int(width) for width in (widths if isinstance(widths, list | tuple) else [widths])]
+    widths = case.context.settings.get("head_width") if case.word("head") != "linear" else None
+    listed = widths if isinstance(widths, list | tuple) else [widths]
+    return [int(width) for width in listed if isinstance(width, int | float)]
 
 
 def larger_head(case: Case) -> list[Remedy]:
     """A remedy by a head that can bend more, up to a width at which more is hardly ever better."""
-    if case.setting("head", "mlp") == "linear":
+    if case.word("head") == "linear":
         return [case.remedy("a head that can bend", "--head mlp --head-width 256")]
     widths = head_widths(case)
     if not widths or max(widths) >= 1024:
@@ -238,37 +247,43 @@ def larger_head(case: Case) -> list[Remedy]:
 
 def weakest(case: Case, most: int = 3) -> str:
     """The classes with the worst recall on validation (test is not to be chosen by), and their training pictures."""
-    counts = dict(case.context.get("class_counts") or {})
-    rows = [r for r in (case.metrics.get("val") or {}).get("per_class") or [] if r.get("recall") is not None]
-    rows = sorted(rows, key=lambda row: float(row["recall"]))[:most]
-    known = [f"{shown(r['class'])} (recall {r['recall']:.2f}, {counts.get(r['class'], '?')} pictures)" for r in rows]
-    return ", ".join(known)
+    counts, rows = case.context.class_counts, recalls(case.metrics.val)
+    known = sorted(rows, key=lambda row: row[1])[:most]
+    return ", ".join(
+        f"{shown(row.name)} (recall {recall:.2f}, {counts.get(row.name, '?')} pictures)" for row, recall in known
+    )
+
+
+def recalls(scores: Scores | None) -> list[tuple[ScoreRow, float]]:
+    """Rows of classes whose recall is known, and it."""
+    rows = scores.rows if scores is not None and "per_class" in scores else []
+    return [(row, recall) for row in rows if (recall := row.value("recall")) is not None]
 
 
 def more_views(case: Case) -> list[Remedy]:
     """A remedy by augmentation that the run does not use yet."""
-    augment, views = str(case.setting("augment", "none")), case.setting("views", 1)
+    augment, views = case.word("augment", "none"), int(case.number("views", 1))
     if augment != "strong":
         stronger = {"none": "medium", "light": "medium"}.get(augment, "strong")
-        return [case.remedy("show each picture in more ways", f"--augment {stronger} --views {max(4, int(views))}")]
-    return [case.remedy("show each picture in more ways", f"--views {2 * int(views)}")] if int(views) < 16 else []
+        return [case.remedy("show each picture in more ways", f"--augment {stronger} --views {max(4, views)}")]
+    return [case.remedy("show each picture in more ways", f"--views {2 * views}")] if views < 16 else []
 
 
 def rate(case: Case, factor: float) -> str:
     """The head's learning rate times `factor`, at most 10; one that nobody gave is read from run or curves."""
-    known = case.setting("learning_rate")
-    if not isinstance(known, int | float):  # "auto", or the recipe's own
-        known = case.context.get("learning_rate")
+    known: float | None = case.number("learning_rate", 0.0)
+    if not known:  # "auto", or the recipe's own
+        known = case.context.learning_rate
     if known is None:
         curve = case.column("learning_rate")
         known = float(curve.max()) if len(curve) else 1e-3
     return f"{min(10.0, float(known) * factor):.2g}"
 
 
-def pooled_recall(rows: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
-    """Pictures and recall of several classes together."""
-    n = sum(int(row["support"]) for row in rows)
-    return n, sum(float(row["recall"]) * int(row["support"]) for row in rows) / n if n else 0.0
+def pooled_recall(rows: Sequence[tuple[ScoreRow, float]]) -> tuple[int, float]:
+    """Pictures and recall of several classes together, of rows and their recall."""
+    n = sum(row.support for row, _ in rows)
+    return n, sum(recall * row.support for row, recall in rows) / n if n else 0.0
 
 
 def fall_per_rate(case: Case) -> tuple[float, float]:

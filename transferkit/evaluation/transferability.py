@@ -95,7 +95,7 @@ def cross_validated_probe(
         fitted, kept = standardised([Split(x[train], y[train]), Split(x[held], y[held])])
         for row, option in enumerate(options):
             guess = fitted_probe(fitted, task, len(classes), option)(kept.x)
-            value = score(task, kept.y, guess, list(classes))[kind.judged_by]
+            value = score(task, kept.y, guess, list(classes)).value(kind.judged_by)
             table[row, column] = -1.0 if value is None else max(-1.0, value)
     best = int(table.mean(axis=1).argmax())
     return Probe(kind.judged_by, float(table[best].mean()), float(table[best].std()), float(options[best]))

@@ -18,6 +18,8 @@ from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.counts import average_precision, confusion, from_confusion
 from transferkit.evaluation.metric_registry import GOALS, Metric
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import Edge as Edge
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -27,16 +29,6 @@ FLIPS = 5000  # sign changes drawn for a p-value
 EXACT = 2000  # pictures above which the t-test says the same as sign changes
 REPEATS = 400  # resamples for scores that are no mean over pictures
 LARGEST = 50_000  # pictures × outputs: above, such scores are not compared, which would take minutes
-
-
-class Edge(NamedTuple):
-    """How much better one scores than the other, positive whatever the score's direction, with its 95 % interval and
-    the two-sided p-value under no difference."""
-
-    gain: float
-    low: float
-    high: float
-    p: float
 
 
 class Verdict(NamedTuple):
@@ -152,8 +144,7 @@ def _measure(task: str, key: str, classes: list[str]) -> Measure:
         )
 
     def measure(true: Array, guess: Array, thresholds: Array | None) -> float | None:
-        value: float | None = metrics.score(task, true, guess, classes, thresholds=thresholds).get(key)
-        return value
+        return metrics.score(task, true, guess, classes, thresholds=thresholds).value(key)
 
     return measure
 
@@ -177,26 +168,25 @@ def _by_bootstrap(
     return Edge(*found)
 
 
-def verdicts(found: Mapping[str, Any], key: str) -> list[Verdict]:
+def verdicts(found: MetricsRecord, key: str) -> list[Verdict]:
     """What the baselines in metrics.json are to the model by the score `key`, Holm's method (1979) over their p-values.
 
     Runs of earlier versions hold no pairs: there a baseline must lie outside the model's 95 % interval.
     """
-    test, rivals = found.get("test") or {}, found.get("baselines") or {}
-    own = test.get(key)
+    own = found.test.value(key)
     row = next((row for row in GOALS.values() if row.key == key), None)
-    known = {name: scores[key] for name, scores in rivals.items() if scores.get(key) is not None}
+    known = {name: value for name, scores in found.baselines.items() if (value := scores.value(key)) is not None}
     if own is None or row is None:  # undefined, or a plugin's metric, which baselines are not scored by
         return []
-    edges = {name: edge for name in known if (edge := (rivals[name].get("against") or {}).get(key))}
-    adjusted = holm({name: edge["p"] for name, edge in edges.items()})
+    edges = {name: edge for name in known if (edge := found.baselines[name].edge(key))}
+    adjusted = holm({name: edge.p for name, edge in edges.items()})
     judge = Metric(key, row.direction, row.tasks)
     result = []
     for name, value in known.items():
         if name in edges:
-            clear, ahead = adjusted[name] < LEVEL, edges[name]["gain"] < 0
+            clear, ahead = adjusted[name] < LEVEL, edges[name].gain < 0
         else:
-            low, high = test.get(f"{key}_ci95") or (-np.inf, np.inf)
+            low, high = found.test.interval(key) or (-np.inf, np.inf)
             clear, ahead = not low <= value <= high, judge.better(value, own)
         result.append(
             Verdict(name, value, ("ahead" if ahead else "behind") if clear else "unclear", adjusted.get(name))

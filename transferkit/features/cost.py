@@ -18,6 +18,7 @@ import numpy as np
 
 from transferkit.features.precision import machine
 from transferkit.files import cache_folder, digest, read_json, remember
+from transferkit.record import JsonObject
 
 LARGE = 256 << 20  # bytes of rows below which storing them costs less than measuring would
 DISK_SAMPLE = 48 << 20  # bytes that are written and read to measure the disk
@@ -42,7 +43,7 @@ class Cost:
         return lacking * row_bytes / self.write + visits * row_bytes / self.read
 
 
-def measured(key: dict[str, Any], folder: Path, pixels: Callable[[], np.ndarray], run: Pass, batch: int) -> Cost:
+def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], run: Pass, batch: int) -> Cost:
     """The cost of `run` (uint8 [batch, size, size, 3] → activations) behind `pixels()` (uint8 [n, …], n ≤ batch).
 
     `key` names network, cut and precision; they, this machine and the disk of `folder` are measured once.

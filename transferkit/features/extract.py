@@ -24,6 +24,7 @@ from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
 from transferkit.features.store import FeatureSet, rounded, unpacked
 from transferkit.files import digest
+from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
@@ -280,7 +281,7 @@ def _check_finite(rows: np.ndarray) -> None:
         )
 
 
-def content_key(weights_sha256: str, network: dict[str, Any], decode: DecodeSettings) -> dict[str, Any]:
+def content_key(weights_sha256: str, network: JsonObject, decode: DecodeSettings) -> JsonObject:
     """All that changes a row besides the picture and the view: the network, its weights, the decoder, libraries."""
     import keras
 

@@ -33,6 +33,7 @@ from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.store import FeatureSet, ResidentSet, make_room, open_set, room_for, root, row_bytes
 from transferkit.features.structure import structure
 from transferkit.features.taps import Taps, tapping_model, taps
+from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
@@ -220,14 +221,14 @@ class Frozen:
             kind.features = ResidentSet(kind.shapes)
         return True
 
-    def spec(self, kind: Rows) -> dict[str, Any]:
+    def spec(self, kind: Rows) -> JsonObject:
         """All that changes these rows besides the picture and the view."""
         row, precision = self.backbone.row, self.precision
-        key: dict[str, Any] = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
+        key: JsonObject = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
         key |= {"precision": precision.name, "how": precision.how}
-        key["layers"] = kind.structure()
+        key["layers"] = [*kind.structure()]
         if row.plugin is not None:
-            key["plugin"] = row.plugin.key()
+            key["plugin"] = [*row.plugin.key()]
         return content_key(self.backbone.weights_sha256, key, self.views.decode)
 
     def source(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> Source:
@@ -257,7 +258,7 @@ class Frozen:
                 "are computed in float32, so that the head learns from what it will be given"
             )
 
-    def _key(self, kind: Rows) -> dict[str, Any]:
+    def _key(self, kind: Rows) -> JsonObject:
         """What is probed once a machine."""
         backbone = self.backbone
         return {"network": backbone.row.name, "size": backbone.size, "rows": kind.label,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ def choose(
     network: Any,
     pixels: Callable[[], np.ndarray],
     rows: int,
-    key: dict[str, Any],
+    key: Mapping[str, object],
     reporter: Reporter,
 ) -> Precision:
     """The precision for `rows` pictures through `network` (uint8 pixels → tensors).
@@ -98,7 +98,7 @@ Trial = Callable[[Precision], tuple[float, np.ndarray]]
 
 
 def choose_training(
-    requested: str, network: Any, trial: Trial, pictures: int, key: dict[str, Any], reporter: Reporter
+    requested: str, network: Any, trial: Trial, pictures: int, key: Mapping[str, object], reporter: Reporter
 ) -> Precision:
     """The precision in which `network` is trained on `pictures` pictures, counted over all epochs.
 
@@ -139,7 +139,7 @@ def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
 
 
 def _agreeing(
-    low: Precision, key: dict[str, Any], outputs: Callable[[], tuple[np.ndarray, np.ndarray]], agreement: float
+    low: Precision, key: Mapping[str, object], outputs: Callable[[], tuple[np.ndarray, np.ndarray]], agreement: float
 ) -> Precision:
     """`low`, which was asked for, if the second of `outputs()` agrees with the first, float32's; float32 otherwise."""
     memory = cache_folder() / "precision" / f"{digest({**key, 'machine': machine()})[:32]}.json"

@@ -15,14 +15,16 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from transferkit.errors import StorageError
 from transferkit.features import cache_quota
 from transferkit.files import atomic_path, cache_folder, digest, locked, read_json, write_json
+from transferkit.record import JsonObject
 
 FORMAT = 2
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
@@ -41,7 +43,7 @@ class FeatureSet:
     `shapes` are those of the cut's tensors without the batch axis; a row holds them flattened, one after the other.
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, folder: Path, spec: JsonObject, shapes: Sequence[tuple[int, ...]]) -> None:
         self.folder = folder
         self.shapes = [tuple(shape) for shape in shapes]
         self.spec = spec
@@ -248,13 +250,13 @@ def root() -> Path:
     return cache_folder() / "features"
 
 
-def open_set(spec: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> FeatureSet:
+def open_set(spec: JsonObject, shapes: Sequence[tuple[int, ...]]) -> FeatureSet:
     """The set that belongs to `spec`, made if absent."""
     name = digest({"format": FORMAT, **spec})
     return FeatureSet(root() / name[:2] / name, spec, shapes)
 
 
-def listed_rows(spec: dict[str, Any], names: Sequence[str]) -> set[str]:
+def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
     """Those of `names` that the set of `spec` lists; nothing is made, checked or marked as used."""
     name = digest({"format": FORMAT, **spec})
     found: set[str] = set()
@@ -278,7 +280,7 @@ def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)
     needed = rows * row_bytes(width)
-    there = min(_disk_share(folder), cache_quota.limit(folder) - sum(s["bytes"] for s in listing()))
+    there = min(_disk_share(folder), cache_quota.limit(folder) - sum(s.bytes for s in listing()))
     return needed + promised <= there or not needed, needed, max(0, there)
 
 
@@ -287,16 +289,16 @@ def make_room(needed: int) -> tuple[int, int]:
 
     Nothing is evicted where that would not be enough.
     """
-    folder, sets = root(), sorted(listing(), key=lambda s: s["used"])
-    stored, cap = sum(s["bytes"] for s in sets), cache_quota.limit(folder)
+    folder, sets = root(), sorted(listing(), key=lambda s: s.used)
+    stored, cap = sum(s.bytes for s in sets), cache_quota.limit(folder)
     if needed > cap or needed > _disk_share(folder) + SHARE_OF_FREE_DISK * stored:
         return 0, 0
     removed, freed = 0, 0
     for entry in sets:
         if stored - freed + needed <= cap and needed <= _disk_share(folder):
             break
-        if cache_quota.remove_unused(Path(entry["folder"])):
-            removed, freed = removed + 1, freed + entry["bytes"]
+        if cache_quota.remove_unused(Path(entry.folder)):
+            removed, freed = removed + 1, freed + entry.bytes
     return removed, freed
 
 
@@ -304,8 +306,18 @@ def _disk_share(folder: Path) -> int:
     return int(shutil.disk_usage(folder).free * SHARE_OF_FREE_DISK)
 
 
-def listing() -> list[dict[str, Any]]:
-    """Every stored set: folder, spec, bytes, time of last use."""
+@dataclass(frozen=True, kw_only=True)
+class StoredSet:
+    """A set on disk: what makes it this one, its bytes, and the time of its last use (seconds since 1970)."""
+
+    folder: str
+    spec: JsonObject
+    bytes: int
+    used: float
+
+
+def listing() -> list[StoredSet]:
+    """Every stored set."""
     found = []
     for folder in sorted(root().glob("*/*/")):
         meta = folder / "set.json"
@@ -314,18 +326,18 @@ def listing() -> list[dict[str, Any]]:
         except (OSError, ValueError, KeyError, TypeError):
             spec, used = {"network": "(damaged)", "rows": "?", "precision": "?"}, 0.0  # the first to go
         size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
-        found.append({"folder": str(folder), "spec": spec, "bytes": size, "used": used})
+        found.append(StoredSet(folder=str(folder), spec=spec, bytes=size, used=used))
     return found
 
 
 def clear(keep_bytes: int = 0) -> tuple[int, int]:
     """Remove least recently used sets until at most `keep_bytes` remain; returns (sets removed, bytes freed)."""
-    sets = sorted(listing(), key=lambda s: s["used"])
-    total, removed, freed = sum(s["bytes"] for s in sets), 0, 0
+    sets = sorted(listing(), key=lambda s: s.used)
+    total, removed, freed = sum(s.bytes for s in sets), 0, 0
     for entry in sets:
         if total - freed <= keep_bytes:
             break
-        with locked(Path(entry["folder"]) / "write.lock"):
-            shutil.rmtree(entry["folder"], ignore_errors=True)
-        removed, freed = removed + 1, freed + entry["bytes"]
+        with locked(Path(entry.folder) / "write.lock"):
+            shutil.rmtree(entry.folder, ignore_errors=True)
+        removed, freed = removed + 1, freed + entry.bytes
     return removed, freed

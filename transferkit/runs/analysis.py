@@ -10,20 +10,23 @@ import numpy as np
 
 from transferkit import archives, compute, tasks
 from transferkit.backbones.cut import cut, operations_of
-from transferkit.config import Settings
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.data.splitting.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis, intervals
 from transferkit.evaluation.baselines import Baseline, Split, few_threads
+from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, Twins
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.metric_registry import GOALS
+from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, MetricsRecord
 from transferkit.evaluation.near_duplicates import twins
+from transferkit.evaluation.scores import BaselineScores
 from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.files import atomic_path
+from transferkit.runs.context import RunContext
 from transferkit.runs.layout import Layout
 from transferkit.training import recipe
 
@@ -67,17 +70,17 @@ def compare_baselines(train: Split, val: Split, test: Split, task: str, classes:
 
 
 def beside(
-    rivals: dict[str, Baseline], outputs: np.ndarray, content: dict[str, Any], samples: Samples, seed: int
-) -> dict[str, Any]:  # fmt: skip
+    rivals: dict[str, Baseline], outputs: np.ndarray, found: MetricsRecord, samples: Samples, seed: int
+) -> dict[str, BaselineScores]:
     """The part of metrics.json about baselines: their scores, and `against` by score: how much better the model is on
     the same test pictures (see `versus.edge`). `outputs` are the model's, `samples` the test pictures. The scores shown
     first have their own 95 % intervals too."""
     task, classes = samples.task, list(samples.classes)
-    aim = GOALS[content["goal"]].key if content["goal"] in GOALS else None
+    aim = GOALS[found.goal].key if found.goal in GOALS else None
     usual = GOALS[samples.kind.default_metric].key
     keys = dict.fromkeys(key for key in (usual, samples.kind.judged_by, aim) if key is not None)
-    own = Answers(outputs, None if content["thresholds"] is None else np.array(content["thresholds"]))
-    found: dict[str, Any] = {}
+    own = Answers(outputs, None if found.thresholds is None else np.array(found.thresholds))
+    beside: dict[str, BaselineScores] = {}
     for name, b in rivals.items():
         other = Answers(b.predictions, b.thresholds)
         edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
@@ -86,73 +89,78 @@ def beside(
         first = dict.fromkeys(key for key in (usual, aim) if key not in (None, "accuracy"))
         ranges = {f"{key}_ci95": interval(task, str(key), samples.targets, other, classes, seed) for key in first}
         known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
-        found[name] = {**b.scores, **known, "chosen": b.chosen, "against": against}
-    return found
+        beside[name] = BaselineScores({**b.scores, **known, "chosen": b.chosen, "against": against})
+    return beside
 
 
-def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> dict[str, Any] | None:
+def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> LearningCurve | None:
     """The learning curve of a linear probe, its regularisation chosen on validation."""
     # Scored on validation again: the test split has no part in this.
-    strength = next(iter(baselines.linear_probe(train, val, val, task, classes).chosen.values()))
+    (strength,) = baselines.linear_probe(train, val, val, task, classes).chosen.values()
+    assert isinstance(strength, float)
     return learning_curve(train, val, task, classes, strength=strength, seed=seed)
 
 
-def add_abstention(content: dict[str, Any], val: np.ndarray, targets: np.ndarray) -> None:
-    """Thresholds chosen on validation (classify); `abstain_on_test` adds what came of them."""
-    content["abstention"] = calibration.abstention(val, targets)
-
-
-def abstain_on_test(content: dict[str, Any], test: np.ndarray, targets: np.ndarray, temperature: float) -> None:
+def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray) -> None:
     """What the thresholds reached on test, and there without calibration the calibration error and the loss: how much
     lower calibration made it is `calibration`, tested in pairs."""
-    for row in content["abstention"]:
-        if row["threshold"] is not None:
-            accuracy, coverage = calibration.selective(test, targets, row["threshold"])
-            row["test_accuracy"], row["test_coverage"] = accuracy, coverage
+    for row in found.abstention:
+        if row.threshold is not None:
+            accuracy, coverage = calibration.selective(test, targets, row.threshold)
+            row.test_accuracy, row.test_coverage = accuracy, coverage
             if accuracy is not None:
                 answered = round(coverage * len(targets))
-                row["test_accuracy_ci95"] = list(intervals.wilson(round(accuracy * answered), answered))
-    plain = calibration.uncalibrated(test, temperature)
-    content["test"]["ece_uncalibrated"] = calibration.ece(plain, targets)
-    gain = edge(tasks.SINGLE, "loss", targets, Answers(test), Answers(plain), content["classes"])
-    content["calibration"] = None if gain is None else gain._asdict()
+                row.test_accuracy_ci95 = list(intervals.wilson(round(accuracy * answered), answered))
+    plain = calibration.uncalibrated(test, found.temperature)
+    found.test["ece_uncalibrated"] = calibration.ece(plain, targets)
+    gain = edge(tasks.SINGLE, "loss", targets, Answers(test), Answers(plain), found.classes)
+    found.calibration = None if gain is None else EdgeRecord(**gain._asdict())
 
 
-def context(
-    samples: Samples, splits: Splits, problem: recipe.Problem, settings: Settings, chosen: str, command: str,
-    content: dict[str, Any], val: np.ndarray, parts: dict[str, Split],
-) -> dict[str, Any]:  # fmt: skip
-    """What `diagnosis.diagnose` wants to know beside curves and scores. `val` are calibrated answers, `parts` the
-    features of train, val and test."""
-    fit = parts["train"]
-    found: dict[str, Any] = {
-        "task": samples.task,
-        "n_train": len(problem.train),
-        "n_classes": len(samples.classes),
-        "class_counts": samples.select(problem.train).counts(),
-        "settings": settings.model_dump(mode="json"),
-        "phase": chosen,
-        "command": command,
-        "duplicates_across_splits": shared(samples, splits),
-        "learning_curve": (content.get("learning_curve") or {}).get("fit"),
-        "twins": {
-            name: {"n": twins(fit.x, part.x), "of": len(part.x)} for name, part in parts.items() if name != "train"
-        },
-    }
-    if samples.kind.exclusive and len(fit.x) >= FEWEST_JUDGED:
-        found["doubtful_labels"] = doubtful_labels(fit, samples, problem.train, settings.seed)
-    if samples.kind.exclusive:
-        found["confident_errors"] = diagnosis.confident_errors(val, samples.targets[problem.val])
-    return found
+def diagnosis_context(
+    context: RunContext, *, chosen: str, command: str, metrics: MetricsRecord, val: np.ndarray,
+    features: dict[str, Split], learning_rate: float | None,
+) -> DiagnosisContext:  # fmt: skip
+    """What `diagnosis.diagnose` wants to know beside curves and scores.
+
+    Args:
+        context: the run.
+        chosen: name of the phase whose weights were kept.
+        command: what repeats the run.
+        metrics: what is known of the run so far.
+        val: calibrated answers [n, t] on validation.
+        features: vectors of train, val and test by the network as it came.
+        learning_rate: of the head, however it was found.
+    """
+    samples, problem, fit = context.samples, context.problem, features["train"]
+    single = samples.kind.exclusive
+    judged = single and len(fit.x) >= FEWEST_JUDGED
+    return DiagnosisContext(
+        task=samples.task,
+        n_train=len(problem.train),
+        n_classes=len(samples.classes),
+        class_counts=samples.select(problem.train).counts(),
+        settings=context.settings.model_dump(mode="json"),
+        phase=chosen,
+        command=command,
+        duplicates_across_splits=shared(samples, context.splits),
+        learning_curve=metrics.learning_curve.fit if metrics.learning_curve else None,
+        twins={name: Twins(twins(fit.x, part.x), len(part.x)) for name, part in features.items() if name != "train"},
+        doubtful_labels=doubtful_labels(fit, samples, problem.train, context.settings.seed) if judged else None,
+        confident_errors=diagnosis.confident_errors(val, samples.targets[problem.val]) if single else None,
+        data=context.origin,
+        run=str(context.layout.folder),
+        learning_rate=learning_rate,
+    )
 
 
-def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> dict[str, Any]:
-    """How many labels of the training pictures are probably wrong: `n` of `of`, and `label_issues.Wrong`."""
+def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> DoubtfulLabels:
+    """How many labels of the training pictures are probably wrong."""
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
     with few_threads(fit.x.size):
         found = find_label_issues(fit.x, fit.y, samples.task, len(samples.classes), [kin[int(i)] for i in train], seed)
-    return {"n": int(found.likely.sum()), "of": len(found.likely), **found.wrong._asdict()}
+    return DoubtfulLabels(int(found.likely.sum()), len(found.likely), **found.wrong._asdict())
 
 
 def shared(samples: Samples, splits: Splits) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from transferkit import tasks
@@ -12,13 +13,14 @@ from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
+from transferkit.runs.run_record import Relabelled, Skipped
 
 SHOWN = 10
 # Small, so that JPEGs are decoded at reduced scale: every byte is still read, at a fraction of the cost.
 PROBE = DecodeSettings(size=32)
 
 
-def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Samples, list[dict[str, str]]]:
+def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Samples, list[Skipped]]:
     """Samples that decode, and the `path` and `reason` of each that does not.
 
     Raises DataError naming the bad ones where `on_bad_file` is "error", or where nothing is left.
@@ -44,13 +46,21 @@ def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Sa
     if not kept:
         raise DataError(f"none of the {len(samples)} pictures can be read; the first: {lines[0]}")
     reporter.warn(f"{len(lines)} of {len(samples)} pictures cannot be read and are left out; the first: {lines[0]}")
-    return samples.select(kept), [{"path": samples.paths[i], "reason": e.reason} for i, e in sorted(bad.items())]
+    return samples.select(kept), [Skipped(path=samples.paths[i], reason=e.reason) for i, e in sorted(bad.items())]
 
 
-def take_in(
-    source: Any, settings: Settings, origin: str, reporter: Reporter
-) -> tuple[Samples, dict[str, Any], dict[str, float]]:
-    """Pictures that can be trained on, hashed; findings and timings for the record of the run."""
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """Pictures that can be trained on, hashed, and what the record of the run says of how they came in."""
+
+    samples: Samples
+    skipped: list[Skipped] = field(default_factory=list)
+    relabelled: list[Relabelled] = field(default_factory=list)
+    seconds: float = 0.0  # that opening every picture took
+
+
+def take_in(source: Any, settings: Settings, origin: str | None, reporter: Reporter) -> Intake:
+    """Read `source` and open every picture of it. Raises DataError naming what cannot be used."""
     from transferkit.data.source import is_table, scan
     from transferkit.runs import preflight
 
@@ -70,6 +80,5 @@ def take_in(
     samples, skipped = readable(samples, settings.on_bad_file, reporter)
     samples = samples.hashed()
     preflight.short_check(samples, origin, settings, reporter)
-    findings: dict[str, Any] = {"skipped": skipped} if skipped else {}
-    was = [{"path": path, "was": samples.relabelled[path]} for path in samples.paths if path in samples.relabelled]
-    return samples, findings | ({"relabelled": was} if was else {}), {"check": time.monotonic() - started}
+    was = [Relabelled(path=path, was=samples.relabelled[path]) for path in samples.paths if path in samples.relabelled]
+    return Intake(samples=samples, skipped=skipped, relabelled=was, seconds=time.monotonic() - started)

@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import parse_csv, parse_json, remove_temporaries, sha256_bytes, sha256_file
-from transferkit.runs import shape, tables
+from transferkit.record import SCHEMA_VERSION, Record, RecordError
+from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
+from transferkit.runs.run_record import RunRecord
 from transferkit.text import shown
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ class Layout:
 
     # -- readers: each raises one RunError that names the file, for whatever is wrong with it
 
-    def read_manifest(self) -> dict[str, Any]:
-        """run.json as a dictionary. Raises RunError where this is no run directory."""
+    def read_manifest(self) -> RunRecord:
+        """run.json. Raises RunError where this is no run directory."""
         if not self.folder.is_dir():
             raise RunError(
                 f"no run directory {shown(self.folder)}; make one with `transferkit finetune DATA --output …`"
@@ -110,9 +114,9 @@ class Layout:
             raise RunError(
                 f"{shown(self.manifest)} is not a run's manifest (status, command, config or data is missing)"
             )
-        self._check(self.manifest, shape.problems(shape.Begun, content))
-        content["command"] = own(content["command"])
-        return content
+        found = self._record(RunRecord, self.manifest, content)
+        found.command = own(found.command)
+        return found
 
     def _inside(self) -> str:
         """What to add where this is a folder of runs: their names."""
@@ -122,27 +126,29 @@ class Layout:
             found = []
         return f"; runs in it: {listed([str(self.folder / name) for name in found], 3)}" if found else ""
 
-    def complete(self) -> dict[str, Any]:
+    def complete(self) -> RunRecord:
         """The manifest of a finished run. Raises RunError with the remedy where it is not finished."""
-        manifest = self.read_manifest()
-        if manifest["status"] != "complete":
-            command = manifest["command"]
+        found = self.read_manifest()
+        if not found.complete:
+            command = found.command
             again = f":\n  {resuming(command, shown(self.folder))}" if command else " its command and --resume"
-            status = shown(manifest["status"][:40])
+            status = shown(found.status[:40])
             raise RunError(f"run {shown(self.folder)} is {status}, not complete; finish it with{again}")
-        self._check(self.manifest, shape.problems(shape.Complete, manifest))
-        config = shape.filled(shape.Complete.Given, manifest["config"])
-        return shape.filled(shape.Complete, {**manifest, "config": config})
+        try:
+            found.check_finished()
+        except RecordError as error:
+            raise self._damaged(self.manifest, str(error)) from error
+        return found
 
-    def read_metrics(self) -> dict[str, Any]:
-        """metrics.json as a dictionary; remedies in it whose command is none of ours have an empty one."""
+    def read_metrics(self) -> MetricsRecord:
+        """metrics.json; remedies in it whose command is none of ours have an empty one."""
         content = self._json(self.metrics, self._sealed(self.metrics))
-        self._check(self.metrics, shape.problems(shape.Metrics, content))
-        for remedy in (content.get("diagnosis") or {}).get("remedies", []):
-            remedy["command"] = own(remedy.get("command"))
-        return content
+        found = self._record(MetricsRecord, self.metrics, content)
+        for remedy in found.diagnosis.remedies if found.diagnosis else ():
+            remedy.command = own(remedy.command)
+        return found
 
-    def read_history(self) -> list[dict[str, Any]]:
+    def read_history(self) -> list[tables.HistoryRow]:
         """history.csv with numbers as numbers and empty cells as None."""
         return self._table(self.history, tables.history)
 
@@ -150,23 +156,22 @@ class Layout:
         """splits.csv, found to be the one that the run was made with (by the digests in run.json)."""
         manifest = self.read_manifest()
         found = self._table(self.splits, tables.pictures)
-        wanted = manifest.get("split_sha256")
-        if wanted not in (None, tables.split_digest((p.path, p.split, p.fold) for p in found)):
+        if manifest.split_sha256 not in (None, tables.split_digest((p.path, p.split, p.fold) for p in found)):
             raise self._changed(self.splits)
-        if manifest["status"] != "complete":
+        if not manifest.complete:
             return found
-        data, metrics = manifest["data"].get("sha256"), self.read_metrics()
+        data, metrics = manifest.data.sha256, self.read_metrics()
         # Runs of earlier versions have labels there as they are; one of them may look like a cell.
-        for pictures in (tables.named(found, metrics["task"]), found):
+        for pictures in (tables.named(found, metrics.task), found):
             rows = ((p.path, p.sha256, p.label) for p in pictures)
-            if data in (None, tables.data_digest(rows, metrics["classes"])):
+            if data in (None, tables.data_digest(rows, metrics.classes)):
                 return pictures
         raise self._changed(self.splits)
 
     def read_predictions(self) -> tables.Predictions:
         """predictions.csv, found to hold the run's test split."""
         metrics, test = self.read_metrics(), [p for p in self.read_splits() if p.split == "test"]
-        classes, task = metrics["classes"], metrics["task"]
+        classes, task = metrics.classes, metrics.task
         return self._table(self.predictions, lambda rows: tables.predictions(rows, classes, task, test))
 
     def read_typical(self) -> bytes | None:
@@ -188,7 +193,7 @@ class Layout:
 
     def check_model(self) -> None:
         """Raise RunError where model.keras is not the one that the run wrote."""
-        wanted = self.read_manifest().get("files", {}).get(self.model.name)
+        wanted = self.read_manifest().files.get(self.model.name)
         if not self.model.is_file():
             raise RunError(f"{shown(self.model)} does not exist; make the run anew with another --output")
         if wanted is not None and sha256_file(self.model) != wanted:
@@ -201,7 +206,7 @@ class Layout:
         except ValueError as error:
             raise self._damaged(path, str(error)) from error
 
-    def _json(self, path: Path, content: bytes) -> dict[str, Any]:
+    def _json(self, path: Path, content: bytes) -> dict[str, object]:
         try:
             found = parse_json(content)
         except ValueError as error:
@@ -213,7 +218,7 @@ class Layout:
     def _sealed(self, path: Path) -> bytes:
         """The content of a file, found to be what the run wrote where run.json has its hash."""
         content = self._bytes(path)
-        wanted = self.read_manifest().get("files", {}).get(path.name) if os.path.lexists(self.manifest) else None
+        wanted = self.read_manifest().files.get(path.name) if os.path.lexists(self.manifest) else None
         if wanted is not None and sha256_bytes(content) != wanted:
             raise self._changed(path)
         return content
@@ -222,7 +227,7 @@ class Layout:
         reason = unreadable_reason(path)
         if reason == "does not exist":
             known = path != self.manifest and os.path.lexists(self.manifest)
-            status = shown(self.read_manifest()["status"][:40]) if known else "damaged"
+            status = shown(self.read_manifest().status[:40]) if known else "damaged"
             raise RunError(f"{shown(path)} does not exist; the run is {status}")
         if reason is not None and "0 bytes" not in reason:
             raise RunError(f"{shown(path)} {reason}; put the run's own file back, or make the run anew")
@@ -231,9 +236,17 @@ class Layout:
         except OSError as error:
             raise RunError(f"{shown(path)} cannot be read ({error.strerror or error})") from error
 
-    def _check(self, path: Path, problem: str) -> None:
-        if problem:
-            raise self._damaged(path, problem)
+    def _record(self, kind: type[R], path: Path, content: dict[str, object]) -> R:
+        version = content.get("schema_version", 0)
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise RunError(
+                f"{shown(path)} was written by a newer transferkit (schema version {version}; this one reads up to "
+                f"{SCHEMA_VERSION}): update transferkit to read this run"
+            )
+        try:
+            return kind.read(content)
+        except RecordError as error:
+            raise self._damaged(path, str(error)) from error
 
     def _damaged(self, path: Path, why: str) -> RunError:
         return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run anew with another --output")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from transferkit import compute
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.config import Settings
 from transferkit.errors import ConfigError
+from transferkit.evaluation.metrics_record import CostRecord
 from transferkit.features.taps import tapped, taps
 from transferkit.selection import shipping
 from transferkit.selection.fitted import Affine
@@ -101,11 +102,12 @@ class Account:
         self.last = cost
         return True
 
-    def content(self) -> dict[str, Any]:
-        """The entry of metrics.json; none where there are no limits."""
+    def record(self) -> CostRecord | None:
+        """The entry of metrics.json; None where there are no limits."""
         if not self.limits.any:
-            return {}
-        return {"cost": {**asdict(self.last), "words": str(self.last), "left_out": self.left_out}}
+            return None
+        last = self.last
+        return CostRecord(latency=last.latency, size=last.size, words=str(last), left_out=self.left_out)
 
 
 def latency(model: keras.Model, run: compute.Forward) -> float:

@@ -16,15 +16,16 @@ from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import AUGMENTATIONS, HEADS, Settings
-from transferkit.data.readers.arrays import ARRAYS as ARRAYS
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import RunError
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.files import write_json
 from transferkit.plugins import Plugin
+from transferkit.record import SCHEMA_VERSION, JsonObject
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
+from transferkit.runs.run_record import ConfigRecord, DataRecord, HardwareRecord, PluginRecord, RunRecord
 
 PACKAGES = (
     "keras", "tensorflow", "jax", "numpy", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn",
@@ -55,14 +56,14 @@ def used(settings: Settings | None) -> list[Plugin]:
     })  # fmt: skip
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> HardwareRecord:
     """Processor, cores and memory."""
     from transferkit.features.precision import cpu_name
 
     memory = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": cpu_name(), "cores": os.cpu_count(), "memory_bytes": memory, "system": platform.platform()}
+    return HardwareRecord(cpu=cpu_name(), cores=os.cpu_count(), memory_bytes=memory, system=platform.platform())
 
 
 def data_digest(samples: Samples) -> str:
@@ -77,17 +78,20 @@ def split_digest(samples: Samples, splits: Splits) -> str:
     return tables.split_digest(zip(samples.paths, splits.assignment, splits.fold, strict=True))
 
 
-def command_line(data: str, settings: Settings, output: str, cache: bool | None = None) -> str:
-    """What repeats a run: a shell command, or for arrays a Python call. `cache` is what was asked for, if anything."""
-    if data == ARRAYS:
+def command_line(data: str | None, settings: Settings, output: str, cache: bool | None = None) -> str:
+    """What repeats a run: a shell command, or for arrays (`data` None) a Python call.
+
+    `cache` is what was asked for, if anything.
+    """
+    if data is None:
         return _python_call(settings, output, cache)
     asked = {None: "", True: " --cache", False: " --no-cache"}[cache]
     return f"{repeatable(data, settings)}{asked} --output {shlex.quote(output)}"
 
 
-def repeatable(data: str, settings: Settings) -> str:
+def repeatable(data: str | None, settings: Settings) -> str:
     """The shell command without --output, for advice that adds options (arrays appear as DATA)."""
-    parts = ["transferkit", "finetune", "DATA" if data == ARRAYS else data]
+    parts = ["transferkit", "finetune", "DATA" if data is None else data]
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if name not in settings.model_fields_set or value is None:
@@ -114,16 +118,16 @@ def _python_call(settings: Settings, output: str, cache: bool | None) -> str:
     return ", ".join(["transferkit.finetune((x, y)", *words, f"output={output!r})"])
 
 
-def given(manifest: dict[str, Any]) -> Settings:
+def given(record: RunRecord) -> Settings:
     """The settings that a run was given, by its run.json. Raises RunError for what this version does not take."""
-    config = manifest["config"]
-    return settings({k: config[k] for k in manifest["given"] if k in Settings.model_fields and k in config})
+    config = record.config.as_json()
+    return settings({k: config[k] for k in record.given if k in Settings.model_fields and k in config})
 
 
-def settings(values: dict[str, Any]) -> Settings:
+def settings(values: JsonObject) -> Settings:
     """Settings of values that a run.json holds. Raises RunError for what this version does not take."""
     try:
-        return Settings(**values)
+        return Settings.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RunError(
@@ -134,42 +138,38 @@ def settings(values: dict[str, Any]) -> Settings:
 class Manifest:
     """run.json while it grows: every change is written whole."""
 
-    def __init__(self, layout: Layout, content: dict[str, Any]) -> None:
+    def __init__(self, layout: Layout, record: RunRecord) -> None:
         self.layout = layout
-        self.content = content
+        self.record = record
 
     @classmethod
     def start(
-        cls, layout: Layout, data: str, settings: Settings, command: str, kind: str = "finetune",
+        cls, layout: Layout, data: str | None, settings: Settings, command: str, kind: str = "finetune",
         cache: bool | None = None,
     ) -> Manifest:  # fmt: skip
         """A manifest with status `running`. `cache`: whether features were to be stored; None left it to the run."""
         return cls(
             layout,
-            {
-                "status": "running",
-                "kind": kind,
-                "command": command,
-                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "working_directory": os.getcwd(),
-                "config": settings.model_dump(mode="json"),
-                "given": sorted(settings.model_fields_set),
-                "cache": cache,
-                "seed": settings.seed,
+            RunRecord(
+                schema_version=SCHEMA_VERSION,
+                status="running",
+                kind=kind,
+                command=command,
+                started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                working_directory=os.getcwd(),
+                config=ConfigRecord.read(settings.model_dump(mode="json")),
+                given=sorted(settings.model_fields_set),
+                cache=cache,
+                seed=settings.seed,
                 # Absolute, so that evaluate finds it from everywhere; the command above is as it was typed.
-                "data": {"path": data if data == ARRAYS else os.path.abspath(data)},
-                "versions": versions(settings),
-                "plugins": [dataclasses.asdict(plugin) for plugin in used(settings)],
-                "hardware": hardware(),
-                "timings": {},
-            },
+                data=DataRecord(path=None if data is None else os.path.abspath(data)),
+                versions=versions(settings),
+                plugins=[PluginRecord(**dataclasses.asdict(plugin)) for plugin in used(settings)],
+                hardware=hardware(),
+                timings={},
+            ),
         )
-
-    def update(self, **entries: Any) -> None:
-        """Change entries and write."""
-        self.content.update(entries)
-        self.write()
 
     def write(self) -> None:
         """Write run.json."""
-        write_json(self.layout.manifest, self.content)
+        write_json(self.layout.manifest, self.record.as_json())

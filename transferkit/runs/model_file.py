@@ -9,13 +9,14 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transferkit import archives
 from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.files import atomic_path, parse_json, to_json
-from transferkit.runs import shape
+from transferkit.record import RecordError
+from transferkit.runs.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     import keras
@@ -24,15 +25,15 @@ MEMBER = "transferkit.json"
 LARGEST = 16 << 20  # bytes of the page of facts: names of a hundred thousand classes
 
 
-def save(model: keras.Model, facts: dict[str, Any], path: Path) -> None:
-    """Write `model` with `facts` (plain JSON values), whole or not at all."""
+def save(model: keras.Model, facts: ModelFacts, path: Path) -> None:
+    """Write `model` with `facts`, whole or not at all."""
     with atomic_path(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(MEMBER, to_json(facts, indent=1))
+            archive.writestr(MEMBER, to_json(facts.as_json(), indent=1))
 
 
-def facts(path: Path) -> dict[str, Any]:
+def facts(path: Path) -> ModelFacts:
     """What `save` put beside the model, its types checked; needs no Keras. Raises RunError for a file that has none."""
     _require_file(path)
     try:
@@ -41,11 +42,10 @@ def facts(path: Path) -> dict[str, Any]:
         raise RunError(f"{shown(path)} is damaged or was not written by transferkit (no {MEMBER} inside)") from error
     except (OSError, ValueError, RuntimeError, EOFError, zlib.error) as error:
         raise _damaged(path, f"{MEMBER}: {error}") from error
-    problem = shape.problems(shape.Facts, content)
-    if problem:
-        raise _damaged(path, f"{MEMBER}: {problem}")
-    found: dict[str, Any] = shape.filled(shape.Facts, content)
-    return found
+    try:
+        return ModelFacts.read(content)
+    except RecordError as error:
+        raise _damaged(path, f"{MEMBER}: {error}") from error
 
 
 def load(path: Path) -> keras.Model:
@@ -80,9 +80,9 @@ def _require_file(path: Path) -> None:
 def _require_fit(path: Path, model: keras.Model) -> None:
     """A model of another shape than its page of facts would be told of in the middle of the first batch."""
     said = facts(path)
-    size = said["decode"]["size"]
+    size = said.decode.size
     inputs, outputs = ([tuple(t.shape) for t in getattr(model, side, None) or []] for side in ("inputs", "outputs"))
-    wanted = [(None, size, size, 3)], [(None, len(said["classes"]))]
+    wanted = [(None, size, size, 3)], [(None, len(said.classes))]
     if (inputs, outputs) != wanted:
         raise _damaged(path, f"{inputs} to {outputs} is not the model of {MEMBER}, {wanted[0]} to {wanted[1]}")
 

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from transferkit import heads
-from transferkit.backbones.build import LoadedBackbone
-from transferkit.config import Settings
-from transferkit.console import Reporter
-from transferkit.data.images.decode import DecodeSettings
-from transferkit.data.samples import Samples
 from transferkit.evaluation import calibration, metric_registry, metrics
+from transferkit.evaluation.metrics_record import FoldScores, MetricsRecord
+from transferkit.evaluation.scores import CountedScores
+from transferkit.record import SCHEMA_VERSION
 from transferkit.runs import analysis, model_file, scoring
-from transferkit.runs.layout import Layout
+from transferkit.runs.context import RunContext
+from transferkit.runs.model_facts import DecodeRecord, ModelFacts
 from transferkit.runs.results import answer, write_predictions
-from transferkit.training.recipe import Problem, Trained
+from transferkit.training.recipe import Trained
 
 
-@dataclass
-class Finishing:
+@dataclass(kw_only=True)
+class Packaging:
     """The steps after training, in their order: `ship`, `scores`, `test`."""
 
-    samples: Samples
-    settings: Settings
-    layout: Layout
-    problem: Problem
+    context: RunContext
     trained: Trained
-    reporter: Reporter
-    facts: dict[str, Any] = field(default_factory=dict)  # what travels in the model's file; `ship` finds them
+    facts: ModelFacts = field(init=False)  # what travels in the model's file; `ship` finds them
 
-    def ship(self, decode: DecodeSettings, backbone: LoadedBackbone) -> tuple[np.ndarray, np.ndarray]:
+    def ship(self) -> tuple[np.ndarray, np.ndarray]:
         """Calibrate on validation, add the output layers, save. Calibrated answers on validation and training."""
         import keras
 
-        samples, task, trained, problem = self.samples, self.samples.task, self.trained, self.problem
+        context, trained = self.context, self.trained
+        samples, task, problem = context.samples, context.task, context.problem
         temperature, thresholds = 1.0, None
         rows, outputs = trained.calibration or (problem.val, trained.val_outputs)
         if samples.kind.calibrated:
@@ -50,75 +45,82 @@ class Finishing:
         for layer in heads.output_layers(task, temperature, problem.units):
             x = layer(x)
         model = keras.Model(trained.model.inputs, x, name="transferkit")
-        self.facts = {
-            "task": task,
-            "classes": list(samples.classes),
-            "decode": decode.key(),
-            "temperature": temperature,
-            "thresholds": None if thresholds is None else [float(t) for t in thresholds],
-            "backbone": backbone.row.name,
-            "scaling": backbone.scaling,
-            "weights": backbone.weights,
-            "pooling": self.settings.pooling,
-        }
-        model_file.save(model, self.facts, self.layout.model)
+        self.facts = ModelFacts(
+            task=context.task,
+            classes=context.classes,
+            decode=DecodeRecord.read(context.views.decode.key()),
+            temperature=temperature,
+            thresholds=None if thresholds is None else [float(t) for t in thresholds],
+            backbone=context.backbone.row.name,
+            scaling=context.backbone.scaling,
+            weights=context.backbone.weights,
+            pooling=context.settings.pooling,
+        )
+        model_file.save(model, self.facts, context.layout.model)
         return val, train
 
     @property
     def _extra(self) -> tuple[str, ...]:
         """The goal, where it is a plugin's metric: no other plugin is asked, so that others change nothing."""
-        return metric_registry.goal(self.settings.metric, self.samples.task).extra
+        return metric_registry.goal(self.context.settings.metric, self.context.task).extra
 
-    def scores(self, val: np.ndarray, train: np.ndarray) -> dict[str, Any]:
-        """The part of metrics.json that training and validation pictures give."""
-        problem, trained, facts = self.problem, self.trained, self.facts
-        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-        seed = self.settings.seed
-        uncalibrated = answer(self.samples.task, trained.val_outputs, 1.0, problem.units)
-        content = {
-            "task": self.samples.task,
-            "classes": list(self.samples.classes),
-            "goal": problem.goal.name,
-            "val": scoring.scores(self.samples.select(problem.val), val, seed, thresholds, extra=self._extra),
-            "temperature": facts["temperature"],
-            "thresholds": facts["thresholds"],
-        }
+    def scores(self, val: np.ndarray, train: np.ndarray) -> MetricsRecord:
+        """metrics.json as far as training and validation pictures give it; the test split is not scored yet."""
+        context, trained, facts = self.context, self.trained, self.facts
+        samples, problem, seed = context.samples, context.problem, context.settings.seed
+        thresholds = facts.limits()
+        found = MetricsRecord(
+            schema_version=SCHEMA_VERSION,
+            task=context.task,
+            classes=context.classes,
+            goal=problem.goal.name,
+            val=scoring.scores(samples.select(problem.val), val, seed, thresholds, extra=self._extra),
+            temperature=facts.temperature,
+            thresholds=facts.thresholds,
+            test=CountedScores(n=0),
+            baselines={},
+        )
         if len(trained.train_judged):
-            judged = self.samples.select(trained.train_judged)
-            content["train"] = scoring.scores(judged, train, seed, thresholds, bounded=False, extra=self._extra)
+            judged = samples.select(trained.train_judged)
+            found.train = scoring.scores(judged, train, seed, thresholds, bounded=False, extra=self._extra)
         if trained.fold_scores:
-            content["folds"] = {
-                "metric": problem.goal.name,
-                "scores": trained.fold_scores,
-                "mean": float(np.mean(trained.fold_scores)),
-                "std": float(np.std(trained.fold_scores, ddof=1)),
-            }
-        if self.samples.kind.abstains:
-            content["val"]["ece_uncalibrated"] = calibration.ece(uncalibrated, self.samples.targets[problem.val])
-            rows, outputs = trained.calibration or (problem.val, trained.val_outputs)
-            held = answer(self.samples.task, outputs, facts["temperature"], problem.units)
-            analysis.add_abstention(content, held, self.samples.targets[rows])
-        return content
+            found.folds = FoldScores(
+                metric=problem.goal.name,
+                scores=trained.fold_scores,
+                mean=float(np.mean(trained.fold_scores)),
+                std=float(np.std(trained.fold_scores, ddof=1)),
+            )
+        if samples.kind.abstains:
+            self._calibrated(found)
+        return found
 
-    def test(self, content: dict[str, Any], test: np.ndarray) -> np.ndarray:
+    def _calibrated(self, found: MetricsRecord) -> None:
+        """What validation says of probabilities: their error before calibration, and thresholds to abstain below."""
+        problem, targets = self.context.problem, self.context.samples.targets
+        uncalibrated = answer(found.task, self.trained.val_outputs, 1.0, problem.units)
+        assert found.val is not None
+        found.val["ece_uncalibrated"] = calibration.ece(uncalibrated, targets[problem.val])
+        rows, outputs = self.trained.calibration or (problem.val, self.trained.val_outputs)
+        held = answer(found.task, outputs, self.facts.temperature, problem.units)
+        found.abstention = calibration.abstention(held, targets[rows])
+
+    def test(self, found: MetricsRecord) -> np.ndarray:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk.
 
-        Returns the model's answers [n, t].
+        Fills in `found.test`, and returns the model's answers [n, t].
         """
-        facts = self.facts
-        content["test"], content["baselines"] = {"n": len(test)}, {}
+        context, facts, test = self.context, self.facts, self.context.test
+        samples = context.samples.select(test)
         if not len(test):
-            self.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
-            nothing = np.zeros((0, len(self.samples.classes)))
-            write_predictions(self.layout, self.samples.select(test), nothing, facts)
+            context.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
+            nothing = np.zeros((0, context.problem.outputs))
+            write_predictions(context.layout, samples, nothing, facts.thresholds)
             return nothing
-        samples = self.samples.select(test)
-        model = model_file.load(self.layout.model)
-        decode = DecodeSettings.from_key(facts["decode"])
-        outputs = scoring.predictions(model, samples, decode, self.reporter, "scoring the test pictures")
-        thresholds = None if facts["thresholds"] is None else np.array(facts["thresholds"])
-        content["test"] = scoring.scores(samples, outputs, self.settings.seed, thresholds, extra=self._extra)
-        write_predictions(self.layout, samples, outputs, facts)
+        model = model_file.load(context.layout.model)
+        outputs = scoring.predictions(model, samples, facts.decoding(), context.reporter, "scoring the test pictures")
+        scores = scoring.scores(samples, outputs, context.settings.seed, facts.limits(), extra=self._extra)
+        found.test = CountedScores(scores)
+        write_predictions(context.layout, samples, outputs, facts.thresholds)
         if samples.kind.abstains:
-            analysis.abstain_on_test(content, outputs, samples.targets, facts["temperature"])
+            analysis.abstain_on_test(found, outputs, samples.targets)
         return outputs

@@ -18,7 +18,7 @@ from transferkit.data.source import scan
 from transferkit.errors import DataError
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS
+from transferkit.runs.run_record import Relabelled
 from transferkit.runs.tables import Picture, labelled_alike, same_label
 
 
@@ -27,9 +27,9 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
 
     Exclusions of then are not needed: what they left out is not in splits.csv. Raises DataError where the data is gone.
     """
-    data = layout.complete()["data"]
-    origin = data["path"]
-    if origin == ARRAYS:
+    data = layout.complete().data
+    origin = data.path
+    if origin is None:
         raise DataError("this run was trained on arrays, which it does not keep; pass the data itself")
     if not Path(origin).exists():
         raise DataError(f"the run's data {shown(origin)} is no longer there; put it back, or pass it or other data")
@@ -37,12 +37,12 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
     how: dict[str, Any] = {"classes": list(classes), "strict": False, "only": [p.path for p in wanted]}
     samples = scan(origin, task, **how)
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
-    return _corrected(samples.select(there), wanted, data.get("relabelled", [])).hashed()
+    return _corrected(samples.select(there), wanted, data.relabelled).hashed()
 
 
-def _corrected(samples: Samples, wanted: Sequence[Picture], relabelled: Sequence[dict[str, str]]) -> Samples:
+def _corrected(samples: Samples, wanted: Sequence[Picture], relabelled: Sequence[Relabelled]) -> Samples:
     """With the labels the run was given in place of the data's own, where the data still has those."""
-    was = {entry["path"]: entry["was"] for entry in relabelled}
+    was = {entry.path: entry.was for entry in relabelled}
     given = {picture.path: picture.label for picture in wanted if picture.path in was}
     found = {i: given[path] for i, path in enumerate(samples.paths)
              if path in given and same_label(was[path], samples.label(i), samples.task)}  # fmt: skip
@@ -79,17 +79,17 @@ def changed(layout: Layout, source: Any, settings: Settings) -> list[str]:
     samples = scan(
         source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False, order=order
     )
-    skipped = {entry["path"] for entry in layout.complete()["data"].get("skipped", [])}
+    skipped = {entry.path for entry in layout.complete().data.skipped}
     samples = samples.select([i for i, path in enumerate(samples.paths) if path not in skipped]).hashed()
     found = tables.changes(layout.read_splits(), samples)
-    if not found and list(samples.classes) != layout.read_metrics()["classes"]:
+    if not found and list(samples.classes) != layout.read_metrics().classes:
         return ["classes or their order are others"]
     return found
 
 
 def root_of(layout: Layout) -> Path:
     """The folder that paths of splits.csv are relative to."""
-    origin = Path(layout.complete()["data"]["path"])
+    origin = Path(layout.complete().data.path or ".")
     return origin if origin.is_dir() else origin.parent
 
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -80,7 +79,7 @@ class DryRun:
         """All of it, if no phase ends early."""
         return self.check + self.outlook.features + sum(phase.seconds for phase in self.outlook.phases)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
         found = asdict(self) | {"seconds": self.seconds}
         for phase, row in zip(self.outlook.phases, found["outlook"]["phases"], strict=True):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from transferkit import tasks
-from transferkit.config import POLICY, Settings
+from transferkit.config import POLICY, Given, Settings
 from transferkit.console import Reporter
-from transferkit.data.readers.arrays import ARRAYS
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import ConfigError, DataError, nearest, raise_problems
 
 
-def problems(settings: dict[str, Any], offline: bool) -> list[str]:
+def problems(settings: Given, offline: bool) -> list[str]:
     """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
     from transferkit.backbones.build import check
     from transferkit.data.augmentation.augmentation_config import augmentation
@@ -47,10 +45,12 @@ def problems(settings: dict[str, Any], offline: bool) -> list[str]:
     return found
 
 
-def inside(folder: Path, origin: str) -> list[str]:
+def inside(folder: Path, origin: str | None) -> list[str]:
     """A run inside the data folder would be read as a class by the next one."""
+    if origin is None:
+        return []
     data = Path(origin).expanduser()
-    if origin == ARRAYS or not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
+    if not data.is_dir() or not folder.absolute().resolve().is_relative_to(data.resolve()):
         return []
     return [f"--output {folder} lies inside the data {origin}, which is never written to; choose a folder outside"]
 
@@ -100,7 +100,7 @@ def _constant_targets(samples: Samples) -> list[str]:
     ]
 
 
-def short_check(samples: Samples, origin: str, settings: Settings, reporter: Reporter) -> None:
+def short_check(samples: Samples, origin: str | None, settings: Settings, reporter: Reporter) -> None:
     """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does."""
     from transferkit.data.audit.audit import quick
 
@@ -109,7 +109,8 @@ def short_check(samples: Samples, origin: str, settings: Settings, reporter: Rep
         return
     more = ["--exclude-file", settings.exclude_file] if settings.exclude_file else []
     more += [word for item in settings.exclude for word in ("--exclude", item)]
-    words = ["transferkit", "data", "check", origin, *more]
-    where = "" if origin == ARRAYS else f"; to see them: {shlex.join(words)}"
+    where = ""
+    if origin is not None:
+        where = f"; to see them: {shlex.join(['transferkit', 'data', 'check', origin, *more])}"
     # A warning is recorded in run.json.
     (reporter.warn if audit.errors else reporter.say)(f"data: found {audit.brief()}{where}")

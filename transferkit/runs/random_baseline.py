@@ -17,26 +17,21 @@ from transferkit.evaluation.baselines import Baseline
 from transferkit.features.extract import Views
 from transferkit.files import sha256_bytes
 from transferkit.runs import scoring
+from transferkit.runs.context import RunContext
 from transferkit.runs.results import answer
 from transferkit.training import recipe
 
 SETTLING = 64  # training pictures by which BatchNorm is settled
 
 
-def random_weights(
-    backbone: LoadedBackbone,
-    work: recipe.Recipe,
-    problem: recipe.Problem,
-    views: Views,
-    test: Samples,
-    reporter: Reporter,
-) -> Baseline:
-    """Test scores and answers of the head phase of `work`'s recipe on `backbone` with random weights.
+def random_weights(context: RunContext, work: recipe.Recipe, test: Samples) -> Baseline:
+    """Test scores and answers of the head phase of `work`'s recipe on the run's network with random weights.
 
     Same pictures, views, settings and seed; the network's weights are drawn from the seed and stay frozen, as those of
     the head phase do. Random features carry a good deal (Saxe et al. 2011; Rosenfeld & Tsotsos 2019), so only what
     the run has above this is owed to the pretraining. `chosen` holds the epochs that were trained and the best one.
     """
+    backbone, problem, views = context.backbone, context.problem, context.views
     changes = {"weights": "random", "unfreeze": "none", "folds": 0, "budget": None}
     settings = work.settings.model_copy(update=changes)
     drawn = build(settings.backbone, "random", backbone.size, settings.seed, True, backbone.scaling)
@@ -56,7 +51,9 @@ def random_weights(
     found = metrics.score(task, test.targets, outputs, list(test.classes), thresholds=thresholds)
     phase = trained.phases[0]
     spent = duration(phase.seconds + training.timings["features"])
-    reporter.say(f"baseline: {backbone.row.name} with random weights trained for {phase.epochs} epochs ({spent})")
+    context.reporter.say(
+        f"baseline: {backbone.row.name} with random weights trained for {phase.epochs} epochs ({spent})"
+    )
     return Baseline(found, outputs, {"epochs": phase.epochs, "best_epoch": phase.best_epoch}, thresholds)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry, metrics
 from transferkit.files import write_csv
 from transferkit.runs.layout import Layout
+from transferkit.runs.tables import HistoryRow
 from transferkit.training.fit import StoppingMetric
 
 
@@ -31,8 +31,7 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
     def value(outputs: np.ndarray) -> float | None:
         # Of numbers, as exactly as they are known: rounding to float32 can hide which epoch was better.
         answers = answer(task, outputs, 1.0, units) if units is None else outputs * units[1] + units[0]
-        found: float | None = metrics.score(task, samples.targets, answers, classes, extra=goal.extra)[goal.key]
-        return found
+        return metrics.score(task, samples.targets, answers, classes, extra=goal.extra).value(goal.key)
 
     def score(outputs: np.ndarray) -> float:
         found = value(outputs)
@@ -83,24 +82,26 @@ def answer(
     return tasks.of(task).answers(outputs, temperature, units)
 
 
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
     """history.csv: columns in order of first appearance, empty where a phase has no such value."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     write_csv(path, columns, [["" if row.get(c) is None else row[c] for c in columns] for row in rows])
 
 
-def write_predictions(layout: Layout, samples: Samples, outputs: np.ndarray, facts: dict[str, Any]) -> None:
+def write_predictions(
+    layout: Layout, samples: Samples, outputs: np.ndarray, thresholds: Sequence[float] | None
+) -> None:
     """predictions.csv: path,label,predicted,confidence,p_<class>… (regression: the numbers, no confidence)."""
     classes, task = list(samples.classes), samples.task
     header = ["path", "label", "predicted", "confidence"]
     header += [samples.kind.prefix + name for name in classes]
     rows = []
     for i, row in enumerate(outputs):
-        label, confidence = decide(task, row, classes, facts["thresholds"])
+        label, confidence = decide(task, row, classes, thresholds)
         rows.append([samples.paths[i], samples.label(i), label, confidence, *(f"{v:.9g}" for v in row)])
     write_csv(layout.predictions, header, rows)
 
 
-def decide(task: str, row: np.ndarray, classes: list[str], thresholds: list[float] | None) -> tuple[str, str]:
+def decide(task: str, row: np.ndarray, classes: list[str], thresholds: Sequence[float] | None) -> tuple[str, str]:
     """The answer in words and its confidence, of one output row."""
     return tasks.of(task).words(row, classes, thresholds)

@@ -12,6 +12,7 @@ from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
 from transferkit.evaluation import intervals, metrics
+from transferkit.evaluation.scores import Scores
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +66,7 @@ def predictions(
 def scores(
     samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None, *, bounded: bool = True,
     extra: Sequence[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> Scores:  # fmt: skip
     """All metrics of `outputs` and, if `bounded`, each one's 95 % interval beside it (`accuracy_ci95`), per class too.
 
     Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Where pictures times
@@ -94,10 +95,9 @@ Name = tuple[int | None, str]  # row of the table of classes, or None for the wh
 Limits = dict[Name, tuple[float, float]]
 
 
-def _flat(found: dict[str, Any]) -> dict[Name, float | None]:
+def _flat(found: Scores) -> dict[Name, float | None]:
     """Every score that is a number, of the whole and of each class."""
-    rows = _rows(found)
-    tables = [(None, found), *enumerate(rows)]
+    tables: list[tuple[int | None, Scores]] = [(None, found), *enumerate(found.rows)]
     return {
         (number, key): value
         for number, table in tables
@@ -106,14 +106,9 @@ def _flat(found: dict[str, Any]) -> dict[Name, float | None]:
     }
 
 
-def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = found.get("per_class") or found.get("per_target") or []
-    return rows
-
-
-def _attach(found: dict[str, Any], limits: Limits) -> None:
+def _attach(found: Scores, limits: Limits) -> None:
     """Put each interval beside its score, over one that is there; scores that are undefined get none."""
-    rows = _rows(found)
+    rows = found.rows
     for (number, key), (low, high) in limits.items():
         table = found if number is None else rows[number]
         if table.get(key) is not None:
@@ -125,12 +120,13 @@ def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) 
     return {(None, k): v for k, v in scalars.items()} | {(c, "f1"): v for c, v in enumerate(f1) if v is not None}
 
 
-def _proportions(found: dict[str, Any], samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> Limits:
+def _proportions(found: Scores, samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> Limits:
     """Wilson's intervals of what is a share of pictures: accuracies, and precision and recall of each class."""
     limits: Limits = {}
     for key in ("accuracy", "top3_accuracy", "top5_accuracy", "subset_accuracy"):
-        if found.get(key) is not None:
-            limits[None, key] = intervals.wilson(round(found[key] * found["n"]), found["n"])
+        share = found.value(key)
+        if share is not None:
+            limits[None, key] = intervals.wilson(round(share * found.n), found.n)
     if "per_class" not in found:
         return limits
     kind, count = samples.kind, outputs.shape[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,13 @@ from transferkit.console import duration, figure
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
 from transferkit.evaluation import metric_registry
+from transferkit.evaluation.metrics_record import (
+    CostRecord,
+    CrossValidation,
+    HeadCandidate,
+    MetricsRecord,
+    UnfrozenRecord,
+)
 from transferkit.features.extract import Source
 from transferkit.features.precision import Precision
 from transferkit.features.taps import tapped
@@ -39,9 +46,9 @@ FOLDS, ROUNDS = 5, 2
 MOST_BYTES = 2 << 30  # of tapped rows in memory; beyond that, only the clean pictures are learnt from
 
 
-@dataclass
-class Selection:
-    """What was selected, and the part of metrics.json that says why.
+@dataclass(kw_only=True)
+class HeadSelection:
+    """What was selected, and the parts of metrics.json that say why.
 
     `answers` are the winner's on validation, to pictures that had been left out, as `judge` has them. `gap`: see
     `agreement.gap`. `start` makes the head that a tail begins with: the best linear classifier on the last layer,
@@ -49,11 +56,22 @@ class Selection:
     """
 
     trained: Trained
-    content: dict[str, Any]
+    cross_validation: CrossValidation
+    candidates: list[HeadCandidate]
+    cost: CostRecord | None
+    unfrozen: UnfrozenRecord | None = None
     gap: float
     answers: OutOfFold
     judge: Judge
     start: Callable[[np.ndarray], keras.Model]
+
+    def record(self, metrics: MetricsRecord) -> None:
+        """Write into metrics.json how the choice was made."""
+        metrics.cross_validation, metrics.candidates = self.cross_validation, self.candidates
+        if self.cost is not None:
+            metrics.cost = self.cost
+        if self.unfrozen is not None:
+            metrics.unfrozen = self.unfrozen
 
 
 @dataclass
@@ -67,7 +85,7 @@ class Selector:
     splits: Splits
     precision: Precision | None = None
 
-    def run(self) -> Selection:
+    def run(self) -> HeadSelection:
         """Extract, cross-validate, choose, fit, assemble."""
         work, reporter = self.work, self.work.reporter
         started = time.monotonic()
@@ -91,15 +109,17 @@ class Selector:
         answers = OutOfFold.of(val, judge) if beaten else answers
         table = [*found.table, row]
         for entry in table:
-            entry["chosen"] = (entry["chosen"] and not beaten) or (entry is row and beaten)
-        content = self._content(found, table)
+            entry.chosen = (entry.chosen and not beaten) or (entry is row and beaten)
         work.timings["choice"] = found.seconds
         reporter.say(self._said(found, table, beaten))
         trained, expected = self._shipped_network(mlp, val) if beaten else self._shipped(found, x, y)
         asked = agreement.sampled(work.problem)
         left_out = None if beaten else trained.val_outputs[asked]
         gap = agreement.gap(trained.model, expected, work.problem, work.views, left_out)
-        return Selection(trained, content, gap, answers, judge, self._start(found, x, y))
+        return HeadSelection(
+            trained=trained, cross_validation=self._cross_validation(found), candidates=table,
+            cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found, x, y),
+        )  # fmt: skip
 
     # -- what is learnt from
 
@@ -166,38 +186,32 @@ class Selector:
         body = self.work.head_alone(self.rows, self.source, "mlp")
         return body, self.work.trainer.outputs(body, self.source, self.work.problem.val).astype(np.float64)
 
-    def _beaten(self, theirs: OutOfFold, val: np.ndarray, judge: Judge) -> tuple[bool, dict[str, Any]]:
+    def _beaten(self, theirs: OutOfFold, val: np.ndarray, judge: Judge) -> tuple[bool, HeadCandidate]:
         """Whether the network's answers on validation are better than the winner's there, beyond one standard error,
         and its row for the table. Cross-validating it would cost as much again for every fold."""
         ours = OutOfFold.of(val, judge)
         gap, error = choosing.behind(theirs, ours, judge)
-        network = {
-            "name": "mlp on all", "features": "all", "classifier": "mlp",
-            "setting": {"width": float(self.work.settings.head_width[0])}, "score": ours.score, "rounds": 0,
-            "spread": None, "behind_best": -gap, "behind_best_se": error, "given_up": False, "chosen": False,
-            "judged_on": "validation",
-        }  # fmt: skip
+        network = HeadCandidate(
+            name="mlp on all", features="all", classifier="mlp",
+            setting={"width": float(self.work.settings.head_width[0])}, score=ours.score, rounds=0,
+            spread=None, behind_best=-gap, behind_best_se=error, given_up=False, chosen=False,
+            judged_on="validation",
+        )  # fmt: skip
         return bool(gap > error), network
 
-    def _content(self, found: HeadChoice, table: list[dict[str, Any]]) -> dict[str, Any]:
-        """The entries of metrics.json."""
-        problem = self.work.problem
-        return {
-            **self.account.content(),
-            "cross_validation": {
-                "metric": problem.goal.name, "score": found.score,
-                "ci95": None if found.interval is None else list(found.interval), "winner_alone": found.apparent,
-                "n": len(self.both), "folds": found.folds, "rounds": found.rounds,
-            },
-            "candidates": table,
-        }  # fmt: skip
+    def _cross_validation(self, found: HeadChoice) -> CrossValidation:
+        return CrossValidation(
+            metric=self.work.problem.goal.name, score=found.score,
+            ci95=None if found.interval is None else list(found.interval), winner_alone=found.apparent,
+            n=len(self.both), folds=found.folds, rounds=found.rounds,
+        )  # fmt: skip
 
-    def _said(self, found: HeadChoice, table: list[dict[str, Any]], beaten: bool) -> str:
-        chosen = next(row for row in table if row["chosen"])
+    def _said(self, found: HeadChoice, table: list[HeadCandidate], beaten: bool) -> str:
+        chosen = next(row for row in table if row.chosen)
         interval = "" if found.interval is None else f" ({figure(found.interval[0])} to {figure(found.interval[1])})"
         name = self.work.problem.goal.name
         expected = "" if beaten else f": expected {name} {figure(found.score)}{interval}"
-        what = terms.candidate(chosen["classifier"], chosen["features"])
+        what = terms.candidate(chosen.classifier, chosen.features)
         return (
             f"chosen of {len(table)} candidates: {what}{expected}, by {found.rounds} × {found.folds}-fold "
             f"cross-validation in {duration(found.seconds)}"
@@ -221,9 +235,10 @@ class Selector:
         val = found.logits[where].astype(np.float32)
         judge = self._judge(problem.val)
         report = PhaseReport(
-            "head", terms.candidate(trial.candidate.learner.name, trial.candidate.features),
-            int(body.count_params()), 0, 0, judge.score(found.logits[where]), judge.loss(found.logits[where]),
-            found.seconds + time.monotonic() - started, self._kept(), "float32",
+            name="head", trained=terms.candidate(trial.candidate.learner.name, trial.candidate.features),
+            parameters=int(body.count_params()), epochs=0, best_epoch=0, score=judge.score(found.logits[where]),
+            loss=judge.loss(found.logits[where]), seconds=found.seconds + time.monotonic() - started,
+            source="cached" if self.rows.features is not None else "computed each epoch", precision="float32",
         )  # fmt: skip
         which = "training pictures" if alone else "training and validation pictures together"
         note = (
@@ -231,27 +246,25 @@ class Selector:
             "answers to pictures that were left out"
         )
         phases = [*work.trainer.phases, report]
-        trained = self._trained(body, phases, "head", val, columns, [note], self.both, found.logits, not alone)
+        calibration = (self.both, found.logits.astype(np.float32))
+        trained = self._trained(body, columns, phases=phases, chosen="head", val=val)
+        trained = replace(trained, notes=[*work.notes, note], calibration=calibration, refitted=not alone)
         return trained, expected
 
     def _shipped_network(self, body: keras.Model, val: np.ndarray) -> tuple[Trained, np.ndarray]:
         phases, columns = self.work.trainer.phases, (0, self._width())
-        trained = self._trained(body, phases, phases[-1].name, val.astype(np.float32), columns, [], None, None)
+        trained = self._trained(body, columns, phases=phases, chosen=phases[-1].name, val=val.astype(np.float32))
         return trained, val[agreement.sampled(self.work.problem)]
 
     def _trained(
-        self, body: keras.Model, phases: list[PhaseReport], chosen: str, val: np.ndarray, columns: tuple[int, int],
-        notes: list[str], rows: np.ndarray | None, logits: np.ndarray | None, refitted: bool = False,
-    ) -> Trained:  # fmt: skip
-        work = self.work
-        # Of what was fitted in one step the score on its own pictures says nothing.
-        judged, answers = np.zeros(0, np.int64), np.zeros((0, val.shape[1]), np.float32)
+        self, body: keras.Model, columns: tuple[int, int], *, phases: list[PhaseReport], chosen: str, val: np.ndarray
+    ) -> Trained:
+        # Of what was fitted in one step the score on its own pictures says nothing: none are judged.
         return Trained(
-            self._whole(body, columns), phases, chosen, work.trainer.history, val, answers, judged, self.rows, None,
-            [*work.notes, *notes],
+            model=self._whole(body, columns), phases=phases, chosen=chosen, history=self.work.trainer.history,
+            val_outputs=val, train_outputs=np.zeros((0, val.shape[1]), np.float32),
+            train_judged=np.zeros(0, np.int64), features=self.rows, pretrained=None, notes=[*self.work.notes],
             places={"last": self.taps.sets()["last"], "head": columns},
-            calibration=None if rows is None or logits is None else (rows, logits.astype(np.float32)),
-            refitted=refitted,
         )  # fmt: skip
 
     def _start(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], keras.Model]:
@@ -281,9 +294,6 @@ class Selector:
     def _width(self) -> int:
         return sum(int(np.prod(shape)) for shape in self.rows.shapes)
 
-    def _kept(self) -> str:
-        return "cached" if self.rows.features is not None else "computed each epoch"
-
 
 def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
     """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only."""
@@ -293,7 +303,7 @@ def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
     return x[:, start:stop]
 
 
-def select(work: Recipe, splits: Splits) -> Selection | None:
+def select(work: Recipe, splits: Splits) -> HeadSelection | None:
     """The selection of a run; None, which is said, where a class has too few pictures for folds."""
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
@@ -305,7 +315,7 @@ def select(work: Recipe, splits: Splits) -> Selection | None:
     return selection if selection.gap <= agreement.TOLERANCE else _exact(work, splits, selection.gap)
 
 
-def _exact(work: Recipe, splits: Splits, gap: float) -> Selection:
+def _exact(work: Recipe, splits: Splits, gap: float) -> HeadSelection:
     """The selection on features in float32, in which what is shipped computes. Raises TrainingError where it is not
     what is shipped even then."""
     problem, words = work.problem, agreement.said(gap, work.problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,9 @@ from transferkit.data.readers.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.files import digest
 
-Rows = list[dict[str, Any]]
+CsvRow = Mapping[str, object]  # of a stranger's table: cells are checked one by one
+Rows = Sequence[CsvRow]
+HistoryRow = dict[str, str | float | None]  # of history.csv: the phase, its epoch, and every number of that epoch
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def pictures(rows: Rows) -> list[Picture]:
     return found
 
 
-def _picture(number: int, row: dict[str, Any]) -> Picture:
+def _picture(number: int, row: CsvRow) -> Picture:
     path, label, part, sha256 = (_cell(number, row, name) for name in ("path", "label", "split", "sha256"))
-    fold = row.get("fold") or "-1"
+    fold = _cell(number, row, "fold") if row.get("fold") else "-1"
     if part not in PARTS:
         raise ValueError(f"line {number}: {shown(part[:40])!r} is no split")
     if len(sha256) != 64 or not path:
@@ -136,16 +138,20 @@ def same_label(saved: str, now: str, task: str) -> bool:
     return bool(np.array_equal(then, today, equal_nan=True))
 
 
-def history(rows: Rows) -> Rows:
+def history(rows: Rows) -> list[HistoryRow]:
     """Of history.csv, numbers as numbers and empty cells as None. Raises ValueError saying which row is wrong."""
-    found = []
-    for number, row in enumerate(rows, start=2):
-        phase, epoch = _cell(number, row, "phase"), _whole(number, _cell(number, row, "epoch"))
-        others = {name: _value(number, name, row) for name in row if name not in ("phase", "epoch")}
-        found.append({name: {"phase": phase, "epoch": epoch}.get(name, others.get(name)) for name in row})
+    found = [_epoch(number, row) for number, row in enumerate(rows, start=2)]
     if not found:
         raise ValueError("it holds no epoch")
     return found
+
+
+def _epoch(number: int, row: CsvRow) -> HistoryRow:
+    known: HistoryRow = {
+        "phase": _cell(number, row, "phase"),
+        "epoch": _whole(number, _cell(number, row, "epoch")),
+    }
+    return {name: known[name] if name in known else _value(number, name, row) for name in row}
 
 
 def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Picture]) -> Predictions:
@@ -185,7 +191,7 @@ def _marks(cell: str, classes: Sequence[str]) -> list[bool]:
     return [name in given for name in classes]
 
 
-def _cell(number: int, row: dict[str, Any], name: str) -> str:
+def _cell(number: int, row: CsvRow, name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str):
         raise ValueError(f"line {number} has no {name}" if name in row else f"there is no column {name}")
@@ -198,7 +204,7 @@ def _whole(number: int, text: str) -> int:
     return int(text)
 
 
-def _value(number: int, name: str, row: dict[str, Any]) -> float | int | None:
+def _value(number: int, name: str, row: CsvRow) -> float | int | None:
     text = row[name]
     if name is None or not isinstance(text, str):
         raise ValueError(f"line {number} has too many or too few cells")
@@ -210,7 +216,7 @@ def _value(number: int, name: str, row: dict[str, Any]) -> float | int | None:
         raise ValueError(f"line {number}: {shown(name)} {shown(text[:40])!r} is no number") from error
 
 
-def _finite(number: int, name: str, row: dict[str, Any]) -> float:
+def _finite(number: int, name: str, row: CsvRow) -> float:
     text = _cell(number, row, name)
     try:
         value = float(text)

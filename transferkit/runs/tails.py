@@ -7,19 +7,19 @@ So what is shipped is never worse on validation than what was chosen on the froz
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from transferkit import compute, terms
 from transferkit.console import figure
+from transferkit.evaluation.metrics_record import HeadCandidate, UnfrozenRecord
 from transferkit.runs import agreement
-from transferkit.runs.selecting import Selection
+from transferkit.runs.selecting import HeadSelection
 from transferkit.selection.choice import OutOfFold, behind
 from transferkit.training.recipe import Recipe
 
 
-def compete(work: Recipe, frozen: Selection) -> Selection:
+def compete(work: Recipe, frozen: HeadSelection) -> HeadSelection:
     """The better of `frozen`, which the selection of `work` came to, and of the tail that its policy trains."""
     before = len(work.trainer.phases)
     tail = work.tuned(frozen.start(work.problem.train), frozen.trained.features)
@@ -32,41 +32,38 @@ def compete(work: Recipe, frozen: Selection) -> Selection:
     if not better:
         assert tail.pretrained is not None
         compute.assign(work.backbone.model.weights, tail.pretrained)
-    content = _content(work, frozen, answers, (gain, error), better)
-    words = content["unfrozen"]["words"]
-    work.reporter.say(words)
+    unfrozen = _unfrozen(work, frozen, answers, (gain, error), better)
+    work.reporter.say(unfrozen.words)
     last = frozen.trained.places["last"]
     shipped = replace(tail, places={"last": last, "head": last}) if better else frozen.trained
     phases = [*frozen.trained.phases, *work.trainer.phases[before:]]
-    shipped = replace(shipped, phases=phases, notes=[*shipped.notes, words])
-    return replace(frozen, trained=shipped, content=content, answers=answers)
+    shipped = replace(shipped, phases=phases, notes=[*shipped.notes, unfrozen.words])
+    table = [one.model_copy(update={"chosen": one.chosen and not better}) for one in frozen.candidates]
+    row = _candidate(answers, (gain, error), better)
+    return replace(frozen, trained=shipped, candidates=[*table, row], unfrozen=unfrozen, answers=answers)
 
 
-def _content(
-    work: Recipe, frozen: Selection, tail: OutOfFold, gap: tuple[float, float], better: bool
-) -> dict[str, Any]:  # fmt: skip
-    """The entries of metrics.json, the tail among them."""
-    row = {
-        "name": "linear on tuned", "features": "tuned", "classifier": "linear", "setting": {}, "score": tail.score,
-        "rounds": 0, "spread": None, "behind_best": -gap[0], "behind_best_se": gap[1], "given_up": False,
-        "chosen": better, "judged_on": "validation",
-    }  # fmt: skip
-    table = [{**one, "chosen": one["chosen"] and not better} for one in frozen.content["candidates"]]
-    unfrozen = {
-        "policy": work.settings.unfreeze, "metric": work.problem.goal.name, "score": tail.score,
-        "frozen": frozen.answers.score, "gain": gap[0], "gain_se": gap[1], "shipped": better,
-    }  # fmt: skip
-    unfrozen["words"] = _said(unfrozen)
-    return {**frozen.content, "candidates": [*table, row], "unfrozen": unfrozen}
+def _candidate(tail: OutOfFold, gap: tuple[float, float], better: bool) -> HeadCandidate:
+    """The tail as a row of the table."""
+    return HeadCandidate(
+        name="linear on tuned", features="tuned", classifier="linear", setting={}, score=tail.score, rounds=0,
+        spread=None, behind_best=-gap[0], behind_best_se=gap[1], given_up=False, chosen=better,
+        judged_on="validation",
+    )  # fmt: skip
 
 
-def _said(unfrozen: dict[str, Any]) -> str:
-    """What training layers came to, in a sentence."""
-    name = terms.score(unfrozen["metric"])
-    scores = f"{name} {figure(unfrozen['score'])}, the frozen network {figure(unfrozen['frozen'])}"
+def _unfrozen(
+    work: Recipe, frozen: HeadSelection, tail: OutOfFold, gap: tuple[float, float], better: bool
+) -> UnfrozenRecord:
+    """What training layers came to, with a sentence that says it."""
+    policy, metric, before = work.settings.unfreeze, work.problem.goal.name, frozen.answers.score
+    scores = f"{terms.score(metric)} {figure(tail.score)}, the frozen network {figure(before)}"
     came = (
         "better by more than one standard error, so it is kept"
-        if unfrozen["shipped"]
+        if better
         else "no gain beyond one standard error, so the frozen network is kept"
     )
-    return f"Training {unfrozen['policy']} gave {scores} (validation): {came}"
+    return UnfrozenRecord(
+        policy=policy, metric=metric, score=tail.score, frozen=before, gain=gap[0], gain_se=gap[1], shipped=better,
+        words=f"Training {policy} gave {scores} (validation): {came}",
+    )  # fmt: skip

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.runs.layout import Layout
+from transferkit.runs.run_record import RunRecord
 
+State = dict[str, Any]  # JSON that each tracker keeps as it likes between a kill and the resumption
 Key = tuple[str, int]  # phase and epoch: what tells a row of history.csv from the others
 
 FOLDER = "tensorboard"  # in the run directory
@@ -21,7 +23,7 @@ PROJECT = "transferkit"
 class TensorBoard:
     """Event files in RUN/tensorboard: one tag for each phase and value, figures as images."""
 
-    def start(self, folder: Path, name: str, about: Mapping[str, Any], state: dict[str, Any]) -> set[Key]:
+    def start(self, folder: Path, name: str, about: RunRecord, state: State) -> set[Key]:
         """Every start writes a file of its own; what older ones hold is read, and not written again."""
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -30,7 +32,7 @@ class TensorBoard:
         self._done = any(tag.startswith("test/") for tag, _ in _logged(place))
         self._writer = EventFileWriter(str(place))
         if not seen:
-            lines = [f"    {about['command']}", "", *(f"- {k}: {v}" for k, v in about["config"].items())]
+            lines = [f"    {about.command}", "", *(f"- {k}: {v}" for k, v in about.config.as_json().items())]
             self._add(0, [_text("settings", "\n".join(lines))])
         return seen
 
@@ -95,7 +97,7 @@ class MLflow:
     """A run in the store that MLFLOW_TRACKING_URI names (MLflow's own default without it), in MLFLOW_EXPERIMENT_NAME
     or "transferkit". The client is ours alone: an active run of the user's is left as it is."""
 
-    def start(self, folder: Path, name: str, about: Mapping[str, Any], state: dict[str, Any]) -> set[Key]:
+    def start(self, folder: Path, name: str, about: RunRecord, state: State) -> set[Key]:
         """A new run, or the one that was begun before."""
         # A server that does not answer may cost seconds, not the minutes of MLflow's usual patience.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -113,9 +115,9 @@ class MLflow:
         found = self._client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else self._client.create_experiment(experiment)
         self._run = state["run_id"] = self._client.create_run(number, run_name=name).info.run_id
-        params = [Param(k, str(v)[:500]) for k, v in about["config"].items()]
-        tags = [RunTag("command", about["command"][:5000]), RunTag("folder", str(folder.absolute()))]
-        tags += [RunTag(f"version {k}", v) for k, v in about["versions"].items()]
+        params = [Param(k, str(v)[:500]) for k, v in about.config.as_json().items()]
+        tags = [RunTag("command", about.command[:5000]), RunTag("folder", str(folder.absolute()))]
+        tags += [RunTag(f"version {k}", v) for k, v in about.versions.items()]
         self._client.log_batch(self._run, params=params, tags=tags)
         return set()
 
@@ -159,7 +161,7 @@ class WeightsAndBiases:
     """A run of W&B, project WANDB_PROJECT or "transferkit"; its files lie in RUN/wandb. WANDB_MODE=offline keeps
     them there until `wandb sync`."""
 
-    def start(self, folder: Path, name: str, about: Mapping[str, Any], state: dict[str, Any]) -> set[Key]:
+    def start(self, folder: Path, name: str, about: RunRecord, state: State) -> set[Key]:
         """A new run, or the one that was begun before."""
         import wandb
 
@@ -167,7 +169,7 @@ class WeightsAndBiases:
         known = state.get("id")
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=name, dir=str(folder), id=known,
-            resume="allow" if known else None, config={**about["config"], "command": about["command"]},
+            resume="allow" if known else None, config={**about.config.as_json(), "command": about.command},
             settings=wandb.Settings(silent=True, console="off", disable_code=True, disable_git=True),
         )  # fmt: skip
         state["id"] = self._run.id

@@ -7,27 +7,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from transferkit.console import Reporter
 from transferkit.errors import nearest
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import Scores
 from transferkit.files import read_json, write_json
 from transferkit.runs import tracker_backends
 from transferkit.runs.layout import Layout
-from transferkit.runs.tracker_backends import Key
+from transferkit.runs.run_record import RunRecord
+from transferkit.runs.tracker_backends import Key, State
 from transferkit.training.fit import Callback, Loop
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 NEEDS = {"mlflow": ("mlflow",), "wandb": ("wandb",)}  # what the extra of the same name installs
 STATE = "tracking.json"  # in the run directory: under which id each tracker knows the run
 NAMED = re.compile(r"[^\w\-. ]")  # what a phase is not called in a tracker: "tail from:block5" is "tail from_block5"
-SPLITS = {"val": "validation", "test": "test"}
 
 
 class Sink(Protocol):
     """One tracker. `state` is kept in the run directory between a kill and the resumption."""
 
-    def start(self, folder: Path, name: str, about: Mapping[str, Any], state: dict[str, Any]) -> set[Key]:
+    def start(self, folder: Path, name: str, about: RunRecord, state: State) -> set[Key]:
         """Open, or open again; returns the epochs it has. `about` is run.json."""
 
     def epoch(self, key: Key, values: Mapping[str, float]) -> None:
@@ -63,11 +65,11 @@ class Tracking(Callback):
         self.reporter = reporter
         self.names = tuple(dict.fromkeys(names))
         self.sinks: dict[str, Sink] = {name: _make(name) for name in self.names}
-        self.state: dict[str, dict[str, Any]] = {}
+        self.state: dict[str, State] = {}
         self.seen: dict[str, set[Key]] = {}
 
-    def start(self, layout: Layout, about: Mapping[str, Any]) -> None:
-        """Open every tracker; the run directory exists and is ours. `about` is run.json's content."""
+    def start(self, layout: Layout, about: RunRecord) -> None:
+        """Open every tracker; the run directory exists and is ours. `about` is run.json."""
         if not self.sinks:
             return
         self._path = layout.folder / STATE
@@ -84,9 +86,9 @@ class Tracking(Callback):
         """Tell the epoch."""
         self.epoch(loop.rows[-1])
 
-    def epoch(self, row: Mapping[str, Any]) -> None:
+    def epoch(self, row: Mapping[str, object]) -> None:
         """A finished epoch's row of history.csv; one that a tracker has already is not sent again."""
-        key = (NAMED.sub("_", str(row["phase"])), int(row["epoch"]))
+        key = (NAMED.sub("_", str(row["phase"])), int(str(row["epoch"])))
         skipped = ("phase", "epoch")
         values = {k: float(v) for k, v in row.items() if k not in skipped and isinstance(v, int | float)}
 
@@ -141,10 +143,10 @@ def tracked(names: Iterable[str], reporter: Reporter) -> Iterator[Tracking]:
         raise
 
 
-def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
+def final_scores(metrics: MetricsRecord) -> dict[str, float]:
     """`test/accuracy`, `validation/loss`, `baseline linear_probe/accuracy`…: every number of metrics.json."""
-    groups = {name: metrics.get(split) or {} for split, name in SPLITS.items()}
-    groups |= {f"baseline {name}": scores for name, scores in (metrics.get("baselines") or {}).items()}
+    groups: dict[str, Scores] = {"validation": metrics.val or Scores(), "test": metrics.test}
+    groups |= {f"baseline {name}": scores for name, scores in metrics.baselines.items()}
     return {
         f"{group}/{key}": float(value)
         for group, scores in groups.items()
@@ -153,7 +155,7 @@ def final_scores(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _state(path: Path) -> dict[str, dict[str, Any]]:
+def _state(path: Path) -> dict[str, State]:
     """What trackers keep; where it is absent or damaged, they begin anew."""
     try:
         found = read_json(path)

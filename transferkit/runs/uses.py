@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from transferkit.errors import TransferKitError
+from transferkit.evaluation.metrics_record import TestUses
 from transferkit.files import digest, locked, read_csv, read_json, state_folder, write_json
 from transferkit.runs.layout import Layout
+from transferkit.runs.run_record import RunRecord
 
 PATIENCE = 10.0  # seconds to wait for another process that counts
 NEIGHBOURS = 1000  # runs looked at beside this one
@@ -25,22 +26,22 @@ def test_digest(hashes: Iterable[str]) -> str:
     return digest(sorted(hashes))
 
 
-def identity(manifest: dict[str, Any]) -> str:
+def identity(record: RunRecord) -> str:
     """The same for runs that must give the same model: settings, data, split and weights.
 
     The run that ends a search counts as a training with the winner's settings, as which it is made.
     """
-    names = ("config", "split_sha256", "weights")
-    return digest([*(manifest.get(n) for n in names), (manifest.get("data") or {}).get("sha256")])
+    weights = record.weights.as_json() if record.has("weights") else None
+    return digest([record.config.as_json(), record.split_sha256, weights, record.data.sha256])
 
 
-def count(layout: Layout, manifest: dict[str, Any], split: str) -> dict[str, Any]:
+def count(layout: Layout, record: RunRecord, split: str) -> TestUses:
     """Note that this run has scored the test split called `split`, and say which one it is: `run` 1 for the first.
 
     `note` says what is missing where the state folder cannot be read or written; that never fails a run. Safe with
     several processes: one counts at a time.
     """
-    own, beside = identity(manifest), _beside(layout, split)
+    own, beside = identity(record), _beside(layout, split)
     note, folder = None, "the user's state folder"
     try:
         path = state_folder() / "test-splits" / f"{split}.json"
@@ -56,7 +57,8 @@ def count(layout: Layout, manifest: dict[str, Any], split: str) -> dict[str, Any
             "whether runs elsewhere were scored on these pictures is not known: "
             f"{folder} cannot be used ({type(error).__name__})"
         )
-    return {"run": runs.index(own) + 1, **({"note": note} if note else {})}
+    run = runs.index(own) + 1
+    return TestUses(run=run, note=note) if note else TestUses(run=run)
 
 
 def _known(path: Path) -> list[str]:
@@ -77,15 +79,14 @@ def _beside(layout: Layout, split: str) -> list[str]:
             if entry.name == own.name or not other.manifest.is_file():
                 continue
             with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
-                manifest = read_json(other.manifest)
-                if manifest["status"] == "complete" and _split_of(other, manifest) == split:
-                    found.append((str(manifest.get("started", "")), identity(manifest)))
+                record = RunRecord.read(read_json(other.manifest))
+                if record.complete and _split_of(other, record) == split:
+                    found.append((record.started, identity(record)))
     return list(dict.fromkeys(run for _, run in sorted(found)))
 
 
-def _split_of(layout: Layout, manifest: dict[str, Any]) -> str:
+def _split_of(layout: Layout, record: RunRecord) -> str:
     """The digest of a run's test split, from run.json or, of an earlier version, from splits.csv."""
-    known = manifest.get("test_split") or {}
-    if known.get("sha256"):
-        return str(known["sha256"])
+    if record.test_split is not None and record.test_split.sha256:
+        return record.test_split.sha256
     return test_digest(row["sha256"] for row in read_csv(layout.splits) if row["split"] == "test")

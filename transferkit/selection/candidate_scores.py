@@ -43,12 +43,12 @@ class Judge:
         if self.goal.key == "accuracy":  # asked for hundreds of times
             return float((self.kind.decide_logits(logits) == targets).mean())
         found = metrics.score(self.task, targets, self.answers(logits), list(self.classes), extra=self.goal.extra)
-        value = found[self.goal.key]
-        return float(value) if value is not None else (-np.inf if self.maximise else np.inf)
+        value = found.value(self.goal.key)
+        return value if value is not None else (-np.inf if self.maximise else np.inf)
 
     def loss(self, logits: Floats) -> float:
         """The loss of logits: cross-entropy in nats, or the mean squared error of standardised numbers."""
-        return float(metrics.score(self.task, self.targets, self.answers(logits), list(self.classes))["loss"] or 0.0)
+        return metrics.score(self.task, self.targets, self.answers(logits), list(self.classes)).value("loss") or 0.0
 
     def answers(self, logits: Floats) -> Floats:
         """Probabilities, or numbers in the user's units."""

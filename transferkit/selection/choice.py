@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from transferkit.errors import TrainingError
 from transferkit.evaluation.baselines import few_threads
+from transferkit.evaluation.metrics_record import HeadCandidate
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import Judge, scaled
 from transferkit.selection.fitted import Fitted, Floats, Rows
@@ -78,7 +78,7 @@ class CandidateScore(OutOfFold):
     shift: float = 0.0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class HeadChoice:
     """What was chosen and why.
 
@@ -92,7 +92,7 @@ class HeadChoice:
     score: float
     interval: tuple[float, float] | None
     apparent: float
-    table: list[dict[str, Any]]
+    table: list[HeadCandidate]
     rounds: int
     folds: int
     seconds: float = 0.0
@@ -150,9 +150,9 @@ def choose(
         best = simplest(full, judge)
     score, interval = expected(full, judge, seed)
     return HeadChoice(
-        best, list(best_of(trials, judge).values()), score, interval, best.score,
-        _table(trials, alive, best, judge),
-        len(rounds), len(rounds[0]), time.monotonic() - started,
+        trial=best, leaders=list(best_of(trials, judge).values()), score=score, interval=interval,
+        apparent=best.score, table=_table(trials, alive, best, judge), rounds=len(rounds), folds=len(rounds[0]),
+        seconds=time.monotonic() - started,
     )  # fmt: skip
 
 
@@ -316,26 +316,26 @@ def _of_scores(trials: Sequence[CandidateScore], judge: Judge, seed: int) -> tup
 
 def _table(
     trials: Sequence[CandidateScore], alive: Sequence[Candidate], chosen: CandidateScore, judge: Judge
-) -> list[dict[str, Any]]:
+) -> list[HeadCandidate]:
     leaders = best_of(trials, judge)
     leader = next(iter(leaders.values()))
     rows = []
     for name, trial in leaders.items():
         gap, error = behind(trial, leader, judge)
         rows.append(
-            {
-                "name": name,
-                "features": trial.candidate.features,
-                "classifier": trial.candidate.learner.name,
-                "setting": dict(trial.setting),
-                "score": trial.score,
-                "rounds": len(trial.scores),
-                "spread": float(np.std(trial.scores, ddof=1)) if len(trial.scores) > 1 else None,
-                "behind_best": gap,
-                "behind_best_se": error,
-                "given_up": trial.candidate not in alive,
-                "chosen": trial is chosen,
-            }
+            HeadCandidate(
+                name=name,
+                features=trial.candidate.features,
+                classifier=trial.candidate.learner.name,
+                setting=dict(trial.setting),
+                score=trial.score,
+                rounds=len(trial.scores),
+                spread=float(np.std(trial.scores, ddof=1)) if len(trial.scores) > 1 else None,
+                behind_best=gap,
+                behind_best_se=error,
+                given_up=trial.candidate not in alive,
+                chosen=trial is chosen,
+            )
         )
     return rows
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from transferkit import config
-from transferkit.config import Settings
+from transferkit.config import Given, Settings
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import preflight
 from transferkit.runs.advice import IN_PYTHON
 from transferkit.runs.layout import check_new
-from transferkit.runs.manifest import ARRAYS, repeatable
+from transferkit.runs.manifest import repeatable
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.search_settings import SearchSettings
 from transferkit.tuning.search_space import space as spaces
@@ -39,7 +39,7 @@ class SearchRequest:
 
 def request(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
-    given: dict[str, Any], origin: str, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
+    given: Given, *, origin: str | None, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
 ) -> SearchRequest:  # fmt: skip
     """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
     found = [*problems, *check_search(folder, resume), *preflight.inside(folder, origin)]
@@ -50,7 +50,7 @@ def request(
 
 def settle(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
-    given: dict[str, Any], offline: bool, problems: Sequence[str],
+    given: Given, offline: bool, problems: Sequence[str],
 ) -> tuple[Settings, Space, SearchSettings, list[str]]:  # fmt: skip
     """Settings that stay, the space, how to search it, and `searched` as texts; without looking at any folder.
 
@@ -126,7 +126,7 @@ def _text(value: Any) -> str:
 
 
 def _command(
-    origin: str, base: Settings, search: SearchSettings, texts: list[str], space: SpaceLike | None,
+    origin: str | None, base: Settings, search: SearchSettings, texts: list[str], space: SpaceLike | None,
     networks: list[str], folder: Path,
 ) -> str:  # fmt: skip
     """The shell command that repeats the search; of a space made in Python, what comes nearest to it."""
@@ -140,5 +140,5 @@ def _command(
         words += ["--space", str(space)]
     for name, value in search.model_dump(exclude_unset=True, exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-    made_in_python = origin == ARRAYS or isinstance(space, Space) or callable(space)
+    made_in_python = origin is None or isinstance(space, Space) or callable(space)
     return shlex.join([*words, "--output", str(folder)]) + (IN_PYTHON * made_in_python)

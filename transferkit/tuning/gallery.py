@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from transferkit.data.samples import shown
 from transferkit.errors import RunError
+from transferkit.evaluation.metrics_record import SearchRecord
 from transferkit.runs.layout import Layout
 from transferkit.tuning import search_figures
 from transferkit.tuning.importance import importance
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Builders = dict[str, tuple[str, "Callable[[bool], Figure]"]]
 
 
-def builders(layout: Layout, search: Mapping[str, Any]) -> Builders:
+def builders(layout: Layout, search: SearchRecord) -> Builders:
     """Name → what it shows, and how it is drawn (light or dark). `search` is that part of metrics.json."""
     path = SearchFiles(layout).journal
     layout.check_sealed(path)
@@ -32,7 +33,7 @@ def builders(layout: Layout, search: Mapping[str, Any]) -> Builders:
         raise RunError(f"{shown(path)} is damaged (its first line: {shown(str(error)[:200])})") from error
     asked = {e["trial"]: e["proposal"] for e in events if e["event"] == "ask"}
     told = [e for e in events if e["event"] == "tell"]
-    scores, metric, way = [e["score"] for e in told], str(search["metric"]), bool(search["maximise"])
+    scores, metric, way = [e["score"] for e in told], search.metric, search.maximise
     most = max((asked[e["trial"]]["epochs"] for e in told if e["score"] is not None), default=0)
     # Only what was trained for as many epochs is compared.
     alike = [(asked[e["trial"]]["values"], e["score"]) for e in told if asked[e["trial"]]["epochs"] == most]

@@ -11,6 +11,7 @@ from transferkit import parts
 from transferkit.config import make
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.tuning.search_space import space as spaces
+from transferkit.tuning.search_space.dimensions import Values
 from transferkit.tuning.search_space.space import Space
 
 RATE, WIDTH, BATCH = 1e-3, (256,), 32  # where neither the space nor the settings say otherwise
@@ -60,11 +61,11 @@ class HyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         kwargs.setdefault("batch_size", self._values(hp).get("batch_size", BATCH))
         return model.fit(*args, **kwargs)
 
-    def _values(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
+    def _values(self, hp: keras_tuner.HyperParameters) -> Values:
         """Registers the space in `hp` and reads what it chose."""
         hp.merge(self.space.hyperparameters(), overwrite=False)
         return self.space.active({name: hp.get(name) for name in self.space.names if hp.is_active(name)})
 
 
-def _buildable(values: dict[str, Any]) -> dict[str, Any]:
+def _buildable(values: Values) -> Values:
     return {name: value for name, value in values.items() if name in BUILDS}

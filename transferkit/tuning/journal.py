@@ -16,6 +16,7 @@ from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import ConfigError, RunError, StorageError, raise_problems
 
 FORMAT = 1
+Event = dict[str, Any]  # one line, as JSON has it; `require_sound` checks what a search reads of it
 
 
 class Journal:
@@ -24,12 +25,12 @@ class Journal:
     The header (space, algorithm, seed, digests of data, split and weights, base settings) is the first line.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    def __init__(self, path: Path, header: Event, events: list[Event]) -> None:
         self.path, self.header, self.events = path, header, events
         self._handle: int | None = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     @classmethod
-    def open(cls, path: str | Path, header: Mapping[str, Any], resume: bool) -> Journal:
+    def open(cls, path: str | Path, header: Mapping[str, object], resume: bool) -> Journal:
         """A new journal, or with `resume` the one that is there, cut behind its last whole line.
 
         Raises ConfigError where the stored header differs, naming each difference; RunError where there is a
@@ -46,11 +47,11 @@ class Journal:
         return cls(path, stored, events)
 
     @staticmethod
-    def read(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def read(path: str | Path) -> tuple[Event, list[Event]]:
         """Header and events of a journal, which is left as it is."""
         return _read(Path(path), cut=False)
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    def append(self, event: Mapping[str, object]) -> None:
         """Write one event; it is on disk when this returns. NaN and infinities are written as null.
 
         Raises StorageError where the disk refuses; what was written before stays valid.
@@ -83,7 +84,7 @@ class Journal:
         self.close()
 
 
-def require_sound(path: Path, events: Sequence[Mapping[str, Any]]) -> None:
+def require_sound(path: Path, events: Sequence[Event]) -> None:
     """Raise RunError naming the line where an event lacks what a search, or its figures, read of it."""
     asked: set[str] = set()
     for number, event in enumerate(events, start=2):
@@ -113,7 +114,7 @@ def _write(handle: int, content: bytes) -> None:
     os.fsync(handle)
 
 
-def _line(event: Mapping[str, Any]) -> str:
+def _line(event: Mapping[str, object]) -> str:
     # One line whatever the names in it: JSON escapes line breaks, and other readers split at U+2028 too.
     return json.dumps(_plain(event), ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
 
@@ -131,7 +132,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _read(path: Path, cut: bool = True) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read(path: Path, cut: bool = True) -> tuple[Event, list[Event]]:
     """Header and events; with `cut`, the file is cut behind its last whole line."""
     reason = unreadable_reason(path)
     if reason is not None and "0 bytes" not in reason:
@@ -155,7 +156,7 @@ def _read(path: Path, cut: bool = True) -> tuple[dict[str, Any], list[dict[str, 
     return head["header"], [row for row in rows[1:] if row is not None]
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> Event | None:
     try:
         row = files.parse_json(line)
     except ValueError:
@@ -163,7 +164,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _differences(stored: Event, wanted: Event) -> list[str]:
     """What makes `wanted` another search than the `stored` one, in words."""
     from transferkit.tuning.search_space.space import Space
 
@@ -178,13 +179,13 @@ def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[s
     return [f"cannot resume: {text}. Repeat it as it was, or search anew in another --output" for text in found]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Event, prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
+def _shown(values: Event, name: str) -> str:
     return json.dumps(values[name], ensure_ascii=False) if name in values else "not given"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import numpy as np
 
 from transferkit.config import Settings, make
 from transferkit.data.samples import Samples
+from transferkit.record import JsonObject
+from transferkit.tuning.search_space.dimensions import Values
 
 Status = Literal["ok", "failed", "memory", "timeout", "killed"]
 Pair = tuple[np.ndarray, np.ndarray]  # row numbers of training and validation pictures
@@ -41,7 +44,7 @@ class TrialPlan:
     cache: bool | None = None
     judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # see `Workbench.answers`
 
-    def settings(self, values: dict[str, Any], seed: int) -> Settings:
+    def settings(self, values: Values, seed: int) -> Settings:
         """The settings of a trial: those of the user, with `values` in their place."""
         given = {name: getattr(self.base, name) for name in self.base.model_fields_set}
         return make({**given, **values, "seed": seed})
@@ -52,7 +55,7 @@ class Task:
     """One training to be done. `epochs` pauses the last phase there; `continues` is the trial it goes on from."""
 
     id: str
-    values: dict[str, Any]
+    values: Values
     seed: int
     limits: Limits = field(default_factory=Limits)
     epochs: int | None = None
@@ -79,7 +82,7 @@ class Outcome:
     note: str = ""
     error: str = ""
 
-    def event(self) -> dict[str, Any]:
+    def event(self) -> JsonObject:
         """As a line of the journal."""
         return {**self.__dict__, "scores": list(self.scores)}
 
@@ -89,9 +92,9 @@ class Outcome:
         return replace(self, score=score, loss=loss)
 
     @classmethod
-    def from_event(cls, event: dict[str, Any]) -> Outcome:
+    def from_event(cls, event: Mapping[str, Any]) -> Outcome:
         """What `event` wrote."""
-        known: dict[str, Any] = {k: v for k, v in event.items() if k in cls.__dataclass_fields__}
+        known = {k: v for k, v in event.items() if k in cls.__dataclass_fields__}
         return cls(**{**known, "scores": tuple(known.get("scores", ()))})
 
     @property

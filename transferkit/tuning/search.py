@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,10 @@ from transferkit.console import Advance, Reporter
 from transferkit.errors import RunError, TrainingError
 from transferkit.tuning.executors.local import Engine
 from transferkit.tuning.interrupts import heeded
-from transferkit.tuning.journal import Journal, require_sound
+from transferkit.tuning.journal import Event, Journal, require_sound
 from transferkit.tuning.oracles.oracle import Oracle, Proposal
 from transferkit.tuning.records import Limits, Outcome, Task, TrialPlan
+from transferkit.tuning.search_space.dimensions import Values
 from transferkit.tuning.search_space.space import OUTER
 
 MOST_FAILURES = 5  # in a row: what makes every trial fail is not found by searching on
@@ -47,7 +47,7 @@ class Finalist:
     """
 
     id: str
-    values: dict[str, Any]
+    values: Values
     own: Outcome | None = None
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -178,7 +178,7 @@ class Search:
             self.reporter.say(f"search: {len(self.trials)} trials are done already, {len(waiting)} are left to be run")
         return waiting
 
-    def _in_order(self) -> Iterator[dict[str, Any]]:
+    def _in_order(self) -> Iterator[Event]:
         """The journal's questions, each after as many outcomes as the oracle had been told before it."""
         names, before, self._told = list[str](), 0, 0
         for event in self.journal.events:

@@ -9,9 +9,10 @@ from typing import Any
 
 from transferkit.config import Settings
 from transferkit.console import figure
+from transferkit.evaluation.metrics_record import Final, SearchRecord
 from transferkit.files import write_csv, write_text
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import ARRAYS, repeatable
+from transferkit.runs.manifest import repeatable
 from transferkit.tuning.importance import importance
 from transferkit.tuning.search import DEFAULT, Finalist, Search, Trial
 from transferkit.tuning.search_space.space import Space
@@ -63,14 +64,14 @@ def write_trials(path: Path, trials: list[Trial], space: Space) -> None:
     write_csv(path, [*COLUMNS, *names, "error"], rows)
 
 
-def write_best(files: SearchFiles, search: Search, data: str, base: Settings) -> None:
+def write_best(files: SearchFiles, search: Search, data: str | None, base: Settings) -> None:
     """best.toml: settings that `finetune --config` takes, so that an interrupted search is not without use."""
     ranked = search.ranked()
     if not ranked:
         return
     settings = search.plan.settings(ranked[0].proposal.values, base.seed)
     lines = [f"# trial {ranked[0].proposal.id}: {search.metric} {ranked[0].outcome.score:.4f} on validation"]
-    if data != ARRAYS:
+    if data is not None:
         lines.append(f"# {repeatable(data, settings)}")
     for name, value in settings.model_dump(mode="json", exclude_unset=True, exclude_none=True).items():
         lines.append(f"{name} = {json.dumps(value)}")  # of these types, JSON is TOML
@@ -96,37 +97,38 @@ def _short(value: Any) -> str:
 
 def content(
     search: Search,
+    candidates: list[Finalist],
+    *,
     algorithm: str,
     space: Space,
-    candidates: list[Finalist],
     found: list[WinnerComparison],
     seconds: float,
     seed: int,
-) -> dict[str, Any]:
+) -> SearchRecord:
     """The search's part of metrics.json."""
     trials = search.trials
     scored = [t for t in trials if t.outcome.score is not None]
     mattered = importance(space, [(t.proposal.values, t.outcome.score) for t in search.longest()], seed)
-    return {
-        "algorithm": algorithm,
-        "metric": search.metric,
-        "maximise": search.maximise,
-        "trials": len(trials),
-        "failed": len(trials) - len(scored),
-        "budget_spent": search.spent,
-        "seconds": round(seconds, 2),
-        "space": space.as_dict(),
-        "winner": candidates[0].id,
-        "winner_words": named(candidates[0]),
-        "values": {name: spelled(value) for name, value in candidates[0].values.items()},
-        "finals": [
-            {"trial": c.id, "scores": c.scores, "mean": c.mean, "own": c.own.score if c.own else None, "fresh": c.fresh}
+    return SearchRecord(
+        algorithm=algorithm,
+        metric=search.metric,
+        maximise=search.maximise,
+        trials=len(trials),
+        failed=len(trials) - len(scored),
+        budget_spent=search.spent,
+        seconds=round(seconds, 2),
+        space=space.as_dict(),
+        winner=candidates[0].id,
+        winner_words=named(candidates[0]),
+        values={name: spelled(value) for name, value in candidates[0].values.items()},
+        finals=[
+            Final(trial=c.id, scores=[*c.scores], mean=c.mean, own=c.own.score if c.own else None, fresh=c.fresh)
             for c in candidates
         ],
-        "comparisons": [c.as_dict() for c in found],
-        "words": words(search, candidates, found) + ([] if mattered is None else [mattered.words()]),
-        "importance": None if mattered is None else asdict(mattered),
-    }  # fmt: skip
+        comparisons=[c.as_dict() for c in found],
+        words=words(search, candidates, found) + ([] if mattered is None else [mattered.words()]),
+        importance=None if mattered is None else asdict(mattered),
+    )
 
 
 def words(search: Search, candidates: list[Finalist], found: list[WinnerComparison]) -> list[str]:

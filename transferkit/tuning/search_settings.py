@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from transferkit.config import must_be, parse_duration
+from transferkit.config import Given, must_be, parse_duration
 from transferkit.errors import nearest
 from transferkit.setting import Setting
 from transferkit.tuning.search_space.space import Space
@@ -76,7 +76,7 @@ class SearchSettings(BaseModel):
 NAMES = tuple(SearchSettings.model_fields)
 
 
-def make(values: dict[str, Any]) -> tuple[SearchSettings | None, list[str]]:
+def make(values: Given) -> tuple[SearchSettings | None, list[str]]:
     """The settings, or every problem."""
     try:
         settings = SearchSettings(**values)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from transferkit.features.frozen import Frozen, Rows
 from transferkit.files import cache_folder, digest, locked
 from transferkit.runs import scoring
 from transferkit.runs.results import judge
+from transferkit.runs.tables import HistoryRow
 from transferkit.training import recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback, Loop
@@ -228,11 +228,11 @@ def _restored(stand: Stand) -> Iterator[None]:
         compute.assign(stand.backbone.model.weights, stand.pretrained)
 
 
-def _training_seconds(history: list[dict[str, Any]]) -> float:
+def _training_seconds(history: list[HistoryRow]) -> float:
     """Of each phase the number of epochs times the median: an epoch in which a graph was traced is none to count."""
     phases: dict[str, list[float]] = {}
     for row in history:
-        phases.setdefault(row["phase"], []).append(row["seconds"])
+        phases.setdefault(str(row["phase"]), []).append(float(row["seconds"] or 0.0))
     return float(sum(len(seconds) * np.median(seconds) for seconds in phases.values()))
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.files import write_json
+from transferkit.record import JsonObject
 from transferkit.runs.finetune import Job, require_whole
+from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout, run_lock
 from transferkit.runs.manifest import data_digest, split_digest
 from transferkit.runs.results import answer, judge
+from transferkit.runs.run_record import SearchOrigin
 from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import search_results, verdict
 from transferkit.tuning import search_settings as how
@@ -36,22 +37,23 @@ from transferkit.tuning.search_space.space import Space
 from transferkit.tuning.trial_runner import Workbench
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SearchJob:
-    """One search. `base` are the settings that are not searched; `command` repeats it."""
+    """One search. `base` are the settings that are not searched, `command` repeats it, `origin` is as in `Job`."""
 
-    samples: Samples
+    intake: Intake
     base: Settings
     space: Space
     search: SearchSettings
     layout: Layout
-    data: str
+    origin: str | None
     command: str
     reporter: Reporter
     offline: bool = False
     cache: bool | None = None
-    findings: dict[str, Any] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.samples = self.intake.samples
 
     def run(self) -> None:
         """Do everything that is not done yet. An interrupt leaves what was found so far, and how to go on."""
@@ -73,10 +75,10 @@ class SearchJob:
             settings = settings.model_copy(update={"head": "mlp"})
         self.reporter.heading(f"training the winner: {search_results.named(winner)}")
         self._hand_over(winner)
-        timings = {**self.timings, "search": round(seconds, 2)}
         Job(
-            self.samples, settings, self.layout, self.data, self.reporter, True, self.offline, self.cache,
-            self.findings, timings,
+            intake=replace(self.intake, samples=self.samples), settings=settings, layout=self.layout,
+            origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
+            search_seconds=seconds,
         ).run()  # fmt: skip
         require_whole(self.layout, "test" in splits.assignment, self.folder.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
@@ -86,10 +88,10 @@ class SearchJob:
 
     def _is_complete(self, splits: Splits) -> bool:
         """Whether there is nothing left to do. Raises ConfigError where this is not the search that was begun."""
-        if not self.layout.manifest.exists() or self.layout.read_manifest()["status"] != "complete":
+        if not self.layout.manifest.exists() or not self.layout.read_manifest().complete:
             return False
         Journal.open(self.folder.journal, self._header(splits), resume=True).close()
-        return "search" in self.layout.read_metrics()
+        return self.layout.read_metrics().search is not None
 
     def _splits(self) -> Splits:
         s = self.base
@@ -113,9 +115,9 @@ class SearchJob:
                 "Repeat the command as it was, or choose another --output"
             )
 
-    def _header(self, splits: Splits) -> dict[str, Any]:
+    def _header(self, splits: Splits) -> JsonObject:
         """What makes a search this one: to resume another is refused."""
-        header = {
+        header: JsonObject = {
             "algorithm": self.algorithm,
             "space": self.space.as_dict(),
             "settings": self.base.model_dump(mode="json"),
@@ -158,7 +160,10 @@ class SearchJob:
             journal.append(start)
             runner = self._engine(plan)
             ends = None if s.budget is None else time.monotonic() + s.budget
-            search = Search(plan, oracle, journal, runner, self.reporter, maximise, name, self._limits(), ends)
+            search = Search(
+                plan, oracle, journal, runner, self.reporter, maximise=maximise, metric=name,
+                limits=self._limits(), ends=ends,
+            )  # fmt: skip
             try:
                 search.run()
                 if not search.ranked():
@@ -167,7 +172,7 @@ class SearchJob:
             finally:
                 runner.close()
                 search_results.write_trials(self.folder.trials, search.trials, self.space)
-                search_results.write_best(self.folder, search, self.data, self.base)
+                search_results.write_best(self.folder, search, self.origin, self.base)
 
     def _engine(self, plan: TrialPlan) -> Engine:
         s = self.search
@@ -204,20 +209,25 @@ class SearchJob:
         others = candidates[1:]
         rivals = [c for c in others if c.id != DEFAULT][:1] + [c for c in others if c.id == DEFAULT]
         found = self._compare(splits, candidates[0], rivals)
-        content = search_results.content(search, self.algorithm, self.space, candidates, found, seconds, self.base.seed)
+        content = search_results.content(
+            search, candidates, algorithm=self.algorithm, space=self.space, found=found, seconds=seconds,
+            seed=self.base.seed,
+        )  # fmt: skip
         manifest = self.layout.read_manifest()
-        if "search" not in manifest:  # a kill may come before the next file, by which a search is known to be complete
-            manifest["timings"]["verdict"] = round(time.monotonic() - started, 2)
-            manifest["timings"]["total"] += round(seconds + time.monotonic() - started, 2)
-        manifest["kind"] = "tune"
-        manifest["search"] = {"command": self.command, "engine": self.search.engine, "workers": self.search.workers}
+        if manifest.search is None:  # a kill may come before the next file, by which a search is known to be complete
+            spent = time.monotonic() - started
+            total = manifest.timings["total"] + round(seconds + spent, 2)
+            manifest.timings = manifest.timings | {"verdict": round(spent, 2), "total": total}
+        manifest.kind = "tune"
+        manifest.search = SearchOrigin(command=self.command, engine=self.search.engine, workers=self.search.workers)
         # A kill between these writes must not leave a file that run.json calls damaged.
         metrics = self.layout.read_metrics()
-        manifest.pop("files", None)
-        write_json(self.layout.manifest, manifest)
-        write_json(self.layout.metrics, {**metrics, "search": content})
-        manifest["files"] = self.layout.sealed()
-        write_json(self.layout.manifest, manifest)
+        manifest.forget("files")
+        write_json(self.layout.manifest, manifest.as_json())
+        metrics.search = content
+        write_json(self.layout.metrics, metrics.as_json())
+        manifest.files = self.layout.sealed()
+        write_json(self.layout.manifest, manifest.as_json())
 
     def _compare(self, splits: Splits, winner: Finalist, rivals: list[Finalist]) -> list[verdict.WinnerComparison]:
         """The winner against each rival on the validation and test pictures, all trained with the first seed."""

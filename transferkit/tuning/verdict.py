@@ -12,11 +12,12 @@ from transferkit.console import figure
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metric_registry, metrics
+from transferkit.record import JsonObject
 
 RESAMPLES = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WinnerComparison:
     """How much better the winner scores than `other` on `n` pictures of `part`; positive is better, whatever the
     metric's direction. `p` is the two-sided bootstrap probability of no difference."""
@@ -32,7 +33,7 @@ class WinnerComparison:
     high: float
     p: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For metrics.json."""
         return asdict(self)
 
@@ -81,7 +82,8 @@ def against(
         return None
     own, others = (sign * (measure(targets, p) or 0.0) for p in pair)
     return WinnerComparison(
-        other, part, len(samples), name, own, others, found.difference, found.low, found.high, found.p
+        other=other, part=part, n=len(samples), metric=name, winner=own, score=others, gain=found.difference,
+        low=found.low, high=found.high, p=found.p,
     )  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def _metric(samples: Samples, goal: metric_registry.Metric, sign: int) -> Callab
     classes = list(samples.classes)
 
     def measure(targets: Any, answers: Any) -> float | None:
-        value = metrics.score(samples.task, targets, answers, classes, extra=goal.extra)[goal.key]
-        return None if value is None else sign * float(value)
+        value = metrics.score(samples.task, targets, answers, classes, extra=goal.extra).value(goal.key)
+        return None if value is None else sign * value
 
     return measure

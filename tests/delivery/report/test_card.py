@@ -29,7 +29,7 @@ def test_the_front_matter_is_what_the_hub_reads(task):
 def test_the_scores_are_those_of_the_run():
     content = classify()
     header, body = parts(card(content))
-    accuracy = content["metrics"]["test"]["accuracy"]
+    accuracy = content["metrics"].test["accuracy"]
     assert header["model-index"][0]["results"][0]["metrics"][0] == {
         "type": "accuracy", "name": "accuracy", "value": pytest.approx(accuracy, abs=1e-6)
     }  # fmt: skip
@@ -109,7 +109,7 @@ def test_many_classes_are_read_from_a_file_and_thresholds_are_those_chosen():
         ReportContent(title="t", task="classify", classes=names)
     )
     content = {**TASKS["multilabel"]()}
-    content["metrics"] = {**content["metrics"], "thresholds": [0.25, 0.5, 0.75]}
+    content["metrics"].thresholds = [0.25, 0.5, 0.75]
     assert "thresholds = [0.25, 0.5, 0.75]" in card(content)
 
 

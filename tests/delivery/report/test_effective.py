@@ -1,23 +1,28 @@
 """Settings as they were in effect: what was left to the recipe shows what it came to."""
 
+from tests.records import metrics_of
 from transferkit._version import __version__
 from transferkit.config import Settings
 from transferkit.delivery.report.effective import effective, given
+from transferkit.runs.model_facts import DecodeRecord, ModelFacts
+from transferkit.runs.run_record import RunRecord
 
-FACTS = {"decode": {"size": 224}, "scaling": "torch"}
+FACTS = ModelFacts(
+    task="classify", classes=["a"], decode=DecodeRecord(decoder=1, size=224), thresholds=None, scaling="torch"
+)
 
 
 def manifest(version=__version__, **settings):
     config = Settings(backbone="mini", **settings)
-    return {
-        "config": config.model_dump(mode="json"), "given": sorted(config.model_fields_set),
-        "data": {"parts": {"train": 400, "val": 50, "test": 50}}, "versions": {"transferkit": version},
-        "weights": {"source": "pretrained"}, "precision": {"name": "float32"}, "learning_rate": 0.003,
-    }  # fmt: skip
+    return RunRecord.read({
+        "config": config.model_dump(mode="json"), "given": sorted(config.model_fields_set), "status": "complete",
+        "data": {"path": "x", "parts": {"train": 400, "val": 50, "test": 50}}, "versions": {"transferkit": version},
+        "weights": {"source": "pretrained"}, "precision": {"name": "float32"}, "learning_rate": 0.003, "command": "",
+    })  # fmt: skip
 
 
 def shown(task="classify", **more):
-    return effective(manifest(**more), {"task": task, "goal": "accuracy"}, FACTS)
+    return effective(manifest(**more), metrics_of({"task": task, "goal": "accuracy"}), FACTS)
 
 
 def test_nothing_is_left_open():
@@ -48,7 +53,7 @@ def test_what_another_version_chose_is_not_made_up():
 
 
 def test_a_chosen_classifier_is_named():
-    metrics = {"task": "classify", "candidates": [{"name": "a"}, {"name": "ridge on all", "chosen": True}]}
+    metrics = metrics_of({"candidates": [{"name": "a"}, {"name": "ridge on all", "chosen": True}]})
     assert effective(manifest(head="auto"), metrics, FACTS)["head"] == "ridge on all (auto)"
 
 

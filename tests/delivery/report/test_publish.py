@@ -41,10 +41,10 @@ def test_everything_is_written_from_the_run_directory(copy: Layout) -> None:
     names = {path.name for path in copy.figures.iterdir()}
     assert {"curves.png", "confusion.png", "reliability.png", "per_class.png"} <= names
     page, card = copy.report.read_text("utf-8"), copy.card.read_text("utf-8")
-    accuracy = f"{100 * copy.read_metrics()['test']['accuracy']:.1f} %"
+    accuracy = f"{100 * copy.read_metrics().as_json()['test']['accuracy']:.1f} %"
     assert accuracy in page
     assert accuracy in card
-    assert copy.read_manifest()["command"].split()[0] in page
+    assert copy.read_manifest().as_json()["command"].split()[0] in page
     assert "The pretrained weights it started from: Apache-2.0 (transferkit)." in card
 
 
@@ -59,7 +59,7 @@ def test_galleries_show_errors_by_confidence(copy: Layout) -> None:
 
 
 def test_pictures_that_moved_are_left_out(copy: Layout, tmp_path: Path) -> None:
-    manifest = copy.read_manifest()
+    manifest = copy.read_manifest().as_json()
     change(copy.manifest, data={**manifest["data"], "path": str(tmp_path / "gone")})
     content = report_content(copy)
     assert all(e["picture"] is None for e in content["confident"])
@@ -69,7 +69,7 @@ def test_pictures_that_moved_are_left_out(copy: Layout, tmp_path: Path) -> None:
 def test_what_was_left_out_and_warned_of_is_in_the_report_and_the_card_names_no_folder_of_this_machine(
     copy: Layout,
 ) -> None:
-    manifest = copy.read_manifest()
+    manifest = copy.read_manifest().as_json()
     skipped = [{"path": f"3/{name}.png", "reason": "is empty (0 bytes)"} for name in ("<b>", "\x1b[31mx")]
     secret = "/home/somebody/secret/notes.txt was odd"
     change(copy.manifest, data={**manifest["data"], "skipped": skipped}, warnings=["something odd", secret])
@@ -84,7 +84,7 @@ def test_what_was_left_out_and_warned_of_is_in_the_report_and_the_card_names_no_
 
 
 def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
-    manifest = copy.read_manifest()
+    manifest = copy.read_manifest().as_json()
     change(copy.manifest, data={**manifest["data"], "parts": {"train": 140, "val": 30, "test": 0}})
     change(copy.metrics, test={"n": 0}, baselines={})
     copy.predictions.write_text(copy.predictions.read_text().splitlines()[0] + "\n")
@@ -137,7 +137,7 @@ def test_no_other_file_gets_into_the_report_of_a_strangers_run(
     else:
         for table in (copy.predictions, *([copy.splits] if how == "both tables agree" else [])):
             table.write_text(table.read_text().replace(victim, named))
-    manifest = copy.read_manifest()
+    manifest = copy.read_manifest().as_json()
     change(copy.manifest, data={**manifest["data"], "path": str(data)})
     reseal(copy.folder)
     if how in ("a path above", "an absolute path"):  # which the split does not know
@@ -152,7 +152,7 @@ def test_no_other_file_gets_into_the_report_of_a_strangers_run(
 
 
 def test_what_is_shown_are_the_settings_in_effect_and_the_kept_epoch(copy: Layout) -> None:
-    manifest = copy.read_manifest()
+    manifest = copy.read_manifest().as_json()
     content = report_content(copy)
     assert not {"–", "None", "not set"} & set(content["settings"].values())
     assert content["settings"]["learning_rate"] == f"{manifest['learning_rate']:.3g}"

@@ -12,10 +12,12 @@ import pytest
 
 from tests.data.pictures import folder_of_classes
 from tests.delivery.contents import HOSTILE, SCRIPT, TASKS, classify, regress
+from tests.records import metrics_of
 from transferkit.cli.browse import SECTIONS
 from transferkit.data.audit.audit import check
 from transferkit.delivery.report.report import Example, ReportContent, render, write_report
 from transferkit.errors import ConfigError
+from transferkit.evaluation.scores import BaselineScores
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed; the page is not opened")
@@ -40,7 +42,8 @@ class Page(HTMLParser):
 def figureless():
     content = classify(["a", "b"])
     for split in ("val", "test"):
-        content["metrics"][split]["per_class"] = content["metrics"][split]["confusion"] = None
+        scores = getattr(content["metrics"], split)
+        scores["per_class"] = scores["confusion"] = None
     return {key: content[key] for key in ("title", "task", "classes", "metrics")}
 
 
@@ -99,7 +102,7 @@ def test_sections_without_content_are_left_out(pages):
 
 def test_undefined_scores_are_dashes_not_none(pages):
     content = figureless()
-    content["metrics"]["test"]["kappa"] = None
+    content["metrics"].test["kappa"] = None
     text = Page(render(content)).text
     assert "None" not in text
     assert "nan" not in text
@@ -108,7 +111,7 @@ def test_undefined_scores_are_dashes_not_none(pages):
 
 def test_the_numbers_shown_are_the_numbers_given():
     content = figureless()
-    content["metrics"]["test"] |= {"accuracy": 0.98765, "accuracy_ci95": [0.9, 0.99]}
+    content["metrics"].test |= {"accuracy": 0.98765, "accuracy_ci95": [0.9, 0.99]}
     text = Page(render(content)).text
     assert "98.8 %" in text
     assert "90.0 % to 99.0 %" in text
@@ -150,7 +153,7 @@ def test_an_unknown_task_is_refused():
 def test_a_wrong_baseline_is_not_drawn_wider_than_the_track():
     content = regress()
     del content["history"], content["regression"]
-    content["metrics"]["baselines"]["majority"]["mae"] = 1e6
+    content["metrics"].baselines["majority"]["mae"] = 1e6
     widths = [float(w) for w in re.findall(r'style="width: ([\d.]+)%"', render(content))]
     assert max(widths) == 100.0
 
@@ -258,7 +261,7 @@ def test_abstention_shows_what_was_chosen_and_what_came_of_it(pages):
 def test_a_winning_baseline_is_said_beside_the_headline(pages):
     content = figureless()
     edge = {"gain": -0.1, "low": -0.15, "high": -0.05, "p": 1e-6}
-    content["metrics"]["baselines"]["linear_probe"] = {"accuracy": 1.0, "against": {"accuracy": edge}}
+    content["metrics"].baselines["linear_probe"] = BaselineScores(accuracy=1.0, against={"accuracy": edge})
     text = Page(render(content)).text
     assert "A baseline wins: the simplest classifier on the same network (linear probe) is better" in text
     assert "A baseline wins" not in Page(pages["classify"]).text
@@ -270,8 +273,8 @@ def test_a_winning_baseline_is_said_beside_the_headline(pages):
 
 def test_intervals_stand_under_their_scores():
     content = figureless()
-    content["metrics"]["test"] |= {"kappa": 0.8, "kappa_ci95": [0.71234, 0.88]}
-    content["metrics"]["test"]["per_class"] = [
+    content["metrics"].test |= {"kappa": 0.8, "kappa_ci95": [0.71234, 0.88]}
+    content["metrics"].test["per_class"] = [
         {"class": "a", "recall": 0.5, "recall_ci95": [0.25, 0.75], "f1": None, "support": 9}
     ]
     text = Page(render(content)).text
@@ -294,8 +297,8 @@ def test_the_script_is_the_one_that_the_policy_allows(pages):
 
 def test_the_first_screen_draws_the_score_with_its_interval_beside_the_baselines():
     content = figureless()
-    content["metrics"]["test"] |= {"accuracy": 0.9, "accuracy_ci95": [0.8, 0.95], "n": 100}
-    content["metrics"]["diagnosis"] = None
+    content["metrics"].test |= {"accuracy": 0.9, "accuracy_ci95": [0.8, 0.95], "n": 100}
+    content["metrics"].diagnosis = None
     html = render(content)
     bars = re.findall(
         r'class="fill" style="width: ([\d.]+)%"></span><span class="whisker" style="left: ([\d.]+)%', html
@@ -318,7 +321,7 @@ def test_five_scores_are_shown_and_the_rest_on_demand_test_before_validation(pag
 def test_a_thousand_classes_stay_bounded():
     names = [f"class {i}" for i in range(1000)]
     rows = [{"class": n, "f1": i / 1000, "f1_ci95": [0.0, 1.0], "support": 3} for i, n in enumerate(names)]
-    metrics = {"test": {"n": 3000, "accuracy": 0.5, "per_class": rows}}
+    metrics = metrics_of({"test": {"n": 3000, "accuracy": 0.5, "per_class": rows}})
     html = render(ReportContent(title="t", task="classify", classes=names, metrics=metrics), drawn={})
     assert len(html) < 200_000
     text = Page(html).text
@@ -333,18 +336,20 @@ def test_a_run_of_an_earlier_version_still_renders():
                "val": {"accuracy": 0.9}, "baselines": {"majority": {"accuracy": 0.5}, "something_old": {}},
                "abstention": [{"accuracy": 0.9, "threshold": None}],
                "diagnosis": {"state": "odd", "evidence": []}}  # fmt: skip
-    content = ReportContent(title="old", task="classify", classes=["a", "b"], metrics=metrics, settings={"views": None})
+    content = ReportContent(
+        title="old", task="classify", classes=["a", "b"], metrics=metrics_of(metrics), settings={"views": None}
+    )
     text = Page(render(content)).text
     assert "80.0 %" in text
     assert "Main problem: odd" in text
     assert "viewsnot set" in text
     metrics["test"]["per_class"][0]["roc_auc"] = {"no": "number"}
-    assert "80.0 %" in Page(render(content)).text
+    assert "80.0 %" in Page(render({**content, "metrics": metrics_of(metrics)})).text
 
 
 def test_what_was_tried_is_a_table_with_the_chosen_row_marked():
     content = figureless()
-    content["metrics"] |= {
+    changes = {
         "candidates": [
             {"name": "kernel on all", "setting": {"gamma": 0.5}, "score": 0.82, "spread": 0.01, "behind_best": 0.0,
              "behind_best_se": 0.0, "given_up": False, "chosen": False},
@@ -355,6 +360,7 @@ def test_what_was_tried_is_a_table_with_the_chosen_row_marked():
         ],
         "cross_validation": {"score": 0.805, "ci95": [0.75, 0.86], "folds": 5, "rounds": 2, "metric": "accuracy"},
     }  # fmt: skip
+    content["metrics"] = metrics_of({**content["metrics"].as_json(), **changes})
     html = render(content)
     text = Page(html).text
     assert "What was tried" in text

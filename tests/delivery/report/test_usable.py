@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.records import metrics_of
 from transferkit.delivery.report.usable import usable
 
 TEST = {"n": 200, "accuracy": 0.9, "accuracy_ci95": [0.85, 0.93]}
@@ -15,7 +16,7 @@ def against(edge, value=0.4, key="accuracy"):
 
 
 def metrics(**more):
-    return {"task": "classify", "test": TEST, "baselines": {"majority": against(BEHIND)}, **more}
+    return metrics_of({"task": "classify", "test": TEST, "baselines": {"majority": against(BEHIND)}, **more})
 
 
 def said(**more):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from transferkit.console import plural
 from transferkit.data.audit.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
@@ -21,7 +21,7 @@ from transferkit.data.audit.image_facts import ImageFacts, examine, header, pict
 from transferkit.data.readers.folder import judge, samples_of, walk_folder
 from transferkit.data.readers.walk import Walk, kinds
 from transferkit.data.samples import Samples, listed, shown
-from transferkit.data.source import Data, exclusion, scan
+from transferkit.data.source import Data, ScanOptions, exclusion, scan
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError
 
@@ -71,7 +71,7 @@ class Audit:
         findings = _ordered([*self.findings, *(doubt.finding() for doubt in doubts)])
         return replace(self, findings=findings, doubts=tuple(doubts))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain data for `files.write_json`; paths as they are, undecodable bytes as surrogates."""
         return {
             "origin": self.origin,
@@ -134,7 +134,7 @@ def check(
         samples, found = _lenient(folder, exclude, exclude_file)
         findings += found
     else:
-        how: dict[str, Any] = {"task": task, "exclude": exclude, "exclude_file": exclude_file}
+        how: ScanOptions = {"task": task, "exclude": exclude, "exclude_file": exclude_file}
         try:
             samples = scan(data, **how, strict=False)
         except DataError as error:
@@ -222,7 +222,7 @@ def _notes(samples: Samples) -> list[Finding]:
     return [Finding.of("odd_name" if "class" in note else "note", None, note) for note in notes]
 
 
-def _table_findings(table: Path, how: dict[str, Any], error: DataError) -> Iterable[Finding]:
+def _table_findings(table: Path, how: ScanOptions, error: DataError) -> Iterable[Finding]:
     try:
         scan(table, **how)
     except DataError as full:  # with the files that are missing

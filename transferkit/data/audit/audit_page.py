@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transferkit import look
 from transferkit.data.audit.checks import KINDS, Finding
@@ -125,7 +125,7 @@ def audit_page(audit: Audit) -> str:
     return safe(page)
 
 
-def _bars(classes: Mapping[str, int]) -> list[dict[str, Any]]:
+def _bars(classes: Mapping[str, int]) -> list[dict[str, object]]:
     """Pictures of each class, in the order of the classes; bars are shares of the largest class, in percent."""
     top = max(classes.values(), default=0) or 1
     return [

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from transferkit import plugins
 from transferkit.errors import ConfigError
+from transferkit.record import JsonObject
 
 AUGMENT_VERSION = 3  # part of every cache key: raised whenever a view's pixels change
 Preset = Literal["none", "light", "medium", "strong"]
@@ -68,7 +69,7 @@ class AugmentationRanges:
         """True where every view would be the clean picture."""
         return all(getattr(self, f.name) == f.default for f in fields(self) if f.name not in ("name", "plugin"))
 
-    def key(self) -> dict[str, Any]:
+    def key(self) -> JsonObject:
         """What changes the pixels, for cache keys; the name does not. Of a plugin's code, its version is known; any
         other `then` has a key that nothing else has, in this process or another.
         """
@@ -98,7 +99,7 @@ def parse(text: str) -> AugmentationRanges:
 
     Raises ConfigError for ranges that do not exist, are given twice or are out of bounds.
     """
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = (word.strip() for word in part.partition("="))
         name = name.replace("-", "_")

@@ -35,6 +35,7 @@ from transferkit.data.samples import Pinned, Pixels, Source, hash_source, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
 from transferkit.files import sha256_bytes
+from transferkit.record import JsonObject
 
 __all__ = [
     "DECODER_VERSION", "DRAFT_MARGIN", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
@@ -73,7 +74,7 @@ class DecodeSettings:
         if self.resize not in RESIZES:
             raise ConfigError(f"resize {self.resize!r} is unknown; choose from {', '.join(RESIZES)}")
 
-    def key(self) -> dict[str, Any]:
+    def key(self) -> JsonObject:
         """What changes the pixels, for cache keys and for the model's metadata."""
         return {"decoder": DECODER_VERSION, "size": self.size, "resize": self.resize}
 
@@ -91,7 +92,7 @@ class DecodeSettings:
         return cls(size=int(key["size"]), resize=key["resize"])
 
 
-def outdated(key: dict[str, Any]) -> str | None:
+def outdated(key: JsonObject) -> str | None:
     """What to say of a model whose pictures were read by an older decoder; None where there is nothing to say."""
     changed = STANDS_IN_FOR.get(key.get("decoder"))  # type: ignore[arg-type]
     return None if changed is None else f"the model was trained by an older decoder; since then {changed}"

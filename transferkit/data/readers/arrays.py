@@ -19,7 +19,7 @@ from transferkit.data.samples import Pixels, Samples, listed
 from transferkit.errors import DataError, raise_problems
 from transferkit.tasks import SEVERAL, SINGLE
 
-ARRAYS = "arrays"  # stands for the path in the record of a run, which does not keep them; see `source.origin_of`
+ARRAYS = "arrays"  # what pictures from memory are called where others have the name of their folder
 Targets = npt.NDArray[Any]
 
 

@@ -6,7 +6,6 @@ import ast
 import inspect
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from transferkit import tasks
 from transferkit.data.images import reading, sizing, tones
@@ -14,6 +13,7 @@ from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
 from transferkit.delivery.exporting.graphs import ENCODED, INPUT
 from transferkit.files import write_json, write_text
+from transferkit.runs.model_facts import ModelFacts
 
 NORMALIZED = {
     "none": "none", "unit": "x / 255", "tf": "x / 127.5 - 1", "tf128": "x / 128 - 1",
@@ -52,6 +52,7 @@ from __future__ import annotations
 
 import json
 import sys
+from transferkit.runs.model_facts import ModelFacts
 from pathlib import Path
 
 here = Path(__file__).resolve().parent
@@ -105,25 +106,25 @@ print("\\n".join(f"{{printable(name)}} {{value:.4f}}" for name, value in best[:3
 '''
 
 
-def write(folder: Path, row: Format, facts: dict[str, Any], quantize: str, origin: dict[str, Any]) -> None:
+def write(folder: Path, row: Format, facts: ModelFacts, quantize: str, origin: dict[str, object]) -> None:
     """Write labels.txt, example.py and export.json (without the figures of the check) into `folder`."""
     # One line each, whatever the names hold; export.json has them exactly.
-    write_text(folder / "labels.txt", "".join(f"{shown(name)}\n" for name in facts["classes"]))
+    write_text(folder / "labels.txt", "".join(f"{shown(name)}\n" for name in facts.classes))
     write_text(folder / "example.py", example(row, facts))
     write_json(folder / "export.json", describe(row, facts, quantize) | origin)
 
 
-def example(row: Format, facts: dict[str, Any]) -> str:
+def example(row: Format, facts: ModelFacts) -> str:
     """The stand-alone program: the decoder's own text and the format's runtime, nothing of transferkit."""
     if row.exporter is None:
         install, imports, call = CALLS[row.name]
-        call = call.format(file=row.file, output=tasks.of(facts["task"]).output_name)
+        call = call.format(file=row.file, output=tasks.of(facts.task).output_name)
     else:
         install, imports = row.exporter.install, row.exporter.imports
         call = row.exporter.call.replace("{file}", row.file)
     return EXAMPLE.format(
-        install=install, imports=imports, call=call, decoder=decoder(), resize=facts["decode"]["resize"],
-        file=row.file, what="It answers" if tasks.of(facts["task"]).numbers else "Classes",
+        install=install, imports=imports, call=call, decoder=decoder(), resize=facts.decode.resize,
+        file=row.file, what="It answers" if tasks.of(facts.task).numbers else "Classes",
     )  # fmt: skip
 
 
@@ -146,30 +147,30 @@ def decoder() -> str:
     return "\n".join(lines) + "\n\n" + "\n\n\n".join(bodies).replace("tones.", "")
 
 
-def describe(row: Format, facts: dict[str, Any], quantize: str) -> dict[str, Any]:
+def describe(row: Format, facts: ModelFacts, quantize: str) -> dict[str, object]:
     """What a program needs to know to feed the file and to read its answers."""
-    size, task = facts["decode"]["size"], tasks.of(facts["task"])
+    size, task = facts.decode.size, tasks.of(facts.task)
     signatures = {"serving_default": INPUT, ENCODED: ENCODED} if row.name == "saved_model" else {}
     return {
         "format": row.name,
         "file": row.file,
         "runtime": row.runtime,
         "precision": quantize,
-        "task": facts["task"],
-        "labels": facts["classes"],
+        "task": facts.task,
+        "labels": facts.classes,
         "input": {
             "name": INPUT, "shape": ["n", size, size, 3], "dtype": "uint8", "range": [0, 255], "channels": "RGB",
-            "size": size, "resize": facts["decode"]["resize"], "exif_rotation": "apply before",
-            "decoder": facts["decode"],
+            "size": size, "resize": facts.decode.resize, "exif_rotation": "apply before",
+            "decoder": facts.decode.as_json(),
         },
-        "output": {"name": task.output_name, "shape": ["n", len(facts["classes"])], "dtype": "float32"},
+        "output": {"name": task.output_name, "shape": ["n", len(facts.classes)], "dtype": "float32"},
         **({"signatures": signatures} if signatures else {}),
         "preprocessing": {
-            "inside_the_model": True, "scaling": facts["scaling"],
-            "formula": NORMALIZED.get(facts["scaling"], facts["scaling"]),
+            "inside_the_model": True, "scaling": facts.scaling,
+            "formula": NORMALIZED.get(facts.scaling or "", facts.scaling),
         },
-        "temperature": {"value": facts["temperature"], "inside_the_model": True},
-        "thresholds": facts["thresholds"],
-        "backbone": facts["backbone"],
-        "weights": facts["weights"],
+        "temperature": {"value": facts.temperature, "inside_the_model": True},
+        "thresholds": facts.thresholds,
+        "backbone": facts.backbone,
+        "weights": facts.weights,
     }  # fmt: skip

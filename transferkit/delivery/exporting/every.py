@@ -41,9 +41,9 @@ class FormatRow:
             else self.format
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        found: dict[str, Any] = {"format": self.format, "precision": self.precision, "status": self.status}
+        found: dict[str, object] = {"format": self.format, "precision": self.precision, "status": self.status}
         if self.made is None:
             return found | {"reason": self.reason}
         return found | {"folder": str(self.made.folder), "file": str(self.made.path), **self.made.figures}
@@ -110,7 +110,7 @@ def export_all(
     lookup("litert", quantize)
     wanted = [(row, quantize or "float32" if row.quantizes else "float32") for row in rows]
     places = {row.name: folder / place(row, precision) for row, precision in wanted}
-    problems = [p for target in places.values() for p in target_problems(target, replace, manifest["data"]["path"])]
+    problems = [p for target in places.values() for p in target_problems(target, replace, manifest.data.path)]
     raise_problems(RunError, problems)
     found = []
     for row, precision in wanted:

@@ -20,7 +20,6 @@ import numpy as np
 from transferkit import compute, plugins, tasks
 from transferkit._version import __version__
 from transferkit.console import Reporter
-from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import Pixels, shown
 from transferkit.delivery.exporting import companions, parity, parity_pictures, writers
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
@@ -29,6 +28,7 @@ from transferkit.errors import RunError, StorageError, TransferKitError, raise_p
 from transferkit.files import read_json, sha256_file, sync_folder, write_json
 from transferkit.runs import model_file, preflight
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 
 CHECKED = 200  # pictures the exported file must answer
 STALE = 6 * 3600.0  # seconds after which a half-written folder belongs to a killed process
@@ -41,7 +41,7 @@ class Export:
 
     folder: Path
     path: Path
-    figures: dict[str, Any]
+    figures: parity.ExportFigures
 
     def __str__(self) -> str:
         return "\n".join([str(self.path), *("  " + line for line in parity.as_lines(self.figures))])
@@ -61,11 +61,11 @@ def export(
     row, precision = lookup(kind, quantize)
     manifest = layout.complete()
     target = output or layout.folder / "exports" / place(row, precision)
-    raise_problems(RunError, target_problems(target, replace, manifest["data"]["path"]))
+    raise_problems(RunError, target_problems(target, replace, manifest.data.path))
     layout.check_model()
     facts = model_file.facts(layout.model)
     checked = parity_pictures.pick(layout, ("val", "test"), CHECKED, data)
-    settings = DecodeSettings.from_key(facts["decode"])
+    settings = facts.decoding()
 
     def calibration() -> Iterator[Pixels]:
         return parity_pictures.pick(layout, ("train",), CALIBRATED, data).decoded(settings)
@@ -83,7 +83,7 @@ def export(
         figures["passed"] = not figures["missed"]
         if figures["missed"] and not allow_mismatch:
             raise ExportError(_refusal(row, precision, figures))
-        origin: dict[str, Any] = {} if row.plugin is None else {"plugin": dataclasses.asdict(row.plugin)}
+        origin: dict[str, object] = {} if row.plugin is None else {"plugin": dataclasses.asdict(row.plugin)}
         origin |= {"run": layout.folder.name, "model_sha256": sha256_file(layout.model), "transferkit": __version__}
         companions.write(folder, row, facts, precision, origin)
         write_json(folder / "export.json", read_json(folder / "export.json") | {"check": figures})
@@ -98,7 +98,7 @@ def place(row: Format, precision: str) -> str:
 
 
 def _write(
-    row: Format, model: Path, facts: dict[str, Any], to: Path, precision: str, calibration: writers.Calibration
+    row: Format, model: Path, facts: ModelFacts, to: Path, precision: str, calibration: writers.Calibration
 ) -> None:
     try:
         writers.write(row.name, model, facts, to, precision, calibration)
@@ -111,11 +111,11 @@ def _write(
         ) from error
 
 
-def _write_offered(row: Format, model: Path, facts: dict[str, Any], to: Path) -> None:
+def _write_offered(row: Format, model: Path, facts: ModelFacts, to: Path) -> None:
     assert row.exporter is not None
     assert row.plugin is not None
     try:
-        row.exporter.write(model, dict(facts), to)
+        row.exporter.write(model, facts.as_json(), to)
     except Exception as error:  # the plugin's code
         raise ExportError(str(plugins.broken(row.plugin, f"cannot write {row.file}", error))) from error
     if not to.exists():
@@ -123,24 +123,27 @@ def _write_offered(row: Format, model: Path, facts: dict[str, Any], to: Path) ->
 
 
 def _check(
-    layout: Layout, row: Format, precision: str, path: Path, checked: parity_pictures.Picked, facts: dict[str, Any]
-) -> dict[str, Any]:
-    pixels = np.stack(list(checked.decoded(DecodeSettings.from_key(facts["decode"]))))
+    layout: Layout, row: Format, precision: str, path: Path, checked: parity_pictures.Picked, facts: ModelFacts
+) -> parity.ExportFigures:
+    pixels = np.stack(list(checked.decoded(facts.decoding())))
     reference = _reference(layout, pixels)
     files, positions = checked.encoded() if row.name == "saved_model" else ([], [])
     kind = row.name if row.exporter is None else row.exporter.load
     found = parity.answers(kind, path, pixels, files, checked.folders())
     gate = GATES[precision]
-    figures: dict[str, Any] = {
+    off = parity.differences(reference, found["outputs"], facts)
+    figures: parity.ExportFigures = {
         "split": checked.part,
         "n": len(pixels),
         "runtime": str(found["runtime"]),
-        **parity.differences(reference, found["outputs"], facts),
+        "largest_difference": off["largest_difference"],
+        "mean_difference": off["mean_difference"],
+        "agreement": off["agreement"],
         "gate": {"largest_difference": gate.largest, "agreement": gate.agreement},
         "size_bytes": _bytes_of(path),
         "latency_ms": 1000 * float(found["latency"]),
     }
-    if tasks.of(facts["task"]).exclusive:
+    if tasks.of(facts.task).exclusive:
         figures["accuracy"] = parity.accuracy(found["outputs"], checked.labels, facts)
         figures["accuracy_of_run"] = parity.accuracy(reference, checked.labels, facts)
     if files:
@@ -160,7 +163,7 @@ def _reference(layout: Layout, pixels: Pixels) -> parity.Outputs:
     return np.concatenate(rows)[: len(pixels)]
 
 
-def _refusal(row: Format, precision: str, figures: dict[str, Any]) -> str:
+def _refusal(row: Format, precision: str, figures: parity.ExportFigures) -> str:
     lines = "\n".join("  " + line for line in parity.as_lines(figures))
     remedy = {"int8": "try --quantize float16", "float16": "try --quantize float32"}.get(precision, "nothing was kept")
     return (
@@ -169,7 +172,7 @@ def _refusal(row: Format, precision: str, figures: dict[str, Any]) -> str:
     )
 
 
-def target_problems(target: Path, replace: bool, data: str) -> list[str]:
+def target_problems(target: Path, replace: bool, data: str | None) -> list[str]:
     """What keeps an export from being written to `target`, of a run on the data at `data`."""
     return [*_taken(target, replace), *preflight.inside(target, data)]
 

@@ -11,16 +11,17 @@ from typing import Any
 
 from transferkit import tasks
 from transferkit.data.images.decode import DRAFT_MARGIN, LETTERBOX, DecodeSettings
+from transferkit.runs.model_facts import ModelFacts
 
 INPUT = "pictures"
 ENCODED = "encoded"  # name of the signature, and of its input
 
 
-def on_pictures(model: Any, facts: dict[str, Any]) -> Any:
+def on_pictures(model: Any, facts: ModelFacts) -> Any:
     """tf.function: uint8 [n, size, size, 3] → {output: float32 [n, t]}, in inference mode."""
     import tensorflow as tf
 
-    size, name = facts["decode"]["size"], tasks.of(facts["task"]).output_name
+    size, name = facts.decode.size, tasks.of(facts.task).output_name
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name=INPUT)], autograph=False)
     def answer(pictures: Any) -> dict[str, Any]:
@@ -29,11 +30,11 @@ def on_pictures(model: Any, facts: dict[str, Any]) -> Any:
     return answer
 
 
-def on_bytes(model: Any, facts: dict[str, Any]) -> Any:
+def on_bytes(model: Any, facts: ModelFacts) -> Any:
     """tf.function: string [n], each a JPEG or PNG file → {output: float32 [n, t]}."""
     import tensorflow as tf
 
-    settings, name = DecodeSettings.from_key(facts["decode"]), tasks.of(facts["task"]).output_name
+    settings, name = facts.decoding(), tasks.of(facts.task).output_name
     shape = tf.TensorSpec((settings.size, settings.size, 3), tf.uint8)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name=ENCODED)], autograph=False)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,41 @@ import numpy.typing as npt
 from transferkit import importing, tasks
 from transferkit.delivery.exporting.formats import Gate
 from transferkit.errors import TransferKitError
+from transferkit.runs.model_facts import ModelFacts
 
 TIE = 1e-4  # answers closer than this may fall either way
 SECONDS = 3600.0  # after which a runtime is given up
 Outputs = npt.NDArray[np.float32]
+
+
+class Differences(TypedDict):
+    """How far two outputs [n, t] are apart; `agreement` is None for numbers."""
+
+    largest_difference: float
+    mean_difference: float
+    agreement: float | None
+
+
+class EncodedDifferences(Differences):
+    """The same of `n` files that the export read itself."""
+
+    n: int
+
+
+class ExportFigures(Differences):
+    """What the check of an export found; what is not there does not apply to the format or the task."""
+
+    split: str
+    n: int
+    runtime: str
+    gate: dict[str, float | None]
+    size_bytes: int
+    latency_ms: float
+    accuracy: NotRequired[float]
+    accuracy_of_run: NotRequired[float]
+    encoded: NotRequired[EncodedDifferences]
+    missed: NotRequired[list[str]]
+    passed: NotRequired[bool]
 
 
 class ExportError(TransferKitError, RuntimeError):
@@ -30,7 +61,7 @@ class ExportError(TransferKitError, RuntimeError):
 
 def answers(
     kind: str, path: Path, pictures: npt.NDArray[np.uint8], files: Sequence[bytes], foreign: list[str] | None = None
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
     """What the exported file at `path` answers for `pictures` [n, size, size, 3]; see `runtimes`. The runtime takes no
     code from the folders `foreign`, nor from the working directory.
 
@@ -60,7 +91,7 @@ def answers(
             return {name: result[name] for name in result.files}
 
 
-def differences(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> dict[str, Any]:
+def differences(reference: Outputs, outputs: Outputs, facts: ModelFacts) -> Differences:
     """`largest_difference`, `mean_difference` and `agreement` (None for numbers) of outputs [n, t].
 
     Differences of numbers are in standard deviations of the reference.
@@ -68,7 +99,7 @@ def differences(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> 
     if outputs.shape != reference.shape:
         raise ExportError(f"the exported file answers {outputs.shape}, the run's model {reference.shape}")
     off = np.abs(outputs.astype(np.float64) - reference)
-    if tasks.of(facts["task"]).numbers:
+    if tasks.of(facts.task).numbers:
         off = off / np.maximum(reference.std(axis=0), 1e-12)
     return {
         "largest_difference": float(off.max()),
@@ -77,12 +108,12 @@ def differences(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> 
     }
 
 
-def _agreement(reference: Outputs, outputs: Outputs, facts: dict[str, Any]) -> float | None:
+def _agreement(reference: Outputs, outputs: Outputs, facts: ModelFacts) -> float | None:
     """Share of pictures whose top class is the same (labels: share of yes-or-no decisions); ties go either way."""
-    return tasks.of(facts["task"]).agreement(reference, outputs, facts["thresholds"], TIE)
+    return tasks.of(facts.task).agreement(reference, outputs, facts.limits(), TIE)
 
 
-def failures(found: dict[str, Any], gate: Gate) -> list[str]:
+def failures(found: Differences, gate: Gate) -> list[str]:
     """What of `differences` misses the bar, in words. Not a number counts as a miss."""
     missed = []
     largest, agreement = found["largest_difference"], found["agreement"]
@@ -96,13 +127,13 @@ def failures(found: dict[str, Any], gate: Gate) -> list[str]:
     return missed
 
 
-def accuracy(outputs: Outputs, labels: Sequence[str], facts: dict[str, Any]) -> float:
+def accuracy(outputs: Outputs, labels: Sequence[str], facts: ModelFacts) -> float:
     """Share of pictures whose answer is their label."""
-    answers = [facts["classes"][number] for number in tasks.of(facts["task"]).decide(outputs)]
+    answers = [facts.classes[number] for number in tasks.of(facts.task).decide(outputs)]
     return float(np.mean([answer == label for answer, label in zip(answers, labels, strict=True)]))
 
 
-def as_lines(found: dict[str, Any]) -> list[str]:
+def as_lines(found: ExportFigures) -> list[str]:
     """A checked export's figures for people."""
     where = f"{found['n']} {found['split']} pictures in {found['runtime']}"
     agree = "" if found["agreement"] is None else f", same answer for {found['agreement']:.1%}"

@@ -63,7 +63,7 @@ def pick(layout: Layout, parts: tuple[str, ...], count: int, data: Any = None) -
         raise DataError(f"run {layout.folder} has no pictures in {' or '.join(parts)}, which export needs")
     rows = [row for row in rows if row.split == part]
     rows = [rows[i] for i in spread(len(rows), count)]
-    sources = _sources([row.path for row in rows], layout.read_manifest()["data"]["path"], data)
+    sources = _sources([row.path for row in rows], layout.read_manifest().data.path, data)
     bad = [row.path for row, source in zip(rows, sources, strict=True) if _hash(source) != row.sha256]
     if bad:
         raise DataError(
@@ -80,13 +80,13 @@ def spread(count: int, wanted: int) -> list[int]:
     return [i * count // number for i in range(number)]
 
 
-def _sources(paths: list[str], origin: str, data: Any) -> list[Path | Pixels]:
+def _sources(paths: list[str], origin: str | None, data: Any) -> list[Path | Pixels]:
     if isinstance(data, tuple):
         numbers = [int(re.sub(r"\D", "", path) or -1) for path in paths]
         if max(numbers, default=0) >= len(data[0]) or min(numbers, default=0) < 0:
             raise DataError(f"the run was trained on other arrays than these {len(data[0])} pictures; pass those")
         return [data[0][number] for number in numbers]
-    if origin == "arrays":
+    if origin is None:
         raise DataError("this run was trained on arrays, which it does not keep; pass them: run.export(…, data=(x, y))")
     place = Path(origin if data is None else data).expanduser()
     root = place if place.is_dir() else place.parent

@@ -17,12 +17,13 @@ from transferkit.data.samples import Pixels
 from transferkit.delivery.exporting import graphs
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
+from transferkit.runs.model_facts import ModelFacts
 
 OPSET = 18  # of ONNX: what tf2onnx 1.17 writes at most, and onnxruntime reads since 1.14
 Calibration = Callable[[], Iterator[Pixels]]
 
 
-def write(name: str, source: Path, facts: dict[str, Any], to: Path, quantize: str, calibration: Calibration) -> None:
+def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, calibration: Calibration) -> None:
     """Write the model in file `source` as format `name` to the path `to` (a folder for saved_model).
 
     `quantize` and `calibration` (an iterator of uint8 [size, size, 3]) are for litert; the others ignore them,
@@ -61,7 +62,7 @@ def _hushed() -> Iterator[None]:
             os.close(kept)
 
 
-def _saved_model(model: Any, facts: dict[str, Any], to: Path, encoded: bool) -> None:
+def _saved_model(model: Any, facts: ModelFacts, to: Path, encoded: bool) -> None:
     import tensorflow as tf
 
     module = tf.Module()
@@ -77,7 +78,7 @@ def _saved_model(model: Any, facts: dict[str, Any], to: Path, encoded: bool) -> 
         tf.get_logger().setLevel(level)
 
 
-def _litert(model: Any, facts: dict[str, Any], quantize: str, calibration: Calibration) -> bytes:
+def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibration) -> bytes:
     import tensorflow as tf
 
     def pictures() -> Iterator[dict[str, Any]]:
@@ -99,11 +100,11 @@ def _litert(model: Any, facts: dict[str, Any], quantize: str, calibration: Calib
         return bytes(converter.convert())
 
 
-def _onnx(model: Any, facts: dict[str, Any], to: Path) -> None:
+def _onnx(model: Any, facts: ModelFacts, to: Path) -> None:
     import tensorflow as tf
     import tf2onnx
 
-    size = facts["decode"]["size"]
+    size = facts.decode.size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name=graphs.INPUT)]
     tf2onnx.convert.from_function(
         graphs.on_pictures(model, facts), input_signature=signature, opset=OPSET, output_path=str(to)

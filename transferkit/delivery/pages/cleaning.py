@@ -87,7 +87,7 @@ class Cleaning:
             return self._picture(int(number[:9]))
         return text(404, "404: there is no such page")
 
-    def _list(self) -> dict[str, Any]:
+    def _list(self) -> dict[str, object]:
         with self._lock:
             made = {
                 i: {"action": d.action, "label": d.label}

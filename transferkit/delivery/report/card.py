@@ -11,9 +11,11 @@ from typing import Any, cast
 
 from transferkit import files, tasks, terms
 from transferkit.delivery.report import first_screen, report, sections
-from transferkit.delivery.report.content import ReportContent
+from transferkit.delivery.report.content import ReportContent, metrics_of
 from transferkit.delivery.report.numbers import plain
 from transferkit.delivery.report.public_text import UNREADABLE, placeless, readable
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import Scores
 from transferkit.text import safe
 
 # What would start formatting, a link, a table cell or HTML inside a line of Markdown.
@@ -32,10 +34,10 @@ def card(content: ReportContent) -> str:
     task = content.get("task", tasks.SINGLE)
     about = tasks.of(task)
     content = _public(content)
-    metrics = content.get("metrics") or {}
+    metrics = metrics_of(content)
     headline = first_screen.headline(content, task, metrics)
     places = content.get("places") or ()
-    diagnosis = metrics.get("diagnosis")
+    diagnosis = metrics.diagnosis
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Model", **content},
         "what": about.does,
@@ -45,11 +47,11 @@ def card(content: ReportContent) -> str:
         "example": _example(content, task, metrics),
         "result": _result(headline),
         "notes": [placeless(note, places) for note in headline["notes"]],
-        "weakest": _weakest(metrics.get("test") or {}),
+        "weakest": _weakest(metrics.test),
         "scores": _scores(metrics, task, first_screen.goal_of(content, task)),
         "bars": first_screen.bars(content, task, metrics),
-        "state": terms.state(diagnosis["state"]) if diagnosis else None,
-        "evidence": [placeless(line, places) for line in diagnosis["evidence"]] if diagnosis else [],
+        "state": terms.state(diagnosis.state) if diagnosis else None,
+        "evidence": [placeless(line, places) for line in diagnosis.evidence] if diagnosis else [],
         "settings": list((content.get("settings") or {}).items()),
     }
     environment = report.environment(escape=False)
@@ -113,7 +115,7 @@ def _fenced(text: str, language: str = "sh") -> str:
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
-def _example(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> str:
+def _example(content: ReportContent, task: str, metrics: MetricsRecord) -> str:
     """Python that predicts with Keras alone: what the model's file does not say for itself is written out."""
     names = [readable(name) for name in content.get("classes") or []]
     width, height = content.get("input_size") or (224, 224)
@@ -123,7 +125,7 @@ def _example(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> s
         # Not even inside a block of code is there a name that a page could take for a tag.
         written = json.dumps(names, ensure_ascii=False).replace("<", "\\u003c").replace("|", "\\u007c")
         given = f"classes = {written}"
-    limits = metrics.get("thresholds")
+    limits = metrics.thresholds
     limits = [float(f"{limit:.6g}") for limit in limits] if limits and len(names) <= NAMED else None
     about = tasks.of(task)
     lines = [
@@ -136,7 +138,7 @@ def _example(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> s
         f"pixels = np.asarray(picture.resize(({width}, {height}), Image.Resampling.BILINEAR))",
         "scores = model.predict(np.stack([pixels]), verbose=0)[0]",
         given if names else "",
-        _thresholds(limits, bool(metrics.get("thresholds"))) if about.has_thresholds else "",
+        _thresholds(limits, bool(metrics.thresholds)) if about.has_thresholds else "",
         about.card_answer if names else "print(scores)",
     ]
     return "\n".join(line for k, line in enumerate(lines) if line or k == 3)
@@ -157,19 +159,19 @@ def _result(headline: Mapping[str, Any]) -> str | None:
     return f"{headline['name']} {headline['value']}{interval} on {headline['n']} test pictures"
 
 
-def _weakest(test: Mapping[str, Any], most: int = 3) -> str:
-    rows = [row for row in test.get("per_class") or [] if row.get("f1") is not None]
-    rows = sorted(rows, key=lambda row: float(row["f1"]))[:most] if len(rows) > most else []
-    return ", ".join(f"{markdown(row['class'])} (F1 {row['f1']:.2f})" for row in rows)
+def _weakest(test: Scores, most: int = 3) -> str:
+    known = [(row.name, f1) for row in test.rows if (f1 := row.value("f1")) is not None]
+    lowest = sorted(known, key=lambda row: row[1])[:most] if len(known) > most else []
+    return ", ".join(f"{markdown(name)} (F1 {f1:.2f})" for name, f1 in lowest)
 
 
-def _scores(metrics: Mapping[str, Any], task: str, goal: str) -> dict[str, Any] | None:
+def _scores(metrics: MetricsRecord, task: str, goal: str) -> dict[str, object] | None:
     """All scores; a card has no place to fold some away."""
     table = sections.score_table(metrics, task, goal)
     return None if table is None else {**table, "rows": [*table["rows"], *table["more"]]}
 
 
-def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> str:
+def _front_matter(content: ReportContent, task: str, metrics: MetricsRecord) -> str:
     import yaml
 
     # On one line, so that no title can look like the end of the front matter.
@@ -185,7 +187,7 @@ def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any])
         header["tags"].append("image-regression")
     else:
         header["pipeline_tag"] = "image-classification"
-    values = _hub_metrics(metrics.get("test") or {}, task)
+    values = _hub_metrics(metrics.test, task)
     if values:
         kind = {"type": "image-regression" if tasks.of(task).numbers else "image-classification"}
         data = {"name": readable(content.get("data_name", name)), "type": "imagefolder", "split": "test"}
@@ -193,7 +195,7 @@ def _front_matter(content: ReportContent, task: str, metrics: Mapping[str, Any])
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def _hub_metrics(test: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
+def _hub_metrics(test: Scores, task: str) -> list[dict[str, object]]:
     types = {"macro_f1": "f1", "micro_f1": "f1", "map": "mean_average_precision", "r2": "r_squared"}
-    known = [key for key in tasks.of(task).hub_metrics if test.get(key) is not None]
-    return [{"type": types.get(k, k), "name": terms.score(k), "value": float(f"{test[k]:.6g}")} for k in known]
+    known = [(key, value) for key in tasks.of(task).hub_metrics if (value := test.value(key)) is not None]
+    return [{"type": types.get(k, k), "name": terms.score(k), "value": float(f"{v:.6g}")} for k, v in known]

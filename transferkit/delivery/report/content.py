@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+from transferkit import tasks
+from transferkit.evaluation.calibration import ReliabilityBin
+from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
+from transferkit.evaluation.scores import CountedScores
+from transferkit.runs.run_record import RatePoint
+from transferkit.runs.tables import HistoryRow
+from transferkit.tasks import TaskName
+from transferkit.tuning.gallery import Builders
 
 
 class Example(TypedDict, total=False):
@@ -24,31 +33,31 @@ class ReportContent(TypedDict, total=False):
     """Everything a report or a card can show. What is missing leaves its section out."""
 
     title: str
-    task: str  # classify | multilabel | regress
+    task: TaskName
     classes: list[str]
     created: str
     version: str
     goal: str  # the score to show first; the task's default where missing
-    metrics: Mapping[str, Any]  # as metrics.json: val, test, baselines, diagnosis
+    metrics: MetricsRecord
     counts: Mapping[str, int]  # pictures of each split
     summary: Sequence[str]  # what was done, one sentence a step
-    history: Sequence[Mapping[str, Any]]
+    history: Sequence[HistoryRow]
     kept: int | None  # the row of the history whose weights were kept
-    reliability: Sequence[Mapping[str, Any]]  # of calibration.reliability, on test
-    regression: Mapping[str, Any]  # targets and predictions [N, T]
-    learning_curve: Mapping[str, Any]  # sizes, scores, fit (of learning_curve_fit)
-    learning_rate_range: Mapping[str, Any]  # curve, chosen
-    search_figures: Mapping[str, Any]  # of tuning.gallery.builders
+    reliability: Sequence[ReliabilityBin]  # of calibration.reliability, on test
+    regression: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # targets and predictions [N, T]
+    learning_curve: LearningCurve
+    learning_rate_range: tuple[Sequence[RatePoint], float]  # the finder's points, and the rate it chose
+    search_figures: Builders
     errors: Sequence[Example]
     confident: Sequence[Example]
     uncertain: Sequence[Example]
     findings: Sequence[str]  # of the data audit
-    settings: Mapping[str, Any]  # as they were in effect
+    settings: Mapping[str, object]  # as they were in effect
     given: Sequence[str]  # those that were not left at their defaults
     steps: Sequence[Mapping[str, str]]  # what to do next: `why` and the `command`
     timings: Mapping[str, float]  # seconds of each stage
     command: str
-    environment: Mapping[str, Any]
+    environment: Mapping[str, object]
     # for the card alone
     places: Sequence[str]  # folders of this machine, which are nobody else's business
     backbone: str
@@ -58,3 +67,12 @@ class ReportContent(TypedDict, total=False):
     data_name: str
     input_size: Sequence[int]
     resize: str  # how pictures of another shape are brought to it: stretch | crop | letterbox
+
+
+def metrics_of(content: ReportContent) -> MetricsRecord:
+    """The content's metrics; those of a run of which nothing is known where it has none."""
+    if "metrics" in content:
+        return content["metrics"]
+    task: TaskName = content.get("task", tasks.SINGLE)
+    goal = tasks.of(task).default_metric
+    return MetricsRecord(task=task, classes=["?"], goal=goal, test=CountedScores(n=0), baselines={})

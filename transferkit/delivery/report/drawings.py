@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from transferkit import tasks
-from transferkit.delivery.report.content import ReportContent
+import numpy as np
+import numpy.typing as npt
+
+from transferkit import tasks, terms
+from transferkit.delivery.report.content import ReportContent, metrics_of
 from transferkit.evaluation import figures, plot_style
+from transferkit.evaluation.metrics_record import LearningCurve
+from transferkit.evaluation.scores import Scores
+from transferkit.runs.run_record import RatePoint
+from transferkit.runs.tables import HistoryRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Pairs = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 MANY = 25  # classes above which a PNG is smaller than an SVG of all those marks
 
 
@@ -56,26 +64,25 @@ class Drawing:
 
 def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
     """Every figure that `content` has the numbers for, by name."""
-    metrics: Mapping[str, Any] = content.get("metrics") or {}
-    test, names = metrics.get("test") or {}, list(content.get("classes") or [])
+    test, names = metrics_of(content).test, list(content.get("classes") or [])
     curve, sweep = content.get("learning_curve"), content.get("learning_rate_range")
     pairs = content.get("regression")
     # given, words for those who cannot see it, how it is built
     wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
         "curves": (content.get("history"), "loss and score by epoch",
                    lambda dark: figures.curves(content["history"], **_curves(content), dark=dark)),
-        "confusion": (test.get("confusion") and names, "confusion matrix; the counts are in metrics.json",
-                      lambda dark: figures.confusion(test["confusion"], names, dark=dark)),
+        "confusion": (test.confusion and names, "confusion matrix; the counts are in metrics.json",
+                      lambda dark: figures.confusion(test.confusion, names, dark=dark)),
         "per_class": (not tasks.of(task).numbers and _has_f1(test), "F1 of each class; the numbers are below",
-                      lambda dark: figures.per_class(test["per_class"], dark=dark)),
+                      lambda dark: figures.per_class(test.rows, dark=dark)),
         "reliability": (content.get("reliability"), "accuracy against confidence",
                         lambda dark: figures.reliability(content["reliability"], dark=dark)),
         "regression": (pairs, "predicted against true values",
-                       lambda dark: figures.regression(**dict(pairs or {}), names=names, dark=dark)),
+                       lambda dark: figures.regression(*content["regression"], names=names, dark=dark)),
         "learning_curve": (curve, "score against the number of training pictures",
-                           lambda dark: figures.learning_curve(**dict(curve or {}), dark=dark)),
+                           lambda dark: _learning_curve(content["learning_curve"], dark)),
         "learning_rate_range": (sweep, "loss against learning rate",
-                                lambda dark: figures.learning_rate_range(**dict(sweep or {}), dark=dark)),
+                                lambda dark: _learning_rates(content["learning_rate_range"], dark)),
     }  # fmt: skip
     crowded = {"confusion", "per_class"} if len(names) > MANY else {"regression"}  # of very many marks
     found = {
@@ -88,12 +95,28 @@ def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
     return found
 
 
-def _has_f1(test: Mapping[str, Any]) -> bool:
-    return any(row.get("f1") is not None for row in test.get("per_class") or [])
+def _has_f1(test: Scores) -> bool:
+    return any(row.value("f1") is not None for row in test.rows)
 
 
-def _curves(content: ReportContent) -> dict[str, Any]:
+def _learning_curve(curve: LearningCurve, dark: bool) -> Figure:
+    return figures.learning_curve(curve.sizes, curve.scores, curve.fit, terms.score(curve.metric), dark=dark)
+
+
+def _learning_rates(sweep: tuple[Sequence[RatePoint], float], dark: bool) -> Figure:
+    points, chosen = sweep
+    rows = [{"learning_rate": point.learning_rate, "loss": point.loss} for point in points]
+    return figures.learning_rate_range(rows, chosen, dark=dark)
+
+
+class _CurveOptions(TypedDict):
     """Arguments of `figures.curves` beside the history."""
+
+    kept: int | None
+    loss_unit: str
+
+
+def _curves(content: ReportContent) -> _CurveOptions:
     losses = {"crossentropy": "cross-entropy, nats", "squared": "squared error", "absolute": "absolute error",
               "huber": "Huber loss"}  # fmt: skip
     named = str((content.get("settings") or {}).get("loss", "")).split(" ")[0]
@@ -106,14 +129,14 @@ def _panels(key: str, content: ReportContent) -> list[Callable[[bool], Figure]]:
         history, how = content["history"], _curves(content)
         return [partial(_only_curve, history, how, name) for name in figures.curve_panels(history)]
     if key == "regression":
-        names, pairs = list(content.get("classes") or []), dict(content["regression"])
+        names, pairs = list(content.get("classes") or []), content["regression"]
         return [partial(_only_target, pairs, names, t) for t in range(min(6, len(names)))]
     return []
 
 
-def _only_curve(history: Any, how: dict[str, Any], name: str, dark: bool) -> Figure:
+def _only_curve(history: Sequence[HistoryRow], how: _CurveOptions, name: str, dark: bool) -> Figure:
     return figures.curves(history, **how, only=name, dark=dark)
 
 
-def _only_target(pairs: dict[str, Any], names: list[str], target: int, dark: bool) -> Figure:
-    return figures.regression(**pairs, names=names, only=target, dark=dark)
+def _only_target(pairs: Pairs, names: list[str], target: int, dark: bool) -> Figure:
+    return figures.regression(*pairs, names=names, only=target, dark=dark)

@@ -5,15 +5,17 @@ Text for report and card. What a run of another version did not record is said t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from transferkit import tasks
 from transferkit._version import __version__
 from transferkit.config import Settings
 from transferkit.console import duration
 from transferkit.delivery.report.numbers import plain
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs import manifest as manifests
+from transferkit.runs.model_facts import ModelFacts
+from transferkit.runs.run_record import ConfigRecord, PhaseRecord, RunRecord
 from transferkit.training import schedules
 from transferkit.training.optimizers import ADAMW_DECAY
 from transferkit.training.phase import LABEL_SMOOTHING, batch_size
@@ -21,7 +23,7 @@ from transferkit.training.phase import LABEL_SMOOTHING, batch_size
 LEFT = (None, "auto")  # values that leave the choice to the recipe
 
 
-def effective(manifest: Mapping[str, Any], metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, str]:
+def effective(manifest: RunRecord, metrics: MetricsRecord, facts: ModelFacts) -> dict[str, str]:
     """Every setting of a finished run as text, in the order of its run.json.
 
     Args:
@@ -29,7 +31,7 @@ def effective(manifest: Mapping[str, Any], metrics: Mapping[str, Any], facts: Ma
         metrics: metrics.json.
         facts: what travels in the model's file.
     """
-    config = manifest["config"]
+    config = manifest.config.as_json()
     found = {name: plain(value) for name, value in config.items()}
     for name, came_to in _resolved(manifest, metrics, facts).items():
         if name in config and config[name] in LEFT:
@@ -39,72 +41,68 @@ def effective(manifest: Mapping[str, Any], metrics: Mapping[str, Any], facts: Ma
     return found
 
 
-def _resolved(
-    manifest: Mapping[str, Any], metrics: Mapping[str, Any], facts: Mapping[str, Any]
-) -> dict[str, Callable[[], Any]]:
+def _resolved(manifest: RunRecord, metrics: MetricsRecord, facts: ModelFacts) -> dict[str, Callable[[], object]]:
     """What each setting that can be left to the recipe came to; None where the run did not record it."""
-    config, about = manifest["config"], tasks.of(metrics["task"])
-    size = (facts.get("decode") or {}).get("size")
-    version = (manifest.get("versions") or {}).get("transferkit")
+    config, about, size = manifest.config, tasks.of(metrics.task), facts.decode.size
+    version = manifest.versions.get("transferkit")
     ours = version == __version__
 
-    def own(value: Any) -> Any:
+    def own(value: object) -> object:
         """A choice that is in the code, so that only this version's is known."""
         return value if ours else f"the choice of transferkit {version}" if version else None
 
     return {
-        "weights": lambda: manifest["weights"]["source"],
-        "scaling": lambda: facts.get("scaling"),
-        "image_size": lambda: f"{size} × {size} pixels" if size else None,
+        "weights": lambda: manifest.weights.source,
+        "scaling": lambda: facts.scaling,
+        "image_size": lambda: f"{size} × {size} pixels",
         "task": lambda: about.name,
-        "metric": lambda: metrics.get("goal") or about.default_metric,
+        "metric": lambda: metrics.goal,
         "loss": lambda: own(about.default_loss),
-        "precision": lambda: manifest["precision"]["name"],
-        "learning_rate": lambda: _rate(manifest.get("learning_rate")),
+        "precision": lambda: manifest.precision.name,
+        "learning_rate": lambda: _rate(manifest.learning_rate),
         "batch_size": lambda: _batch(manifest) if ours else own(None),
         "label_smoothing": lambda: own(LABEL_SMOOTHING if about.smooths else "0 (numbers)"),
-        "weight_decay": lambda: own(ADAMW_DECAY if config.get("optimizer") == "adamw" else 0),
+        "weight_decay": lambda: own(ADAMW_DECAY if config.optimizer == "adamw" else 0),
         "warmup": lambda: own(_warmup(config)),
-        "budget": lambda: "no limit" if config.get("budget") is None else duration(config["budget"]),
+        "budget": lambda: "no limit" if config.budget is None else duration(config.budget),
         "exclude_file": lambda: "none",
-        "classes": lambda: ", ".join(metrics["classes"]) if about.ordered else "found from the data",
+        "classes": lambda: ", ".join(metrics.classes) if about.ordered else "found from the data",
         "head": lambda: _chosen(metrics),
     }
 
 
-def _chosen(metrics: Mapping[str, Any]) -> str:
+def _chosen(metrics: MetricsRecord) -> str:
     """The classifier that cross-validation chose; where nothing was chosen so, a head is trained."""
-    return next((str(row.get("name")) for row in metrics.get("candidates") or [] if row.get("chosen")), "mlp")
+    return metrics.chosen_candidate.name if metrics.chosen_candidate else "mlp"
 
 
-def _rate(value: Any) -> str | None:
+def _rate(value: float | None) -> str | None:
     """A learning rate, which is that of the new classifier; the layers below have a part of it."""
     return None if value is None else f"{value:.3g}"
 
 
-def _batch(manifest: Mapping[str, Any]) -> int | None:
-    train = (manifest["data"].get("parts") or {}).get("train")
-    return batch_size(manifests.given(dict(manifest)), train) if train else None
+def _batch(manifest: RunRecord) -> int | None:
+    train = manifest.data.parts.get("train")
+    return batch_size(manifests.given(manifest), train) if train else None
 
 
-def _warmup(config: Mapping[str, Any]) -> str:
+def _warmup(config: ConfigRecord) -> str:
     """The share of steps in which the rate rises, which only trained layers of the network have."""
-    if config.get("schedule") != "cosine" or config.get("unfreeze") == "none":
+    if config.schedule != "cosine" or config.unfreeze == "none":
         return "0"
     return f"{schedules.WARMUP_SHARE} (upper layers only)"
 
 
-def led_to_it(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def led_to_it(manifest: RunRecord) -> list[PhaseRecord]:
     """The phases of training that led to what was shipped.
 
     A classifier that was fitted in one step owes nothing to the network that was trained to compete with it; that one
     is a row in the table of candidates.
     """
-    chosen = [phase for phase in manifest["phases"] if phase["name"] == manifest["chosen"]]
-    fitted = chosen and not chosen[0]["epochs"]
-    return chosen if fitted else list(manifest["phases"])
+    chosen = manifest.chosen_phase
+    return [chosen] if chosen is not None and not chosen.epochs else list(manifest.phases)
 
 
-def given(manifest: Mapping[str, Any]) -> list[str]:
+def given(manifest: RunRecord) -> list[str]:
     """Names of the settings that were given, as against left at their defaults."""
-    return [name for name in manifest.get("given") or [] if name in Settings.model_fields]
+    return [name for name in manifest.given if name in Settings.model_fields]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from transferkit import tasks, terms
@@ -12,6 +11,8 @@ from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.numbers import SHARES, interval, number
 from transferkit.evaluation.intervals import wilson
 from transferkit.evaluation.metric_registry import GOALS
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import Scores
 from transferkit.evaluation.versus import verdicts
 
 View = dict[str, Any]
@@ -23,25 +24,25 @@ def goal_of(content: ReportContent, task: str) -> str:
     return GOALS[name].key if name in GOALS else name
 
 
-def headline(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> View:
+def headline(content: ReportContent, task: str, metrics: MetricsRecord) -> View:
     """The score to show first, its interval, and how this task names its outputs."""
-    key, test = goal_of(content, task), metrics.get("test") or {}
-    value, about = test.get(key), tasks.of(task)
-    counted = key == "accuracy" and value is not None and test.get("n")
+    key, test = goal_of(content, task), metrics.test
+    value, about = test.value(key), tasks.of(task)
+    counted = key == "accuracy" and value is not None and test.n
     return {
         "kind": about.kind,
         "output": about.output,
         "outputs": about.outputs,
         "name": terms.score(key),
-        "n": test.get("n", "the"),
-        "right": f"{round(value * test['n']):,} of {test['n']:,} right" if counted else None,
+        "n": test.n if "metrics" in content else "the",
+        "right": counted,
         "value": None if value is None else number(value, key),
         "interval": interval(test, key) or None,
         "notes": _notes(metrics, key),
     }
 
 
-def _notes(metrics: Mapping[str, Any], key: str) -> list[str]:
+def _notes(metrics: MetricsRecord, key: str) -> list[str]:
     """What else must be known of the headline: rivals, earlier looks at the same pictures, broken promises."""
     seen = statements.looks(metrics)
     if seen == "never used before":
@@ -50,37 +51,38 @@ def _notes(metrics: Mapping[str, Any], key: str) -> list[str]:
     return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
 
 
-def bars(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[View]:
+def bars(content: ReportContent, task: str, metrics: MetricsRecord) -> list[View]:
     """The model beside its baselines on one scale, from 0 to 100; empty where the score is unknown.
 
     Each row has `name`, `text`, `interval` and `note` as words, `width` of the bar, and `whisker` (start, width) where
     the interval is known.
     """
-    key, test = goal_of(content, task), metrics.get("test") or {}
+    key, test = goal_of(content, task), metrics.test
     remarks = {verdict.name: statements.remark(verdict) for verdict in verdicts(metrics, key)}
-    rows = [("this model", "", test, True)]
-    for name, scores in (metrics.get("baselines") or {}).items():
-        rows.append((terms.rival(name, task).label, remarks.get(name, ""), {"n": test.get("n"), **scores}, False))
-    known = [(name, note, _bounded(scores, key), own) for name, note, scores, own in rows if _finite(scores.get(key))]
+    rows: list[tuple[str, str, Scores, bool]] = [("this model", "", test, True)]
+    for name, scores in metrics.baselines.items():
+        rows.append((terms.rival(name, task).label, remarks.get(name, ""), Scores({"n": test.n, **scores}), False))
+    known = [(name, note, _bounded(scores, key), own) for name, note, scores, own in rows
+             if scores.value(key) is not None]  # fmt: skip
     top = _top(key, [scores for *_, scores, _ in known])
     return [
         {"name": name, "note": note, "own": own, "text": number(scores[key], key), "interval": interval(scores, key),
-         **placed(scores[key], scores.get(f"{key}_ci95"), top)}
+         **placed(scores.value(key) or 0.0, scores.interval(key), top)}
         for name, note, scores, own in known
     ] if any(own for *_, own in known) else []  # fmt: skip
 
 
-def ticks(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> list[str]:
+def ticks(content: ReportContent, task: str, metrics: MetricsRecord) -> list[str]:
     """What stands under the scale of `bars`: its start, middle and end."""
     key = goal_of(content, task)
-    scores = [metrics.get("test") or {}, *(metrics.get("baselines") or {}).values()]
-    top = _top(key, [row for row in scores if _finite(row.get(key))])
+    scores: list[Scores] = [metrics.test, *metrics.baselines.values()]
+    top = _top(key, [row for row in scores if row.value(key) is not None])
     if key in SHARES:
         return ["0", "50", "100 %"]
     return [f"{end:.3g}" for end in (0, top / 2, top)]
 
 
-def placed(value: float, limits: Any, top: float = 1.0) -> View:
+def placed(value: float, limits: tuple[float, float] | None, top: float = 1.0) -> View:
     """Where a bar ends and its whisker lies, in percent of a scale that ends at `top`."""
 
     def at(number: float) -> float:
@@ -90,23 +92,19 @@ def placed(value: float, limits: Any, top: float = 1.0) -> View:
     return {"width": at(value), "whisker": whisker}
 
 
-def _bounded(scores: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _bounded(scores: Scores, key: str) -> Scores:
     """`scores` with an interval of the accuracy, which follows from the number of pictures."""
-    n = scores.get("n")
-    if key != "accuracy" or not n or scores.get("accuracy_ci95"):
+    n = scores.n
+    if key != "accuracy" or not n or scores.interval(key):
         return scores
-    return {**scores, "accuracy_ci95": list(wilson(round(scores[key] * n), n))}
+    return Scores({**scores, "accuracy_ci95": list(wilson(round((scores.value(key) or 0.0) * n), n))})
 
 
-def _top(key: str, rows: list[Mapping[str, Any]]) -> float:
+def _top(key: str, rows: list[Scores]) -> float:
     """The end of the scale: 1 for shares, above the largest value for errors."""
-    ends = [max([abs(row[key]), *map(abs, row.get(f"{key}_ci95") or ())]) for row in rows]
+    ends = [max([abs(row.value(key) or 0.0), *map(abs, row.interval(key) or ())]) for row in rows]
     largest = max(ends, default=1.0)
     if GOALS[key].direction == "max" if key in GOALS else largest <= 1:
         return max(1.0, largest)
     step: float = 10.0 ** math.floor(math.log10(largest)) if largest > 0 else 1.0
     return math.ceil(2 * largest / step) / 2 * step
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

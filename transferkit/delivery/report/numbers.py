@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from transferkit.console import figure
+from transferkit.evaluation.scores import Scores
 
 SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy")  # written in percent
 
@@ -20,9 +20,9 @@ def number(value: Any, key: str = "") -> str:
     return f"{100 * value:.1f} %" if key in SHARES else figure(float(value))
 
 
-def interval(scores: Mapping[str, Any], key: str) -> str:
+def interval(scores: Scores, key: str) -> str:
     """The 95 % interval of a score as text; empty where it has none."""
-    limits = scores.get(f"{key}_ci95")
+    limits = scores.interval(key)
     return " to ".join(number(end, key) for end in limits) if limits else ""
 
 

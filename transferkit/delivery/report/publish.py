@@ -20,9 +20,11 @@ from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.report.report import write_report
 from transferkit.delivery.statements import looks
 from transferkit.evaluation import calibration
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
-from transferkit.runs.tables import Predictions
+from transferkit.runs.run_record import RunRecord
+from transferkit.runs.tables import HistoryRow, Predictions
 from transferkit.tuning import gallery
 
 SHOWN = 12  # pictures in a gallery
@@ -44,52 +46,48 @@ def report_content(layout: Layout) -> ReportContent:
     """Everything the report and the card show, from the files of the run."""
     manifest, metrics = layout.complete(), layout.read_metrics()
     layout.check_model()
-    config, task = manifest["config"], metrics["task"]
     facts, table = model_file.facts(layout.model), layout.read_predictions()
-    shipped = [phase["name"] for phase in led_to_it(manifest)]
+    shipped = [phase.name for phase in led_to_it(manifest)]
     history = [row for row in layout.read_history() if row.get("phase") in shipped]
-    backbone = called(config["backbone"])
+    config, source = manifest.config, manifest.weights.source
+    backbone, name = called(config.backbone), Path(manifest.data.path or "arrays").name
     content = ReportContent(
-        title=f"{Path(manifest['data']['path']).name}, {backbone}",
-        task=task,
-        classes=metrics["classes"],
-        created=manifest["started"],
-        version=manifest["versions"].get("transferkit", ""),
-        goal=metrics["goal"],
+        title=f"{name}, {backbone}",
+        task=metrics.task,
+        classes=metrics.classes,
+        created=manifest.started,
+        version=manifest.versions.get("transferkit", ""),
+        goal=metrics.goal,
         metrics=metrics,
-        counts=manifest["data"]["parts"],
+        counts=manifest.data.parts,
         summary=_story(manifest, metrics),
         history=history,
         kept=_kept(history, manifest),
-        findings=[f"left out: {e['path']}: {e['reason']}" for e in manifest["data"].get("skipped", [])]
-        + manifest["warnings"],
+        findings=[f"left out: {one.path}: {one.reason}" for one in manifest.data.skipped] + manifest.warnings,
         settings=effective(manifest, metrics, facts),
         given=given(manifest),
         steps=next_steps(layout, manifest, metrics),
-        timings=manifest["timings"],
-        command=manifest["command"],
-        environment={**manifest["versions"], **manifest["hardware"]},
+        timings=manifest.timings,
+        command=manifest.command,
+        environment={**manifest.versions, **manifest.hardware.as_json()},
         backbone=backbone,
-        weights=manifest["weights"]["source"],
-        weights_licence=_licence(config["backbone"], manifest["weights"]["source"]),
-        data_name=Path(manifest["data"]["path"]).name,
-        input_size=[facts["decode"]["size"], facts["decode"]["size"]],
-        resize=facts["decode"].get("resize", "stretch"),
-        places=[manifest["data"]["path"], manifest["working_directory"], str(layout.folder.absolute())],
+        weights=source,
+        weights_licence=_licence(config.backbone, source),
+        data_name=name,
+        input_size=[facts.decode.size, facts.decode.size],
+        resize=facts.decode.resize,
+        places=[manifest.data.path or "arrays", manifest.working_directory, str(layout.folder.absolute())],
     )
-    if manifest["rate_curve"]:
-        chosen = float(manifest["learning_rate"])
-        content["learning_rate_range"] = {"curve": manifest["rate_curve"], "chosen": chosen}
-    if "search" in metrics:
-        content["search_figures"] = gallery.builders(layout, metrics["search"])
-    curve = metrics.get("learning_curve")
-    if curve:
-        content["learning_curve"] = {key: curve[key] for key in ("sizes", "scores", "fit")}
-        content["learning_curve"]["metric"] = terms.score(str(curve.get("metric", "score")))  # type: ignore[index]
+    if manifest.rate_curve and manifest.learning_rate is not None:
+        content["learning_rate_range"] = manifest.rate_curve, manifest.learning_rate
+    if metrics.search is not None:
+        content["search_figures"] = gallery.builders(layout, metrics.search)
+    if metrics.learning_curve is not None:
+        content["learning_curve"] = metrics.learning_curve
     if len(table):
         found = pictures.proved(layout, _add_test(content, table))
-        for name in ("errors", "confident", "uncertain"):
-            for example in content.get(name, ()):  # type: ignore[attr-defined]
+        for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
+            for example in examples:
                 example["picture"] = _picture(found.get(example["path"]))
         _add_overlays(content, layout, found)
     return content
@@ -100,10 +98,10 @@ def called(backbone: str) -> str:
     return backbone if backbone.lower() in ROWS else Path(backbone).name
 
 
-def _kept(history: list[dict[str, Any]], manifest: dict[str, Any]) -> int | None:
+def _kept(history: list[HistoryRow], manifest: RunRecord) -> int | None:
     """The row of the history whose weights were kept."""
-    best = {phase["name"]: phase["best_epoch"] for phase in manifest["phases"]}.get(manifest["chosen"])
-    found = [i for i, row in enumerate(history) if row.get("phase") == manifest["chosen"] and row.get("epoch") == best]
+    best = manifest.chosen_phase.best_epoch if manifest.chosen_phase else None
+    found = [i for i, row in enumerate(history) if row.get("phase") == manifest.chosen and row.get("epoch") == best]
     return found[0] if found else None
 
 
@@ -120,32 +118,32 @@ def _licence(backbone: str, source: str) -> str:
     return row.licence if row is not None and source == row.pretrained else ""
 
 
-def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
+def _story(manifest: RunRecord, metrics: MetricsRecord) -> list[str]:
     """What was done, one sentence a step."""
-    config, data = manifest["config"], manifest["data"]
+    config, data = manifest.config, manifest.data
     story = [
-        f"{plural(data['n'], 'picture')} were split into "
-        + ", ".join(f"{n:,} {terms.part(part)}" for part, n in data["parts"].items()),
-        f"The pretrained network {called(config['backbone'])} ({manifest['weights']['source']} weights) ran in "
-        f"{manifest['precision']['name']} ({manifest['precision']['reason']})",
+        f"{plural(data.n, 'picture')} were split into "
+        + ", ".join(f"{n:,} {terms.part(part)}" for part, n in data.parts.items()),
+        f"The pretrained network {called(config.backbone)} ({manifest.weights.source} weights) ran in "
+        f"{manifest.precision.name} ({manifest.precision.reason})",
     ]
     for phase in led_to_it(manifest):
-        kept = "; this phase was kept" if phase["name"] == manifest["chosen"] else ""
-        if not phase["epochs"]:
+        kept = "; this phase was kept" if phase.name == manifest.chosen else ""
+        if not phase.epochs:
             story.append(
-                f"The {terms.phase(phase['name'])} is a {phase['trained']}, chosen by cross-validation and fitted in "
-                f"one step ({plural(phase['parameters'], 'weight')}) in {duration(phase['seconds'])}{kept}"
+                f"The {terms.phase(phase.name)} is a {phase.trained}, chosen by cross-validation and fitted in "
+                f"one step ({plural(phase.parameters, 'weight')}) in {duration(phase.seconds)}{kept}"
             )
             continue
-        name, score = terms.phase(phase["name"], technical=True), terms.score(metrics["goal"])
+        name, score = terms.phase(phase.name, technical=True), terms.score(metrics.goal)
         story.append(
-            f"Phase {name} trained {phase['trained']} ({plural(phase['parameters'], 'weight')}, inputs "
-            f"{phase['source']}) for {plural(phase['epochs'], 'epoch')} in {duration(phase['seconds'])}: "
-            f"{score} {figure(phase['score'])} on validation{kept}"
+            f"Phase {name} trained {phase.trained} ({plural(phase.parameters, 'weight')}, inputs "
+            f"{phase.source}) for {plural(phase.epochs, 'epoch')} in {duration(phase.seconds)}: "
+            f"{score} {figure(phase.score)} on validation{kept}"
         )
-    if tasks.of(metrics["task"]).calibrated:
-        story.append(f"Confidence was calibrated on validation: temperature {metrics.get('temperature', 1):.2f}")
-    if data["parts"].get("test"):
+    if tasks.of(metrics.task).calibrated:
+        story.append(f"Confidence was calibrated on validation: temperature {metrics.temperature:.2f}")
+    if data.parts.get("test"):
         seen = looks(metrics)
         story.append(
             "The test split was scored once, by the saved model, after every choice had been made"
@@ -153,13 +151,13 @@ def _story(manifest: dict[str, Any], metrics: dict[str, Any]) -> list[str]:
         )
     else:
         story.append("There was no test split, so nothing here says how good the model is on new pictures")
-    return [*story, *manifest["notes"]]
+    return [*story, *manifest.notes]
 
 
 def _add_test(content: ReportContent, table: Predictions) -> list[str]:
     """Galleries, and the reliability or regression plot; returns the paths of the pictures that are to be shown."""
     if tasks.of(table.task).numbers:
-        content["regression"] = {"targets": table.targets, "predictions": table.outputs}
+        content["regression"] = table.targets, table.outputs
         order = np.argsort(-np.abs(table.targets - table.outputs).mean(1))
         content["errors"] = [_example(table, i) for i in order[:SHOWN]]
         return [e["path"] for e in content["errors"]]

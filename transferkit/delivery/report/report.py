@@ -7,17 +7,18 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit import files, look, tasks, terms
 from transferkit.delivery.report import first_screen, sections
-from transferkit.delivery.report.content import Example, ReportContent
+from transferkit.delivery.report.content import Example, ReportContent, metrics_of
 from transferkit.delivery.report.drawings import Drawing, drawings
 from transferkit.delivery.report.numbers import plain, rough_duration
 from transferkit.delivery.report.usable import usable
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.text import safe
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing
 def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -> str:
     """The report as HTML text."""
     task = content.get("task", tasks.SINGLE)
-    metrics = content.get("metrics") or {}
+    metrics = metrics_of(content)
     drawn = drawings(content, task) if drawn is None else drawn
     examples = {
         "errors": _examples(content.get("errors")),
@@ -72,9 +73,9 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     return safe(text.encode("utf-8", "replace").decode())
 
 
-def _first_screen(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    headline, answer = first_screen.headline(content, task, metrics), usable({"task": task, **metrics})
-    found = metrics.get("diagnosis") or {}
+def _first_screen(content: ReportContent, task: str, metrics: MetricsRecord) -> dict[str, object]:
+    headline, answer = first_screen.headline(content, task, metrics), usable(metrics)
+    found = metrics.diagnosis
     said = " ".join(answer.sentences).casefold()
     return {
         "headline": headline,
@@ -82,23 +83,22 @@ def _first_screen(content: ReportContent, task: str, metrics: Mapping[str, Any])
         "notes": [note for note in headline["notes"] if note.rstrip(".").casefold() not in said],
         "bars": first_screen.bars(content, task, metrics),
         "ticks": first_screen.ticks(content, task, metrics),
-        "usable": answer if metrics.get("test") else None,
-        "diagnosis": {"evidence": [], "remedies": [], **found} if found else None,
-        "problem": terms.state(found.get("state", "unknown")),
+        "usable": answer if "metrics" in content else None,
+        "diagnosis": found,
+        "problem": terms.state(found.state if found else "unknown"),
         "steps": list(content.get("steps") or ()),
     }
 
 
-def _sections(content: ReportContent, task: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    test = metrics.get("test") or {}
+def _sections(content: ReportContent, task: str, metrics: MetricsRecord) -> dict[str, object]:
     return {
         "scores": sections.score_table(metrics, task, first_screen.goal_of(content, task)),
-        "classes": sections.classes(task, test),
-        "confusions": sections.confusions(content, test),
+        "classes": sections.classes(task, metrics.test),
+        "confusions": sections.confusions(content, metrics.test),
         "gain": sections.gain(content),
         "abstention": sections.abstention(metrics),
         "tried": sections.tried(metrics),
-        "states": [terms.state(name) for name in (metrics.get("diagnosis") or {}).get("also") or []],
+        "states": [terms.state(name) for name in (metrics.diagnosis.also if metrics.diagnosis else ())],
     }
 
 
@@ -134,13 +134,13 @@ def _day(text: str) -> str:
 # ---------------------------------------------------------------------------------------------- pictures
 
 
-def _figure(drawing: Drawing) -> dict[str, Any]:
+def _figure(drawing: Drawing) -> dict[str, object]:
     pairs = [{"light": light, "dark": dark} for light, dark in drawing.addresses()]
     return {"alt": drawing.alt, "wide": drawing.wide, "panels": pairs}
 
 
-def _examples(examples: Sequence[Example] | None) -> list[dict[str, Any]]:
-    blank: dict[str, Any] = dict.fromkeys(Example.__annotations__)
+def _examples(examples: Sequence[Example] | None) -> list[dict[str, object]]:
+    blank: dict[str, object] = dict.fromkeys(Example.__annotations__)
     return [
         {**blank, **e, "picture": _thumbnail(e.get("picture")), "overlay": _thumbnail(e.get("overlay"))}
         for e in examples or []

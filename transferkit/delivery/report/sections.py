@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,72 +11,74 @@ from transferkit import tasks, terms
 from transferkit.console import figure
 from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.first_screen import placed
-from transferkit.delivery.report.numbers import interval, is_number, number
+from transferkit.delivery.report.numbers import interval, number
+from transferkit.evaluation.metrics_record import AbstentionLevel, CrossValidation, HeadCandidate, MetricsRecord
+from transferkit.evaluation.scores import ScoreRow, Scores
 
 View = dict[str, Any]
 SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE", "support": "pictures"}
 SCORES, CLASSES, MOST = 5, 12, 100  # scores and classes shown unasked; classes in the page at all
 
 
-def score_table(metrics: Mapping[str, Any], task: str = tasks.SINGLE, goal: str = "") -> View | None:
+def score_table(metrics: MetricsRecord, task: str = tasks.SINGLE, goal: str = "") -> View | None:
     """Every scalar score of test and validation as text: the first `SCORES` in `rows`, all others in `more`."""
-    splits = [split for split in ("test", "val") if metrics.get(split)]
-    found = dict.fromkeys(k for s in splits for k, v in metrics[s].items() if (v is None or is_number(v)) and k != "n")
+    splits = [(name, scores) for name, scores in (("test", metrics.test), ("val", metrics.val)) if scores]
+    found = dict.fromkeys(key for _, scores in splits for key, _ in scores.numbers())
     keys = [key for key in dict.fromkeys((goal, *tasks.of(task).shown_first, *found)) if key in found]
     if not keys:
         return None
     rows = [
         {
             "name": terms.score(k),
-            "cells": [number(metrics[s].get(k), k) for s in splits],
-            "intervals": [interval(metrics[s], k) for s in splits],
+            "cells": [number(scores.get(k), k) for _, scores in splits],
+            "intervals": [interval(scores, k) for _, scores in splits],
         }
         for k in keys
     ]
-    columns = [terms.part(split) for split in splits]
-    sizes = [metrics[split].get("n") for split in splits]
+    columns = [terms.part(name) for name, _ in splits]
+    sizes = [scores.n for _, scores in splits]
     return {"columns": columns, "sizes": sizes, "rows": rows[:SCORES], "more": rows[SCORES:]}
 
 
-def classes(task: str, test: Mapping[str, Any]) -> View | None:
+def classes(task: str, test: Scores) -> View | None:
     """The table of classes, the worst first: `rows` of text; `bars` of F1, where it is known, on a scale to 100."""
     numbers = tasks.of(task).numbers
-    first = "target" if numbers else "class"
-    rows = list(test.get(f"per_{first}") or [])
+    rows = list(test.rows)
     if not rows:
         return None
+    first = "target" if numbers else "class"
     columns = [key for key in rows[0] if key != first and not key.endswith("_ci95")]
     if not numbers:  # the worst first, what is unknown last
-        rows.sort(key=lambda row: math.inf if row.get("f1") is None else row["f1"])
+        rows.sort(key=lambda row: math.inf if (f1 := row.value("f1")) is None else f1)
     cells = [
         {
-            "name": row[first],
+            "name": row.name,
             "cells": [number(row.get(key), key) for key in columns],
             "intervals": [interval(row, key) for key in columns],
         }
         for row in rows[:MOST]
     ]
-    drawn = [_bar(row) for row in rows if row.get("f1") is not None][:MOST] if not numbers else []
+    drawn = [_bar(row, f1) for row in rows if (f1 := row.value("f1")) is not None][:MOST] if not numbers else []
     return {
         "columns": [SHORT.get(key) or terms.score(key) for key in columns], "rows": cells,
         "left": len(rows) - len(cells), "bars": drawn[:CLASSES], "more": drawn[CLASSES:],
     }  # fmt: skip
 
 
-def _bar(row: Mapping[str, Any]) -> View:
+def _bar(row: ScoreRow, f1: float) -> View:
     return {
-        "name": row["class"], "note": f"{row['support']:,} test pictures" if "support" in row else "", "own": False,
-        "text": f"{row['f1']:.2f}", "interval": _short(row.get("f1_ci95")), **placed(row["f1"], row.get("f1_ci95")),
+        "name": row.name, "note": f"{row.support:,} test pictures" if "support" in row else "", "own": False,
+        "text": f"{f1:.2f}", "interval": _short(row.interval("f1")), **placed(f1, row.interval("f1")),
     }  # fmt: skip
 
 
-def _short(limits: Any) -> str:
+def _short(limits: tuple[float, float] | None) -> str:
     return f"{limits[0]:.2f} to {limits[1]:.2f}" if limits else ""
 
 
-def confusions(content: ReportContent, test: Mapping[str, Any], most: int = 8) -> list[View]:
+def confusions(content: ReportContent, test: Scores, most: int = 8) -> list[View]:
     """The most frequent confusions of one class with another, with counts and the share of the true class."""
-    matrix, names = np.asarray(test.get("confusion") or np.zeros((0, 0)), int), content.get("classes") or []
+    matrix, names = np.asarray(test.confusion or np.zeros((0, 0)), int), content.get("classes") or []
     if not matrix.size or len(names) != len(matrix):
         return []
     totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
@@ -93,10 +94,10 @@ def confusions(content: ReportContent, test: Mapping[str, Any], most: int = 8) -
 
 def gain(content: ReportContent) -> str | None:
     """What twice the pictures would change, by the learning curve."""
-    fit = (content.get("learning_curve") or {}).get("fit")
-    if not fit:
+    curve = content.get("learning_curve")
+    if curve is None or curve.fit is None:
         return None
-    low, high = (f"{100 * fit[key]:+.1f}" for key in ("gain_low", "gain_high"))
+    low, high = (f"{100 * gain:+.1f}" for gain in (curve.fit.gain_low, curve.fit.gain_high))
     simplest = terms.rival("linear_probe", content.get("task", tasks.SINGLE)).phrase
     return (
         f"Each point is {simplest}, trained on a part of the training pictures. Twice the pictures "
@@ -104,77 +105,71 @@ def gain(content: ReportContent) -> str | None:
     )
 
 
-def abstention(metrics: Mapping[str, Any]) -> list[View]:
+def abstention(metrics: MetricsRecord) -> list[View]:
     """What answering only when confident reaches, as text."""
     return [
         {
-            "accuracy": f"{100 * row['accuracy']:.0f} %",
-            "threshold": number(row["threshold"]) if row["threshold"] is not None else _needed(row),
+            "accuracy": f"{100 * row.accuracy:.0f} %",
+            "threshold": number(row.threshold) if row.threshold is not None else _needed(row),
             "cells": [
-                "–" if row.get(key) is None else f"{100 * row[key]:.0f} %"
-                for key in ("coverage", "test_coverage", "test_accuracy")
+                "–" if share is None else f"{100 * share:.0f} %"
+                for share in (row.coverage, row.test_coverage, row.test_accuracy)
             ],
         }
-        for row in metrics.get("abstention") or []
+        for row in metrics.abstention
     ]
 
 
-def _needed(row: Mapping[str, Any]) -> str:
+def _needed(row: AbstentionLevel) -> str:
     """Why there is no threshold."""
-    if "needed" not in row:  # of an earlier version
+    if not row.has("needed"):  # of an earlier version
         return "–"
-    wanted = row["needed"]
-    return "no confidence" if not is_number(wanted) else f"unproven; takes about {wanted:,} validation pictures"
+    wanted = row.needed
+    return "no confidence" if wanted is None else f"unproven; takes about {wanted:,} validation pictures"
 
 
-def tried(metrics: Mapping[str, Any]) -> View | None:
+def tried(metrics: MetricsRecord) -> View | None:
     """The candidates of a classifier chosen by cross-validation, best first, and what to expect of the choice.
 
-    None where nothing was chosen so. Rows are taken as they are found: any of their cells may be missing.
+    None where nothing was chosen so.
     """
-    rows = metrics.get("candidates")
-    if not isinstance(rows, list) or not rows:
+    rows, judged = metrics.candidates, metrics.cross_validation
+    if not rows:
         return None
-    judged = metrics.get("cross_validation") or {}
-    metric = terms.score(str(judged.get("metric", "score")))
+    metric = terms.score(judged.metric if judged else "score")
     return {
         "metric": metric,
         "rows": [_candidate(row) for row in rows[:MOST]],
         "left": max(0, len(rows) - MOST),
-        "expected": _expected(judged, metric),
-        "unfrozen": str((metrics.get("unfrozen") or {}).get("words") or ""),
+        "expected": _expected(judged, metric) if judged else None,
+        "unfrozen": metrics.unfrozen.words if metrics.unfrozen else "",
     }
 
 
-def _candidate(row: Mapping[str, Any]) -> View:
-    def told(key: str, sign: str = "") -> str:
-        return figure(row[key], sign) if is_number(row.get(key)) else "–"
+def _candidate(row: HeadCandidate) -> View:
+    def told(value: float | None, more: str = "") -> str:
+        return "–" if value is None and not more else "" if value is None else f"{more}{figure(value)}"
 
-    behind = told("behind_best")
-    error = f" ± {told('behind_best_se')}" if is_number(row.get("behind_best_se")) else ""
-    setting = row.get("setting")
-    if isinstance(setting, Mapping):
-        setting = ", ".join(f"{key} {figure(v) if isinstance(v, float) else v}" for key, v in setting.items())
+    setting = (row.setting or {}).items()
+    judged = f", on {row.judged_on} alone" if row.judged_on else ""
     return {
-        "name": row.get("name") or f"{row.get('classifier', '?')} on {row.get('features', '?')}",
-        "setting": "" if setting is None else str(setting),
-        "score": told("score")
-        + (f" ± {told('spread')}" if is_number(row.get("spread")) else "")
-        + (f", on {row['judged_on']} alone" if row.get("judged_on") else ""),
-        "behind": "best" if row.get("behind_best") == 0 else behind + error,
-        "chosen": bool(row.get("chosen")),
-        "given_up": bool(row.get("given_up")),
+        "name": row.name or f"{row.classifier} on {row.features}",
+        "setting": ", ".join(f"{key} {figure(v) if isinstance(v, float) else v}" for key, v in setting),
+        "score": told(row.score) + told(row.spread, " ± ") + judged,
+        "behind": "best" if row.behind_best == 0 else told(row.behind_best) + told(row.behind_best_se, " ± "),
+        "chosen": row.chosen,
+        "given_up": row.given_up,
     }
 
 
-def _expected(judged: Mapping[str, Any], metric: str) -> str | None:
-    if not is_number(judged.get("score")):
+def _expected(judged: CrossValidation, metric: str) -> str | None:
+    if judged.score is None:
         return None
-    limits = judged.get("ci95")
+    limits = judged.ci95
     between = f" (95 % interval {figure(limits[0])} to {figure(limits[1])})" if limits else ""
-    rounds, folds = judged.get("rounds"), judged.get("folds")
-    how = f", {folds} folds" + (f" in {rounds} rounds" if (rounds or 1) != 1 else "") if folds else ""
+    rounds = f" in {judged.rounds} rounds" if judged.rounds != 1 else ""
+    how = f", {judged.folds} folds{rounds}" if judged.folds else ""
     return (
-        f"Expected of choosing so, on pictures that had no say in the choice: {metric} {figure(judged['score'])}"
+        f"Expected of choosing so, on pictures that had no say in the choice: {metric} {figure(judged.score)}"
         f"{between}{how}."
     )

@@ -6,13 +6,14 @@ test of it shows something (see `statements`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from transferkit import tasks, terms
 from transferkit.console import figure, plural
 from transferkit.delivery import statements
-from transferkit.evaluation.metric_registry import GOALS
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import ScoreRow, Scores
 from transferkit.evaluation.versus import verdicts
 
 ROUGH = 0.2  # width of an interval of a share above which more test pictures are advised
@@ -25,19 +26,18 @@ class Answer(NamedTuple):
     sentences: list[str]
 
 
-def usable(metrics: Mapping[str, Any]) -> Answer:
+def usable(metrics: MetricsRecord) -> Answer:
     """Whether the model is fit for use, by its own test pictures."""
-    task, test = str(metrics.get("task", tasks.SINGLE)), metrics.get("test") or {}
-    key = GOALS[tasks.of(task).default_metric].key
-    if not test.get("n"):
+    task, test, key = metrics.task, metrics.test, metrics.headline
+    if not test.n:
         return Answer("unknown", list(_untested(metrics)))
-    if (metrics.get("diagnosis") or {}).get("state") == "leakage suspected":
+    if metrics.diagnosis is not None and metrics.diagnosis.state == "leakage suspected":
         return Answer("no", ["Not on the strength of this score: " + terms.state("leakage suspected")
                              + ", so new pictures may be answered worse than these."])  # fmt: skip
     found = {verdict.name: verdict.state for verdict in verdicts(metrics, key)}
     blind = found.get("majority")
     if blind in ("unclear", "ahead"):
-        than, on = terms.rival("majority", task).phrase, plural(test["n"], "test picture")
+        than, on = terms.rival("majority", task).phrase, plural(test.n, "test picture")
         if blind == "ahead":
             return Answer("no", [f"No: on {on} it is worse than {than}."])
         return Answer("no", [f"Not on this evidence: on {on} it cannot be told apart from {than}."])
@@ -50,17 +50,17 @@ def usable(metrics: Mapping[str, Any]) -> Answer:
     return Answer("yes", [f"Yes, if this is good enough: {expected}.", *_further(metrics, test, task)][:2])
 
 
-def _untested(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _untested(metrics: MetricsRecord) -> Iterator[str]:
     yield "Not known: no pictures were kept for a test. Score it on pictures of your own."
-    judged = metrics.get("cross_validation") or {}
-    if judged.get("score") is not None:
-        limits = judged.get("ci95")
+    judged = metrics.cross_validation
+    if judged is not None and judged.score is not None:
+        limits = judged.ci95
         between = f" (95 % interval {figure(limits[0])} to {figure(limits[1])})" if limits else ""
-        name = terms.score(str(judged.get("metric", "score")))
-        yield f"By cross-validation of the training pictures, expect {name} {figure(judged['score'])}{between}."
+        name = terms.score(judged.metric)
+        yield f"By cross-validation of the training pictures, expect {name} {figure(judged.score)}{between}."
 
 
-def _expected(task: str, test: Mapping[str, Any]) -> str | None:
+def _expected(task: str, test: Scores) -> str | None:
     """What to expect on new pictures like those of the test, as an interval where there is one."""
     about = tasks.of(task)
     if about.headline == "off":
@@ -70,16 +70,16 @@ def _expected(task: str, test: Mapping[str, Any]) -> str | None:
         if right is None or found is None:
             return None
         return f"of 100 labels it gives, expect {right} to be right, and of 100 that apply it finds {found}"
-    accuracy = test.get("accuracy")
+    accuracy = test.value("accuracy")
     if accuracy is None:
         return None
-    low, high = test.get("accuracy_ci95") or (accuracy, accuracy)
+    low, high = test.interval("accuracy") or (accuracy, accuracy)
     return f"of 100 new pictures like these, expect {_range(1 - high, 1 - low)} wrong answers"
 
 
-def _of_hundred(test: Mapping[str, Any], key: str) -> str | None:
-    value = test.get(key)
-    return None if value is None else _range(*(test.get(f"{key}_ci95") or (value, value)))
+def _of_hundred(test: Scores, key: str) -> str | None:
+    value = test.value(key)
+    return None if value is None else _range(*(test.interval(key) or (value, value)))
 
 
 def _range(low: float, high: float) -> str:
@@ -87,52 +87,47 @@ def _range(low: float, high: float) -> str:
     return f"{first} to {last}" if first < last else f"about {first}"
 
 
-def _off(test: Mapping[str, Any], unit: str) -> str | None:
+def _off(test: Scores, unit: str) -> str | None:
     """Of numbers: each target by itself, for their units may differ."""
-    rows = [row for row in test.get("per_target") or [test] if row.get("mae") is not None]
+    rows = [(row, mae) for row in test.rows if (mae := row.value("mae")) is not None]
     if not rows:
         return None
 
-    def far(row: Mapping[str, Any]) -> str:
-        low, high = row.get("mae_ci95") or (row["mae"], row["mae"])
+    def far(row: ScoreRow, mae: float) -> str:
+        low, high = row.interval("mae") or (mae, mae)
         return f"{figure(low)} to {figure(high)}" if low < high else figure(low)
 
     if len(rows) == 1:
-        return f"expect an answer to be off by {far(rows[0])}{unit} on average"
-    parts = [f"{row['target']} by {far(row)}" for row in rows[:3]]
+        return f"expect an answer to be off by {far(*rows[0])}{unit} on average"
+    parts = [f"{row.name} by {far(row, mae)}" for row, mae in rows[:3]]
     return f"expect answers to be off on average, {', '.join(parts)}" + (", …" if len(rows) > 3 else "")
 
 
-def _further(metrics: Mapping[str, Any], test: Mapping[str, Any], task: str) -> Iterator[str]:
+def _further(metrics: MetricsRecord, test: Scores, task: str) -> Iterator[str]:
     """What else bears on the use, the weightiest first."""
     if tasks.of(task).headline == "right":
-        low, high = test.get("accuracy_ci95") or (0, 0)
+        low, high = test.interval("accuracy") or (0, 0)
         yield from _declining(metrics)
         if high - low > ROUGH:
             yield (
-                f"{plural(test['n'], 'test picture')} tell no more than that; "
+                f"{plural(test.n, 'test picture')} tell no more than that; "
                 "more of them, or --folds 5, would narrow the range."
             )
-    named = statements.alike(metrics, GOALS[tasks.of(task).default_metric].key)
+    named = statements.alike(metrics, metrics.headline)
     if named:
         yield named[:1].upper() + named[1:] + "."
 
 
-def _declining(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _declining(metrics: MetricsRecord) -> Iterator[str]:
     """What is gained by answering only when sure, where test bore the promise out."""
-    rows = [
-        row
-        for row in metrics.get("abstention") or []
-        if row.get("threshold") is not None
-        and row.get("test_accuracy") is not None
-        and row["test_accuracy"] >= row["accuracy"]
-        and 0 < (row.get("test_coverage") or 0) < 1
-    ]
-    for row in rows[:1]:
-        between = row.get("test_accuracy_ci95")
+    for row in metrics.abstention:
+        reached, coverage = row.test_accuracy, row.test_coverage or 0
+        if row.threshold is None or reached is None or reached < row.accuracy or not 0 < coverage < 1:
+            continue
+        between = row.test_accuracy_ci95
         interval = f" (95 % interval {100 * between[0]:.0f} to {100 * between[1]:.0f} %)" if between else ""
         yield (
-            f"Answers of at least {100 * row['threshold']:.0f} % confidence were right in "
-            f"{100 * row['test_accuracy']:.0f} %{interval}; {100 * row['test_coverage']:.0f} % of the test pictures "
-            "were answered so."
+            f"Answers of at least {100 * row.threshold:.0f} % confidence were right in "
+            f"{100 * reached:.0f} %{interval}; {100 * coverage:.0f} % of the test pictures were answered so."
         )
+        return

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.tuning.search_space.dimensions import Values
+
 Array = npt.NDArray[np.float64]
 
 CANDIDATES = 2000
@@ -15,7 +17,7 @@ ROUNDS = 3  # of finer candidates around the best ones
 ELITE = 5
 
 
-def propose(oracle: Any, seed: int) -> dict[str, Any] | None:
+def propose(oracle: Any, seed: int) -> Values | None:
     """The untried values of least lower confidence bound (Srinivas et al. 2010) by the oracle's process.
 
     `oracle` is a Bayesian oracle of Keras Tuner with `left` and `tried`. Returns None where no candidate is untried.
@@ -35,10 +37,10 @@ def propose(oracle: Any, seed: int) -> dict[str, Any] | None:
         return _search(oracle, rng)
 
 
-def _search(oracle: Any, rng: np.random.Generator) -> dict[str, Any] | None:
+def _search(oracle: Any, rng: np.random.Generator) -> Values | None:
     space = oracle.hyperparameters.space
     raw = rng.uniform(size=(CANDIDATES, len(space)))
-    found, points, bounds = list[dict[str, Any]](), np.empty((0, len(space))), np.empty(0)
+    found, points, bounds = list[Values](), np.empty((0, len(space))), np.empty(0)
     for turn in range(ROUNDS + 1):
         values = [decode(space, row) for row in raw]
         untried = [i for i, item in enumerate(values) if not oracle.tried(item)]
@@ -55,16 +57,16 @@ def _search(oracle: Any, rng: np.random.Generator) -> dict[str, Any] | None:
     return found[int(np.argmin(bounds))]
 
 
-def decode(space: list[Any], row: Array) -> dict[str, Any]:
+def decode(space: list[Any], row: Array) -> Values:
     """Active values at a point of the unit cube."""
-    values: dict[str, Any] = {}
+    values: Values = {}
     for hp, share in zip(space, row, strict=True):
         if all(condition.is_active(values) for condition in hp.conditions):
             values[hp.name] = hp.prob_to_value(float(share))
     return values
 
 
-def vector(space: list[Any], values: dict[str, Any]) -> list[float]:
+def vector(space: list[Any], values: Values) -> list[float]:
     """The point of the unit cube that stands for `values`; what is inactive stands at its default."""
     return [
         hp.value_to_prob(values[hp.name] if all(c.is_active(values) for c in hp.conditions) else hp.default)

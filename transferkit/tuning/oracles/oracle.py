@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from transferkit.errors import ConfigError, RunError
+from transferkit.tuning.search_space.dimensions import Values
 from transferkit.tuning.search_space.space import Space
 
 Algorithm = Literal["grid", "random", "bayesian", "hyperband"]
@@ -27,7 +28,7 @@ class Proposal:
     """
 
     id: str
-    values: dict[str, Any]
+    values: Values
     epochs: int
     continues: str | None = None
     rung: int = 0
@@ -172,7 +173,7 @@ class Oracle:
     # -- proposing
 
     @cached_property
-    def _grid(self) -> list[dict[str, Any]]:
+    def _grid(self) -> list[Values]:
         return self.space.grid(self.resolution)
 
     @cached_property

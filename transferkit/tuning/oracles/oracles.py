@@ -6,7 +6,7 @@ seed 0 for no seed, give a space up after 20 collisions, and let the Bayesian on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -16,6 +16,7 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, Ran
 from transferkit.files import digest
 from transferkit.tuning.oracles import acquisition
 from transferkit.tuning.oracles.brackets import FACTOR
+from transferkit.tuning.search_space.dimensions import Values
 from transferkit.tuning.search_space.space import Space
 
 ENUMERABLE = 100_000  # combinations up to which what is left of a space is listed
@@ -27,13 +28,16 @@ def number(*parts: Any) -> int:
     return int(digest([str(part) for part in parts])[:8], 16) & 0x7FFFFFFF
 
 
+TunerAnswer = dict[str, object]  # Keras Tuner's: the `status` of a trial and its `values`
+
+
 class _Repeatable:
     """What all three share. Mixed in before Keras Tuner's class, whose attributes it uses."""
 
     space_: Space
     seed_: int
     # Of Keras Tuner's Oracle:
-    trials: dict[str, Any]
+    trials: dict[str, Any]  # objects of Keras Tuner's, which has no types
     ongoing_trials: dict[str, Any]
     hyperparameters: Any
     _tried_so_far: set[str]
@@ -46,20 +50,20 @@ class _Repeatable:
     def _save_trial(self, trial: Any) -> None:
         """Nothing either."""
 
-    def tidy(self, values: dict[str, Any]) -> dict[str, Any]:
+    def tidy(self, values: Values) -> Values:
         """Values as they will be trained with: numbers of six digits. Keras Tuner's own entries stay."""
         own = {name: value for name, value in values.items() if name.startswith("tuner/")}
         return {**self.space_.tokens(values), **own}
 
-    def _compute_values_hash(self, values: dict[str, Any]) -> str:
+    def _compute_values_hash(self, values: Values) -> str:
         found: str = super()._compute_values_hash(self.tidy(values) if values else values)  # type: ignore[misc]
         return found
 
-    def tried(self, values: dict[str, Any]) -> bool:
+    def tried(self, values: Values) -> bool:
         """Whether a trial had these values."""
         return self._compute_values_hash(values) in self._tried_so_far
 
-    def _random_values(self) -> dict[str, Any] | None:
+    def _random_values(self) -> Values | None:
         # Random(a) and Random(a + 1) are unrelated: Keras Tuner counts on from here within the trial.
         self._seed_state = number("draw", self.seed_, len(self.trials)) << 20
         values = super()._random_values()  # type: ignore[misc]
@@ -68,11 +72,11 @@ class _Repeatable:
             values = Random(number("left", self.seed_, len(self.trials))).choice(left) if left else self._again()
         return None if values is None else self.tidy(values)
 
-    def _again(self) -> dict[str, Any] | None:
+    def _again(self) -> Values | None:
         """What to do when everything was tried: stop."""
         return None
 
-    def left(self) -> list[dict[str, Any]]:
+    def left(self) -> list[Values]:
         """The untried combinations of a space small enough to list."""
         size = self.space_.size()
         if size is None or size > ENUMERABLE:
@@ -85,7 +89,7 @@ def _prepare(oracle: Any, space: Space, seed: int) -> None:
     oracle.verbose = 0  # nothing is printed
 
 
-def _options(space: Space, maximise: bool, seed: int) -> dict[str, Any]:
+def _options(space: Space, maximise: bool, seed: int) -> Values:
     return {
         "objective": Objective(GOAL, "max" if maximise else "min"),
         "hyperparameters": space.hyperparameters(),
@@ -110,14 +114,14 @@ class BayesianOracle(_Repeatable, BayesianOptimizationOracle):  # type: ignore[m
     next whatever the process says: what a journal holds.
     """
 
-    next_values: dict[str, Any] | None = None
+    next_values: Values | None = None
 
     def __init__(self, space: Space, trials: int, maximise: bool, seed: int) -> None:
         first = min(3 * len(space.dimensions), max(3, trials // 3))
         super().__init__(max_trials=trials, num_initial_points=first, **_options(space, maximise, seed))
         _prepare(self, space, seed)
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def populate_space(self, trial_id: str) -> TunerAnswer:
         """Keras Tuner's answer: `status` and `values`."""
         if self.next_values is not None:
             stored, self.next_values = self.next_values, None
@@ -145,7 +149,7 @@ class BracketOracle(_Repeatable, HyperbandOracle):  # type: ignore[misc]
         self._brackets[-1]["number"] = self._begun
         self._begun += 1
 
-    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
+    def _random_trial(self, trial_id: str, bracket: Mapping[str, Any]) -> TunerAnswer:
         if bracket["number"] >= self._wanted:
             # Keras Tuner begins one bracket after the other; the running ones may still have trials to promote.
             return {"status": "IDLE" if self.ongoing_trials else "STOPPED", "values": None}
@@ -158,7 +162,7 @@ class BracketOracle(_Repeatable, HyperbandOracle):  # type: ignore[misc]
                 return int(bracket["number"])
         raise KeyError(trial_id)
 
-    def _again(self) -> dict[str, Any] | None:
+    def _again(self) -> Values | None:
         # A later bracket may train the settings of an earlier one for longer.
         here = {info["id"] for info in self._brackets[-1]["rounds"][0]}
         used = {self._compute_values_hash(_plain(self.trials[name].hyperparameters.values)) for name in here}
@@ -167,5 +171,5 @@ class BracketOracle(_Repeatable, HyperbandOracle):  # type: ignore[misc]
         return Random(number("again", self.seed_, len(self.trials))).choice(fresh) if fresh else None
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
+def _plain(values: Values) -> Values:
     return {name: value for name, value in values.items() if not name.startswith("tuner/")}

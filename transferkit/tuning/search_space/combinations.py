@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from transferkit.tuning.search_space.dimensions import OUTER, Dimension
+from transferkit.tuning.search_space.dimensions import OUTER, Dimension, Values
 
 
 def ordered(dimensions: Sequence[Dimension]) -> tuple[Dimension, ...]:
@@ -27,12 +26,12 @@ def ordered(dimensions: Sequence[Dimension]) -> tuple[Dimension, ...]:
     return tuple(placed)
 
 
-def combinations(dimensions: Sequence[Dimension], resolution: int | None) -> Iterator[dict[str, Any]]:
+def combinations(dimensions: Sequence[Dimension], resolution: int | None) -> Iterator[Values]:
     """Every combination of active settings, each once; the first dimension varies slowest."""
     yield from _extend({}, list(dimensions), resolution)
 
 
-def _extend(chosen: dict[str, Any], left: list[Dimension], resolution: int | None) -> Iterator[dict[str, Any]]:
+def _extend(chosen: Values, left: list[Dimension], resolution: int | None) -> Iterator[Values]:
     if not left:
         yield dict(chosen)
         return
@@ -65,7 +64,7 @@ def _size(dimension: Dimension, resolution: int | None) -> int:
     return len(dimension.points(resolution))
 
 
-def pairs(dimensions: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
+def pairs(dimensions: Sequence[Dimension]) -> Iterator[Values]:
     """Ends and choices of every two dimensions together, with the parents that make them active."""
     for chosen in itertools.combinations(dimensions, 2):
         wanted = {d.name for d in chosen}

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from transferkit.config import Settings
+from transferkit.record import JsonObject
 from transferkit.setting import declared
 
 Kind = Literal["float", "int", "choice"]
+Value = bool | int | float | str | tuple[int, ...]  # of one searched setting, as Settings takes it
+Values = dict[str, Value]  # of a trial, by setting
 
 _ALL = declared(Settings)
 SEARCHABLE = tuple(name for name, setting in _ALL.items() if setting.said.searched)
@@ -113,9 +116,9 @@ class Dimension:
         """Whether it is active beside these `values` of the settings before it."""
         return self.when is None or (self.when[0] in values and values[self.when[0]] in self.when[1])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """What JSON can hold; `from_dict` reads it."""
-        found: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        found: JsonObject = {"name": self.name, "kind": self.kind}
         if self.kind == "choice":
             found["values"] = [list(v) if isinstance(v, tuple) else v for v in self.values]
         else:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from transferkit.config import Settings
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.files import digest
+from transferkit.record import JsonObject
 from transferkit.tuning.search_space import combinations, parsing, space_checks, tracing
-from transferkit.tuning.search_space.dimensions import OUTER, SEARCHABLE, Dimension
+from transferkit.tuning.search_space.dimensions import OUTER, SEARCHABLE, Dimension, Value, Values
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -49,7 +50,7 @@ class Space:
         """How many combinations `grid` will list."""
         return combinations.count(self.dimensions, resolution) or 0
 
-    def grid(self, resolution: int = 5) -> list[dict[str, Any]]:
+    def grid(self, resolution: int = 5) -> list[Values]:
         """Every combination, each with its active settings only; ranges stand for `resolution` values.
 
         Settings that need new features vary slowest. Raises ConfigError above 100,000 combinations.
@@ -62,17 +63,17 @@ class Space:
             )
         return list(combinations.combinations(self.dimensions, resolution))
 
-    def points(self) -> list[dict[str, Any]]:
+    def points(self) -> list[Values]:
         """Every combination of a space that has a `size`."""
         return list(combinations.combinations(self.dimensions, None))
 
-    def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def active(self, values: Mapping[str, Value]) -> Values:
         """The settings in `values` that are active together, in the types that Settings takes.
 
         Takes Keras Tuner's values, settings, or either after JSON. Raises ValueError for a value outside the space
         and for an active setting that is missing.
         """
-        found: dict[str, Any] = {}
+        found: Values = {}
         for dimension in self.dimensions:
             if dimension.holds(found):
                 if dimension.name not in values:
@@ -80,7 +81,7 @@ class Space:
                 found[dimension.name] = dimension.read(values[dimension.name])
         return found
 
-    def tokens(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def tokens(self, values: Mapping[str, Value]) -> Values:
         """Active settings as Keras Tuner's hyperparameters take them; `active` reads them back."""
         active = self.active(values)
         return {d.name: d.token(active[d.name]) for d in self.dimensions if d.holds(active)}
@@ -106,7 +107,7 @@ class Space:
             chain.insert(0, (dimension, values))
         return chain
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """What JSON can hold."""
         return {"dimensions": [dimension.as_dict() for dimension in self.dimensions]}
 

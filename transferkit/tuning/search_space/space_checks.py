@@ -9,14 +9,14 @@ from typing import Any
 from transferkit import config
 from transferkit.errors import ConfigError, nearest
 from transferkit.tuning.search_space import combinations
-from transferkit.tuning.search_space.dimensions import SEARCHABLE, Dimension, spelled
+from transferkit.tuning.search_space.dimensions import SEARCHABLE, Dimension, Values, spelled
 
 TRIED = 400  # combinations gone through in full; of more, every pair of settings
 MOST = 10  # problems of combinations that are listed
 REMEDY = "a condition keeps settings apart that exclude each other, e.g. --search 'views=2,4 if augment=light'"
 
 
-def problems(dimensions: Sequence[Dimension], given: dict[str, Any]) -> list[str]:
+def problems(dimensions: Sequence[Dimension], given: Values) -> list[str]:
     """Unknown names, conditions that cannot hold, values that the settings refuse: alone, then together."""
     if not dimensions:
         return ["nothing to search; name a setting, e.g. --search learning_rate=1e-4:1e-2:log"]
@@ -90,7 +90,7 @@ def _alone(dimensions: Sequence[Dimension]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _together(dimensions: Sequence[Dimension], given: dict[str, Any]) -> list[str]:
+def _together(dimensions: Sequence[Dimension], given: Values) -> list[str]:
     few = (combinations.count(dimensions, 2) or TRIED + 1) <= TRIED
     tried = combinations.combinations(dimensions, 2) if few else combinations.pairs(dimensions)
     found: dict[str, str] = {}
@@ -104,7 +104,7 @@ def _together(dimensions: Sequence[Dimension], given: dict[str, Any]) -> list[st
     return [*listed, REMEDY] if listed else []
 
 
-def _refused(values: dict[str, Any]) -> list[str]:
+def _refused(values: Values) -> list[str]:
     try:
         config.make(values)
     except ConfigError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from transferkit.errors import ConfigError
-from transferkit.tuning.search_space.dimensions import Dimension, parse, spelled
+from transferkit.tuning.search_space.dimensions import Dimension, Values, parse, spelled
 
 RUNS = 500  # combinations of choices that are tried; a function with more is refused
 Condition = tuple[str, tuple[Any, ...]]
@@ -19,7 +19,7 @@ def dimensions(build: Callable[[Any], Any]) -> list[Dimension]:
     Raises ConfigError where it asks for nothing, in more branches than can be tried, or for what cannot be searched.
     """
     runs = _explore(build)
-    asked: dict[Dimension, list[dict[str, Any]]] = {}
+    asked: dict[Dimension, list[Values]] = {}
     for values, found in runs:
         for dimension in found:
             asked.setdefault(dimension, []).append(values)
@@ -29,11 +29,11 @@ def dimensions(build: Callable[[Any], Any]) -> list[Dimension]:
     return [_conditional(d, where, everywhere) for d, where in asked.items()]
 
 
-def _explore(build: Callable[[Any], Any]) -> list[tuple[dict[str, Any], list[Dimension]]]:
+def _explore(build: Callable[[Any], Any]) -> list[tuple[Values, list[Dimension]]]:
     """Values and what was asked for, of one run for each combination of choices."""
     from keras_tuner import HyperParameters
 
-    waiting, seen, runs = [dict[str, Any]()], set[str](), list[tuple[dict[str, Any], list[Dimension]]]()
+    waiting, seen, runs = [Values()], set[str](), list[tuple[Values, list[Dimension]]]()
     while waiting:
         values = waiting.pop(0)
         hp = HyperParameters()
@@ -82,7 +82,7 @@ def _scope(item: Any) -> Condition | None:
     return inner.name, tuple(parse(inner.name, value) for value in inner.values)
 
 
-def _conditional(dimension: Dimension, where: list[dict[str, Any]], everywhere: list[dict[str, Any]]) -> Dimension:
+def _conditional(dimension: Dimension, where: list[Values], everywhere: list[Values]) -> Dimension:
     """With the condition that Python's own `if` amounts to, where it is one choice that decides."""
     if dimension.when or len(where) == len(everywhere):
         return dimension

@@ -1,0 +1,105 @@
+"""What is said of a trained model: saved and scored, compared, diagnosed; metrics.json is written last.
+
+The test split is read here, once: every choice has been made and the model is on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from transferkit.evaluation import diagnosis
+from transferkit.evaluation.baselines import Baseline, Split
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.files import write_json
+from transferkit.runs import analysis, selecting, uses
+from transferkit.runs.context import RunContext, rows_of
+from transferkit.runs.manifest import Manifest, repeatable
+from transferkit.runs.packaging import Packaging
+from transferkit.runs.random_baseline import random_weights
+from transferkit.runs.run_record import TestSplitRecord
+from transferkit.runs.selecting import HeadSelection
+from transferkit.training import recipe
+
+
+@dataclass(kw_only=True)
+class Assessment:
+    """The steps after training, in their order. `choice` says how the head was chosen, where it was."""
+
+    context: RunContext
+    work: recipe.Recipe
+    trained: recipe.Trained
+    choice: HeadSelection | None
+    manifest: Manifest
+
+    def run(self) -> MetricsRecord:
+        """Save, score and judge the model; write metrics.json."""
+        context, reporter = self.context, self.context.reporter
+        packaging = Packaging(context=context, trained=self.trained)
+        with reporter.step("saving the model"):
+            val_outputs, train_outputs = packaging.ship()
+            metrics = packaging.scores(val_outputs, train_outputs)
+            if self.choice is not None:
+                self.choice.record(metrics)
+        started = time.monotonic()
+        features = self._features()
+        with reporter.step("judging what more pictures would bring"):
+            metrics.learning_curve = analysis.curve(
+                features["train"], features["val"], context.task, context.classes, context.settings.seed
+            )
+            self._save_typical()
+        outputs = packaging.test(metrics)
+        if len(context.test):
+            self._count_use(metrics)
+            self._compare(metrics, features, outputs)
+        record = self.manifest.record
+        record.timings = record.timings | {"test": round(time.monotonic() - started, 2)}
+        self._diagnose(metrics, features, val_outputs)
+        write_json(context.layout.metrics, metrics.as_json())
+        return metrics
+
+    def _features(self) -> dict[str, Split]:
+        """Vectors of the last layer of the network as it came, by split; see also `_save_typical`."""
+        context = self.context
+        self._rows = analysis.features(self.work, self.trained, context.samples, list(rows_of(context.splits)))
+        found = (Split(selecting.narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
+        return dict(zip(("train", "val", "test"), found, strict=True))
+
+    def _save_typical(self) -> None:
+        context = self.context
+        train, val = (Split(selecting.narrowed(part.x, self.trained, "head"), part.y) for part in self._rows[:2])
+        analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, context.settings.seed)
+
+    def _count_use(self, metrics: MetricsRecord) -> None:
+        """Note which run this is that was scored on these test pictures."""
+        context, record = self.context, self.manifest.record
+        name = uses.test_digest(context.samples.select(context.test).sha256 or ())
+        metrics.test_uses = uses.count(context.layout, record, name)
+        record.test_split = TestSplitRecord.model_validate({"sha256": name, **metrics.test_uses.as_json()})
+        self.manifest.write()
+
+    def _compare(self, metrics: MetricsRecord, features: dict[str, Split], outputs: np.ndarray) -> None:
+        """Simpler classifiers on the same test pictures, and how much better than each the model is."""
+        context, reporter = self.context, self.context.reporter
+        tested = context.samples.select(context.test)
+        with reporter.step("training simpler classifiers to compare with"):
+            rivals: dict[str, Baseline] = analysis.compare_baselines(
+                features["train"], features["val"], features["test"], context.task, context.classes
+            )
+        if context.settings.random_baseline:
+            rivals["random_weights"] = random_weights(context, self.work, tested)
+        with reporter.step("comparing with simpler classifiers"):
+            metrics.baselines = analysis.beside(rivals, outputs, metrics, tested, context.settings.seed)
+
+    def _diagnose(self, metrics: MetricsRecord, features: dict[str, Split], val_outputs: np.ndarray) -> None:
+        context = self.context
+        with context.reporter.step("looking for what is wrong"):
+            about = analysis.diagnosis_context(
+                context, chosen=self.trained.chosen, command=repeatable(context.origin, context.settings),
+                metrics=metrics, val=val_outputs, features=features, learning_rate=self.work.rate,
+            )  # fmt: skip
+        # Of a classifier that was fitted in one step there is no curve; that of the network that lost is another's.
+        fitted = any(phase.name == self.trained.chosen and not phase.epochs for phase in self.trained.phases)
+        metrics.diagnosis = diagnosis.diagnose([] if fitted else self.trained.history, metrics, about).as_record()

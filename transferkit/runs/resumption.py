@@ -1,0 +1,58 @@
+"""Whether a run that is to go on is the one that was begun: settings, data, split, weights and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transferkit.backbones.build import LoadedBackbone
+from transferkit.config import Settings
+from transferkit.data.samples import Samples, shown
+from transferkit.data.splitting.split import Splits
+from transferkit.errors import ConfigError, RunError
+from transferkit.runs.advice import own
+from transferkit.runs.layout import Layout
+from transferkit.runs.manifest import data_digest, split_digest, versions
+from transferkit.runs.run_record import RunRecord, WeightsRecord
+
+
+def check_settings(record: RunRecord, settings: Settings) -> None:
+    """Raise ConfigError that shows every setting in which a run differs from what is asked for now."""
+    saved, now = record.config.as_json(), settings.model_dump(mode="json")
+    other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
+    if other:
+        listed = "\n".join(f"  - {shown(line)}" for line in other)
+        command = own(record.command)
+        was = "" if not command else f". Its command was:\n  {command}"
+        raise ConfigError(
+            f"--resume: the run was started with other settings:\n{listed}\n"
+            f"Repeat its command with --resume, or choose another --output{was}"
+        )
+
+
+def other_versions(record: RunRecord, settings: Settings) -> Iterator[str]:
+    """A warning where libraries are of other versions than when the run was started."""
+    saved, now = record.versions, versions(settings)
+    other = [f"{name} {saved.get(name)} → {now.get(name)}" for name in now if saved.get(name) != now.get(name)]
+    if other:
+        yield f"the run was started with other versions ({', '.join(other)}); numbers may differ a little"
+
+
+def check_data(record: RunRecord, samples: Samples, splits: Splits, layout: Layout) -> None:
+    """Raise RunError where splits.csv or the data is not what the run has seen so far, were it lost or changed."""
+    pairs = (
+        (record.split_sha256, split_digest(samples, splits)),
+        (record.data.sha256, data_digest(samples)),
+    )
+    if any(then not in (None, now) for then, now in pairs):
+        raise RunError(
+            f"--resume: {shown(layout.splits)} or the data is not what the run was started with; put both "
+            "back as they were, or start anew with another --output"
+        )
+
+
+def weights_of(record: RunRecord, backbone: LoadedBackbone) -> WeightsRecord:
+    """The network's weights, for the record. Raises RunError where the run was started with others."""
+    weights = WeightsRecord(source=backbone.weights, sha256=backbone.weights_sha256)
+    if record.has("weights") and record.weights.as_json() != weights.as_json():
+        raise RunError("--resume: the network's weights are not those the run was started with; start it anew")
+    return weights

@@ -1,0 +1,215 @@
+"""run.json as a record: what was done, with what, on what. Declarations only, and what a finished run must hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from transferkit.config import check_policy
+from transferkit.record import Count, Number, Record, RecordError, SchemaVersion
+from transferkit.tasks import TaskName
+
+ARRAYS = "arrays"  # what versions that recorded no schema version wrote for the path of data from memory
+
+
+class Skipped(Record):
+    """A picture that could not be read."""
+
+    path: str
+    reason: str
+
+
+class Relabelled(Record):
+    """A picture whose label an exclusion file replaced, and the label `was` that the data has."""
+
+    path: str
+    was: str
+
+
+class ConfigRecord(Record):
+    """All settings, as the version that made the run wrote them; those declared are looked at by themselves."""
+
+    __pydantic_extra__: dict[str, JsonValue]
+
+    backbone: str = ""
+    unfreeze: Annotated[str, AfterValidator(check_policy)] = "none"
+    head: str = "mlp"
+    metric: str = "auto"
+    task: Literal["auto", TaskName] = "auto"
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    exclude: list[str] = []
+    exclude_file: str | None = None
+    refit: str = "train"
+    budget: Number | None = None
+
+
+class DataRecord(Record):
+    """The data and what became of it. `path` is None for arrays, which a run does not keep."""
+
+    path: str | None
+    parts: dict[str, Count] = {}
+    sha256: str | None = None
+    n: Count = 0
+    skipped: list[Skipped] = []
+    relabelled: list[Relabelled] = []
+
+
+class PluginRecord(Record):
+    """A package whose plugin the settings name."""
+
+    kind: str
+    name: str
+    target: str
+    package: str
+    version: str
+
+
+class HardwareRecord(Record):
+    """The machine."""
+
+    cpu: str | None = None
+    cores: int | None = None
+    memory_bytes: int | None = None
+    system: str | None = None
+
+
+class WeightsRecord(Record):
+    """Of the pretrained network: where they came from, and the hash of their values."""
+
+    source: str
+    sha256: str = ""
+
+
+class PrecisionRecord(Record):
+    """What features were computed in, how, and why."""
+
+    name: str
+    how: str = "plain"
+    reason: str = ""
+
+
+class PhaseRecord(Record):
+    """One training phase. `score` and `loss` are validation's, at `best_epoch` (counted from 1)."""
+
+    name: str
+    trained: str
+    parameters: int
+    epochs: int
+    best_epoch: int
+    score: Number
+    loss: Number | None = None
+    seconds: Number
+    source: str
+    precision: str | None = None
+
+
+class RatePoint(Record):
+    """A point of the learning-rate finder."""
+
+    learning_rate: Annotated[Number, Field(gt=0)]
+    loss: Number | None
+
+
+class TestSplitRecord(Record):
+    """The test split by its content, and which run this is that was scored on it."""
+
+    __test__ = False  # pytest: no test
+
+    sha256: str = ""
+    run: Count = 0
+    note: str | None = None
+
+
+class SearchOrigin(Record):
+    """How the search was begun that this run ends."""
+
+    command: str
+    engine: str = "local"
+    workers: int = 1
+
+
+class RunOptions(Record):
+    """Options that change no number, and so are not in the command: `--offline`, `--cache`, `--track`."""
+
+    offline: bool | None = None
+    cache: bool | None = None
+    track: list[str] = []
+
+    def given(self) -> dict[str, bool | tuple[str, ...]]:
+        """Those that were said."""
+        flags = {"offline": self.offline, "cache": self.cache}
+        found: dict[str, bool | tuple[str, ...]] = {name: on for name, on in flags.items() if on is not None}
+        return found | ({"track": tuple(self.track)} if self.track else {})
+
+
+class RunRecord(Record):
+    """run.json. While a run is not `complete`, what it has not come to yet has its default."""
+
+    schema_version: SchemaVersion = 0
+    status: str
+    kind: str = "finetune"
+    command: str
+    started: str = ""
+    working_directory: str = "."
+    config: ConfigRecord
+    given: list[str] = []
+    cache: bool | None = None
+    seed: Count = 0
+    data: DataRecord
+    versions: dict[str, str] = {}
+    plugins: list[PluginRecord] = []
+    hardware: HardwareRecord = HardwareRecord()
+    timings: dict[str, Number] = {}  # seconds of each stage
+    callbacks: list[str] = []  # the caller's own, by name
+    options: RunOptions | None = None
+    split_sha256: str | None = None
+    weights: WeightsRecord = WeightsRecord(source="")
+    precision: PrecisionRecord = PrecisionRecord(name="unknown", reason="not recorded")
+    phases: list[PhaseRecord] = []
+    chosen: str = ""
+    learnt_from: str | None = None
+    notes: list[str] = []
+    rate_curve: list[RatePoint] | None = None
+    learning_rate: Number | None = None
+    test_split: TestSplitRecord | None = None
+    warnings: list[str] = []
+    search: SearchOrigin | None = None
+    files: dict[str, str] = {}  # SHA-256 of what a finished run keeps as it is
+    error: str = ""
+    resumed: int = 0
+
+    @model_validator(mode="after")
+    def _arrays(self) -> Self:
+        if self.schema_version == 0 and self.data.path == ARRAYS:  # paths were absolute then
+            self.data.path = None
+        return self
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is finished."""
+        return self.status == "complete"
+
+    @property
+    def chosen_phase(self) -> PhaseRecord | None:
+        """The phase whose weights were kept."""
+        return next((phase for phase in self.phases if phase.name == self.chosen), None)
+
+    def filled(self) -> dict[str, Any]:
+        """`as_json`, and the defaults of what is not there: whoever reads it need not know which version wrote it."""
+        fields = type(self).model_fields
+        absent = {key: getattr(self, key) for key in fields if not self.has(key) and getattr(self, key) is not None}
+        return self.as_json() | {k: v.as_json() if isinstance(v, Record) else v for k, v in absent.items()}
+
+    def check_finished(self) -> None:
+        """Raise RecordError where something is missing that a finished run has."""
+        wanted: tuple[tuple[str, Record, tuple[str, ...]], ...] = (
+            ("", self, ("weights", "phases", "chosen")),
+            ("config.", self.config, ("backbone", "unfreeze")),
+            ("data.", self.data, ("n", "parts")),
+        )
+        lost = [f"{where}{key}" for where, record, keys in wanted for key in keys if key not in record.model_fields_set]
+        lost += [] if "total" in self.timings else ["timings.total"]
+        if lost:
+            raise RecordError("; ".join(f"{name}: field required" for name in lost))
