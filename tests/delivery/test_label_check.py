@@ -59,7 +59,7 @@ def test_a_run_on_a_cleaned_file_knows_its_labels_without_it(digits: Path, tmp_p
     assert (saved[paths[0]], saved[paths[2]], paths[1] in saved) == ("8", "4", False)
     assert made.manifest["data"]["relabelled"] == [{"path": paths[0], "was": "3"}]
     assert f"--exclude-file {clean}" in made.manifest["command"]
-    settings = given(made.manifest)
+    settings = given(made.layout.complete())
     assert pictures.changed(made.layout, made.manifest["data"]["path"], settings) == []
     clean.write_text("path,action,label\n")
     assert "labelled otherwise" in str(pictures.changed(made.layout, made.manifest["data"]["path"], settings))

@@ -2,20 +2,25 @@
 
 from pathlib import Path
 
+from tests.records import metrics_of
 from transferkit.delivery.next_steps import next_steps, run_name
 from transferkit.runs.layout import Layout
+from transferkit.runs.run_record import ConfigRecord, DataRecord, RunRecord
 
-METRICS = {"task": "classify", "test": {"n": 9}}
+METRICS = {"task": "classify", "test": {"n": 9, "accuracy": 0.5}}
+BEGUN = RunRecord(
+    status="complete", command="", working_directory="/w", config=ConfigRecord(), data=DataRecord(path="d")
+)
 
 
 def commands(folder="/w/runs/my run", **metrics):
-    found = next_steps(Layout(Path(folder)), {"working_directory": "/w"}, {**METRICS, **metrics})
+    found = next_steps(Layout(Path(folder)), BEGUN, metrics_of({**METRICS, **metrics}))
     return [step["command"] for step in found]
 
 
 def test_the_run_is_called_as_from_where_it_was_begun():
     assert commands()[0] == "transferkit predict 'runs/my run' PICTURES"
-    assert run_name(Layout(Path("/elsewhere/a")), {"working_directory": "/w"}) == "a"
+    assert run_name(Layout(Path("/elsewhere/a")), BEGUN) == "a"
 
 
 def test_without_a_test_the_first_step_is_one():

@@ -42,8 +42,8 @@ def test_each_kind_is_measured_once_and_what_is_left_out_is_said(monkeypatch: py
     assert account.admits("linear", "ridge", lambda: 3)  # type: ignore[arg-type,return-value]
     assert measured == [9, 3]
     assert len(said) == len(account.left_out) == 2
-    assert account.content()["cost"]["latency"] == 3.0
-    assert Account(Limits(None, None), said.append).content() == {}
+    assert account.record().latency == 3.0
+    assert Account(Limits(None, None), said.append).record() is None
 
 
 def test_the_file_is_no_larger_than_was_allowed_and_what_would_be_is_left_out(

@@ -65,6 +65,8 @@ def _resolved(manifest: RunRecord, metrics: MetricsRecord, facts: ModelFacts) ->
         "weight_decay": lambda: own(ADAMW_DECAY if config.optimizer == "adamw" else 0),
         "warmup": lambda: own(_warmup(config)),
         "budget": lambda: "no limit" if config.budget is None else duration(config.budget),
+        "max_latency": lambda: "no limit",
+        "max_size": lambda: "no limit",
         "exclude_file": lambda: "none",
         "classes": lambda: ", ".join(metrics.classes) if about.ordered else "found from the data",
         "head": lambda: _chosen(metrics),
