@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
+from transferkit import tasks
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, Twins
-from transferkit.evaluation.metric_registry import DEFAULT_GOAL
 from transferkit.evaluation.metrics_record import CurveFit, MetricsRecord
 from transferkit.evaluation.scores import BaselineScores, Scores
 from transferkit.runs.model_facts import ModelFacts
@@ -13,7 +13,7 @@ from transferkit.runs.model_facts import ModelFacts
 def metrics_of(content):
     """metrics.json of which only `content` is said: by default of two classes, with no test split."""
     task = content.get("task", "classify")
-    usual = {"task": task, "classes": ["a", "b"], "goal": DEFAULT_GOAL[task], "test": {"n": 0}, "baselines": {}}
+    usual = {"task": task, "classes": ["a", "b"], "goal": tasks.of(task).default_metric, "test": {"n": 0}, "baselines": {}}
     test = {"n": 0, **content["test"]} if "test" in content else usual["test"]
     return MetricsRecord.read({**usual, **content, "test": test})
 
