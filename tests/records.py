@@ -13,7 +13,8 @@ from transferkit.runs.model_facts import ModelFacts
 def metrics_of(content):
     """metrics.json of which only `content` is said: by default of two classes, with no test split."""
     task = content.get("task", "classify")
-    usual = {"task": task, "classes": ["a", "b"], "goal": tasks.of(task).default_metric, "test": {"n": 0}, "baselines": {}}
+    goal = tasks.of(task).default_metric
+    usual = {"task": task, "classes": ["a", "b"], "goal": goal, "test": {"n": 0}, "baselines": {}}
     test = {"n": 0, **content["test"]} if "test" in content else usual["test"]
     return MetricsRecord.read({**usual, **content, "test": test})
 
