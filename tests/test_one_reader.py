@@ -28,6 +28,7 @@ from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.formats import FORMATS
 from transferkit.features.extract import Views, extract
 from transferkit.features.store import open_set
+from transferkit.runs.model_facts import ModelFacts
 
 ITEMS = corpus()
 NAMES = sorted(ITEMS, key=natural)
@@ -47,7 +48,7 @@ def example(folder: Path, settings: DecodeSettings, kind: str = "keras") -> str:
     """The text of an export's example, its facts beside it in `folder`."""
     facts = {"task": "classify", "classes": [str(i) for i in range(10)], "decode": settings.key()}
     (folder / "export.json").write_text(json.dumps({"input": {"size": settings.size}, "labels": facts["classes"]}))
-    return companions.example(FORMATS[kind], facts)
+    return companions.example(FORMATS[kind], ModelFacts.read({**facts, "thresholds": None}))
 
 
 def ran(text: str, folder: Path, picture: Path) -> dict[str, Any]:

@@ -152,7 +152,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     "--config a folder": (_settings(*MINI, "--config", "."), ("--config .", "directory")),
     "--config no TOML": (_config("epochs: 3"), ("run.toml", "not valid TOML")),
     "--config unknown key": (_config("epoch = 3"), ("unknown setting 'epoch'", "it is called epochs here")),
-    "--config wrong type": (_config("epochs = 'many'"), ("--epochs many", "integer")),
+    "--config wrong type": (_config("epochs = 'many'"), ("--epochs many", "whole number")),
     "--budget": (_settings(*MINI, "--budget", "5x"), ("'5x' is not a duration", "10m")),
     "--seed": (_settings(*MINI, "--seed", "-1"), ("--seed -1",)),
     "--learning-rate": (_settings(*MINI, "--learning-rate", "fast"), ("--learning-rate fast", "or auto")),
@@ -287,7 +287,7 @@ def test_commands_refuse_an_unfinished_run(command: str, here: Path, digits_run:
     shutil.copytree(digits_run.folder, here / "run")  # type: ignore[attr-defined]
     manifest = json.loads((here / "run" / "run.json").read_text())
     (here / "run" / "run.json").write_text(json.dumps({**manifest, "status": "interrupted"}))
-    refused(call(command, here / "run", *more), "is interrupted, not complete", "--resume")
+    refused(call(command, here / "run", *more), "is interrupted, not complete", "transferkit resume")
 
 
 def test_predict_refuses_missing_paths_before_it_answers(here: Path, digits_run: object) -> None:

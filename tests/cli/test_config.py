@@ -165,7 +165,7 @@ FILED: dict[str, Any] = {
     "schedule": "constant", "warmup": 0.1, "clip_norm": 1.0, "batch_size": 8, "accumulate": 2, "epochs": 20,
     "patience": 3, "metric": "auc", "class_weights": "balanced", "precision": "float32", "split": [0.6, 0.2, 0.2],
     "folds": 3, "exclude_file": "none.txt", "on_bad_file": "skip", "budget": "5m", "refit": "train+val", "seed": 3,
-    "exclude": ["*x*"], "random_baseline": True, "ema": False, "normalize": False,
+    "max_latency": 5000.0, "max_size": 900.0, "exclude": ["*x*"], "random_baseline": True, "ema": False, "normalize": False,
     "output": "runs/x", "offline": True, "cache": False, "tensorboard": True, "track": [],
     "algorithm": "random", "trials": 4, "workers": 2, "engine": "local", "address": "auto", "trial_cpus": 1.0,
     "trial_gpus": 1.0, "trial_budget": "1m", "trial_memory": "2GB", "finalists": 2, "seeds": 2,

@@ -70,9 +70,10 @@ def _of_toml(path: Path, text: str) -> Given:
 def _of_run(path: Path, text: str) -> Given:
     from transferkit.delivery.reproduce import given_settings
     from transferkit.errors import ConfigError, RunError
+    from transferkit.runs.run_record import RunRecord
 
     try:
-        return given_settings(json.loads(text))
+        return given_settings(RunRecord.read(json.loads(text)))
     except RunError as error:
         raise ConfigError(f"--config {path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -15,6 +15,7 @@ from tests.delivery.contents import HOSTILE, SCRIPT, TASKS, classify, regress
 from tests.records import metrics_of
 from transferkit.cli.browse import SECTIONS
 from transferkit.data.audit.audit import check
+from transferkit.data.audit.audit_page import audit_page
 from transferkit.delivery.report.report import Example, ReportContent, render, write_report
 from transferkit.errors import ConfigError
 from transferkit.evaluation.scores import BaselineScores
@@ -234,7 +235,7 @@ def test_the_page_of_the_data_check_fits_too(tmp_path, width, dark):
     root = folder_of_classes(tmp_path / "data", {"a" * 60: 12, "b": 12}, 40)
     shutil.copy(root / "b" / "0.png", root / "b" / f"{'same_' * 20}.png")
     (root / "b" / "bad.jpg").write_bytes(b"<html>")
-    wide, broken, cut, paper = measured(tmp_path, check(root).to_html(), width, dark)
+    wide, broken, cut, paper = measured(tmp_path, audit_page(check(root)), width, dark)
     assert (wide <= 0, broken, cut) == (True, 0, 0)
     assert (paper < 60) == dark
 
