@@ -292,16 +292,16 @@ def test_folds_judge_every_trial_by_their_mean(digits, tmp_path):
 
 def test_trials_that_fail_are_recorded_and_five_in_a_row_end_the_search(digits, tmp_path, monkeypatch):
     from transferkit.errors import TrainingError
-    from transferkit.tuning.trial_runner import Workbench
+    from transferkit.tuning.trial_runner import TrialRunner
 
-    pair = Workbench._pair
+    pair = TrialRunner._pair
 
     def unlucky(self, task, *rest):
         if task.id in ("0001", "0002"):
             raise RuntimeError(f"no luck with {task.id}")
         return pair(self, task, *rest)
 
-    monkeypatch.setattr(Workbench, "_pair", unlucky)
+    monkeypatch.setattr(TrialRunner, "_pair", unlucky)
     run = search(digits, tmp_path / "some", "random", seeds=1, finalists=1)
     rows = {row["trial"]: row for row in trials(run.folder)}
     assert rows["0001"]["status"] == "failed"
@@ -311,7 +311,7 @@ def test_trials_that_fail_are_recorded_and_five_in_a_row_end_the_search(digits, 
     def hopeless(self, task, *rest):
         raise RuntimeError(f"broken {task.id}")
 
-    monkeypatch.setattr(Workbench, "_pair", hopeless)
+    monkeypatch.setattr(TrialRunner, "_pair", hopeless)
     with pytest.raises(TrainingError, match="5 trials in a row failed") as caught:
         search(digits, tmp_path / "all", "random", trials=9)
     assert all(f"broken {n:04}" in str(caught.value) for n in range(5))

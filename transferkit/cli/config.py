@@ -282,7 +282,7 @@ def _as_finetune(settings: Given) -> None:
 def _as_tune(settings: Given) -> None:
     from transferkit.errors import ConfigError, raise_problems
     from transferkit.tuning import search_settings as how
-    from transferkit.tuning.entry import settle
+    from transferkit.tuning.entry import of_a_choice, settle
 
     own = own_options(settings, OWN_OF_TUNE)
     network, offline = settings.pop("backbone", None), own.get("offline", False)
@@ -291,7 +291,7 @@ def _as_tune(settings: Given) -> None:
         return
     _, problems = how.make({name: settings.pop(name) for name in how.NAMES if name in settings})
     raise_problems(ConfigError, problems)
-    _checked(settings, offline)
+    _checked(settings, offline, of_a_choice(settings))
 
 
 def _checked(settings: Given, offline: bool, problems: Sequence[str] = ()) -> Any:

@@ -86,7 +86,7 @@ def _skipped(manifest: RunRecord) -> Lines:
 
 def _targets(metrics: MetricsRecord) -> Lines:
     """Each number by itself, where there are several: their mean has no unit."""
-    rows = metrics.test.rows if metrics.task == "regress" else []
+    rows = metrics.test.rows if tasks.of(metrics.task).numbers else []
     if len(rows) > 1:
         said = [f"{shown(row.name)} {figure(row.value('mae'))}" for row in rows]
         yield Line("", f"by target: {', '.join(said[:8])}" + (" …" if len(said) > 8 else ""))

@@ -48,6 +48,20 @@ def request(
     return SearchRequest(base, chosen, search, _command(origin, base, search, texts, space, networks, folder))
 
 
+def of_a_choice(values: Given) -> list[str]:
+    """What `values` hold that belongs to the choice of a classifier, which a search does not make."""
+    found = [
+        f"--{name.replace('_', '-')} is for the choice of a classifier, which tune does not make; drop it"
+        for name in ("max_latency", "max_size")
+        if values.get(name) is not None
+    ]
+    if values.get("head") == "auto":
+        found.insert(
+            0, "--head auto chooses by itself; tune searches over the settings of a trained head: use mlp or linear"
+        )
+    return found
+
+
 def settle(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
     given: Given, offline: bool, problems: Sequence[str],
@@ -69,15 +83,7 @@ def settle(
     texts = [f"{k}={_text(v)}" for k, v in searched.items()] if isinstance(searched, Mapping) else list(searched)
     if texts and space is not None:
         found.append("--search and --space are both given; put all into one of them")
-    if values.get("head") == "auto":
-        found.append(
-            "--head auto chooses by itself; tune searches over the settings of a trained head: use mlp or linear"
-        )
-    found += [
-        f"--{name.replace('_', '-')} is for the choice of a classifier, which tune does not make; drop it"
-        for name in ("max_latency", "max_size")
-        if values.get(name) is not None
-    ]
+    found += of_a_choice(values)
     base = config.make(values, found)
     assert search is not None
     chosen = _with_networks(_space(texts, space, base), networks)

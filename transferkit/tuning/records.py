@@ -42,7 +42,7 @@ class TrialPlan:
     checkpoints: Path
     offline: bool = False
     cache: bool | None = None
-    judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # see `Workbench.answers`
+    judged: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # see `TrialRunner.answers`
 
     def settings(self, values: Values, seed: int) -> Settings:
         """The settings of a trial: those of the user, with `values` in their place."""

@@ -54,7 +54,7 @@ class Stand:
     pretrained: list[np.ndarray]
 
 
-class Workbench:
+class TrialRunner:
     """Runs the tasks of one plan, one after the other, in this process."""
 
     def __init__(self, plan: TrialPlan, reporter: Reporter) -> None:

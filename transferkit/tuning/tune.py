@@ -34,7 +34,7 @@ from transferkit.tuning.records import Limits, Pair, Task, TrialPlan
 from transferkit.tuning.search import DEFAULT, Finalist, Search
 from transferkit.tuning.search_settings import SearchSettings
 from transferkit.tuning.search_space.space import Space
-from transferkit.tuning.trial_runner import Workbench
+from transferkit.tuning.trial_runner import TrialRunner
 
 
 @dataclass(kw_only=True)
@@ -236,7 +236,7 @@ class SearchJob:
         # What was kept of a search by folds was trained on other pictures.
         kept = self.folder.checkpoints / "judged" if self.base.folds else self.folder.checkpoints
         plan = TrialPlan(self.samples, ((train, val),), self.base, kept.absolute(), self.offline, self.cache, test)
-        bench = Workbench(plan, self.reporter)
+        bench = TrialRunner(plan, self.reporter)
         answers = {c.id: self._answers(bench, c, train, val) for c in (winner, *rivals)}
         found = []
         for rival in rivals:
@@ -250,7 +250,7 @@ class SearchJob:
         return found
 
     def _answers(
-        self, bench: Workbench, candidate: Finalist, train: np.ndarray, val: np.ndarray
+        self, bench: TrialRunner, candidate: Finalist, train: np.ndarray, val: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated answers on validation and test."""
         seed = self.base.seed

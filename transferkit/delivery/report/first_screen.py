@@ -28,7 +28,7 @@ def headline(content: ReportContent, task: str, metrics: MetricsRecord) -> View:
     """The score to show first, its interval, and how this task names its outputs."""
     key, test = goal_of(content, task), metrics.test
     value, about = test.value(key), tasks.of(task)
-    counted = key == "accuracy" and value is not None and test.n
+    counted = f"{round(value * test.n):,} of {test.n:,} right" if key == "accuracy" and value and test.n else None
     return {
         "kind": about.kind,
         "output": about.output,

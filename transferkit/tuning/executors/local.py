@@ -20,7 +20,7 @@ from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Task, TrialPlan
-from transferkit.tuning.trial_runner import Workbench
+from transferkit.tuning.trial_runner import TrialRunner
 
 WORKER = "transferkit.tuning.executors.worker"
 LONGEST = 80  # bytes of a folder for temporary files in which a socket has room
@@ -48,7 +48,7 @@ class InProcess:
     slots = 1
 
     def __init__(self, plan: TrialPlan, reporter: Reporter) -> None:
-        self._bench = Workbench(plan, reporter)
+        self._bench = TrialRunner(plan, reporter)
         self._waiting: list[Task] = []
 
     def submit(self, task: Task) -> None:

@@ -16,7 +16,7 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.files import cache_folder, write_text
 from transferkit.tuning.executors.ray_cluster import Cluster, fitting
-from transferkit.tuning.executors.ray_worker import Reply, Runner, Shipment, run, workbench
+from transferkit.tuning.executors.ray_worker import Reply, Runner, Shipment, run, trial_runner
 from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 
@@ -38,7 +38,7 @@ class Ray:
 
     def __init__(
         self, plan: TrialPlan, slots: int, reporter: Reporter, address: str | None = None, cpus: float | None = None,
-        gpus: float | None = None, make: Callable[[TrialPlan], Runner] = workbench,
+        gpus: float | None = None, make: Callable[[TrialPlan], Runner] = trial_runner,
     ) -> None:  # fmt: skip
         self.slots, self.reporter = slots, reporter
         _require_shares(cpus, gpus)

@@ -1,4 +1,4 @@
-"""What runs on the workers of a Ray cluster: one workbench a process, kept from trial to trial."""
+"""What runs on the workers of a Ray cluster: one trial runner a process, kept from trial to trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINGER = 5.0  # seconds that a process with a hanging trial lives on, so that it
 
 
 class Runner(Protocol):
-    """What trains: a workbench, or a stand-in."""
+    """What trains: a trial runner, or a stand-in."""
 
     def run(self, task: Task) -> Outcome:
         """Train and judge."""
@@ -58,14 +58,14 @@ class Reply:
     attempt: int = 0
 
 
-def workbench(plan: TrialPlan) -> Runner:
+def trial_runner(plan: TrialPlan) -> Runner:
     """The real thing."""
     from transferkit.console import Reporter
-    from transferkit.tuning.trial_runner import Workbench
+    from transferkit.tuning.trial_runner import TrialRunner
     from transferkit.wording import speak_shell
 
-    speak_shell(True)  # whoever reads what failed translates it, or not
-    return Workbench(plan, Reporter(quiet=True))
+    speak_shell(True)  # the process that shows an error translates it
+    return TrialRunner(plan, Reporter(quiet=True))
 
 
 _bench: Bench | None = None  # of this process
@@ -137,7 +137,7 @@ class Bench:
             try:
                 runner = runner or self._make(self.plan)
                 outcome = runner.run(task)
-            except Exception as error:  # a workbench tells what goes wrong; this is about making one
+            except Exception as error:  # a trial runner tells what goes wrong; this is about making one
                 outcome = Outcome(task.id, "failed", error=f"{type(error).__name__}: {error}"[:2000])
             self._outbox.put(outcome)
 

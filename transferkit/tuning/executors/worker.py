@@ -25,13 +25,13 @@ def main() -> None:
 
 def _serve(line: Connection) -> None:
     from transferkit.console import Reporter
-    from transferkit.tuning.trial_runner import Workbench
+    from transferkit.tuning.trial_runner import TrialRunner
     from transferkit.wording import speak_shell
 
     speak_shell(True)  # whoever reads what failed translates it, or not
     inbox: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(line, inbox), daemon=True).start()
-    bench = Workbench(inbox.get(), Reporter(quiet=True))
+    bench = TrialRunner(inbox.get(), Reporter(quiet=True))
     while True:
         line.send(bench.run(inbox.get()))
 
