@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from transferkit.backbones import bundled, freeze, loading, offered, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
+from transferkit.backbones.foundation import folder as published
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
@@ -51,6 +52,8 @@ def resolve(backbone: str) -> Row:
 
     Raises BackboneError for an unknown name or a file that cannot serve.
     """
+    if published.is_published(backbone):
+        return published.describe(backbone).row
     return userfile.open_file(backbone)[1] if userfile.is_file(backbone) else find(backbone)
 
 
@@ -61,6 +64,8 @@ def check(
 
     Of a `.keras` file only the path is checked: what is inside is known once it is opened.
     """
+    if published.is_published(backbone):
+        return _published_problems(backbone, size, policy)
     if userfile.is_file(backbone):
         return userfile.path_problems(backbone)
     try:
@@ -97,6 +102,8 @@ def build(
     """
     if scaling is not None:
         require(scaling)
+    if published.is_published(backbone):
+        return _from_published(backbone, weights, size, seed, scaling)
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)
@@ -116,7 +123,7 @@ def build(
 
 def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
     """The name of the weights file that `build` would have to download; None where it needs none. No Keras."""
-    if userfile.is_file(backbone):
+    if published.is_published(backbone) or userfile.is_file(backbone):
         return None
     row = find(backbone)
     if _source(row, weights) != "imagenet" or row.weights_file is None or store.locate(row, size or row.size):
@@ -260,6 +267,25 @@ def _check_normalisation(path: Path, model: keras.Model) -> None:
                     f"the network in {path} normalises its input by mean {said[0]} and variance {said[1]}, not by "
                     "ImageNet's; give the scaling it was trained with (mean 0, variance 1 is scaling 'unit')"
                 )
+
+
+def _published_problems(backbone: str, size: int | None, policy: str) -> list[str]:
+    try:
+        found = published.describe(backbone)
+    except (BackboneError, WeightsError) as error:
+        return [str(error)]
+    sizes = published.size_problems(found.row, found.described.architecture, size)
+    return [*sizes, *freeze.problems(found.row, policy)]
+
+
+def _from_published(backbone: str, weights: str, size: int | None, seed: int, scaling: str | None) -> LoadedBackbone:
+    found = published.describe(backbone)
+    raise_problems(BackboneError, published.size_problems(found.row, found.described.architecture, size))
+    size, source = size or found.row.size, _source(found.row, weights)
+    model = published.build(found, size, random=source != "file", seed=seed)
+    if source not in ("file", "random"):
+        loading.load(Path(source), model)
+    return LoadedBackbone(model, found.row, size, scaling or found.row.scaling, source, loading.weights_sha256(model))
 
 
 def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> LoadedBackbone:
