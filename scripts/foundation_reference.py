@@ -184,6 +184,22 @@ def _meta(checkout: Path, registers: int) -> Callable[[Path], None]:
     return make
 
 
+def _pickles(folder: Path) -> None:
+    """Files as PyTorch writes them, in both forms, of tensors whose numbers do not simply lie in a row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    block = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    tensors = {
+        "plain": block, "transposed": block.T, "part": block[1:3, 2:5], "every_other": block[::2, ::3],
+        "expanded": torch.tensor([2.5]).expand(3, 2), "half": block[0].half(), "bfloat16": block[1].bfloat16(),
+        "whole": torch.tensor([3, -1], dtype=torch.int64), "number": torch.tensor(7.0), "nothing": torch.zeros(0, 3),
+    }  # fmt: skip
+    state = {**tensors, "parameter": torch.nn.Parameter(block[2])}
+    torch.save({"epoch": 3, "model": state}, folder / "archive.pth")
+    torch.save(state, folder / "stream.pth", _use_new_zipfile_serialization=False)
+    arrays = {name: tensor.detach().float().numpy() for name, tensor in state.items()}
+    np.savez(folder / "expected.npz", **arrays)
+
+
 def _dinov2_code(checkout: Path) -> Any:
     sys.path.insert(0, str(checkout))
     package = types.ModuleType("dinov2.models")
@@ -240,6 +256,7 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
             "timm_convnext": _timm("convnext_tiny", {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]}, map_sizes),
             "timm_convnextv2": _timm("convnextv2_tiny", {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]}, map_sizes),
         }
+        found["pickles"] = _pickles
     if dinov2 is not None:
         found |= {"meta_dinov2": _meta(dinov2, 0), "meta_dinov2_registers": _meta(dinov2, 2)}
     return found

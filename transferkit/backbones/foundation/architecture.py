@@ -66,11 +66,11 @@ class Transformer:
             for name, bias in zip(("query", "key", "value"), self.biases, strict=True):
                 found |= _dense(block + name, w, w, bias=bias)
             found |= _dense(block + "projection", w, w)
-            found |= {block + "scale1/kernel": (w,)} if self.layer_scale else {}
+            found |= {block + "scale1/kernel": (1, w, 1)} if self.layer_scale else {}
             found |= _norm(block + "norm2", w)
             found |= _dense(block + "gate", w, h) if self.gated else {}
             found |= _dense(block + "expand", w, h) | _dense(block + "contract", h, w)
-            found |= {block + "scale2/kernel": (w,)} if self.layer_scale else {}
+            found |= {block + "scale2/kernel": (1, w, 1)} if self.layer_scale else {}
         return found | _norm("norm", w)
 
 
@@ -116,9 +116,9 @@ class ConvNeXt:
             found |= {block + "depthwise/kernel": (7, 7, w, 1), block + "depthwise/bias": (w,)}
             found |= _norm(block + "norm", w) | _dense(block + "expand", w, 4 * w)
             if self.response_norm:
-                found |= {block + "response/kernel": (4 * w,), block + "response/bias": (4 * w,)}
+                found |= {block + "response/kernel": (1, 1, 4 * w, 1), block + "response/bias": (4 * w,)}
             found |= _dense(block + "contract", 4 * w, w)
-            found |= {block + "scale/kernel": (w,)} if self.layer_scale else {}
+            found |= {block + "scale/kernel": (1, 1, w, 1)} if self.layer_scale else {}
         return found
 
 

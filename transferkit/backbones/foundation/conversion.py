@@ -131,7 +131,7 @@ def _block(a: Transformer, layout: TransformerLayout, number: int) -> Iterator[R
         yield from _dense(ours + "expand", theirs + pieces["expand"], w, h)
     yield from _dense(ours + "contract", theirs + pieces["contract"], h, w)
     for name in ("scale1", "scale2") if a.layer_scale else ():
-        yield Rule(f"{ours}{name}/kernel", ((theirs + pieces[name], (w,)),), _same)
+        yield Rule(f"{ours}{name}/kernel", ((theirs + pieces[name], (w,)),), lambda x: x.reshape(1, -1, 1))
 
 
 def _patches(a: Transformer, layout: TransformerLayout, stored: Callable[[str], Shape | None]) -> Rule:
@@ -188,11 +188,14 @@ def _convnext(a: ConvNeXt, layout: ConvNeXtLayout) -> Iterator[Rule]:
         yield Rule(ours + "depthwise/bias", ((depthwise + ".bias", (w,)),), _same)
         yield from _norm(ours + "norm", theirs + pieces["norm"], w)
         yield from _dense(ours + "expand", theirs + pieces["expand"], w, 4 * w)
-        for variable, name in (("kernel", "weight"), ("bias", "bias")) if a.response_norm else ():
-            yield Rule(f"{ours}response/{variable}", ((f"{theirs}{pieces['response']}.{name}", (4 * w,)),), _same)
+        if a.response_norm:
+            response = theirs + pieces["response"]
+            kernel = ((response + ".weight", (4 * w,)),)
+            yield Rule(ours + "response/kernel", kernel, lambda x: x.reshape(1, 1, -1, 1))
+            yield Rule(ours + "response/bias", ((response + ".bias", (4 * w,)),), _same)
         yield from _dense(ours + "contract", theirs + pieces["contract"], 4 * w, w)
         if a.layer_scale:
-            yield Rule(ours + "scale/kernel", ((theirs + pieces["scale"], (w,)),), _same)
+            yield Rule(ours + "scale/kernel", ((theirs + pieces["scale"], (w,)),), lambda x: x.reshape(1, 1, -1, 1))
 
 
 def _norm(ours: str, theirs: str, width: int) -> Iterator[Rule]:

@@ -75,7 +75,7 @@ def _attention(a: Transformer, x: Any, block: str, tokens: int, head: int, turn:
     y = keras.layers.Reshape((tokens, a.width), name=block + "attention")(y)
     y = keras.layers.Dense(a.width, name=block + "projection")(y)
     if a.layer_scale:
-        y = _scale(block + "scale1", "btc", (tokens, a.width))(y)
+        y = _scale(block + "scale1", y)
     return keras.layers.Add(name=block + "add1")([x, y])
 
 
@@ -91,7 +91,7 @@ def _feed_forward(a: Transformer, x: Any, block: str) -> Any:
         y = _activated(keras.layers.Dense(a.hidden, name=block + "expand")(y), a, block)
     y = keras.layers.Dense(a.width, name=block + "contract")(y)
     if a.layer_scale:
-        y = _scale(block + "scale2", "btc", tuple(y.shape[1:]))(y)
+        y = _scale(block + "scale2", y)
     return keras.layers.Add(name=block + "add2")([x, y])
 
 
@@ -147,7 +147,7 @@ def _convnext(a: ConvNeXt, pixels: Any) -> Any:
             y = _response_norm(y, block)
         y = keras.layers.Dense(width, name=block + "contract")(y)
         if a.layer_scale:
-            y = _scale(block + "scale", "bhwc", tuple(y.shape[1:]))(y)
+            y = _scale(block + "scale", y)
         x = keras.layers.Add(name=block + "add")([x, y])
     return x
 
@@ -159,17 +159,20 @@ def _response_norm(x: Any, block: str) -> Any:
     energy = keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=(1, 2), keepdims=True))
     share = keras.ops.divide(energy, keras.ops.add(keras.ops.mean(energy, axis=-1, keepdims=True), 1e-6))
     y = keras.layers.Multiply(name=block + "share")([x, share])
-    y = _scale(block + "response", "bhwc", tuple(x.shape[1:]), bias=True)(y)
+    y = _scale(block + "response", y, bias=True)
     return keras.layers.Add(name=block + "response_add")([x, y])
 
 
-def _scale(name: str, axes: str, shape: tuple[int, ...], *, bias: bool = False) -> Any:
-    """A factor (and an addend) for each channel, as a layer that Keras has."""
+def _scale(name: str, x: Any, *, bias: bool = False) -> Any:
+    """A factor (and an addend) for each channel of tokens or a map, as a layer that Keras has.
+
+    A depthwise convolution of one place: EinsumDense can say it too, but is twelve times slower, and LiteRT's kernels
+    refuse it.
+    """
     import keras
 
-    return keras.layers.EinsumDense(
-        f"{axes},c->{axes}", shape, bias_axes="c" if bias else None, kernel_initializer="ones", name=name
-    )
+    layer = keras.layers.DepthwiseConv1D if len(x.shape) == 3 else keras.layers.DepthwiseConv2D
+    return layer(1, use_bias=bias, depthwise_initializer="ones", name=name)(x)
 
 
 def _norm(a: Architecture, name: str) -> Any:

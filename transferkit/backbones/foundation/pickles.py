@@ -117,7 +117,7 @@ class PickleFile:
         view = np.lib.stride_tricks.as_strided(
             numbers[tensor.offset :], tensor.shape, [stride * item for stride in tensor.strides]
         )
-        return np.ascontiguousarray(view)
+        return view.copy()
 
     def _archive(self) -> Any:
         with zipfile.ZipFile(self.path) as archive:

@@ -91,7 +91,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[Any, tuple[int, ...], int
         raise _damaged(path, f"what it says of {shown(name[:80])} is not understood") from error
     if any(type(number) is not int or not 0 <= number < 1 << 48 for number in numbers) or start > stop:
         raise _damaged(path, f"{shown(name[:80])} has the shape {_short(shape)} at bytes {_short((start, stop))}")
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise WeightsError(
             f"{path}: {shown(name[:80])} is of type {shown(str(dtype)[:20])}; read are {', '.join(_DTYPES)}"
         )
