@@ -95,7 +95,7 @@ def build(
     """Build the network `backbone` (a catalog name or a `.keras` file) for pictures of `size` pixels a side.
 
     `weights`: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the
-    process' random state is left alone), "pretrained" (mini), or a .keras, .weights.h5 or .h5 file. `size`
+    process' random state is left alone), "pretrained" (mini), or a file of weights, Keras' or PyTorch's. `size`
     None means the network's default. `scaling` overrides what the weights expect (for files: "none", pixels
     0..255). `reporter` hears of downloads. Raises BackboneError, WeightsError or ConfigError before anything
     is built wherever the arguments alone show the problem.
@@ -285,6 +285,7 @@ def _from_published(backbone: str, weights: str, size: int | None, seed: int, sc
     model = published.build(found, size, random=source != "file", seed=seed)
     if source not in ("file", "random"):
         loading.load(Path(source), model)
+    freeze.remember(model, found.row)
     return LoadedBackbone(model, found.row, size, scaling or found.row.scaling, source, loading.weights_sha256(model))
 
 

@@ -32,13 +32,18 @@ def list_(quiet: bool, as_json: bool) -> None:
 
 
 @backbones.command(epilog="Example:  transferkit backbones show vgg16")
-@click.argument("name")
+@click.argument("name", metavar="NAME|FOLDER")
 @common()
 def show(name: str, quiet: bool, as_json: bool) -> None:
     """Everything known about one network: stages to cut at, scaling, weights file."""
     from transferkit.backbones import catalog
+    from transferkit.backbones.foundation import folder
 
-    facts = _facts(catalog.find(name))
+    if folder.is_published(name):
+        found = folder.describe(name)
+        facts = {**_facts(found.row), "weights": str(found.path), "weights_here": str(found.path), **found.facts()}
+    else:
+        facts = _facts(catalog.find(name))
     if as_json:
         emit(facts)
         return

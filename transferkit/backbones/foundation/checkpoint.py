@@ -20,9 +20,10 @@ _POINTER = b"version https://git-lfs"
 
 
 class Tensors(Protocol):
-    """Tensors by name: what a file of either form is to its readers."""
+    """Tensors by name: what a file of either form is to its readers. `size_bytes` is on disk."""
 
     shapes: dict[str, tuple[int, ...]]
+    size_bytes: int
 
     def read(self, name: str) -> np.ndarray:
         """The values of one tensor."""
@@ -47,6 +48,7 @@ class Shards:
             raise WeightsError(f"{index}: {where[missing]} lacks the tensor {shown(missing[:80])}")
         self._files = {name: files[file] for name, file in where.items()}
         self.shapes: dict[str, tuple[int, ...]] = {name: file.shapes[name] for name, file in self._files.items()}
+        self.size_bytes = sum(file.size_bytes for file in files.values())
 
     def read(self, name: str) -> np.ndarray:
         """The tensor `name`, in its own dtype. Raises KeyError for a name that is not there."""

@@ -42,12 +42,15 @@ class Conversion:
         """Raises WeightsError for tensors that are missing, left over, or of another shape; reads none."""
         self._tensors, self._path = tensors, path
         self._root = _root(layout, tensors, path)
-        if isinstance(architecture, Transformer):
-            assert isinstance(layout, TransformerLayout)
-            self._rules = list(_transformer(architecture, layout, self._stored, size))
-        else:
-            assert isinstance(layout, ConvNeXtLayout)
-            self._rules = list(_convnext(architecture, layout))
+        try:
+            if isinstance(architecture, Transformer):
+                assert isinstance(layout, TransformerLayout)
+                self._rules = list(_transformer(architecture, layout, self._stored, size))
+            else:
+                assert isinstance(layout, ConvNeXtLayout)
+                self._rules = list(_convnext(architecture, layout))
+        except WeightsError as error:
+            raise WeightsError(f"{path} does not fit its config: {error}") from error
         self._check(layout.unused)
 
     def values(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -152,6 +155,11 @@ def _embedding(a: Transformer, layout: TransformerLayout, stored: Callable[[str]
     has_bias = stored(layout.patch + ".bias") is not None
     sources += [(layout.patch + ".bias", (a.width,))] if has_bias else []
     rows = _rows(stored(layout.positions) if layout.positions else None)
+    if layout.positions and not a.grid**2 <= rows <= a.grid**2 + a.prefix:
+        raise WeightsError(
+            f"{layout.positions} has {rows} rows; for {a.grid}×{a.grid} patches and {a.prefix} tokens before them the "
+            f"config asks for {a.grid**2} to {a.grid**2 + a.prefix}"
+        )
     sources += [(layout.positions, (rows, a.width))] if rows else []
 
     def convert(*arrays: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu",
     "silu": "silu", "swish": "silu",
 }  # fmt: skip
-LARGEST = 1 << 16  # of any number in a config: no width, depth or side comes near
+LARGEST = 1 << 16  # of any number in a config: no width or side comes near
+DEEPEST = 1000  # blocks
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class Numbers:
     def __init__(self, content: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         self._content = {**defaults, **{name: value for name, value in content.items() if value is not None}}
 
-    def whole(self, name: str, least: int = 1) -> int:
+    def whole(self, name: str, least: int = 1, most: int = LARGEST) -> int:
         """A whole number; of a pair of equal ones, that one. Raises BackboneError."""
         value = self._content.get(name)
         if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
             value = value[0]
-        if type(value) is not int or not least <= value <= LARGEST:
-            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be a whole number from {least}")
+        if type(value) is not int or not least <= value <= most:
+            span = f"{least} to {most:,}"
+            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be a whole number from {span}")
         return value
 
     def number(self, name: str) -> float:
@@ -104,7 +106,7 @@ _DINOV3_TERMS = (
 )
 
 
-def _common(n: Numbers, *, epsilon: float | None = None) -> dict[str, Any]:
+def _common(n: Numbers) -> dict[str, Any]:
     """What all transformers' configs say alike."""
     width, heads = n.whole("hidden_size"), n.whole("num_attention_heads")
     if width % heads:
@@ -112,8 +114,8 @@ def _common(n: Numbers, *, epsilon: float | None = None) -> dict[str, Any]:
     if n.whole("num_channels") != 3:
         raise BackboneError("it takes pictures of another number of channels than 3")
     return {
-        "width": width, "heads": heads, "depth": n.whole("num_hidden_layers"), "patch": n.whole("patch_size"),
-        "epsilon": n.number("layer_norm_eps") if epsilon is None else epsilon,
+        "width": width, "heads": heads, "depth": n.whole("num_hidden_layers", most=DEEPEST),
+        "patch": n.whole("patch_size"), "epsilon": n.number("layer_norm_eps"),
     }  # fmt: skip
 
 
@@ -226,6 +228,8 @@ def _siglip2(n: Numbers) -> Described:
 
 def _convnext(n: Numbers, *, version: int = 1) -> Described:
     widths, depths = n.wholes("hidden_sizes"), n.wholes("depths")
+    if max(depths) > DEEPEST:
+        raise BackboneError(f"its config says stages of {_clipped(depths)} blocks; at most {DEEPEST:,} are read")
     if n.activation() != "gelu" or n.whole("num_channels") != 3:
         raise BackboneError("its activation or number of channels is not ConvNeXt's")
     net = ConvNeXt(widths, depths, layer_scale=version != 2, response_norm=version == 2, first=n.whole("patch_size"))

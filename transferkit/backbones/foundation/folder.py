@@ -44,6 +44,24 @@ class Published:
     resampling: str = ""
     crop: float | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of the weights on disk."""
+        return self.tensors.size_bytes
+
+    def facts(self, size: int | None = None) -> dict[str, Any]:
+        """What `backbones show` adds to the row: tokens and cost at a picture size, the publisher's preprocessing."""
+        net, size = self.described.architecture, size or self.row.size
+        facts: dict[str, Any] = {"family": self.described.family, "made_for": self.described.native}
+        if isinstance(net, Transformer):
+            facts |= {
+                "patch": net.patch,
+                "tokens": f"{net.tokens(size)} at {size} pixels",
+                "class_token": net.has_class,
+            }
+        how = [self.resampling, f"middle {self.crop:.3g}" if self.crop else ""]
+        return facts | {"published_resizing": ", ".join(filter(None, how)) or None}
+
 
 def is_published(backbone: str) -> bool:
     """Whether `backbone` is the path of a folder or of a checkpoint file, rather than a name or a Keras model."""

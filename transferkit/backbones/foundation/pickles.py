@@ -105,6 +105,7 @@ class PickleFile:
         self._tensors = _state(content)
         if not self._tensors:
             raise WeightsError(f"{path} holds no dictionary of tensors")
+        self.size_bytes = path.stat().st_size
         self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
 
     def read(self, name: str) -> np.ndarray:

@@ -33,7 +33,7 @@ class SafetensorsFile:
         """Read and check the header. Raises WeightsError for a file that is damaged or says what cannot be."""
         self.path = path
         try:
-            size = path.stat().st_size
+            size = self.size_bytes = path.stat().st_size
             with open(path, "rb") as handle:
                 first = handle.read(8)
                 length = int.from_bytes(first, "little")
