@@ -286,7 +286,9 @@ def _from_published(backbone: str, weights: str, size: int | None, seed: int, sc
     if source not in ("file", "random"):
         loading.load(Path(source), model)
     freeze.remember(model, found.row)
-    return LoadedBackbone(model, found.row, size, scaling or found.row.scaling, source, loading.weights_sha256(model))
+    notes = (found.terms,) if found.terms and source == "file" else ()
+    scaling = scaling or found.row.scaling
+    return LoadedBackbone(model, found.row, size, scaling, source, loading.weights_sha256(model), notes)
 
 
 def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> LoadedBackbone:

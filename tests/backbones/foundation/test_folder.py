@@ -219,3 +219,12 @@ def test_dinov2s_own_file_is_known_without_a_config() -> None:
     assert plain.row.licence == "Apache-2.0 (Meta)"
     assert (plain.described.architecture.offset, plain.described.architecture.resampling) == (0.1, "bicubic")  # type: ignore[union-attr]
     assert registers.described.architecture.prefix == 3  # type: ignore[union-attr]
+
+
+def test_terms_are_said_of_weights_that_are_not_free(copy: Any) -> None:
+    assert folder.describe(str(FIXTURES / "dinov2")).terms == ""
+    assert "are under: DINOv3 License (Meta)" in folder.describe(str(FIXTURES / "dinov3")).terms
+    assert "no commercial use" in folder.describe(str(FIXTURES / "convnextv2")).terms
+    path = copy("vit")
+    (path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    assert folder.describe(str(path)).terms == "the weights of vit are under: cc-by-nc-4.0 (says its model card)"

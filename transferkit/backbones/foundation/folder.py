@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_SIZE = 224  # pixels: DINOv2's own 518 would cost seven times as many tokens
+_FREE = ("apache-2.0", "mit", "bsd", "cc-by-4.0", "cc0")  # licences, as they begin
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -43,6 +44,12 @@ class Published:
     tensors: Tensors
     resampling: str = ""
     crop: float | None = None
+
+    @property
+    def terms(self) -> str:
+        """What is to be said before use of weights whose licence asks for more than to be named; empty for others."""
+        licence = self.row.licence
+        return "" if licence.lower().startswith(_FREE) else f"the weights of {self.row.name} are under: {licence}"
 
     @property
     def size_bytes(self) -> int:
