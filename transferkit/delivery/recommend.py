@@ -14,7 +14,6 @@ from transferkit.backbones import build as networks
 from transferkit.backbones import bundled, userfile, weights
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.catalog import ROWS
-from transferkit.backbones.foundation import folder as published
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.console import figure as written
@@ -151,7 +150,7 @@ def _speed(frozen: Frozen, rows: Rows) -> float:
 def _bytes(backbone: LoadedBackbone, name: str) -> int | None:
     """Size of the weights file."""
     if backbone.row.kind == "published":
-        return published.describe(name).size_bytes
+        return networks.published_bytes(name)
     if userfile.is_file(name):
         return Path(name).stat().st_size
     if backbone.row.kind == "bundled":

@@ -16,7 +16,7 @@ from transferkit.text import shown
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WHOLE = ("model.safetensors", "pytorch_model.bin")  # as Hugging Face names them, the preferred first
-_POINTER = b"version https://git-lfs"
+POINTER = b"version https://git-lfs"
 
 
 class Tensors(Protocol):
@@ -60,7 +60,7 @@ def open_file(path: Path) -> Tensors:
     if not path.is_file():
         raise WeightsError(f"no file {path}")
     with open(path, "rb") as handle:
-        pointer = handle.read(len(_POINTER)) == _POINTER
+        pointer = handle.read(len(POINTER)) == POINTER
     if pointer:
         raise WeightsError(
             f"{path} is a Git LFS pointer, not the weights: fetch the file itself (`git lfs pull`, or download it from "

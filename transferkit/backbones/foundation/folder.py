@@ -95,7 +95,8 @@ def describe(backbone: str) -> Published:
     except TransferKitError as error:
         raise BackboneError(f"{path}: {error}") from error
     card = _licence(folder)
-    described = replace(described, licence=card) if card else described
+    if card and described.licence.lower().startswith((*_FREE, "not stated")):  # of two the stricter is said
+        described = replace(described, licence=card)
     return Published(file, described, _row(path, described), tensors, resampling, crop)
 
 
@@ -198,7 +199,8 @@ def _row(path: Path, described: Described) -> Row:
 def _name(path: Path) -> str:
     """The folder's name; in the hub's cache, where folders are called by a hash, that of the repository."""
     folder = path.resolve() if path.is_dir() else path
-    name = folder.parent.parent.name.split("--")[-1] if folder.parent.name == "snapshots" else folder.name
+    repository = folder.parent.parent if folder.parent.name == "snapshots" else folder.parent
+    name = repository.name.split("--")[-1] if "--" in repository.name else folder.name
     name = name.removesuffix(folder.suffix) if folder.suffix in SUFFIXES else name
     return (
         "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name)

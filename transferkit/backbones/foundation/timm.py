@@ -114,8 +114,8 @@ def _convnext(shapes: Mapping[str, tuple[int, ...]]) -> Described:
         first=shapes["stem.0.weight"][-1],
     )  # fmt: skip
     name, paper = ("ConvNeXt V2", "arXiv:2301.00808") if second else ("ConvNeXt", "arXiv:2201.03545")
-    return Described(name, net, layouts.TIMM_CONVNEXT, 224, "as the model card says", 2023 if second else 2022, paper,
-                     IMAGENET_MEAN, IMAGENET_STD)  # fmt: skip
+    year, licence = 2023 if second else 2022, "not stated with the weights"
+    return Described(name, net, layouts.TIMM_CONVNEXT, 224, licence, year, paper, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _three(value: Any, otherwise: tuple[float, ...]) -> tuple[float, ...]:
