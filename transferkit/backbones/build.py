@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit.backbones import bundled, freeze, loading, offered, userfile
+from transferkit.backbones import bundled, freeze, loading, offered, published, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
-from transferkit.backbones.foundation import folder as published
-from transferkit.backbones.foundation import hub
+from transferkit.backbones.foundation import folder
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
@@ -53,8 +52,8 @@ def resolve(backbone: str) -> Row:
 
     Raises BackboneError for an unknown name or a file that cannot serve.
     """
-    if is_published(backbone):
-        return published.describe(_place(backbone)).row
+    if published.is_published(backbone):
+        return published.opened(backbone).row
     return userfile.open_file(backbone)[1] if userfile.is_file(backbone) else find(backbone)
 
 
@@ -65,8 +64,8 @@ def check(
 
     Of a `.keras` file only the path is checked: what is inside is known once it is opened.
     """
-    if is_published(backbone):
-        return _published_problems(backbone, size, policy, offline)
+    if published.is_published(backbone):
+        return published.problems(backbone, size, policy, offline)
     if userfile.is_file(backbone):
         return userfile.path_problems(backbone)
     try:
@@ -103,8 +102,8 @@ def build(
     """
     if scaling is not None:
         require(scaling)
-    if is_published(backbone):
-        return _from_published(_place(backbone, offline, reporter), weights, size, seed, scaling)
+    if published.is_published(backbone):
+        return _from_published(published.opened(backbone, offline, reporter), weights, size, seed, scaling)
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)
@@ -124,7 +123,7 @@ def build(
 
 def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
     """The name of the weights file that `build` would have to download; None where it needs none. No Keras."""
-    if is_published(backbone) or userfile.is_file(backbone):
+    if published.is_published(backbone) or userfile.is_file(backbone):
         return None
     row = find(backbone)
     if _source(row, weights) != "imagenet" or row.weights_file is None or store.locate(row, size or row.size):
@@ -270,42 +269,12 @@ def _check_normalisation(path: Path, model: keras.Model) -> None:
                 )
 
 
-def is_published(backbone: str) -> bool:
-    """Whether `backbone` names files as a publisher leaves them: a folder, a checkpoint, or a network of the hub."""
-    return hub.is_name(backbone) or published.is_published(backbone)
-
-
-def _place(backbone: str, offline: bool = False, reporter: Callable[[str], None] | None = None) -> str:
-    """The path of a published network; of one of the hub, after fetching it."""
-    return str(hub.fetch(backbone, offline=offline, reporter=reporter)) if hub.is_name(backbone) else backbone
-
-
-def published_bytes(backbone: str) -> int:
-    """Size of the weights of a published network on disk."""
-    return published.describe(_place(backbone)).size_bytes
-
-
-def _published_problems(backbone: str, size: int | None, policy: str, offline: bool) -> list[str]:
-    """Of a network of the hub that is not here only the name is checked: what it is, is known once it is fetched."""
-    if hub.is_name(backbone):
-        named = hub.problems(backbone, offline)
-        here = None if named else hub.local(backbone)
-        if here is None:
-            return named
-        backbone = str(here)
-    try:
-        found = published.describe(backbone)
-    except (BackboneError, WeightsError) as error:
-        return [str(error)]
-    sizes = published.size_problems(found.row, found.described.architecture, size)
-    return [*sizes, *freeze.problems(found.row, policy)]
-
-
-def _from_published(place: str, weights: str, size: int | None, seed: int, scaling: str | None) -> LoadedBackbone:
-    found = published.describe(place)
-    raise_problems(BackboneError, published.size_problems(found.row, found.described.architecture, size))
+def _from_published(
+    found: folder.Published, weights: str, size: int | None, seed: int, scaling: str | None
+) -> LoadedBackbone:
+    raise_problems(BackboneError, folder.size_problems(found.row, found.described.architecture, size))
     size, source = size or found.row.size, _source(found.row, weights)
-    model = published.build(found, size, random=source != "file", seed=seed)
+    model = folder.build(found, size, random=source != "file", seed=seed)
     if source not in ("file", "random"):
         loading.load(Path(source), model)
     freeze.remember(model, found.row)

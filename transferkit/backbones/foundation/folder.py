@@ -26,7 +26,7 @@ from transferkit.text import shown
 if TYPE_CHECKING:
     import keras
 
-DEFAULT_SIZE = 224  # pixels: DINOv2's own 518 would cost seven times as many tokens
+DEFAULT_SIZE = 224  # pixels: DINOv2's own 518 would cost five times as many tokens
 _FREE = ("apache-2.0", "mit", "bsd", "cc-by-4.0", "cc0")  # licences, as they begin
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
