@@ -58,7 +58,7 @@ class Taps:
 
     def _statistics(self, tensors: tuple[Any, ...]) -> tuple[str, ...]:
         if self.patches and all(len(t.shape) == 3 for t in tensors):
-            return "mean", "cls"
+            return "cls", "mean"  # as --pooling cls+mean has them
         spatial = any(len(t.shape) > 2 for t in tensors)
         return ("mean", "std") if self.deviations and spatial else ("mean",)
 
@@ -66,7 +66,7 @@ class Taps:
         """Sets of features to choose from, as ranges of columns: the last stage's mean (and class token), the upper
         third, all."""
         columns = self.columns()
-        last = next(tap for tap in columns if tap.stage == self.names[-1] and tap.statistic == "mean")
+        last = next(tap for tap in columns if tap.stage == self.names[-1])
         upper = self.names[-max(1, len(self.names) // 3)]
         top = next(tap for tap in columns if tap.stage == upper)
         end = columns[-1].stop if self.patches else last.stop

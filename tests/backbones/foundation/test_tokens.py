@@ -25,7 +25,7 @@ def test_each_block_gives_its_class_token_and_the_mean_of_its_patches(name: str,
     output = np.asarray(backbone.model(x))
 
     columns = {(tap.stage, tap.statistic): rows[:, tap.start : tap.stop] for tap in found.columns()}
-    assert list(columns) == [(s, k) for s in ("stem", "block0", "block1", "block2") for k in ("mean", "cls")]
+    assert list(columns) == [(s, k) for s in ("stem", "block0", "block1", "block2") for k in ("cls", "mean")]
     for i, tokens in enumerate(inner):
         np.testing.assert_allclose(columns[f"block{i}", "cls"], tokens[:, 0], atol=1e-4)
         np.testing.assert_allclose(columns[f"block{i}", "mean"], tokens[:, prefix:].mean(1), atol=1e-4)
