@@ -39,7 +39,7 @@ BASE_MAPS = {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3]}
 _BLOCKS = (
     "Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "ViTLayer", "DeiTLayer", "CLIPEncoderLayer",
     "SiglipEncoderLayer", "Siglip2EncoderLayer", "ConvNextLayer", "ConvNextV2Layer", "DINOv3ConvNextLayer", "Block",
-    "ConvNeXtBlock", "LayerScaleBlock", "NestedTensorBlock",
+    "ConvNeXtBlock", "SwinLayer", "LayerScaleBlock", "NestedTensorBlock",
 )  # fmt: skip
 
 
@@ -107,6 +107,34 @@ def _hf(kind: str, config: Any, sizes: list[int], call: str = "tokens") -> Calla
         _write(folder, model, sizes, lambda x: _CALLS[call](model, x))
 
     return make
+
+
+def _swin(base: bool) -> Callable[[Path], None]:
+    """A network of its own for each size: the library's blocks keep the window that a smaller map once needed."""
+    small = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+    config = hf.SwinConfig(
+        **({"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]} if base else small)
+    )
+
+    def make(folder: Path) -> None:
+        model = hf.SwinModel(config).eval()
+        spread(model, 4)
+        model.save_pretrained(folder)
+        arrays = {}
+        for s in [224, 256, 320] if base else [32, 48, 64]:
+            net = hf.SwinModel(config).eval()
+            net.load_state_dict(model.state_dict())
+            found = outputs(net, s, lambda x, net=net: net(pixel_values=x).last_hidden_state)
+            arrays |= {f"{s}/{name}": _square(value) for name, value in found.items()}
+        np.savez_compressed(folder / "reference.npz", **arrays)
+        print(folder.name, file=sys.stderr)
+
+    return make
+
+
+def _square(tokens: np.ndarray) -> np.ndarray:
+    side = round(tokens.shape[1] ** 0.5)
+    return tokens.reshape(1, side, side, -1)
 
 
 def _interpolated(model: Any, x: torch.Tensor) -> torch.Tensor:
@@ -243,6 +271,7 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
             **{k: n for k, n in v.items() if k != "image_size"}, num_patches=(native // p) ** 2), sizes, "siglip2"),
         "convnext": _hf("ConvNextModel", hf.ConvNextConfig(**maps), map_sizes),
         "convnextv2": _hf("ConvNextV2Model", hf.ConvNextV2Config(**maps), map_sizes),
+        "swin": _swin(base),
         "dinov3_convnext": _hf("DINOv3ConvNextModel", hf.DINOv3ConvNextConfig(**maps), map_sizes, "map"),
     }  # fmt: skip
     if not base:

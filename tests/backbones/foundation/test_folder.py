@@ -61,7 +61,7 @@ def test_size_and_policy_are_checked_before_keras_is_imported() -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
-    assert "a multiple of its patch of 14 pixels, not 57; set --image-size 56 or 70" in said
+    assert "a multiple of 14 pixels (its patch), not 57; set --image-size 56 or 70" in said
     assert "'dinov2' has no stage 'block9'" in said
     assert "its stages are stem, block0, block1, block2" in said
     assert said.strip().endswith("False")
@@ -71,6 +71,11 @@ def test_what_fits_is_no_problem() -> None:
     assert check(str(FIXTURES / "dinov2"), 84, "from:block1") == []
     assert check(str(FIXTURES / "convnextv2"), 33, "last:3") == []
     assert "32 or more" in check(str(FIXTURES / "convnextv2"), 31)[0]
+    assert (
+        "a multiple of 8 pixels and 32 or more, not 60; set --image-size 56 or 64"
+        in check(str(FIXTURES / "swin"), 60)[0]
+    )
+    assert "set --image-size 32" in check(str(FIXTURES / "swin"), 24)[0]
 
 
 def test_the_default_size_is_224_not_518(copy: Any) -> None:
@@ -176,6 +181,9 @@ def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[s
         ("dinov2", {"image_size": 3}, "smaller than a patch"),
         ("dinov2", {"model_type": "bert"}, "model_type 'bert'; known are dinov2"),
         ("convnext", {"depths": [1, 1]}, "four whole numbers"),
+        ("swin", {"num_heads": [2]}, "heads that do not divide"),
+        ("swin", {"window_size": 0}, "window_size = 0"),
+        ("swin", {"use_absolute_embeddings": True}, "no published Swin has"),
         ("timm_vit", {"architecture": "vit_base_patch16_clip_224"}, "is not read"),
         ("timm_vit", {"model_args": {"num_heads": 0}}, "number of heads"),
     ],

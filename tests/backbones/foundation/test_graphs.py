@@ -23,9 +23,10 @@ from transferkit.backbones.portability import foreign
 
 # One for every form of graph; the others differ in their files only.
 SIZES = {"dinov2_registers": 56, "dinov2_gated": 42, "dinov3": 48, "dinov3_gated": 32, "deit": 32, "clip": 24,
-         "siglip": 32, "siglip2": 24, "convnext": 64, "convnextv2": 64}  # fmt: skip
+         "siglip": 32, "siglip2": 24, "convnext": 64, "convnextv2": 64,
+         "swin": 48}  # fmt: skip
 
-TRAINED = ["dinov3", "dinov2_registers", "clip", "siglip2", "convnextv2"]
+TRAINED = ["dinov3", "dinov2_registers", "clip", "siglip2", "convnextv2", "swin"]
 
 
 def made(name: str) -> LoadedBackbone:

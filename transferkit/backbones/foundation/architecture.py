@@ -48,6 +48,11 @@ class Transformer:
         """Pixels that a side must be a multiple of."""
         return self.patch
 
+    @property
+    def minimum(self) -> int:
+        """The least side in pixels: one patch."""
+        return self.patch
+
     def tokens(self, size: int) -> int:
         """Tokens that the blocks compute for a picture of `size` pixels a side."""
         return self.prefix + (size // self.patch) ** 2
@@ -87,7 +92,8 @@ class ConvNeXt:
     layer_scale: bool = True
     response_norm: bool = False
     first: int = 4  # side and stride of the stem's convolution
-    step: int = field(default=1, init=False)
+    step: int = field(default=1, init=False)  # any side will do
+    minimum: int = field(default=32, init=False)  # four halvings and the stem
 
     @property
     def blocks(self) -> tuple[tuple[int, bool], ...]:
@@ -122,7 +128,58 @@ class ConvNeXt:
         return found
 
 
-Architecture = Transformer | ConvNeXt
+@dataclass(frozen=True)
+class Swin:
+    """A Swin: patches → blocks of windowed attention in stages, neighbours merged between them → norm → a map."""
+
+    width: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int
+    patch: int = 4
+    ratio: int = 4
+    epsilon: float = 1e-5
+
+    @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """Stage of each block, and its place in it."""
+        return tuple((stage, at) for stage, depth in enumerate(self.depths) for at in range(depth))
+
+    @property
+    def stages(self) -> tuple[tuple[str, str], ...]:
+        """Stages as in a catalog row: (name, marker of the first layer)."""
+        firsts = ("merge_pairs" if stage and not at else "norm1" for stage, at in self.places)
+        return (("stem", ""), *((f"block{i}", f"block{i}_{first}") for i, first in enumerate(firsts)))
+
+    @property
+    def step(self) -> int:
+        """Pixels that a side must be a multiple of."""
+        return int(self.patch * 2 ** (len(self.depths) - 1))
+
+    @property
+    def minimum(self) -> int:
+        """Pixels below which a window would be larger than the last stage's map."""
+        return self.step * self.window
+
+    def shapes(self, size: int) -> Shapes:
+        """Shape of every weight, by "layer/variable"; pictures of any size have the same."""
+        w, table = self.width, (2 * self.window - 1) ** 2
+        found: Shapes = {"stem_conv/kernel": (self.patch, self.patch, 3, w), "stem_conv/bias": (w,)}
+        found |= _norm("stem_norm", w)
+        for i, (stage, at) in enumerate(self.places):
+            block = f"block{i}_"
+            if stage and not at:
+                found |= _norm(block + "merge_norm", 4 * w) | _dense(block + "merge", 4 * w, 2 * w, bias=False)
+                w *= 2
+            found |= _norm(block + "norm1", w) | _norm(block + "norm2", w)
+            for name in ("query", "key", "value", "projection"):
+                found |= _dense(block + name, w, w)
+            found[block + "positions/embeddings"] = (table, self.heads[stage])
+            found |= _dense(block + "expand", w, self.ratio * w) | _dense(block + "contract", self.ratio * w, w)
+        return found | _norm("norm", w)
+
+
+Architecture = Transformer | ConvNeXt | Swin
 
 
 def _norm(name: str, width: int) -> Shapes:

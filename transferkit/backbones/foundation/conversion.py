@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Transformer
+from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Swin, Transformer
 from transferkit.backbones.foundation.checkpoint import Tensors
-from transferkit.backbones.foundation.layouts import ConvNeXtLayout, Layout, TransformerLayout
+from transferkit.backbones.foundation.layouts import ConvNeXtLayout, Layout, SwinLayout, TransformerLayout
 from transferkit.backbones.foundation.positions import resampled
 from transferkit.errors import WeightsError
 from transferkit.text import shown
@@ -46,12 +46,15 @@ class Conversion:
             if isinstance(architecture, Transformer):
                 assert isinstance(layout, TransformerLayout)
                 self._rules = list(_transformer(architecture, layout, self._stored, size))
-            else:
+            elif isinstance(architecture, ConvNeXt):
                 assert isinstance(layout, ConvNeXtLayout)
                 self._rules = list(_convnext(architecture, layout))
+            else:
+                assert isinstance(layout, SwinLayout)
+                self._rules = list(_swin(architecture, layout))
         except WeightsError as error:
             raise WeightsError(f"{path} does not fit its config: {error}") from error
-        self._check(layout.unused)
+        self._check(layout.unused, layout.unused_ends if isinstance(layout, SwinLayout) else ())
 
     def values(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each weight's "layer/variable" and its float32 values, one after the other. Raises WeightsError for NaN."""
@@ -67,7 +70,7 @@ class Conversion:
     def _stored(self, name: str) -> Shape | None:
         return self._tensors.shapes.get(self._root + name)
 
-    def _check(self, unused: tuple[str, ...]) -> None:
+    def _check(self, unused: tuple[str, ...], ends: tuple[str, ...]) -> None:
         wanted = {name: shape for rule in self._rules for name, shape in rule.sources}
         for name, shape in wanted.items():
             found = self._stored(name)
@@ -81,7 +84,9 @@ class Conversion:
                 )
         begin = len(self._root)
         inside = [name[begin:] for name in self._tensors.shapes if name.startswith(self._root)]
-        left = [name for name in inside if name not in wanted and not name.startswith(unused or ("\0",))]
+        left = [
+            name for name in inside if name not in wanted and not name.startswith(unused) and not name.endswith(ends)
+        ]
         if left and self._root == "":
             left = [name for name in left if not name.startswith(("classifier.", "text_model.", "logit_"))]
         if left:
@@ -204,6 +209,27 @@ def _convnext(a: ConvNeXt, layout: ConvNeXtLayout) -> Iterator[Rule]:
         yield from _dense(ours + "contract", theirs + pieces["contract"], 4 * w, w)
         if a.layer_scale:
             yield Rule(ours + "scale/kernel", ((theirs + pieces["scale"], (w,)),), lambda x: x.reshape(1, 1, -1, 1))
+
+
+def _swin(a: Swin, layout: SwinLayout) -> Iterator[Rule]:
+    w, p = a.width, a.patch
+    yield from _convolution("stem_conv", layout.stem_conv, (w, 3, p, p))
+    yield from _norm("stem_norm", layout.stem_norm, w)
+    for i, (stage, at) in enumerate(a.places):
+        ours, theirs, pieces = f"block{i}_", layout.block.format(stage, at), layout.pieces
+        if stage and not at:
+            yield from _norm(ours + "merge_norm", layout.merge_norm.format(stage - 1), 4 * w)
+            yield from _dense(ours + "merge", layout.merge.format(stage - 1), 4 * w, 2 * w, bias=False)
+            w *= 2
+        yield from _norm(ours + "norm1", theirs + pieces["norm1"], w)
+        yield from _norm(ours + "norm2", theirs + pieces["norm2"], w)
+        for name in ("query", "key", "value", "projection"):
+            yield from _dense(ours + name, theirs + pieces[name], w, w)
+        table = ((theirs + pieces["positions"], ((2 * a.window - 1) ** 2, a.heads[stage])),)
+        yield Rule(ours + "positions/embeddings", table, _same)
+        yield from _dense(ours + "expand", theirs + pieces["expand"], w, a.ratio * w)
+        yield from _dense(ours + "contract", theirs + pieces["contract"], a.ratio * w, w)
+    yield from _norm("norm", layout.norm, w)
 
 
 def _norm(ours: str, theirs: str, width: int) -> Iterator[Rule]:

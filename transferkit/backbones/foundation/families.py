@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from transferkit.backbones.foundation import layouts
-from transferkit.backbones.foundation.architecture import Activation, Architecture, ConvNeXt, Resampling, Transformer
+from transferkit.backbones.foundation.architecture import (
+    Activation,
+    Architecture,
+    ConvNeXt,
+    Resampling,
+    Swin,
+    Transformer,
+)
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
@@ -71,15 +78,18 @@ class Numbers:
             raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be true or false")
         return value
 
-    def wholes(self, name: str) -> tuple[int, ...]:
-        """A list of four whole numbers. Raises BackboneError."""
+    def wholes(self, name: str, count: int = 4) -> tuple[int, ...]:
+        """A list of `count` whole numbers; 0 for any number of them up to eight. Raises BackboneError."""
         value = self._content.get(name)
+        lengths = (count,) if count else range(1, 9)
         if (
             not isinstance(value, list)
-            or len(value) != 4
+            or len(value) not in lengths
             or any(type(n) is not int or not 1 <= n <= LARGEST for n in value)
         ):
-            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be four whole numbers")
+            raise BackboneError(
+                f"its config says {name} = {_clipped(value)}; it must be {'four' if count else 'some'} whole numbers"
+            )
         return tuple(value)
 
     def activation(self) -> Activation:
@@ -251,6 +261,19 @@ def _dinov3_convnext(n: Numbers) -> Described:
     return _convnext(n, version=3)
 
 
+def _swin(n: Numbers) -> Described:
+    depths, heads, ratio = n.wholes("depths", 0), n.wholes("num_heads", 0), n.number("mlp_ratio")
+    widths = [n.whole("embed_dim") * 2**stage for stage in range(len(depths))]
+    if len(heads) != len(depths) or any(width % head for width, head in zip(widths, heads, strict=True)):
+        raise BackboneError("its config says heads that do not divide the widths of its stages")
+    if n.flag("use_absolute_embeddings") or not n.flag("qkv_bias") or n.activation() != "gelu" or ratio != int(ratio):
+        raise BackboneError("its config says positions, biases or an activation that no published Swin has")
+    if n.number("layer_norm_eps") != 1e-5 or n.whole("num_channels") != 3 or max(depths) > DEEPEST:
+        raise BackboneError("its config says norms, channels or depths that no published Swin has")
+    net = Swin(n.whole("embed_dim"), depths, heads, n.whole("window_size"), n.whole("patch_size"), int(ratio))
+    return Described("Swin", net, layouts.HF_SWIN, n.whole("image_size"), "MIT (Microsoft)", 2021, "arXiv:2103.14030")
+
+
 _Reader = Callable[[Numbers], Described]
 # `model_type` in a config of transformers: defaults, and what reads it.
 MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
@@ -267,6 +290,10 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
     "siglip_vision_model": (_BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}, _siglip),
     "siglip2_vision_model": (
         _BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_patches": 256}, _siglip2),
+    "swin": (
+        {"image_size": 224, "patch_size": 4, "num_channels": 3, "embed_dim": 96, "depths": [2, 2, 6, 2],
+         "num_heads": [3, 6, 12, 24], "window_size": 7, "mlp_ratio": 4.0, "qkv_bias": True, "hidden_act": "gelu",
+         "use_absolute_embeddings": False, "layer_norm_eps": 1e-5}, _swin),
     "convnext": (_CONV, _convnext),
     "convnextv2": (_CONV, _convnext2),
     "dinov3_convnext": (_CONV, _dinov3_convnext),

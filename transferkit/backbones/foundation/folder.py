@@ -107,7 +107,9 @@ def size_problems(row: Row, architecture: Architecture, size: int | None) -> lis
         return []
     near = sorted({max(row.minimum, size // step * step), max(row.minimum, -(-size // step) * step)})
     sizes = " or ".join(map(str, near))
-    what = f"a multiple of its patch of {step} pixels" if step > 1 else f"{row.minimum} or more"
+    patch = " (its patch)" if isinstance(architecture, Transformer) else ""
+    least = f"{row.minimum} or more" if row.minimum > step else ""
+    what = " and ".join(filter(None, (f"a multiple of {step} pixels{patch}" if step > 1 else "", least)))
     return [f"'{row.name}' takes pictures whose side is {what}, not {size}; set --image-size {sizes}"]
 
 
@@ -178,13 +180,13 @@ def _side(size: Any) -> int | None:
 def _row(path: Path, described: Described) -> Row:
     net = described.architecture
     step = net.step
-    size = max(step, min(DEFAULT_SIZE, described.native) // step * step)
+    size = max(net.minimum, min(DEFAULT_SIZE, described.native) // step * step)
     shapes = net.shapes(size)
     return Row(
         name=_name(path),
         constructor=described.family,
         size=size,
-        minimum=step if isinstance(net, Transformer) else 32,
+        minimum=net.minimum,
         scaling=spelled(described.mean, described.std),
         stages=net.stages,
         parameters=sum(map(math.prod, shapes.values())),

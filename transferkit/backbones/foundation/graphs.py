@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transferkit.backbones.foundation import swin
 from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Transformer
 from transferkit.backbones.foundation.positions import rotary
 
@@ -25,9 +26,12 @@ def build(architecture: Architecture, size: int, name: str) -> keras.Model:
     import keras
 
     pixels = keras.Input((size, size, 3), name="pixels")
-    outputs = (
-        _transformer(architecture, pixels) if isinstance(architecture, Transformer) else _convnext(architecture, pixels)
-    )
+    if isinstance(architecture, Transformer):
+        outputs = _transformer(architecture, pixels)
+    elif isinstance(architecture, ConvNeXt):
+        outputs = _convnext(architecture, pixels)
+    else:
+        outputs = swin.features(architecture, pixels)
     return keras.Model(pixels, outputs, name=name)
 
 
@@ -175,7 +179,7 @@ def _scale(name: str, x: Any, *, bias: bool = False) -> Any:
     return layer(1, use_bias=bias, depthwise_initializer="ones", name=name)(x)
 
 
-def _norm(a: Architecture, name: str) -> Any:
+def _norm(a: Transformer | ConvNeXt, name: str) -> Any:
     import keras
 
     return keras.layers.LayerNormalization(epsilon=a.epsilon, name=name)

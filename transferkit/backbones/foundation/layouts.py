@@ -43,6 +43,24 @@ class ConvNeXtLayout:
     unused: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class SwinLayout:
+    """Names in a checkpoint of a Swin. `block` takes the numbers of stage and block, `merge` that of the stage before.
+
+    `unused_ends` are ends of names that nothing here needs: indices that follow from the window's size.
+    """
+
+    stem_conv: str
+    stem_norm: str
+    merge_norm: str
+    merge: str
+    block: str
+    pieces: Mapping[str, str]
+    norm: str
+    unused: tuple[str, ...] = ()
+    unused_ends: tuple[str, ...] = ()
+
+
 _HF_ATTENTION = {
     "query": "attention.attention.query", "key": "attention.attention.key", "value": "attention.attention.value",
     "projection": "attention.output.dense",
@@ -167,4 +185,21 @@ TIMM_CONVNEXT = ConvNeXtLayout(
     unused=("head.",),
 )  # fmt: skip
 
-Layout = TransformerLayout | ConvNeXtLayout
+HF_SWIN = SwinLayout(
+    stem_conv="embeddings.patch_embeddings.projection",
+    stem_norm="embeddings.norm",
+    merge_norm="encoder.layers.{}.downsample.norm",
+    merge="encoder.layers.{}.downsample.reduction",
+    block="encoder.layers.{}.blocks.{}.",
+    pieces={
+        "norm1": "layernorm_before", "query": "attention.self.query", "key": "attention.self.key",
+        "value": "attention.self.value", "projection": "attention.output.dense", "norm2": "layernorm_after",
+        "positions": "attention.self.relative_position_bias_table", "expand": "intermediate.dense",
+        "contract": "output.dense",
+    },
+    norm="layernorm",
+    unused=("embeddings.mask_token", "pooler."),
+    unused_ends=(".relative_position_index",),
+)  # fmt: skip
+
+Layout = TransformerLayout | ConvNeXtLayout | SwinLayout
