@@ -103,7 +103,9 @@ def build(
     if scaling is not None:
         require(scaling)
     if published.is_published(backbone):
-        return _from_published(published.opened(backbone, offline, reporter), weights, size, seed, scaling)
+        return _from_published(
+            published.opened(backbone, offline, reporter, weights != "random"), weights, size, seed, scaling
+        )
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)
@@ -123,7 +125,9 @@ def build(
 
 def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
     """The name of the weights file that `build` would have to download; None where it needs none. No Keras."""
-    if published.is_published(backbone) or userfile.is_file(backbone):
+    if published.is_published(backbone):
+        return published.to_be_fetched(backbone) if weights in ("auto", "file") else None
+    if userfile.is_file(backbone):
         return None
     row = find(backbone)
     if _source(row, weights) != "imagenet" or row.weights_file is None or store.locate(row, size or row.size):

@@ -14,11 +14,28 @@ def is_published(backbone: str) -> bool:
     return hub.is_name(backbone) or folder.is_published(backbone)
 
 
-def opened(backbone: str, offline: bool = False, reporter: Callable[[str], None] | None = None) -> folder.Published:
-    """The network, described; one of the hub is fetched where it is not here. Raises BackboneError or WeightsError."""
-    if hub.is_name(backbone):
-        backbone = str(hub.fetch(backbone, offline=offline, reporter=reporter))
-    return folder.describe(backbone)
+def opened(
+    backbone: str, offline: bool = False, reporter: Callable[[str], None] | None = None, weights: bool = True
+) -> folder.Published:
+    """The network, described; one of the hub is fetched where it is not here. Raises BackboneError or WeightsError.
+
+    Without `weights` those of the hub stay there: the config says what network it is.
+    """
+    if not hub.is_name(backbone):
+        return folder.describe(backbone, bare=not weights)
+    try:
+        place = hub.fetch(backbone, offline=offline, reporter=reporter, weights=weights)
+        return folder.describe(str(place), bare=not weights)
+    except BackboneError:
+        if weights:
+            raise
+        return opened(backbone, offline, reporter)  # timm's configs say too little: the tensors' shapes are needed
+
+
+def to_be_fetched(backbone: str) -> str | None:
+    """What has to be downloaded before the network can be used; None where nothing has."""
+    absent = hub.is_name(backbone) and hub.local(backbone) is None
+    return f"{backbone} of the hub" if absent else None
 
 
 def problems(backbone: str, size: int | None, policy: str, offline: bool) -> list[str]:

@@ -226,3 +226,14 @@ def test_other_names_are_refused(server: Server, name: str) -> None:
         hub.fetch(name)
     assert build.check(name) != []
     assert server.requests == []
+
+
+def test_random_weights_leave_the_networks_own_on_the_hub(server: Server) -> None:
+    assert build.to_be_fetched(NAME, "auto", None) == f"{NAME} of the hub"
+    backbone = build.build(NAME, weights="random", size=32)
+
+    assert backbone.row.name == "tiny"
+    assert not any(path.endswith(".safetensors") for path, _, _ in server.requests)
+    assert hub.local(NAME) is None
+    hub.fetch(NAME)
+    assert build.to_be_fetched(NAME, "auto", None) is None

@@ -29,6 +29,18 @@ class Tensors(Protocol):
         """The values of one tensor."""
 
 
+class Nothing:
+    """No tensors: of a network that is described by its config and gets random weights."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.size_bytes = 0
+
+    def read(self, name: str) -> np.ndarray:
+        """Raises KeyError."""
+        raise KeyError(name)
+
+
 class Shards:
     """Several files as one. `shapes` and `read` as of one file."""
 

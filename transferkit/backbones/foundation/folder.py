@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transferkit.backbones.catalog import Row
 from transferkit.backbones.foundation import families, graphs, timm
 from transferkit.backbones.foundation.architecture import Architecture, Transformer
-from transferkit.backbones.foundation.checkpoint import SUFFIXES, Tensors, open_checkpoint, weights_file
+from transferkit.backbones.foundation.checkpoint import SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
 from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.backbones.foundation.families import Described
 from transferkit.backbones.portability import seeded
@@ -77,17 +77,20 @@ def is_published(backbone: str) -> bool:
     )
 
 
-def describe(backbone: str) -> Published:
-    """What lies at a path. Raises BackboneError or WeightsError, naming the path, where it is no network we read."""
+def describe(backbone: str, *, bare: bool = False) -> Published:
+    """What lies at a path; `bare` where its weights may be absent.
+
+    Raises BackboneError or WeightsError, naming the path, where it is no network we read.
+    """
     path = Path(backbone).expanduser()
     folder = path if path.is_dir() else path.parent
     file = weights_file(path) if path.is_dir() else path
-    if file is None:
+    if file is None and not bare:
         raise BackboneError(
             f"{path} is a folder without weights: it must hold config.json and model.safetensors (or its shards, or "
             "pytorch_model.bin), as a download from the hub does"
         )
-    tensors = open_checkpoint(file)
+    tensors: Tensors = open_checkpoint(file) if file is not None else Nothing()
     try:
         config = _json(folder / "config.json")
         described = _described(config, tensors)
@@ -97,7 +100,7 @@ def describe(backbone: str) -> Published:
     card = _licence(folder)
     if card and described.licence.lower().startswith((*_FREE, "not stated")):  # of two the stricter is said
         described = replace(described, licence=card)
-    return Published(file, described, _row(path, described), tensors, resampling, crop)
+    return Published(file or path, described, _row(path, described), tensors, resampling, crop)
 
 
 def size_problems(row: Row, architecture: Architecture, size: int | None) -> list[str]:

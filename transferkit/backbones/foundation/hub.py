@@ -92,10 +92,13 @@ def local(backbone: str) -> Path | None:
     return snapshot if (snapshot / "config.json").is_file() and weights_file(snapshot) is not None else None
 
 
-def fetch(backbone: str, *, offline: bool = False, reporter: Say | None = None, timeout: float = 30.0) -> Path:
+def fetch(
+    backbone: str, *, offline: bool = False, reporter: Say | None = None, timeout: float = 30.0, weights: bool = True
+) -> Path:
     """The folder of the network, its files compared with their hashes; fetched where it is not here.
 
-    Raises WeightsError that says what to do, BackboneError for what is no name.
+    Without `weights` its small files are enough, which say what network it is. Raises WeightsError that says what to
+    do, BackboneError for what is no name.
     """
     say = reporter or (lambda _: None)
     repository, revision = _parsed(backbone)
@@ -112,17 +115,18 @@ def fetch(backbone: str, *, offline: bool = False, reporter: Say | None = None, 
         raise WeightsError(f"{place} is not writable; set KERAS_HOME to a folder that is") from error
     with locked(place / ".lock"):
         found = local(backbone)  # another process may have put it there meanwhile
-        return found if found is not None else _transfer(repository, revision, place, say, timeout)
+        return found if found is not None else _transfer(repository, revision, place, say, timeout, weights)
 
 
-def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: float) -> Path:
+def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: float, weights: bool) -> Path:
     said = _asked(repository, revision, timeout)
     commit, files = str(said.get("sha")), _listed(said)
     if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
         raise WeightsError(f"the hub names no commit for {repository}")
     folder, hashes = place / commit, {}
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _wanted(repository, files):
+    wanted = _wanted(repository, files)
+    for name in wanted if weights else [name for name in wanted if name in _SMALL]:
         target, expected = folder / name, files[name]
         if not (target.is_file() and _misfit(target, expected) is None):
             address = f"{_endpoint()}/{repository}/resolve/{commit}/{name}"
@@ -140,6 +144,8 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
             except WeightsError as error:
                 raise WeightsError(f"{error}. {_remedy(repository, _status(error))}") from error
         hashes[name] = sha256_file(target)
+    if not weights:
+        return folder
     write_json(folder / RECORD, {"repository": repository, "commit": commit, "sha256": hashes})
     refs = place / "refs.json"
     try:
