@@ -129,7 +129,7 @@ def assign(model: Any, tensors: Tensors) -> None:
     used = set()
     for layer in model.layers:
         for variable, _ in variables_of(layer):
-            name = torch_name(layer.name, variable.name)
+            name = lite.torch_name(layer.name, variable.name)
             value = tensors[name]
             if value.ndim == 4:  # out, in, height, width; of a depthwise kernel "in" is 1
                 value = value.transpose((2, 3, 0, 1) if "depthwise" in name else (2, 3, 1, 0))
@@ -138,24 +138,6 @@ def assign(model: Any, tensors: Tensors) -> None:
     left = {name for name in tensors if not name.startswith("_fc")} - used
     if left:
         sys.exit(f"the file holds tensors without a place in the network: {', '.join(sorted(left)[:4])}")
-
-
-def torch_name(layer: str, variable: str) -> str:
-    """`block2b_expand_bn`, `gamma` → `_blocks.2._bn0.weight`."""
-    kind = {
-        "kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
-        "moving_variance": "running_var",
-    }[variable]  # fmt: skip
-    outer = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
-    if layer in outer:
-        return f"{outer[layer]}.{kind}"
-    block, _, part = layer.partition("_")
-    index = sum(repeats for _, repeats, *_ in lite.BLOCKS[: int(block[5]) - 1]) + ord(block[6]) - ord("a")
-    inner = {
-        "expand_conv": "_expand_conv", "expand_bn": "_bn0", "dwconv": "_depthwise_conv", "bn": "_bn1",
-        "project_conv": "_project_conv", "project_bn": "_bn2",
-    }  # fmt: skip
-    return f"_blocks.{index}.{inner[part]}.{kind}"
 
 
 # -------------------------------------------------------------------------- a second implementation, NumPy alone

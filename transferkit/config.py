@@ -160,8 +160,8 @@ class Settings(BaseModel):
     l2: Annotated[float, Field(ge=0), Setting(
         "L2 penalty on the head's kernels.",
         "head", "X", searched=True)] = 0.0
-    pooling: Annotated[Literal["avg", "max", "flatten", "gem"], Setting(
-        "From feature map to vector.",
+    pooling: Annotated[Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean"], Setting(
+        "From feature map to vector. cls takes a vision transformer's class token, mean its patches.",
         "head", searched=True, features=True)] = "avg"
     normalize: Annotated[bool, Setting(
         "Standardise features.",

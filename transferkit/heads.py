@@ -21,9 +21,9 @@ from transferkit.tasks import TaskName
 if TYPE_CHECKING:
     import keras
 
-Pooling = Literal["avg", "max", "flatten", "gem"]
+Pooling = Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean"]
 KINDS = ("mlp", "linear")
-POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem")
+POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem", "cls", "mean", "cls+mean")
 GEM_POWER = 3.0  # the value Radenović et al. 2018 start from
 
 
@@ -43,7 +43,9 @@ class HeadSettings:
 def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
     """Model from the backbone's output (`shape` without the batch axis) to a vector, or None if it is one already.
 
-    The output is a map (height, width, features) or tokens (n, features), as vision transformers give them.
+    The output is a map (height, width, features) or tokens (n, features), as vision transformers give them. Of tokens
+    `cls` takes the class token, `mean` the average of the others, `cls+mean` both; without a class token `mean` is the
+    average of all. Raises ConfigError for a class token that is not there.
     """
     import keras
 
@@ -53,12 +55,39 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
     inputs = keras.Input(tuple(shape), name="feature_map")
     if pooling == "gem":
         return keras.Model(inputs, _gem(inputs), name="pool")
+    if pooling in ("cls", "mean", "cls+mean"):
+        if has_class_token(shape):
+            return keras.Model(inputs, _by_class_token(inputs, pooling), name="pool")
+        if pooling != "mean":
+            raise ConfigError(
+                f"--pooling {pooling} takes a class token, and this network gives none: choose mean, avg, max, gem or "
+                "flatten"
+            )
+        pooling = "avg"
     layer = {
         "avg": keras.layers.GlobalAveragePooling1D if tokens else keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling1D if tokens else keras.layers.GlobalMaxPooling2D,
         "flatten": keras.layers.Flatten,
     }[pooling]
     return keras.Model(inputs, layer(dtype="float32", name=f"{pooling}_pool")(inputs), name="pool")
+
+
+def has_class_token(shape: Sequence[int | None]) -> bool:
+    """Whether tokens (n, features) are those of a square of patches and one more, which comes first."""
+    tokens = shape[0] if len(shape) == 2 else None
+    return tokens is not None and tokens > 1 and math.isqrt(tokens - 1) ** 2 == tokens - 1
+
+
+def _by_class_token(inputs: Any, pooling: str) -> Any:
+    import keras
+
+    first = keras.layers.Cropping1D((0, inputs.shape[1] - 1), name="class_token")(inputs)
+    vectors = [keras.layers.Flatten(dtype="float32", name="cls_pool")(first)]
+    others = keras.layers.Cropping1D((1, 0), name="patch_tokens")(inputs)
+    vectors.append(keras.layers.GlobalAveragePooling1D(dtype="float32", name="mean_pool")(others))
+    if pooling == "cls+mean":
+        return keras.layers.Concatenate(name="cls_mean_pool")(vectors)
+    return vectors[pooling == "mean"]
 
 
 def _gem(inputs: Any) -> Any:

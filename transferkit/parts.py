@@ -52,16 +52,15 @@ def build_head(
 def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -> keras.Model:
     """One keras.Model from uint8 RGB pictures [n, size, size, 3] through the scaling, `base` and `head`.
 
-    `scaling` is what `base` expects: found from its name for networks of the catalog, "none" (pixels 0…255)
-    for others.
+    `scaling` is what `base` expects: known of what `backbone` built, "none" (pixels 0…255) for others.
     """
     import keras
 
-    from transferkit.backbones.catalog import known
+    from transferkit.backbones.freeze import known_row
     from transferkit.backbones.scaling import preprocessing
 
     compute.start(dtypes=False)
-    row = known(base.name)
+    row = known_row(base)
     scaling = scaling or (row.scaling if row else "none")
     x = inputs = keras.Input(base.input_shape[1:], dtype="uint8", name="picture")
     for layer in preprocessing(scaling):

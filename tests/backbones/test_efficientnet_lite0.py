@@ -49,7 +49,7 @@ def as_torch(script):
     """The packaged weights under PyTorch's names and in its order of axes."""
     tensors = {}
     for key, value in lite.packaged().read().items():
-        name = script.torch_name(*key.split("/"))
+        name = lite.torch_name(*key.split("/"))
         if value.ndim == 4:
             value = value.transpose((2, 3, 0, 1) if "depthwise" in name else (3, 2, 0, 1))
         tensors[name] = value

@@ -108,9 +108,9 @@ def test_damaged_files(tmp_path, name, content):
 def test_absent_and_foreign_files(tmp_path):
     with pytest.raises(WeightsError, match=r"no weights file .*nothing\.h5"):
         loading.load(tmp_path / "nothing.h5", network())
-    (tmp_path / "model.pt").write_bytes(b"")
+    (tmp_path / "model.npz").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"it must end in \.keras, \.weights\.h5, \.h5"):
-        loading.load(tmp_path / "model.pt", network())
+        loading.load(tmp_path / "model.npz", network())
 
 
 def test_hash_follows_values_not_automatic_names():

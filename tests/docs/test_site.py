@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from transferkit.heads import POOLINGS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -76,8 +78,9 @@ def test_the_table_of_settings_has_each_once_with_its_meaning():
         times = (name in Settings.model_fields) + (name in SearchSettings.model_fields)
         assert text.count(f">{name}</code>") == times, name
         assert html.escape(setting.effective) in text
-    assert ">pooling</code></td><td><code>avg|<wbr>max|<wbr>flatten|<wbr>gem</code></td><td>avg</td>" in text
-    assert "From feature map to vector. <em>Searched, with new features.</em>" in text
+    poolings = "<wbr>".join(f"{name}|" for name in POOLINGS).rstrip("|")
+    assert f">pooling</code></td><td><code>{poolings}</code></td><td>avg</td>" in text
+    assert "mean its patches. <em>Searched, with new features.</em>" in text
     assert "at least 0, below 1" in text
     assert "<!-- settings -->" in (ROOT / "docs/reference/settings.md").read_text("utf-8")
 

@@ -40,8 +40,8 @@ class FinetuneSettings(TypedDict, total=False):
     """L1 penalty on the head's kernels. [default: 0.0]"""
     l2: float
     """L2 penalty on the head's kernels. [default: 0.0]"""
-    pooling: Literal['avg', 'max', 'flatten', 'gem']
-    """From feature map to vector. [default: 'avg']"""
+    pooling: Literal['avg', 'max', 'flatten', 'gem', 'cls', 'mean', 'cls+mean']
+    """From feature map to vector. cls takes a vision transformer's class token, mean its patches. [default: 'avg']"""
     normalize: bool
     """Standardise features. [default: True]"""
     task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']

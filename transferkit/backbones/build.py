@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit.backbones import bundled, freeze, loading, offered, userfile
+from transferkit.backbones import bundled, freeze, loading, offered, published, userfile
 from transferkit.backbones import weights as store
 from transferkit.backbones.catalog import Row, find
+from transferkit.backbones.foundation import folder
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
@@ -51,6 +52,8 @@ def resolve(backbone: str) -> Row:
 
     Raises BackboneError for an unknown name or a file that cannot serve.
     """
+    if published.is_published(backbone):
+        return published.opened(backbone).row
     return userfile.open_file(backbone)[1] if userfile.is_file(backbone) else find(backbone)
 
 
@@ -61,6 +64,8 @@ def check(
 
     Of a `.keras` file only the path is checked: what is inside is known once it is opened.
     """
+    if published.is_published(backbone):
+        return published.problems(backbone, size, policy, offline)
     if userfile.is_file(backbone):
         return userfile.path_problems(backbone)
     try:
@@ -90,13 +95,17 @@ def build(
     """Build the network `backbone` (a catalog name or a `.keras` file) for pictures of `size` pixels a side.
 
     `weights`: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the
-    process' random state is left alone), "pretrained" (mini), or a .keras, .weights.h5 or .h5 file. `size`
+    process' random state is left alone), "pretrained" (mini), or a file of weights, Keras' or PyTorch's. `size`
     None means the network's default. `scaling` overrides what the weights expect (for files: "none", pixels
     0..255). `reporter` hears of downloads. Raises BackboneError, WeightsError or ConfigError before anything
     is built wherever the arguments alone show the problem.
     """
     if scaling is not None:
         require(scaling)
+    if published.is_published(backbone):
+        return _from_published(
+            published.opened(backbone, offline, reporter, weights != "random"), weights, size, seed, scaling
+        )
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)
@@ -116,6 +125,8 @@ def build(
 
 def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
     """The name of the weights file that `build` would have to download; None where it needs none. No Keras."""
+    if published.is_published(backbone):
+        return published.to_be_fetched(backbone) if weights in ("auto", "file") else None
     if userfile.is_file(backbone):
         return None
     row = find(backbone)
@@ -260,6 +271,20 @@ def _check_normalisation(path: Path, model: keras.Model) -> None:
                     f"the network in {path} normalises its input by mean {said[0]} and variance {said[1]}, not by "
                     "ImageNet's; give the scaling it was trained with (mean 0, variance 1 is scaling 'unit')"
                 )
+
+
+def _from_published(
+    found: folder.Published, weights: str, size: int | None, seed: int, scaling: str | None
+) -> LoadedBackbone:
+    raise_problems(BackboneError, folder.size_problems(found.row, found.described.architecture, size))
+    size, source = size or found.row.size, _source(found.row, weights)
+    model = folder.build(found, size, random=source != "file", seed=seed)
+    if source not in ("file", "random"):
+        loading.load(Path(source), model)
+    freeze.remember(model, found.row)
+    notes = (found.terms,) if found.terms and source == "file" else ()
+    scaling = scaling or found.row.scaling
+    return LoadedBackbone(model, found.row, size, scaling, source, loading.weights_sha256(model), notes)
 
 
 def _from_file(backbone: str, weights: str, size: int | None, scaling: str | None) -> LoadedBackbone:

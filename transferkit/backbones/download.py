@@ -38,12 +38,14 @@ def download(
     retries: int,
     say: Callable[[str], None],
     pause: float = 0.5,
+    secret: str = "",
 ) -> None:
     """Fetch `url` to `path`. `check` gets the complete temporary file and says what is wrong with it, or
     None.
 
     The bytes go to `.NAME.part` beside `path`, which a later call resumes by HTTP range if the server still
-    holds the same file. The caller holds the lock. Proxies are taken from the environment. Raises
+    holds the same file. `secret` is the Authorization header, for this server alone: it does not follow a redirect.
+    The caller holds the lock. Proxies are taken from the environment. Raises
     WeightsError.
     """
     if not url.startswith(("http://", "https://", "file://")):
@@ -54,7 +56,7 @@ def download(
             say(f"{path.name}: {last}; trying again ({attempt} of {retries})")
             sleep(pause * 2 ** (attempt - 1))
         try:
-            _attempt(url, part, timeout)
+            _attempt(url, part, timeout, secret)
         except _InterruptedError as error:
             last = str(error)
             continue
@@ -71,10 +73,12 @@ def download(
     raise WeightsError(f"{path.name} cannot be fetched from {url}: {last}")
 
 
-def _attempt(url: str, part: Path, timeout: float) -> None:
+def _attempt(url: str, part: Path, timeout: float, secret: str) -> None:
     """Bring `part` to its full length, going on where it ends."""
     have = _resumable(url, part)
     request = urllib.request.Request(url, headers={"User-Agent": "transferkit", "Accept-Encoding": "identity"})
+    if secret:
+        request.add_unredirected_header("Authorization", secret)
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", read_json(_note(part))["validator"])

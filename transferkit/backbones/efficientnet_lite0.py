@@ -67,6 +67,24 @@ def packaged() -> Packaged:
     return Packaged(WEIGHTS_FILE, RECORD_FILE, "scripts/convert_efficientnet_lite0.py")
 
 
+def torch_name(layer: str, variable: str) -> str:
+    """What PyTorch's form of the network calls a variable: `block2b_expand_bn`, `gamma` → `_blocks.2._bn0.weight`."""
+    kind = {
+        "kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    }[variable]  # fmt: skip
+    outer = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "top_conv": "_conv_head", "top_bn": "_bn1"}
+    if layer in outer:
+        return f"{outer[layer]}.{kind}"
+    block, _, part = layer.partition("_")
+    index = sum(repeats for _, repeats, *_ in BLOCKS[: int(block[5]) - 1]) + ord(block[6]) - ord("a")
+    inner = {
+        "expand_conv": "_expand_conv", "expand_bn": "_bn0", "dwconv": "_depthwise_conv", "bn": "_bn1",
+        "project_conv": "_project_conv", "project_bn": "_bn2",
+    }  # fmt: skip
+    return f"_blocks.{index}.{inner[part]}.{kind}"
+
+
 def _block(x: Any, name: str, kernel: int, filters: int, expansion: int, strides: int) -> Any:
     """Inverted residual: expand, filter each channel, project; plus the input where shapes allow."""
     import keras

@@ -27,6 +27,8 @@ _RATES = ("rate", "stddev", "drop_path_rate")
 _FIRING = re.compile(r".*(Dropout|Dropout[123]D|GaussianNoise|StochasticDepth|DropPath)$")
 # The rate a layer was built with, kept while it is frozen.
 _original_rates: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+# Rows of networks that are in no catalog: what was read from a published folder.
+_published: WeakKeyDictionary[Any, Row] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,19 @@ def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> kera
     return model
 
 
+def remember(model: keras.Model, row: Row) -> None:
+    """Let `known_row` find the row of this very model."""
+    _published[model] = row
+
+
+def known_row(model: keras.Model) -> Row | None:
+    """The row that `remember` was told, else the catalog's of the model's name; None where there is none."""
+    return _published.get(model) or known(model.name)
+
+
 def row_of(model: keras.Model) -> Row:
-    """The catalog row of a network that `build` made, else a row whose stages are the model's layers."""
-    row = known(model.name)
+    """The row of a network that `build` made, else a row whose stages are the model's layers."""
+    row = known_row(model)
     if row is not None and _weighted_count(operations_of(model)) == row.layers:
         return row
     return row_of_file(model)

@@ -1,4 +1,4 @@
-"""Weights into a network, from .h5, .weights.h5 or .keras; an error names what does not fit."""
+"""Weights into a network, from Keras' files or PyTorch's; an error names what does not fit."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from transferkit import archives
+from transferkit.backbones import torch_weights
+from transferkit.backbones.foundation.checkpoint import SUFFIXES as TORCH
 from transferkit.compute import keras_private
 from transferkit.errors import WeightsError
 
 if TYPE_CHECKING:
     import keras
 
-SUFFIXES = (".keras", ".weights.h5", ".h5")
+SUFFIXES = (".keras", ".weights.h5", ".h5", *TORCH)
 _Shapes = tuple[tuple[int, ...], ...]
 
 
 def load(path: Path, model: keras.Model) -> None:
-    """Set the weights of `model` from `path`, by position, not by name. Raises WeightsError if they do not
-    fit.
+    """Set the weights of `model` from `path`. Raises WeightsError if they do not fit.
 
-    Three forms are read: `.keras` (a whole model; the part of it that has the shape of `model` is used, so
-    that a model with a head on it serves too), `.weights.h5` (Keras 3) and `.h5` (Keras 1 and 2, and
-    `keras.applications`). After an error the weights of `model` may be half replaced: build it anew.
+    PyTorch's files are read by name, where the names are known (`torch_weights`); Keras' by position: `.keras` (a whole
+    model; the part of it that has the shape of `model` is used, so that a model with a head on it serves too),
+    `.weights.h5` (Keras 3) and `.h5` (Keras 1 and 2, and `keras.applications`). After an error the weights of `model`
+    may be half replaced: build it anew.
     """
     if not path.is_file():
-        raise WeightsError(f"no weights file {path}; give the path of a .keras, .weights.h5 or .h5 file")
+        raise WeightsError(f"no weights file {path}; give the path of a {', '.join(SUFFIXES)} file")
     if not path.name.endswith(SUFFIXES):
         raise WeightsError(f"{path} is no weights file by its name; it must end in {', '.join(SUFFIXES)}")
     read = _from_keras if path.name.endswith(".keras") else _from_legacy
     read = _from_weights if path.name.endswith(".weights.h5") else read
+    read = torch_weights.load if torch_weights.is_torch(path) else read
     try:
         with warnings.catch_warnings():
             # Keras only warns where layers "retain their freshly-initialized weights": that is a failure.

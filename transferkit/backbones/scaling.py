@@ -6,6 +6,7 @@ The arithmetic is that of `keras.applications.imagenet_utils.preprocess_input`;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from transferkit.errors import ConfigError
@@ -28,9 +29,34 @@ SCALINGS = {
 }
 
 
+# A scaling by another mean and deviation, as published checkpoints say their own: `normalize:M,M,M:S,S,S`.
+_NORMALIZE = "normalize"
+
+
+def spelled(mean: Sequence[float], std: Sequence[float]) -> str:
+    """The name of (x / 255 - mean) / std, channel by channel: one of SCALINGS where it is one."""
+    known: dict[tuple[tuple[float, ...], ...], str] = {
+        (MEAN, STD): "torch",
+        ((0.5,) * 3, (0.5,) * 3): "tf",
+        ((0.0,) * 3, (1.0,) * 3): "unit",
+    }
+    numbers = ":".join(",".join(repr(float(value)) for value in values) for values in (mean, std))
+    return known.get((tuple(mean), tuple(std)), f"{_NORMALIZE}:{numbers}")
+
+
+def _moments(scaling: str) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation of what `spelled` names; None for anything else."""
+    name, *values = scaling.split(":")
+    try:
+        mean, std = ([float(number) for number in numbers.split(",")] for numbers in values)
+    except ValueError:
+        return None
+    return (mean, std) if name == _NORMALIZE and len(mean) == len(std) == 3 and 0 not in std else None
+
+
 def require(scaling: str) -> str:
     """`scaling` itself, if it is one. Raises ConfigError."""
-    if scaling not in SCALINGS:
+    if scaling not in SCALINGS and _moments(scaling) is None:
         known = "; ".join(f"{name}: {meaning}" for name, meaning in SCALINGS.items())
         raise ConfigError(f"unknown scaling '{scaling}'. Known are {known}")
     return scaling
@@ -50,9 +76,10 @@ def preprocessing(scaling: str) -> list[keras.Layer]:
             _rgb_to_bgr(),
             _rescaling("center", offset=[-m for m in _CAFFE_MEAN_BGR]),
         ]
-    if scaling == "torch":
-        scale = [1.0 / (255.0 * s) for s in STD]
-        return [_rescaling("scale", scale, [-m / s for m, s in zip(MEAN, STD, strict=True)])]
+    moments = (MEAN, STD) if scaling == "torch" else _moments(scaling)
+    if moments is not None:
+        mean, std = moments
+        return [_rescaling("scale", [1.0 / (255.0 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])]
     scale_offset = {
         "none": (1.0, 0.0),
         "unit": (1 / 255, 0.0),

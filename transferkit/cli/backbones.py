@@ -20,6 +20,7 @@ def backbones() -> None:
 def list_(quiet: bool, as_json: bool) -> None:
     """Name, picture size, parameters and licence of every network."""
     from transferkit.backbones import catalog, weights
+    from transferkit.backbones.foundation import hub
 
     rows = [catalog.find(name) for name in catalog.names()]
     if as_json:
@@ -29,16 +30,28 @@ def list_(quiet: bool, as_json: bool) -> None:
     for row in rows:
         here = "yes" if row.weights_file is None or weights.locate(row, row.size) else ""
         echo(f"{row.name:<22} {row.size:>4} {row.minimum:>5} {row.parameters:>11,}  {here:<4}  {row.licence}")
+    echo("\nFrom the Hugging Face hub, fetched when first used (any other of these families: hf:OWNER/NAME):")
+    for name, (repository, licence) in hub.SHORT.items():
+        echo(f"{name:<22} {repository:<46} {'yes' if hub.local(name) else '':<4}  {licence}")
 
 
 @backbones.command(epilog="Example:  transferkit backbones show vgg16")
-@click.argument("name")
+@click.argument("name", metavar="NAME|FOLDER")
 @common()
 def show(name: str, quiet: bool, as_json: bool) -> None:
     """Everything known about one network: stages to cut at, scaling, weights file."""
     from transferkit.backbones import catalog
+    from transferkit.backbones.foundation import folder, hub
 
-    facts = _facts(catalog.find(name))
+    here = hub.local(name) if hub.is_name(name) else None
+    if here is None and name in hub.SHORT:
+        repository, licence = hub.SHORT[name]
+        facts: dict[str, object] = {"name": name, "repository": repository, "licence": licence, "weights_here": None}
+    elif here is not None or folder.is_published(name):
+        found = folder.describe(str(here or name))
+        facts = {**_facts(found.row), "weights": str(found.path), "weights_here": str(found.path), **found.facts()}
+    else:
+        facts = _facts(catalog.find(name))
     if as_json:
         emit(facts)
         return

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import build as networks
-from transferkit.backbones import bundled, userfile, weights
+from transferkit.backbones import bundled, published, userfile, weights
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
@@ -149,6 +149,8 @@ def _speed(frozen: Frozen, rows: Rows) -> float:
 
 def _bytes(backbone: LoadedBackbone, name: str) -> int | None:
     """Size of the weights file."""
+    if backbone.row.kind == "published":
+        return published.opened(name).size_bytes
     if userfile.is_file(name):
         return Path(name).stat().st_size
     if backbone.row.kind == "bundled":

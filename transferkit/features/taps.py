@@ -7,12 +7,13 @@ Linear probes of all depths together beat the last layer alone on most tasks far
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import cut
+from transferkit.heads import has_class_token
 
 if TYPE_CHECKING:
     import keras
@@ -23,8 +24,8 @@ WIDEST = 8192  # numbers in a row: wider ones are kept in 16 bits (features.stor
 
 @dataclass(frozen=True)
 class Tap:
-    """Columns `start:stop` of a tapped row: the `statistic` ("mean" or "std") over positions of what stage `stage`
-    gives."""
+    """Columns `start:stop` of a tapped row: the `statistic` ("mean" or "std" over positions, or "cls", the class token)
+    of what stage `stage` gives."""
 
     stage: str
     statistic: str
@@ -34,30 +35,42 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """Where vectors are taken. `tensors` are those of `backbone.model`'s own graph, a few a stage."""
+    """Where vectors are taken. `tensors` are those of `backbone.model`'s own graph, a few a stage.
+
+    `patches` is 0 but for a network with a class token: then of its tokens the last `patches` are patches, and each
+    stage gives their mean and the class token; registers are left out.
+    """
 
     names: tuple[str, ...]
     tensors: tuple[tuple[Any, ...], ...]
     deviations: bool
+    patches: int = 0
 
     def columns(self) -> list[Tap]:
         """Where each vector lies in a row, from the lowest stage to the last."""
         found, at = [], 0
         for name, tensors in zip(self.names, self.tensors, strict=True):
             width = sum(int(t.shape[-1]) for t in tensors)
-            spatial = any(len(t.shape) > 2 for t in tensors)
-            for statistic in ("mean", "std") if self.deviations and spatial else ("mean",):
+            for statistic in self._statistics(tensors):
                 found.append(Tap(name, statistic, at, at + width))
                 at += width
         return found
 
+    def _statistics(self, tensors: tuple[Any, ...]) -> tuple[str, ...]:
+        if self.patches and all(len(t.shape) == 3 for t in tensors):
+            return "cls", "mean"  # as --pooling cls+mean has them
+        spatial = any(len(t.shape) > 2 for t in tensors)
+        return ("mean", "std") if self.deviations and spatial else ("mean",)
+
     def sets(self) -> dict[str, tuple[int, int]]:
-        """Sets of features to choose from, as ranges of columns: the last stage's mean, the upper third, all."""
+        """Sets of features to choose from, as ranges of columns: the last stage's mean (and class token), the upper
+        third, all."""
         columns = self.columns()
-        last = next(tap for tap in columns if tap.stage == self.names[-1] and tap.statistic == "mean")
+        last = next(tap for tap in columns if tap.stage == self.names[-1])
         upper = self.names[-max(1, len(self.names) // 3)]
         top = next(tap for tap in columns if tap.stage == upper)
-        return {"last": (last.start, last.stop), "top": (top.start, columns[-1].stop), "all": (0, columns[-1].stop)}
+        end = columns[-1].stop if self.patches else last.stop
+        return {"last": (last.start, end), "top": (top.start, columns[-1].stop), "all": (0, columns[-1].stop)}
 
 
 def taps(backbone: LoadedBackbone) -> Taps:
@@ -80,7 +93,8 @@ def taps(backbone: LoadedBackbone) -> Taps:
     names.append(row.stage_names[-1] if row.stage_names else "output")
     tensors.append(tuple(model.outputs))
     names, tensors = names[-MOST:], tensors[-MOST:]
-    found = Taps(tuple(names), tuple(tensors), True)
+    tokens = tuple(model.output_shape[1:])
+    found = Taps(tuple(names), tuple(tensors), True, tokens[0] - 1 if has_class_token(tokens) else 0)
     return found if found.columns()[-1].stop <= WIDEST else _narrower(found)
 
 
@@ -90,9 +104,9 @@ def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 def _narrower(found: Taps) -> Taps:
     """Without deviations; then without the lowest stages, until a row is no wider than `WIDEST`."""
-    found = Taps(found.names, found.tensors, False)
+    found = replace(found, deviations=False)
     while len(found.names) > 1 and found.columns()[-1].stop > WIDEST:
-        found = Taps(found.names[1:], found.tensors[1:], False)
+        found = replace(found, names=found.names[1:], tensors=found.tensors[1:])
     return found
 
 
@@ -125,18 +139,23 @@ def _tapped(
     by_stage: dict[str, list[Any]] = {}
     for name in stages:
         by_stage[name] = [given.pop(0) for _ in found.tensors[found.names.index(name)]]
-    vectors = [_statistic(t, tap.statistic, f"{tap.stage}_{tap.statistic}_{i}")
+    vectors = [_statistic(t, tap.statistic, f"{tap.stage}_{tap.statistic}_{i}", found.patches)
                for tap in wanted for i, t in enumerate(by_stage[tap.stage])]  # fmt: skip
     row = vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(dtype="float32", name="taps")(vectors)
     return [*beside, row]
 
 
-def _statistic(x: Any, statistic: str, name: str) -> Any:
-    """Mean or standard deviation over positions, in float32; a vector as it is."""
+def _statistic(x: Any, statistic: str, name: str, patches: int) -> Any:
+    """Mean or standard deviation over positions, or the class token, in float32; a vector as it is."""
     import keras
 
     if len(x.shape) == 2:
         return keras.layers.Activation("linear", dtype="float32", name=name)(x)
+    if patches and len(x.shape) == 3:
+        prefix = x.shape[1] - patches
+        kept = (0, x.shape[1] - 1) if statistic == "cls" else (prefix, 0)
+        x = keras.layers.Cropping1D(kept, name=f"{name}_tokens")(x)
+        return keras.layers.GlobalAveragePooling1D(dtype="float32", name=name)(x)
     axes = tuple(range(1, len(x.shape) - 1))
     if statistic == "mean":
         pool = keras.layers.GlobalAveragePooling2D if len(axes) == 2 else keras.layers.GlobalAveragePooling1D

@@ -76,10 +76,12 @@ class HardwareRecord(Record):
 
 
 class WeightsRecord(Record):
-    """Of the pretrained network: where they came from, and the hash of their values."""
+    """Of the pretrained network: where they came from, the hash of their values, and the licence if no catalog says
+    it."""
 
     source: str
     sha256: str = ""
+    licence: str = ""
 
 
 class PrecisionRecord(Record):

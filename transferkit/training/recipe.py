@@ -23,6 +23,7 @@ from transferkit.console import Reporter
 from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
+from transferkit.heads import has_class_token
 from transferkit.training import lr_finder, models, optimizers
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback
@@ -86,6 +87,9 @@ class Recipe:
     again: Mapping[str, Again] | None = None  # by name, the phases to be trained as they were before, and no others
 
     def __post_init__(self) -> None:
+        if self.settings.chooses_head and has_class_token(self.backbone.model.output_shape[1:]):
+            # What is chosen stands on the class token and the patches' mean; trained layers go on from it.
+            self.settings = self.settings.model_copy(update={"pooling": "cls+mean"})
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
         # Always through a twin, so that a run comes to the very numbers of the trial that a search took it from.
         if self.pool is None:  # an empty one is false, and is to be shared all the same

@@ -107,5 +107,20 @@ def _onnx(model: Any, facts: ModelFacts, to: Path) -> None:
     size = facts.decode.size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name=graphs.INPUT)]
     tf2onnx.convert.from_function(
-        graphs.on_pictures(model, facts), input_signature=signature, opset=OPSET, output_path=str(to)
+        graphs.on_pictures(model, facts),
+        input_signature=signature,
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_complement_of_erf, [])},
+        output_path=str(to),
     )
+
+
+def _complement_of_erf(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """TensorFlow's exact GELU is written with erfc, which ONNX has not: 1 - erf."""
+    import numpy as np
+
+    made = {"shapes": [graph.get_shape(node.output[0])], "dtypes": [graph.get_dtype(node.output[0])]}
+    one = graph.make_const(f"{node.name}_one", np.array(1.0, np.float32)).output[0]
+    graph.remove_node(node.name)
+    erf = graph.make_node("Erf", [node.input[0]], name=f"{node.name}_erf", **made)
+    graph.make_node("Sub", [one, erf.output[0]], name=node.name, outputs=node.output, **made)

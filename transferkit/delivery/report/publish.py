@@ -23,7 +23,7 @@ from transferkit.evaluation import calibration
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
-from transferkit.runs.run_record import RunRecord
+from transferkit.runs.run_record import RunRecord, WeightsRecord
 from transferkit.runs.tables import HistoryRow, Predictions
 from transferkit.tuning import gallery
 
@@ -72,7 +72,7 @@ def report_content(layout: Layout) -> ReportContent:
         environment={**manifest.versions, **manifest.hardware.as_json()},
         backbone=backbone,
         weights=source,
-        weights_licence=_licence(config.backbone, source),
+        weights_licence=_licence(config.backbone, manifest.weights),
         data_name=name,
         input_size=[facts.decode.size, facts.decode.size],
         resize=facts.decode.resize,
@@ -112,10 +112,12 @@ def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path]
         example["overlay"] = overlay
 
 
-def _licence(backbone: str, source: str) -> str:
-    """Whose the pretrained weights are, as the catalog states it; empty for others than its own."""
+def _licence(backbone: str, weights: WeightsRecord) -> str:
+    """Whose the pretrained weights are, as the run or the catalog states it; empty for others than its own."""
     row = ROWS.get(backbone.lower())
-    return row.licence if row is not None and source == row.pretrained else ""
+    if row is None:
+        return weights.licence
+    return row.licence if weights.source == row.pretrained else ""
 
 
 def _story(manifest: RunRecord, metrics: MetricsRecord) -> list[str]:

@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Makes tests/backbones/foundation/fixtures: small networks of the reference libraries, and what their blocks give.
+
+Runs in an environment of its own, never the project's: torch (the CPU wheel), torchvision, transformers, timm, numpy.
+
+    python scripts/foundation_reference.py tests/backbones/foundation/fixtures        # small, committed
+    python scripts/foundation_reference.py /tmp/base --base dinov2 clip               # of base shape, compared by hand
+
+Each folder is what a download from the hub is (config.json, weights) plus reference.npz: for three picture sizes the
+output of every block and the last features, float32. The input of size s is
+`numpy.random.default_rng(s).standard_normal((1, s, s, 3))`. Weights are drawn with the spread that trained ones have:
+norms around 1, factors of both signs, positions as large as patches, so that a missing term shows.
+`--dinov2 FOLDER` names a checkout of DINOv2's own repository, for the form of its .pth files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import transformers as hf
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 32,
+         "patch_size": 8}  # fmt: skip
+BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+        "image_size": 224, "patch_size": 16}  # fmt: skip
+MAPS = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
+BASE_MAPS = {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3]}
+_BLOCKS = (
+    "Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "ViTLayer", "DeiTLayer", "CLIPEncoderLayer",
+    "SiglipEncoderLayer", "Siglip2EncoderLayer", "ConvNextLayer", "ConvNextV2Layer", "DINOv3ConvNextLayer", "Block",
+    "ConvNeXtBlock", "SwinLayer", "LayerScaleBlock", "NestedTensorBlock",
+)  # fmt: skip
+
+
+def _sizes(patch: int, native: int) -> list[int]:
+    return [native - patch, native, native + 2 * patch]
+
+
+def spread(model: torch.nn.Module, seed: int) -> None:
+    """Draw all weights anew, in place."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(shape: Any, mean: float, deviation: float) -> torch.Tensor:
+        return mean + deviation * torch.randn(shape, generator=generator)
+
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            last = name.rpartition(".")[2]
+            if "grn" in name or last in ("lambda1", "gamma", "layer_scale_parameter"):
+                p.copy_(normal(p.shape, 0.3, 0.5))
+            elif "norm" in name or name.startswith("stem.1") or ("downsampl" in name and p.ndim == 1):
+                p.copy_(normal(p.shape, 1.0 if last == "weight" else 0.0, 0.3))
+            elif p.ndim >= 2 and last == "weight" and "position" not in name:
+                p.copy_(normal(p.shape, 0.0, 1.2 / math.sqrt(math.prod(p.shape[1:]))))
+            else:
+                p.copy_(normal(p.shape, 0.0, 0.3 if last == "bias" else 0.7))
+
+
+def outputs(model: torch.nn.Module, size: int, call: Callable[[torch.Tensor], Any]) -> dict[str, np.ndarray]:
+    """What each block and the whole give for the picture of `size`; maps with their channels last."""
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            found[name] = _array(output[0] if isinstance(output, tuple) else output)
+
+        return hook
+
+    named = model.named_modules()
+    blocks = [module for name, module in named if type(module).__name__ in _BLOCKS and "text_model" not in name]
+    hooks = [block.register_forward_hook(keep(f"block{i}")) for i, block in enumerate(blocks)]
+    picture = np.random.default_rng(size).standard_normal((1, size, size, 3)).astype(np.float32)
+    with torch.no_grad():
+        found["features"] = _array(call(torch.from_numpy(picture).permute(0, 3, 1, 2)))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
+    return tensor.detach().float().contiguous().numpy()
+
+
+def _write(folder: Path, model: torch.nn.Module, sizes: list[int], call: Callable[[torch.Tensor], Any]) -> None:
+    arrays = {f"{s}/{name}": value for s in sizes for name, value in outputs(model, s, call).items()}
+    np.savez_compressed(folder / "reference.npz", **arrays)
+    print(folder.name, sizes, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e3:.0f} kB", file=sys.stderr)
+
+
+def _hf(kind: str, config: Any, sizes: list[int], call: str = "tokens") -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        model = getattr(hf, kind)(config).eval()
+        spread(model, len(folder.name))
+        model.save_pretrained(folder)
+        _write(folder, model, sizes, lambda x: _CALLS[call](model, x))
+
+    return make
+
+
+def _swin(base: bool) -> Callable[[Path], None]:
+    """A network of its own for each size: the library's blocks keep the window that a smaller map once needed."""
+    small = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+    config = hf.SwinConfig(
+        **({"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]} if base else small)
+    )
+
+    def make(folder: Path) -> None:
+        model = hf.SwinModel(config).eval()
+        spread(model, 4)
+        model.save_pretrained(folder)
+        arrays = {}
+        for s in [224, 256, 320] if base else [32, 48, 64]:
+            net = hf.SwinModel(config).eval()
+            net.load_state_dict(model.state_dict())
+            found = outputs(net, s, lambda x, net=net: net(pixel_values=x).last_hidden_state)
+            arrays |= {f"{s}/{name}": _square(value) for name, value in found.items()}
+        np.savez_compressed(folder / "reference.npz", **arrays)
+        print(folder.name, file=sys.stderr)
+
+    return make
+
+
+def _square(tokens: np.ndarray) -> np.ndarray:
+    side = round(tokens.shape[1] ** 0.5)
+    return tokens.reshape(1, side, side, -1)
+
+
+def _interpolated(model: Any, x: torch.Tensor) -> torch.Tensor:
+    return model(pixel_values=x, interpolate_pos_encoding=True).last_hidden_state
+
+
+def _clip(model: Any, x: torch.Tensor) -> torch.Tensor:
+    tower = model.vision_model
+    last = tower(pixel_values=x, interpolate_pos_encoding=True).last_hidden_state
+    return tower.post_layernorm(last)  # the library norms the class token alone
+
+
+def _siglip2(model: Any, x: torch.Tensor) -> torch.Tensor:
+    p = model.config.patch_size
+    side = x.shape[-1] // p
+    patches = x.reshape(1, 3, side, p, side, p).permute(0, 2, 4, 3, 5, 1).reshape(1, side * side, -1)
+    mask = torch.ones(1, side * side, dtype=torch.long)
+    return model(
+        pixel_values=patches, pixel_attention_mask=mask, spatial_shapes=torch.tensor([[side, side]])
+    ).last_hidden_state
+
+
+_CALLS: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
+    "tokens": lambda m, x: m(pixel_values=x).last_hidden_state,
+    "interpolated": _interpolated,
+    "classifier": lambda m, x: m.vit(pixel_values=x, interpolate_pos_encoding=True).last_hidden_state,
+    "clip": _clip,
+    "siglip2": _siglip2,
+    # DINOv3's last norm is not part of our map; the last block is
+    "map": lambda m, x: m(pixel_values=x, output_hidden_states=True).hidden_states[-1],
+}
+
+
+def _timm(name: str, arguments: dict[str, Any], sizes: list[int]) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        model = timm.create_model(name, pretrained=False, num_classes=0, **arguments).eval()
+        spread(model, len(name))
+        timm.models.save_for_hf(model, str(folder), model_args=arguments, safe_serialization=True)
+        (folder / "pytorch_model.bin").unlink(missing_ok=True)
+        arrays = {}
+        for s in sizes:
+            net = timm.create_model(name, pretrained=False, num_classes=0, **arguments).eval()
+            net.load_state_dict(model.state_dict())
+            if hasattr(net, "set_input_size"):
+                net.set_input_size((s, s))
+            arrays |= {f"{s}/{key}": value for key, value in outputs(net, s, net.forward_features).items()}
+        np.savez_compressed(folder / "reference.npz", **arrays)
+        print(folder.name, sizes, file=sys.stderr)
+
+    return make
+
+
+def _meta(checkout: Path, registers: int) -> Callable[[Path], None]:
+    """DINOv2's own network, saved as its .pth files are: a state dict, no config."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        network = _dinov2_code(checkout)
+        model = network.DinoVisionTransformer(
+            img_size=56, patch_size=14, embed_dim=192, depth=1, num_heads=3, mlp_ratio=0.5, init_values=1.0,
+            block_chunks=0, num_register_tokens=registers, interpolate_antialias=registers > 0,
+            interpolate_offset=0.0 if registers else 0.1,
+        ).eval()  # fmt: skip
+        spread(model, 5 + registers)
+        model.half().float()  # the file holds halves, so the outputs must be theirs
+        torch.save({name: value.half() for name, value in model.state_dict().items()}, folder / "dinov2.pth")
+
+        def call(x: torch.Tensor) -> torch.Tensor:
+            found = model.forward_features(x)
+            return torch.cat([found["x_norm_clstoken"][:, None], found["x_norm_patchtokens"]], dim=1)
+
+        _write(folder, model, _sizes(14, 56), call)
+
+    return make
+
+
+def _pickles(folder: Path) -> None:
+    """Files as PyTorch writes them, in both forms, of tensors whose numbers do not simply lie in a row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    block = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    tensors = {
+        "plain": block, "transposed": block.T, "part": block[1:3, 2:5], "every_other": block[::2, ::3],
+        "expanded": torch.tensor([2.5]).expand(3, 2), "half": block[0].half(), "bfloat16": block[1].bfloat16(),
+        "whole": torch.tensor([3, -1], dtype=torch.int64), "number": torch.tensor(7.0), "nothing": torch.zeros(0, 3),
+    }  # fmt: skip
+    state = {**tensors, "parameter": torch.nn.Parameter(block[2])}
+    torch.save({"epoch": 3, "model": state}, folder / "archive.pth")
+    torch.save(state, folder / "stream.pth", _use_new_zipfile_serialization=False)
+    arrays = {name: tensor.detach().float().numpy() for name, tensor in state.items()}
+    np.savez(folder / "expected.npz", **arrays)
+
+
+def _dinov2_code(checkout: Path) -> Any:
+    sys.path.insert(0, str(checkout))
+    package = types.ModuleType("dinov2.models")
+    package.__path__ = [str(checkout / "dinov2" / "models")]
+    sys.modules["dinov2.models"] = package  # without what its own __init__ imports
+    spec = importlib.util.find_spec("dinov2.models.vision_transformer")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
+    """What to make, by folder name."""
+    v, maps = (BASE, BASE_MAPS) if base else (SMALL, MAPS)
+    p, native = v["patch_size"], v["image_size"]
+    sizes, map_sizes = _sizes(p, native), [64, 224, 300] if base else [32, 64, 70]
+    d = {**v, "patch_size": 14, "image_size": 518 if base else 56}
+    d.pop("intermediate_size")
+    d_sizes = [210, 224, 518] if base else _sizes(14, 56)
+    text = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 8,
+    }
+    text |= {"max_position_embeddings": 4, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    found = {
+        "dinov2": _hf("Dinov2Model", hf.Dinov2Config(**d), d_sizes),
+        "dinov2_gated": _hf("Dinov2Model", hf.Dinov2Config(**d, use_swiglu_ffn=True), d_sizes),
+        "dinov2_registers": _hf("Dinov2WithRegistersModel", hf.Dinov2WithRegistersConfig(**d), d_sizes),
+        "dinov3": _hf("DINOv3ViTModel", hf.DINOv3ViTConfig(**v, num_register_tokens=4), sizes),
+        "dinov3_gated": _hf("DINOv3ViTModel", hf.DINOv3ViTConfig(**v, use_gated_mlp=True, hidden_act="silu"), sizes),
+        "vit": _hf("ViTForImageClassification", hf.ViTConfig(**v), sizes, "classifier"),
+        "deit": _hf("DeiTModel", hf.DeiTConfig(**v), sizes, "interpolated"),
+        "clip": _hf("CLIPModel", hf.CLIPConfig(text_config=text, vision_config=v, projection_dim=8), sizes, "clip"),
+        "siglip": _hf("SiglipVisionModel", hf.SiglipVisionConfig(**v), sizes, "interpolated"),
+        "siglip2": _hf("Siglip2VisionModel", hf.Siglip2VisionConfig(
+            **{k: n for k, n in v.items() if k != "image_size"}, num_patches=(native // p) ** 2), sizes, "siglip2"),
+        "convnext": _hf("ConvNextModel", hf.ConvNextConfig(**maps), map_sizes),
+        "convnextv2": _hf("ConvNextV2Model", hf.ConvNextV2Config(**maps), map_sizes),
+        "swin": _swin(base),
+        "dinov3_convnext": _hf("DINOv3ConvNextModel", hf.DINOv3ConvNextConfig(**maps), map_sizes, "map"),
+    }  # fmt: skip
+    if not base:
+        small = {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 64}
+        found |= {
+            "timm_vit": _timm("vit_small_patch16_224", small, _sizes(16, 64)),
+            "timm_deit3": _timm("deit3_small_patch16_224", small, _sizes(16, 64)),
+            "timm_deit": _timm("deit_small_distilled_patch16_224", small, _sizes(16, 64)),
+            "timm_dinov2": _timm("vit_small_patch14_reg4_dinov2", {**small, "img_size": 56}, _sizes(14, 56)),
+            "timm_dinov2_gated": _timm("vit_giant_patch14_dinov2", {**small, "img_size": 56}, _sizes(14, 56)),
+            "timm_convnext": _timm("convnext_tiny", {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]}, map_sizes),
+            "timm_convnextv2": _timm("convnextv2_tiny", {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]}, map_sizes),
+        }
+        found["pickles"] = _pickles
+    if dinov2 is not None:
+        found |= {"meta_dinov2": _meta(dinov2, 0), "meta_dinov2_registers": _meta(dinov2, 2)}
+    return found
+
+
+def main() -> None:
+    """Make the folders named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--base", action="store_true")
+    parser.add_argument("--dinov2", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    found = cases(options.base, options.dinov2)
+    for name in options.names or found:
+        found[name](options.target / name)
+    versions = {module.__name__: module.__version__ for module in (torch, hf, timm)}
+    (options.target / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Our graphs against what the reference libraries gave: `scripts/foundation_reference.py` made the fixtures.
+
+By hand, for networks of base shape: `python -m tests.backbones.foundation.parity FOLDER…` prints the figures.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+FIXTURES = Path(__file__).with_name("fixtures")
+NAMES = sorted(file.parent.name for file in FIXTURES.glob("*/reference.npz"))
+
+
+def worst(folder: Path) -> dict[str, float]:
+    """The largest difference, relative to the largest number of that output, of each size's blocks and features."""
+    import keras
+
+    from transferkit.backbones.build import build
+
+    with np.load(folder / "reference.npz") as archive:
+        reference = {key: archive[key] for key in archive.files}
+    found: dict[str, float] = {}
+    for size in sorted({int(key.partition("/")[0]) for key in reference}):
+        model = build(str(folder), size=size).model
+        names = [key.partition("/")[2] for key in reference if key.startswith(f"{size}/block")]
+        assert names
+        ends = [model.get_layer(_end(model, name)).output for name in names]
+        every = keras.Model(model.inputs[0], [*ends, model.outputs[0]])
+        picture = np.random.default_rng(size).standard_normal((1, size, size, 3)).astype(np.float32)
+        for name, ours in zip([*names, "features"], every(picture, training=False), strict=True):
+            theirs = reference[f"{size}/{name}"]
+            ours = np.asarray(ours)
+            if name == "features" and ours.ndim == 3:  # registers and distillation tokens stay inside ours
+                extra = theirs.shape[1] - ours.shape[1]
+                theirs = np.delete(theirs, range(1, 1 + extra), axis=1)
+            assert ours.shape == theirs.shape, (size, name, ours.shape, theirs.shape)
+            found[f"{size}/{name}"] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    return found
+
+
+def _end(model: object, block: str) -> str:
+    names = [layer.name for layer in model.layers]  # type: ignore[attr-defined]
+    return f"{block}_add2" if f"{block}_add2" in names else f"{block}_add"
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        figures = worst(Path(argument))
+        sizes = sorted({int(key.partition("/")[0]) for key in figures})
+        print(
+            Path(argument).name,
+            *(f"{s}: {max(v for k, v in figures.items() if k.startswith(f'{s}/')):.1e}" for s in sizes),
+        )

@@ -1,0 +1,56 @@
+"""One network of the hub's form through the product: features, tail, card, file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import transferkit as tk
+from tests.backbones.foundation.parity import FIXTURES
+
+
+def pictures(folder: Path) -> Path:
+    noise = np.random.default_rng(0)
+    for colour in range(2):
+        (folder / f"c{colour}").mkdir(parents=True)
+        for i in range(12):
+            pixels = noise.integers(0, 120, (40, 40, 3))
+            pixels[..., colour] += 120
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"c{colour}" / f"{i}.png")
+    return folder
+
+
+@pytest.mark.extended
+@pytest.mark.slow
+def test_a_run_trains_the_last_block_and_ships_plain_keras(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / "dinov2_registers", tmp_path / "tiny")
+    run = tk.finetune(
+        str(pictures(tmp_path / "data")), backbone=str(tmp_path / "tiny"), unfreeze="from:block2", head="linear",
+        pooling="cls+mean", epochs=2, augment="none", output=str(tmp_path / "run"), seed=0,
+    )  # fmt: skip
+
+    assert run.metrics["test"]["accuracy"] >= 0.75
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["weights"]["licence"] == "Apache-2.0 (Meta)"
+    assert "license: apache-2.0" in (tmp_path / "run" / "CARD.md").read_text()
+    exported = run.export("onnx")
+    assert exported is not None
+
+
+@pytest.mark.extended
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dinov2_registers", "siglip"])
+def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path, name: str) -> None:
+    shutil.copytree(FIXTURES / name, tmp_path / "tiny")
+    run = tk.finetune(
+        str(pictures(tmp_path / "data")), backbone=str(tmp_path / "tiny"), unfreeze="from:block2", epochs=2,
+        augment="none", output=str(tmp_path / "run"), seed=0,
+    )  # fmt: skip
+
+    assert run.metrics["unfrozen"]["policy"] == "from:block2"
+    assert run.metrics["test"]["accuracy"] >= 0.75

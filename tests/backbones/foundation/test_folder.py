@@ -1,0 +1,238 @@
+"""Published folders: what is said before anything is built, and what damaged or foreign ones are answered. No Keras."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backbones.foundation.parity import FIXTURES
+from transferkit.backbones.build import check
+from transferkit.backbones.foundation import folder
+from transferkit.backbones.foundation.conversion import Conversion
+from transferkit.backbones.foundation.safetensors import SafetensorsFile
+from transferkit.errors import BackboneError, TransferKitError, WeightsError
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Any:
+    def make(name: str, **config: Any) -> Path:
+        target = tmp_path / "here" / name
+        shutil.copytree(FIXTURES / name, target)
+        if config:
+            file = target / "config.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+        return target
+
+    return make
+
+
+def rewritten(path: Path, **changes: Any) -> None:
+    """The safetensors file with tensors replaced, or (None) left out."""
+    file = SafetensorsFile(path)
+    arrays = {name: file.read(name) for name in file.shapes} | {k.replace("__", "."): v for k, v in changes.items()}
+    header, data = {}, b""
+    for name, array in arrays.items():
+        if array is not None:
+            stop = len(data) + 4 * array.size
+            header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [len(data), stop]}
+            data += np.ascontiguousarray(array, "<f4").tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def conversion(path: Path, size: int = 32) -> Conversion:
+    found = folder.describe(str(path))
+    return Conversion(found.described.architecture, found.described.layout, found.tensors, size, found.path)
+
+
+def test_size_and_policy_are_checked_before_keras_is_imported() -> None:
+    program = (
+        "import sys\n"
+        "from transferkit.backbones.build import check\n"
+        f"found = check({str(FIXTURES / 'dinov2')!r}, 57, 'from:block9')\n"
+        "print('\\n'.join(found), 'keras' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert "a multiple of 14 pixels (its patch), not 57; set --image-size 56 or 70" in said
+    assert "'dinov2' has no stage 'block9'" in said
+    assert "its stages are stem, block0, block1, block2" in said
+    assert said.strip().endswith("False")
+
+
+def test_what_fits_is_no_problem() -> None:
+    assert check(str(FIXTURES / "dinov2"), 84, "from:block1") == []
+    assert check(str(FIXTURES / "convnextv2"), 33, "last:3") == []
+    assert "32 or more" in check(str(FIXTURES / "convnextv2"), 31)[0]
+    assert (
+        "a multiple of 8 pixels and 32 or more, not 60; set --image-size 56 or 64"
+        in check(str(FIXTURES / "swin"), 60)[0]
+    )
+    assert "set --image-size 32" in check(str(FIXTURES / "swin"), 24)[0]
+
+
+def test_the_default_size_is_224_not_518(copy: Any) -> None:
+    path = copy("dinov2", image_size=518)
+
+    assert folder.describe(str(path)).row.size == 224
+
+
+def test_licence_of_the_card_goes_before_that_of_the_family(copy: Any) -> None:
+    path = copy("dinov2")
+    assert folder.describe(str(path)).row.licence == "Apache-2.0 (Meta)"
+    (path / "README.md").write_text("---\ntags: [x]\nlicense: cc-by-4.0\n---\nlicense: other\n")
+    assert folder.describe(str(path)).row.licence == "cc-by-4.0 (says its model card)"
+    assert "DINOv3 License" in folder.describe(str(FIXTURES / "dinov3")).row.licence
+
+
+def test_mean_and_deviation_come_from_the_folder(copy: Any) -> None:
+    path = copy("dinov2")
+    said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "resample": 3, "do_center_crop": True,
+            "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}  # fmt: skip
+    (path / "preprocessor_config.json").write_text(json.dumps(said))
+    found = folder.describe(str(path))
+
+    assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
+    assert (found.resampling, found.crop) == ("bicubic", 0.875)
+    (path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, "x", 0], "image_std": [1, 2, 3]}))
+    with pytest.raises(BackboneError, match="mean and deviation"):
+        folder.describe(str(path))
+
+
+def test_in_the_hubs_cache_the_name_is_the_repositorys(tmp_path: Path) -> None:
+    place = tmp_path / "models--facebook--dinov2-small" / "snapshots" / ("a" * 40)
+    shutil.copytree(FIXTURES / "dinov2", place)
+
+    assert folder.describe(str(place)).row.name == "dinov2-small"
+
+
+def test_shards_are_one_checkpoint(copy: Any) -> None:
+    path = copy("siglip")
+    whole = SafetensorsFile(path / "model.safetensors")
+    names = list(whole.shapes)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, kept in parts.items():
+        shutil.copyfile(path / "model.safetensors", path / file)
+        rewritten(path / file, **{name.replace(".", "__"): None for name in names if name not in kept})
+    expected = dict(conversion(path).values())
+    (path / "model.safetensors").unlink()
+    index = {"weight_map": {name: file for file, kept in parts.items() for name in kept}}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    found = dict(conversion(path).values())
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key], expected[key]) for key in found)
+
+    for wrong in ("../a.safetensors", "absent.safetensors", "/etc/passwd"):
+        index["weight_map"][names[0]] = wrong
+        (path / "model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(WeightsError):
+            folder.describe(str(path))
+
+
+def test_a_git_lfs_pointer_is_told(copy: Any) -> None:
+    path = copy("vit")
+    (path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+
+    with pytest.raises(WeightsError, match="Git LFS pointer"):
+        folder.describe(str(path))
+
+
+NAME = "encoder__layer__1__norm1__weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({NAME: None}, r"it lacks encoder\.layer\.1\.norm1\.weight"),
+        ({NAME: np.zeros(31)}, "is 31, the config asks for 32"),
+        ({"encoder__layer__3__norm1__weight": np.zeros(32)}, "1 tensors that its config gives no place"),
+        ({NAME: np.full(32, np.nan)}, "not finite"),
+        ({"embeddings__position_embeddings": np.zeros((1, 12, 32))}, "position"),
+        ({"embeddings__patch_embeddings__projection__weight": None}, "no tensor is called"),
+    ],
+)
+def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[str, Any], said: str) -> None:
+    path = copy("dinov2")
+    rewritten(path / "model.safetensors", **changes)
+
+    with pytest.raises(WeightsError, match=said):
+        list(conversion(path, 56).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "said"),
+    [
+        ("dinov2", {"hidden_size": 10**12}, "hidden_size = 1000000000000"),
+        ("dinov2", {"hidden_size": "32"}, "hidden_size"),
+        ("dinov2", {"num_attention_heads": 5}, "does not divide"),
+        ("dinov2", {"num_attention_heads": 0}, "whole number from 1"),
+        ("dinov2", {"layer_norm_eps": -1}, "positive number"),
+        ("dinov2", {"num_hidden_layers": 60000}, "from 1 to 1,000"),
+        ("dinov2", {"hidden_act": "relu6"}, "activation is 'relu6'"),
+        ("dinov2", {"num_channels": 1}, "channels"),
+        ("dinov2", {"image_size": 3}, "smaller than a patch"),
+        ("dinov2", {"model_type": "bert"}, "model_type 'bert'; known are dinov2"),
+        ("convnext", {"depths": [1, 1]}, "four whole numbers"),
+        ("swin", {"num_heads": [2]}, "heads that do not divide"),
+        ("swin", {"window_size": 0}, "window_size = 0"),
+        ("swin", {"use_absolute_embeddings": True}, "no published Swin has"),
+        ("timm_vit", {"architecture": "vit_base_patch16_clip_224"}, "is not read"),
+        ("timm_vit", {"model_args": {"num_heads": 0}}, "number of heads"),
+    ],
+)
+def test_configs_that_cannot_be_are_refused(copy: Any, name: str, config: dict[str, Any], said: str) -> None:
+    path = copy(name, **config)
+
+    with pytest.raises(BackboneError, match=said) as caught:
+        folder.describe(str(path))
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"hidden_size": 64}, {"num_hidden_layers": 900}, {"mlp_ratio": 5}, {"image_size": 70}]
+)
+def test_a_config_of_another_network_is_refused_before_anything_is_built(copy: Any, change: dict[str, Any]) -> None:
+    path = copy("dinov2", **change)
+
+    with pytest.raises(WeightsError):
+        conversion(path, 56)
+
+
+def test_other_folders_and_files_are_told(tmp_path: Path, copy: Any) -> None:
+    with pytest.raises(BackboneError, match=r"must hold config\.json"):
+        folder.describe(f"{tmp_path}/")
+    path = copy("vit")
+    (path / "config.json").write_text("{")
+    with pytest.raises(TransferKitError, match=r"config\.json"):
+        folder.describe(str(path))
+    (path / "config.json").unlink()
+    with pytest.raises(BackboneError, match=r"no config\.json"):
+        folder.describe(str(path))
+    assert "no file" in check(str(tmp_path / "absent.safetensors"))[0]
+
+
+def test_dinov2s_own_file_is_known_without_a_config() -> None:
+    plain = folder.describe(str(FIXTURES / "meta_dinov2" / "dinov2.pth"))
+    registers = folder.describe(str(FIXTURES / "meta_dinov2_registers"))
+
+    assert plain.row.name == "dinov2"
+    assert plain.row.licence == "Apache-2.0 (Meta)"
+    assert (plain.described.architecture.offset, plain.described.architecture.resampling) == (0.1, "bicubic")  # type: ignore[union-attr]
+    assert registers.described.architecture.prefix == 3  # type: ignore[union-attr]
+
+
+def test_terms_are_said_of_weights_that_are_not_free(copy: Any) -> None:
+    assert folder.describe(str(FIXTURES / "dinov2")).terms == ""
+    assert "are under: DINOv3 License (Meta)" in folder.describe(str(FIXTURES / "dinov3")).terms
+    assert "no commercial use" in folder.describe(str(FIXTURES / "convnextv2")).terms
+    path = copy("vit")
+    (path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    assert folder.describe(str(path)).terms == "the weights of vit are under: cc-by-nc-4.0 (says its model card)"

@@ -1,0 +1,318 @@
+"""What a `config.json` says of a network: its family and sizes, and where its weights lie. Opens no weights; no Keras.
+
+Configs on the hub leave out what is the library's default, so the defaults are here, a line a family. Licences are
+those that the publishers state for their own weights; the model card in a folder is asked first (`folder`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transferkit.backbones.foundation import layouts
+from transferkit.backbones.foundation.architecture import (
+    Activation,
+    Architecture,
+    ConvNeXt,
+    Resampling,
+    Swin,
+    Transformer,
+)
+from transferkit.errors import BackboneError
+from transferkit.text import shown
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu",
+    "silu": "silu", "swish": "silu",
+}  # fmt: skip
+LARGEST = 1 << 16  # of any number in a config: no width or side comes near
+DEEPEST = 1000  # blocks
+
+
+@dataclass(frozen=True)
+class Described:
+    """A network as its config describes it. `native` is the picture size that its weights were made with."""
+
+    family: str
+    architecture: Architecture
+    layout: layouts.Layout
+    native: int
+    licence: str
+    year: int
+    paper: str
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+class Numbers:
+    """A config that is asked for numbers: each is checked when it is read."""
+
+    def __init__(self, content: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        self._content = {**defaults, **{name: value for name, value in content.items() if value is not None}}
+
+    def whole(self, name: str, least: int = 1, most: int = LARGEST) -> int:
+        """A whole number; of a pair of equal ones, that one. Raises BackboneError."""
+        value = self._content.get(name)
+        if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+            value = value[0]
+        if type(value) is not int or not least <= value <= most:
+            span = f"{least} to {most:,}"
+            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be a whole number from {span}")
+        return value
+
+    def number(self, name: str) -> float:
+        """A positive number. Raises BackboneError."""
+        value = self._content.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be a positive number")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """True or false. Raises BackboneError."""
+        value = self._content.get(name)
+        if not isinstance(value, bool):
+            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be true or false")
+        return value
+
+    def wholes(self, name: str, count: int = 4) -> tuple[int, ...]:
+        """A list of `count` whole numbers; 0 for any number of them up to eight. Raises BackboneError."""
+        value = self._content.get(name)
+        lengths = (count,) if count else range(1, 9)
+        if (
+            not isinstance(value, list)
+            or len(value) not in lengths
+            or any(type(n) is not int or not 1 <= n <= LARGEST for n in value)
+        ):
+            raise BackboneError(
+                f"its config says {name} = {_clipped(value)}; it must be {'four' if count else 'some'} whole numbers"
+            )
+        return tuple(value)
+
+    def activation(self) -> Activation:
+        """The activation function. Raises BackboneError for one that is not here."""
+        name = str(self._content.get("hidden_act"))
+        if name not in _ACTIVATIONS:
+            raise BackboneError(f"its activation is {_clipped(name)}; known are {', '.join(_ACTIVATIONS)}")
+        return _ACTIVATIONS[name]
+
+
+def _clipped(value: Any) -> str:
+    return shown(repr(value)[:60])
+
+
+_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+         "image_size": 224, "patch_size": 16, "num_channels": 3}  # fmt: skip
+_CONV = {"num_channels": 3, "patch_size": 4, "hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3],
+         "hidden_act": "gelu", "image_size": 224}  # fmt: skip
+_DINOV2 = _BASE | {"patch_size": 14, "mlp_ratio": 4, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True,
+                   "use_swiglu_ffn": False}  # fmt: skip
+_DINOV3_TERMS = (
+    "DINOv3 License (Meta): commercial use allowed under its terms, which whoever uses or passes on the weights or a "
+    "model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
+)
+
+
+def _common(n: Numbers) -> dict[str, Any]:
+    """What all transformers' configs say alike."""
+    width, heads = n.whole("hidden_size"), n.whole("num_attention_heads")
+    if width % heads:
+        raise BackboneError(f"its config says {width} features in {heads} heads, which does not divide")
+    if n.whole("num_channels") != 3:
+        raise BackboneError("it takes pictures of another number of channels than 3")
+    return {
+        "width": width, "heads": heads, "depth": n.whole("num_hidden_layers", most=DEEPEST),
+        "patch": n.whole("patch_size"), "epsilon": n.number("layer_norm_eps"),
+    }  # fmt: skip
+
+
+def _dinov2(n: Numbers, *, registers: int = 0, antialias: bool = False) -> Described:
+    common = _common(n)
+    hidden, gated = int(common["width"] * n.number("mlp_ratio")), n.flag("use_swiglu_ffn")
+    if gated:  # two thirds, so that three matrices have the parameters of two; a multiple of 8
+        hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
+    bias = n.flag("qkv_bias")
+    resampling: Resampling = "bicubic_antialias" if antialias else "bicubic"
+    net = Transformer(
+        **common, hidden=hidden, prefix=1 + registers, activation="silu" if gated else n.activation(), gated=gated,
+        layer_scale=True, biases=(bias,) * 3, grid=n.whole("image_size") // common["patch"], resampling=resampling,
+    )  # fmt: skip
+    layout = layouts.HF_DINOV2_GATED if gated else layouts.HF_DINOV2
+    return Described("DINOv2", net, layout, n.whole("image_size"), "Apache-2.0 (Meta)", 2023, "arXiv:2304.07193")
+
+
+def _dinov2_registers(n: Numbers) -> Described:
+    return _dinov2(n, registers=n.whole("num_register_tokens", 0), antialias=True)
+
+
+def _dinov3(n: Numbers) -> Described:
+    common = _common(n)
+    gated = n.flag("use_gated_mlp")
+    if common["width"] // common["heads"] % 4:
+        raise BackboneError("the features of a head must be a multiple of 4 for rotary positions")
+    if not (n.flag("proj_bias") and n.flag("mlp_bias")):
+        raise BackboneError("its dense layers have no biases; DINOv3's published networks have")
+    net = Transformer(
+        **common, hidden=n.whole("intermediate_size"), prefix=1 + n.whole("num_register_tokens", 0),
+        activation=n.activation(), gated=gated, layer_scale=True, rotary=n.number("rope_theta"),
+        biases=(n.flag("query_bias"), n.flag("key_bias"), n.flag("value_bias")),
+    )  # fmt: skip
+    return Described("DINOv3", net, layouts.HF_DINOV3, n.whole("image_size"), _DINOV3_TERMS, 2025, "arXiv:2508.10104")
+
+
+def _vit(n: Numbers, *, distilled: bool = False) -> Described:
+    common, bias = _common(n), n.flag("qkv_bias")
+    net = Transformer(
+        **common, hidden=n.whole("intermediate_size"), prefix=2 if distilled else 1, activation=n.activation(),
+        biases=(bias,) * 3, grid=n.whole("image_size") // common["patch"],
+    )  # fmt: skip
+    facts = ("DeiT", 2020, "arXiv:2012.12877") if distilled else ("ViT", 2020, "arXiv:2010.11929")
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if distilled else (HALF, HALF)
+    return Described(facts[0], net, layouts.HF_VIT, n.whole("image_size"), "Apache-2.0", *facts[1:], mean, std)
+
+
+def _deit(n: Numbers) -> Described:
+    return _vit(n, distilled=True)
+
+
+def _clip(n: Numbers) -> Described:
+    common = _common(n)
+    net = Transformer(
+        **common, hidden=n.whole("intermediate_size"), activation=n.activation(), norm_first=True,
+        grid=n.whole("image_size") // common["patch"],
+    )  # fmt: skip
+    return Described(
+        "CLIP",
+        net,
+        layouts.HF_CLIP,
+        n.whole("image_size"),
+        "MIT (OpenAI)",
+        2021,
+        "arXiv:2103.00020",
+        CLIP_MEAN,
+        CLIP_STD,
+    )
+
+
+def _siglip(n: Numbers) -> Described:
+    common = _common(n)
+    net = Transformer(
+        **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
+        grid=n.whole("image_size") // common["patch"],
+    )  # fmt: skip
+    return Described(
+        "SigLIP",
+        net,
+        layouts.HF_SIGLIP,
+        n.whole("image_size"),
+        "Apache-2.0 (Google)",
+        2023,
+        "arXiv:2303.15343",
+        HALF,
+        HALF,
+    )
+
+
+def _siglip2(n: Numbers) -> Described:
+    common, positions = _common(n), n.whole("num_patches")
+    grid = round(positions**0.5)
+    net = Transformer(
+        **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
+        grid=grid, resampling="bilinear_antialias",
+    )  # fmt: skip
+    return Described(
+        "SigLIP 2",
+        net,
+        layouts.HF_SIGLIP,
+        grid * common["patch"],
+        "Apache-2.0 (Google)",
+        2025,
+        "arXiv:2502.14786",
+        HALF,
+        HALF,
+    )
+
+
+def _convnext(n: Numbers, *, version: int = 1) -> Described:
+    widths, depths = n.wholes("hidden_sizes"), n.wholes("depths")
+    if max(depths) > DEEPEST:
+        raise BackboneError(f"its config says stages of {_clipped(depths)} blocks; at most {DEEPEST:,} are read")
+    if n.activation() != "gelu" or n.whole("num_channels") != 3:
+        raise BackboneError("its activation or number of channels is not ConvNeXt's")
+    net = ConvNeXt(widths, depths, layer_scale=version != 2, response_norm=version == 2, first=n.whole("patch_size"))
+    facts: dict[int, tuple[str, str, int, str]] = {
+        1: ("ConvNeXt", "Apache-2.0 (Meta)", 2022, "arXiv:2201.03545"),
+        2: ("ConvNeXt V2", "CC-BY-NC-4.0 (Meta, by its own repository: no commercial use)", 2023, "arXiv:2301.00808"),
+        3: ("DINOv3 ConvNeXt", _DINOV3_TERMS, 2025, "arXiv:2508.10104"),
+    }
+    family, licence, year, paper = facts[version]
+    layout = layouts.HF_DINOV3_CONVNEXT if version == 3 else layouts.HF_CONVNEXT
+    return Described(family, net, layout, n.whole("image_size"), licence, year, paper)
+
+
+def _convnext2(n: Numbers) -> Described:
+    return _convnext(n, version=2)
+
+
+def _dinov3_convnext(n: Numbers) -> Described:
+    return _convnext(n, version=3)
+
+
+def _swin(n: Numbers) -> Described:
+    depths, heads, ratio = n.wholes("depths", 0), n.wholes("num_heads", 0), n.number("mlp_ratio")
+    widths = [n.whole("embed_dim") * 2**stage for stage in range(len(depths))]
+    if len(heads) != len(depths) or any(width % head for width, head in zip(widths, heads, strict=True)):
+        raise BackboneError("its config says heads that do not divide the widths of its stages")
+    if n.flag("use_absolute_embeddings") or not n.flag("qkv_bias") or n.activation() != "gelu" or ratio != int(ratio):
+        raise BackboneError("its config says positions, biases or an activation that no published Swin has")
+    if n.number("layer_norm_eps") != 1e-5 or n.whole("num_channels") != 3 or max(depths) > DEEPEST:
+        raise BackboneError("its config says norms, channels or depths that no published Swin has")
+    net = Swin(n.whole("embed_dim"), depths, heads, n.whole("window_size"), n.whole("patch_size"), int(ratio))
+    return Described("Swin", net, layouts.HF_SWIN, n.whole("image_size"), "MIT (Microsoft)", 2021, "arXiv:2103.14030")
+
+
+_Reader = Callable[[Numbers], Described]
+# `model_type` in a config of transformers: defaults, and what reads it.
+MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
+    "dinov2": (_DINOV2, _dinov2),
+    "dinov2_with_registers": (_DINOV2 | {"patch_size": 16, "num_register_tokens": 4}, _dinov2_registers),
+    "dinov3_vit": (
+        _BASE | {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 6, "hidden_act": "gelu",
+                 "layer_norm_eps": 1e-5, "rope_theta": 100.0, "query_bias": True, "key_bias": False,
+                 "value_bias": True, "proj_bias": True, "mlp_bias": True, "use_gated_mlp": False,
+                 "num_register_tokens": 0}, _dinov3),
+    "vit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, _vit),
+    "deit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, _deit),
+    "clip_vision_model": (_BASE | {"patch_size": 32, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}, _clip),
+    "siglip_vision_model": (_BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}, _siglip),
+    "siglip2_vision_model": (
+        _BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_patches": 256}, _siglip2),
+    "swin": (
+        {"image_size": 224, "patch_size": 4, "num_channels": 3, "embed_dim": 96, "depths": [2, 2, 6, 2],
+         "num_heads": [3, 6, 12, 24], "window_size": 7, "mlp_ratio": 4.0, "qkv_bias": True, "hidden_act": "gelu",
+         "use_absolute_embeddings": False, "layer_norm_eps": 1e-5}, _swin),
+    "convnext": (_CONV, _convnext),
+    "convnextv2": (_CONV, _convnext2),
+    "dinov3_convnext": (_CONV, _dinov3_convnext),
+}  # fmt: skip
+# Models of pictures and text, whose vision tower has a config of its own inside.
+_TOWERS = {"clip": "clip_vision_model", "siglip": "siglip_vision_model", "siglip2": "siglip2_vision_model"}
+
+
+def described(config: Mapping[str, Any]) -> Described:
+    """The network of a `config.json` of transformers. Raises BackboneError for one that is not known or not sound."""
+    kind = str(config.get("model_type"))
+    if kind in _TOWERS and isinstance(config.get("vision_config"), dict):
+        config, kind = config["vision_config"], _TOWERS[kind]
+    if kind not in MODEL_TYPES:
+        known = ", ".join(dict.fromkeys([*MODEL_TYPES, *_TOWERS]))
+        raise BackboneError(f"its config.json is of model_type {_clipped(kind)}; known are {known}")
+    defaults, reader = MODEL_TYPES[kind]
+    found = reader(Numbers(config, defaults))
+    net = found.architecture
+    if isinstance(net, Transformer) and not net.rotary and net.grid < 1:
+        raise BackboneError("its pictures are smaller than a patch")
+    return found

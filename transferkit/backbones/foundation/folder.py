@@ -1,0 +1,248 @@
+"""A folder (or one file) as a publisher leaves it, as a backbone: described from its config, built, its weights set.
+
+`describe` opens headers only and never imports Keras, so that size and policy are checked before anything is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferkit.backbones.catalog import Row
+from transferkit.backbones.foundation import families, graphs, timm
+from transferkit.backbones.foundation.architecture import Architecture, Transformer
+from transferkit.backbones.foundation.checkpoint import SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
+from transferkit.backbones.foundation.conversion import Conversion
+from transferkit.backbones.foundation.families import Described
+from transferkit.backbones.portability import seeded
+from transferkit.backbones.scaling import spelled
+from transferkit.errors import BackboneError, TransferKitError, WeightsError
+from transferkit.files import read_json
+from transferkit.text import shown
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_SIZE = 224  # pixels: DINOv2's own 518 would cost five times as many tokens
+_FREE = ("apache-2.0", "mit", "bsd", "cc-by-4.0", "cc0")  # licences, as they begin
+_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+@dataclass(frozen=True)
+class Published:
+    """An opened checkpoint: what it is (`described`), its catalog row, and its `tensors`, which are not read yet.
+
+    `resampling` and `crop` say how its publisher brings pictures to size: facts to show, our decoder has its own ways.
+    """
+
+    path: Path
+    described: Described
+    row: Row
+    tensors: Tensors
+    resampling: str = ""
+    crop: float | None = None
+
+    @property
+    def terms(self) -> str:
+        """What is to be said before use of weights whose licence asks for more than to be named; empty for others."""
+        licence = self.row.licence
+        return "" if licence.lower().startswith(_FREE) else f"the weights of {self.row.name} are under: {licence}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the weights on disk."""
+        return self.tensors.size_bytes
+
+    def facts(self, size: int | None = None) -> dict[str, Any]:
+        """What `backbones show` adds to the row: tokens and cost at a picture size, the publisher's preprocessing."""
+        net, size = self.described.architecture, size or self.row.size
+        facts: dict[str, Any] = {"family": self.described.family, "made_for": self.described.native}
+        if isinstance(net, Transformer):
+            facts |= {
+                "patch": net.patch,
+                "tokens": f"{net.tokens(size)} at {size} pixels",
+                "class_token": net.has_class,
+            }
+        how = [self.resampling, f"middle {self.crop:.3g}" if self.crop else ""]
+        return facts | {"published_resizing": ", ".join(filter(None, how)) or None}
+
+
+def is_published(backbone: str) -> bool:
+    """Whether `backbone` is the path of a folder or of a checkpoint file, rather than a name or a Keras model."""
+    return backbone.endswith(SUFFIXES) or (
+        ("/" in backbone or "\\" in backbone) and Path(backbone).expanduser().is_dir()
+    )
+
+
+def describe(backbone: str, *, bare: bool = False) -> Published:
+    """What lies at a path; `bare` where its weights may be absent.
+
+    Raises BackboneError or WeightsError, naming the path, where it is no network we read.
+    """
+    path = Path(backbone).expanduser()
+    folder = path if path.is_dir() else path.parent
+    file = weights_file(path) if path.is_dir() else path
+    if file is None and not bare:
+        raise BackboneError(
+            f"{path} is a folder without weights: it must hold config.json and model.safetensors (or its shards, or "
+            "pytorch_model.bin), as a download from the hub does"
+        )
+    tensors: Tensors = open_checkpoint(file) if file is not None else Nothing()
+    try:
+        config = _json(folder / "config.json")
+        described = _described(config, tensors)
+        described, resampling, crop = _preprocessing(folder, config, described)
+    except TransferKitError as error:
+        raise BackboneError(f"{path}: {error}") from error
+    card = _licence(folder)
+    if card and described.licence.lower().startswith((*_FREE, "not stated")):  # of two the stricter is said
+        described = replace(described, licence=card)
+    return Published(file or path, described, _row(path, described), tensors, resampling, crop)
+
+
+def size_problems(row: Row, architecture: Architecture, size: int | None) -> list[str]:
+    """Why pictures of `size` do not fit, with sizes that do."""
+    step = architecture.step
+    if size is None or (size % step == 0 and size >= row.minimum):
+        return []
+    near = sorted({max(row.minimum, size // step * step), max(row.minimum, -(-size // step) * step)})
+    sizes = " or ".join(map(str, near))
+    patch = " (its patch)" if isinstance(architecture, Transformer) else ""
+    least = f"{row.minimum} or more" if row.minimum > step else ""
+    what = " and ".join(filter(None, (f"a multiple of {step} pixels{patch}" if step > 1 else "", least)))
+    return [f"'{row.name}' takes pictures whose side is {what}, not {size}; set --image-size {sizes}"]
+
+
+def build(published: Published, size: int, *, random: bool, seed: int) -> keras.Model:
+    """The network for pictures of `size` pixels a side, with its weights or (`random`) with drawn ones.
+
+    Raises WeightsError where the tensors do not fit the config, before anything is built.
+    """
+    net = published.described.architecture
+    conversion = None
+    if not random:
+        conversion = Conversion(net, published.described.layout, published.tensors, size, published.path)
+    with seeded(seed):
+        model = graphs.build(net, size, published.row.name)
+    if conversion is not None:
+        places = {f"{layer.name}/{variable.name}": variable for layer in model.layers for variable in layer.weights}
+        for key, value in conversion.values():
+            places.pop(key).assign(value)
+        assert not places, sorted(places)
+    return model
+
+
+def _described(config: Mapping[str, Any] | None, tensors: Tensors) -> Described:
+    if config is None:
+        found = timm.guessed(tensors)
+        if found is None:
+            raise BackboneError(
+                "there is no config.json beside the weights to say what network they are for; put the one that was "
+                "published with them there"
+            )
+        return found
+    if "architecture" in config:
+        return timm.described(config, tensors)
+    return families.described(config)
+
+
+def _preprocessing(
+    folder: Path, config: Mapping[str, Any] | None, described: Described
+) -> tuple[Described, str, float | None]:
+    """With mean and deviation as the folder says them; and its way of resizing."""
+    said = _json(folder / "preprocessor_config.json") or {}
+    if not said and config is not None:  # timm's
+        own = config.get("pretrained_cfg") or {}
+        crop = own.get("crop_pct")
+        return described, str(own.get("interpolation") or ""), crop if isinstance(crop, float) else None
+    if said.get("do_normalize") is False:
+        said = {**said, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    mean, std = said.get("image_mean", described.mean), said.get("image_std", described.std)
+    try:
+        mean, std = (tuple(float(value) for value in values) for values in (mean, std))
+        good = len(mean) == len(std) == 3 and all(math.isfinite(m) for m in mean) and all(0 < s < 1e3 for s in std)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise BackboneError("its preprocessor_config.json says no mean and deviation of three channels")
+    crop, edge = (_side(said.get(key)) for key in ("crop_size", "size"))
+    fraction = crop / edge if said.get("do_center_crop") and crop and edge and crop <= edge else None
+    return replace(described, mean=mean, std=std), _FILTERS.get(said.get("resample", -1), ""), fraction
+
+
+def _side(size: Any) -> int | None:
+    """224 of 224, {"height": 224, …} or {"shortest_edge": 224}."""
+    if isinstance(size, dict):
+        size = size.get("shortest_edge", size.get("height"))
+    return size if type(size) is int and size > 0 else None
+
+
+def _row(path: Path, described: Described) -> Row:
+    net = described.architecture
+    step = net.step
+    size = max(net.minimum, min(DEFAULT_SIZE, described.native) // step * step)
+    shapes = net.shapes(size)
+    return Row(
+        name=_name(path),
+        constructor=described.family,
+        size=size,
+        minimum=net.minimum,
+        scaling=spelled(described.mean, described.std),
+        stages=net.stages,
+        parameters=sum(map(math.prod, shapes.values())),
+        layers=len({key.rpartition("/")[0] for key in shapes}),
+        kind="published",
+        licence=described.licence,
+        year=described.year,
+        paper=described.paper,
+    )
+
+
+def _name(path: Path) -> str:
+    """The folder's name; in the hub's cache, where folders are called by a hash, that of the repository."""
+    folder = path.resolve() if path.is_dir() else path
+    repository = folder.parent.parent if folder.parent.name == "snapshots" else folder.parent
+    name = repository.name.split("--")[-1] if "--" in repository.name else folder.name
+    name = name.removesuffix(folder.suffix) if folder.suffix in SUFFIXES else name
+    return (
+        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name)
+        or "network"
+    )
+
+
+def _licence(folder: Path) -> str:
+    """What the model card in the folder says of the licence, in its front matter; empty if nothing."""
+    try:
+        with open(folder / "README.md", encoding="utf-8") as handle:
+            lines = handle.read(20_000).splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    if not lines or lines[0].strip() != "---":
+        return ""
+    said: dict[str, str] = {}
+    for line in lines[1:]:
+        if line.strip() == "---":
+            break
+        key, colon, value = line.partition(":")
+        if colon and key.startswith("licen"):
+            said[key.strip()] = value.strip().strip("\"'")
+    name = said.get("license_name") or said.get("license", "")
+    return f"{shown(name[:60])} (says its model card)" if name else ""
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """The JSON object at `path`, None where there is no file. Raises WeightsError for anything else."""
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > 1 << 20:
+            raise ValueError("more than a megabyte")
+        found = read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path.name} cannot be read: {shown(str(error)[:80])}") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path.name} holds no settings")
+    return found

@@ -1,0 +1,299 @@
+"""Networks of the Hugging Face hub: `hf:owner/name`, or a short name. Fetched once, each file by its hash; no account.
+
+Looked for in this order: our store, the hub's own cache (HF_HOME), the network. Files lie in the store under the commit
+they are of, and a folder counts only once all are there. The hub tells the SHA-256 of large files and git's hash of
+small ones; both are compared. A token (HF_TOKEN, or the file that `hf auth login` writes) goes to the hub alone, never
+to the server it redirects to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transferkit.backbones.download import download
+from transferkit.backbones.foundation.checkpoint import POINTER, weights_file
+from transferkit.backbones.weights import folder as store
+from transferkit.backbones.weights import is_offline
+from transferkit.errors import BackboneError, WeightsError, nearest
+from transferkit.files import locked, read_json, sha256_file, write_json
+from transferkit.text import shown
+
+Say = Callable[[str], None]
+PREFIX = "hf:"
+RECORD = "transferkit.json"  # in a folder of the store, written last: the SHA-256 of each file
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w.-]{1,100})?")
+_SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
+_SMALL = ("config.json", "preprocessor_config.json", "README.md")
+_LARGEST_ANSWER = 4 << 20
+
+# Names to type, the repository, and the licence that its card states.
+SHORT: dict[str, tuple[str, str]] = {
+    "dinov2_small": ("facebook/dinov2-small", "Apache-2.0"),
+    "dinov2_base": ("facebook/dinov2-base", "Apache-2.0"),
+    "dinov2_large": ("facebook/dinov2-large", "Apache-2.0"),
+    "dinov2_giant": ("facebook/dinov2-giant", "Apache-2.0"),
+    "dinov2_registers_small": ("facebook/dinov2-with-registers-small", "Apache-2.0"),
+    "dinov2_registers_base": ("facebook/dinov2-with-registers-base", "Apache-2.0"),
+    "dinov2_registers_large": ("facebook/dinov2-with-registers-large", "Apache-2.0"),
+    "dinov3_small": ("facebook/dinov3-vits16-pretrain-lvd1689m", "DINOv3 License (gated)"),
+    "dinov3_base": ("facebook/dinov3-vitb16-pretrain-lvd1689m", "DINOv3 License (gated)"),
+    "dinov3_large": ("facebook/dinov3-vitl16-pretrain-lvd1689m", "DINOv3 License (gated)"),
+    "dinov3_convnext_tiny": ("facebook/dinov3-convnext-tiny-pretrain-lvd1689m", "DINOv3 License (gated)"),
+    "siglip2_base": ("google/siglip2-base-patch16-224", "Apache-2.0"),
+    "siglip2_large": ("google/siglip2-large-patch16-256", "Apache-2.0"),
+    "siglip_base": ("google/siglip-base-patch16-224", "Apache-2.0"),
+    "clip_vit_base": ("openai/clip-vit-base-patch16", "MIT"),
+    "clip_vit_large": ("openai/clip-vit-large-patch14", "MIT"),
+    "vit_base": ("google/vit-base-patch16-224-in21k", "Apache-2.0"),
+    "convnextv2_tiny": ("facebook/convnextv2-tiny-22k-224", "CC-BY-NC-4.0 (by Meta's own repository)"),
+}
+
+
+def is_name(backbone: str) -> bool:
+    """Whether `backbone` is `hf:…` or a short name."""
+    return backbone.startswith(PREFIX) or backbone in SHORT
+
+
+def problems(backbone: str, offline: bool = False) -> list[str]:
+    """What is wrong with the name, and where the network is forbidden whether its files are here."""
+    try:
+        repository, revision = _parsed(backbone)
+        if is_offline(offline) and local(backbone) is None:
+            return [str(_absent(repository, revision, "offline, and"))]
+    except (BackboneError, WeightsError) as error:
+        return [str(error)]
+    return []
+
+
+def local(backbone: str) -> Path | None:
+    """The folder of the network on this machine: complete, hashes not compared. Raises BackboneError for no name."""
+    repository, revision = _parsed(backbone)
+    ours = _place(repository)
+    try:
+        commit = str(read_json(ours / "refs.json")[revision])
+        if re.fullmatch(r"\w{1,64}", commit) and (ours / commit / RECORD).is_file():
+            return ours / commit
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    cached = _hubs_cache() / f"models--{repository.replace('/', '--')}"
+    try:
+        commit = (cached / "refs" / revision).read_text().strip()
+    except OSError:
+        commit = revision
+    snapshot = cached / "snapshots" / commit
+    return snapshot if (snapshot / "config.json").is_file() and weights_file(snapshot) is not None else None
+
+
+def fetch(
+    backbone: str, *, offline: bool = False, reporter: Say | None = None, timeout: float = 30.0, weights: bool = True
+) -> Path:
+    """The folder of the network, its files compared with their hashes; fetched where it is not here.
+
+    Without `weights` its small files are enough, which say what network it is. Raises WeightsError that says what to
+    do, BackboneError for what is no name.
+    """
+    say = reporter or (lambda _: None)
+    repository, revision = _parsed(backbone)
+    found = local(backbone)
+    if found is not None:
+        _verify(found)
+        return found
+    if is_offline(offline):
+        raise _absent(repository, revision, "offline, and")
+    place = _place(repository)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{place} is not writable; set KERAS_HOME to a folder that is") from error
+    with locked(place / ".lock"):
+        found = local(backbone)  # another process may have put it there meanwhile
+        return found if found is not None else _transfer(repository, revision, place, say, timeout, weights)
+
+
+def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: float, weights: bool) -> Path:
+    said = _asked(repository, revision, timeout)
+    commit, files = str(said.get("sha")), _listed(said)
+    if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+        raise WeightsError(f"the hub names no commit for {repository}")
+    folder, hashes = place / commit, {}
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = _wanted(repository, files)
+    for name in wanted if weights else [name for name in wanted if name in _SMALL]:
+        target, expected = folder / name, files[name]
+        if not (target.is_file() and _misfit(target, expected) is None):
+            address = f"{_endpoint()}/{repository}/resolve/{commit}/{name}"
+            say(f"fetching {name} of {repository}")
+            try:
+                download(
+                    address,
+                    target,
+                    check=lambda path, expected=expected: _misfit(path, expected),  # type: ignore[misc]
+                    timeout=timeout,
+                    retries=4,
+                    say=say,
+                    secret=_authorization(),
+                )
+            except WeightsError as error:
+                raise WeightsError(f"{error}. {_remedy(repository, _status(error))}") from error
+        hashes[name] = sha256_file(target)
+    if not weights:
+        return folder
+    write_json(folder / RECORD, {"repository": repository, "commit": commit, "sha256": hashes})
+    refs = place / "refs.json"
+    try:
+        known = dict(read_json(refs))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    write_json(refs, {**known, revision: commit})
+    return folder
+
+
+def _asked(repository: str, revision: str, timeout: float) -> dict[str, Any]:
+    """What the hub says of a repository: its commit, and its files with sizes and hashes."""
+    url = f"{_endpoint()}/api/models/{repository}/revision/{revision}?blobs=true"
+    request = urllib.request.Request(url, headers={"User-Agent": "transferkit"})
+    if _authorization():
+        request.add_unredirected_header("Authorization", _authorization())
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            said = json.loads(answer.read(_LARGEST_ANSWER))
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise WeightsError(
+            f"the hub answers {error.code} {error.reason} of {repository}. {_remedy(repository, error.code)}"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise WeightsError(
+            f"no word from {_endpoint()} ({shown(str(reason)[:100])}). {_remedy(repository, 0)}"
+        ) from error
+    if not isinstance(said, dict):
+        raise WeightsError(f"what {_endpoint()} says of {repository} is not understood")
+    return said
+
+
+def _listed(said: dict[str, Any]) -> dict[str, str]:
+    """Files and their hashes: 64 digits of SHA-256, or 40 of git's for those kept in git itself."""
+    found = {}
+    for entry in said.get("siblings") or []:
+        large = entry.get("lfs") or {}
+        expected = str(large.get("sha256") or entry.get("blobId") or "")
+        if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", expected):
+            found[str(entry.get("rfilename"))] = expected
+    return found
+
+
+def _wanted(repository: str, files: dict[str, str]) -> list[str]:
+    """The small files first, then the weights in the form that is preferred."""
+    small = [name for name in _SMALL if name in files]
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        if whole in files:
+            return [*small, whole]
+        index = f"{whole}.index.json"
+        if index in files:
+            kind = whole.partition(".")[0]
+            return [*small, index, *sorted(n for n in files if _SHARD.fullmatch(n) and n.startswith(f"{kind}-"))]
+    raise BackboneError(f"{repository} has no model.safetensors and no pytorch_model.bin, so it is no network we read")
+
+
+def _misfit(path: Path, expected: str) -> str | None:
+    """Why a file is not the one with this hash, or None."""
+    with open(path, "rb") as handle:
+        if handle.read(len(POINTER)) == POINTER:
+            return "a Git LFS pointer came in place of the file"
+    if len(expected) == 64:
+        found = sha256_file(path)
+    else:
+        content = path.read_bytes()
+        found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return None if found == expected else f"its hash is {found}, the hub says {expected}"
+
+
+def _verify(folder: Path) -> None:
+    """Compare our files with their hashes of the day they were fetched. The hub's own cache is taken as it is."""
+    if not (folder / RECORD).is_file():
+        return
+    hashes = read_json(folder / RECORD)["sha256"]
+    damaged = [name for name, digest in hashes.items() if not _whole(folder / name, digest)]
+    if damaged:
+        (folder / RECORD).unlink()
+        raise WeightsError(f"{folder / damaged[0]} is damaged; repeat the command to fetch it anew")
+
+
+def _whole(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_file(path) == digest
+
+
+def _parsed(backbone: str) -> tuple[str, str]:
+    """Repository and revision."""
+    name = SHORT[backbone][0] if backbone in SHORT else backbone.removeprefix(PREFIX)
+    if not _REPOSITORY.fullmatch(name) or ".." in name:
+        hint = nearest(name, SHORT)
+        raise BackboneError(f"'{shown(backbone[:100])}' is no name on the hub: it must be hf:OWNER/NAME{hint}")
+    repository, _, revision = name.partition("@")
+    return repository, revision or "main"
+
+
+def _place(repository: str) -> Path:
+    return store() / "hub" / repository.replace("/", "--")
+
+
+def _home() -> Path:
+    home = os.environ.get("HF_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".cache" / "huggingface"
+
+
+def _hubs_cache() -> Path:
+    cache = os.environ.get("HF_HUB_CACHE")
+    return Path(cache).expanduser() if cache else _home() / "hub"
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _authorization() -> str:
+    token = os.environ.get("HF_TOKEN", "")
+    if not token:
+        try:
+            token = (Path(os.environ.get("HF_TOKEN_PATH", _home() / "token"))).read_text().strip()
+        except OSError:
+            return ""
+    return f"Bearer {token}" if token.isascii() and token.isprintable() and token else ""
+
+
+def _status(error: BaseException | None) -> int:
+    """The HTTP status at the bottom of an error; 0 if there is none."""
+    while error is not None:
+        if isinstance(error, urllib.error.HTTPError):
+            return error.code
+        error = error.__cause__
+    return 0
+
+
+def _remedy(repository: str, status: int) -> str:
+    if status in (401, 403):
+        page = f"{_endpoint()}/{repository}"
+        return (
+            f"{repository} is gated, private, or not there. If gated: sign in, accept its licence on {page}, make a "
+            "token with read access, and set HF_TOKEN to it. DINOv2 asks for none of this: --backbone dinov2_small"
+        )
+    if status == 404:
+        return f"Is there a {repository}? The name and its spelling are those of its page on the hub"
+    return (
+        "To do without the network: fetch the repository by other means and give its folder, --backbone PATH, or set "
+        "HF_ENDPOINT to a mirror"
+    )
+
+
+def _absent(repository: str, revision: str, why: str) -> WeightsError:
+    places = f"neither in {_place(repository)} nor in {_hubs_cache()}"
+    return WeightsError(f"{why} {repository} ({revision}) is {places}. {_remedy(repository, 0)}")

@@ -1,0 +1,205 @@
+"""Under which names each publisher stores which weight: literal tables, one a form of file. No arithmetic.
+
+A transformer's table maps our names to theirs, `{}` being the number of the block. A weight that is stored together
+with others (`qkv`, `packed`) has its row in the table too; `conversion` takes it apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TransformerLayout:
+    """Names in a checkpoint of a vision transformer. `unused` are beginnings of names that nothing here needs.
+
+    `tokens` are the prefix tokens in order; those that the checkpoint lacks are not there. `qkv` and `packed` (gate
+    and expansion in one) are empty where the checkpoint keeps them apart.
+    """
+
+    patch: str
+    tokens: tuple[str, ...]
+    positions: str
+    block: str
+    pieces: Mapping[str, str]
+    norm: str
+    embedding_norm: str = ""
+    qkv: str = ""
+    packed: str = ""
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConvNeXtLayout:
+    """Names in a checkpoint of a ConvNeXt. `stage` and `block` take the numbers of stage and block in it."""
+
+    stem_conv: str
+    stem_norm: str
+    down_norm: str
+    down_conv: str
+    block: str
+    pieces: Mapping[str, str]
+    unused: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class SwinLayout:
+    """Names in a checkpoint of a Swin. `block` takes the numbers of stage and block, `merge` that of the stage before.
+
+    `unused_ends` are ends of names that nothing here needs: indices that follow from the window's size.
+    """
+
+    stem_conv: str
+    stem_norm: str
+    merge_norm: str
+    merge: str
+    block: str
+    pieces: Mapping[str, str]
+    norm: str
+    unused: tuple[str, ...] = ()
+    unused_ends: tuple[str, ...] = ()
+
+
+_HF_ATTENTION = {
+    "query": "attention.attention.query", "key": "attention.attention.key", "value": "attention.attention.value",
+    "projection": "attention.output.dense",
+}  # fmt: skip
+_TWO_TOWERS = {
+    "norm1": "layer_norm1", "query": "self_attn.q_proj", "key": "self_attn.k_proj", "value": "self_attn.v_proj",
+    "projection": "self_attn.out_proj", "norm2": "layer_norm2", "expand": "mlp.fc1", "contract": "mlp.fc2",
+}  # fmt: skip
+
+HF_VIT = TransformerLayout(
+    patch="embeddings.patch_embeddings.projection",
+    tokens=("embeddings.cls_token", "embeddings.distillation_token"),
+    positions="embeddings.position_embeddings",
+    block="encoder.layer.{}.",
+    pieces={
+        **_HF_ATTENTION, "norm1": "layernorm_before", "norm2": "layernorm_after", "expand": "intermediate.dense",
+        "contract": "output.dense",
+    },
+    norm="layernorm",
+    unused=("pooler.", "embeddings.mask_token"),
+)  # fmt: skip
+HF_DINOV2 = TransformerLayout(
+    patch=HF_VIT.patch,
+    tokens=("embeddings.cls_token", "embeddings.register_tokens"),
+    positions=HF_VIT.positions,
+    block=HF_VIT.block,
+    pieces={
+        **_HF_ATTENTION, "norm1": "norm1", "norm2": "norm2", "expand": "mlp.fc1", "contract": "mlp.fc2",
+        "scale1": "layer_scale1.lambda1", "scale2": "layer_scale2.lambda1",
+    },
+    norm="layernorm",
+    packed="mlp.weights_in",
+    unused=("embeddings.mask_token",),
+)  # fmt: skip
+HF_DINOV2_GATED = TransformerLayout(
+    **{**HF_DINOV2.__dict__, "pieces": {**HF_DINOV2.pieces, "contract": "mlp.weights_out"}},
+)
+HF_DINOV3 = TransformerLayout(
+    patch="embeddings.patch_embeddings",
+    tokens=("embeddings.cls_token", "embeddings.register_tokens"),
+    positions="",
+    block="layer.{}.",
+    pieces={
+        "norm1": "norm1", "query": "attention.q_proj", "key": "attention.k_proj", "value": "attention.v_proj",
+        "projection": "attention.o_proj", "scale1": "layer_scale1.lambda1", "norm2": "norm2", "gate": "mlp.gate_proj",
+        "expand": "mlp.up_proj", "contract": "mlp.down_proj", "scale2": "layer_scale2.lambda1",
+    },
+    norm="norm",
+    unused=("embeddings.mask_token", "rope_embeddings."),
+)  # fmt: skip
+HF_CLIP = TransformerLayout(
+    patch="embeddings.patch_embedding",
+    tokens=("embeddings.class_embedding",),
+    positions="embeddings.position_embedding.weight",
+    block="encoder.layers.{}.",
+    pieces=_TWO_TOWERS,
+    norm="post_layernorm",
+    embedding_norm="pre_layrnorm",  # so spelled
+    unused=("embeddings.position_ids",),
+)
+HF_SIGLIP = TransformerLayout(
+    patch="embeddings.patch_embedding",
+    tokens=(),
+    positions="embeddings.position_embedding.weight",
+    block="encoder.layers.{}.",
+    pieces=_TWO_TOWERS,
+    norm="post_layernorm",
+    unused=("embeddings.position_ids", "head."),
+)
+TIMM_VIT = TransformerLayout(
+    patch="patch_embed.proj",
+    tokens=("cls_token", "dist_token", "reg_token", "register_tokens"),
+    positions="pos_embed",
+    block="blocks.{}.",
+    pieces={
+        "norm1": "norm1", "projection": "attn.proj", "scale1": "ls1.gamma", "norm2": "norm2", "expand": "mlp.fc1",
+        "contract": "mlp.fc2", "scale2": "ls2.gamma",
+    },
+    norm="norm",
+    qkv="attn.qkv",
+    packed="mlp.fc1",
+    unused=("mask_token", "head.", "head_dist."),
+)  # fmt: skip
+META_DINOV2_GATED = TransformerLayout(
+    **{**TIMM_VIT.__dict__, "pieces": {**TIMM_VIT.pieces, "contract": "mlp.w3"}, "packed": "mlp.w12"},
+)
+
+HF_CONVNEXT = ConvNeXtLayout(
+    stem_conv="embeddings.patch_embeddings",
+    stem_norm="embeddings.layernorm",
+    down_norm="encoder.stages.{}.downsampling_layer.0",
+    down_conv="encoder.stages.{}.downsampling_layer.1",
+    block="encoder.stages.{}.layers.{}.",
+    pieces={
+        "depthwise": "dwconv", "norm": "layernorm", "expand": "pwconv1", "response": "grn", "contract": "pwconv2",
+        "scale": "layer_scale_parameter",
+    },
+    unused=("layernorm.",),
+)  # fmt: skip
+HF_DINOV3_CONVNEXT = ConvNeXtLayout(
+    stem_conv="stages.0.downsample_layers.0",
+    stem_norm="stages.0.downsample_layers.1",
+    down_norm="stages.{}.downsample_layers.0",
+    down_conv="stages.{}.downsample_layers.1",
+    block="stages.{}.layers.{}.",
+    pieces={
+        "depthwise": "depthwise_conv", "norm": "layer_norm", "expand": "pointwise_conv1", "response": "grn",
+        "contract": "pointwise_conv2", "scale": "gamma",
+    },
+    unused=("layer_norm.",),
+)  # fmt: skip
+TIMM_CONVNEXT = ConvNeXtLayout(
+    stem_conv="stem.0",
+    stem_norm="stem.1",
+    down_norm="stages.{}.downsample.0",
+    down_conv="stages.{}.downsample.1",
+    block="stages.{}.blocks.{}.",
+    pieces={
+        "depthwise": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "response": "mlp.grn", "contract": "mlp.fc2",
+        "scale": "gamma",
+    },
+    unused=("head.",),
+)  # fmt: skip
+
+HF_SWIN = SwinLayout(
+    stem_conv="embeddings.patch_embeddings.projection",
+    stem_norm="embeddings.norm",
+    merge_norm="encoder.layers.{}.downsample.norm",
+    merge="encoder.layers.{}.downsample.reduction",
+    block="encoder.layers.{}.blocks.{}.",
+    pieces={
+        "norm1": "layernorm_before", "query": "attention.self.query", "key": "attention.self.key",
+        "value": "attention.self.value", "projection": "attention.output.dense", "norm2": "layernorm_after",
+        "positions": "attention.self.relative_position_bias_table", "expand": "intermediate.dense",
+        "contract": "output.dense",
+    },
+    norm="layernorm",
+    unused=("embeddings.mask_token", "pooler."),
+    unused_ends=(".relative_position_index",),
+)  # fmt: skip
+
+Layout = TransformerLayout | ConvNeXtLayout | SwinLayout
