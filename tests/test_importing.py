@@ -82,7 +82,7 @@ def test_a_library_leaves_its_users_path_alone(tmp_path: Path) -> None:
 PREPARED = (
     "import os, sys\n"
     "here, data = sys.argv[1:3]\n"
-    "from transferkit.tuning import engine\n"
+    "from transferkit.tuning.executors import local\n"
     "from transferkit.delivery.exporting import parity\n"
     "from transferkit.console import Reporter\n"
     "import numpy as np\n"
@@ -94,7 +94,7 @@ PREPARED = (
     "    sys.path[:] = path\n"
 )
 WORKER = PREPARED + (
-    "pool = engine.Processes(None, 1, Reporter(quiet=True), [data])\n"
+    "pool = local.Processes(None, 1, Reporter(quiet=True), [data])\n"
     "tainted(); worker = pool._start(); clean()\n"
     "found = worker.process.args[1]\n"
     "pool.close()\n"
@@ -143,12 +143,12 @@ def test_what_is_planted_would_be_run(tmp_path: Path) -> None:
 
 
 FIGURE = (
-    "from transferkit.evaluation import canvas\n"
+    "from transferkit.evaluation import plot_style\n"
     "import hashlib\n"
-    "with canvas.style(False):\n"
-    "    figure = canvas.blank(3, 2)\n"
+    "with plot_style.style(False):\n"
+    "    figure = plot_style.blank(3, 2)\n"
     "    figure.subplots().plot([1, 3, 2])\n"
-    "print(hashlib.sha256(canvas.encode(figure)).hexdigest())\n"
+    "print(hashlib.sha256(plot_style.encode(figure)).hexdigest())\n"
 )
 
 

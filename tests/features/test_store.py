@@ -117,7 +117,7 @@ CHILD = """
 import os, sys
 import numpy as np
 from transferkit import files
-from transferkit.features import space, store
+from transferkit.features import cache_quota, store
 features = store.open_set({spec}, {shapes})
 content = np.random.default_rng(0).normal(0, 1, (6, 10)).astype(np.float32)
 features.append([f"p{{i}}" for i in range(3)], content[:3])

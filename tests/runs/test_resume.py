@@ -154,8 +154,8 @@ def test_resume_refuses_data_that_changed(digits: Path, tmp_path: Path, monkeypa
 
 def test_a_second_process_is_refused_while_the_first_works(digits: Path, tmp_path: Path) -> None:
     holder = (
-        "import sys, time; from pathlib import Path; from transferkit.runs.layout import Layout, held\n"
-        "with held(Layout(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from transferkit.runs.layout import Layout, run_lock\n"
+        "with run_lock(Layout(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
     )
     folder = tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

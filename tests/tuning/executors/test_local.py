@@ -94,9 +94,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
 
     code = (
         "import sys, time\n"
-        "from transferkit.tuning import engine\n"
+        "from transferkit.tuning.executors import local\n"
         "from transferkit.console import Reporter\n"
-        "pool = engine.Processes(None, 1, Reporter(quiet=True))\n"
+        "pool = local.Processes(None, 1, Reporter(quiet=True))\n"
         "print(pool._start().process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
