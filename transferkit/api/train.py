@@ -105,7 +105,12 @@ def finetune(
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
     if resume and output is None:
         problems.append("--resume needs --output: the run directory that is to be finished")
-    problems += [*preflight.problems(given, offline), *check_new(folder, resume), *preflight.inside(folder, origin)]
+    problems += [
+        *preflight.problems(given, offline),
+        *preflight.remote(origin, offline),
+        *check_new(folder, resume),
+        *preflight.inside(folder, origin),
+    ]
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
     if dry_run and resume:

@@ -18,15 +18,20 @@ def cache() -> None:
 @common()
 def info(quiet: bool, as_json: bool) -> None:
     """Where it is, how large, how large it may grow, and what it holds."""
+    from transferkit.data.containers import tars as archives
     from transferkit.features import cache_quota, store
 
     sets = store.listing()
+    packed = sum(path.stat().st_size for path in archives.unpacked())
     total, limit = sum(s.bytes for s in sets), cache_quota.limit(store.root())
     if as_json:
-        emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": [asdict(s) for s in sets]})
+        found = {"folder": str(store.root()), "bytes": total, "limit": limit, "sets": [asdict(s) for s in sets]}
+        emit(found | {"archives": packed})
         return
     most = f"{limit / 1e6:,.0f} MB ({cache_quota.VARIABLE})"
     echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {most}")
+    if packed:
+        echo(f"{archives.store()}: {packed / 1e6:,.1f} MB of unpacked tar archives")
     for entry in sets:
         spec = entry.spec
         echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry.bytes / 1e6:>9,.1f} MB")
@@ -36,8 +41,14 @@ def info(quiet: bool, as_json: bool) -> None:
 @click.option("--keep", type=click.FloatRange(0), default=0, metavar="GB", help="Keep the most recent GB. [default: 0]")
 @common()
 def clear(keep: float, quiet: bool, as_json: bool) -> None:
-    """Remove stored features, least recently used first. Features are computed again when needed."""
+    """Remove stored features, least recently used first, and unpacked archives. Both are made again when needed."""
+    from transferkit.data.containers import tars
     from transferkit.features import store
 
     removed, freed = store.clear(int(keep * 1e9))
-    emit({"removed": removed, "bytes": freed}) if as_json else echo(f"{removed} sets, {freed / 1e6:,.1f} MB freed")
+    archives, more = (0, 0) if keep else tars.clear()
+    if as_json:
+        emit({"removed": removed, "bytes": freed + more, "archives": archives})
+        return
+    unpacked = f", {archives} unpacked archives" if archives else ""
+    echo(f"{removed} sets{unpacked}, {(freed + more) / 1e6:,.1f} MB freed")
