@@ -47,7 +47,7 @@ def convert(samples: Samples, output: Path, progress: Progress | None = None) ->
         return _csv(samples, output)
     if kind == ".parquet":
         return _parquet(samples, output, tell)
-    by_class = samples.task == "classify" and not any(samples.group)
+    by_class = samples.kind.exclusive and not any(samples.group)
     with _new_folder(output) as folder:
         (_class_folders if by_class else _with_table)(samples, folder, tell)
     return "a folder of class folders" if by_class else "a folder of pictures with labels.csv"
