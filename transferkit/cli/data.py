@@ -150,12 +150,18 @@ def split(
 
 @data.command(epilog="Example:  transferkit data summary flowers/")
 @reading()
+@click.option("--html", type=OUTPUT, help="Write a page with ten pictures and their labels here.")
 @common()
-def summary(source: str, as_json: bool, quiet: bool, **how: Unpack[ScanOptions]) -> None:
+def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: Unpack[ScanOptions]) -> None:
     """Count pictures per class and split; say how DATA was read, and what was ignored."""
     from transferkit.data.source import scan
+    from transferkit.data.summary_page import summary_page
+    from transferkit.files import write_text
 
-    result = _summary(scan(source, **how))
+    samples = scan(source, **how)
+    result = _summary(samples)
+    if html is not None:
+        write_text(html, summary_page(samples))
     _print(result if as_json else _text(result))
 
 
