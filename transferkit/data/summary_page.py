@@ -58,7 +58,7 @@ _TEMPLATE = """<!doctype html>
 </section>
 <section>
 <h2>{{ what|capitalize }}</h2>
-<table>
+<table class="words">
 {% for name, number in rows %}<tr><td>{{ name|shown }}</td><td>{{ "{:,}".format(number) }}</td></tr>
 {% endfor %}
 </table>
