@@ -191,6 +191,7 @@ def tune(
     loaded = data if isinstance(data, Data) else None
     problems += _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
+    problems += preflight.remote(origin, offline)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
     choice, unnamed_network = "", _announced(reporter, not networks, origin)

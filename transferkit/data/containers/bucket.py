@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -208,3 +209,16 @@ def _filesystem(scheme: str, name: str) -> Any:
 def store() -> Path:
     """The folder of what was fetched."""
     return cache_folder() / "fetched"
+
+
+def fetched() -> list[Path]:
+    """The files that were fetched."""
+    return [path for path in store().rglob("*") if path.is_file()] if store().is_dir() else []
+
+
+def clear() -> tuple[int, int]:
+    """Remove them all; how many there were, and their bytes. They are fetched again when needed."""
+    files = fetched()
+    size = sum(path.stat().st_size for path in files)
+    shutil.rmtree(store(), ignore_errors=True)
+    return len(files), size
