@@ -57,8 +57,8 @@ def test_every_public_name_is_found() -> None:
 def test_help_imports_nothing_that_computes(arguments: list[str]) -> None:
     code, names = modules(RUN, *arguments)
     assert code == 0
-    # The options of these two are made of the settings, which are pydantic's.
-    made = set() if arguments[0] in ("finetune", "tune") else {"pydantic"}
+    # The options of these are made of the settings, which are pydantic's.
+    made = set() if arguments[0] in ("finetune", "tune", "data") else {"pydantic"}
     assert not names & {*HEAVY, "numpy", "rich", "PIL", *made}
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,16 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.data.readers.forms import Corpus
 from tests.fresh import Fresh
 from transferkit import plugins
 from transferkit.config import make
+from transferkit.data.containers.plugged import BUILTIN
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.readers.registry import READERS
+from transferkit.data.source import scan
 from transferkit.delivery.exporting.formats import lookup
-from transferkit.errors import BackboneError, ConfigError, WeightsError
+from transferkit.errors import BackboneError, ConfigError, DataError, WeightsError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "plugins"
@@ -148,18 +156,62 @@ def test_the_command_lists_and_checks_them(example: Path) -> None:
     rows = [row for row in json.loads(result.out) if row["package"] == "transferkit-example-plugins"]
     assert sorted((row["kind"], row["name"]) for row in rows) == [
         ("augmentations", "microscope"), ("backbones", "edges"), ("exporters", "json_weights"), ("heads", "cosine"),
-        ("metrics", "worst_recall"),
+        ("metrics", "worst_recall"), ("readers", "sqlite"),
     ]  # fmt: skip
     assert {row["state"] for row in rows} == {"ok"}
     assert "edges" in call("backbones", "list").out
     assert "stage3" in call("backbones", "show", "edges").out
 
 
+def sqlite(path: Path, rows: list[tuple[str, str, str, bytes]]) -> Path:
+    with closing(sqlite3.connect(path)) as base:
+        base.execute("CREATE TABLE pictures (name TEXT, label TEXT, split TEXT, content BLOB)")
+        base.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?)", rows)
+        base.commit()
+    return path
+
+
+def test_a_reader_gives_rows_and_bytes(example: Path, tmp_path: Path) -> None:
+    corpus = Corpus()
+    rows = [(f"{name}.png", label, "train", content) for name, label, content in corpus]
+    found = scan(sqlite(tmp_path / "flowers.db", rows)).hashed()
+    assert (found.classes, found.split[0]) == (("daisy", "rose", "tulip"), "train")
+    assert found.reader["name"] == "sqlite"
+    assert found.sha256 == tuple(hashlib.sha256(content).hexdigest() for _, _, content in corpus)
+    assert np.array_equal(decode(found.pinned(3), DecodeSettings(32)), corpus.pixels[3])
+
+
+def test_a_readers_rows_are_held_to_the_rules_and_its_errors_name_it(
+    example: Path, offer: OFFER, tmp_path: Path
+) -> None:
+    rows = [("a", "rose", "train", b"x"), ("a", "tulip", "train", b"x"), ("b", "rose", "hidden", b"x")]
+    with pytest.raises(DataError) as caught:
+        scan(sqlite(tmp_path / "flowers.db", rows))
+    assert "picture a: a is also in picture a" in str(caught.value)
+    assert "picture b: 'hidden'" in str(caught.value)
+    source = """
+        def fail(path): raise KeyError("no such thing")
+        X = Reader(lambda path: path.suffix == ".odd", fail, "odd files")
+        Y = Reader(lambda path: path.suffix == ".odd", fail, "the same files")
+    """
+    offer("readers", source, odd="mine:X")
+    (tmp_path / "a.odd").write_bytes(b"odd")
+    with pytest.raises(ConfigError, match=r"readers? plugin 'odd' .*cannot read .*KeyError"):
+        scan(tmp_path / "a.odd")
+    offer("readers", source, odder="mine:Y")
+    with pytest.raises(DataError, match=r"--reader odd .*--reader odder"):
+        scan(tmp_path / "a.odd")
+
+
+def test_the_names_of_our_readers_are_kept_from_plugins() -> None:
+    assert tuple(reader.name for reader in READERS) == BUILTIN
+
+
 def test_the_docs_show_the_files_as_they_are() -> None:
     text = (ROOT / "docs" / "plugins.md").read_text()
     shown = re.findall(r"In `(\w+\.py)`:\n\n```python\n(.*?)```", text, re.DOTALL)
     assert {name for name, _ in shown} == {
-        "backbone.py", "head.py", "augmentation.py", "metric.py", "exporter.py", "runtime.py",
+        "backbone.py", "head.py", "augmentation.py", "metric.py", "exporter.py", "runtime.py", "reader.py",
     }  # fmt: skip
     for name, code in shown:
         assert code in (EXAMPLE / "transferkit_example" / name).read_text(), f"docs/plugins.md, {name}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import transferkit as tk
@@ -55,8 +57,9 @@ UNDERSTOOD = [word for word, ours in synonyms.OPTIONS.items() if f"--{ours}" in 
 @pytest.mark.parametrize("word", UNDERSTOOD)
 def test_each_synonym_is_understood_by_the_command(word: str) -> None:
     ours = synonyms.OPTIONS[word]
-    flag = next(o for o in finetune.params if f"--{ours}" in o.opts).is_flag  # type: ignore[attr-defined]
-    value = [] if flag else ["1"]
+    option: Any = next(o for o in finetune.params if f"--{ours}" in o.opts)
+    flag = option.is_flag or option.multiple
+    value = [] if option.is_flag else ["1"]
     twice = call("finetune", "nowhere", f"--{word}", *value, f"--{ours}", *value)
     assert twice.code == 2
     assert (f"--{ours} is given 2 times" in twice.err) or flag

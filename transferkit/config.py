@@ -46,6 +46,11 @@ def parse_names(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def parse_columns(value: Any) -> Any:
+    """A single name as a tuple."""
+    return (value,) if isinstance(value, str) else value
+
+
 def check_policy(value: Any) -> Any:
     """A freeze policy in the field's notation."""
     text = str(value).strip()
@@ -172,8 +177,9 @@ class Settings(BaseModel):
         "(ordinal); the last two are never guessed.",
         "data", default="found from the data")] = "auto"
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(parse_names), Setting(
-        "All classes in their order, the lowest first. With --task ordinal, where they are no numbers.",
-        "data", "A,B,C", default="by number", takes="str")] = None
+        "All classes in their order, the lowest first; or names for codes. The order with --task ordinal, where they "
+        "are no numbers; a FILE (table, JSON, or a text of names by their numbers) has the names of the data's codes.",
+        "data", "A,B,C|FILE", default="by number; the labels themselves", takes="str")] = None
     loss: Annotated[Literal["auto", "crossentropy", "squared", "absolute", "huber"], Setting(
         "Training loss.",
         "training", default="crossentropy; regression squared")] = "auto"
@@ -251,6 +257,36 @@ class Settings(BaseModel):
     exclude_file: Annotated[str | None, Setting(
         "Leave out or relabel what this file says: `data clean`, or `data check --write-exclusions`, writes one.",
         "data", "FILE", default="none", takes="PathLike[str]")] = None
+    reader: Annotated[str, Setting(
+        "How the data is read, by name. Where two readers know it, or the wrong one does; `transferkit data summary` "
+        "says which one reads it.",
+        "data", "NAME", default="found from the data")] = ""
+    image_column: Annotated[str, Setting(
+        "Column of a table that names the picture.",
+        "data", "COLUMN", default="found from the data")] = ""
+    label_column: Annotated[tuple[str, ...], BeforeValidator(parse_columns), Setting(
+        "Column of a table that holds the label. Repeatable: a column of 0 and 1 for each label, or of numbers with "
+        "--task regress.",
+        "data", "COLUMN", default="found from the data", takes="str")] = ()
+    group_column: Annotated[str, Setting(
+        "Column of a table that says what belongs together. Pictures of one group never straddle splits.",
+        "data", "COLUMN", default="group")] = ""
+    split_column: Annotated[str, Setting(
+        "Column of a table that says train, val or test.",
+        "data", "COLUMN", default="split")] = ""
+    path_template: Annotated[str, Setting(
+        "How a picture's path is made of a row's columns, as train/{id}.jpg. Relative to the table.",
+        "data", "TEXT", default="found from the data")] = ""
+    label_delimiter: Annotated[str, Setting(
+        "What stands between several labels in one cell. A sign such as |, or comma, space, tab.",
+        "data", "SIGN", default=";")] = ""
+    crop_boxes: Annotated[bool, Setting(
+        "Take each box of an export of annotations as a picture. Boxes of one picture stay in one split.",
+        "data")] = False
+    frames: Annotated[Literal["first", "all"], Setting(
+        "Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one "
+        "file; all makes each a picture, and keeps those of one file in one split.",
+        "data")] = "first"
     on_bad_file: Annotated[Literal["error", "skip"], Setting(
         "What to do where pictures cannot be read.",
         "data")] = "error"
@@ -348,7 +384,7 @@ def _task_problems(s: Settings) -> list[tuple[str, str]]:
     """Settings that the task makes void where they are given, and why."""
     task = None if s.task == "auto" else tasks.of(s.task)
     found = []
-    if task is None or not task.ordered:
+    if (task is None or not task.ordered) and len(s.classes or ()) != 1:  # one alone is a file of names
         found.append(("classes", f"with --task {s.task}, whose classes have no order; use --task ordinal, or drop it"))
     if task is not None and task.numbers:
         found += [(name, f"with --task {s.task}") for name in ("label_smoothing", "class_weights", "cutmix")]

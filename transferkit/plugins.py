@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from transferkit import tasks
 from transferkit.errors import ConfigError, nearest
 
-KINDS = ("backbones", "heads", "augmentations", "metrics", "exporters")
+KINDS = ("backbones", "heads", "augmentations", "metrics", "exporters", "readers")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 HEAD_SETTINGS = ("head_width", "dropout", "l1", "l2")
 T = TypeVar("T")
@@ -110,7 +110,40 @@ class Exporter:
     needs: tuple[str, ...] = ()
 
 
-RECORDS: dict[str, type] = dict(zip(KINDS, (Backbone, Head, Augmentation, Metric, Exporter), strict=True))
+@dataclass(frozen=True)
+class Row:
+    """One picture that a reader found.
+
+    `id` is its stable name: a path relative to the source, or any name with `/` between its parts where the reader has
+    `content`. `label` is a class, several labels, or numbers. `split` is train, val, test or None; pictures of one
+    `group` never straddle splits. `where` says where it was found, for messages: `"line 7"`.
+    """
+
+    id: str
+    label: str | Sequence[str] | Sequence[float]
+    split: str | None = None
+    group: str | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A form of data.
+
+    `detect(source)` says how sure the reader is, from 0 (not its own) to 1, that the path `source` is what it reads;
+    it is asked for every source, so it looks only. `read(source)` yields a `Row` for each picture. `form` says in words
+    what it reads ("a folder of .xyz files"). `content(source, id)` gives the bytes of a picture file; without it each
+    `id` is the path of a file below the source (or beside it, where the source is a file). Equal bytes are equal
+    pictures: caches and splits go by them.
+    """
+
+    detect: Callable[[Path], float]
+    read: Callable[[Path], Iterable[Row]]
+    form: str
+    content: Callable[[Path, str], bytes] | None = None
+
+
+RECORDS: dict[str, type] = dict(zip(KINDS, (Backbone, Head, Augmentation, Metric, Exporter, Reader), strict=True))
 
 
 @dataclass(frozen=True)

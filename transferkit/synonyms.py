@@ -24,6 +24,9 @@ OPTIONS = {
     "pretrained": "weights", "dtype": "precision", "n-trials": "trials", "max-trials": "trials", "jobs": "workers",
     "n-jobs": "workers", "continue": "resume", "no-internet": "offline", "clean": "exclude-file", "silent": "quiet",
     "test-time-augmentation": "tta", "sample-submission": "sample", "dryrun": "dry-run", "simulate": "dry-run",
+    "class-names": "classes", "label-map": "classes", "labels-file": "classes", "filename-column": "image-column",
+    "path-column": "image-column", "x-col": "image-column", "y-col": "label-column", "target-column": "label-column",
+    "label-sep": "label-delimiter", "label-delim": "label-delimiter", "separator": "label-delimiter",
     "k": "top", "topk": "top", "top-k": "top", "fmt": "format",
 }  # fmt: skip
 
@@ -41,7 +44,6 @@ ANSWERS = {
     "validation-split": "--split takes train, validation and test together, e.g. --split .7,.15,.15",
     "test-size": "--split takes train, validation and test together, e.g. --split .7,.15,.15",
     "num-classes": "the number of classes is found from the data; drop it",
-    "classes": "the classes are found from the data; leave some out with --exclude PATTERN",
     "gpu": "an accelerator that TensorFlow or JAX sees is used by itself; CUDA_VISIBLE_DEVICES chooses one",
     "gpus": "an accelerator that TensorFlow or JAX sees is used by itself; CUDA_VISIBLE_DEVICES chooses some",
     "device": "an accelerator that TensorFlow or JAX sees is used by itself; CUDA_VISIBLE_DEVICES chooses one",

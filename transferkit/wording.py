@@ -10,7 +10,7 @@ VALUE = r"(?:'[^']*'|\"[^\"]*\"|[^\s;:,)`]+)(?:,[^\s;:)`]+)*"
 OPTION = re.compile(rf"(?<![\w-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?:[ =]({VALUE}))?")
 SWITCHES = {
     "resume", "offline", "cache", "ema", "normalize", "random-baseline", "replace", "allow-mismatch", "fresh", "quiet",
-    "dry-run", "tta",
+    "dry-run", "tta", "crop-boxes",
 }  # fmt: skip
 # After an option these go on with the sentence; anything else is its value.
 SENTENCE = {

@@ -167,6 +167,8 @@ FILED: dict[str, Any] = {
     "folds": 3, "exclude_file": "none.txt", "on_bad_file": "skip", "budget": "5m", "refit": "train+val", "seed": 3,
     "max_latency": 5000.0, "max_size": 900.0,
     "exclude": ["*x*"], "random_baseline": True, "ema": False, "normalize": False,
+    "reader": "table", "image_column": "a", "label_column": ["b"], "group_column": "c", "split_column": "d",
+    "path_template": "{a}.png", "label_delimiter": "|", "crop_boxes": False, "frames": "first",
     "output": "runs/x", "offline": True, "cache": False, "tensorboard": True, "track": [],
     "algorithm": "random", "trials": 4, "workers": 2, "engine": "local", "address": "auto", "trial_cpus": 1.0,
     "trial_gpus": 1.0, "trial_budget": "1m", "trial_memory": "2GB", "finalists": 2, "seeds": 2,

@@ -58,6 +58,11 @@ ELSEWHERE = {
     "loss": "below", "metric": "below", "patience": "below", "budget": "below",
     "folds": "test_folds_and_no_test_split", "exclude-file": "test_what_is_unreadable_or_excluded…",
     "exclude": "test_what_is_unreadable_or_excluded…", "on-bad-file": "test_what_is_unreadable_or_excluded…",
+    **dict.fromkeys(
+        ("reader", "image-column", "label-column", "group-column", "split-column", "path-template", "label-delimiter",
+         "crop-boxes"), "tests/data/readers/test_hostile_forms.py",
+    ),
+    "frames": "tests/data/readers/test_frames.py",
     "max-latency": "tests/runs/test_limits.py", "max-size": "tests/runs/test_limits.py",
     "random-baseline": "tests/runs/test_untrained.py", "refit": "tests/runs/test_refit.py",
 }  # fmt: skip

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transferkit.api import plain
 from transferkit.api.data import Data
@@ -19,6 +19,7 @@ from transferkit.text import shown
 if TYPE_CHECKING:
     import keras
 
+    from transferkit.data.readers.reading import ReadingOptions
     from transferkit.delivery.explain import Explanation
     from transferkit.delivery.exporting.every import Exports
     from transferkit.delivery.exporting.export import Export
@@ -29,19 +30,22 @@ if TYPE_CHECKING:
 
 def load_data(
     data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
-    exclude: Sequence[str] = (), classes: Sequence[str] | None = None,
+    exclude: Sequence[str] = (), classes: str | Sequence[str] | None = None, **reading: Unpack[ReadingOptions],
 ) -> Data:  # fmt: skip
     """Read a folder of class folders, a folder with train/val/test, a CSV, arrays `(x, y)`, or a dataset of them.
 
     A finite `tf.data.Dataset` or `keras.utils.PyDataset` of uint8 pictures and labels is read into arrays. `split` are
     three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`. `classes`
-    are all classes, the lowest first, for task="ordinal".
+    are all classes, the lowest first, for task="ordinal"; or a file of names for the codes that the data has. `reading`
+    are the settings that say how data is read (`reader`, `image_column`, `label_column`, `path_template`, …).
     Raises DataError with every problem found.
     """
+    from transferkit.data.readers.reading import Reading
     from transferkit.data.source import origin_of, scan
 
     data = plain.data(data, {} if task is None else {"task": task})
-    samples = scan(data, task, exclude=exclude, order=classes)
+    how = Reading.checked({**reading, **({} if classes is None else {"classes": classes})})
+    samples = scan(data, task, exclude=exclude, order=classes, reading=how)
     return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
 
 

@@ -105,7 +105,12 @@ def finetune(
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
     if resume and output is None:
         problems.append("--resume needs --output: the run directory that is to be finished")
-    problems += [*preflight.problems(given, offline), *check_new(folder, resume), *preflight.inside(folder, origin)]
+    problems += [
+        *preflight.problems(given, offline),
+        *preflight.remote(origin, offline),
+        *check_new(folder, resume),
+        *preflight.inside(folder, origin),
+    ]
     track = (track,) if isinstance(track, str) else tuple(track)
     problems += trackers.problems(track)
     if dry_run and resume:
@@ -186,6 +191,7 @@ def tune(
     loaded = data if isinstance(data, Data) else None
     problems += _adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
+    problems += preflight.remote(origin, offline)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
     choice, unnamed_network = "", _announced(reporter, not networks, origin)

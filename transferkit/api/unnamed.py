@@ -59,6 +59,7 @@ def _before(folder: Path) -> str | None:
 
 def _samples(data: Any, given: Given) -> Any:
     """The pictures as the run will take them in, or None where they cannot be had."""
+    from transferkit.data.readers.reading import Reading
     from transferkit.data.source import scan
 
     if isinstance(data, Data):
@@ -66,5 +67,7 @@ def _samples(data: Any, given: Given) -> Any:
     with suppress(DataError, ConfigError):
         left_out = {name: given[name] for name in ("exclude", "exclude_file") if given.get(name)}
         strict = not isinstance(data, str | os.PathLike)
-        return scan(data, tasks.named(given.get("task") or ""), strict=strict, order=given.get("classes"), **left_out)
+        named = tasks.named(given.get("task") or "")
+        how = {"order": given.get("classes"), "reading": Reading.of(given), **left_out}
+        return scan(data, named, strict=strict, **how)
     return None

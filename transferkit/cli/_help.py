@@ -13,8 +13,8 @@ from transferkit.setting import GROUPS, Declared
 WIDTH = 80
 SHORT, ALL = "short", "all"
 FIRST_COLUMN = 24  # of the short help: wider options get a line of their own
-LONGEST_GLUED = 24
-_GLUE = "\xa0"  # a blank at which no line ends; printed as an ordinary one
+LONGESTGLUED = 24
+GLUE = "\xa0"  # a blank at which no line ends; printed as an ordinary one
 _VIEW = f"{__name__}.view"
 
 
@@ -33,7 +33,7 @@ def option(*names: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Callabl
 
 def default(value: str) -> str:
     """What follows the help of an option: `" [default: 30]"`, which is never torn apart at a line's end."""
-    return " " + f"[default: {value}]".replace(" ", _GLUE if len(value) <= LONGEST_GLUED else " ")
+    return " " + f"[default: {value}]".replace(" ", GLUE if len(value) <= LONGESTGLUED else " ")
 
 
 def setting_option(setting: Declared, common: bool | None = None) -> GroupedOption:
@@ -75,7 +75,7 @@ class Grouped(Once):
 
     def get_help(self, ctx: click.Context) -> str:
         """The page, with ordinary blanks only."""
-        return super().get_help(ctx).replace(_GLUE, " ")
+        return super().get_help(ctx).replace(GLUE, " ")
 
     def groups(self) -> list[str]:
         """Names of the groups that have options here."""

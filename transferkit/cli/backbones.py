@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from transferkit import tasks
 from transferkit.cli._common import Group, common, echo, emit, reporter, tell
+from transferkit.cli._reading import with_reading
+
+if TYPE_CHECKING:
+    from transferkit.data.readers.reading import Reading
 
 
 @click.group(cls=Group, epilog="Example:  transferkit backbones show vgg16")
@@ -68,10 +73,11 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
 @click.option("--task", type=click.Choice(tasks.NAMES), help="[default: found from the data]")
 @click.option("--figure", "png", type=click.Path(path_type=Path), help="Draw score against speed into this PNG.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
+@with_reading
 @common(seed=True)
 def recommend(
     data: Path, names: tuple[str, ...], pictures: int, task: str | None, png: Path | None, offline: bool, quiet: bool,
-    as_json: bool, seed: int,
+    as_json: bool, seed: int, reading: Reading,
 ) -> None:  # fmt: skip
     """Rank networks by how well the simplest classifier on them (linear probe) does
     on the pictures in DATA.
@@ -90,7 +96,7 @@ def recommend(
         raise ConfigError(f"--figure {png}: the figure is a PNG; name it so, e.g. networks.png")
     wanted: Any = task
     found = room.recommend(
-        scan(data, wanted), names, pictures=pictures, seed=seed, offline=offline or not names,
+        scan(data, wanted, reading=reading), names, pictures=pictures, seed=seed, offline=offline or not names,
         reporter=reporter(quiet, as_json),
     )  # fmt: skip
     if png is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -18,15 +20,23 @@ def cache() -> None:
 @common()
 def info(quiet: bool, as_json: bool) -> None:
     """Where it is, how large, how large it may grow, and what it holds."""
+    from transferkit.data.containers import bucket, tars
     from transferkit.features import cache_quota, store
 
     sets = store.listing()
+    kept = {"archives": _size(tars.unpacked()), "fetched": _size(bucket.fetched())}
     total, limit = sum(s.bytes for s in sets), cache_quota.limit(store.root())
     if as_json:
-        emit({"folder": str(store.root()), "bytes": total, "limit": limit, "sets": [asdict(s) for s in sets]})
+        found = {"folder": str(store.root()), "bytes": total, "limit": limit, "sets": [asdict(s) for s in sets]}
+        emit(found | kept)
         return
     most = f"{limit / 1e6:,.0f} MB ({cache_quota.VARIABLE})"
     echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {most}")
+    for folder, size, what in (
+        (tars.store(), kept["archives"], "unpacked tar archives"), (bucket.store(), kept["fetched"], "fetched data"),
+    ):  # fmt: skip
+        if size:
+            echo(f"{folder}: {size / 1e6:,.1f} MB of {what}")
     for entry in sets:
         spec = entry.spec
         echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry.bytes / 1e6:>9,.1f} MB")
@@ -36,8 +46,22 @@ def info(quiet: bool, as_json: bool) -> None:
 @click.option("--keep", type=click.FloatRange(0), default=0, metavar="GB", help="Keep the most recent GB. [default: 0]")
 @common()
 def clear(keep: float, quiet: bool, as_json: bool) -> None:
-    """Remove stored features, least recently used first. Features are computed again when needed."""
+    """Remove stored features, least recently used first; without --keep also unpacked archives and fetched data.
+
+    All are made again when needed.
+    """
+    from transferkit.data.containers import bucket, tars
     from transferkit.features import store
 
     removed, freed = store.clear(int(keep * 1e9))
-    emit({"removed": removed, "bytes": freed}) if as_json else echo(f"{removed} sets, {freed / 1e6:,.1f} MB freed")
+    (archives, more), (fetched, yet_more) = ((0, 0), (0, 0)) if keep else (tars.clear(), bucket.clear())
+    freed += more + yet_more
+    if as_json:
+        emit({"removed": removed, "bytes": freed, "archives": archives, "fetched": fetched})
+        return
+    also = (f", {archives} unpacked archives" if archives else "") + (f", {fetched} fetched files" if fetched else "")
+    echo(f"{removed} sets{also}, {freed / 1e6:,.1f} MB freed")
+
+
+def _size(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast
 
 import click
 
 from transferkit import tasks
 from transferkit.cli._common import Group, common, echo, emit, reporter, tell
+from transferkit.cli._reading import with_reading
 from transferkit.errors import ConfigError
 from transferkit.text import shown
 
@@ -41,9 +42,10 @@ def reading(metavar: str = "DATA") -> Callable[[F], F]:
     )
 
     def add(command: F) -> F:
+        found: Any = with_reading(command)
         for option in options:
-            command = option(command)
-        return command
+            found = option(found)
+        return cast(F, found)
 
     return add
 
@@ -148,13 +150,43 @@ def split(
 
 @data.command(epilog="Example:  transferkit data summary flowers/")
 @reading()
+@click.option("--html", type=OUTPUT, help="Write a page with ten pictures and their labels here.")
 @common()
-def summary(source: str, as_json: bool, quiet: bool, **how: Unpack[ScanOptions]) -> None:
-    """Count pictures per class and split, and say what was ignored."""
+def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: Unpack[ScanOptions]) -> None:
+    """Count pictures per class and split; say how DATA was read, and what was ignored."""
+    from transferkit.data.source import scan
+    from transferkit.data.summary_page import summary_page
+    from transferkit.files import write_text
+
+    samples = scan(source, **how)
+    result = _summary(samples)
+    if html is not None:
+        write_text(html, summary_page(samples))
+    _print(result if as_json else _text(result))
+
+
+@data.command(
+    epilog="Example:  transferkit data convert train.csv flowers/\n\n"
+    "Example:  transferkit data convert flowers.zip flowers.parquet"
+)
+@reading()
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@common()
+def convert(source: str, output: Path, as_json: bool, quiet: bool, **how: Any) -> None:
+    """Write DATA in a plain form: a folder, or a .csv or .parquet file.
+
+    A folder gets a copy of each picture, by split and class where there is one class a picture, else beside a
+    labels.csv. A .csv says where the pictures are, and copies none. A .parquet holds the pictures themselves.
+    """
+    from transferkit.data.convert import convert as write
     from transferkit.data.source import scan
 
-    result = _summary(scan(source, **how))
-    _print(result if as_json else _text(result))
+    report = reporter(quiet, as_json)
+    samples = scan(source, **how)
+    with _progress(report) as progress:
+        written = write(samples, output, progress)
+    result = {"output": str(output), "pictures": len(samples), "form": written, "notes": list(samples.notes)}
+    _print(result if as_json else f"{shown(output)}: {len(samples)} pictures, {written}")
 
 
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output x.png")
@@ -254,6 +286,7 @@ class Summary(TypedDict):
     """What `data summary --json` says."""
 
     data: str
+    reader: dict[str, Any]
     task: str
     pictures: int
     classes: dict[str, int]
@@ -268,6 +301,7 @@ def _summary(samples: Samples) -> Summary:
     }
     return {
         "data": samples.origin,
+        "reader": dict(samples.reader),
         "task": samples.task,
         "pictures": len(samples),
         "classes": samples.counts(),
@@ -279,6 +313,9 @@ def _summary(samples: Samples) -> Summary:
 
 def _text(result: Summary) -> str:
     lines = [f"{shown(result['data'])}: {result['pictures']} pictures, {result['task']}"]
+    if read := result["reader"]:
+        lines.append(f"read by '{read['name']}': {read['why']}")
+        lines += [f"  {said}" for said in read.get("said", ())]
     lines += [f"  {number:>7}  {shown(name)}" for name, number in result["classes"].items()]
     if result["given_split"]:
         lines.append("given split: " + ", ".join(f"{part} {n}" for part, n in result["given_split"].items()))

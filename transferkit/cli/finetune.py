@@ -50,7 +50,7 @@ def finetune(
 ) -> None:
     # fmt: on
     """Train the best classifier that the pictures in DATA allow. DATA is a folder of
-    class folders, one with train/, val/, test/, or a CSV (path, label).
+    class folders, an archive of one, a table, … (docs/data.md).
     """
     from transferkit import api
 

@@ -13,7 +13,10 @@ from transferkit.cli._common import Once, common, echo, emit
 @click.option("--check", is_flag=True, help="Import each one and say what is wrong with it; exit code 2 if any is.")
 @common()
 def plugins(check: bool, quiet: bool, as_json: bool) -> int:
-    """The backbones, heads, augmentations, metrics and exporters that installed packages add (see docs/plugins.md)."""
+    """The backbones, heads, augmentations, metrics, exporters and readers that installed packages add.
+
+    See docs/plugins.md.
+    """
     rows = list(_rows(check))
     if as_json:
         emit(rows)
@@ -47,8 +50,9 @@ def _builtin() -> dict[str, Collection[str]]:
     """The names that are ours; a plugin of the same name is never reached."""
     from transferkit.backbones.catalog import ROWS
     from transferkit.config import AUGMENTATIONS, HEADS
+    from transferkit.data.containers.plugged import BUILTIN
     from transferkit.delivery.exporting.formats import FORMATS
     from transferkit.evaluation.metric_registry import GOALS
 
-    names: tuple[Collection[str], ...] = (ROWS, HEADS, AUGMENTATIONS, (*GOALS, "auto"), FORMATS)
-    return dict(zip(("backbones", "heads", "augmentations", "metrics", "exporters"), names, strict=True))
+    names: tuple[Collection[str], ...] = (ROWS, HEADS, AUGMENTATIONS, (*GOALS, "auto"), FORMATS, BUILTIN)
+    return dict(zip(("backbones", "heads", "augmentations", "metrics", "exporters", "readers"), names, strict=True))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
+from transferkit.data.containers import places
+from transferkit.data.containers.places import unreadable_reason as unreadable_reason
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, raise_problems
-from transferkit.files import sha256_file
 from transferkit.tasks.task import Task
 from transferkit.text import shown as shown  # the rooms above take it from here
 
@@ -47,6 +46,7 @@ class Samples:
     what the user gave, None where nothing was given. `sha256` is None until `hashed()`. `notes` says what scanning
     ignored or found odd. `relabelled` holds, by path, the label that the data has where an exclusion file gave another.
     `ordered`: somebody has said that the classes' order is this one.
+    `reader` says how the data was read: the reader's `name`, `why` it was chosen, and the options it took or found.
     """
 
     root: Path | None
@@ -62,6 +62,7 @@ class Samples:
     notes: tuple[str, ...] = ()
     relabelled: Mapping[str, str] = field(default_factory=dict)
     ordered: bool = False
+    reader: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.paths) == len(self.targets) == len(self.split) == len(self.group):
@@ -135,31 +136,12 @@ def listed(items: Sequence[object], limit: int = 10) -> str:
     return ", ".join(shown(item) for item in items[:limit]) + more
 
 
-def unreadable_reason(path: Path) -> str | None:
-    """Why `path` cannot be read as a file, or None. Looks before opening: a FIFO would block for ever."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return "is a link to a file that does not exist" if os.path.islink(path) else "does not exist"
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
-    if stat.S_ISDIR(status.st_mode):
-        return "is a folder"
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file (a pipe, socket or device)"
-    if status.st_size == 0:
-        return "is empty (0 bytes)"
-    if not os.access(path, os.R_OK):
-        return "may not be read (no permission)"
-    return None
-
-
 def hash_source(source: Path | Pixels) -> str:
     """Hex SHA-256 of a file's bytes, or of an array's shape and content (arrays and files never collide)."""
     if isinstance(source, np.ndarray):
         head = f"array {source.dtype.str} {source.shape}\n".encode()
         return hashlib.sha256(head + np.ascontiguousarray(source).tobytes()).hexdigest()
-    return sha256_file(source)
+    return places.sha256(source)
 
 
 def _hash_or_reason(source: Path | Pixels) -> tuple[str, str | None]:

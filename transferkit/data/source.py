@@ -12,17 +12,20 @@ from typing import Any, TypedDict
 import numpy as np
 
 from transferkit import tasks
-from transferkit.data.readers.arrays import scan_arrays
+from transferkit.data.containers import bucket, fragments, places
+from transferkit.data.readers.arrays import ARRAYS, scan_arrays
 from transferkit.data.readers.encoding import locate
-from transferkit.data.readers.folder import scan_folder
+from transferkit.data.readers.folder import unwrapped
+from transferkit.data.readers.frames import every_frame
+from transferkit.data.readers.reading import Excluded, Reading, Request, names_file
+from transferkit.data.readers.registry import chosen
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.readers.rows import Exclusions, load_exclusions
-from transferkit.data.readers.table import scan_table
+from transferkit.data.readers.table import is_table as is_table
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import ConfigError, DataError, nearest
 
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
-TABLES = (".csv", ".tsv")
 
 
 class ScanOptions(TypedDict):
@@ -31,16 +34,12 @@ class ScanOptions(TypedDict):
     task: str | None
     exclude: Sequence[str]
     exclude_file: str | os.PathLike[str] | None
+    reading: Reading | None
 
 
 def origin_of(data: Any) -> str | None:
     """What stands for `data` in the record of a run: its path, or None for what came from memory."""
-    return os.path.expanduser(data) if isinstance(data, str | os.PathLike) else None
-
-
-def is_table(data: str | os.PathLike[str]) -> bool:
-    """Whether a path is read as a CSV."""
-    return Path(data).suffix.lower() in TABLES and not Path(data).expanduser().is_dir()
+    return bucket.address(os.path.expanduser(data)) if isinstance(data, str | os.PathLike) else None
 
 
 def scan(
@@ -53,8 +52,9 @@ def scan(
     strict: bool = True,
     only: Iterable[str] | None = None,
     order: Sequence[str] | None = None,
+    reading: Reading | None = None,
 ) -> Samples:
-    """Samples of a folder, a CSV (`.csv`, `.tsv`), arrays `(x, y)` or `(x, y, classes)`, or of samples.
+    """Samples of anything that a reader knows (`readers.registry`), arrays `(x, y)` or `(x, y, classes)`, or samples.
 
     `task` is found from the data where None; regression is never guessed. `exclude` takes class names,
     paths and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`, `'*/old_*'`); each must
@@ -64,15 +64,16 @@ def scan(
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
     whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
     are to be read: all else in the data is passed over, whatever it is. `order` are all the classes, the lowest first,
-    for a task whose classes are ordered. Raises: DataError with every problem found.
+    for a task whose classes are ordered. `reading` says which reader it is for, and how that is to read it.
+    Raises: DataError with every problem found.
     """
     if task is not None and task not in tasks.NAMES:
         hint = nearest(str(task), tasks.NAMES)
         raise ConfigError(f"task {task!r} is unknown; choose from {', '.join(tasks.NAMES)}{hint}")
     rule = exclusion(data, exclude, exclude_file) if only is None else Only(only)
-    samples = rule.relabelled(_read(data, task, rule, classes, strict), classes)
+    samples = rule.relabelled(_read(data, Request(task, rule, classes, strict, reading or Reading())), classes)
     rule.check_used()
-    samples = ordered(samples, order) if classes is None else samples
+    samples = ordered(samples, None if names_file(order) else order) if classes is None else samples
     if isinstance(data, Samples):
         return samples
     return replace(samples, notes=(*samples.notes, *rule.notes()))
@@ -180,9 +181,13 @@ class Only(Exclusion):
     def __init__(self, paths: Iterable[str]) -> None:
         super().__init__()
         self.wanted = frozenset(paths)
+        # Of files with several pictures, their parts are named: the files are wanted until they are taken apart.
+        self.wholes = frozenset(part[0] for path in self.wanted if (part := fragments.parse(path)) is not None)
 
     def __call__(self, path: str, label: str | None = None) -> bool:
         """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
+        if path in self.wholes and path not in self.wanted:
+            return False
         return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
 
 
@@ -206,29 +211,40 @@ def root_of(data: Any) -> Path | None:
     if not isinstance(data, str | os.PathLike):
         return None
     path = Path(data).expanduser()
-    return path if path.is_dir() else path.parent
+    return unwrapped(path) if not is_table(path) and places.is_folder(path) else path.parent
 
 
 def _glob(pattern: str) -> str:
     return pattern + "*" if pattern.endswith("/") else pattern
 
 
-def _read(data: Data, task: str | None, rule: Exclusion, classes: Sequence[str] | None, strict: bool) -> Samples:
+def _read(data: Data, request: Request) -> Samples:
+    if not isinstance(data, str | os.PathLike):
+        request.reading.unused((), "samples" if isinstance(data, Samples) else ARRAYS)
     if isinstance(data, Samples):
-        return _narrow(data, task, rule)
+        return _narrow(data, request.task, request.excluded)
     if isinstance(data, tuple):
-        return scan_arrays(data, task, rule, classes)
+        return scan_arrays(data, request.task, request.excluded, request.classes)
     if not isinstance(data, str | os.PathLike):
         raise DataError(f"{type(data).__name__} is no data; give a folder, a CSV, arrays as (x, y) or Samples")
     path = Path(data).expanduser()
-    if path.is_dir():
-        return scan_folder(path, task, rule, classes, strict)
-    if path.suffix.lower() in TABLES:
-        return scan_table(path, task, rule, classes, strict)
-    raise DataError(_no_data(path))
+    if not places.exists(path):
+        raise DataError(_no_data(path))
+    if not is_table(path):
+        places.inside(path)  # a damaged archive says so, before any reader looks at it
+    found = chosen(path, request.reading.reader)
+    if found is None:
+        raise DataError(_no_data(path))
+    reader, why = found
+    request.reading.unused(reader.uses, reader.name)
+    samples = reader.read(path, request)
+    if request.reading.frames == "all":
+        samples = every_frame(samples, request.excluded)
+    asked = {name: list(v) if isinstance(v, tuple) else v for name, v in request.reading.given().items()}
+    return replace(samples, reader={"name": reader.name, "why": why, **asked, **samples.reader})
 
 
-def _narrow(samples: Samples, task: str | None, rule: Exclusion) -> Samples:
+def _narrow(samples: Samples, task: str | None, rule: Excluded) -> Samples:
     if task is not None and task != samples.task:
         raise DataError(f"these samples are for {samples.task!r}, not {task!r}; scan the source again with task=")
     kept = [i for i, path in enumerate(samples.paths) if not rule(path, samples.label(i))]
@@ -237,9 +253,9 @@ def _narrow(samples: Samples, task: str | None, rule: Exclusion) -> Samples:
 
 def _no_data(path: Path) -> str:
     forms = "give a folder of one sub-folder per class, or a CSV with the columns path and label"
-    if not path.exists():
+    if not places.exists(path):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         return f"{shown(path)} does not exist; {forms}{nearest(path.name, siblings)}"
-    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
-        return f"{shown(path)} is an archive; unpack it and {forms}"
-    return f"{shown(path)} is neither a folder nor a CSV; {forms}"
+    if path.suffix.lower() in (".7z", ".rar"):
+        return f"{shown(path)} is an archive of a kind that is not read; make it a .zip or .tar, or unpack it"
+    return f"{shown(path)} is neither a folder nor a CSV, nor of another form that is read (docs/data.md); {forms}"

@@ -121,7 +121,11 @@ def _app(
 
 def _words(how: ScanOptions) -> list[str]:
     found = ["--task", how["task"]] if how["task"] else []
-    return found + [word for pattern in how["exclude"] for word in ("--exclude", pattern)]
+    return (
+        found
+        + [word for pattern in how["exclude"] for word in ("--exclude", pattern)]
+        + ([] if how["reading"] is None else how["reading"].words())
+    )
 
 
 def serve(prepared: Prepared, reporter: Reporter, port: int, browser: bool, ready: Callable[[str], None]) -> None:

@@ -5,6 +5,8 @@ Pictures of other data that the run was trained on are counted, and the rest is 
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,15 +14,17 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter, plural
+from transferkit.data.readers.reading import Reading
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
-from transferkit.errors import DataError, RunError
+from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.evaluation import metric_registry
 from transferkit.evaluation.drift import Drift, drift
 from transferkit.evaluation.scores import Scores
 from transferkit.runs import analysis, model_file, pictures, scoring
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
+from transferkit.runs.run_record import RunRecord
 from transferkit.runs.tables import Picture, same_label
 
 SEEN = ("train", "val")  # splits that had a say in the model
@@ -71,7 +75,7 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     """
     manifest, facts = layout.complete(), _facts(layout)
     saved = layout.read_splits()
-    samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, facts).hashed()
+    samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, manifest, facts).hashed()
     decode = facts.decoding()
     compute.start(reporter=reporter)
     model, reference = model_file.load(layout.model), None if data is None else analysis.load_typical(layout.typical)
@@ -139,15 +143,23 @@ def _said(counts: dict[str, int], total: int) -> str | None:
     )
 
 
-def _with_classes(data: Any, facts: ModelFacts) -> Samples:
+def _with_classes(data: Any, manifest: RunRecord, facts: ModelFacts) -> Samples:
     """New data, its labels numbered as the run's model numbers them."""
-    samples = scan(data, facts.task, classes=facts.classes)
+    samples = _read_as_then(data, pictures.reading_of(manifest), facts)
     if list(samples.classes) != facts.classes:
         raise DataError(
             f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts.classes)}; "
             "give evaluate the folder or CSV itself, so that it is read with the run's classes"
         )
     return samples
+
+
+def _read_as_then(data: Any, then: Reading, facts: ModelFacts) -> Samples:
+    """New data, read as the run's own was where it has the same columns, else by what it is itself."""
+    with suppress(DataError, ConfigError):
+        if then and isinstance(data, str | os.PathLike):
+            return scan(data, facts.task, classes=facts.classes, reading=then)
+    return scan(data, facts.task, classes=facts.classes)
 
 
 def _own_test(layout: Layout, saved: list[Picture], facts: ModelFacts) -> Samples:

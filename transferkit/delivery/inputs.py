@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import cast
 
 from transferkit.console import plural
+from transferkit.data.containers.places import exists, is_folder, picture_rows
 from transferkit.data.readers.encoding import decode_text, locate
+from transferkit.data.readers.grids import TEXT
 from transferkit.data.readers.rows import load_paths
+from transferkit.data.readers.table import TABLES
 from transferkit.data.readers.walk import natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
-from transferkit.data.source import TABLES
 from transferkit.errors import DataError, nearest
 from transferkit.runs.layout import is_run
 
@@ -90,11 +92,15 @@ def _outside_runs(pictures: list[Path], root: Path, left: dict[Path, int]) -> li
 
 
 def _expand(item: Path, left: dict[Path, int]) -> list[Path]:
-    if item.is_dir():
+    if item.suffix.lower() in TEXT and item.is_file():
+        return _listed(item)
+    if not item.is_dir() and (rows := picture_rows(item)):
+        return rows
+    if is_folder(item):
         return _below(item, left)
     if item.suffix.lower() in TABLES and item.is_file():
         return _listed(item)
-    if item.exists() or item.is_symlink():
+    if exists(item) or item.is_symlink():
         return [item]
     if any(sign in str(item) for sign in "*?["):
         return _matching(str(item), left)

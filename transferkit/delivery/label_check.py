@@ -14,6 +14,7 @@ import numpy as np
 from transferkit import tasks
 from transferkit.console import Reporter
 from transferkit.data.audit.checks import Doubt
+from transferkit.data.containers import places
 from transferkit.data.readers.cells import in_cell
 from transferkit.data.samples import Samples
 from transferkit.data.source import ScanOptions
@@ -33,7 +34,7 @@ def source_of(run: Path) -> tuple[str, ScanOptions]:
     """A finished run's data, and the `task` and exclusions it was read with. Raises DataError where it is gone."""
     manifest = Layout(run).complete()
     origin, settings = manifest.data.path, manifest.config
-    if origin is None or not Path(origin).expanduser().exists():
+    if origin is None or not places.exists(Path(origin).expanduser()):
         gone = "it was trained on arrays" if origin is None else f"{origin} is no longer there"
         raise DataError(f"the data of run {run} cannot be read again: {gone}")
     task = tasks.named(settings.task)
@@ -41,7 +42,10 @@ def source_of(run: Path) -> tuple[str, ScanOptions]:
     from_there = Path(manifest.working_directory) / str(left_out)
     if left_out and from_there.is_file():
         left_out = str(from_there)
-    return origin, {"task": task, "exclude": settings.exclude, "exclude_file": left_out}
+    how: ScanOptions = {
+        "task": task, "exclude": settings.exclude, "exclude_file": left_out, "reading": pictures.reading_of(manifest),
+    }  # fmt: skip
+    return origin, how
 
 
 def own_samples(layout: Layout) -> Samples:

@@ -29,7 +29,7 @@ from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import hardware, versions
 from transferkit.runs.run_record import RunRecord
 
-PATHS = ("backbone", "weights", "exclude_file")  # settings that may name files
+PATHS = ("backbone", "weights", "exclude_file", "classes")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown
 NO_RESULT = ("test_uses", "schema_version")  # of metrics.json
 Leaves = dict[str, object]  # every value of nested JSON by its dotted name
@@ -94,7 +94,9 @@ def given_settings(manifest: RunRecord) -> JsonObject:
         )
     given = {name: config[name] for name in manifest.given}
     for name in PATHS:
-        path = Path(manifest.working_directory) / str(given.get(name, ""))
+        value = given.get(name, "")
+        value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+        path = Path(manifest.working_directory) / str(value)
         if name in given and path.is_file():
             given[name] = os.path.abspath(path)
     # What was left to a default then must not follow a default that has changed since.

@@ -252,6 +252,7 @@ class Job:
             data.skipped = intake.skipped
         if intake.relabelled:
             data.relabelled = intake.relabelled
+        data.reader = {key: value for key, value in self.samples.reader.items() if key != "said"}
         record.split_sha256 = split_digest(self.samples, splits)
 
     def _trained(self, work: recipe.Recipe, splits: Splits) -> tuple[recipe.Trained, selecting.HeadSelection | None]:

@@ -11,6 +11,7 @@ from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.readers.reading import Reading
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
 from transferkit.runs.run_record import Relabelled, Skipped
@@ -68,13 +69,11 @@ def take_in(source: Any, settings: Settings, origin: str | None, reporter: Repor
     # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
     strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
     samples = scan(
-        source,
-        task,
-        exclude=settings.exclude,
-        exclude_file=settings.exclude_file,
-        strict=strict,
-        order=settings.classes,
-    )
+        source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict,
+        order=settings.classes, reading=Reading.of(settings),
+    )  # fmt: skip
+    for note in samples.reader.get("said", ()):
+        reporter.say(note)
     preflight.check_task(samples, settings)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter)

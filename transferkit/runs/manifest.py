@@ -16,6 +16,7 @@ from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import AUGMENTATIONS, HEADS, Settings
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import RunError
@@ -97,7 +98,7 @@ def repeatable(data: str | None, settings: Settings) -> str:
         if name not in settings.model_fields_set or value is None:
             continue
         flag = "--" + name.replace("_", "-")
-        if name == "exclude" or (name == "classes" and any("," in item for item in value)):
+        if name in ("exclude", "label_column") or (name == "classes" and any("," in item for item in value)):
             parts += [word for item in value for word in (flag, item)]
         elif isinstance(value, bool):
             parts.append(flag if value else "--no-" + flag[2:])
@@ -162,7 +163,7 @@ class Manifest:
                 cache=cache,
                 seed=settings.seed,
                 # Absolute, so that evaluate finds it from everywhere; the command above is as it was typed.
-                data=DataRecord(path=None if data is None else os.path.abspath(data)),
+                data=DataRecord(path=data if data is None or is_address(data) else os.path.abspath(data)),
                 versions=versions(settings),
                 plugins=[PluginRecord(**dataclasses.asdict(plugin)) for plugin in used(settings)],
                 hardware=hardware(),

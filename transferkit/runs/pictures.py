@@ -7,18 +7,22 @@ pictures, so that no other file of this machine gets into a report.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transferkit import tasks
 from transferkit.config import Settings
+from transferkit.data import source
+from transferkit.data.containers import places
+from transferkit.data.readers.reading import Reading
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
-from transferkit.runs.run_record import Relabelled
+from transferkit.runs.run_record import Relabelled, RunRecord
 from transferkit.runs.tables import Picture, labelled_alike, same_label
 
 
@@ -27,17 +31,26 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
 
     Exclusions of then are not needed: what they left out is not in splits.csv. Raises DataError where the data is gone.
     """
-    data = layout.complete().data
+    manifest = layout.complete()
+    data = manifest.data
     origin = data.path
     if origin is None:
         raise DataError("this run was trained on arrays, which it does not keep; pass the data itself")
-    if not Path(origin).exists():
+    if not places.exists(Path(origin).expanduser()):
         raise DataError(f"the run's data {shown(origin)} is no longer there; put it back, or pass it or other data")
     # What could not be read then may still be there.
     how: dict[str, Any] = {"classes": list(classes), "strict": False, "only": [p.path for p in wanted]}
+    how["reading"] = reading_of(manifest)
     samples = scan(origin, task, **how)
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
     return _corrected(samples.select(there), wanted, data.relabelled).hashed()
+
+
+def reading_of(manifest: RunRecord) -> Reading:
+    """How a run's data was read; a file of names is found from where the run was begun."""
+    found = Reading.of(manifest.config.as_json())
+    names = Path(manifest.working_directory) / found.classes
+    return replace(found, classes=str(names)) if found.classes and names.is_file() else found
 
 
 def _corrected(samples: Samples, wanted: Sequence[Picture], relabelled: Sequence[Relabelled]) -> Samples:
@@ -70,14 +83,21 @@ def unchanged(samples: Samples, wanted: Sequence[Picture], part: str) -> Samples
     return samples
 
 
-def changed(layout: Layout, source: Any, settings: Settings) -> list[str]:
+def changed(layout: Layout, data: Any, settings: Settings) -> list[str]:
     """How the data a run was made from is another now, in words; empty where pictures and labels are the same.
 
     `settings` are those of the run. Raises DataError where the data cannot be read as it was then.
     """
     task, order = tasks.named(settings.task), settings.classes
+    reading = None if isinstance(data, Samples) else Reading.of(settings)
     samples = scan(
-        source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=False, order=order
+        data,
+        task,
+        exclude=settings.exclude,
+        exclude_file=settings.exclude_file,
+        strict=False,
+        order=order,
+        reading=reading,
     )
     skipped = {entry.path for entry in layout.complete().data.skipped}
     samples = samples.select([i for i, path in enumerate(samples.paths) if path not in skipped]).hashed()
@@ -89,8 +109,7 @@ def changed(layout: Layout, source: Any, settings: Settings) -> list[str]:
 
 def root_of(layout: Layout) -> Path:
     """The folder that paths of splits.csv are relative to."""
-    origin = Path(layout.complete().data.path or ".")
-    return origin if origin.is_dir() else origin.parent
+    return source.root_of(layout.complete().data.path) or Path()
 
 
 def proved(layout: Layout, paths: Iterable[str]) -> dict[str, Path]:

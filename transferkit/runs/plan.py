@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
 from transferkit.backbones.freeze import is_counted
 from transferkit.console import duration, plural
+from transferkit.data.containers import places
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.features.cost import LARGE
@@ -201,7 +201,7 @@ def layers(backbone: LoadedBackbone, outlook: Outlook) -> tuple[int, int]:
 def sizes(samples: Samples) -> tuple[int, tuple[int, int] | None]:
     """Bytes of all picture files (0 for arrays), and the median shorter and longer side of up to `LOOKED_AT`."""
     sources = [samples.source(i) for i in range(len(samples))]
-    total = sum(os.path.getsize(s) for s in sources if isinstance(s, Path) and s.is_file())
+    total = sum(places.size(s) for s in sources if isinstance(s, Path))
     sides: list[tuple[int, ...]] = []
     for index in np.linspace(0, len(sources) - 1, min(len(sources), LOOKED_AT)).astype(int):
         source = sources[int(index)]

@@ -54,6 +54,7 @@ class DataRecord(Record):
     n: Count = 0
     skipped: list[Skipped] = []
     relabelled: list[Relabelled] = []
+    reader: dict[str, JsonValue] = {}  # its name, why it was chosen, and the options that it took or found
 
 
 class PluginRecord(Record):

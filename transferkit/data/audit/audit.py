@@ -18,7 +18,10 @@ from transferkit.data.audit.checks import KINDS, about_classes, about_pictures, 
 from transferkit.data.audit.checks import Doubt as Doubt
 from transferkit.data.audit.checks import Finding as Finding
 from transferkit.data.audit.image_facts import ImageFacts, examine, header, picture_by_content
-from transferkit.data.readers.folder import judge, samples_of, walk_folder
+from transferkit.data.containers.places import is_folder
+from transferkit.data.readers.folder import judge, samples_of, unwrapped, walk_folder
+from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.registry import chosen
 from transferkit.data.readers.walk import Walk, kinds
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.data.source import Data, ScanOptions, exclusion, scan
@@ -119,6 +122,7 @@ def check(
     *,
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,
+    reading: Reading | None = None,
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -130,11 +134,11 @@ def check(
     """
     folder = Path(data).expanduser() if isinstance(data, str | os.PathLike) else None
     findings: list[Finding] = []
-    if folder is not None and folder.is_dir():
+    if folder is not None and not reading and is_folder(folder) and _is_class_folders(folder):
         samples, found = _lenient(folder, exclude, exclude_file)
         findings += found
     else:
-        how: ScanOptions = {"task": task, "exclude": exclude, "exclude_file": exclude_file}
+        how: ScanOptions = {"task": task, "exclude": exclude, "exclude_file": exclude_file, "reading": reading}
         try:
             samples = scan(data, **how, strict=False)
         except DataError as error:
@@ -148,6 +152,11 @@ def check(
         if progress is not None:
             progress(len(facts), len(samples))
     return _judged(samples, facts, findings, deep=True)
+
+
+def _is_class_folders(folder: Path) -> bool:
+    found = chosen(folder)
+    return found is not None and found[0].name == "folder"
 
 
 def quick(samples: Samples, threads: int = 0) -> Audit:
@@ -191,7 +200,7 @@ def _lenient(
 ) -> tuple[Samples, list[Finding]]:
     """Samples of a folder however broken it is, and what `scan` would have refused."""
     rule = exclusion(folder, exclude, exclude_file)
-    walk = walk_folder(folder, rule)
+    walk = walk_folder(unwrapped(folder), rule)
     rule.check_used()
     findings = [Finding.of("unreadable", path, reason, (path,)) for path, reason in walk.unreadable]
     walk.unreadable.clear()  # said above, one by one

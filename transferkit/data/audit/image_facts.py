@@ -17,7 +17,7 @@ THUMBNAIL = 16
 _PROMISED = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP",
     ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF", ".heic": "HEIF", ".heif": "HEIF",
-    ".avif": "AVIF",
+    ".avif": "AVIF", ".dcm": "DICOM", ".dicom": "DICOM",
 }  # fmt: skip
 
 

@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
+from transferkit.data.containers.fragments import Fragment
+from transferkit.data.containers.places import part_of, sha256_of
 from transferkit.data.images import jpeg, reading
 from transferkit.data.images.opening import PictureError, identify, named, opened
 from transferkit.data.images.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
@@ -122,17 +124,32 @@ def decode(source: Source, settings: DecodeSettings) -> Pixels:
     return fit(open_pixels(source, settings), settings)
 
 
-def content_of(source: Source) -> tuple[Path | bytes | Pixels, str]:
+@dataclass(frozen=True)
+class Part:
+    """A part of a picture (`containers.fragments`), still to be cut out of it."""
+
+    content: Path | bytes
+    part: Fragment
+
+
+def content_of(source: Source) -> tuple[Path | bytes | Pixels | Part, str]:
     """What is to be decoded, and its name for messages. A pinned file is read here, once: what is decoded is what is
     compared with its hash. Raises PictureError for one that has changed.
     """
     if isinstance(source, bytes):
         return source, "<bytes>"
+    if isinstance(source, Path) and (cut := part_of(source)) is not None:
+        return Part(*cut), shown(source)
     if not isinstance(source, Pinned):
         return source, f"<array {source.dtype} {list(source.shape)}>" if isinstance(source, np.ndarray) else shown(
             source
         )
     name = shown(source.name)
+    if isinstance(source.source, Path) and (cut := part_of(source.source)) is not None:
+        base = whole(cut[0], name)
+        if sha256_of(base, cut[1]) != source.sha256:
+            raise PictureError(name, CHANGED, "unreadable")
+        return Part(base, cut[1]), name
     content = source.source if isinstance(source.source, np.ndarray) else whole(source.source, name)
     found = sha256_bytes(content) if isinstance(content, bytes) else hash_source(content)
     if found != source.sha256:
@@ -143,8 +160,9 @@ def content_of(source: Source) -> tuple[Path | bytes | Pixels, str]:
 def whole(path: Path, name: str) -> bytes:
     """All bytes of a picture file. Raises PictureError for what may not be opened, or is too large."""
     with opened(path, name) as handle:
-        if os.fstat(handle.fileno()).st_size > MAX_FILE_BYTES:
+        if handle.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
             identify(handle, name)  # which refuses it in its own words
+        handle.seek(0)
         return handle.read()
 
 
@@ -209,7 +227,7 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
     Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
     """
     content, name = content_of(source)
-    straight = None if isinstance(content, np.ndarray) else _straight(content, name, settings)
+    straight = None if isinstance(content, np.ndarray | Part) else _straight(content, name, settings)
     return np.asarray(_opened(content, name, settings)) if straight is None else straight
 
 
@@ -222,7 +240,9 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
     return _opened(*content_of(source), settings)
 
 
-def _opened(content: Path | bytes | Pixels, name: str, settings: DecodeSettings | None) -> Image.Image:
+def _opened(content: Path | bytes | Pixels | Part, name: str, settings: DecodeSettings | None) -> Image.Image:
+    if isinstance(content, Part):
+        return _cut(content, name)
     if isinstance(content, np.ndarray):
         return _from_array(content, name)
     how = (0, "stretch") if settings is None else (settings.size, settings.resize)
@@ -233,6 +253,23 @@ def _opened(content: Path | bytes | Pixels, name: str, settings: DecodeSettings 
             return reading.read(io.BytesIO(content), *how)
     with opened(content, name) as handle, named(name):
         return reading.read(handle, *how)
+
+
+def _cut(content: Part, name: str) -> Image.Image:
+    """A page, or a box of the upright picture."""
+    part = content.part
+    with named(name):
+        if isinstance(content.content, bytes):
+            image = reading.read(io.BytesIO(content.content), page=part.page)
+        else:
+            with opened(content.content, name) as handle:
+                image = reading.read(handle, page=part.page)
+    if part.box is None:
+        return image
+    box = part.pixels(image.width, image.height)
+    if box is None:
+        raise PictureError(name, f"has its box outside of the picture, which is {image.width} × {image.height}")
+    return image.crop(box)
 
 
 def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:

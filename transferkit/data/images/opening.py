@@ -14,10 +14,11 @@ from typing import IO, Literal, cast
 
 from PIL import Image
 
+from transferkit.data.containers.places import EntryError, open_file, part_of, unreadable_reason
 from transferkit.data.images import reading
 from transferkit.data.images.reading import DAMAGE, MAX_PIXELS, NO_HEIC, ReadingError, orientation_of, sniff
-from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import DataError
+from transferkit.text import shown
 
 __all__ = [
     "MAX_PIXELS", "Fault", "Header", "PictureError", "identify", "named", "opened", "orientation_of", "read_header",
@@ -68,11 +69,15 @@ def read_header(source: os.PathLike[str]) -> Header:
 @contextmanager
 def opened(path: os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
     """The file at `path`, opened for reading; every refusal is a PictureError."""
+    part = part_of(Path(path))
+    path = path if part is None else part[0]
     reason = unreadable_reason(Path(path))
     if reason is not None:
         raise PictureError(name, reason, "empty" if "0 bytes" in reason else "unreadable")
     try:
-        handle = open(path, "rb")  # noqa: SIM115 - closed below; only the opening is guarded
+        handle = open_file(path)  # closed below; only the opening is guarded
+    except EntryError as error:
+        raise PictureError(name, str(error), "damaged") from error
     except OSError as error:
         raise PictureError(name, f"cannot be opened ({error.strerror or error})", "unreadable") from error
     with handle:

@@ -60,14 +60,17 @@ class ReadingError(Exception):
         self.kind = kind
 
 
-def read(handle: IO[bytes], size: int = 0, resize: str = "stretch") -> Image.Image:
-    """The first picture of an open file, upright, as RGB; large JPEGs at a scale that still exceeds `size`, if given.
+def read(handle: IO[bytes], size: int = 0, resize: str = "stretch", page: int = 0) -> Image.Image:
+    """The first picture of an open file (or a further `page`), upright, as RGB; large JPEGs at a scale that still
+    exceeds `size`, if given.
 
     Raises ReadingError with the reason.
     """
-    image = identify(handle)
+    image = identify(handle, page)
     kind = str(image.format)
     try:
+        if page and kind != "DICOM":
+            image.seek(page)
         if size and kind in ("JPEG", "MPO") and (scale := draft_scale(image.size, size, resize)) > 1:
             image.draft(None, (image.width // scale, image.height // scale))
         rgb = _colours(handle, image)
@@ -116,17 +119,19 @@ def enable_heif() -> bool:
     return False
 
 
-def identify(handle: IO[bytes]) -> Image.Image:
-    """Open by content and check the size; nothing is decoded yet. Raises ReadingError."""
+def identify(handle: IO[bytes], page: int = 0) -> Image.Image:
+    """Open by content and check the size; nothing is decoded yet (but DICOM). Raises ReadingError."""
     handle.seek(0)
-    head = handle.read(64)
+    head = handle.read(132)
     size = handle.seek(0, os.SEEK_END)
     handle.seek(0)
     if size > MAX_FILE_BYTES:
         raise ReadingError(f"has {size:,} bytes; files above {MAX_FILE_BYTES:,} bytes are refused", "too_large")
-    kind = sniff(head)
+    if head[128:132] == b"DICM":
+        return _dicom(handle, page)
+    kind = sniff(head[:64])
     if kind is None:
-        raise ReadingError(f"is not a picture that can be read ({_looks_like(head)})", "not_a_picture")
+        raise ReadingError(f"is not a picture that can be read ({_looks_like(head[:64])})", "not_a_picture")
     if kind == "HEIF" and not enable_heif():
         raise ReadingError(NO_HEIC, "unsupported")
     try:
@@ -139,6 +144,17 @@ def identify(handle: IO[bytes]) -> Image.Image:
     except DAMAGE as error:
         raise _unopened(handle, kind, error) from error
     return image
+
+
+def _dicom(handle: IO[bytes], page: int) -> Image.Image:
+    try:
+        from transferkit.data.images import dicom
+    except ImportError as error:  # beside an exported model
+        raise ReadingError("is DICOM, which is read where transferkit is installed only", "unsupported") from error
+    try:
+        return dicom.read(handle, page, MAX_PIXELS)
+    except dicom.DicomError as error:
+        raise ReadingError(str(error), error.kind) from error
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -198,4 +214,4 @@ def _looks_like(head: bytes) -> str:
         return "it is a ZIP archive"
     if not head.strip(b"\0"):
         return "it holds zeros only"
-    return "unknown content; supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"
+    return "unknown content; supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC and DICOM"

@@ -8,6 +8,7 @@ import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
+from transferkit.data.containers import places
 from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import DataError
 
@@ -30,7 +31,7 @@ def read_text(path: Path, what: str) -> str:
     if reason is not None:
         raise DataError(f"{shown(path)} {reason}; give {what}")
     try:
-        return decode_text(path.read_bytes())
+        return decode_text(places.read(path))
     except OSError as error:
         raise DataError(f"{shown(path)} cannot be read ({error.strerror or error}); give {what}") from error
     except ValueError as error:

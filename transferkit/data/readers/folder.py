@@ -6,13 +6,17 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from transferkit import tasks
 from transferkit.console import plural
+from transferkit.data.containers.base import Archive
+from transferkit.data.containers.places import inside, listing
 from transferkit.data.readers.layouts import (
+    DEEPEST,
     Excluded,
     has_folders,
     say_flattened,
@@ -20,12 +24,15 @@ from transferkit.data.readers.layouts import (
     split_name,
     splits_inside_classes,
 )
-from transferkit.data.readers.walk import Walk, identify, kinds
+from transferkit.data.readers.names import load_names
+from transferkit.data.readers.reading import Request
+from transferkit.data.readers.walk import Walk, identify, is_hidden, is_picture, kinds
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError, nearest, raise_problems
 from transferkit.tasks import SINGLE
 
 MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it
+SAYING = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".parquet", ".arrow", ".xlsx")  # of pictures beside them
 
 
 def class_order(names: set[str]) -> tuple[str, ...]:
@@ -36,21 +43,58 @@ def class_order(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def scan_folder(
-    root: Path, task: str | None, excluded: Excluded, classes: Sequence[str] | None, strict: bool = True
-) -> Samples:
-    """Samples of a data folder; see `source.scan`."""
+def scan_folder(source: Path, request: Request) -> Samples:
+    """Samples of a data folder, on the disk or in an archive; see `source.scan`."""
+    task = request.task
     if task is not None and not tasks.of(task).exclusive:
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
-    walk = walk_folder(root, excluded, strict)
-    judge(walk, classes)
+    walk = walk_folder(unwrapped(source), request.excluded, request.strict)
+    if request.reading.classes:
+        _rename(walk, load_names(Path(request.reading.classes).expanduser()), request.reading.classes)
+    judge(walk, request.classes)
     raise_problems(DataError, walk.problems)
-    return samples_of(walk, classes, task or SINGLE)
+    return replace(samples_of(walk, request.classes, task or SINGLE), origin=str(source))
+
+
+def unwrapped(source: Path) -> Path:
+    """Where the data of an archive begins: past folders that hold everything else, as archives are mostly made.
+
+    A folder on the disk begins where it is. So does an archive whose one folder is a class, or named like a split.
+    """
+    found = None if os.path.isdir(source) else inside(source)
+    if found is None or not isinstance(found[0], Archive) or found[1] not in found[0].folders:
+        return source
+    for _ in range(DEEPEST):
+        seen = [entry for entry in listing(source) if not is_hidden(entry.name, entry.is_dir())]
+        folders = [entry.name for entry in seen if entry.is_dir()]
+        if len(folders) != 1 or split_name(folders[0]) or any(map(_is_data, (e.name for e in seen if e.is_file()))):
+            break
+        below = source / folders[0]
+        if not any(entry.is_dir() or _is_data(entry.name, False) for entry in listing(below)):
+            break
+        source = below
+    return source
+
+
+def _rename(walk: Walk, names: dict[str, str], file: str) -> None:
+    """Put names in the place of codes (`n01440764`) that folders are called by."""
+    unknown = sorted(walk.classes - names.keys())
+    if unknown:
+        walk.problems.append(f"{shown(file)} has no name for the class folders {listed(unknown)}")
+    walk.found = [(path, names.get(name, name), part) for path, name, part in walk.found]
+    walk.classes = {names.get(name, name) for name in walk.classes}
+
+
+def _is_data(name: str, pictures: bool = True) -> bool:
+    """Whether a file is a picture or says something of pictures."""
+    return (pictures and is_picture(name)) or name.lower().endswith(SAYING)
 
 
 def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
     """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
     walk = Walk(root, strict)
+    found = inside(root)
+    walk.notes += found[0].notes if found else []
     folders, loose = walk.entries("")
     loose = [name for name in loose if not excluded(name, None)]
     walk.unreadable = [entry for entry in walk.unreadable if not excluded(entry[0], None)]
@@ -152,6 +196,8 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     elif classes is None and len(walk.classes) == 1 and not walk.problems:
         (only,) = walk.classes
         inner = f"; did you mean {shown(walk.root / only)}?" if has_folders(walk, only) else ""
+        tables = [name for name in walk.other if os.sep not in name and name.lower().endswith(SAYING)]
+        inner = inner or (f"; or is it {shown(walk.root / tables[0])} that has the labels?" if tables else "")
         walk.problems.append(f"{root} has one class only, {shown(only)}; classification needs at least two{inner}")
     if any(part for _, _, part in walk.found):
         trained = {name for _, name, part in walk.found if part == "train"}

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 
+from transferkit.data.containers.places import listing
 from transferkit.data.readers.walk import Walk, is_folder, is_hidden, is_picture
 from transferkit.data.samples import PARTS, Part, listed, shown
 
@@ -26,7 +27,7 @@ _FILLERS = frozenset(
 _JOINED: dict[str, Part] = {word + filler: part for word, part in _WORDS.items() for filler in _FILLERS}
 _WRAPPERS = _FILLERS | {"classes", "jpg", "png"}
 _TOKEN = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")
-_DEEPEST = 5  # folders passed through at most: a link may lead back
+DEEPEST = 5  # folders passed through at most: a link may lead back
 
 
 def split_name(name: str) -> Part | None:
@@ -117,7 +118,7 @@ def _classes_in(walk: Walk, folder: str) -> str | None:
     folders, pictures = _look(walk, folder)
     if not folders:
         return None
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         if len(folders) != 1 or pictures or not _repeats(folders[0], os.path.basename(folder)):
             break
         deeper = os.path.join(folder, folders[0])
@@ -136,8 +137,7 @@ def _repeats(inner: str, outer: str) -> bool:
 def _look(walk: Walk, folder: str) -> tuple[list[str], bool]:
     """Visible folders directly inside one, and whether pictures are; notes nothing down."""
     try:
-        with os.scandir(walk.root / folder) as entries:
-            seen = [(entry.name, is_folder(entry)) for entry in entries]
+        seen = [(entry.name, is_folder(entry)) for entry in listing(walk.root / folder)]
     except OSError:
         return [], False
     folders = [name for name, below in seen if below and not is_hidden(name, True)]

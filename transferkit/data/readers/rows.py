@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transferkit.data.readers import grids
 from transferkit.data.readers.encoding import is_recoded, read_text, recoded
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, nearest, raise_problems
@@ -31,10 +32,17 @@ class Table:
     rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # line number, cells
     problems: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unit: str = "line"  # what the numbers of rows count
+    mapping: dict[str, Any] = field(default_factory=dict)  # which columns were taken for what
+    places: dict[int, str] = field(default_factory=dict)  # where a row is, where that is no number
 
     def bad(self, kind: str, line: int, what: str) -> None:
         """Note one bad line under a kind of problem."""
-        self.problems.setdefault(kind, []).append(f"line {line}{': ' + shown(what) if what else ''}")
+        self.problems.setdefault(kind, []).append(f"{self.at(line)}{': ' + shown(what) if what else ''}")
+
+    def at(self, line: int) -> str:
+        """Where a row is, in words: `line 7`."""
+        return self.places.get(line) or f"{self.unit} {line}"
 
     def raise_problems(self, more: Sequence[str] = ()) -> None:
         """Raise everything that was found."""
@@ -49,12 +57,28 @@ class Table:
 
 def load_table(path: Path) -> Table:
     """Every row of the CSV at `path` that has a path; raises DataError where it or its header is unusable."""
-    text = read_text(path, "a folder of class folders, or a CSV with path and label")
-    return _table(path, text, _header_problems)
+    return checked(raw_text(path))
+
+
+def raw_text(path: Path) -> Table:
+    """Every row of a CSV that can be read, whatever its columns are. Raises DataError where it is no text."""
+    return _raw(path, read_text(path, "a folder of class folders, or a CSV with path and label"))
+
+
+def raw_rows(path: Path, header: Sequence[str], rows: Iterator[tuple[int, list[str]]], unit: str) -> Table:
+    """The same of a table that is no text; `unit` is what the numbers of rows count."""
+    return _filled(path, header, rows, unit)
+
+
+def checked(table: Table) -> Table:
+    """`table` with what is wrong with its rows noted. Raises DataError where its header is unusable."""
+    return _checked(table, _header_problems)
 
 
 def load_paths(path: Path) -> list[str]:
-    """The column `path` of a list of pictures (`.csv`, `.tsv`), in its order. Raises DataError with every bad line."""
+    """The column `path` of a list of pictures in its order. Raises DataError with every bad line."""
+    if grids.is_grid(path):
+        return _paths_of(raw_rows(path, *grids.load(path)))
     return _paths(path, read_text(path, "a CSV with a column path"))
 
 
@@ -141,22 +165,38 @@ def _decisions(path: Path, text: str) -> Exclusions:
 
 
 def _paths(path: Path, text: str) -> list[str]:
-    table = _table(path, text, _list_problems)
+    return _paths_of(_raw(path, text))
+
+
+def _paths_of(raw: Table) -> list[str]:
+    table = _checked(raw, _list_problems)
     table.raise_problems()
     return [row["path"] for _, row in table.rows]
 
 
 def _table(path: Path, text: str, wrong: Callable[[Table], Iterator[str]]) -> Table:
+    return _checked(_raw(path, text), wrong)
+
+
+def _raw(path: Path, text: str) -> Table:
     text, delimiter = _delimited(text)
     reader = _lines(text, delimiter)
     _, header = next(reader, (1, ""))
-    columns = [] if isinstance(header, str) else [_column(name) for name in header]
+    if isinstance(header, str):
+        raise_problems(DataError, [header] if header else [])
+    table = _filled(path, [] if isinstance(header, str) else header, reader)
+    if is_recoded(text):
+        _recode(table)
+    return table
+
+
+def _filled(path: Path, header: Sequence[str], rows: Iterator[tuple[int, Any]], unit: str = "line") -> Table:
+    """The rows that can be read, and what was wrong with the rest."""
+    columns = [_column(name) for name in header]
     while columns and not columns[-1]:  # spreadsheets fill rows up to the widest
         columns.pop()
-    table = Table(path, columns, _target_columns(columns))
-    raise_problems(DataError, [header] if header and isinstance(header, str) else wrong(table))
-    at, foreign = columns.index("path"), is_recoded(text)
-    for line, cells in reader:
+    table = Table(path, columns, _target_columns(columns), unit=unit)
+    for line, cells in rows:
         if isinstance(cells, str):
             table.bad("cannot be read", line, cells)
             continue
@@ -164,13 +204,19 @@ def _table(path: Path, text: str, wrong: Callable[[Table], Iterator[str]]) -> Ta
             del cells[len(columns) :]
         if len(cells) != len(columns):
             table.bad(f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells")
-        elif not cells[at].strip():
-            table.bad("have no path", line, "")
         else:
             table.rows.append((line, dict(zip(columns, cells, strict=True))))
-    if foreign:
-        _recode(table)
-    ignored = [c for c in columns if c not in _RESERVED and c not in table.targets]
+    return table
+
+
+def _checked(table: Table, wrong: Callable[[Table], Iterator[str]]) -> Table:
+    raise_problems(DataError, wrong(table))
+    without = [line for line, row in table.rows if not row["path"].strip()]
+    for line in without:
+        table.bad("have no path", line, "")
+    if without:
+        table.rows = [(line, row) for line, row in table.rows if row["path"].strip()]
+    ignored = [c for c in table.columns if c not in _RESERVED and c not in table.targets]
     if ignored:
         table.notes.append(f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})")
     return table

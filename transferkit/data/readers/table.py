@@ -9,6 +9,7 @@ task="regress".
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,34 +19,47 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
+from transferkit.data.containers import places
+from transferkit.data.readers import grids
+from transferkit.data.readers.arranged import load_arranged
 from transferkit.data.readers.cells import LARGEST, are_amounts, is_amount, names_in, number, parts
 from transferkit.data.readers.encoding import Spelling, locate
 from transferkit.data.readers.folder import class_order, odd_names
 from transferkit.data.readers.layouts import is_usual, split_name
-from transferkit.data.readers.rows import Table, load_table
+from transferkit.data.readers.reading import Excluded, Request
+from transferkit.data.readers.rows import Table
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError
 from transferkit.tasks import SEVERAL, SINGLE
 
+TABLES = (".csv", ".tsv", *grids.GRIDS)
+COLUMN_OPTIONS = ("image_column", "label_column", "group_column", "split_column", "path_template", "label_delimiter",
+                  "classes")  # fmt: skip
 
-def scan_table(
-    path: Path,
-    task: str | None,
-    excluded: Callable[[str, str | None], bool],
-    classes: Sequence[str] | None,
-    strict: bool = True,
-) -> Samples:
+
+def is_table(source: str | os.PathLike[str]) -> bool:
+    """Whether a path is read as a table."""
+    path = Path(source).expanduser()
+    return path.suffix.lower() in TABLES and (path.is_file() or not places.is_folder(path))
+
+
+def scan_table(path: Path, request: Request) -> Samples:
     """Samples of a CSV; see `source.scan` and the head of this module."""
-    table = load_table(path)
+    return samples_of(load_arranged(path, request.reading), path.parent, request)
+
+
+def samples_of(table: Table, root: Path, request: Request) -> Samples:
+    """The samples of a table's rows, whose paths start from `root`. Raises DataError with every problem found."""
+    classes = request.classes
     single = table.targets == ["label"]
-    _locate(table, excluded, single, strict)
-    table.rows = list(_distinct(table))
+    _locate(table, root, request.excluded, single, request.strict)
+    table.rows = list(_distinct(table, root))
     splits = [_split(table, line, row.get("split", "")) for line, row in table.rows]
-    found_task = _task(table, task, single)
+    found_task = _task(table, request.task, single)
     targets, names = _TARGETS[tasks.of(found_task).form](table, classes)
     table.raise_problems(_judge(table, found_task, targets, names, classes))
     return Samples(
-        root=path.parent,
+        root=root,
         paths=tuple(row["path"] for _, row in table.rows),
         targets=targets,
         classes=names,
@@ -54,14 +68,15 @@ def scan_table(
         group=tuple(row.get("group", "").strip() or None for _, row in table.rows),
         sha256=None,
         pixels=None,
-        origin=str(path),
+        origin=str(table.path),
         notes=(*table.notes, *odd_names(names)),
+        reader=table.mapping,
     )
 
 
-def _locate(table: Table, excluded: Callable[[str, str | None], bool], single: bool, strict: bool) -> None:
+def _locate(table: Table, root: Path, excluded: Excluded, single: bool, strict: bool) -> None:
     """Find each row's file, and drop the excluded; if `strict`, one that is missing or unreadable is a problem."""
-    root, kept = table.path.parent, []
+    kept = []
     of_run = (root / "run.json").exists()
     place = f"{shown(root)}{'; the splits of a run lead from its data: copy them there' if of_run else ''}"
     missing = ""
@@ -88,10 +103,10 @@ def _elsewhere(root: Path, path: str) -> str:
     return ""
 
 
-def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:
+def _distinct(table: Table, root: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows without exact repetitions; a file that is named again, however spelt, with another target is a problem."""
     first: dict[str, tuple[int, dict[str, str]]] = {}
-    spelling = Spelling(table.path.parent)
+    spelling = Spelling(root)
     repeated = 0
     for line, row in table.rows:
         key = spelling.key(row["path"])
@@ -101,7 +116,7 @@ def _distinct(table: Table) -> Iterator[tuple[int, dict[str, str]]]:
         elif first[key][1] | {"path": ""} == row | {"path": ""}:
             repeated += 1
         else:
-            what = f"{row['path']} is also in line {first[key][0]}"
+            what = f"{row['path']} is also in {table.at(first[key][0])}"
             table.bad("repeat a path with other values; for several labels write a;b", line, what)
     if repeated:
         table.notes.append(f"{repeated} rows repeat an earlier row exactly and are used once")

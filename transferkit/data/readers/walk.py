@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transferkit.data.containers.places import Entry, listing
 from transferkit.data.samples import Part, shown, unreadable_reason
 
 EXTENSIONS = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif",
+    ".dcm", ".dicom",
 ])  # compared in lower case  # fmt: skip
 JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 JUNK_FOLDERS = frozenset({
@@ -56,8 +58,7 @@ class Walk:
         folders: list[str] = []
         pictures: list[str] = []
         try:
-            with os.scandir(self.root / folder) as scanned:
-                entries = sorted(scanned, key=lambda entry: natural(entry.name))
+            entries = sorted(listing(self.root / folder), key=lambda entry: natural(entry.name))
         except OSError as error:
             self.problems.append(f"folder {shown(self.root / folder)} cannot be read ({error.strerror or error})")
             return folders, pictures
@@ -65,7 +66,7 @@ class Walk:
             self._sort_in(entry, os.path.join(folder, entry.name), folders, pictures)
         return folders, pictures
 
-    def _sort_in(self, entry: os.DirEntry[str], path: str, folders: list[str], pictures: list[str]) -> None:
+    def _sort_in(self, entry: os.DirEntry[str] | Entry, path: str, folders: list[str], pictures: list[str]) -> None:
         folder_here = is_folder(entry)
         if is_hidden(entry.name, folder_here):
             self.hidden.append(path)
@@ -103,7 +104,7 @@ class Walk:
         return f" (it holds {', '.join(filter(None, here))})" if any(here) else ""
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str] | Entry) -> bool:
     """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
@@ -111,7 +112,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(entry: os.DirEntry[str] | Entry) -> bool:
     try:
         return entry.is_file()
     except OSError:
@@ -122,7 +123,7 @@ def identify(folder: Path) -> tuple[int, int]:
     """The real folder behind a name."""
     try:
         status = os.stat(folder)
-    except OSError:
+    except OSError:  # inside a container there are no links: a name is a folder
         return (-1, hash(folder))
     return status.st_dev, status.st_ino
 

@@ -11,6 +11,7 @@ from typing import Any
 from transferkit.data.images.decode import DecodeSettings, content_of, decode_many
 from transferkit.data.images.opening import sniff
 from transferkit.data.samples import Pinned, Pixels, Source, hash_source, listed, unreadable_reason
+from transferkit.data.source import root_of
 from transferkit.errors import DataError
 from transferkit.runs.layout import Layout
 
@@ -88,8 +89,7 @@ def _sources(paths: list[str], origin: str | None, data: Any) -> list[Path | Pix
         return [data[0][number] for number in numbers]
     if origin is None:
         raise DataError("this run was trained on arrays, which it does not keep; pass them: run.export(…, data=(x, y))")
-    place = Path(origin if data is None else data).expanduser()
-    root = place if place.is_dir() else place.parent
+    root = root_of(origin if data is None else data) or Path()
     return [root / path for path in paths]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from transferkit._version import __version__
+from transferkit.data.containers import places
 from transferkit.files import cache_folder
 from transferkit.tuning.executors import ray_private
 from transferkit.tuning.records import Outcome, Task, TrialPlan
@@ -145,7 +146,7 @@ class Bench:
         """A failure where the pictures are not to be seen gets the reason said."""
         samples = self.plan.samples
         first = samples.source(0) if len(samples) else None
-        if outcome.status == "ok" or not isinstance(first, Path) or first.exists():
+        if outcome.status == "ok" or not isinstance(first, Path) or places.exists(first):
             return outcome
         hint = f"{node} does not see {first}: the pictures must lie under the same path on every node"
         return replace(outcome, error=f"{outcome.error} ({hint})")

@@ -1,0 +1,109 @@
+"""DICOM: windows, inverted grey, several frames; and what cannot be read is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transferkit.data.images.decode import DecodeSettings, decode, open_picture
+from transferkit.data.images.opening import PictureError, read_header
+from transferkit.data.readers.reading import Reading
+from transferkit.data.source import scan
+
+RAMP = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
+
+
+def dicom(path: Path, pixels: np.ndarray, **tags: Any) -> Path:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    found = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    found.SOPClassUID, found.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    found.PatientName = "Doe^Jane"
+    found.Rows, found.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        found.NumberOfFrames = len(pixels)
+    found.SamplesPerPixel, found.PhotometricInterpretation = 1, "MONOCHROME2"
+    found.BitsAllocated = found.BitsStored = pixels.dtype.itemsize * 8
+    found.HighBit, found.PixelRepresentation = found.BitsStored - 1, int(pixels.dtype.kind == "i")
+    for name, value in tags.items():
+        setattr(found, name, value)
+    found.PixelData = pixels.tobytes()
+    found.save_as(path, enforce_file_format=True)
+    return path
+
+
+def grey(path: Path) -> np.ndarray:
+    return np.asarray(open_picture(path))[:, :, 0]
+
+
+def test_without_a_window_the_whole_range_is_shown(tmp_path: Path) -> None:
+    found = grey(dicom(tmp_path / "a.dcm", RAMP))
+    assert (found.min(), found.max()) == (0, 255)
+    assert np.array_equal(found, np.rint(RAMP / 1023 * 255))
+
+
+def test_the_first_window_and_the_rescaling_are_applied(tmp_path: Path) -> None:
+    plain = dicom(tmp_path / "a.dcm", RAMP, WindowCenter=[512, 40], WindowWidth=[257, 400])
+    found = grey(plain)
+    low, high = 512 - 0.5 - 128, 512 - 0.5 + 128
+    assert np.array_equal(found, np.rint(np.clip((RAMP - low) / (high - low), 0, 1) * 255))
+    shifted = dicom(tmp_path / "b.dcm", RAMP, WindowCenter=0, WindowWidth=257, RescaleSlope=1, RescaleIntercept=-512)
+    assert np.array_equal(grey(shifted), found)
+
+
+def test_monochrome1_is_turned(tmp_path: Path) -> None:
+    plain, turned = RAMP, dicom(tmp_path / "b.dcm", RAMP, PhotometricInterpretation="MONOCHROME1")
+    assert np.array_equal(grey(turned), 255 - grey(dicom(tmp_path / "a.dcm", plain)))
+
+
+def test_frames_are_pictures_of_one_group(tmp_path: Path) -> None:
+    stack = np.stack([RAMP, RAMP[::-1], RAMP.T])
+    for label in ("ill", "well"):
+        (tmp_path / label).mkdir()
+        dicom(tmp_path / label / "a.dcm", stack)
+        dicom(tmp_path / label / "b.dcm", RAMP)
+    assert read_header(tmp_path / "ill" / "a.dcm").frames == 3
+    assert len(scan(tmp_path)) == 4
+    found = scan(tmp_path, reading=Reading(frames="all")).hashed()
+    assert found.paths[:4] == ("ill/a.dcm#page=0", "ill/a.dcm#page=1", "ill/a.dcm#page=2", "ill/b.dcm")
+    assert found.group[:4] == ("ill/a.dcm",) * 3 + (None,)
+    pixels = [decode(found.pinned(i), DecodeSettings(32)).copy() for i in range(3)]
+    assert np.array_equal(pixels[1], pixels[0][::-1])
+    assert np.array_equal(pixels[2], pixels[0].transpose(1, 0, 2))
+    again = scan(tmp_path, reading=Reading(frames="all"), only=["ill/a.dcm#page=1", "well/b.dcm"])
+    assert again.paths == ("ill/a.dcm#page=1", "well/b.dcm")
+
+
+def test_damage_and_odd_forms_are_refused_by_name(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "a.dcm", RAMP)
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(PictureError, match=r"cut\.dcm: is DICOM whose pixels cannot be unpacked"):
+        open_picture(cut)
+    head = tmp_path / "head.dcm"
+    head.write_bytes(path.read_bytes()[:140])
+    with pytest.raises(PictureError, match=r"head\.dcm: is a DICOM file without a whole picture"):
+        open_picture(head)
+    with pytest.raises(PictureError, match="there is no number 4"):
+        open_picture(Path(f"{path}#page=4"))
+
+
+def test_without_the_reader_it_is_named(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "a.dcm", RAMP)
+    code = (
+        "import sys; sys.modules['pydicom'] = None; from transferkit.data.images.decode import open_picture; "
+        "from pathlib import Path; open_picture(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert "pip install 'transferkit[dicom]'" in done.stderr
+    assert "Doe" not in done.stderr

@@ -1,0 +1,352 @@
+"""The same 120 pictures in every form that people have. Each builder writes into a folder, and says what to type.
+
+The pictures are PNGs as `containers.pixels.png` writes them, so that forms which keep pixels only give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import pickle
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit.data.containers.pixels import png
+
+CLASSES = ("daisy", "rose", "tulip")
+EACH = 40
+COLOURS = {"daisy": (190, 190, 90), "rose": (200, 60, 60), "tulip": (90, 60, 190)}
+
+
+class Corpus:
+    """Pictures uint8 [120, 32, 32, 3] by class, in the order of a folder."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(17)
+        self.labels = [name for name in CLASSES for _ in range(EACH)]
+        base = np.array([COLOURS[name] for name in self.labels])[:, None, None, :]
+        self.pixels = np.clip(base + random.integers(-60, 60, (len(self.labels), 32, 32, 3)), 0, 255).astype(np.uint8)
+        self.numbers = np.array([CLASSES.index(name) for name in self.labels])
+        self.names = [f"{name[0]}{i % EACH:03d}" for i, name in enumerate(self.labels)]
+
+    def __iter__(self) -> Iterator[tuple[str, str, bytes]]:
+        """Name, label and PNG of each."""
+        return zip(self.names, self.labels, map(png, self.pixels), strict=True)
+
+
+def class_folders(corpus: Corpus, folder: Path) -> Path:
+    for name, label, content in corpus:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / f"{name}.png").write_bytes(content)
+    return folder
+
+
+def flat(corpus: Corpus, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, _, content in corpus:
+        (folder / f"{name}.png").write_bytes(content)
+    return folder
+
+
+def write_rows(path: Path, header: list[str], rows: Iterator[Any], delimiter: str = ",") -> Path:
+    with open(path, "w", newline="") as handle:
+        out = csv.writer(handle, delimiter=delimiter)
+        out.writerow(header)
+        out.writerows(rows)
+    return path
+
+
+Source = tuple[Path, dict[str, Any]]
+Builder = Callable[[Corpus, Path], Source]
+
+
+def folder(corpus: Corpus, to: Path) -> Source:
+    return class_folders(corpus, to / "flowers"), {}
+
+
+def zipped(corpus: Corpus, to: Path, compression: int = zipfile.ZIP_DEFLATED, above: str = "flowers/") -> Source:
+    path = to / "flowers.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, label, content in corpus:
+            archive.writestr(f"{above}{label}/{name}.png", content)
+        archive.writestr("__MACOSX/flowers/._x.png", b"resource fork")
+    return path, {}
+
+
+def tarred(kind: str) -> Builder:
+    def build(corpus: Corpus, to: Path) -> Source:
+        inside = class_folders(corpus, to / "flowers")
+        path = to / f"flowers.tar{'.' + kind if kind else ''}"
+        if kind == "zst":
+            import zstandard
+
+            plain = to / "plain.tar"
+            with tarfile.open(plain, "w") as archive:
+                archive.add(inside, "flowers")
+            path.write_bytes(zstandard.compress(plain.read_bytes()))
+            return path, {}
+        with tarfile.open(path, f"w:{kind}") as archive:  # type: ignore[call-overload]
+            archive.add(inside, "flowers")
+        return path, {}
+
+    return build
+
+
+def table(corpus: Corpus, to: Path) -> Source:
+    class_folders(corpus, to)
+    rows = ((f"{label}/{name}.png", label) for name, label, _ in corpus)
+    return write_rows(to / "data.csv", ["path", "label"], rows), {}
+
+
+def kaggle(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "train_images")
+    return write_rows(to / "train.csv", ["id_code", "diagnosis"], zip(corpus.names, corpus.labels, strict=True)), {}
+
+
+def columns(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "a" / "b")
+    rows = ((i, name, "x", label) for i, (name, label, _) in enumerate(corpus))
+    path = write_rows(to / "list.tsv", ["n", "key", "site", "kind"], rows, "\t")
+    return path, {"label_column": ("kind",), "path_template": "a/b/{key}.png"}
+
+
+def coded(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to)
+    write_rows(to / "names.csv", ["code", "name"], enumerate(CLASSES))
+    path = write_rows(to / "train.csv", ["file", "y"], zip(corpus.names, corpus.numbers, strict=True))
+    return path, {"classes": str(to / "names.csv")}
+
+
+def json_lines(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to)
+    lines = [json.dumps({"file_name": f"{name}.png", "label": label}) for name, label, _ in corpus]
+    (to / "metadata.jsonl").write_text("\n".join(lines))
+    return to / "metadata.jsonl", {}
+
+
+def excel(corpus: Corpus, to: Path) -> Source:
+    import openpyxl
+
+    flat(corpus, to)
+    book = openpyxl.Workbook()
+    book.active.append(["picture", "kind"])
+    for name, label, _ in corpus:
+        book.active.append([f"{name}.png", label])
+    book.save(to / "list.xlsx")
+    return to / "list.xlsx", {}
+
+
+def arrow_table(corpus: Corpus) -> Any:
+    import pyarrow
+
+    images = [{"bytes": content, "path": f"{name}.png"} for name, _, content in corpus]
+    features = {"image": {"_type": "Image"}, "label": {"names": list(CLASSES), "_type": "ClassLabel"}}
+    found = pyarrow.table({"image": images, "label": corpus.numbers})
+    return found.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def parquet(corpus: Corpus, to: Path) -> Source:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(arrow_table(corpus), to / "flowers.parquet", row_group_size=25)
+    return to / "flowers.parquet", {}
+
+
+def parquet_of_paths(corpus: Corpus, to: Path) -> Source:
+    import pyarrow
+    import pyarrow.parquet
+
+    flat(corpus, to / "images")
+    content = pyarrow.table({"image": [f"images/{name}.png" for name in corpus.names], "label": corpus.labels})
+    pyarrow.parquet.write_table(content, to / "list.parquet")
+    return to / "list.parquet", {}
+
+
+def npz(corpus: Corpus, to: Path) -> Source:
+    np.savez(to / "flowers.npz", x=corpus.pixels, y=corpus.numbers, class_names=np.array(CLASSES))
+    return to / "flowers.npz", {}
+
+
+def idx(corpus: Corpus, to: Path) -> Source:
+    """MNIST's form, packed as it is handed out."""
+    pixels, labels = corpus.pixels, corpus.numbers.astype(np.uint8)
+    head = struct.pack(">BBBB4I", 0, 0, 8, 4, *pixels.shape)
+    with gzip.open(to / "train-images-idx4-ubyte.gz", "wb") as handle:
+        handle.write(head + pixels.tobytes())
+    (to / "train-labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, len(labels)) + labels.tobytes())
+    return to / "train-images-idx4-ubyte.gz", {"names": False}
+
+
+def cifar_batches(corpus: Corpus, to: Path) -> Path:
+    inside = to / "cifar-10-batches-py"
+    inside.mkdir(parents=True)
+    data = corpus.pixels.transpose(0, 3, 1, 2).reshape(len(corpus.pixels), -1)
+    for number in range(2):
+        rows = slice(60 * number, 60 * number + 60)
+        batch = {b"batch_label": b"of tests", b"labels": corpus.numbers[rows].tolist(), b"data": data[rows].copy()}
+        (inside / f"data_batch_{number + 1}").write_bytes(pickle.dumps(batch, protocol=2))
+    meta = {b"label_names": [name.encode() for name in CLASSES]}
+    (inside / "batches.meta").write_bytes(pickle.dumps(meta, protocol=2))
+    return inside
+
+
+def cifar(corpus: Corpus, to: Path) -> Source:
+    return cifar_batches(corpus, to), {}
+
+
+def cifar_packed(corpus: Corpus, to: Path) -> Source:
+    inside = cifar_batches(corpus, to / "raw")
+    with tarfile.open(to / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(inside, inside.name)
+    return to / "cifar-10-python.tar.gz", {}
+
+
+def coco_content(corpus: Corpus, boxes: bool = False) -> dict[str, Any]:
+    notes = [{"id": i, "image_id": i, "category_id": int(n) + 1} for i, n in enumerate(corpus.numbers)]
+    if boxes:
+        notes = [note | {"bbox": [1, 2, 20, 24]} for note in notes]
+    return {
+        "images": [{"id": i, "file_name": f"{name}.png"} for i, name in enumerate(corpus.names)],
+        "annotations": notes,
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)],
+    }
+
+
+def coco(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "images")
+    (to / "instances.json").write_text(json.dumps(coco_content(corpus)))
+    return to / "instances.json", {}
+
+
+def inaturalist(corpus: Corpus, to: Path) -> Source:
+    content = coco_content(corpus)
+    for image in content["images"]:
+        image["file_name"] = f"train_val2021/{image['file_name']}"
+    for category in content["categories"]:
+        category["supercategory"] = "Plants"
+    flat(corpus, to / "train_val2021")
+    (to / "train2021.json").write_text(json.dumps(content | {"info": {}, "licenses": []}))
+    return to / "train2021.json", {}
+
+
+def label_studio(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "upload")
+    tasks = [
+        {
+            "id": i, "data": {"image": f"/data/upload/3/{i:08x}-{name}.png"},
+            "annotations": [{"result": [{"type": "choices", "value": {"choices": [label]}, "from_name": "choice"}]}],
+        }
+        for i, (name, label, _) in enumerate(corpus)
+    ]  # fmt: skip
+    (to / "project-1.json").write_text(json.dumps(tasks))
+    return to / "project-1.json", {}
+
+
+def voc(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "JPEGImages")
+    (to / "Annotations").mkdir()
+    for name, label, _ in corpus:
+        box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>21</xmax><ymax>26</ymax></bndbox>"
+        (to / "Annotations" / f"{name}.xml").write_text(
+            f"<annotation><filename>{name}.png</filename><object><name>{label}</name>{box}</object></annotation>"
+        )
+    return to, {}
+
+
+def cvat(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "images")
+    images = [
+        f'<image id="{i}" name="{name}.png" width="32" height="32"><tag label="{label}" source="manual"></tag></image>'
+        for i, (name, label, _) in enumerate(corpus)
+    ]
+    (to / "annotations.xml").write_text(f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
+    return to, {}
+
+
+def open_images(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "train")
+    codes = dict(zip(CLASSES, ("/m/0d", "/m/0r", "/m/0t"), strict=True))
+    rows = [(name, "verification", codes[label], 1) for name, label, _ in corpus]
+    rows += [(name, "verification", "/m/0x", 0) for name in corpus.names]
+    path = write_rows(to / "labels.csv", ["ImageID", "Source", "LabelName", "Confidence"], iter(rows))
+    (to / "names.txt").write_text("")
+    write_rows(to / "names.csv", ["code", "name"], ((code, name) for name, code in codes.items()))
+    return path, {"classes": str(to / "names.csv")}
+
+
+FORMS: dict[str, Builder] = {
+    "folder": folder,
+    "zip": zipped,
+    "zip, stored": lambda corpus, to: zipped(corpus, to, zipfile.ZIP_STORED, above=""),
+    "tar": tarred(""),
+    "tar.gz": tarred("gz"),
+    "tar.xz": tarred("xz"),
+    "tar.zst": tarred("zst"),
+    "csv": table,
+    "kaggle": kaggle,
+    "tsv of any columns": columns,
+    "csv of codes": coded,
+    "json lines": json_lines,
+    "excel": excel,
+    "parquet": parquet,
+    "parquet of paths": parquet_of_paths,
+    "npz": npz,
+    "idx": idx,
+    "cifar": cifar,
+    "cifar in tar.gz": cifar_packed,
+    "coco": coco,
+    "inaturalist": inaturalist,
+    "label studio": label_studio,
+    "voc": voc,
+    "cvat": cvat,
+    "open images": open_images,
+}
+
+
+def hub_folder(corpus: Corpus, to: Path) -> Source:
+    """Parquet shards, as the hub keeps them."""
+    import pyarrow.parquet
+
+    (to / "data").mkdir()
+    whole = arrow_table(corpus)
+    for number in range(2):
+        part = whole.slice(60 * number, 60)
+        pyarrow.parquet.write_table(part, to / "data" / f"train-{number:05}-of-00002.parquet", row_group_size=25)
+    (to / "README.md").write_text("# A data set")
+    return to, {}
+
+
+def hub_on_disk(corpus: Corpus, to: Path) -> Source:
+    """What `datasets.save_to_disk` writes: Arrow streams."""
+    import pyarrow.ipc
+
+    whole = arrow_table(corpus)
+    with pyarrow.ipc.new_stream(str(to / "data-00000-of-00001.arrow"), whole.schema) as out:
+        out.write_table(whole, max_chunksize=50)
+    (to / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    (to / "dataset_info.json").write_text("{}")
+    return to, {}
+
+
+def webdataset(corpus: Corpus, to: Path) -> Source:
+    entries = list(corpus)
+    for number in range(2):
+        with tarfile.open(to / f"flowers-{number:06}.tar", "w") as archive:
+            for name, label, content in entries[60 * number : 60 * number + 60]:
+                for ending, part in (("png", content), ("cls", str(CLASSES.index(label)).encode()), ("json", b"{}")):
+                    info = tarfile.TarInfo(f"{name}.{ending}")
+                    info.size = len(part)
+                    archive.addfile(info, io.BytesIO(part))
+    (to / "names.json").write_text(json.dumps(dict(enumerate(CLASSES))))
+    return to, {"classes": str(to / "names.json")}
+
+
+FORMS |= {"hub folder": hub_folder, "hub on disk": hub_on_disk, "webdataset": webdataset}

@@ -1,0 +1,79 @@
+"""`data convert`: what is written is read back as the same pictures and labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.calls import call
+from tests.data.readers import forms
+from tests.data.readers.forms import Corpus
+from transferkit.data.convert import convert
+from transferkit.data.readers.reading import Reading
+from transferkit.data.source import scan
+from transferkit.errors import DataError, StorageError
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return Corpus()
+
+
+@pytest.mark.parametrize("form", ["zip", "npz", "kaggle"])
+@pytest.mark.parametrize("name", ["plain", "plain.csv", "plain.parquet"])
+def test_what_is_written_is_read_back(form: str, name: str, corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    source, _ = forms.FORMS[form](corpus, tmp_path / "from")
+    before = scan(source).hashed()
+    convert(scan(source), tmp_path / name)
+    after = scan(tmp_path / name).hashed()
+    assert after.classes == before.classes
+    assert sorted(zip(after.sha256 or (), after.targets.tolist(), strict=True)) == sorted(
+        zip(before.sha256 or (), before.targets.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["plain", "plain.csv", "plain.parquet"])
+def test_labels_splits_and_groups_are_kept(name: str, corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path / "from")
+    parts = ("train", "train", "val", "test")
+    rows = ((f"{n}.png", f"{label};{'a' if i % 2 else 'b'}", parts[i // 3 % 4], f"g{i // 3}")
+            for i, (n, label, _) in enumerate(corpus))  # fmt: skip
+    source = forms.write_rows(tmp_path / "from" / "a.csv", ["path", "label", "split", "group"], rows)
+    before = scan(source).hashed()
+    convert(before, tmp_path / name)
+    folder = tmp_path / name
+    after = scan(folder / "labels.csv" if folder.is_dir() else folder).hashed()
+    assert (after.task, after.classes) == ("multilabel", before.classes)
+    for field in ("sha256", "split", "group"):
+        assert getattr(after, field) == getattr(before, field)
+    assert np.array_equal(after.targets, before.targets)
+
+
+def test_boxes_become_pictures(corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path)
+    (tmp_path / "b.json").write_text(json.dumps(forms.coco_content(corpus, boxes=True)))
+    convert(scan(tmp_path / "b.json", reading=Reading(crop_boxes=True)), tmp_path / "out.parquet")
+    assert len(scan(tmp_path / "out.parquet")) == 120
+
+
+def test_nothing_is_written_over_or_outside(corpus: Corpus, tmp_path: Path) -> None:
+    source, _ = forms.folder(corpus, tmp_path)
+    with pytest.raises(StorageError, match="exists already"):
+        convert(scan(source), source)
+    rows = ((f"daisy/{name}.png", "../rose" if i % 2 else "daisy") for i, name in enumerate(corpus.names[:40]))
+    table = forms.write_rows(source / "a.csv", ["path", "label"], rows)
+    with pytest.raises(DataError, match=r"\.\./rose cannot be folders"):
+        convert(scan(table), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flowers"]
+
+
+def test_the_command_says_what_it_wrote(corpus: Corpus, tmp_path: Path) -> None:
+    source, _ = forms.kaggle(corpus, tmp_path)
+    result = call("data", "convert", source, tmp_path / "plain")
+    assert result.code == 0
+    assert "120 pictures, a folder of class folders" in result.out
+    assert len(list((tmp_path / "plain" / "rose").iterdir())) == 40

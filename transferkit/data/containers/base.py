@@ -1,0 +1,153 @@
+"""What every container offers: names, the bytes behind each, and the folders that the names make."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+from transferkit.errors import DataError
+from transferkit.text import shown
+
+LARGEST = 1 << 30  # bytes of one entry; the decoder refuses larger files too
+RATIO = 100  # bytes that one byte of an archive may become; pictures hardly shrink
+ALLOWANCE = 64 << 20
+_lock = threading.Lock()
+
+
+class EntryError(OSError):
+    """One entry that cannot be read; its text completes "this entry …"."""
+
+
+class Container(ABC):
+    """A file that holds entries by name, each of which is the bytes of a file. Read from several threads."""
+
+    kind = "container"  # in words: "zip archive"
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # for messages
+        self.notes: list[str] = []  # what was odd about it
+
+    @abstractmethod
+    def names(self) -> Collection[str]:
+        """Every entry, with `/` between the folders of a name."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """Bytes of an entry. Raises KeyError where there is none."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The bytes of an entry. Raises KeyError where there is none, EntryError or OSError where it is damaged."""
+
+    def is_empty(self, name: str) -> bool:
+        """Whether an entry has no bytes."""
+        return not self.size(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of that name."""
+        return name in self.names()
+
+    @cached_property
+    def folders(self) -> dict[str, dict[str, bool]]:
+        """By folder (`""` is the container itself) what lies directly in it, and whether that is a folder."""
+        found: dict[str, dict[str, bool]] = {"": {}}
+        for name in self.names():
+            folder, _, base = name.rpartition("/")
+            if folder not in found:
+                self._make(found, folder)
+            if found[folder].setdefault(base, False):
+                raise DataError(f"{self.name} holds {shown(name)} both as a file and as a folder; make it anew")
+        return found
+
+    def _make(self, found: dict[str, dict[str, bool]], folder: str) -> None:
+        above, _, base = folder.rpartition("/")
+        if above not in found:
+            self._make(found, above)
+        found[folder] = {}
+        if not found[above].setdefault(base, True):
+            raise DataError(f"{self.name} holds {shown(folder)} both as a file and as a folder; make it anew")
+
+
+class Archive(Container):
+    """A file of entries that lie in it one behind the other; subclasses index it and unpack."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(name)
+        self.file = File(path)
+        self.index: dict[str, tuple[int, ...]] = {}
+
+    def names(self) -> Collection[str]:
+        """Every entry."""
+        return self.index
+
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of that name."""
+        return name in self.index
+
+    def add(self, name: str, place: tuple[int, ...]) -> None:
+        """Take in one entry, under a name that was looked at by `checked`."""
+        if name in self.index:
+            self.notes.append(f"{shown(name)} is twice in {self.name}; the later one is read")
+        self.index[name] = place
+
+    def checked(self, name: str) -> str:
+        """An entry's name in our spelling. Raises DataError for one that leads out of the archive."""
+        plain = name.replace("\\", "/")
+        while plain.startswith("./"):
+            plain = plain[2:]
+        parts = plain.rstrip("/").split("/")
+        if plain.startswith("/") or ".." in parts or "\0" in plain or (len(parts[0]) == 2 and parts[0][1] == ":"):
+            raise DataError(
+                f"{self.name} holds an entry that leads out of it, {shown(name[:200])}; an archive from a stranger may "
+                "mean harm. Make it anew from the folder of pictures itself"
+            )
+        return "/".join(part for part in parts if part not in ("", "."))
+
+    def refuse_link(self, name: str, what: str = "a link") -> None:
+        """Raise DataError: links in archives may lead anywhere."""
+        raise DataError(
+            f"{self.name} holds {what}, {shown(name[:200])}, which is not followed: make the archive anew with the "
+            "files themselves (tar --dereference, zip without --symlinks)"
+        )
+
+    def refuse_bomb(self, name: str, packed: int, size: int) -> None:
+        """Raise DataError where an entry would become far more than pictures do."""
+        if size > LARGEST:
+            raise DataError(f"{self.name}: {shown(name)} has {size:,} bytes; more than {LARGEST:,} are not read")
+        if size > ALLOWANCE + RATIO * packed:
+            raise DataError(
+                f"{self.name}: {shown(name)} would grow from {packed:,} to {size:,} bytes (a decompression bomb?); no "
+                "picture does. Make the archive anew without it"
+            )
+
+
+class File:
+    """A file that is read at any place, by any number of threads at once; closed when nobody holds it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`, fewer at the end of the file."""
+        found = self._piece(offset, size)
+        pieces = [found]
+        while found and len(found) < size:  # the system may give less than was asked for
+            offset, size = offset + len(found), size - len(found)
+            found = self._piece(offset, size)
+            pieces.append(found)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _piece(self, offset: int, size: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._fd, size, offset)
+        with _lock:  # Windows
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            return os.read(self._fd, size)

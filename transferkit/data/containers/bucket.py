@@ -1,0 +1,224 @@
+"""Pictures in buckets and behind addresses (`s3://`, `gs://`, `az://`, `https://`), read through a cache on this disk.
+
+What was fetched once is read from the cache as long as the store says that it is unchanged (by its ETag, or size and
+time). A fetch that stalls or breaks off is tried again; what comes in another length than the store says is not used.
+Credentials and addresses of the store are those of its own library (environment, configuration files).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from transferkit.data.containers.base import Container, EntryError
+from transferkit.errors import DataError
+from transferkit.files import cache_folder, digest, write_bytes
+from transferkit.text import shown
+
+_ADDRESS = re.compile(r"(s3|gs|gcs|az|abfs|abfss|https?):/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
+_NEEDS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+_TRIES = 4
+_PAUSE = 0.5  # seconds before the second try; doubled for each further one
+_STALLED = 30  # seconds without an answer
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": _STALLED, "retries": {"max_attempts": 2}}},
+}
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` lies in a bucket or behind an address; `s3:/b/x`, as pathlib writes it, does too."""
+    return _ADDRESS.fullmatch(os.fspath(path)) is not None
+
+
+def address(path: str | os.PathLike[str]) -> str:
+    """An address with both its slashes; all else as it is."""
+    found = _ADDRESS.fullmatch(os.fspath(path))
+    return os.fspath(path) if found is None else f"{found[1]}://{found[2]}" + (f"/{found[3]}" if found[3] else "")
+
+
+def of(path: str | os.PathLike[str]) -> tuple[Bucket, str] | None:
+    """The bucket or host that `path` leads into, and the name in it. Raises DataError where its library is missing."""
+    found = _ADDRESS.fullmatch(os.fspath(path))
+    return None if found is None else (_bucket(found[1], found[2]), (found[3] or "").rstrip("/"))
+
+
+@lru_cache(16)
+def _bucket(scheme: str, name: str) -> Bucket:
+    return Bucket(scheme, name)
+
+
+class Bucket(Container):
+    """One bucket, or one host. Nothing is listed but what is asked for."""
+
+    kind = "bucket"
+
+    def __init__(self, scheme: str, name: str) -> None:
+        super().__init__(f"{scheme}://{shown(name)}")
+        self.scheme, self.bucket = scheme, name
+        self._facts: dict[str, tuple[int, str] | None] = {}
+        self._lists: dict[str, dict[str, bool]] = {}
+        self._lock = threading.Lock()
+        self._files = _filesystem(scheme, self.name)
+
+    def names(self) -> Collection[str]:
+        """What is known so far: a bucket may hold more than anybody wants to list."""
+        return [name for name, facts in self._facts.items() if facts is not None]
+
+    @property
+    def folders(self) -> Mapping[str, dict[str, bool]]:  # type: ignore[override]
+        """Folders, listed as they are asked for."""
+        return _Folders(self)
+
+    def listing(self, folder: str) -> dict[str, bool] | None:
+        """What lies directly in a folder; None where there is no such folder."""
+        if self.scheme.startswith("http"):  # a page is no list of files
+            return None
+        if folder not in self._lists:
+            try:
+                entries = self._tried(lambda: self._files.ls(self._full(folder), detail=True), folder)
+            except FileNotFoundError:
+                return None
+            below = {}
+            for entry in entries:
+                name = str(entry["name"]).rstrip("/").rpartition("/")[2]
+                if not name or str(entry["name"]).rstrip("/") == self._full(folder).rstrip("/"):
+                    continue
+                below[name] = entry["type"] == "directory"
+                if not below[name]:
+                    self._facts[f"{folder}/{name}" if folder else name] = _facts(entry)
+            self._lists[folder] = below
+        return self._lists[folder] or None
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return bool(name) and self._known(name) is not None
+
+    def _known(self, name: str) -> tuple[int, str] | None:
+        if name not in self._facts:
+            try:
+                entry = self._tried(lambda: self._files.info(self._full(name)), name)
+                self._facts[name] = None if entry.get("type") == "directory" else _facts(entry)
+            except FileNotFoundError:
+                self._facts[name] = None
+        return self._facts[name]
+
+    def is_empty(self, name: str) -> bool:
+        """Whether the store says that a file has no bytes."""
+        return self.size(name) == 0
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; -1 where the store does not say."""
+        facts = self._known(name)
+        if facts is None:
+            raise KeyError(name)
+        return facts[0]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file, from the cache where it is unchanged."""
+        return self.local(name).read_bytes()
+
+    def local(self, name: str) -> Path:
+        """The file in the cache, fetched if need be. Raises EntryError where it cannot be."""
+        facts = self._known(name)
+        if facts is None:
+            raise FileNotFoundError(2, "No such file or directory", f"{self.name}/{name}")
+        key = digest([self.scheme, self.bucket, name, *facts])
+        target = store() / key[:2] / f"{key}{os.path.splitext(name)[1][:12]}"
+        if not target.exists():
+            write_bytes(target, self._tried(lambda: self._whole(name, facts[0]), name))
+        return target
+
+    def _whole(self, name: str, size: int) -> bytes:
+        found = bytes(self._files.cat_file(self._full(name)))
+        if size >= 0 and len(found) != size:
+            raise ConnectionError(f"{len(found):,} of {size:,} bytes came")
+        return found
+
+    def _full(self, name: str) -> str:
+        if self.scheme.startswith("http"):
+            return f"{self.name}/{name}"
+        return f"{self.bucket}/{name}" if name else self.bucket
+
+    def _tried(self, work: Any, name: str) -> Any:
+        """What `work` gives, tried again after what may pass."""
+        error: BaseException | None = None
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_PAUSE * 2 ** (attempt - 1))
+            try:
+                return work()
+            except FileNotFoundError:
+                raise
+            except PermissionError as refused:
+                told = f"{self.name}/{shown(name)} may not be read ({refused}); look at the credentials"
+                raise EntryError(told) from refused
+            except Exception as failed:  # each library has errors of its own for what breaks on the way
+                error = failed
+        raise EntryError(f"{self.name}/{shown(name)} cannot be fetched, tried {_TRIES} times ({error})") from error
+
+
+class _Folders(Mapping[str, dict[str, bool]]):
+    """The folders of a bucket, as `Container.folders`."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def __contains__(self, name: object) -> bool:
+        return self._bucket.listing(str(name)) is not None
+
+    def __getitem__(self, name: str) -> dict[str, bool]:
+        found = self._bucket.listing(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Any:
+        return iter(self._bucket._lists)
+
+    def __len__(self) -> int:
+        return len(self._bucket._lists)
+
+
+def _facts(entry: Mapping[str, Any]) -> tuple[int, str]:
+    """Size (-1: unknown) and what changes with the content."""
+    keys = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
+    mark = next((str(entry[key]) for key in keys if entry.get(key)), "")
+    size = entry.get("size")
+    return (int(size) if size is not None else -1), mark
+
+
+def _filesystem(scheme: str, name: str) -> Any:
+    extra = _NEEDS.get(scheme, "web")
+    try:
+        library = importlib.import_module("fsspec")
+        return library.filesystem(scheme, **_OPTIONS.get(scheme, {}))
+    except ImportError as error:
+        raise DataError(
+            f"{name} is read through fsspec; install it with: pip install 'transferkit[{extra}]'"
+        ) from error
+
+
+def store() -> Path:
+    """The folder of what was fetched."""
+    return cache_folder() / "fetched"
+
+
+def fetched() -> list[Path]:
+    """The files that were fetched."""
+    return [path for path in store().rglob("*") if path.is_file()] if store().is_dir() else []
+
+
+def clear() -> tuple[int, int]:
+    """Remove them all; how many there were, and their bytes. They are fetched again when needed."""
+    files = fetched()
+    size = sum(path.stat().st_size for path in files)
+    shutil.rmtree(store(), ignore_errors=True)
+    return len(files), size

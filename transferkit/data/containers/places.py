@@ -1,0 +1,400 @@
+"""Files wherever they lie: on the disk, or inside a container to which a path leads (`flowers.zip/rose/1.jpg`).
+
+What is on the disk under the very name always wins. A container is opened and indexed once in each process; a changed
+one is opened anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from transferkit.data.containers import bucket, fragments, pixels, plugged
+from transferkit.data.containers.base import Archive, Container, EntryError
+from transferkit.data.containers.fragments import Fragment
+from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
+from transferkit.data.containers.tars import Tar, plain
+from transferkit.data.containers.zips import Zip
+from transferkit.errors import DataError
+from transferkit.files import sha256_file
+from transferkit.text import shown
+
+_HEAD = 512
+_CONTAINERS = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz", ".npy", ".parquet", ".arrow")
+_MOST_OPEN = 64
+_open: OrderedDict[str, tuple[tuple[int, ...], Container | None]] = OrderedDict()
+_lock = threading.RLock()
+# Containers by path, and when each was last found unchanged: what is read often is not looked at before every entry.
+_held: dict[str, tuple[Container, float]] = {}
+_TRUSTED = 0.25  # seconds; what is read meanwhile comes from the file that was opened
+
+
+def container(path: str | os.PathLike[str]) -> Container | None:
+    """The container that the file at `path` is, or None. Raises DataError for one that is damaged or means harm."""
+    name = os.fspath(path)
+    try:
+        status = os.stat(name)
+    except (OSError, ValueError):
+        _held.pop(name, None)
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        _held.pop(name, None)
+        return None
+    key = (status.st_size, status.st_mtime_ns, status.st_ino)
+    with _lock:
+        held = _open.get(name)
+        if held is None or held[0] != key:
+            held = (key, _opened(Path(name)))
+            _open[name] = held
+            while len(_open) > _MOST_OPEN:
+                _held.pop(_open.popitem(last=False)[0], None)
+        _open.move_to_end(name)
+    if held[1] is not None:
+        _held[name] = (held[1], time.monotonic())
+    return held[1]
+
+
+def _known(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
+    """The container that is open already and that `path` leads into, and the entry; None where there is none."""
+    if not _held:
+        return None
+    name = os.fspath(path)
+    at = name.rfind(os.sep)
+    while at > 0:
+        found = _held.get(name[:at])
+        if found is not None:
+            holder = found[0] if time.monotonic() - found[1] < _TRUSTED else container(name[:at])
+            rest = name[at + 1 :] if os.sep == "/" else name[at + 1 :].replace(os.sep, "/")
+            return (holder, rest) if holder is not None and holder.has(rest) else None
+        at = name.rfind(os.sep, 0, at)
+    return None
+
+
+def _sure(path: str | os.PathLike[str], holder: Container, entry: str) -> bytes:
+    """The bytes of an entry; where they are damaged, those of the container as it is by now."""
+    try:
+        return holder.read(entry)
+    except EntryError:
+        found = inside(path)
+        if found is None or found[0] is holder or not found[0].has(found[1]):
+            raise
+        return found[0].read(found[1])
+
+
+def _opened(path: Path) -> Container | None:
+    try:
+        head = _head(path)
+        arrays = _arrays(path, head)
+        if arrays is not None:
+            return arrays
+        if head[:2] == b"PK":
+            return Zip(shown(path), path)
+        if head[:4] == PARQUET or head[:6] == ARROW or (path.suffix.lower() in (".arrow", ".feather") and head):
+            return Rows(path)
+        there = plain(path, head)
+        if there != path:
+            head = _head(there)
+        if head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
+            found = Tar(shown(path), there)
+            if there != path:
+                found.notes.append(f"{shown(path.name)} is read from a copy unpacked in the cache ({there.parent})")
+            return found
+    except PermissionError as error:
+        raise DataError(f"{shown(path)} may not be read (no permission)") from error
+    return plugged.container(path)
+
+
+def _arrays(path: Path, head: bytes, content: bytes | None = None) -> Container | None:
+    """The pictures of a file of arrays; `content` of one that lies inside an archive."""
+    name = shown(path)
+    if path.suffix.lower() == ".npz":
+        return pixels.Arrays(name, pixels.npz(path, content))
+    if head.startswith(pixels.NPY):
+        return pixels.Arrays(name, pixels.npy(path, content))
+    packed = head.startswith(pixels.GZIP) and "ubyte" in path.name.lower()
+    if packed or pixels.is_idx(head):
+        content = pixels.unpacked(path, content)
+        return pixels.Arrays(name, pixels.idx(name, content, "images")) if pixels.is_idx(content[:8]) else None
+    if head[:1] == pixels.PICKLE and b"\2" <= head[1:2] <= b"\5":
+        return pixels.Arrays(name, pixels.cifar(name, path.read_bytes() if content is None else content))
+    return None
+
+
+def opened(path: str | os.PathLike[str]) -> Container | None:
+    """The container at `path`, also a file of arrays inside an archive; None for all else. Raises as `container`."""
+    found = inside(path)
+    if found is None or not found[1]:
+        return None if found is None else found[0]
+    return _nested(*found, os.fspath(path)) if found[0].has(found[1]) else None
+
+
+def _nested(holder: Container, entry: str, name: str) -> Container | None:
+    """A file of arrays that lies in an archive, opened once."""
+    key = (id(holder),)
+    held = _open.get(name)
+    if held is None or held[0] != key:
+        content = holder.read(entry)
+        held = (key, _arrays(Path(name), content[:_HEAD], content))
+        with _lock:
+            _open[name] = held
+    return held[1]
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(_HEAD)
+
+
+def inside(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
+    """The container that `path` leads into and the name within (empty for the container itself), or None.
+
+    Raises DataError where that container is damaged or means harm.
+    """
+    remote = bucket.of(path)
+    if remote is not None:
+        return _fetched(*remote)
+    name = os.fspath(path)
+    above, rest = name, ""
+    while above:
+        if _is_file(above):
+            found = container(above)
+            return None if found is None else _deeper(found, rest, above)
+        above, _, base = above.rpartition(os.sep)
+        rest = f"{base}/{rest}" if rest else base
+        if rest and os.path.isdir(above or os.sep):
+            return None
+    return None
+
+
+def _fetched(holder: bucket.Bucket, name: str) -> tuple[Container, str]:
+    """Past an archive (or another container) that lies in a bucket, which is fetched whole."""
+    at = -1
+    while (at := name.find("/", at + 1)) >= 0 or at == -1:
+        entry = name if at < 0 else name[:at]
+        if os.path.splitext(entry)[1].lower() in _CONTAINERS and holder.has(entry):
+            found = container(holder.local(entry))
+            if found is not None:
+                return _deeper(found, name[len(entry) + 1 :], os.fspath(holder.local(entry)))
+        if at < 0:
+            break
+    return holder, name
+
+
+def local(path: Path) -> Path:
+    """A file on this disk with the content of `path`: itself, or what was fetched of it."""
+    remote = bucket.of(path)
+    return path if remote is None or not remote[0].has(remote[1]) else remote[0].local(remote[1])
+
+
+def _deeper(holder: Container, rest: str, above: str) -> tuple[Container, str]:
+    """Past a file of arrays that lies in an archive."""
+    if not isinstance(holder, Archive) or holder.has(rest) or rest in holder.folders:
+        return holder, rest
+    entry = rest
+    while (entry := entry.rpartition("/")[0]) and not holder.has(entry):
+        continue
+    nested = _nested(holder, entry, os.path.join(above, *entry.split("/"))) if entry else None
+    return (holder, rest) if nested is None else (nested, rest[len(entry) + 1 :])
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether files can be listed below `path`: a folder, a container, or a folder inside one."""
+    if os.path.isdir(path):
+        return True
+    try:
+        found = inside(path)
+        return found is not None and found[1] in found[0].folders
+    except DataError:
+        return False
+
+
+def picture_rows(path: Path) -> list[Path]:
+    """The pictures of a Parquet or Arrow file, whose names tell nothing; nothing for all else."""
+    found = container(path)
+    return [path / name for name in found.names()] if isinstance(found, Rows) else []
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether there is anything at `path`."""
+    return os.path.exists(path) or unreadable_reason(Path(path)) != "does not exist"
+
+
+class Entry:
+    """What `os.scandir` gives, of a container."""
+
+    __slots__ = ("_folder", "_within", "name")
+
+    def __init__(self, name: str, within: str, folder: bool) -> None:
+        self.name, self._within, self._folder = name, within, folder
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return os.path.join(self._within, self.name)
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return self._folder
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return not self._folder
+
+
+def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry]:
+    """What lies directly in a folder, on the disk or in a container. Raises OSError as `os.scandir`, and DataError."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (NotADirectoryError, FileNotFoundError):
+        found = inside(folder)
+        if found is None or found[1] not in found[0].folders:
+            raise
+        where = os.fspath(folder)
+        return [Entry(name, where, below) for name, below in found[0].folders[found[1]].items()]
+
+
+def unreadable_reason(path: Path) -> str | None:
+    """Why `path` cannot be read as a file, or None. Looks before opening: a FIFO would block for ever."""
+    known = _known(path)
+    if known is not None:
+        return "is empty (0 bytes)" if known[0].is_empty(known[1]) else None
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            return "is a link to a file that does not exist"
+        if bucket.is_address(path):
+            return _reason_inside(path)
+        part = fragments.parse(path)
+        return "does not exist" if part is None else unreadable_reason(Path(part[0]))
+    except NotADirectoryError:
+        return _reason_inside(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file (a pipe, socket or device)"
+    if status.st_size == 0:
+        return "is empty (0 bytes)"
+    if not os.access(path, os.R_OK):
+        return "may not be read (no permission)"
+    return None
+
+
+def _reason_inside(path: Path) -> str | None:
+    try:
+        found = inside(path)
+    except (DataError, OSError) as error:
+        return f"cannot be opened ({error})"
+    if found is None:
+        return "does not exist"
+    holder, name = found
+    if holder.has(name):
+        return "is empty (0 bytes)" if holder.is_empty(name) else None
+    if name in holder.folders:
+        return "is a folder"
+    part = fragments.parse(path)
+    return "does not exist" if part is None else _reason_inside(Path(part[0]))
+
+
+def read(path: Path) -> bytes:
+    """All bytes of the file at `path`. Raises OSError; EntryError (which names no path) where an entry is damaged."""
+    known = _known(path)
+    if known is not None:
+        return _sure(path, *known)
+    try:
+        return Path(path).read_bytes()
+    except (NotADirectoryError, FileNotFoundError):
+        return _entry(path)
+
+
+def _entry(path: Path) -> bytes:
+    found = inside(path)
+    if found is None or not found[0].has(found[1]):
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
+    return found[0].read(found[1])
+
+
+def open_file(path: os.PathLike[str]) -> IO[bytes]:
+    """The file at `path`, opened for reading. Raises as `read`."""
+    known = _known(path)
+    if known is not None:
+        return io.BytesIO(_sure(path, *known))
+    try:
+        return open(path, "rb")
+    except (NotADirectoryError, FileNotFoundError):
+        return io.BytesIO(_entry(Path(path)))
+
+
+def size(path: Path) -> int:
+    """Bytes of the file at `path`; 0 where there is none."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        found = inside(path)
+        return found[0].size(found[1]) if found is not None and found[0].has(found[1]) else 0
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of the bytes of the file at `path`. Raises as `read`."""
+    known = _known(path)
+    if known is not None:
+        return hashlib.sha256(_sure(path, *known)).hexdigest()
+    try:
+        return sha256_file(path)
+    except NotADirectoryError:
+        found = part_of(path)
+        return hashlib.sha256(_entry(path)).hexdigest() if found is None else sha256_of(read(found[0]), found[1])
+    except FileNotFoundError:
+        found = part_of(path)
+        if found is None:
+            return hashlib.sha256(_entry(path)).hexdigest()
+        return sha256_of(read(found[0]), found[1])
+
+
+def part_of(path: Path) -> tuple[Path, Fragment] | None:
+    """The picture and the part of it that `path` means; None for a file of its own."""
+    part = fragments.parse(path)
+    if part is None or os.path.lexists(path):
+        return None
+    found = inside(path)
+    return None if found is not None and found[0].has(found[1]) else (Path(part[0]), part[1])
+
+
+def sha256_of(content: bytes, part: Fragment) -> str:
+    """Hex SHA-256 of a part of a picture: of the whole file, and of which part it is."""
+    return hashlib.sha256(hashlib.sha256(content).digest() + part.text.encode()).hexdigest()
+
+
+__all__ = [
+    "Container",
+    "Entry",
+    "EntryError",
+    "container",
+    "exists",
+    "inside",
+    "is_folder",
+    "listing",
+    "open_file",
+    "read",
+    "sha256", "sha256_of",
+    "size",
+    "unreadable_reason",
+]  # fmt: skip

@@ -1,0 +1,163 @@
+"""Samples → a plain form that every program reads: class folders, a CSV, or Parquet. Whole or not at all."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit.data.containers import places
+from transferkit.data.containers.pixels import png
+from transferkit.data.images.decode import open_picture
+from transferkit.data.images.opening import sniff
+from transferkit.data.readers.cells import column
+from transferkit.data.readers.walk import is_hidden, is_picture
+from transferkit.data.samples import PARTS, Samples, listed, shown
+from transferkit.data.source import based
+from transferkit.errors import DataError, StorageError
+from transferkit.files import atomic_path, write_csv
+
+_ENDINGS = {
+    "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif",
+    "HEIF": ".heic",
+}  # fmt: skip
+_AT_ONCE = 100  # rows of a group in Parquet: what a reader holds in memory
+Progress = Callable[[int, int], None]
+
+
+def convert(samples: Samples, output: Path, progress: Progress | None = None) -> str:
+    """Write `samples` to `output`, by its ending a CSV, a Parquet file or a folder; what it is, in words.
+
+    `progress(done, total)` is called after each picture. Raises StorageError where there is something at `output`,
+    DataError for pictures that cannot be read, and for classes that cannot be the name of a folder.
+    """
+    if os.path.lexists(output):
+        raise StorageError(f"{shown(output)} exists already; choose another name, or remove it")
+    tell = progress or (lambda done, total: None)
+    kind = output.suffix.lower()
+    if kind == ".csv":
+        return _csv(samples, output)
+    if kind == ".parquet":
+        return _parquet(samples, output, tell)
+    by_class = samples.kind.exclusive and not any(samples.group)
+    with _new_folder(output) as folder:
+        (_class_folders if by_class else _with_table)(samples, folder, tell)
+    return "a folder of class folders" if by_class else "a folder of pictures with labels.csv"
+
+
+def content(samples: Samples, index: int) -> bytes:
+    """The bytes of a picture file: as they are, or of a part or an array as a PNG. Raises PictureError."""
+    source = samples.source(index)
+    if not isinstance(source, Path) or places.part_of(source) is not None:
+        return png(np.asarray(open_picture(source)))
+    try:
+        return places.read(source)
+    except OSError as error:
+        raise DataError(f"{shown(source)} cannot be read ({error.strerror or error})") from error
+
+
+def _csv(samples: Samples, output: Path) -> str:
+    if samples.root is None:
+        raise DataError("pictures in memory have no paths for a CSV; convert to a folder or a .parquet file")
+    there = based(replace(samples, root=Path(os.path.abspath(samples.root))), output)
+    write_csv(output, *_rows(there, list(there.paths)))
+    return "a CSV of where they are"
+
+
+def _rows(samples: Samples, paths: list[str]) -> tuple[list[str], Iterator[Any]]:
+    """Header and rows of a table that `scan` reads back."""
+    columns: dict[str, Any] = {"path": paths, "label": column(samples)}
+    if any(samples.split):
+        columns["split"] = [part or "" for part in samples.split]
+    if any(samples.group):
+        columns["group"] = [group or "" for group in samples.group]
+    return list(columns), zip(*columns.values(), strict=True)
+
+
+def _class_folders(samples: Samples, folder: Path, tell: Progress) -> None:
+    odd = [name for name in samples.classes if is_hidden(name, True) or name != os.path.basename(name) or "\0" in name]
+    if odd:
+        raise DataError(f"the classes {listed(odd)} cannot be folders; convert to a .csv or .parquet file")
+    splits = set(samples.split) <= set(PARTS) and len(set(samples.split)) > 1
+    used: set[str] = set()
+    for index in range(len(samples)):
+        place = os.path.join(str(samples.split[index]) if splits else "", samples.label(index))
+        _write(samples, index, folder, place, used)
+        tell(index + 1, len(samples))
+
+
+def _with_table(samples: Samples, folder: Path, tell: Progress) -> None:
+    used: set[str] = set()
+    paths = []
+    for index in range(len(samples)):
+        paths.append(_write(samples, index, folder, "images", used))
+        tell(index + 1, len(samples))
+    write_csv(folder / "labels.csv", *_rows(samples, paths))
+
+
+def _write(samples: Samples, index: int, folder: Path, place: str, used: set[str]) -> str:
+    """Write one picture; its path within the folder."""
+    found = content(samples, index)
+    path = os.path.join(place, _name(samples.paths[index], found))
+    stem, ending = os.path.splitext(path)
+    number = 1
+    while path.casefold() in used:  # two folders may hold the same name, and disks may ignore case
+        number += 1
+        path = f"{stem}_{number}{ending}"
+    used.add(path.casefold())
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(found)
+    return path
+
+
+def _name(path: str, found: bytes) -> str:
+    """A file's name for a picture, with an ending that says what it is."""
+    base = os.path.basename(path.replace("\\", "/"))
+    if is_picture(base) and not is_hidden(base):
+        return base
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in base).lstrip(".") or "picture"
+    return plain + _ENDINGS.get(sniff(found[:64]) or "", ".png")
+
+
+def _parquet(samples: Samples, output: Path, tell: Progress) -> str:
+    try:
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise DataError("writing Parquet needs pyarrow; install it with: pip install 'transferkit[parquet]'") from error
+    header, rows = _rows(samples, list(samples.paths))
+    image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
+    schema = arrow.schema([("image", image), *((name, arrow.string()) for name in header[1:])])
+    with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
+        group: list[dict[str, Any]] = []
+        for index, (path, *others) in enumerate(rows):
+            entry = {"bytes": content(samples, index), "path": path}
+            group.append({"image": entry, **dict(zip(header[1:], others, strict=True))})
+            if len(group) == _AT_ONCE or index == len(samples) - 1:
+                out.write_table(arrow.Table.from_pylist(group, schema))
+                group.clear()
+            tell(index + 1, len(samples))
+    return "a Parquet file with the pictures in it"
+
+
+@contextmanager
+def _new_folder(output: Path) -> Iterator[Path]:
+    """A folder that takes its name when it is whole."""
+    temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(output)
+    except OSError as error:
+        raise StorageError(
+            f"{shown(output)} cannot be written ({error.strerror or error}); choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

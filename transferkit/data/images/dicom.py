@@ -1,0 +1,93 @@
+"""DICOM pictures as 8-bit grey or RGB: the modality's scale, the first window that the file gives, MONOCHROME1 turned.
+
+Without a window, grey is stretched from its least to its largest value. Nothing but pixels leaves this module: no name,
+no number and no date that a file carries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+MOST_FRAMES = 100_000
+
+
+class DicomError(Exception):
+    """What keeps a file from being read; `kind` is as `reading.ReadingError` has it."""
+
+    def __init__(self, reason: str, kind: str = "damaged") -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def read(handle: IO[bytes], frame: int, most: int) -> Image.Image:
+    """One frame of a DICOM file, of at most `most` pixels, as a picture that tells how many frames there are.
+
+    Raises DicomError.
+    """
+    try:
+        pydicom: Any = importlib.import_module("pydicom")
+        pixels: Any = importlib.import_module("pydicom.pixels")
+    except ImportError as error:
+        raise DicomError(
+            "is DICOM; install the reader with: pip install 'transferkit[dicom]'", "unsupported"
+        ) from error
+    handle.seek(0)
+    try:
+        found = pydicom.dcmread(handle)
+        rows, columns = int(found.Rows), int(found.Columns)
+        frames = int(found.get("NumberOfFrames") or 1)
+    except Exception as error:  # pydicom raises many kinds for what is damaged
+        raise DicomError(f"is a DICOM file without a whole picture ({type(error).__name__})") from error
+    if rows * columns > most or not 0 < frames <= MOST_FRAMES:
+        raise DicomError(f"is DICOM of {rows} × {columns} pixels and {frames} frames, which is too large", "too_large")
+    if frame >= frames:
+        raise DicomError(f"is DICOM of {frames} frames; there is no number {frame}")
+    try:
+        array = np.asarray(pixels.pixel_array(found, index=frame))
+    except Exception as error:
+        syntax = getattr(getattr(found, "file_meta", None), "TransferSyntaxUID", None)
+        told = getattr(syntax, "name", "unknown")
+        raise DicomError(f"is DICOM whose pixels cannot be unpacked (stored as {told})", "unsupported") from error
+    image = Image.fromarray(_eight_bits(found, array))
+    image.format = "DICOM"
+    image.n_frames = frames  # type: ignore[attr-defined]
+    return image
+
+
+def _eight_bits(found: Any, array: np.ndarray) -> np.ndarray:
+    kind = str(found.get("PhotometricInterpretation", "MONOCHROME2"))
+    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
+        return array
+    if array.ndim != 2 or not kind.startswith("MONOCHROME"):
+        raise DicomError(f"is DICOM of a form that is not supported ({kind}, {array.dtype})", "unsupported")
+    values = array.astype(np.float64) * float(found.get("RescaleSlope") or 1) + float(
+        found.get("RescaleIntercept") or 0
+    )
+    low, high = _window(found, values)
+    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255
+    grey = np.rint(scaled).astype(np.uint8)
+    return 255 - grey if kind == "MONOCHROME1" else grey
+
+
+def _window(found: Any, values: np.ndarray) -> tuple[float, float]:
+    """The values that become black and white, by the standard's linear function (PS3.3, C.11.2.1.2)."""
+    centre, width = (_first(found.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or width < 1:
+        return float(values.min()), float(values.max())
+    if str(found.get("VOILUTFunction", "LINEAR")) == "LINEAR_EXACT":
+        return centre - width / 2, centre + width / 2
+    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+
+
+def _first(value: Any) -> float | None:
+    """A number, or the first of several."""
+    try:
+        return float(value if isinstance(value, str | int | float) else value[0] if len(value) else "")
+    except TypeError:
+        return None if value is None else float(value)
+    except (ValueError, IndexError):
+        return None

@@ -1,0 +1,92 @@
+"""COCO's JSON, and what is made like it (iNaturalist, Roboflow's `_annotations.coco.json`): labels of images, boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transferkit.data.containers import places
+from transferkit.data.readers.exported import Export, Row, files_of, folders_of, load_json, merged, missing
+from transferkit.data.readers.layouts import split_name
+from transferkit.errors import DataError
+
+BESIDE = "_annotations.coco.json"  # Roboflow's, in the folder of the pictures
+_KEYS = ("images", "annotations", "categories")
+
+
+def detect(source: Path) -> float:
+    """1 for a JSON file of images, annotations and categories, or a folder of Roboflow's."""
+    if places.is_folder(source):
+        return 0.9 if _files(source) else 0.0
+    if source.suffix.lower() != ".json":
+        return 0.0
+    content = load_json(source)
+    return 1.0 if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in _KEYS) else 0.0
+
+
+def _files(folder: Path) -> list[str]:
+    """Roboflow's files in a folder, or in the folders of its splits."""
+    if BESIDE in files_of(folder):
+        return [BESIDE]
+    return [f"{name}/{BESIDE}" for name in folders_of(folder) if split_name(name) and BESIDE in files_of(folder / name)]
+
+
+def parse(source: Path, crop: bool) -> Export:
+    """The rows of an export; `crop` makes a row of each box. Raises DataError."""
+    export = Export()
+    if not places.is_folder(source):
+        _add(export, source, crop, "", split_name(source.stem.split("_")[-1]) or "")
+        if all(row.split == export.rows[0].split for row in export.rows):
+            for row in export.rows:  # one file of one split is no split
+                row.split = ""
+        return export
+    for name in _files(source):
+        folder = name.rpartition("/")[0]
+        _add(export, source / name, crop, folder, split_name(folder) or "")
+    return export
+
+
+def _add(export: Export, path: Path, crop: bool, folder: str, split: str) -> None:
+    content = load_json(path)
+    names = {_key(path, item, "categories", at): str(item.get("name", item["id"])) for at, item in _items(content, 2)}
+    pictures = {_key(path, item, "images", at): item for at, item in _items(content, 0)}
+    rows: list[Row] = []
+    for at, note in _items(content, 1):
+        where = f"annotations[{at}]"
+        picture, label = pictures.get(note.get("image_id")), names.get(note.get("category_id"))
+        if picture is None or label is None:
+            what = "image_id" if picture is None else "category_id"
+            raise DataError(
+                f"{path}: {where} has the {what} {note.get(what)!r}, which is not in the file; export it anew"
+            )
+        if not isinstance(picture.get("file_name"), str):
+            raise missing(path, f"the image {note['image_id']!r}", "file_name")
+        box = note.get("bbox") or None
+        export.boxes += box is not None
+        if crop and box is None:
+            continue
+        rows.append(Row(picture["file_name"], [label], where, split, folder=folder))
+        if crop:
+            rows[-1].box = _box(path, where, box)
+    export.rows += rows if crop else merged(rows)
+    without = len(pictures) - len({note.get("image_id") for _, note in _items(content, 1)})
+    if without > 0:
+        export.said.append(f"{without} pictures without an annotation are left out")
+
+
+def _items(content: dict[str, Any], key: int) -> list[tuple[int, dict[str, Any]]]:
+    return [(at, item) for at, item in enumerate(content[_KEYS[key]]) if isinstance(item, dict)]
+
+
+def _key(path: Path, item: dict[str, Any], list_name: str, at: int) -> Any:
+    if not isinstance(item.get("id"), int | str):
+        raise missing(path, f"{list_name}[{at}]", "id")
+    return item["id"]
+
+
+def _box(path: Path, where: str, box: Any) -> tuple[float, float, float, float]:
+    if isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box):
+        x, y, width, height = map(float, box)
+        if width > 0 and height > 0:
+            return x, y, width, height
+    raise DataError(f"{path}: {where} has the box {box!r}, which is not [left, top, width, height]; export it anew")

@@ -1,0 +1,275 @@
+"""Which column of a table says what: as asked for, by usual names, or by looking which cells lead to pictures.
+
+Guessed is only what can be meant in one way; every guess is said and kept in the run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transferkit.data.containers import places
+from transferkit.data.readers.encoding import locate
+from transferkit.data.readers.layouts import split_name
+from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.walk import is_folder, is_hidden, is_picture
+from transferkit.data.samples import listed, shown
+from transferkit.errors import DataError, nearest
+
+LOOKED_AT = 20  # rows, for a guess
+_IMAGES = ("image", "img", "picture", "photo", "file", "filename", "file_name", "image_path", "filepath", "image_id")
+_LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "y")
+_SPLITS = ("split", "subset", "set", "partition", "data set", "dataset")
+_GROUPS = re.compile(r"(patient|subject|person|user|author|observer|scene|sequence|video|lesion|site)(_?id)?s?", re.I)
+_FOLDERS_LOOKED_AT = 200
+
+Cells = dict[str, str]
+
+
+@dataclass
+class Mapping:
+    """What the columns of a table were found to be: names of columns, or empty."""
+
+    image: str = ""
+    template: str = ""
+    labels: tuple[str, ...] = ()
+    split: str = ""
+    group: str = ""
+    said: list[str] = field(default_factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """As it is kept in a run; empty where nothing was other than usual."""
+        usual = (self.image, self.template, self.labels) == ("path", "", ("label",))
+        if usual and self.split in ("", "split") and self.group in ("", "group"):
+            return {}
+        found = {
+            "image_column": self.image, "path_template": self.template, "label_column": list(self.labels),
+            "split_column": self.split, "group_column": self.group, "said": list(self.said),
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if value}
+
+
+def mapped(path: Path, columns: Sequence[str], rows: Sequence[Cells], reading: Reading, finder: Finder) -> Mapping:
+    """What the columns of the table at `path` are; `rows` are its first ones. Raises DataError with the candidates."""
+    name = shown(path)
+    asked = [("image", reading.image_column), ("group", reading.group_column), ("split", reading.split_column)]
+    asked += [("label", column) for column in reading.label_column]
+    for what, column in asked:
+        if column and column not in columns:
+            hint = nearest(column, columns)
+            raise DataError(
+                f"{name} has no column '{shown(column)}' (--{what}-column); its columns are: {listed(columns)}{hint}"
+            )
+    found = Mapping(split=reading.split_column, group=reading.group_column or ("group" if "group" in columns else ""))
+    _say_image(found, path, columns, rows, reading, finder)
+    if not found.split:
+        found.split = _split(columns, rows, found)
+    found.labels = reading.label_column or _labels(name, columns, rows, found)
+    if not found.group:
+        also = [c for c in columns if _GROUPS.fullmatch(c) and c not in (found.image, *found.labels)]
+        found.said += [
+            f"column '{shown(c)}' may say what belongs together: --group-column {shown(c)} keeps it in one split"
+            for c in also[:1]
+        ]
+    return found
+
+
+def _say_image(
+    found: Mapping, path: Path, columns: Sequence[str], rows: Sequence[Cells], reading: Reading, finder: Finder
+) -> None:
+    if reading.path_template:
+        found.template = reading.path_template
+        _check_template(path, columns, found.template)
+    elif reading.image_column or "path" in columns:
+        found.image = reading.image_column or "path"
+        if reading.image_column and rows and not any(finder.find(row[found.image]) for row in rows):
+            ways = _by_table(path, _ways(found.image, rows, finder))
+            if len(ways) > 1:
+                raise DataError(_ambiguous(path, ways))
+            found.template = ways[0] if ways else ""
+            found.said += [f"pictures are found as {shown(way)}" for way in ways]
+    else:
+        others = {"label", "split", "group", reading.group_column, reading.split_column, *reading.label_column}
+        ways = [way for column in columns if column not in others for way in _ways(column, rows, finder)]
+        ways = _by_table(path, _usual(ways) or ways)
+        if not ways:
+            raise DataError(
+                f"{shown(path)} has no column 'path'{nearest('path', columns)}, and no column whose cells lead to "
+                f"pictures below {shown(finder.root)}; say which names the picture with --image-column, or how its "
+                f"path is made with --path-template 'folder/{{{shown(columns[0]) if columns else 'id'}}}.jpg'; its "
+                f"columns are: {listed(columns) or 'none'}"
+            )
+        if len(ways) > 1:
+            raise DataError(_ambiguous(path, ways))
+        plain = re.fullmatch(r"\{(.+)\}", ways[0])
+        found.image, found.template = (plain[1], "") if plain else (_fields(ways[0])[0], ways[0])
+        found.said.append(f"pictures: column '{shown(found.image)}'" + ("" if plain else f", as {shown(ways[0])}"))
+
+
+def _usual(ways: list[str]) -> list[str]:
+    """The way by the one column that is called as a picture's is."""
+    usual = {way: name for way in ways for name in _fields(way) if name.lower() in _IMAGES}
+    return list(usual) if len(set(usual.values())) == 1 else []
+
+
+def _by_table(path: Path, ways: list[str]) -> list[str]:
+    """Of several ways the one into a folder named like the table (`train.csv`, `train_images/`), if there is one."""
+    stem = path.stem.lower()
+    near = [way for way in ways if os.path.dirname(way).lower().startswith(stem)]
+    return near if len(near) == 1 else ways
+
+
+def _ambiguous(path: Path, ways: Sequence[str]) -> str:
+    return (
+        f"{shown(path)}: pictures are found in several ways: {listed(ways)}; say which is meant, as "
+        f"--path-template '{shown(ways[0])}'"
+    )
+
+
+def _check_template(path: Path, columns: Sequence[str], template: str) -> None:
+    try:
+        names = _fields(template)
+    except ValueError as error:
+        raise DataError(
+            f"--path-template '{shown(template)}' cannot be read ({error}); write train/{{id}}.jpg"
+        ) from error
+    unknown = [name for name in names if name not in columns]
+    if unknown or not names:
+        what = f"no column '{shown(unknown[0])}'" if unknown else "nothing in braces"
+        raise DataError(
+            f"--path-template '{shown(template)}': there is {what} in {shown(path)}; its columns are: {listed(columns)}"
+            + (nearest(unknown[0], columns) if unknown else "")
+        )
+
+
+def _fields(template: str) -> list[str]:
+    """The columns that a template names. Only whole ones: no attribute or index of anything is looked up."""
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+
+
+def filled(template: str, row: Cells) -> str:
+    """The path that a template makes of a row."""
+    pieces = string.Formatter().parse(template)
+    return "".join(text + (row[name].strip() if name is not None else "") for text, name, _, _ in pieces)
+
+
+def _ways(column: str, rows: Sequence[Cells], finder: Finder) -> list[str]:
+    """Templates by which every one of the first rows leads to a picture."""
+    values = [row[column].strip() for row in rows]
+    if not values or not all(values) or len(set(values)) == 1 < len(values):
+        return []
+    if all(finder.find(value) for value in values):
+        return [f"{{{column}}}"]
+    if any(len(value) > 255 or "\n" in value for value in values):
+        return []
+    prefixes = [f"{folder}/" for folder in finder.folders()]
+    return [f"{p}{{{column}}}" for p in prefixes if all(finder.find(p + value) for value in values)]
+
+
+def _split(columns: Sequence[str], rows: Sequence[Cells], found: Mapping) -> str:
+    if "split" in columns:
+        return "split"
+    for column in columns:
+        values = {row[column].strip() for row in rows} - {""}
+        if column.lower() in _SPLITS and values and all(map(split_name, values)):
+            found.said.append(f"split: column '{shown(column)}'")
+            return column
+    return ""
+
+
+def _labels(name: str, columns: Sequence[str], rows: Sequence[Cells], found: Mapping) -> tuple[str, ...]:
+    if "label" in columns:
+        return ("label",)
+    if any(column.startswith("label_") for column in columns):
+        return ()
+    rest = [c for c in columns if c and c not in (found.image, found.split, found.group, *_named(found.template))]
+    if "path" in columns and found.image == "path" and not found.template:
+        return ()  # every other column is a target
+    named = [c for c in rest if c.lower() in _LABELS]
+    chosen = rest if len(rest) == 1 else named if len(named) == 1 else _marks(rest, rows)
+    if not chosen:
+        what = f"may be meant: {listed(rest)}" if rest else "is left beside the picture's"
+        raise DataError(
+            f"{name}: no column is called 'label', and several {what}; say which with --label-column (repeat it for "
+            "several)" if rest else f"{name}: no column {what}; it needs one with the label"
+        )  # fmt: skip
+    found.said.append(f"label: column {', '.join(repr(shown(c)) for c in chosen[:5])}{' …' if len(chosen) > 5 else ''}")
+    return tuple(chosen)
+
+
+def _named(template: str) -> list[str]:
+    return _fields(template) if template else []
+
+
+def _marks(columns: Sequence[str], rows: Sequence[Cells]) -> list[str]:
+    """All columns, where each holds nothing but 0 and 1: one for each label."""
+    whole = (
+        len(columns) > 1 and rows and all(row[c].strip() in ("0", "1", "0.0", "1.0") for row in rows for c in columns)
+    )
+    return list(columns) if whole else []
+
+
+class Finder:
+    """Looks for picture files below a folder, with and without their endings. Lists each folder once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._stems: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> str | None:
+        """The path of the picture that `name` means, or None: as it stands, else with the ending that is there.
+
+        Raises DataError where several files differ by their endings only.
+        """
+        name = name.strip()
+        if not name:
+            return None
+        place, reason = locate(self.root, name)
+        if reason != "does not exist" and reason != "is a folder":
+            return place
+        folder, base = os.path.split(name.replace("\\", "/"))
+        if folder not in self._stems:
+            self._stems[folder] = self._by_stem(folder)
+        found = self._stems[folder].get(base, [])
+        if len(found) > 1:
+            raise DataError(
+                f"'{shown(name)}' may mean {listed(found)}; write the ending into the table, or --path-template with it"
+            )
+        return os.path.join(folder, found[0]) if found else None
+
+    def _by_stem(self, folder: str) -> dict[str, list[str]]:
+        stems: dict[str, list[str]] = {}
+        try:
+            names = [entry.name for entry in places.listing(self.root / folder) if not is_folder(entry)]
+        except OSError:
+            return stems
+        for name in names:
+            if is_picture(name) and not is_hidden(name):
+                stems.setdefault(os.path.splitext(name)[0], []).append(name)
+        return stems
+
+    def folders(self) -> list[str]:
+        """Folders below the root, two levels deep, that hold something."""
+        found: list[str] = []
+        level = [""]
+        for _ in range(2):
+            level = [below for folder in level for below in self._below(folder)][:_FOLDERS_LOOKED_AT]
+            found += level
+        return found
+
+    def _below(self, folder: str) -> Iterator[str]:
+        try:
+            entries = places.listing(self.root / folder)
+        except OSError:
+            return
+        for entry in sorted(entries, key=lambda e: e.name):
+            if is_folder(entry) and not is_hidden(entry.name, True):
+                yield os.path.join(folder, entry.name)
+
+
+__all__ = ["LOOKED_AT", "Cells", "Finder", "Mapping", "filled", "mapped"]

@@ -1,0 +1,189 @@
+"""What annotation tools export, as rows: a picture, its labels, and where in the file they were said."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from transferkit.data.containers import places
+from transferkit.data.containers.fragments import boxed
+from transferkit.data.readers.cells import in_cell
+from transferkit.data.readers.columns import LOOKED_AT, Finder
+from transferkit.data.readers.encoding import read_text
+from transferkit.data.readers.names import load_names
+from transferkit.data.readers.reading import Request
+from transferkit.data.readers.rows import Table
+from transferkit.data.readers.table import samples_of
+from transferkit.data.readers.walk import is_folder
+from transferkit.data.samples import Samples, listed, shown
+from transferkit.errors import DataError
+
+MOST_JSON = 2 << 30
+
+
+@dataclass
+class Row:
+    """A picture (or a box of one) and what was said of it.
+
+    `picture` is its path as the export has it, below `folder` (relative to the source). `box` is left, top, width and
+    height in pixels of the upright picture, or with `relative` in shares of its sides.
+    """
+
+    picture: str
+    labels: list[str]
+    where: str
+    split: str = ""
+    group: str = ""
+    folder: str = ""
+    box: tuple[float, float, float, float] | None = None
+    relative: bool = False
+
+
+@dataclass
+class Export:
+    """The rows of an export, and what is to be said of them."""
+
+    rows: list[Row] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    boxes: int = 0  # boxes there were, also where they were not asked for
+    several: bool | None = None  # several labels a picture; None: as found
+
+
+Parser = Callable[[Path, bool], Export]
+
+
+def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Samples:
+    """The samples of an export; see `source.scan`."""
+    crop = request.reading.crop_boxes
+    export = parse(source, crop)
+    root = source if places.is_folder(source) else source.parent
+    if crop and not export.boxes:
+        raise DataError(f"{shown(source)}: the reader '{name}' finds no boxes to crop; drop --crop-boxes")
+    if not export.rows:
+        raise DataError(f"{shown(source)}: the reader '{name}' finds no labelled pictures in it")
+    said = list(export.said)
+    if export.boxes and not crop:
+        said.append("a picture has the labels of its boxes; --crop-boxes makes each box a picture of its own")
+    _find(export.rows, source, root, said)
+    if request.reading.classes:
+        _rename(export.rows, request.reading.classes)
+    table = Table(source, ["path", "label", "split", "group"], ["label"], unit="row")
+    several = export.several if export.several is not None else any(len(set(row.labels)) != 1 for row in export.rows)
+    for number, row in enumerate(export.rows, start=1):
+        path = boxed(row.picture, row.box, row.relative) if row.box is not None else row.picture
+        cells = [in_cell(label) for label in dict.fromkeys(row.labels)]
+        label = ";".join(cells) + (";" if several and len(cells) == 1 else "")
+        group = row.group or (row.picture if row.box is not None else "")
+        table.rows.append((number, {"path": path, "label": label, "split": row.split, "group": group}))
+        table.places[number] = row.where
+    table.mapping = {"said": said}
+    return samples_of(table, root, request)
+
+
+def merged(rows: Iterable[Row]) -> list[Row]:
+    """One row for each picture, with all its labels."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        first = found.setdefault((row.folder, row.picture), row)
+        if first is not row:
+            first.labels += row.labels
+    return list(found.values())
+
+
+def _rename(rows: Sequence[Row], file: str) -> None:
+    names = load_names(Path(file).expanduser())
+    unknown = sorted({label for row in rows for label in row.labels} - names.keys())
+    if unknown:
+        raise DataError(f"{shown(file)} has no name for the labels {listed(unknown)}")
+    for row in rows:
+        row.labels = [names[label] for label in row.labels]
+
+
+def _find(rows: list[Row], source: Path, root: Path, said: list[str]) -> None:
+    """Complete the paths of pictures: exports mostly leave out the folder, some the ending."""
+    finder = Finder(root)
+    prefixes: dict[str, str] = {}
+    for folder in dict.fromkeys(row.folder for row in rows):
+        first = [row for row in rows if row.folder == folder][:LOOKED_AT]
+        prefixes[folder] = _prefix(folder, first, source, finder)
+        if prefixes[folder] not in ("", folder):
+            said.append(f"pictures are found in {shown(prefixes[folder])}")
+    for row in rows:
+        name = os.path.join(prefixes[row.folder], row.picture)
+        row.picture = finder.find(name) or name
+
+
+def _prefix(folder: str, rows: Sequence[Row], source: Path, finder: Finder) -> str:
+    names = list(dict.fromkeys(row.picture for row in rows))
+    if any(finder.find(os.path.join(folder, name)) for name in names):
+        return folder
+    inside = os.path.join(folder, "") if folder else ""
+    candidates = [f for f in finder.folders() if f.startswith(inside)]
+    counts = {f: sum(finder.find(os.path.join(f, name)) is not None for name in names) for f in candidates}
+    best = [f for f, count in counts.items() if count and count == max(counts.values())]
+    if len(best) > 1:
+        near = [f for f in best if os.path.basename(f).lower() in source.stem.lower()]
+        best = near if len(near) == 1 else best
+    if len(best) > 1:
+        raise DataError(
+            f"{shown(source)}: the pictures ({listed(names, 2)}) are found in several folders: {listed(best)}; put the "
+            "file into the folder whose pictures are meant"
+        )
+    return best[0] if best else folder
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file, kept from looking at it to reading it. Raises DataError."""
+    return _json(path, places.sha256(path) if places.size(path) < 1 << 20 else str(os.stat(path).st_mtime_ns))
+
+
+@lru_cache(2)
+def _json(path: Path, version: str) -> Any:
+    if places.size(path) > MOST_JSON:
+        raise DataError(f"{shown(path)} is larger than {MOST_JSON:,} bytes; split it")
+    try:
+        return json.loads(read_text(path, "an export of annotations"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{shown(path)} is no JSON ({error}); export it anew") from error
+
+
+def load_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file. Raises DataError for damage, and for entities of its own, which may grow without end."""
+    text = read_text(path, "an export of annotations")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DataError(f"{shown(path)} declares entities of its own, which annotations never do; export it anew")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{shown(path)} is no XML ({error}); export it anew") from error
+
+
+def files_of(folder: Path) -> Iterator[str]:
+    """Names of the files directly in a folder, none where it cannot be listed."""
+    try:
+        entries = places.listing(folder)
+    except (OSError, DataError):
+        return iter(())
+    return iter(sorted(entry.name for entry in entries if not is_folder(entry)))
+
+
+def folders_of(folder: Path) -> list[str]:
+    """Names of the folders directly in one."""
+    try:
+        return sorted(entry.name for entry in places.listing(folder) if is_folder(entry))
+    except (OSError, DataError):
+        return []
+
+
+def missing(path: Path, where: str, what: str) -> DataError:
+    """The error for an entry that lacks something."""
+    return DataError(f"{shown(path)}: {where} has no {what}; export it anew")

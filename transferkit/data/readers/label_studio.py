@@ -1,0 +1,96 @@
+"""Label Studio's JSON (full or JSON-MIN): choices as labels of pictures, rectangles as boxes."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
+
+from transferkit.data.containers import places
+from transferkit.data.readers.exported import Export, Row, load_json, merged
+from transferkit.errors import DataError
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before the name of an uploaded file
+_SHORT = ("choice", "choices", "label")
+
+
+def detect(source: Path) -> float:
+    """1 for a JSON list of tasks."""
+    if source.suffix.lower() != ".json" or places.is_folder(source):
+        return 0.0
+    tasks = load_json(source)
+    if not isinstance(tasks, list) or not tasks or not isinstance(tasks[0], dict):
+        return 0.0
+    whole = "data" in tasks[0] and ("annotations" in tasks[0] or "completions" in tasks[0])
+    return 1.0 if whole or ("annotator" in tasks[0] and _picture(tasks[0])) else 0.0
+
+
+def parse(source: Path, crop: bool) -> Export:
+    """The rows of an export; `crop` makes a row of each rectangle. Raises DataError."""
+    export, rows, without = Export(), list[Row](), 0
+    for at, task in enumerate(load_json(source)):
+        picture = _picture(task.get("data", task)) if isinstance(task, dict) else ""
+        if not picture:
+            raise DataError(f"{source}: task [{at}] names no picture (a field `image`); export it anew")
+        found = _rows(task, _local(picture), f"task [{at}]")
+        export.boxes += sum(row.box is not None for row in found)
+        rows += [row for row in found if (row.box is not None) == crop or not crop]
+        without += not found
+    if without:
+        export.said.append(f"{without} tasks without an annotation are left out")
+    for row in rows if not crop else ():
+        row.box = None
+    export.rows = rows if crop else merged(rows)
+    return export
+
+
+def _picture(data: dict[str, Any]) -> str:
+    values = [data.get(key) for key in ("image", "img", "photo", "picture", "url")]
+    values += [v for v in data.values() if isinstance(v, str) and re.search(r"\.(jpe?g|png|webp|tiff?|bmp)$", v, re.I)]
+    return next((value for value in values if isinstance(value, str) and value), "")
+
+
+def _local(picture: str) -> str:
+    """The path behind an address of Label Studio's own server: its name, or what `?d=` says."""
+    address = urlparse(picture)
+    inside = parse_qs(address.query).get("d")
+    if inside:
+        return os.path.normpath(inside[0]).lstrip("/")
+    path = unquote(address.path)
+    if "://" in picture or path.startswith("/data/"):
+        base = os.path.basename(path)
+        uploaded = _UPLOADED.fullmatch(base)
+        return uploaded[1] if uploaded else base
+    return path
+
+
+def _rows(task: dict[str, Any], picture: str, where: str) -> list[Row]:
+    annotations = task.get("annotations", task.get("completions"))
+    if annotations is None:  # JSON-MIN
+        values: Any = next((task[key] for key in _SHORT if task.get(key)), [])
+        values = values.get("choices", []) if isinstance(values, dict) else values
+        labels = [values] if isinstance(values, str) else [v for v in values if isinstance(v, str)]
+        return [Row(picture, labels, where)] if labels else []
+    rows = []
+    for annotation in annotations:
+        if annotation.get("was_cancelled"):
+            continue
+        rows += [row for result in annotation.get("result", []) if (row := _row(result, picture, where)) is not None]
+    return rows
+
+
+def _row(result: dict[str, Any], picture: str, where: str) -> Row | None:
+    value = result.get("value", {})
+    labels = value.get("choices") or value.get("rectanglelabels") or []
+    if not labels:
+        return None
+    row = Row(picture, [str(label) for label in labels], where)
+    if value.get("rectanglelabels"):
+        try:
+            row.box = tuple(float(value[key]) / 100 for key in ("x", "y", "width", "height"))  # type: ignore[assignment]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where} has a rectangle without x, y, width and height; export it anew") from error
+        row.relative = True
+    return row

@@ -1,0 +1,87 @@
+"""Tables of annotations in forms of their own: Roboflow's `_classes.csv` and Open Images' CSVs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transferkit.data.containers import places
+from transferkit.data.readers.cells import number
+from transferkit.data.readers.exported import Export, Row, files_of, folders_of, merged
+from transferkit.data.readers.layouts import split_name
+from transferkit.data.readers.rows import load_cells
+from transferkit.errors import DataError
+
+ROBOFLOW = "_classes.csv"
+_WHAT = "a table of annotations"
+
+
+def detect_roboflow(source: Path) -> float:
+    """Certain of `_classes.csv`, or of a folder with it, or with splits that have it."""
+    if places.is_folder(source):
+        return 0.95 if _files(source) else 0.0
+    return 1.0 if source.name == ROBOFLOW else 0.0
+
+
+def _files(folder: Path) -> list[str]:
+    if ROBOFLOW in files_of(folder):
+        return [ROBOFLOW]
+    return [
+        f"{name}/{ROBOFLOW}" for name in folders_of(folder) if split_name(name) and ROBOFLOW in files_of(folder / name)
+    ]
+
+
+def parse_roboflow(source: Path, crop: bool) -> Export:
+    """A row a picture, with the columns that hold 1 as labels. Raises DataError."""
+    export = Export(several=True)
+    for name in _files(source) if places.is_folder(source) else [""]:
+        path, folder = source / name if name else source, name.rpartition("/")[0]
+        header, rows = load_cells(path, _WHAT)
+        classes = [column.strip() for column in header[1:]]
+        for at, cells in enumerate(rows, start=2):
+            values = [number(cell) for cell in cells[1:]]
+            if any(value not in (0.0, 1.0) for value in values):
+                raise DataError(f"{path}: line {at} has cells other than 0 and 1; export it anew")
+            labels = [label for label, value in zip(classes, values, strict=True) if value]
+            export.rows.append(Row(cells[0].strip(), labels, f"line {at}", split_name(folder) or "", folder=folder))
+    return export
+
+
+def detect_open_images(source: Path) -> float:
+    """1 for a CSV with ImageID and LabelName."""
+    if source.suffix.lower() != ".csv" or not source.is_file():
+        return 0.0
+    try:
+        with open(source, "rb") as handle:
+            head = handle.readline(4096).decode("utf-8", "replace").strip().split(",")
+    except OSError:
+        return 0.0
+    return 1.0 if {"ImageID", "LabelName"} <= set(head) else 0.0
+
+
+def parse_open_images(source: Path, crop: bool) -> Export:
+    """Labels that people or machines found in pictures (Confidence above a half), or boxes. Raises DataError."""
+    header, rows = load_cells(source, _WHAT)
+    at = {column: i for i, column in enumerate(header)}
+    sides = ("XMin", "XMax", "YMin", "YMax")
+    has_boxes = all(side in at for side in sides)
+    export, found, absent = Export(), list[Row](), 0
+    for line, cells in enumerate(rows, start=2):
+        confidence = number(cells[at["Confidence"]]) if "Confidence" in at else 1.0
+        if confidence is None:
+            raise DataError(f"{source}: line {line} has the Confidence {cells[at['Confidence']]!r}; it is a number")
+        if confidence < 0.5:
+            absent += 1
+            continue
+        row = Row(cells[at["ImageID"]], [cells[at["LabelName"]]], f"line {line}")
+        export.boxes += has_boxes
+        if crop and has_boxes:
+            values = [number(cells[at[side]]) for side in sides]
+            if None in values:
+                raise DataError(f"{source}: line {line} has a box that is no four numbers")
+            left, right, top, bottom = (float(value or 0) for value in values)
+            row.box, row.relative = (left, top, right - left, bottom - top), True
+        found.append(row)
+    if absent:
+        export.said.append(f"{absent} rows that say what is not in a picture are passed over")
+    export.rows = found if crop else merged(found)
+    return export

@@ -1,0 +1,99 @@
+"""What data is, as one self-contained HTML page: how it was read, ten pictures with their labels, numbers per class."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from transferkit import look
+from transferkit.data.images.opening import PictureError
+from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.samples import Samples, shown
+from transferkit.text import safe
+
+PICTURES = 10
+SIDE = 128
+MOST = 300  # classes listed
+
+_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{{ policy | safe }}">
+<meta name="color-scheme" content="light dark">
+<title>Data</title>
+<link rel="icon" href="data:,">
+<style>
+{{ style | safe }}
+.ten { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; }
+.ten figure { margin: 0; }
+.ten img { max-width: 100%; }
+.ten figcaption { overflow-wrap: anywhere; }
+</style>
+</head>
+<body>
+<main>
+<header>
+<h1>Data</h1>
+<p class="soft small">{{ origin }}</p>
+</header>
+<section>
+<p class="big">{{ "{:,}".format(total) }}</p>
+<p>pictures, {{ classes|length }} {{ what }}. Read by <code>{{ reader.name|shown }}</code>: {{ reader.why|shown }}.</p>
+<ul>{% for line in said %}<li>{{ line|shown }}</li>{% endfor %}</ul>
+</section>
+<section>
+<h2>Pictures <span>{{ pictures|length }} of {{ "{:,}".format(total) }}, spread over all</span></h2>
+<div class="ten">
+{% for picture in pictures %}
+<figure>{% if picture.uri %}<img alt="" src="{{ picture.uri }}">{% else %}<p>{{ picture.reason|shown }}</p>{% endif %}
+<figcaption><strong>{{ picture.label|shown }}</strong><br>
+<code class="small">{{ picture.path|shown }}</code></figcaption>
+</figure>
+{% endfor %}
+</div>
+</section>
+<section>
+<h2>{{ what|capitalize }}</h2>
+<table class="words">
+{% for name, number in rows %}<tr><td>{{ name|shown }}</td><td>{{ "{:,}".format(number) }}</td></tr>
+{% endfor %}
+</table>
+{% if left %}<p class="soft small">{{ left }} more are not shown.</p>{% endif %}
+</section>
+</main>
+</body>
+</html>
+"""
+
+
+def summary_page(samples: Samples) -> str:
+    """The page as text. A picture that cannot be read is there with the reason."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.filters["shown"] = shown
+    counts = samples.counts()
+    chosen = np.unique(np.linspace(0, len(samples) - 1, min(PICTURES, len(samples))).astype(int))
+    page = environment.from_string(_TEMPLATE).render(
+        origin=shown(samples.origin), total=len(samples), classes=counts, reader=samples.reader or _MEMORY,
+        said=[*samples.reader.get("said", ()), *samples.notes], pictures=[_picture(samples, int(i)) for i in chosen],
+        what="targets" if samples.kind.numbers else "classes" if samples.kind.exclusive else "labels",
+        rows=list(counts.items())[:MOST], left=max(0, len(counts) - MOST), style=look.style(), policy=look.policy(),
+    )  # fmt: skip
+    return safe(page)
+
+
+_MEMORY = {"name": "arrays", "why": "they are in memory"}
+
+
+def _picture(samples: Samples, index: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"path": samples.paths[index], "label": samples.label(index), "uri": None, "reason": ""}
+    try:
+        content = thumbnail(samples.source(index), SIDE)
+        return found | {"uri": "data:image/jpeg;base64," + base64.b64encode(content).decode()}
+    except PictureError as error:
+        return found | {"reason": error.reason}
