@@ -18,7 +18,7 @@ from benches.measuring import ASSETS, TRASHNET, Bar, measurement, scratch
 VGG16 = ASSETS / "weights" / "vgg16_imagenet_notop.h5"
 PER_CLASS = 40
 BARS = (
-    Bar("above_probe_cross_validated", ">=", 0.0, "VGG16, 40 pictures a class: chosen above linear probe"),
+    Bar("above_probe_cross_validated", ">=", 0.0, "VGG16, 40 pictures a class: chosen above the simplest classifier"),
     Bar("choice_seconds", "<=", 20, "… seconds of choosing among candidates on all depths, 240 pictures"),
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ from transferkit.cli import cli
 
 # Options of other programs that pages mention, and what they belong to.
 OTHERS = {
-    "--num-cpus": "ray start", "--fix": "scripts/check", "--head": "ray start", "--no-index": "pip",
+    "--num-cpus": "ray start", "--fix": "scripts/check", "--head": "ray start", "--no-index": "pip", "--no-deps": "pip",
     "--data": "scripts/pretrain_mini.py",
 }  # fmt: skip
 

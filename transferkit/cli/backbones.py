@@ -29,7 +29,7 @@ def list_(quiet: bool, as_json: bool) -> None:
 
     rows = [catalog.find(name) for name in catalog.names()]
     if as_json:
-        emit([_facts(row) for row in rows])
+        emit([*(_facts(row) for row in rows), *(_published(name) for name in hub.SHORT)])
         return
     echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
     for row in rows:
@@ -38,6 +38,19 @@ def list_(quiet: bool, as_json: bool) -> None:
     echo("\nFrom the Hugging Face hub, fetched when first used (any other of these families: hf:OWNER/NAME):")
     for name, (repository, licence) in hub.SHORT.items():
         echo(f"{name:<22} {repository:<46} {'yes' if hub.local(name) else '':<4}  {licence}")
+
+
+def _published(name: str) -> dict[str, object]:
+    """What is known of a network of the hub by its short name, before its files are here."""
+    from transferkit.backbones.foundation import hub
+
+    (repository, licence), here = hub.SHORT[name], hub.local(name)
+    return {
+        "name": name,
+        "repository": repository,
+        "licence": licence,
+        "weights_here": None if here is None else str(here),
+    }
 
 
 @backbones.command(epilog="Example:  transferkit backbones show vgg16")
@@ -50,8 +63,7 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
 
     here = hub.local(name) if hub.is_name(name) else None
     if here is None and name in hub.SHORT:
-        repository, licence = hub.SHORT[name]
-        facts: dict[str, object] = {"name": name, "repository": repository, "licence": licence, "weights_here": None}
+        facts = _published(name)
     elif here is not None or folder.is_published(name):
         found = folder.describe(str(here or name))
         facts = {**_facts(found.row), "weights": str(found.path), "weights_here": str(found.path), **found.facts()}

@@ -11,11 +11,11 @@ import click
 
 from transferkit import tasks
 from transferkit.cli._common import Once, common, echo, reporter
-from transferkit.runs.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from transferkit.console import Reporter
     from transferkit.delivery.predict import Prediction
+    from transferkit.runs.model_facts import ModelFacts
 
 WIDEST = 48  # columns a path may take before the answers of short ones are no longer aligned with it
 SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".txt": "table"}
