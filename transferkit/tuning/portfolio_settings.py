@@ -1,0 +1,11 @@
+"""Which settings of a run `best` takes: those that bear on all networks alike. Imports nothing.
+
+How a head is trained is not among them, since classifiers are chosen; nor are layers that are trained.
+"""
+
+from __future__ import annotations
+
+SETTINGS = (
+    "task", "classes", "split", "exclude", "exclude_file", "on_bad_file", "image_size", "resize", "augment", "views",
+    "precision", "max_latency", "max_size", "metric", "seed",
+)  # fmt: skip
