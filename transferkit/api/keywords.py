@@ -141,7 +141,7 @@ class BestSettings(TypedDict, total=False):
     task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']
     """What the labels mean. One class each, several labels each, numbers (regress), or classes that have an order (ordinal); the last two are never guessed. [default: found from the data]"""
     classes: Sequence[str] | str | None
-    """All classes in their order, the lowest first. With task='ordinal', where they are no numbers. [default: by number]"""
+    """All classes in their order, the lowest first; or names for codes. The order with task='ordinal', where they are no numbers; a FILE (table, JSON, or a text of names by their numbers) has the names of the data's codes. [default: by number; the labels themselves]"""
     augment: str
     """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
     views: int
@@ -156,6 +156,24 @@ class BestSettings(TypedDict, total=False):
     """Leave out classes or files. Repeatable. [default: nothing]"""
     exclude_file: str | PathLike[str] | None
     """Leave out or relabel what this file says: `data clean`, or `data check --write-exclusions`, writes one. [default: none]"""
+    reader: str
+    """How the data is read, by name. Where two readers know it, or the wrong one does; `transferkit data summary` says which one reads it. [default: found from the data]"""
+    image_column: str
+    """Column of a table that names the picture. [default: found from the data]"""
+    label_column: Sequence[str] | str
+    """Column of a table that holds the label. Repeatable: a column of 0 and 1 for each label, or of numbers with task='regress'. [default: found from the data]"""
+    group_column: str
+    """Column of a table that says what belongs together. Pictures of one group never straddle splits. [default: group]"""
+    split_column: str
+    """Column of a table that says train, val or test. [default: split]"""
+    path_template: str
+    """How a picture's path is made of a row's columns, as train/{id}.jpg. Relative to the table. [default: found from the data]"""
+    label_delimiter: str
+    """What stands between several labels in one cell. A sign such as |, or comma, space, tab. [default: ;]"""
+    crop_boxes: bool
+    """Take each box of an export of annotations as a picture. Boxes of one picture stay in one split. [default: False]"""
+    frames: Literal['first', 'all']
+    """Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one file; all makes each a picture, and keeps those of one file in one split. [default: 'first']"""
     on_bad_file: Literal['error', 'skip']
     """What to do where pictures cannot be read. [default: 'error']"""
     seed: int

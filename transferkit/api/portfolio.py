@@ -15,6 +15,7 @@ from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.data.source import origin_of
 from transferkit.files import ready_cache
+from transferkit.runs import preflight
 from transferkit.runs.layout import Layout, free_name
 from transferkit.tuning.portfolio_settings import SETTINGS
 
@@ -68,6 +69,7 @@ def best(
     loaded = data if isinstance(data, Data) else None
     problems += adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
+    problems += preflight.remote(origin, offline)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the comparison")
     announced(reporter, not several, origin)
