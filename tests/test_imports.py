@@ -52,13 +52,13 @@ def test_every_public_name_is_found() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["predict", "--help"], ["data", "check", "--help"],
-     ["finetune", "--help"], ["tune", "--help-all"]],
+     ["finetune", "--help"], ["best", "--help"], ["tune", "--help-all"]],
 )  # fmt: skip
 def test_help_imports_nothing_that_computes(arguments: list[str]) -> None:
     code, names = modules(RUN, *arguments)
     assert code == 0
     # The options of these are made of the settings, which are pydantic's.
-    made = set() if arguments[0] in ("finetune", "tune", "data") else {"pydantic"}
+    made = set() if arguments[0] in ("finetune", "best", "tune", "data") else {"pydantic"}
     assert not names & {*HEAVY, "numpy", "rich", "PIL", *made}
 
 

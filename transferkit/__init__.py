@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Run,
         assemble,
         backbone,
+        best,
         build_head,
         compare,
         evaluate,
@@ -47,6 +48,7 @@ _HOMES = {
             "Run",
             "assemble",
             "backbone",
+            "best",
             "build_head",
             "compare",
             "evaluate",
@@ -68,7 +70,7 @@ _HOMES = {
 }
 __all__ = [
     "Callback", "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble",
-    "backbone", "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "load_run", "predict",
+    "backbone", "best", "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "load_run", "predict",
     "reproduce", "tune",
 ]  # fmt: skip
 

@@ -56,7 +56,7 @@ ANSWERS = {
 
 COMMANDS = {
     "train": "finetune", "fit": "finetune", "fine-tune": "finetune", "fine_tune": "finetune", "learn": "finetune",
-    "search": "tune", "hpo": "tune", "optimize": "tune", "sweep": "tune",
+    "automl": "best", "search": "tune", "hpo": "tune", "optimize": "tune", "sweep": "tune",
     "test": "evaluate", "eval": "evaluate", "score": "evaluate", "validate": "evaluate", "val": "evaluate",
     "infer": "predict", "inference": "predict", "classify": "predict", "detect": "predict",
     "gradcam": "explain", "grad-cam": "explain", "heatmap": "explain", "interpret": "explain",

@@ -73,7 +73,7 @@ def options_in(text: str) -> set[str]:
     return set(re.findall(r"^  (?:-\w, )?(--[a-z][a-z0-9-]*)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("command", ["finetune", "tune"])
+@pytest.mark.parametrize("command", ["finetune", "best", "tune"])
 def test_groups_hold_every_option_once(command: str) -> None:
     found = cli.get_command(click.Context(cli), command)
     assert isinstance(found, Grouped)

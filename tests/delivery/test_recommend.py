@@ -12,6 +12,7 @@ from transferkit.cli._common import guarded
 from transferkit.data.source import scan
 from transferkit.delivery import recommend as room
 from transferkit.errors import BackboneError, ConfigError
+from transferkit.runs import network_scores
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def test_a_seeing_network_is_ranked_above_a_blind_one(digits, blind, tmp_path, c
 
 def test_without_names_the_store_is_what_there_is(digits, capsys, monkeypatch):
     assert room.candidates() == ["efficientnet_lite0", "mini"]
-    monkeypatch.setattr(room, "ROWS", {"mini": room.ROWS["mini"]})  # the other one takes its time
+    monkeypatch.setattr(network_scores, "ROWS", {"mini": network_scores.ROWS["mini"]})  # the other one takes its time
     assert guarded(cli, ["backbones", "recommend", str(digits), "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "images/s" in out

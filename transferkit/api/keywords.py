@@ -1,4 +1,4 @@
-"""The keywords of `finetune` and `tune`, for editors and type checkers. Made by scripts/keywords: do not edit."""
+"""The keywords of the verbs that make a run, for editors and type checkers. Made by scripts/keywords: do not edit."""
 
 # ruff: noqa: E501
 # fmt: off
@@ -122,6 +122,60 @@ class FinetuneSettings(TypedDict, total=False):
     """What the shipped model has learnt from in the end. [default: 'train']"""
     budget: float | str | None
     """Longest training, as 10m or 1.5h. Counted anew with resume=True. [default: none]"""
+    seed: int
+    """Seed of splits, views, weights and order. [default: 0]"""
+
+
+
+class BestSettings(TypedDict, total=False):
+    """What `best` takes as keywords; every one may be left out."""
+
+    image_size: int | None
+    """Picture side in pixels. [default: the network's]"""
+    resize: Literal['stretch', 'crop', 'letterbox']
+    """How pictures become square. [default: 'stretch']"""
+    max_latency: float | None
+    """Longest that one picture may take, in milliseconds. Classifiers (and networks, where none is named) that take longer on this machine, measured on the network that is shipped, are left out of the choice. [default: none]"""
+    max_size: float | None
+    """Largest that the file of the model may be, in megabytes. What is larger is left out of the choice. [default: none]"""
+    task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']
+    """What the labels mean. One class each, several labels each, numbers (regress), or classes that have an order (ordinal); the last two are never guessed. [default: found from the data]"""
+    classes: Sequence[str] | str | None
+    """All classes in their order, the lowest first; or names for codes. The order with task='ordinal', where they are no numbers; a FILE (table, JSON, or a text of names by their numbers) has the names of the data's codes. [default: by number; the labels themselves]"""
+    augment: str
+    """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
+    views: int
+    """Changed views per training picture, beside the clean one. [default: 4]"""
+    metric: str
+    """Metric that decides. By default accuracy for classes, map for several labels, mae for numbers and ordered classes; or macro_f1, recall, auc, loss and those of docs/metrics.md. [default: accuracy, map or mae]"""
+    precision: Literal['auto', 'float32', 'bfloat16', 'float16']
+    """Arithmetic of the frozen part. [default: auto: measured]"""
+    split: Sequence[float] | str
+    """Fractions (or counts) of training, validation and test. [default: (0.7, 0.15, 0.15)]"""
+    exclude: Sequence[str]
+    """Leave out classes or files. Repeatable. [default: nothing]"""
+    exclude_file: str | PathLike[str] | None
+    """Leave out or relabel what this file says: `data clean`, or `data check --write-exclusions`, writes one. [default: none]"""
+    reader: str
+    """How the data is read, by name. Where two readers know it, or the wrong one does; `transferkit data summary` says which one reads it. [default: found from the data]"""
+    image_column: str
+    """Column of a table that names the picture. [default: found from the data]"""
+    label_column: Sequence[str] | str
+    """Column of a table that holds the label. Repeatable: a column of 0 and 1 for each label, or of numbers with task='regress'. [default: found from the data]"""
+    group_column: str
+    """Column of a table that says what belongs together. Pictures of one group never straddle splits. [default: group]"""
+    split_column: str
+    """Column of a table that says train, val or test. [default: split]"""
+    path_template: str
+    """How a picture's path is made of a row's columns, as train/{id}.jpg. Relative to the table. [default: found from the data]"""
+    label_delimiter: str
+    """What stands between several labels in one cell. A sign such as |, or comma, space, tab. [default: ;]"""
+    crop_boxes: bool
+    """Take each box of an export of annotations as a picture. Boxes of one picture stay in one split. [default: False]"""
+    frames: Literal['first', 'all']
+    """Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one file; all makes each a picture, and keeps those of one file in one split. [default: 'first']"""
+    on_bad_file: Literal['error', 'skip']
+    """What to do where pictures cannot be read. [default: 'error']"""
     seed: int
     """Seed of splits, views, weights and order. [default: 0]"""
 

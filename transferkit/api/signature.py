@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from transferkit.config import Settings
 from transferkit.setting import Declared, declared
+from transferkit.tuning.portfolio_settings import SETTINGS
 from transferkit.tuning.search_settings import SearchSettings
 from transferkit.wording import in_python
 
 F = TypeVar("F", bound=Callable[..., Any])
 WIDTH = 100  # columns of docstrings
 HEAD = '''\
-"""The keywords of `finetune` and `tune`, for editors and type checkers. Made by scripts/keywords: do not edit."""
+"""The keywords of the verbs that make a run, for editors and type checkers. Made by scripts/keywords: do not edit."""
 
 # ruff: noqa: E501
 # fmt: off
@@ -31,9 +32,12 @@ from typing import Literal, TypedDict
 '''
 
 
-def settings(search: bool = False) -> dict[str, Declared]:
-    """The settings that `finetune` takes as keywords, or `tune`: without backbone, which both take by position."""
+def settings(search: bool = False, only: Sequence[str] | None = None) -> dict[str, Declared]:
+    """The settings that `finetune` takes as keywords, or `tune`: without backbone, which both take by position. `only`
+    some of a run's settings are those of `best`."""
     own = declared(SearchSettings) if search else {}
+    if only is not None:
+        return {name: s for name, s in declared(Settings).items() if name in only}
     return {**own, **{n: s for n, s in declared(Settings).items() if n != "backbone" and n not in own}}
 
 
@@ -53,6 +57,8 @@ def source() -> str:
         HEAD,
         *_class("FinetuneSettings", "TypedDict", "What `finetune` takes as keywords; every one may be left out.",
                 settings()), "",
+        *_class("BestSettings", "TypedDict", "What `best` takes as keywords; every one may be left out.",
+                settings(only=SETTINGS)), "",
         *_class("TuneSettings", "FinetuneSettings", "What `tune` takes as keywords: those of a run, and of a search.",
                 searching),
     ])  # fmt: skip
@@ -70,9 +76,9 @@ def _meaning(setting: Declared) -> str:
     return f"{in_python(setting.said.help)} [default: {setting.said.default or repr(setting.default)}]"
 
 
-def listing(search: bool = False) -> Callable[[F], F]:
+def listing(search: bool = False, only: Sequence[str] | None = None) -> Callable[[F], F]:
     """A decorator: a verb's `**settings` become keywords with defaults in its signature, and lines of its docstring."""
-    rows = settings(search)
+    rows = settings(search, only)
 
     def decorate(verb: F) -> F:
         plain = inspect.signature(verb)

@@ -92,14 +92,14 @@ def finetune(
             Objects of Keras that it cannot take are answered with the lines that use them in plain Keras.
     """
     reporter = reporter or Reporter(quiet)
-    given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
+    given = plain_settings(settings if backbone is None else {"backbone": backbone, **settings})
     watching, problems = plain.callbacks(callbacks, given)
     problems += plain.problems(data, given, callbacks)
     data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
-    problems += _adopt(loaded, given) if loaded else []
+    problems += adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
-    unnamed_network = _announced(reporter, given.get("backbone") is None, origin)
+    unnamed_network = announced(reporter, given.get("backbone") is None, origin)
     choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
     problems += more
     folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
@@ -116,7 +116,7 @@ def finetune(
     if dry_run and resume:
         problems.append("--dry-run says what a new run would do, --resume goes on with one; drop one of them")
     chosen = make(given, problems)
-    _announced(reporter, not unnamed_network, origin)
+    announced(reporter, not unnamed_network, origin)
     if cache is not False:
         ready_cache(reporter.warn)
     layout = Layout(folder)
@@ -141,7 +141,7 @@ def finetune(
 
     if dry_run:
         return job().plan()
-    with _resumable(layout):
+    with resumable(layout):
         _finetune(job(), track)
     return Run(folder)
 
@@ -184,17 +184,17 @@ def tune(
     from transferkit.tuning.tune import SearchJob
 
     reporter = reporter or Reporter(quiet)
-    given = _plain({"backbone": backbone, **settings} if backbone else settings)
+    given = plain_settings({"backbone": backbone, **settings} if backbone else settings)
     problems = plain.problems(data, given)
     networks: Any = given.pop("backbone", None)
     data = plain.data(data, given)
     loaded = data if isinstance(data, Data) else None
-    problems += _adopt(loaded, given) if loaded else []
+    problems += adopt(loaded, given) if loaded else []
     origin = loaded.origin if loaded else origin_of(data)
     problems += preflight.remote(origin, offline)
     if resume and output is None:
         problems.append("--resume needs --output: the run directory of the search")
-    choice, unnamed_network = "", _announced(reporter, not networks, origin)
+    choice, unnamed_network = "", announced(reporter, not networks, origin)
     if not networks:
         choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
         problems += more
@@ -205,14 +205,14 @@ def tune(
     asked = request(
         networks, search, space, given, origin=origin, folder=folder, resume=resume, offline=offline, problems=problems
     )
-    _announced(reporter, not unnamed_network, origin)
+    announced(reporter, not unnamed_network, origin)
     if choice:
         reporter.say(choice)
     if cache is not False:
         ready_cache(reporter.warn)
     layout = Layout(folder)
     source = loaded.samples if loaded else data
-    with _resumable(layout):
+    with resumable(layout):
         SearchJob(
             intake=take_in(source, asked.base, origin, reporter), base=asked.base, space=asked.space,
             search=asked.search, layout=layout, origin=origin, command=asked.command, reporter=reporter,
@@ -222,7 +222,7 @@ def tune(
     return Run(folder)
 
 
-def _plain(settings: Mapping[str, Any]) -> Given:
+def plain_settings(settings: Mapping[str, Any]) -> Given:
     """Paths may come as pathlib objects; settings hold text."""
 
     def text(value: Any) -> Any:
@@ -233,7 +233,7 @@ def _plain(settings: Mapping[str, Any]) -> Given:
     return {name: text(value) for name, value in settings.items()} | networks
 
 
-def _announced(reporter: Reporter, now: bool, origin: str | None) -> bool:
+def announced(reporter: Reporter, now: bool, origin: str | None) -> bool:
     """Say, if it is to be now, what is read: before pictures are looked at, yet after a wrong option is refused."""
     if now:
         reporter.say(f"reading {shown(origin or 'arrays')}")
@@ -241,7 +241,7 @@ def _announced(reporter: Reporter, now: bool, origin: str | None) -> bool:
 
 
 @contextmanager
-def _resumable(layout: Layout) -> Iterator[None]:
+def resumable(layout: Layout) -> Iterator[None]:
     """An interrupt carries the command that goes on with what was begun."""
     try:
         yield
@@ -253,7 +253,7 @@ def _resumable(layout: Layout) -> Iterator[None]:
 def _way_on(layout: Layout) -> str:
     from transferkit.delivery.invocation import beginning
 
-    if not (layout.manifest.exists() or layout.journal.exists()):
+    if not any(path.exists() for path in (layout.manifest, layout.journal, layout.networks)):
         return "no run was begun, nothing is left behind; repeat the command to start"
     with suppress(RunError):
         beginning(layout)
@@ -261,7 +261,7 @@ def _way_on(layout: Layout) -> str:
     return f"go on with the same call and:  output={os.fspath(layout.folder)!r}, resume=True"
 
 
-def _adopt(data: Data, settings: Given) -> list[str]:
+def adopt(data: Data, settings: Given) -> list[str]:
     """Take split and seed of `load_data` into `settings`; problems where `finetune` was given others."""
     problems = []
     for name, value in (("split", data.split), ("seed", data.seed)):
@@ -317,9 +317,11 @@ def _finetune(job: Job, track: Sequence[str]) -> None:
 
 def _name(origin: str | None, settings: Given) -> str:
     network = str(settings.get("backbone"))
+    return named(origin, Path(network).stem if network.endswith(".keras") else network)
+
+
+def named(origin: str | None, what: str) -> str:
+    """`DATA-what`, fit for the name of a folder."""
     data = Path("arrays") if origin is None else Path(origin).resolve()
-    words = [
-        data.name if data.is_dir() else data.stem,
-        Path(network).stem if network.endswith(".keras") else network,
-    ]
+    words = [data.name if data.is_dir() else data.stem, what]
     return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transferkit.api.data import Data
 from transferkit.backbones.default import PHOTOGRAPHS, choose
 from transferkit.config import Given
 from transferkit.errors import ConfigError, DataError, RunError
+from transferkit.runs import preflight
 from transferkit.runs.layout import Layout
 
 
@@ -42,6 +44,36 @@ def backbone(
     where = "DATA" if origin is None else shlex.quote(origin)
     others = f"others: transferkit backbones recommend {where}"
     return f"backbone: {chosen.backbone}, because {chosen.reason}; {others}", []
+
+
+def networks(
+    named: Sequence[str], data: Any, given: Given, origin: str | None, resumed: str | Path | None, offline: bool
+) -> tuple[list[str], str, list[str]]:
+    """The networks that `best` compares, the one that is always finished first; what is to be said of it; problems."""
+    from transferkit.runs.network_scores import candidates
+
+    if named:
+        return list(dict.fromkeys(named)), "", []
+    begun = None if resumed is None else _compared(Path(resumed))
+    if begun:
+        return begun, f"networks: {', '.join(begun)}, as the comparison was begun with", []
+    values = dict(given)
+    choice, problems = backbone(data, values, origin, None, offline)
+    first = values["backbone"]
+    others = [
+        name for name in candidates()
+        if name != first and not preflight.problems({**given, "backbone": name}, offline)
+    ]  # fmt: skip
+    return [first, *others], choice, problems
+
+
+def _compared(folder: Path) -> list[str]:
+    """The networks of a comparison that was begun in `folder`, if there is one."""
+    from transferkit.tuning.journal import Journal
+
+    with suppress(RunError, OSError, KeyError, TypeError):
+        return [str(name) for name in Journal.read(Layout(folder).networks)[0]["networks"]]
+    return []
 
 
 def _before(folder: Path) -> str | None:

@@ -17,6 +17,7 @@ from transferkit.files import cache_folder
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Train": {
         "finetune": ("transferkit.cli.finetune:finetune", "Train a classifier on your pictures"),
+        "best": ("transferkit.cli.best:best", "Compare networks in the time you give, and train the best"),
         "tune": ("transferkit.cli.tune:tune", "Search for the settings that suit your pictures"),
         "resume": ("transferkit.cli.browse:resume", "Go on with a training or search that was interrupted"),
         "demo": ("transferkit.cli.demo:demo", "See it all on 1,797 handwritten digits, in a minute"),

@@ -82,8 +82,9 @@ def resume(run: Path, quiet: bool, as_json: bool) -> None:
 
 
 def begun_by(words: list[str]) -> click.Command:
-    """The command that begins runs: `finetune` or `tune`, and no other."""
+    """The command that begins runs: `finetune`, `tune` or `best`, and no other."""
+    from transferkit.cli.best import best
     from transferkit.cli.finetune import finetune
     from transferkit.cli.tune import tune
 
-    return {"finetune": finetune, "tune": tune}[words[0]]
+    return {"finetune": finetune, "tune": tune, "best": best}[words[0]]

@@ -15,7 +15,7 @@ from transferkit.runs.run_record import RunOptions
 from transferkit.tuning.entry import JOURNAL
 from transferkit.tuning.journal import Journal
 
-BEGINS = ("finetune", "tune")
+BEGINS = ("finetune", "tune", "best")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def beginning(layout: Layout) -> Beginning:
     Raises:
         RunError: no run is there, or it was begun by a script, whose data or space only that script has.
     """
-    journal = layout.folder / JOURNAL
-    if journal.is_file():
+    journal = next((path for path in (layout.folder / JOURNAL, layout.networks) if path.is_file()), None)
+    if journal is not None:
         (command, folder, options), where = _search(journal), None
     else:
         record = layout.read_manifest()

@@ -25,7 +25,9 @@ def next_steps(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> l
     remedies = [r for r in metrics.diagnosis.remedies if r.command] if metrics.diagnosis else []
     steps += [_step(r.why, r.command) for r in remedies[:REMEDIES]]
     if not remedies and tasks.of(metrics.task).exclusive:
-        steps.append(_step("see where it looks", f"transferkit explain {run} PICTURES"))
+        # Several networks have no one feature map.
+        how = "" if metrics.ensemble is None else " --method occlusion"
+        steps.append(_step("see where it looks", f"transferkit explain {run} PICTURES{how}"))
     steps.append(_step("take it to another program or device", f"transferkit export {run} --format {exportable()}"))
     return steps
 

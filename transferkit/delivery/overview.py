@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transferkit.console import duration, figure
 from transferkit.data.samples import shown
+from transferkit.delivery.statements import network
 from transferkit.errors import RunError
 from transferkit.runs.layout import Layout
 
@@ -113,6 +114,7 @@ def described(folder: Path) -> RunRow:
     if metrics is None:
         return row
     test, key = metrics.test, metrics.goal_key
+    row = replace(row, backbone=network(row.backbone, metrics))
     return replace(row, metric=metrics.goal, score=test.value(key), interval=test.interval(key), test_pictures=test.n)
 
 

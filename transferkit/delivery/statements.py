@@ -23,6 +23,16 @@ def rival(name: str, task: str = tasks.SINGLE) -> str:
     return terms.rival(name, task).phrase
 
 
+def network(backbone: str, metrics: MetricsRecord) -> str:
+    """The network of a run; where several are shipped together, all of them."""
+    return " + ".join(networks(backbone, metrics))
+
+
+def networks(backbone: str, metrics: MetricsRecord) -> list[str]:
+    """The networks of a run: several where these are shipped together."""
+    return [backbone] if metrics.ensemble is None else [member.network for member in metrics.ensemble.members]
+
+
 def remark(verdict: Verdict) -> str:
     """What stands behind a baseline's score: whether it is better or worse than the model, beyond chance."""
     how = "" if verdict.p is None else f" ({_p(verdict.p)})"

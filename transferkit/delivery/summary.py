@@ -49,6 +49,7 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
         _answer(metrics),
         _skipped(manifest),
         _folds(metrics),
+        _networks(metrics),
         _choice(metrics),
         _unfrozen(metrics),
         _cost(metrics),
@@ -150,10 +151,12 @@ def _looks(run: str, manifest: RunRecord, metrics: MetricsRecord) -> Iterator[tu
         yield f"look at its {what}", ["open", run, "mistakes"]
     if on_disk and not tasks.of(metrics.task).numbers:
         yield "see labels that are probably wrong", ["data", "check", "--run", run]
+    # Several networks have no one feature map.
+    how = [] if metrics.ensemble is None else ["--method", "occlusion"]
     if on_disk and erred:
-        yield "see where it looked", ["explain", run]
+        yield "see where it looked", ["explain", run, *how]
     else:
-        yield "see where it looks", ["explain", run, "PICTURES"]
+        yield "see where it looks", ["explain", run, "PICTURES", *how]
 
 
 def _brief(command: str, manifest: RunRecord, run: str) -> str:
@@ -179,7 +182,8 @@ def _work(manifest: RunRecord, metrics: MetricsRecord) -> Lines:
     outputs = plural(len(metrics.classes), tasks.of(metrics.task).output)
     parts = ", ".join(f"{n:,} {terms.part(name)}" for name, n in data.parts.items())
     yield Line("Data", f"{shown(data.path or 'arrays')}: {plural(data.n, 'picture')}, {outputs}; {parts}")
-    yield Line("Network", f"{shown(config.backbone)}, {_weights(manifest.weights.source)}; {_frozen(config)}")
+    network = shown(statements.network(config.backbone, metrics))
+    yield Line("Network", f"{network}, {_weights(manifest.weights.source)}; {_frozen(config)}")
     phases = led_to_it(manifest)
     for phase in phases:
         kept = "; kept" if phase.name == manifest.chosen and len(phases) > 1 else ""
@@ -200,7 +204,7 @@ def _epochs(phase: PhaseRecord) -> str:
 def _choice(metrics: MetricsRecord) -> Lines:
     """What was chosen, what is expected of it, and what that brought over the plainest candidate."""
     rows, chosen, found = metrics.candidates, metrics.chosen_candidate, metrics.cross_validation
-    if chosen is None or found is None:
+    if chosen is None or found is None or metrics.ensemble is not None:
         return
     what = terms.candidate(chosen.classifier, chosen.features)
     text = f"{what}, of {len(rows)} candidates by cross-validation"
@@ -212,6 +216,14 @@ def _choice(metrics: MetricsRecord) -> Lines:
             other = terms.candidate(plainest.classifier, plainest.features)
             text += f"; {other} has {figure(plainest.score)}"
     yield Line("Chosen", text)
+
+
+def _networks(metrics: MetricsRecord) -> Lines:
+    """The networks that were compared, what each came to, and what was left out."""
+    label = "Networks"
+    for text in metrics.portfolio.words if metrics.portfolio else ():
+        yield Line(label, text, 2)
+        label = ""
 
 
 def _unfrozen(metrics: MetricsRecord) -> Lines:

@@ -44,6 +44,7 @@ class CrossValidation(Record):
     n: Count = 0
     folds: Count = 0
     rounds: Count = 1
+    networks: Count = 1  # among which was chosen too
 
 
 class CostRecord(Record):
@@ -188,6 +189,72 @@ class SearchRecord(Record):
     importance: JsonObject | None = None
 
 
+class ComparedNetwork(Record):
+    """One network: what to expect of the classifier chosen on it, and what it gained over the first network."""
+
+    network: str
+    classifier: str = "?"
+    features: str = "?"
+    parameters: Count = 0
+    score: Number
+    ci95: Interval | None = None
+    alone: Number | None = None  # the classifier's own score
+    seconds: Number
+    gain: Number | None = None
+    gain_se: Number | None = None
+    look: Number | None = None  # score of the probe by which networks were ranked
+    look_spread: Number | None = None
+    chosen: bool = False
+    share: Number | None = None  # of the answer, where several networks are shipped together
+
+
+class LeftOutNetwork(Record):
+    """A network that was not compared, and why."""
+
+    network: str
+    why: str
+
+
+class TogetherRecord(Record):
+    """What averaging the networks' answers came to, against the best of them."""
+
+    gain: Number
+    gain_se: Number
+    alone: Number | None = None
+    shipped: bool = False
+    single: str = ""  # why one network is shipped, though several were better
+    words: str = ""
+
+
+class PortfolioRecord(Record):
+    """Networks that were compared within a time budget, and what to expect of choosing among them."""
+
+    metric: str
+    score: Number
+    ci95: Interval | None = None
+    winner_alone: Number | None = None
+    networks: Annotated[list[ComparedNetwork], Field(min_length=1)]
+    left_out: list[LeftOutNetwork] = []
+    together: TogetherRecord | None = None
+    words: list[str]
+    seconds: Number = 0
+    budget: Number = 0
+
+
+class EnsembleMember(Record):
+    """A network of several that are shipped together, and its share of the answer."""
+
+    network: str
+    weight: Number
+    weights_sha256: str = ""
+
+
+class EnsembleRecord(Record):
+    """Several networks that are shipped together."""
+
+    members: Annotated[list[EnsembleMember], Field(min_length=2)]
+
+
 class MetricsRecord(Record):
     """metrics.json. `test` of a run without a test split holds `n` 0 alone."""
 
@@ -212,6 +279,8 @@ class MetricsRecord(Record):
     test_uses: TestUses | None = None
     diagnosis: Annotated[DiagnosisRecord | None, BeforeValidator(lambda value: value or None)] = None
     search: SearchRecord | None = None
+    ensemble: EnsembleRecord | None = None
+    portfolio: PortfolioRecord | None = None
 
     @property
     def headline(self) -> str:

@@ -49,7 +49,8 @@ class Assessment:
             metrics.learning_curve = analysis.curve(
                 features["train"], features["val"], context.task, context.classes, context.settings.seed
             )
-            self._save_typical()
+            if not self.trained.joined:
+                self._save_typical()
         outputs = packaging.test(metrics)
         if len(context.test):
             self._count_use(metrics)

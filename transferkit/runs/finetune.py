@@ -33,9 +33,20 @@ from transferkit.runs.manifest import Manifest, command_line, data_digest, split
 from transferkit.runs.results import judge, write_history
 from transferkit.runs.run_record import PhaseRecord, PrecisionRecord, RatePoint, RunOptions, RunRecord
 from transferkit.runs.trackers import Tracking
+from transferkit.selection.candidate_scores import Judge as CandidateJudge
+from transferkit.selection.choice import HeadChoice
 from transferkit.training import models, outlook, recipe, user_callbacks
 from transferkit.training.fit import Callback
 from transferkit.training.problem import Problem, coarse
+
+
+@dataclass(frozen=True)
+class ClassifierChoice:
+    """What cross-validation chose on a network of so many `parameters`, for pictures of `size` pixels a side."""
+
+    found: HeadChoice
+    parameters: int
+    size: int
 
 
 @dataclass(kw_only=True)
@@ -130,6 +141,23 @@ class Job:
             needed=needed, free=free, cache=cache, asked=self.cache, output=str(self.layout.folder),
             notes=[] if coarse is None else [coarse],
         )  # fmt: skip
+
+    def choose(self, splits: Splits) -> ClassifierChoice:
+        """Only what `run` would choose by cross-validation, on this split; nothing is written but features."""
+        self.samples = self.samples.hashed()
+        problem, _ = self._problems(splits)
+        backbone = self._backbone()
+        limits.check(backbone, problem.outputs, self.settings)
+        views = self._views(DecodeSettings(backbone.size, self.settings.resize))
+        work = recipe.Recipe(backbone, self.settings, problem, views, self.reporter, cache=self.cache)
+        found = selecting.Selector(work, splits).choose()
+        return ClassifierChoice(found, int(backbone.model.count_params()), backbone.size)
+
+    def judge(self, splits: Splits) -> CandidateJudge:
+        """The run's goal on training and validation pictures together, in the order of their row numbers."""
+        self.samples = self.samples.hashed()
+        problem, _ = self._problems(splits)
+        return selecting.judge_of(problem, self.settings.metric, np.union1d(problem.train, problem.val))
 
     # -- set-up
 

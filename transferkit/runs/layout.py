@@ -90,6 +90,11 @@ class Layout:
         return self.folder / "trials.jsonl"
 
     @property
+    def networks(self) -> Path:
+        """networks.jsonl: every step of a comparison of networks, where the run began with one."""
+        return self.folder / "networks.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of what an unfinished run needs to go on; removed when it is complete."""
         return self.folder / "checkpoints"
@@ -150,7 +155,9 @@ class Layout:
 
     def read_history(self) -> list[tables.HistoryRow]:
         """history.csv with numbers as numbers and empty cells as None."""
-        return self._table(self.history, tables.history)
+        phases = self.read_manifest().phases
+        trained = not phases or any(phase.epochs for phase in phases)
+        return self._table(self.history, lambda rows: tables.history(rows, trained))
 
     def read_splits(self) -> list[tables.Picture]:
         """splits.csv, found to be the one that the run was made with (by the digests in run.json)."""
@@ -184,7 +191,8 @@ class Layout:
 
     def sealed(self) -> dict[str, str]:
         """SHA-256 of the files that a finished run keeps as they are, for run.json."""
-        files = (self.splits, self.history, self.metrics, self.predictions, self.typical, self.model, self.journal)
+        whole = (self.splits, self.history, self.metrics, self.predictions, self.typical, self.model)
+        files = (*whole, self.journal, self.networks)
         return {path.name: sha256_file(path) for path in files if path.is_file()}
 
     def check_sealed(self, path: Path) -> None:
@@ -260,7 +268,7 @@ class Layout:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run directory, finished or not, damaged or not: by the names of its files."""
-    others = ("splits.csv", "metrics.json", "model.keras", "trials.jsonl")
+    others = ("splits.csv", "metrics.json", "model.keras", "trials.jsonl", "networks.jsonl")
     return (folder / "run.json").is_file() and any((folder / name).is_file() for name in others)
 
 

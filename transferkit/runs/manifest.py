@@ -21,6 +21,7 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import RunError
 from transferkit.evaluation.metric_registry import GOALS
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import write_json
 from transferkit.plugins import Plugin
 from transferkit.record import SCHEMA_VERSION, JsonObject
@@ -174,3 +175,12 @@ class Manifest:
     def write(self) -> None:
         """Write run.json."""
         write_json(self.layout.manifest, self.record.as_json())
+
+
+def amend(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> None:
+    """Write both files of a finished run anew; a kill between them leaves none that run.json calls damaged."""
+    record.forget("files")
+    write_json(layout.manifest, record.as_json())
+    write_json(layout.metrics, metrics.as_json())
+    record.files = layout.sealed()
+    write_json(layout.manifest, record.as_json())

@@ -51,8 +51,8 @@ class Packaging:
             decode=DecodeRecord.read(context.views.decode.key()),
             temperature=temperature,
             thresholds=None if thresholds is None else [float(t) for t in thresholds],
-            backbone=context.backbone.row.name,
-            scaling=context.backbone.scaling,
+            backbone=trained.joined or context.backbone.row.name,
+            scaling="as each network expects" if trained.joined else context.backbone.scaling,
             weights=context.backbone.weights,
             pooling=context.settings.pooling,
         )

@@ -84,7 +84,7 @@ def answer(
 
 def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
     """history.csv: columns in order of first appearance, empty where a phase has no such value."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or ["phase", "epoch"]
     write_csv(path, columns, [["" if row.get(c) is None else row[c] for c in columns] for row in rows])
 
 

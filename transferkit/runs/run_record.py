@@ -133,6 +133,12 @@ class SearchOrigin(Record):
     workers: int = 1
 
 
+class PortfolioOrigin(Record):
+    """How the comparison of networks was begun that this run ends."""
+
+    command: str
+
+
 class RunOptions(Record):
     """Options that change no number, and so are not in the command: `--offline`, `--cache`, `--track`."""
 
@@ -179,6 +185,7 @@ class RunRecord(Record):
     test_split: TestSplitRecord | None = None
     warnings: list[str] = []
     search: SearchOrigin | None = None
+    portfolio: PortfolioOrigin | None = None
     files: dict[str, str] = {}  # SHA-256 of what a finished run keeps as it is
     error: str = ""
     resumed: int = 0

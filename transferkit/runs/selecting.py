@@ -21,6 +21,7 @@ from transferkit.evaluation import metric_registry
 from transferkit.evaluation.metrics_record import (
     CostRecord,
     CrossValidation,
+    EnsembleRecord,
     HeadCandidate,
     MetricsRecord,
     UnfrozenRecord,
@@ -36,7 +37,7 @@ from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.candidates import LINEAR, learners
 from transferkit.selection.choice import CandidateScore, HeadChoice, OutOfFold
 from transferkit.selection.fitted import Affine
-from transferkit.training.problem import PhaseReport, Trained
+from transferkit.training.problem import PhaseReport, Problem, Trained
 from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class HeadSelection:
     candidates: list[HeadCandidate]
     cost: CostRecord | None
     unfrozen: UnfrozenRecord | None = None
+    ensemble: EnsembleRecord | None = None
     gap: float
     answers: OutOfFold
     judge: Judge
@@ -72,56 +74,62 @@ class HeadSelection:
             metrics.cost = self.cost
         if self.unfrozen is not None:
             metrics.unfrozen = self.unfrozen
+        if self.ensemble is not None:
+            metrics.ensemble = self.ensemble
 
 
 @dataclass
 class Selector:
     """One selection for a run. `work` is its recipe, by which the neural network among the candidates is trained.
 
-    `precision` is that of the features; None chooses it.
+    `precision` is that of the features; None chooses it. `network`: whether there is one among the candidates.
     """
 
     work: Recipe
     splits: Splits
     precision: Precision | None = None
+    network: bool = True
 
     def run(self) -> HeadSelection:
         """Extract, cross-validate, choose, fit, assemble."""
         work, reporter = self.work, self.work.reporter
-        started = time.monotonic()
-        self.taps, self.rows = work.frozen.tapped()
-        self.both = np.union1d(work.problem.train, work.problem.val)
-        self.source = self._extract()
-        self.account = Account(Limits.of(work.settings), reporter.say)
-        work.timings["features"] = time.monotonic() - started
-        x = self._x()
-        y = work.problem.targets[self.both].astype(np.float64)
-        reporter.heading("choosing the classifier by cross-validation")
+        x, y = self._learnt_from()
         found = self._choose(x, y)
-        mlp, val = self._network()
         judge = self._judge(work.problem.val)
         answers = OutOfFold.of(found.logits[np.searchsorted(self.both, work.problem.val)], judge)
-        beaten, row = self._beaten(answers, val, judge)
-        everything = (0, self._width())
-        beaten = beaten and self.account.admits(
-            "mlp", terms.candidate("mlp", "all"), lambda: self._whole(mlp, everything)
-        )
-        answers = OutOfFold.of(val, judge) if beaten else answers
-        table = [*found.table, row]
-        for entry in table:
-            entry.chosen = (entry.chosen and not beaten) or (entry is row and beaten)
+        table, network = list(found.table), None
+        if self.network:
+            network, row = self._rival(answers, judge)
+            table = [*table, row]
+            for entry in table:
+                entry.chosen = (entry.chosen and network is None) or (entry is row and network is not None)
         work.timings["choice"] = found.seconds
-        reporter.say(self._said(found, table, beaten))
-        trained, expected = self._shipped_network(mlp, val) if beaten else self._shipped(found, x, y)
+        reporter.say(self._said(found, table, network is not None))
+        trained, expected = self._shipped(found, x, y) if network is None else self._shipped_network(*network)
         asked = agreement.sampled(work.problem)
-        left_out = None if beaten else trained.val_outputs[asked]
+        left_out = trained.val_outputs[asked] if network is None else None
         gap = agreement.gap(trained.model, expected, work.problem, work.views, left_out)
+        answers = answers if network is None else OutOfFold.of(network[1], judge)
         return HeadSelection(
             trained=trained, cross_validation=self._cross_validation(found), candidates=table,
             cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found, x, y),
         )  # fmt: skip
 
+    def choose(self) -> HeadChoice:
+        """Only the cross-validation: what would be chosen, and nothing fitted."""
+        return self._choose(*self._learnt_from())
+
     # -- what is learnt from
+
+    def _learnt_from(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tapped rows and targets float64 [n, C] of training and validation pictures."""
+        work, started = self.work, time.monotonic()
+        self.taps, self.rows = work.frozen.tapped()
+        self.both = np.union1d(work.problem.train, work.problem.val)
+        self.source = self._extract()
+        self.account = Account(Limits.of(work.settings), work.reporter.say)
+        work.timings["features"] = time.monotonic() - started
+        return self._x(), work.problem.targets[self.both].astype(np.float64)
 
     def _extract(self) -> Source:
         work, samples = self.work, self.work.problem.samples
@@ -150,14 +158,12 @@ class Selector:
         return found
 
     def _judge(self, rows: np.ndarray) -> Judge:
-        problem, settings = self.work.problem, self.work.settings
-        samples = problem.samples
-        goal = metric_registry.goal(settings.metric, samples.task)
-        return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
+        return judge_of(self.work.problem, self.work.settings.metric, rows)
 
     # -- choosing
 
     def _choose(self, x: np.ndarray, y: np.ndarray) -> HeadChoice:
+        self.work.reporter.heading("choosing the classifier by cross-validation")
         samples, settings = self.work.problem.samples, self.work.settings
         place = np.full(len(samples), -1)
         place[self.both] = np.arange(len(self.both))
@@ -185,6 +191,16 @@ class Selector:
         """A neural network on all depths, trained on the training pictures, and its answers on validation."""
         body = self.work.head_alone(self.rows, self.source, "mlp")
         return body, self.work.trainer.outputs(body, self.source, self.work.problem.val).astype(np.float64)
+
+    def _rival(self, theirs: OutOfFold, judge: Judge) -> tuple[tuple[keras.Model, np.ndarray] | None, HeadCandidate]:
+        """The neural network with its answers on validation, where it is better there and within the limits; and its
+        row for the table."""
+        mlp, val = self._network()
+        beaten, row = self._beaten(theirs, val, judge)
+        everything = (0, self._width())
+        what = terms.candidate("mlp", "all")
+        beaten = beaten and self.account.admits("mlp", what, lambda: self._whole(mlp, everything))
+        return ((mlp, val) if beaten else None), row
 
     def _beaten(self, theirs: OutOfFold, val: np.ndarray, judge: Judge) -> tuple[bool, HeadCandidate]:
         """Whether the network's answers on validation are better than the winner's there, beyond one standard error,
@@ -295,6 +311,13 @@ class Selector:
         return sum(int(np.prod(shape)) for shape in self.rows.shapes)
 
 
+def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
+    """The goal of a run on the pictures at `rows`."""
+    samples = problem.samples
+    goal = metric_registry.goal(metric, samples.task)
+    return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
+
+
 def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
     """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only."""
     if not trained.places:
@@ -303,19 +326,20 @@ def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
     return x[:, start:stop]
 
 
-def select(work: Recipe, splits: Splits) -> HeadSelection | None:
-    """The selection of a run; None, which is said, where a class has too few pictures for folds."""
+def select(work: Recipe, splits: Splits, network: bool = True) -> HeadSelection | None:
+    """The selection of a run; None, which is said, where a class has too few pictures for folds. `network`: whether a
+    neural network is among the candidates."""
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
     except DataError as error:
         work.notes.append(f"no choice of the classifier by cross-validation: {error}")
         work.reporter.say(f"head: {work.notes[-1]}; a neural network is trained instead")
         return None
-    selection = Selector(work, splits).run()
-    return selection if selection.gap <= agreement.TOLERANCE else _exact(work, splits, selection.gap)
+    selection = Selector(work, splits, network=network).run()
+    return selection if selection.gap <= agreement.TOLERANCE else _exact(work, splits, selection.gap, network)
 
 
-def _exact(work: Recipe, splits: Splits, gap: float) -> HeadSelection:
+def _exact(work: Recipe, splits: Splits, gap: float, network: bool) -> HeadSelection:
     """The selection on features in float32, in which what is shipped computes. Raises TrainingError where it is not
     what is shipped even then."""
     problem, words = work.problem, agreement.said(gap, work.problem)
@@ -323,7 +347,8 @@ def _exact(work: Recipe, splits: Splits, gap: float) -> HeadSelection:
         work.notes.append(f"{words}: features were computed again in float32, and the classifier chosen by these")
         work.reporter.warn(work.notes[-1])
         _forget(work)
-        selection = Selector(work, splits, Precision(reason="others did not agree with what is shipped")).run()
+        precision = Precision(reason="others did not agree with what is shipped")
+        selection = Selector(work, splits, precision, network).run()
         if selection.gap <= agreement.TOLERANCE:
             return selection
         words = agreement.said(selection.gap, problem)

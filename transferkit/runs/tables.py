@@ -138,10 +138,13 @@ def same_label(saved: str, now: str, task: str) -> bool:
     return bool(np.array_equal(then, today, equal_nan=True))
 
 
-def history(rows: Rows) -> list[HistoryRow]:
-    """Of history.csv, numbers as numbers and empty cells as None. Raises ValueError saying which row is wrong."""
+def history(rows: Rows, trained: bool = True) -> list[HistoryRow]:
+    """Of history.csv, numbers as numbers and empty cells as None. Raises ValueError saying which row is wrong.
+
+    `trained`: whether there were epochs; a classifier that was fitted in one step has none.
+    """
     found = [_epoch(number, row) for number, row in enumerate(rows, start=2)]
-    if not found:
+    if trained and not found:
         raise ValueError("it holds no epoch")
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -84,7 +84,8 @@ class HeadChoice:
 
     `trial` is the winner; `score` and `interval` (95 %) are what is to be expected of choosing so, `apparent` the
     winner's own cross-validated score. `leaders` are all candidates with their best settings, best first, and `table`
-    has a row for each. `logits` [n, C] are the winner's out-of-fold answers for every picture, mean over the rounds.
+    has a row for each; `contenders` is whatever might have been chosen, each with each setting. `logits` [n, C] are the
+    winner's out-of-fold answers for every picture, mean over the rounds.
     """
 
     trial: CandidateScore
@@ -96,6 +97,7 @@ class HeadChoice:
     rounds: int
     folds: int
     seconds: float = 0.0
+    contenders: list[CandidateScore] = field(default_factory=list)
 
     @property
     def logits(self) -> Floats:
@@ -152,7 +154,7 @@ def choose(
     return HeadChoice(
         trial=best, leaders=list(best_of(trials, judge).values()), score=score, interval=interval,
         apparent=best.score, table=_table(trials, alive, best, judge), rounds=len(rounds), folds=len(rounds[0]),
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started, contenders=full,
     )  # fmt: skip
 
 
@@ -260,7 +262,7 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
 # ---------------------------------------------------------------------------------------------- what to expect
 
 
-def expected(trials: Sequence[CandidateScore], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
+def expected(trials: Sequence[OutOfFold], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
     """The score to expect of the best of `trials` on new pictures, and its 95 % interval."""
     if all(t.by_picture is not None for t in trials) and judge.goal.key in ("accuracy", "mae", "loss"):
         return _of_means(np.array([t.by_picture for t in trials]), judge, seed)
@@ -295,7 +297,7 @@ def _unsigned(value: float, judge: Judge) -> float:
     return float(value if judge.maximise else -value)
 
 
-def _of_scores(trials: Sequence[CandidateScore], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
+def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
     rng, n, sign = np.random.default_rng(seed), len(judge.targets), 1 if judge.maximise else -1
     best = sorted(trials, key=lambda t: -_signed(t, judge))[:FEW_CONFIGURATIONS]
     logits = [np.mean(t.logits, axis=0) for t in best]

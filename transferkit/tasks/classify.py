@@ -76,6 +76,7 @@ class Classify(Classes):
 
     name = "classify"
     losses = {"crossentropy": "cross_entropy"}  # noqa: RUF012
+    link: Literal["softmax", "sigmoid", "identity"] = "softmax"
     candidates = ("class mean", "discriminant", "ridge", "logistic", "neighbours", "kernel")
     abstains = True
     metrics = (

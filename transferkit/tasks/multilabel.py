@@ -18,6 +18,7 @@ class MultiLabel(Task):
     form: Literal["class", "labels", "numbers"] = "labels"
     losses = {"crossentropy": "binary_cross_entropy"}  # noqa: RUF012
     candidates = ("ridge", "logistic by label", "neighbours", "kernel")
+    link: Literal["softmax", "sigmoid", "identity"] = "sigmoid"
     share_shift = 0.5
     has_thresholds = True
     top_is_answer = False

@@ -33,6 +33,7 @@ class Ordinal(Classes):
     ordered = True
     losses = {"crossentropy": "binary_cross_entropy"}  # noqa: RUF012
     candidates = ("ridge", "logistic by label", "neighbours", "kernel")
+    link: Literal["softmax", "sigmoid", "identity"] = "sigmoid"
     share_shift = 0.5
     top_is_answer = False
     metrics = (

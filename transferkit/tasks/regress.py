@@ -20,6 +20,7 @@ class Regress(Task):
     form: Literal["class", "labels", "numbers"] = "numbers"
     losses = {"squared": "squared", "absolute": "absolute", "huber": "huber"}  # noqa: RUF012
     smooths = False
+    link: Literal["softmax", "sigmoid", "identity"] = "identity"
     candidates = ("ridge", "neighbours", "kernel")
     metrics = ("loss", "mae", "median_ae", "rmse", "mape", "r2", "spearman")
     default_metric = "mae"

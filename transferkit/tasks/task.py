@@ -36,6 +36,7 @@ class Task(ABC):
     losses: Mapping[str, str]  # `--loss` → the function's name in `training.losses.FUNCTIONS`; the first is the default
     smooths = True  # whether label smoothing has a meaning
     candidates: Sequence[str]  # what `--head auto` tries, by the names of `selection.candidates.LEARNERS`
+    link: Literal["softmax", "sigmoid", "identity"]  # from logits to what is averaged where several networks answer
     share_shift = 0.0  # what is taken from a classifier's shares (0 to 1), so that their scaled rest are logits
 
     # ---- decision

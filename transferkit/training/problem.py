@@ -109,4 +109,5 @@ class Trained:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
     # Row numbers and logits of pictures that were left out when they were answered, to calibrate on; else validation's
     calibration: tuple[np.ndarray, np.ndarray] | None = None
+    joined: str = ""  # names of the networks where they are several, so that no one vector goes into a head
     refitted: bool = False  # whether the shipped model has learnt from validation pictures too

@@ -109,21 +109,19 @@ def _with_networks(space: Space, networks: list[str]) -> Space:
     return Space((Dimension("backbone", "choice", tuple(networks)), *space.dimensions))
 
 
-def check_search(folder: Path, resume: bool) -> list[str]:
+def check_search(folder: Path, resume: bool, journal: str = JOURNAL, what: str = "a search") -> list[str]:
     """Problems of writing a search to `folder`. As with `finetune`, `resume` begins one where there is nothing yet."""
-    if (folder / JOURNAL).exists():
+    if (folder / journal).exists():
         if resume:
             return []
-        return [f"--output {folder} holds a search; choose another folder, or add --resume to go on with it"]
+        return [f"--output {folder} holds {what}; choose another folder, or add --resume to go on with it"]
     problems = check_new(folder, resume=False)
     if problems and folder.is_dir() and {entry.name for entry in folder.iterdir() if entry.name[0] != "."} == FIRST:
         # Killed before the journal's first line.
-        how_on = (
-            f"--output {folder} may hold the beginning of a search; add --resume to go on, or choose another folder"
-        )
+        how_on = f"--output {folder} may hold the beginning of {what}; add --resume to go on, or choose another folder"
         return [] if resume else [how_on]
     if problems and resume and folder.is_dir():
-        return [f"--output {folder} holds no search that could be resumed (no {JOURNAL})"]
+        return [f"--output {folder} holds no {what.removeprefix('a ')} that could be resumed (no {journal})"]
     return problems
 
 

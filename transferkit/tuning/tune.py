@@ -15,12 +15,11 @@ from transferkit.console import Reporter
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
-from transferkit.files import write_json
 from transferkit.record import JsonObject
 from transferkit.runs.finetune import Job, require_whole
 from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout, run_lock
-from transferkit.runs.manifest import data_digest, split_digest
+from transferkit.runs.manifest import amend, data_digest, split_digest
 from transferkit.runs.results import answer, judge
 from transferkit.runs.run_record import SearchOrigin
 from transferkit.training.recipe import problem as problem_of
@@ -220,14 +219,9 @@ class SearchJob:
             manifest.timings = manifest.timings | {"verdict": round(spent, 2), "total": total}
         manifest.kind = "tune"
         manifest.search = SearchOrigin(command=self.command, engine=self.search.engine, workers=self.search.workers)
-        # A kill between these writes must not leave a file that run.json calls damaged.
         metrics = self.layout.read_metrics()
-        manifest.forget("files")
-        write_json(self.layout.manifest, manifest.as_json())
         metrics.search = content
-        write_json(self.layout.metrics, metrics.as_json())
-        manifest.files = self.layout.sealed()
-        write_json(self.layout.manifest, manifest.as_json())
+        amend(self.layout, manifest, metrics)
 
     def _compare(self, splits: Splits, winner: Finalist, rivals: list[Finalist]) -> list[verdict.WinnerComparison]:
         """The winner against each rival on the validation and test pictures, all trained with the first seed."""

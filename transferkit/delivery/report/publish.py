@@ -18,7 +18,7 @@ from transferkit.delivery.report.content import Example, ReportContent
 from transferkit.delivery.report.drawings import drawings
 from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.report.report import write_report
-from transferkit.delivery.statements import looks
+from transferkit.delivery.statements import looks, networks
 from transferkit.evaluation import calibration
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs import model_file, pictures
@@ -50,7 +50,8 @@ def report_content(layout: Layout) -> ReportContent:
     shipped = [phase.name for phase in led_to_it(manifest)]
     history = [row for row in layout.read_history() if row.get("phase") in shipped]
     config, source = manifest.config, manifest.weights.source
-    backbone, name = called(config.backbone), Path(manifest.data.path or "arrays").name
+    members = networks(config.backbone, metrics)
+    backbone, name = " + ".join(map(called, members)), Path(manifest.data.path or "arrays").name
     content = ReportContent(
         title=f"{name}, {backbone}",
         task=metrics.task,
@@ -72,7 +73,7 @@ def report_content(layout: Layout) -> ReportContent:
         environment={**manifest.versions, **manifest.hardware.as_json()},
         backbone=backbone,
         weights=source,
-        weights_licence=_licence(config.backbone, manifest.weights),
+        weights_licence=_licences(members, manifest.weights),
         data_name=name,
         input_size=[facts.decode.size, facts.decode.size],
         resize=facts.decode.resize,
@@ -112,6 +113,14 @@ def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path]
         example["overlay"] = overlay
 
 
+def _licences(names: list[str], weights: WeightsRecord) -> str:
+    """Whose the pretrained weights of all networks are; empty where of one of several that is not known."""
+    if len(names) == 1:
+        return _licence(names[0], weights)
+    found = [row.licence if (row := ROWS.get(name.lower())) is not None else "" for name in names]
+    return "; ".join(dict.fromkeys(found)) if all(found) else ""
+
+
 def _licence(backbone: str, weights: WeightsRecord) -> str:
     """Whose the pretrained weights are, as the run or the catalog states it; empty for others than its own."""
     row = ROWS.get(backbone.lower())
@@ -122,11 +131,11 @@ def _licence(backbone: str, weights: WeightsRecord) -> str:
 
 def _story(manifest: RunRecord, metrics: MetricsRecord) -> list[str]:
     """What was done, one sentence a step."""
-    config, data = manifest.config, manifest.data
+    data, names = manifest.data, " + ".join(map(called, networks(manifest.config.backbone, metrics)))
     story = [
         f"{plural(data.n, 'picture')} were split into "
         + ", ".join(f"{n:,} {terms.part(part)}" for part, n in data.parts.items()),
-        f"The pretrained network {called(config.backbone)} ({manifest.weights.source} weights) ran in "
+        f"The pretrained network {names} ({manifest.weights.source} weights) ran in "
         f"{manifest.precision.name} ({manifest.precision.reason})",
     ]
     for phase in led_to_it(manifest):

@@ -98,6 +98,7 @@ def _sections(content: ReportContent, task: str, metrics: MetricsRecord) -> dict
         "gain": sections.gain(content),
         "abstention": sections.abstention(metrics),
         "tried": sections.tried(metrics),
+        "networks": sections.networks(metrics),
         "states": [terms.state(name) for name in (metrics.diagnosis.also if metrics.diagnosis else ())],
     }
 

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from transferkit import tasks, terms
-from transferkit.console import figure
+from transferkit.console import duration, figure
 from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.first_screen import placed
 from transferkit.delivery.report.numbers import interval, number
-from transferkit.evaluation.metrics_record import AbstentionLevel, CrossValidation, HeadCandidate, MetricsRecord
+from transferkit.evaluation.metrics_record import (
+    AbstentionLevel,
+    ComparedNetwork,
+    CrossValidation,
+    HeadCandidate,
+    MetricsRecord,
+)
 from transferkit.evaluation.scores import ScoreRow, Scores
 
 View = dict[str, Any]
@@ -143,6 +149,32 @@ def tried(metrics: MetricsRecord) -> View | None:
         "left": max(0, len(rows) - MOST),
         "expected": _expected(judged, metric) if judged else None,
         "unfrozen": metrics.unfrozen.words if metrics.unfrozen else "",
+    }
+
+
+def networks(metrics: MetricsRecord) -> View | None:
+    """The networks that were compared, the chosen one first, and those that were left out; None where none were."""
+    found = metrics.portfolio
+    if found is None:
+        return None
+    return {
+        "metric": terms.score(found.metric),
+        "first": found.networks[0].network,
+        "rows": [_network(row) for row in sorted(found.networks, key=lambda row: not row.chosen)[:MOST]],
+        "together": found.together.words if found.together else "",
+        "left": [{"name": row.network, "why": row.why} for row in found.left_out],
+    }
+
+
+def _network(row: ComparedNetwork) -> View:
+    between = f" ({figure(row.ci95[0])} to {figure(row.ci95[1])})" if row.ci95 else ""
+    return {
+        "name": row.network,
+        "classifier": terms.candidate(row.classifier, row.features),
+        "score": f"{figure(row.score)}{between}",
+        "gain": "–" if row.gain is None else f"{figure(row.gain, '+')} ± {figure(row.gain_se)}",
+        "time": duration(row.seconds),
+        "chosen": row.chosen,
     }
 
 

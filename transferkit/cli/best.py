@@ -1,0 +1,64 @@
+"""`transferkit best`: which networks are compared and for how long, and the settings of a run that all share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from transferkit.cli._common import VERBOSE, common, echo, emit, reporter
+from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
+from transferkit.config import Settings
+from transferkit.setting import declared
+from transferkit.tuning.portfolio_settings import SETTINGS
+
+# fmt: off
+
+
+@click.command(cls=Grouped, epilog="Example:  transferkit best flowers/ --budget 10m --output runs/flowers")
+@click.argument("data", type=click.Path(path_type=Path))
+@option(
+    "--budget", metavar="TIME", group="search", common=True, brief=f"Time for all of it.{default('10m')}",
+    help="Time for all of it: 90s, 10m, 1.5h. A network is begun only where it is expected to be done in time; the "
+    f"first always is. Counted anew with --resume.{default('10m')}",
+)
+@option(
+    "--backbone", multiple=True, metavar="NAME|FILE", group="network", common=True,
+    brief=f"Network. Repeatable.{default('all that are here')}",
+    help="Network to compare: a name of `transferkit backbones list`, or a .keras file. Repeatable; the first is "
+    f"always finished.{default('all whose weights are here')}",
+)
+@with_settings(setting_option(setting) for name, setting in declared(Settings).items() if name in SETTINGS)
+@option(
+    "--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True,
+    help=f"Run directory.{default('runs/DATA-best')}",
+)
+@option("--resume", is_flag=True, common=True, help="Go on with the comparison in --output.")
+@option("--offline", is_flag=True, help="Never download weights.")
+@option(
+    "--cache/--no-cache", default=None,
+    help="Store features, or compute them anew. [default: what measured costs and the disk say]",
+)
+@VERBOSE
+@common()
+def best(
+    data: Path, budget: str | None, backbone: tuple[str, ...], output: Path | None, resume: bool, offline: bool,
+    cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
+) -> None:
+    # fmt: on
+    """Compare networks on the pictures in DATA, in the time you give, and train the
+    best. All are cross-validated on the same folds; the smallest of those that are
+    as good as the best is taken. The winner is scored once on the test pictures.
+    """
+    from transferkit import api
+
+    settings = {k: v for k, v in {**options, "budget": budget}.items() if v is not None and v != ()}
+    run = api.best(
+        data, list(backbone) or None, output=output, resume=resume, offline=offline, cache=cache,
+        reporter=reporter(quiet, as_json), **settings,
+    )  # fmt: skip
+    if as_json:
+        emit({"run": str(run.folder), **run.metrics})
+    else:
+        echo(run.summary(verbose))

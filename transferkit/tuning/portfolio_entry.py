@@ -1,0 +1,73 @@
+"""From what a user asks of `best` to a comparison of networks that can begin: every problem found first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transferkit import config
+from transferkit.config import Given, Settings, parse_duration
+from transferkit.runs import preflight
+from transferkit.runs.advice import IN_PYTHON
+from transferkit.runs.manifest import repeatable
+from transferkit.tuning.entry import check_search
+from transferkit.tuning.portfolio_settings import SETTINGS
+
+NETWORKS = "networks.jsonl"
+
+
+@dataclass(frozen=True)
+class PortfolioRequest:
+    """A comparison that nothing speaks against. `networks`: the first is always finished; `budget` in seconds."""
+
+    base: Settings
+    networks: tuple[str, ...]
+    named: bool
+    budget: float
+    command: str
+
+
+def request(
+    networks: Sequence[str], named: bool, budget: Any, given: Given, origin: str | None, folder: Path, resume: bool,
+    offline: bool, problems: Sequence[str] = (),
+) -> PortfolioRequest:  # fmt: skip
+    """Check everything; `named`: whether the user named the networks. Raises ConfigError: every problem."""
+    found = [*problems, *check_search(folder, resume, NETWORKS, "a comparison of networks")]
+    found += preflight.inside(folder, origin)
+    found += [
+        f"'{name}' is no setting of best; it takes {', '.join(SETTINGS)}" for name in given if name not in SETTINGS
+    ]
+    values = {name: value for name, value in given.items() if name in SETTINGS}
+    for network in networks:
+        found += [p for p in preflight.problems({**values, "backbone": network}, offline) if p not in found]
+    seconds = _seconds(budget, found)
+    base = config.make({**values, "backbone": networks[0]}, found)
+    return PortfolioRequest(
+        base, tuple(networks), named, seconds, _command(origin, base, networks if named else (), seconds, folder)
+    )
+
+
+def _seconds(budget: Any, problems: list[str]) -> float:
+    try:
+        seconds = float(parse_duration(budget))
+    except (TypeError, ValueError):
+        problems.append(f"--budget {budget} is not a duration; write 90s, 10m or 1.5h")
+        return 0.0
+    if not 0 < seconds < float("inf"):
+        problems.append(f"--budget {budget} leaves no time; write 90s, 10m or 1.5h")
+    return seconds
+
+
+def _command(origin: str | None, base: Settings, networks: Sequence[str], seconds: float, folder: Path) -> str:
+    """The shell command that repeats it."""
+    values = {name: getattr(base, name) for name in base.model_fields_set if name != "backbone"}
+    words = shlex.split(repeatable(origin, Settings(backbone=base.backbone, **values)))
+    place = words.index("--backbone")
+    words = ["transferkit", "best", *words[2:place], *words[place + 2 :]]
+    for network in networks:
+        words += ["--backbone", network]
+    words += ["--budget", f"{seconds:g}", "--output", str(folder)]
+    return shlex.join(words) + IN_PYTHON * (origin is None)
