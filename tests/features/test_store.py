@@ -280,9 +280,9 @@ def test_the_least_recently_used_go_first():
     sizes = {entry.spec["rows"]: entry.bytes for entry in store.listing()}
     removed, freed = store.clear(sizes["0"] + sizes["2"])
     assert (removed, freed) == (1, sizes["1"])
-    assert [entry["spec"]["rows"] for entry in store.listing()].count("1") == 0
+    assert [entry.spec["rows"] for entry in store.listing()].count("1") == 0
     assert store.clear(sizes["0"])[0] == 1
-    assert [entry["spec"]["rows"] for entry in store.listing()] == ["0"]
+    assert [entry.spec["rows"] for entry in store.listing()] == ["0"]
     assert store.clear()[0] == 1
     assert store.listing() == []
 
@@ -293,14 +293,14 @@ def test_a_set_that_was_cleared_meanwhile_is_made_anew(features):
     features.append(["later"], rows(1))
     again = store.open_set(SPEC, SHAPES)
     assert again.missing(["later", "p0"]) == {"p0"}
-    assert [entry["spec"] for entry in store.listing()] == [SPEC]
+    assert [entry.spec for entry in store.listing()] == [SPEC]
 
 
 def test_a_damaged_description_can_still_be_listed_and_cleared(features):
     features.append(names(2), rows(2))
     (features.folder / "set.json").write_text("{")
     (entry,) = store.listing()
-    assert entry["spec"]["network"] == "(damaged)"
+    assert entry.spec["network"] == "(damaged)"
     assert store.clear()[0] == 1
 
 
@@ -322,7 +322,7 @@ def filled(rows, count=25, width=1000):
 
 
 def stored_sets():
-    return sorted(entry["spec"]["rows"] for entry in store.listing())
+    return sorted(entry.spec["rows"] for entry in store.listing())
 
 
 def test_sets_that_nobody_uses_make_room_least_recently_used_first(monkeypatch):

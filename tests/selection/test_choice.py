@@ -36,8 +36,8 @@ def test_the_set_that_holds_the_signal_is_found() -> None:
         x, np.eye(4)[labels], rounds(200), sets({"last": (20, 30), "all": (0, 30)}, [Discriminant()]), judge(labels)
     )
     assert found.trial.candidate.features == "all"
-    assert [row["name"] for row in found.table] == ["discriminant on all", "discriminant on last"]
-    assert found.table[1]["given_up"]
+    assert [row.name for row in found.table] == ["discriminant on all", "discriminant on last"]
+    assert found.table[1].given_up
     projection, fitted = fit(x, np.eye(4)[labels], found.trial)
     assert (fitted(projection(x[:, 0])).argmax(1) == labels).mean() > found.apparent - 0.05
 
@@ -130,9 +130,9 @@ def test_the_hopeless_are_tried_once_and_said() -> None:
     candidates = sets({"all": (0, 5)}, [counting, Discriminant()])
     found = choose(x, np.eye(4)[labels], rounds(200, 3), candidates, judge(labels))
     assert len(counting.calls) == 1
-    row = next(row for row in found.table if row["classifier"] == "nothing")
-    assert row["given_up"]
-    assert row["rounds"] == 1
+    row = next(row for row in found.table if row.classifier == "nothing")
+    assert row.given_up
+    assert row.rounds == 1
     assert found.rounds == 3
 
 

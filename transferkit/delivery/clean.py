@@ -124,7 +124,7 @@ def _words(how: ScanOptions) -> list[str]:
     return (
         found
         + [word for pattern in how["exclude"] for word in ("--exclude", pattern)]
-        + ([] if how["reading"] is None else how["reading"].words())
+        + (reading.words() if (reading := how.get("reading")) else [])
     )
 
 
