@@ -22,6 +22,8 @@ from transferkit.errors import DataError, RunError
 from transferkit.files import ready_cache
 from transferkit.runs import preflight, trackers
 from transferkit.runs.layout import Layout, check_new, free_name
+from transferkit.training import user_callbacks
+from transferkit.training.fit import Callback
 
 if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
@@ -125,7 +127,7 @@ def finetune(
     if watching and chosen.chooses_head:
         chosen = chosen.model_copy(update={"head": "mlp"})
         reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
-    if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, reporter, track):
+    if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, watching, reporter, track):
         return Run(folder)
 
     def job() -> Job:
@@ -270,7 +272,14 @@ def adopt(data: Data, settings: Given) -> list[str]:
     return problems
 
 
-def _is_complete(layout: Layout, data: Any, settings: Settings, reporter: Reporter, track: Sequence[str]) -> bool:
+def _is_complete(
+    layout: Layout,
+    data: Any,
+    settings: Settings,
+    callbacks: Sequence[Callback],
+    reporter: Reporter,
+    track: Sequence[str],
+) -> bool:
     """Whether the run to be resumed is done; its report is written, and told, if a kill came before that.
 
     Where the data has changed since, that is said: the scores are those of then.
@@ -279,6 +288,8 @@ def _is_complete(layout: Layout, data: Any, settings: Settings, reporter: Report
     from transferkit.runs import resumption
 
     manifest = layout.read_manifest()
+    if not manifest.complete:  # before the settings: a head is trained because there are callbacks
+        user_callbacks.check_same(manifest.callbacks, callbacks)
     resumption.check_settings(manifest, settings)
     if not manifest.complete:
         return False
