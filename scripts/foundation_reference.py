@@ -48,7 +48,7 @@ def _sizes(patch: int, native: int) -> list[int]:
 
 
 def spread(model: torch.nn.Module, seed: int) -> None:
-    """Draw all weights anew, in place."""
+    """Draw all weights again, in place."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(shape: Any, mean: float, deviation: float) -> torch.Tensor:

@@ -63,7 +63,7 @@ def read_member(path: Path, name: str, limit: int) -> bytes:
 
 @contextmanager
 def bounded(path: Path) -> Iterator[None]:
-    """Whoever loads the Keras model at `path` inside this block makes no more weights than such a file can hold.
+    """A Keras model that is loaded from `path` inside this block makes no more weights than such a file can hold.
 
     Keras makes the weights of all layers before it reads any, of the sizes that the layers' settings say. Raises
     ValueError, before the first that is too much. One thread at a time.
@@ -116,7 +116,7 @@ def _arrays_problem(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
         with h5py.File(_content(archive, member), "r") as content:
             content.visititems(add)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, struct.error, zipfile.BadZipFile):
-        return ""  # damaged: whoever loads it says so
+        return ""  # damaged: loading it says so
     if elsewhere:  # any file of the reader's machine
         return f"{member.filename} takes arrays from other files"
     if total > _limit(member.file_size):

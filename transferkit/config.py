@@ -63,7 +63,7 @@ def check_policy(value: Any) -> Any:
 
 
 HEADS = ("auto", "mlp", "linear")
-# Settings of how a head is trained by gradients: whoever gives one means such a head.
+# Settings of how a head is trained by gradients: giving one asks for such a head.
 TRAINED = (
     "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "label_smoothing",
     "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "warmup", "clip_norm", "batch_size",
@@ -299,7 +299,7 @@ class Settings(BaseModel):
         "judging")] = "train"
     # running
     budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
-        "Longest training, as 10m or 1.5h. Counted anew with --resume.",
+        "Longest training, as 10m or 1.5h. Counted again with --resume.",
         "training", "TIME", default="none", common=True, takes="str")] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1), Setting(
         "Seed of splits, views, weights and order.",

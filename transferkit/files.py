@@ -214,11 +214,11 @@ def state_folder() -> Path:
 
 
 def ready_cache(say: Callable[[str], None]) -> None:
-    """Make the cache folder, to be called by whoever will compute features, before it does.
+    """Make the cache folder, to be called by code that will compute features, before it does.
 
     Where the user's own cache folder cannot be made or written (no HOME, a read-only one), a temporary one takes its
     place until this process ends, and `say` is told. Processes that this one starts use it too. Raises ConfigError
-    where `TRANSFERKIT_CACHE` names a folder that cannot be used: whoever set it wants that one.
+    where `TRANSFERKIT_CACHE` names a folder that cannot be used: it was set on purpose.
     """
     folder = cache_folder()
     problem = _unusable(folder)

@@ -1,6 +1,6 @@
 """What TensorFlow's C++ part logs while it is imported, kept off standard error as TF_CPP_MIN_LOG_LEVEL asks.
 
-It obeys that variable only once it is loaded; a few lines are written before, by whoever imports it. This module lets
+It obeys that variable only once it is loaded; a few lines are written before, by the import itself. This module lets
 through all that is no log line of a level below the one asked for, and everything where the import fails. Imports
 nothing heavy: `import transferkit` comes here.
 """
@@ -75,7 +75,7 @@ def _is_log(line: bytes, hidden: bytes) -> bool:
 
 
 def when_imported() -> None:
-    """Ask for no log lines where the user asked for nothing, and hold them back whoever imports TensorFlow."""
+    """Ask for no log lines where the user asked for nothing, and hold them back, however TensorFlow gets imported."""
     os.environ.setdefault(LEVEL, QUIET)
     if "tensorflow" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

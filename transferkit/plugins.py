@@ -171,7 +171,7 @@ def installed(kind: str) -> tuple[Plugin, ...]:
 
 @lru_cache(maxsize=32)
 def _installed(kind: str, path: tuple[str, ...]) -> tuple[Plugin, ...]:
-    """`path` is what is searched, so that a changed sys.path is looked at anew."""
+    """`path` is what is searched, so that a changed sys.path is looked at again."""
     found = [
         Plugin(kind, e.name, e.value, e.dist.name if e.dist else "unknown", e.dist.version if e.dist else "unknown")
         for e in metadata.entry_points(group=f"transferkit.{kind}")

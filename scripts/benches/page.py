@@ -37,7 +37,7 @@ def _memory_gb() -> float | None:
 
 
 def record(name: str, figures: dict[str, Any]) -> None:
-    """Write the figures of one measurement, and the page anew."""
+    """Write the figures of one measurement, and the page again."""
     from benches import registry
 
     content = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}

@@ -200,7 +200,7 @@ def test_without_published_hash_the_first_file_is_pinned(store):
 def test_a_partial_download_left_by_keras_is_not_pinned(store):
     store.mkdir(parents=True)
     (store / UNHASHED_NAME).write_bytes(CONTENT[: len(CONTENT) // 2])
-    with pytest.raises(WeightsError, match=r"is not a whole HDF5 file.*remove it to fetch it anew"):
+    with pytest.raises(WeightsError, match=r"is not a whole HDF5 file.*remove it to fetch it again"):
         weights.fetch(UNHASHED, 224)
     assert not (store / weights.PINS).exists()
 

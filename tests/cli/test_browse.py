@@ -81,7 +81,7 @@ def test_open_shows_the_report_at_a_section(runs: Path, monkeypatch: pytest.Monk
     assert "report.html" in call("open", runs / "done").out
     (runs / "done" / "report.html").unlink()
     assert json.loads(call("open", runs / "done", "--json").out)["report"].endswith("report.html")
-    assert (runs / "done" / "report.html").is_file()  # made anew
+    assert (runs / "done" / "report.html").is_file()  # made again
 
 
 def test_open_names_what_is_not_finished(runs: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_slow_disk_means_computing_anew_and_a_fast_one_storing_and_both_are_sa
     monkeypatch.setenv("TRANSFERKIT_CACHE", os.environ["TRANSFERKIT_CACHE"] + "-other")
     source, said = source_of(mini, views, samples, None, CHEAP, monkeypatch)
     assert isinstance(source, Stored)
-    assert said[0].endswith("storing them (--no-cache computes them anew)")
+    assert said[0].endswith("storing them (--no-cache computes them again)")
 
 
 def test_either_can_be_asked_for(mini, samples, views, weighed, monkeypatch):
@@ -92,5 +92,5 @@ def test_the_disk_is_measured_and_nothing_is_left(tmp_path):
 
 def test_costs_add_up():
     found = Cost(decode=0.01, forward=0.04, write=100.0, read=200.0)
-    assert found.anew(10) == pytest.approx(0.5)
+    assert found.again(10) == pytest.approx(0.5)
     assert found.stored(visits=10, lacking=3, row_bytes=20) == pytest.approx(0.6 + 1.0)

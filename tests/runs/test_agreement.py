@@ -36,7 +36,7 @@ def test_answers_that_agree_are_kept_and_others_are_made_anew_by_the_shipped_net
     assert reporter.warnings == mended.notes
     unit = "standard deviations" if task == "regress" else "of probability"
     assert unit in reporter.warnings[0]
-    assert "validation was answered anew" in reporter.warnings[0]
+    assert "validation was answered again" in reporter.warnings[0]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path
     run = tk.finetune(
         digits, "mini", output=tmp_path / "run", epochs=3, patience=2, views=1, precision="bfloat16", quiet=True
     )
-    assert any("answered anew" in note for note in run.manifest["notes"])
+    assert any("answered again" in note for note in run.manifest["notes"])
     samples = scan(digits)
     val = {row["path"] for row in read_csv(run.folder / "splits.csv") if row["split"] == "val"}
     samples = samples.select([i for i, path in enumerate(samples.paths) if path in val])

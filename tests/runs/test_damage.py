@@ -100,7 +100,7 @@ def sound(result, *names):
 @pytest.mark.parametrize("name", FILES)
 def test_each_damage_under_each_command(name, digits_run, digits, copy, reached, tmp_path):
     picture = next(digits.glob("*/*.png"))
-    # What no command reads, only makes anew: whatever its content, what counts is that there is something else.
+    # What no command reads, only makes again: whatever its content, what counts is that there is something else.
     made_anew = name in ("report.html", "CARD.md", "figures")
     for damage, inflict in list(DAMAGES.items())[: 5 if made_anew else None]:
         kept = tmp_path / "kept"
@@ -111,7 +111,7 @@ def test_each_damage_under_each_command(name, digits_run, digits, copy, reached,
         inflict(copy / name)
         for command in commands(copy, digits_run.folder, digits, picture):
             result = call(*command)
-            # A command that makes a file anew may find that it cannot: that names the file as well.
+            # A command that makes a file again may find that it cannot: that names the file as well.
             assert sound(result, name), f"{damage} {name}: {command[0]}: {result.code} {result.err[-300:]}"
             assert "\x1b" not in result.err
         remove(copy / name) if os.path.lexists(copy / name) else None

@@ -40,4 +40,4 @@ def test_the_script_draws_what_is_committed(tmp_path: Path) -> None:
     target = tmp_path / "screen.svg"
     environment = {**os.environ, "TRANSFERKIT_CACHE": str(tmp_path / "cache")}
     subprocess.run([sys.executable, ROOT / "scripts" / "screen.py", target], check=True, env=environment, timeout=300)
-    assert words(target.read_text("utf-8")) ^ words(PICTURE.read_text("utf-8")) <= {"min"}, "draw it anew"
+    assert words(target.read_text("utf-8")) ^ words(PICTURE.read_text("utf-8")) <= {"min"}, "draw it again"

@@ -121,7 +121,7 @@ class FinetuneSettings(TypedDict, total=False):
     refit: Literal['train', 'train+val']
     """What the shipped model has learnt from in the end. [default: 'train']"""
     budget: float | str | None
-    """Longest training, as 10m or 1.5h. Counted anew with resume=True. [default: none]"""
+    """Longest training, as 10m or 1.5h. Counted again with resume=True. [default: none]"""
     seed: int
     """Seed of splits, views, weights and order. [default: 0]"""
 

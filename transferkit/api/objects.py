@@ -190,7 +190,7 @@ class Run:
 
     @restoring
     def report(self) -> Path:
-        """Write report.html, CARD.md and the figures anew; returns its path, which notebooks show as a page."""
+        """Write report.html, CARD.md and the figures again; returns its path, which notebooks show as a page."""
         from transferkit.delivery.notebook import Page
         from transferkit.delivery.report.publish import publish
 

@@ -40,7 +40,7 @@ def best(
         backbone: the networks, names of the catalog or .keras files; the first is always finished. Without any, all
             whose weights are here, and first the one that `finetune` would choose.
         budget: time for all of it, in seconds or as "10m" or "1.5h". A network is begun only where it is expected to be
-            done in time. Counted anew with `resume`.
+            done in time. Counted again with `resume`.
         output: the run directory, by default `runs/DATA-best`.
         resume: go on with the comparison in `output`, or begin it.
         offline: never download weights.

@@ -71,7 +71,7 @@ def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[An
 
 @restoring
 def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
-    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
+    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted again).
 
     With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
     """
@@ -89,7 +89,7 @@ def reproduce(
 ) -> Reproduction:  # fmt: skip
     """Repeat a finished run with its own settings into `output` (default: beside it), and compare the two.
 
-    `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features anew
+    `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features again
     instead of taking them from the cache. Raises DataError or WeightsError where these are not those of then.
     """
     from transferkit.data.readers import datasets

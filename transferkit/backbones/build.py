@@ -31,7 +31,7 @@ class LoadedBackbone:
     feature map.
 
     `weights` is "imagenet", "pretrained" (mini), "random", "file" (a backbone file's own) or the path of a
-    file; `weights_sha256` hashes the values themselves. `notes` are to be said aloud.
+    file; `weights_sha256` hashes the values themselves. `notes` are to be reported.
     """
 
     model: keras.Model

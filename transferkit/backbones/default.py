@@ -45,7 +45,7 @@ STRONGER: tuple[tuple[str, float, float], ...] = (
 )
 BUNDLED = (PHOTOGRAPHS, 75.1, 0.385)
 # Multiplications a second and core: what efficientnet_lite0 was measured to do with decoding. A GPU does far more, but
-# whether there is one is known only once a backend has been imported; whoever has one names a network.
+# whether there is one is known only once a backend has been imported; with a GPU, name a network.
 SPEED = 1.2e10
 AFFORDABLE = 600.0  # seconds for one pass over all pictures and views
 

@@ -88,7 +88,7 @@ def _attempt(url: str, part: Path, timeout: float, secret: str) -> None:
             _receive(answer, part, total)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # the part is as long as the file, or longer: begin anew
+        if error.code == 416:  # the part is as long as the file, or longer: begin again
             _discard(part)
             raise _InterruptedError("the server cannot resume") from error
         problem = f"the server answers {error.code} {error.reason}"

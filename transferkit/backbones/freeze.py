@@ -110,7 +110,7 @@ def gradual_steps(row: Row) -> list[str]:
 
 
 def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: Row | None = None) -> keras.Model:
-    """Set what of `model` trains, in place; returns it. Compile anew afterwards: Keras keeps the old choice
+    """Set what of `model` trains, in place; returns it. Compile again afterwards: Keras keeps the old choice
     else.
 
     `batchnorm` "frozen" keeps all BatchNorm layers on their stored statistics, "train" lets those of the

@@ -28,7 +28,7 @@ def load(path: Path, model: keras.Model) -> None:
     PyTorch's files are read by name, where the names are known (`torch_weights`); Keras' by position: `.keras` (a whole
     model; the part of it that has the shape of `model` is used, so that a model with a head on it serves too),
     `.weights.h5` (Keras 3) and `.h5` (Keras 1 and 2, and `keras.applications`). After an error the weights of `model`
-    may be half replaced: build it anew.
+    may be half replaced: build it again.
     """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; give the path of a {', '.join(SUFFIXES)} file")

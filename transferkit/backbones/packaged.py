@@ -77,7 +77,7 @@ class Packaged:
 
     @property
     def _remedy(self) -> str:
-        return f"reinstall transferkit, or make the file anew with {self.script}"
+        return f"reinstall transferkit, or make the file again with {self.script}"
 
 
 def pack(model: keras.Model, exact_up_to: int = 0) -> bytes:

@@ -39,7 +39,7 @@ def path_problems(backbone: str) -> list[str]:
 
 
 def open_file(backbone: str) -> tuple[keras.Model, Row, list[str]]:
-    """The model in the file without its classifier, its row (stages are layer names), and notes to say aloud.
+    """The model in the file without its classifier, its row (stages are layer names), and notes to report.
 
     Raises BackboneError for a file that is absent, damaged, needs code of its own to load, or is no network
     from one RGB picture to one tensor.

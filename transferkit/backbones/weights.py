@@ -90,7 +90,7 @@ def fetch(
         if entry.status in ("verified", "pinned"):
             return entry.path
         if entry.status == "damaged":
-            say(f"{entry.path} is damaged ({_hashes(entry)}); fetching it anew")
+            say(f"{entry.path} is damaged ({_hashes(entry)}); fetching it again")
         address = _address(name, url, mirror)
         say(f"fetching {name} from {address}")
         try:
@@ -194,7 +194,7 @@ def _first_use(entry: Entry, url: str, say: Say) -> Path:
     problem = _broken(entry.path)
     if problem:
         raise WeightsError(
-            f"{entry.path} {problem}; remove it to fetch it anew. {_by_hand(entry.file, url, entry.expected)}"
+            f"{entry.path} {problem}; remove it to fetch it again. {_by_hand(entry.file, url, entry.expected)}"
         )
     _pin(entry.file, say)
     return entry.path
@@ -218,7 +218,7 @@ def _pins() -> dict[str, str]:
         return {}
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(
-            f"{folder() / PINS} is damaged ({error}); remove it, the hashes are then taken anew"
+            f"{folder() / PINS} is damaged ({error}); remove it, the hashes are then taken again"
         ) from error
 
 
@@ -265,7 +265,7 @@ def _require_writable(path: Path) -> None:
 def _changed(entry: Entry) -> str:
     return (
         f"{entry.path} has changed since it was first used ({_hashes(entry)}). If you trust it, accept it "
-        f"with `transferkit weights add {entry.path}`; else remove it to fetch it anew"
+        f"with `transferkit weights add {entry.path}`; else remove it to fetch it again"
     )
 
 

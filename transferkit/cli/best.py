@@ -21,7 +21,7 @@ from transferkit.tuning.portfolio_settings import SETTINGS
 @option(
     "--budget", metavar="TIME", group="search", common=True, brief=f"Time for all of it.{default('10m')}",
     help="Time for all of it: 90s, 10m, 1.5h. A network is begun only where it is expected to be done in time; the "
-    f"first always is. Counted anew with --resume.{default('10m')}",
+    f"first always is. Counted again with --resume.{default('10m')}",
 )
 @option(
     "--backbone", multiple=True, metavar="NAME|FILE", group="network", common=True,
@@ -38,7 +38,7 @@ from transferkit.tuning.portfolio_settings import SETTINGS
 @option("--offline", is_flag=True, help="Never download weights.")
 @option(
     "--cache/--no-cache", default=None,
-    help="Store features, or compute them anew. [default: what measured costs and the disk say]",
+    help="Store features, or compute them again. [default: what measured costs and the disk say]",
 )
 @VERBOSE
 @common()

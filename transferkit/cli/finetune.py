@@ -40,7 +40,7 @@ from transferkit.setting import declared
 )
 @option(
     "--cache/--no-cache", default=None,
-    help="Store features, or compute them anew. [default: what measured costs and the disk say]",
+    help="Store features, or compute them again. [default: what measured costs and the disk say]",
 )
 @VERBOSE
 @common()

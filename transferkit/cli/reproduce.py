@@ -17,7 +17,7 @@ from transferkit.cli._common import Once, common, emit, reporter, tell
     "--tolerance", type=click.FloatRange(0), default=0.0, show_default=True,
     help="Largest difference of any score that still counts as reproduced.",
 )  # fmt: skip
-@click.option("--fresh", is_flag=True, help="Compute the features anew too, beside the cache.")
+@click.option("--fresh", is_flag=True, help="Compute the features again too, beside the cache.")
 @click.option("--offline", is_flag=True, help="Never download weights.")
 @common()
 def reproduce(

@@ -37,7 +37,7 @@ def evaluate(run: Path, data: Path | None, quiet: bool, as_json: bool) -> None:
 @RUN
 @common()
 def report(run: Path, quiet: bool, as_json: bool) -> None:
-    """Write report.html, CARD.md and the figures of RUN anew."""
+    """Write report.html, CARD.md and the figures of RUN again."""
     from transferkit.delivery.report.publish import publish
     from transferkit.runs.layout import Layout
 

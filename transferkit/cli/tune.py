@@ -55,7 +55,7 @@ def _settings() -> Iterator[GroupedOption]:
 @option("--offline", is_flag=True, help="Never download weights.")
 @option(
     "--cache/--no-cache", default=None,
-    help="Store features, or compute them anew. [default: what measured costs and the disk say]",
+    help="Store features, or compute them again. [default: what measured costs and the disk say]",
 )
 @VERBOSE
 @common()

@@ -85,7 +85,7 @@ def _import() -> None:
         if isinstance(error, ImportError):
             raise
         raise ConfigError(
-            f"Keras refuses its settings ({str(error) or type(error).__name__}): mend or remove {_keras_json()}, and "
+            f"Keras refuses its settings ({str(error) or type(error).__name__}): fix or remove {_keras_json()}, and "
             "look at what begins with KERAS_ in the environment"
         ) from error
     if keras.backend.backend() == "tensorflow":

@@ -18,7 +18,7 @@ from transferkit.compute.types import Arrays, Forward, InputGradient, LossFuncti
 
 
 def _others(record: logging.LogRecord) -> bool:
-    """Not the advice on retracing, which takes one function for each of many networks for one that is traced anew."""
+    """Not the advice on retracing, which takes one function for each of many networks for one that is traced again."""
     message = record.getMessage()
     return "triggered tf.function retracing" not in message or "<locals>" not in message
 
@@ -211,7 +211,7 @@ class _Looped:
             value, out = self._step(batch, now)
             return i + 1, losses.write(i, value), outputs.write(i, out)
 
-        # An explicit loop: AutoGraph would read this file anew while training, and fail where there is no source.
+        # An explicit loop: AutoGraph would read this file again while training, and fail where there is no source.
         arrays = (tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count))
         _, losses, outputs = tf.while_loop(
             lambda i, *_: i < count, body, (tf.constant(0), *arrays), parallel_iterations=1

@@ -95,7 +95,7 @@ def _holds(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> bool:
         raise DataError(f"{folder} holds other files than the digits asked for; name a folder that is empty or new")
     damaged = next((name for name, pixels in pictures.items() if not _is(folder / name, pixels)), None)
     if damaged is not None:
-        raise DataError(f"{folder / damaged} is not the digit it should be; remove {folder} and write it anew")
+        raise DataError(f"{folder / damaged} is not the digit it should be; remove {folder} and write it again")
     return True
 
 

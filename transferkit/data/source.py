@@ -62,7 +62,7 @@ def scan(
     is a table with a column `path`; with `action` too, as `data clean` writes it, it also gives labels. `classes` are
     those of a finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
     not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
-    whoever decodes names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
+    the decoding caller names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
     are to be read: all else in the data is passed over, whatever it is. `order` are all the classes, the lowest first,
     for a task whose classes are ordered. `reading` says which reader it is for, and how that is to read it.
     Raises: DataError with every problem found.

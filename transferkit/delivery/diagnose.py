@@ -42,7 +42,7 @@ def diagnosis_of(layout: Layout) -> RunDiagnosis:
     layout.complete()
     metrics = layout.read_metrics()
     if metrics.diagnosis is None:
-        raise RunError(f"{layout.folder} holds no diagnosis; make the run anew")
+        raise RunError(f"{layout.folder} holds no diagnosis; make the run again")
     states = {v.name: v.state for v in verdicts(metrics, tasks.of(metrics.task).default_metric)}
     return RunDiagnosis(
         diagnosis=metrics.diagnosis,

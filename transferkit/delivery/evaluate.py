@@ -69,7 +69,7 @@ class Evaluation:
 
 
 def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
-    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted anew).
+    """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted again).
 
     Without `data`, pictures, labels and split are first found to be those of training.
     """

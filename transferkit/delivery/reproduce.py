@@ -127,7 +127,7 @@ def _check_data(layout: Layout, origin: Any, settings: Settings) -> None:
     if problems:
         raise DataError(
             f"the data is not what run {layout.folder} was trained on: {'; '.join(problems)}. "
-            "Put it back as it was, or train anew with `transferkit finetune`"
+            "Put it back as it was, or train again with `transferkit finetune`"
         )
 
 

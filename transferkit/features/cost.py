@@ -1,6 +1,6 @@
 """Whether activations at a cut are worth their place on the disk: measured, not guessed, and remembered.
 
-A cut deep in the network gives small maps that were dear to compute; one near the pictures gives large maps that
+A cut deep in the network gives small maps that were expensive to compute; one near the pictures gives large maps that
 cost little. Which is which depends on the processor and the disk.
 """
 
@@ -34,7 +34,7 @@ class Cost:
     write: float
     read: float
 
-    def anew(self, visits: int) -> float:
+    def again(self, visits: int) -> float:
         """Seconds of computing `visits` rows each time they are asked for."""
         return visits * (self.decode + self.forward)
 

@@ -66,7 +66,7 @@ class Frozen:
     """Everything below the cuts of one run.
 
     `cache` False stores nothing; True stores what there is room for; None also weighs what storing large activations
-    costs against computing them anew (`features.cost`). Vectors that are not stored are computed once all the same, and
+    costs against computing them again (`features.cost`). Vectors that are not stored are computed once all the same, and
     held in memory where they fit; all else is streamed. What is trained on is the same in every case.
     """
 
@@ -182,13 +182,17 @@ class Frozen:
             run = self.compiled(kind.model)
             key = {**self._key(kind), "precision": self.precision.name, "how": self.precision.how}
             cost = measured(key, root(), lambda: self._some(samples), lambda pixels: run(pixels), FORWARD_BATCH)
-        anew, stored = cost.anew(visits), cost.stored(visits, lacking, size)
+        again, stored = cost.again(visits), cost.stored(visits, lacking, size)
         self.reporter.say(
             f"activations ({kind.label}, {lacking * size / 1e9:.1f} GB): storing and reading them costs about "
-            f"{stored:.0f} s over {self.settings.epochs} epochs, computing them anew {anew:.0f} s: "
-            + ("storing them (--no-cache computes them anew)" if stored < anew else "not storing them (--cache would)")
+            f"{stored:.0f} s over {self.settings.epochs} epochs, computing them again {again:.0f} s: "
+            + (
+                "storing them (--no-cache computes them again)"
+                if stored < again
+                else "not storing them (--cache would)"
+            )
         )
-        return stored < anew
+        return stored < again
 
     def _open(self, kind: Rows, names: Sequence[str], promised: int) -> int:
         """Open the store of `kind` if what it lacks of `names` fits beside `promised` bytes; returns its bytes."""
@@ -207,7 +211,7 @@ class Frozen:
             self._warned.add(kind.label)
             self.reporter.warn(
                 f"features ({kind.label}) would take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are there for them: "
-                "computing them anew each epoch instead (slower). Move the cache to a larger disk with "
+                "computing them again each epoch instead (slower). Move the cache to a larger disk with "
                 "TRANSFERKIT_CACHE, or let it grow with TRANSFERKIT_CACHE_SIZE"
             )
         return 0

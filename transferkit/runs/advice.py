@@ -60,7 +60,7 @@ def resuming(command: str, run: str) -> str:
 
 
 def _is_shell(command: str) -> bool:
-    """One command without anything that a shell would act on: it reads as it would be written anew."""
+    """One command without anything that a shell would act on: it reads as it would be written again."""
     try:
         words = shlex.split(command)
     except ValueError:

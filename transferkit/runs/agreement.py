@@ -1,6 +1,6 @@
 """Does the network that is shipped answer as it did when validation judged it? Asked of a few pictures before anything
-is calibrated; where it does not, validation is answered anew by the network itself (a classifier that was chosen has
-learnt validation pictures, so that it is chosen anew on features in float32: `runs.selecting`).
+is calibrated; where it does not, validation is answered again by the network itself (a classifier that was chosen has
+learnt validation pictures, so that it is chosen again on features in float32: `runs.selecting`).
 
 Heads and tails learn from features that may have been computed in a lower precision; what is shipped computes in
 float32, from pixels.
@@ -32,7 +32,7 @@ def agreed(trained: Trained, problem: Problem, views: Views, reporter: Reporter)
     found = gap(trained.model, trained.val_outputs[places], problem, views)
     if found <= TOLERANCE:
         return trained
-    note = f"{said(found, problem)}: validation was answered anew by it, and is calibrated and scored by these answers"
+    note = f"{said(found, problem)}: validation was answered again by it, and is calibrated and scored by these answers"
     reporter.warn(note)
     samples = problem.samples.select(problem.val)
     own = scoring.predictions(trained.model, samples, views.decode, reporter, "scoring the validation pictures")

@@ -231,7 +231,7 @@ def load_typical(path: Path) -> Typical | None:
         _require_sound(found)
         return found
     except Exception as error:  # a stranger's archive: NumPy and zlib raise many kinds
-        raise RunError(f"{shown(path)} is damaged ({error}); make the run anew to have drift checked") from error
+        raise RunError(f"{shown(path)} is damaged ({error}); make the run again to have drift checked") from error
 
 
 def _require_sound(found: Typical) -> None:

@@ -176,7 +176,7 @@ class Job:
         user_callbacks.check_same(record.callbacks, self.callbacks)
         forgetful = user_callbacks.forgetful(self.callbacks)
         if forgetful:
-            self.reporter.say(f"callbacks without a state begin anew: {', '.join(forgetful)}")
+            self.reporter.say(f"callbacks without a state begin again: {', '.join(forgetful)}")
         for line in resumption.other_versions(record, self.settings):
             self.reporter.warn(line)
         # What the run was started with, unless this call says otherwise: a full disk may be why it has to go on.
@@ -195,7 +195,7 @@ class Job:
             except DataError as error:
                 raise DataError(
                     f"--resume: the data is not what the run was started with. {error}\n"
-                    "Put it back, or start anew with another --output"
+                    "Put it back, or start again with another --output"
                 ) from error
         else:
             # Settings hold floats; whole numbers are numbers of pictures.

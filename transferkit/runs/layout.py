@@ -186,7 +186,7 @@ class Layout:
         return self._sealed(self.typical) if os.path.lexists(self.typical) else None
 
     def has_report(self) -> bool:
-        """Whether report.html is there and whole; it can always be written anew."""
+        """Whether report.html is there and whole; it can always be written again."""
         return unreadable_reason(self.report) is None and self.report.read_bytes().rstrip().endswith(b"</html>")
 
     def sealed(self) -> dict[str, str]:
@@ -203,7 +203,7 @@ class Layout:
         """Raise RunError where model.keras is not the one that the run wrote."""
         wanted = self.read_manifest().files.get(self.model.name)
         if not self.model.is_file():
-            raise RunError(f"{shown(self.model)} does not exist; make the run anew with another --output")
+            raise RunError(f"{shown(self.model)} does not exist; make the run again with another --output")
         if wanted is not None and sha256_file(self.model) != wanted:
             raise self._changed(self.model)
 
@@ -238,7 +238,7 @@ class Layout:
             status = shown(self.read_manifest().status[:40]) if known else "damaged"
             raise RunError(f"{shown(path)} does not exist; the run is {status}")
         if reason is not None and "0 bytes" not in reason:
-            raise RunError(f"{shown(path)} {reason}; put the run's own file back, or make the run anew")
+            raise RunError(f"{shown(path)} {reason}; put the run's own file back, or make the run again")
         try:
             return path.read_bytes()
         except OSError as error:
@@ -257,12 +257,12 @@ class Layout:
             raise self._damaged(path, str(error)) from error
 
     def _damaged(self, path: Path, why: str) -> RunError:
-        return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run anew with another --output")
+        return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run again with another --output")
 
     def _changed(self, path: Path) -> RunError:
         return RunError(
             f"{shown(path)} is not as the run wrote it: it was changed or damaged since, and what it says cannot be "
-            "trusted. Put it back, or make the run anew with another --output"
+            "trusted. Put it back, or make the run again with another --output"
         )
 
 
@@ -312,7 +312,7 @@ def run_lock(layout: Layout) -> Iterator[None]:
         remove_temporaries(layout.folder)
         yield
     finally:
-        # While it is still held: whoever opened it before finds it held, whoever comes after makes a new one.
+        # While it is still held: a process that opened it before finds it held, one that comes later makes a new one.
         with suppress(OSError):
             layout.lock.unlink()
         lock.release()

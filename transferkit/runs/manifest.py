@@ -133,7 +133,7 @@ def settings(values: JsonObject) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RunError(
-            f"run.json holds settings that this version does not take: {shown(problems[:400])}; make the run anew"
+            f"run.json holds settings that this version does not take: {shown(problems[:400])}; make the run again"
         ) from error
 
 
@@ -178,7 +178,7 @@ class Manifest:
 
 
 def amend(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> None:
-    """Write both files of a finished run anew; a kill between them leaves none that run.json calls damaged."""
+    """Write both files of a finished run again; a kill between them leaves none that run.json calls damaged."""
     record.forget("files")
     write_json(layout.manifest, record.as_json())
     write_json(layout.metrics, metrics.as_json())

@@ -88,4 +88,4 @@ def _require_fit(path: Path, model: keras.Model) -> None:
 
 
 def _damaged(path: Path, why: str) -> RunError:
-    return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run anew with another --output")
+    return RunError(f"{shown(path)} is damaged ({shown(why[:400])}); make the run again with another --output")

@@ -169,10 +169,12 @@ class DryRun:
 
     def _disk(self) -> str:
         if self.cache is None:
-            return "nothing is stored (--no-cache); features are kept in memory, or computed anew each epoch"
-        enough = "" if self.needed <= self.free else "; that is too much: what does not fit is computed anew each epoch"
+            return "nothing is stored (--no-cache); features are kept in memory, or computed again each epoch"
+        enough = (
+            "" if self.needed <= self.free else "; that is too much: what does not fit is computed again each epoch"
+        )
         if self.weighed:
-            enough += "; activations are stored if that proves faster than computing them anew"
+            enough += "; activations are stored if that proves faster than computing them again"
         return (
             f"{_amount(self.needed)} more in the cache {shown(self.cache)}, which may take {_amount(self.free)}{enough}"
             if self.needed

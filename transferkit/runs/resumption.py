@@ -46,7 +46,7 @@ def check_data(record: RunRecord, samples: Samples, splits: Splits, layout: Layo
     if any(then not in (None, now) for then, now in pairs):
         raise RunError(
             f"--resume: {shown(layout.splits)} or the data is not what the run was started with; put both "
-            "back as they were, or start anew with another --output"
+            "back as they were, or start again with another --output"
         )
 
 
@@ -56,5 +56,5 @@ def weights_of(record: RunRecord, backbone: LoadedBackbone) -> WeightsRecord:
     if backbone.row.kind == "published" and backbone.weights == backbone.row.pretrained:
         weights = WeightsRecord(source=weights.source, sha256=weights.sha256, licence=backbone.row.licence)
     if record.has("weights") and record.weights.as_json() != weights.as_json():
-        raise RunError("--resume: the network's weights are not those the run was started with; start it anew")
+        raise RunError("--resume: the network's weights are not those the run was started with; start it again")
     return weights

@@ -207,7 +207,7 @@ class RunRecord(Record):
         return next((phase for phase in self.phases if phase.name == self.chosen), None)
 
     def filled(self) -> dict[str, Any]:
-        """`as_json`, and the defaults of what is not there: whoever reads it need not know which version wrote it."""
+        """`as_json`, and the defaults of what is not there: a reader need not know which version wrote it."""
         fields = type(self).model_fields
         absent = {key: getattr(self, key) for key in fields if not self.has(key) and getattr(self, key) is not None}
         return self.as_json() | {k: v.as_json() if isinstance(v, Record) else v for k, v in absent.items()}

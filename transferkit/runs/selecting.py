@@ -356,7 +356,7 @@ def _exact(work: Recipe, splits: Splits, gap: float, network: bool) -> HeadSelec
 
 
 def _forget(work: Recipe) -> None:
-    """Of the network among the candidates, which is trained anew, and not from what was kept of the one before."""
+    """Of the network among the candidates, which is trained again, and not from what was kept of the one before."""
     trainer = work.trainer
     trainer.phases.clear()
     trainer.history.clear()

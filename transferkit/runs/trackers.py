@@ -156,7 +156,7 @@ def final_scores(metrics: MetricsRecord) -> dict[str, float]:
 
 
 def _state(path: Path) -> dict[str, State]:
-    """What trackers keep; where it is absent or damaged, they begin anew."""
+    """What trackers keep; where it is absent or damaged, they begin again."""
     try:
         found = read_json(path)
     except (OSError, ValueError):

@@ -60,7 +60,7 @@ def spread(z: Rows) -> float:
 def refitted(
     fits: Callable[[Rows, Floats], Iterable[Fitted]], count: int, z: Rows, y: Floats, rounds: Sequence[Folds]
 ) -> list[list[Floats]]:
-    """Out-of-fold outputs of `count` settings in each round, by fitting anew without each fold.
+    """Out-of-fold outputs of `count` settings in each round, by fitting again without each fold.
 
     `fits` gives one classifier a setting, in order.
     """

@@ -45,13 +45,13 @@ class Checkpoint(Callback):
                 ]
                 progress, states = state["progress"], _unpacked(state["callbacks"], stored)
         except (ValueError, KeyError, EOFError, BadZipFile) as error:
-            self.reporter.warn(f"{self.path} is damaged, or of another version ({error}); {loop.name} starts anew")
+            self.reporter.warn(f"{self.path} is damaged, or of another version ({error}); {loop.name} starts again")
             return
         for group, values in zip(groups, content, strict=True):
             compute.assign(group, values)
         best = progress["best"]
         loop.progress.__dict__.update(progress, best=None if best is None else (best[0], best[1]))
-        # Trackers may come and go between two calls: what a callback has no state for, it begins anew.
+        # Trackers may come and go between two calls: what a callback has no state for, it begins again.
         loop.restored = {place: states[key] for place, key in enumerate(_keys(loop)) if key in states}
         what = "done before" if loop.progress.done else f"going on after epoch {loop.epoch}"
         self.reporter.say(f"{terms.phase(loop.name)}: {what}")

@@ -53,7 +53,7 @@ class PhaseOutlook:
     epochs: int
     steps: int
     step: float
-    decoding: float = 0.0  # seconds of reading pictures anew each epoch, where nothing below is frozen
+    decoding: float = 0.0  # seconds of reading pictures again each epoch, where nothing below is frozen
 
     @property
     def seconds(self) -> float:

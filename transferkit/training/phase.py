@@ -150,7 +150,7 @@ class Trainer:
         return None if curve is None else lambda numbers: curve(numbers // together)
 
     def _fitting(self, work: Callable[[], T], model: keras.Model) -> T:
-        """What `work` gives, with batches small enough for the memory there is; `model` starts anew each time."""
+        """What `work` gives, with batches small enough for the memory there is; `model` starts again each time."""
         before = compute.values(model.weights)
         while True:
             try:
@@ -190,7 +190,7 @@ class Trainer:
         return number
 
     def _twin(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
-        """What trains `model` in its place without compiling anew, where there is a pool and the phase is a head's."""
+        """What trains `model` in its place without compiling again, where there is a pool and the phase is a head's."""
         if self.pool is None or phase.factors or phase.precision.how != "plain" or self.settings.head not in HEADS:
             return None
         return self.pool.twin(model, self.loss_key, **self._arguments(phase.rate, steps))

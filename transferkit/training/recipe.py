@@ -291,7 +291,7 @@ class Recipe:
         return replace(phase, pause=before.epochs, rates=before.rates, precision=before.precision)
 
     def _late(self, policy: str) -> bool:
-        """Whether the time budget is spent before `policy` could be trained; said aloud."""
+        """Whether the time budget is spent before `policy` could be trained; logged."""
         if self.deadline is None or time.monotonic() < self.deadline:
             return False
         self.notes.append(f"the time budget was spent before {policy} could be trained")

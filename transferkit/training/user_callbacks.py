@@ -141,7 +141,7 @@ def check_same(then: Sequence[str], callbacks: Iterable[Callback]) -> None:
     if list(then) != now:
         raise ConfigError(
             f"--resume: the run was begun with {_described(then)}, and now there are {_described(now)}; give "
-            "finetune() the same callbacks, in the same order, or start anew with another --output"
+            "finetune() the same callbacks, in the same order, or start again with another --output"
         )
 
 
@@ -180,7 +180,7 @@ def _keras_problems(one: Any) -> list[str]:
         ]
     if "CSVLogger" in family and not one.append:
         return [
-            f"callbacks: {kind} begins its file anew with each phase; give append=True, or read the run's history.csv"
+            f"callbacks: {kind} begins its file again with each phase; give append=True, or read the run's history.csv"
         ]
     unkept = sorted(_overridden(one))
     if unkept:

@@ -101,7 +101,7 @@ def require_sound(path: Path, events: Sequence[Event]) -> None:
             sound = sound and "score" in event and all(n is None or _number(n) for n in (event["score"], *numbers))
             sound = sound and isinstance(scores, list) and all(map(_number, scores))
         if not sound:
-            raise RunError(f"{shown(path)} is damaged (line {number}); search anew in another --output")
+            raise RunError(f"{shown(path)} is damaged (line {number}); search again in another --output")
 
 
 def _number(value: Any) -> bool:
@@ -136,7 +136,7 @@ def _read(path: Path, cut: bool = True) -> tuple[Event, list[Event]]:
     """Header and events; with `cut`, the file is cut behind its last whole line."""
     reason = unreadable_reason(path)
     if reason is not None and "0 bytes" not in reason:
-        raise RunError(f"{shown(path)} {reason}; search anew in another --output")
+        raise RunError(f"{shown(path)} {reason}; search again in another --output")
     content = path.read_bytes()
     lines = content.split(b"\n")
     whole = lines[:-1]  # what follows the last line break was never finished
@@ -147,7 +147,7 @@ def _read(path: Path, cut: bool = True) -> tuple[Event, list[Event]]:
     head = rows[0] if rows and not damaged else None
     if head is None or head.get("format") != FORMAT or not isinstance(head.get("header"), dict):
         where = f"line {damaged[0]}" if damaged else "the first line"
-        raise RunError(f"{path} is damaged or of another version ({where}); search anew in another --output")
+        raise RunError(f"{path} is damaged or of another version ({where}); search again in another --output")
     length = sum(len(line) + 1 for line in whole[: len(rows)])
     if cut and length != len(content):
         with open(path, "r+b") as handle:
@@ -176,7 +176,7 @@ def _differences(stored: Event, wanted: Event) -> list[str]:
     for name in dict.fromkeys([*before, *now]):
         if before.get(name) != now.get(name):
             found.append(f"{name} was {_shown(before, name)}, now {_shown(now, name)}")
-    return [f"cannot resume: {text}. Repeat it as it was, or search anew in another --output" for text in found]
+    return [f"cannot resume: {text}. Repeat it as it was, or search again in another --output" for text in found]
 
 
 def _flat(values: Event, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -136,7 +136,7 @@ class Search:
     def finals(self, finalists: int, seeds: int) -> list[Finalist]:
         """The best settings and the default ones, each trained with `seeds` seeds; best mean first.
 
-        The score that made a trial a finalist flatters whoever was lucky: the mean over the other seeds decides.
+        The score that made a trial a finalist flatters the lucky one: the mean over the other seeds decides.
         """
         best = self.ranked()[:finalists]
         # The search has trained it with the run's own seed, unless Hyperband stopped it on a lower rung.
@@ -187,7 +187,7 @@ class Search:
                 continue
             for name in names[self._told : event.get("after", before)]:
                 if name not in self._outcomes:
-                    raise RunError(f"the journal lacks the outcome of trial {name}; search anew in another --output")
+                    raise RunError(f"the journal lacks the outcome of trial {name}; search again in another --output")
                 yield {**self._outcomes[name].event(), "event": "tell", "trial": name}
                 self._told += 1
             names.append(event["trial"])
@@ -272,7 +272,7 @@ class Search:
             reasons = "\n".join(f"  - trial {o.id}: {o.status}: {o.error}" for o in last)
             raise TrainingError(
                 f"{MOST_FAILURES} trials in a row failed:\n{reasons}\nChange the space or the settings, and "
-                "search anew with another --output"
+                "search again with another --output"
             )
 
     # -- finals

@@ -56,7 +56,7 @@ class SearchSettings(BaseModel):
         "GPUs of a trial on Ray.",
         "search", "X", default="0")] = None
     budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
-        "Begin no trial after 30m, 2h or such. Counted anew with --resume.",
+        "Begin no trial after 30m, 2h or such. Counted again with --resume.",
         "search", "TIME", default="none", common=True, takes="str")] = None
     trial_budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
         "End a trial after the epoch in which this time is over.",

@@ -90,7 +90,7 @@ class TrialRunner:
         compute.release()
 
     def folder(self, trial: str) -> Path:
-        """Where a trial leaves what others go on from: nothing, where training anew is as fast."""
+        """Where a trial leaves what others go on from: nothing, where training again is as fast."""
         return self.plan.checkpoints / trial
 
     # -- one trial
@@ -134,7 +134,7 @@ class TrialRunner:
         return report, _training_seconds(work.trainer.history), time.monotonic() - started
 
     def answers(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
-        """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training anew (or
+        """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training again (or
         from what was kept of it). For judging settings when every choice has been made.
         """
         settings, judged = self.plan.settings(task.values, task.seed), self.plan.judged

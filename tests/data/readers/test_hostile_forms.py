@@ -126,7 +126,7 @@ def test_an_archive_that_is_cut_short_says_so(kind: str, corpus: Corpus, tmp_pat
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
     said = refusal(source)
     assert source.name in said
-    assert "anew" in said
+    assert "again" in said
 
 
 def test_a_damaged_entry_is_named_with_its_archive(corpus: Corpus, tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def _verify(folder: Path) -> None:
     damaged = [name for name, digest in hashes.items() if not _whole(folder / name, digest)]
     if damaged:
         (folder / RECORD).unlink()
-        raise WeightsError(f"{folder / damaged[0]} is damaged; repeat the command to fetch it anew")
+        raise WeightsError(f"{folder / damaged[0]} is damaged; repeat the command to fetch it again")
 
 
 def _whole(path: Path, digest: str) -> bool:

@@ -110,4 +110,4 @@ def _short(shape: Any) -> str:
 
 
 def _damaged(path: Path, what: str) -> WeightsError:
-    return WeightsError(f"{path} is no whole .safetensors file: {what}. Fetch it anew")
+    return WeightsError(f"{path} is no whole .safetensors file: {what}. Fetch it again")

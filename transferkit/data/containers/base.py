@@ -60,7 +60,7 @@ class Container(ABC):
             if folder not in found:
                 self._make(found, folder)
             if found[folder].setdefault(base, False):
-                raise DataError(f"{self.name} holds {shown(name)} both as a file and as a folder; make it anew")
+                raise DataError(f"{self.name} holds {shown(name)} both as a file and as a folder; make it again")
         return found
 
     def _make(self, found: dict[str, dict[str, bool]], folder: str) -> None:
@@ -69,7 +69,7 @@ class Container(ABC):
             self._make(found, above)
         found[folder] = {}
         if not found[above].setdefault(base, True):
-            raise DataError(f"{self.name} holds {shown(folder)} both as a file and as a folder; make it anew")
+            raise DataError(f"{self.name} holds {shown(folder)} both as a file and as a folder; make it again")
 
 
 class Archive(Container):
@@ -103,14 +103,14 @@ class Archive(Container):
         if plain.startswith("/") or ".." in parts or "\0" in plain or (len(parts[0]) == 2 and parts[0][1] == ":"):
             raise DataError(
                 f"{self.name} holds an entry that leads out of it, {shown(name[:200])}; an archive from a stranger may "
-                "mean harm. Make it anew from the folder of pictures itself"
+                "mean harm. Make it again from the folder of pictures itself"
             )
         return "/".join(part for part in parts if part not in ("", "."))
 
     def refuse_link(self, name: str, what: str = "a link") -> None:
         """Raise DataError: links in archives may lead anywhere."""
         raise DataError(
-            f"{self.name} holds {what}, {shown(name[:200])}, which is not followed: make the archive anew with the "
+            f"{self.name} holds {what}, {shown(name[:200])}, which is not followed: make the archive again with the "
             "files themselves (tar --dereference, zip without --symlinks)"
         )
 
@@ -121,7 +121,7 @@ class Archive(Container):
         if size > ALLOWANCE + RATIO * packed:
             raise DataError(
                 f"{self.name}: {shown(name)} would grow from {packed:,} to {size:,} bytes (a decompression bomb?); no "
-                "picture does. Make the archive anew without it"
+                "picture does. Make the archive again without it"
             )
 
 

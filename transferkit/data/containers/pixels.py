@@ -130,7 +130,7 @@ def npz(path: Path, content: bytes | None = None) -> dict[str, Array]:
             f"{shown(path)} cannot be read ({error}); save plain arrays with numpy.savez(file, x=…, y=…)"
         ) from error
     except (zipfile.BadZipFile, OSError, EOFError, zlib.error, KeyError) as error:
-        raise DataError(f"{shown(path)} is no whole .npz file ({error}); make it anew") from error
+        raise DataError(f"{shown(path)} is no whole .npz file ({error}); make it again") from error
 
 
 def npy(path: Path, content: bytes | None = None) -> dict[str, Array]:
@@ -158,7 +158,7 @@ def idx(name: str, content: bytes, stem: str) -> dict[str, Array]:
     if len(content) - start != wanted:
         raise DataError(
             f"{name} is an IDX file of {' × '.join(map(str, shape))} values and needs {wanted:,} bytes for them, but "
-            f"has {len(content) - start:,}; fetch it anew"
+            f"has {len(content) - start:,}; fetch it again"
         )
     return {stem: np.frombuffer(content, dtype, offset=start).reshape(shape)}
 
@@ -237,7 +237,7 @@ def unpacked(path: Path, content: bytes | None = None) -> bytes:
             raise DataError(f"{shown(path)} would unpack to more than {most:,} bytes (a decompression bomb?)")
         return found
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{shown(path)} cannot be unpacked to its end ({error}); fetch it anew") from error
+        raise DataError(f"{shown(path)} cannot be unpacked to its end ({error}); fetch it again") from error
 
 
 def _refuse_large(path: Path, packed: int, size: int) -> None:

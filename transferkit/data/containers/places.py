@@ -1,7 +1,7 @@
 """Files wherever they lie: on the disk, or inside a container to which a path leads (`flowers.zip/rose/1.jpg`).
 
 What is on the disk under the very name always wins. A container is opened and indexed once in each process; a changed
-one is opened anew.
+one is opened again.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Tar(Archive):
                     archive.members.clear()  # type: ignore[attr-defined]  # or all of them stay in memory
                     self._take(member, size)
         except (tarfile.TarError, *_DAMAGE) as error:
-            raise DataError(f"{name} is no whole tar archive ({error}); fetch or make it anew") from error
+            raise DataError(f"{name} is no whole tar archive ({error}); fetch or make it again") from error
 
     def _take(self, member: tarfile.TarInfo, size: int) -> None:
         if member.issym() or member.islnk():
@@ -56,7 +56,7 @@ class Tar(Archive):
             self.refuse_link(member.name, "what is no plain file")
         self.refuse_bomb(name, member.size, member.size)
         if member.offset_data + member.size > size:
-            raise DataError(f"{self.name} is cut short within {shown(name)}; fetch or make it anew")
+            raise DataError(f"{self.name} is cut short within {shown(name)}; fetch or make it again")
         self.add(name, (member.offset_data, member.size))
 
     def size(self, name: str) -> int:
@@ -104,7 +104,7 @@ def _unpack(path: Path, head: bytes, target: Path, most: int) -> None:
             if written > most:
                 raise DataError(
                     f"{shown(path)} would unpack to more than {most:,} bytes (a decompression bomb?); no archive of "
-                    "pictures does. Make it anew as a plain .tar, or give the folder"
+                    "pictures does. Make it again as a plain .tar, or give the folder"
                 )
             out.write(block)
 
@@ -117,7 +117,7 @@ def _blocks(path: Path, head: bytes) -> Iterator[bytes]:
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise DataError(f"{shown(path)} cannot be unpacked to its end ({error}); fetch or make it anew") from error
+        raise DataError(f"{shown(path)} cannot be unpacked to its end ({error}); fetch or make it again") from error
 
 
 def _opened(path: Path, head: bytes) -> IO[bytes]:

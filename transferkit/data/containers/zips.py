@@ -32,13 +32,13 @@ class Zip(Archive):
                 members = archive.infolist()
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as error:
             raise DataError(
-                f"{name} is no whole zip archive ({error}); it may have been cut short: fetch or make it anew"
+                f"{name} is no whole zip archive ({error}); it may have been cut short: fetch or make it again"
             ) from error
         room = os.stat(path).st_size
         if sum(member.compress_size for member in members) > room:
             raise DataError(
                 f"{name}: its entries say that they take more than its {room:,} bytes, so they overlap (a "
-                "decompression bomb?); make it anew"
+                "decompression bomb?); make it again"
             )
         for member in members:
             self._take(member)
@@ -95,7 +95,7 @@ def _unpacked(content: bytes, size: int, method: int) -> bytes:
     if method == zipfile.ZIP_STORED:
         return content
     if method not in _METHODS:
-        raise EntryError(f"is packed by a method that is not read (number {method}); make it anew with deflate")
+        raise EntryError(f"is packed by a method that is not read (number {method}); make it again with deflate")
     try:
         if method == zipfile.ZIP_BZIP2:
             return bz2.BZ2Decompressor().decompress(content, size + 1)

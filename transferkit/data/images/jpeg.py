@@ -70,7 +70,7 @@ def pixels(content: bytes, size: tuple[int, int], scale: int) -> Pixels | None:
 
 
 def _buffer(size: int) -> Pixels:
-    """Memory of this thread. Asking the system for it anew costs a fifth of the time of a small picture."""
+    """Memory of this thread. Asking the system for it again costs a fifth of the time of a small picture."""
     kept: Pixels | None = getattr(_kept, "buffer", None)
     if kept is None or len(kept) < size:
         kept = np.empty(size, np.uint8)

@@ -57,7 +57,7 @@ def _add(export: Export, path: Path, crop: bool, folder: str, split: str) -> Non
         if picture is None or label is None:
             what = "image_id" if picture is None else "category_id"
             raise DataError(
-                f"{path}: {where} has the {what} {note.get(what)!r}, which is not in the file; export it anew"
+                f"{path}: {where} has the {what} {note.get(what)!r}, which is not in the file; export it again"
             )
         if not isinstance(picture.get("file_name"), str):
             raise missing(path, f"the image {note['image_id']!r}", "file_name")
@@ -89,4 +89,4 @@ def _box(path: Path, where: str, box: Any) -> tuple[float, float, float, float]:
         x, y, width, height = map(float, box)
         if width > 0 and height > 0:
             return x, y, width, height
-    raise DataError(f"{path}: {where} has the box {box!r}, which is not [left, top, width, height]; export it anew")
+    raise DataError(f"{path}: {where} has the box {box!r}, which is not [left, top, width, height]; export it again")

@@ -153,18 +153,18 @@ def _json(path: Path, version: str) -> Any:
     try:
         return json.loads(read_text(path, "an export of annotations"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{shown(path)} is no JSON ({error}); export it anew") from error
+        raise DataError(f"{shown(path)} is no JSON ({error}); export it again") from error
 
 
 def load_xml(path: Path) -> ElementTree.Element:
     """The root of an XML file. Raises DataError for damage, and for entities of its own, which may grow without end."""
     text = read_text(path, "an export of annotations")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(f"{shown(path)} declares entities of its own, which annotations never do; export it anew")
+        raise DataError(f"{shown(path)} declares entities of its own, which annotations never do; export it again")
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise DataError(f"{shown(path)} is no XML ({error}); export it anew") from error
+        raise DataError(f"{shown(path)} is no XML ({error}); export it again") from error
 
 
 def files_of(folder: Path) -> Iterator[str]:
@@ -186,4 +186,4 @@ def folders_of(folder: Path) -> list[str]:
 
 def missing(path: Path, where: str, what: str) -> DataError:
     """The error for an entry that lacks something."""
-    return DataError(f"{shown(path)}: {where} has no {what}; export it anew")
+    return DataError(f"{shown(path)}: {where} has no {what}; export it again")

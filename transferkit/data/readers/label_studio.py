@@ -33,7 +33,7 @@ def parse(source: Path, crop: bool) -> Export:
     for at, task in enumerate(load_json(source)):
         picture = _picture(task.get("data", task)) if isinstance(task, dict) else ""
         if not picture:
-            raise DataError(f"{source}: task [{at}] names no picture (a field `image`); export it anew")
+            raise DataError(f"{source}: task [{at}] names no picture (a field `image`); export it again")
         found = _rows(task, _local(picture), f"task [{at}]")
         export.boxes += sum(row.box is not None for row in found)
         rows += [row for row in found if (row.box is not None) == crop or not crop]
@@ -91,6 +91,6 @@ def _row(result: dict[str, Any], picture: str, where: str) -> Row | None:
         try:
             row.box = tuple(float(value[key]) / 100 for key in ("x", "y", "width", "height"))  # type: ignore[assignment]
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{where} has a rectangle without x, y, width and height; export it anew") from error
+            raise DataError(f"{where} has a rectangle without x, y, width and height; export it again") from error
         row.relative = True
     return row

@@ -40,7 +40,7 @@ def parse_roboflow(source: Path, crop: bool) -> Export:
         for at, cells in enumerate(rows, start=2):
             values = [number(cell) for cell in cells[1:]]
             if any(value not in (0.0, 1.0) for value in values):
-                raise DataError(f"{path}: line {at} has cells other than 0 and 1; export it anew")
+                raise DataError(f"{path}: line {at} has cells other than 0 and 1; export it again")
             labels = [label for label, value in zip(classes, values, strict=True) if value]
             export.rows.append(Row(cells[0].strip(), labels, f"line {at}", split_name(folder) or "", folder=folder))
     return export

@@ -163,7 +163,7 @@ def _words(error: Exception) -> str:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """ray.init takes SIGTERM over; give it back to whoever had it."""
+    """ray.init takes SIGTERM over; restore the former handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -28,7 +28,7 @@ def _serve(line: Connection) -> None:
     from transferkit.tuning.trial_runner import TrialRunner
     from transferkit.wording import speak_shell
 
-    speak_shell(True)  # whoever reads what failed translates it, or not
+    speak_shell(True)  # the process that shows an error translates it
     inbox: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(line, inbox), daemon=True).start()
     bench = TrialRunner(inbox.get(), Reporter(quiet=True))

@@ -233,7 +233,7 @@ class Oracle:
             found = f"{proposal.id} {proposal.values}" if proposal else "none"
             raise RunError(
                 f"the journal has trial {name} {values}, this search would have tried {found}: another version of "
-                "Keras Tuner or transferkit wrote it. Use that version, or search anew in another --output"
+                "Keras Tuner or transferkit wrote it. Use that version, or search again in another --output"
             )
 
     def _end(self, trial_id: str, score: float | None) -> None:
