@@ -149,7 +149,7 @@ class Serving:
 def examples_of(layout: Layout, count: int = EXAMPLES) -> list[tuple[str, bytes]]:
     """Test pictures of a run as (label, JPEG), of as many classes as can be, where their files still are as they were.
 
-    They are shown to everyone who opens the page: only where that was asked for. Raises ConfigError where there is none.
+    Everyone who opens the page sees them: only where that was asked for. Raises ConfigError where there is none.
     """
     place: dict[str, int] = {}  # in its class, so that the first of every class come first
     classes: Counter[str] = Counter()

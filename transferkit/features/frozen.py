@@ -66,8 +66,8 @@ class Frozen:
     """Everything below the cuts of one run.
 
     `cache` False stores nothing; True stores what there is room for; None also weighs what storing large activations
-    costs against computing them again (`features.cost`). Vectors that are not stored are computed once all the same, and
-    held in memory where they fit; all else is streamed. What is trained on is the same in every case.
+    costs against computing them again (`features.cost`). Vectors that are not stored are computed once all the same,
+    and held in memory where they fit; all else is streamed. What is trained on is the same in every case.
     """
 
     backbone: LoadedBackbone

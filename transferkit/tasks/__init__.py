@@ -1,8 +1,8 @@
 """What the labels of pictures mean, and all that follows from it: one module a task, named as the task is.
 
 A task is a subclass of `task.Task`, whose one object its module calls `TASK`. To add one, write the module and put its
-name into `TaskName`: code that reads labels, trains, judges, ships or reports asks the object. Nothing is imported before
-a task is asked for.
+name into `TaskName`: code that reads labels, trains, judges, ships or reports asks the object. Nothing is imported
+before a task is asked for.
 """
 
 from __future__ import annotations
