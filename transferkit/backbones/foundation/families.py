@@ -111,8 +111,8 @@ _CONV = {"num_channels": 3, "patch_size": 4, "hidden_sizes": [96, 192, 384, 768]
 _DINOV2 = _BASE | {"patch_size": 14, "mlp_ratio": 4, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True,
                    "use_swiglu_ffn": False}  # fmt: skip
 _DINOV3_TERMS = (
-    "DINOv3 License (Meta): commercial use allowed under its terms, which everyone who uses or passes on the weights or "
-    "a model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
+    "DINOv3 License (Meta): commercial use allowed under its terms, which everyone who uses or passes on the weights "
+    "or a model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
 )
 
 
