@@ -65,7 +65,7 @@ def test_lines_are_whole_and_the_summary_fits(session: Session) -> None:
 
 def test_what_is_being_done_is_said_and_moves(session: Session) -> None:
     seen = "\n".join("\n".join(frame[-4:]) for frame in session.frames())
-    for words in ("starting Keras", "new classifier  ━", "writing the report"):
+    for words in ("starting Keras", "choosing  ━", "upper layers  ━", "writing the report"):
         assert words in seen, words
     assert re.search(r"epoch \d+/60  loss \d\.\d+|loss \d\.\d+  validation accuracy \d\.\d{3}  best \d\.\d{3}", seen)
     assert not re.search(r"[IWE]0000 |absl|oneDNN", seen)

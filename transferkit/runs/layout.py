@@ -155,9 +155,12 @@ class Layout:
 
     def read_history(self) -> list[tables.HistoryRow]:
         """history.csv with numbers as numbers and empty cells as None."""
+        return self._table(self.history, lambda rows: tables.history(rows, bool(rows) or self._has_epochs()))
+
+    def _has_epochs(self) -> bool:
+        """Whether anything was trained epoch by epoch: a classifier fitted in one step leaves no history."""
         phases = self.read_manifest().phases
-        trained = not phases or any(phase.epochs for phase in phases)
-        return self._table(self.history, lambda rows: tables.history(rows, trained))
+        return not phases or any(phase.epochs for phase in phases)
 
     def read_splits(self) -> list[tables.Picture]:
         """splits.csv, found to be the one that the run was made with (by the digests in run.json)."""

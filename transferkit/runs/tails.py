@@ -57,13 +57,9 @@ def _unfrozen(
 ) -> UnfrozenRecord:
     """What training layers came to, with a sentence that says it."""
     policy, metric, before = work.settings.unfreeze, work.problem.goal.name, frozen.answers.score
-    scores = f"{terms.score(metric)} {figure(tail.score)}, the frozen network {figure(before)}"
-    came = (
-        "better by more than one standard error, so it is kept"
-        if better
-        else "no gain beyond one standard error, so the frozen network is kept"
-    )
+    scores = f"{figure(tail.score)}, frozen {figure(before)} (validation {terms.score(metric)})"
+    came = "a gain of more than one standard error" if better else "no clear gain, kept frozen"
     return UnfrozenRecord(
         policy=policy, metric=metric, score=tail.score, frozen=before, gain=gap[0], gain_se=gap[1], shipped=better,
-        words=f"Training {policy} gave {scores} (validation): {came}",
+        words=f"{policy} {scores}: {came}",
     )  # fmt: skip
