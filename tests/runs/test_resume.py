@@ -192,7 +192,7 @@ def test_the_lock_clears_what_a_killed_process_left_half_written(tmp_path: Path)
 @pytest.mark.parametrize(
     "moment",
     extended(
-        [("transferkit.runs.scoring", "predictions"), ("transferkit.runs.finetune", "write_json")],
+        [("transferkit.runs.scoring", "predictions"), ("transferkit.runs.assessment", "write_json")],
         [("transferkit.runs.scoring", "predictions")],
     ),
 )
