@@ -18,6 +18,7 @@ from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.every import Exports, FormatRow
 from transferkit.delivery.exporting.export import Export
 from transferkit.delivery.exporting.formats import FORMATS
+from transferkit.runs.model_facts import ModelFacts
 
 
 def made(missed: list[str], agreement: float | None = 1.0) -> Export:
@@ -63,8 +64,8 @@ class InferenceSession:
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_the_example_prints_names_that_no_terminal_obeys(encoding: str, tmp_path: Path) -> None:
     names = ["\x1b]0;owned\x07", "two\nlines\r", "\u202e日本 😀", "<b>&'\"${{}}%s"]
-    facts = {"task": "classify", "classes": names, "decode": DecodeSettings(32).key()}
-    (tmp_path / "example.py").write_text(companions.example(FORMATS["onnx"], facts), "utf-8")
+    content = {"task": "classify", "classes": names, "decode": DecodeSettings(32).key(), "thresholds": None}
+    (tmp_path / "example.py").write_text(companions.example(FORMATS["onnx"], ModelFacts.read(content)), "utf-8")
     (tmp_path / "export.json").write_text(json.dumps({"labels": names, "input": {"size": 32}}))
     (tmp_path / "stub").mkdir()
     (tmp_path / "stub" / "onnxruntime.py").write_text(STUB)

@@ -44,7 +44,7 @@ main()
 MOMENTS = {
     "between two epochs of the tail": ("transferkit.training.fit", "Loop", "_train", 5),
     "before the test": ("transferkit.runs.scoring", "", "predictions", 1),
-    "while metrics are written": ("transferkit.runs.finetune", "", "write_json", 1),
+    "while metrics are written": ("transferkit.runs.assessment", "", "write_json", 1),
 }
 
 
