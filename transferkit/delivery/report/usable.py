@@ -89,7 +89,8 @@ def _range(low: float, high: float) -> str:
 
 def _off(test: Scores, unit: str) -> str | None:
     """Of numbers: each target by itself, for their units may differ."""
-    rows = [(row, mae) for row in test.rows if (mae := row.value("mae")) is not None]
+    each = test.rows if any("mae" in row for row in test.rows) else [ScoreRow(test)]  # of grades, there is one error
+    rows = [(row, mae) for row in each if (mae := row.value("mae")) is not None]
     if not rows:
         return None
 
