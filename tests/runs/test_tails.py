@@ -98,7 +98,7 @@ def test_layers_that_are_better_are_shipped_as_validation_judged_them(tail_kept:
     found = metrics.score("classify", samples.targets, answers, samples.classes)
     assert found["accuracy"] == pytest.approx(tail_kept.metrics["unfrozen"]["score"])
     assert found["loss"] == pytest.approx(tail_kept.metrics["val"]["loss"], abs=1e-4)
-    assert "so it is kept" in " ".join(tail_kept.summary().split())
+    assert "a gain of more than one standard error" in " ".join(tail_kept.summary().split())
 
 
 def test_training_starts_from_the_chosen_linear_classifier(tail_kept: Any) -> None:
