@@ -52,7 +52,6 @@ from __future__ import annotations
 
 import json
 import sys
-from transferkit.runs.model_facts import ModelFacts
 from pathlib import Path
 
 here = Path(__file__).resolve().parent
