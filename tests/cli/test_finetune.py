@@ -64,7 +64,7 @@ ELSEWHERE = {
     ),
     "frames": "tests/data/readers/test_frames.py",
     "max-latency": "tests/runs/test_limits.py", "max-size": "tests/runs/test_limits.py",
-    "random-baseline": "tests/runs/test_untrained.py", "refit": "tests/runs/test_refit.py",
+    "random-baseline": "tests/runs/test_random_baseline.py", "refit": "tests/runs/test_refit.py",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -13,12 +14,10 @@ import pytest
 
 from tests.data.pictures import photo
 from tests.records import facts_of
-from transferkit.data.images.decode import DecodeSettings
 from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.every import Exports, FormatRow
 from transferkit.delivery.exporting.export import Export
 from transferkit.delivery.exporting.formats import FORMATS
-from transferkit.runs.model_facts import ModelFacts
 
 
 def made(missed: list[str], agreement: float | None = 1.0) -> Export:
@@ -53,6 +52,15 @@ def test_what_passes() -> None:
     assert not Exports(Path(), [gone]).passed
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_example_imports_nothing_of_ours(kind: str) -> None:
+    """It runs where the file is used, where there is no transferkit: on its top level all imports are of others."""
+    text = companions.example(FORMATS[kind], facts_of({"classes": ["a", "b"]}))
+    imports = [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "import json" in imports
+    assert not [line for line in imports if "transferkit" in line]
+
+
 STUB = """
 import numpy as np
 class InferenceSession:
@@ -64,8 +72,8 @@ class InferenceSession:
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_the_example_prints_names_that_no_terminal_obeys(encoding: str, tmp_path: Path) -> None:
     names = ["\x1b]0;owned\x07", "two\nlines\r", "\u202e日本 😀", "<b>&'\"${{}}%s"]
-    content = {"task": "classify", "classes": names, "decode": DecodeSettings(32).key(), "thresholds": None}
-    (tmp_path / "example.py").write_text(companions.example(FORMATS["onnx"], ModelFacts.read(content)), "utf-8")
+    facts = facts_of({"classes": names})
+    (tmp_path / "example.py").write_text(companions.example(FORMATS["onnx"], facts), "utf-8")
     (tmp_path / "export.json").write_text(json.dumps({"labels": names, "input": {"size": 32}}))
     (tmp_path / "stub").mkdir()
     (tmp_path / "stub" / "onnxruntime.py").write_text(STUB)

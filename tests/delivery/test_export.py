@@ -24,7 +24,6 @@ from transferkit.delivery.exporting import companions, graphs, parity, parity_pi
 from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import ConfigError, DataError, RunError, StorageError
-from transferkit.runs.model_facts import ModelFacts
 
 pytestmark = pytest.mark.extended  # every export is loaded by its own runtime in a fresh process
 
@@ -331,8 +330,7 @@ def test_bad_arguments_never_import_tensorflow(digits_run: Any) -> None:
 @pytest.mark.parametrize("size", [(210, 170), (500, 300), (20, 31)])
 def test_examples_see_what_the_model_was_trained_on(resize: str, size: tuple[int, int], tmp_path: Path) -> None:
     settings = DecodeSettings(64, resize)  # type: ignore[arg-type]
-    base = {"task": "classify", "classes": ["a", "b"], "decode": settings.key()}
-    text = companions.example(FORMATS["onnx"], ModelFacts.read({**base, "thresholds": None}))
+    text = companions.example(FORMATS["onnx"], facts_of({"decode": settings.key()}))
     photo(3, *size).save(tmp_path / "p.png")
     (tmp_path / "export.json").write_text('{"input": {"size": 64}}')
     # Up to where the runtime comes in: the pixels it is given.

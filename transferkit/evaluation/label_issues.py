@@ -101,8 +101,8 @@ def wrong_share(
     tell apart look like the judges' own errors and are not counted, and weaker judges (u of a half) can tell nothing:
     the answer is rather too low.
 
-    Held by simulation (`tests/evaluation/test_labels.py`): clean labels give a lower bound above 2 % in less than 1 %
-    of cases, however weak the features; 10 % flipped labels of 700 pictures with strong features in more than 80 %,
+    Held by simulation (`tests/evaluation/test_label_issues.py`): clean labels give a lower bound above 2 % in less than
+    1 % of cases, however weak the features; 10 % flipped labels of 700 pictures with strong features in more than 80 %,
     20 % in more than 99 %.
     """
     from scipy.stats import beta

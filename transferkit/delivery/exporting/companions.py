@@ -137,7 +137,7 @@ def decoder() -> str:
             names = {ast.unparse(alias) for alias in node.names}
             if isinstance(node, ast.Import):
                 plain |= names
-            elif node.module not in ("__future__", "transferkit.data"):
+            elif str(node.module).partition(".")[0] not in ("__future__", "transferkit"):
                 named[str(node.module)] |= names
         bodies.append("\n".join(text.splitlines()[imports[-1].end_lineno :]).strip())
     lines = [*(f"import {name}" for name in sorted(plain))]
