@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -17,7 +17,6 @@ from transferkit.errors import DataError
 _LINE, _LETTER = 16, 6  # height of a line and width of a letter
 _GAP = 4
 _COLUMNS = 6  # at least, for the ranges
-_STILL = Draw(0.0, 1.0, (0.0, 0.0), (False, False), 0.0, 1.0, 1.0, 1.0, 0.0, (0.0, 0.0, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ def preview(
 def alone(augment: AugmentationRanges, canvas: Canvas, seed: int) -> Iterator[tuple[str, Pixels]]:
     """What every range that is on does by itself, named as `--augment` spells it; at last what a plugin does."""
     for name, value, change in _ends(augment):
-        yield f"{name}={value}", canvas.view(replace(_STILL, **change))
+        yield f"{name}={value}", canvas.view(Draw(**change))
     if augment.then is not None:
-        yield f"then ({augment.plugin or 'a function'})", augment.finish(canvas.view(_STILL), seed)
+        yield f"then ({augment.plugin or 'a function'})", augment.finish(canvas.view(Draw()), seed)
 
 
 def _ends(a: AugmentationRanges) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -19,18 +19,19 @@ WORKING = 1.25
 
 @dataclass(frozen=True)
 class Draw:
-    """The numbers drawn for one view."""
+    """The numbers drawn for one view; by default those that leave the picture as it is."""
 
-    rotate: float
-    zoom: float
-    shift: tuple[float, float]
-    mirror: tuple[bool, bool]
-    shear: float
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    erase: tuple[float, float, float, float]  # area share, log aspect, centre x, centre y; each 0 … 1 or range
+    rotate: float = 0.0
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    mirror: tuple[bool, bool] = (False, False)
+    shear: float = 0.0
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+    # area share, log aspect, centre x, centre y; each 0 … 1 or range
+    erase: tuple[float, float, float, float] = (0.0, 0.0, 0.5, 0.5)
 
     @classmethod
     def of(cls, a: AugmentationRanges, seed: int) -> Draw:
