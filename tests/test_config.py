@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from transferkit.config import Settings, make
+from transferkit.config import OF_HEADS, TRAINED, Settings, make
 from transferkit.errors import ConfigError
+from transferkit.setting import declared
 
 
 def test_text_as_from_a_command_line_becomes_values() -> None:
@@ -104,3 +105,11 @@ def test_every_setting_is_an_option_of_finetune() -> None:
 
     options = {parameter.name for parameter in finetune.params}
     assert set(Settings.model_fields) <= options
+
+
+def test_a_setting_of_training_by_gradients_asks_for_a_head_trained_so() -> None:
+    """Or it would be without effect where a head is chosen: each in those groups is among them, or is named here."""
+    groups = {"head", "augmentation", "training"}
+    of_them = {name for name, setting in declared(Settings).items() if setting.said.group in groups}
+    assert of_them - {*TRAINED} == {"head", "max_latency", "max_size", "augment", "views", "seed"}
+    assert {*OF_HEADS} < {*TRAINED} < of_them

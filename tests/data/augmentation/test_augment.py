@@ -188,6 +188,10 @@ EACH = {"rotate": 20, "zoom": (0.8, 1.1), "shift": 0.1, "flip_horizontal": True,
 OFF = {field.name: field.default for field in fields(AugmentationRanges)}
 
 
+def test_each_range_is_among_those_left_out_below() -> None:
+    assert EACH.keys() == OFF.keys() - {"name", "then", "plugin"}
+
+
 @pytest.mark.parametrize("left_out", EACH)
 def test_leaving_a_range_out_leaves_all_others_as_they_were(left_out: str) -> None:
     for seed in range(20):
