@@ -31,3 +31,14 @@ def test_imports_in_texts_exist() -> None:
     wrong = {entry for entry in found if not exists(entry[1], entry[2])}
     assert len(found) > 500
     assert not wrong
+
+
+def test_files_that_texts_name_are_there():
+    """Tests that code and docs refer to, and every file of the checklists."""
+    texts = [*ROOT.glob("transferkit/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/**/*.md")]
+    named = {name for path in texts for name in re.findall(r"\btests/[\w/]+\.py", path.read_text("utf-8"))}
+    listed = {*re.findall(r"`([\w/]+/\w+\.(?:py|md|j2))`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))}
+    listed = {name for name in listed if "NAME" not in name}
+    assert min(len(named), len(listed)) > 15
+    gone = {name for name in named | listed if not any((ROOT / top / name).is_file() for top in ("", "transferkit"))}
+    assert not gone
