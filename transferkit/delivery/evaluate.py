@@ -74,6 +74,8 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     Without `data`, pictures, labels and split are first found to be those of training.
     """
     manifest, facts = layout.complete(), _facts(layout)
+    if note := facts.outdated():
+        reporter.warn(note)
     saved = layout.read_splits()
     samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, manifest, facts).hashed()
     decode = facts.decoding()

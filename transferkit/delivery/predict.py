@@ -103,7 +103,10 @@ class Predictor:
             speaker.say(f"ensemble of {len(runs)} runs: {', '.join(shown(path) for path in runs)}")
         looks = [choose(path, speaker).looks if tta else (PLAIN,) for path in runs]
         with speaker.step("loading the model"):
-            return cls(members.load(runs, precision, looks), facts, threshold)
+            loaded = members.load(runs, precision, looks)
+        for note in sorted({note for member in loaded if (note := member.facts.outdated())}):
+            speaker.warn(note)
+        return cls(loaded, facts, threshold)
 
     def stream(self, sources: Iterable[Source], reporter: Reporter, total: int = 0) -> Iterator[Prediction]:
         """A prediction per source, in order; unreadable ones carry their reason. Memory stays bounded.

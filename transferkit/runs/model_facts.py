@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from transferkit.data.images.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings, outdated
 from transferkit.record import Names, Number, Record
 from transferkit.tasks import TaskName
 
@@ -32,6 +32,10 @@ class ModelFacts(Record):
     scaling: str | None = None
     weights: str = ""
     pooling: str = ""
+
+    def outdated(self) -> str | None:
+        """What to say where the model was trained on pixels of an older decoder; None where there is nothing to say."""
+        return outdated(self.decode.as_json())
 
     def decoding(self) -> DecodeSettings:
         """How pictures are read. Raises ConfigError for a decoder version that this one does not stand in for."""
