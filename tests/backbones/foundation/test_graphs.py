@@ -14,12 +14,14 @@ import pytest
 from tests.backbones.conftest import value
 from tests.backbones.foundation.parity import FIXTURES
 from tests.marks import extended
+from tests.records import facts_of
 from transferkit import heads
 from transferkit.backbones import build, freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import cut
 from transferkit.backbones.foundation import folder
 from transferkit.backbones.portability import foreign
+from transferkit.data.images.decode import DECODER_VERSION
 
 # One for every form of graph; the others differ in their files only.
 SIZES = {"dinov2_registers": 56, "dinov2_gated": 42, "dinov3": 48, "dinov3_gated": 32, "deit": 32, "clip": 24,
@@ -144,7 +146,7 @@ def test_onnx_gives_the_same_numbers(name: str, tmp_path: Path, loaded: dict[str
     runtime = pytest.importorskip("onnxruntime")
     from transferkit.delivery.exporting import writers
 
-    model, facts = shipped(loaded[name]), {"decode": {"size": SIZES[name]}, "task": "classify"}
+    model, facts = shipped(loaded[name]), facts_of({"decode": {"decoder": DECODER_VERSION, "size": SIZES[name]}})
     writers._onnx(model, facts, tmp_path / "model.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (3, *model.input_shape[1:]), dtype=np.uint8)
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
