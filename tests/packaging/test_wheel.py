@@ -153,4 +153,4 @@ def test_the_example_package_installs_and_is_listed(installed: Path, tmp_path: P
     run(sys.executable, "-m", "pip", "--python", installed, "install", "--quiet", "--no-deps", source)
     listed = run(installed.with_name("transferkit"), "plugins", "--check", "--json", cwd=tmp_path)
     states = {row["name"]: row["state"] for row in json.loads(listed)}
-    assert states == dict.fromkeys(("edges", "cosine", "microscope", "worst_recall", "json_weights"), "ok")
+    assert states == dict.fromkeys(("edges", "cosine", "microscope", "worst_recall", "json_weights", "sqlite"), "ok")

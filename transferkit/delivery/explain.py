@@ -116,13 +116,16 @@ class Explaining:
 def worst(layout: Layout, count: int = 12) -> list[Path]:
     """The pictures of the test split that the model got wrong, most confident first (numbers: furthest off).
 
-    Raises DataError where there are none, or where the run's pictures are no longer there as they were.
+    Where it got none wrong, those that it was least sure of. Raises DataError where there is no test split, or where
+    the run's pictures are no longer there as they were.
     """
     table = layout.read_predictions()
     badness = _badness(table)
     wrong = [table.paths[i] for i in np.argsort(-badness, kind="stable") if badness[i] > 0][:count]
     if not wrong:
-        raise DataError(f"{layout.folder} made no mistake on its test split ({len(table)} pictures); name pictures")
+        wrong = [table.paths[i] for i in np.argsort(table.outputs.max(axis=1), kind="stable")][:count]
+    if not wrong:
+        raise DataError(f"{layout.folder} has no test pictures; name pictures to explain")
     found = list(pictures.proved(layout, wrong).values())
     if not found:
         raise DataError(f"the run's pictures are no longer in {pictures.root_of(layout)}; name pictures to explain")
