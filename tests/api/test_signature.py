@@ -68,7 +68,7 @@ def test_a_type_checker_knows_names_and_values(tmp_path: Path) -> None:
     right = "tk.finetune('x', unfreeze='last:3', budget='10m', head_width=[64], learning_rate='auto')"
     assert check(tmp_path, f"{right}\ntk.tune('x', trials=3, dropout=0.1)") == ""
     assert 'Unexpected keyword argument "drop"' in check(tmp_path, "tk.finetune('x', drop=0.1)")
-    assert "pooling" in check(tmp_path, "tk.finetune('x', pooling='mean')")
+    assert "pooling" in check(tmp_path, "tk.finetune('x', pooling='median')")
 
 
 def test_a_new_setting_takes_one_declaration() -> None:

@@ -121,7 +121,7 @@ def test_a_terminated_run_says_so_and_can_be_resumed(
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(30)
 
-        patch.setattr(Job, "_train_and_judge", end)
+        patch.setattr(Job, "_train_and_assess", end)
         result = call(*words)
     assert result.code == 143
     assert result.err.strip() == f"terminated\ngo on with:  transferkit resume {tmp_path / 'run'}"

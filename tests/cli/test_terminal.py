@@ -96,7 +96,7 @@ def run(digits_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run in whose files every name is hostile."""
     layout = Layout(Path(shutil.copytree(digits_run.folder, tmp_path_factory.mktemp("foreign") / "r\x1b[4mun")))
     facts = model_file.facts(layout.model)
-    old, new = facts["classes"], list(HOSTILE[:10])
+    old, new = facts.classes, list(HOSTILE[:10])
     model_file.save(model_file.load(layout.model), facts_of({**facts.as_json(), "classes": new}), layout.model)
     metrics = json.dumps(layout.read_metrics().as_json())
     for one, other in zip(old, new, strict=True):

@@ -58,7 +58,7 @@ def _unfrozen(
     """What training layers came to, with a sentence that says it."""
     policy, metric, before = work.settings.unfreeze, work.problem.goal.name, frozen.answers.score
     scores = f"{figure(tail.score)}, frozen {figure(before)} (validation {terms.score(metric)})"
-    came = "a gain of more than one standard error" if better else "no clear gain, kept frozen"
+    came = "a clear gain" if better else "no clear gain"
     return UnfrozenRecord(
         policy=policy, metric=metric, score=tail.score, frozen=before, gain=gap[0], gain_se=gap[1], shipped=better,
         words=f"{policy} {scores}: {came}",
