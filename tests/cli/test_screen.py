@@ -149,7 +149,7 @@ def test_tables_and_findings_fit_the_screen_and_hold_no_escapes(session: Session
     whole(drive([*RUN, "data", "check", "flowers"], place).screen)
     whole(drive([*RUN, "backbones", "show", "vgg16"], place, 60).screen)
     inside = subprocess.run([*RUN, "predict", ".", "flowers"], cwd=place, capture_output=True, text=True, check=False)
-    assert "runs in it: run" in inside.stderr
+    assert "runs in it: " in inside.stderr
 
 
 def test_answers_stand_alone_on_the_screen(session: Session, place: Path) -> None:
