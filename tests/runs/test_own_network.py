@@ -34,7 +34,7 @@ def test_tokens_are_trained_shipped_and_answered_from(transformer: Path, digits:
     try:
         run = tk.finetune(
             digits, str(transformer), output=tmp_path / "run", epochs=2, patience=1, views=0, augment="none",
-            unfreeze="last:1", quiet=True,
+            unfreeze="last:1", head="linear", quiet=True,
         )  # fmt: skip
         assert keras.config.image_data_format() == "channels_first"
         assert keras.config.dtype_policy().name == "mixed_float16"
