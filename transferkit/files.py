@@ -192,6 +192,11 @@ def locked(path: Path, timeout: float = 600.0) -> Iterator[None]:
         raise StorageError(f"another process has held {path} for {timeout:.0f} s; end it or try again") from error
 
 
+def is_offline(offline: bool = False) -> bool:
+    """Whether the network is forbidden, by the argument or by TRANSFERKIT_OFFLINE."""
+    return offline or os.environ.get("TRANSFERKIT_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
 def cache_folder() -> Path:
     """Where features and probes are kept: `TRANSFERKIT_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("TRANSFERKIT_CACHE")

@@ -8,6 +8,7 @@ import pytest
 from tests.data.pictures import folder_of_classes
 from transferkit import api
 from transferkit.config import Settings
+from transferkit.data.containers import bucket
 from transferkit.data.source import origin_of, scan
 from transferkit.errors import DataError, TransferKitError
 from transferkit.runs import preflight
@@ -34,3 +35,19 @@ def test_a_number_that_never_changes_is_refused_before_training(tmp_path: Path) 
     assert "target a" not in str(caught.value)
     varied = (np.zeros((3, 4, 4, 3), np.uint8), [1700000000, 1700000001, 1700000000])
     preflight.check_task(scan(varied, "regress"), settings)
+
+
+@pytest.mark.parametrize("by", ["--offline", "TRANSFERKIT_OFFLINE"])
+def test_data_behind_an_address_is_not_fetched_where_the_network_is_forbidden(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before any library is asked to open a connection."""
+    monkeypatch.setattr(bucket, "_bucket", lambda *_: pytest.fail("opened"))
+    if by == "TRANSFERKIT_OFFLINE":
+        monkeypatch.setenv(by, "1")
+        with pytest.raises(DataError, match=rf"^{by}: the data https://127\.0\.0\.1/x\.zip lies in the network"):
+            scan("https://127.0.0.1/x.zip")
+    for verb in (api.finetune, api.tune, api.best):
+        with pytest.raises(TransferKitError, match=rf"{by}: the data https://127\.0\.0\.1/x\.zip lies in the network"):
+            verb("https://127.0.0.1/x.zip", output=tmp_path / "run", offline=by == "--offline", quiet=True)
+    assert not (tmp_path / "run").exists()

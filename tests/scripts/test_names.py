@@ -36,6 +36,7 @@ def test_imports_in_texts_exist() -> None:
 def test_files_that_texts_name_are_there():
     """Tests that code and docs refer to, and every file of the checklists."""
     texts = [*ROOT.glob("transferkit/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/**/*.md")]
+    texts.append(ROOT / "SECURITY.md")
     named = {name for path in texts for name in re.findall(r"\btests/[\w/]+\.py", path.read_text("utf-8"))}
     listed = {*re.findall(r"`([\w/]+/\w+\.(?:py|md|j2))`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))}
     listed = {name for name in listed if "NAME" not in name}

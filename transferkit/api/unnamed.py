@@ -36,7 +36,7 @@ def backbone(
     if before is not None:
         given["backbone"] = before
         return f"backbone: {before}, as the run was begun with", []
-    samples = _samples(data, given)
+    samples = None if preflight.remote(origin, offline) else _samples(data, given)  # the verb says why
     chosen = choose(samples, given, offline)
     given["backbone"] = chosen.backbone
     if samples is None:

@@ -18,6 +18,7 @@ from transferkit.backbones.foundation import folder
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
+from transferkit.files import is_offline
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +77,7 @@ def check(
     try:
         source = _source(row, weights)
         fetched = source == "imagenet" and row.weights_file is not None
-        if fetched and store.is_offline(offline) and store.locate(row, size or row.size) is None:
+        if fetched and is_offline(offline) and store.locate(row, size or row.size) is None:
             found.append(store.offline_problem(row, size or row.size))
     except WeightsError as error:
         found.append(str(error))

@@ -17,7 +17,7 @@ from pathlib import Path
 from transferkit.backbones.catalog import ROWS, Row
 from transferkit.backbones.download import download
 from transferkit.errors import WeightsError
-from transferkit.files import atomic_path, locked, read_json, sha256_file, write_json
+from transferkit.files import atomic_path, is_offline, locked, read_json, sha256_file, write_json
 
 Say = Callable[[str], None]
 PINS = "transferkit-pins.json"
@@ -43,11 +43,6 @@ def folder() -> Path:
     """Where Keras keeps application weights: `$KERAS_HOME/models`, else `~/.keras/models`."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
-
-
-def is_offline(offline: bool = False) -> bool:
-    """Whether the network is forbidden, by the argument or by TRANSFERKIT_OFFLINE."""
-    return offline or os.environ.get("TRANSFERKIT_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 def locate(row: Row, size: int) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from transferkit import tasks
 from transferkit.config import POLICY, Given, Settings
 from transferkit.console import Reporter
-from transferkit.data.containers.bucket import is_address
+from transferkit.data.containers import bucket
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import ConfigError, DataError, nearest, raise_problems
 
@@ -48,11 +48,8 @@ def problems(settings: Given, offline: bool) -> list[str]:
 
 def remote(origin: str | None, offline: bool) -> list[str]:
     """Data that only the network has, where it is not to be used."""
-    if offline and origin is not None and is_address(origin):
-        return [
-            f"--offline: the data {shown(origin)} lies in the network; give a copy on this machine, or drop --offline"
-        ]
-    return []
+    problem = None if origin is None else bucket.forbidden(origin, offline)
+    return [] if problem is None else [problem]
 
 
 def inside(folder: Path, origin: str | None) -> list[str]:

@@ -21,9 +21,8 @@ from typing import Any
 from transferkit.backbones.download import download
 from transferkit.backbones.foundation.checkpoint import POINTER, weights_file
 from transferkit.backbones.weights import folder as store
-from transferkit.backbones.weights import is_offline
 from transferkit.errors import BackboneError, WeightsError, nearest
-from transferkit.files import locked, read_json, sha256_file, write_json
+from transferkit.files import is_offline, locked, read_json, sha256_file, write_json
 from transferkit.text import shown
 
 Say = Callable[[str], None]

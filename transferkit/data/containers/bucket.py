@@ -20,7 +20,7 @@ from typing import Any
 
 from transferkit.data.containers.base import Container, EntryError
 from transferkit.errors import DataError
-from transferkit.files import cache_folder, digest, write_bytes
+from transferkit.files import cache_folder, digest, is_offline, write_bytes
 from transferkit.text import shown
 
 _ADDRESS = re.compile(r"(s3|gs|gcs|az|abfs|abfss|https?):/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
@@ -45,9 +45,25 @@ def address(path: str | os.PathLike[str]) -> str:
 
 
 def of(path: str | os.PathLike[str]) -> tuple[Bucket, str] | None:
-    """The bucket or host that `path` leads into, and the name in it. Raises DataError where its library is missing."""
+    """The bucket or host that `path` leads into, and the name in it.
+
+    Raises DataError where its library is missing, or the network is forbidden.
+    """
     found = _ADDRESS.fullmatch(os.fspath(path))
-    return None if found is None else (_bucket(found[1], found[2]), (found[3] or "").rstrip("/"))
+    if found is None:
+        return None
+    problem = forbidden(path)
+    if problem is not None:
+        raise DataError(problem)
+    return _bucket(found[1], found[2]), (found[3] or "").rstrip("/")
+
+
+def forbidden(path: str | os.PathLike[str], offline: bool = False) -> str | None:
+    """Why `path` is not read where only the network has it: by `offline` (`--offline`), or by TRANSFERKIT_OFFLINE."""
+    if not is_address(path) or not is_offline(offline):
+        return None
+    by = "--offline" if offline else "TRANSFERKIT_OFFLINE"
+    return f"{by}: the data {shown(address(path))} lies in the network; give a copy on this machine, or drop {by}"
 
 
 @lru_cache(16)
