@@ -190,7 +190,7 @@ class Settings(BaseModel):
         "augmentation", "STRENGTH", common=True, searched=True, features=True)] = "light"
     views: Annotated[int, Field(ge=0, le=1000), Setting(
         "Changed views per training picture, beside the clean one.",
-        "augmentation", "K", searched=True, features=True)] = 4
+        "augmentation", "K", default="4; where a classifier is chosen, 2", searched=True, features=True)] = 4
     mixup: Annotated[float, Field(ge=0, le=10), Setting(
         "MixUp strength.",
         "augmentation", "A", searched=True)] = 0.0
@@ -296,7 +296,7 @@ class Settings(BaseModel):
         "judging")] = False
     refit: Annotated[Literal["train", "train+val"], Setting(
         "What the shipped model has learnt from in the end.",
-        "judging")] = "train"
+        "judging", default="train; where a classifier is chosen, train+val")] = "train"
     # running
     budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(parse_duration), Setting(
         "Longest training, as 10m or 1.5h. Counted again with --resume.",

@@ -115,6 +115,7 @@ def test_without_validation_pictures_there_is_a_clear_error(run: Any, digits: Pa
     content = json.loads((run.folder / "run.json").read_text())
     cases: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"config": content["config"] | {"refit": "train+val"}}, ConfigError, "has learnt from its validation"),
+        ({"learnt_from": "train+val"}, ConfigError, "train with --refit train"),  # as a chosen classifier by default
         ({"data": content["data"] | {"path": str(tmp_path / "gone")}}, DataError, "no longer there; put it back"),
         ({"data": content["data"] | {"path": None}}, DataError, "were arrays"),
     ]

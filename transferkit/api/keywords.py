@@ -53,7 +53,7 @@ class FinetuneSettings(TypedDict, total=False):
     augment: str
     """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
     views: int
-    """Changed views per training picture, beside the clean one. [default: 4]"""
+    """Changed views per training picture, beside the clean one. [default: 4; where a classifier is chosen, 2]"""
     mixup: float
     """MixUp strength. [default: 0.0]"""
     cutmix: float
@@ -119,7 +119,7 @@ class FinetuneSettings(TypedDict, total=False):
     random_baseline: bool
     """Also train the head on the same network with random weights. [default: False]"""
     refit: Literal['train', 'train+val']
-    """What the shipped model has learnt from in the end. [default: 'train']"""
+    """What the shipped model has learnt from in the end. [default: train; where a classifier is chosen, train+val]"""
     budget: float | str | None
     """Longest training, as 10m or 1.5h. Counted again with resume=True. [default: none]"""
     seed: int
@@ -145,7 +145,7 @@ class BestSettings(TypedDict, total=False):
     augment: str
     """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
     views: int
-    """Changed views per training picture, beside the clean one. [default: 4]"""
+    """Changed views per training picture, beside the clean one. [default: 4; where a classifier is chosen, 2]"""
     metric: str
     """Metric that decides. By default accuracy for classes, map for several labels, mae for numbers and ordered classes; or macro_f1, recall, auc, loss and those of docs/metrics.md. [default: accuracy, map or mae]"""
     precision: Literal['auto', 'float32', 'bfloat16', 'float16']

@@ -57,5 +57,15 @@ def test_a_chosen_classifier_is_named():
     assert effective(manifest(head="auto"), metrics, FACTS)["head"] == "ridge on all (auto)"
 
 
+def test_what_a_chosen_classifier_learnt_from_is_told_where_nothing_was_said_of_it():
+    chosen = manifest()
+    chosen.learnt_from = "train+val"
+    found = effective(chosen, metrics_of({}), FACTS)
+    assert (found["refit"], found["views"]) == ("train+val", "2")
+    found = shown(head="mlp")
+    assert (found["refit"], found["views"]) == ("train", "4")
+    assert (shown(views=3)["views"], shown(augment="none")["views"]) == ("3", "0")
+
+
 def test_given_settings_are_those_of_the_command():
     assert given(manifest(dropout=0.1)) == ["backbone", "dropout"]

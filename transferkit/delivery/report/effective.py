@@ -38,6 +38,14 @@ def effective(manifest: RunRecord, metrics: MetricsRecord, facts: ModelFacts) ->
             value = came_to()
             asked = " (auto)" if config[name] == "auto" else ""
             found[name] = "not recorded" if value is None else f"{plain(value)}{asked}"
+    return found | _by_choice(manifest)
+
+
+def _by_choice(manifest: RunRecord) -> dict[str, str]:
+    """Settings whose defaults are others where a classifier is chosen, as they were in effect."""
+    found = {} if manifest.learnt_from is None else {"refit": manifest.learnt_from}
+    if manifest.versions.get("transferkit") == __version__:
+        found["views"] = str(manifests.given(manifest).used_views)
     return found
 
 
