@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,16 @@ def test_without_paths_the_most_confident_mistakes_are_explained(digits_run, tmp
     assert [p.name for p in worst(digits_run.layout)] == [r["path"].split("/")[1] for r in wrong][:12]
     assert guarded(cli, ["explain", str(digits_run.folder), "--output", str(tmp_path / "out")]) == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == min(len(wrong), 12)
+
+
+def test_of_a_model_without_mistakes_what_it_was_least_sure_of_is_explained(digits_run, monkeypatch):
+    """By the confidence of its answers, which for several labels is not the highest probability."""
+    table = digits_run.layout.read_predictions()
+    confidence = np.random.default_rng(0).permutation(len(table)) / len(table)
+    faultless = replace(table, predicted=table.labels, confidence=confidence)
+    monkeypatch.setattr(Layout, "read_predictions", lambda _: faultless)
+    found = [f"{path.parent.name}/{path.name}" for path in worst(digits_run.layout, 5)]
+    assert found == [table.paths[i] for i in np.argsort(confidence)[:5]]
 
 
 def test_a_picture_that_changed_since_the_run_is_not_shown_as_its_mistake(digits_run, tmp_path):

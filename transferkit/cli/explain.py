@@ -26,11 +26,12 @@ def explain(
 ) -> None:  # fmt: skip
     """Show which places of pictures speak for the answer of RUN's model, as heat maps over them.
 
-    PATHS are files and folders; left out, they are the most confident mistakes of the test split.
+    PATHS are files and folders; left out, they are the most confident mistakes of the test split, or what the model
+    was least sure of where it made none.
     """
     from transferkit import compute
     from transferkit.delivery import explain as room
-    from transferkit.delivery.predict import find
+    from transferkit.delivery.inputs import find
     from transferkit.runs.layout import Layout
 
     layout = Layout(run)

@@ -120,13 +120,12 @@ def worst(layout: Layout, count: int = 12) -> list[Path]:
     the run's pictures are no longer there as they were.
     """
     table = layout.read_predictions()
-    badness = _badness(table)
-    wrong = [table.paths[i] for i in np.argsort(-badness, kind="stable") if badness[i] > 0][:count]
-    if not wrong:
-        wrong = [table.paths[i] for i in np.argsort(table.outputs.max(axis=1), kind="stable")][:count]
-    if not wrong:
+    if not len(table):
         raise DataError(f"{layout.folder} has no test pictures; name pictures to explain")
-    found = list(pictures.proved(layout, wrong).values())
+    badness = _badness(table)
+    order = np.argsort(-badness if badness.any() else table.confidence, kind="stable")
+    chosen = [table.paths[i] for i in order if badness[i] > 0 or not badness.any()][:count]
+    found = list(pictures.proved(layout, chosen).values())
     if not found:
         raise DataError(f"the run's pictures are no longer in {pictures.root_of(layout)}; name pictures to explain")
     return found
