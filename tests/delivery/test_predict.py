@@ -18,8 +18,8 @@ import transferkit as tk
 from tests.cli.calls import Result, call
 from tests.runs.sealing import reseal
 from transferkit.console import Reporter
-from transferkit.delivery.inputs import from_input
-from transferkit.delivery.predict import BLOCK, Prediction, Predictor, abstain_at, as_csv, as_json_lines, as_table, find
+from transferkit.delivery.inputs import find, from_input
+from transferkit.delivery.predict import BLOCK, Prediction, Predictor, abstain_at, as_csv, as_json_lines, as_table
 from transferkit.errors import ConfigError, DataError
 from transferkit.runs.scoring import BATCH
 

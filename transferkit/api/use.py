@@ -46,9 +46,7 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
     from transferkit.delivery import members
     from transferkit.delivery.predict import Predictor
 
-    given = [run] if isinstance(run, Run) else run
-    names = given if isinstance(given, str | Path) else [r.folder if isinstance(r, Run) else r for r in given]
-    runs, reporter = members.named(names), Reporter(quiet)
+    runs, reporter = members.named(run), Reporter(quiet)
     members.common(runs)
     items = pictures if isinstance(pictures, list | tuple) else [pictures]
     sources: list[Any] = []
@@ -61,7 +59,7 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
 def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[Any]:
     """What the decoder reads for one of `pictures`."""
     from transferkit.data.images.handed import TAKEN, sources_of
-    from transferkit.delivery.predict import find
+    from transferkit.delivery.inputs import find
 
     found = sources_of(item)
     if found is None and not isinstance(item, str | os.PathLike):
@@ -96,7 +94,7 @@ def reproduce(
     from transferkit.delivery import reproduce as room
 
     reporter = reporter or Reporter(quiet)
-    before = Layout(run.folder if isinstance(run, Run) else Path(run))
+    before = Layout(Path(run))
     settings: dict[str, Any] = room.settings_of(before)
     default = free_name(before.folder.absolute().parent, f"{before.folder.absolute().name}-reproduced")
     folder = default if output is None else Path(output)
@@ -115,4 +113,4 @@ def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
     """
     from transferkit.delivery.compare import compare as room
 
-    return room([Layout(run.folder if isinstance(run, Run) else Path(run)) for run in runs], seed)
+    return room([Layout(Path(run)) for run in runs], seed)

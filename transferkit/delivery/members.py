@@ -89,13 +89,12 @@ def _same(a: str, b: str) -> bool:
 
 
 def model_of(run: Path) -> Path:
-    """The model file of a finished run, or `run` itself where it is such a file. Needs no Keras."""
+    """The model file of a finished run, proved by its hash, or `run` itself where it is such a file. Needs no Keras."""
     if run.suffix != ".keras":
         layout = Layout(run)
         layout.complete()
         layout.check_model()
         run = layout.model
-    model_file.facts(run)
     return run
 
 
@@ -143,11 +142,10 @@ def _unlike(run: Path, facts: ModelFacts, other: Path, others: ModelFacts) -> li
 
 def load(runs: Sequence[Path], precision: str, looks: Sequence[tuple[Look, ...]]) -> list[Member]:
     """The models of `runs`, which `common` has found to be alike, each with its looks."""
-    first = model_file.facts(model_of(runs[0]))
-    found = []
-    for run, some in zip(runs, looks, strict=True):
-        path = model_of(run)
-        facts = model_file.facts(path)
-        columns = order(facts, first) if facts.classes != first.classes else None
-        found.append(Member(model_file.load(path), facts, precision, some, columns))
-    return found
+    paths = [model_of(run) for run in runs]
+    every = [model_file.facts(path) for path in paths]
+    columns = [order(facts, every[0]) if facts.classes != every[0].classes else None for facts in every]
+    return [
+        Member(model_file.load(path), facts, precision, some, own)
+        for path, facts, some, own in zip(paths, every, looks, columns, strict=True)
+    ]

@@ -16,8 +16,7 @@ from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
 from transferkit.delivery import members, notebook
-from transferkit.delivery.inputs import find
-from transferkit.delivery.members import Member, Named, model_of
+from transferkit.delivery.members import Member, Named
 from transferkit.delivery.tta import choose
 from transferkit.delivery.tta_views import PLAIN, Look, looked
 from transferkit.errors import ConfigError
@@ -27,10 +26,6 @@ from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.results import decide
 from transferkit.runs.scoring import BATCH
-
-__all__ = [
-    "Prediction", "Predictor", "abstain_at", "as_csv", "as_json_lines", "as_table", "find", "model_of",
-]  # fmt: skip
 
 BLOCK = 4 * BATCH  # sources at most between two passes of the model
 
