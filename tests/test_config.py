@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from transferkit.config import OF_HEADS, TRAINED, Settings, make
+from transferkit.config import Settings, make
+from transferkit.config.declarations import OF_HEADS, TRAINED
 from transferkit.errors import ConfigError
 from transferkit.setting import declared
 

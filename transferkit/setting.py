@@ -1,4 +1,4 @@
-"""What is known of a setting beside its type, declared once next to it (`config.Settings`, `tuning.SearchSettings`).
+"""What is known of a setting beside its type, declared once next to it (`config.declarations`, `search_settings`).
 
 Options and their help, the config template, the Python signatures and docstrings, the list of what can be searched and
 the tables of the documentation are all made from these declarations. Imports nothing heavy.

@@ -1,6 +1,6 @@
 """Signatures and docstrings that list every setting: at run time, and as the source of `api.keywords` for editors.
 
-Both are made of the declarations in `config.Settings` and `tuning.SearchSettings`. `scripts/keywords` writes the
+Both are made of the declarations in `config.declarations` and `tuning.search_settings`. `scripts/keywords` writes the
 module; a test holds the two equal.
 """
 

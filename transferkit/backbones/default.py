@@ -13,7 +13,7 @@ import numpy as np
 
 from transferkit.backbones import build, weights
 from transferkit.backbones.catalog import ROWS
-from transferkit.config import POLICY
+from transferkit.config.values import POLICY
 from transferkit.console import duration
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Samples

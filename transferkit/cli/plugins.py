@@ -49,7 +49,7 @@ def _rows(check: bool) -> Iterator[dict[str, str]]:
 def _builtin() -> dict[str, Collection[str]]:
     """The names that are ours; a plugin of the same name is never reached."""
     from transferkit.backbones.catalog import ROWS
-    from transferkit.config import AUGMENTATIONS, HEADS
+    from transferkit.config.declarations import AUGMENTATIONS, HEADS
     from transferkit.data.containers.plugged import BUILTIN
     from transferkit.delivery.exporting.formats import FORMATS
     from transferkit.evaluation.metric_registry import GOALS

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
-from transferkit.config import AUGMENTATIONS, HEADS, Settings
+from transferkit.config import Settings
+from transferkit.config.declarations import AUGMENTATIONS, HEADS
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits

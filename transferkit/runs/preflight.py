@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 from transferkit import tasks
-from transferkit.config import POLICY, Given, Settings
+from transferkit.config import Given, Settings
+from transferkit.config.values import POLICY
 from transferkit.console import Reporter
 from transferkit.data.containers import bucket
 from transferkit.data.samples import Samples, shown

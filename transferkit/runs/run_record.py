@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from transferkit.config import check_policy
+from transferkit.config.values import check_policy
 from transferkit.record import Count, Number, Record, RecordError, SchemaVersion
 from transferkit.tasks import TaskName
 

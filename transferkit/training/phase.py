@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from transferkit import compute, tasks
-from transferkit.config import HEADS, Settings
+from transferkit.config import Settings
+from transferkit.config.declarations import HEADS
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import ResidentRows, Source, Stored, Streamed

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from transferkit import config
-from transferkit.config import Given, Settings, parse_duration
+from transferkit.config import Given, Settings
+from transferkit.config.values import parse_duration
 from transferkit.runs import preflight
 from transferkit.runs.advice import IN_PYTHON
 from transferkit.runs.manifest import repeatable

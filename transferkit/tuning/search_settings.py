@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from transferkit.config import Given, must_be, parse_duration
+from transferkit.config import Given, must_be
+from transferkit.config.values import parse_duration
 from transferkit.errors import nearest
 from transferkit.setting import Setting
 from transferkit.tuning.search_space.space import Space

@@ -1,0 +1,75 @@
+"""Values of settings as people write them, on the command line and in files, before types are checked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from transferkit import plugins
+from transferkit.text import clipped
+
+POLICY = re.compile(r"none|all|gradual|from:.+|last:[1-9]\d*")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds of `"90s"`, `"10m"`, `"1.5h"` or a plain number of seconds."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value)
+    if not found:
+        raise ValueError(f"'{value}' is not a duration; write 90s, 10m or 1.5h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[found[2]]
+
+
+def parse_numbers(value: Any) -> Any:
+    """`"256,128"` or a single number as a tuple."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int | float) else value
+
+
+def parse_names(value: Any) -> Any:
+    """`"low,mid,high"`, by itself or alone in a sequence, as a tuple; several texts are taken as they are."""
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def parse_columns(value: Any) -> Any:
+    """A single name as a tuple."""
+    return (value,) if isinstance(value, str) else value
+
+
+def check_policy(value: Any) -> Any:
+    """A freeze policy in the field's notation."""
+    text = str(value).strip()
+    if not POLICY.fullmatch(text):
+        # A stage or a number alone says what is meant; for most words no stage has that name.
+        meant = f"last:{text}" if text.isdecimal() and int(text) else f"from:{text}"
+        offer = f" (did you mean {meant}?)" if re.fullmatch(r"[\w.-]+", text) and any(c.isdigit() for c in text) else ""
+        raise ValueError(f"'{text}' is no freeze policy{offer}; write none, all, from:STAGE, last:N or gradual")
+    return text
+
+
+def offered(kind: str, builtin: tuple[str, ...]) -> AfterValidator:
+    """One of the `builtin` names or a plugin's. Of plugins only the name is looked up; nothing is imported."""
+
+    def check(value: str) -> str:
+        if kind == "augmentations" and "=" in value:
+            return value  # ranges of one's own, which the data room knows (`runs.preflight`)
+        problem = plugins.choose(kind, value, builtin)
+        if problem:
+            raise PydanticCustomError("choice", "{problem}", {"problem": problem})
+        return value
+
+    return AfterValidator(check)
+
+
+def shown(value: Any) -> str:
+    """A value as the command line writes it, for messages."""
+    if isinstance(value, tuple):
+        return clipped(",".join(map(str, value)))
+    return f"{value:g}" if isinstance(value, float) else clipped(value)
