@@ -110,7 +110,7 @@ def plain(data: str, weights: str, epochs: int, seed: int, size: int) -> dict[st
     import keras
     import tensorflow as tf
 
-    from transferkit.training.recipe import TAIL_RATE
+    from transferkit.training.planning import TAIL_RATE
 
     keras.utils.set_random_seed(seed)
     tf.constant(0)

@@ -112,11 +112,11 @@ def test_every_default_says_what_happens() -> None:
 
 def test_defaults_in_words_are_those_of_the_recipe() -> None:
     from transferkit import tasks
-    from transferkit.training import optimizers, phase, recipe, schedules
+    from transferkit.training import optimizers, phase, planning, schedules
 
     said = {name: setting.effective for name, setting in declared(Settings).items()}
-    assert said["learning_rate"] == f"{recipe.HEAD_RATES['adamw']:g} for adamw"
-    assert f"gets {recipe.TAIL_RATE} of it" in declared(Settings)["learning_rate"].said.help
+    assert said["learning_rate"] == f"{planning.HEAD_RATES['adamw']:g} for adamw"
+    assert f"gets {planning.TAIL_RATE} of it" in declared(Settings)["learning_rate"].said.help
     assert float(said["weight_decay"]) == optimizers.ADAMW_DECAY
     assert said["label_smoothing"] == f"{phase.LABEL_SMOOTHING}; regression 0"
     assert said["warmup"].endswith(f"trained part of the network {schedules.WARMUP_SHARE}")

@@ -6,7 +6,7 @@ Nothing is written but what probes remember of this machine (see `features.preci
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from transferkit.features.extract import FORWARD_BATCH, at_once, row_names
 from transferkit.features.frozen import Rows
 from transferkit.features.precision import Precision, applied
 from transferkit.features.store import listed_rows, row_bytes
-from transferkit.training import models, optimizers
+from transferkit.training import models, planning
 from transferkit.training.phase import Phase
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def outlook(work: Recipe) -> Outlook:
     Returns:
         Pictures, rows and bytes that are counted, seconds that are measured.
     """
-    frozen, samples, wanted = work.frozen, work.problem.samples, work._wanted()
+    frozen, samples, wanted = work.frozen, work.problem.samples, work.wanted()
     model = work.backbone.model
     freeze.freeze_at(model, len(operations_of(model)))
     chooses = work.settings.chooses_head
@@ -155,23 +155,22 @@ def _forward(work: Recipe, model: keras.Model, some: np.ndarray) -> tuple[float,
 
 
 def _phases(work: Recipe, pooled: Rows, decode: float) -> list[PhaseOutlook]:
-    s, backbone, steps = work.settings, work.backbone, work._tail_steps()
+    s, backbone, steps = work.settings, work.backbone, work.steps
     source = Drawn(pooled.shapes)
     body = _body(work, pooled, s)
-    head = _phase(work, work._head_phase("head"), body, source, "", 1 + len(work.folds))
+    head = _phase(work, work.head_phase("head"), body, source, "", 1 + len(work.folds))
     found = [head]
     if steps and pooled.taps is not None:  # tails begin with a linear classifier on what they put out
         body = _body(work, work.frozen.pooled(), s.model_copy(update={"head": "linear"}))
     for policy in steps:
-        first = work._first(policy)
+        first = work.first(policy)
         parts, below = work.frozen.at(first)
         freeze.freeze_at(backbone.model, first, s.batchnorm)
         name = operations_of(backbone.model)[first].name if first else ""
         above = Drawn(below.shapes) if below is not None else Drawn([(backbone.size, backbone.size, 3)], 255.0)
         tail = parts.tail if below is not None else models.from_pixels(backbone)
         trainee = models.trainee(above.shapes, tail, body, s.pooling)
-        factors = optimizers.layer_rates(backbone.model, models.depths(backbone), s.layer_decay)
-        phase = Phase(policy, "", work.rate, max(1, s.epochs // len(steps)), factors=factors)
+        phase = replace(planning.tail_phase(policy, len(steps), work.rate, backbone, s), name=policy)
         again = 0.0 if below is not None else decode / (work.views.count + 1) * len(work.problem.train) * phase.epochs
         found.append(_phase(work, phase, trainee, above, name, 1, again))
         freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))

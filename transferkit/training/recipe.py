@@ -24,7 +24,7 @@ from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
 from transferkit.heads import has_class_token
-from transferkit.training import lr_finder, models, optimizers
+from transferkit.training import lr_finder, models, planning
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback
 from transferkit.training.phase import Phase, Trainer, predict
@@ -34,12 +34,6 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = ["Judge", "PhaseReport", "Problem", "Recipe", "Trained", "Units", "predict", "problem"]
-
-# Where the user leaves it. Three times Adam's usual 1e-3: features are standardised and weights averaged.
-HEAD_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3, "sgd": 1e-1, "momentum": 3e-2}
-TAIL_RATE = 0.13  # of the head's learning rate
-JUDGED_TRAINING = 1000  # training pictures on which the final model is scored, to see over- and underfitting
-SAMPLE_ROWS, SAMPLE_BYTES = 4096, 256 << 20  # by which features are standardised
 
 
 @dataclass(frozen=True)
@@ -115,17 +109,17 @@ class Recipe:
             TrainingError: the loss is no longer a number, or one picture does not fit into memory.
             StorageError: the disk is full.
         """
-        model, steps = self.backbone.model, self._tail_steps()
+        model, steps = self.backbone.model, self.steps
         freeze.freeze_at(model, len(operations_of(model)))
         pooled = self.frozen.pooled()
         self._extract(pooled)
-        source = self.frozen.source(pooled, self.problem.samples, self._wanted())
+        source = self.frozen.source(pooled, self.problem.samples, self.wanted())
         body = self._body(source, pooled, self.problem)
         curve = self._learning_rate(body, source)
         fold_scores = [self._fold(number, part, source, pooled) for number, part in enumerate(self.folds, 1)]
         pretrained = compute.values(model.weights) if steps else None
-        judged = self._judged()
-        phase = self._head_phase("head") if steps else replace(self._head_phase("head"), pause=self.pause)
+        judged = planning.judged(self.problem, self.settings.seed)
+        phase = self.head_phase("head") if steps else replace(self.head_phase("head"), pause=self.pause)
         score = self.trainer.train(self._as_before(phase), body, source)
         kept = self._keep(score, body, body, source, judged)
         kept = self._tails(body, judged, kept) or kept
@@ -142,7 +136,7 @@ class Recipe:
         """
         pretrained, judged, before = (
             compute.values(self.backbone.model.weights),
-            self._judged(),
+            planning.judged(self.problem, self.settings.seed),
             len(self.trainer.phases),
         )
         kept = self._tails(body, judged)
@@ -152,9 +146,9 @@ class Recipe:
 
     def _tails(self, body: keras.Model, judged: np.ndarray, kept: _Kept | None = None) -> _Kept | None:
         """Train the tails one after the other. The best of them and of `kept`."""
-        steps = self._tail_steps()
+        steps = self.steps
         for policy in steps:
-            if self._skipped(_tail_name(policy, len(steps))) or self._late(policy):
+            if self._skipped(planning.tail_name(policy, len(steps))) or self._late(policy):
                 break
             pause = self.pause if policy == steps[-1] else None
             trainee, source, score = self._tail_phase(policy, body, len(steps), pause)
@@ -195,28 +189,23 @@ class Recipe:
         """
         body = self._body(source, pooled, self.problem)
         self._learning_rate(body, source)
-        self.trainer.train(replace(self._head_phase(name), pause=self.pause), body, source)
+        self.trainer.train(replace(self.head_phase(name), pause=self.pause), body, source)
         return body
 
     # -- inputs
 
-    def _wanted(self) -> dict[int, range]:
+    def wanted(self) -> dict[int, range]:
         """Views per picture: all of them for training, the clean one for validation."""
-        wanted = {int(i): range(1) for i in self.problem.val}
-        # Under cross-validation every picture of train and validation is trained on in some fold.
-        trained_on = np.union1d(self.problem.train, self.problem.val) if self.folds else self.problem.train
-        return wanted | {int(i): range(self.views.count + 1) for i in trained_on}
+        return planning.wanted(self.problem, self.folds, self.views.count)
 
-    def _tail_steps(self) -> list[str]:
-        if self.settings.unfreeze == "none":
-            return []
-        if self.settings.unfreeze == "gradual":
-            return freeze.gradual_steps(self.backbone.row)
-        return [self.settings.unfreeze]
+    @property
+    def steps(self) -> list[str]:
+        """The freeze policies of the phases after the head's."""
+        return planning.tail_steps(self.settings, self.backbone.row)
 
     def _extract(self, pooled: Rows) -> None:
         started = time.monotonic()
-        samples, wanted = self.problem.samples, self._wanted()
+        samples, wanted = self.problem.samples, self.wanted()
         kinds = self.kinds(pooled)
         if self.again is None:
             self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
@@ -226,32 +215,24 @@ class Recipe:
     def kinds(self, upper: Rows) -> list[Rows]:
         """What one pass over the pictures is to give: the activations that the lowest tail begins with, if there is one
         and something below it is frozen; and `upper`."""
-        steps = self._tail_steps()
-        _, rows = self.frozen.at(self._first(steps[0])) if steps else (None, None)
+        steps = self.steps
+        _, rows = self.frozen.at(self.first(steps[0])) if steps else (None, None)
         return [upper] if rows is None or rows.tail is None else [rows, upper]
 
-    def _first(self, policy: str) -> int:
+    def first(self, policy: str) -> int:
+        """The operation of the network that a tail of `policy` begins with."""
         return freeze.first_trainable(self.backbone.model, self.backbone.row, policy)
 
     # -- the head
 
     def _trainer(self, part: Problem, checkpoints: Path | None, callbacks: Sequence[Callback] = ()) -> Trainer:
         s = self.settings
-        rate = s.learning_rate if isinstance(s.learning_rate, float) else HEAD_RATES[s.optimizer]
-        views = self.views.count
+        rate, views = planning.head_rate(s), self.views.count
         return Trainer(s, part, views, self.reporter, checkpoints, self.deadline, rate, callbacks, self.pool)
 
     def _body(self, source: Source, pooled: Rows, part: Problem) -> keras.Model:
-        return models.head(self._sample(source, part.train), pooled.label, part.outputs, self.settings)
-
-    def _sample(self, source: Source, train: np.ndarray) -> np.ndarray:
-        """Some training rows over all views, each once: enough for means and deviations to about two digits."""
-        depth = self.views.count + 1
-        width = sum(int(np.prod(shape)) for shape in source.shapes)
-        most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))
-        rng = np.random.default_rng(self.settings.seed)
-        pairs = rng.choice(len(train) * depth, most, replace=False)
-        return source.take(train[pairs // depth], pairs % depth)[0]
+        some = planning.sampled(source, part.train, self.views.count, self.settings.seed)
+        return models.head(some, pooled.label, part.outputs, self.settings)
 
     def _learning_rate(self, body: keras.Model, source: Source) -> list[dict[str, float]]:
         if self.settings.learning_rate != "auto":
@@ -264,17 +245,14 @@ class Recipe:
         self.reporter.say(f"learning rate: {self.rate:.2g} (range test)")
         return curve
 
-    def _head_phase(self, name: str) -> Phase:
-        asked = self.settings.precision  # a head is too small for `auto` to be worth a probe
-        # Where features in that format did not agree with what is shipped, the head is not trained in it either.
-        taken = asked in ("bfloat16", "float16") and self.frozen.precision.name == asked
-        precision = Precision(asked, "policy") if taken else Precision()
-        return Phase(name, "head only", self.rate, self.settings.epochs, warmup=False, precision=precision)
+    def head_phase(self, name: str) -> Phase:
+        """The training of a head, as it is planned."""
+        return planning.head_phase(name, self.rate, self.settings, self.frozen.precision)
 
     def _fold(self, number: int, part: Problem, source: Source, pooled: Rows) -> float:
         """Validation score of a head trained on one fold's training pictures."""
         trainer = self._trainer(part, None)
-        phase = self._head_phase(f"fold {number}/{len(self.folds)}")
+        phase = self.head_phase(f"fold {number}/{len(self.folds)}")
         score, _ = trainer.train(phase, self._body(source, pooled, part), source)
         return score
 
@@ -303,18 +281,11 @@ class Recipe:
     ) -> tuple[keras.Model, Source, tuple[float, float]]:
         """Train everything above the cut of `policy` together with the head."""
         model, s = self.backbone.model, self.settings
-        first = self._first(policy)
+        first = self.first(policy)
         source, tail = self._above(first)
         freeze.freeze_at(model, first, s.batchnorm)
         trainee = models.trainee(source.shapes, tail, body, s.pooling)
-        phase = Phase(
-            _tail_name(policy, phases),
-            f"{policy}: {freeze.describe(model)['trainable']:,} backbone weights + head",
-            self.rate * TAIL_RATE,
-            max(1, s.epochs // phases),
-            factors=optimizers.layer_rates(model, models.depths(self.backbone), s.layer_decay),
-            pause=pause,
-        )
+        phase = replace(planning.tail_phase(policy, phases, self.rate, self.backbone, s), pause=pause)
         if self.again is None:
             phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
         phase = self._as_before(phase)
@@ -322,7 +293,7 @@ class Recipe:
 
     def _above(self, first: int) -> tuple[Source, keras.Model | None]:
         """What a tail that begins at operation `first` is fed with, and the tail."""
-        samples, wanted = self.problem.samples, self._wanted()
+        samples, wanted = self.problem.samples, self.wanted()
         parts, rows = self.frozen.at(first)
         if rows is None:
             return self.frozen.pixels(samples), models.from_pixels(self.backbone)
@@ -346,13 +317,6 @@ class Recipe:
 
     # -- results
 
-    def _judged(self) -> np.ndarray:
-        train = self.problem.train
-        if len(train) <= JUDGED_TRAINING:
-            return train
-        rng = np.random.default_rng(self.settings.seed)
-        return np.sort(rng.choice(train, JUDGED_TRAINING, replace=False))
-
     def _keep(
         self, score: tuple[float, float], body: keras.Model, trained: keras.Model, source: Source, judged: np.ndarray
     ) -> _Kept:
@@ -365,7 +329,3 @@ class Recipe:
         """The best phase, but for those `before`."""
         signed = 1 if self.problem.goal.maximise else -1
         return max(self.trainer.phases[before:], key=lambda p: (signed * p.score, -p.loss)).name
-
-
-def _tail_name(policy: str, phases: int) -> str:
-    return "tail" if phases == 1 else f"tail {policy}"

@@ -169,6 +169,6 @@ def test_the_default_space_leaves_alone_what_was_given():
 
 
 def test_usual_rates_are_the_recipes():
-    from transferkit.training.recipe import HEAD_RATES
+    from transferkit.training.planning import HEAD_RATES
 
     assert USUAL_RATES == HEAD_RATES

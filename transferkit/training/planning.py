@@ -1,0 +1,87 @@
+"""Which phases a recipe has, what each is to be, and which rows and pictures it takes: nothing is trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from transferkit.backbones import freeze
+from transferkit.backbones.build import LoadedBackbone
+from transferkit.backbones.catalog import Row
+from transferkit.config import Settings
+from transferkit.features.extract import Source
+from transferkit.features.precision import Precision
+from transferkit.training import models, optimizers
+from transferkit.training.phase import Phase
+from transferkit.training.problem import Problem
+
+# Where the user leaves it. Three times Adam's usual 1e-3: features are standardised and weights averaged.
+HEAD_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3, "sgd": 1e-1, "momentum": 3e-2}
+TAIL_RATE = 0.13  # of the head's learning rate
+JUDGED_TRAINING = 1000  # training pictures on which the final model is scored, to see over- and underfitting
+SAMPLE_ROWS, SAMPLE_BYTES = 4096, 256 << 20  # by which features are standardised
+
+
+def head_rate(settings: Settings) -> float:
+    """The head's learning rate as far as the settings say it: `auto` measures another."""
+    rate = settings.learning_rate
+    return rate if isinstance(rate, float) else HEAD_RATES[settings.optimizer]
+
+
+def head_phase(name: str, rate: float, settings: Settings, features: Precision) -> Phase:
+    """The training of a head on rows that were computed in the precision `features`."""
+    asked = settings.precision  # a head is too small for `auto` to be worth a probe
+    # Where features in that format did not agree with what is shipped, the head is not trained in it either.
+    taken = asked in ("bfloat16", "float16") and features.name == asked
+    precision = Precision(asked, "policy") if taken else Precision()
+    return Phase(name, "head only", rate, settings.epochs, warmup=False, precision=precision)
+
+
+def tail_steps(settings: Settings, row: Row) -> list[str]:
+    """The freeze policies of the phases after the head's, in their order."""
+    if settings.unfreeze == "none":
+        return []
+    if settings.unfreeze == "gradual":
+        return freeze.gradual_steps(row)
+    return [settings.unfreeze]
+
+
+def tail_name(policy: str, phases: int) -> str:
+    """What a phase after the head's is called, one of so many."""
+    return "tail" if phases == 1 else f"tail {policy}"
+
+
+def tail_phase(policy: str, phases: int, rate: float, backbone: LoadedBackbone, settings: Settings) -> Phase:
+    """One of so many phases after the head's, whose learning rate is `rate`; `backbone` is frozen as `policy` says."""
+    return Phase(
+        tail_name(policy, phases),
+        f"{policy}: {freeze.describe(backbone.model)['trainable']:,} backbone weights + head",
+        rate * TAIL_RATE,
+        max(1, settings.epochs // phases),
+        factors=optimizers.layer_rates(backbone.model, models.depths(backbone), settings.layer_decay),
+    )
+
+
+def wanted(problem: Problem, folds: Collection[Problem], views: int) -> dict[int, range]:
+    """Views per picture: the clean one and `views` more for training, the clean one for validation."""
+    found = {int(i): range(1) for i in problem.val}
+    # Under cross-validation every picture of train and validation is trained on in some fold.
+    trained_on = np.union1d(problem.train, problem.val) if folds else problem.train
+    return found | {int(i): range(views + 1) for i in trained_on}
+
+
+def judged(problem: Problem, seed: int) -> np.ndarray:
+    """Training pictures on which the final model is scored, int [n ≤ 1000]."""
+    if len(problem.train) <= JUDGED_TRAINING:
+        return problem.train
+    return np.sort(np.random.default_rng(seed).choice(problem.train, JUDGED_TRAINING, replace=False))
+
+
+def sampled(source: Source, train: np.ndarray, views: int, seed: int) -> np.ndarray:
+    """Some training rows over all views, each once: enough for means and deviations to about two digits."""
+    depth = views + 1
+    width = sum(int(np.prod(shape)) for shape in source.shapes)
+    most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))
+    pairs = np.random.default_rng(seed).choice(len(train) * depth, most, replace=False)
+    return source.take(train[pairs // depth], pairs % depth)[0]
