@@ -109,7 +109,10 @@ def test_a_note_that_is_not_of_this_model_is_not_used(content: str, run: Any, mo
     assert tta.choose(run.folder, Reporter(quiet=True)).chosen is None
 
 
-def test_without_validation_pictures_there_is_a_clear_error(run: Any, digits: Path, tmp_path: Path) -> None:
+def test_without_validation_pictures_there_is_a_clear_error_before_keras_is_started(
+    run: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transferkit.compute.start", lambda **_: pytest.fail("Keras was started"))
     with pytest.raises(ConfigError, match="needs the run directory"):
         tk.predict(run.folder / "model.keras", digits / "1", tta=True, quiet=True)
     content = json.loads((run.folder / "run.json").read_text())

@@ -42,7 +42,6 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
         DataError: pictures that do not exist, objects that are none; for `tta` also validation pictures that are gone
             or changed.
     """
-    from transferkit import compute
     from transferkit.delivery import members
     from transferkit.delivery.predict import Predictor
 
@@ -52,7 +51,6 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
     sources: list[Any] = []
     for item in items:
         sources += _sources(item, reporter, runs)
-    compute.start(reporter=reporter)
     return list(Predictor.of(list(runs), tta=tta, reporter=reporter).stream(sources, reporter))
 
 

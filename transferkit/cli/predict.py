@@ -63,7 +63,6 @@ def predict(
     standard input, one a line. Pictures that cannot be read are listed with their reason; the exit code is then 1.
     Several runs, RUN,RUN,…, answer together with the mean of their probabilities.
     """
-    from transferkit import compute
     from transferkit.delivery import members, sorting
     from transferkit.delivery import predict as room
 
@@ -83,7 +82,6 @@ def predict(
     if shape == "submission":
         submission = _submission(list(sources), facts, sample, speaker)
         sources, total = submission.pictures, len(submission.pictures)
-    compute.start(reporter=speaker)
     tally = {"answered": 0, "failed": 0, "abstained": 0}
     predictor = room.Predictor.of(list(runs), threshold, precision, tta, speaker)
     stream: Iterator[Prediction]

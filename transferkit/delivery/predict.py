@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import tasks
+from transferkit import compute, tasks
 from transferkit.console import Reporter
 from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.samples import Pixels, Source, shown
@@ -96,7 +96,8 @@ class Predictor:
         facts = members.common(runs)
         if len(runs) > 1:
             speaker.say(f"ensemble of {len(runs)} runs: {', '.join(shown(path) for path in runs)}")
-        looks = [choose(path, speaker).looks if tta else (PLAIN,) for path in runs]
+        looks = [choose(path, speaker).looks if tta else (PLAIN,) for path in runs]  # may refuse, without Keras
+        compute.start(reporter=speaker)
         with speaker.step("loading the model"):
             loaded = members.load(runs, precision, looks)
         for note in sorted({note for member in loaded if (note := member.facts.outdated())}):
