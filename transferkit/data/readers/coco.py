@@ -8,6 +8,7 @@ from typing import Any
 from transferkit.data.containers import places
 from transferkit.data.readers.exported import Export, Row, files_of, folders_of, load_json, merged, missing
 from transferkit.data.readers.layouts import split_name
+from transferkit.data.samples import shown
 from transferkit.errors import DataError
 
 BESIDE = "_annotations.coco.json"  # Roboflow's, in the folder of the pictures
@@ -57,7 +58,7 @@ def _add(export: Export, path: Path, crop: bool, folder: str, split: str) -> Non
         if picture is None or label is None:
             what = "image_id" if picture is None else "category_id"
             raise DataError(
-                f"{path}: {where} has the {what} {note.get(what)!r}, which is not in the file; export it again"
+                f"{shown(path)}: {where} has the {what} {note.get(what)!r}, which is not in the file; export it again"
             )
         if not isinstance(picture.get("file_name"), str):
             raise missing(path, f"the image {note['image_id']!r}", "file_name")
@@ -89,4 +90,6 @@ def _box(path: Path, where: str, box: Any) -> tuple[float, float, float, float]:
         x, y, width, height = map(float, box)
         if width > 0 and height > 0:
             return x, y, width, height
-    raise DataError(f"{path}: {where} has the box {box!r}, which is not [left, top, width, height]; export it again")
+    raise DataError(
+        f"{shown(path)}: {where} has the box {box!r}, which is not [left, top, width, height]; export it again"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import DataError
 
 MOST_JSON = 2 << 30
+_HASHED = 1 << 20  # bytes below which a JSON file is known again by its hash
 
 
 @dataclass
@@ -143,7 +145,16 @@ def _prefix(folder: str, rows: Sequence[Row], source: Path, finder: Finder) -> s
 
 def load_json(path: Path) -> Any:
     """The content of a JSON file, kept from looking at it to reading it. Raises DataError."""
-    return _json(path, places.sha256(path) if places.size(path) < 1 << 20 else str(os.stat(path).st_mtime_ns))
+    return _json(path, _version(path))
+
+
+def _version(path: Path) -> str:
+    """What changes when a file's content does: of a large one on the disk its time, for hashing takes long."""
+    with suppress(OSError):  # it may lie in an archive
+        status = os.stat(path)
+        if status.st_size >= _HASHED:
+            return f"{status.st_size} {status.st_mtime_ns}"
+    return places.sha256(path)
 
 
 @lru_cache(2)

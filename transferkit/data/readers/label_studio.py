@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 from transferkit.data.containers import places
 from transferkit.data.readers.exported import Export, Row, load_json, merged
+from transferkit.data.samples import shown
 from transferkit.errors import DataError
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before the name of an uploaded file
@@ -33,7 +34,7 @@ def parse(source: Path, crop: bool) -> Export:
     for at, task in enumerate(load_json(source)):
         picture = _picture(task.get("data", task)) if isinstance(task, dict) else ""
         if not picture:
-            raise DataError(f"{source}: task [{at}] names no picture (a field `image`); export it again")
+            raise DataError(f"{shown(source)}: task [{at}] names no picture (a field `image`); export it again")
         found = _rows(task, _local(picture), f"task [{at}]")
         export.boxes += sum(row.box is not None for row in found)
         rows += [row for row in found if (row.box is not None) == crop or not crop]

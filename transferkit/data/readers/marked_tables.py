@@ -9,6 +9,7 @@ from transferkit.data.readers.cells import number
 from transferkit.data.readers.exported import Export, Row, files_of, folders_of, merged
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.rows import load_cells
+from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import DataError
 
 ROBOFLOW = "_classes.csv"
@@ -40,7 +41,7 @@ def parse_roboflow(source: Path, crop: bool) -> Export:
         for at, cells in enumerate(rows, start=2):
             values = [number(cell) for cell in cells[1:]]
             if any(value not in (0.0, 1.0) for value in values):
-                raise DataError(f"{path}: line {at} has cells other than 0 and 1; export it again")
+                raise DataError(f"{shown(path)}: line {at} has cells other than 0 and 1; export it again")
             labels = [label for label, value in zip(classes, values, strict=True) if value]
             export.rows.append(Row(cells[0].strip(), labels, f"line {at}", split_name(folder) or "", folder=folder))
     return export
@@ -48,10 +49,10 @@ def parse_roboflow(source: Path, crop: bool) -> Export:
 
 def detect_open_images(source: Path) -> float:
     """1 for a CSV with ImageID and LabelName."""
-    if source.suffix.lower() != ".csv" or not source.is_file():
+    if source.suffix.lower() != ".csv" or unreadable_reason(source) is not None:
         return 0.0
     try:
-        with open(source, "rb") as handle:
+        with places.open_file(source) as handle:
             head = handle.readline(4096).decode("utf-8", "replace").strip().split(",")
     except OSError:
         return 0.0
@@ -68,7 +69,8 @@ def parse_open_images(source: Path, crop: bool) -> Export:
     for line, cells in enumerate(rows, start=2):
         confidence = number(cells[at["Confidence"]]) if "Confidence" in at else 1.0
         if confidence is None:
-            raise DataError(f"{source}: line {line} has the Confidence {cells[at['Confidence']]!r}; it is a number")
+            said = cells[at["Confidence"]]
+            raise DataError(f"{shown(source)}: line {line} has the Confidence {said!r}; it is a number")
         if confidence < 0.5:
             absent += 1
             continue
@@ -77,7 +79,7 @@ def parse_open_images(source: Path, crop: bool) -> Export:
         if crop and has_boxes:
             values = [number(cells[at[side]]) for side in sides]
             if None in values:
-                raise DataError(f"{source}: line {line} has a box that is no four numbers")
+                raise DataError(f"{shown(source)}: line {line} has a box that is no four numbers")
             left, right, top, bottom = (float(value or 0) for value in values)
             row.box, row.relative = (left, top, right - left, bottom - top), True
         found.append(row)

@@ -10,6 +10,7 @@ from transferkit.data.containers import places
 from transferkit.data.readers.encoding import read_text
 from transferkit.data.readers.exported import Export, Row, files_of, folders_of, load_xml, merged, missing
 from transferkit.data.readers.layouts import split_name
+from transferkit.data.samples import shown
 from transferkit.errors import DataError
 
 CVAT = "annotations.xml"
@@ -68,7 +69,9 @@ def parse_voc(source: Path, crop: bool) -> Export:
             path = source / folder / name
             root = load_xml(path)
             if root.tag != "annotation":
-                raise DataError(f"{path} is no annotation of Pascal VOC (its root is <{root.tag}>); take it away")
+                raise DataError(
+                    f"{shown(path)} is no annotation of Pascal VOC (its root is <{shown(root.tag)}>); take it away"
+                )
             picture = _text(root, "filename") or f"{Path(name).stem}.jpg"
             objects = root.findall("object")
             empty += not objects
@@ -91,7 +94,7 @@ def _object(path: Path, item: Element, picture: str, where: str, crop: bool) -> 
         try:
             left, top, right, bottom = (float(_text(item, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
         except ValueError as error:
-            raise missing(path, f"the object '{label}'", "whole <bndbox>") from error
+            raise missing(path, f"the object '{shown(label)}'", "whole <bndbox>") from error
         row.box = (left, top, right - left, bottom - top)
     return row
 
