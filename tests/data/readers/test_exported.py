@@ -32,6 +32,6 @@ def test_names_of_an_export_are_shown_without_control_characters(tmp_path: Path)
     boxes = [{"image_id": 1, "category_id": 1, "bbox": [0]}]
     images, categories = [{"id": 1, "file_name": "a.jpg"}], [{"id": 1, "name": "rose"}]
     path.write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
-    with pytest.raises(DataError, match="is not .left, top, width, height") as caught:
+    with pytest.raises(DataError, match=r"is not .left, top, width, height") as caught:
         scan(path, reading=Reading.checked({"crop_boxes": True}))
     assert "\x1b" not in str(caught.value)

@@ -162,15 +162,15 @@ def class_names(schema: Any) -> dict[str, list[str]]:
         return {}
 
 
-def columns_of(path: Path) -> list[str]:
-    """Names of the columns."""
-    return [column.name for column in opened(path)[0].schema]
-
-
-def rows_of(path: Path, columns: Sequence[str], name: str) -> Iterator[tuple[int, list[Any]]]:
-    """Row number, from 0, and values; of a picture `file.parquet/column/row` (`name` is the file's), of a numbered
-    class its name."""
+def table(path: Path, name: str) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
+    """Names of the columns; and of each row its number, from 0, and values, which are of a picture
+    `file.parquet/column/row` (`name` is the file's), of a numbered class its name. Raises DataError for damage."""
     file, sizes = opened(path)
+    columns = [column.name for column in file.schema]
+    return columns, _rows(file, sizes, columns, name)
+
+
+def _rows(file: Any, sizes: Sequence[int], columns: Sequence[str], name: str) -> Iterator[tuple[int, list[Any]]]:
     pictures, names = picture_columns(file.schema), class_names(file.schema)
     plain = [column for column in columns if column not in pictures]
     number = 0

@@ -16,9 +16,9 @@ import numpy as np
 from transferkit.data.containers import places
 from transferkit.data.containers.pixels import Arrays
 from transferkit.data.readers.arrays import scan_arrays
+from transferkit.data.readers.exported import files_of, folders_of
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.reading import Request
-from transferkit.data.readers.walk import is_folder
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError
 
@@ -88,48 +88,32 @@ def _said(groups: Sequence[Group]) -> str:
 
 
 def _groups(source: Path) -> Iterator[Group]:
-    if source.is_file() and not _inner(source):
+    inner = _inner(source)
+    if source.is_file() and not inner:
         yield from _of_file(source, "")
         return
-    folder = _root(source)
-    prefix = "" if folder == source else f"{_inner(source)}/"
+    folder = source / inner
+    prefix = "" if folder == source else f"{inner}/"
     for name in _idx_files(folder) or _batches(folder):
         yield from _of_file(folder / name, f"{prefix}{name}/")
 
 
-def _root(source: Path) -> Path:
-    """The folder that holds the files: the source, or the one folder inside an archive."""
-    inner = _inner(source)
-    return source / inner if inner else source
-
-
 def _inner(source: Path) -> str:
-    """The one folder of an archive that holds CIFAR's batches or MNIST's files; empty where there is none."""
-    try:
-        if not places.is_folder(source) or source.is_dir():
-            return ""
-        if _idx_files(source) or _batches(source):
-            return "."
-        folders = [entry.name for entry in places.listing(source) if is_folder(entry)]
-    except (OSError, DataError):
+    """The folder of an archive that holds CIFAR's batches or MNIST's files, `.` for its top; empty for all else."""
+    if not places.is_folder(source) or source.is_dir():
         return ""
-    return next((name for name in folders if _batches(source / name) or _idx_files(source / name)), "")
-
-
-def _files(folder: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in places.listing(folder) if not is_folder(entry))
-    except OSError:
-        return []
+    if _idx_files(source) or _batches(source):
+        return "."
+    return next((name for name in folders_of(source) if _batches(source / name) or _idx_files(source / name)), "")
 
 
 def _idx_files(folder: Path) -> list[str]:
-    return [name for name in _files(folder) if _IDX.fullmatch(name)]
+    return [name for name in files_of(folder) if _IDX.fullmatch(name)]
 
 
 def _batches(folder: Path) -> list[str]:
     """CIFAR's batches, which lie beside a file of names."""
-    names = _files(folder)
+    names = files_of(folder)
     return [name for name in names if _BATCH.fullmatch(name)] if {"batches.meta", "meta"} & set(names) else []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.data.containers import places
-from transferkit.data.readers.exported import Export, Row, files_of, folders_of, load_json, merged, missing
+from transferkit.data.readers.exported import Export, Row, in_splits, load_json, merged, missing
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
@@ -18,18 +18,11 @@ _KEYS = ("images", "annotations", "categories")
 def detect(source: Path) -> float:
     """1 for a JSON file of images, annotations and categories, or a folder of Roboflow's."""
     if places.is_folder(source):
-        return 0.9 if _files(source) else 0.0
+        return 0.9 if in_splits(source, BESIDE) else 0.0
     if source.suffix.lower() != ".json":
         return 0.0
     content = load_json(source)
     return 1.0 if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in _KEYS) else 0.0
-
-
-def _files(folder: Path) -> list[str]:
-    """Roboflow's files in a folder, or in the folders of its splits."""
-    if BESIDE in files_of(folder):
-        return [BESIDE]
-    return [f"{name}/{BESIDE}" for name in folders_of(folder) if split_name(name) and BESIDE in files_of(folder / name)]
 
 
 def parse(source: Path, crop: bool) -> Export:
@@ -41,7 +34,7 @@ def parse(source: Path, crop: bool) -> Export:
             for row in export.rows:  # one file of one split is no split
                 row.split = ""
         return export
-    for name in _files(source):
+    for name in in_splits(source, BESIDE):
         folder = name.rpartition("/")[0]
         _add(export, source / name, crop, folder, split_name(folder) or "")
     return export

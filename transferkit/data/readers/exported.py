@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +17,7 @@ from transferkit.data.containers.fragments import boxed
 from transferkit.data.readers.cells import in_cell
 from transferkit.data.readers.columns import LOOKED_AT, Finder
 from transferkit.data.readers.encoding import read_text
+from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.names import load_names
 from transferkit.data.readers.reading import Request
 from transferkit.data.readers.rows import Table
@@ -178,13 +179,12 @@ def load_xml(path: Path) -> ElementTree.Element:
         raise DataError(f"{shown(path)} is no XML ({error}); export it again") from error
 
 
-def files_of(folder: Path) -> Iterator[str]:
+def files_of(folder: Path) -> list[str]:
     """Names of the files directly in a folder, none where it cannot be listed."""
     try:
-        entries = places.listing(folder)
+        return sorted(entry.name for entry in places.listing(folder) if not is_folder(entry))
     except (OSError, DataError):
-        return iter(())
-    return iter(sorted(entry.name for entry in entries if not is_folder(entry)))
+        return []
 
 
 def folders_of(folder: Path) -> list[str]:
@@ -193,6 +193,13 @@ def folders_of(folder: Path) -> list[str]:
         return sorted(entry.name for entry in places.listing(folder) if is_folder(entry))
     except (OSError, DataError):
         return []
+
+
+def in_splits(folder: Path, name: str) -> list[str]:
+    """Where the file `name` lies: in a folder, or else in the folders of its splits (as Roboflow exports them)."""
+    if name in files_of(folder):
+        return [name]
+    return [f"{part}/{name}" for part in folders_of(folder) if split_name(part) and name in files_of(folder / part)]
 
 
 def missing(path: Path, where: str, what: str) -> DataError:

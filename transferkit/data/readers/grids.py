@@ -7,11 +7,11 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.containers import places
+from transferkit.data.containers import parquet, places
 from transferkit.data.readers.cells import in_cell
 from transferkit.data.readers.encoding import read_text
 from transferkit.data.samples import shown
@@ -91,17 +91,8 @@ def _excel(path: Path) -> tuple[list[str], Rows, str]:
 
 
 def _arrow(path: Path, prefix: str) -> tuple[list[str], Rows, str]:
-    from transferkit.data.containers.parquet import columns_of, rows_of
-
-    there = places.local(path)
-    names = columns_of(there)
-    rows = rows_of(there, names, f"{prefix}{path.name}")
+    names, rows = parquet.table(places.local(path), f"{prefix}{path.name}")
     return names, ((number, [cell(value) for value in row]) for number, row in rows), "row"
-
-
-def pick(columns: Sequence[str]) -> str:
-    """Column names in a message."""
-    return ", ".join(map(shown, columns))
 
 
 def is_grid(path: str | os.PathLike[str]) -> bool:

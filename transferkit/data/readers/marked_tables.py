@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transferkit.data.containers import places
 from transferkit.data.readers.cells import number
-from transferkit.data.readers.exported import Export, Row, files_of, folders_of, merged
+from transferkit.data.readers.exported import Export, Row, in_splits, merged
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.rows import load_cells
 from transferkit.data.samples import shown, unreadable_reason
@@ -19,22 +19,14 @@ _WHAT = "a table of annotations"
 def detect_roboflow(source: Path) -> float:
     """Certain of `_classes.csv`, or of a folder with it, or with splits that have it."""
     if places.is_folder(source):
-        return 0.95 if _files(source) else 0.0
+        return 0.95 if in_splits(source, ROBOFLOW) else 0.0
     return 1.0 if source.name == ROBOFLOW else 0.0
-
-
-def _files(folder: Path) -> list[str]:
-    if ROBOFLOW in files_of(folder):
-        return [ROBOFLOW]
-    return [
-        f"{name}/{ROBOFLOW}" for name in folders_of(folder) if split_name(name) and ROBOFLOW in files_of(folder / name)
-    ]
 
 
 def parse_roboflow(source: Path, crop: bool) -> Export:
     """A row a picture, with the columns that hold 1 as labels. Raises DataError."""
     export = Export(several=True)
-    for name in _files(source) if places.is_folder(source) else [""]:
+    for name in in_splits(source, ROBOFLOW) if places.is_folder(source) else [""]:
         path, folder = source / name if name else source, name.rpartition("/")[0]
         header, rows = load_cells(path, _WHAT)
         classes = [column.strip() for column in header[1:]]

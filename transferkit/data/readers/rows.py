@@ -55,11 +55,6 @@ class Table:
         raise_problems(DataError, [*more, *kinds])
 
 
-def load_table(path: Path) -> Table:
-    """Every row of the CSV at `path` that has a path; raises DataError where it or its header is unusable."""
-    return checked(raw_text(path))
-
-
 def raw_text(path: Path) -> Table:
     """Every row of a CSV that can be read, whatever its columns are. Raises DataError where it is no text."""
     return _raw(path, read_text(path, "a folder of class folders, or a CSV with path and label"))
