@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from transferkit.data.containers.places import open_file
 from transferkit.data.images.decode import DecodeSettings, open_picture
 from transferkit.data.images.opening import Fault, PictureError, read_header, sniff
 from transferkit.data.samples import Pixels, hash_source, unreadable_reason
@@ -92,7 +93,7 @@ def picture_by_content(path: Path) -> str | None:
     if unreadable_reason(path) is not None:
         return None
     try:
-        with open(path, "rb") as handle:
+        with open_file(path) as handle:
             return sniff(handle.read(64))
     except OSError:
         return None

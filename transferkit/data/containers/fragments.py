@@ -1,4 +1,4 @@
-"""A part of a picture as a path: a box (`1.jpg#xywh=10,20,100,80`), a page (`a.tif#page=3`), a moment (`a.mp4#t=2.5`).
+"""A part of a picture as a path: a box (`1.jpg#xywh=10,20,100,80`) or a page (`a.tif#page=3`).
 
 The notation is that of W3C's media fragments. Boxes are in pixels of the upright picture, or in percent of its sides
 (`#xywh=percent:…`). A file that is really called so wins (see `places`).
@@ -11,20 +11,18 @@ import re
 from dataclasses import dataclass
 
 _PART = re.compile(
-    r"(?P<base>.+)#(?:xywh=(?P<percent>percent:)?(?P<box>-?[\d.]+(?:,-?[\d.]+){3})|page=(?P<page>\d+)|t=(?P<time>[\d.]+))",
-    re.DOTALL,
+    r"(?P<base>.+)#(?:xywh=(?P<percent>percent:)?(?P<box>-?[\d.]+(?:,-?[\d.]+){3})|page=(?P<page>\d+))", re.DOTALL
 )
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """One part: a `box` (left, top, width, height), a `page` from 0, or a `time` in seconds."""
+    """One part: a `box` (left, top, width, height), or a `page` from 0."""
 
     text: str
     box: tuple[float, float, float, float] | None = None
     percent: bool = False
     page: int = 0
-    time: float | None = None
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int] | None:
         """Left, top, right and bottom of the box within a picture; None where nothing of it lies inside."""
@@ -50,9 +48,7 @@ def parse(path: str | os.PathLike[str]) -> tuple[str, Fragment] | None:
         if found["box"]:
             x, y, w, h = map(float, found["box"].split(","))
             return found["base"], Fragment(text, (x, y, w, h), bool(found["percent"]))
-        if found["page"]:
-            return found["base"], Fragment(text, page=int(found["page"]))
-        return found["base"], Fragment(text, time=float(found["time"]))
+        return found["base"], Fragment(text, page=int(found["page"]))
     except ValueError:
         return None
 

@@ -138,27 +138,29 @@ def content_of(source: Source) -> tuple[Path | bytes | Pixels | Part, str]:
     """
     if isinstance(source, bytes):
         return source, "<bytes>"
-    if isinstance(source, Path) and (cut := part_of(source)) is not None:
-        return Part(*cut), shown(source)
-    if not isinstance(source, Pinned):
-        return source, f"<array {source.dtype} {list(source.shape)}>" if isinstance(source, np.ndarray) else shown(
-            source
-        )
+    if isinstance(source, np.ndarray):
+        return source, f"<array {source.dtype} {list(source.shape)}>"
+    if isinstance(source, Path):
+        cut = part_of(source)
+        return source if cut is None else Part(*cut), shown(source)
     name = shown(source.name)
-    if isinstance(source.source, Path) and (cut := part_of(source.source)) is not None:
-        base = whole(cut[0], name)
-        if sha256_of(base, cut[1]) != source.sha256:
-            raise PictureError(name, CHANGED, "unreadable")
-        return Part(base, cut[1]), name
-    content = source.source if isinstance(source.source, np.ndarray) else whole(source.source, name)
-    found = sha256_bytes(content) if isinstance(content, bytes) else hash_source(content)
+    if isinstance(source.source, np.ndarray):
+        _hold(source, hash_source(source.source), name)
+        return source.source, name
+    cut = part_of(source.source)
+    content = whole(source.source, name)
+    _hold(source, sha256_bytes(content) if cut is None else sha256_of(content, cut[1]), name)
+    return content if cut is None else Part(content, cut[1]), name
+
+
+def _hold(source: Pinned, found: str, name: str) -> None:
     if found != source.sha256:
         raise PictureError(name, CHANGED, "unreadable")
-    return content, name
 
 
 def whole(path: Path, name: str) -> bytes:
-    """All bytes of a picture file. Raises PictureError for what may not be opened, or is too large."""
+    """All bytes of a picture file, also where `path` means a part of it. Raises PictureError for what may not be
+    opened, or is too large."""
     with opened(path, name) as handle:
         if handle.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
             identify(handle, name)  # which refuses it in its own words
