@@ -30,6 +30,7 @@ class Container(ABC):
     def __init__(self, name: str) -> None:
         self.name = name  # for messages
         self.notes: list[str] = []  # what was odd about it
+        self.nested: dict[str, Container | None] = {}  # entries that were opened as containers themselves
 
     @abstractmethod
     def names(self) -> Collection[str]:

@@ -1,7 +1,6 @@
 """Files wherever they lie: on the disk, or inside a container to which a path leads (`flowers.zip/rose/1.jpg`).
 
-What is on the disk under the very name always wins. A container is opened and indexed once in each process; a changed
-one is opened again.
+What is on the disk under the very name always wins.
 """
 
 from __future__ import annotations
@@ -10,72 +9,19 @@ import hashlib
 import io
 import os
 import stat
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from transferkit.data.containers import bucket, fragments, pixels, plugged
+from transferkit.data.containers import bucket, fragments
 from transferkit.data.containers.base import Archive, Container, EntryError
 from transferkit.data.containers.fragments import Fragment
-from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
-from transferkit.data.containers.tars import Tar, plain
-from transferkit.data.containers.zips import Zip
+from transferkit.data.containers.kinds import container, held, nested
+from transferkit.data.containers.parquet import Rows
 from transferkit.errors import DataError
 from transferkit.files import sha256_file
-from transferkit.text import shown
 
-_HEAD = 512
 _CONTAINERS = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz", ".npy", ".parquet", ".arrow")
-_MOST_OPEN = 64
-_open: OrderedDict[str, tuple[tuple[int, ...], Container | None]] = OrderedDict()
-_lock = threading.RLock()
-# Containers by path, and when each was last found unchanged: what is read often is not looked at before every entry.
-_held: dict[str, tuple[Container, float]] = {}
-_TRUSTED = 0.25  # seconds; what is read meanwhile comes from the file that was opened
-
-
-def container(path: str | os.PathLike[str]) -> Container | None:
-    """The container that the file at `path` is, or None. Raises DataError for one that is damaged or means harm."""
-    name = os.fspath(path)
-    try:
-        status = os.stat(name)
-    except (OSError, ValueError):
-        _held.pop(name, None)
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        _held.pop(name, None)
-        return None
-    key = (status.st_size, status.st_mtime_ns, status.st_ino)
-    with _lock:
-        held = _open.get(name)
-        if held is None or held[0] != key:
-            held = (key, _opened(Path(name)))
-            _open[name] = held
-            while len(_open) > _MOST_OPEN:
-                _held.pop(_open.popitem(last=False)[0], None)
-        _open.move_to_end(name)
-    if held[1] is not None:
-        _held[name] = (held[1], time.monotonic())
-    return held[1]
-
-
-def _known(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
-    """The container that is open already and that `path` leads into, and the entry; None where there is none."""
-    if not _held:
-        return None
-    name = os.fspath(path)
-    at = name.rfind(os.sep)
-    while at > 0:
-        found = _held.get(name[:at])
-        if found is not None:
-            holder = found[0] if time.monotonic() - found[1] < _TRUSTED else container(name[:at])
-            rest = name[at + 1 :] if os.sep == "/" else name[at + 1 :].replace(os.sep, "/")
-            return (holder, rest) if holder is not None and holder.has(rest) else None
-        at = name.rfind(os.sep, 0, at)
-    return None
 
 
 def _sure(path: str | os.PathLike[str], holder: Container, entry: str) -> bytes:
@@ -89,68 +35,12 @@ def _sure(path: str | os.PathLike[str], holder: Container, entry: str) -> bytes:
         return found[0].read(found[1])
 
 
-def _opened(path: Path) -> Container | None:
-    try:
-        head = _head(path)
-        arrays = _arrays(path, head)
-        if arrays is not None:
-            return arrays
-        if head[:2] == b"PK":
-            return Zip(shown(path), path)
-        if head[:4] == PARQUET or head[:6] == ARROW or (path.suffix.lower() in (".arrow", ".feather") and head):
-            return Rows(path)
-        there = plain(path, head)
-        if there != path:
-            head = _head(there)
-        if head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
-            found = Tar(shown(path), there)
-            if there != path:
-                found.notes.append(f"{shown(path.name)} is read from a copy unpacked in the cache ({there.parent})")
-            return found
-    except PermissionError as error:
-        raise DataError(f"{shown(path)} may not be read (no permission)") from error
-    return plugged.container(path)
-
-
-def _arrays(path: Path, head: bytes, content: bytes | None = None) -> Container | None:
-    """The pictures of a file of arrays; `content` of one that lies inside an archive."""
-    name = shown(path)
-    if path.suffix.lower() == ".npz":
-        return pixels.Arrays(name, pixels.npz(path, content))
-    if head.startswith(pixels.NPY):
-        return pixels.Arrays(name, pixels.npy(path, content))
-    packed = head.startswith(pixels.GZIP) and "ubyte" in path.name.lower()
-    if packed or pixels.is_idx(head):
-        content = pixels.unpacked(path, content)
-        return pixels.Arrays(name, pixels.idx(name, content, "images")) if pixels.is_idx(content[:8]) else None
-    if head[:1] == pixels.PICKLE and b"\2" <= head[1:2] <= b"\5":
-        return pixels.Arrays(name, pixels.cifar(name, path.read_bytes() if content is None else content))
-    return None
-
-
 def opened(path: str | os.PathLike[str]) -> Container | None:
     """The container at `path`, also a file of arrays inside an archive; None for all else. Raises as `container`."""
     found = inside(path)
     if found is None or not found[1]:
         return None if found is None else found[0]
-    return _nested(*found, os.fspath(path)) if found[0].has(found[1]) else None
-
-
-def _nested(holder: Container, entry: str, name: str) -> Container | None:
-    """A file of arrays that lies in an archive, opened once."""
-    key = (id(holder),)
-    held = _open.get(name)
-    if held is None or held[0] != key:
-        content = holder.read(entry)
-        held = (key, _arrays(Path(name), content[:_HEAD], content))
-        with _lock:
-            _open[name] = held
-    return held[1]
-
-
-def _head(path: Path) -> bytes:
-    with open(path, "rb") as handle:
-        return handle.read(_HEAD)
+    return nested(*found, os.fspath(path)) if found[0].has(found[1]) else None
 
 
 def inside(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
@@ -176,15 +66,14 @@ def inside(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
 
 def _fetched(holder: bucket.Bucket, name: str) -> tuple[Container, str]:
     """Past an archive (or another container) that lies in a bucket, which is fetched whole."""
-    at = -1
-    while (at := name.find("/", at + 1)) >= 0 or at == -1:
-        entry = name if at < 0 else name[:at]
+    parts = name.split("/")
+    for count in range(1, len(parts) + 1):
+        entry = "/".join(parts[:count])
         if os.path.splitext(entry)[1].lower() in _CONTAINERS and holder.has(entry):
-            found = container(holder.local(entry))
+            there = holder.local(entry)
+            found = container(there)
             if found is not None:
-                return _deeper(found, name[len(entry) + 1 :], os.fspath(holder.local(entry)))
-        if at < 0:
-            break
+                return _deeper(found, "/".join(parts[count:]), os.fspath(there))
     return holder, name
 
 
@@ -201,8 +90,8 @@ def _deeper(holder: Container, rest: str, above: str) -> tuple[Container, str]:
     entry = rest
     while (entry := entry.rpartition("/")[0]) and not holder.has(entry):
         continue
-    nested = _nested(holder, entry, os.path.join(above, *entry.split("/"))) if entry else None
-    return (holder, rest) if nested is None else (nested, rest[len(entry) + 1 :])
+    found = nested(holder, entry, os.path.join(above, *entry.split("/"))) if entry else None
+    return (holder, rest) if found is None else (found, rest[len(entry) + 1 :])
 
 
 def _is_file(path: str) -> bool:
@@ -271,7 +160,7 @@ def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry
 
 def unreadable_reason(path: Path) -> str | None:
     """Why `path` cannot be read as a file, or None. Looks before opening: a FIFO would block for ever."""
-    known = _known(path)
+    known = held(path)
     if known is not None:
         return "is empty (0 bytes)" if known[0].is_empty(known[1]) else None
     try:
@@ -316,7 +205,7 @@ def _reason_inside(path: Path) -> str | None:
 
 def read(path: Path) -> bytes:
     """All bytes of the file at `path`. Raises OSError; EntryError (which names no path) where an entry is damaged."""
-    known = _known(path)
+    known = held(path)
     if known is not None:
         return _sure(path, *known)
     try:
@@ -334,7 +223,7 @@ def _entry(path: Path) -> bytes:
 
 def open_file(path: os.PathLike[str]) -> IO[bytes]:
     """The file at `path`, opened for reading. Raises as `read`."""
-    known = _known(path)
+    known = held(path)
     if known is not None:
         return io.BytesIO(_sure(path, *known))
     try:
@@ -354,19 +243,14 @@ def size(path: Path) -> int:
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of the bytes of the file at `path`. Raises as `read`."""
-    known = _known(path)
+    known = held(path)
     if known is not None:
         return hashlib.sha256(_sure(path, *known)).hexdigest()
     try:
         return sha256_file(path)
-    except NotADirectoryError:
-        found = part_of(path)
-        return hashlib.sha256(_entry(path)).hexdigest() if found is None else sha256_of(read(found[0]), found[1])
-    except FileNotFoundError:
-        found = part_of(path)
-        if found is None:
-            return hashlib.sha256(_entry(path)).hexdigest()
-        return sha256_of(read(found[0]), found[1])
+    except (NotADirectoryError, FileNotFoundError):
+        part = part_of(path)
+        return hashlib.sha256(_entry(path)).hexdigest() if part is None else sha256_of(read(part[0]), part[1])
 
 
 def part_of(path: Path) -> tuple[Path, Fragment] | None:
