@@ -1,4 +1,4 @@
-"""`transferkit data check | split | summary | preview`: look at the pictures before anything is trained."""
+"""`transferkit data check | clean | split | summary | convert | preview`: the pictures, before anything is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 import click
 
@@ -155,14 +155,16 @@ def split(
 def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: Unpack[ScanOptions]) -> None:
     """Count pictures per class and split; say how DATA was read, and what was ignored."""
     from transferkit.data.source import scan
+    from transferkit.data.summary import summarized
+    from transferkit.data.summary import text as in_words
     from transferkit.data.summary_page import summary_page
     from transferkit.files import write_text
 
     samples = scan(source, **how)
-    result = _summary(samples)
+    result = summarized(samples)
     if html is not None:
         write_text(html, summary_page(samples))
-    _print(result if as_json else _text(result))
+    _print(result if as_json else in_words(result))
 
 
 @data.command(
@@ -172,7 +174,7 @@ def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: U
 @reading()
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @common()
-def convert(source: str, output: Path, as_json: bool, quiet: bool, **how: Any) -> None:
+def convert(source: str, output: Path, as_json: bool, quiet: bool, **how: Unpack[ScanOptions]) -> None:
     """Write DATA in a plain form: a folder, or a .csv or .parquet file.
 
     A folder gets a copy of each picture, by split and class where there is one class a picture, else beside a
@@ -183,7 +185,7 @@ def convert(source: str, output: Path, as_json: bool, quiet: bool, **how: Any) -
 
     report = reporter(quiet, as_json)
     samples = scan(source, **how)
-    with _progress(report) as progress:
+    with _progress(report, "writing") as progress:
         written = write(samples, output, progress)
     result = {"output": str(output), "pictures": len(samples), "form": written, "notes": list(samples.notes)}
     _print(result if as_json else f"{shown(output)}: {len(samples)} pictures, {written}")
@@ -269,59 +271,17 @@ def _grouped(samples: Samples, report: Reporter) -> Samples:
 
 
 @contextmanager
-def _progress(report: Reporter) -> Iterator[Callable[[int, int], None]]:
+def _progress(report: Reporter, what: str = "checking") -> Iterator[Callable[[int, int], None]]:
     """A `progress(done, total)` that opens its bar when the total is known."""
     with ExitStack() as stack:
         advance: list[Advance] = []
 
         def progress(done: int, total: int) -> None:
             if not advance:
-                advance.append(stack.enter_context(report.progress("checking", total)))
+                advance.append(stack.enter_context(report.progress(what, total)))
             advance[0]()
 
         yield progress
-
-
-class Summary(TypedDict):
-    """What `data summary --json` says."""
-
-    data: str
-    reader: dict[str, Any]
-    task: str
-    pictures: int
-    classes: dict[str, int]
-    given_split: dict[str, int]
-    groups: int
-    notes: list[str]
-
-
-def _summary(samples: Samples) -> Summary:
-    parts: dict[str, int] = {
-        part: samples.split.count(part) for part in ("train", "val", "test") if part in samples.split
-    }
-    return {
-        "data": samples.origin,
-        "reader": dict(samples.reader),
-        "task": samples.task,
-        "pictures": len(samples),
-        "classes": samples.counts(),
-        "given_split": parts,
-        "groups": len(set(samples.group) - {None}),
-        "notes": list(samples.notes),
-    }
-
-
-def _text(result: Summary) -> str:
-    lines = [f"{shown(result['data'])}: {result['pictures']} pictures, {result['task']}"]
-    if read := result["reader"]:
-        lines.append(f"read by '{read['name']}': {read['why']}")
-        lines += [f"  {said}" for said in read.get("said", ())]
-    lines += [f"  {number:>7}  {shown(name)}" for name, number in result["classes"].items()]
-    if result["given_split"]:
-        lines.append("given split: " + ", ".join(f"{part} {n}" for part, n in result["given_split"].items()))
-    if result["groups"]:
-        lines.append(f"groups: {result['groups']}")
-    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
 
 
 def _print(result: object) -> None:

@@ -12,6 +12,7 @@ import gzip
 import importlib
 import lzma
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -88,12 +89,20 @@ def plain(path: Path, head: bytes) -> Path:
     key = digest([os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino])
     target = store() / f"{key}.tar"
     if not target.exists():
+        if not _may_be_tar(path, head):
+            return path
         with locked(target.with_suffix(".lock")):
             if not target.exists():
                 _unpack(path, head, target, ALLOWANCE + RATIO * status.st_size)
     with suppress(OSError):
         os.utime(target)  # used lately
     return target
+
+
+def _may_be_tar(path: Path, head: bytes) -> bool:
+    """By its name or its first bytes: other packed files (`labels.csv.gz`) are not worth a copy in the cache."""
+    named = re.search(r"\.(tar|tgz|tbz2?|txz|tzst)\b", path.name, re.I)
+    return bool(named) or next(_blocks(path, head), b"")[257:262] == b"ustar"
 
 
 def _unpack(path: Path, head: bytes, target: Path, most: int) -> None:

@@ -1,0 +1,49 @@
+"""What data is, in numbers: how it was read, and the pictures of each class, split and group."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from transferkit.data.samples import PARTS, Samples, shown
+
+
+class Summary(TypedDict):
+    """What `data summary --json` says."""
+
+    data: str
+    reader: dict[str, Any]
+    task: str
+    pictures: int
+    classes: dict[str, int]
+    given_split: dict[str, int]
+    groups: int
+    notes: list[str]
+
+
+def summarized(samples: Samples) -> Summary:
+    """What `samples` are."""
+    parts: dict[str, int] = {part: samples.split.count(part) for part in PARTS if part in samples.split}
+    return {
+        "data": samples.origin,
+        "reader": dict(samples.reader),
+        "task": samples.task,
+        "pictures": len(samples),
+        "classes": samples.counts(),
+        "given_split": parts,
+        "groups": len(set(samples.group) - {None}),
+        "notes": list(samples.notes),
+    }
+
+
+def text(result: Summary) -> str:
+    """The same in lines."""
+    lines = [f"{shown(result['data'])}: {result['pictures']} pictures, {result['task']}"]
+    if read := result["reader"]:
+        lines.append(f"read by '{read['name']}': {read['why']}")
+        lines += [f"  {said}" for said in read.get("said", ())]
+    lines += [f"  {number:>7}  {shown(name)}" for name, number in result["classes"].items()]
+    if result["given_split"]:
+        lines.append("given split: " + ", ".join(f"{part} {n}" for part, n in result["given_split"].items()))
+    if result["groups"]:
+        lines.append(f"groups: {result['groups']}")
+    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
