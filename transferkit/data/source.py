@@ -15,12 +15,12 @@ from transferkit import tasks
 from transferkit.data.containers import bucket, fragments, places
 from transferkit.data.readers.arrays import ARRAYS, scan_arrays
 from transferkit.data.readers.encoding import locate
+from transferkit.data.readers.exclusions import Exclusions, load_exclusions
 from transferkit.data.readers.folder import unwrapped
 from transferkit.data.readers.frames import every_frame
 from transferkit.data.readers.reading import Excluded, Reading, Request, names_file
 from transferkit.data.readers.registry import chosen
 from transferkit.data.readers.relabel import relabel
-from transferkit.data.readers.rows import Exclusions, load_exclusions
 from transferkit.data.readers.table import is_table as is_table
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import ConfigError, DataError, nearest

@@ -48,7 +48,7 @@ def _move(table: Table, found: Mapping, finder: Finder) -> None:
         old = dict(row)
         row.clear()
         row.update(_row(old, found, labels))
-        if finder and row["path"]:
+        if row["path"]:
             row["path"] = finder.find(row["path"]) or row["path"]
     kept = [labels.get(c, c) for c in table.columns if c in labels or (not labels and c not in _taken(found))]
     table.columns = ["path", *dict.fromkeys(kept), *_extra(found)]

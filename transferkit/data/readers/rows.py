@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,12 +56,39 @@ class Table:
 
 def raw_text(path: Path) -> Table:
     """Every row of a CSV that can be read, whatever its columns are. Raises DataError where it is no text."""
-    return _raw(path, read_text(path, "a folder of class folders, or a CSV with path and label"))
+    return raw_of(path, read_text(path, "a folder of class folders, or a CSV with path and label"))
 
 
-def raw_rows(path: Path, header: Sequence[str], rows: Iterator[tuple[int, list[str]]], unit: str) -> Table:
-    """The same of a table that is no text; `unit` is what the numbers of rows count."""
-    return _filled(path, header, rows, unit)
+def raw_of(path: Path, text: str) -> Table:
+    """The same of a text that is read already."""
+    text, delimiter = _delimited(text)
+    reader = _lines(text, delimiter)
+    _, header = next(reader, (1, ""))
+    if isinstance(header, str):
+        raise_problems(DataError, [header] if header else [])
+    table = raw_rows(path, [] if isinstance(header, str) else header, reader)
+    if is_recoded(text):
+        _recode(table)
+    return table
+
+
+def raw_rows(path: Path, header: Sequence[str], rows: Iterator[tuple[int, Any]], unit: str = "line") -> Table:
+    """The same of rows, each its cells, or the reason why it cannot be read; `unit` is what their numbers count."""
+    columns = [_column(name) for name in header]
+    while columns and not columns[-1]:  # spreadsheets fill rows up to the widest
+        columns.pop()
+    table = Table(path, columns, _target_columns(columns), unit=unit)
+    for line, cells in rows:
+        if isinstance(cells, str):
+            table.bad("cannot be read", line, cells)
+            continue
+        if len(cells) > len(columns) and not any(cell.strip() for cell in cells[len(columns) :]):
+            del cells[len(columns) :]
+        if len(cells) != len(columns):
+            table.bad(f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells")
+        else:
+            table.rows.append((line, dict(zip(columns, cells, strict=True))))
+    return table
 
 
 def checked(table: Table) -> Table:
@@ -70,49 +96,24 @@ def checked(table: Table) -> Table:
     return _checked(table, _header_problems)
 
 
+def checked_list(table: Table) -> Table:
+    """The same of a list, which needs the column `path` alone."""
+    return _checked(table, _list_problems)
+
+
+def header_of(text: str) -> list[str]:
+    """The columns that the first line of a table names."""
+    body, delimiter = _delimited(text)
+    return _header(next((line for line in body.split("\n") if line.strip()), ""), delimiter)
+
+
 def load_paths(path: Path) -> list[str]:
     """The column `path` of a list of pictures in its order. Raises DataError with every bad line."""
     if grids.is_grid(path):
-        return _paths_of(raw_rows(path, *grids.load(path)))
-    return _paths(path, read_text(path, "a CSV with a column path"))
-
-
-@dataclass(frozen=True)
-class Exclusions:
-    """What an exclusion file says: `paths` to leave out, `labels` by path to give instead, paths `kept` as they are."""
-
-    paths: tuple[str, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
-    kept: tuple[str, ...] = ()
-
-
-ACTIONS = ("keep", "relabel", "exclude")
-
-
-def load_exclusions(path: Path) -> Exclusions:
-    """Paths to leave out: one a line, unusual ones as JSON strings, `#` before comments; or a table with `path`.
-
-    A table with a column `action` says for each path: exclude, relabel (to its `label`) or keep. Paths are relative to
-    the data, wherever the file lies. Raises DataError where it cannot be read.
-    """
-    what = "an exclusion file with one path a line"
-    try:
-        text = read_text(path, what)
-    except DataError as error:
-        if path.is_file() and path.stat().st_size == 0:  # an audit that found nothing
-            return Exclusions()
-        raise DataError(f"exclusion file cannot be read: {error}") from error
-    kept = "\n".join("" if line.startswith("#") else line for line in text.split("\n"))
-    body, delimiter = _delimited(kept)
-    head = next((line for line in body.split("\n") if line.strip()), "")
-    columns = _header(head, delimiter)
-    if "path" in columns:
-        return _decisions(path, kept) if "action" in map(str.lower, columns) else Exclusions(tuple(_paths(path, kept)))
-    try:
-        lines = (json.loads(line) if line.startswith('"') else line for line in kept.split("\n") if line.strip())
-        return Exclusions(tuple(lines))
-    except json.JSONDecodeError as error:
-        raise DataError(f"exclusion file {shown(path)} has a damaged quoted line: {error}") from error
+        raw = raw_rows(path, *grids.load(path))
+    else:
+        raw = raw_of(path, read_text(path, "a CSV with a column path"))
+    return paths_of(raw)
 
 
 def load_cells(path: Path, what: str) -> tuple[list[str], list[list[str]]]:
@@ -139,69 +140,11 @@ def _cell(text: str) -> str:
         return text
 
 
-def _decisions(path: Path, text: str) -> Exclusions:
-    """The rows of a table with `action`, each path once."""
-    table = _table(path, text, _list_problems)
-    found: dict[str, dict[str, str]] = {action: {} for action in ACTIONS}
-    first: dict[str, int] = {}
-    column = next(name for name in table.columns if name.lower() == "action")
-    for line, row in table.rows:
-        action, label = row[column].strip().lower(), row.get("label", "")
-        if first.setdefault(row["path"], line) != line:
-            table.bad("decide again on a path", line, f"{row['path']} is also in line {first[row['path']]}")
-        elif action not in found:
-            table.bad(f"have an action other than {', '.join(ACTIONS)}", line, repr(action))
-        elif action == "relabel" and not label.strip():
-            table.bad("relabel without a label", line, row["path"])
-        else:
-            found[action][row["path"]] = label
-    table.raise_problems()
-    return Exclusions(tuple(found["exclude"]), found["relabel"], tuple(found["keep"]))
-
-
-def _paths(path: Path, text: str) -> list[str]:
-    return _paths_of(_raw(path, text))
-
-
-def _paths_of(raw: Table) -> list[str]:
-    table = _checked(raw, _list_problems)
+def paths_of(raw: Table) -> list[str]:
+    """The column `path` of a list. Raises DataError with every bad line."""
+    table = checked_list(raw)
     table.raise_problems()
     return [row["path"] for _, row in table.rows]
-
-
-def _table(path: Path, text: str, wrong: Callable[[Table], Iterator[str]]) -> Table:
-    return _checked(_raw(path, text), wrong)
-
-
-def _raw(path: Path, text: str) -> Table:
-    text, delimiter = _delimited(text)
-    reader = _lines(text, delimiter)
-    _, header = next(reader, (1, ""))
-    if isinstance(header, str):
-        raise_problems(DataError, [header] if header else [])
-    table = _filled(path, [] if isinstance(header, str) else header, reader)
-    if is_recoded(text):
-        _recode(table)
-    return table
-
-
-def _filled(path: Path, header: Sequence[str], rows: Iterator[tuple[int, Any]], unit: str = "line") -> Table:
-    """The rows that can be read, and what was wrong with the rest."""
-    columns = [_column(name) for name in header]
-    while columns and not columns[-1]:  # spreadsheets fill rows up to the widest
-        columns.pop()
-    table = Table(path, columns, _target_columns(columns), unit=unit)
-    for line, cells in rows:
-        if isinstance(cells, str):
-            table.bad("cannot be read", line, cells)
-            continue
-        if len(cells) > len(columns) and not any(cell.strip() for cell in cells[len(columns) :]):
-            del cells[len(columns) :]
-        if len(cells) != len(columns):
-            table.bad(f"have another number of cells than the header's {len(columns)}", line, f"{len(cells)} cells")
-        else:
-            table.rows.append((line, dict(zip(columns, cells, strict=True))))
-    return table
 
 
 def _checked(table: Table, wrong: Callable[[Table], Iterator[str]]) -> Table:

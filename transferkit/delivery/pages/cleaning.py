@@ -17,8 +17,8 @@ from transferkit.data.audit.checks import Doubt
 from transferkit.data.audit.duplicate_groups import Copies
 from transferkit.data.images.decode import PictureError
 from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.readers.exclusions import ACTIONS
 from transferkit.data.readers.relabel import target
-from transferkit.data.readers.rows import ACTIONS
 from transferkit.data.samples import Samples, shown
 from transferkit.delivery.pages.decisions import Decision, Decisions
 from transferkit.delivery.pages.server import Request, RequestError, Response, as_json, page, text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transferkit import files
-from transferkit.data.readers.rows import ACTIONS, load_exclusions
+from transferkit.data.readers.exclusions import ACTIONS, load_exclusions
 from transferkit.data.source import place
 from transferkit.errors import ConfigError, DataError
 from transferkit.text import shown
