@@ -12,6 +12,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from transferkit.console import Reporter
 from transferkit.delivery import reproduce as room
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.runs.layout import Layout
@@ -133,6 +134,14 @@ def test_data_that_is_not_that_of_then_is_refused_by_name(original: tk.Run, few:
     gone = changed(original, tmp_path / "gone", data={**original.manifest["data"], "path": str(tmp_path / "no")})
     with pytest.raises(DataError, match="--data"):
         gone.reproduce(output=tmp_path / "again")
+
+
+def test_data_in_an_archive_is_found_there(original: tk.Run, few: Path, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "packed"), "zip", few.parent, few.name)
+    inside = tmp_path / "packed.zip" / few.name
+    run = changed(original, tmp_path / "old", data={**original.manifest["data"], "path": str(inside)})
+    data, _ = room.check(Layout(run.folder), None, True, Reporter(quiet=True))
+    assert data == str(inside)
 
 
 def test_moved_data_is_fine(original: tk.Run, few: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def test_each_picture_goes_to_its_class_and_stays_where_it_was(tmp_path: Path) -
     assert (tmp_path / "out/iris/2.png").read_bytes() == b"other"
     assert tree(tmp_path / "in") == before
     assert (sorter.copied, sorter.present) == (3, 0)
+
+
+def test_a_picture_in_an_archive_is_copied_out_of_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        archive.writestr("day/1.png", b"picture")
+    list(Sorter(tmp_path / "out", "classify", ["rose"]).sort([answered(tmp_path / "new.zip/day/1.png", "rose")]))
+    assert (tmp_path / "out/rose/1.png").read_bytes() == b"picture"
 
 
 def test_nothing_is_overwritten_and_a_repetition_copies_nothing(tmp_path: Path) -> None:

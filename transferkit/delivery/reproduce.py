@@ -18,6 +18,7 @@ import numpy as np
 from transferkit import archives
 from transferkit.config import Settings
 from transferkit.console import Reporter
+from transferkit.data.containers import places
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -114,8 +115,10 @@ def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple
     origin = manifest.data.path if data is None else data
     if origin is None:
         raise DataError("this run was trained on arrays, which it does not keep; pass them: run.reproduce((x, y))")
-    if isinstance(origin, str | os.PathLike) and not Path(origin).exists():
-        raise DataError(f"the run's data {origin} is no longer there; put it back, or say with --data where it is now")
+    if isinstance(origin, str | os.PathLike) and not places.exists(Path(origin).expanduser()):
+        raise DataError(
+            f"the run's data {shown(origin)} is no longer there; put it back, or say with --data where it is now"
+        )
     reporter.say("checking data, weights and versions")
     _check_data(layout, origin, settings)
     _check_weights(manifest, settings, offline)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transferkit import tasks
+from transferkit.data.containers import places
 from transferkit.data.samples import shown
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import ConfigError, StorageError
@@ -77,8 +78,7 @@ class Sorter:
             self._prepare(folder)
             temporary = folder / f".{uuid.uuid4().hex}.partial"
             try:
-                shutil.copyfile(source, temporary)
-                shutil.copystat(source, temporary)
+                _fetch(source, temporary)
                 with open(temporary, "rb") as handle:
                     os.fsync(handle.fileno())
                 new = _place(temporary, folder, source)
@@ -91,6 +91,15 @@ class Sorter:
             raise StorageError(f"cannot copy {shown(source)} to {shown(folder)} ({reason}); {hint}") from error
         self.copied += new
         self.present += not new
+
+
+def _fetch(source: Path, target: Path) -> None:
+    """Copy a file with its times; of an entry of an archive its bytes."""
+    if source.is_file():
+        shutil.copyfile(source, target)
+        shutil.copystat(source, target)
+    else:
+        target.write_bytes(places.read(source))
 
 
 def _place(temporary: Path, folder: Path, source: Path) -> bool:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from transferkit import compute
 from transferkit.console import Reporter
+from transferkit.data.containers import places
 from transferkit.data.images.decode import DECODER_VERSION, DecodeSettings
 from transferkit.data.samples import Pixels, Samples, listed, shown
 from transferkit.data.threads import map_ordered
@@ -190,7 +191,7 @@ def _validation(layout: Layout, facts: ModelFacts) -> Samples:
         raise DataError(f"{why}, which were arrays that a run does not keep; predict without --tta")
     if not rows:
         raise DataError(f"{why}, and it has none; predict without --tta")
-    if not Path(origin).exists():
+    if not places.exists(Path(origin).expanduser()):
         raise DataError(f"{why}, and its data {shown(origin)} is no longer there; put it back, {remedy}")
     samples = pictures.own(layout, rows, facts.task, facts.classes)
     changed = _changed(rows, samples)

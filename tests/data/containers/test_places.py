@@ -1,0 +1,64 @@
+"""Paths that lead into containers, and to parts of pictures: what is there, and what is not."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.readers.forms import Corpus
+from transferkit.data.audit.audit import check
+from transferkit.data.containers import places
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.images.opening import PictureError
+from transferkit.data.samples import Pinned
+
+
+def arrays(value: int) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, x=np.full((3, 8, 8, 3), value, np.uint8), y=np.arange(3))
+    return out.getvalue()
+
+
+def test_arrays_in_an_archive_are_those_of_the_archive_as_it_is_now(tmp_path: Path) -> None:
+    path = tmp_path / "data.zip"
+    for value in (10, 20, 30):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("part/a.npz", arrays(value))
+        os.utime(path, ns=(value, value))
+        assert decode(path / "part" / "a.npz" / "x" / "1.png", DecodeSettings(8)).tolist()[0][0] == [value] * 3
+
+
+def test_only_boxes_and_pages_are_parts(tmp_path: Path) -> None:
+    name, _, content = next(iter(Corpus()))
+    (tmp_path / f"{name}.png").write_bytes(content)
+    picture = str(tmp_path / f"{name}.png")
+    assert places.unreadable_reason(Path(f"{picture}#xywh=1,2,20,24")) is None
+    assert places.unreadable_reason(Path(f"{picture}#page=0")) is None
+    assert places.unreadable_reason(Path(f"{picture}#t=2.5")) == "does not exist"
+
+
+def test_a_pinned_part_is_held_to_the_whole_file(tmp_path: Path) -> None:
+    rows = list(Corpus())
+    path = tmp_path / "a.png"
+    path.write_bytes(rows[0][2])
+    box = Path(f"{path}#xywh=0,0,16,16")
+    pinned = Pinned(box, places.sha256(box), "a")
+    assert places.sha256(box) != places.sha256(path)
+    assert np.array_equal(decode(pinned, DecodeSettings(16)), decode(path, DecodeSettings(32))[:16, :16])
+    path.write_bytes(rows[1][2])
+    with pytest.raises(PictureError, match="has changed since its content was hashed"):
+        decode(pinned, DecodeSettings(16))
+
+
+def test_a_picture_under_another_name_is_said_in_an_archive_too(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for name, label, content in Corpus():
+            archive.writestr(f"{label}/{name}.png", content)
+        archive.writestr("rose/hidden.dat", content)
+    found = [finding.path for finding in check(tmp_path / "data.zip").findings if finding.kind == "misnamed"]
+    assert found == ["rose/hidden.dat"]
