@@ -120,7 +120,7 @@ def picture_rows(path: Path) -> list[Path]:
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether there is anything at `path`."""
-    return os.path.exists(path) or unreadable_reason(Path(path)) != "does not exist"
+    return os.path.exists(path) or unreadable_reason(path) != "does not exist"
 
 
 class Entry:
@@ -158,7 +158,7 @@ def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry
         return [Entry(name, where, below) for name, below in found[0].folders[found[1]].items()]
 
 
-def unreadable_reason(path: Path) -> str | None:
+def unreadable_reason(path: str | os.PathLike[str]) -> str | None:
     """Why `path` cannot be read as a file, or None. Looks before opening: a FIFO would block for ever."""
     known = held(path)
     if known is not None:
@@ -171,7 +171,7 @@ def unreadable_reason(path: Path) -> str | None:
         if bucket.is_address(path):
             return _reason_inside(path)
         part = fragments.parse(path)
-        return "does not exist" if part is None else unreadable_reason(Path(part[0]))
+        return "does not exist" if part is None else unreadable_reason(part[0])
     except NotADirectoryError:
         return _reason_inside(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
@@ -187,7 +187,7 @@ def unreadable_reason(path: Path) -> str | None:
     return None
 
 
-def _reason_inside(path: Path) -> str | None:
+def _reason_inside(path: str | os.PathLike[str]) -> str | None:
     try:
         found = inside(path)
     except (DataError, OSError) as error:
@@ -200,7 +200,7 @@ def _reason_inside(path: Path) -> str | None:
     if name in holder.folders:
         return "is a folder"
     part = fragments.parse(path)
-    return "does not exist" if part is None else _reason_inside(Path(part[0]))
+    return "does not exist" if part is None else _reason_inside(part[0])
 
 
 def read(path: Path) -> bytes:
@@ -253,7 +253,7 @@ def sha256(path: Path) -> str:
         return hashlib.sha256(_entry(path)).hexdigest() if part is None else sha256_of(read(part[0]), part[1])
 
 
-def part_of(path: Path) -> tuple[Path, Fragment] | None:
+def part_of(path: str | os.PathLike[str]) -> tuple[Path, Fragment] | None:
     """The picture and the part of it that `path` means; None for a file of its own."""
     part = fragments.parse(path)
     if part is None or os.path.lexists(path):

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Literal, cast
 
 from PIL import Image
@@ -69,9 +68,9 @@ def read_header(source: os.PathLike[str]) -> Header:
 @contextmanager
 def opened(path: os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
     """The file at `path`, opened for reading; every refusal is a PictureError."""
-    part = part_of(Path(path))
+    part = part_of(path)
     path = path if part is None else part[0]
-    reason = unreadable_reason(Path(path))
+    reason = unreadable_reason(path)
     if reason is not None:
         raise PictureError(name, reason, "empty" if "0 bytes" in reason else "unreadable")
     try:
