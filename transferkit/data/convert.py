@@ -18,6 +18,7 @@ from transferkit.data.containers import places
 from transferkit.data.containers.pixels import png
 from transferkit.data.images.decode import open_picture
 from transferkit.data.images.opening import sniff
+from transferkit.data.images.reading import HEAD
 from transferkit.data.readers.cells import column
 from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import PARTS, Samples, listed, shown
@@ -27,7 +28,7 @@ from transferkit.files import atomic_path, write_csv
 
 _ENDINGS = {
     "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif",
-    "HEIF": ".heic",
+    "HEIF": ".heic", "DICOM": ".dcm",
 }  # fmt: skip
 _AT_ONCE = 100  # rows of a group in Parquet: what a reader holds in memory
 Progress = Callable[[int, int], None]
@@ -124,7 +125,7 @@ def _name(path: str, found: bytes) -> str:
     if is_picture(base) and not is_hidden(base):
         return base
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in base).lstrip(".") or "picture"
-    return plain + _ENDINGS.get(sniff(found[:64]) or "", ".png")
+    return plain + _ENDINGS.get(sniff(found[:HEAD]) or "", ".png")
 
 
 def _parquet(samples: Samples, output: Path, tell: Progress) -> str:

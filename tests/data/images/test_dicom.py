@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transferkit.data.audit.audit import check
+from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.readers.reading import Reading
@@ -82,6 +84,22 @@ def test_frames_are_pictures_of_one_group(tmp_path: Path) -> None:
     assert np.array_equal(pixels[2], pixels[0].transpose(1, 0, 2))
     again = scan(tmp_path, reading=Reading(frames="all"), only=["ill/a.dcm#page=1", "well/b.dcm"])
     assert again.paths == ("ill/a.dcm#page=1", "well/b.dcm")
+
+
+def test_a_file_without_an_ending_is_known_by_its_content(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        for number in range(2):
+            dicom(tmp_path / "in" / label / f"{number}.dcm", RAMP + number)
+    dicom(tmp_path / "in" / "a" / "IM0001", RAMP)
+    rows = ["path,label", "a/0.dcm,a", "a/IM0001,a", "b/0.dcm,b", "b/1.dcm,b"]
+    (tmp_path / "in" / "labels.csv").write_text("\n".join(rows))
+    misnamed = [finding for finding in check(tmp_path / "in").findings if finding.kind == "misnamed"]
+    assert [(finding.path, finding.detail) for finding in misnamed] == [
+        ("a/IM0001", "is DICOM by content, but no extension")
+    ]
+    convert(scan(tmp_path / "in" / "labels.csv"), tmp_path / "out")
+    assert (tmp_path / "out" / "a" / "IM0001.dcm").is_file()
 
 
 def test_damage_and_odd_forms_are_refused_by_name(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from transferkit.data.containers.places import open_file
 from transferkit.data.images.decode import DecodeSettings, open_picture
 from transferkit.data.images.opening import Fault, PictureError, read_header, sniff
+from transferkit.data.images.reading import HEAD
 from transferkit.data.samples import Pixels, hash_source, unreadable_reason
 
 THUMBNAIL = 16
@@ -94,6 +95,6 @@ def picture_by_content(path: Path) -> str | None:
         return None
     try:
         with open_file(path) as handle:
-            return sniff(handle.read(64))
+            return sniff(handle.read(HEAD))
     except OSError:
         return None

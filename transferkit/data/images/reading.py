@@ -20,6 +20,7 @@ from transferkit.data.images import tones
 # Pillow's own warning limit: about 9,450 × 9,450 pixels, 268 MB as RGB.
 MAX_PIXELS = 89_478_485
 MAX_FILE_BYTES = 1 << 30
+HEAD = 132  # bytes by which a file is known
 # JPEGs keep this much more than the wanted size, so that views that zoom in still see real pixels.
 DRAFT_MARGIN = 1.25
 ORIENTATIONS = {
@@ -90,7 +91,9 @@ def draft_scale(sides: tuple[int, int], size: int, resize: str) -> int:
 
 
 def sniff(head: bytes) -> str | None:
-    """Pillow's name of the picture format that a file's first 64 bytes announce, or None."""
+    """The picture format that a file's first `HEAD` bytes announce, by Pillow's name or `DICOM`, or None."""
+    if head[128:132] == b"DICM":  # before that a file of this kind may hold anything
+        return "DICOM"
     if head[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if head[:8] == b"\x89PNG\r\n\x1a\n":
@@ -102,7 +105,7 @@ def sniff(head: bytes) -> str | None:
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
     if head[4:8] == b"ftyp":
-        brands = head[8:]
+        brands = head[8:64]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
         return "HEIF" if any(b in brands for b in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")) else None
@@ -122,14 +125,14 @@ def enable_heif() -> bool:
 def identify(handle: IO[bytes], page: int = 0) -> Image.Image:
     """Open by content and check the size; nothing is decoded yet (but DICOM). Raises ReadingError."""
     handle.seek(0)
-    head = handle.read(132)
+    head = handle.read(HEAD)
     size = handle.seek(0, os.SEEK_END)
     handle.seek(0)
     if size > MAX_FILE_BYTES:
         raise ReadingError(f"has {size:,} bytes; files above {MAX_FILE_BYTES:,} bytes are refused", "too_large")
-    if head[128:132] == b"DICM":
+    kind = sniff(head)
+    if kind == "DICOM":
         return _dicom(handle, page)
-    kind = sniff(head[:64])
     if kind is None:
         raise ReadingError(f"is not a picture that can be read ({_looks_like(head[:64])})", "not_a_picture")
     if kind == "HEIF" and not enable_heif():

@@ -10,6 +10,7 @@ from typing import Any
 
 from transferkit.data.images.decode import DecodeSettings, content_of, decode_many
 from transferkit.data.images.opening import sniff
+from transferkit.data.images.reading import HEAD
 from transferkit.data.samples import Pinned, Pixels, Source, hash_source, listed, unreadable_reason
 from transferkit.data.source import root_of
 from transferkit.errors import DataError
@@ -46,7 +47,7 @@ class Picked:
             total += len(content)
             if total > MAX_ENCODED_BYTES:
                 break
-            if sniff(content[:64]) in ("JPEG", "PNG"):
+            if sniff(content[:HEAD]) in ("JPEG", "PNG"):
                 contents.append(content)
                 positions.append(i)
         return contents, positions
