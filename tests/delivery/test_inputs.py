@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.data.pictures import folder_of_classes, photo
+from transferkit.data.containers import plugged
 from transferkit.data.source import scan
 from transferkit.delivery.inputs import find, from_input
 from transferkit.errors import DataError
@@ -179,3 +181,15 @@ def test_the_figures_of_runs_are_no_pictures(pictures: Path, monkeypatch: pytest
             find([given])
     monkeypatch.chdir(pictures)
     assert len(find(["."])) == len(find(["**/*.png"])) == 6
+
+
+def test_a_picture_that_is_named_is_asked_of_no_reader(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> None:
+        raise AssertionError("a plugin was asked")
+
+    monkeypatch.setattr(plugged, "offered", asked)
+    named = sorted((pictures / "a").iterdir())
+    assert find(named) == named
+    with zipfile.ZipFile(pictures / "a.jpg", "w") as archive:
+        archive.writestr("rose/1.png", b"x")
+    assert find([pictures / "a.jpg"]) == [pictures / "a.jpg"]  # the decoder says what it is

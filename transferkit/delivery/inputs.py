@@ -17,7 +17,7 @@ from transferkit.data.readers.encoding import decode_text, locate
 from transferkit.data.readers.grids import TEXT
 from transferkit.data.readers.rows import load_paths
 from transferkit.data.readers.table import TABLES
-from transferkit.data.readers.walk import natural, pictures_below, without_system_files
+from transferkit.data.readers.walk import is_picture, natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, nearest
 from transferkit.runs.layout import is_run
@@ -92,6 +92,8 @@ def _outside_runs(pictures: list[Path], root: Path, left: dict[Path, int]) -> li
 
 
 def _expand(item: Path, left: dict[Path, int]) -> list[Path]:
+    if is_picture(item.name) and item.is_file():  # nobody is asked what else it might be: there may be many
+        return [item]
     if item.suffix.lower() in TEXT and item.is_file():
         return _listed(item)
     if not item.is_dir() and (rows := picture_rows(item)):
