@@ -71,7 +71,7 @@ STATES = {
 }
 
 
-def rival(name: str, task: str = tasks.SINGLE) -> Rival:
+def rival(name: str, task: str) -> Rival:
     """A baseline's key in words; a key of another version as it is written."""
     if name == "majority":
         return Rival(*tasks.of(task).majority)

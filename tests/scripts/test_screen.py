@@ -29,7 +29,7 @@ def test_the_picture_speaks_as_the_summary_does() -> None:
     for label in ("Result", "Compared", "Problem", "Next", "Use", "Report", "Details"):
         assert label in said, label
     for name in ("majority", "linear_probe", "nearest_neighbours"):
-        assert set(re.findall(r"[a-z]{3,}", terms.rival(name).label)) <= said, name
+        assert set(re.findall(r"[a-z]{3,}", terms.rival(name, "classify").label)) <= said, name
     assert not re.search(r"(src|href)=|url\(http|@font-face", drawing)
     assert "first_screen.svg" in (ROOT / "README.md").read_text("utf-8")
 

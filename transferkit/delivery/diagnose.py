@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from transferkit import tasks
+from transferkit import terms
 from transferkit.data.samples import listed
-from transferkit.delivery import statements
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import CurveFit, DiagnosisRecord
 from transferkit.evaluation.versus import verdicts
@@ -18,10 +17,11 @@ from transferkit.text import shown
 
 @dataclass(frozen=True, kw_only=True)
 class RunDiagnosis:
-    """The `diagnosis` of metrics.json, `more_pictures` (what twice the training pictures would bring, None where
-    unknown), `beaten_by` (baselines that are clearly better on test) and `no_clear_difference` (those that the model
-    cannot be told apart from)."""
+    """Of a run of one `task`: the `diagnosis` of metrics.json, `more_pictures` (what twice the training pictures would
+    bring, None where unknown), `beaten_by` (baselines that are clearly better on test) and `no_clear_difference` (those
+    that the model cannot be told apart from)."""
 
+    task: str
     diagnosis: DiagnosisRecord
     more_pictures: CurveFit | None
     beaten_by: list[str]
@@ -43,8 +43,9 @@ def diagnosis_of(layout: Layout) -> RunDiagnosis:
     metrics = layout.read_metrics()
     if metrics.diagnosis is None:
         raise RunError(f"{layout.folder} holds no diagnosis; make the run again")
-    states = {v.name: v.state for v in verdicts(metrics, tasks.of(metrics.task).default_metric)}
+    states = {v.name: v.state for v in verdicts(metrics, metrics.headline)}
     return RunDiagnosis(
+        task=metrics.task,
         diagnosis=metrics.diagnosis,
         more_pictures=metrics.learning_curve.fit if metrics.learning_curve else None,
         beaten_by=[name for name, state in states.items() if state == "ahead"],
@@ -62,9 +63,11 @@ def as_lines(found: RunDiagnosis) -> Iterator[str]:
         low, high = 100 * fit.gain_low, 100 * fit.gain_high
         yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"
     for name in found.beaten_by:
-        yield f"Baseline   {statements.rival(name)} is better than this model, beyond chance: training lost against it"
+        rival = terms.rival(name, found.task).phrase
+        yield f"Baseline   {rival} is better than this model, beyond chance: training lost against it"
     for name in found.no_clear_difference:
-        yield f"Baseline   {statements.rival(name)}: no clear difference from this model on the test pictures"
+        rival = terms.rival(name, found.task).phrase
+        yield f"Baseline   {rival}: no clear difference from this model on the test pictures"
     for remedy in said.remedies:
         yield f"Try        {shown(remedy.why)}:"
         yield f"           {own(remedy.command) or HIDDEN}"

@@ -18,11 +18,6 @@ WEAKEST = 3  # classes that are named
 FLATTERS = "the best of several looks better than it is"
 
 
-def rival(name: str, task: str = tasks.SINGLE) -> str:
-    """A baseline's key in words, inside a sentence."""
-    return terms.rival(name, task).phrase
-
-
 def network(backbone: str, metrics: MetricsRecord) -> str:
     """The network of a run; where several are shipped together, all of them."""
     return " + ".join(networks(backbone, metrics))
@@ -126,14 +121,14 @@ def winner(metrics: MetricsRecord, key: str) -> str | None:
     best = max(ahead, key=lambda v: abs(v.value - own))
     how = "" if best.p is None else f"; {_p(best.p)}, in pairs on the same pictures"
     return (
-        f"a baseline wins: {rival(best.name, metrics.task)} is better than this model "
+        f"a baseline wins: {terms.rival(best.name, metrics.task).phrase} is better than this model "
         f"({figure(best.value)} against {figure(own)}{how})"
     )
 
 
 def alike(metrics: MetricsRecord, key: str) -> str | None:
     """The baselines from which the model cannot be told apart, if there are any."""
-    names = [rival(v.name, metrics.task) for v in verdicts(metrics, key) if v.state == "unclear"]
+    names = [terms.rival(v.name, metrics.task).phrase for v in verdicts(metrics, key) if v.state == "unclear"]
     return f"no clear difference from {' or '.join(names)} on these pictures" if names else None
 
 
