@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class RunContext:
     @property
     def task(self) -> TaskName:
         """What is learnt."""
-        return cast(TaskName, self.samples.task)
+        return self.samples.kind.name
 
     @property
     def classes(self) -> list[str]:

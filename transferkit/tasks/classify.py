@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from transferkit.tasks.task import TINY, Array, Floats, Task, Units
 class Classes(Task):
     """What every task has whose pictures have one class each."""
 
-    form: Literal["class", "labels", "numbers"] = "class"
+    form = "class"
 
     def counts(self, targets: Array, classes: int) -> Array:
         """See `Task`."""
@@ -76,7 +76,7 @@ class Classify(Classes):
 
     name = "classify"
     losses = {"crossentropy": "cross_entropy"}  # noqa: RUF012
-    link: Literal["softmax", "sigmoid", "identity"] = "softmax"
+    link = "softmax"
     candidates = ("class mean", "discriminant", "ridge", "logistic", "neighbours", "kernel")
     abstains = True
     metrics = (
@@ -89,7 +89,7 @@ class Classify(Classes):
     judged_by = "accuracy"
     shown_first = ("accuracy", "macro_f1", "balanced_accuracy", "roc_auc", "ece")
     hub_metrics = ("accuracy", "macro_f1")
-    headline: Literal["right", "labels", "off"] = "right"
+    headline = "right"
     kind, output, outputs = "image classification", "class", "classes"
     does = "Names the class of a picture."
     majority = ("always the most frequent class", "always answering the most frequent class")

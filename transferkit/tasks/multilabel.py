@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ class MultiLabel(Task):
     """Every label is a question of its own."""
 
     name = "multilabel"
-    form: Literal["class", "labels", "numbers"] = "labels"
+    form = "labels"
     losses = {"crossentropy": "binary_cross_entropy"}  # noqa: RUF012
     candidates = ("ridge", "logistic by label", "neighbours", "kernel")
-    link: Literal["softmax", "sigmoid", "identity"] = "sigmoid"
+    link = "sigmoid"
     share_shift = 0.5
     has_thresholds = True
     top_is_answer = False
@@ -31,7 +31,7 @@ class MultiLabel(Task):
     judged_by = "map"
     shown_first = ("map", "micro_f1", "macro_f1", "micro_precision", "micro_recall")
     hub_metrics = ("map", "micro_f1")
-    headline: Literal["right", "labels", "off"] = "labels"
+    headline = "labels"
     kind, output, outputs = "labels of images", "label", "labels"
     does = "Names the labels that apply to a picture."
     majority = ("every label as often as in training", "giving every label as often as in training")
@@ -51,17 +51,9 @@ class MultiLabel(Task):
         """Labels; pictures without any are a stratum too."""
         return np.column_stack([targets, targets.sum(axis=1) == 0]).astype(np.int32)
 
-    def columns(self, targets: Array, classes: int) -> Array:
-        """See `Task`."""
-        return targets.reshape(len(targets), -1)
-
     def encoded(self, targets: Array, classes: int, train: Array) -> tuple[npt.NDArray[np.float32], Units | None]:
         """See `Task`."""
         return targets.astype(np.float32), None
-
-    def smoothed(self, encoded: npt.NDArray[np.float32], amount: float) -> npt.NDArray[np.float32]:
-        """See `Task`."""
-        return np.asarray(encoded * (1 - amount) + amount / 2, np.float32)
 
     def sure(self, targets: Array, classes: int) -> Floats:
         """See `Task`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ class Ordinal(Classes):
     ordered = True
     losses = {"crossentropy": "binary_cross_entropy"}  # noqa: RUF012
     candidates = ("ridge", "logistic by label", "neighbours", "kernel")
-    link: Literal["softmax", "sigmoid", "identity"] = "sigmoid"
+    link = "sigmoid"
     share_shift = 0.5
     top_is_answer = False
     metrics = (
@@ -45,7 +45,7 @@ class Ordinal(Classes):
     judged_by = "accuracy"
     shown_first = ("mae", "qwk", "accuracy", "balanced_accuracy", "macro_f1")
     hub_metrics = ("mae", "accuracy")
-    headline: Literal["right", "labels", "off"] = "off"
+    headline = "off"
     unit = " classes"
     kind, output, outputs = "grading of images", "class", "classes"
     does = "Grades a picture: names its class among ordered ones."
@@ -79,10 +79,6 @@ class Ordinal(Classes):
     def encoded(self, targets: Array, classes: int, train: Array) -> tuple[npt.NDArray[np.float32], Units | None]:
         """Which thresholds lie below the class."""
         return (targets[:, None] > np.arange(classes - 1)).astype(np.float32), None
-
-    def smoothed(self, encoded: npt.NDArray[np.float32], amount: float) -> npt.NDArray[np.float32]:
-        """See `Task`."""
-        return np.asarray(encoded * (1 - amount) + amount / 2, np.float32)
 
     def hits(self, logits: Array, encoded: Array) -> Array | None:
         """See `Task`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ class Regress(Task):
     """One number or several."""
 
     name = "regress"
-    form: Literal["class", "labels", "numbers"] = "numbers"
+    form = "numbers"
     losses = {"squared": "squared", "absolute": "absolute", "huber": "huber"}  # noqa: RUF012
     smooths = False
-    link: Literal["softmax", "sigmoid", "identity"] = "identity"
+    link = "identity"
     candidates = ("ridge", "neighbours", "kernel")
     metrics = ("loss", "mae", "median_ae", "rmse", "mape", "r2", "spearman")
     default_metric = "mae"
@@ -28,7 +28,7 @@ class Regress(Task):
     judged_by = "r2"
     shown_first = ("mae", "median_ae", "rmse", "r2", "spearman")
     hub_metrics = ("mae", "r2")
-    headline: Literal["right", "labels", "off"] = "off"
+    headline = "off"
     safe_metric = "mae"
     kind, output, outputs, named = "numbers from images", "target", "targets", "targets"
     does = "Estimates numbers from a picture."
@@ -49,10 +49,6 @@ class Regress(Task):
     def strata(self, targets: Array) -> npt.NDArray[np.int32]:
         """Quantile bins of each number."""
         return np.concatenate([_bins(column) for column in targets.T], axis=1)
-
-    def columns(self, targets: Array, classes: int) -> Array:
-        """See `Task`."""
-        return targets.reshape(len(targets), -1)
 
     def encoded(self, targets: Array, classes: int, train: Array) -> tuple[npt.NDArray[np.float32], Units | None]:
         """Standardised by the training pictures."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.errors import DataError
+from transferkit.tasks import TaskName
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -26,7 +27,7 @@ TINY = 1e-7  # the same floor that Keras puts under a probability before it take
 class Task(ABC):
     """One kind of question. What a subclass leaves as it is here is right for most; what it must say has no default."""
 
-    name: str
+    name: TaskName
 
     # ---- targets
     form: Literal["class", "labels", "numbers"]  # how text and arrays are read: one class, several labels, numbers
@@ -112,9 +113,9 @@ class Task(ABC):
     def strata(self, targets: Array) -> npt.NDArray[np.int32]:
         """0/1 int32 [N, L]: the groups whose shares a split keeps."""
 
-    @abstractmethod
     def columns(self, targets: Array, classes: int) -> Array:
         """Targets as a table [N, C]: one-hot, 0/1 or the numbers."""
+        return targets.reshape(len(targets), -1)
 
     def arranged(self, names: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...] | None:
         """All classes in their order, by what is given as `order` or by their names; None where it is not known.
@@ -139,9 +140,9 @@ class Task(ABC):
     def encoded(self, targets: Array, classes: int, train: Array) -> tuple[npt.NDArray[np.float32], Units | None]:
         """What the loss sees [N, t], and the units of numbers by the training pictures `train` (row numbers)."""
 
-    @abstractmethod
     def smoothed(self, encoded: npt.NDArray[np.float32], amount: float) -> npt.NDArray[np.float32]:
-        """Encoded targets with label smoothing."""
+        """Encoded targets with label smoothing: of yes-or-no answers, each by itself."""
+        return np.asarray(encoded * (1 - amount) + amount / 2, np.float32)
 
     def hits(self, logits: Array, encoded: Array) -> Array | None:
         """Which answers in training are right, bool […]; None where that has no meaning."""

@@ -59,7 +59,9 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "huber": huber,
 }
 # By the name of the task and that of the loss.
-LOSSES = {(task.name, loss): FUNCTIONS[name] for task in tasks.every() for loss, name in task.losses.items()}
+LOSSES: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
+    (task.name, loss): FUNCTIONS[name] for task in tasks.every() for loss, name in task.losses.items()
+}
 
 
 def choose(task: str, name: str) -> Callable[[Any, Any], Any]:
