@@ -22,6 +22,7 @@ from transferkit.data.containers import places
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import is_number
 from transferkit.files import cache_folder, write_json
 from transferkit.record import JsonObject
 from transferkit.runs import manifest as manifests
@@ -189,7 +190,7 @@ def compare(before: Layout, after: Layout, reasons: list[str]) -> Reproduction:
     old, new = before.read_metrics(), after.read_metrics()
     scores = list(_unequal(_numbers(old), _numbers(new)))
     epochs = list(_unequal(_history(before), _history(after)))
-    gaps = [abs(a - b) for _, a, b in scores if _is_number(a) and _is_number(b)]
+    gaps = [abs(a - b) for _, a, b in scores if is_number(a) and is_number(b)]
     splits = before.read_splits() == after.read_splits()
     answers = _rows(before.read_predictions()) == _rows(after.read_predictions())
     weights = _weights(before.model) == _weights(after.model)
@@ -278,10 +279,6 @@ def _weights(path: Path) -> dict[str, bytes]:
     return found
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _lines(found: Reproduction) -> Iterator[str]:
     if found.same:
         yield "reproduced: every score, every epoch, every answer and every weight is the same, bit by bit"
@@ -293,7 +290,7 @@ def _lines(found: Reproduction) -> Iterator[str]:
         largest = largest if np.isfinite(found.largest) else "some scores are in one of the two runs only"
         yield f"{len(found.differences)} numbers differ; {largest}"
         for name, then, now in found.differences[:SHOWN]:
-            gap = f"  ({now - then:+.3g})" if _is_number(then) and _is_number(now) else ""
+            gap = f"  ({now - then:+.3g})" if is_number(then) and is_number(now) else ""
             yield f"  {name}: {then} then, {now} now{gap}"
         if len(found.differences) > SHOWN:
             yield f"  … and {len(found.differences) - SHOWN} more in {found.folder / 'reproduction.json'}"

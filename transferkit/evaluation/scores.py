@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeGuard
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -36,7 +36,7 @@ class Scores(dict[str, object]):
     def value(self, name: str) -> float | None:
         """The score called `name`; None where it is undefined or was not computed."""
         found = self.get(name)
-        return found if is_number(found) else None  # type: ignore[return-value]
+        return found if is_number(found) else None
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The ends of the 95 % interval of a score; None where it has none."""
@@ -45,7 +45,7 @@ class Scores(dict[str, object]):
 
     def numbers(self) -> Iterator[tuple[str, float | None]]:
         """Every score of the whole and its value, None where it is undefined; no count, interval or table."""
-        return ((k, v) for k, v in self.items() if (v is None or is_number(v)) and k != "n")  # type: ignore[misc]
+        return ((k, v) for k, v in self.items() if (v is None or is_number(v)) and k != "n")
 
     @property
     def n(self) -> int:
@@ -141,7 +141,7 @@ class BaselineScores(Scores):
         return scores
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number that other programs can hold; a truth value is none."""
     if isinstance(value, float):
         return math.isfinite(value)

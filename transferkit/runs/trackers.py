@@ -12,7 +12,7 @@ from typing import Protocol
 from transferkit.console import Reporter
 from transferkit.errors import nearest
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.evaluation.scores import Scores
+from transferkit.evaluation.scores import Scores, is_number
 from transferkit.files import read_json, write_json
 from transferkit.runs import tracker_backends
 from transferkit.runs.layout import Layout
@@ -151,7 +151,7 @@ def final_scores(metrics: MetricsRecord) -> dict[str, float]:
         f"{group}/{key}": float(value)
         for group, scores in groups.items()
         for key, value in scores.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number(value)
     }
 
 

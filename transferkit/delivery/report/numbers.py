@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from transferkit.console import figure
-from transferkit.evaluation.scores import Scores
+from transferkit.evaluation.scores import Scores, is_number
 
 SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy")  # written in percent
 
 
-def number(value: Any, key: str = "") -> str:
+def number(value: object, key: str = "") -> str:
     """A score as text; – where it is undefined, or no number at all in a damaged run."""
-    if not is_number(value) or not math.isfinite(value):
+    if not is_number(value):
         return "–"
     if key in ("n", "support"):
         return f"{value:,}"
@@ -40,8 +39,3 @@ def rough_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a score: no flag, no list."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
