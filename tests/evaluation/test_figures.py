@@ -131,8 +131,8 @@ def test_regression_shows_at_most_six_targets():
 
 
 def test_the_sweep_is_not_flattened_by_its_explosion():
-    rows = [{"learning_rate": 10.0 ** (i / 10 - 6), "loss": 2 - i / 40 if i < 40 else 1e6 * i} for i in range(60)]
-    axis = figures.learning_rate_range(rows, chosen=1e-3).axes[0]
+    rates, losses = 10.0 ** (np.arange(60) / 10 - 6), [2 - i / 40 if i < 40 else 1e6 * i for i in range(60)]
+    axis = figures.learning_rate_range(rates, losses, chosen=1e-3).axes[0]
     assert axis.get_ylim()[1] < 10
     assert "0.001" in axis.get_legend().get_texts()[0].get_text()
 
@@ -181,7 +181,7 @@ def test_the_users_matplotlib_settings_survive():
         lambda: figures.confusion(np.eye(3), ["a", "b"]),
         lambda: figures.reliability([{"count": 0}]),
         lambda: figures.per_class([{"class": "a", "f1": None}]),
-        lambda: figures.learning_rate_range([{"learning_rate": 1, "loss": float("nan")}]),
+        lambda: figures.learning_rate_range([1], [None], 1),
     ],
 )
 def test_nothing_to_draw_is_said(call):

@@ -277,7 +277,7 @@ def learning_curve(
     *,
     dark: bool = False,
 ) -> Figure:
-    """Score (a `metric`) against training pictures, with the extrapolation `fit` of `diagnosis.learning_curve_fit`."""
+    """Score (a `metric`) against training pictures, with the extrapolation `fit` of `extrapolation.learning_curve_fit`."""
     with style(dark) as colours:
         figure = blank(5.2, 3.3)
         axis = figure.subplots()
@@ -296,9 +296,11 @@ def learning_curve(
     return figure
 
 
-def learning_rate_range(curve: Sequence[Row], chosen: float | None = None, *, dark: bool = False) -> Figure:
-    """Loss against a rising learning rate (rows with `learning_rate`, `loss`), the chosen rate marked."""
-    rates, losses = number_column(curve, "learning_rate"), number_column(curve, "loss")
+def learning_rate_range(
+    rates: Sequence[float], found: Sequence[float | None], chosen: float, *, dark: bool = False
+) -> Figure:
+    """Loss `found` (None: not finite) at rising learning rates, the chosen rate marked."""
+    losses = np.array(found, np.float64)
     if not np.isfinite(losses).any():
         raise DataError("the learning-rate sweep has no finite loss")
     with style(dark) as colours:
@@ -310,11 +312,10 @@ def learning_rate_range(curve: Sequence[Row], chosen: float | None = None, *, da
         room = max(
             1e-9,
             float(np.median(finite) - finite.min()),
-            float(losses[np.isfinite(losses)][0] - finite.min()),
+            float(finite[0] - finite.min()),
         )
         axis.set_ylim(float(finite.min() - 0.1 * room), float(finite.min() + 2.2 * room))
         axis.set(xscale="log", xlabel="learning rate", ylabel="loss")
-        if chosen is not None:
-            axis.axvline(chosen, color=ORANGE, label=f"chosen {chosen:.2g}")
-            axis.legend(fontsize=8)
+        axis.axvline(chosen, color=ORANGE, label=f"chosen {chosen:.2g}")
+        axis.legend(fontsize=8)
     return figure

@@ -105,8 +105,8 @@ def _learning_curve(curve: LearningCurve, dark: bool) -> Figure:
 
 def _learning_rates(sweep: tuple[Sequence[RatePoint], float], dark: bool) -> Figure:
     points, chosen = sweep
-    rows = [{"learning_rate": point.learning_rate, "loss": point.loss} for point in points]
-    return figures.learning_rate_range(rows, chosen, dark=dark)
+    rates, losses = [point.learning_rate for point in points], [point.loss for point in points]
+    return figures.learning_rate_range(rates, losses, chosen, dark=dark)
 
 
 class _CurveOptions(TypedDict):
