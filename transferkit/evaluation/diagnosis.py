@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, Judged
-from transferkit.evaluation.extrapolation import learning_curve_fit
 from transferkit.evaluation.metrics_record import DiagnosisRecord, RemedyRecord
 from transferkit.evaluation.rules import (
     imbalance,
@@ -24,8 +23,6 @@ from transferkit.evaluation.rules import (
     unstable,
 )
 from transferkit.evaluation.symptoms import Case, Remedy, Symptom, make_case
-
-__all__ = ["RULES", "Diagnosis", "Remedy", "confident_errors", "diagnose", "learning_curve_fit"]
 
 GOOD = "good fit"
 

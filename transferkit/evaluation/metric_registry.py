@@ -98,6 +98,11 @@ def known(name: str) -> Metric | None:
     return Metric(name, said.direction, tuple(said.tasks), plugin=True)
 
 
+def by_key(key: str) -> Metric | None:
+    """The row of the table whose score is `key` in the result of `score`; None for a plugin's, or an unknown one."""
+    return next((row for row in GOALS.values() if row.key == key), None)
+
+
 def names() -> list[str]:
     """Every name: those of the table, then those of plugins."""
     return [*GOALS, *plugins.names("metrics", GOALS)]

@@ -22,11 +22,9 @@ from transferkit.evaluation.counts import (
     roc_auc,
     top_k,
 )
-from transferkit.evaluation.metric_registry import GOALS, goal
+from transferkit.evaluation.metric_registry import goal
 from transferkit.evaluation.scores import ScoreRow, Scores
 from transferkit.tasks.task import TINY, Task
-
-__all__ = ["GOALS", "TINY", "best_thresholds", "goal", "score"]
 
 
 def score(
@@ -252,7 +250,7 @@ def _correlation(a: Floats, b: Floats) -> float | None:
     return _plain((a * b).sum() / scale) if scale > 0 else None
 
 
-# ---------------------------------------------------------------------------------------------- numbers
+# ---------------------------------------------------------------------------------------------- values
 
 
 def _plain(value: Any) -> float | None:

@@ -17,9 +17,9 @@ from transferkit import tasks
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.counts import average_precision, confusion, from_confusion
-from transferkit.evaluation.metric_registry import GOALS, Metric
+from transferkit.evaluation.metric_registry import by_key
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.evaluation.scores import Edge as Edge
+from transferkit.evaluation.scores import Edge
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, clas
 
     None where the score is undefined or unknown, or comparing would take minutes.
     """
-    row = next((row for row in GOALS.values() if row.key == key), None)
+    row = by_key(key)
     if row is None or not len(targets):
         return None
     sign = 1.0 if row.direction == "max" else -1.0
@@ -174,20 +174,19 @@ def verdicts(found: MetricsRecord, key: str) -> list[Verdict]:
     Runs of earlier versions hold no pairs: there a baseline must lie outside the model's 95 % interval.
     """
     own = found.test.value(key)
-    row = next((row for row in GOALS.values() if row.key == key), None)
+    row = by_key(key)
     known = {name: value for name, scores in found.baselines.items() if (value := scores.value(key)) is not None}
     if own is None or row is None:  # undefined, or a plugin's metric, which baselines are not scored by
         return []
     edges = {name: edge for name in known if (edge := found.baselines[name].edge(key))}
     adjusted = holm({name: edge.p for name, edge in edges.items()})
-    judge = Metric(key, row.direction, row.tasks)
     result = []
     for name, value in known.items():
         if name in edges:
             clear, ahead = adjusted[name] < LEVEL, edges[name].gain < 0
         else:
             low, high = found.test.interval(key) or (-np.inf, np.inf)
-            clear, ahead = not low <= value <= high, judge.better(value, own)
+            clear, ahead = not low <= value <= high, row.better(value, own)
         result.append(
             Verdict(name, value, ("ahead" if ahead else "behind") if clear else "unclear", adjusted.get(name))
         )
