@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import archives, compute, tasks
+from transferkit import archives, compute
 from transferkit.backbones.cut import cut, operations_of
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
@@ -80,17 +80,17 @@ def beside(
     usual = GOALS[samples.kind.default_metric].key
     keys = dict.fromkeys(key for key in (usual, samples.kind.judged_by, aim) if key is not None)
     own = Answers(outputs, None if found.thresholds is None else np.array(found.thresholds))
-    beside: dict[str, BaselineScores] = {}
+    scored: dict[str, BaselineScores] = {}
     for name, b in rivals.items():
         other = Answers(b.predictions, b.thresholds)
         edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
         against = {key: e._asdict() for key, e in edges.items() if e is not None}
         # Of the accuracy it follows from the counts.
-        first = dict.fromkeys(key for key in (usual, aim) if key not in (None, "accuracy"))
-        ranges = {f"{key}_ci95": interval(task, str(key), samples.targets, other, classes, seed) for key in first}
+        first = dict.fromkeys(key for key in (usual, aim) if key is not None and key != "accuracy")
+        ranges = {f"{key}_ci95": interval(task, key, samples.targets, other, classes, seed) for key in first}
         known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
-        beside[name] = BaselineScores({**b.scores, **known, "chosen": b.chosen, "against": against})
-    return beside
+        scored[name] = BaselineScores({**b.scores, **known, "chosen": b.chosen, "against": against})
+    return scored
 
 
 def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> LearningCurve | None:
@@ -113,7 +113,7 @@ def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray)
                 row.test_accuracy_ci95 = list(intervals.wilson(round(accuracy * answered), answered))
     plain = calibration.uncalibrated(test, found.temperature)
     found.test["ece_uncalibrated"] = calibration.ece(plain, targets)
-    gain = edge(tasks.SINGLE, "loss", targets, Answers(test), Answers(plain), found.classes)
+    gain = edge(found.task, "loss", targets, Answers(test), Answers(plain), found.classes)
     found.calibration = None if gain is None else EdgeRecord(**gain._asdict())
 
 

@@ -38,10 +38,9 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
         raise DataError("this run was trained on arrays, which it does not keep; pass the data itself")
     if not places.exists(Path(origin).expanduser()):
         raise DataError(f"the run's data {shown(origin)} is no longer there; put it back, or pass it or other data")
-    # What could not be read then may still be there.
-    how: dict[str, Any] = {"classes": list(classes), "strict": False, "only": [p.path for p in wanted]}
-    how["reading"] = reading_of(manifest)
-    samples = scan(origin, task, **how)
+    # Not strict: what could not be read then may still be there.
+    only, reading = [p.path for p in wanted], reading_of(manifest)
+    samples = scan(origin, task, classes=list(classes), strict=False, only=only, reading=reading)
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
     return _corrected(samples.select(there), wanted, data.relabelled).hashed()
 

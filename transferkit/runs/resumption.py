@@ -54,7 +54,7 @@ def weights_of(record: RunRecord, backbone: LoadedBackbone) -> WeightsRecord:
     """The network's weights, for the record. Raises RunError where the run was started with others."""
     weights = WeightsRecord(source=backbone.weights, sha256=backbone.weights_sha256)
     if backbone.row.kind == "published" and backbone.weights == backbone.row.pretrained:
-        weights = WeightsRecord(source=weights.source, sha256=weights.sha256, licence=backbone.row.licence)
+        weights.licence = backbone.row.licence
     if record.has("weights") and record.weights.as_json() != weights.as_json():
         raise RunError("--resume: the network's weights are not those the run was started with; start it again")
     return weights

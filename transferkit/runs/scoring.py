@@ -75,7 +75,6 @@ def scores(
     """
     task, classes = samples.task, list(samples.classes)
     found = metrics.score(task, samples.targets, outputs, classes, thresholds=thresholds, extra=extra)
-    found["n"] = len(samples)
     if not bounded:
         return found
     if outputs.size <= MOST_RESAMPLED:
