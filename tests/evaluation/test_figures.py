@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from transferkit.errors import DataError
-from transferkit.evaluation import calibration, figures
+from transferkit.evaluation import calibration, figures, plot_style
 from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import CurveFit, CurvePoint
+from transferkit.evaluation.scores import ScoreRow
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -32,7 +33,7 @@ def history(*phases):
 
 
 def picture(figure):
-    return Image.open(io.BytesIO(figures.encode(figure)))
+    return Image.open(io.BytesIO(plot_style.encode(figure)))
 
 
 def words(figure):
@@ -52,7 +53,7 @@ def test_quality_figures_draw_any_classes_without_a_warning(names, dark):
     true, probs, scores = scored(names)
     for figure in (
         figures.confusion(scores["confusion"], names, dark=dark),
-        figures.per_class(scores["per_class"], dark=dark),
+        figures.per_class(scores.rows, dark=dark),
         figures.reliability(calibration.reliability(probs, true), dark=dark),
     ):
         width, height = picture(figure).size
@@ -112,7 +113,8 @@ def test_each_panel_can_be_drawn_alone():
 
 
 def test_classes_have_their_intervals():
-    rows = [{"class": "a", "f1": 0.5, "f1_ci95": [0.2, 0.8], "support": 9}, {"class": "b", "f1": 0.9, "support": 9}]
+    known = {"class": "a", "f1": 0.5, "f1_ci95": [0.2, 0.8], "support": 9}
+    rows = [ScoreRow(row) for row in (known, {"class": "b", "f1": 0.9, "support": 9})]
     lines = [list(line.get_xdata()) for line in figures.per_class(rows).axes[0].lines]
     assert [0.2, 0.8] in lines
 
@@ -144,17 +146,16 @@ def test_learning_curve_with_and_without_a_fit():
     assert len(figures.learning_curve([50, 100], [0.5, 0.6], fit).axes[0].collections) == 1
 
 
-def test_saved_png_and_data_uri(tmp_path):
+def test_a_figure_is_saved_as_a_whole_png(tmp_path):
     figure = figures.confusion(np.eye(2), ["a", "b"])
-    path = figures.save(figure, tmp_path / "figures" / "confusion.png")
+    path = plot_style.save(figure, tmp_path / "figures" / "confusion.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in path.parent.iterdir()] == ["confusion.png"]
-    assert figures.data_uri(figure).startswith("data:image/png;base64,iVBOR")
 
 
 def test_the_same_numbers_give_the_same_bytes():
     for kind in ("png", "svg"):
-        one, two = (figures.encode(figures.confusion(np.eye(2), ["a", "b"]), kind) for _ in range(2))
+        one, two = (plot_style.encode(figures.confusion(np.eye(2), ["a", "b"]), kind) for _ in range(2))
         assert one == two
 
 
@@ -180,7 +181,7 @@ def test_the_users_matplotlib_settings_survive():
         lambda: figures.curves([]),
         lambda: figures.confusion(np.eye(3), ["a", "b"]),
         lambda: figures.reliability([{"count": 0}]),
-        lambda: figures.per_class([{"class": "a", "f1": None}]),
+        lambda: figures.per_class([ScoreRow({"class": "a", "f1": None})]),
         lambda: figures.learning_rate_range([1], [None], 1),
     ],
 )
@@ -192,12 +193,11 @@ def test_nothing_to_draw_is_said(call):
 def test_a_darkened_figure_has_the_colours_of_the_dark_one():
     from collections import Counter
 
-    from transferkit.evaluation import plot_style
-
     def colours(svg):
         return Counter(re.findall(rb"#[0-9a-f]{6}\b", svg))
 
-    rows = [{"class": name, "f1": value, "support": 9} for name, value in zip("abc", (0.05, 0.5, 1.0), strict=True)]
+    values = zip("abc", (0.05, 0.5, 1.0), strict=True)
+    rows = [ScoreRow({"class": name, "f1": value, "support": 9}) for name, value in values]
     history = [{"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 2 / (e + 1), "learning_rate": 0.1 / (e + 1)}
                for p in ("head", "tail") for e in range(4)]  # fmt: skip
     for build in (lambda dark: figures.per_class(rows, dark=dark), lambda dark: figures.curves(history, dark=dark)):
@@ -206,8 +206,6 @@ def test_a_darkened_figure_has_the_colours_of_the_dark_one():
 
 
 def test_a_figure_saved_twice_keeps_its_layout():
-    from transferkit.evaluation import plot_style
-
     history = [{"phase": "head", "epoch": 1, "loss": 1.0, "val_loss": 2.0}]
     figure = figures.curves(history)
     first = plot_style.encode(figure)

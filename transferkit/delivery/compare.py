@@ -16,10 +16,10 @@ from transferkit.data.samples import listed, shown
 from transferkit.delivery import notebook
 from transferkit.errors import RunError
 from transferkit.evaluation import charts, intervals
-from transferkit.evaluation.figures import save
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
+from transferkit.evaluation.plot_style import save
 from transferkit.evaluation.versus import holm
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord

@@ -15,7 +15,7 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import fold_indices, split
 from transferkit.errors import BackboneError, ConfigError, DataError, raise_problems
 from transferkit.evaluation import charts, transferability
-from transferkit.evaluation.figures import save
+from transferkit.evaluation.plot_style import save
 from transferkit.files import ready_cache
 from transferkit.runs.network_scores import RankedBackbone, candidates, probe
 

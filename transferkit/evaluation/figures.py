@@ -12,16 +12,12 @@ import numpy.typing as npt
 from transferkit import terms
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import CurveFit
-from transferkit.evaluation.plot_style import GREEN, ORANGE, blank, data_uri, encode, label, save, style
+from transferkit.evaluation.plot_style import GREEN, ORANGE, blank, label, style
+from transferkit.evaluation.scores import ScoreRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = [
-    "confusion", "curve_panels", "curves", "data_uri", "encode", "label", "learning_curve", "learning_rate_range",
-    "per_class", "regression", "reliability", "save",
-]  # fmt: skip
 
 Row = Mapping[str, Any]
 NAMED = 120  # classes whose names can still be written beside a matrix
@@ -124,6 +120,8 @@ def score_name(history: Sequence[Row]) -> str | None:
 
 
 def number_column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
+    """The numbers of one column of the rows; NaN where there is none."""
+
     def number(value: Any) -> float:
         return float("nan") if value is None or value == "" else float(value)
 
@@ -208,22 +206,22 @@ def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
     return figure
 
 
-def per_class(rows: Sequence[Row], key: str = "f1", *, dark: bool = False) -> Figure:
-    """Bars of one score per class with 95 % intervals where known, the worst first; `rows` as `metrics.score` has."""
-    known = sorted((row for row in rows if row.get(key) is not None), key=lambda row: float(row[key]))
+def per_class(rows: Sequence[ScoreRow], *, dark: bool = False) -> Figure:
+    """Bars of the F1 of each class with 95 % intervals where known, the worst first."""
+    known = sorted(((f1, row) for row in rows if (f1 := row.value("f1")) is not None), key=lambda pair: pair[0])
     if not known:
-        raise DataError(f"no class has a defined '{key}'")
+        raise DataError("no class has a defined F1")
     font = float(np.clip(260 / len(known), 5, 9))
     with style(dark) as colours:
         figure = blank(5.2, float(np.clip(0.9 + 0.27 * len(known), 1.6, 13)))
         axis = figure.subplots()
-        values = np.array([float(row[key]) for row in known])
+        values = np.array([f1 for f1, _ in known])
         places = np.arange(len(known))[::-1]
         axis.barh(places, values, 0.72, color=colours["blue"])
-        for place, row in zip(places, known, strict=True):
-            if row.get(f"{key}_ci95"):
-                axis.plot(row[f"{key}_ci95"], [place, place], color=colours["ink"], lw=1.2, marker="|", ms=5)
-        names = [f"{label(row['class'])} ({row['support']})" for row in known]
+        for place, (_, row) in zip(places, known, strict=True):
+            if limits := row.interval("f1"):
+                axis.plot(limits, [place, place], color=colours["ink"], lw=1.2, marker="|", ms=5)
+        names = [f"{label(row.name)} ({row.support})" for _, row in known]
         axis.set_yticks(places, names, parse_math=False, fontsize=font)
         if len(known) <= 40:
             for place, value in zip(places, values, strict=True):
@@ -233,7 +231,7 @@ def per_class(rows: Sequence[Row], key: str = "f1", *, dark: bool = False) -> Fi
         axis.axvline(float(values.mean()), color=ORANGE, lw=1.2)
         axis.annotate("mean", (float(values.mean()), 1), xycoords=("data", "axes fraction"), color=ORANGE,
                       xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
-        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel=f"{key.upper()}; in brackets: test pictures")
+        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel="F1; in brackets: test pictures")
         axis.grid(visible=False, axis="y")
     return figure
 
@@ -277,7 +275,7 @@ def learning_curve(
     *,
     dark: bool = False,
 ) -> Figure:
-    """Score (a `metric`) against training pictures, with the extrapolation `fit` of `extrapolation.learning_curve_fit`."""
+    """Score (a `metric`) against training pictures, with its `fit` by `extrapolation.learning_curve_fit`."""
     with style(dark) as colours:
         figure = blank(5.2, 3.3)
         axis = figure.subplots()

@@ -115,11 +115,6 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def data_uri(figure: Figure, kind: Literal["png", "svg"] = "png") -> str:
-    """The figure as a `data:` address, for a page that needs no other file."""
-    return address(encode(figure, kind), kind)
-
-
 def address(picture: bytes, kind: Literal["png", "svg"]) -> str:
     """An encoded figure as a `data:` address."""
     mime = "image/png" if kind == "png" else "image/svg+xml"
