@@ -49,8 +49,6 @@ def pictures(n, names, rng, size=(40, 56)):
 def common(task, names, metrics):
     return ReportContent(
         title=f"flowers {SCRIPT}",
-        task=task,
-        classes=names,
         created="2025-01-31 12:00",
         version="0.1.0",
         metrics=metrics_of({"task": task, "classes": names, **metrics}),
@@ -92,18 +90,19 @@ def classify(names=HOSTILE, seed=0, n=300) -> ReportContent:
         history(), judged(metrics), about({"n_train": 1400, "n_classes": count, "duplicates_across_splits": 2})
     )
     sizes = [100, 200, 400, 800]
-    return common("classify", names, {**metrics, "diagnosis": found.as_record().as_json()}) | ReportContent(
-        reliability=calibration.reliability(probs, true),
-        learning_curve=LearningCurve(
-            sizes=[*sizes],
-            scores=[0.6, 0.7, 0.77, 0.82],
-            fit=learning_curve_fit(sizes, [0.6, 0.7, 0.77, 0.82], n_val=300),
+    fit = learning_curve_fit(sizes, [0.6, 0.7, 0.77, 0.82], n_val=300)
+    content = common("classify", names, {**metrics, "diagnosis": found.as_record().as_json()})
+    content["metrics"].learning_curve = LearningCurve(sizes=[*sizes], scores=[0.6, 0.7, 0.77, 0.82], fit=fit)
+    return content | {
+        "reliability": calibration.reliability(probs, true),
+        "learning_rate_range": (
+            [RatePoint(learning_rate=10.0 ** (i / 5 - 6), loss=2 - i / 40) for i in range(30)],
+            1e-3,
         ),
-        learning_rate_range=([RatePoint(learning_rate=10.0 ** (i / 5 - 6), loss=2 - i / 40) for i in range(30)], 1e-3),
-        errors=pictures(4, names, rng),
-        confident=pictures(2, names, rng),
-        uncertain=pictures(2, names, rng),
-    )
+        "errors": pictures(4, names, rng),
+        "confident": pictures(2, names, rng),
+        "uncertain": pictures(2, names, rng),
+    }
 
 
 def multilabel() -> ReportContent:
@@ -113,9 +112,10 @@ def multilabel() -> ReportContent:
     probs = np.clip(0.6 * true + 0.4 * rng.random((120, 3)), 0, 1)
     test = score("multilabel", true, probs, names)
     base = baselines.majority(true, true, "multilabel", names).scores
-    return common("multilabel", names, {"val": test, "test": test, "baselines": {"majority": base}}) | ReportContent(
-        reliability=calibration.reliability(probs, true), errors=pictures(2, names, rng)
-    )
+    return common("multilabel", names, {"val": test, "test": test, "baselines": {"majority": base}}) | {
+        "reliability": calibration.reliability(probs, true),
+        "errors": pictures(2, names, rng),
+    }
 
 
 def regress() -> ReportContent:
@@ -126,9 +126,9 @@ def regress() -> ReportContent:
     test = score("regress", true, guess, names)
     test["mae_ci95"] = [test["mae"] - 0.3, test["mae"] + 0.3]
     base = baselines.majority(true, true, "regress", names).scores
-    return common("regress", names, {"val": test, "test": test, "baselines": {"majority": base}}) | ReportContent(
-        regression=(true, guess)
-    )
+    return common("regress", names, {"val": test, "test": test, "baselines": {"majority": base}}) | {
+        "regression": (true, guess)
+    }
 
 
 TASKS = {"classify": classify, "multilabel": multilabel, "regress": regress}

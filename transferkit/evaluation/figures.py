@@ -151,9 +151,7 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str], *, dark: bool = Fal
         names = [label(name, 20 if len(classes) <= 25 else 14) for name in classes] if named else []
         ticks = np.arange(len(names))
         many = len(names) > 6
-        turned: dict[str, Any] = (
-            {"rotation": 90} if many else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        )
+        turned = {"rotation": 90} if many else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axis.set_xticks(ticks, names, parse_math=False, fontsize=font, **turned)
         axis.set_yticks(ticks, names, parse_math=False, fontsize=font)
         axis.tick_params(length=0)

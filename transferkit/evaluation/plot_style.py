@@ -92,7 +92,7 @@ def label(name: str, longest: int = 24) -> str:
 def encode(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
     """The figure as PNG (110 dpi) or SVG bytes; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    metadata: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    metadata = dict.fromkeys(["Software"] if kind == "png" else ["Date", "Creator"])
     with warnings.catch_warnings(), _settings({"svg.hashsalt": "transferkit"}):
         # A script without a font shows as boxes; the report names the class in text beside it.
         warnings.filterwarnings("ignore", "Glyph .* missing from")

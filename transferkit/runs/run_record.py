@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
@@ -206,7 +206,7 @@ class RunRecord(Record):
         """The phase whose weights were kept."""
         return next((phase for phase in self.phases if phase.name == self.chosen), None)
 
-    def filled(self) -> dict[str, Any]:
+    def filled(self) -> dict[str, object]:
         """`as_json`, and the defaults of what is not there: a reader need not know which version wrote it."""
         fields = type(self).model_fields
         absent = {key: getattr(self, key) for key in fields if not self.has(key) and getattr(self, key) is not None}

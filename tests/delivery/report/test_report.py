@@ -17,7 +17,6 @@ from transferkit.cli.browse import SECTIONS
 from transferkit.data.audit.audit import check
 from transferkit.data.audit.audit_page import audit_page
 from transferkit.delivery.report.report import Example, ReportContent, render, write_report
-from transferkit.errors import ConfigError
 from transferkit.evaluation.scores import BaselineScores
 
 CHROMIUM = shutil.which("chromium")
@@ -45,7 +44,7 @@ def figureless():
     for split in ("val", "test"):
         scores = getattr(content["metrics"], split)
         scores["per_class"] = scores["confusion"] = None
-    return {key: content[key] for key in ("title", "task", "classes", "metrics")}
+    return {key: content[key] for key in ("title", "metrics")}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,9 @@ def test_sections_without_content_are_left_out(pages):
     text = Page(pages["regress"]).text
     for heading in ("What is taken for what", "worst mistakes", "Does confidence", "Main problem"):
         assert heading not in text
-    assert Page(render(ReportContent(title="bare", task="classify"))).tags.count("section") == 0
+    bare = Page(render(ReportContent(title="bare", metrics=metrics_of({}))))
+    assert bare.tags.count("section") == 1
+    assert "no pictures were kept for a test" in bare.text
 
 
 def test_undefined_scores_are_dashes_not_none(pages):
@@ -120,14 +121,14 @@ def test_the_numbers_shown_are_the_numbers_given():
 
 def test_the_goal_decides_the_headline():
     content = figureless()
-    content["goal"] = "auc"
+    content["metrics"].goal = "auc"
     assert "ROC AUC on 300 test pictures" in Page(render(content)).text
 
 
 def test_pictures_are_small_and_overlays_are_shown():
     wall = np.random.default_rng(0).integers(0, 255, (3000, 2000, 3), np.uint8)
     example = Example(path="x.jpg", predicted="a", picture=wall, overlay=wall)
-    html = render(ReportContent(title="t", task="classify", errors=[example]))
+    html = render(ReportContent(title="t", metrics=metrics_of({}), confident=[example]))
     assert Page(html).tags.count("img") == 2
     assert len(html) < 200_000
 
@@ -141,14 +142,9 @@ def test_file_names_that_are_no_text_do_not_break_the_page(tmp_path):
     broken = "caf\udce9.jpg"
     example = Example(path=broken, predicted="a")
     path = write_report(
-        ReportContent(title=broken, task="classify", errors=[example]), tmp_path / "out" / "report.html"
+        ReportContent(title=broken, metrics=metrics_of({}), errors=[example]), tmp_path / "out" / "report.html"
     )
     assert "caf?.jpg" in path.read_text("utf-8")
-
-
-def test_an_unknown_task_is_refused():
-    with pytest.raises(ConfigError, match="classify, multilabel, regress"):
-        render(ReportContent(title="t", task="segment"))
 
 
 def test_a_wrong_baseline_is_not_drawn_wider_than_the_track():
@@ -322,8 +318,8 @@ def test_five_scores_are_shown_and_the_rest_on_demand_test_before_validation(pag
 def test_a_thousand_classes_stay_bounded():
     names = [f"class {i}" for i in range(1000)]
     rows = [{"class": n, "f1": i / 1000, "f1_ci95": [0.0, 1.0], "support": 3} for i, n in enumerate(names)]
-    metrics = metrics_of({"test": {"n": 3000, "accuracy": 0.5, "per_class": rows}})
-    html = render(ReportContent(title="t", task="classify", classes=names, metrics=metrics), drawn={})
+    metrics = metrics_of({"classes": names, "test": {"n": 3000, "accuracy": 0.5, "per_class": rows}})
+    html = render(ReportContent(title="t", metrics=metrics), drawn={})
     assert len(html) < 200_000
     text = Page(html).text
     assert "class 0" in text
@@ -337,9 +333,7 @@ def test_a_run_of_an_earlier_version_still_renders():
                "val": {"accuracy": 0.9}, "baselines": {"majority": {"accuracy": 0.5}, "something_old": {}},
                "abstention": [{"accuracy": 0.9, "threshold": None}],
                "diagnosis": {"state": "odd", "evidence": []}}  # fmt: skip
-    content = ReportContent(
-        title="old", task="classify", classes=["a", "b"], metrics=metrics_of(metrics), settings={"views": None}
-    )
+    content = ReportContent(title="old", metrics=metrics_of(metrics), settings={"views": None})
     text = Page(render(content)).text
     assert "80.0 %" in text
     assert "Main problem: odd" in text

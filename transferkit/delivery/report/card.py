@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from transferkit import files, tasks, terms
 from transferkit.delivery.report import first_screen, report, sections
-from transferkit.delivery.report.content import ReportContent, metrics_of
+from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.numbers import plain
 from transferkit.delivery.report.public_text import UNREADABLE, placeless, readable
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -31,25 +30,22 @@ def card(content: ReportContent) -> str:
 
     Front matter: https://huggingface.co/docs/hub/model-cards; sections: Mitchell et al. 2019.
     """
-    task = content.get("task", tasks.SINGLE)
-    about = tasks.of(task)
-    content = _public(content)
-    metrics = metrics_of(content)
-    headline = first_screen.headline(content, task, metrics)
+    content, metrics = _public(content), content["metrics"]
+    about, headline = tasks.of(metrics.task), first_screen.headline(metrics)
     places = content.get("places") or ()
     diagnosis = metrics.diagnosis
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Model", **content},
         "what": about.does,
         "exclusive": about.exclusive,
-        "outputs": headline["outputs"],
+        "outputs": headline.outputs,
         "licence": licence(content),
-        "example": _example(content, task, metrics),
+        "example": _example(content),
         "result": _result(headline),
-        "notes": [placeless(note, places) for note in headline["notes"]],
+        "notes": [placeless(note, places) for note in headline.notes],
         "weakest": _weakest(metrics.test),
-        "scores": _scores(metrics, task, first_screen.goal_of(content, task)),
-        "bars": first_screen.bars(content, task, metrics),
+        "scores": _scores(metrics),
+        "bars": first_screen.bars(metrics),
         "state": terms.state(diagnosis.state) if diagnosis else None,
         "evidence": [placeless(line, places) for line in diagnosis.evidence] if diagnosis else [],
         "settings": list((content.get("settings") or {}).items()),
@@ -58,7 +54,7 @@ def card(content: ReportContent) -> str:
     environment.filters |= {"md": markdown, "code": _code, "fenced": _fenced}
     body = environment.get_template("card.md.j2").render(view)
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-    text = f"---\n{_front_matter(content, task, metrics)}---\n\n{body}"
+    text = f"---\n{_front_matter(content)}---\n\n{body}"
     return safe(text.encode("utf-8", "replace").decode())
 
 
@@ -115,9 +111,10 @@ def _fenced(text: str, language: str = "sh") -> str:
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
-def _example(content: ReportContent, task: str, metrics: MetricsRecord) -> str:
+def _example(content: ReportContent) -> str:
     """Python that predicts with Keras alone: what the model's file does not say for itself is written out."""
-    names = [readable(name) for name in content.get("classes") or []]
+    metrics = content["metrics"]
+    names = [readable(name) for name in metrics.classes]
     width, height = content.get("input_size") or (224, 224)
     if len(names) > NAMED:
         given = 'classes = json.load(open("metrics.json"))["classes"]'
@@ -127,7 +124,7 @@ def _example(content: ReportContent, task: str, metrics: MetricsRecord) -> str:
         given = f"classes = {written}"
     limits = metrics.thresholds
     limits = [float(f"{limit:.6g}") for limit in limits] if limits and len(names) <= NAMED else None
-    about = tasks.of(task)
+    about = tasks.of(metrics.task)
     lines = [
         "import json" if len(names) > NAMED else "",
         "import keras, numpy as np",
@@ -137,9 +134,9 @@ def _example(content: ReportContent, task: str, metrics: MetricsRecord) -> str:
         'picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")',
         f"pixels = np.asarray(picture.resize(({width}, {height}), Image.Resampling.BILINEAR))",
         "scores = model.predict(np.stack([pixels]), verbose=0)[0]",
-        given if names else "",
+        given,
         _thresholds(limits, bool(metrics.thresholds)) if about.has_thresholds else "",
-        about.card_answer if names else "print(scores)",
+        about.card_answer,
     ]
     return "\n".join(line for k, line in enumerate(lines) if line or k == 3)
 
@@ -152,11 +149,11 @@ def _thresholds(limits: list[float] | None, chosen: bool) -> str:
     )
 
 
-def _result(headline: Mapping[str, Any]) -> str | None:
-    if headline["value"] is None:
+def _result(said: first_screen.Headline) -> str | None:
+    if said.value is None:
         return None
-    interval = f" (95 % interval {headline['interval']})" if headline["interval"] else ""
-    return f"{headline['name']} {headline['value']}{interval} on {headline['n']} test pictures"
+    interval = f" (95 % interval {said.interval})" if said.interval else ""
+    return f"{said.name} {said.value}{interval} on {said.n} test pictures"
 
 
 def _weakest(test: Scores, most: int = 3) -> str:
@@ -165,37 +162,34 @@ def _weakest(test: Scores, most: int = 3) -> str:
     return ", ".join(f"{markdown(name)} (F1 {f1:.2f})" for name, f1 in lowest)
 
 
-def _scores(metrics: MetricsRecord, task: str, goal: str) -> dict[str, object] | None:
+def _scores(metrics: MetricsRecord) -> dict[str, object] | None:
     """All scores; a card has no place to fold some away."""
-    table = sections.score_table(metrics, task, goal)
+    table = sections.score_table(metrics)
     return None if table is None else {**table, "rows": [*table["rows"], *table["more"]]}
 
 
-def _front_matter(content: ReportContent, task: str, metrics: MetricsRecord) -> str:
+def _front_matter(content: ReportContent) -> str:
     import yaml
 
+    metrics = content["metrics"]
     # On one line, so that no title can look like the end of the front matter.
     name = readable(content.get("title", "model"))
-    header: dict[str, Any] = {"library_name": "keras", "license": licence(content)}
-    header["tags"] = [
-        "transferkit",
-        "transfer-learning",
-        *([readable(content["backbone"])] if content.get("backbone") else []),
-    ]
-    # The hub knows no pipeline for numbers from pictures.
-    if tasks.of(task).numbers:
-        header["tags"].append("image-regression")
-    else:
+    numbers, tags = tasks.of(metrics.task).numbers, ["transferkit", "transfer-learning"]
+    tags += [readable(content["backbone"])] if content.get("backbone") else []
+    tags += ["image-regression"] if numbers else []
+    header: dict[str, object] = {"library_name": "keras", "license": licence(content), "tags": tags}
+    if not numbers:  # for which the hub knows no pipeline
         header["pipeline_tag"] = "image-classification"
-    values = _hub_metrics(metrics.test, task)
+    values = _hub_metrics(metrics)
     if values:
-        kind = {"type": "image-regression" if tasks.of(task).numbers else "image-classification"}
+        kind = {"type": "image-regression" if numbers else "image-classification"}
         data = {"name": readable(content.get("data_name", name)), "type": "imagefolder", "split": "test"}
         header["model-index"] = [{"name": name, "results": [{"task": kind, "dataset": data, "metrics": values}]}]
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def _hub_metrics(test: Scores, task: str) -> list[dict[str, object]]:
+def _hub_metrics(metrics: MetricsRecord) -> list[dict[str, object]]:
     types = {"macro_f1": "f1", "micro_f1": "f1", "map": "mean_average_precision", "r2": "r_squared"}
-    known = [(key, value) for key in tasks.of(task).hub_metrics if (value := test.value(key)) is not None]
+    values = ((key, metrics.test.value(key)) for key in tasks.of(metrics.task).hub_metrics)
+    known = [(key, value) for key, value in values if value is not None]
     return [{"type": types.get(k, k), "name": terms.score(k), "value": float(f"{v:.6g}")} for k, v in known]

@@ -1,20 +1,17 @@
-"""What a report and a card can show: plain data, filled from a run directory. Every part may be missing."""
+"""What a report and a card can show: data filled from a run directory. All but metrics.json may be missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import tasks
 from transferkit.evaluation.calibration import ReliabilityBin
-from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
-from transferkit.evaluation.scores import CountedScores
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs.run_record import RatePoint
 from transferkit.runs.tables import HistoryRow
-from transferkit.tasks import TaskName
 from transferkit.tuning.gallery import Builders
 
 
@@ -33,19 +30,15 @@ class ReportContent(TypedDict, total=False):
     """Everything a report or a card can show. What is missing leaves its section out."""
 
     title: str
-    task: TaskName
-    classes: list[str]
     created: str
     version: str
-    goal: str  # the score to show first; the task's default where missing
-    metrics: MetricsRecord
+    metrics: Required[MetricsRecord]
     counts: Mapping[str, int]  # pictures of each split
     summary: Sequence[str]  # what was done, one sentence a step
     history: Sequence[HistoryRow]
     kept: int | None  # the row of the history whose weights were kept
     reliability: Sequence[ReliabilityBin]  # of calibration.reliability, on test
     regression: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # targets and predictions [N, T]
-    learning_curve: LearningCurve
     learning_rate_range: tuple[Sequence[RatePoint], float]  # the finder's points, and the rate it chose
     search_figures: Builders
     errors: Sequence[Example]
@@ -67,12 +60,3 @@ class ReportContent(TypedDict, total=False):
     data_name: str
     input_size: Sequence[int]
     resize: str  # how pictures of another shape are brought to it: stretch | crop | letterbox
-
-
-def metrics_of(content: ReportContent) -> MetricsRecord:
-    """The content's metrics; those of a run of which nothing is known where it has none."""
-    if "metrics" in content:
-        return content["metrics"]
-    task: TaskName = content.get("task", tasks.SINGLE)
-    goal = tasks.of(task).default_metric
-    return MetricsRecord(task=task, classes=["?"], goal=goal, test=CountedScores(n=0), baselines={})

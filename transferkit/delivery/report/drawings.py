@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks, terms
-from transferkit.delivery.report.content import ReportContent, metrics_of
+from transferkit.delivery.report.content import ReportContent
 from transferkit.evaluation import figures, plot_style
-from transferkit.evaluation.metrics_record import LearningCurve
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
 from transferkit.runs.run_record import RatePoint
 from transferkit.runs.tables import HistoryRow
@@ -62,25 +62,25 @@ class Drawing:
         return plot_style.address(light, kind), plot_style.address(dark, kind)
 
 
-def drawings(content: ReportContent, task: str) -> dict[str, Drawing]:
+def drawings(content: ReportContent) -> dict[str, Drawing]:
     """Every figure that `content` has the numbers for, by name."""
-    test, names = metrics_of(content).test, list(content.get("classes") or [])
-    curve, sweep = content.get("learning_curve"), content.get("learning_rate_range")
-    pairs = content.get("regression")
+    metrics = content["metrics"]
+    test, names, curve = metrics.test, metrics.classes, metrics.learning_curve
+    pairs, sweep = content.get("regression"), content.get("learning_rate_range")
     # given, words for those who cannot see it, how it is built
     wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
         "curves": (content.get("history"), "loss and score by epoch",
                    lambda dark: figures.curves(content["history"], **_curves(content), dark=dark)),
         "confusion": (test.confusion and names, "confusion matrix; the counts are in metrics.json",
                       lambda dark: figures.confusion(test.confusion, names, dark=dark)),
-        "per_class": (not tasks.of(task).numbers and _has_f1(test), "F1 of each class; the numbers are below",
+        "per_class": (not tasks.of(metrics.task).numbers and _has_f1(test), "F1 of each class; the numbers are below",
                       lambda dark: figures.per_class(test.rows, dark=dark)),
         "reliability": (content.get("reliability"), "accuracy against confidence",
                         lambda dark: figures.reliability(content["reliability"], dark=dark)),
         "regression": (pairs, "predicted against true values",
                        lambda dark: figures.regression(*content["regression"], names=names, dark=dark)),
         "learning_curve": (curve, "score against the number of training pictures",
-                           lambda dark: _learning_curve(content["learning_curve"], dark)),
+                           lambda dark: _learning_curve(metrics, dark)),
         "learning_rate_range": (sweep, "loss against learning rate",
                                 lambda dark: _learning_rates(content["learning_rate_range"], dark)),
     }  # fmt: skip
@@ -99,7 +99,9 @@ def _has_f1(test: Scores) -> bool:
     return any(row.value("f1") is not None for row in test.rows)
 
 
-def _learning_curve(curve: LearningCurve, dark: bool) -> Figure:
+def _learning_curve(metrics: MetricsRecord, dark: bool) -> Figure:
+    curve = metrics.learning_curve
+    assert curve is not None
     return figures.learning_curve(curve.sizes, curve.scores, curve.fit, terms.score(curve.metric), dark=dark)
 
 
@@ -129,7 +131,7 @@ def _panels(key: str, content: ReportContent) -> list[Callable[[bool], Figure]]:
         history, how = content["history"], _curves(content)
         return [partial(_only_curve, history, how, name) for name in figures.curve_panels(history)]
     if key == "regression":
-        names, pairs = list(content.get("classes") or []), content["regression"]
+        names, pairs = content["metrics"].classes, content["regression"]
         return [partial(_only_target, pairs, names, t) for t in range(min(6, len(names)))]
     return []
 

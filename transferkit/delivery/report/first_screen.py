@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from transferkit import tasks, terms
 from transferkit.delivery import statements
-from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.numbers import SHARES, interval, number
 from transferkit.evaluation.intervals import wilson
 from transferkit.evaluation.metric_registry import GOALS
@@ -18,28 +17,32 @@ from transferkit.evaluation.versus import verdicts
 View = dict[str, Any]
 
 
-def goal_of(content: ReportContent, task: str) -> str:
-    """The key of the score to show first."""
-    name = content.get("goal") or tasks.of(task).default_metric
-    return GOALS[name].key if name in GOALS else name
+class Headline(NamedTuple):
+    """The score that was aimed at and its interval as text, of `n` test pictures, and how its task names things.
+
+    `right` counts right answers, where that is the score; `notes` are what else must be known of it.
+    """
+
+    kind: str
+    output: str
+    outputs: str
+    name: str
+    n: int
+    right: str | None
+    value: str | None
+    interval: str
+    notes: list[str]
 
 
-def headline(content: ReportContent, task: str, metrics: MetricsRecord) -> View:
-    """The score to show first, its interval, and how this task names its outputs."""
-    key, test = goal_of(content, task), metrics.test
-    value, about = test.value(key), tasks.of(task)
+def headline(metrics: MetricsRecord) -> Headline:
+    """What is said first of a run."""
+    key, test = metrics.goal_key, metrics.test
+    value, about = test.value(key), tasks.of(metrics.task)
     counted = f"{round(value * test.n):,} of {test.n:,} right" if key == "accuracy" and value and test.n else None
-    return {
-        "kind": about.kind,
-        "output": about.output,
-        "outputs": about.outputs,
-        "name": terms.score(key),
-        "n": test.n if "metrics" in content else "the",
-        "right": counted,
-        "value": None if value is None else number(value, key),
-        "interval": interval(test, key) or None,
-        "notes": _notes(metrics, key),
-    }
+    return Headline(
+        kind=about.kind, output=about.output, outputs=about.outputs, name=terms.score(key), n=test.n, right=counted,
+        value=None if value is None else number(value, key), interval=interval(test, key), notes=_notes(metrics, key),
+    )  # fmt: skip
 
 
 def _notes(metrics: MetricsRecord, key: str) -> list[str]:
@@ -51,17 +54,18 @@ def _notes(metrics: MetricsRecord, key: str) -> list[str]:
     return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
 
 
-def bars(content: ReportContent, task: str, metrics: MetricsRecord) -> list[View]:
+def bars(metrics: MetricsRecord) -> list[View]:
     """The model beside its baselines on one scale, from 0 to 100; empty where the score is unknown.
 
     Each row has `name`, `text`, `interval` and `note` as words, `width` of the bar, and `whisker` (start, width) where
     the interval is known.
     """
-    key, test = goal_of(content, task), metrics.test
+    key, test = metrics.goal_key, metrics.test
     remarks = {verdict.name: statements.remark(verdict) for verdict in verdicts(metrics, key)}
     rows: list[tuple[str, str, Scores, bool]] = [("this model", "", test, True)]
     for name, scores in metrics.baselines.items():
-        rows.append((terms.rival(name, task).label, remarks.get(name, ""), Scores({"n": test.n, **scores}), False))
+        label = terms.rival(name, metrics.task).label
+        rows.append((label, remarks.get(name, ""), Scores({"n": test.n, **scores}), False))
     known = [(name, note, _bounded(scores, key), own) for name, note, scores, own in rows
              if scores.value(key) is not None]  # fmt: skip
     top = _top(key, [scores for *_, scores, _ in known])
@@ -72,9 +76,9 @@ def bars(content: ReportContent, task: str, metrics: MetricsRecord) -> list[View
     ] if any(own for *_, own in known) else []  # fmt: skip
 
 
-def ticks(content: ReportContent, task: str, metrics: MetricsRecord) -> list[str]:
+def ticks(metrics: MetricsRecord) -> list[str]:
     """What stands under the scale of `bars`: its start, middle and end."""
-    key = goal_of(content, task)
+    key = metrics.goal_key
     scores: list[Scores] = [metrics.test, *metrics.baselines.values()]
     top = _top(key, [row for row in scores if row.value(key) is not None])
     if key in SHARES:

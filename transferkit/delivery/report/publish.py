@@ -35,7 +35,7 @@ def publish(layout: Layout, reporter: Reporter) -> Path:
     """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path."""
     with reporter.step("writing the report"):
         content = report_content(layout)
-        drawn = drawings(content, content["task"])
+        drawn = drawings(content)
         for name, drawing in drawn.items():
             files.write_bytes(layout.figures / f"{name}.png", drawing.png())
         write_card(content, layout.card)
@@ -54,11 +54,8 @@ def report_content(layout: Layout) -> ReportContent:
     backbone, name = " + ".join(map(called, members)), Path(manifest.data.path or "arrays").name
     content = ReportContent(
         title=f"{name}, {backbone}",
-        task=metrics.task,
-        classes=metrics.classes,
         created=manifest.started,
         version=manifest.versions.get("transferkit", ""),
-        goal=metrics.goal,
         metrics=metrics,
         counts=manifest.data.parts,
         summary=_story(manifest, metrics),
@@ -83,8 +80,6 @@ def report_content(layout: Layout) -> ReportContent:
         content["learning_rate_range"] = manifest.rate_curve, manifest.learning_rate
     if metrics.search is not None:
         content["search_figures"] = gallery.builders(layout, metrics.search)
-    if metrics.learning_curve is not None:
-        content["learning_curve"] = metrics.learning_curve
     if len(table):
         found = pictures.proved(layout, _add_test(content, table))
         for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from transferkit import files, look, tasks, terms
 from transferkit.delivery.report import first_screen, sections
-from transferkit.delivery.report.content import Example, ReportContent, metrics_of
+from transferkit.delivery.report.content import Example, ReportContent
 from transferkit.delivery.report.drawings import Drawing, drawings
 from transferkit.delivery.report.numbers import plain, rough_duration
 from transferkit.delivery.report.usable import usable
@@ -45,9 +45,8 @@ def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing
 
 def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -> str:
     """The report as HTML text."""
-    task = content.get("task", tasks.SINGLE)
-    metrics = metrics_of(content)
-    drawn = drawings(content, task) if drawn is None else drawn
+    metrics = content["metrics"]
+    drawn = drawings(content) if drawn is None else drawn
     examples = {
         "errors": _examples(content.get("errors")),
         "confident": _examples(content.get("confident")),
@@ -55,11 +54,11 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     }
     view = {
         "c": {**dict.fromkeys(ReportContent.__annotations__), "title": "Run", **content},
-        "numbers": tasks.of(task).numbers,
-        **_first_screen(content, task, metrics),
+        "numbers": tasks.of(metrics.task).numbers,
+        **_first_screen(content, metrics),
         "worst": [e for e in examples["errors"] if e["picture"]][:WORST],
         "examples": examples,
-        **_sections(content, task, metrics),
+        **_sections(metrics),
         # The bars of classes are drawn by the page itself.
         "figures": {k: _figure(d) for k, d in drawn.items() if k != "per_class"},
         "timings": [(stage, rough_duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
@@ -73,29 +72,29 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
     return safe(text.encode("utf-8", "replace").decode())
 
 
-def _first_screen(content: ReportContent, task: str, metrics: MetricsRecord) -> dict[str, object]:
-    headline, answer = first_screen.headline(content, task, metrics), usable(metrics)
+def _first_screen(content: ReportContent, metrics: MetricsRecord) -> dict[str, object]:
+    headline, answer = first_screen.headline(metrics), usable(metrics)
     found = metrics.diagnosis
     said = " ".join(answer.sentences).casefold()
     return {
         "headline": headline,
         # Once is enough: what the answer says already is not said again below it.
-        "notes": [note for note in headline["notes"] if note.rstrip(".").casefold() not in said],
-        "bars": first_screen.bars(content, task, metrics),
-        "ticks": first_screen.ticks(content, task, metrics),
-        "usable": answer if "metrics" in content else None,
+        "notes": [note for note in headline.notes if note.rstrip(".").casefold() not in said],
+        "bars": first_screen.bars(metrics),
+        "ticks": first_screen.ticks(metrics),
+        "usable": answer,
         "diagnosis": found,
         "problem": terms.state(found.state if found else "unknown"),
         "steps": list(content.get("steps") or ()),
     }
 
 
-def _sections(content: ReportContent, task: str, metrics: MetricsRecord) -> dict[str, object]:
+def _sections(metrics: MetricsRecord) -> dict[str, object]:
     return {
-        "scores": sections.score_table(metrics, task, first_screen.goal_of(content, task)),
-        "classes": sections.classes(task, metrics.test),
-        "confusions": sections.confusions(content, metrics.test),
-        "gain": sections.gain(content),
+        "scores": sections.score_table(metrics),
+        "classes": sections.classes(metrics),
+        "confusions": sections.confusions(metrics),
+        "gain": sections.gain(metrics),
         "abstention": sections.abstention(metrics),
         "tried": sections.tried(metrics),
         "networks": sections.networks(metrics),

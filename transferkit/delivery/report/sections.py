@@ -9,7 +9,6 @@ import numpy as np
 
 from transferkit import tasks, terms
 from transferkit.console import duration, figure
-from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.first_screen import placed
 from transferkit.delivery.report.numbers import interval, number
 from transferkit.evaluation.metrics_record import (
@@ -19,18 +18,19 @@ from transferkit.evaluation.metrics_record import (
     HeadCandidate,
     MetricsRecord,
 )
-from transferkit.evaluation.scores import ScoreRow, Scores
+from transferkit.evaluation.scores import ScoreRow
 
 View = dict[str, Any]
 SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE", "support": "pictures"}
 SCORES, CLASSES, MOST = 5, 12, 100  # scores and classes shown unasked; classes in the page at all
 
 
-def score_table(metrics: MetricsRecord, task: str = tasks.SINGLE, goal: str = "") -> View | None:
+def score_table(metrics: MetricsRecord) -> View | None:
     """Every scalar score of test and validation as text: the first `SCORES` in `rows`, all others in `more`."""
     splits = [(name, scores) for name, scores in (("test", metrics.test), ("val", metrics.val)) if scores]
     found = dict.fromkeys(key for _, scores in splits for key, _ in scores.numbers())
-    keys = [key for key in dict.fromkeys((goal, *tasks.of(task).shown_first, *found)) if key in found]
+    first = (metrics.goal_key, *tasks.of(metrics.task).shown_first)
+    keys = [key for key in dict.fromkeys((*first, *found)) if key in found]
     if not keys:
         return None
     rows = [
@@ -46,10 +46,9 @@ def score_table(metrics: MetricsRecord, task: str = tasks.SINGLE, goal: str = ""
     return {"columns": columns, "sizes": sizes, "rows": rows[:SCORES], "more": rows[SCORES:]}
 
 
-def classes(task: str, test: Scores) -> View | None:
+def classes(metrics: MetricsRecord) -> View | None:
     """The table of classes, the worst first: `rows` of text; `bars` of F1, where it is known, on a scale to 100."""
-    numbers = tasks.of(task).numbers
-    rows = list(test.rows)
+    numbers, rows = tasks.of(metrics.task).numbers, metrics.test.rows
     if not rows:
         return None
     first = "target" if numbers else "class"
@@ -82,10 +81,10 @@ def _short(limits: tuple[float, float] | None) -> str:
     return f"{limits[0]:.2f} to {limits[1]:.2f}" if limits else ""
 
 
-def confusions(content: ReportContent, test: Scores, most: int = 8) -> list[View]:
+def confusions(metrics: MetricsRecord, most: int = 8) -> list[View]:
     """The most frequent confusions of one class with another, with counts and the share of the true class."""
-    matrix, names = np.asarray(test.confusion or np.zeros((0, 0)), int), content.get("classes") or []
-    if not matrix.size or len(names) != len(matrix):
+    matrix, names = np.array(metrics.test.confusion, int), metrics.classes
+    if not matrix.size:
         return []
     totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -98,13 +97,13 @@ def confusions(content: ReportContent, test: Scores, most: int = 8) -> list[View
     ]  # fmt: skip
 
 
-def gain(content: ReportContent) -> str | None:
+def gain(metrics: MetricsRecord) -> str | None:
     """What twice the pictures would change, by the learning curve."""
-    curve = content.get("learning_curve")
+    curve = metrics.learning_curve
     if curve is None or curve.fit is None:
         return None
     low, high = (f"{100 * gain:+.1f}" for gain in (curve.fit.gain_low, curve.fit.gain_high))
-    simplest = terms.rival("linear_probe", content.get("task", tasks.SINGLE)).phrase
+    simplest = terms.rival("linear_probe", metrics.task).phrase
     return (
         f"Each point is {simplest}, trained on a part of the training pictures. Twice the pictures "
         f"would change its validation score by {low} to {high} points (90 % range)."

@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 def usable(metrics: MetricsRecord) -> Answer:
     """Whether the model is fit for use, by its own test pictures."""
-    task, test, key = metrics.task, metrics.test, metrics.headline
+    test, key = metrics.test, metrics.headline
     if not test.n:
         return Answer("unknown", list(_untested(metrics)))
     if metrics.diagnosis is not None and metrics.diagnosis.state == "leakage suspected":
@@ -37,17 +37,17 @@ def usable(metrics: MetricsRecord) -> Answer:
     found = {verdict.name: verdict.state for verdict in verdicts(metrics, key)}
     blind = found.get("majority")
     if blind in ("unclear", "ahead"):
-        than, on = terms.rival("majority", task).phrase, plural(test.n, "test picture")
+        than, on = terms.rival("majority", metrics.task).phrase, plural(test.n, "test picture")
         if blind == "ahead":
             return Answer("no", [f"No: on {on} it is worse than {than}."])
         return Answer("no", [f"Not on this evidence: on {on} it cannot be told apart from {than}."])
-    expected = _expected(task, test)
+    expected = _expected(metrics)
     if expected is None:
         return Answer("unknown", ["Not known: its score is undefined on these test pictures."])
     won = statements.winner(metrics, key)
     if won is not None:
         return Answer("care", [f"Rather use what beats it: {won}.", f"Of this model, {expected}."])
-    return Answer("yes", [f"Yes, if this is good enough: {expected}.", *_further(metrics, test, task)][:2])
+    return Answer("yes", [f"Yes, if this is good enough: {expected}.", *_further(metrics)][:2])
 
 
 def _untested(metrics: MetricsRecord) -> Iterator[str]:
@@ -60,9 +60,9 @@ def _untested(metrics: MetricsRecord) -> Iterator[str]:
         yield f"By cross-validation of the training pictures, expect {name} {figure(judged.score)}{between}."
 
 
-def _expected(task: str, test: Scores) -> str | None:
+def _expected(metrics: MetricsRecord) -> str | None:
     """What to expect on new pictures like those of the test, as an interval where there is one."""
-    about = tasks.of(task)
+    about, test = tasks.of(metrics.task), metrics.test
     if about.headline == "off":
         return _off(test, about.unit)
     if about.headline == "labels":
@@ -104,9 +104,10 @@ def _off(test: Scores, unit: str) -> str | None:
     return f"expect answers to be off on average, {', '.join(parts)}" + (", …" if len(rows) > 3 else "")
 
 
-def _further(metrics: MetricsRecord, test: Scores, task: str) -> Iterator[str]:
+def _further(metrics: MetricsRecord) -> Iterator[str]:
     """What else bears on the use, the weightiest first."""
-    if tasks.of(task).headline == "right":
+    test = metrics.test
+    if tasks.of(metrics.task).headline == "right":
         low, high = test.interval("accuracy") or (0, 0)
         yield from _declining(metrics)
         if high - low > ROUGH:
