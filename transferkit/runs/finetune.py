@@ -198,9 +198,7 @@ class Job:
                     "Put it back, or start again with another --output"
                 ) from error
         else:
-            # Settings hold floats; whole numbers are numbers of pictures.
-            counts = sum(s.split) > 1.5
-            splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed, s.folds)
+            splits = split(self.samples, s.split, s.seed, s.folds)
         for note in (*self.samples.notes, *splits.notes):
             self.reporter.say(f"data: {note}")
         self._say_data(splits)

@@ -134,8 +134,7 @@ class PortfolioJob:
         self.samples = self.samples.hashed()
         if self.layout.networks.exists() and self.layout.splits.exists():
             return load_splits(self.layout.splits, self.samples, s.seed)
-        counts = sum(s.split) > 1.5
-        splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed)
+        splits = split(self.samples, s.split, s.seed)
         try:
             rounds_of_folds(self.samples, splits, FOLDS, 1)
         except DataError as error:

@@ -98,8 +98,7 @@ class SearchJob:
         begun = self.folder.journal.exists()
         if begun and self.layout.splits.exists():
             return load_splits(self.layout.splits, self.samples, s.seed)
-        counts = sum(s.split) > 1.5
-        splits = split(self.samples, [int(n) for n in s.split] if counts else s.split, s.seed, s.folds)
+        splits = split(self.samples, s.split, s.seed, s.folds)
         if not begun and self.layout.splits.exists():
             self._require_own(splits)
         save_splits(self.layout.splits, self.samples, splits)

@@ -164,10 +164,11 @@ def _fractions(ratios: Sequence[float], total: int) -> npt.NDArray[np.float64]:
     advice = "give three fractions that sum to 1, such as .7,.15,.15, or three numbers of pictures"
     if len(ratios) != 3 or min(ratios) < 0 or ratios[0] <= 0 or not np.isfinite(ratios).all():
         raise ConfigError(f"split {tuple(ratios)} is not train, val, test with a train part; {advice}")
-    if all(isinstance(r, int | np.integer) for r in ratios) and sum(ratios) != 1:
-        if sum(ratios) != total:
-            raise ConfigError(f"split {tuple(ratios)} sums to {sum(ratios)}, the data has {total} pictures; {advice}")
-        return np.asarray(ratios, dtype=np.float64) / total
+    counts = [int(r) for r in ratios]  # settings hold floats
+    if counts == list(ratios) and sum(counts) != 1:
+        if sum(counts) != total:
+            raise ConfigError(f"split {tuple(counts)} sums to {sum(counts)}, the data has {total} pictures; {advice}")
+        return np.asarray(counts, dtype=np.float64) / total
     if abs(sum(ratios) - 1) > 1e-6:
         raise ConfigError(f"split {tuple(ratios)} sums to {sum(ratios):g}; {advice}")
     return np.asarray(ratios, dtype=np.float64)
