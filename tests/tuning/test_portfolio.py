@@ -14,8 +14,7 @@ from transferkit.errors import ConfigError, DataError
 from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
 from transferkit.selection import ensemble
-from transferkit.tuning import portfolio
-from transferkit.tuning.portfolio import Budget
+from transferkit.tuning import network_comparison, portfolio
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -186,7 +185,7 @@ def test_a_budget_counts_what_is_still_to_come():
 def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monkeypatch):
     test = {row.path for row in Layout(done.folder).read_splits() if row.split == "test"}
     seen = []
-    probe, choose = portfolio.probe, Job.choose
+    probe, choose = network_comparison.probe, Job.choose
 
     def probed(name, samples, *rest):
         seen.extend(samples.paths)
@@ -200,7 +199,7 @@ def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monk
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(portfolio, "probe", probed)
+    monkeypatch.setattr(network_comparison, "probe", probed)
     monkeypatch.setattr(Job, "choose", chosen)
     monkeypatch.setattr(portfolio.portfolio, "choose", stopped)
     with pytest.raises(KeyboardInterrupt):

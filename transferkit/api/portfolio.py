@@ -57,7 +57,8 @@ def best(
     """
     from transferkit.delivery.report.publish import publish
     from transferkit.runs.intake import take_in
-    from transferkit.tuning.portfolio import Budget, PortfolioJob
+    from transferkit.tuning.network_comparison import Budget
+    from transferkit.tuning.portfolio import PortfolioJob
     from transferkit.tuning.portfolio_entry import request
 
     reporter = reporter or Reporter(quiet)

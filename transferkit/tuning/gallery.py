@@ -12,7 +12,6 @@ from transferkit.runs.layout import Layout
 from transferkit.tuning import search_figures
 from transferkit.tuning.importance import importance
 from transferkit.tuning.journal import Journal, require_sound
-from transferkit.tuning.search_results import SearchFiles
 from transferkit.tuning.search_space.space import Space
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ Builders = dict[str, tuple[str, "Callable[[bool], Figure]"]]
 
 def builders(layout: Layout, search: SearchRecord) -> Builders:
     """Name → what it shows, and how it is drawn (light or dark). `search` is that part of metrics.json."""
-    path = SearchFiles(layout).journal
+    path = layout.journal
     layout.check_sealed(path)
     header, events = Journal.read(path)
     require_sound(path, events)

@@ -31,11 +31,6 @@ class SearchFiles:
     layout: Layout
 
     @property
-    def journal(self) -> Path:
-        """trials.jsonl: every step of the search, append-only."""
-        return self.layout.journal
-
-    @property
     def trials(self) -> Path:
         """trials.csv: one row a trial."""
         return self.layout.folder / "trials.csv"

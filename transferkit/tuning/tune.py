@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from transferkit import compute
-from transferkit.config import Settings
-from transferkit.console import Reporter
-from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
-from transferkit.errors import ConfigError, TrainingError
+from transferkit.data.splitting.split import Splits, fold_indices
+from transferkit.errors import TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.record import JsonObject
 from transferkit.runs.finetune import Job, require_whole
-from transferkit.runs.intake import Intake
-from transferkit.runs.layout import Layout, run_lock
-from transferkit.runs.manifest import amend, data_digest, split_digest
+from transferkit.runs.layout import run_lock
+from transferkit.runs.manifest import amend
 from transferkit.runs.results import answer, judge
 from transferkit.runs.run_record import SearchOrigin
 from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import search_results, verdict
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.executors.local import Engine, engine
-from transferkit.tuning.journal import Journal
+from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.limits import SHARE, machine_memory
 from transferkit.tuning.oracles.oracle import Oracle
 from transferkit.tuning.records import Limits, Pair, Task, TrialPlan
@@ -37,22 +35,13 @@ from transferkit.tuning.trial_runner import TrialRunner
 
 
 @dataclass(kw_only=True)
-class SearchJob:
-    """One search. `base` are the settings that are not searched, `command` repeats it, `origin` is as in `Job`."""
+class SearchJob(JournalledJob):
+    """One search. `base` are the settings that are not searched."""
 
-    intake: Intake
-    base: Settings
+    WHAT: ClassVar[str] = "search"
+
     space: Space
     search: SearchSettings
-    layout: Layout
-    origin: str | None
-    command: str
-    reporter: Reporter
-    offline: bool = False
-    cache: bool | None = None
-
-    def __post_init__(self) -> None:
-        self.samples = self.intake.samples
 
     def run(self) -> None:
         """Do everything that is not done yet. An interrupt leaves what was found so far, and how to go on."""
@@ -61,7 +50,7 @@ class SearchJob:
         self.folder = search_results.SearchFiles(self.layout)
         with run_lock(self.layout):
             splits = self._splits()
-            if self._is_complete(splits):
+            if self._is_trained(splits) and self.layout.read_metrics().search is not None:
                 self.reporter.say(f"{self.layout.folder} is complete already; nothing to resume")
                 return
             candidates, searched = self._search(splits)
@@ -79,50 +68,25 @@ class SearchJob:
             origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
             search_seconds=seconds,
         ).run()  # fmt: skip
-        require_whole(self.layout, "test" in splits.assignment, self.folder.journal, self.folder.trials)
+        require_whole(self.layout, "test" in splits.assignment, self.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
     # -- before the first trial
 
-    def _is_complete(self, splits: Splits) -> bool:
-        """Whether there is nothing left to do. Raises ConfigError where this is not the search that was begun."""
-        if not self.layout.manifest.exists() or not self.layout.read_manifest().complete:
-            return False
-        Journal.open(self.folder.journal, self._header(splits), resume=True).close()
-        return self.layout.read_metrics().search is not None
+    @property
+    def journal(self) -> Path:
+        """trials.jsonl."""
+        return self.layout.journal
 
-    def _splits(self) -> Splits:
-        s = self.base
-        self.samples = self.samples.hashed()
-        begun = self.folder.journal.exists()
-        if begun and self.layout.splits.exists():
-            return load_splits(self.layout.splits, self.samples, s.seed)
-        splits = split(self.samples, s.split, s.seed, s.folds)
-        if not begun and self.layout.splits.exists():
-            self._require_own(splits)
-        save_splits(self.layout.splits, self.samples, splits)
-        return splits
-
-    def _require_own(self, splits: Splits) -> None:
-        """Raise ConfigError where splits.csv, all there is yet, is not what this search would have left there."""
-        there = load_splits(self.layout.splits, self.samples, self.base.seed)
-        if split_digest(self.samples, there) != split_digest(self.samples, splits):
-            raise ConfigError(
-                f"{self.layout.splits} is of another search, or none: with these settings the split is another one. "
-                "Repeat the command as it was, or choose another --output"
-            )
-
-    def _header(self, splits: Splits) -> JsonObject:
-        """What makes a search this one: to resume another is refused."""
-        header: JsonObject = {
+    def _asked(self) -> JsonObject:
+        asked: JsonObject = {
             "algorithm": self.algorithm,
             "space": self.space.as_dict(),
             "settings": self.base.model_dump(mode="json"),
-            "data": {"sha256": data_digest(self.samples), "split": split_digest(self.samples, splits)},
         }
         # Grid tries all; a random search can be made longer, the others plan with the number.
-        return header | ({"trials": self.search.trials} if self.algorithm in ("bayesian", "hyperband") else {})
+        return asked | ({"trials": self.search.trials} if self.algorithm in ("bayesian", "hyperband") else {})
 
     def _plan(self, splits: Splits) -> TrialPlan:
         """Without the test split: no trial can look at it."""
@@ -152,10 +116,8 @@ class SearchJob:
         trials = None if self.algorithm == "grid" else s.trials
         oracle = Oracle(self.space, self.algorithm, trials, maximise, self.base.seed, self.base.epochs)
         self._announce(oracle, len(plan.samples), len(plan.pairs))
-        with Journal.open(self.folder.journal, self._header(splits), resume=True) as journal:
-            options = {"offline": self.offline, "cache": self.cache}
-            start = {"event": "start", "command": self.command, "working_directory": os.getcwd(), "options": options}
-            journal.append(start)
+        with self._opened(splits) as journal:
+            self._begin(journal)
             runner = self._engine(plan)
             ends = None if s.budget is None else time.monotonic() + s.budget
             search = Search(
