@@ -12,7 +12,6 @@ import transferkit as tk
 from transferkit.config import Settings, make
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import Manifest, command_line
-from transferkit.tuning.entry import JOURNAL
 from transferkit.tuning.journal import Journal
 
 from .cli.calls import call
@@ -94,7 +93,7 @@ def test_a_search_chooses_and_keeps_its_network(searched: list[Any], digits: Pat
     assert "backbone: mini, because " in capsys.readouterr().err
     (tmp_path / "old").mkdir()
     base = make({"backbone": "efficientnet_lite0"}).model_dump(mode="json")
-    Journal.open(tmp_path / "old" / JOURNAL, {"settings": base}, resume=False).close()
+    Journal.open(Layout(tmp_path / "old").journal, {"settings": base}, resume=False).close()
     tk.tune(digits, output=tmp_path / "old", resume=True, quiet=True)
     tk.tune(digits, ["vgg16", "mini"], weights="random", output=tmp_path / "named", quiet=True)
     assert [base.backbone for base, _ in searched] == ["mini", "efficientnet_lite0", "vgg16"]

@@ -172,16 +172,6 @@ def test_without_time_the_first_network_is_finished_all_the_same(digits, tiny, t
     assert any("left out" in line for line in found["words"])
 
 
-def test_a_budget_counts_what_is_still_to_come():
-    now = [100.0]
-    budget = Budget(60, lambda: now[0])
-    assert budget.allows(60)
-    now[0] = 130
-    assert budget.spent == 30
-    assert budget.allows(30)
-    assert not budget.allows(31)
-
-
 def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monkeypatch):
     test = {row.path for row in Layout(done.folder).read_splits() if row.split == "test"}
     seen = []

@@ -32,7 +32,7 @@ def backbone(
     if source not in ("auto", "imagenet", "pretrained", "random"):
         given["backbone"] = PHOTOGRAPHS  # so that nothing else is said of its absence
         return "", [f"--weights {source} needs --backbone: a file does not say whose weights it holds"]
-    before = None if resumed is None else _before(Path(resumed))
+    before = None if resumed is None else _before(Layout(Path(resumed)))
     if before is not None:
         given["backbone"] = before
         return f"backbone: {before}, as the run was begun with", []
@@ -54,7 +54,7 @@ def networks(
 
     if named:
         return list(dict.fromkeys(named)), "", []
-    begun = None if resumed is None else _compared(Path(resumed))
+    begun = None if resumed is None else _compared(Layout(Path(resumed)))
     if begun:
         return begun, f"networks: {', '.join(begun)}, as the comparison was begun with", []
     values = dict(given)
@@ -67,25 +67,24 @@ def networks(
     return [first, *others], choice, problems
 
 
-def _compared(folder: Path) -> list[str]:
-    """The networks of a comparison that was begun in `folder`, if there is one."""
+def _compared(layout: Layout) -> list[str]:
+    """The networks of a comparison that was begun, if there is one."""
     from transferkit.tuning.journal import Journal
 
     with suppress(RunError, OSError, KeyError, TypeError):
-        return [str(name) for name in Journal.read(Layout(folder).networks)[0]["networks"]]
+        return [str(name) for name in Journal.read(layout.networks)[0]["networks"]]
     return []
 
 
-def _before(folder: Path) -> str | None:
-    """The network that a run or search in `folder` was begun with, if there is one."""
-    from transferkit.tuning.entry import JOURNAL
+def _before(layout: Layout) -> str | None:
+    """The network that a run or search was begun with, if there is one."""
     from transferkit.tuning.journal import Journal
 
     # What is damaged is refused later, with its remedy.
     with suppress(RunError, OSError, KeyError, TypeError):
-        if (folder / JOURNAL).exists():
-            return str(Journal.read(folder / JOURNAL)[0]["settings"]["backbone"])
-        return Layout(folder).read_manifest().config.backbone or None
+        if layout.journal.exists():
+            return str(Journal.read(layout.journal)[0]["settings"]["backbone"])
+        return layout.read_manifest().config.backbone or None
     return None
 
 

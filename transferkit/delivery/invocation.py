@@ -12,7 +12,6 @@ from transferkit.errors import RunError
 from transferkit.record import RecordError
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunOptions
-from transferkit.tuning.entry import JOURNAL
 from transferkit.tuning.journal import Journal
 
 BEGINS = ("finetune", "tune", "best")
@@ -36,7 +35,7 @@ def beginning(layout: Layout) -> Beginning:
     Raises:
         RunError: no run is there, or it was begun by a script, whose data or space only that script has.
     """
-    journal = next((path for path in (layout.folder / JOURNAL, layout.networks) if path.is_file()), None)
+    journal = next((path for path in (layout.journal, layout.networks) if path.is_file()), None)
     if journal is not None:
         (command, folder, options), where = _search(journal), None
     else:

@@ -13,7 +13,7 @@ from transferkit.config import Given, Settings
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import preflight
 from transferkit.runs.advice import IN_PYTHON
-from transferkit.runs.layout import check_new
+from transferkit.runs.layout import Layout, check_new
 from transferkit.runs.manifest import repeatable
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.search_settings import SearchSettings
@@ -21,7 +21,6 @@ from transferkit.tuning.search_space import space as spaces
 from transferkit.tuning.search_space.dimensions import Dimension
 from transferkit.tuning.search_space.space import Space
 
-JOURNAL = "trials.jsonl"
 AUTO = "--head auto chooses by itself; tune searches over settings of a head that is trained: use mlp or linear"
 FIRST = {"splits.csv"}  # what a search writes before its journal
 SpaceLike = Space | str | Path | Callable[..., Any]
@@ -42,7 +41,7 @@ def request(
     given: Given, *, origin: str | None, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
 ) -> SearchRequest:  # fmt: skip
     """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
-    found = [*problems, *check_search(folder, resume), *preflight.inside(folder, origin)]
+    found = [*problems, *check_search(Layout(folder).journal, resume), *preflight.inside(folder, origin)]
     base, chosen, search, texts = settle(backbone, searched, space, given, offline, found)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
     return SearchRequest(base, chosen, search, _command(origin, base, search, texts, space, networks, folder))
@@ -56,9 +55,7 @@ def of_a_choice(values: Given) -> list[str]:
         if values.get(name) is not None
     ]
     if values.get("head") == "auto":
-        found.insert(
-            0, "--head auto chooses by itself; tune searches over the settings of a trained head: use mlp or linear"
-        )
+        found.insert(0, AUTO)
     return found
 
 
@@ -109,9 +106,11 @@ def _with_networks(space: Space, networks: list[str]) -> Space:
     return Space((Dimension("backbone", "choice", tuple(networks)), *space.dimensions))
 
 
-def check_search(folder: Path, resume: bool, journal: str = JOURNAL, what: str = "a search") -> list[str]:
-    """Problems of writing a search to `folder`. As with `finetune`, `resume` begins one where there is nothing yet."""
-    if (folder / journal).exists():
+def check_search(journal: Path, resume: bool, what: str = "a search") -> list[str]:
+    """Problems of writing a search into the folder of `journal`. As with `finetune`, `resume` begins one where there is
+    nothing yet."""
+    folder = journal.parent
+    if journal.exists():
         if resume:
             return []
         return [f"--output {folder} holds {what}; choose another folder, or add --resume to go on with it"]
@@ -121,7 +120,7 @@ def check_search(folder: Path, resume: bool, journal: str = JOURNAL, what: str =
         how_on = f"--output {folder} may hold the beginning of {what}; add --resume to go on, or choose another folder"
         return [] if resume else [how_on]
     if problems and resume and folder.is_dir():
-        return [f"--output {folder} holds no {what.removeprefix('a ')} that could be resumed (no {journal})"]
+        return [f"--output {folder} holds no {what.removeprefix('a ')} that could be resumed (no {journal.name})"]
     return problems
 
 

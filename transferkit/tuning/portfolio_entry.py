@@ -13,11 +13,10 @@ from transferkit.config import Given, Settings
 from transferkit.config.values import parse_duration
 from transferkit.runs import preflight
 from transferkit.runs.advice import IN_PYTHON
+from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import repeatable
 from transferkit.tuning.entry import check_search
 from transferkit.tuning.portfolio_settings import SETTINGS
-
-NETWORKS = "networks.jsonl"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def request(
     offline: bool, problems: Sequence[str] = (),
 ) -> PortfolioRequest:  # fmt: skip
     """Check everything; `named`: whether the user named the networks. Raises ConfigError: every problem."""
-    found = [*problems, *check_search(folder, resume, NETWORKS, "a comparison of networks")]
+    found = [*problems, *check_search(Layout(folder).networks, resume, "a comparison of networks")]
     found += preflight.inside(folder, origin)
     found += [
         f"'{name}' is no setting of best; it takes {', '.join(SETTINGS)}" for name in given if name not in SETTINGS
