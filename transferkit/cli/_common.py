@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -23,6 +23,9 @@ from transferkit.console import Reporter, columns
 from transferkit.errors import StorageError, TransferKitError, nearest
 from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
+
+if TYPE_CHECKING:
+    from transferkit.api import Run
 
 UNCUT = 10_000  # characters
 # What an argument is, for those who left it out.
@@ -157,6 +160,13 @@ VERBOSE = click.option(
 )
 
 
+OFFLINE = click.option("--offline", is_flag=True, help="Never download weights.")
+CACHE = click.option(
+    "--cache/--no-cache", default=None,
+    help="Store features, or compute them again. [default: what measured costs and the disk say]",
+)  # fmt: skip
+
+
 def reporter(quiet: bool, as_json: bool = False) -> Reporter:
     """The command's reporter; JSON output implies quiet."""
     return Reporter(quiet=quiet or as_json)
@@ -185,6 +195,14 @@ def tell(text: object, hang: int = 2) -> None:
 def emit(content: Any, indent: int | None = 2) -> None:
     """Print JSON to standard output, in ASCII: it passes through every encoding, and no terminal obeys it."""
     echo(json.dumps(content, indent=indent, allow_nan=False))
+
+
+def present(run: Run, verbose: bool, as_json: bool) -> None:
+    """Print what a run came to: its scores as JSON, or its summary."""
+    if as_json:
+        emit({"run": str(run.folder), **run.metrics})
+    else:
+        echo(run.summary(verbose))
 
 
 class Terminated(KeyboardInterrupt):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from transferkit import tasks
-from transferkit.cli._common import Group, common, echo, emit, reporter, tell
+from transferkit.cli._common import OFFLINE, Group, common, echo, emit, reporter, tell
 from transferkit.cli._reading import with_reading
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
 @click.option("--pictures", type=int, default=1000, show_default=True, help="Look at this many pictures at most.")
 @click.option("--task", type=click.Choice(tasks.NAMES), help="[default: found from the data]")
 @click.option("--figure", "png", type=click.Path(path_type=Path), help="Draw score against speed into this PNG.")
-@click.option("--offline", is_flag=True, help="Never download weights.")
+@OFFLINE
 @with_reading
 @common(seed=True)
 def recommend(

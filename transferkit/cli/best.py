@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import VERBOSE, common, echo, emit, reporter
+from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
 from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
 from transferkit.config import Settings
 from transferkit.setting import declared
@@ -35,11 +35,8 @@ from transferkit.tuning.portfolio_settings import SETTINGS
     help=f"Run directory.{default('runs/DATA-best')}",
 )
 @option("--resume", is_flag=True, common=True, help="Go on with the comparison in --output.")
-@option("--offline", is_flag=True, help="Never download weights.")
-@option(
-    "--cache/--no-cache", default=None,
-    help="Store features, or compute them again. [default: what measured costs and the disk say]",
-)
+@OFFLINE
+@CACHE
 @VERBOSE
 @common()
 def best(
@@ -58,7 +55,4 @@ def best(
         data, list(backbone) or None, output=output, resume=resume, offline=offline, cache=cache,
         reporter=reporter(quiet, as_json), **settings,
     )  # fmt: skip
-    if as_json:
-        emit({"run": str(run.folder), **run.metrics})
-    else:
-        echo(run.summary(verbose))
+    present(run, verbose, as_json)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import VERBOSE, common, echo, emit, reporter
+from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, echo, emit, present, reporter
 from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
 from transferkit.cli.config import from_file, own_options
 from transferkit.config import Settings
@@ -33,15 +33,12 @@ from transferkit.setting import declared
     "--dry-run", is_flag=True, common=True, brief="Only say what would be done and how long.",
     help="Check everything, measure, and say what would be done, how long and on how much disk.",
 )
-@option("--offline", is_flag=True, help="Never download weights.")
+@OFFLINE
 @option("--tensorboard", is_flag=True, help="Write TensorBoard logs into the run directory as it goes.")
 @option(
     "--track", multiple=True, metavar="mlflow|wandb", help="Also tell MLflow or Weights & Biases (extras). Repeatable."
 )
-@option(
-    "--cache/--no-cache", default=None,
-    help="Store features, or compute them again. [default: what measured costs and the disk say]",
-)
+@CACHE
 @VERBOSE
 @common()
 def finetune(
@@ -62,9 +59,7 @@ def finetune(
         reporter=reporter(quiet, as_json), track=("tensorboard",) * kept["tensorboard"] + tuple(kept["track"]),
         dry_run=dry_run, **settings,
     )  # fmt: skip
-    if not isinstance(run, api.Run):
-        emit(run.as_dict()) if as_json else echo(run)
-    elif as_json:
-        emit({"run": str(run.folder), **run.metrics})
+    if isinstance(run, api.Run):
+        present(run, verbose, as_json)
     else:
-        echo(run.summary(verbose))
+        emit(run.as_dict()) if as_json else echo(run)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, emit, reporter, tell
+from transferkit.cli._common import OFFLINE, Once, common, emit, reporter, tell
 
 
 @click.command(cls=Once, epilog="Example:  transferkit reproduce runs/flowers --output runs/flowers-again")
@@ -18,7 +18,7 @@ from transferkit.cli._common import Once, common, emit, reporter, tell
     help="Largest difference of any score that still counts as reproduced.",
 )  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Compute the features again too, beside the cache.")
-@click.option("--offline", is_flag=True, help="Never download weights.")
+@OFFLINE
 @common()
 def reproduce(
     run: Path, output: Path | None, data: Path | None, tolerance: float, fresh: bool, offline: bool, quiet: bool,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import VERBOSE, common, echo, emit, reporter
+from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
 from transferkit.cli._help import Grouped, GroupedOption, default, option, setting_option, with_settings
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.config import Settings
@@ -52,11 +52,8 @@ def _settings() -> Iterator[GroupedOption]:
     help="Settings (and search, space, output…) from a TOML file; options win.",
 )
 @option("--resume", is_flag=True, common=True, help="Go on with the search in --output.")
-@option("--offline", is_flag=True, help="Never download weights.")
-@option(
-    "--cache/--no-cache", default=None,
-    help="Store features, or compute them again. [default: what measured costs and the disk say]",
-)
+@OFFLINE
+@CACHE
 @VERBOSE
 @common()
 def tune(
@@ -78,7 +75,4 @@ def tune(
     run = api.tune(
         data, list(backbone) or networks, resume=resume, reporter=reporter(quiet, as_json), **kept, **settings
     )  # fmt: skip
-    if as_json:
-        emit({"run": str(run.folder), **run.metrics})
-    else:
-        echo(run.summary(verbose))
+    present(run, verbose, as_json)
