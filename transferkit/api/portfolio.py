@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from transferkit.api import plain, unnamed
-from transferkit.api.data import Data
+from transferkit.api import unnamed
+from transferkit.api.asked import PathOrName, asked
 from transferkit.api.objects import Run
 from transferkit.api.signature import listing
-from transferkit.api.train import PathOrName, adopt, announced, named, plain_settings, resumable
+from transferkit.api.train import resumable
 from transferkit.compute import restoring
 from transferkit.console import Reporter
-from transferkit.data.source import origin_of
-from transferkit.files import ready_cache
-from transferkit.runs import preflight
-from transferkit.runs.layout import Layout, free_name
+from transferkit.runs.layout import Layout
 from transferkit.tuning.portfolio_settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -62,31 +59,23 @@ def best(
     from transferkit.tuning.portfolio_entry import request
 
     reporter = reporter or Reporter(quiet)
-    given = plain_settings({"backbone": backbone, **settings} if backbone else settings)
-    problems = plain.problems(data, given)
-    asked: Any = given.pop("backbone", None)
-    several = [asked] if isinstance(asked, str) else list(asked or ())
-    data = plain.data(data, given)
-    loaded = data if isinstance(data, Data) else None
-    problems += adopt(loaded, given) if loaded else []
-    origin = loaded.origin if loaded else origin_of(data)
-    problems += preflight.remote(origin, offline)
-    if resume and output is None:
-        problems.append("--resume needs --output: the run directory of the comparison")
-    announced(reporter, not several, origin)
-    networks, choice, more = unnamed.networks(several, data, given, origin, output if resume else None, offline)
-    folder = Path(output) if output is not None else free_name(Path("runs"), named(origin, "best"))
-    found = request(networks, bool(several), budget, given, origin, folder, resume, offline, [*problems, *more])
-    announced(reporter, bool(several), origin)
-    if choice:
-        reporter.say(choice)
-    if cache is not False:
-        ready_cache(reporter.warn)
+    this = asked(
+        data, {"backbone": backbone, **settings} if backbone else settings, output=output, resume=resume,
+        offline=offline, resumed="of the comparison",
+    )  # fmt: skip
+    given, origin = this.given, this.origin
+    named: Any = given.pop("backbone", None)
+    several = [named] if isinstance(named, str) else list(named or ())
+    if not several:
+        this.announce(reporter)
+    networks, choice, more = unnamed.networks(several, this.data, given, origin, output if resume else None, offline)
+    folder = this.folder(output, "best")
+    found = request(networks, bool(several), budget, given, origin, folder, resume, offline, [*this.problems, *more])
+    this.begin(reporter, choice, cache)
     layout, spent = Layout(folder), Budget(found.budget)
-    source = loaded.samples if loaded else data
     with resumable(layout):
         PortfolioJob(
-            intake=take_in(source, found.base, origin, reporter), base=found.base, networks=found.networks,
+            intake=take_in(this.source, found.base, origin, reporter), base=found.base, networks=found.networks,
             named=found.named, budget=spent, layout=layout, origin=origin, command=found.command, reporter=reporter,
             offline=offline, cache=cache,
         ).run()  # fmt: skip

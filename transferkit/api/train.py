@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transferkit.api import plain, unnamed
-from transferkit.api.data import Data
+from transferkit.api.asked import PathOrName, asked
 from transferkit.api.objects import Run
 from transferkit.api.signature import listing
 from transferkit.compute import restoring
-from transferkit.config import Given, Settings, make
+from transferkit.config import Settings, make
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
-from transferkit.data.source import origin_of
 from transferkit.errors import DataError, RunError
-from transferkit.files import ready_cache
 from transferkit.runs import preflight, trackers
-from transferkit.runs.layout import Layout, check_new, free_name
+from transferkit.runs.layout import Layout, check_new
 from transferkit.training import user_callbacks
 from transferkit.training.fit import Callback
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from transferkit.api.keywords import FinetuneSettings, TuneSettings
     from transferkit.runs.finetune import Job
     from transferkit.runs.plan import DryRun
-
-PathOrName = str | os.PathLike[str]
 
 
 @overload
@@ -94,22 +90,21 @@ def finetune(
             Objects of Keras that it cannot take are answered with the lines that use them in plain Keras.
     """
     reporter = reporter or Reporter(quiet)
-    given = plain_settings(settings if backbone is None else {"backbone": backbone, **settings})
-    watching, problems = plain.callbacks(callbacks, given)
-    problems += plain.problems(data, given, callbacks)
-    data = plain.data(data, given)
-    loaded = data if isinstance(data, Data) else None
-    problems += adopt(loaded, given) if loaded else []
-    origin = loaded.origin if loaded else origin_of(data)
-    unnamed_network = announced(reporter, given.get("backbone") is None, origin)
-    choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
-    problems += more
-    folder = Path(output) if output is not None else free_name(Path("runs"), _name(origin, given))
-    if resume and output is None:
-        problems.append("--resume needs --output: the run directory that is to be finished")
+    values = settings if backbone is None else {"backbone": backbone, **settings}
+    watching, problems = plain.callbacks(callbacks, values)
+    this = asked(
+        data, values, output=output, resume=resume, offline=offline, resumed="that is to be finished",
+        callbacks=callbacks,
+    )  # fmt: skip
+    given, origin = this.given, this.origin
+    if given.get("backbone") is None:
+        this.announce(reporter)
+    choice, more = unnamed.backbone(this.data, given, origin, output if resume else None, offline)
+    folder = this.folder(output, str(given["backbone"]))
     problems += [
+        *this.problems,
+        *more,
         *preflight.problems(given, offline),
-        *preflight.remote(origin, offline),
         *check_new(folder, resume),
         *preflight.inside(folder, origin),
     ]
@@ -118,16 +113,12 @@ def finetune(
     if dry_run and resume:
         problems.append("--dry-run says what a new run would do, --resume goes on with one; drop one of them")
     chosen = make(given, problems)
-    announced(reporter, not unnamed_network, origin)
-    if cache is not False:
-        ready_cache(reporter.warn)
+    this.begin(reporter, choice, cache)
     layout = Layout(folder)
-    if choice:
-        reporter.say(choice)
     if watching and chosen.chooses_head:
         chosen = chosen.model_copy(update={"head": "mlp"})
         reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
-    if resume and layout.manifest.exists() and _is_complete(layout, loaded or data, chosen, watching, reporter, track):
+    if resume and layout.manifest.exists() and _is_complete(layout, this.source, chosen, watching, reporter, track):
         return Run(folder)
 
     def job() -> Job:
@@ -135,9 +126,8 @@ def finetune(
         from transferkit.runs.finetune import Job
         from transferkit.runs.intake import take_in
 
-        source = loaded.samples if loaded else data
         return Job(
-            intake=take_in(source, chosen, origin, reporter), settings=chosen, layout=layout, origin=origin,
+            intake=take_in(this.source, chosen, origin, reporter), settings=chosen, layout=layout, origin=origin,
             reporter=reporter, resume=resume, offline=offline, cache=cache, callbacks=watching,
         )  # fmt: skip
 
@@ -186,60 +176,32 @@ def tune(
     from transferkit.tuning.tune import SearchJob
 
     reporter = reporter or Reporter(quiet)
-    given = plain_settings({"backbone": backbone, **settings} if backbone else settings)
-    problems = plain.problems(data, given)
+    this = asked(
+        data, {"backbone": backbone, **settings} if backbone else settings, output=output, resume=resume,
+        offline=offline, resumed="of the search",
+    )  # fmt: skip
+    given, origin, choice = this.given, this.origin, ""
     networks: Any = given.pop("backbone", None)
-    data = plain.data(data, given)
-    loaded = data if isinstance(data, Data) else None
-    problems += adopt(loaded, given) if loaded else []
-    origin = loaded.origin if loaded else origin_of(data)
-    problems += preflight.remote(origin, offline)
-    if resume and output is None:
-        problems.append("--resume needs --output: the run directory of the search")
-    choice, unnamed_network = "", announced(reporter, not networks, origin)
     if not networks:
-        choice, more = unnamed.backbone(data, given, origin, output if resume else None, offline)
-        problems += more
-        networks = given.pop("backbone", None)
-    first = networks if isinstance(networks, str) or not networks else networks[0]
-    name = _name(origin, {"backbone": first}) + "-tuned"
-    folder = Path(output) if output is not None else free_name(Path("runs"), name)
-    asked = request(
-        networks, search, space, given, origin=origin, folder=folder, resume=resume, offline=offline, problems=problems
-    )
-    announced(reporter, not unnamed_network, origin)
-    if choice:
-        reporter.say(choice)
-    if cache is not False:
-        ready_cache(reporter.warn)
+        this.announce(reporter)
+        choice, more = unnamed.backbone(this.data, given, origin, output if resume else None, offline)
+        this.problems += more
+        networks = given.pop("backbone")
+    folder = this.folder(output, str(networks if isinstance(networks, str) else networks[0]), "-tuned")
+    found = request(
+        networks, search, space, given, origin=origin, folder=folder, resume=resume, offline=offline,
+        problems=this.problems,
+    )  # fmt: skip
+    this.begin(reporter, choice, cache)
     layout = Layout(folder)
-    source = loaded.samples if loaded else data
     with resumable(layout):
         SearchJob(
-            intake=take_in(source, asked.base, origin, reporter), base=asked.base, space=asked.space,
-            search=asked.search, layout=layout, origin=origin, command=asked.command, reporter=reporter,
+            intake=take_in(this.source, found.base, origin, reporter), base=found.base, space=found.space,
+            search=found.search, layout=layout, origin=origin, command=found.command, reporter=reporter,
             offline=offline, cache=cache,
         ).run()  # fmt: skip
         publish(layout, reporter)
     return Run(folder)
-
-
-def plain_settings(settings: Mapping[str, Any]) -> Given:
-    """Paths may come as pathlib objects; settings hold text."""
-
-    def text(value: Any) -> Any:
-        return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-    several = settings.get("backbone")
-    networks = {"backbone": list(map(text, several))} if isinstance(several, list | tuple) else {}
-    return {name: text(value) for name, value in settings.items()} | networks
-
-
-def announced(reporter: Reporter, now: bool, origin: str | None) -> bool:
-    """Say, if it is to be now, what is read: before pictures are looked at, yet after a wrong option is refused."""
-    if now:
-        reporter.say(f"reading {shown(origin or 'arrays')}")
-    return now
 
 
 @contextmanager
@@ -261,15 +223,6 @@ def _way_on(layout: Layout) -> str:
         beginning(layout)
         return f"go on with:  transferkit resume {shlex.quote(shown(layout.folder))}"
     return f"go on with the same call and:  output={os.fspath(layout.folder)!r}, resume=True"
-
-
-def adopt(data: Data, settings: Given) -> list[str]:
-    """Take split and seed of `load_data` into `settings`; problems where `finetune` was given others."""
-    problems = []
-    for name, value in (("split", data.split), ("seed", data.seed)):
-        if value is not None and settings.setdefault(name, value) != value:
-            problems.append(f"{name}={settings[name]} contradicts load_data, which was given {name}={value}; drop one")
-    return problems
 
 
 def _is_complete(
@@ -307,7 +260,7 @@ def _tell_changes(layout: Layout, data: Any, settings: Settings, reporter: Repor
     from transferkit.runs import pictures
 
     try:
-        found = pictures.changed(layout, data.samples if isinstance(data, Data) else data, settings)
+        found = pictures.changed(layout, data, settings)
     except DataError as error:
         found = [f"it cannot be read as it was then: {error}"]
     if found:
@@ -324,15 +277,3 @@ def _finetune(job: Job, track: Sequence[str]) -> None:
         job.run()
         publish(job.layout, job.reporter)
         job.tracking.finish(job.layout)
-
-
-def _name(origin: str | None, settings: Given) -> str:
-    network = str(settings.get("backbone"))
-    return named(origin, Path(network).stem if network.endswith(".keras") else network)
-
-
-def named(origin: str | None, what: str) -> str:
-    """`DATA-what`, fit for the name of a folder."""
-    data = Path("arrays") if origin is None else Path(origin).resolve()
-    words = [data.name if data.is_dir() else data.stem, what]
-    return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words)
