@@ -14,13 +14,14 @@ from transferkit.evaluation import diagnosis
 from transferkit.evaluation.baselines import Baseline, Split
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import write_json
-from transferkit.runs import analysis, selecting, uses
+from transferkit.runs import analysis, uses
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable
 from transferkit.runs.packaging import Packaging
 from transferkit.runs.random_baseline import random_weights
 from transferkit.runs.run_record import TestSplitRecord
 from transferkit.runs.selecting import HeadSelection
+from transferkit.runs.tapped_rows import narrowed
 from transferkit.training import recipe
 
 
@@ -65,12 +66,12 @@ class Assessment:
         """Vectors of the last layer of the network as it came, by split; see also `_save_typical`."""
         context = self.context
         self._rows = analysis.features(self.work, self.trained, context.samples, list(rows_of(context.splits)))
-        found = (Split(selecting.narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
+        found = (Split(narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
         return dict(zip(("train", "val", "test"), found, strict=True))
 
     def _save_typical(self) -> None:
         context = self.context
-        train, val = (Split(selecting.narrowed(part.x, self.trained, "head"), part.y) for part in self._rows[:2])
+        train, val = (Split(narrowed(part.x, self.trained, "head"), part.y) for part in self._rows[:2])
         analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, context.settings.seed)
 
     def _count_use(self, metrics: MetricsRecord) -> None:

@@ -26,11 +26,10 @@ from transferkit.evaluation.metrics_record import (
     MetricsRecord,
     UnfrozenRecord,
 )
-from transferkit.features.extract import Source
 from transferkit.features.precision import Precision
-from transferkit.features.taps import tapped
 from transferkit.runs import agreement
 from transferkit.runs.limits import Account, Limits
+from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     import keras
 
 FOLDS, ROUNDS = 5, 2
-MOST_BYTES = 2 << 30  # of tapped rows in memory; beyond that, only the clean pictures are learnt from
 
 
 @dataclass(kw_only=True)
@@ -93,113 +91,76 @@ class Selector:
     def run(self) -> HeadSelection:
         """Extract, cross-validate, choose, fit, assemble."""
         work, reporter = self.work, self.work.reporter
-        x, y = self._learnt_from()
-        found = self._choose(x, y)
+        found = self.choose()
         judge = self._judge(work.problem.val)
-        answers = OutOfFold.of(found.logits[np.searchsorted(self.both, work.problem.val)], judge)
+        answers = OutOfFold.of(found.logits[self.rows.places(work.problem.val)], judge)
         table, network = list(found.table), None
         if self.network:
             network, row = self._rival(answers, judge)
             table = [*table, row]
-            for entry in table:
-                entry.chosen = (entry.chosen and network is None) or (entry is row and network is not None)
+            if network is not None:
+                for entry in table:
+                    entry.chosen = entry is row
         work.timings["choice"] = found.seconds
         reporter.say(self._said(found, table, network is not None))
-        trained, expected = self._shipped(found, x, y) if network is None else self._shipped_network(*network)
+        trained, expected = self._shipped(found) if network is None else self._shipped_network(*network)
         asked = agreement.sampled(work.problem)
         left_out = trained.val_outputs[asked] if network is None else None
         gap = agreement.gap(trained.model, expected, work.problem, work.views, left_out)
         answers = answers if network is None else OutOfFold.of(network[1], judge)
         return HeadSelection(
             trained=trained, cross_validation=self._cross_validation(found), candidates=table,
-            cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found, x, y),
+            cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found),
         )  # fmt: skip
 
     def choose(self) -> HeadChoice:
         """Only the cross-validation: what would be chosen, and nothing fitted."""
-        return self._choose(*self._learnt_from())
-
-    # -- what is learnt from
-
-    def _learnt_from(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tapped rows and targets float64 [n, C] of training and validation pictures."""
         work, started = self.work, time.monotonic()
-        self.taps, self.rows = work.frozen.tapped()
-        self.both = np.union1d(work.problem.train, work.problem.val)
-        self.source = self._extract()
+        self.rows = tapped_rows(work, self.precision)
         self.account = Account(Limits.of(work.settings), work.reporter.say)
         work.timings["features"] = time.monotonic() - started
-        return self._x(), work.problem.targets[self.both].astype(np.float64)
+        return self._choose()
 
-    def _extract(self) -> Source:
-        work, samples = self.work, self.work.problem.samples
-        wanted = {int(i): range(work.settings.choice_views + 1) for i in self.both}
-        wanted |= {int(i): range(work.views.count + 1) for i in work.problem.train}
-        if self.precision is None:
-            work.frozen.choose_precision(self.rows, samples, sum(len(views) for views in wanted.values()))
-        else:
-            work.frozen.precision = self.precision
-        work.frozen.prepare(work.kinds(self.rows), samples, wanted)
-        return work.frozen.source(self.rows, samples, wanted)
-
-    def _x(self) -> np.ndarray:
-        """Tapped rows float32 [n, V, D] of training and validation pictures."""
-        width = sum(int(np.prod(shape)) for shape in self.rows.shapes)
-        views = self.work.settings.choice_views + 1
-        if 4 * width * views * len(self.both) > MOST_BYTES:
-            views = 1
-        blocks = np.array_split(self.both, max(1, -(-len(self.both) // 512)))
-        found = np.empty((len(self.both), views, width), np.float32)
-        at = 0
-        for block in blocks:
-            for view in range(views):
-                found[at : at + len(block), view] = self.source.take(block, np.full(len(block), view, np.int64))[0]
-            at += len(block)
-        return found
+    # -- choosing
 
     def _judge(self, rows: np.ndarray) -> Judge:
         return judge_of(self.work.problem, self.work.settings.metric, rows)
 
-    # -- choosing
-
-    def _choose(self, x: np.ndarray, y: np.ndarray) -> HeadChoice:
+    def _choose(self) -> HeadChoice:
         self.work.reporter.heading("choosing the classifier by cross-validation")
-        samples, settings = self.work.problem.samples, self.work.settings
-        place = np.full(len(samples), -1)
-        place[self.both] = np.arange(len(self.both))
+        samples, settings, rows = self.work.problem.samples, self.work.settings, self.rows
         drawn = rounds_of_folds(samples, self.splits, settings.folds or FOLDS, ROUNDS)
-        rounds = [[place[fold] for fold in folds] for folds in drawn]
-        candidates = choosing.sets(self.taps.sets(), learners(samples.task))
+        rounds = [[rows.places(fold) for fold in folds] for folds in drawn]
+        candidates = choosing.sets(rows.taps.sets(), learners(samples.task))
         with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:
             return choosing.choose(
-                x, y, rounds, candidates, self._judge(self.both), settings.seed, advance,
-                lambda trial: self._admitted(trial, x, y),
+                rows.x, rows.y, rounds, candidates, self._judge(rows.pictures), settings.seed, advance, self._admitted
             )  # fmt: skip
 
-    def _admitted(self, trial: CandidateScore, x: np.ndarray, y: np.ndarray) -> bool:
+    def _admitted(self, trial: CandidateScore) -> bool:
         """Whether the network that `trial` makes is within the limits."""
         candidate, columns = trial.candidate, (trial.candidate.start, trial.candidate.stop)
         name = candidate.learner.name
         kind = columns, "linear" if isinstance(candidate.learner, LINEAR) else name
 
         def made() -> keras.Model:
-            return self._whole(shipping.body(*choosing.fit(x, y, trial), trial.scale, trial.shift), columns)
+            fitted = choosing.fit(self.rows.x, self.rows.y, trial)
+            return self.rows.network(shipping.body(*fitted, trial.scale, trial.shift), columns)
 
         return self.account.admits(kind, terms.candidate(name, candidate.features), made)
 
     def _network(self) -> tuple[keras.Model, np.ndarray]:
         """A neural network on all depths, trained on the training pictures, and its answers on validation."""
-        body = self.work.head_alone(self.rows, self.source, "mlp")
-        return body, self.work.trainer.outputs(body, self.source, self.work.problem.val).astype(np.float64)
+        body = self.work.head_alone(self.rows.kind, self.rows.source, "mlp")
+        return body, self.work.trainer.outputs(body, self.rows.source, self.work.problem.val).astype(np.float64)
 
     def _rival(self, theirs: OutOfFold, judge: Judge) -> tuple[tuple[keras.Model, np.ndarray] | None, HeadCandidate]:
         """The neural network with its answers on validation, where it is better there and within the limits; and its
         row for the table."""
         mlp, val = self._network()
         beaten, row = self._beaten(theirs, val, judge)
-        everything = (0, self._width())
         what = terms.candidate("mlp", "all")
-        beaten = beaten and self.account.admits("mlp", what, lambda: self._whole(mlp, everything))
+        beaten = beaten and self.account.admits("mlp", what, lambda: self.rows.network(mlp, self.rows.columns))
         return ((mlp, val) if beaten else None), row
 
     def _beaten(self, theirs: OutOfFold, val: np.ndarray, judge: Judge) -> tuple[bool, HeadCandidate]:
@@ -219,7 +180,7 @@ class Selector:
         return CrossValidation(
             metric=self.work.problem.goal.name, score=found.score,
             ci95=None if found.interval is None else list(found.interval), winner_alone=found.apparent,
-            n=len(self.both), folds=found.folds, rounds=found.rounds,
+            n=len(self.rows.pictures), folds=found.folds, rounds=found.rounds,
         )  # fmt: skip
 
     def _said(self, found: HeadChoice, table: list[HeadCandidate], beaten: bool) -> str:
@@ -235,18 +196,18 @@ class Selector:
 
     # -- shipping
 
-    def _shipped(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> tuple[Trained, np.ndarray]:
+    def _shipped(self, found: HeadChoice) -> tuple[Trained, np.ndarray]:
         """The winner, fitted on training and validation pictures (on training alone where that was asked for), and the
         outputs that its network is to give for the pictures of `agreement.sampled`."""
-        work, problem, trial = self.work, self.work.problem, found.trial
+        work, problem, rows, trial = self.work, self.work.problem, self.rows, found.trial
         started = time.monotonic()
         alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
-        learnt = np.searchsorted(self.both, problem.train) if alone else np.arange(len(self.both))
-        projection, fitted = choosing.fit(x[learnt], y[learnt], trial)
+        learnt = rows.places(problem.train if alone else rows.pictures)
+        projection, fitted = choosing.fit(rows.x[learnt], rows.y[learnt], trial)
         body = shipping.body(projection, fitted, trial.scale, trial.shift)
         columns = trial.candidate.start, trial.candidate.stop
-        where = np.searchsorted(self.both, problem.val)
-        asked = x[where[agreement.sampled(problem)], 0]
+        where = rows.places(problem.val)
+        asked = rows.x[where[agreement.sampled(problem)], 0]
         expected = (fitted(projection(asked)) - trial.shift) * trial.scale
         val = found.logits[where].astype(np.float32)
         judge = self._judge(problem.val)
@@ -254,7 +215,7 @@ class Selector:
             name="head", trained=terms.candidate(trial.candidate.learner.name, trial.candidate.features),
             parameters=int(body.count_params()), epochs=0, best_epoch=0, score=judge.score(found.logits[where]),
             loss=judge.loss(found.logits[where]), seconds=found.seconds + time.monotonic() - started,
-            source="cached" if self.rows.features is not None else "computed each epoch", precision="float32",
+            source="cached" if rows.kind.features is not None else "computed each epoch", precision="float32",
         )  # fmt: skip
         which = "training pictures" if alone else "training and validation pictures together"
         note = (
@@ -262,13 +223,13 @@ class Selector:
             "answers to pictures that were left out"
         )
         phases = [*work.trainer.phases, report]
-        calibration = (self.both, found.logits.astype(np.float32))
+        calibration = (rows.pictures, found.logits.astype(np.float32))
         trained = self._trained(body, columns, phases=phases, chosen="head", val=val)
         trained = replace(trained, notes=[*work.notes, note], calibration=calibration, refitted=not alone)
         return trained, expected
 
     def _shipped_network(self, body: keras.Model, val: np.ndarray) -> tuple[Trained, np.ndarray]:
-        phases, columns = self.work.trainer.phases, (0, self._width())
+        phases, columns = self.work.trainer.phases, self.rows.columns
         trained = self._trained(body, columns, phases=phases, chosen=phases[-1].name, val=val.astype(np.float32))
         return trained, val[agreement.sampled(self.work.problem)]
 
@@ -277,38 +238,28 @@ class Selector:
     ) -> Trained:
         # Of what was fitted in one step the score on its own pictures says nothing: none are judged.
         return Trained(
-            model=self._whole(body, columns), phases=phases, chosen=chosen, history=self.work.trainer.history,
+            model=self.rows.network(body, columns), phases=phases, chosen=chosen, history=self.work.trainer.history,
             val_outputs=val, train_outputs=np.zeros((0, val.shape[1]), np.float32),
-            train_judged=np.zeros(0, np.int64), features=self.rows, pretrained=None, notes=[*self.work.notes],
-            places={"last": self.taps.sets()["last"], "head": columns},
+            train_judged=np.zeros(0, np.int64), features=self.rows.kind, pretrained=None, notes=[*self.work.notes],
+            places={"last": self.rows.taps.sets()["last"], "head": columns},
         )  # fmt: skip
 
-    def _start(self, found: HeadChoice, x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], keras.Model]:
-        start, stop = self.taps.sets()["last"]
+    def _start(self, found: HeadChoice) -> Callable[[np.ndarray], keras.Model]:
+        start, stop = self.rows.taps.sets()["last"]
         trial = next(
             t for t in found.leaders if t.candidate.features == "last" and isinstance(t.candidate.learner, LINEAR)
         )
         trial = replace(trial, candidate=replace(trial.candidate, start=0, stop=stop - start))
-        vectors = x[:, :, start:stop].copy()  # not all of `x`, which is large
+        known, y = self.rows.pictures, self.rows.y
+        vectors = self.rows.x[:, :, start:stop].copy()  # not all of `x`, which is large
 
-        def made(pictures: np.ndarray) -> keras.Model:
-            places = np.searchsorted(self.both, pictures)
+        def made(pictures: np.ndarray) -> keras.Model:  # must not hold `self`, which has it
+            places = np.searchsorted(known, pictures)
             projection, fitted = choosing.fit(vectors[places], y[places], trial)
             assert isinstance(fitted, Affine)
             return shipping.trainable(projection, fitted, trial.scale, trial.shift)
 
         return made
-
-    def _whole(self, body: keras.Model, columns: tuple[int, int]) -> keras.Model:
-        """uint8 pictures → logits."""
-        import keras
-
-        size = self.work.backbone.size
-        inputs = keras.Input((size, size, 3), dtype="uint8", name="picture")
-        return keras.Model(inputs, body(tapped(self.work.backbone, self.taps, inputs, columns)), name="transferkit")
-
-    def _width(self) -> int:
-        return sum(int(np.prod(shape)) for shape in self.rows.shapes)
 
 
 def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
@@ -316,14 +267,6 @@ def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
     samples = problem.samples
     goal = metric_registry.goal(metric, samples.task)
     return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
-
-
-def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
-    """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only."""
-    if not trained.places:
-        return x
-    start, stop = trained.places[place]
-    return x[:, start:stop]
 
 
 def select(work: Recipe, splits: Splits, network: bool = True) -> HeadSelection | None:
