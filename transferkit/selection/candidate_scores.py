@@ -37,6 +37,10 @@ class Judge:
         """Whether more is better."""
         return self.goal.direction == "max"
 
+    def signed(self, score: float) -> float:
+        """A score, or a difference of two, such that more is better; of such a one, the score."""
+        return float(score if self.maximise else -score)
+
     def score(self, logits: Floats, rows: npt.NDArray[np.int64] | None = None) -> float:
         """The goal of logits [n, C] (all pictures, or those at `rows`, in that order); the worst where undefined."""
         targets = self.targets if rows is None else self.targets[rows]

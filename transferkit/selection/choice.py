@@ -67,6 +67,11 @@ class OutOfFold:
         """Mean over the times."""
         return float(np.mean(self.scores))
 
+    @property
+    def mean_logits(self) -> Floats:
+        """[n, C], mean over the times."""
+        return np.asarray(np.mean(self.logits, axis=0))
+
 
 @dataclass(kw_only=True)
 class CandidateScore(OutOfFold):
@@ -102,7 +107,7 @@ class HeadChoice:
     @property
     def logits(self) -> Floats:
         """Out-of-fold logits [n, C]."""
-        return np.asarray(np.mean(self.trial.logits, axis=0))
+        return self.trial.mean_logits
 
 
 def choose(
@@ -200,14 +205,10 @@ def _enter(
         trial.by_picture = (trial.by_picture * rounds + mine) / (rounds + 1)
 
 
-def _signed(trial: OutOfFold, judge: Judge) -> float:
-    return trial.score if judge.maximise else -trial.score
-
-
 def best_of(trials: Sequence[CandidateScore], judge: Judge) -> dict[str, CandidateScore]:
     """The best setting of every candidate, by name, best candidate first."""
     found: dict[str, CandidateScore] = {}
-    for trial in sorted(trials, key=lambda t: -_signed(t, judge)):
+    for trial in sorted(trials, key=lambda t: -judge.signed(t.score)):
         found.setdefault(trial.candidate.name, trial)
     return found
 
@@ -218,17 +219,17 @@ def behind(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> tuple[float, fl
         gap = leader.by_picture - trial.by_picture
         return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
     gaps = _bootstrap_gaps(trial, leader, judge)
-    return _signed(leader, judge) - _signed(trial, judge), float(np.std(gaps))
+    return judge.signed(leader.score - trial.score), float(np.std(gaps))
 
 
 def _bootstrap_gaps(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> list[float]:
-    rng, n, sign = np.random.default_rng(0), len(judge.targets), 1 if judge.maximise else -1
-    a, b = np.mean(leader.logits, axis=0), np.mean(trial.logits, axis=0)
+    rng, n = np.random.default_rng(0), len(judge.targets)
+    a, b = leader.mean_logits, trial.mean_logits
     gaps = []
     for _ in range(40):
         rows = rng.integers(0, n, n)
         gap = judge.score(a[rows], rows) - judge.score(b[rows], rows)
-        gaps += [sign * gap] if np.isfinite(gap) else []
+        gaps += [judge.signed(gap)] if np.isfinite(gap) else []
     return gaps or [0.0]
 
 
@@ -250,13 +251,13 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
     worse than a baseline."""
     leaders = list(best_of(trials, judge).values())
     leader = leaders[0]
-    floor = max((_signed(t, judge) for t in leaders if t.candidate.baseline), default=-np.inf)
+    floor = max((judge.signed(t.score) for t in leaders if t.candidate.baseline), default=-np.inf)
     near = []
     for trial in leaders:
         gap, error = behind(trial, leader, judge)
-        if trial is leader or (gap <= error and _signed(trial, judge) >= floor):
+        if trial is leader or (gap <= error and judge.signed(trial.score) >= floor):
             near.append(trial)
-    return min(near, key=lambda t: (t.candidate.learner.simplicity, -_signed(t, judge)))
+    return min(near, key=lambda t: (t.candidate.learner.simplicity, -judge.signed(t.score)))
 
 
 # ---------------------------------------------------------------------------------------------- what to expect
@@ -289,23 +290,19 @@ def _bounded(mean: float, best: Floats, judge: Judge) -> tuple[float, tuple[floa
         low, high = middle - half, middle + half
         return mean, (float(max(low, 0)), float(min(high, 1)))
     half = INFLATION * 1.96 * best.std(ddof=1) / np.sqrt(n)
-    ends = sorted((_unsigned(mean - half, judge), _unsigned(mean + half, judge)))
-    return _unsigned(mean, judge), (ends[0], ends[1])
-
-
-def _unsigned(value: float, judge: Judge) -> float:
-    return float(value if judge.maximise else -value)
+    ends = sorted((judge.signed(mean - half), judge.signed(mean + half)))
+    return judge.signed(mean), (ends[0], ends[1])
 
 
 def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
-    rng, n, sign = np.random.default_rng(seed), len(judge.targets), 1 if judge.maximise else -1
-    best = sorted(trials, key=lambda t: -_signed(t, judge))[:FEW_CONFIGURATIONS]
-    logits = [np.mean(t.logits, axis=0) for t in best]
+    rng, n = np.random.default_rng(seed), len(judge.targets)
+    best = sorted(trials, key=lambda t: -judge.signed(t.score))[:FEW_CONFIGURATIONS]
+    logits = [t.mean_logits for t in best]
     held, whole = [], []
     for _ in range(FEW_BOOTSTRAPS):
         rows = rng.integers(0, n, n)
         rest = np.setdiff1d(np.arange(n), rows)
-        scores = [sign * judge.score(one[rows], rows) for one in logits]
+        scores = [judge.signed(judge.score(one[rows], rows)) for one in logits]
         chosen = int(np.argmax(scores))
         held.append(judge.score(logits[chosen][rest], rest))
         whole.append(judge.score(logits[0][rows], rows))

@@ -78,8 +78,7 @@ def _greedy(logits: Sequence[Floats], judge: Judge) -> list[float]:
 
 def _key(logits: Floats, judge: Judge) -> tuple[float, float]:
     """More is better: the goal, then the loss."""
-    score = judge.score(logits)
-    return (score if judge.maximise else -score), -judge.loss(logits)
+    return judge.signed(judge.score(logits)), -judge.loss(logits)
 
 
 def together(logits: Sequence[Floats], weights: Sequence[float], task: str) -> Floats:

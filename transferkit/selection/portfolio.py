@@ -44,7 +44,9 @@ class NetworkAnswers:
     def of(cls, network: str, parameters: int, size: int, found: HeadChoice, seconds: float) -> NetworkAnswers:
         """Those of a choice."""
         candidate = found.trial.candidate
-        answers = [OutOfFold(logits=[_mean(t)], scores=[t.score], by_picture=t.by_picture) for t in found.contenders]
+        answers = [
+            OutOfFold(logits=[t.mean_logits], scores=[t.score], by_picture=t.by_picture) for t in found.contenders
+        ]
         place = next(i for i, t in enumerate(found.contenders) if t is found.trial)
         return cls(
             network, parameters, size, candidate.learner.name, candidate.features, found.score, found.interval, answers,
@@ -55,10 +57,6 @@ class NetworkAnswers:
     def own(self) -> OutOfFold:
         """The answers of what was chosen."""
         return self.answers[self.chosen]
-
-
-def _mean(trial: OutOfFold) -> np.ndarray:
-    return np.asarray(np.mean(trial.logits, axis=0))
 
 
 @dataclass(frozen=True)
@@ -84,14 +82,13 @@ def choose(found: Sequence[NetworkAnswers], judge: Judge, seed: int = 0) -> Netw
         judge: the goal on these pictures.
         seed: of the bootstrap.
     """
-    sign = 1 if judge.maximise else -1
-    leader = max(found, key=lambda one: sign * one.own.score)
+    leader = max(found, key=lambda one: judge.signed(one.own.score))
     near = []
     for one in found:
         gap, error = behind(one.own, leader.own, judge)
         if one is leader or gap <= error:
             near.append(one)
-    best = min(near, key=lambda one: (one.parameters, -sign * one.own.score))
+    best = min(near, key=lambda one: (one.parameters, -judge.signed(one.own.score)))
     tried = [answers for one in found for answers in one.answers]
     several = _together(found, leader, judge, seed)
     if several is not None and several.taken:
@@ -106,7 +103,7 @@ def _together(found: Sequence[NetworkAnswers], leader: NetworkAnswers, judge: Ju
     places = [place for place, one in enumerate(found) if one.size == leader.size]
     if len(places) < 2:
         return None
-    made = ensemble.find([_mean(found[place].own) for place in places], judge, seed)
+    made = ensemble.find([found[place].own.mean_logits for place in places], judge, seed)
     return replace(made, weights={places[i]: share for i, share in made.weights.items()})
 
 
@@ -116,7 +113,7 @@ def _together(found: Sequence[NetworkAnswers], leader: NetworkAnswers, judge: Ju
 def to_bytes(found: NetworkAnswers) -> bytes:
     """The answers as a .npz file; all else of `found` is plain text (see `read`)."""
     arrays = {
-        "logits": np.array([_mean(one) for one in found.answers]),
+        "logits": np.array([one.mean_logits for one in found.answers]),
         "scores": np.array([one.score for one in found.answers]),
     }
     if all(one.by_picture is not None for one in found.answers):

@@ -45,15 +45,6 @@ def trainable(projection: Projection, fitted: Affine, scale: float = 1.0, shift:
     return keras.Model(inputs, logits, name="head")
 
 
-def parameters(projection: Projection, fitted: Fitted) -> int:
-    """Numbers that `body` adds to the shipped file."""
-    if isinstance(fitted, Affine):
-        return int((projection.stop - projection.start + 1) * fitted.weights.shape[1])
-    before = 0 if projection.directions is None else projection.directions.size
-    keys = fitted.supports if isinstance(fitted, Kernel) else fitted.keys
-    return int(before + projection.width + len(keys) * (keys.shape[1] + 2))
-
-
 def _affine(x: Any, projection: Projection, fitted: Affine, scale: float, shift: float) -> Any:
     """Standardising, turning and weighing are one product."""
     weights = fitted.weights.astype(np.float64)
@@ -66,12 +57,12 @@ def _affine(x: Any, projection: Projection, fitted: Affine, scale: float, shift:
 
 def _projected(x: Any, projection: Projection) -> Any:
     scale, offset = projection.scale.astype(np.float64), projection.offset.astype(np.float64)
-    turn = np.eye(len(scale)) if projection.directions is None else projection.directions.astype(np.float64)
     if projection.directions is None:
         import keras
 
         layer = keras.layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name="normalize")
         return layer(x)
+    turn = projection.directions.astype(np.float64)
     return _dense(x, scale[:, None] * turn, offset @ turn, "directions")
 
 
