@@ -40,15 +40,25 @@ def changed(run: Any) -> set[str]:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def frozen_kept(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Any:
-    """Three epochs on so few digits do not beat the frozen choice. Shared: read only."""
-    folder = tmp_path_factory.mktemp("frozen")
+def decided(folder: Path, digits: Path, gain: float) -> Any:
+    """A run whose tail is taken to be better by `gain`, with a standard error of 0.01."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
         patch.setenv("TRANSFERKIT_STATE", str(folder / "state"))
-        patch.setattr(tails, "behind", lambda *_: (0.0, 0.01))
+        patch.setattr(tails, "behind", lambda *_: (gain, 0.01))
         return tk.finetune(digits, "mini", output=folder / "run", **TAIL)
+
+
+@pytest.fixture(scope="module")
+def frozen_kept(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Any:
+    """The tail is taken for no better. Shared: read only."""
+    return decided(tmp_path_factory.mktemp("frozen"), digits, 0.0)
+
+
+@pytest.fixture(scope="module")
+def tail_kept(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Any:
+    """The tail is taken for better than it is. Shared: read only."""
+    return decided(tmp_path_factory.mktemp("tail"), digits, 0.02)
 
 
 def test_layers_that_bring_nothing_are_not_shipped_and_that_is_said(frozen_kept: Any) -> None:
@@ -69,17 +79,6 @@ def test_layers_that_bring_nothing_are_not_shipped_and_that_is_said(frozen_kept:
 def test_the_report_says_so_too(frozen_kept: Any) -> None:
     page = " ".join(Path(frozen_kept.report()).read_text("utf-8").split())
     assert "no clear gain" in page
-
-
-@pytest.fixture(scope="module")
-def tail_kept(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Any:
-    """The tail is taken for better than it is. Shared: read only."""
-    folder = tmp_path_factory.mktemp("tail")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
-        patch.setenv("TRANSFERKIT_STATE", str(folder / "state"))
-        patch.setattr(tails, "behind", lambda *_: (0.02, 0.01))
-        return tk.finetune(digits, "mini", output=folder / "run", **TAIL)
 
 
 def test_layers_that_are_better_are_shipped_as_validation_judged_them(tail_kept: Any, digits: Path) -> None:

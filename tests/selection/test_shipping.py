@@ -13,7 +13,7 @@ from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Learner
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
 from transferkit.selection.neighbours import NearestNeighbours
-from transferkit.selection.shipping import body, parameters
+from transferkit.selection.shipping import body
 
 LEARNERS: dict[Learner, dict[str, float]] = {
     Ridge(): {"penalty": 1e-3},
@@ -37,7 +37,6 @@ def test_the_shipped_layers_compute_what_was_fitted(learner: Learner, most: int,
     expected = (fitted(found(x[:, 0])) - 0.5) * 7.0
     model = body(found, fitted, scale=7.0, shift=0.5)
     assert np.abs(model.predict(x[:, 0, 10:], verbose=0) - expected).max() < 1e-4 * max(1, np.abs(expected).max())
-    assert parameters(found, fitted) <= 1.1 * model.count_params() + 100
     model.save(tmp_path / "head.keras")
     again = keras.saving.load_model(tmp_path / "head.keras", safe_mode=True)
     assert {type(layer).__module__.split(".")[0] for layer in again.layers} == {"keras"}
