@@ -11,7 +11,8 @@ import pytest
 from transferkit.errors import TrainingError
 from transferkit.evaluation.metric_registry import goal
 from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import Candidate, CandidateScore, choose, expected, fit, sets, simplest
+from transferkit.selection.choice import Candidate, CandidateScore, choose, fit, sets, simplest
+from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Folds, Path, Setting

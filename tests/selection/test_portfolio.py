@@ -5,8 +5,7 @@ import pytest
 
 from transferkit.evaluation import metric_registry
 from transferkit.selection import portfolio
-from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import OutOfFold
+from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.portfolio import NetworkAnswers
 
 N = 400

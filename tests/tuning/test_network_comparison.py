@@ -11,7 +11,7 @@ from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import split
 from transferkit.errors import WeightsError
-from transferkit.selection.choice import OutOfFold
+from transferkit.selection.candidate_scores import OutOfFold
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning import network_comparison
 from transferkit.tuning.journal import Journal

@@ -32,9 +32,9 @@ from transferkit.runs.limits import Account, Limits
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
-from transferkit.selection.candidate_scores import Judge
+from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.candidates import LINEAR, learners
-from transferkit.selection.choice import CandidateScore, HeadChoice, OutOfFold
+from transferkit.selection.choice import CandidateScore, HeadChoice
 from transferkit.selection.fitted import Affine
 from transferkit.training.problem import PhaseReport, Problem, Trained
 from transferkit.training.recipe import Recipe

@@ -15,7 +15,8 @@ from transferkit.console import figure
 from transferkit.evaluation.metrics_record import HeadCandidate, UnfrozenRecord
 from transferkit.runs import agreement
 from transferkit.runs.selecting import HeadSelection
-from transferkit.selection.choice import OutOfFold, behind
+from transferkit.selection.candidate_scores import OutOfFold
+from transferkit.selection.choice import behind
 from transferkit.training.recipe import Recipe
 
 

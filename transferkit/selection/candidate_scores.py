@@ -63,6 +63,30 @@ class Judge:
         return self.kind.gains(self.goal.key, self.targets, self.answers(logits), self.units)
 
 
+@dataclass(kw_only=True)
+class OutOfFold:
+    """Logits [n, C], once or several times for all pictures, and what they are worth."""
+
+    logits: list[Floats]
+    scores: list[float]
+    by_picture: Floats | None  # [n], mean over the times; see `Judge.by_picture`
+
+    @classmethod
+    def of(cls, logits: Floats, judge: Judge) -> OutOfFold:
+        """One set of answers."""
+        return OutOfFold(logits=[logits], scores=[judge.score(logits)], by_picture=judge.by_picture(logits))
+
+    @property
+    def score(self) -> float:
+        """Mean over the times."""
+        return float(np.mean(self.scores))
+
+    @property
+    def mean_logits(self) -> Floats:
+        """[n, C], mean over the times."""
+        return np.asarray(np.mean(self.logits, axis=0))
+
+
 def scaled(outputs: Floats, targets: npt.NDArray[np.generic], task: str) -> tuple[float, float]:
     """`(scale, shift)` that make logits `(outputs - shift) * scale` of shares: the scale with the least log loss.
 

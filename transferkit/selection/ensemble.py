@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from transferkit import tasks
-from transferkit.selection.candidate_scores import Floats, Judge
-from transferkit.selection.choice import OutOfFold, behind
+from transferkit.selection.candidate_scores import Floats, Judge, OutOfFold
+from transferkit.selection.choice import behind
 from transferkit.tasks.task import TINY
 
 STEPS = 10  # of adding a network

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from transferkit.selection import ensemble
-from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import HeadChoice, OutOfFold, behind, expected
+from transferkit.selection.candidate_scores import Judge, OutOfFold
+from transferkit.selection.choice import HeadChoice, behind
 from transferkit.selection.ensemble import Ensemble
+from transferkit.selection.expectation import expected
 
 
 @dataclass(frozen=True)
