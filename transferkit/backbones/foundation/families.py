@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transferkit.backbones.foundation import layouts
@@ -19,15 +20,36 @@ from transferkit.backbones.foundation.architecture import (
     Swin,
     Transformer,
 )
+from transferkit.backbones.scaling import MEAN, STD
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HALF = (0.5, 0.5, 0.5)
+# Mean and deviation of pictures.
+_IMAGENET = (MEAN, STD)
+_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu",
     "silu": "silu", "swish": "silu",
+}  # fmt: skip
+_DINOV3_TERMS = (
+    "DINOv3 License (Meta): commercial use allowed under its terms, which everyone who uses or passes on the weights "
+    "or a model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
+)
+# What no config says of a family: licence of the published weights, year, paper, mean and deviation of its pictures.
+_FAMILIES: dict[str, tuple[str, int, str, tuple[float, ...], tuple[float, ...]]] = {
+    "DINOv2": ("Apache-2.0 (Meta)", 2023, "arXiv:2304.07193", *_IMAGENET),
+    "DINOv3": (_DINOV3_TERMS, 2025, "arXiv:2508.10104", *_IMAGENET),
+    "DINOv3 ConvNeXt": (_DINOV3_TERMS, 2025, "arXiv:2508.10104", *_IMAGENET),
+    "ViT": ("Apache-2.0", 2020, "arXiv:2010.11929", *_HALF),
+    "DeiT": ("Apache-2.0", 2020, "arXiv:2012.12877", *_IMAGENET),
+    "CLIP": ("MIT (OpenAI)", 2021, "arXiv:2103.00020", *_CLIP),
+    "SigLIP": ("Apache-2.0 (Google)", 2023, "arXiv:2303.15343", *_HALF),
+    "SigLIP 2": ("Apache-2.0 (Google)", 2025, "arXiv:2502.14786", *_HALF),
+    "ConvNeXt": ("Apache-2.0 (Meta)", 2022, "arXiv:2201.03545", *_IMAGENET),
+    "ConvNeXt V2": ("CC-BY-NC-4.0 (Meta, by its own repository: no commercial use)", 2023, "arXiv:2301.00808",
+                    *_IMAGENET),
+    "Swin": ("MIT (Microsoft)", 2021, "arXiv:2103.14030", *_IMAGENET),
 }  # fmt: skip
 LARGEST = 1 << 16  # of any number in a config: no width or side comes near
 DEEPEST = 1000  # blocks
@@ -44,8 +66,13 @@ class Described:
     licence: str
     year: int
     paper: str
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def of_family(family: str, architecture: Architecture, layout: layouts.Layout, native: int) -> Described:
+    """A network with what is known of its family."""
+    return Described(family, architecture, layout, native, *_FAMILIES[family])
 
 
 class Numbers:
@@ -110,10 +137,6 @@ _CONV = {"num_channels": 3, "patch_size": 4, "hidden_sizes": [96, 192, 384, 768]
          "hidden_act": "gelu", "image_size": 224}  # fmt: skip
 _DINOV2 = _BASE | {"patch_size": 14, "mlp_ratio": 4, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True,
                    "use_swiglu_ffn": False}  # fmt: skip
-_DINOV3_TERMS = (
-    "DINOv3 License (Meta): commercial use allowed under its terms, which everyone who uses or passes on the weights "
-    "or a model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
-)
 
 
 def _common(n: Numbers) -> dict[str, Any]:
@@ -141,7 +164,7 @@ def _dinov2(n: Numbers, *, registers: int = 0, antialias: bool = False) -> Descr
         layer_scale=True, biases=(bias,) * 3, grid=n.whole("image_size") // common["patch"], resampling=resampling,
     )  # fmt: skip
     layout = layouts.HF_DINOV2_GATED if gated else layouts.HF_DINOV2
-    return Described("DINOv2", net, layout, n.whole("image_size"), "Apache-2.0 (Meta)", 2023, "arXiv:2304.07193")
+    return of_family("DINOv2", net, layout, n.whole("image_size"))
 
 
 def _dinov2_registers(n: Numbers) -> Described:
@@ -160,22 +183,16 @@ def _dinov3(n: Numbers) -> Described:
         activation=n.activation(), gated=gated, layer_scale=True, rotary=n.number("rope_theta"),
         biases=(n.flag("query_bias"), n.flag("key_bias"), n.flag("value_bias")),
     )  # fmt: skip
-    return Described("DINOv3", net, layouts.HF_DINOV3, n.whole("image_size"), _DINOV3_TERMS, 2025, "arXiv:2508.10104")
+    return of_family("DINOv3", net, layouts.HF_DINOV3, n.whole("image_size"))
 
 
-def _vit(n: Numbers, *, distilled: bool = False) -> Described:
+def _vit(n: Numbers, family: str = "ViT") -> Described:
     common, bias = _common(n), n.flag("qkv_bias")
     net = Transformer(
-        **common, hidden=n.whole("intermediate_size"), prefix=2 if distilled else 1, activation=n.activation(),
+        **common, hidden=n.whole("intermediate_size"), prefix=2 if family == "DeiT" else 1, activation=n.activation(),
         biases=(bias,) * 3, grid=n.whole("image_size") // common["patch"],
     )  # fmt: skip
-    facts = ("DeiT", 2020, "arXiv:2012.12877") if distilled else ("ViT", 2020, "arXiv:2010.11929")
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if distilled else (HALF, HALF)
-    return Described(facts[0], net, layouts.HF_VIT, n.whole("image_size"), "Apache-2.0", *facts[1:], mean, std)
-
-
-def _deit(n: Numbers) -> Described:
-    return _vit(n, distilled=True)
+    return of_family(family, net, layouts.HF_VIT, n.whole("image_size"))
 
 
 def _clip(n: Numbers) -> Described:
@@ -184,17 +201,7 @@ def _clip(n: Numbers) -> Described:
         **common, hidden=n.whole("intermediate_size"), activation=n.activation(), norm_first=True,
         grid=n.whole("image_size") // common["patch"],
     )  # fmt: skip
-    return Described(
-        "CLIP",
-        net,
-        layouts.HF_CLIP,
-        n.whole("image_size"),
-        "MIT (OpenAI)",
-        2021,
-        "arXiv:2103.00020",
-        CLIP_MEAN,
-        CLIP_STD,
-    )
+    return of_family("CLIP", net, layouts.HF_CLIP, n.whole("image_size"))
 
 
 def _siglip(n: Numbers) -> Described:
@@ -203,62 +210,27 @@ def _siglip(n: Numbers) -> Described:
         **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
         grid=n.whole("image_size") // common["patch"],
     )  # fmt: skip
-    return Described(
-        "SigLIP",
-        net,
-        layouts.HF_SIGLIP,
-        n.whole("image_size"),
-        "Apache-2.0 (Google)",
-        2023,
-        "arXiv:2303.15343",
-        HALF,
-        HALF,
-    )
+    return of_family("SigLIP", net, layouts.HF_SIGLIP, n.whole("image_size"))
 
 
 def _siglip2(n: Numbers) -> Described:
-    common, positions = _common(n), n.whole("num_patches")
-    grid = round(positions**0.5)
+    common, grid = _common(n), round(n.whole("num_patches") ** 0.5)
     net = Transformer(
         **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
         grid=grid, resampling="bilinear_antialias",
     )  # fmt: skip
-    return Described(
-        "SigLIP 2",
-        net,
-        layouts.HF_SIGLIP,
-        grid * common["patch"],
-        "Apache-2.0 (Google)",
-        2025,
-        "arXiv:2502.14786",
-        HALF,
-        HALF,
-    )
+    return of_family("SigLIP 2", net, layouts.HF_SIGLIP, grid * common["patch"])
 
 
-def _convnext(n: Numbers, *, version: int = 1) -> Described:
-    widths, depths = n.wholes("hidden_sizes"), n.wholes("depths")
+def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
+    widths, depths, second = n.wholes("hidden_sizes"), n.wholes("depths"), family == "ConvNeXt V2"
     if max(depths) > DEEPEST:
         raise BackboneError(f"its config says stages of {_clipped(depths)} blocks; at most {DEEPEST:,} are read")
     if n.activation() != "gelu" or n.whole("num_channels") != 3:
         raise BackboneError("its activation or number of channels is not ConvNeXt's")
-    net = ConvNeXt(widths, depths, layer_scale=version != 2, response_norm=version == 2, first=n.whole("patch_size"))
-    facts: dict[int, tuple[str, str, int, str]] = {
-        1: ("ConvNeXt", "Apache-2.0 (Meta)", 2022, "arXiv:2201.03545"),
-        2: ("ConvNeXt V2", "CC-BY-NC-4.0 (Meta, by its own repository: no commercial use)", 2023, "arXiv:2301.00808"),
-        3: ("DINOv3 ConvNeXt", _DINOV3_TERMS, 2025, "arXiv:2508.10104"),
-    }
-    family, licence, year, paper = facts[version]
-    layout = layouts.HF_DINOV3_CONVNEXT if version == 3 else layouts.HF_CONVNEXT
-    return Described(family, net, layout, n.whole("image_size"), licence, year, paper)
-
-
-def _convnext2(n: Numbers) -> Described:
-    return _convnext(n, version=2)
-
-
-def _dinov3_convnext(n: Numbers) -> Described:
-    return _convnext(n, version=3)
+    net = ConvNeXt(widths, depths, layer_scale=not second, response_norm=second, first=n.whole("patch_size"))
+    layout = layouts.HF_DINOV3_CONVNEXT if family == "DINOv3 ConvNeXt" else layouts.HF_CONVNEXT
+    return of_family(family, net, layout, n.whole("image_size"))
 
 
 def _swin(n: Numbers) -> Described:
@@ -271,7 +243,7 @@ def _swin(n: Numbers) -> Described:
     if n.number("layer_norm_eps") != 1e-5 or n.whole("num_channels") != 3 or max(depths) > DEEPEST:
         raise BackboneError("its config says norms, channels or depths that no published Swin has")
     net = Swin(n.whole("embed_dim"), depths, heads, n.whole("window_size"), n.whole("patch_size"), int(ratio))
-    return Described("Swin", net, layouts.HF_SWIN, n.whole("image_size"), "MIT (Microsoft)", 2021, "arXiv:2103.14030")
+    return of_family("Swin", net, layouts.HF_SWIN, n.whole("image_size"))
 
 
 _Reader = Callable[[Numbers], Described]
@@ -285,7 +257,7 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
                  "value_bias": True, "proj_bias": True, "mlp_bias": True, "use_gated_mlp": False,
                  "num_register_tokens": 0}, _dinov3),
     "vit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, _vit),
-    "deit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, _deit),
+    "deit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, partial(_vit, family="DeiT")),
     "clip_vision_model": (_BASE | {"patch_size": 32, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}, _clip),
     "siglip_vision_model": (_BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}, _siglip),
     "siglip2_vision_model": (
@@ -295,8 +267,8 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
          "num_heads": [3, 6, 12, 24], "window_size": 7, "mlp_ratio": 4.0, "qkv_bias": True, "hidden_act": "gelu",
          "use_absolute_embeddings": False, "layer_norm_eps": 1e-5}, _swin),
     "convnext": (_CONV, _convnext),
-    "convnextv2": (_CONV, _convnext2),
-    "dinov3_convnext": (_CONV, _dinov3_convnext),
+    "convnextv2": (_CONV, partial(_convnext, family="ConvNeXt V2")),
+    "dinov3_convnext": (_CONV, partial(_convnext, family="DINOv3 ConvNeXt")),
 }  # fmt: skip
 # Models of pictures and text, whose vision tower has a config of its own inside.
 _TOWERS = {"clip": "clip_vision_model", "siglip": "siglip_vision_model", "siglip2": "siglip2_vision_model"}

@@ -13,7 +13,7 @@ from typing import Any
 from transferkit.backbones.foundation import layouts
 from transferkit.backbones.foundation.architecture import ConvNeXt, Transformer
 from transferkit.backbones.foundation.checkpoint import Tensors
-from transferkit.backbones.foundation.families import HALF, IMAGENET_MEAN, IMAGENET_STD, Described
+from transferkit.backbones.foundation.families import Described, of_family
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
@@ -95,9 +95,7 @@ def _transformer(shapes: Mapping[str, tuple[int, ...]], arguments: Mapping[str, 
         resampling="bicubic_antialias",
     )
     layout = layouts.META_DINOV2_GATED if meta else layouts.TIMM_VIT
-    if dinov2:
-        return Described("DINOv2", net, layout, grid * patch, "Apache-2.0 (Meta)", 2023, "arXiv:2304.07193")
-    return Described("ViT", net, layout, grid * patch, "Apache-2.0", 2020, "arXiv:2010.11929", HALF, HALF)
+    return of_family("DINOv2" if dinov2 else "ViT", net, layout, grid * patch)
 
 
 def _convnext(shapes: Mapping[str, tuple[int, ...]]) -> Described:
@@ -113,9 +111,8 @@ def _convnext(shapes: Mapping[str, tuple[int, ...]]) -> Described:
         tuple(widths), tuple(depths), layer_scale="stages.0.blocks.0.gamma" in shapes, response_norm=second,
         first=shapes["stem.0.weight"][-1],
     )  # fmt: skip
-    name, paper = ("ConvNeXt V2", "arXiv:2301.00808") if second else ("ConvNeXt", "arXiv:2201.03545")
-    year, licence = 2023 if second else 2022, "not stated with the weights"
-    return Described(name, net, layouts.TIMM_CONVNEXT, 224, licence, year, paper, IMAGENET_MEAN, IMAGENET_STD)
+    found = of_family("ConvNeXt V2" if second else "ConvNeXt", net, layouts.TIMM_CONVNEXT, 224)
+    return replace(found, licence="not stated with the weights")
 
 
 def _three(value: Any, otherwise: tuple[float, ...]) -> tuple[float, ...]:
