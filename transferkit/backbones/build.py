@@ -63,7 +63,8 @@ def check(
 ) -> list[str]:
     """Every problem with these arguments, each with its remedy; empty if there is none. Never imports Keras.
 
-    Of a `.keras` file only the path is checked: what is inside is known once it is opened.
+    Of a `.keras` file only the path is checked, and of a network of the hub that is not here only the name: what is
+    inside is known once it is opened.
     """
     if published.is_published(backbone):
         return published.problems(backbone, size, policy, offline)
@@ -93,7 +94,7 @@ def build(
     scaling: str | None = None,
     reporter: Callable[[str], None] | None = None,
 ) -> LoadedBackbone:
-    """Build the network `backbone` (a catalog name or a `.keras` file) for pictures of `size` pixels a side.
+    """Build the network `backbone` (a name, a published folder, a `.keras` file) for pictures of `size` pixels a side.
 
     `weights`: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the
     process' random state is left alone), "pretrained" (mini), or a file of weights, Keras' or PyTorch's. `size`

@@ -31,9 +31,10 @@ PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications/"
 class Row:
     """One backbone. `size` and `minimum` are pixels a side, `parameters` and `layers` count the network without top.
 
-    `scaling` is a key of `build.SCALINGS`: what the weights expect. `layers` counts the layers that have weights,
-    BatchNormalization not counted: the N of `last:N`. `kind` is "applications", "bundled" (then
-    `own` is what the packaged weights are called), "file" or "plugin" (then `plugin` says whose).
+    `scaling` is what the weights expect: a key of `scaling.SCALINGS`, or what `scaling.spelled` gives. `layers` counts
+    the layers that have weights, BatchNormalization not counted: the N of `last:N`. `kind` is "applications", "bundled"
+    (then `own` is what the packaged weights are called), "plugin" (then `plugin` says whose), "published" (a folder or
+    checkpoint as its publisher left it: `foundation`) or "file" (a Keras model).
     """
 
     name: str

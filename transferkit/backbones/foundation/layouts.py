@@ -1,13 +1,13 @@
 """Under which names each publisher stores which weight: literal tables, one a form of file. No arithmetic.
 
-A transformer's table maps our names to theirs, `{}` being the number of the block. A weight that is stored together
-with others (`qkv`, `packed`) has its row in the table too; `conversion` takes it apart.
+`pieces` maps our names of a block's layers to theirs behind `block`, in which `{}` is the block's number. What several
+of our layers share in the file (`qkv`, `packed`) has a field of its own; `conversion` takes it apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TransformerLayout:
 
 @dataclass(frozen=True)
 class ConvNeXtLayout:
-    """Names in a checkpoint of a ConvNeXt. `stage` and `block` take the numbers of stage and block in it."""
+    """Names in a checkpoint of a ConvNeXt. `block` takes the numbers of stage and block in it, `down_*` the stage's."""
 
     stem_conv: str
     stem_norm: str
@@ -40,7 +40,7 @@ class ConvNeXtLayout:
     down_conv: str
     block: str
     pieces: Mapping[str, str]
-    unused: tuple[str, ...] = field(default=())
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ HF_DINOV2 = TransformerLayout(
     packed="mlp.weights_in",
     unused=("embeddings.mask_token",),
 )  # fmt: skip
-HF_DINOV2_GATED = TransformerLayout(
-    **{**HF_DINOV2.__dict__, "pieces": {**HF_DINOV2.pieces, "contract": "mlp.weights_out"}},
-)
+HF_DINOV2_GATED = replace(HF_DINOV2, pieces={**HF_DINOV2.pieces, "contract": "mlp.weights_out"})
 HF_DINOV3 = TransformerLayout(
     patch="embeddings.patch_embeddings",
     tokens=("embeddings.cls_token", "embeddings.register_tokens"),
@@ -144,9 +142,7 @@ TIMM_VIT = TransformerLayout(
     packed="mlp.fc1",
     unused=("mask_token", "head.", "head_dist."),
 )  # fmt: skip
-META_DINOV2_GATED = TransformerLayout(
-    **{**TIMM_VIT.__dict__, "pieces": {**TIMM_VIT.pieces, "contract": "mlp.w3"}, "packed": "mlp.w12"},
-)
+META_DINOV2_GATED = replace(TIMM_VIT, pieces={**TIMM_VIT.pieces, "contract": "mlp.w3"}, packed="mlp.w12")
 
 HF_CONVNEXT = ConvNeXtLayout(
     stem_conv="embeddings.patch_embeddings",
