@@ -64,9 +64,9 @@ def test_without_classifier_nothing_is_removed(tmp_path, top):
 
 def test_stages_are_its_layers_and_the_cut_works(tmp_path):
     path = saved(tmp_path)
-    row = build.resolve(path)
-    assert row.stage_names == ("input", "low", "low_bn", "high")
     backbone = build.build(path)
+    row = backbone.row
+    assert row.stage_names == ("input", "low", "low_bn", "high")
     freeze.freeze(backbone.model, "from:high")
     assert {w.path for w in backbone.model.trainable_weights} == {"high/kernel", "high/bias"}
     x = np.random.default_rng(0).random((2, 16, 16, 3), dtype="float32")
@@ -118,24 +118,24 @@ def test_random_weights_for_a_file_make_no_sense(tmp_path):
 )
 def test_paths_are_checked_without_opening(name, message):
     with pytest.raises(BackboneError, match=message):
-        build.resolve(name)
+        userfile.open_file(name)
     assert build.check(name) == userfile.path_problems(name) != []
 
 
 def test_damaged_and_unsafe_files(tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"no zip")
     with pytest.raises(BackboneError, match="cannot be loaded in Keras' safe mode"):
-        build.resolve(str(tmp_path / "bad.keras"))
+        userfile.open_file(str(tmp_path / "bad.keras"))
     keras.Sequential([keras.Input((8, 8, 3)), L.Lambda(lambda x: x * 2)]).save(tmp_path / "lambda.keras")
     with pytest.raises(BackboneError, match=r"safe mode.*made of Keras' own layers"):
-        build.resolve(str(tmp_path / "lambda.keras"))
+        userfile.open_file(str(tmp_path / "lambda.keras"))
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8,)])
 def test_models_that_take_no_pictures(tmp_path, shape):
     keras.Sequential([keras.Input(shape), L.Dense(2)]).save(tmp_path / "m.keras")
     with pytest.raises(BackboneError, match="must take one RGB picture"):
-        build.resolve(str(tmp_path / "m.keras"))
+        userfile.open_file(str(tmp_path / "m.keras"))
 
 
 def conv_top(x, *layers):

@@ -23,7 +23,7 @@ from transferkit.files import is_offline
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["SCALINGS", "LoadedBackbone", "build", "check", "preprocessing", "resolve"]
+__all__ = ["SCALINGS", "LoadedBackbone", "build", "check", "preprocessing"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,6 @@ class LoadedBackbone:
     def preprocessing(self) -> list[keras.Layer]:
         """The layers from RGB 0..255 to what `model` takes."""
         return preprocessing(self.scaling)
-
-
-def resolve(backbone: str) -> Row:
-    """The row of a catalog name, or one made for a `.keras` file (its stages are its layers' names).
-
-    Raises BackboneError for an unknown name or a file that cannot serve.
-    """
-    if published.is_published(backbone):
-        return published.opened(backbone).row
-    return userfile.open_file(backbone)[1] if userfile.is_file(backbone) else find(backbone)
 
 
 def check(
