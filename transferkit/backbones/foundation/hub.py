@@ -15,11 +15,12 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transferkit.backbones.download import download
-from transferkit.backbones.foundation.checkpoint import POINTER, weights_file
+from transferkit.backbones.foundation.checkpoint import POINTER, WHOLE, weights_file
 from transferkit.backbones.weights import folder as store
 from transferkit.errors import BackboneError, WeightsError, nearest
 from transferkit.files import is_offline, locked, read_json, sha256_file, write_json
@@ -134,7 +135,7 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
                 download(
                     address,
                     target,
-                    check=lambda path, expected=expected: _misfit(path, expected),  # type: ignore[misc]
+                    check=partial(_misfit, expected=expected),
                     timeout=timeout,
                     retries=4,
                     say=say,
@@ -142,7 +143,7 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
                 )
             except WeightsError as error:
                 raise WeightsError(f"{error}. {_remedy(repository, _status(error))}") from error
-        hashes[name] = sha256_file(target)
+        hashes[name] = expected if len(expected) == 64 else sha256_file(target)  # compared above
     if not weights:
         return folder
     write_json(folder / RECORD, {"repository": repository, "commit": commit, "sha256": hashes})
@@ -193,14 +194,14 @@ def _listed(said: dict[str, Any]) -> dict[str, str]:
 def _wanted(repository: str, files: dict[str, str]) -> list[str]:
     """The small files first, then the weights in the form that is preferred."""
     small = [name for name in _SMALL if name in files]
-    for whole in ("model.safetensors", "pytorch_model.bin"):
+    for whole in WHOLE:
         if whole in files:
             return [*small, whole]
         index = f"{whole}.index.json"
         if index in files:
             kind = whole.partition(".")[0]
             return [*small, index, *sorted(n for n in files if _SHARD.fullmatch(n) and n.startswith(f"{kind}-"))]
-    raise BackboneError(f"{repository} has no model.safetensors and no pytorch_model.bin, so it is no network we read")
+    raise BackboneError(f"{repository} has no {' and no '.join(WHOLE)}, so it is no network we read")
 
 
 def _misfit(path: Path, expected: str) -> str | None:
