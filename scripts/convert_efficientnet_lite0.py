@@ -19,7 +19,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from transferkit.backbones import efficientnet_lite0 as lite
+from transferkit.backbones import torch_weights
 from transferkit.backbones.packaged import Packaged, pack, variables_of
 from transferkit.backbones.scaling import MEAN, STD
 from transferkit.files import sha256_bytes, sha256_file, write_bytes, write_json
@@ -56,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=lite.WEIGHTS_FILE, help="the .npz (default: the package's)")
     parser.add_argument("--pictures", type=Path, help="a folder of one folder a class, to name pictures of")
     options = parser.parse_args(arguments)
-    tensors = read_safetensors(options.weights)
-    difference, stored_difference, content, parameters = convert(tensors)
+    difference, stored_difference, content, parameters = convert(options.weights)
     print(f"Keras against NumPy, float32: largest difference {difference:.1e} of the largest feature")
     print(f"weights as stored against float32: {stored_difference:.1e}, {len(content):,} bytes")
     write_bytes(options.output, content)
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
     )
     if options.pictures:
-        for line in named(tensors, options.pictures, options.output):
+        for line in named(read_safetensors(options.weights), options.pictures, options.output):
             print(line)
 
 
@@ -82,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_safetensors(path: Path) -> Tensors:
-    """Every tensor of a .safetensors file: 8 bytes for the header's length, the header as JSON, then the bytes."""
+    """Every tensor of a .safetensors file: 8 bytes for the header's length, the header as JSON, then the bytes.
+
+    Written once more, for the reference: the Keras network gets its weights through the package's own reader.
+    """
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
@@ -100,10 +102,11 @@ def read_safetensors(path: Path) -> Tensors:
 # ------------------------------------------------------------------------------------------- converting
 
 
-def convert(tensors: Tensors) -> tuple[float, float, bytes, int]:
+def convert(weights: Path) -> tuple[float, float, bytes, int]:
     """Largest relative difference to the reference, that of storing, the file's content, and the parameters."""
     model = lite.build_efficientnet_lite0()
-    assign(model, tensors)
+    torch_weights.load(weights, model)
+    tensors = read_safetensors(weights)
     worst = 0.0
     for size in SIZES:
         other = lite.build_efficientnet_lite0(size)
@@ -122,22 +125,6 @@ def convert(tensors: Tensors) -> tuple[float, float, bytes, int]:
             if value.size > EXACT_UP_TO:
                 variable.assign(value.astype(np.float16).astype(np.float32))
     return worst, relative(np.asarray(model(pixels, training=False)), exact), content, model.count_params()
-
-
-def assign(model: Any, tensors: Tensors) -> None:
-    """PyTorch's tensors onto the Keras network: every one but the 1,000-class layer is used, once."""
-    used = set()
-    for layer in model.layers:
-        for variable, _ in variables_of(layer):
-            name = lite.torch_name(layer.name, variable.name)
-            value = tensors[name]
-            if value.ndim == 4:  # out, in, height, width; of a depthwise kernel "in" is 1
-                value = value.transpose((2, 3, 0, 1) if "depthwise" in name else (2, 3, 1, 0))
-            variable.assign(value)
-            used.add(name)
-    left = {name for name in tensors if not name.startswith("_fc")} - used
-    if left:
-        sys.exit(f"the file holds tensors without a place in the network: {', '.join(sorted(left)[:4])}")
 
 
 # -------------------------------------------------------------------------- a second implementation, NumPy alone

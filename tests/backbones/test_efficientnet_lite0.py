@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from transferkit.backbones import build, bundled, freeze
+from transferkit.backbones import build, bundled, freeze, torch_weights
 from transferkit.backbones import efficientnet_lite0 as lite
 from transferkit.backbones.catalog import ROWS
 from transferkit.backbones.portability import foreign
@@ -45,7 +45,7 @@ def published(assets, script):
     return script.read_safetensors(assets / "weights" / "efficientnet_lite0.safetensors")
 
 
-def as_torch(script):
+def as_torch():
     """The packaged weights under PyTorch's names and in its order of axes."""
     tensors = {}
     for key, value in lite.packaged().read().items():
@@ -73,14 +73,14 @@ def test_keras_computes_what_numpy_computes(script, size):
     model = lite.build_efficientnet_lite0(size)
     lite.load_pretrained(model)
     pixels = script.scaled(script.test_pictures(size))
-    expected = script.reference(as_torch(script), pixels)
+    expected = script.reference(as_torch(), pixels)
     assert model.output_shape[1:] == expected.shape[1:] == (-(-size // 32), -(-size // 32), 1280)
     assert script.relative(np.asarray(model(pixels, training=False)), expected) < 1e-4
 
 
 @pytest.mark.extended
-def test_the_packaged_file_is_what_the_script_makes_of_the_published_weights(published, script, assets, tmp_path):
-    difference, by_storage, content, parameters = script.convert(published)
+def test_the_packaged_file_is_what_the_script_makes_of_the_published_weights(script, assets):
+    difference, by_storage, content, parameters = script.convert(assets / "weights" / "efficientnet_lite0.safetensors")
     assert difference < 1e-5
     assert by_storage < 5e-3
     assert parameters == ROW.parameters
@@ -162,30 +162,49 @@ def test_another_network_is_refused():
         lite.load_pretrained(other)
 
 
-def test_the_script_refuses_what_it_does_not_know(script, tmp_path, monkeypatch):
-    def written(**tensors):
-        header, content = {}, b""
-        for name, value in tensors.items():
-            header[name] = {
-                "dtype": {"float32": "F32", "float16": "F16"}[value.dtype.name],
-                "shape": list(value.shape),
-                "data_offsets": [len(content), len(content) + value.nbytes],
-            }
-            content += value.tobytes()
-        head = json.dumps(header | {"__metadata__": {}}).encode()
-        path = tmp_path / "x.safetensors"
-        path.write_bytes(struct.pack("<Q", len(head)) + head + content)
-        return path
+def written(path, tensors):
+    """A .safetensors file."""
+    header, content = {}, b""
+    for name, value in tensors.items():
+        header[name] = {
+            "dtype": {"float32": "F32", "float16": "F16"}[value.dtype.name],
+            "shape": list(value.shape),
+            "data_offsets": [len(content), len(content) + value.nbytes],
+        }
+        content += value.tobytes()
+    head = json.dumps(header | {"__metadata__": {}}).encode()
+    path.write_bytes(struct.pack("<Q", len(head)) + head + content)
+    return path
 
-    pair = script.read_safetensors(written(a=np.arange(6, dtype="float32").reshape(2, 3), b=np.ones(1, "float32")))
+
+def test_the_script_refuses_what_it_does_not_know(script, tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    pair = script.read_safetensors(
+        written(path, {"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(1, "float32")})
+    )
     assert pair["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert pair["b"].tolist() == [1]
     with pytest.raises(SystemExit, match="a is F16"):
-        script.read_safetensors(written(a=np.ones(2, "float16")))
-    with pytest.raises(SystemExit, match="without a place in the network: extra"):
-        script.assign(lite.build_efficientnet_lite0(32), as_torch(script) | {"extra": np.ones(1, "float32")})
-    wrong = as_torch(script)
+        script.read_safetensors(written(path, {"a": np.ones(2, "float16")}))
     monkeypatch.setattr(script, "SIZES", (32,))
     monkeypatch.setattr(script, "reference", lambda tensors, pixels: np.ones((1, 1, 1, 1280), "float32"))
     with pytest.raises(SystemExit, match=r"differs by .* nothing is written"):
-        script.convert(wrong)
+        script.convert(written(path, as_torch()))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"extra": np.ones(1, "float32")}, "nothing there is called extra"),
+        ({"_bn1.weight": None}, r"it lacks _bn1\.weight"),
+        ({"_bn1.weight": np.ones(7, "float32")}, r"_bn1\.weight has the shape \[7\]"),
+        ({"_conv_stem.weight": np.ones(9, "float32")}, r"_conv_stem\.weight has the shape \[9\]"),
+    ],
+)
+def test_pytorchs_tensors_that_do_not_fit_are_named(tmp_path, change, said):
+    tensors = {name: value for name, value in (as_torch() | change).items() if value is not None}
+    model = lite.build_efficientnet_lite0(32)
+    before = model.get_weights()
+    with pytest.raises(WeightsError, match=said):
+        torch_weights.load(written(tmp_path / "x.safetensors", tensors), model)
+    assert all(map(np.array_equal, model.get_weights(), before))
