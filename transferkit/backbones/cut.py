@@ -40,17 +40,22 @@ def cut(model: keras.Model, first: int) -> Parts:
     """
     import keras
 
-    operations = operations_of(model)
-    if not 0 <= first <= len(operations):
-        raise BackboneError(f"cannot cut '{model.name}' at {first}: it has operations 0 to {len(operations)}")
-    frozen_nodes, frontier = _frontier(model, {id(op) for op in operations[:first]})
-    if not any(not node.is_input for node in frozen_nodes):
+    frozen_nodes, crossing = _crossing(model, first)
+    if not crossing:
         return Parts(None, model)
     outputs = keras.tree.flatten(model.outputs)
-    if all(any(tensor is output for tensor in frontier) for output in outputs) and len(frontier) == len(outputs):
+    if all(any(tensor is output for tensor in crossing) for output in outputs) and len(crossing) == len(outputs):
         return Parts(model, None)
-    below = keras.Model(_unpacked(model.inputs), _unpacked(frontier), name=f"{model.name}_frozen")
-    return Parts(below, _tail(model, frozen_nodes, frontier))
+    below = keras.Model(_unpacked(model.inputs), _unpacked(crossing), name=f"{model.name}_frozen")
+    return Parts(below, _tail(model, frozen_nodes, crossing))
+
+
+def frontier(model: keras.Model, first: int) -> list[Any]:
+    """The tensors that cross a cut before operation `first`, without building its parts; none where only inputs do.
+
+    Raises BackboneError as `cut` does.
+    """
+    return _crossing(model, first)[1]
 
 
 def operations_of(model: keras.Model) -> list[Any]:
@@ -94,6 +99,15 @@ def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> k
         made = keras.tree.flatten(node.operation(*arguments, **options))
         known |= {id(old): new for old, new in zip(node.output_tensors, made, strict=True)}
     return keras.Model(_unpacked(inputs), _unpacked([known[id(t)] for t in model.outputs]), name=name)
+
+
+def _crossing(model: keras.Model, first: int) -> tuple[list[Any], list[Any]]:
+    """The graph's nodes below a cut, and the tensors that cross it; no tensors where nothing but inputs is below."""
+    operations = operations_of(model)
+    if not 0 <= first <= len(operations):
+        raise BackboneError(f"cannot cut '{model.name}' at {first}: it has operations 0 to {len(operations)}")
+    frozen, tensors = _frontier(model, {id(operation) for operation in operations[:first]})
+    return frozen, tensors if any(not node.is_input for node in frozen) else []
 
 
 def _frontier(model: keras.Model, below: set[int]) -> tuple[list[Any], list[Any]]:

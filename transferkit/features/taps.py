@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.backbones.cut import cut
+from transferkit.backbones.cut import frontier
 from transferkit.heads import has_class_token
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ def taps(backbone: LoadedBackbone) -> Taps:
     names: list[str] = []
     tensors: list[tuple[Any, ...]] = []
     for name, first in ends:
-        below = cut(model, first).frozen
-        if below is None:  # a stage of inputs only
-            continue
-        usable = tuple(t for t in below.outputs if len(t.shape) in (2, 3, 4) and "float" in str(t.dtype))
+        usable = tuple(t for t in frontier(model, first) if len(t.shape) in (2, 3, 4) and "float" in str(t.dtype))
         if usable and not any(_same(usable, known) for known in tensors):
             names.append(name)
             tensors.append(usable)
