@@ -57,7 +57,7 @@ def check(
     inside is known once it is opened.
     """
     if published.is_published(backbone):
-        return published.problems(backbone, size, policy, offline)
+        return published.problems(backbone, size, policy, weights, offline)
     if userfile.is_file(backbone):
         return userfile.path_problems(backbone)
     try:

@@ -23,34 +23,44 @@ def opened(
     """
     if not hub.is_name(backbone):
         return folder.describe(backbone, bare=not weights)
-    try:
-        place = hub.fetch(backbone, offline=offline, reporter=reporter, weights=weights)
-        return folder.describe(str(place), bare=not weights)
-    except BackboneError:
-        if weights:
-            raise
-        return opened(backbone, offline, reporter)  # timm's configs say too little: the tensors' shapes are needed
+    if hub.local(backbone) is None:
+        # The small files first: weights should not come for a network that is not read, or of which none are wanted.
+        place = hub.fetch(backbone, offline=offline, reporter=reporter, weights=False)
+        if folder.is_told_by_config(place) and not weights:
+            return folder.describe(str(place), bare=True)
+    return folder.describe(str(hub.fetch(backbone, offline=offline, reporter=reporter)), bare=not weights)
+
+
+def here(backbone: str) -> str | None:
+    """The path of its files on this machine; None for a network of the hub that is yet to be fetched."""
+    if not hub.is_name(backbone):
+        return backbone
+    place = hub.local(backbone)
+    return None if place is None else str(place)
 
 
 def to_be_fetched(backbone: str) -> str | None:
     """What has to be downloaded before the network can be used; None where nothing has."""
-    absent = hub.is_name(backbone) and hub.local(backbone) is None
-    return f"{backbone} of the hub" if absent else None
+    return f"{backbone} of the hub" if here(backbone) is None else None
 
 
-def problems(backbone: str, size: int | None, policy: str, offline: bool) -> list[str]:
+def weights_bytes(backbone: str) -> int | None:
+    """Size of its weights on disk; None where they are not here."""
+    place = here(backbone)
+    return None if place is None else folder.describe(place, bare=True).tensors.size_bytes
+
+
+def problems(backbone: str, size: int | None, policy: str, weights: str, offline: bool) -> list[str]:
     """What keeps size and freeze policy from fitting; never imports Keras.
 
     Of a network of the hub that is not here only the name is checked: what it is, is known once it is fetched.
     """
-    if hub.is_name(backbone):
-        named = hub.problems(backbone, offline)
-        here = None if named else hub.local(backbone)
-        if here is None:
-            return named
-        backbone = str(here)
+    named = hub.problems(backbone, offline) if hub.is_name(backbone) else []
+    place = None if named else here(backbone)
+    if place is None:
+        return named
     try:
-        found = folder.describe(backbone)
+        found = folder.describe(place, bare=weights == "random")
     except (BackboneError, WeightsError) as error:
         return [str(error)]
     sizes = folder.size_problems(found.row, found.described.architecture, size)

@@ -45,6 +45,19 @@ def folder() -> Path:
     return (Path(home).expanduser() if home else Path.home() / ".keras") / "models"
 
 
+def require_writable(path: Path, otherwise: str) -> None:
+    """Make a folder of the store. Raises WeightsError where it cannot be written; `otherwise` is what else helps."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise WeightsError(
+            f"the weights folder {path} is not writable; set KERAS_HOME to a folder that is, or {otherwise}"
+        )
+
+
 def locate(row: Row, size: int) -> Path | None:
     """The weights file for pictures of `size`, if it is in the store. It is not checked here."""
     path = folder() / row.file_for(size)[0]
@@ -79,7 +92,7 @@ def fetch(
         raise WeightsError(_changed(entry))
     if is_offline(offline):
         raise WeightsError(offline_problem(row, size))
-    _require_writable(folder())
+    require_writable(folder(), "give --weights FILE")
     with locked(folder() / f".{name}.lock"):
         entry = verify(row, size)  # another process may have put it there meanwhile
         if entry.status in ("verified", "pinned"):
@@ -144,7 +157,7 @@ def add(file: Path, reporter: Say | None = None) -> Path:
     misfit = _misfit(file, row)
     if misfit:
         raise WeightsError(f"{file} is not added: {misfit}")
-    _require_writable(folder())
+    require_writable(folder(), "give --weights FILE")
     target = folder() / name
     if not (target.exists() and target.samefile(file)):
         with locked(folder() / f".{name}.lock"), atomic_path(target) as temporary:
@@ -243,18 +256,6 @@ def _digest(path: Path, like: str) -> str:
 def _address(name: str, url: str, mirror: str | None) -> str:
     base = mirror or os.environ.get("TRANSFERKIT_WEIGHTS_MIRROR")
     return f"{base.rstrip('/')}/{name}" if base else url
-
-
-def _require_writable(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK | os.X_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise WeightsError(
-            f"the weights folder {path} is not writable; set KERAS_HOME to a folder that is, or give --weights FILE"
-        )
 
 
 def _changed(entry: Entry) -> str:

@@ -12,6 +12,7 @@ from transferkit.cli._common import OFFLINE, Group, common, echo, emit, reporter
 from transferkit.cli._reading import with_reading
 
 if TYPE_CHECKING:
+    from transferkit.backbones.catalog import Row
     from transferkit.data.readers.reading import Reading
 
 
@@ -29,7 +30,7 @@ def list_(quiet: bool, as_json: bool) -> None:
 
     rows = [catalog.find(name) for name in catalog.names()]
     if as_json:
-        emit([*(_facts(row) for row in rows), *(_published(name) for name in hub.SHORT)])
+        emit([*(_facts(row) for row in rows), *(_of_hub(name) for name in hub.SHORT)])
         return
     echo(f"{'name':<22} {'size':>4} {'least':>5} {'parameters':>11}  {'here':<4}  weights' licence")
     for row in rows:
@@ -40,16 +41,16 @@ def list_(quiet: bool, as_json: bool) -> None:
         echo(f"{name:<22} {repository:<46} {'yes' if hub.local(name) else '':<4}  {licence}")
 
 
-def _published(name: str) -> dict[str, object]:
-    """What is known of a network of the hub by its short name, before its files are here."""
+def _of_hub(name: str) -> dict[str, object]:
+    """What is known of a network of the hub by its name, before its files are here."""
+    from transferkit.backbones import published
     from transferkit.backbones.foundation import hub
 
-    (repository, licence), here = hub.SHORT[name], hub.local(name)
     return {
         "name": name,
-        "repository": repository,
-        "licence": licence,
-        "weights_here": None if here is None else str(here),
+        "repository": hub.parsed(name)[0],
+        "licence": hub.SHORT[name][1] if name in hub.SHORT else None,
+        "weights_here": published.here(name),
     }
 
 
@@ -58,17 +59,16 @@ def _published(name: str) -> dict[str, object]:
 @common()
 def show(name: str, quiet: bool, as_json: bool) -> None:
     """Everything known about one network: stages to cut at, scaling, weights file."""
-    from transferkit.backbones import catalog
-    from transferkit.backbones.foundation import folder, hub
+    from transferkit.backbones import catalog, published
+    from transferkit.backbones.foundation import folder
 
-    here = hub.local(name) if hub.is_name(name) else None
-    if here is None and name in hub.SHORT:
-        facts = _published(name)
-    elif here is not None or folder.is_published(name):
-        found = folder.describe(str(here or name))
-        facts = {**_facts(found.row), "weights": str(found.path), "weights_here": str(found.path), **found.facts()}
-    else:
+    if not published.is_published(name):
         facts = _facts(catalog.find(name))
+    elif (here := published.here(name)) is None:
+        facts = _of_hub(name)
+    else:
+        found = folder.describe(here)
+        facts = {**_facts(found.row), "weights": str(found.path), "weights_here": str(found.path), **found.facts()}
     if as_json:
         emit(facts)
         return
@@ -120,11 +120,9 @@ def recommend(
         echo(line)
 
 
-def _facts(row: object) -> dict[str, object]:
+def _facts(row: Row) -> dict[str, object]:
     from transferkit.backbones import bundled, weights
-    from transferkit.backbones.catalog import Row
 
-    assert isinstance(row, Row)
     file, url = row.file_for(row.size) if row.weights_file else (None, None)
     where = weights.locate(row, row.size) if row.weights_file else None
     return {

@@ -108,7 +108,7 @@ def _speed(frozen: Frozen, rows: Rows) -> float:
 def _bytes(backbone: LoadedBackbone, name: str) -> int | None:
     """Size of the weights file."""
     if backbone.row.kind == "published":
-        return published.opened(name).size_bytes
+        return published.weights_bytes(name)
     if userfile.is_file(name):
         return Path(name).stat().st_size
     if backbone.row.kind == "bundled":

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.backbones.foundation.checkpoints import rewritten, split_up
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.build import check
 from transferkit.backbones.foundation import folder
 from transferkit.backbones.foundation.conversion import Conversion
-from transferkit.backbones.foundation.safetensors import SafetensorsFile
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 
 
@@ -31,20 +31,6 @@ def copy(tmp_path: Path) -> Any:
         return target
 
     return make
-
-
-def rewritten(path: Path, **changes: Any) -> None:
-    """The safetensors file with tensors replaced, or (None) left out."""
-    file = SafetensorsFile(path)
-    arrays = {name: file.read(name) for name in file.shapes} | {k.replace("__", "."): v for k, v in changes.items()}
-    header, data = {}, b""
-    for name, array in arrays.items():
-        if array is not None:
-            stop = len(data) + 4 * array.size
-            header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [len(data), stop]}
-            data += np.ascontiguousarray(array, "<f4").tobytes()
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
 def conversion(path: Path, size: int = 32) -> Conversion:
@@ -106,6 +92,30 @@ def test_mean_and_deviation_come_from_the_folder(copy: Any) -> None:
         folder.describe(str(path))
 
 
+def test_a_way_of_resizing_that_is_no_number_is_not_said(copy: Any) -> None:
+    path = copy("dinov2")
+    (path / "preprocessor_config.json").write_text(json.dumps({"resample": [3]}))
+
+    assert folder.describe(str(path)).resampling == ""
+
+
+def test_timms_oldest_configs_say_all_on_one_level(copy: Any) -> None:
+    said = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0], "interpolation": "bicubic", "crop_pct": 0.9}
+    path = copy("timm_vit", pretrained_cfg=None, **said)
+    found = folder.describe(str(path))
+
+    assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
+    assert (found.resampling, found.crop) == ("bicubic", 0.9)
+
+
+def test_random_weights_need_a_config_alone(copy: Any) -> None:
+    path = copy("dinov2")
+    (path / "model.safetensors").unlink()
+
+    assert check(str(path), 84, "from:block1", weights="random") == []
+    assert "folder without weights" in check(str(path), 84)[0]
+
+
 def test_in_the_hubs_cache_the_name_is_the_repositorys(tmp_path: Path) -> None:
     place = tmp_path / "models--facebook--dinov2-small" / "snapshots" / ("a" * 40)
     shutil.copytree(FIXTURES / "dinov2", place)
@@ -115,23 +125,15 @@ def test_in_the_hubs_cache_the_name_is_the_repositorys(tmp_path: Path) -> None:
 
 def test_shards_are_one_checkpoint(copy: Any) -> None:
     path = copy("siglip")
-    whole = SafetensorsFile(path / "model.safetensors")
-    names = list(whole.shapes)
-    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
-    for file, kept in parts.items():
-        shutil.copyfile(path / "model.safetensors", path / file)
-        rewritten(path / file, **{name.replace(".", "__"): None for name in names if name not in kept})
     expected = dict(conversion(path).values())
-    (path / "model.safetensors").unlink()
-    index = {"weight_map": {name: file for file, kept in parts.items() for name in kept}}
-    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    index = split_up(path, ["a.safetensors", "b.safetensors"])
 
     found = dict(conversion(path).values())
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[key], expected[key]) for key in found)
 
     for wrong in ("../a.safetensors", "absent.safetensors", "/etc/passwd"):
-        index["weight_map"][names[0]] = wrong
+        index["weight_map"][next(iter(index["weight_map"]))] = wrong
         (path / "model.safetensors.index.json").write_text(json.dumps(index))
         with pytest.raises(WeightsError):
             folder.describe(str(path))
@@ -186,6 +188,9 @@ def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[s
         ("swin", {"use_absolute_embeddings": True}, "no published Swin has"),
         ("timm_vit", {"architecture": "vit_base_patch16_clip_224"}, "is not read"),
         ("timm_vit", {"model_args": {"num_heads": 0}}, "number of heads"),
+        ("timm_vit", {"model_args": "x"}, "model_args = 'x'"),
+        ("timm_vit", {"pretrained_cfg": ["x"]}, r"pretrained_cfg = \['x'\]"),
+        ("vit", {"pretrained_cfg": "x"}, "pretrained_cfg = 'x'"),
     ],
 )
 def test_configs_that_cannot_be_are_refused(copy: Any, name: str, config: dict[str, Any], said: str) -> None:

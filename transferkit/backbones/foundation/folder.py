@@ -51,14 +51,9 @@ class Published:
         licence = self.row.licence
         return "" if licence.lower().startswith(_FREE) else f"the weights of {self.row.name} are under: {licence}"
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the weights on disk."""
-        return self.tensors.size_bytes
-
-    def facts(self, size: int | None = None) -> dict[str, Any]:
-        """What `backbones show` adds to the row: tokens and cost at a picture size, the publisher's preprocessing."""
-        net, size = self.described.architecture, size or self.row.size
+    def facts(self) -> dict[str, Any]:
+        """What `backbones show` adds to the row: tokens at the default size, the publisher's preprocessing."""
+        net, size = self.described.architecture, self.row.size
         facts: dict[str, Any] = {"family": self.described.family, "made_for": self.described.native}
         if isinstance(net, Transformer):
             facts |= {
@@ -101,6 +96,21 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
     if card and described.licence.lower().startswith((*_FREE, "not stated")):  # of two the stricter is said
         described = replace(described, licence=card)
     return Published(file or path, described, _row(path, described), tensors, resampling, crop)
+
+
+def is_told_by_config(folder: Path) -> bool:
+    """Whether `config.json` alone, without tensors, says what network it is. Raises BackboneError for one not read."""
+    try:
+        config = _json(folder / "config.json")
+        if config is None:
+            return False
+        if "architecture" in config:
+            timm.require_read(config)
+            return False
+        families.described(config)
+    except TransferKitError as error:
+        raise BackboneError(f"{folder}: {error}") from error
+    return True
 
 
 def size_problems(row: Row, architecture: Architecture, size: int | None) -> list[str]:
@@ -155,7 +165,7 @@ def _preprocessing(
     """With mean and deviation as the folder says them; and its way of resizing."""
     said = _json(folder / "preprocessor_config.json") or {}
     if not said and config is not None:  # timm's
-        own = config.get("pretrained_cfg") or {}
+        own = timm.pretrained(config)
         crop = own.get("crop_pct")
         return described, str(own.get("interpolation") or ""), crop if isinstance(crop, float) else None
     if said.get("do_normalize") is False:
@@ -170,7 +180,9 @@ def _preprocessing(
         raise BackboneError("its preprocessor_config.json says no mean and deviation of three channels")
     crop, edge = (_side(said.get(key)) for key in ("crop_size", "size"))
     fraction = crop / edge if said.get("do_center_crop") and crop and edge and crop <= edge else None
-    return replace(described, mean=mean, std=std), _FILTERS.get(said.get("resample", -1), ""), fraction
+    resample = said.get("resample")
+    resampling = _FILTERS.get(resample, "") if isinstance(resample, int) else ""
+    return replace(described, mean=mean, std=std), resampling, fraction
 
 
 def _side(size: Any) -> int | None:

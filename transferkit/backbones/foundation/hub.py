@@ -22,6 +22,7 @@ from typing import Any
 from transferkit.backbones.download import download
 from transferkit.backbones.foundation.checkpoint import POINTER, WHOLE, weights_file
 from transferkit.backbones.weights import folder as store
+from transferkit.backbones.weights import require_writable
 from transferkit.errors import BackboneError, WeightsError, nearest
 from transferkit.files import is_offline, locked, read_json, sha256_file, write_json
 from transferkit.text import shown
@@ -62,10 +63,20 @@ def is_name(backbone: str) -> bool:
     return backbone.startswith(PREFIX) or backbone in SHORT
 
 
+def parsed(backbone: str) -> tuple[str, str]:
+    """Repository (OWNER/NAME) and revision. Raises BackboneError for what is no name."""
+    name = SHORT[backbone][0] if backbone in SHORT else backbone.removeprefix(PREFIX)
+    if not _REPOSITORY.fullmatch(name) or ".." in name:
+        hint = nearest(name, SHORT)
+        raise BackboneError(f"'{shown(backbone[:100])}' is no name on the hub: it must be hf:OWNER/NAME{hint}")
+    repository, _, revision = name.partition("@")
+    return repository, revision or "main"
+
+
 def problems(backbone: str, offline: bool = False) -> list[str]:
     """What is wrong with the name, and where the network is forbidden whether its files are here."""
     try:
-        repository, revision = _parsed(backbone)
+        repository, revision = parsed(backbone)
         if is_offline(offline) and local(backbone) is None:
             return [str(_absent(repository, revision, "offline, and"))]
     except (BackboneError, WeightsError) as error:
@@ -75,7 +86,7 @@ def problems(backbone: str, offline: bool = False) -> list[str]:
 
 def local(backbone: str) -> Path | None:
     """The folder of the network on this machine: complete, hashes not compared. Raises BackboneError for no name."""
-    repository, revision = _parsed(backbone)
+    repository, revision = parsed(backbone)
     ours = _place(repository)
     try:
         commit = str(read_json(ours / "refs.json")[revision])
@@ -101,7 +112,7 @@ def fetch(
     do, BackboneError for what is no name.
     """
     say = reporter or (lambda _: None)
-    repository, revision = _parsed(backbone)
+    repository, revision = parsed(backbone)
     found = local(backbone)
     if found is not None:
         _verify(found)
@@ -109,10 +120,7 @@ def fetch(
     if is_offline(offline):
         raise _absent(repository, revision, "offline, and")
     place = _place(repository)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WeightsError(f"{place} is not writable; set KERAS_HOME to a folder that is") from error
+    require_writable(place, "fetch the repository by other means and give its folder, --backbone PATH")
     with locked(place / ".lock"):
         found = local(backbone)  # another process may have put it there meanwhile
         return found if found is not None else _transfer(repository, revision, place, say, timeout, weights)
@@ -230,16 +238,6 @@ def _verify(folder: Path) -> None:
 
 def _whole(path: Path, digest: str) -> bool:
     return path.is_file() and sha256_file(path) == digest
-
-
-def _parsed(backbone: str) -> tuple[str, str]:
-    """Repository and revision."""
-    name = SHORT[backbone][0] if backbone in SHORT else backbone.removeprefix(PREFIX)
-    if not _REPOSITORY.fullmatch(name) or ".." in name:
-        hint = nearest(name, SHORT)
-        raise BackboneError(f"'{shown(backbone[:100])}' is no name on the hub: it must be hf:OWNER/NAME{hint}")
-    repository, _, revision = name.partition("@")
-    return repository, revision or "main"
 
 
 def _place(repository: str) -> Path:

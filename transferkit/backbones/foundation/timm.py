@@ -24,20 +24,22 @@ _CONVNEXT = re.compile(r"convnext(v2)?_[a-z]+(_\d+)?")
 _HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16, 1408: 16, 1536: 24}
 
 
-def described(config: Mapping[str, Any], tensors: Tensors) -> Described:
-    """The network of a timm `config.json`. Raises BackboneError for an architecture that is not read."""
-    name, arguments = str(config["architecture"]), config.get("model_args") or {}
-    shapes = tensors.shapes
-    said = config.get("pretrained_cfg") or {}
-    if _VIT.fullmatch(name):
-        found = _transformer(shapes, arguments, "dinov2" in name)
-    elif _CONVNEXT.fullmatch(name):
-        found = _convnext(shapes)
-    else:
+def require_read(config: Mapping[str, Any]) -> str:
+    """The architecture that a timm `config.json` names. Raises BackboneError for one that is not read."""
+    name = str(config["architecture"])
+    if not (_VIT.fullmatch(name) or _CONVNEXT.fullmatch(name)):
         raise BackboneError(
             f"timm's {shown(name[:60])} is not read; read are its vit_*, deit*, convnext_* and convnextv2_*. Of CLIP, "
             "SigLIP, DINOv3 and others take the folder in transformers' form"
         )
+    return name
+
+
+def described(config: Mapping[str, Any], tensors: Tensors) -> Described:
+    """The network of a timm `config.json`. Raises BackboneError for one that is not read or not sound."""
+    name, shapes = require_read(config), tensors.shapes
+    arguments, said = _part(config, "model_args"), pretrained(config)
+    found = _convnext(shapes) if _CONVNEXT.fullmatch(name) else _transformer(shapes, arguments, "dinov2" in name)
     sides = said.get("input_size")
     native = sides[-1] if isinstance(sides, list) and sides and type(sides[-1]) is int else found.native
     mean, std = (_three(said.get(key), other) for key, other in (("mean", found.mean), ("std", found.std)))
@@ -113,6 +115,19 @@ def _convnext(shapes: Mapping[str, tuple[int, ...]]) -> Described:
     )  # fmt: skip
     found = of_family("ConvNeXt V2" if second else "ConvNeXt", net, layouts.TIMM_CONVNEXT, 224)
     return replace(found, licence="not stated with the weights")
+
+
+def pretrained(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a config says of pictures: under `pretrained_cfg`, in timm's oldest files beside all else."""
+    return _part(config, "pretrained_cfg") or config
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The settings under `name`; none where there are none. Raises BackboneError for anything else."""
+    found = config.get(name) or {}
+    if not isinstance(found, dict):
+        raise BackboneError(f"its config.json says {name} = {shown(repr(found)[:60])}; it must be a list of settings")
+    return found
 
 
 def _three(value: Any, otherwise: tuple[float, ...]) -> tuple[float, ...]:
