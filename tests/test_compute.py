@@ -226,6 +226,7 @@ def close(ours, theirs, tolerance):
         np.testing.assert_allclose(theirs[name], value, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_two_devices_give_what_one_gives(tmp_path):
     close(computed.outcome(), computed_by("tensorflow", 2, tmp_path / "two.npz"), 1e-5)

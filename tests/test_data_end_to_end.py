@@ -325,6 +325,7 @@ def test_several_numbers_from_a_table_agree_with_scikit_learn(loss: str, tmp_pat
     assert np.allclose(y.mean(0), truth.mean(0), rtol=0.05)
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 @needs_trashnet
 def test_flipped_labels_in_real_pictures_are_among_the_most_suspicious(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_a_script_that_imports_keras_itself_shows_no_log_line(code: str) -> None
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.extended
 def test_who_asks_for_the_log_gets_it(tmp_path: Path) -> None:
     done = script(
         "import transferkit, tensorflow, os; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])", TF_CPP_MIN_LOG_LEVEL="0"

@@ -134,6 +134,7 @@ def test_a_plugins_run_is_judged_anew_to_the_same_scores(run: tk.Run, example: P
     assert run.evaluate()["worst_recall"] == pytest.approx(run.metrics["test"]["worst_recall"], abs=1e-6)
 
 
+@pytest.mark.extended
 def test_a_plugins_export_is_proved_and_its_example_runs(
     run: tk.Run, example: Path, fresh: Fresh, tmp_path: Path
 ) -> None:

@@ -25,8 +25,7 @@ NETWORKS = [name for name in names() if not ROWS[name].kwargs]
 # By default a network of each kind: a chain, additions, concatenations, separable convolutions, squeeze and excitation,
 # and the bundled ones. All others, the deepest of each family among them, run as `extended`.
 KINDS = (
-    "vgg16", "resnet50", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_lite0",
-    "mini",
+    "vgg16", "resnet50", "mobilenet_v3_small", "efficientnet_b0", "mini",
 )  # fmt: skip
 
 

@@ -258,6 +258,7 @@ def test_resume_of_what_is_no_run_is_refused(here: Path) -> None:
     refused(call("finetune", data, *MINI, "--output", output, "--resume"), "not a run's manifest")
 
 
+@pytest.mark.extended
 def test_resume_with_other_settings_shows_the_differences(here: Path, digits: Path, digits_run: object) -> None:
     folder = digits_run.folder  # type: ignore[attr-defined]
     result = call("finetune", digits, *MINI, "--output", folder, "--resume", "--epochs", "5", "--seed", "3")

@@ -178,6 +178,7 @@ def test_resume_refuses_what_only_a_script_can_go_on_with(runs: Path) -> None:
         assert "begun by a script" in result.err
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of_classes(tmp_path / "pictures", {"a": 8, "b": 8})

@@ -200,6 +200,7 @@ def test_report_and_summary(digits_run: Any, tmp_path: Path) -> None:
     assert content["metrics"] == digits_run.metrics
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
     result = call("demo", "--output", tmp_path / "demo", "--quiet")

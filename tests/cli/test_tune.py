@@ -70,6 +70,7 @@ def test_a_search_prints_its_verdict_and_json(digits, tmp_path, unpublished):
     assert "holds a search" in refused.err
 
 
+@pytest.mark.extended
 def test_several_backbones_are_a_setting(digits, tmp_path, unpublished):
     arguments = ["--backbone", "mini", "--backbone", "mobilenet_0.25", "--weights", "random", "--image-size", "32"]
     arguments += ["--search", "learning_rate=0.001,0.01", "--offline", "--augment", "none", "--epochs", "2"]

@@ -46,6 +46,7 @@ def test_a_seeing_network_is_ranked_above_a_blind_one(digits, blind, tmp_path, c
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.extended
 def test_without_names_the_store_is_what_there_is(digits, capsys, monkeypatch):
     assert room.candidates() == ["efficientnet_lite0", "mini"]
     monkeypatch.setattr(network_scores, "ROWS", {"mini": network_scores.ROWS["mini"]})  # the other one takes its time

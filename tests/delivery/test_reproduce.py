@@ -65,6 +65,7 @@ def sources(run: tk.Run) -> list[str]:
     return [phase["source"] for phase in run.manifest["phases"]]
 
 
+@pytest.mark.extended
 def test_with_and_without_the_cache_is_one_run_and_which_it_was_is_repeated(original: tk.Run, tmp_path: Path) -> None:
     assert original.manifest["cache"] is None
     assert sources(original) == ["cached", "cached"]
@@ -168,6 +169,7 @@ def test_what_cannot_be_reproduced_is_refused_first(original: tk.Run, tmp_path: 
         changed(original, tmp_path / "dead", status="failed").reproduce()
 
 
+@pytest.mark.extended
 def test_arrays_are_given_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 255, (30, 16, 16, 3), np.uint8), np.arange(30) % 2

@@ -70,6 +70,7 @@ def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path
     assert calibration.ece(answers, samples.targets) == pytest.approx(facts["val"]["ece"], abs=1e-4)
 
 
+@pytest.mark.extended
 def test_a_chosen_classifier_that_its_network_does_not_bear_out_is_chosen_anew_in_float32(digits, tmp_path, imprecise):
     run = tk.finetune(digits, "mini", output=tmp_path / "run", views=1, precision="bfloat16", quiet=True)
     (note,) = [note for note in run.manifest["notes"] if "computed again in float32" in note]

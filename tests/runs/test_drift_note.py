@@ -52,6 +52,7 @@ def test_a_run_without_a_summary_is_evaluated_all_the_same(digits_run, digits, t
     assert scores["accuracy"] > 0.5
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_a_trained_tail_is_compared_by_its_own_features(digits, inverted, tmp_path, unpublished):
     import transferkit as tk

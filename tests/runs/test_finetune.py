@@ -113,6 +113,7 @@ def test_the_command_in_the_manifest_repeats_the_run(made: Made, tmp_path: Path)
     assert numbers(read(tmp_path / "again" / "metrics.json")) == numbers(read(made.folder / "metrics.json"))
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 def test_another_seed_gives_another_split_and_other_numbers(made: Made, digits: Path, tmp_path: Path) -> None:
     result = again(digits, tmp_path / "other", "--seed", 1)
@@ -232,6 +233,7 @@ def test_a_csv_of_single_labels_with_groups(digits: Path, tmp_path: Path) -> Non
     assert "report" in run.report().name
 
 
+@pytest.mark.extended
 def test_a_csv_of_several_labels(digits: Path, tmp_path: Path) -> None:
     names = lambda d: ";".join([*(["odd"] if d % 2 else ["even"]), *(["large"] if d > 4 else [])])  # noqa: E731
     source = table(tmp_path / "t.csv", digits, "path,label", lambda p, d: f"{p},{names(d)}")
@@ -247,6 +249,7 @@ def test_a_csv_of_several_labels(digits: Path, tmp_path: Path) -> None:
     assert run.evaluate()["map"] == pytest.approx(run.metrics["test"]["map"], abs=1e-5)
 
 
+@pytest.mark.extended
 def test_regression_answers_in_the_users_units(digits: Path, tmp_path: Path) -> None:
     source = table(tmp_path / "t.csv", digits, "path,label", lambda p, d: f"{p},{1000 + 10 * d}")
     run = small(tmp_path / "run", source, task="regress", epochs=20, patience=19, head_width=64, learning_rate=0.01)
@@ -294,6 +297,7 @@ def test_folds_and_no_test_split(digits: Path, tmp_path: Path) -> None:
         run.evaluate()
 
 
+@pytest.mark.extended
 def test_what_is_unreadable_or_excluded_is_left_out_and_listed(digits: Path, tmp_path: Path) -> None:
     shutil.copytree(digits, tmp_path / "digits")
     (tmp_path / "digits" / "3" / "page.jpg").write_text("<html>")

@@ -57,6 +57,7 @@ def test_a_learning_rate_a_thousand_times_too_high(hundred, tmp_path, seed):
     assert "--learning-rate 0.3" in found["remedies"][0]["command"]
 
 
+@pytest.mark.extended
 def test_flipped_labels(hundred, tmp_path, seed):
     rng = np.random.default_rng(seed)
     names = [str(digit) for digit in range(10)]
@@ -70,6 +71,7 @@ def test_flipped_labels(hundred, tmp_path, seed):
     assert found["state"] == "label noise suspected"
 
 
+@pytest.mark.extended
 def test_a_leaked_test_set(hundred, tmp_path, seed):
     """Copies a little darker, so that no two files are the same: those are refused before anything is trained."""
     rng = np.random.default_rng(seed)
@@ -122,6 +124,7 @@ def test_three_rare_classes(hundred, tmp_path, seed):
     assert any("--class-weights balanced" in remedy["command"] for remedy in found["remedies"])
 
 
+@pytest.mark.extended
 def test_too_wide_a_head_without_regularisation(assets, tmp_path, seed):
     found = metrics_of(
         assets / "data" / "trashnet", "mobilenet_0.25", tmp_path, seed, weights=str(assets / "weights" / WEIGHTS),
@@ -132,6 +135,7 @@ def test_too_wide_a_head_without_regularisation(assets, tmp_path, seed):
     assert any("--dropout" in remedy["command"] for remedy in found["remedies"])
 
 
+@pytest.mark.extended
 def test_calibration_lowers_the_calibration_error_on_trashnet(assets, tmp_path, seed):
     found = metrics_of(
         assets / "data" / "trashnet", "mobilenet_0.25", tmp_path, seed, weights=str(assets / "weights" / WEIGHTS),

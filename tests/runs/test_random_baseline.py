@@ -40,6 +40,7 @@ def test_the_run_itself_is_the_same_with_and_without(found):
     assert with_it.metrics["baselines"]["linear_probe"] == without.metrics["baselines"]["linear_probe"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("task", ["multilabel", "regress"])
 def test_every_task_has_it(digits, tmp_path, unpublished, task):
     rows = [f"{path},{path.parent.name if task == 'regress' else label(path)}" for path in sorted(digits.glob("*/*"))]

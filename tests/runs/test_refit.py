@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from tests.marks import extended
 from tests.training.job import judge, recipe_for
 from transferkit import terms
 from transferkit.files import read_csv
@@ -94,7 +95,7 @@ def test_what_was_interrupted_ends_with_the_newest_epoch(digits, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("policy", ["none", "from:block4"])
+@pytest.mark.parametrize("policy", extended(["none", "from:block4"], ["from:block4"]))
 def test_the_shipped_model_has_seen_validation(digits, tmp_path, unpublished, policy):
     settings = {
         "head": "mlp",

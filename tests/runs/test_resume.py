@@ -64,7 +64,7 @@ def result_of(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", extended(MOMENTS, ["while metrics are written"]))
+@pytest.mark.parametrize("moment", extended(MOMENTS, ["before the test", "while metrics are written"]))
 def test_a_killed_run_resumes_to_the_same_result(
     moment: str, made: Made, digits: Path, fresh: Fresh, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_the_expected_score_is_not_the_winners_own(name: str) -> None:
     assert abs(np.mean(own)) < 0.35 * np.mean(optimism)
 
 
+@pytest.mark.extended
 def test_the_interval_holds_what_it_says() -> None:
     """Classifiers chosen and fitted on 150 pictures of which the truth is known: the score on new ones lies inside."""
     rng, inside, repeats = np.random.default_rng(0), 0, 150

@@ -20,6 +20,7 @@ def start(fresh, digits, folder, *death):
     return fresh(PROGRAM, *arguments, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_a_run_killed_in_head_and_tail_ends_as_one_that_was_not(digits, fresh, tmp_path):
     for death in (("head", 2), ("tail", 2)):

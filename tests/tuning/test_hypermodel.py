@@ -8,6 +8,7 @@ import transferkit as tk
 from transferkit.errors import ConfigError
 
 
+@pytest.mark.extended
 def test_a_search_by_keras_tuner_itself(tmp_path):
     keras_tuner = pytest.importorskip("keras_tuner")
     from transferkit.tuning.search_space.space import parse_search

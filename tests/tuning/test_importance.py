@@ -64,6 +64,7 @@ def test_too_few_trials_and_equal_scores_give_none():
     assert importance(SPACE, trials(FEWEST, useful)) is not None
 
 
+@pytest.mark.extended
 def test_failed_trials_are_left_out_and_the_seed_decides():
     tried = trials(16, useful)
     spoilt = [*tried[:5], (tried[0][0], None), *tried[5:], (tried[1][0], float("nan"))]

@@ -120,6 +120,7 @@ def test_after_an_interrupt_no_network_is_compared_again_and_the_result_is_the_s
     assert found["cross_validation"] == whole["cross_validation"]
 
 
+@pytest.mark.extended
 def test_what_was_decided_stays_though_more_time_is_given(digits, tiny, tmp_path, monkeypatch):
     """Left out for lack of time, then interrupted while the winner is trained: nobody else has a say any more."""
     output = tmp_path / "run"
@@ -138,6 +139,7 @@ def test_what_was_decided_stays_though_more_time_is_given(digits, tiny, tmp_path
     assert run.manifest["config"]["backbone"] == str(tiny)
 
 
+@pytest.mark.extended
 def test_answers_that_were_damaged_are_made_again(digits, tiny, tmp_path, monkeypatch):
     output, asked, choose = tmp_path / "run", [], Job.choose
 
@@ -159,6 +161,7 @@ def test_answers_that_were_damaged_are_made_again(digits, tiny, tmp_path, monkey
     assert asked == [str(tiny), "mini", str(tiny)]
 
 
+@pytest.mark.extended
 def test_without_time_the_first_network_is_finished_all_the_same(digits, tiny, tmp_path):
     result = call(
         "best", digits, "--backbone", "mini", "--backbone", tiny, "--budget", "0.5s", "--augment", "none", "--offline",
@@ -272,6 +275,7 @@ def test_a_run_of_two_networks_is_like_any_other(both, digits, tiny):
     assert "use --method occlusion" in call("explain", both.folder, picture).err
 
 
+@pytest.mark.extended
 def test_two_networks_have_a_report_a_card_and_exports(both, tiny, monkeypatch):
     monkeypatch.undo()
     assert call("report", both.folder, "--quiet").code == 0
@@ -281,6 +285,7 @@ def test_two_networks_have_a_report_a_card_and_exports(both, tiny, monkeypatch):
     assert call("export", both.folder, "--format", "saved_model", "--quiet").code == 0
 
 
+@pytest.mark.extended
 def test_limits_are_for_one_network(digits, tiny, tmp_path, monkeypatch):
     find = ensemble.find
     monkeypatch.setattr(ensemble, "find", lambda *given: replace(find(*given), gain=1.0, error=0.0))

@@ -282,6 +282,7 @@ def test_a_finished_search_has_nothing_to_resume(digits, done):
     assert (run.folder / "run.json").read_bytes() == before
 
 
+@pytest.mark.extended
 def test_folds_judge_every_trial_by_their_mean(digits, tmp_path):
     run = search(digits, tmp_path / "run", "random", trials=2, folds=3, seeds=1, finalists=1)
     events = [e for e in read_journal(run.folder) if e["event"] == "tell"]
@@ -290,6 +291,7 @@ def test_folds_judge_every_trial_by_their_mean(digits, tmp_path):
     assert all(row["spread"] for row in trials(run.folder))
 
 
+@pytest.mark.extended
 def test_trials_that_fail_are_recorded_and_five_in_a_row_end_the_search(digits, tmp_path, monkeypatch):
     from transferkit.errors import TrainingError
     from transferkit.tuning.trial_runner import TrialRunner
@@ -317,6 +319,7 @@ def test_trials_that_fail_are_recorded_and_five_in_a_row_end_the_search(digits, 
     assert all(f"broken {n:04}" in str(caught.value) for n in range(5))
 
 
+@pytest.mark.extended
 def test_a_search_over_what_needs_new_features(digits, tmp_path):
     space = ["pooling=avg,max", "head_width=8,16"]
     run = search(digits, tmp_path / "run", "grid", search=space, seeds=1, finalists=1)
@@ -327,6 +330,7 @@ def test_a_search_over_what_needs_new_features(digits, tmp_path):
     }
 
 
+@pytest.mark.extended
 def test_a_tail_is_searched_and_the_winner_is_the_trial(digits, tmp_path):
     run = search(
         digits, tmp_path / "run", "grid", search=["learning_rate=0.003,0.01"], unfreeze="from:block4", seeds=1,

@@ -48,6 +48,7 @@ def test_ranges_that_change_nothing_are_refused(tmp_path):
     assert "--augment rotate=0 changes nothing" in result.err.replace("\n", " ")
 
 
+@pytest.mark.extended
 def test_they_train(digits, tmp_path, unpublished):
     losses = []
     for text in ("rotate=40,zoom=0.6:1.3", "shift=0.05"):

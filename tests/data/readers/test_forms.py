@@ -18,7 +18,7 @@ from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
 
 NUMBERED = ("idx",)  # forms that know classes by number only
-TRAINED = ("zip", "kaggle", "parquet")  # of each kind of place one; the others when asked for
+TRAINED = ("zip",)  # the others when asked for
 Prepared = tuple[Path, dict[str, Any]]
 
 

@@ -133,6 +133,7 @@ def test_the_grid_is_complete_and_counted_in_advance():
         Oracle(FINITE, "grid", 17, True, 0, 4)
 
 
+@pytest.mark.extended
 def test_the_bayesian_search_finds_what_random_search_misses():
     def best(algorithm, maximise):
         found = []
