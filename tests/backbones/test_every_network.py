@@ -22,10 +22,10 @@ TRACED = ("mini", "vgg16", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "c
 
 # Variants of width share their constructor's graph.
 NETWORKS = [name for name in names() if not ROWS[name].kwargs]
-# By default a network of each kind: a chain, additions, concatenations, separable convolutions, squeeze and excitation,
-# and the bundled ones. All others, the deepest of each family among them, run as `extended`.
+# By default a network of each kind: a chain, additions, separable convolutions with squeeze and excitation, and the
+# bundled ones. All others, the deepest of each family among them, run as `extended`.
 KINDS = (
-    "vgg16", "resnet50", "mobilenet_v3_small", "efficientnet_b0", "mini",
+    "vgg16", "resnet50", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_lite0", "mini",
 )  # fmt: skip
 
 
