@@ -190,6 +190,28 @@ def test_a_baseline_within_the_interval_is_no_gain(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (0.04, "; better than logistic regression on the last layer (gain +0.040, +0.020 to +0.060)"),
+        (0.01, "; no clear difference to logistic regression on the last layer (gain +0.010, -0.0096 to +0.030)"),
+        (None, ""),  # of a run that did not record it
+    ],
+)
+def test_what_the_choice_brought_is_said_with_its_interval(gain: float | None, words: str, tmp_path: Path) -> None:
+    """What is to be expected is below the winner's own score: beside another's own score it would look a loss."""
+    rows = [
+        {"name": "kernel on all", "features": "all", "classifier": "kernel", "score": 0.9, "chosen": True},
+        {"name": "logistic on last", "features": "last", "classifier": "logistic", "score": 0.88},
+    ]
+    judged = {"metric": "accuracy", "score": 0.87, "ci95": [0.8, 0.9], "n": 100}
+    if gain is not None:
+        judged |= {"simplest": "logistic on last", "gain": gain, "gain_se": 0.01}
+    told = lines(summary(run(tmp_path / "run", candidates=rows, cross_validation=judged)), "Chosen")
+    what = "kernel machine on all depths, of 2 candidates by cross-validation"
+    assert told == [f"{what}: accuracy 0.870 (0.800 to 0.900){words}"]
+
+
+@pytest.mark.parametrize(
     ("task", "name", "score", "better", "worse"),
     [
         ("classify", "accuracy", 0.9, 0.97, 0.5),

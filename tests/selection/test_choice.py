@@ -170,6 +170,21 @@ def test_the_expected_error_is_in_the_units_of_the_user() -> None:
     assert found.interval[0] < found.score < found.interval[1]
 
 
+def test_what_the_choice_brought_is_told_apart_on_the_same_pictures() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300, 1, 2)).astype(np.float32)
+    labels = (np.hypot(x[:, 0, 0], x[:, 0, 1]) > 1.1).astype(int)
+    candidates = sets({"last": (0, 2)}, [KernelRidge(), Logistic()])
+    found = choose(x, np.eye(2)[labels], rounds(300), candidates, judge(labels))
+    simple = next(row for row in found.table if row.name == "logistic on last")
+    assert found.gain is not None
+    assert found.gain.over == simple.name
+    assert found.gain.gain == pytest.approx(simple.behind_best)
+    assert found.gain.gain > 2 * found.gain.error > 0
+    alone = choose(x, np.eye(2)[labels], rounds(300), sets({"last": (0, 2)}, [Logistic()]), judge(labels))
+    assert alone.gain is None
+
+
 def test_what_is_worse_than_a_baseline_is_not_taken_for_being_plain() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(400) % 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from transferkit import tasks, terms
@@ -11,7 +11,7 @@ from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
 from transferkit.delivery.report.effective import led_to_it
 from transferkit.errors import RunError
-from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.metrics_record import CrossValidation, HeadCandidate, MetricsRecord
 from transferkit.evaluation.versus import verdicts
 from transferkit.runs.advice import HIDDEN, brief, own
 from transferkit.runs.layout import Layout
@@ -210,12 +210,19 @@ def _choice(metrics: MetricsRecord) -> Lines:
     text = f"{what}, of {len(rows)} candidates by cross-validation"
     if chosen.judged_on != "validation":
         between = f" ({figure(found.ci95[0])} to {figure(found.ci95[1])})" if found.ci95 else ""
-        text += f": {terms.score(found.metric)} {figure(found.score)}{between}"
-        plainest = next((r for r in rows if r.features == "last" and r.classifier in ("logistic", "ridge")), None)
-        if plainest is not None and plainest is not chosen:
-            other = terms.candidate(plainest.classifier, plainest.features)
-            text += f"; {other} has {figure(plainest.score)}"
+        text += f": {terms.score(found.metric)} {figure(found.score)}{between}{_over_simplest(rows, found)}"
     yield Line("Chosen", text)
+
+
+def _over_simplest(rows: Sequence[HeadCandidate], found: CrossValidation) -> str:
+    """What the choice brought over the simplest candidate, told apart on the same pictures; "" where it is that."""
+    simple = next((row for row in rows if row.name == found.simplest), None)
+    if simple is None or found.gain is None or found.gain_se is None:
+        return ""
+    low, high = (found.gain + sign * 1.96 * found.gain_se for sign in (-1, 1))
+    words = "better than" if low > 0 else "worse than" if high < 0 else "no clear difference to"
+    gain = f"gain {figure(found.gain, '+')}, {figure(low, '+')} to {figure(high, '+')}"
+    return f"; {words} {terms.candidate(simple.classifier, simple.features)} ({gain})"
 
 
 def _networks(metrics: MetricsRecord) -> Lines:

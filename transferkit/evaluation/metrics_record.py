@@ -41,6 +41,9 @@ class CrossValidation(Record):
     score: Number | None = None
     ci95: Interval | None = None
     winner_alone: Number | None = None  # the winner's own score, which choosing it flatters
+    simplest: str | None = None  # the candidate called the simplest, where another was chosen
+    gain: Number | None = None  # by how much the winner is better than that on the same pictures; positive is better
+    gain_se: Number | None = None
     n: Count = 0
     folds: Count = 0
     rounds: Count = 1

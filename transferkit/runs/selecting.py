@@ -177,9 +177,12 @@ class Selector:
         return bool(gap > error), network
 
     def _cross_validation(self, found: HeadChoice) -> CrossValidation:
+        gain = found.gain
         return CrossValidation(
             metric=self.work.problem.goal.name, score=found.score,
             ci95=None if found.interval is None else list(found.interval), winner_alone=found.apparent,
+            simplest=None if gain is None else gain.over, gain=None if gain is None else gain.gain,
+            gain_se=None if gain is None else gain.error,
             n=len(self.rows.pictures), folds=found.folds, rounds=found.rounds,
         )  # fmt: skip
 

@@ -22,6 +22,7 @@ from transferkit.selection.learner import Folds, Learner, Setting
 
 HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
 BASELINES = ("logistic", "ridge", "neighbours")
+SIMPLEST = ("logistic", "ridge")  # by task, on the last layer: what is called the simplest classifier
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,25 @@ class CandidateScore(OutOfFold):
     shift: float = 0.0
 
 
+@dataclass(frozen=True)
+class Gain:
+    """By how much the choice is better than candidate `over`, as cross-validated on the same pictures, in the goal's
+    units and positive where better, and the standard error of that."""
+
+    over: str
+    gain: float
+    error: float
+
+
 @dataclass(kw_only=True)
 class HeadChoice:
     """What was chosen and why.
 
     `trial` is the winner; `score` and `interval` (95 %) are what is to be expected of choosing so, `apparent` the
     winner's own cross-validated score. `leaders` are all candidates with their best settings, best first, and `table`
-    has a row for each; `contenders` is whatever might have been chosen, each with each setting. `logits` [n, C] are the
-    winner's out-of-fold answers for every picture, mean over the rounds.
+    has a row for each; `gain` is that over the simplest classifier, None where that was chosen; `contenders` is
+    whatever might have been chosen, each with each setting. `logits` [n, C] are the winner's out-of-fold answers for
+    every picture, mean over the rounds.
     """
 
     trial: CandidateScore
@@ -73,6 +85,7 @@ class HeadChoice:
     rounds: int
     folds: int
     seconds: float = 0.0
+    gain: Gain | None = None
     contenders: list[CandidateScore] = field(default_factory=list)
 
     @property
@@ -130,7 +143,7 @@ def choose(
     return HeadChoice(
         trial=best, leaders=list(best_of(trials, judge).values()), score=score, interval=interval,
         apparent=best.score, table=_table(trials, alive, best, judge), rounds=len(rounds), folds=len(rounds[0]),
-        seconds=time.monotonic() - started, contenders=full,
+        seconds=time.monotonic() - started, gain=_gain(trials, best, judge), contenders=full,
     )  # fmt: skip
 
 
@@ -229,6 +242,15 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
         if trial is leader or (gap <= error and judge.signed(trial.score) >= floor):
             near.append(trial)
     return min(near, key=lambda t: (t.candidate.learner.simplicity, -judge.signed(t.score)))
+
+
+def _gain(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
+    leaders = best_of(trials, judge)
+    simple = next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
+    if simple is None or simple is chosen:
+        return None
+    gap, error = behind(simple, chosen, judge)
+    return Gain(simple.candidate.name, gap, error)
 
 
 def _table(
