@@ -73,7 +73,7 @@ def largest(model: keras.Model) -> int:
     """Numbers in the largest activation that a functional model, or one inside it, computes for one row."""
     import keras
 
-    nodes = list(_nodes(model))
+    nodes = list(calls_of(model))
     sizes = [math.prod(side or 1 for side in t.shape[1:]) for node in nodes for t in node.output_tensors]
     called = {id(node.operation): node.operation for node in nodes}.values()
     inner = [one for one in called if isinstance(one, keras.Model) and getattr(one, "outputs", None)]
@@ -86,7 +86,7 @@ def _tail(model: keras.Model, frozen_nodes: list[Any], frontier: list[Any]) -> k
 
     name = f"{model.name}_tail"
     below = {id(node) for node in frozen_nodes}
-    rest = [node for node in _nodes(model) if id(node) not in below]
+    rest = [node for node in calls_of(model) if id(node) not in below]
     producers = {id(keras_private.node_of(tensor).operation) for tensor in frontier}
     if not any(id(node.operation) in producers for node in rest):
         return keras.Model(_unpacked(frontier), _unpacked(model.outputs), name=name)
@@ -117,7 +117,7 @@ def _frontier(model: keras.Model, below: set[int]) -> tuple[list[Any], list[Any]
     may be below with one call and above with the other.
     """
     frozen: dict[int, bool] = {}
-    nodes = list(_nodes(model))
+    nodes = list(calls_of(model))
     for node in nodes:
         frozen[id(node)] = id(node.operation) in below and all(
             frozen[id(keras_private.node_of(tensor))] for tensor in node.input_tensors
@@ -128,8 +128,8 @@ def _frontier(model: keras.Model, below: set[int]) -> tuple[list[Any], list[Any]
     return kept, [t for node in kept for t in node.output_tensors if id(t) in crossing]
 
 
-def _nodes(model: keras.Model) -> Iterator[Any]:
-    """The calls that lead to the model's outputs, each after those it depends on.
+def calls_of(model: keras.Model) -> Iterator[Any]:
+    """The calls that lead to the outputs of a functional model, each after those it depends on.
 
     Taken from the tensors' history, because `layer.output` names only a layer's first call.
     """

@@ -15,7 +15,8 @@ from transferkit.text import shown
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--method", type=click.Choice(["grad-cam", "occlusion"]), default="grad-cam", show_default=True,
-    help="grad-cam needs a feature map; occlusion works for every network, and takes about 100 times as long.",
+    help="grad-cam needs a feature map or a grid of patches; occlusion works for every network, and takes about 100 "
+    "times as long.",
 )  # fmt: skip
 @click.option("--class", "output", metavar="NAME", help="Explain this class, not the predicted one.")
 @click.option("--output", "folder", type=click.Path(path_type=Path), help="Folder of PNGs. [default: RUN/explained]")

@@ -140,7 +140,7 @@ def _badness(table: Predictions) -> npt.NDArray[np.float64]:
 
 
 def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:
-    """Grad-CAM overlays for a report, in order; none where the network gives no feature map."""
+    """Grad-CAM overlays for a report, in order; none where the network gives no feature map and no grid of patches."""
     from transferkit import compute
 
     if not paths:

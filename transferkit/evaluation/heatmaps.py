@@ -17,6 +17,7 @@ from transferkit.backbones.cut import Parts, cut, operations_of
 from transferkit.compute import keras_private
 from transferkit.data.images.decode import LETTERBOX, Resize, central_square
 from transferkit.errors import ConfigError
+from transferkit.evaluation import token_maps
 
 if TYPE_CHECKING:
     import keras
@@ -61,13 +62,14 @@ def at_feature_map(model: keras.Model) -> Parts:
 
     Raises ConfigError where the backbone gives a vector, or a map of a single place.
     """
-    operations = operations_of(model)
-    nested = [i for i, operation in enumerate(operations) if hasattr(operation, "layers") and operation.weights]
-    backbone = operations[nested[0]] if nested else None
+    backbone = next(iter(_networks(model)), None)
     if backbone is None or len(backbone.outputs) != 1 or len(backbone.outputs[0].shape) != 4:
         what = f"'{backbone.name}' gives no" if backbone is not None else "the model has no"
-        raise ConfigError(f"{what} feature map, which Grad-CAM needs; use --method occlusion")
-    parts = cut(model, nested[0] + 1)
+        raise ConfigError(
+            f"{what} feature map, and no tokens whose places in the picture are known, which Grad-CAM needs; use "
+            "--method occlusion"
+        )
+    parts = cut(model, operations_of(model).index(backbone) + 1)
     assert parts.frozen is not None
     assert parts.tail is not None
     places = parts.frozen.output_shape[1:3]
@@ -81,6 +83,9 @@ def at_feature_map(model: keras.Model) -> Parts:
 
 def _grad_cam(model: keras.Model) -> Explainer:
     """Selvaraju et al. 2017: the feature map's channels, weighted by the mean gradient of the output by each."""
+    on_tokens = _on_tokens(model)
+    if on_tokens is not None:
+        return on_tokens
     if TAPS in (operation.name for operation in operations_of(model)):
         return _depths(model)
     parts = at_feature_map(model)
@@ -97,6 +102,30 @@ def _grad_cam(model: keras.Model) -> Explainer:
         return _scaled(np.concatenate(heats)[: len(pictures)], size)
 
     return explain
+
+
+def _on_tokens(model: keras.Model) -> Explainer | None:
+    """Grad-CAM on the grid of a vision transformer's patches; None for other networks."""
+    networks = _networks(model)
+    fields = token_maps.fields(networks[0], model) if len(networks) == 1 else None
+    if fields is None:
+        return None
+    size, count = model.input_shape[1], model.output_shape[-1]
+
+    def explain(pictures: npt.NDArray[np.uint8], outputs: npt.NDArray[np.int64]) -> Heat:
+        heats = []
+        for some, wanted in _batches(pictures, outputs):
+            maps = fields(some, np.eye(count, dtype=np.float32)[wanted])
+            heats.append(np.sum([_enlarged(one, size) for one in maps], axis=0))
+        return _scaled(np.maximum(np.concatenate(heats)[: len(pictures)], 0.0), size)
+
+    return explain
+
+
+def _networks(model: keras.Model) -> list[Any]:
+    """The pretrained networks in `model`, of which there are several where their features are joined."""
+    nested = [operation for operation in operations_of(model) if hasattr(operation, "layers") and operation.weights]
+    return nested[:1] + [operation for operation in nested[1:] if operation.name != "head"]
 
 
 def _depths(model: keras.Model) -> Explainer:
