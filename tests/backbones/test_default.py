@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +12,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transferkit.backbones import default, weights
+from tests.backbones.foundation.parity import FIXTURES
+from transferkit.backbones import default, published, weights
 from transferkit.backbones.catalog import ROWS
 from transferkit.backbones.default import STRONGER, choose
+from transferkit.backbones.foundation import hub
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
+from transferkit.files import sha256_file
+from transferkit.runs import network_scores
+
+COMMIT = "a" * 40
 
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default, "available_threads", lambda: 2)
+    monkeypatch.setenv("HF_HOME", "/nowhere")
 
 
 def arrays(*sides: tuple[int, int], repeat: int = 1) -> Samples:
@@ -107,6 +116,51 @@ def test_better_weights_that_are_here_are_taken_where_the_machine_can(store: Pat
     assert choose(many, {"unfreeze": "from:block7"}).backbone == "efficientnet_b0"  # v2_b0 has six blocks
     assert choose(many, {"weights": "random"}).backbone == "efficientnet_lite0"
     assert choose(arrays((32, 32), (32, 32)), {}).backbone == "mini"
+
+
+def put_hub(store: Path, fixture: str, repository: str) -> Path:
+    """Files of a network in the store as they lie once they are fetched from the hub."""
+    folder = store / "hub" / repository.replace("/", "--")
+    shutil.copytree(FIXTURES / fixture, folder / COMMIT)
+    files = {path.name: sha256_file(path) for path in (folder / COMMIT).iterdir()}
+    (folder / COMMIT / hub.RECORD).write_text(json.dumps({"sha256": files}))
+    (folder / "refs.json").write_text(json.dumps({"main": COMMIT}))
+    return folder / COMMIT
+
+
+@pytest.mark.usefixtures("sound")
+def test_foundation_networks_under_free_licences_are_taken_where_they_are_here(store: Path) -> None:
+    put_hub(store, "dinov3", "facebook/dinov3-vits16-pretrain-lvd1689m")
+    assert choose(PHOTOS, {}).backbone == "efficientnet_lite0"
+    folder = put_hub(store, "dinov2", "facebook/dinov2-small")
+    found = choose(PHOTOS, {})
+    assert found.backbone == "dinov2_small"
+    assert "DINOv2s whose weights are here it is the most accurate on ImageNet (81.1 %)" in found.reason
+    put(store, "convnext_tiny")
+    assert choose(PHOTOS, {}).backbone == "convnext_tiny"
+    assert choose(PHOTOS, {"unfreeze": "from:block2", "weights": "auto"}).backbone == "dinov2_small"
+    assert choose(PHOTOS, {"weights": "imagenet"}).backbone == "convnext_tiny"
+    (store / ROWS["convnext_tiny"].file_for(224)[0]).unlink()
+    with open(folder / "model.safetensors", "ab") as handle:
+        handle.write(b"more")
+    assert choose(PHOTOS, {}).backbone == "efficientnet_lite0"  # damaged
+
+
+def test_networks_of_the_hub_that_are_here_are_candidates_free_licences_first(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    put_hub(store, "dinov3", "facebook/dinov3-vits16-pretrain-lvd1689m")
+    put_hub(store, "siglip", "somebody/own-siglip")
+    cached = tmp_path / "hf" / "hub" / "models--facebook--dinov2-base"
+    shutil.copytree(FIXTURES / "dinov2", cached / "snapshots" / COMMIT)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(COMMIT)
+    other = tmp_path / "hf" / "hub" / "models--somebody--speaks" / "snapshots" / "main"
+    shutil.copytree(FIXTURES / "dinov2", other)
+    (other / "config.json").write_text('{"model_type": "llama"}')
+    assert published.at_hand() == ["hf:somebody/own-siglip", "dinov2_base", "dinov3_small"]
+    assert network_scores.candidates()[-3:] == published.at_hand()
 
 
 @pytest.mark.usefixtures("sound")

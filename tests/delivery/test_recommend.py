@@ -19,6 +19,7 @@ from transferkit.runs import network_scores
 def store(tmp_path, monkeypatch):
     """An empty weights folder: the bundled networks are all there is."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.backbones import build, weights
-from transferkit.backbones.catalog import ROWS
+from transferkit.backbones import build, published, weights
+from transferkit.backbones.catalog import ROWS, Row
 from transferkit.config.values import POLICY
 from transferkit.console import duration
 from transferkit.data.images.opening import PictureError, read_header
@@ -43,6 +43,14 @@ STRONGER: tuple[tuple[str, float, float], ...] = (
     ("efficientnet_v2_b0", 78.7, 0.72),
     ("efficientnet_b0", 77.1, 0.39),
 )
+# Foundation networks under free licences: accuracy on ImageNet of a linear classifier on their frozen features
+# (arXiv:2304.07193, table 4), and multiplications for 224 pixels.
+FOUNDATION: tuple[tuple[str, float, float], ...] = (
+    ("dinov2_large", 86.3, 81.0),
+    ("dinov2_base", 84.5, 23.2),
+    ("dinov2_small", 81.1, 6.1),
+)
+BY_ACCURACY = tuple(sorted((*STRONGER, *FOUNDATION), key=lambda row: -row[1]))
 BUNDLED = (PHOTOGRAPHS, 75.1, 0.385)
 # Multiplications a second and core: what efficientnet_lite0 was measured to do with decoding. A GPU does far more, but
 # whether there is one is known only once a backend has been imported; with a GPU, name a network.
@@ -52,7 +60,7 @@ AFFORDABLE = 600.0  # seconds for one pass over all pictures and views
 
 @dataclass(frozen=True)
 class BackboneChoice:
-    """A catalog name, and why: to be read after "because"."""
+    """A name of the catalog or of the hub, and why: to be read after "because"."""
 
     backbone: str
     reason: str
@@ -73,16 +81,12 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
     here = [] if tiny or samples is None else _stronger(len(samples), given, offline)
     costly = {name: why for name, _, _ in here if (why := _too_much(name, given))}
     for name, accuracy, seconds in here:
-        if (
-            seconds <= AFFORDABLE
-            and name not in costly
-            and weights.verify(ROWS[name], _size(name, given)).status == "verified"
-        ):
+        if seconds <= AFFORDABLE and name not in costly and _is_sound(name, given):
             return BackboneChoice(
                 name,
-                f"{what}, and of the EfficientNets and ConvNeXts whose weights are here it is the most accurate "
-                f"on ImageNet ({accuracy:g} %) that looks at them in less than {AFFORDABLE / 60:g} minutes on this "
-                "machine",
+                f"{what}, and of the EfficientNets, ConvNeXts and DINOv2s whose weights are here it is the most "
+                f"accurate on ImageNet ({accuracy:g} %) that looks at them in less than {AFFORDABLE / 60:g} minutes on "
+                "this machine",
             )
     bundled = (TINY, PHOTOGRAPHS) if tiny else (PHOTOGRAPHS, TINY)
     fitting = next(
@@ -100,25 +104,49 @@ def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = Fa
 
 
 def _stronger(pictures: int, given: Mapping[str, Any], offline: bool) -> list[tuple[str, float, float]]:
-    """Those of STRONGER that are here and fit: name, accuracy, and seconds for one pass over pictures and views."""
+    """Those of BY_ACCURACY that are here and fit: name, accuracy, and seconds for one pass over pictures and views."""
     if given.get("weights", "auto") not in ("auto", "imagenet"):
         return []  # a file fits one network, and random weights need none that is here
     views = 0 if given.get("augment") == "none" else _whole(given.get("views"), 4)
     speed = SPEED * available_threads()
     return [
-        (name, accuracy, billions * 1e9 * (_size(name, given) / ROWS[name].size) ** 2 * pictures * (1 + views) / speed)
-        for name, accuracy, billions in STRONGER
-        if weights.locate(ROWS[name], _size(name, given)) and not _problems(name, given, offline)
+        (name, accuracy, billions * 1e9 * _area(name, given) * pictures * (1 + views) / speed)
+        for name, accuracy, billions in BY_ACCURACY
+        if _is_here(name, given) and not _problems(name, given, offline)
     ]
+
+
+def _row(name: str) -> Row:
+    """Of a network that is here."""
+    row = ROWS.get(name) or published.row(name)
+    assert row is not None
+    return row
+
+
+def _is_here(name: str, given: Mapping[str, Any]) -> bool:
+    if name in ROWS:
+        return weights.locate(ROWS[name], _size(name, given)) is not None
+    return published.here(name) is not None and given.get("weights", "auto") == "auto"
+
+
+def _is_sound(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether its weights are what was published."""
+    if name in ROWS:
+        return weights.verify(ROWS[name], _size(name, given)).status == "verified"
+    return published.is_sound(name)
+
+
+def _area(name: str, given: Mapping[str, Any]) -> float:
+    """Pixels that are looked at, for each that the network's multiplications are given for."""
+    return float((_size(name, given) / _row(name).size) ** 2)
 
 
 def _too_much(name: str, given: Mapping[str, Any]) -> str:
     """What a network is expected to take beyond --max-latency or --max-size; empty where it is within. What is chosen
     is measured before anything is trained (`runs.limits`)."""
-    row = ROWS[name]
-    billions = {other: amount for other, _, amount in (*STRONGER, BUNDLED)}.get(name, 0.0)
-    milliseconds = 1e12 * billions * (_size(name, given) / row.size) ** 2 / (SPEED * available_threads())
-    megabytes = 4e-6 * row.parameters
+    billions = {other: amount for other, _, amount in (*BY_ACCURACY, BUNDLED)}.get(name, 0.0)
+    milliseconds = 1e12 * billions * _area(name, given) / (SPEED * available_threads())
+    megabytes = 4e-6 * _row(name).parameters
     if milliseconds > _limit(given.get("max_latency")):
         return f"{milliseconds:.0f} ms a picture"
     return f"{megabytes:.0f} MB" if megabytes > _limit(given.get("max_size")) else ""
@@ -133,7 +161,7 @@ def _limit(value: Any) -> float:
 
 
 def _size(name: str, given: Mapping[str, Any]) -> int:
-    return _whole(given.get("image_size"), 0) or ROWS[name].size
+    return _whole(given.get("image_size"), 0) or _row(name).size
 
 
 def _problems(name: str, given: Mapping[str, Any], offline: bool) -> list[str]:

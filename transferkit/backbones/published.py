@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from transferkit.backbones import freeze
+from transferkit.backbones.catalog import Row
 from transferkit.backbones.foundation import folder, hub
-from transferkit.errors import BackboneError, WeightsError
+from transferkit.errors import BackboneError, TransferKitError, WeightsError
 
 
 def is_published(backbone: str) -> bool:
@@ -37,6 +39,27 @@ def here(backbone: str) -> str | None:
         return backbone
     place = hub.local(backbone)
     return None if place is None else str(place)
+
+
+def at_hand() -> list[str]:
+    """Names of the hub's networks that we read and whose files are on this machine, those under free licences first."""
+    free: list[str] = []
+    bound: list[str] = []
+    for name in hub.at_hand():
+        with suppress(TransferKitError):
+            (bound if folder.describe(str(here(name))).terms else free).append(name)
+    return [*free, *bound]
+
+
+def is_sound(backbone: str) -> bool:
+    """Whether the files of a network of the hub are here, with the hashes that they came with."""
+    return hub.is_sound(backbone)
+
+
+def row(backbone: str) -> Row | None:
+    """The row of a network whose files are here. Raises BackboneError or WeightsError for files that are not read."""
+    place = here(backbone)
+    return None if place is None else folder.describe(place, bare=True).row
 
 
 def to_be_fetched(backbone: str) -> str | None:

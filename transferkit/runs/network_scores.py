@@ -24,6 +24,7 @@ from transferkit.evaluation import transferability
 from transferkit.features.extract import FORWARD_BATCH, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import applied
+from transferkit.heads import has_class_token
 
 TIMED = 2  # passes of FORWARD_BATCH pictures, after one that compiles
 
@@ -47,10 +48,11 @@ class RankedBackbone:
 
 
 def candidates(names: Sequence[str] = ()) -> list[str]:
-    """`names`, or every network whose weights are in the store or in the package."""
+    """`names`, or every network whose weights are in the package, in the store or in the hub's cache."""
     if names:
         return list(dict.fromkeys(names))
-    return [name for name, row in ROWS.items() if row.kind == "bundled" or weights.locate(row, row.size)]
+    own = [name for name, row in ROWS.items() if row.kind == "bundled" or weights.locate(row, row.size)]
+    return [*own, *published.at_hand()]
 
 
 def probe(
@@ -60,7 +62,7 @@ def probe(
     """A cross-validated linear probe of the last layer of the network `name`, on clean pictures.
 
     Args:
-        name: of the catalog, or a .keras file.
+        name: of the catalog or the hub, a published folder, or a .keras file.
         samples: the pictures.
         folds: positions among these, to learn from and to judge by.
         seed: of the network, where its weights are random.
@@ -69,7 +71,11 @@ def probe(
     """
     started = time.monotonic()
     backbone = networks.build(name, seed=seed, offline=offline, reporter=reporter.say)
+    for note in backbone.notes:
+        reporter.say(f"{shown(name)}: {note}")
     settings = Settings(backbone=name, augment="none", seed=seed)
+    if has_class_token(backbone.model.output_shape[1:]):  # as the classifier that `finetune` chooses has them
+        settings = settings.model_copy(update={"pooling": "cls+mean"})
     views = Views(DecodeSettings(backbone.size), augmentation("none"), 0, seed)
     frozen = Frozen(backbone, settings, views, True, reporter)
     rows = frozen.pooled()

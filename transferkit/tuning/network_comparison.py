@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import compute
+from transferkit.backbones import published
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
 from transferkit.console import Reporter, duration, plural
@@ -218,6 +219,6 @@ def _content(event: Event) -> Event:
 
 
 def _parameters(name: str) -> int:
-    """Of a network of the catalog; files come last."""
-    row = ROWS.get(name.lower())
+    """Of a network of the catalog or the hub; files come last."""
+    row = published.row(name) if published.is_published(name) else ROWS.get(name.lower())
     return row.parameters if row is not None else 1 << 40

@@ -15,6 +15,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,35 @@ def local(backbone: str) -> Path | None:
         commit = revision
     snapshot = cached / "snapshots" / commit
     return snapshot if (snapshot / "config.json").is_file() and weights_file(snapshot) is not None else None
+
+
+def at_hand() -> list[str]:
+    """Names of all whose files are on this machine, in our store or in the hub's own cache, networks or not; short ones
+    where they have one."""
+    short = {repository: name for name, (repository, _) in SHORT.items()}
+    folders = [*_folders(store() / "hub", ""), *_folders(_hubs_cache(), "models--")]
+    repositories = dict.fromkeys(folder.replace("--", "/", 1) for folder in folders)
+    names = [short.get(repository, PREFIX + repository) for repository in repositories]
+    return [name for name in names if _REPOSITORY.fullmatch(parsed(name)[0]) and local(name) is not None]
+
+
+def _folders(place: Path, prefix: str) -> list[str]:
+    """Names of folders whose name begins with `prefix`, without it."""
+    with suppress(OSError):
+        return sorted(path.name.removeprefix(prefix) for path in place.iterdir() if path.name.startswith(prefix))
+    return []
+
+
+def is_sound(backbone: str) -> bool:
+    """Whether the files of the network are here, with the hashes that they came with."""
+    found = local(backbone)
+    if found is None:
+        return False
+    try:
+        _verify(found)
+    except WeightsError:
+        return False
+    return True
 
 
 def fetch(
