@@ -58,6 +58,41 @@ def test_a_class_token_that_is_not_there_is_an_error(shape):
     assert heads.pool(shape, "mean").output_shape == (None, shape[-1])
 
 
+@pytest.mark.parametrize("inputs", [TOKENS, MAPS])
+def test_attention_pooling_begins_as_the_average_of_all_places(inputs):
+    pool = heads.pool(inputs.shape[1:], "attention")
+    expected = inputs.mean(tuple(range(1, inputs.ndim - 1)))
+    np.testing.assert_allclose(compute.forward(pool)([inputs])[0], expected, atol=1e-6)
+
+
+def test_attention_pooling_learns_which_places_count(tmp_path):
+    """One token of 16 is marked and says the class; the others say anything, so that no average tells it."""
+    rng = np.random.default_rng(0)
+    tokens = rng.standard_normal((600, 16, 8)).astype(np.float32)
+    tokens[..., 0], classes = 0, rng.integers(0, 2, 600)
+    marked = rng.integers(0, 16, 600)
+    tokens[np.arange(600), marked, 0] = 4
+    tokens[np.arange(600), marked, 1] = 2 * classes - 1
+    right = {}
+    for pooling in ("avg", "attention"):
+        head = heads.build_head(base((16, 8)), 2, None, 0.0, pooling=pooling)
+        head.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy")
+        head.fit(tokens[:400], classes[:400], epochs=15, verbose=0)
+        right[pooling] = (np.asarray(head(tokens[400:])).argmax(1) == classes[400:]).mean()
+    assert right["attention"] > 0.95 > 0.85 > right["avg"]
+    head.save(tmp_path / "head.keras")
+    again = keras.saving.load_model(tmp_path / "head.keras", safe_mode=True)
+    np.testing.assert_array_equal(np.asarray(again(tokens[:8])), np.asarray(head(tokens[:8])))
+
+
+def test_attention_pooling_standardises_channels_before_it_weighs_places():
+    tokens = 100 + 10 * TOKENS
+    flat = tokens.reshape(-1, 5)
+    pool = heads.attention_pool((10, 5), (flat.mean(0), flat.std(0)))
+    found = compute.forward(pool)([tokens])[0]
+    np.testing.assert_allclose(found, ((tokens - flat.mean(0)) / flat.std(0)).mean(1), atol=1e-4)
+
+
 def test_gem_lies_between_average_and_max():
     pooled = {p: compute.forward(heads.pool((3, 3, 6), p))([MAPS])[0] for p in ("avg", "gem", "max")}
     np.testing.assert_allclose(pooled["avg"], MAPS.mean((1, 2)), atol=1e-6)

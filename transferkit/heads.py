@@ -21,9 +21,10 @@ from transferkit.tasks import TaskName
 if TYPE_CHECKING:
     import keras
 
-Pooling = Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean"]
+Pooling = Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention"]
 KINDS = ("mlp", "linear")
-POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem", "cls", "mean", "cls+mean")
+POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention")
+QUERIES = 8  # of attention pooling: each weighs the places for a share of the channels
 GEM_POWER = 3.0  # the value Radenović et al. 2018 start from
 
 
@@ -45,12 +46,15 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
 
     The output is a map (height, width, features) or tokens (n, features), as vision transformers give them. Of tokens
     `cls` takes the class token, `mean` the average of the others, `cls+mean` both; without a class token `mean` is the
-    average of all. Raises ConfigError for a class token that is not there.
+    average of all. `attention` has weights that are trained with the head. Raises ConfigError for a class token that is
+    not there.
     """
     import keras
 
     if len(shape) == 1:
         return None
+    if pooling == "attention":
+        return attention_pool(shape)
     tokens = len(shape) == 2
     inputs = keras.Input(tuple(shape), name="feature_map")
     if pooling == "gem":
@@ -70,6 +74,30 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
         "flatten": keras.layers.Flatten,
     }[pooling]
     return keras.Model(inputs, layer(dtype="float32", name=f"{pooling}_pool")(inputs), name="pool")
+
+
+def attention_pool(shape: Sequence[int | None], moments: tuple[np.ndarray, np.ndarray] | None = None) -> keras.Model:
+    """Pooling that learns where to look: map or tokens of `shape` → vector [channels] (Ilse et al. 2018).
+
+    A softmax over the places for each of a few shares of the channels. It begins as the plain average of all places.
+    `moments` are mean and deviation of each channel [channels], by which the channels are standardised first.
+    """
+    import keras
+
+    places, width = math.prod(side or 0 for side in shape[:-1]), shape[-1]
+    if not places or width is None:
+        raise ConfigError("pooling 'attention' needs a fixed picture size; build the backbone with size=…")
+    queries = math.gcd(QUERIES, width)
+    inputs = keras.Input(tuple(shape), name="feature_map")
+    x = inputs if len(shape) == 2 else keras.layers.Reshape((places, width), name="places")(inputs)
+    x = x if moments is None else normalizer(*moments)(x)
+    scores = keras.layers.Dense(queries, kernel_initializer="zeros", name="attention_scores")(x)
+    weights = keras.layers.Softmax(axis=1, dtype="float32", name="attention_weights")(scores)
+    weights = keras.layers.Reshape((places, queries, 1), dtype="float32", name="attention_by_query")(weights)
+    values = keras.layers.Reshape((places, queries, width // queries), dtype="float32", name="attention_values")(x)
+    found = keras.ops.sum(keras.layers.Multiply(dtype="float32", name="attended")([weights, values]), axis=1)
+    vector = keras.layers.Flatten(dtype="float32", name="attention_pool")(found)
+    return keras.Model(inputs, vector, name="pool")
 
 
 def has_class_token(shape: Sequence[int | None]) -> bool:

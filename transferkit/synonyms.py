@@ -32,6 +32,8 @@ OPTIONS = {
 
 # Option → what to say: it means something else here, or its value is written otherwise.
 ANSWERS = {
+    "lora": "--adapt lora trains low-rank additions to the layers that --unfreeze names",
+    "peft": "--adapt lora|norms trains a small part of the layers that --unfreeze names",
     "freeze": "say what is to be trained instead: --unfreeze none (the whole network stays frozen, the default), "
     "from:STAGE, last:N, gradual or all; `transferkit backbones show NAME` lists the stages",
     "trainable": "--unfreeze says what is trained: none, from:STAGE, last:N, gradual or all",

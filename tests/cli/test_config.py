@@ -160,7 +160,7 @@ FILED: dict[str, Any] = {
     "backbone": "mini", "weights": "random", "image_size": 64, "resize": "crop", "scaling": "auto", "unfreeze": "all",
     "batchnorm": "frozen", "layer_decay": 1.0, "head": "linear", "head_width": [8], "dropout": 0.1, "l1": 0.1,
     "l2": 0.1, "pooling": "max", "task": "classify", "classes": ["a", "b"], "loss": "auto",
-    "augment": "light", "views": 2, "mixup": 0.1,
+    "adapt": "norms", "augment": "light", "views": 2, "mixup": 0.1,
     "cutmix": 0.1, "label_smoothing": 0.1, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.1,
     "schedule": "constant", "warmup": 0.1, "clip_norm": 1.0, "batch_size": 8, "accumulate": 2, "epochs": 20,
     "patience": 3, "metric": "auc", "class_weights": "balanced", "precision": "float32", "split": [0.6, 0.2, 0.2],
@@ -210,7 +210,7 @@ def test_what_is_valid_is_what_the_commands_take(
     if taken:
         assert json.loads(validated.out)["commands"] == taken
     refused = {"given", "problems", "origin", "self", "epoch", *COMMAND_LINE_ONLY}
-    without_effect = {"address", "trial_cpus", "trial_gpus", "layer_decay", "classes"}
+    without_effect = {"address", "trial_cpus", "trial_gpus", "layer_decay", "adapt", "classes"}
     assert bool(taken) == (key not in refused | without_effect)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import transferkit as tk
+from tests.backbones.foundation.parity import FIXTURES
 from tests.cli.calls import call, tree
 from tests.data.pictures import folder_of_classes
 from transferkit.errors import ConfigError, DataError
@@ -47,6 +48,21 @@ def test_the_plan_is_what_the_run_then_does(
     assert [kind.cached for kind in again.outlook.stored] == [rows, rows]
     assert again.needed == again.outlook.features == 0
     assert again.frozen_layers == again.layers - 1
+
+
+@pytest.mark.extended
+def test_of_a_vision_transformer_tokens_and_what_is_adapted_are_said(pictures: Path, tmp_path: Path) -> None:
+    plan = tk.finetune(
+        pictures, str(FIXTURES / "dinov2_registers"), output=tmp_path / "run", image_size=56, unfreeze="from:block2",
+        adapt="lora", head="linear", dry_run=True, epochs=2, views=1, batch_size=8, quiet=True,
+    )  # fmt: skip
+    assert plan.tokens == 4 * 4 + 5
+    text = " ".join(str(plan).split())
+    assert "looks at 56×56 pixels, 21 tokens" in text
+    assert "LoRA of rank 8 of the layers from block2_norm1 on" in text
+    head, tail = plan.outlook.phases
+    dense = 4 * 8 * (32 + 32) + 2 * 8 * (32 + 128)
+    assert tail.parameters == head.parameters + dense
 
 
 def test_from_the_command_line(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

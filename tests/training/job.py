@@ -73,9 +73,8 @@ def recipe_for(digits, checkpoints=None, *, per_class=4, task="classify", goal=j
     views = Views(DecodeSettings(32), augmentation(s.augment), 0 if s.augment == "none" else s.views, s.seed)
     problem = recipe.problem(samples, train, val, goal)
     parts = [recipe.problem(samples, train[a], train[b], goal) for a, b in folds]
-    return recipe.Recipe(
-        build("mini", weights), s, problem, views, reporter or Reporter(quiet=True), checkpoints, deadline, cache, parts
-    )
+    backbone, reporter = build(s.backbone, weights, 32), reporter or Reporter(quiet=True)
+    return recipe.Recipe(backbone, s, problem, views, reporter, checkpoints, deadline, cache, parts)
 
 
 def numbers(trained):

@@ -70,7 +70,7 @@ def test_frozen_means_frozen(digits, policy, batchnorm):
         assert statistics == open_layers & norms
 
 
-@pytest.mark.parametrize("pooling", ["avg", "gem", "flatten"])
+@pytest.mark.parametrize("pooling", ["avg", "gem", "flatten", "attention"])
 def test_the_whole_model_gives_from_pixels_what_was_trained_on_features(digits, pooling):
     made = recipe_for(digits, unfreeze="from:block4", pooling=pooling, goal=always_better)
     trained = made.run()

@@ -22,6 +22,8 @@ class FinetuneSettings(TypedDict, total=False):
     """How pictures become square. [default: 'stretch']"""
     unfreeze: str | int
     """Part of the network to train. none, all, from:STAGE, last:N (layers) or gradual; `transferkit backbones show NAME` lists the stages. [default: 'none']"""
+    adapt: Literal['all', 'norms', 'lora']
+    """What is trained of unfrozen layers. all: every weight. norms: factors and biases, a thousandth of it. lora: additions of rank 8 to the kernels of dense layers, merged into them before the model is saved. [default: 'all']"""
     batchnorm: Literal['frozen', 'train']
     """BatchNorm statistics in the trained part. [default: 'frozen']"""
     layer_decay: float
@@ -40,8 +42,8 @@ class FinetuneSettings(TypedDict, total=False):
     """L1 penalty on the head's kernels. [default: 0.0]"""
     l2: float
     """L2 penalty on the head's kernels. [default: 0.0]"""
-    pooling: Literal['avg', 'max', 'flatten', 'gem', 'cls', 'mean', 'cls+mean']
-    """From feature map to vector. cls takes a vision transformer's class token, mean its patches. [default: 'avg']"""
+    pooling: Literal['avg', 'max', 'flatten', 'gem', 'cls', 'mean', 'cls+mean', 'attention']
+    """From feature map to vector. cls takes a vision transformer's class token, mean its patches; attention learns with the head which places count. [default: 'avg']"""
     normalize: bool
     """Standardise features. [default: True]"""
     task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']

@@ -29,6 +29,9 @@ def contradictions(s: Declarations) -> list[str]:
     found += _head_plugin_problems(s)
     found += _choice_problems(s)
     clash("layer_decay", frozen, "with --unfreeze none: no layer of the backbone is trained")
+    clash("adapt", frozen, "with --unfreeze none: no layer of the backbone is trained")
+    if s.adapt == "lora" and s.batchnorm == "train":
+        found.append("--batchnorm train has no effect with --adapt lora, which trains no norm; drop one of them")
     clash("batchnorm", frozen and s.batchnorm == "train", "with --unfreeze none: nothing is trained there")
     clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
     clash("augment", s.augment != "none" and s.views == 0, "with --views 0; drop one of them")

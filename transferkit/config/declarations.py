@@ -63,6 +63,10 @@ class Declarations(BaseModel):
         "Part of the network to train. none, all, from:STAGE, last:N (layers) or gradual; `transferkit backbones show "
         "NAME` lists the stages.",
         "network", "POLICY", common=True, searched=True, features=True, takes="int")] = "none"
+    adapt: Annotated[Literal["all", "norms", "lora"], Setting(
+        "What is trained of unfrozen layers. all: every weight. norms: factors and biases, a thousandth of it. lora: "
+        "additions of rank 8 to the kernels of dense layers, merged into them before the model is saved.",
+        "network", searched=True)] = "all"
     batchnorm: Annotated[Literal["frozen", "train"], Setting(
         "BatchNorm statistics in the trained part.",
         "network", searched=True)] = "frozen"
@@ -94,8 +98,9 @@ class Declarations(BaseModel):
     l2: Annotated[float, Field(ge=0), Setting(
         "L2 penalty on the head's kernels.",
         "head", "X", searched=True)] = 0.0
-    pooling: Annotated[Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean"], Setting(
-        "From feature map to vector. cls takes a vision transformer's class token, mean its patches.",
+    pooling: Annotated[Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention"], Setting(
+        "From feature map to vector. cls takes a vision transformer's class token, mean its patches; attention learns "
+        "with the head which places count.",
         "head", searched=True, features=True)] = "avg"
     normalize: Annotated[bool, Setting(
         "Standardise features.",

@@ -73,7 +73,7 @@ class Case(NamedTuple):
 
 
 # What has no effect, and would be refused, beside a new value: (flag, value) → flags to drop.
-DROPPED = {("--unfreeze", "none"): ("--layer-decay", "--batchnorm")}
+DROPPED = {("--unfreeze", "none"): ("--layer-decay", "--batchnorm", "--adapt")}
 
 
 def with_options(command: str, options: str) -> str:

@@ -91,6 +91,8 @@ class Frozen:
         if self.settings.cutmix:
             self._require_map([x.shape])
             return _rows(MAP, _model(inputs, x))
+        if self.settings.pooling == "attention" and len(x.shape) > 2:  # it is trained, so the head does it
+            return _rows(MAP, _model(inputs, x))
         pool = heads.pool(x.shape[1:], self.settings.pooling)
         return _rows(f"pooled:{self.settings.pooling}", _model(inputs, x if pool is None else pool(x)))
 

@@ -54,10 +54,10 @@ def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, par
 
 
 def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
-    """Features [n, d]; maps are averaged."""
+    """Features [n, d]; maps and tokens are averaged."""
     blocks = np.array_split(pictures, max(1, -(-len(pictures) // 256)))
-    rows = np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
-    return rows if rows.ndim == 2 else rows.mean(axis=(1, 2))
+    rows = (source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks)
+    return np.concatenate([part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part for part in rows])
 
 
 def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Baseline]:
@@ -210,8 +210,9 @@ def with_features(model: keras.Model) -> keras.Model:
     below = cut(model, names.index("head")).frozen
     assert below is not None
     x = below.outputs[0]
-    if len(x.shape) == 4:  # a head that pools by itself
-        x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    if len(x.shape) > 2:  # a head that pools by itself
+        pool = keras.layers.GlobalAveragePooling2D if len(x.shape) == 4 else keras.layers.GlobalAveragePooling1D
+        x = pool(dtype="float32")(x)
     inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
     return keras.Model(inputs, keras.layers.Concatenate(dtype="float32")([model.outputs[0], x]))
 

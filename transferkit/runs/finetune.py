@@ -35,7 +35,7 @@ from transferkit.runs.run_record import PhaseRecord, PrecisionRecord, RatePoint,
 from transferkit.runs.trackers import Tracking
 from transferkit.selection.candidate_scores import Judge as CandidateJudge
 from transferkit.selection.choice import HeadChoice
-from transferkit.training import models, outlook, recipe, user_callbacks
+from transferkit.training import adapting, models, outlook, planning, recipe, user_callbacks
 from transferkit.training.fit import Callback
 from transferkit.training.problem import Problem, coarse
 
@@ -135,8 +135,9 @@ class Job:
         return plan.DryRun(
             data=self.origin or "arrays", pictures=len(self.samples), bytes=total, sides=sides,
             task=self.samples.task, classes=self.samples.counts(), parts=counts, backbone=backbone.row.name,
-            weights=weights, image_size=backbone.size, parameters=freeze.describe(backbone.model)["total"],
-            layers=layers, frozen_layers=frozen, unfreeze=s.unfreeze, views=views.count,
+            weights=weights, image_size=backbone.size, tokens=plan.tokens(backbone.model),
+            parameters=freeze.describe(backbone.model)["total"], layers=layers,
+            frozen_layers=frozen, unfreeze=s.unfreeze, adapt=s.adapt, views=views.count,
             batch_size=work.trainer.batch_size, folds=s.folds, check=self.intake.seconds, outlook=found,
             needed=needed, free=free, cache=cache, asked=self.cache, output=str(self.layout.folder),
             notes=[] if coarse is None else [coarse],
@@ -232,12 +233,21 @@ class Job:
             kinds = {type(layer).__name__ for layer in keras_private.all_layers(backbone.model)}
             if "BatchNormalization" not in kinds:
                 found.append(f"--batchnorm train has no effect: {backbone.row.name} has no BatchNorm; drop it")
+        if self.settings.adapt != "all" and not found:
+            found += self._adaptation_problems(backbone)
         if "layer_decay" in self.settings.model_fields_set and not found and self._top_stage_only(backbone):
             found.append(
                 f"--layer-decay {self.settings.layer_decay:g} has no effect with --unfreeze {self.settings.unfreeze}: "
                 "only the top stage is trained, and that at the full rate; unfreeze more, or drop it"
             )
         return found
+
+    def _adaptation_problems(self, backbone: LoadedBackbone) -> list[str]:
+        s, model = self.settings, backbone.model
+        lowest = planning.tail_steps(s, backbone.row)[:1]
+        first = freeze.first_trainable(model, backbone.row, lowest[0]) if lowest else len(operations_of(model))
+        why = adapting.problem(model, first, s.adapt, s.batchnorm)
+        return [] if why is None else [f"--adapt {s.adapt} has no effect with --unfreeze {s.unfreeze}: {why}"]
 
     def _top_stage_only(self, backbone: LoadedBackbone) -> bool:
         policy, depths = self.settings.unfreeze, models.depths(backbone)

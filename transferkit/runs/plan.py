@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transferkit import tasks
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.backbones.cut import operations_of
+from transferkit.backbones.cut import calls_of, operations_of
 from transferkit.backbones.freeze import is_counted
 from transferkit.console import duration, plural
 from transferkit.data.containers import places
@@ -22,7 +23,11 @@ from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.features.cost import LARGE
 from transferkit.features.store import room_for, root
+from transferkit.training.adapting import Adapt, words
 from transferkit.training.outlook import Outlook
+
+if TYPE_CHECKING:
+    import keras
 
 LOOKED_AT = 100  # pictures whose headers say how large they are
 WIDTH, INDENT = 79, 11
@@ -32,7 +37,8 @@ WIDTH, INDENT = 79, 11
 class DryRun:
     """A run that was checked and measured, and not begun. Sides in pixels (shorter × longer), times in seconds.
 
-    `layers` are those with weights, `frozen_layers` those of them that no phase trains. `check` is what reading every
+    `tokens` are those that a vision transformer makes of a picture; None of other networks. `layers` are those with
+    weights, `frozen_layers` those of them that no phase trains. `check` is what reading every
     picture once took just now, which the run does again. `needed` are the bytes that the folder `cache` would take,
     `free` those that are there for it; `asked` is what was said of storing features, if anything.
     """
@@ -47,10 +53,12 @@ class DryRun:
     backbone: str
     weights: str
     image_size: int
+    tokens: int | None
     parameters: int
     layers: int
     frozen_layers: int
     unfreeze: str
+    adapt: Adapt
     views: int
     batch_size: int
     folds: int
@@ -91,7 +99,7 @@ class DryRun:
             ("data", self._data()),
             ("splits", ", ".join(f"{n:,} {name}" for name, n in _named(self.parts)) + self._noted()),
             ("network", f"{self.backbone} (weights: {self.weights}), {self.parameters / 1e6:.1f} million parameters; "
-             f"looks at {self.image_size}×{self.image_size} pixels"),
+             f"looks at {self.image_size}×{self.image_size} pixels{self._tokens()}"),
             ("frozen", self._frozen()),
             *(("trained" if not number else "then", text) for number, text in enumerate(self._trained())),
             ("features", self._features()),
@@ -121,6 +129,9 @@ class DryRun:
     def _noted(self) -> str:
         return "".join(f". {note}" for note in self.notes)
 
+    def _tokens(self) -> str:
+        return f", {self.tokens:,} tokens" if self.tokens else ""
+
     def _frozen(self) -> str:
         if not self.frozen_layers:
             return "nothing: the whole network is trained, so that nothing can be computed once and kept"
@@ -135,9 +146,9 @@ class DryRun:
     def _trained(self) -> Sequence[str]:
         found = []
         for number, phase in enumerate(self.outlook.phases):
-            what = (
-                "the head" if not number else f"{phase.name}: the layers from {phase.first_trained or 'the first'} on"
-            )
+            how = f"{words(self.adapt)} of " if words(self.adapt) else ""
+            above = f"{phase.name}: {how}the layers from {phase.first_trained or 'the first'} on"
+            what = above if number else "the head"
             times = f", and once for each of {self.folds} folds" if self.folds and not number else ""
             found.append(
                 f"{what}, {phase.parameters:,} parameters; at most {plural(phase.epochs, 'epoch')}{times}, "
@@ -188,6 +199,15 @@ def _named(parts: dict[Part, int]) -> list[tuple[str, int]]:
 
 def _amount(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size, 1e5) / 1e6:.1f} MB"
+
+
+def tokens(model: keras.Model) -> int | None:
+    """The most tokens that a network of tokens computes with; None for one whose output is no tokens."""
+    if len(model.output_shape) != 3:
+        return None
+    shapes = [tensor.shape for call in calls_of(model) for tensor in call.output_tensors]
+    # A layer may leave some out at the end, as registers.
+    return max(shape[1] or 0 for shape in shapes if len(shape) == 3 and shape[2] == model.output_shape[2]) or None
 
 
 def layers(backbone: LoadedBackbone, outlook: Outlook) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from transferkit.runs import agreement
 from transferkit.runs.selecting import HeadSelection
 from transferkit.selection.candidate_scores import OutOfFold
 from transferkit.selection.choice import behind
+from transferkit.training import adapting
 from transferkit.training.recipe import Recipe
 
 
@@ -57,10 +58,11 @@ def _unfrozen(
     work: Recipe, frozen: HeadSelection, tail: OutOfFold, gap: tuple[float, float], better: bool
 ) -> UnfrozenRecord:
     """What training layers came to, with a sentence that says it."""
-    policy, metric, before = work.settings.unfreeze, work.problem.goal.name, frozen.answers.score
+    metric, before = work.problem.goal.name, frozen.answers.score
+    policy, how = work.settings.unfreeze, adapting.words(work.settings.adapt)
     scores = f"{figure(tail.score)}, frozen {figure(before)} (validation {terms.score(metric)})"
     came = "a clear gain" if better else "no clear gain"
     return UnfrozenRecord(
         policy=policy, metric=metric, score=tail.score, frozen=before, gain=gap[0], gain_se=gap[1], shipped=better,
-        words=f"{policy} {scores}: {came}",
+        words=f"{policy}{how and f' ({how})'} {scores}: {came}",
     )  # fmt: skip

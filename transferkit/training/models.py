@@ -9,9 +9,10 @@ import numpy as np
 from transferkit import compute, heads
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.backbones.cut import operations_of
+from transferkit.backbones.cut import Parts, operations_of
 from transferkit.config import Settings
-from transferkit.features.frozen import MAP
+from transferkit.features.frozen import MAP, Rows
+from transferkit.training.adapting import Adapted, adapted
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +24,8 @@ def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> kera
     Args:
         rows: a sample of features, float32 [n, …], by whose mean and deviation they are standardised where the settings
             say so.
-        label: what the features are; MAP means feature maps, which the head then pools by itself (CutMix mixes maps).
+        label: what the features are; MAP means feature maps or tokens, which the head then pools by itself (CutMix
+            mixes maps, and attention pooling is trained).
         outputs: width of the logits.
         settings: kind, widths, dropout, penalties, pooling and seed.
 
@@ -34,6 +36,11 @@ def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> kera
     widths = () if s.head == "linear" else s.head_width
     kind = "mlp" if s.head == "auto" else s.head  # of what is chosen from, what is trained by gradients
     shape = heads.HeadSettings(widths, s.dropout, s.l1, s.l2, s.pooling, s.seed, kind)
+    if label == MAP and s.pooling == "attention":
+        # What is pooled is standardised, not what comes of it, which changes in training.
+        places = rows.reshape(-1, rows.shape[-1])
+        pool = heads.attention_pool(rows.shape[1:], (places.mean(0), places.std(0)) if s.normalize else None)
+        return _pooling_first(pool, heads.body(rows.shape[-1], outputs, shape))
     pool = heads.pool(rows.shape[1:], s.pooling) if label == MAP else None
     vectors = rows if pool is None else compute.forward(pool)([rows])[0]
     moments = (vectors.mean(0), vectors.std(0)) if s.normalize else None
@@ -75,12 +82,37 @@ def trainee(
     return keras.Model(inputs, head_on(x if tail is None else tail(x), body, pooling))
 
 
-def from_pixels(backbone: LoadedBackbone) -> keras.Model:
-    """Preprocessing and backbone: float32 pixels 0…255 to the last feature map; all of it can be trained."""
+def tail(
+    backbone: LoadedBackbone, first: int, parts: Parts, rows: Rows | None, body: keras.Model, settings: Settings
+) -> tuple[keras.Model, Adapted]:
+    """What a phase after the head's trains: layers from operation `first` on as `--adapt` says, and the head.
+
+    Args:
+        backbone: its layers are unfrozen and frozen accordingly.
+        first: the lowest operation that is trained.
+        parts: of the cut there.
+        rows: what the cut gives; None where nothing is below it, and pixels are the input.
+        body: the head.
+        settings: how layers are adapted, and the pooling.
+
+    Returns:
+        The model that is trained, and what has to be merged afterwards.
+    """
+    s, network = settings, backbone.model if rows is None else parts.tail
+    if network is None:  # a head alone; no policy comes to it
+        return trainee(rows.shapes if rows else [], None, body, s.pooling), Adapted(backbone.model, backbone.model)
+    found = adapted(backbone.model, first, network, s.adapt, s.batchnorm, s.seed)
+    shapes: list[tuple[int, ...]] = [(backbone.size, backbone.size, 3)] if rows is None else rows.shapes
+    above = _from_pixels(backbone, found.network) if rows is None else found.network
+    return trainee(shapes, above, body, s.pooling), found
+
+
+def _from_pixels(backbone: LoadedBackbone, network: keras.Model) -> keras.Model:
+    """Preprocessing and network: float32 pixels 0…255 to the last feature map."""
     import keras
 
     inputs = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    return keras.Model(inputs, backbone.model(_prepared(inputs, backbone)))
+    return keras.Model(inputs, network(_prepared(inputs, backbone)))
 
 
 def whole(backbone: LoadedBackbone, body: keras.Model, pooling: heads.Pooling) -> keras.Model:

@@ -165,12 +165,10 @@ def _phases(work: Recipe, pooled: Rows, decode: float) -> list[PhaseOutlook]:
     for policy in steps:
         first = work.first(policy)
         parts, below = work.frozen.at(first)
-        freeze.freeze_at(backbone.model, first, s.batchnorm)
         name = operations_of(backbone.model)[first].name if first else ""
         above = Drawn(below.shapes) if below is not None else Drawn([(backbone.size, backbone.size, 3)], 255.0)
-        tail = parts.tail if below is not None else models.from_pixels(backbone)
-        trainee = models.trainee(above.shapes, tail, body, s.pooling)
-        phase = replace(planning.tail_phase(policy, len(steps), work.rate, backbone, s), name=policy)
+        trainee, adapted = models.tail(backbone, first, parts, below, body, s)
+        phase = replace(planning.tail_phase(policy, len(steps), work.rate, backbone, s, adapted), name=policy)
         again = 0.0 if below is not None else decode / (work.views.count + 1) * len(work.problem.train) * phase.epochs
         found.append(_phase(work, phase, trainee, above, name, 1, again))
         freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))

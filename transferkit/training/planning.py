@@ -12,7 +12,7 @@ from transferkit.backbones.catalog import Row
 from transferkit.config import Settings
 from transferkit.features.extract import Source
 from transferkit.features.precision import Precision
-from transferkit.training import models, optimizers
+from transferkit.training import adapting, models, optimizers
 from transferkit.training.phase import Phase
 from transferkit.training.problem import Problem
 
@@ -52,14 +52,17 @@ def tail_name(policy: str, phases: int) -> str:
     return "tail" if phases == 1 else f"tail {policy}"
 
 
-def tail_phase(policy: str, phases: int, rate: float, backbone: LoadedBackbone, settings: Settings) -> Phase:
-    """One of so many phases after the head's, whose learning rate is `rate`; `backbone` is frozen as `policy` says."""
+def tail_phase(
+    policy: str, phases: int, rate: float, backbone: LoadedBackbone, settings: Settings, adapted: adapting.Adapted
+) -> Phase:
+    """One of so many phases after the head's, whose learning rate is `rate`; `adapted` is what is trained."""
+    what, weights = adapting.words(settings.adapt), sum(int(np.prod(w.shape)) for w in adapted.trained)
     return Phase(
         tail_name(policy, phases),
-        f"{policy}: {freeze.describe(backbone.model)['trainable']:,} backbone weights + head",
+        f"{policy}{what and f' ({what})'}: {weights:,} backbone weights + head",
         rate * TAIL_RATE,
         max(1, settings.epochs // phases),
-        factors=optimizers.layer_rates(backbone.model, models.depths(backbone), settings.layer_decay),
+        factors=optimizers.layer_rates(adapted.network, adapted.places(models.depths(backbone)), settings.layer_decay),
     )
 
 

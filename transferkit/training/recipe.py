@@ -280,25 +280,25 @@ class Recipe:
         self, policy: str, body: keras.Model, phases: int, pause: int | None
     ) -> tuple[keras.Model, Source, tuple[float, float]]:
         """Train everything above the cut of `policy` together with the head."""
-        model, s = self.backbone.model, self.settings
         first = self.first(policy)
-        source, tail = self._above(first)
-        freeze.freeze_at(model, first, s.batchnorm)
-        trainee = models.trainee(source.shapes, tail, body, s.pooling)
-        phase = replace(planning.tail_phase(policy, phases, self.rate, self.backbone, s), pause=pause)
+        parts, rows = self.frozen.at(first)
+        source = self._below(rows)
+        trainee, adapted = models.tail(self.backbone, first, parts, rows, body, self.settings)
+        planned = planning.tail_phase(policy, phases, self.rate, self.backbone, self.settings, adapted)
+        phase = replace(planned, pause=pause)
         if self.again is None:
             phase = replace(phase, precision=self._tail_precision(phase, first, trainee, source))
-        phase = self._as_before(phase)
-        return trainee, source, self.trainer.train(phase, trainee, source)
+        score = self.trainer.train(self._as_before(phase), trainee, source)
+        adapted.merge()
+        return trainee, source, score
 
-    def _above(self, first: int) -> tuple[Source, keras.Model | None]:
-        """What a tail that begins at operation `first` is fed with, and the tail."""
+    def _below(self, rows: Rows | None) -> Source:
+        """What a tail above `rows` is fed with; above None, pixels."""
         samples, wanted = self.problem.samples, self.wanted()
-        parts, rows = self.frozen.at(first)
         if rows is None:
-            return self.frozen.pixels(samples), models.from_pixels(self.backbone)
+            return self.frozen.pixels(samples)
         self.frozen.prepare([rows], samples, wanted)
-        return self.frozen.source(rows, samples, wanted), parts.tail
+        return self.frozen.source(rows, samples, wanted)
 
     def _tail_precision(self, phase: Phase, first: int, trainee: keras.Model, source: Source) -> Precision:
         """What was asked for, or what a probe finds faster and as good."""

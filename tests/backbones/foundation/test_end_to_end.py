@@ -12,6 +12,7 @@ from PIL import Image
 
 import transferkit as tk
 from tests.backbones.foundation.parity import FIXTURES
+from transferkit.delivery.explain import overlays
 
 
 def pictures(folder: Path) -> Path:
@@ -38,19 +39,24 @@ def test_a_run_trains_the_last_block_and_ships_plain_keras(tmp_path: Path) -> No
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["weights"]["licence"] == "Apache-2.0 (Meta)"
     assert "license: apache-2.0" in (tmp_path / "run" / "CARD.md").read_text()
+    picture = sorted((tmp_path / "data" / "c1").iterdir())[0]
+    assert run.explain(picture).heat.max() == 1.0
+    assert len(overlays(run.layout, [picture])) == 1  # in the report
     exported = run.export("onnx")
     assert exported is not None
 
 
 @pytest.mark.extended
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dinov2_registers", "siglip"])
-def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "adapt"), [("dinov2_registers", "lora"), ("siglip", "all")])
+def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path, name: str, adapt: str) -> None:
     shutil.copytree(FIXTURES / name, tmp_path / "tiny")
     run = tk.finetune(
         str(pictures(tmp_path / "data")), backbone=str(tmp_path / "tiny"), unfreeze="from:block2", epochs=2,
-        augment="none", output=str(tmp_path / "run"), seed=0,
+        adapt=adapt, augment="none", output=str(tmp_path / "run"), seed=0,
     )  # fmt: skip
 
     assert run.metrics["unfrozen"]["policy"] == "from:block2"
+    assert ("(LoRA of rank 8)" in run.metrics["unfrozen"]["words"]) == (adapt == "lora")
+    assert run.explain(sorted((tmp_path / "data" / "c0").iterdir())[0]).heat.max() == 1.0
     assert run.metrics["test"]["accuracy"] >= 0.75
