@@ -65,7 +65,7 @@ class FinetuneSettings(TypedDict, total=False):
     optimizer: Literal['adamw', 'adam', 'sgd', 'momentum', 'rmsprop']
     """Optimizer. [default: 'adamw']"""
     learning_rate: float | Literal['auto'] | None
-    """Peak rate of the head. The trained part of the network gets 0.13 of it; auto measures one. [default: 0.003 for adamw]"""
+    """Peak rate of the head. The trained part of the network gets 0.13 of it, ten times that with adapt='norms' or lora; auto measures one. [default: 0.003 for adamw]"""
     weight_decay: float | None
     """Decoupled weight decay of adamw. [default: 0.0001]"""
     ema: bool

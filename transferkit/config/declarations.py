@@ -139,7 +139,8 @@ class Declarations(BaseModel):
         "Optimizer.",
         "training", searched=True)] = "adamw"
     learning_rate: Annotated[Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None, Setting(
-        "Peak rate of the head. The trained part of the network gets 0.13 of it; auto measures one.",
+        "Peak rate of the head. The trained part of the network gets 0.13 of it, ten times that with --adapt norms or "
+        "lora; auto measures one.",
         "training", "X|auto", default="0.003 for adamw", common=True, searched=True)] = None
     weight_decay: Annotated[Annotated[float, Field(ge=0, le=1)] | None, Setting(
         "Decoupled weight decay of adamw.",

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 Adapt = Literal["all", "norms", "lora"]
 RANK = 8  # of an addition: what Hu et al. 2021 (arXiv:2106.09685) use for matrices of this size
+# Times the rate at which all weights of a tail are trained. Measured on a small transformer (from CIFAR-10) and
+# 300 photographs of trashnet, validation accuracy, frozen .503: additions .518 at the tail's rate, .549 at ten times
+# that, norms .514 and .522, all weights .539 at their own. With another seed thirty times were better still; ten are
+# kept, since what was pretrained on more has more to lose.
+FASTER = 10
 NORMS = ("gamma", "beta")
 
 

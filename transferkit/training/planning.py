@@ -60,7 +60,7 @@ def tail_phase(
     return Phase(
         tail_name(policy, phases),
         f"{policy}{what and f' ({what})'}: {weights:,} backbone weights + head",
-        rate * TAIL_RATE,
+        rate * TAIL_RATE * (1 if settings.adapt == "all" else adapting.FASTER),
         max(1, settings.epochs // phases),
         factors=optimizers.layer_rates(adapted.network, adapted.places(models.depths(backbone)), settings.layer_decay),
     )

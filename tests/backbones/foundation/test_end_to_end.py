@@ -40,7 +40,7 @@ def test_a_run_trains_the_last_block_and_ships_plain_keras(tmp_path: Path) -> No
     assert manifest["weights"]["licence"] == "Apache-2.0 (Meta)"
     assert "license: apache-2.0" in (tmp_path / "run" / "CARD.md").read_text()
     picture = sorted((tmp_path / "data" / "c1").iterdir())[0]
-    assert run.explain(picture).heat.max() == 1.0
+    assert run.explain(picture).heat.max() > 0.9
     assert len(overlays(run.layout, [picture])) == 1  # in the report
     exported = run.export("onnx")
     assert exported is not None
@@ -58,5 +58,5 @@ def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path
 
     assert run.metrics["unfrozen"]["policy"] == "from:block2"
     assert ("(LoRA of rank 8)" in run.metrics["unfrozen"]["words"]) == (adapt == "lora")
-    assert run.explain(sorted((tmp_path / "data" / "c0").iterdir())[0]).heat.max() == 1.0
+    assert run.explain(sorted((tmp_path / "data" / "c0").iterdir())[0]).heat.max() > 0.9
     assert run.metrics["test"]["accuracy"] >= 0.75
