@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,3 +61,22 @@ def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path
     assert ("(LoRA of rank 8)" in run.metrics["unfrozen"]["words"]) == (adapt == "lora")
     assert run.explain(sorted((tmp_path / "data" / "c0").iterdir())[0]).heat.max() > 0.9
     assert run.metrics["test"]["accuracy"] >= 0.75
+
+
+@pytest.mark.extended
+@pytest.mark.slow
+def test_pooling_that_is_learnt_goes_from_stored_tokens_into_the_file(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / "dinov2_registers", tmp_path / "tiny")
+    data = pictures(tmp_path / "data")
+    run = tk.finetune(
+        str(data), backbone=str(tmp_path / "tiny"), head="linear", pooling="attention", image_size=56, epochs=3,
+        augment="none", output=str(tmp_path / "run"), seed=0,
+    )  # fmt: skip
+
+    assert run.evaluate()["loss"] == pytest.approx(run.metrics["test"]["loss"], abs=1e-5)
+    assert run.metrics["baselines"]["linear_probe"]["accuracy"] >= 0.5  # of the tokens' average
+    model = keras.saving.load_model(run.layout.model, safe_mode=True)
+    trained = [layer for layer in model._flatten_layers() if layer.name == "attention_scores"]
+    assert np.abs(np.asarray(trained[0].kernel)).max() > 0
+    picture = sorted((data / "c1").iterdir())[0]
+    assert run.explain(picture).label == run.predict(picture)[0].label
