@@ -59,7 +59,7 @@ def test_of_a_vision_transformer_tokens_and_what_is_adapted_are_said(pictures: P
     assert plan.tokens == 4 * 4 + 5
     text = " ".join(str(plan).split())
     assert "looks at 56×56 pixels, 21 tokens" in text
-    assert "LoRA of rank 8 of the layers from block2_norm1 on" in text
+    assert "LoRA of rank 8 in the layers from block2_norm1 on" in text
     head, tail = plan.outlook.phases
     dense = 4 * 8 * (32 + 32) + 2 * 8 * (32 + 128)
     assert tail.parameters == head.parameters + dense

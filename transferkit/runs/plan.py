@@ -146,7 +146,7 @@ class DryRun:
     def _trained(self) -> Sequence[str]:
         found = []
         for number, phase in enumerate(self.outlook.phases):
-            how = f"{words(self.adapt)} of " if words(self.adapt) else ""
+            how = f"{words(self.adapt)} in " if words(self.adapt) else ""
             above = f"{phase.name}: {how}the layers from {phase.first_trained or 'the first'} on"
             what = above if number else "the head"
             times = f", and once for each of {self.folds} folds" if self.folds and not number else ""
