@@ -16,8 +16,12 @@ from transferkit.runs.run_record import RunRecord, WeightsRecord
 
 
 def check_settings(record: RunRecord, settings: Settings) -> None:
-    """Raise ConfigError that shows every setting in which a run differs from what is asked for now."""
-    saved, now = record.config.as_json(), settings.model_dump(mode="json")
+    """Raise ConfigError that shows every setting in which a run differs from what is asked for now.
+
+    A setting that the run's version did not have yet is taken as its default, which does what that version did.
+    """
+    now = settings.model_dump(mode="json")
+    saved = {**Settings.model_construct().model_dump(mode="json", warnings=False), **record.config.as_json()}
     other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
     if other:
         listed = "\n".join(f"  - {shown(line)}" for line in other)
