@@ -486,3 +486,100 @@ def test_marks_and_annotations_that_cannot_be_read_are_named(corpus: Corpus, tmp
     tasks[4]["data"] = {"text": "no picture"}
     source.write_text(json.dumps(tasks))
     assert "task [4] names no picture" in refusal(source)
+
+
+# ------------------------------------------------------------------------------------------ TFRecord
+
+
+def test_records_that_are_damaged_or_cut_short_are_named(corpus: Corpus, tmp_path: Path) -> None:
+    rows = forms.slim(corpus)
+    source = tmp_path / "a.tfrecord"
+    start = len(b"".join(rows[:7]))
+    for at, said in ((4, "record 7 (at byte"), (40, "record 7 is damaged (its bytes are not")):
+        content = bytearray(b"".join(rows))
+        content[start + at] ^= 1
+        source.write_bytes(content)
+        assert said in refusal(source)
+    source.write_bytes(b"".join(rows)[:-5])
+    assert "record 119 (at byte" in refusal(source)
+    assert "cut short" in refusal(source)
+    source.write_bytes(rows[0] + forms.record(b"\x0a\xff\xff\xff\xff\x7f") + rows[1])
+    assert "record 1 holds no tf.train.Example" in refusal(source)
+
+
+def test_a_record_damaged_after_the_scan_is_refused_when_it_is_read(corpus: Corpus, tmp_path: Path) -> None:
+    source, _ = forms.tfrecords(corpus, tmp_path)
+    samples = read(source)
+    path = source / "flowers-00001-of-00002.tfrecord"
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 100] ^= 255
+    with open(path, "r+b") as handle:
+        handle.write(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(PictureError, match=r"00001-of-00002\.tfrecord/image/encoded/0.*check sum"):
+        decode(samples.source(60), DecodeSettings(32))
+
+
+def test_records_without_pictures_or_labels_say_what_they_hold(tmp_path: Path) -> None:
+    source = tmp_path / "a.tfrecord"
+    source.write_bytes(forms.record(forms.example(pixels=bytes(300), height=10, label=1)) * 2)
+    said = refusal(source)
+    assert "there are pixels, height, label" in said
+    assert "encoded pictures" in said
+    picture = forms.png(np.zeros((4, 4, 3), np.uint8))
+    rows = [forms.example(image=picture, mask=picture, kind=i, sort=i) for i in range(4)]
+    source.write_bytes(b"".join(map(forms.record, rows)))
+    said = refusal(source)
+    assert "kind, sort" in said
+    assert "--label-column" in said
+    other = [forms.example(front=picture, back=picture, label=i) for i in range(4)]
+    source.write_bytes(b"".join(map(forms.record, other)))
+    assert "several features are pictures: back, front; say which with --image-column" in refusal(source)
+    assert read(source, image_column="front").paths[3] == "a.tfrecord/front/3"
+
+
+def test_prepared_folders_that_are_not_whole_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    source, _ = forms.tfds(corpus, tmp_path)
+    (source / "3.0.1" / "flowers-train.tfrecord-00001-of-00002").unlink()
+    assert "the split 'train' has 60 records, and dataset_info.json tells of 120" in refusal(source)
+    info = source / "3.0.1" / "dataset_info.json"
+    info.write_text(json.dumps({"fileFormat": "array_record"}))
+    said = refusal(source)
+    assert "array_record" in said
+    assert 'file_format="tfrecord"' in said
+    info.write_text("[")
+    assert "dataset_info.json is no JSON" in refusal(source)
+    (source / "2.0.0").mkdir()
+    (source / "2.0.0" / "features.json").write_text("{}")
+    assert "several versions: 2.0.0, 3.0.1" in refusal(source)
+
+
+def test_splits_of_records_are_taken_from_the_names_of_files(corpus: Corpus, tmp_path: Path) -> None:
+    rows = forms.slim(corpus)
+    for number, name in enumerate(("train", "validation", "test")):
+        (tmp_path / f"flowers-{name}-00000-of-00001.tfrecord").write_bytes(b"".join(rows[number::3]))
+    found = read(tmp_path)
+    assert [found.split.count(part) for part in ("train", "val", "test")] == [40, 40, 40]
+
+
+@pytest.mark.extended
+def test_what_tensorflow_writes_is_read(tmp_path: Path) -> None:
+    code = """
+import sys, tensorflow as tf
+def feature(value):
+    if isinstance(value, bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+with tf.io.TFRecordWriter(sys.argv[1]) as out:
+    for i in range(4):
+        picture = tf.io.encode_png(tf.fill([200, 100, 3], tf.cast(i, tf.uint8))).numpy()
+        values = {"image": picture, "label": [i % 2], "other": [-1, 300, 2 ** 40]}
+        out.write(tf.train.Example(features=tf.train.Features(
+            feature={name: feature(value) for name, value in values.items()})).SerializeToString())
+"""
+    source = tmp_path / "a.tfrecord"
+    subprocess.run([sys.executable, "-c", code, str(source)], check=True, capture_output=True)
+    found = read(source)
+    assert found.targets.tolist() == [0, 1, 0, 1]
+    assert [int(decode(found.source(i), DecodeSettings(8)).max()) for i in range(4)] == [0, 1, 2, 3]

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
-from transferkit.data.containers import pixels, plugged
+from transferkit.data.containers import pixels, plugged, tfrecords
 from transferkit.data.containers.base import Container
 from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
 from transferkit.data.containers.tars import Tar, plain
@@ -89,10 +89,14 @@ def _opened(path: Path) -> Container | None:
         there = plain(path, head)
         if there != path:
             head = _head(there)
-        if head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
+        found: Container | None = None
+        if tfrecords.is_record(head):
+            found = tfrecords.Records(shown(path), there)
+        elif head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
             found = Tar(shown(path), there)
-            if there != path:
-                found.notes.append(f"{shown(path.name)} is read from a copy unpacked in the cache ({there.parent})")
+        if found is not None and there != path:
+            found.notes.append(f"{shown(path.name)} is read from a copy unpacked in the cache ({there.parent})")
+        if found is not None:
             return found
     except PermissionError as error:
         raise DataError(f"{shown(path)} may not be read (no permission)") from error

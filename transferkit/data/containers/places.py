@@ -18,10 +18,14 @@ from transferkit.data.containers.base import Archive, Container, EntryError
 from transferkit.data.containers.fragments import Fragment
 from transferkit.data.containers.kinds import container, held, nested
 from transferkit.data.containers.parquet import Rows
+from transferkit.data.containers.tfrecords import Records
 from transferkit.errors import DataError
 from transferkit.files import sha256_file
 
-_CONTAINERS = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz", ".npy", ".parquet", ".arrow")
+_CONTAINERS = (
+    ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz", ".npy", ".parquet", ".arrow", ".tfrec", ".tfrecord",
+    ".tfrecords",
+)  # fmt: skip
 
 
 def _sure(path: str | os.PathLike[str], holder: Container, entry: str) -> bytes:
@@ -69,7 +73,8 @@ def _fetched(holder: bucket.Bucket, name: str) -> tuple[Container, str]:
     parts = name.split("/")
     for count in range(1, len(parts) + 1):
         entry = "/".join(parts[:count])
-        if os.path.splitext(entry)[1].lower() in _CONTAINERS and holder.has(entry):
+        # TensorFlow puts the number behind the ending: a.tfrecord-00000-of-00002
+        if os.path.splitext(entry)[1].lower().partition("-")[0] in _CONTAINERS and holder.has(entry):
             there = holder.local(entry)
             found = container(there)
             if found is not None:
@@ -113,9 +118,9 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def picture_rows(path: Path) -> list[Path]:
-    """The pictures of a Parquet or Arrow file, whose names tell nothing; nothing for all else."""
+    """The pictures of a Parquet, Arrow or TFRecord file, whose names tell nothing; nothing for all else."""
     found = container(path)
-    return [path / name for name in found.names()] if isinstance(found, Rows) else []
+    return [path / name for name in found.names()] if isinstance(found, Rows | Records) else []
 
 
 def exists(path: str | os.PathLike[str]) -> bool:

@@ -14,7 +14,7 @@ from transferkit.text import shown
 # Names that no plugin can take: those of our own readers (`readers.registry`).
 BUILTIN = (
     "folder", "arrays", "coco", "labelstudio", "voc", "cvat", "roboflow", "openimages", "huggingface", "webdataset",
-    "table",
+    "tfrecord", "table",
 )  # fmt: skip
 
 

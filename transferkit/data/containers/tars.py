@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError
+from transferkit.data.containers.tfrecords import HEAD, is_record
 from transferkit.errors import DataError
 from transferkit.files import atomic_path, cache_folder, digest, locked
 from transferkit.text import shown
@@ -79,7 +80,7 @@ def store() -> Path:
 
 
 def plain(path: Path, head: bytes) -> Path:
-    """`path`, or where it is a compressed tar the plain one in the cache, which is made if need be.
+    """`path`, or where it is a compressed tar or TFRecord file the plain one in the cache, which is made if need be.
 
     Raises DataError for a damaged archive or a bomb, StorageError where the disk is full.
     """
@@ -89,7 +90,7 @@ def plain(path: Path, head: bytes) -> Path:
     key = digest([os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino])
     target = store() / f"{key}.tar"
     if not target.exists():
-        if not _may_be_tar(path, head):
+        if not _is_worth_it(path, head):
             return path
         with locked(target.with_suffix(".lock")):
             if not target.exists():
@@ -99,10 +100,12 @@ def plain(path: Path, head: bytes) -> Path:
     return target
 
 
-def _may_be_tar(path: Path, head: bytes) -> bool:
+def _is_worth_it(path: Path, head: bytes) -> bool:
     """By its name or its first bytes: other packed files (`labels.csv.gz`) are not worth a copy in the cache."""
-    named = re.search(r"\.(tar|tgz|tbz2?|txz|tzst)\b", path.name, re.I)
-    return bool(named) or next(_blocks(path, head), b"")[257:262] == b"ustar"
+    if re.search(r"\.(tar|tgz|tbz2?|txz|tzst)\b", path.name, re.I):
+        return True
+    inside = next(_blocks(path, head), b"")
+    return inside[257:262] == b"ustar" or is_record(inside[:HEAD])
 
 
 def _unpack(path: Path, head: bytes, target: Path, most: int) -> None:

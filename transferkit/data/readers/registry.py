@@ -14,7 +14,7 @@ from pathlib import Path
 from transferkit.data.containers import places
 from transferkit.data.containers.plugged import detect as looks
 from transferkit.data.containers.plugged import offered
-from transferkit.data.readers import array_files, coco, label_studio, marked_tables, plugged, shards, voc
+from transferkit.data.readers import array_files, coco, label_studio, marked_tables, plugged, shards, tf_records, voc
 from transferkit.data.readers.exported import Parser, scan_export
 from transferkit.data.readers.folder import scan_folder
 from transferkit.data.readers.reading import Request
@@ -96,6 +96,7 @@ READERS: tuple[Reader, ...] = (
         COLUMN_OPTIONS,
     ),
     Reader("webdataset", "WebDataset's tar files", shards.detect_web, shards.read_web, ("classes",)),
+    Reader("tfrecord", "TensorFlow's record files", tf_records.detect, tf_records.read, tf_records.USES),
     Reader("table", "a table of pictures and labels", _table, scan_table, COLUMN_OPTIONS),
 )
 
