@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from transferkit.config.values import check_policy, offered, parse_columns, parse_duration, parse_names, parse_numbers
+from transferkit.config.values import (
+    check_policy,
+    offered,
+    parse_columns,
+    parse_duration,
+    parse_frames,
+    parse_names,
+    parse_numbers,
+)
 from transferkit.setting import Setting
 from transferkit.tasks import TaskName
 
@@ -218,10 +226,11 @@ class Declarations(BaseModel):
     crop_boxes: Annotated[bool, Setting(
         "Take each box of an export of annotations as a picture. Boxes of one picture stay in one split.",
         "data")] = False
-    frames: Annotated[Literal["first", "all"], Setting(
+    frames: Annotated[str, BeforeValidator(parse_frames), Setting(
         "Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one "
-        "file; all makes each a picture, and keeps those of one file in one split.",
-        "data")] = "first"
+        "file; all makes each a picture, every:1s takes a picture of each second of films. Those of one file stay in "
+        "one split.",
+        "data", "first|all|every:TIME")] = "first"
     on_bad_file: Annotated[Literal["error", "skip"], Setting(
         "What to do where pictures cannot be read.",
         "data")] = "error"

@@ -24,6 +24,30 @@ def parse_duration(value: Any) -> Any:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[found[2]]
 
 
+def parse_frames(value: Any) -> Any:
+    """`first`, `all` or `every:TIME`."""
+    if isinstance(value, str) and value not in ("first", "all"):
+        film_step(value)
+    return value
+
+
+def film_step(frames: str) -> float | None:
+    """Seconds from one picture of a film to the next, of `every:TIME`; None for `first` and `all`.
+
+    Raises ValueError for anything else.
+    """
+    if frames in ("first", "all"):
+        return None
+    word, _, text = frames.partition(":")
+    try:
+        found = float(parse_duration(text)) if word == "every" else 0.0
+    except ValueError:
+        found = 0.0
+    if found < 0.001:
+        raise ValueError(f"'{frames}' names no frames; write first, all, or every:1s for films")
+    return found
+
+
 def parse_numbers(value: Any) -> Any:
     """`"256,128"` or a single number as a tuple."""
     if isinstance(value, str):

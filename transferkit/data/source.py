@@ -13,6 +13,7 @@ import numpy as np
 
 from transferkit import tasks
 from transferkit.data.containers import bucket, fragments, places
+from transferkit.data.containers.films import FILMS, is_film
 from transferkit.data.readers.arrays import ARRAYS, scan_arrays
 from transferkit.data.readers.encoding import locate
 from transferkit.data.readers.exclusions import Exclusions, load_exclusions
@@ -182,13 +183,20 @@ class Only(Exclusion):
         super().__init__()
         self.wanted = frozenset(paths)
         # Of files with several pictures, their parts are named: the files are wanted until they are taken apart.
-        self.wholes = frozenset(part[0] for path in self.wanted if (part := fragments.parse(path)) is not None)
+        parts = (film_of(path) or (fragments.parse(path) or ("",))[0] for path in self.wanted)
+        self.wholes = frozenset(whole for whole in parts if whole)
 
     def __call__(self, path: str, label: str | None = None) -> bool:
         """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
         if path in self.wholes and path not in self.wanted:
             return False
         return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted
+
+
+def film_of(path: str) -> str:
+    """The film that `path` is a frame of; empty for all else."""
+    film = os.path.dirname(path)
+    return film if is_film(film) else ""
 
 
 def place(line: str, root: Path | None) -> str:
@@ -238,8 +246,13 @@ def _read(data: Data, request: Request) -> Samples:
     reader, why = found
     request.reading.unused(reader.uses, reader.name)
     samples = reader.read(path, request)
-    if request.reading.frames == "all":
-        samples = every_frame(samples, request.excluded)
+    if request.reading.frames:
+        samples = every_frame(samples, request.excluded, request.reading.frames)
+        if request.reading.films and not isinstance(request.excluded, Only) and not any(map(film_of, samples.paths)):
+            raise ConfigError(
+                f"--frames {request.reading.frames}: there is no film ({', '.join(FILMS[:5])}, …) in {shown(path)}; "
+                "drop it, or give --frames all for TIFFs of several pages and animations"
+            )
     asked = {name: list(v) if isinstance(v, tuple) else v for name, v in request.reading.given().items()}
     return replace(samples, reader={"name": reader.name, "why": why, **asked, **samples.reader})
 

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
-from transferkit.data.containers import pixels, plugged, tfrecords
+from transferkit.data.containers import films, pixels, plugged, tfrecords
 from transferkit.data.containers.base import Container
 from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
 from transferkit.data.containers.tars import Tar, plain
@@ -82,6 +82,8 @@ def _opened(path: Path) -> Container | None:
         arrays = _arrays(path, head)
         if arrays is not None:
             return arrays
+        if films.is_film(path.name):
+            return films.Film(path, head)
         if head[:2] == b"PK":
             return Zip(shown(path), path)
         if head[:4] == PARQUET or head[:6] == ARROW or (path.suffix.lower() in (".arrow", ".feather") and head):

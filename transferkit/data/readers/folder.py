@@ -14,6 +14,7 @@ import numpy as np
 from transferkit import tasks
 from transferkit.console import plural
 from transferkit.data.containers.base import Archive
+from transferkit.data.containers.films import is_film
 from transferkit.data.containers.places import inside, listing
 from transferkit.data.readers.layouts import (
     DEEPEST,
@@ -48,7 +49,7 @@ def scan_folder(source: Path, request: Request) -> Samples:
     task = request.task
     if task is not None and not tasks.of(task).exclusive:
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
-    walk = walk_folder(unwrapped(source), request.excluded, request.strict)
+    walk = walk_folder(unwrapped(source), request.excluded, request.strict, request.reading.films)
     if request.reading.classes:
         _rename(walk, load_names(Path(request.reading.classes).expanduser()), request.reading.classes)
     judge(walk, request.classes)
@@ -90,9 +91,9 @@ def _is_data(name: str, pictures: bool = True) -> bool:
     return (pictures and is_picture(name)) or name.lower().endswith(SAYING)
 
 
-def walk_folder(root: Path, excluded: Excluded, strict: bool = True) -> Walk:
+def walk_folder(root: Path, excluded: Excluded, strict: bool = True, films: bool = False) -> Walk:
     """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
-    walk = Walk(root, strict)
+    walk = Walk(root, strict, films)
     found = inside(root)
     walk.notes += found[0].notes if found else []
     folders, loose = walk.entries("")
@@ -207,7 +208,8 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
             walk.problems.append(f"{listed(missing)} occur in val or test but not in train{near}")
     walk.notes += odd_names(walk.classes)
     if walk.other:
-        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}")
+        films = "; --frames every:1s reads films" if any(map(is_film, walk.other)) else ""
+        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{films}")
     if walk.hidden:
         walk.notes.append(f"{len(walk.hidden)} hidden or system files ignored")
 

@@ -1,48 +1,76 @@
-"""Files of several pictures (pages of a TIFF, animations, DICOM) → a sample for each, those of a file one group."""
+"""Files of several pictures (pages of a TIFF, animations, DICOM, films) → a sample for each, those of a file one group.
+
+`all` takes every page of a file that holds several; `every:TIME` what is seen in films at that distance.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from transferkit.config.values import film_step
+from transferkit.data.containers import films, places
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.readers.reading import Excluded
-from transferkit.data.samples import Samples
+from transferkit.data.samples import Samples, shown
 from transferkit.data.threads import map_ordered
+from transferkit.errors import DataError, raise_problems
 
 HOLDS_SEVERAL = (".tif", ".tiff", ".gif", ".webp", ".png", ".dcm", ".dicom", ".avif", ".heic", ".heif")
+Source = object
 
 
-def every_frame(samples: Samples, excluded: Excluded) -> Samples:
-    """`samples` with each file of several pictures in their place (`a.tif#page=0`, `a.tif#page=1`, …).
+def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
+    """`samples` with each file of several pictures in their place (`a.tif#page=0`, `a.tif#page=1`, …; of films
+    `a.mp4/0s.png`, `a.mp4/1s.png`, …).
 
-    Those of one file are one group, named by the file where the data gives no group. What cannot be opened stays as it
-    is, for the decoder to name.
+    Those of one file are one group, named by the file where the data gives no group. A page that cannot be opened stays
+    as it is, for the decoder to name. Raises DataError naming every film that cannot be read.
     """
-    counts = list(map_ordered(_count, samples.sources()))
+    step = film_step(frames)
+    parts_of: Callable[[Source], list[str] | str] = _pages if step is None else partial(_moments, step)
+    found = list(map_ordered(parts_of, samples.sources()))
+    raise_problems(DataError, [parts for parts in found if isinstance(parts, str)])
     rows: list[int] = []
     paths: list[str] = []
-    for index, (path, count) in enumerate(zip(samples.paths, counts, strict=True)):
-        parts = [path] if count <= 1 else [f"{path}#page={page}" for page in range(count)]
-        kept = [part for part in parts if count <= 1 or not excluded(part, samples.label(index))]
+    several = {index for index, parts in enumerate(found) if parts}
+    for index, (path, parts) in enumerate(zip(samples.paths, found, strict=True)):
+        kept = [path + part for part in parts or [""] if not parts or not excluded(path + part, samples.label(index))]
         rows += [index] * len(kept)
         paths += kept
-    several = {index for index, count in enumerate(counts) if count > 1}
     group = tuple(samples.group[i] or (samples.paths[i] if i in several else None) for i in rows)
-    note = f"{len(several)} files hold {sum(counts[i] for i in several)} pictures, and each is one"
+    what = "files hold" if step is None else "films give"
+    note = f"{len(several)} {what} {sum(len(found[i]) for i in several)} pictures, and each is one"
     return replace(
         samples.select(np.array(rows, np.int64)), paths=tuple(paths), group=group,
         notes=(*samples.notes, *([note] if several else [])),
     )  # fmt: skip
 
 
-def _count(source: object) -> int:
+def _pages(source: Source) -> list[str]:
+    """What the pages of a file end with; nothing for a file of one."""
     if not isinstance(source, Path) or os.path.splitext(source)[1].lower() not in HOLDS_SEVERAL:
-        return 1
+        return []
     with suppress(PictureError):
-        return read_header(source).frames
-    return 1
+        count = read_header(source).frames
+        return [f"#page={page}" for page in range(count)] if count > 1 else []
+    return []
+
+
+def _moments(step: float, source: Source) -> list[str] | str:
+    """What the frames of a film end with; nothing for other files, the reason where it cannot be read."""
+    if not isinstance(source, Path) or not films.is_film(source.name):
+        return []
+    try:
+        film = places.opened(source)
+        if isinstance(film, films.Film):
+            return [os.sep + name for name in film.every(step)]
+    except DataError as error:
+        return str(error)
+    return f"{shown(source)} lies in an archive or a bucket; films are read from a folder on this disk: copy it there"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict
 
+from transferkit.config.values import parse_frames
 from transferkit.errors import ConfigError, raise_problems
 
 Excluded = Callable[[str, str | None], bool]
@@ -23,7 +24,7 @@ class Reading:
         label_delimiter: what stands between several labels in one cell.
         classes: file of codes and the names that stand for them.
         crop_boxes: take each box of an export as a picture of its own.
-        frames: `"all"` takes each page of a file as a picture of its own; see `frames`.
+        frames: `"all"` takes each page of a file as a picture of its own, `"every:1s"` those of films; see `frames`.
     """
 
     reader: str = ""
@@ -40,6 +41,11 @@ class Reading:
     def __bool__(self) -> bool:
         """Whether anything was said."""
         return bool(self.given())
+
+    @property
+    def films(self) -> bool:
+        """Whether films are read."""
+        return self.frames.startswith("every:")
 
     def given(self) -> dict[str, Any]:
         """What was said, by name."""
@@ -73,6 +79,12 @@ class Reading:
         if unknown:
             raise ConfigError(f"{unknown[0]!r} does not say how data is read; there are {', '.join(NAMES)}")
         values = dict(given)
+        try:
+            parse_frames(values.get("frames", "first"))
+        except ValueError as error:
+            raise ConfigError(f"--frames {error}") from error
+        if values.get("frames") == "first":
+            del values["frames"]
         if isinstance(values.get("label_column"), str):
             values["label_column"] = (values["label_column"],)
         return cls.of(values)

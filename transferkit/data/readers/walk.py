@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transferkit.data.containers.films import is_film
 from transferkit.data.containers.places import Entry, listing
 from transferkit.data.samples import Part, shown, unreadable_reason
 
@@ -45,6 +46,7 @@ class Walk:
 
     root: Path
     strict: bool = True  # False: unreadable files are kept among the found ones, for the decoder to name
+    films: bool = False  # take films too
     found: list[tuple[str, str, Part | None]] = field(default_factory=list)  # path, class, split
     classes: set[str] = field(default_factory=set)
     hidden: list[str] = field(default_factory=list)  # files, and folders as a whole
@@ -72,7 +74,7 @@ class Walk:
             self.hidden.append(path)
         elif folder_here:
             folders.append(entry.name)
-        elif not is_picture(entry.name):
+        elif not (is_picture(entry.name) or (self.films and is_film(entry.name))):
             self.other.append(path)
         elif _is_file(entry):
             pictures.append(entry.name)
