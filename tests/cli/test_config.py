@@ -169,6 +169,7 @@ FILED: dict[str, Any] = {
     "exclude": ["*x*"], "random_baseline": True, "ema": False, "normalize": False,
     "reader": "table", "image_column": "a", "label_column": ["b"], "group_column": "c", "split_column": "d",
     "path_template": "{a}.png", "label_delimiter": "|", "crop_boxes": False, "frames": "first",
+    "class_level": "leaf", "intensity": "percentile",
     "output": "runs/x", "offline": True, "cache": False, "tensorboard": True, "track": [],
     "algorithm": "random", "trials": 4, "workers": 2, "engine": "local", "address": "auto", "trial_cpus": 1.0,
     "trial_gpus": 1.0, "trial_budget": "1m", "trial_memory": "2GB", "finalists": 2, "seeds": 2,

@@ -63,7 +63,8 @@ ELSEWHERE = {
         ("reader", "image-column", "label-column", "group-column", "split-column", "path-template", "label-delimiter",
          "crop-boxes"), "tests/data/readers/test_hostile_forms.py",
     ),
-    "frames": "tests/data/readers/test_frames.py",
+    "frames": "tests/data/readers/test_frames.py", "class-level": "tests/data/readers/test_layouts.py",
+    "intensity": "tests/data/images/test_decode.py",
     "max-latency": "tests/runs/test_limits.py", "max-size": "tests/runs/test_limits.py",
     "random-baseline": "tests/runs/test_random_baseline.py", "refit": "tests/runs/test_refit.py",
 }  # fmt: skip

@@ -120,10 +120,11 @@ class Run:
         """
         from transferkit import compute
         from transferkit.data.images.handed import sources_of
+        from transferkit.delivery import members
         from transferkit.delivery.explain import Explaining
 
         compute.start()
-        found = sources_of(picture)
+        found = sources_of(picture, members.intensity([self.folder]))
         if found is None and not isinstance(picture, str | os.PathLike):
             raise DataError(f"picture: a {type(picture).__name__} is no picture; give a file, an image or an array")
         if found is not None and len(found) != 1:

@@ -56,10 +56,14 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
 
 def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[Any]:
     """What the decoder reads for one of `pictures`."""
+    from PIL import Image
+
     from transferkit.data.images.handed import TAKEN, sources_of
+    from transferkit.delivery import members
     from transferkit.delivery.inputs import find
 
-    found = sources_of(item)
+    # Only an image object may hold grey of more than 8 bits; all else is read by each model's own settings.
+    found = sources_of(item, members.intensity(runs) if isinstance(item, Image.Image) else "full")
     if found is None and not isinstance(item, str | os.PathLike):
         raise DataError(f"pictures: a {type(item).__name__} is no picture; give {TAKEN}")
     return find([item], reporter.warn, runs) if found is None else found

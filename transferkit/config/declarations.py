@@ -24,6 +24,7 @@ from transferkit.tasks import TaskName
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Scaling = Literal["auto", "none", "unit", "tf", "tf128", "torch", "caffe"]
 Resize = Literal["stretch", "crop", "letterbox"]
+Intensity = Literal["full", "percentile"]
 HEADS = ("auto", "mlp", "linear")
 # Settings of how a head is trained by gradients: giving one asks for such a head.
 TRAINED = (
@@ -66,6 +67,10 @@ class Declarations(BaseModel):
     resize: Annotated[Resize, Setting(
         "How pictures become square.",
         "network", searched=True, features=True)] = "stretch"
+    intensity: Annotated[Intensity, Setting(
+        "How grey pictures of more than 8 bits are scaled. By the full range of their numbers, in which 12-bit data in "
+        "16-bit files are nearly black; or percentile, from each picture's own 0.1 to its 99.9 %.",
+        "network")] = "full"
     # freezing
     unfreeze: Annotated[str, BeforeValidator(check_policy), Setting(
         "Part of the network to train. none, all, from:STAGE, last:N (layers) or gradual; `transferkit backbones show "
@@ -231,6 +236,9 @@ class Declarations(BaseModel):
         "file; all makes each a picture, every:1s takes a picture of each second of films. Those of one file stay in "
         "one split.",
         "data", "first|all|every:TIME")] = "first"
+    class_level: Annotated[Literal["top", "leaf", "path"], Setting(
+        "Which of nested folders is the class. Of animal/cat/1.jpg top is animal, leaf is cat, path is animal/cat.",
+        "data")] = "top"
     on_bad_file: Annotated[Literal["error", "skip"], Setting(
         "What to do where pictures cannot be read.",
         "data")] = "error"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute, tasks
-from transferkit.data.images.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Pixels, listed, shown
 from transferkit.delivery.tta_views import PLAIN, Look
 from transferkit.errors import ConfigError, raise_problems
@@ -114,6 +114,17 @@ def common(runs: Sequence[Path]) -> ModelFacts:
     limits = [np.array(facts.thresholds or [0.5] * len(first.classes)) for facts in every]
     ordered = [limit[order(facts, first)] for limit, facts in zip(limits, every, strict=True)]
     return first.model_copy(update={"thresholds": np.mean(ordered, axis=0).tolist()})
+
+
+def intensity(runs: Sequence[Path]) -> Intensity:
+    """How the models of `runs` want grey of more than 8 bits scaled. Raises ConfigError where they differ."""
+    found = sorted({model_file.facts(model_of(run)).decode.intensity for run in runs})
+    if len(found) > 1:
+        raise ConfigError(
+            f"the runs scale grey pictures of more than 8 bits by {' and '.join(found)} (--intensity), so that an "
+            "image object cannot be read for all of them; give its file"
+        )
+    return found[0]
 
 
 def order(facts: ModelFacts, first: ModelFacts) -> np.ndarray:

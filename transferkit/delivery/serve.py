@@ -76,7 +76,7 @@ class Answering:
                 if not prediction.error and heat:
                     answer |= self._heat(content)
                 if not prediction.error and drawn:
-                    answer["picture"] = _address("jpeg", thumbnail(content, SIDE))
+                    answer["picture"] = _address("jpeg", thumbnail(content, SIDE, self.facts.decode.intensity))
                 answers.append(answer)
         return answers
 

@@ -98,7 +98,7 @@ class Job:
             context = RunContext(
                 samples=self.samples, splits=splits, settings=self.settings, layout=self.layout, origin=self.origin,
                 reporter=self.reporter, problem=problem, backbone=backbone,
-                views=self._views(DecodeSettings(backbone.size, self.settings.resize)),
+                views=self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity)),
             )  # fmt: skip
             try:
                 self._train_and_assess(manifest, context, folds, started)
@@ -123,7 +123,7 @@ class Job:
         absent = to_be_fetched(s.backbone, s.weights, s.image_size)
         backbone = self._backbone("random" if absent else None)  # as fast with any weights
         limits.check(backbone, problem.outputs, s)
-        views = self._views(DecodeSettings(backbone.size, s.resize))
+        views = self._views(DecodeSettings(backbone.size, s.resize, s.intensity))
         work = recipe.Recipe(backbone, s, problem, views, self.reporter, cache=self.cache, folds=folds)
         found = outlook.outlook(work)
         counts, (total, sides), (needed, free, cache) = (
@@ -149,7 +149,7 @@ class Job:
         problem, _ = self._problems(splits)
         backbone = self._backbone()
         limits.check(backbone, problem.outputs, self.settings)
-        views = self._views(DecodeSettings(backbone.size, self.settings.resize))
+        views = self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity))
         work = recipe.Recipe(backbone, self.settings, problem, views, self.reporter, cache=self.cache)
         found = selecting.Selector(work, splits).choose()
         return ClassifierChoice(found, int(backbone.model.count_params()), backbone.size)

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from transferkit.data.images.decode import DecodeSettings, outdated
+from transferkit.data.images.decode import DecodeSettings, Intensity, outdated
 from transferkit.record import Names, Number, Record
 from transferkit.tasks import TaskName
 
@@ -18,6 +18,7 @@ class DecodeRecord(Record):
     decoder: int
     size: Annotated[int, Field(ge=8, le=4096)]
     resize: str = "stretch"
+    intensity: Intensity = "full"
 
 
 class ModelFacts(Record):
@@ -39,7 +40,8 @@ class ModelFacts(Record):
 
     def decoding(self) -> DecodeSettings:
         """How pictures are read. Raises ConfigError for a decoder version that this one does not stand in for."""
-        return DecodeSettings.from_key({"resize": self.decode.resize, **self.decode.as_json()})
+        fields = {"resize": self.decode.resize, "intensity": self.decode.intensity}
+        return DecodeSettings.from_key({**fields, **self.decode.as_json()})
 
     def limits(self) -> np.ndarray | None:
         """The threshold of each label, float [t]; None where the task or the run has none."""

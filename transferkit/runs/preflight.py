@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 from transferkit import tasks
@@ -10,7 +11,10 @@ from transferkit.config import Given, Settings
 from transferkit.config.values import POLICY
 from transferkit.console import Reporter
 from transferkit.data.containers import bucket
-from transferkit.data.samples import Samples, shown
+from transferkit.data.images.opening import PictureError, read_header
+from transferkit.data.images.tones import is_deep
+from transferkit.data.samples import Pixels, Samples, shown
+from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError, DataError, nearest, raise_problems
 
 
@@ -106,6 +110,24 @@ def _constant_targets(samples: Samples) -> list[str]:
         for t, name in enumerate(samples.classes)
         if (values[:, t] == values[0, t]).all()
     ]
+
+
+def check_depth(samples: Samples, settings: Settings) -> None:
+    """Raises ConfigError where `--intensity percentile` would change nothing."""
+    if settings.intensity == "full" or any(map_ordered(_is_deep, samples.sources())):
+        return
+    raise ConfigError(
+        f"--intensity {settings.intensity} has no effect: no picture is grey of more than 8 bits; drop it"
+    )
+
+
+def _is_deep(source: Path | Pixels) -> bool:
+    if not isinstance(source, Path):
+        return False
+    with suppress(PictureError):
+        head = read_header(source)
+        return head.format != "DICOM" and is_deep(head.mode)
+    return False
 
 
 def short_check(samples: Samples, origin: str | None, settings: Settings, reporter: Reporter) -> None:

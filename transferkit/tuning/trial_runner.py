@@ -37,7 +37,7 @@ from transferkit.tuning.records import Outcome, Task, TrialPlan
 STANDS = 2  # networks kept in memory; neighbours in the order of trials share theirs
 # Settings that decide which features are computed: trials that agree on them share a stand.
 FEATURES = (
-    "backbone", "weights", "scaling", "image_size", "resize", "augment", "views", "pooling", "precision",
+    "backbone", "weights", "scaling", "image_size", "resize", "intensity", "augment", "views", "pooling", "precision",
 )  # fmt: skip
 A_DAY = 86400.0  # how long to wait for another process that computes the same features
 
@@ -192,7 +192,7 @@ class TrialRunner:
             None if s.scaling == "auto" else s.scaling, self.reporter.say,
         )  # fmt: skip
         freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))
-        decode = DecodeSettings(backbone.size, s.resize)
+        decode = DecodeSettings(backbone.size, s.resize, s.intensity)
         count = 0 if s.augment == "none" else s.views
         views = Views(decode, augmentation(s.augment), count, plan.base.seed)
         frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter)

@@ -19,6 +19,7 @@ from transferkit.data.images.decode import (
     fit,
     open_picture,
 )
+from transferkit.data.images.handed import pixels_of
 from transferkit.data.images.opening import read_header, sniff
 from transferkit.errors import ConfigError, DataError
 
@@ -248,3 +249,54 @@ def test_real_photographs_are_decoded_alike_on_any_number_of_threads() -> None:
     one = [pixels for _, pixels in decode_many(sources, settings, threads=1)]
     three = [pixels for _, pixels in decode_many(sources, settings, threads=3)]
     np.testing.assert_array_equal(np.stack(one), np.stack(three))
+
+
+def deep(kind: str) -> tuple[np.ndarray, bytes]:
+    """12-bit grey in 16 bits, with a dead and a hot pixel."""
+    values = np.random.default_rng(4).integers(300, 2300, (40, 40)).astype(np.uint16)
+    values[0, 0], values[0, 1] = 0, 65535
+    return values, encoded(Image.fromarray(values), kind)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_deep_grey_is_spread_between_its_percentiles_where_that_is_asked_for(kind: str, tmp_path: Path) -> None:
+    values, content = deep(kind)
+    low, high = np.percentile(values, (0.1, 99.9))
+    wanted = np.rint((np.clip(values.astype(float), low, high) - low) / (high - low) * 255)
+    settings = DecodeSettings(40, intensity="percentile")
+    found = decode(content, settings)
+    assert np.array_equal(found, np.repeat(wanted[:, :, None], 3, axis=2))
+    assert decode(content, DecodeSettings(40)).mean() < 6  # nearly black
+    assert found.mean() > 100
+    (tmp_path / "a").write_bytes(content)
+    assert np.array_equal(decode(tmp_path / "a", settings), found)
+    with Image.open(tmp_path / "a") as image:
+        assert np.array_equal(pixels_of(image, "percentile"), found)
+
+
+def test_percentiles_change_nothing_of_8_bits_and_flat_pictures_stay_black() -> None:
+    settings = DecodeSettings(24, intensity="percentile")
+    for image in (photo(2, 24, 24), photo(2, 24, 24).convert("L")):
+        content = encoded(image, "PNG")
+        assert np.array_equal(decode(content, settings), decode(content, DecodeSettings(24)))
+    assert decode(encoded(Image.fromarray(np.full((24, 24), 900, np.uint16)), "TIFF"), settings).max() == 0
+
+
+def test_pages_and_boxes_of_deep_grey_obey_the_settings_too(tmp_path: Path) -> None:
+    values, _ = deep("TIFF")
+    pages = [Image.fromarray(values), Image.fromarray(values // 2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    settings = DecodeSettings(40, intensity="percentile")
+    for part in ("#page=1", "#xywh=0,0,40,40"):
+        assert decode(tmp_path / f"a.tif{part}", settings).mean() > 100
+        assert decode(tmp_path / f"a.tif{part}", DecodeSettings(40)).mean() < 6
+
+
+def test_the_key_names_only_what_is_not_as_it_always_was() -> None:
+    plain, spread = DecodeSettings(32), DecodeSettings(32, intensity="percentile")
+    assert plain.key() == {"decoder": 3, "size": 32, "resize": "stretch"}
+    assert spread.key() == plain.key() | {"intensity": "percentile"}
+    for settings in (plain, spread):
+        assert DecodeSettings.from_key(settings.key()) == settings
+    with pytest.raises(ConfigError, match="intensity 'max' is unknown; choose from full, percentile"):
+        DecodeSettings(32, intensity="max")  # type: ignore[arg-type]

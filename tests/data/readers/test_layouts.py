@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.data.pictures import folder_of_classes
+from transferkit.data.convert import convert
 from transferkit.data.readers.layouts import is_usual, meant_as_splits, split_name
+from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 
@@ -127,3 +129,42 @@ def test_class_folders_without_pictures_say_what_they_hold(tmp_path: Path) -> No
         (data / name).write_bytes(b"x")
     with pytest.raises(DataError, match=r"class folder b holds no picture \(it holds 2 \.ppm, 1 hidden"):
         scan(data)
+
+
+@pytest.mark.parametrize(
+    ("level", "classes"),
+    [("top", ("animal", "plant")), ("leaf", ("cat", "dog", "plant")), ("path", ("animal/cat", "animal/dog", "plant"))],
+)
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_the_class_of_nested_folders_is_the_level_asked_for(
+    level: str, classes: tuple[str, ...], above: str, tmp_path: Path
+) -> None:
+    make(tmp_path, *(above + name for name in ("animal/cat", "animal/dog", "plant")))
+    samples = scan(tmp_path, reading=Reading.checked({"class_level": level}))
+    assert samples.classes == classes
+    for path, target in zip(samples.paths, samples.targets, strict=True):
+        inside = path.removeprefix(above).split("/")[:-1]
+        assert classes[target] == {"top": inside[0], "leaf": inside[-1], "path": "/".join(inside)}[level]
+    assert set(samples.split) == {"train" if above else None}
+
+
+def test_a_level_is_kept_with_a_saved_split_and_leaves_classes_out_by_name(tmp_path: Path) -> None:
+    make(tmp_path, "animal/cat", "animal/dog", "plant/oak")
+    reading = Reading(class_level="path")
+    assert scan(tmp_path, exclude=["animal/dog"], reading=reading).classes == ("animal/cat", "plant/oak")
+    found = scan(tmp_path, reading=reading)
+    again = scan(tmp_path, classes=found.classes, only=found.paths[:1], reading=reading)
+    assert again.label(0) == found.label(0)
+    convert(found, tmp_path / "out")
+    assert sorted(scan(tmp_path / "out", reading=reading).counts()) == sorted(found.counts())
+
+
+def test_a_level_says_what_it_joins_and_is_refused_where_it_does_nothing(tmp_path: Path) -> None:
+    make(tmp_path / "years", "2023/cat", "2024/cat", "2024/dog")
+    said = " | ".join(scan(tmp_path / "years").notes)
+    assert "give --class-level leaf, or path for names such as 2023/cat" in said
+    notes = scan(tmp_path / "years", reading=Reading(class_level="leaf")).notes
+    assert "class 'cat' is taken from 2023/cat, 2024/cat" in notes
+    make(tmp_path / "flat", "cat", "dog")
+    with pytest.raises(DataError, match="--class-level leaf has no effect"):
+        scan(tmp_path / "flat", reading=Reading(class_level="leaf"))

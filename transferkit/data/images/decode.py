@@ -5,7 +5,8 @@ The orientation that EXIF tells is applied, or else XMP's, as Pillow finds them.
 white. CMYK, palette, grey and YCbCr become RGB by Pillow's conversion; colour profiles are not applied. 16-bit grey
 is scaled by its full range (65535 is white), and so is 12-bit grey; 32-bit and float pictures and signed ones are
 taken as 0–1, 0–255 or 0–65535 by the smallest of these that holds them, else stretched from their minimum to their
-maximum. TIFF's "0 is white" is obeyed at every depth. Of an animation the first frame is read. A picture of more than
+maximum. With `intensity` "percentile" grey of more than 8 bits is spread between its own 0.1th and 99.9th percentile
+instead. TIFF's "0 is white" is obeyed at every depth. Of an animation the first frame is read. A picture of more than
 `MAX_PIXELS` pixels, or one that ends early, is refused. JPEGs much larger than needed are decoded at 1/2, 1/4 or 1/8
 scale, chosen from the file and the settings alone, so that training and prediction see the same pixels. Sizing is
 bilinear; a side to be shrunk to a half or less is averaged over whole pixels first, so that nothing aliases. The rules
@@ -40,9 +41,9 @@ from transferkit.files import sha256_bytes
 from transferkit.record import JsonObject
 
 __all__ = [
-    "DECODER_VERSION", "DRAFT_MARGIN", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings", "PictureError", "Resize",
-    "content_of", "decode", "decode_many", "decoder_versions", "fit", "letterboxed", "open_picture", "open_pixels",
-    "scaled", "whole",
+    "DECODER_VERSION", "DRAFT_MARGIN", "INTENSITIES", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings",
+    "Intensity", "PictureError", "Resize", "content_of", "decode", "decode_many", "decoder_versions", "fit",
+    "letterboxed", "open_picture", "open_pixels", "scaled", "whole",
 ]  # fmt: skip
 
 DECODER_VERSION = 3
@@ -52,6 +53,8 @@ STANDS_IN_FOR = {
 }
 Resize = Literal["stretch", "crop", "letterbox"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
+Intensity = Literal["full", "percentile"]
+INTENSITIES: tuple[Intensity, ...] = get_args(Intensity)
 CHANGED = (
     "has changed since its content was hashed, so its results would go under another picture's name; let nothing write "
     "to the data while it is in use, and start again"
@@ -64,21 +67,27 @@ class DecodeSettings:
     """How a picture becomes [size, size, 3].
 
     `stretch` scales both sides to `size` (shape changes, nothing is lost); `crop` takes the central square;
-    `letterbox` scales the long side to `size` and fills the rest with ImageNet's mean colour.
+    `letterbox` scales the long side to `size` and fills the rest with ImageNet's mean colour. `intensity` says how grey
+    of more than 8 bits becomes 8: by its `full` range, or between each picture's own `percentile`s.
     """
 
     size: int
     resize: Resize = "stretch"
+    intensity: Intensity = "full"
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or isinstance(self.size, bool) or not 8 <= self.size <= 4096:
             raise ConfigError(f"size {self.size!r} is not a picture size; give a whole number from 8 to 4096")
         if self.resize not in RESIZES:
             raise ConfigError(f"resize {self.resize!r} is unknown; choose from {', '.join(RESIZES)}")
+        if self.intensity not in INTENSITIES:
+            raise ConfigError(f"intensity {self.intensity!r} is unknown; choose from {', '.join(INTENSITIES)}")
 
     def key(self) -> JsonObject:
         """What changes the pixels, for cache keys and for the model's metadata."""
-        return {"decoder": DECODER_VERSION, "size": self.size, "resize": self.resize}
+        # What is as it always was is not named: the keys of what is cached, and of older models, stay.
+        deep = {} if self.intensity == "full" else {"intensity": self.intensity}
+        return {"decoder": DECODER_VERSION, "size": self.size, "resize": self.resize, **deep}
 
     @classmethod
     def from_key(cls, key: dict[str, Any]) -> DecodeSettings:
@@ -91,7 +100,7 @@ class DecodeSettings:
                 f"decoder version {key.get('decoder')!r} is not this version's {DECODER_VERSION}; "
                 "use the transferkit release that wrote it"
             )
-        return cls(size=int(key["size"]), resize=key["resize"])
+        return cls(size=int(key["size"]), resize=key["resize"], intensity=key.get("intensity", "full"))
 
 
 def outdated(key: JsonObject) -> str | None:
@@ -244,10 +253,10 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
 
 def _opened(content: Path | bytes | Pixels | Part, name: str, settings: DecodeSettings | None) -> Image.Image:
     if isinstance(content, Part):
-        return _cut(content, name)
+        return _cut(content, name, "full" if settings is None else settings.intensity)
     if isinstance(content, np.ndarray):
         return _from_array(content, name)
-    how = (0, "stretch") if settings is None else (settings.size, settings.resize)
+    how = (0, "stretch") if settings is None else (settings.size, settings.resize, 0, settings.intensity)
     if isinstance(content, bytes):
         if not content:
             raise PictureError(name, "is empty (0 bytes)", "empty")
@@ -257,15 +266,15 @@ def _opened(content: Path | bytes | Pixels | Part, name: str, settings: DecodeSe
         return reading.read(handle, *how)
 
 
-def _cut(content: Part, name: str) -> Image.Image:
+def _cut(content: Part, name: str, intensity: Intensity) -> Image.Image:
     """A page, or a box of the upright picture."""
     part = content.part
     with named(name):
         if isinstance(content.content, bytes):
-            image = reading.read(io.BytesIO(content.content), page=part.page)
+            image = reading.read(io.BytesIO(content.content), page=part.page, intensity=intensity)
         else:
             with opened(content.content, name) as handle:
-                image = reading.read(handle, page=part.page)
+                image = reading.read(handle, page=part.page, intensity=intensity)
     if part.box is None:
         return image
     box = part.pixels(image.width, image.height)

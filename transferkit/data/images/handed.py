@@ -18,13 +18,15 @@ TAKEN = (
 )
 
 
-def sources_of(item: Any) -> list[Source] | None:
+def sources_of(item: Any, intensity: str = "full") -> list[Source] | None:
     """What `item` holds, as the decoder takes it; None where it is none of these (a path, or nothing for us).
+
+    `intensity` is that of the model that is to see it.
 
     Raises PictureError for a Pillow image that cannot be used.
     """
     if isinstance(item, Image.Image):
-        return [pixels_of(item)]
+        return [pixels_of(item, intensity)]
     if isinstance(item, bytes):
         return [item]
     if not isinstance(item, np.ndarray) and hasattr(item, "__array__"):
@@ -34,7 +36,7 @@ def sources_of(item: Any) -> list[Source] | None:
     return None
 
 
-def pixels_of(image: Image.Image) -> Pixels:
+def pixels_of(image: Image.Image, intensity: str = "full") -> Pixels:
     """The pixels of a Pillow image, as it is now, by the decoder's rules: upright, RGB, transparency over white.
 
     Of a JPEG whose file is much larger than the network's input they are read at full scale, where the decoder reads
@@ -49,7 +51,7 @@ def pixels_of(image: Image.Image) -> Pixels:
     try:
         tones.spread_transparency(image)
         image.load()
-        rgb = tones.as_rgb(image)
+        rgb = tones.as_rgb(image, intensity)
         method = ORIENTATIONS.get(orientation_of(image))
         return np.asarray(rgb if method is None else rgb.transpose(method))
     except DAMAGE as error:

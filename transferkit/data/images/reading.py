@@ -61,9 +61,11 @@ class ReadingError(Exception):
         self.kind = kind
 
 
-def read(handle: IO[bytes], size: int = 0, resize: str = "stretch", page: int = 0) -> Image.Image:
+def read(
+    handle: IO[bytes], size: int = 0, resize: str = "stretch", page: int = 0, intensity: str = "full"
+) -> Image.Image:
     """The first picture of an open file (or a further `page`), upright, as RGB; large JPEGs at a scale that still
-    exceeds `size`, if given.
+    exceeds `size`, if given. `intensity`: how grey of many bits is scaled, see `tones.as_rgb`.
 
     Raises ReadingError with the reason.
     """
@@ -74,7 +76,7 @@ def read(handle: IO[bytes], size: int = 0, resize: str = "stretch", page: int = 
             image.seek(page)
         if size and kind in ("JPEG", "MPO") and (scale := draft_scale(image.size, size, resize)) > 1:
             image.draft(None, (image.width // scale, image.height // scale))
-        rgb = _colours(handle, image)
+        rgb = _colours(handle, image, intensity)
         # Asked after `load()`: PNG may tell it at the end, and Pillow's TIFF reader has applied its own by then.
         method = ORIENTATIONS.get(orientation_of(image))
         return rgb if method is None else rgb.transpose(method)
@@ -169,7 +171,7 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def _colours(handle: IO[bytes], image: Image.Image) -> Image.Image:
+def _colours(handle: IO[bytes], image: Image.Image, intensity: str) -> Image.Image:
     """The pixels of an identified picture as RGB, as they are stored."""
     if image.mode == "LAB":
         raise ReadingError("has colours in LAB, which is not supported; save it as RGB", "unsupported")
@@ -177,7 +179,7 @@ def _colours(handle: IO[bytes], image: Image.Image) -> Image.Image:
     clear = tones.transparent_deep(image)
     image.load()
     if clear is None:
-        return tones.as_rgb(image)
+        return tones.as_rgb(image, intensity)
     lower = identify(handle)
     tones.lower_bytes(lower)
     lower.load()

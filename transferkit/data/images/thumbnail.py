@@ -6,13 +6,13 @@ import io
 
 from PIL import Image
 
-from transferkit.data.images.decode import DecodeSettings, open_picture
+from transferkit.data.images.decode import DecodeSettings, Intensity, open_picture
 from transferkit.data.samples import Source
 
 
-def thumbnail(source: Source, side: int) -> bytes:
+def thumbnail(source: Source, side: int, intensity: Intensity = "full") -> bytes:
     """The whole upright picture as a JPEG of at most `side` pixels. Raises PictureError where it cannot be read."""
-    image = open_picture(source, DecodeSettings(side))
+    image = open_picture(source, DecodeSettings(side, intensity=intensity))
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()

@@ -14,16 +14,21 @@ from PIL import Image
 # TIFF's tags BitsPerSample, PhotometricInterpretation and SampleFormat, and two of their values.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _ZERO_IS_WHITE, _UNSIGNED, _SIGNED = 0, 1, 2
+# Shares of the pixels between which grey of many bits is spread where that is asked for: what lies outside is cut off.
+PERCENTILES = (0.1, 99.9)
 _LEVELS = {"L;2": 85, "L;4": 17}  # by which Pillow spreads grey of 2 and 4 bits over 0 … 255
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """A loaded picture of any mode but LAB as RGB, transparent pixels over white."""
+def as_rgb(image: Image.Image, intensity: str = "full") -> Image.Image:
+    """A loaded picture of any mode but LAB as RGB, transparent pixels over white.
+
+    Grey of more than 8 bits is scaled by its full range, or with `intensity` "percentile" between its own percentiles.
+    """
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         return image
-    if mode == "F" or mode.startswith("I") or _is_signed(image):
-        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    if is_deep(mode) or _is_signed(image):
+        return Image.fromarray(_eight_bits(image, intensity)).convert("RGB")
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _over_white(image.convert("RGBA") if mode != "RGBA" else image)
     return image.convert("RGB")
@@ -85,7 +90,12 @@ def _is_signed(image: Image.Image) -> bool:
     return image.mode == "L" and _tag(image, _SAMPLE_FORMAT) == _SIGNED
 
 
-def _eight_bits(image: Image.Image) -> Any:
+def is_deep(mode: str) -> bool:
+    """Whether a picture of this mode has grey of more than 8 bits."""
+    return mode == "F" or mode.startswith("I")
+
+
+def _eight_bits(image: Image.Image, intensity: str) -> Any:
     """Grey values of 16 or 32 bits, signed ones, or floats, as uint8 [H, W]."""
     values, mode = np.asarray(image), image.mode
     if _is_signed(image):
@@ -94,7 +104,11 @@ def _eight_bits(image: Image.Image) -> Any:
     elif mode == "I" and hasattr(image, "tag_v2") and _tag(image, _SAMPLE_FORMAT) in (None, _UNSIGNED):
         values = values.view(np.uint32)
     grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = _range(grey, mode, _tag(image, _BITS))
+    if intensity == "percentile" and is_deep(mode):
+        low, high = map(float, np.percentile(grey, PERCENTILES))
+        grey = np.clip(grey, low, high)
+    else:
+        low, high = _range(grey, mode, _tag(image, _BITS))
     scaled = np.rint((grey - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
     # Of 8 bits and less Pillow turns these itself; this is for the others.
     if hasattr(image, "tag_v2") and (_tag(image, _PHOTOMETRIC) or 0) == _ZERO_IS_WHITE:

@@ -21,6 +21,7 @@ from transferkit.data.readers.layouts import (
     Excluded,
     has_folders,
     say_flattened,
+    say_level,
     split_folders,
     split_name,
     splits_inside_classes,
@@ -49,7 +50,8 @@ def scan_folder(source: Path, request: Request) -> Samples:
     task = request.task
     if task is not None and not tasks.of(task).exclusive:
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
-    walk = walk_folder(unwrapped(source), request.excluded, request.strict, request.reading.films)
+    reading = request.reading
+    walk = walk_folder(unwrapped(source), request.excluded, request.strict, reading.films, reading.class_level)
     if request.reading.classes:
         _rename(walk, load_names(Path(request.reading.classes).expanduser()), request.reading.classes)
     judge(walk, request.classes)
@@ -91,9 +93,11 @@ def _is_data(name: str, pictures: bool = True) -> bool:
     return (pictures and is_picture(name)) or name.lower().endswith(SAYING)
 
 
-def walk_folder(root: Path, excluded: Excluded, strict: bool = True, films: bool = False) -> Walk:
+def walk_folder(
+    root: Path, excluded: Excluded, strict: bool = True, films: bool = False, class_level: str = ""
+) -> Walk:
     """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
-    walk = Walk(root, strict, films)
+    walk = Walk(root, strict, films, class_level or "top")
     found = inside(root)
     walk.notes += found[0].notes if found else []
     folders, loose = walk.entries("")
@@ -112,8 +116,12 @@ def walk_folder(root: Path, excluded: Excluded, strict: bool = True, films: bool
         _walk_classes(folder, names, part, walk, excluded)
     if not parts:
         _walk_classes("", folders, None, walk, excluded)
-        splits_inside_classes(walk)
-    say_flattened(walk)
+    if walk.class_level == "top":
+        if not parts:
+            splits_inside_classes(walk)
+        say_flattened(walk)
+    else:
+        say_level(walk)
     return walk
 
 
@@ -146,16 +154,25 @@ def _walk_classes(folder: str, names: list[str], part: Part | None, walk: Walk, 
         before = len(walk.unreadable)
         pictures = walk.below(inside, {identify(walk.root), identify(walk.root / folder)})
         walk.unreadable[before:] = [e for e in walk.unreadable[before:] if not excluded(e[0], name)]
-        kept = [path for path in pictures if not excluded(path, name)]
+        walk.nested |= any(os.path.dirname(path) != inside for path in pictures)
+        kept = [path for path in pictures if not excluded(path, _class_of(path, folder, walk.class_level))]
         if not walk.strict:
             kept += [path for path, _ in walk.unreadable[before:]]
             del walk.unreadable[before:]
-        if kept:
-            walk.classes.add(name)
-        elif not pictures and not excluded(inside, name):
+        classes = [_class_of(path, folder, walk.class_level) for path in kept]
+        walk.classes.update(classes)
+        if not kept and not pictures and not excluded(inside, name):
             what = walk.ignored(inside)
             walk.problems.append(f"class folder {shown(inside)} holds no picture{what}; add some or --exclude it")
-        walk.found += [(path, name, part) for path in kept]
+        walk.found += [(path, label, part) for path, label in zip(kept, classes, strict=True)]
+
+
+def _class_of(path: str, folder: str, level: str) -> str:
+    """The class of a picture below the folder of classes: by the first folder, the last, or all of them."""
+    folders = os.path.dirname(path)[len(folder) :].strip(os.sep).split(os.sep)
+    if level == "path":
+        return "/".join(folders)
+    return folders[-1 if level == "leaf" else 0]
 
 
 def samples_of(walk: Walk, classes: Sequence[str] | None = None, task: str = SINGLE) -> Samples:

@@ -195,5 +195,22 @@ def say_flattened(walk: Walk) -> None:
         classes = sorted(set().union(*(places[inner] for inner in shared)))
         walk.notes.append(
             f"folders {listed(shared, 4)} lie inside several classes ({listed(classes, 4)}) and are not told apart; if "
-            "they are the classes, move them up, or give a CSV"
+            "they are the classes, give --class-level leaf, or path for names such as "
+            f"{shown('/'.join([sorted(places[shared[0]])[0], shared[0]]))}"
         )
+
+
+def say_level(walk: Walk) -> None:
+    """Say which classes come from several folders; it is a problem where `--class-level` changes nothing."""
+    if walk.found and not walk.nested:
+        walk.problems.append(
+            f"--class-level {walk.class_level} has no effect: no class folder holds folders with pictures; drop it"
+        )
+    places: dict[tuple[str, Part | None], set[str]] = {}
+    for path, name, part in walk.found:
+        places.setdefault((name, part), set()).add(os.path.dirname(path))
+    several = {name: sorted(folders) for (name, _), folders in places.items() if len(folders) > 1}
+    if several and walk.class_level == "leaf":
+        first = next(iter(several))
+        more = f", and so on for {len(several) - 1} more" if len(several) > 1 else ""
+        walk.notes.append(f"class {first!r} is taken from {listed(several[first], 4)}{more}")

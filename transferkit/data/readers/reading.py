@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from transferkit.config.values import parse_frames
 from transferkit.errors import ConfigError, raise_problems
 
+_USUAL = {"frames": "first", "class_level": "top"}  # what goes without saying
 Excluded = Callable[[str, str | None], bool]
 
 
@@ -24,6 +25,8 @@ class Reading:
         label_delimiter: what stands between several labels in one cell.
         classes: file of codes and the names that stand for them.
         crop_boxes: take each box of an export as a picture of its own.
+        class_level: which of nested folders is the class: the first (`"top"`), the last (`"leaf"`), or all, joined by
+            `/` (`"path"`).
         frames: `"all"` takes each page of a file as a picture of its own, `"every:1s"` those of films; see `frames`.
     """
 
@@ -37,6 +40,7 @@ class Reading:
     classes: str = ""
     crop_boxes: bool = False
     frames: str = ""
+    class_level: str = ""
 
     def __bool__(self) -> bool:
         """Whether anything was said."""
@@ -83,8 +87,7 @@ class Reading:
             parse_frames(values.get("frames", "first"))
         except ValueError as error:
             raise ConfigError(f"--frames {error}") from error
-        if values.get("frames") == "first":
-            del values["frames"]
+        values = {name: value for name, value in values.items() if value != _USUAL.get(name)}
         if isinstance(values.get("label_column"), str):
             values["label_column"] = (values["label_column"],)
         return cls.of(values)
@@ -95,8 +98,7 @@ class Reading:
         values = config if isinstance(config, Mapping) else {f.name: getattr(config, f.name, None) for f in fields(cls)}
         found: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if values.get(f.name)}
         found["classes"] = names_file(found.get("classes"))
-        if found.get("frames") == "first":
-            del found["frames"]
+        found = {name: value for name, value in found.items() if value != _USUAL.get(name)}
         if "label_column" in found:
             found["label_column"] = tuple(found["label_column"])
         return cls(**found)
@@ -121,6 +123,7 @@ class ReadingOptions(TypedDict, total=False):
     label_delimiter: str
     crop_boxes: bool
     frames: str
+    class_level: str
 
 
 NAMES = tuple(field.name for field in fields(Reading))

@@ -62,7 +62,7 @@ def _export(name: str, parse: Parser) -> Callable[[Path, Request], Samples]:
 
 EXPORT_OPTIONS = ("crop_boxes", "classes")
 READERS: tuple[Reader, ...] = (
-    Reader("folder", "a folder of class folders", _folder, scan_folder, ("classes",)),
+    Reader("folder", "a folder of class folders", _folder, scan_folder, ("classes", "class_level")),
     Reader("arrays", "a file of arrays of pictures", array_files.detect, array_files.read),
     Reader("coco", "an export in COCO's JSON", coco.detect, _export("coco", coco.parse), EXPORT_OPTIONS),
     Reader(

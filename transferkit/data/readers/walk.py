@@ -47,6 +47,8 @@ class Walk:
     root: Path
     strict: bool = True  # False: unreadable files are kept among the found ones, for the decoder to name
     films: bool = False  # take films too
+    class_level: str = "top"  # which of nested folders is the class: top, leaf or path
+    nested: bool = False  # whether pictures lie deeper than in the class folders
     found: list[tuple[str, str, Part | None]] = field(default_factory=list)  # path, class, split
     classes: set[str] = field(default_factory=set)
     hidden: list[str] = field(default_factory=list)  # files, and folders as a whole

@@ -11,7 +11,7 @@ from transferkit import tasks
 from transferkit.data.images import reading, sizing, tones
 from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
-from transferkit.delivery.exporting.graphs import ENCODED, INPUT
+from transferkit.delivery.exporting.graphs import ENCODED, INPUT, decodes_itself
 from transferkit.files import write_json, write_text
 from transferkit.runs.model_facts import ModelFacts
 
@@ -95,7 +95,7 @@ if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
 size, resize = facts["input"]["size"], "{resize}"
 try:
     with open(sys.argv[1], "rb") as handle:
-        picture = read(handle, size, resize)
+        picture = read(handle, size, resize, intensity="{intensity}")
 except (OSError, ReadingError) as error:
     sys.exit(f"{{printable(sys.argv[1])}}: {{printable(str(error))}}")
 pixels = fitted(np.asarray(picture), size, resize)[None]
@@ -123,7 +123,8 @@ def example(row: Format, facts: ModelFacts) -> str:
         call = row.exporter.call.replace("{file}", row.file)
     return EXAMPLE.format(
         install=install, imports=imports, call=call, decoder=decoder(), resize=facts.decode.resize,
-        file=row.file, what="It answers" if tasks.of(facts.task).numbers else "Classes",
+        intensity=facts.decode.intensity, file=row.file,
+        what="It answers" if tasks.of(facts.task).numbers else "Classes",
     )  # fmt: skip
 
 
@@ -149,7 +150,8 @@ def decoder() -> str:
 def describe(row: Format, facts: ModelFacts, quantize: str) -> dict[str, object]:
     """What a program needs to know to feed the file and to read its answers."""
     size, task = facts.decode.size, tasks.of(facts.task)
-    signatures = {"serving_default": INPUT, ENCODED: ENCODED} if row.name == "saved_model" else {}
+    signatures = {"serving_default": INPUT, **({ENCODED: ENCODED} if decodes_itself(facts) else {})}
+    signatures = signatures if row.name == "saved_model" else {}
     return {
         "format": row.name,
         "file": row.file,

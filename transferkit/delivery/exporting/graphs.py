@@ -30,6 +30,11 @@ def on_pictures(model: Any, facts: ModelFacts) -> Any:
     return answer
 
 
+def decodes_itself(facts: ModelFacts) -> bool:
+    """Whether the graph can read files as the decoder does: percentiles of grey of 16 bits it cannot."""
+    return facts.decode.intensity == "full"
+
+
 def on_bytes(model: Any, facts: ModelFacts) -> Any:
     """tf.function: string [n], each a JPEG or PNG file → {output: float32 [n, t]}."""
     import tensorflow as tf

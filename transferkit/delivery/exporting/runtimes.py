@@ -33,7 +33,7 @@ def _saved_model(path: str) -> Loaded:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
-    plain, encoded = loaded.signatures["serving_default"], loaded.signatures["encoded"]
+    plain, encoded = loaded.signatures["serving_default"], dict(loaded.signatures).get("encoded")
 
     def answer(pictures: Any) -> Any:
         return next(iter(plain(pictures=tf.constant(pictures)).values())).numpy()
@@ -42,7 +42,7 @@ def _saved_model(path: str) -> Loaded:
         return next(iter(encoded(encoded=tf.constant(contents)).values())).numpy()
 
     answer.loaded = loaded  # type: ignore[attr-defined]  # signatures hold their variables weakly
-    return answer, f"tensorflow {tf.__version__}", decoded
+    return answer, f"tensorflow {tf.__version__}", None if encoded is None else decoded
 
 
 def _litert(path: str) -> Loaded:

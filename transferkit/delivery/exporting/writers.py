@@ -37,7 +37,7 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
     model = model_file.load(source)
     with _hushed():
         if name == "saved_model":
-            _saved_model(model, facts, to, encoded=True)
+            _saved_model(model, facts, to, encoded=graphs.decodes_itself(facts))
         elif name == "litert":
             to.write_bytes(_litert(model, facts, quantize, calibration))
         else:

@@ -59,4 +59,5 @@ class ReportContent(TypedDict, total=False):
     license: str
     data_name: str
     input_size: Sequence[int]
+    intensity: str  # how grey of more than 8 bits is scaled: full | percentile
     resize: str  # how pictures of another shape are brought to it: stretch | crop | letterbox

@@ -10,7 +10,7 @@ import numpy as np
 from transferkit import files, tasks, terms
 from transferkit.backbones.catalog import ROWS
 from transferkit.console import Reporter, duration, figure, plural
-from transferkit.data.images.decode import PictureError, open_picture
+from transferkit.data.images.decode import DecodeSettings, Intensity, PictureError, open_picture
 from transferkit.delivery.explain import overlays
 from transferkit.delivery.next_steps import next_steps
 from transferkit.delivery.report.card import write_card
@@ -74,6 +74,7 @@ def report_content(layout: Layout) -> ReportContent:
         data_name=name,
         input_size=[facts.decode.size, facts.decode.size],
         resize=facts.decode.resize,
+        intensity=facts.decode.intensity,
         places=[manifest.data.path or "arrays", manifest.working_directory, str(layout.folder.absolute())],
     )
     if manifest.rate_curve and manifest.learning_rate is not None:
@@ -84,7 +85,7 @@ def report_content(layout: Layout) -> ReportContent:
         found = pictures.proved(layout, _add_test(content, table))
         for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
             for example in examples:
-                example["picture"] = _picture(found.get(example["path"]))
+                example["picture"] = _picture(found.get(example["path"]), facts.decode.intensity)
         _add_overlays(content, layout, found)
     return content
 
@@ -196,12 +197,12 @@ def _numbers(values: Any) -> str:
     return "; ".join(f"{float(value):.4g}" for value in np.ravel(values))
 
 
-def _picture(path: Path | None) -> Any:
+def _picture(path: Path | None, intensity: Intensity) -> Any:
     """uint8 thumbnail, or None where the picture is no longer there (arrays, moved or changed data)."""
     if path is None:
         return None
     try:
-        image = open_picture(path)
+        image = open_picture(path, DecodeSettings(PICTURE, intensity=intensity))
     except PictureError:
         return None
     image.thumbnail((PICTURE, PICTURE))

@@ -1,0 +1,172 @@
+"""What is seen in films at a time: the same however it is asked for, and nothing of a film that is not whole."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transferkit.data.containers import films, kinds, places
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.images.opening import PictureError
+from transferkit.data.readers.reading import Reading
+from transferkit.data.source import scan
+from transferkit.data.splitting.split import load_splits, save_splits, split
+from transferkit.errors import ConfigError, DataError
+
+EVERY = Reading(frames="every:0.5s")
+
+
+def film(path: Path, seconds: float = 3, rate: int = 8, codec: str = "mpeg4", first: int = 0, group: int = 12) -> Path:
+    """Frames of one grey each, 10 more than the frame before."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 32, 24, "yuv420p", group
+        for number in range(int(seconds * rate)):
+            grey = np.full((24, 32, 3), (first + 10 * number) % 250, np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")):
+                out.mux(packet)
+        for packet in stream.encode():
+            out.mux(packet)
+    return path
+
+
+def seen(path: Path, time: str) -> float:
+    return float(decode(path / f"{time}s.png", DecodeSettings(24)).mean())
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov"])
+def test_a_frame_is_what_is_seen_at_its_time(name: str, tmp_path: Path) -> None:
+    path = film(tmp_path / name)
+    for time, number in (("0", 0), ("0.5", 4), ("1.3", 10), ("2.875", 23)):
+        assert seen(path, time) == pytest.approx(10 * number, abs=4)
+
+
+def test_the_order_of_asking_changes_nothing(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", seconds=40, rate=5, group=40)
+    names = list(films.Film(path, path.read_bytes()[:64]).every(0.6))
+    assert len(names) == 67
+    forward = [places.sha256(path / name) for name in names]
+    mixed = list(range(len(names)))
+    random.Random(3).shuffle(mixed)
+    again = {i: places.sha256(path / names[i]) for i in mixed}
+    assert [again[i] for i in range(len(names))] == forward
+
+
+def test_frames_of_a_film_stay_in_one_split_and_are_found_again(tmp_path: Path) -> None:
+    for label in "ab":
+        for number in range(6):
+            film(tmp_path / "data" / label / f"{number}.mp4", 2, first=20 * number + 7 * (label == "b"))
+    found = scan(tmp_path / "data", reading=EVERY).hashed()
+    assert len(found) == 2 * 6 * 4
+    assert found.paths[:2] == ("a/0.mp4/0s.png", "a/0.mp4/0.5s.png")
+    assert "12 films give 48 pictures, and each is one" in found.notes
+    splits = split(found, (0.5, 0.25, 0.25), 0)
+    for name in set(found.group):
+        assert len({part for part, group in zip(splits.assignment, found.group, strict=True) if group == name}) == 1
+    save_splits(tmp_path / "splits.csv", found, splits)
+    again = scan(tmp_path / "data", reading=EVERY).hashed()
+    assert load_splits(tmp_path / "splits.csv", again).assignment == splits.assignment
+    some = scan(tmp_path / "data", classes=found.classes, only=found.paths[3:5], reading=EVERY)
+    assert some.paths == found.paths[3:5]
+    assert len(scan(tmp_path / "data", exclude=["a/0.mp4/*"], reading=EVERY)) == 44
+
+
+def test_films_are_passed_over_where_they_are_not_asked_for_and_missed_where_they_are(tmp_path: Path) -> None:
+    for label in "ab":
+        film(tmp_path / label / "x.mp4")
+        Image.new("RGB", (20, 20), label and (9, 9, 9)).save(tmp_path / label / "y.png")
+    found = scan(tmp_path)
+    assert len(found) == 2
+    assert any("2 .mp4; --frames every:1s reads films" in note for note in found.notes)
+    assert len(scan(tmp_path, reading=EVERY)) == 14
+    for label in "ab":
+        (tmp_path / label / "x.mp4").unlink()
+    with pytest.raises(ConfigError, match=r"--frames every:0\.5s: there is no film"):
+        scan(tmp_path, reading=EVERY)
+    for wrong in ("every:", "every:0s", "every:x", "each:1s", "none"):
+        with pytest.raises(ConfigError, match="write first, all, or every:1s"):
+            Reading.checked({"frames": wrong})
+
+
+# ------------------------------------------------------------------------------------------ hostile
+
+
+def refusal(tmp_path: Path, reading: Reading = EVERY) -> str:
+    film(tmp_path / "b" / "whole.mp4")
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path, reading=reading)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mkv", "x.avi"])
+def test_a_film_that_is_cut_short_is_named(name: str, tmp_path: Path) -> None:
+    path = film(tmp_path / "a" / name, 20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert f"a/{name}" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"#EXTM3U\n/etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"x" * 99]
+)
+def test_lists_of_other_files_and_what_is_no_film_are_refused_unread(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.mp4").write_bytes(content)
+    said = refusal(tmp_path)
+    assert "a/x.mp4" in said
+    assert "empty" in said or "of no form that is read" in said
+
+
+def test_a_film_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(tmp_path / "a" / "x.mp4")
+    assert "makes 2,876 pictures; more than 1,000" in _with(monkeypatch, "MOST_FRAMES", 1000, tmp_path, "every:0.001s")
+    assert "has more than 5 frames" in _with(monkeypatch, "_MOST_PACKETS", 5, tmp_path, "every:1s")
+    assert "32 × 24 pixels" in _with(monkeypatch, "_MOST_PIXELS", 32 * 24 - 1, tmp_path, "every:1s")
+
+
+def _with(patch: pytest.MonkeyPatch, name: str, value: int, folder: Path, frames: str) -> str:
+    kinds._open.clear()
+    with patch.context() as inner:
+        inner.setattr(films, name, value)
+        return refusal(folder, Reading(frames=frames))
+
+
+def test_a_frame_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    places_of = [i for i in range(len(content)) if content[i : i + 2] == b"\xff\xd8"]
+    content[places_of[8] : places_of[8] + 40] = bytes(40)
+    path.write_bytes(content)
+    assert seen(path, "0.5") == pytest.approx(40, abs=4)
+    with pytest.raises(PictureError, match=r"a\.mp4/1s\.png"):
+        seen(path, "1")
+    with pytest.raises(PictureError, match="does not exist"):
+        seen(path, "4")
+
+
+def test_films_in_an_archive_are_refused_by_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        for label in "ab":
+            out.write(film(tmp_path / f"{label}.mp4"), f"{label}/x.mp4")
+    with pytest.raises(DataError, match=r"a\.zip/a/x\.mp4 lies in an archive or a bucket"):
+        scan(tmp_path / "a.zip", reading=EVERY)
+
+
+def test_a_missing_reader_names_what_to_install(tmp_path: Path) -> None:
+    film(tmp_path / "a" / "x.mp4")
+    film(tmp_path / "b" / "x.mp4")
+    code = (
+        "import sys; sys.modules['av'] = None; from transferkit.data.source import scan; "
+        "from transferkit.data.readers.reading import Reading; scan(sys.argv[1], reading=Reading(frames='every:1s'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert "pip install 'transferkit[video]'" in done.stderr
