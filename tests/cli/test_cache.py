@@ -15,7 +15,7 @@ def test_unpacked_archives_are_counted_and_removed_and_made_again(tmp_path: Path
     source, _ = forms.FORMS["tar.gz"](Corpus(), tmp_path)
     before = scan(source).hashed()
     assert json.loads(call("cache", "info", "--json").out)["archives"] > 100_000
-    assert "unpacked tar archives" in call("cache", "info").out
+    assert "unpacked archives" in call("cache", "info").out
     assert json.loads(call("cache", "clear", "--json").out)["archives"] == 1
     assert json.loads(call("cache", "info", "--json").out)["archives"] == 0
     assert scan(source).hashed().sha256 == before.sha256

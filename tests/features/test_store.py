@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
+from transferkit import cache_quota
 from transferkit.errors import ConfigError, StorageError
-from transferkit.features import cache_quota, store
+from transferkit.features import store
 
 SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
 SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
@@ -117,7 +118,8 @@ CHILD = """
 import os, sys
 import numpy as np
 from transferkit import files
-from transferkit.features import cache_quota, store
+from transferkit import cache_quota
+from transferkit.features import store
 features = store.open_set({spec}, {shapes})
 content = np.random.default_rng(0).normal(0, 1, (6, 10)).astype(np.float32)
 features.append([f"p{{i}}" for i in range(3)], content[:3])

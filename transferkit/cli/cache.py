@@ -20,23 +20,24 @@ def cache() -> None:
 @common()
 def info(quiet: bool, as_json: bool) -> None:
     """Where it is, how large, how large it may grow, and what it holds."""
-    from transferkit.data.containers import bucket, tars
-    from transferkit.features import cache_quota, store
+    from transferkit import cache_quota
+    from transferkit.data.containers import kept
+    from transferkit.features import store
 
     sets = store.listing()
-    kept = {"archives": _size(tars.unpacked()), "fetched": _size(bucket.fetched())}
+    data = {name: _size(kept.files(name)) for name in kept.STORES}
     total, limit = sum(s.bytes for s in sets), cache_quota.limit(store.root())
     if as_json:
         found = {"folder": str(store.root()), "bytes": total, "limit": limit, "sets": [asdict(s) for s in sets]}
-        emit(found | kept)
+        emit(found | data | {"data_limit": kept.limit()})
         return
     most = f"{limit / 1e6:,.0f} MB ({cache_quota.VARIABLE})"
     echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {most}")
-    for folder, size, what in (
-        (tars.store(), kept["archives"], "unpacked tar archives"), (bucket.store(), kept["fetched"], "fetched data"),
-    ):  # fmt: skip
-        if size:
-            echo(f"{folder}: {size / 1e6:,.1f} MB of {what}")
+    for name, what in (("archives", "unpacked archives"), ("fetched", "fetched data")):
+        if data[name]:
+            echo(f"{kept.store(name)}: {data[name] / 1e6:,.1f} MB of {what}")
+    if any(data.values()):
+        echo(f"together {sum(data.values()) / 1e6:,.1f} MB of at most {most}")
     for entry in sets:
         spec = entry.spec
         echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry.bytes / 1e6:>9,.1f} MB")
@@ -50,11 +51,11 @@ def clear(keep: float, quiet: bool, as_json: bool) -> None:
 
     All are made again when needed.
     """
-    from transferkit.data.containers import bucket, tars
+    from transferkit.data.containers import kept
     from transferkit.features import store
 
     removed, freed = store.clear(int(keep * 1e9))
-    (archives, more), (fetched, yet_more) = ((0, 0), (0, 0)) if keep else (tars.clear(), bucket.clear())
+    (archives, more), (fetched, yet_more) = ((0, 0), (0, 0)) if keep else map(kept.clear, kept.STORES)
     freed += more + yet_more
     if as_json:
         emit({"removed": removed, "bytes": freed, "archives": archives, "fetched": fetched})
@@ -64,4 +65,4 @@ def clear(keep: float, quiet: bool, as_json: bool) -> None:
 
 
 def _size(paths: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in paths)
+    return sum(path.stat().st_size for path in paths if path.exists())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHEETS = (".png", ".jpg", ".jpeg")
+SIDE = 200  # pixels that are decoded at least, of what a terminal shows
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -153,7 +155,10 @@ def split(
 @click.option("--html", type=OUTPUT, help="Write a page with ten pictures and their labels here.")
 @common()
 def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: Unpack[ScanOptions]) -> None:
-    """Count pictures per class and split; say how DATA was read, and what was ignored."""
+    """Count pictures per class and split; say how DATA was read, and what was ignored.
+
+    A terminal that can show pictures (true colour, kitty, iTerm2) shows ten of them with their labels.
+    """
     from transferkit.data.source import scan
     from transferkit.data.summary import summarized
     from transferkit.data.summary import text as in_words
@@ -165,6 +170,8 @@ def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: U
     if html is not None:
         write_text(html, summary_page(samples))
     _print(result if as_json else in_words(result))
+    if not as_json and not quiet:
+        _show(samples)
 
 
 @data.command(
@@ -229,6 +236,25 @@ def parse_ratios(text: str) -> tuple[float, ...]:
         return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
     except ValueError as error:
         raise ConfigError(f"--split {text!r} is not three numbers such as .7,.15,.15 or 700,150,150") from error
+
+
+def _show(samples: Samples) -> None:
+    """Ten of the pictures, where standard output is a terminal that shows them."""
+    from transferkit.cli import _pictures
+    from transferkit.data.images.decode import DecodeSettings, open_picture
+    from transferkit.data.images.opening import PictureError
+    from transferkit.data.summary import shown_pictures
+
+    by = _pictures.way()
+    if by is None:
+        return
+    tiles: list[_pictures.Tile] = []
+    for index in shown_pictures(samples):
+        try:
+            tiles.append((open_picture(samples.source(index), DecodeSettings(SIDE)), samples.label(index)))
+        except PictureError as error:
+            tiles.append((None, error.reason))
+    _pictures.draw(tiles, by, shutil.get_terminal_size().columns)
 
 
 def _required(source: str | None, suspects: int | None) -> str:

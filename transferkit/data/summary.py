@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+import numpy as np
+
 from transferkit.data.samples import PARTS, Samples, shown
+
+PICTURES = 10
 
 
 class Summary(TypedDict):
@@ -33,6 +37,11 @@ def summarized(samples: Samples) -> Summary:
         "groups": len(set(samples.group) - {None}),
         "notes": list(samples.notes),
     }
+
+
+def shown_pictures(samples: Samples) -> list[int]:
+    """Which pictures are shown of `samples`: ten, spread over all."""
+    return [int(i) for i in np.unique(np.linspace(0, len(samples) - 1, min(PICTURES, len(samples))).astype(int))]
 
 
 def text(result: Summary) -> str:

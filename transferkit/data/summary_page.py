@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import numpy as np
-
 from transferkit import look
 from transferkit.data.images.opening import PictureError
 from transferkit.data.images.thumbnail import thumbnail
 from transferkit.data.samples import Samples, shown
+from transferkit.data.summary import shown_pictures
 from transferkit.text import safe
 
-PICTURES = 10
 SIDE = 128
 MOST = 300  # classes listed
 
@@ -77,10 +75,10 @@ def summary_page(samples: Samples) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["shown"] = shown
     counts = samples.counts()
-    chosen = np.unique(np.linspace(0, len(samples) - 1, min(PICTURES, len(samples))).astype(int))
     page = environment.from_string(_TEMPLATE).render(
         origin=shown(samples.origin), total=len(samples), classes=counts, reader=samples.reader or _MEMORY,
-        said=[*samples.reader.get("said", ()), *samples.notes], pictures=[_picture(samples, int(i)) for i in chosen],
+        said=[*samples.reader.get("said", ()), *samples.notes],
+        pictures=[_picture(samples, i) for i in shown_pictures(samples)],
         what="targets" if samples.kind.numbers else "classes" if samples.kind.exclusive else "labels",
         rows=list(counts.items())[:MOST], left=max(0, len(counts) - MOST), style=look.style(), policy=look.policy(),
     )  # fmt: skip

@@ -21,8 +21,8 @@ from typing import IO
 
 import numpy as np
 
+from transferkit import cache_quota
 from transferkit.errors import StorageError
-from transferkit.features import cache_quota
 from transferkit.files import atomic_path, cache_folder, digest, locked, read_json, write_json
 from transferkit.record import JsonObject
 

@@ -23,16 +23,20 @@ from transferkit.errors import ConfigError, DataError
 EVERY = Reading(frames="every:0.5s")
 
 
-def film(path: Path, seconds: float = 3, rate: int = 8, codec: str = "mpeg4", first: int = 0, group: int = 12) -> Path:
-    """Frames of one grey each, 10 more than the frame before."""
+def film(
+    path: Path, seconds: float = 3, rate: int = 8, codec: str = "mpeg4", ground: int = -1, group: int = 12
+) -> Path:
+    """Frames of one grey each, 10 more than the frame before; the lower half of all is `ground`, if given."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 32, 24, "yuv420p", group
+        stream.width, stream.height, stream.gop_size = 32, 24, group
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for number in range(int(seconds * rate)):
-            grey = np.full((24, 32, 3), (first + 10 * number) % 250, np.uint8)
+            grey = np.full((24, 32, 3), 10 * number % 250, np.uint8)
+            grey[12:] = grey[12:] if ground < 0 else ground
             for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")):
                 out.mux(packet)
         for packet in stream.encode():
@@ -65,7 +69,7 @@ def test_the_order_of_asking_changes_nothing(tmp_path: Path) -> None:
 def test_frames_of_a_film_stay_in_one_split_and_are_found_again(tmp_path: Path) -> None:
     for label in "ab":
         for number in range(6):
-            film(tmp_path / "data" / label / f"{number}.mp4", 2, first=20 * number + 7 * (label == "b"))
+            film(tmp_path / "data" / label / f"{number}.mp4", 2, ground=20 * (2 * number + (label == "b")))
     found = scan(tmp_path / "data", reading=EVERY).hashed()
     assert len(found) == 2 * 6 * 4
     assert found.paths[:2] == ("a/0.mp4/0s.png", "a/0.mp4/0.5s.png")
@@ -141,14 +145,21 @@ def _with(patch: pytest.MonkeyPatch, name: str, value: int, folder: Path, frames
 
 
 def test_a_frame_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mp4", codec="mjpeg")
+    import av
+
+    path = film(tmp_path / "a.mp4")
+    with av.open(str(path)) as opened:
+        packet = [packet for packet in opened.demux(video=0) if packet.size][8]
+        at, size = packet.pos, packet.size
     content = bytearray(path.read_bytes())
-    places_of = [i for i in range(len(content)) if content[i : i + 2] == b"\xff\xd8"]
-    content[places_of[8] : places_of[8] + 40] = bytes(40)
+    content[at : at + size] = bytes(size)
     path.write_bytes(content)
-    assert seen(path, "0.5") == pytest.approx(40, abs=4)
-    with pytest.raises(PictureError, match=r"a\.mp4/1s\.png"):
-        seen(path, "1")
+    for _ in range(2):
+        assert seen(path, "0.5") == pytest.approx(40, abs=4)
+        with pytest.raises(PictureError, match=r"a\.mp4/1s\.png.*cannot be decoded"):
+            seen(path, "1")
+        assert seen(path, "0.5") == pytest.approx(40, abs=4)
+        assert seen(path, "2") == pytest.approx(160, abs=4)  # from the key frame behind the damage
     with pytest.raises(PictureError, match="does not exist"):
         seen(path, "4")
 

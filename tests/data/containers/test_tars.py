@@ -10,7 +10,7 @@ import pytest
 
 from tests.data.readers import forms
 from tests.data.readers.forms import Corpus
-from transferkit.data.containers import kinds, tars
+from transferkit.data.containers import kept, kinds
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 
@@ -20,15 +20,15 @@ def test_a_packed_file_that_is_no_tar_leaves_no_copy(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"path,label\n" + b"rose/1.jpg,rose\n" * 100_000))
     with pytest.raises(DataError, match="neither a folder nor a CSV"):
         scan(path)
-    assert tars.unpacked() == []
+    assert kept.files("archives") == []
 
 
 def test_a_tar_is_known_by_its_content_and_unpacked_once(tmp_path: Path) -> None:
     source, _ = forms.tarred("gz")(Corpus(), tmp_path)
     os.rename(source, tmp_path / "flowers.gz")
     assert len(scan(tmp_path / "flowers.gz")) == 120
-    (copy,) = tars.unpacked()
+    (copy,) = kept.files("archives")
     before = copy.stat().st_ino
     kinds._open.clear()
     assert len(scan(tmp_path / "flowers.gz")) == 120
-    assert [path.stat().st_ino for path in tars.unpacked()] == [before]
+    assert [path.stat().st_ino for path in kept.files("archives")] == [before]

@@ -583,3 +583,23 @@ with tf.io.TFRecordWriter(sys.argv[1]) as out:
     found = read(source)
     assert found.targets.tolist() == [0, 1, 0, 1]
     assert [int(decode(found.source(i), DecodeSettings(8)).max()) for i in range(4)] == [0, 1, 2, 3]
+
+
+def test_tables_of_open_images_that_do_not_fit_are_named(corpus: Corpus, tmp_path: Path) -> None:
+    source, options = forms.open_images(corpus, tmp_path)
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join([*lines[:3], "gone,verification,/m/0d,1", *lines[3:]]))
+    said = refusal(source, **options)
+    assert "gone" in said
+    assert "row 4" in said or "line 4" in said
+    for bad in ("d000,verification,/m/0d,maybe", "d000,verification"):
+        source.write_text("\n".join([*lines[:3], bad, *lines[3:]]))
+        assert "4" in refusal(source, **options)
+    source.write_text("\n".join([*lines, "d000,verification,/m/0unknown,1"]))
+    assert "no name for the labels /m/0unknown" in refusal(source, **options)
+    source.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.endswith(",0"))]))
+    assert "no labelled pictures" in refusal(source, **options)
+    header = "ImageID,LabelName,XMin,XMax,YMin,YMax\nd000,/m/0d,0.1,0.5,0,1\nr000,/m/0r,"
+    for box, told in (("0.5,0.2,0,1", "is none"), ("0.5,x,0,1", "is no four numbers"), ("0.5,1.5,0,1", "is none")):
+        source.write_text(header + box)
+        assert f"line 3 has a box that {told}" in refusal(source, crop_boxes=True, **options)

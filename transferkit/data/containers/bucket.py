@@ -1,7 +1,9 @@
-"""Pictures in buckets and behind addresses (`s3://`, `gs://`, `az://`, `https://`), read through a cache on this disk.
+"""Pictures in buckets and behind addresses (`s3://`, `gs://`, `az://`, `https://`, `hf://datasets/…`), read through a
+cache on this disk.
 
 What was fetched once is read from the cache as long as the store says that it is unchanged (by its ETag, or size and
-time). A fetch that stalls or breaks off is tried again; what comes in another length than the store says is not used.
+time; where it tells neither, for as long as this process lives). A fetch that stalls or breaks off is tried again, of
+large files the piece that it broke off in; what comes in another length than the store says is not used.
 Credentials and addresses of the store are those of its own library (environment, configuration files).
 """
 
@@ -10,27 +12,30 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import shutil
 import threading
 import time
-from collections.abc import Collection, Mapping
-from functools import lru_cache
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from transferkit.data.containers import kept
 from transferkit.data.containers.base import Container, EntryError
 from transferkit.errors import DataError
-from transferkit.files import cache_folder, digest, is_offline, write_bytes
+from transferkit.files import atomic_path, digest, is_offline
 from transferkit.text import shown
 
-_ADDRESS = re.compile(r"(s3|gs|gcs|az|abfs|abfss|https?):/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
-_NEEDS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+_ADDRESS = re.compile(r"(s3|gs|gcs|az|abfs|abfss|hf|https?):/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
+_NEEDS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "hf": "hub"}
 _TRIES = 4
 _PAUSE = 0.5  # seconds before the second try; doubled for each further one
 _STALLED = 30  # seconds without an answer
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": _STALLED, "retries": {"max_attempts": 2}}},
-}
+_PIECE = 32 << 20  # bytes of a large file that are fetched, and tried again, at a time
+_GONE = (404, 410)
+_FORBIDDEN = (401, 403)
+_MINE = uuid.uuid4().hex  # stands for "as it was when this process asked", where a store tells no more
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
@@ -139,23 +144,46 @@ class Bucket(Container):
 
     def read(self, name: str) -> bytes:
         """The bytes of a file, from the cache where it is unchanged."""
-        return self.local(name).read_bytes()
+        while True:
+            with suppress(FileNotFoundError):  # it had to make room for others since
+                return self.local(name).read_bytes()
+            self._facts.pop(name, None)
+            if self._known(name) is None:
+                raise FileNotFoundError(2, "No such file or directory", f"{self.name}/{name}")
 
     def local(self, name: str) -> Path:
         """The file in the cache, fetched if need be. Raises EntryError where it cannot be."""
         facts = self._known(name)
         if facts is None:
             raise FileNotFoundError(2, "No such file or directory", f"{self.name}/{name}")
-        key = digest([self.scheme, self.bucket, name, *facts])
-        target = store() / key[:2] / f"{key}{os.path.splitext(name)[1][:12]}"
+        key = digest([self.scheme, self.bucket, name, facts[0], facts[1] or _MINE])
+        target = kept.store("fetched") / key[:2] / f"{key}{os.path.splitext(name)[1][:12]}"
         if not target.exists():
-            write_bytes(target, self._tried(lambda: self._whole(name, facts[0]), name))
+            with atomic_path(target) as temporary, open(temporary, "wb") as out:
+                for piece in self._pieces(name, *facts):
+                    kept.make_room(len(piece), f"{self.name}/{shown(name)}")
+                    out.write(piece)
+        kept.use(target)
         return target
 
-    def _whole(self, name: str, size: int) -> bytes:
-        found = bytes(self._files.cat_file(self._full(name)))
-        if size >= 0 and len(found) != size:
-            raise ConnectionError(f"{len(found):,} of {size:,} bytes came")
+    def _pieces(self, name: str, size: int, mark: str) -> Iterator[bytes]:
+        """The content of a file. Raises EntryError where it cannot be fetched, or changes meanwhile."""
+        if size <= _PIECE:
+            yield self._tried(lambda: self._part(name, size, None, None), name)
+            return
+        for start in range(0, size, _PIECE):
+            yield self._tried(partial(self._part, name, size, start, min(size, start + _PIECE)), name)
+        self._facts.pop(name)
+        if self._known(name) != (size, mark):
+            raise EntryError(f"{self.name}/{shown(name)} was changed while it was fetched; start again")
+
+    def _part(self, name: str, size: int, start: int | None, end: int | None) -> bytes:
+        found = bytes(self._files.cat_file(self._full(name), start=start, end=end))
+        if start is not None and end is not None and len(found) == size:  # a server that knows no parts
+            found = found[start:end]
+        wanted = size if start is None or end is None else end - start
+        if size >= 0 and len(found) != wanted:
+            raise ConnectionError(f"{len(found):,} of {wanted:,} bytes came")
         return found
 
     def _full(self, name: str) -> str:
@@ -171,13 +199,16 @@ class Bucket(Container):
                 time.sleep(_PAUSE * 2 ** (attempt - 1))
             try:
                 return work()
-            except FileNotFoundError:
-                raise
-            except PermissionError as refused:
-                told = f"{self.name}/{shown(name)} may not be read ({refused}); look at the credentials"
-                raise EntryError(told) from refused
             except Exception as failed:  # each library has errors of its own for what breaks on the way
-                error = failed
+                status = _status(failed)
+                if isinstance(failed, PermissionError) or status in _FORBIDDEN:
+                    told = f"{self.name}/{shown(name)} may not be read ({failed}); look at the credentials"
+                    raise EntryError(told) from failed
+                # Behind an address, the library calls everything missing that goes wrong on the way.
+                web = self.scheme.startswith("http") and failed.__cause__ is not None and status not in _GONE
+                if isinstance(failed, FileNotFoundError) and not web:
+                    raise
+                error = failed.__cause__ if web else failed
         raise EntryError(f"{self.name}/{shown(name)} cannot be fetched, tried {_TRIES} times ({error})") from error
 
 
@@ -203,9 +234,18 @@ class _Folders(Mapping[str, dict[str, bool]]):
         return len(self._bucket._lists)
 
 
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error, or what it comes from, tells of."""
+    for one in (error, error.__cause__):
+        status = getattr(one, "status", None) or getattr(getattr(one, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
 def _facts(entry: Mapping[str, Any]) -> tuple[int, str]:
-    """Size (-1: unknown) and what changes with the content."""
-    keys = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified")
+    """Size (-1: unknown) and what changes with the content; empty where nothing tells."""
+    keys = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "Last-Modified")
     mark = next((str(entry[key]) for key in keys if entry.get(key)), "")
     size = entry.get("size")
     return (int(size) if size is not None else -1), mark
@@ -215,26 +255,20 @@ def _filesystem(scheme: str, name: str) -> Any:
     extra = _NEEDS.get(scheme, "web")
     try:
         library = importlib.import_module("fsspec")
-        return library.filesystem(scheme, **_OPTIONS.get(scheme, {}))
+        return library.filesystem(scheme, **_options(scheme))
     except ImportError as error:
         raise DataError(
             f"{name} is read through fsspec; install it with: pip install 'transferkit[{extra}]'"
         ) from error
 
 
-def store() -> Path:
-    """The folder of what was fetched."""
-    return cache_folder() / "fetched"
-
-
-def fetched() -> list[Path]:
-    """The files that were fetched."""
-    return [path for path in store().rglob("*") if path.is_file()] if store().is_dir() else []
-
-
-def clear() -> tuple[int, int]:
-    """Remove them all; how many there were, and their bytes. They are fetched again when needed."""
-    files = fetched()
-    size = sum(path.stat().st_size for path in files)
-    shutil.rmtree(store(), ignore_errors=True)
-    return len(files), size
+def _options(scheme: str) -> dict[str, Any]:
+    """What makes a library notice a line that stalls, and hand over the bytes as they are."""
+    if scheme == "s3":
+        waits = {"connect_timeout": 10, "read_timeout": _STALLED, "retries": {"max_attempts": 2}}
+        return {"config_kwargs": waits}
+    if scheme.startswith("http"):
+        # Its own limit is five minutes for a whole file, however well it comes.
+        timeout = importlib.import_module("aiohttp").ClientTimeout(total=None, sock_connect=10, sock_read=_STALLED)
+        return {"client_kwargs": {"timeout": timeout}, "headers": {"Accept-Encoding": "identity"}}
+    return {}

@@ -77,7 +77,8 @@ def _words_table() -> Words:
 
 
 def _stepped(states: Words) -> Words:
-    return np.array(_bytes_table(), np.uint32)[states & 0xFF] ^ (states >> 8)
+    found: Words = np.array(_bytes_table(), np.uint32)[states & 0xFF] ^ (states >> 8)
+    return found
 
 
 @lru_cache(32)
@@ -94,7 +95,6 @@ def _zeros(level: int) -> Words:
 
 
 def _moved(table: Words, states: Words) -> Words:
-    return (
-        table[0][states & 0xFF] ^ table[1][(states >> 8) & 0xFF]
-        ^ table[2][(states >> 16) & 0xFF] ^ table[3][states >> 24]
-    )  # fmt: skip
+    found: Words = table[0][states & 0xFF] ^ table[1][(states >> 8) & 0xFF]
+    found ^= table[2][(states >> 16) & 0xFF] ^ table[3][states >> 24]
+    return found

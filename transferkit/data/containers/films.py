@@ -127,13 +127,18 @@ class Film(Container):
         if not self.has(name):
             raise KeyError(name)
         wanted = self.first + float(name.removesuffix("s.png")) + 5e-4
-        try:
-            decoder = _taken(self, wanted)
-            found = decoder.at(wanted)
-        except _errors() as error:
-            raise EntryError(f"cannot be decoded ({error})") from error
-        _give_back(self, decoder)
-        return png(found)
+        # Damage on the way from an earlier time says nothing of this one: then from its own key frame.
+        for decoder in (_waiting_for(self, wanted), None):
+            decoder = decoder or _Decoder(self)
+            try:
+                found = decoder.at(wanted)
+            except _errors(ValueError) as failed:
+                decoder.close()
+                error = failed
+                continue
+            _give_back(self, decoder)
+            return png(found)
+        raise EntryError(f"cannot be decoded ({error})") from error
 
 
 class _Source:
@@ -148,15 +153,24 @@ class _Source:
             self.film: Any = av.open(self._handle, format=film.form, metadata_errors="replace")
             self.stream: Any = self.film.streams.video[0]
             width, height = self.stream.codec_context.width, self.stream.codec_context.height
-        except (*_errors(), IndexError, AttributeError) as error:
+        except _errors(IndexError, AttributeError) as error:
             self._handle.close()
             raise DataError(f"{film.name} is no film that can be read ({error}); fetch it again") from error
         if width * height > _MOST_PIXELS:
             self._handle.close()
             raise DataError(f"{film.name} has frames of {width} × {height} pixels; scale it down to use it")
         self.base = float(self.stream.time_base or 0)
-        self.told = float(self.stream.duration or 0) * self.base  # seconds
+        self.told = self._duration()
         self.stream.codec_context.thread_count = 1  # the frames of a film are read by several threads of ours
+
+    def _duration(self) -> float:
+        """Seconds that the film says it lasts; 0 where it does not."""
+        if self.stream.duration:
+            return float(self.stream.duration) * self.base
+        said = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self.stream.metadata.get("DURATION", ""))  # Matroska's
+        if said:
+            return int(said[1]) * 3600 + int(said[2]) * 60 + float(said[3])
+        return float(self.film.duration or 0) / 1e6 if len(self.film.streams) == 1 else 0.0
 
     def close(self) -> None:
         """Give the file and the memory back."""
@@ -212,15 +226,15 @@ class _Decoder:
         self._source.close()
 
 
-def _taken(film: Film, wanted: float) -> _Decoder:
-    """The waiting decoder that is nearest before a time, else a new one."""
+def _waiting_for(film: Film, wanted: float) -> _Decoder | None:
+    """The waiting decoder of a film that is nearest before a time."""
     with _lock:
         own = [pair for pair in _waiting if pair[0] is film and pair[1].time <= wanted]
         if own:
             best = max(own, key=lambda pair: pair[1].time)
             _waiting.remove(best)
             return best[1]
-    return _Decoder(film)
+    return None
 
 
 def _give_back(film: Film, decoder: _Decoder) -> None:
@@ -238,6 +252,6 @@ def _library(name: str) -> Any:
         raise DataError(f"{name} is a film; install the reader with: pip install 'transferkit[video]'") from error
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    """What damage makes FFmpeg raise."""
-    return (importlib.import_module("av").FFmpegError, ValueError, OverflowError)
+def _errors(*also: type[Exception]) -> tuple[type[Exception], ...]:
+    """What damage makes FFmpeg raise, and what else."""
+    return (importlib.import_module("av").FFmpegError, OverflowError, *also)

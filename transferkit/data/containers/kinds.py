@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
-from transferkit.data.containers import films, pixels, plugged, tfrecords
+from transferkit.data.containers import films, kept, pixels, plugged, tfrecords
 from transferkit.data.containers.base import Container
 from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
 from transferkit.data.containers.tars import Tar, plain
@@ -39,16 +39,18 @@ def container(path: str | os.PathLike[str]) -> Container | None:
         return None
     key = (status.st_size, status.st_mtime_ns, status.st_ino)
     with _lock:
-        kept = _open.get(name)
-        if kept is None or kept[0] != key:
-            kept = (key, _opened(Path(name)))
-            _open[name] = kept
+        known = _open.get(name)
+        if known is None or known[0] != key:
+            known = (key, _opened(Path(name)))
+            if known[1] is not None:
+                kept.hold(Path(name), known[1])
+            _open[name] = known
             while len(_open) > _MOST_OPEN:
                 _held.pop(_open.popitem(last=False)[0], None)
         _open.move_to_end(name)
-    if kept[1] is not None:
-        _held[name] = (kept[1], time.monotonic())
-    return kept[1]
+    if known[1] is not None:
+        _held[name] = (known[1], time.monotonic())
+    return known[1]
 
 
 def held(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
@@ -97,6 +99,7 @@ def _opened(path: Path) -> Container | None:
         elif head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
             found = Tar(shown(path), there)
         if found is not None and there != path:
+            kept.hold(there, found)
             found.notes.append(f"{shown(path.name)} is read from a copy unpacked in the cache ({there.parent})")
         if found is not None:
             return found

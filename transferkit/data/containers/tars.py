@@ -16,14 +16,14 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from transferkit.data.containers import kept
 from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError
 from transferkit.data.containers.tfrecords import HEAD, is_record
 from transferkit.errors import DataError
-from transferkit.files import atomic_path, cache_folder, digest, locked
+from transferkit.files import atomic_path, digest, locked
 from transferkit.text import shown
 
 _BLOCK = 1 << 20
@@ -74,11 +74,6 @@ class Tar(Archive):
         return content
 
 
-def store() -> Path:
-    """The folder of unpacked archives."""
-    return cache_folder() / "archives"
-
-
 def plain(path: Path, head: bytes) -> Path:
     """`path`, or where it is a compressed tar or TFRecord file the plain one in the cache, which is made if need be.
 
@@ -88,15 +83,14 @@ def plain(path: Path, head: bytes) -> Path:
         return path
     status = os.stat(path)
     key = digest([os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino])
-    target = store() / f"{key}.tar"
+    target = kept.store("archives") / f"{key}.tar"
     if not target.exists():
         if not _is_worth_it(path, head):
             return path
         with locked(target.with_suffix(".lock")):
             if not target.exists():
                 _unpack(path, head, target, ALLOWANCE + RATIO * status.st_size)
-    with suppress(OSError):
-        os.utime(target)  # used lately
+    kept.use(target)
     return target
 
 
@@ -118,6 +112,7 @@ def _unpack(path: Path, head: bytes, target: Path, most: int) -> None:
                     f"{shown(path)} would unpack to more than {most:,} bytes (a decompression bomb?); no archive of "
                     "pictures does. Make it again as a plain .tar, or give the folder"
                 )
+            kept.make_room(len(block), f"{shown(path)}, unpacked,")
             out.write(block)
 
 
@@ -147,20 +142,3 @@ def _opened(path: Path, head: bytes) -> IO[bytes]:
         ) from error
     opened: IO[bytes] = zstandard.open(path, "rb")
     return opened
-
-
-def unpacked() -> list[Path]:
-    """The unpacked archives in the cache."""
-    return sorted(store().glob("*.tar")) if store().is_dir() else []
-
-
-def clear() -> tuple[int, int]:
-    """Remove them all; how many there were, and their bytes. They are made again when needed."""
-    count = freed = 0
-    for path in unpacked():
-        with suppress(OSError):
-            size = path.stat().st_size
-            path.unlink()
-            path.with_suffix(".lock").unlink(missing_ok=True)
-            count, freed = count + 1, freed + size
-    return count, freed

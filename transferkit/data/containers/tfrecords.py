@@ -31,7 +31,7 @@ def is_record(head: bytes) -> bool:
     """Whether a file begins with a record: the check sum of its length is right."""
     if len(head) < HEAD or any(head[5:8]):  # the second: a length that no record has, without summing
         return False
-    return masked(head[:8]) == struct.unpack_from("<I", head, 8)[0]
+    return masked(head[:8]) == int.from_bytes(head[8:HEAD], "little")
 
 
 class Records(Container):

@@ -73,6 +73,10 @@ def parse_open_images(source: Path, crop: bool) -> Export:
             if None in values:
                 raise DataError(f"{shown(source)}: line {line} has a box that is no four numbers")
             left, right, top, bottom = (float(value or 0) for value in values)
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise DataError(
+                    f"{shown(source)}: line {line} has a box that is none, in shares of the picture's sides"
+                )
             row.box, row.relative = (left, top, right - left, bottom - top), True
         found.append(row)
     if absent:

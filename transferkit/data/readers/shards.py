@@ -34,7 +34,7 @@ _LOOKED_AT = 50  # entries of a tar
 
 def detect_hub(source: Path) -> float:
     """Certain of a folder of numbered Parquet or Arrow files; less so where others are in it, or in its folders."""
-    names = _shards(source) if source.is_dir() else []
+    names = _shards(source) if places.is_folder(source) and places.opened(source) is None else []
     told = {"state.json", "dataset_dict.json", "dataset_info.json"} & set(files_of(source)) if names else set()
     return (0.9 if told or any(map(_NUMBERED.search, names)) else 0.4) if names else 0.0
 

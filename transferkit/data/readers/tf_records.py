@@ -97,7 +97,7 @@ def read(source: Path, request: Request) -> Samples:
 
 def _given(splits: dict[str, str]) -> dict[str, str]:
     """The split of each file, where there are several; nothing where they tell nothing apart."""
-    parts = {name: split_name(split) or "" for name, split in splits.items()}
+    parts: dict[str, str] = {name: split_name(split) or "" for name, split in splits.items()}
     return parts if len(set(parts.values())) > 1 else {}
 
 

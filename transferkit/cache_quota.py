@@ -1,4 +1,4 @@
-"""How large the feature store may grow, and which of its sets somebody is using."""
+"""How large the stores of the cache may grow, and what in them somebody is using."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ A_DAY = 86400.0
 
 
 def limit(folder: Path) -> int:
-    """Most bytes that the store in `folder` may hold: TRANSFERKIT_CACHE_SIZE, else half of the disk it is on.
+    """Most bytes that a store in `folder` may hold: TRANSFERKIT_CACHE_SIZE, else half of the disk it is on.
 
     Raises ConfigError for a size that is none.
     """
@@ -62,6 +62,38 @@ def hold(folder: Path, owner: object) -> None:
             weakref.finalize(owner, os.close, handle)
             return
         os.close(handle)
+
+
+def hold_file(path: Path, owner: object) -> None:
+    """The same of one file; nothing happens where it is gone."""
+    if sys.platform == "win32":  # where what is open cannot be removed
+        return
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # being removed, or a file system without locks
+        os.close(handle)
+        return
+    weakref.finalize(owner, os.close, handle)
+
+
+def remove_unused_file(path: Path) -> bool:
+    """Remove a file unless somebody holds it; returns whether it is gone."""
+    try:
+        if sys.platform != "win32":
+            with open(path, "rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def remove_unused(folder: Path) -> bool:

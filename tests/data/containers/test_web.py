@@ -1,0 +1,226 @@
+"""Data behind addresses, in Google's and Azure's stores and on the hub: of servers on this machine that fail."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.containers.servers import Azure, Google, Hub, Store, serving
+from tests.data.readers import forms
+from tests.data.readers.forms import CLASSES, Corpus
+from transferkit.data.containers import bucket, kept, kinds
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.readers.reading import Reading
+from transferkit.data.source import scan
+from transferkit.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the clients' own libraries
+
+
+def flowers() -> dict[str, bytes]:
+    files = {f"flowers/{label}/{name}.png": content for name, label, content in Corpus()}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    rows = "".join(f"{name},{name.split('/')[1]}\n" for name in files)
+    return files | {"flowers.zip": packed.getvalue(), "data.csv": f"path,label\n{rows}".encode()}
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(bucket, "_PAUSE", 0.02)
+    monkeypatch.setattr(kept, "_sum", None)
+    forget()
+
+
+def forget() -> None:
+    """As a new process would begin."""
+    bucket._bucket.cache_clear()
+    kinds._open.clear()
+    kinds._held.clear()
+
+
+@pytest.fixture
+def web(fresh: None) -> Iterator[Store]:
+    pytest.importorskip("aiohttp")
+    with serving(Store(flowers())) as store:
+        yield store
+
+
+def archive(store: Store) -> str:
+    return f"http://127.0.0.1:{store.port}/flowers.zip"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("piece", [32 << 20, 50_000])
+def test_an_archive_behind_an_address_is_the_same_data(
+    ranges: bool, piece: int, web: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "_PIECE", piece)
+    web.ranges = ranges
+    found = scan(archive(web)).hashed()
+    assert (len(found), found.classes) == (120, CLASSES)
+    corpus = Corpus()
+    assert np.array_equal(decode(found.pinned(77), DecodeSettings(32)), corpus.pixels[77])
+    assert len(kept.files("fetched")) == 1
+
+
+def test_a_line_that_breaks_or_stalls_is_tried_again_in_the_piece_that_it_broke_in(
+    web: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "_PIECE", 200_000)
+    monkeypatch.setattr(bucket, "_STALLED", 0.3)
+    web.failures[:] = ["", "reset", "stall", "503"]  # the first is for the question how large it is
+    assert len(scan(archive(web)).hashed()) == 120
+    assert not web.failures
+    asked = [line for line in web.asked if "bytes=" in line]
+    size = len(web.files["flowers.zip"])
+    assert len(asked) == -(-size // 200_000) + 3
+    assert [line for line in asked if "bytes=0-" in line] == asked[:4]
+
+
+def test_what_always_fails_is_told_and_nothing_half_is_kept(web: Store) -> None:
+    for failure, told in (("reset", "cannot be fetched, tried 4 times"), ("403", "look at the credentials")):
+        forget()
+        web.failures[:] = ["", *[failure] * 40]
+        with pytest.raises((DataError, OSError), match=told):
+            scan(archive(web)).hashed()
+    assert [path for path in kept.store("fetched").rglob("*") if path.is_file()] == []
+    web.failures[:] = []
+    forget()
+    with pytest.raises(DataError, match="does not exist"):
+        scan(f"http://127.0.0.1:{web.port}/flowrs.zip")
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_what_has_changed_is_fetched_anew_and_what_has_not_is_not(headers: bool, web: Store) -> None:
+    web.headers = headers
+    scan(archive(web)).hashed()
+
+    def fetched() -> int:
+        before = len(web.asked)
+        forget()
+        scan(archive(web)).hashed()
+        return sum(line.startswith("GET") for line in web.asked[before:])
+
+    # Where nothing tells whether it has changed, it is kept for this process alone.
+    assert fetched() == 0
+    content = bytearray(web.files["flowers.zip"])
+    web.files["flowers.zip"] = bytes(content[:-2]) + b"\1\0x"  # a comment behind the archive
+    assert fetched() == 1
+
+
+def test_a_file_that_changes_while_it_is_fetched_is_refused(web: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "_PIECE", 200_000)
+    part = bucket.Bucket._part
+
+    def changing(self: bucket.Bucket, name: str, size: int, start: int | None, end: int | None) -> bytes:
+        found = part(self, name, size, start, end)
+        content = bytearray(web.files[name])
+        content[-1] = (content[-1] + 1) % 256
+        web.files[name] = bytes(content)
+        return found
+
+    monkeypatch.setattr(bucket.Bucket, "_part", changing)
+    with pytest.raises((DataError, OSError), match="was changed while it was fetched"):
+        scan(archive(web))
+
+
+# ------------------------------------------------------------------------------------------ stores
+
+
+def same(source: str, **options: str) -> None:
+    corpus, found = Corpus(), scan(source, reading=Reading.checked(options)).hashed()
+    assert (len(found), found.classes) == (120, CLASSES)
+    assert np.array_equal(decode(found.pinned(77), DecodeSettings(32)), corpus.pixels[77])
+
+
+@pytest.fixture
+def google(fresh: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # which asks Google by another protocol
+    pytest.importorskip("gcsfs").GCSFileSystem.clear_instance_cache()
+    with serving(Store(flowers()), Google) as store:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{store.port}")
+        yield store
+
+
+@pytest.fixture
+def azure(fresh: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    pytest.importorskip("adlfs").AzureBlobFileSystem.clear_instance_cache()
+    with serving(Store(flowers()), Azure) as store:
+        monkeypatch.setenv(
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "DefaultEndpointsProtocol=http;AccountName=account;AccountKey=a2V5;"
+            f"BlobEndpoint=http://127.0.0.1:{store.port}/account;",
+        )
+        yield store
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("name", ["flowers", "flowers.zip"])
+@pytest.mark.parametrize("kind", ["google", "azure"])
+def test_data_in_a_store_is_the_same_data(kind: str, name: str, request: pytest.FixtureRequest) -> None:
+    store: Store = request.getfixturevalue(kind)
+    address = {"google": "gs", "azure": "az"}[kind] + f"://garden/{name}"
+    same(address)
+    count = len(store.asked)
+    forget()
+    same(address)
+    assert not [line for line in store.asked[count:] if "alt=media" in line]
+    if name.endswith(".zip"):
+        store.failures[:] = ["", "reset"]
+        kept.clear("fetched")
+        forget()
+        same(address)
+        assert not store.failures
+    with pytest.raises(DataError, match="does not exist"):
+        scan(address.replace("garden", "garden/none"))
+
+
+@pytest.mark.extended
+def test_a_data_set_of_the_hub_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    made = tmp_path / "made"
+    made.mkdir()
+    forms.hub_folder(Corpus(), made)
+    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    with serving(Store(files | flowers()), Hub) as store:
+        environment = os.environ | {
+            "HF_ENDPOINT": f"http://127.0.0.1:{store.port}", "TRANSFERKIT_CACHE": str(tmp_path / "cache"),
+            "HF_HOME": str(tmp_path / "home"),
+        }  # fmt: skip
+        for name, reader in (("", "huggingface"), ("/flowers.zip", "folder")):
+            words = [sys.executable, "-m", "transferkit", "data", "summary", f"hf://datasets/gardener/flowers{name}"]
+            done = subprocess.run([*words, "--json"], capture_output=True, text=True, env=environment)
+            assert done.returncode == 0, done.stderr
+            found = json.loads(done.stdout)
+            assert (found["reader"]["name"], found["pictures"]) == (reader, 120)
+            assert found["classes"] == dict.fromkeys(CLASSES, 40)
+        words[-1] = "hf://datasets/gardener/none"
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        assert done.returncode == 2
+        assert "gardener/none" in done.stderr
+
+
+@pytest.mark.extended
+def test_a_missing_library_names_what_to_install(tmp_path: Path) -> None:
+    for address, module, extra in (
+        ("hf://datasets/a/b", "huggingface_hub", "hub"), ("gs://a/b", "gcsfs", "gcs"), ("az://a/b", "adlfs", "azure"),
+        ("https://a/b.zip", "aiohttp", "web"),
+    ):  # fmt: skip
+        code = (
+            f"import sys; sys.modules[{module!r}] = None; from transferkit.data.source import scan; scan(sys.argv[1])"
+        )
+        done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True)
+        assert f"pip install 'transferkit[{extra}]'" in done.stderr
