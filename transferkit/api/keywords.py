@@ -20,6 +20,8 @@ class FinetuneSettings(TypedDict, total=False):
     """Picture side in pixels. [default: the network's]"""
     resize: Literal['stretch', 'crop', 'letterbox']
     """How pictures become square. [default: 'stretch']"""
+    intensity: Literal['full', 'percentile']
+    """How grey pictures of more than 8 bits are scaled. By the full range of their numbers, in which 12-bit data in 16-bit files are nearly black; or percentile, from each picture's own 0.1 to its 99.9 %. [default: 'full']"""
     unfreeze: str | int
     """Part of the network to train. none, all, from:STAGE, last:N (layers) or gradual; `transferkit backbones show NAME` lists the stages. [default: 'none']"""
     adapt: Literal['all', 'norms', 'lora']
@@ -114,8 +116,10 @@ class FinetuneSettings(TypedDict, total=False):
     """What stands between several labels in one cell. A sign such as |, or comma, space, tab. [default: ;]"""
     crop_boxes: bool
     """Take each box of an export of annotations as a picture. Boxes of one picture stay in one split. [default: False]"""
-    frames: Literal['first', 'all']
-    """Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one file; all makes each a picture, and keeps those of one file in one split. [default: 'first']"""
+    frames: str
+    """Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one file; all makes each a picture, every:1s takes a picture of each second of films. Those of one file stay in one split. [default: 'first']"""
+    class_level: Literal['top', 'leaf', 'path']
+    """Which of nested folders is the class. Of animal/cat/1.jpg top is animal, leaf is cat, path is animal/cat. [default: 'top']"""
     on_bad_file: Literal['error', 'skip']
     """What to do where pictures cannot be read. [default: 'error']"""
     random_baseline: bool
@@ -136,6 +140,8 @@ class BestSettings(TypedDict, total=False):
     """Picture side in pixels. [default: the network's]"""
     resize: Literal['stretch', 'crop', 'letterbox']
     """How pictures become square. [default: 'stretch']"""
+    intensity: Literal['full', 'percentile']
+    """How grey pictures of more than 8 bits are scaled. By the full range of their numbers, in which 12-bit data in 16-bit files are nearly black; or percentile, from each picture's own 0.1 to its 99.9 %. [default: 'full']"""
     max_latency: float | None
     """Longest that one picture may take, in milliseconds. Classifiers (and networks, where none is named) that take longer on this machine, measured on the network that is shipped, are left out of the choice. [default: none]"""
     max_size: float | None
@@ -174,8 +180,10 @@ class BestSettings(TypedDict, total=False):
     """What stands between several labels in one cell. A sign such as |, or comma, space, tab. [default: ;]"""
     crop_boxes: bool
     """Take each box of an export of annotations as a picture. Boxes of one picture stay in one split. [default: False]"""
-    frames: Literal['first', 'all']
-    """Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one file; all makes each a picture, and keeps those of one file in one split. [default: 'first']"""
+    frames: str
+    """Which pictures of a file that holds several are used. Those of a TIFF, an animation, a DICOM series in one file; all makes each a picture, every:1s takes a picture of each second of films. Those of one file stay in one split. [default: 'first']"""
+    class_level: Literal['top', 'leaf', 'path']
+    """Which of nested folders is the class. Of animal/cat/1.jpg top is animal, leaf is cat, path is animal/cat. [default: 'top']"""
     on_bad_file: Literal['error', 'skip']
     """What to do where pictures cannot be read. [default: 'error']"""
     seed: int

@@ -33,7 +33,8 @@ def _saved_model(path: str) -> Loaded:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
-    plain, encoded = loaded.signatures["serving_default"], dict(loaded.signatures).get("encoded")
+    plain = loaded.signatures["serving_default"]
+    encoded: Any = dict(loaded.signatures).get("encoded")  # of a model whose pictures no graph can read there is none
 
     def answer(pictures: Any) -> Any:
         return next(iter(plain(pictures=tf.constant(pictures)).values())).numpy()
