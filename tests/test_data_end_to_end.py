@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn import metrics as reference
 
+import transferkit as tk
 from tests.cli.calls import Result, call
 from tests.data.pictures import ASSETS, TRASHNET, encoded, folder_of_classes, needs_trashnet, photo
 from tests.data.test_broken import ODD_FILES, PNG, REFUSED, STRANGE_NAMES, nothing, without_permission
 from tests.marks import extended
+from transferkit.data.images.decode import INTENSITIES, DecodeSettings, decode
 from transferkit.files import read_json
 from transferkit.runs import model_file
 
@@ -197,8 +200,6 @@ def test_an_exif_rotated_twin_gets_the_same_answer_under_every_resize_policy(
 def test_the_resize_policy_recorded_in_the_model_is_the_one_predict_uses(
     policies: dict[str, Path], tmp_path: Path
 ) -> None:
-    from transferkit.data.images.decode import DecodeSettings, decode
-
     wide = tmp_path / "wide.png"
     photo(5, 200, 40).save(wide)
     for resize, run in policies.items():
@@ -365,3 +366,41 @@ def test_check_of_a_run_refuses_what_has_no_effect(tmp_path: Path) -> None:
     missing = call("data", "check", "--run", tmp_path / "none")
     assert missing.code == 2
     assert "no run directory" in missing.err
+
+
+def deep(number: int) -> Image.Image:
+    """12-bit grey in 16 bits: nearly black by the full range."""
+    random = np.random.default_rng(number)
+    return Image.fromarray(random.integers(200, 1500 + 20 * (number % 40), (40, 40)).astype(np.uint16))
+
+
+@pytest.mark.extended
+def test_percentiles_that_a_run_was_trained_with_are_what_everything_reads_by(tmp_path: Path) -> None:
+    for number in range(40):
+        folder = tmp_path / "cells" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        deep(number).save(folder / f"{number}.png")
+    plain = folder_of_classes(tmp_path / "plain", {"a": 6, "b": 6}, 24)
+    refused = call("finetune", plain, *MINI, "--intensity", "percentile", "--output", tmp_path / "none")
+    assert (refused.code, (tmp_path / "none").exists()) == (2, False)
+    assert "--intensity percentile has no effect" in refused.err
+
+    words = ("finetune", tmp_path / "cells", *MINI, "--head", "linear", "--intensity", "percentile")
+    run = tmp_path / "run"
+    made = call(*words, "--output", run)
+    assert made.code == 0, made.err
+    assert model_file.facts(run / "model.keras").decode.intensity == "percentile"
+    assert read_json(run / "run.json")["config"]["intensity"] == "percentile"
+    picture = tmp_path / "cells" / "a" / "4.png"
+    pixels = {name: decode(picture, DecodeSettings(32, intensity=name)) for name in INTENSITIES}
+    outputs = {name: model_file.load(run / "model.keras").predict_on_batch(p[None])[0] for name, p in pixels.items()}
+    assert abs(outputs["full"][0] - outputs["percentile"][0]) > 1e-3
+    assert float(answers(run, picture)[0]["p_a"]) == pytest.approx(float(outputs["percentile"][0]), abs=1e-5)
+    with Image.open(picture) as image:
+        (answer,) = tk.Run(run).predict(image)
+    assert dict(answer.scores)["a"] == pytest.approx(float(outputs["percentile"][0]), abs=1e-5)
+    exported = tk.Run(run).export("saved_model", output=tmp_path / "export")
+    assert exported
+    told = read_json(next((tmp_path / "export").rglob("export.json")))
+    assert told["input"]["decoder"]["intensity"] == "percentile"
+    assert list(told["signatures"]) == ["serving_default"]

@@ -346,6 +346,21 @@ def test_examples_see_what_the_model_was_trained_on(resize: str, size: tuple[int
     assert off.mean() < 1.0
 
 
+def test_examples_spread_deep_grey_as_the_model_was_trained(tmp_path: Path) -> None:
+    settings = DecodeSettings(24, intensity="percentile")
+    text = companions.example(FORMATS["onnx"], facts_of({"decode": settings.key()}))
+    values = np.random.default_rng(2).integers(100, 2000, (24, 24)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "p.tif")
+    (tmp_path / "export.json").write_text('{"input": {"size": 24}}')
+    names: dict[str, Any] = {"__file__": str(tmp_path / "example.py")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["example.py", str(tmp_path / "p.tif")])
+        exec(
+            text[text.index("import json") : text.index("model = onnxruntime")].replace("import onnxruntime", ""), names
+        )
+    assert np.array_equal(names["pixels"][0], decode(tmp_path / "p.tif", settings))
+
+
 # ------------------------------------------------------------------------------------------------ every format
 
 

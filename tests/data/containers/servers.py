@@ -26,6 +26,7 @@ class Store:
 
     files: dict[str, bytes]
     failures: list[str] = field(default_factory=list)  # of the next answers with content: "reset", "stall", "503", …
+    heads: bool = False  # fail as well where a file is only asked about
     headers: bool = True  # say ETag and Last-Modified
     ranges: bool = True
     asked: list[str] = field(default_factory=list)
@@ -70,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
         if name not in self.store.files:
             self.reply(404, b"not found")
             return
-        failure = self.store.failures.pop(0) if self.store.failures else ""
+        counts = self.command == "GET" or self.store.heads
+        failure = self.store.failures.pop(0) if self.store.failures and counts else ""
         if failure.isdecimal():
             self.reply(int(failure), b"failed")
             return
@@ -189,11 +191,17 @@ class Hub(Handler):
         return {"type": "file", "path": name, "oid": self.store.mark(name), "size": len(self.store.files[name])}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that goes away is none."""
+
+
 @contextmanager
 def serving(store: Store, kind: type[Handler] = Handler) -> Iterator[Store]:
     """`store` behind a server on this machine, at `store.port`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (kind,), {"store": store}))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Bound", (kind,), {"store": store}))
     server.ended = threading.Event()  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     store.port = int(server.server_address[1])

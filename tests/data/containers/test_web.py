@@ -81,7 +81,7 @@ def test_a_line_that_breaks_or_stalls_is_tried_again_in_the_piece_that_it_broke_
 ) -> None:
     monkeypatch.setattr(bucket, "_PIECE", 200_000)
     monkeypatch.setattr(bucket, "_STALLED", 0.3)
-    web.failures[:] = ["", "reset", "stall", "503"]  # the first is for the question how large it is
+    web.failures[:] = ["reset", "stall", "503"]
     assert len(scan(archive(web)).hashed()) == 120
     assert not web.failures
     asked = [line for line in web.asked if "bytes=" in line]
@@ -90,10 +90,16 @@ def test_a_line_that_breaks_or_stalls_is_tried_again_in_the_piece_that_it_broke_
     assert [line for line in asked if "bytes=0-" in line] == asked[:4]
 
 
+def test_a_server_that_is_down_for_a_moment_is_not_taken_for_one_without_the_file(web: Store) -> None:
+    web.heads, web.failures[:] = True, ["503"] * 3
+    assert len(scan(archive(web)).hashed()) == 120
+    assert not web.failures
+
+
 def test_what_always_fails_is_told_and_nothing_half_is_kept(web: Store) -> None:
     for failure, told in (("reset", "cannot be fetched, tried 4 times"), ("403", "look at the credentials")):
         forget()
-        web.failures[:] = ["", *[failure] * 40]
+        web.failures[:] = [failure] * 40
         with pytest.raises((DataError, OSError), match=told):
             scan(archive(web)).hashed()
     assert [path for path in kept.store("fetched").rglob("*") if path.is_file()] == []
@@ -179,7 +185,7 @@ def test_data_in_a_store_is_the_same_data(kind: str, name: str, request: pytest.
     same(address)
     assert not [line for line in store.asked[count:] if "alt=media" in line]
     if name.endswith(".zip"):
-        store.failures[:] = ["", "reset"]
+        store.failures[:] = ["reset"]
         kept.clear("fetched")
         forget()
         same(address)
