@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -13,7 +15,8 @@ import pytest
 from PIL import Image
 
 from transferkit.data.containers import films, kinds, places
-from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.convert import convert
+from transferkit.data.images.decode import DecodeSettings, decode, open_picture
 from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
@@ -83,15 +86,24 @@ def test_frames_of_a_film_stay_in_one_split_and_are_found_again(tmp_path: Path) 
     some = scan(tmp_path / "data", classes=found.classes, only=found.paths[3:5], reading=EVERY)
     assert some.paths == found.paths[3:5]
     assert len(scan(tmp_path / "data", exclude=["a/0.mp4/*"], reading=EVERY)) == 44
+    convert(found, tmp_path / "out")
+    written = scan(tmp_path / "out" / "labels.csv").hashed()
+    assert (written.sha256, written.group) == (found.sha256, found.group)
+    assert written.paths[5] == "images/1_0.5s.png"
 
 
 def test_films_are_passed_over_where_they_are_not_asked_for_and_missed_where_they_are(tmp_path: Path) -> None:
     for label in "ab":
         film(tmp_path / label / "x.mp4")
         Image.new("RGB", (20, 20), label and (9, 9, 9)).save(tmp_path / label / "y.png")
+    film(tmp_path / "films" / "a" / "x.mp4")
+    film(tmp_path / "films" / "b" / "x.mp4")
+    with pytest.raises(DataError, match=r"holds 1 \.mp4\); --frames every:1s takes pictures from films; add"):
+        scan(tmp_path / "films")
+    shutil.rmtree(tmp_path / "films")
     found = scan(tmp_path)
     assert len(found) == 2
-    assert any("2 .mp4; --frames every:1s reads films" in note for note in found.notes)
+    assert any("2 .mp4; --frames every:1s takes pictures from films" in note for note in found.notes)
     assert len(scan(tmp_path, reading=EVERY)) == 14
     for label in "ab":
         (tmp_path / label / "x.mp4").unlink()
@@ -181,3 +193,26 @@ def test_a_missing_reader_names_what_to_install(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert "pip install 'transferkit[video]'" in done.stderr
+
+
+def test_a_film_of_a_telephone_held_upright_is_turned(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "a.mp4"
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    pixels[:, :16] = 200  # the left half, which is the upper one when it is turned clockwise
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for packet in [*stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")), *stream.encode()]:
+            out.mux(packet)
+    content = path.read_bytes()
+    at = content.index(b"tkhd")
+    one, none = struct.pack(">i", 1 << 16), bytes(4)
+    upright = one + none * 3 + one + none * 3 + struct.pack(">i", 1 << 30)
+    turned = none + one + none + struct.pack(">i", -(1 << 16)) + none * 4 + struct.pack(">i", 1 << 30)
+    path.write_bytes(content[:at] + content[at:].replace(upright, turned, 1))
+    seen_now = np.asarray(open_picture(path / "0s.png"))
+    assert seen_now.shape == (32, 24, 3)
+    assert seen_now[:12].mean() > 180
+    assert seen_now[20:].mean() < 20

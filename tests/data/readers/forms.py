@@ -425,4 +425,18 @@ def tfds(corpus: Corpus, to: Path) -> Source:
     return to, {}
 
 
-FORMS |= {"tfrecords": tfrecords, "tfrecord, packed": tfrecord_packed, "tfds": tfds}
+def lossless_films(corpus: Corpus, to: Path) -> Source:
+    """A film of one frame for each picture, so that no two are kept together."""
+    import av
+
+    for (name, label, _), pixels in zip(corpus, corpus.pixels, strict=True):
+        (to / label).mkdir(exist_ok=True)
+        with av.open(str(to / label / f"{name}.mov"), "w") as out:
+            stream = out.add_stream("png", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "rgb24"
+            for packet in [*stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")), *stream.encode()]:
+                out.mux(packet)
+    return to, {"frames": "every:1s"}
+
+
+FORMS |= {"films": lossless_films, "tfrecords": tfrecords, "tfrecord, packed": tfrecord_packed, "tfds": tfds}

@@ -162,9 +162,15 @@ def _walk_classes(folder: str, names: list[str], part: Part | None, walk: Walk, 
         classes = [_class_of(path, folder, walk.class_level) for path in kept]
         walk.classes.update(classes)
         if not kept and not pictures and not excluded(inside, name):
-            what = walk.ignored(inside)
+            what = walk.ignored(inside) + _films_in(walk, inside)
             walk.problems.append(f"class folder {shown(inside)} holds no picture{what}; add some or --exclude it")
         walk.found += [(path, label, part) for path, label in zip(kept, classes, strict=True)]
+
+
+def _films_in(walk: Walk, folder: str) -> str:
+    """What to add where films lie in a folder, and were not asked for."""
+    there = any(is_film(path) for path in walk.other if path.startswith(os.path.join(folder, "")))
+    return "; --frames every:1s takes pictures from films" if there else ""
 
 
 def _class_of(path: str, folder: str, level: str) -> str:
@@ -225,8 +231,7 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
             walk.problems.append(f"{listed(missing)} occur in val or test but not in train{near}")
     walk.notes += odd_names(walk.classes)
     if walk.other:
-        films = "; --frames every:1s reads films" if any(map(is_film, walk.other)) else ""
-        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{films}")
+        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{_films_in(walk, '')}")
     if walk.hidden:
         walk.notes.append(f"{len(walk.hidden)} hidden or system files ignored")
 
