@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.images.decode import DecodeSettings, Intensity, PictureError, decode_many
 from transferkit.data.readers.reading import Reading
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
+from transferkit.runs import preflight
 from transferkit.runs.run_record import Relabelled, Skipped
 
 SHOWN = 10
 # Small, so that JPEGs are decoded at reduced scale: every byte is still read, at a fraction of the cost.
 PROBE = DecodeSettings(size=32)
+DARK = 32  # of 255
 
 
-def readable(samples: Samples, on_bad_file: str, reporter: Reporter) -> tuple[Samples, list[Skipped]]:
-    """Samples that decode, and the `path` and `reason` of each that does not.
+def readable(
+    samples: Samples, on_bad_file: str, reporter: Reporter, intensity: Intensity = "full"
+) -> tuple[Samples, list[Skipped]]:
+    """Samples that decode, and the `path` and `reason` of each that does not. Grey that stays nearly black is told of.
 
     Raises DataError naming the bad ones where `on_bad_file` is "error", or where nothing is left.
     """
     bad: dict[int, PictureError] = {}
+    dark: list[int] = []
     with reporter.progress("checking pictures", len(samples)) as advance:
         last = 0
-        for index, _ in decode_many(samples.sources(), PROBE, on_error=bad.__setitem__):
+        probe = replace(PROBE, intensity=intensity)
+        for index, pixels in decode_many(samples.sources(), probe, on_error=bad.__setitem__):
+            if pixels.max() < DARK:
+                dark.append(index)
             advance(index + 1 - last)
             last = index + 1
+    if 2 * len(dark) > len(samples) and preflight.is_deep(samples.source(dark[0])):
+        reporter.warn(
+            f"{len(dark)} of {len(samples)} pictures are nearly black, for their grey uses less than an eighth of its "
+            "range (12-bit data in 16-bit files?); --intensity percentile spreads it"
+        )
     lines = [f"{shown(samples.paths[i])}: {error.reason}" for i, error in sorted(bad.items())]
     if not bad:
         return samples, []
@@ -63,7 +76,6 @@ class Intake:
 def take_in(source: Any, settings: Settings, origin: str | None, reporter: Reporter) -> Intake:
     """Read `source` and open every picture of it. Raises DataError naming what cannot be used."""
     from transferkit.data.source import is_table, scan
-    from transferkit.runs import preflight
 
     task = tasks.named(settings.task)
     # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
@@ -77,7 +89,7 @@ def take_in(source: Any, settings: Settings, origin: str | None, reporter: Repor
     preflight.check_task(samples, settings)
     preflight.check_depth(samples, settings)
     started = time.monotonic()
-    samples, skipped = readable(samples, settings.on_bad_file, reporter)
+    samples, skipped = readable(samples, settings.on_bad_file, reporter, settings.intensity)
     samples = samples.hashed()
     preflight.short_check(samples, origin, settings, reporter)
     was = [Relabelled(path=path, was=samples.relabelled[path]) for path in samples.paths if path in samples.relabelled]

@@ -11,8 +11,8 @@ from transferkit.config import Given, Settings
 from transferkit.config.values import POLICY
 from transferkit.console import Reporter
 from transferkit.data.containers import bucket
+from transferkit.data.images import tones
 from transferkit.data.images.opening import PictureError, read_header
-from transferkit.data.images.tones import is_deep
 from transferkit.data.samples import Pixels, Samples, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError, DataError, nearest, raise_problems
@@ -114,19 +114,20 @@ def _constant_targets(samples: Samples) -> list[str]:
 
 def check_depth(samples: Samples, settings: Settings) -> None:
     """Raises ConfigError where `--intensity percentile` would change nothing."""
-    if settings.intensity == "full" or any(map_ordered(_is_deep, samples.sources())):
+    if settings.intensity == "full" or any(map_ordered(is_deep, samples.sources())):
         return
     raise ConfigError(
         f"--intensity {settings.intensity} has no effect: no picture is grey of more than 8 bits; drop it"
     )
 
 
-def _is_deep(source: Path | Pixels) -> bool:
+def is_deep(source: Path | Pixels) -> bool:
+    """Whether a picture is grey of more than 8 bits, which `--intensity` bears on."""
     if not isinstance(source, Path):
         return False
     with suppress(PictureError):
         head = read_header(source)
-        return head.format != "DICOM" and is_deep(head.mode)
+        return head.format != "DICOM" and tones.is_deep(head.mode)
     return False
 
 
