@@ -6,6 +6,7 @@ The message is `Example{1: Features{1: map<string, Feature>}}`, and a feature on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -13,6 +14,8 @@ Value = list[bytes] | list[float] | list[int]
 _BYTES, _FLOATS, _INTS = 1, 2, 3
 _VARINT, _EIGHT, _SIZED, _FOUR = 0, 1, 2, 5  # wire types
 _MOST_NUMBERS = 1 << 16  # bytes of a list of numbers; longer ones are no labels, and are passed over
+_MOST_TEXTS = 1000  # in a list of bytes, likewise
+_MOST_FEATURES = 10_000
 
 
 def features(content: bytes) -> dict[str, Value]:
@@ -25,6 +28,8 @@ def features(content: bytes) -> dict[str, Value]:
                 if isinstance(part, bytes):
                     name, value = (part.decode("utf-8", "replace"), value) if number == 1 else (name, part)
             found[name] = _value(value)
+            if len(found) > _MOST_FEATURES:
+                raise ValueError(f"it has more than {_MOST_FEATURES:,} features")
     return found
 
 
@@ -33,7 +38,8 @@ def _value(content: bytes) -> Value:
         if not isinstance(inside, bytes):
             raise ValueError("a feature is no list")
         if number == _BYTES:
-            return list(_parts(inside, 1))
+            texts = list(islice(_parts(inside, 1), _MOST_TEXTS + 1))
+            return texts if len(texts) <= _MOST_TEXTS else []
         if len(inside) > _MOST_NUMBERS:
             return []
         if number == _FLOATS:
@@ -52,8 +58,11 @@ def _parts(content: bytes, wanted: int) -> Iterator[bytes]:
 def _numbers(content: bytes, kind: int = _FOUR) -> Iterator[bytes]:
     """The numbers of a list, packed or one by one, as bytes."""
     for number, part in _fields(content):
-        if number == 1:
-            yield part if isinstance(part, bytes) else _packed(part) if kind == _VARINT else part.to_bytes(4, "little")
+        if number != 1:
+            continue
+        if not isinstance(part, bytes) and kind == _FOUR and part >= 1 << 32:
+            raise ValueError("a number of another kind than its list")
+        yield part if isinstance(part, bytes) else _packed(part) if kind == _VARINT else part.to_bytes(4, "little")
 
 
 def _packed(value: int) -> bytes:
