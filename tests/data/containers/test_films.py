@@ -58,8 +58,9 @@ def test_a_frame_is_what_is_seen_at_its_time(name: str, tmp_path: Path) -> None:
         assert seen(path, time) == pytest.approx(10 * number, abs=4)
 
 
-def test_the_order_of_asking_changes_nothing(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.mp4", seconds=40, rate=5, group=40)
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_the_order_of_asking_changes_nothing(codec: str, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", seconds=40, rate=5, group=40, codec=codec)
     names = list(films.Film(path, path.read_bytes()[:64]).every(0.6))
     assert len(names) == 67
     forward = [places.sha256(path / name) for name in names]
@@ -174,6 +175,12 @@ def test_a_frame_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
         assert seen(path, "2") == pytest.approx(160, abs=4)  # from the key frame behind the damage
     with pytest.raises(PictureError, match="does not exist"):
         seen(path, "4")
+
+
+def test_a_film_among_pictures_is_called_one(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv", "a.avi"):
+        with pytest.raises(PictureError, match="it is a film; in training, --frames every:1s"):
+            decode(film(tmp_path / name), DecodeSettings(24))
 
 
 def test_films_in_an_archive_are_refused_by_name(tmp_path: Path) -> None:

@@ -195,6 +195,16 @@ def test_data_in_a_store_is_the_same_data(kind: str, name: str, request: pytest.
 
 
 @pytest.mark.extended
+@pytest.mark.parametrize("form", ["webdataset", "tfrecords", "tfds", "hub folder"])
+def test_folders_of_shards_in_a_store_are_the_same_data(form: str, google: Store, tmp_path: Path) -> None:
+    source, options = forms.FORMS[form](Corpus(), tmp_path)
+    for path in source.rglob("*"):
+        if path.is_file() and path.name != "names.json":
+            google.files[f"shards/{path.relative_to(source).as_posix()}"] = path.read_bytes()
+    same("gs://garden/shards", **options)
+
+
+@pytest.mark.extended
 def test_a_data_set_of_the_hub_is_read(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
     made = tmp_path / "made"

@@ -217,6 +217,8 @@ def _looks_like(head: bytes) -> str:
         return "it is a PDF"
     if head.startswith(b"PK"):
         return "it is a ZIP archive"
+    if head[4:8] == b"ftyp" or head.startswith(b"\x1a\x45\xdf\xa3") or head[8:12] == b"AVI ":
+        return "it is a film; in training, --frames every:1s takes pictures from films"
     if not head.strip(b"\0"):
         return "it holds zeros only"
     return "unknown content; supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC and DICOM"

@@ -11,6 +11,7 @@ from typing import Any
 
 from transferkit.data.containers import places
 from transferkit.data.containers.base import Archive, Container
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.readers import grids
 from transferkit.data.readers.arranged import arrange
 from transferkit.data.readers.cells import in_cell
@@ -34,9 +35,14 @@ _LOOKED_AT = 50  # entries of a tar
 
 def detect_hub(source: Path) -> float:
     """Certain of a folder of numbered Parquet or Arrow files; less so where others are in it, or in its folders."""
-    names = _shards(source) if places.is_folder(source) and places.opened(source) is None else []
+    names = _shards(source) if _is_plain_folder(source) else []
     told = {"state.json", "dataset_dict.json", "dataset_info.json"} & set(files_of(source)) if names else set()
     return (0.9 if told or any(map(_NUMBERED.search, names)) else 0.4) if names else 0.0
+
+
+def _is_plain_folder(source: Path) -> bool:
+    """Whether a source is a folder, on the disk or in a bucket, and no archive."""
+    return source.is_dir() or (is_address(source) and places.is_folder(source) and places.opened(source) is None)
 
 
 def _shards(source: Path) -> list[str]:
@@ -85,7 +91,7 @@ def read_hub(source: Path, request: Request) -> Samples:
 
 def detect_web(source: Path) -> float:
     """Certain of a tar whose pictures have their labels beside them (`a.jpg`, `a.cls`), or a folder of such tars."""
-    if source.is_dir():
+    if _is_plain_folder(source):
         tars = _tars(source)
         return 0.9 if tars and _is_web(source / tars[0]) else 0.0
     return 0.9 if _TAR.fullmatch(source.name) and _is_web(source) else 0.0
@@ -97,7 +103,7 @@ def _tars(folder: Path) -> list[str]:
 
 def _is_web(path: Path) -> bool:
     try:
-        holder = places.container(path)
+        holder = places.opened(path)
     except DataError:
         return False
     if not isinstance(holder, Archive):
@@ -122,15 +128,16 @@ def _picture(endings: Any) -> str:
 
 def read_web(source: Path, request: Request) -> Samples:
     """Every picture of every tar with the label beside it; see `source.scan`. Raises DataError."""
-    folder = source if source.is_dir() else source.parent
-    names = _tars(source) if source.is_dir() else [source.name]
+    whole = _is_plain_folder(source)
+    folder = source if whole else source.parent
+    names = _tars(source) if whole else [source.name]
     parts = {name: split_name(re.split(r"[-._]", name)[0]) for name in names}
     given = len(set(parts.values())) > 1
     classes = load_names(Path(request.reading.classes).expanduser()) if request.reading.classes else {}
     table = Table(source, ["path", "label", "split"], ["label"], unit="row")
     left = 0
     for name in names:
-        holder = places.container(folder / name)
+        holder = places.opened(folder / name)
         if holder is None:
             raise DataError(f"{shown(folder / name)} is no tar archive")
         for key, endings in _grouped(holder):
