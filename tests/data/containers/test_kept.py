@@ -55,6 +55,17 @@ def test_the_least_recently_used_makes_room_and_what_is_held_stays(monkeypatch: 
     assert not oldest.exists()
 
 
+def test_use_is_what_counts_and_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "1000")
+    first, second = kept_file("a", 400, 30), kept_file("b", 400, 20)
+    before = first.stat().st_mtime_ns
+    kept.use(first)
+    assert first.stat().st_mtime_ns == before
+    kept.make_room(400, "x")
+    assert kept.files() == [first]
+    assert not second.exists()
+
+
 def packed(folder: Path, name: str) -> Path:
     folder.mkdir()
     source, _ = forms.tarred("gz")(Corpus(), folder)

@@ -69,8 +69,12 @@ def test_an_archive_behind_an_address_is_the_same_data(
 ) -> None:
     monkeypatch.setattr(bucket, "_PIECE", piece)
     web.ranges = ranges
+    opened: list[Path] = []
+    zipped = kinds.Zip
+    monkeypatch.setattr(kinds, "Zip", lambda name, path: opened.append(path) or zipped(name, path))
     found = scan(archive(web)).hashed()
     assert (len(found), found.classes) == (120, CLASSES)
+    assert len(opened) == 1
     corpus = Corpus()
     assert np.array_equal(decode(found.pinned(77), DecodeSettings(32)), corpus.pixels[77])
     assert len(kept.files("fetched")) == 1

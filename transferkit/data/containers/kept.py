@@ -50,9 +50,9 @@ def limit() -> int:
 
 
 def use(path: Path) -> None:
-    """Mark a kept file as used lately."""
+    """Mark a kept file as used lately: by its time of access, for by that of change it would be opened anew."""
     with suppress(OSError):
-        os.utime(path)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def hold(path: Path, owner: object) -> None:
@@ -115,6 +115,6 @@ def _bytes(path: Path) -> int:
 
 def _used(path: Path) -> float:
     try:
-        return path.stat().st_mtime
+        return path.stat().st_atime
     except OSError:
         return 0.0
