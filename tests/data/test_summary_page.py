@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.calls import call
 from tests.data.readers import forms
-from tests.data.readers.forms import Corpus
+from tests.data.readers.forms import CLASSES, Corpus
+from transferkit.cli import _pictures
 
 
 def test_the_page_shows_ten_pictures_with_labels_and_obeys_no_name(tmp_path: Path) -> None:
@@ -30,3 +33,20 @@ def test_what_was_found_is_in_the_json(tmp_path: Path) -> None:
     found = json.loads(call("data", "summary", source, "--json").out)["reader"]
     assert (found["name"], found["image_column"], found["label_column"]) == ("table", "id_code", ["diagnosis"])
     assert found["path_template"] == "train_images/{id_code}"
+
+
+def test_a_terminal_that_can_shows_ten_pictures_and_a_pipe_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = forms.folder(Corpus(), tmp_path)
+    (source / "daisy" / "d000.png").write_bytes(b"no picture")
+    assert "\x1b" not in call("data", "summary", source).out
+    monkeypatch.setattr(_pictures, "way", lambda: "blocks")
+    shown = call("data", "summary", source).out
+    assert shown.count("▀") == 9 * 14 * 7
+    assert "is not a" in shown
+    assert [word for word in shown.split() if word in CLASSES][-9:] == [
+        *["daisy"] * 3, *["rose"] * 3, *["tulip"] * 3,
+    ]  # fmt: skip
+    assert "\x1b" not in call("data", "summary", source, "--quiet").out
+    assert json.loads(call("data", "summary", source, "--json").out)["pictures"] == 120
