@@ -42,7 +42,9 @@ def read(source: Path, **options: Any) -> Samples:
 
 def beside(source: Path) -> list[Path]:
     cache = Path(os.environ["TRANSFERKIT_CACHE"])
-    return sorted(path for path in source.parent.rglob("*") if path != cache and cache not in path.parents)
+    # Of a folder's parent only what lies directly in it: pytest keeps the other tests' folders there.
+    there = [*source.parent.iterdir(), *source.rglob("*")] if source.is_dir() else source.parent.rglob("*")
+    return sorted(path for path in there if path != cache and cache not in path.parents)
 
 
 def refusal(source: Path, **options: Any) -> str:
