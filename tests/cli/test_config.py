@@ -165,7 +165,7 @@ FILED: dict[str, Any] = {
     "schedule": "constant", "warmup": 0.1, "clip_norm": 1.0, "batch_size": 8, "accumulate": 2, "epochs": 20,
     "patience": 3, "metric": "auc", "class_weights": "balanced", "precision": "float32", "split": [0.6, 0.2, 0.2],
     "folds": 3, "exclude_file": "none.txt", "on_bad_file": "skip", "budget": "5m", "refit": "train+val", "seed": 3,
-    "max_latency": 5000.0, "max_size": 900.0,
+    "max_latency": 5000.0, "max_size": 900.0, "unlabeled": "pool",
     "exclude": ["*x*"], "random_baseline": True, "ema": False, "normalize": False,
     "reader": "table", "image_column": "a", "label_column": ["b"], "group_column": "c", "split_column": "d",
     "path_template": "{a}.png", "label_delimiter": "|", "crop_boxes": False, "frames": "first",

@@ -17,7 +17,7 @@ from transferkit.compute import restoring
 from transferkit.config import Settings, make
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
-from transferkit.errors import DataError, RunError
+from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs import preflight, trackers
 from transferkit.runs.layout import Layout, check_new
 from transferkit.training import user_callbacks
@@ -115,6 +115,8 @@ def finetune(
     chosen = make(given, problems)
     this.begin(reporter, choice, cache)
     layout = Layout(folder)
+    if watching and chosen.unlabeled is not None:
+        raise ConfigError("--unlabeled has no effect where callbacks watch a head that is trained; drop one of them")
     if watching and chosen.chooses_head:
         chosen = chosen.model_copy(update={"head": "mlp"})
         reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
@@ -123,12 +125,15 @@ def finetune(
 
     def job() -> Job:
         """The run with its pictures taken in: each was opened."""
+        from transferkit.delivery.inputs import find
         from transferkit.runs.finetune import Job
         from transferkit.runs.intake import take_in
 
+        intake = take_in(this.source, chosen, origin, reporter)
         return Job(
-            intake=take_in(this.source, chosen, origin, reporter), settings=chosen, layout=layout, origin=origin,
-            reporter=reporter, resume=resume, offline=offline, cache=cache, callbacks=watching,
+            intake=intake, settings=chosen, layout=layout, origin=origin, reporter=reporter, resume=resume,
+            offline=offline, cache=cache, callbacks=watching,
+            unlabeled=[] if chosen.unlabeled is None else find([chosen.unlabeled], reporter.warn),
         )  # fmt: skip
 
     if dry_run:

@@ -67,8 +67,15 @@ def _choice_problems(s: Declarations) -> list[str]:
     if not s.chooses_head:
         limits = {"--max-latency": s.max_latency, "--max-size": s.max_size}
         because = "has no effect where no classifier is chosen; drop it, or add --head auto"
-        return [f"{flag} {value:g} {because}" for flag, value in limits.items() if value is not None]
+        found = [f"{flag} {value:g} {because}" for flag, value in limits.items() if value is not None]
+        return found if s.unlabeled is None else [*found, f"--unlabeled {shown(s.unlabeled)} {because}"]
     found = []
+    if s.unlabeled is not None and s.unfreeze != "none":
+        found.append(
+            f"--unlabeled {shown(s.unlabeled)} has no effect on layers that are trained; drop it, or drop --unfreeze"
+        )
+    if s.unlabeled is not None and s.task not in ("auto", "classify"):
+        found.append(f"--unlabeled {shown(s.unlabeled)} is for one class a picture, not for --task {s.task}; drop it")
     ignored = {"pooling": "avg", "cutmix": 0.0, "mixup": 0.0, "class_weights": "none", "loss": "auto"}
     for name, default in ignored.items():
         if name in s.model_fields_set and getattr(s, name) != default:

@@ -242,6 +242,10 @@ class Declarations(BaseModel):
     on_bad_file: Annotated[Literal["error", "skip"], Setting(
         "What to do where pictures cannot be read.",
         "data")] = "error"
+    unlabeled: Annotated[str | None, Setting(
+        "Pictures without labels, to be learnt from as well. A folder or a list; they get the labels that are likely, "
+        "and are kept where cross-validation on the labelled ones gains by it, which is said.",
+        "data", "POOL", default="none", takes="PathLike[str]")] = None
     # judging
     random_baseline: Annotated[bool, Setting(
         "Also train the head on the same network with random weights.",

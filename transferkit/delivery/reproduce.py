@@ -31,7 +31,7 @@ from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import hardware, versions
 from transferkit.runs.run_record import RunRecord
 
-PATHS = ("backbone", "weights", "exclude_file", "classes")  # settings that may name files
+PATHS = ("backbone", "weights", "exclude_file", "classes", "unlabeled")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown
 NO_RESULT = ("test_uses", "schema_version")  # of metrics.json
 Leaves = dict[str, object]  # every value of nested JSON by its dotted name
@@ -99,7 +99,7 @@ def given_settings(manifest: RunRecord) -> JsonObject:
         value = given.get(name, "")
         value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
         path = Path(manifest.working_directory) / str(value)
-        if name in given and path.is_file():
+        if name in given and (path.is_file() or (name == "unlabeled" and path.exists())):
             given[name] = os.path.abspath(path)
     # What was left to a default then must not follow a default that has changed since.
     now = manifests.settings(given).model_dump(mode="json")
@@ -212,6 +212,9 @@ def compare(before: Layout, after: Layout, reasons: list[str]) -> Reproduction:
 def _choices(before: RunRecord, after: RunRecord) -> list[str]:
     """What `auto` settings chose differently, by measuring the machine."""
     found = []
+    pools = [record.data.unlabeled and record.data.unlabeled.sha256 for record in (before, after)]
+    if pools[0] != pools[1]:
+        found.append("the unlabelled pictures are others now")
     pairs: list[tuple[str, str | None, str | None]] = [("features", before.precision.name, after.precision.name)]
     pairs += [
         (f"phase {a.name}", a.precision, b.precision)

@@ -51,6 +51,7 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
         _folds(metrics),
         _networks(metrics),
         _choice(metrics),
+        _unlabeled(metrics),
         _unfrozen(metrics),
         _cost(metrics),
         _compared(metrics),
@@ -231,6 +232,12 @@ def _networks(metrics: MetricsRecord) -> Lines:
     for text in metrics.portfolio.words if metrics.portfolio else ():
         yield Line(label, text, 2)
         label = ""
+
+
+def _unlabeled(metrics: MetricsRecord) -> Lines:
+    """What pictures without labels added, or that they added nothing."""
+    if metrics.unlabeled is not None:
+        yield Line("Unlabelled", metrics.unlabeled.words)
 
 
 def _unfrozen(metrics: MetricsRecord) -> Lines:

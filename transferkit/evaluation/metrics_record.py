@@ -73,6 +73,22 @@ class UnfrozenRecord(Record):
     words: str
 
 
+class UnlabeledRecord(Record):
+    """What pictures without labels came to: the classifier that was chosen, learnt from labelled ones alone and from
+    both, by cross-validation on the labelled ones."""
+
+    pictures: Count = 0  # that were tried
+    metric: str = "score"
+    without: Number | None = None
+    score: Number | None = None
+    gain: Number | None = None
+    gain_se: Number | None = None
+    way: str = ""
+    learnt: Count = 0  # that were given a label and learnt from; 0 where they were not kept
+    kept: bool = False
+    words: str
+
+
 class HeadCandidate(Record):
     """One classifier that might have been chosen."""
 
@@ -275,6 +291,7 @@ class MetricsRecord(Record):
     cross_validation: CrossValidation | None = None
     candidates: list[HeadCandidate] = []
     unfrozen: UnfrozenRecord | None = None
+    unlabeled: UnlabeledRecord | None = None
     learning_curve: LearningCurve | None = None
     test: CountedScores
     baselines: dict[str, BaselineScores]

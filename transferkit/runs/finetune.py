@@ -23,7 +23,7 @@ from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
 from transferkit.features.extract import Views
-from transferkit.runs import agreement, limits, plan, refit, resumption, selecting, tails
+from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails
 from transferkit.runs.assessment import Assessment
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.context import RunContext, rows_of
@@ -64,9 +64,11 @@ class Job:
     search_seconds: float | None = None  # of the search that this run ends
     tracking: Tracking | None = None  # is told every epoch
     callbacks: Sequence[Callback] = ()  # the caller's
+    unlabeled: Sequence[Path] = ()  # picture files of `settings.unlabeled`
 
     def __post_init__(self) -> None:
         self.samples = self.intake.samples
+        self.pool: pool.Pool | None = None
 
     def run(self) -> None:
         """Do everything that is not done yet. On failure run.json says so and the folder stays resumable."""
@@ -79,6 +81,7 @@ class Job:
         splitting = time.monotonic() - started
         problem, folds = self._problems(splits)
         user_callbacks.check_monitored(self.callbacks, problem)
+        self.pool = self._pool()
         backbone = self._backbone()
         limits.check(backbone, problem.outputs, self.settings)
         building = time.monotonic() - started - splitting
@@ -130,7 +133,7 @@ class Job:
             splits.counts(), plan.sizes(self.samples), plan.disk(found, self.cache)
         )  # fmt: skip
         layers, frozen = plan.layers(backbone, found)
-        coarse = coarse_test(counts["test"], self.samples.task, s.folds)
+        coarse, unlabeled = coarse_test(counts["test"], self.samples.task, s.folds), self._pool()
         weights = f"{s.weights}: {absent} is to be fetched" if absent else backbone.weights
         return plan.DryRun(
             data=self.origin or "arrays", pictures=len(self.samples), bytes=total, sides=sides,
@@ -140,7 +143,7 @@ class Job:
             frozen_layers=frozen, unfreeze=s.unfreeze, adapt=s.adapt, views=views.count,
             batch_size=work.trainer.batch_size, folds=s.folds, check=self.intake.seconds, outlook=found,
             needed=needed, free=free, cache=cache, asked=self.cache, output=str(self.layout.folder),
-            notes=[] if coarse is None else [coarse],
+            notes=[*([] if coarse is None else [coarse]), *([] if unlabeled is None else [unlabeled.words])],
         )  # fmt: skip
 
     def choose(self, splits: Splits) -> ClassifierChoice:
@@ -205,6 +208,11 @@ class Job:
         self._say_data(splits)
         return splits
 
+    def _pool(self) -> pool.Pool | None:
+        """Pictures without labels, where there are any."""
+        name, seed = self.settings.unlabeled, self.settings.seed
+        return None if name is None else pool.take_in(self.unlabeled, self.samples, name, seed, self.reporter)
+
     def _say_data(self, splits: Splits) -> None:
         c, samples = splits.counts(), self.samples
         what = samples.kind.outputs
@@ -259,6 +267,7 @@ class Job:
     def _train_and_assess(self, manifest: Manifest, context: RunContext, folds: list[Problem], started: float) -> None:
         s, splits, record = self.settings, context.splits, manifest.record
         resumption.check_data(record, self.samples, splits, self.layout)
+        pool.check_same(record, self.pool)
         if not self.layout.splits.exists():
             save_splits(self.layout.splits, self.samples, splits)
         self._record_data(record, splits)
@@ -288,13 +297,15 @@ class Job:
             data.skipped = intake.skipped
         if intake.relabelled:
             data.relabelled = intake.relabelled
+        if self.pool is not None:
+            data.unlabeled = self.pool.record
         data.reader = {key: value for key, value in self.samples.reader.items() if key != "said"}
         record.split_sha256 = split_digest(self.samples, splits)
 
     def _trained(self, work: recipe.Recipe, splits: Splits) -> tuple[recipe.Trained, selecting.HeadSelection | None]:
         """The network with its head, chosen or trained, and how it was chosen, where it was."""
         if self.settings.chooses_head:
-            selection = selecting.select(work, splits)
+            selection = selecting.select(work, splits, pool=None if self.pool is None else self.pool.samples)
             if selection is not None and self.settings.unfreeze != "none":
                 selection = tails.compete(work, selection)
             if selection is not None:

@@ -45,6 +45,19 @@ class ConfigRecord(Record):
     budget: Number | None = None
 
 
+class PoolRecord(Record):
+    """Pictures without labels. `n` are used, and hash to `sha256`; the others are `alike` (like a labelled picture),
+    `repeated` (like another of them), `unreadable`, or more than are used (`beyond`)."""
+
+    path: str = ""
+    n: Count = 0
+    alike: Count = 0
+    repeated: Count = 0
+    unreadable: Count = 0
+    beyond: Count = 0
+    sha256: str = ""
+
+
 class DataRecord(Record):
     """The data and what became of it. `path` is None for arrays, which a run does not keep."""
 
@@ -54,6 +67,7 @@ class DataRecord(Record):
     n: Count = 0
     skipped: list[Skipped] = []
     relabelled: list[Relabelled] = []
+    unlabeled: PoolRecord | None = None
     reader: dict[str, JsonValue] = {}  # its name, why it was chosen, and the options that it took or found
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transferkit import terms
 from transferkit.console import duration, figure
+from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
 from transferkit.evaluation import metric_registry
@@ -25,9 +26,10 @@ from transferkit.evaluation.metrics_record import (
     HeadCandidate,
     MetricsRecord,
     UnfrozenRecord,
+    UnlabeledRecord,
 )
 from transferkit.features.precision import Precision
-from transferkit.runs import agreement
+from transferkit.runs import agreement, pool_choice
 from transferkit.runs.limits import Account, Limits
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection import choice as choosing
@@ -60,6 +62,7 @@ class HeadSelection:
     cost: CostRecord | None
     unfrozen: UnfrozenRecord | None = None
     ensemble: EnsembleRecord | None = None
+    unlabeled: UnlabeledRecord | None = None
     gap: float
     answers: OutOfFold
     judge: Judge
@@ -74,6 +77,8 @@ class HeadSelection:
             metrics.unfrozen = self.unfrozen
         if self.ensemble is not None:
             metrics.ensemble = self.ensemble
+        if self.unlabeled is not None:
+            metrics.unlabeled = self.unlabeled
 
 
 @dataclass
@@ -81,17 +86,21 @@ class Selector:
     """One selection for a run. `work` is its recipe, by which the neural network among the candidates is trained.
 
     `precision` is that of the features; None chooses it. `network`: whether there is one among the candidates.
+    `pool` are pictures without labels, if there are any.
     """
 
     work: Recipe
     splits: Splits
     precision: Precision | None = None
     network: bool = True
+    pool: Samples | None = None
+    taught: pool_choice.PoolChoice | None = field(default=None, init=False)  # by the pool, where that helps
 
     def run(self) -> HeadSelection:
         """Extract, cross-validate, choose, fit, assemble."""
         work, reporter = self.work, self.work.reporter
         found = self.choose()
+        found, unlabeled = self._with_pool(found)
         judge = self._judge(work.problem.val)
         answers = OutOfFold.of(found.logits[self.rows.places(work.problem.val)], judge)
         table, network = list(found.table), None
@@ -103,6 +112,9 @@ class Selector:
                     entry.chosen = entry is row
         work.timings["choice"] = found.seconds
         reporter.say(self._said(found, table, network is not None))
+        if unlabeled is not None:
+            unlabeled = unlabeled if network is None else pool_choice.beaten(unlabeled)
+            reporter.say(unlabeled.words)
         trained, expected = self._shipped(found) if network is None else self._shipped_network(*network)
         asked = agreement.sampled(work.problem)
         left_out = trained.val_outputs[asked] if network is None else None
@@ -111,6 +123,7 @@ class Selector:
         return HeadSelection(
             trained=trained, cross_validation=self._cross_validation(found), candidates=table,
             cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found),
+            unlabeled=unlabeled,
         )  # fmt: skip
 
     def choose(self) -> HeadChoice:
@@ -129,22 +142,37 @@ class Selector:
     def _choose(self) -> HeadChoice:
         self.work.reporter.heading("choosing the classifier by cross-validation")
         samples, settings, rows = self.work.problem.samples, self.work.settings, self.rows
-        drawn = rounds_of_folds(samples, self.splits, settings.folds or FOLDS, ROUNDS)
-        rounds = [[rows.places(fold) for fold in folds] for folds in drawn]
+        rounds = self._rounds()
         candidates = choosing.sets(rows.taps.sets(), learners(samples.task))
         with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:
             return choosing.choose(
                 rows.x, rows.y, rounds, candidates, self._judge(rows.pictures), settings.seed, advance, self._admitted
             )  # fmt: skip
 
-    def _admitted(self, trial: CandidateScore) -> bool:
-        """Whether the network that `trial` makes is within the limits."""
+    def _rounds(self) -> list[list[np.ndarray]]:
+        """Rounds of folds, as places in the rows."""
+        drawn = rounds_of_folds(self.work.problem.samples, self.splits, self.work.settings.folds or FOLDS, ROUNDS)
+        return [[self.rows.places(fold) for fold in folds] for folds in drawn]
+
+    def _with_pool(self, found: HeadChoice) -> tuple[HeadChoice, UnlabeledRecord | None]:
+        """The choice with what pictures without labels add to it, where they do; and what is said of them."""
+        if self.pool is None:
+            return found, None
+        asked = pool_choice.PoolChoice.of(self.work, self.rows, self.pool, found, self._rounds(), self._judge)
+        if asked.helps and self._admitted(asked.trial, asked):
+            self.taught = asked
+        return asked.outcome(self.taught is not None)
+
+    def _admitted(self, trial: CandidateScore, taught: pool_choice.PoolChoice | None = None) -> bool:
+        """Whether the network that `trial` makes, with a pool where it is taught by one, is within the limits."""
         candidate, columns = trial.candidate, (trial.candidate.start, trial.candidate.stop)
         name = candidate.learner.name
-        kind = columns, "linear" if isinstance(candidate.learner, LINEAR) else name
+        linear = isinstance(candidate.learner, LINEAR)
+        kind = columns, "linear" if linear else name, taught is not None and not linear
 
         def made() -> keras.Model:
-            fitted = choosing.fit(self.rows.x, self.rows.y, trial)
+            every = np.arange(len(self.rows.y))
+            fitted = choosing.fit(self.rows.x, self.rows.y, trial) if taught is None else taught.fit(every)
             return self.rows.network(shipping.body(*fitted, trial.scale, trial.shift), columns)
 
         return self.account.admits(kind, terms.candidate(name, candidate.features), made)
@@ -206,7 +234,10 @@ class Selector:
         started = time.monotonic()
         alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
         learnt = rows.places(problem.train if alone else rows.pictures)
-        projection, fitted = choosing.fit(rows.x[learnt], rows.y[learnt], trial)
+        if self.taught is None:
+            projection, fitted = choosing.fit(rows.x[learnt], rows.y[learnt], trial)
+        else:
+            projection, fitted = self.taught.fit(learnt)
         body = shipping.body(projection, fitted, trial.scale, trial.shift)
         columns = trial.candidate.start, trial.candidate.stop
         where = rows.places(problem.val)
@@ -221,6 +252,7 @@ class Selector:
             source="cached" if rows.kind.features is not None else "computed each epoch", precision="float32",
         )  # fmt: skip
         which = "training pictures" if alone else "training and validation pictures together"
+        which += "" if self.taught is None else ", and on unlabelled ones"
         note = (
             f"the classifier was chosen by cross-validation and fitted on {which}; what is said of validation are "
             "answers to pictures that were left out"
@@ -272,29 +304,35 @@ def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
     return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
 
 
-def select(work: Recipe, splits: Splits, network: bool = True) -> HeadSelection | None:
+def select(
+    work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None
+) -> HeadSelection | None:
     """The selection of a run; None, which is said, where a class has too few pictures for folds. `network`: whether a
-    neural network is among the candidates."""
+    neural network is among the candidates; `pool`: pictures without labels."""
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
     except DataError as error:
+        if pool is not None:
+            raise DataError(f"--unlabeled is for the choice of the classifier by cross-validation, and {error}") from error
         work.notes.append(f"no choice of the classifier by cross-validation: {error}")
         work.reporter.say(f"head: {work.notes[-1]}; a neural network is trained instead")
         return None
-    selection = Selector(work, splits, network=network).run()
-    return selection if selection.gap <= agreement.TOLERANCE else _exact(work, splits, selection.gap, network)
+    selector = Selector(work, splits, network=network, pool=pool)
+    selection = selector.run()
+    return selection if selection.gap <= agreement.TOLERANCE else _exact(selector, selection.gap)
 
 
-def _exact(work: Recipe, splits: Splits, gap: float, network: bool) -> HeadSelection:
+def _exact(before: Selector, gap: float) -> HeadSelection:
     """The selection on features in float32, in which what is shipped computes. Raises TrainingError where it is not
     what is shipped even then."""
+    work = before.work
     problem, words = work.problem, agreement.said(gap, work.problem)
     if work.frozen.precision.name != "float32":
         work.notes.append(f"{words}: features were computed again in float32, and the classifier chosen by these")
         work.reporter.warn(work.notes[-1])
         _forget(work)
         precision = Precision(reason="others did not agree with what is shipped")
-        selection = Selector(work, splits, precision, network).run()
+        selection = Selector(work, before.splits, precision, before.network, before.pool).run()
         if selection.gap <= agreement.TOLERANCE:
             return selection
         words = agreement.said(selection.gap, problem)

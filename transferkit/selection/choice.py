@@ -125,7 +125,7 @@ def choose(
                 found = list(candidate.learner.path(z, y, some))
             for setting, outputs in found:
                 for one in outputs:
-                    _enter(trials, candidate, setting, one, judge, first=stage == 0)
+                    enter(trials, candidate, setting, one, judge, first=stage == 0)
             advance(1)
         before, alive = len(alive), _hopeful(trials, judge)
         advance(before - len(alive) if stage == 0 else 0)
@@ -162,11 +162,12 @@ def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], Rows]
     return known[key]
 
 
-def _enter(
+def enter(
     trials: list[CandidateScore], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
     first: bool,
 ) -> None:  # fmt: skip
-    """Score a round's out-of-fold outputs, and file them under their candidate and setting."""
+    """Score a round's out-of-fold outputs [n, C], and file them in `trials` under their candidate and setting: as a new
+    entry in the `first` round, else with those of the rounds before."""
     scale, shift = 1.0, 0.0
     if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)

@@ -51,7 +51,7 @@ def of_a_choice(values: Given) -> list[str]:
     """What `values` hold that belongs to the choice of a classifier, which a search does not make."""
     found = [
         f"--{name.replace('_', '-')} is for the choice of a classifier, which tune does not make; drop it"
-        for name in ("max_latency", "max_size")
+        for name in ("max_latency", "max_size", "unlabeled")
         if values.get(name) is not None
     ]
     if values.get("head") == "auto":

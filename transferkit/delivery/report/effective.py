@@ -76,6 +76,7 @@ def _resolved(manifest: RunRecord, metrics: MetricsRecord, facts: ModelFacts) ->
         "max_latency": lambda: "no limit",
         "max_size": lambda: "no limit",
         "exclude_file": lambda: "none",
+        "unlabeled": lambda: "none",
         "classes": lambda: ", ".join(metrics.classes) if about.ordered else "found from the data",
         "head": lambda: _chosen(metrics),
     }

@@ -148,6 +148,7 @@ def tried(metrics: MetricsRecord) -> View | None:
         "left": max(0, len(rows) - MOST),
         "expected": _expected(judged, metric) if judged else None,
         "unfrozen": metrics.unfrozen.words if metrics.unfrozen else "",
+        "unlabeled": metrics.unlabeled.words if metrics.unlabeled else "",
     }
 
 

@@ -1,0 +1,111 @@
+"""Pictures without labels that a run may learn from as well: read, looked through, and their rows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from transferkit.console import Reporter, plural
+from transferkit.data.audit.newcomers import newcomers
+from transferkit.data.samples import Samples, shown
+from transferkit.errors import ConfigError, DataError, RunError
+from transferkit.runs.run_record import PoolRecord, RunRecord
+from transferkit.runs.tapped_rows import TappedRows
+from transferkit.training.recipe import Recipe
+
+MOST = 3000  # pictures of a pool that are learnt from: more make the choice slow, and add little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Hashed pictures without labels, none of which is like a labelled one or like another; and what is said of them."""
+
+    samples: Samples
+    record: PoolRecord
+
+    @property
+    def words(self) -> str:
+        """How many there are, and what became of the others."""
+        return said(self.record)
+
+
+def without_labels(paths: Sequence[Path]) -> Samples:
+    """Samples of picture files whose labels nobody knows: their one class has no name."""
+    found = tuple(os.path.abspath(path) for path in paths)
+    nothing = (None,) * len(found)
+    return Samples(
+        root=Path(), paths=found, targets=np.zeros(len(found), np.int64), classes=("",), task="classify",
+        split=nothing, group=nothing, sha256=None, pixels=None, origin="pictures without labels",
+    )  # fmt: skip
+
+
+def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, reporter: Reporter) -> Pool:
+    """Open every picture of a pool, and keep those that can be read and are new.
+
+    Copies and look-alikes of labelled pictures are left out, whatever split these are in: of test pictures they would
+    tell what test must not, and of all others whose answers are asked for in cross-validation. `name` is the pool as
+    the user named it, `seed` decides which are used where there are more than `MOST`.
+
+    Raises:
+        ConfigError: the labels are not of one class each.
+        DataError: no picture of the pool is left.
+    """
+    if labelled.task != "classify":
+        raise ConfigError(
+            f"--unlabeled {shown(name)} is for one class a picture, not for --task {labelled.task}; drop it"
+        )
+    pool = without_labels(paths)
+    with reporter.progress("comparing unlabelled pictures", len(labelled) + len(pool)) as advance:
+        found = newcomers(labelled, pool, progress=lambda done, total: advance(1))
+    kept, beyond = np.array(found.kept, np.int64), max(0, len(found.kept) - MOST)
+    if not len(kept):
+        raise DataError(
+            f"--unlabeled {shown(name)}: none of its {plural(len(pool), 'picture')} can be used: {found.known} are "
+            f"like labelled ones, {len(found.faults)} cannot be read. Give other pictures, or drop it"
+        )
+    if beyond:
+        kept = np.sort(np.random.default_rng(seed).permutation(kept)[:MOST])
+    samples = pool.select(kept).hashed()
+    digest = hashlib.sha256("\n".join(sorted(samples.sha256 or ())).encode()).hexdigest()
+    record = PoolRecord(
+        path=name, n=len(samples), alike=found.known, repeated=found.repeated, unreadable=len(found.faults),
+        beyond=beyond, sha256=digest,
+    )  # fmt: skip
+    reporter.say(said(record))
+    return Pool(samples=samples, record=record)
+
+
+def said(record: PoolRecord) -> str:
+    """A pool in words."""
+    out = {
+        "like labelled ones": record.alike, "like one another": record.repeated,
+        "that cannot be read": record.unreadable, f"more than the {MOST:,} that are used": record.beyond,
+    }  # fmt: skip
+    left = ", ".join(f"{count:,} {why}" for why, count in out.items() if count)
+    return f"{plural(record.n, 'unlabelled picture')}{left and f'; left out: {left}'}"
+
+
+def check_same(record: RunRecord, pool: Pool | None) -> None:
+    """Raise RunError where a run that goes on was begun with other unlabelled pictures."""
+    then, now = record.data.unlabeled, pool and pool.record
+    if then is not None and now is not None and then.sha256 != now.sha256:
+        raise RunError(
+            "--resume: the unlabelled pictures are not those the run was started with; put them back as they were, or "
+            "start again with another --output"
+        )
+
+
+def rows(work: Recipe, labelled: TappedRows, samples: Samples) -> np.ndarray:
+    """Rows float32 [m, D] of the clean pictures of a pool, by the same pass and from the same store as the labelled
+    ones'."""
+    wanted = {i: range(1) for i in range(len(samples))}
+    kind = replace(labelled.kind)
+    work.frozen.prepare([kind], samples, wanted)
+    source = work.frozen.source(kind, samples, wanted)
+    blocks = np.array_split(np.arange(len(samples)), max(1, -(-len(samples) // 512)))
+    return np.concatenate([source.take(block, np.zeros(len(block), np.int64))[0] for block in blocks])

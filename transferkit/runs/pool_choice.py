@@ -1,0 +1,89 @@
+"""Does the classifier that was chosen gain by pictures without labels? Asked by the folds that chose it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from transferkit.console import figure, plural
+from transferkit.data.samples import Samples
+from transferkit.evaluation.metrics_record import UnlabeledRecord
+from transferkit.runs import pool
+from transferkit.runs.tapped_rows import TappedRows
+from transferkit.selection.candidate_scores import Judge
+from transferkit.selection.choice import CandidateScore, HeadChoice
+from transferkit.selection.expectation import expected
+from transferkit.selection.fitted import Fitted
+from transferkit.selection.learner import Folds
+from transferkit.selection.projection import Projection
+from transferkit.selection.unlabeled import Taught, WayScore, best_way
+from transferkit.training.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolChoice:
+    """The classifier that was `found` without a pool, and the `best` way of learning from the pool too."""
+
+    found: HeadChoice
+    best: WayScore
+    taught: Taught
+    metric: str
+    score: float
+    interval: tuple[float, float] | None
+
+    @classmethod
+    def of(
+        cls, work: Recipe, rows: TappedRows, samples: Samples, found: HeadChoice, rounds: Sequence[Folds],
+        judge: Callable[[np.ndarray], Judge],
+    ) -> PoolChoice:  # fmt: skip
+        """Ask every way of learning from the pool `samples`."""
+        of = judge(rows.pictures)
+        taught = Taught(rows.x, rows.y, pool.rows(work, rows, samples), found.trial)
+        with work.reporter.step("asking whether unlabelled pictures help"):
+            best, asked = best_way(taught, rounds, of)
+        # Whether the pool is used is part of the choice, whatever comes of it.
+        score, interval = expected([*found.contenders, *asked], of, work.settings.seed)
+        name = work.problem.goal.name
+        return cls(found=found, best=best, taught=taught, metric=name, score=score, interval=interval)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the pool gains more than one standard error."""
+        return self.best.helps
+
+    @property
+    def trial(self) -> CandidateScore:
+        """The classifier as it answers where it learns from the pool too."""
+        return self.best.trial
+
+    def fit(self, learnt: np.ndarray) -> tuple[Projection, Fitted]:
+        """It, learnt from the labelled pictures at `learnt` and from the pool."""
+        return self.taught.projection, self.taught.fit(self.best.way, learnt)[0]
+
+    def outcome(self, kept: bool) -> tuple[HeadChoice, UnlabeledRecord]:
+        """The choice after that, and what is to be said of it."""
+        found = replace(self.found, score=self.score, interval=self.interval)
+        if kept:
+            found = replace(found, trial=self.trial, apparent=self.trial.score)
+        learnt = self.taught.fit(self.best.way, np.arange(len(self.taught.x)))[1] if kept else 0
+        name, before, after = self.metric, self.found.trial.score, self.trial.score
+        gain = f"{figure(self.best.gain, '+')} ± {figure(self.best.error)}"
+        scores = f"{name} {figure(after)} with them, {figure(before)} without ({gain})"
+        count = plural(len(self.taught.pool), "unlabelled picture")
+        said = {
+            True: f"{count}: {learnt:,} of them are learnt from, by {self.best.way.words}: {scores}, by cross-validation",
+            False: f"{count} were tried and are not used: {scores}, by cross-validation on labelled ones",
+        }
+        record = UnlabeledRecord(
+            pictures=len(self.taught.pool), metric=name, without=before, score=after, gain=self.best.gain,
+            gain_se=self.best.error, way=self.best.way.words, learnt=learnt, kept=kept, words=said[kept],
+        )  # fmt: skip
+        return found, record
+
+
+def beaten(record: UnlabeledRecord) -> UnlabeledRecord:
+    """What is said of a pool where a neural network is shipped, which has not learnt from it."""
+    words = f"{plural(record.pictures, 'unlabelled picture')} were tried and are not used: the neural network is better"
+    return record.model_copy(update={"kept": False, "learnt": 0, "words": words})

@@ -1,0 +1,220 @@
+"""Pictures without labels beside those with: they are given the labels that are likely, and learnt from as well.
+
+Whether that helps is asked of labelled pictures that were left out: neither their labels nor they themselves have a
+part in what the pool is taken for (`out_of_fold`). It is kept only where it gains more than one standard error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.evaluation.baselines import few_threads
+from transferkit.selection import projection
+from transferkit.selection.candidate_scores import Judge
+from transferkit.selection.choice import CandidateScore, behind, enter
+from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, unit
+from transferkit.selection.learner import Folds
+from transferkit.selection.projection import Projection
+
+Indices = npt.NDArray[np.int64]
+
+NEIGHBOURS = 10  # of each picture in the graph along which labels spread
+SPARE = 40  # neighbours looked up once, so that those of a fold that is left out can be passed over
+ALPHA = 0.9  # how much a picture goes by its neighbours; the rest is its own label, where it has one
+STEPS = 30  # of spreading: 0.9³⁰ is 4 %
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a pool gets its labels: those that spread along a graph of `neighbours`, or the classifier's `own answers`
+    (self-training); and which `share` of each class is believed, the surest first."""
+
+    name: str
+    share: float
+
+    @property
+    def words(self) -> str:
+        """`"labels of similar pictures, the surest half"`."""
+        how = "labels of similar pictures" if self.name == "neighbours" else "the classifier's own answers"
+        return how if self.share == 1 else f"{how}, the surest {self.share:.0%}"
+
+
+WAYS = (Way("neighbours", 1.0), Way("neighbours", 0.5), Way("own answers", 0.5))
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """Labelled rows `x` float32 [n, V, D] with targets `y` float64 [n, C] (one-hot), and a pool [m, D] of clean
+    pictures, for the candidate of one `trial`. D are all columns, of which the candidate reads its own."""
+
+    x: Rows
+    y: Floats
+    pool: Rows
+    trial: CandidateScore
+
+    @cached_property
+    def projection(self) -> Projection:
+        """Found from labelled and other pictures together: it asks for no label."""
+        candidate = self.trial.candidate
+        return projection.fit(np.concatenate([self.x[:, 0], self.pool]), candidate.start, candidate.stop)
+
+    @cached_property
+    def z(self) -> Rows:
+        """Projected labelled rows [n, V, d]."""
+        return self.projection(self.x)
+
+    @cached_property
+    def p(self) -> Rows:
+        """Projected rows of the pool [m, d]."""
+        return self.projection(self.pool)
+
+    @cached_property
+    def graph(self) -> tuple[Indices, Rows]:
+        """For labelled pictures, then the pool: the `SPARE` nearest others [n + m, k], and their cosines."""
+        return nearest(unit(np.concatenate([self.z[:, 0], self.p])), SPARE)
+
+    def fit(self, way: Way, learnt: Indices) -> tuple[Fitted, int]:
+        """The candidate learnt from the labelled pictures at `learnt` and from the pool, and how many of the pool."""
+        learner, setting = self.trial.candidate.learner, self.trial.setting
+        if way.name == "neighbours":
+            answers = spread(*self.graph, learnt, self.y[learnt], len(self.z))
+        else:
+            answers = learner.fit(self.z[learnt], self.y[learnt], setting)(self.p)
+        believed, labels = surest(answers, way.share)
+        views = self.z.shape[1]
+        z = np.concatenate([self.z[learnt], np.repeat(self.p[believed][:, None], views, axis=1)])
+        y = np.concatenate([self.y[learnt], np.eye(self.y.shape[1])[labels]])
+        return merged(learner.fit(z, y, setting), len(learnt), views), len(believed)
+
+    def out_of_fold(self, way: Way, rounds: Sequence[Folds]) -> Iterator[Floats]:
+        """Outputs [n, C] for labelled pictures by what was learnt without them, for each round of folds."""
+        for folds in rounds:
+            outputs = np.empty_like(self.y)
+            for fold in folds:
+                rest = np.setdiff1d(np.arange(len(self.z)), fold)
+                outputs[fold] = self.fit(way, rest)[0](self.z[fold, 0])
+            yield outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class WayScore:
+    """A way with its out-of-fold answers, how much better these are than without the pool, and the standard error."""
+
+    way: Way
+    trial: CandidateScore
+    gain: float
+    error: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether it gains more than one standard error."""
+        return self.gain > self.error
+
+
+def best_way(taught: Taught, rounds: Sequence[Folds], judge: Judge) -> tuple[WayScore, list[CandidateScore]]:
+    """The way that gains most, by the folds by which the candidate was chosen; and the answers of every way.
+
+    All are asked in the first round of folds, the best of them in the others too.
+    """
+    asked = [(way, _answered(taught, way, rounds[:1], judge, [])) for way in WAYS]
+    way, trials = max(asked, key=lambda entry: judge.signed(entry[1][0].score))
+    _answered(taught, way, rounds[1:], judge, trials)
+    gap, error = behind(trials[0], taught.trial, judge)
+    return WayScore(way=way, trial=trials[0], gain=-gap, error=error), [found[0] for _, found in asked]
+
+
+def _answered(
+    taught: Taught, way: Way, rounds: Sequence[Folds], judge: Judge, trials: list[CandidateScore]
+) -> list[CandidateScore]:
+    """`trials`, which has one entry for a way, with what it answers in more rounds."""
+    plain = taught.trial
+    candidate = trials[0].candidate if trials else replace(plain.candidate)  # by which its scores are filed
+    with few_threads(taught.x.size + taught.pool.size):
+        for outputs in taught.out_of_fold(way, rounds):
+            enter(trials, candidate, plain.setting, outputs, judge, first=not trials)
+    return trials
+
+
+def nearest(z: Rows, most: int) -> tuple[Indices, Rows]:
+    """Of rows of length 1 [N, d] the `most` nearest others [N, k], nearest first, and their cosines float32."""
+    count = min(most, len(z) - 1)
+    which, cosines = np.empty((len(z), count), np.int64), np.empty((len(z), count), np.float32)
+    for start in range(0, len(z), 1024):
+        block = z[start : start + 1024] @ z.T
+        rows = np.arange(len(block))
+        block[rows, start + rows] = -np.inf
+        some = np.argpartition(-block, count - 1, axis=1)[:, :count]
+        order = np.argsort(-np.take_along_axis(block, some, 1), axis=1, kind="stable")
+        which[start : start + 1024] = np.take_along_axis(some, order, 1)
+        cosines[start : start + 1024] = np.take_along_axis(block, which[start : start + 1024], 1)
+    return which, cosines
+
+
+def spread(which: Indices, cosines: Rows, learnt: Indices, y: Floats, labelled: int) -> Floats:
+    """What the pool is taken for [m, C], by labels that spread along the graph (Zhou et al. 2004).
+
+    Args:
+        which: the nearest others of each picture, of which the first `labelled` have labels.
+        cosines: how near they are.
+        learnt: those of the labelled pictures that may be used; the others are not even passed through.
+        y: their labels, one-hot.
+        labelled: how many have labels.
+
+    Returns:
+        Shares, so scaled that classes are as frequent in the pool as among the labels (Zhu et al. 2003).
+    """
+    from scipy.sparse import csr_matrix, diags
+
+    total = len(which)
+    there = np.ones(total, bool)
+    there[:labelled] = False
+    there[learnt] = True
+    allowed = there[which] & there[:, None]
+    allowed &= np.cumsum(allowed, axis=1) <= NEIGHBOURS
+    row, column = np.nonzero(allowed)
+    weights = np.maximum(cosines[row, column], 0).astype(np.float64) ** 3  # far ones hardly count
+    graph = csr_matrix((weights, (row, which[row, column])), shape=(total, total))
+    graph = graph.maximum(graph.T)
+    root = diags(1 / np.sqrt(np.maximum(np.asarray(graph.sum(1)).ravel(), 1e-12)))
+    graph = root @ graph @ root
+    start = np.zeros((total, y.shape[1]))
+    start[learnt] = y / np.maximum(y.sum(0), 1)  # a class with many labels spreads no further than another
+    found = start
+    for _ in range(STEPS):
+        found = ALPHA * (graph @ found) + (1 - ALPHA) * start
+    pool = found[labelled:]
+    pool = pool / np.maximum(pool.sum(0), 1e-12) * y.mean(0)
+    return np.asarray(pool / np.maximum(pool.sum(1, keepdims=True), 1e-12))
+
+
+def surest(answers: Floats, share: float) -> tuple[Indices, Indices]:
+    """Rows of the surest `share` of each class that is answered, by how far the answer is ahead; and their classes."""
+    labels = answers.argmax(1)
+    two = np.sort(answers, axis=1)[:, -2:]
+    ahead = two[:, 1] - two[:, 0]
+    rows = []
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
+        rows.append(members[np.argsort(-ahead[members], kind="stable")][: int(np.ceil(share * len(members)))])
+    chosen = np.sort(np.concatenate(rows))
+    return chosen, labels[chosen]
+
+
+def merged(fitted: Fitted, labelled: int, views: int) -> Fitted:
+    """A kernel machine with one support for each picture of the pool, whose views are all the same picture."""
+    if not isinstance(fitted, Kernel) or views == 1:
+        return fitted
+    count, rest = divmod(len(fitted.supports), views)
+    at = np.arange(count * views).reshape(views, count)
+    pool = fitted.supports[at[:, labelled:]] if not rest else None
+    if pool is None or (pool != pool[:1]).any():
+        return fitted  # landmarks: no view is there twice
+    kept = np.concatenate([at[:, :labelled].ravel(), at[0, labelled:]])
+    weights = fitted.weights.copy()
+    weights[at[0, labelled:]] *= views
+    return Kernel(fitted.supports[kept], fitted.gamma, weights[kept], fitted.bias)
