@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         evaluate,
         finetune,
         freeze,
+        label,
         load_data,
         load_run,
         predict,
@@ -54,6 +55,7 @@ _HOMES = {
             "evaluate",
             "finetune",
             "freeze",
+            "label",
             "load_data",
             "load_run",
             "predict",
@@ -70,8 +72,8 @@ _HOMES = {
 }
 __all__ = [
     "Callback", "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble",
-    "backbone", "best", "build_head", "compare", "evaluate", "finetune", "freeze", "load_data", "load_run", "predict",
-    "reproduce", "tune",
+    "backbone", "best", "build_head", "compare", "evaluate", "finetune", "freeze", "label", "load_data", "load_run",
+    "predict", "reproduce", "tune",
 ]  # fmt: skip
 
 

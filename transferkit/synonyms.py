@@ -27,6 +27,7 @@ OPTIONS = {
     "class-names": "classes", "label-map": "classes", "labels-file": "classes", "filename-column": "image-column",
     "path-column": "image-column", "x-col": "image-column", "y-col": "label-column", "target-column": "label-column",
     "label-sep": "label-delimiter", "label-delim": "label-delimiter", "separator": "label-delimiter",
+    "unlabelled": "unlabeled", "unsup": "unlabeled", "pseudo-label": "unlabeled", "n-next": "next",
     "k": "top", "topk": "top", "top-k": "top", "fmt": "format",
 }  # fmt: skip
 
@@ -65,7 +66,7 @@ COMMANDS = {
     "convert": "export", "save": "export", "deploy": "serve", "app": "serve", "web": "serve", "ui": "serve",
     "models": "backbones", "networks": "backbones", "model": "backbones", "dataset": "data", "check": "data",
     "list": "runs", "ls": "runs", "history": "runs", "show": "open", "view": "open", "continue": "resume",
-    "restart": "resume", "diff": "compare", "example": "demo", "examples": "demo", "quickstart": "demo",
+    "annotate": "label", "active-learning": "label", "restart": "resume", "diff": "compare", "example": "demo", "examples": "demo", "quickstart": "demo",
 }  # fmt: skip
 
 

@@ -6,10 +6,10 @@ from transferkit.api.data import Data
 from transferkit.api.objects import Run, load_data, load_run
 from transferkit.api.portfolio import best
 from transferkit.api.train import finetune, tune
-from transferkit.api.use import compare, evaluate, predict, reproduce
+from transferkit.api.use import compare, evaluate, label, predict, reproduce
 from transferkit.parts import assemble, backbone, build_head, freeze
 
 __all__ = [
     "Data", "Run", "assemble", "backbone", "best", "build_head", "compare", "evaluate", "finetune", "freeze",
-    "load_data", "load_run", "predict", "reproduce", "tune",
+    "label", "load_data", "load_run", "predict", "reproduce", "tune",
 ]  # fmt: skip

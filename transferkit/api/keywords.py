@@ -122,6 +122,8 @@ class FinetuneSettings(TypedDict, total=False):
     """Which of nested folders is the class. Of animal/cat/1.jpg top is animal, leaf is cat, path is animal/cat. [default: 'top']"""
     on_bad_file: Literal['error', 'skip']
     """What to do where pictures cannot be read. [default: 'error']"""
+    unlabeled: str | PathLike[str] | None
+    """Pictures without labels, to be learnt from as well. A folder or a list; they get the labels that are likely, and are kept where cross-validation on the labelled ones gains by it, which is said. [default: none]"""
     random_baseline: bool
     """Also train the head on the same network with random weights. [default: False]"""
     refit: Literal['train', 'train+val']

@@ -1,4 +1,4 @@
-"""The verbs that use a run: `predict`, `evaluate`, `compare`, `reproduce`."""
+"""The verbs that use a run: `predict`, `evaluate`, `compare`, `reproduce`, `label`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from transferkit.runs.layout import Layout, check_new, free_name
 
 if TYPE_CHECKING:
     from transferkit.delivery.compare import Comparison
+    from transferkit.delivery.labeling import Labeling
     from transferkit.delivery.predict import Prediction
     from transferkit.delivery.reproduce import Reproduction
 
@@ -116,3 +117,44 @@ def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
     from transferkit.delivery.compare import compare as room
 
     return room([Layout(Path(run)) for run in runs], seed)
+
+
+@restoring
+def label(
+    pool: str | Path | Sequence[str | Path], run: str | Path | Run | None = None, *, next: int = 20,
+    test: int | None = None, output: str | Path | None = None, backbone: str | Path | None = None, seed: int = 0,
+    offline: bool = False, quiet: bool = False, reporter: Reporter | None = None,
+) -> Labeling:  # fmt: skip
+    """Which pictures of a pool are worth a label next, written into a table to fill in; `finetune` reads it then.
+
+    Args:
+        pool: a file, folder, pattern or list of pictures, or several of these.
+        run: a finished run. With few labels typical pictures are chosen, with more those that its model is unsure of
+            and that are unlike one another. Without one: typical pictures, by a pretrained network.
+        next: how many to choose.
+        test: how many to draw at random first, for testing: scores on pictures that were chosen are biased. By default
+            50, but no more than a third of the pool, and none where there are test pictures already.
+        output: the table, by default `POOL-labels.csv`; one that is there is gone on with.
+        backbone: the network to compare by, without a run. By default one that suits the pictures.
+        seed: of drawing and clustering.
+        offline: never download weights.
+        quiet: say nothing of what is done.
+        reporter: who is told instead of the terminal.
+
+    Raises:
+        ConfigError: options without effect, or a run whose pictures have not one class each.
+        DataError: nothing of the pool is new.
+    """
+    from transferkit.delivery.labeling import label as room
+
+    several = [Path(pool)] if isinstance(pool, str | os.PathLike) else [Path(item) for item in pool]
+    if not several:
+        raise DataError("pool names no picture; give a folder, files, or a list of them")
+    first = several[0].absolute()
+    name = first.stem if first.is_file() else first.name.strip("*?[]") or "pool"
+    return room(
+        several, None if run is None else Path(run), count=next, test=test,
+        output=Path(f"{name}-labels.csv") if output is None else Path(output),
+        backbone=None if backbone is None else os.fspath(backbone), seed=seed, offline=offline,
+        reporter=reporter or Reporter(quiet),
+    )  # fmt: skip

@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Data and networks": {
         "data": ("transferkit.cli.data:data", "Check, clean, split, count and look at pictures"),
+        "label": ("transferkit.cli.label:label", "Choose the pictures that are worth a label next"),
         "backbones": ("transferkit.cli.backbones:backbones", "List pretrained networks, or rank them on your pictures"),
         "weights": ("transferkit.cli.weights:weights", "Fetch, check and add pretrained weights"),
         "cache": ("transferkit.cli.cache:cache", "See or shrink the store of computed features"),

@@ -34,6 +34,7 @@ ARGUMENTS = {
     "source": "your pictures, a folder with one folder for each class, or a CSV with path and label",
     "run": "the folder of a finished run; transferkit runs lists those there are",
     "runs": "folders of finished runs; transferkit runs lists those there are",
+    "pool": "pictures without labels, files or folders",
     "paths": "pictures, or folders of pictures (they stand behind the run)",
 }
 F = TypeVar("F", bound=Callable[..., Any])

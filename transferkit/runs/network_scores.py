@@ -73,6 +73,23 @@ def probe(
     backbone = networks.build(name, seed=seed, offline=offline, reporter=reporter.say)
     for note in backbone.notes:
         reporter.say(f"{shown(name)}: {note}")
+    frozen, rows, x = last_layer(backbone, name, samples, seed, reporter)
+    judged = transferability.cross_validated_probe(x, samples.targets, folds, samples.task, samples.classes)
+    found = RankedBackbone(
+        backbone=name, size=backbone.size, metric=judged.metric, score=judged.score, spread=judged.spread,
+        logme=transferability.logme(x, samples.targets, samples.task), parameters=backbone.model.count_params(),
+        weights_bytes=_bytes(backbone, name), images_per_second=_speed(frozen, rows),
+        precision=frozen.precision.name,
+    )  # fmt: skip
+    reporter.say(f"{shown(name)}: {judged.metric} {written(judged.score)} in {time.monotonic() - started:.0f} s")
+    return found
+
+
+def last_layer(
+    backbone: LoadedBackbone, name: str, samples: Samples, seed: int, reporter: Reporter
+) -> tuple[Frozen, Rows, np.ndarray]:
+    """What the last layer of a network gives for clean pictures, float32 [n, d], from the store or computed; and by
+    what it was computed. `samples` are hashed, and not none."""
     settings = Settings(backbone=name, augment="none", seed=seed)
     if has_class_token(backbone.model.output_shape[1:]):  # as the classifier that `finetune` chooses has them
         settings = settings.model_copy(update={"pooling": "cls+mean"})
@@ -85,16 +102,7 @@ def probe(
     source = frozen.source(rows, samples, wanted)
     order = np.arange(len(samples))
     blocks = np.array_split(order, -(-len(order) // 256))
-    x = np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
-    judged = transferability.cross_validated_probe(x, samples.targets, folds, samples.task, samples.classes)
-    found = RankedBackbone(
-        backbone=name, size=backbone.size, metric=judged.metric, score=judged.score, spread=judged.spread,
-        logme=transferability.logme(x, samples.targets, samples.task), parameters=backbone.model.count_params(),
-        weights_bytes=_bytes(backbone, name), images_per_second=_speed(frozen, rows),
-        precision=frozen.precision.name,
-    )  # fmt: skip
-    reporter.say(f"{shown(name)}: {judged.metric} {written(judged.score)} in {time.monotonic() - started:.0f} s")
-    return found
+    return frozen, rows, np.concatenate([source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks])
 
 
 def _speed(frozen: Frozen, rows: Rows) -> float:

@@ -304,16 +304,16 @@ def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
     return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
 
 
-def select(
-    work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None
-) -> HeadSelection | None:
+def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None) -> HeadSelection | None:
     """The selection of a run; None, which is said, where a class has too few pictures for folds. `network`: whether a
     neural network is among the candidates; `pool`: pictures without labels."""
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
     except DataError as error:
         if pool is not None:
-            raise DataError(f"--unlabeled is for the choice of the classifier by cross-validation, and {error}") from error
+            raise DataError(
+                f"--unlabeled is for the choice of the classifier by cross-validation, and {error}"
+            ) from error
         work.notes.append(f"no choice of the classifier by cross-validation: {error}")
         work.reporter.say(f"head: {work.notes[-1]}; a neural network is trained instead")
         return None

@@ -1,0 +1,176 @@
+"""`transferkit label`: pictures of a pool that are worth a label next, beside a random part of it kept for testing.
+
+The test pictures are drawn before anything is chosen. What is chosen is no random sample of the pool, so that only
+these say how good a model is on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from transferkit.console import Reporter, plural
+from transferkit.data.audit.newcomers import newcomers
+from transferkit.data.samples import Samples, shown
+from transferkit.delivery import label_features
+from transferkit.delivery.inputs import find
+from transferkit.delivery.label_check import own_samples
+from transferkit.delivery.labels_file import TEST, LabelsFile, Row, of_samples
+from transferkit.errors import ConfigError, DataError, raise_problems
+from transferkit.runs import pool as pools
+from transferkit.runs.layout import Layout
+from transferkit.selection.acquisition import Pick, worth_labelling
+
+DRAWN = 50  # test pictures that are drawn where nothing else is asked for, but no more than a third of the pool
+TYPICAL, DRAWN_WHY = "typical of {count} like it", "drawn at random, for testing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labeling:
+    """What was found: `next` to label, most useful first, and the `test` pictures that were drawn now, all in `file`.
+
+    `labelled`, `waiting` and `tested` count what the file holds besides; `left_out` says what of the pool is not new.
+    """
+
+    file: Path
+    next: list[Row]
+    test: list[Row]
+    labelled: int
+    waiting: int
+    tested: int
+    left_out: list[str]
+
+    @property
+    def bias(self) -> str:
+        """What scores on pictures that were chosen are worth."""
+        chosen = "Pictures that are chosen are no random sample: cross-validation and validation on them say little of "
+        chosen += "the pool. "
+        count = self.tested + len(self.test)
+        if not count:
+            return chosen + "No test pictures were drawn: how good a model is on the pool will not be known (--test)."
+        return chosen + f"Judge by the {plural(count, 'test picture')}, which {'was' if count == 1 else 'were'} not."
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {
+            "file": str(self.file), "next": [{"path": row.path, "why": row.why} for row in self.next],
+            "test": [row.path for row in self.test], "labelled": self.labelled, "waiting": self.waiting,
+            "tested": self.tested, "left_out": self.left_out, "bias": self.bias,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        width = min(44, max((len(_brief(row.path)) for row in self.next), default=0))
+        rows = [f"{n:>4}  {_brief(row.path):<{width}}  {row.why}" for n, row in enumerate(self.next, 1)]
+        drawn = f", and {plural(len(self.test), 'test picture')} drawn at random" if self.test else ""
+        return "\n".join([f"{plural(len(self.next), 'picture')} to label next{drawn}:", *rows])
+
+
+def label(
+    pool: Sequence[Path], run: Path | None, *, count: int, test: int | None, output: Path, backbone: str | None,
+    seed: int, offline: bool, reporter: Reporter,
+) -> Labeling:  # fmt: skip
+    """Choose, and write `output`: rows of an earlier call keep their place and their labels.
+
+    Args:
+        pool: files, folders, patterns or lists of pictures.
+        run: a finished run of one class a picture, whose model says what it is unsure of; None: typical pictures only.
+        count: how many to choose.
+        test: how many to draw at random for testing; None: `DRAWN` where there are no test pictures yet.
+        output: the table.
+        backbone: without a run, the network whose features are gone by; None chooses it.
+        seed: of drawing and clustering.
+        offline: never download weights.
+        reporter: is told.
+
+    Raises:
+        ConfigError: options without effect.
+        DataError: nothing of the pool is new, or a table of another kind.
+    """
+    raise_problems(ConfigError, _problems(run, count, test, backbone))
+    file = LabelsFile.read(output)
+    if run is not None:
+        file.add(_of_run(Layout(run)))
+    if test and file.tested:
+        raise ConfigError(f"--test {test}: there are {plural(len(file.tested), 'test picture')} already; drop it")
+    fresh, left_out = _fresh(
+        file, pools.without_labels(find(pool, reporter.warn, [] if run is None else [run])), reporter
+    )
+    known = pools.without_labels([Path(row.path) for row in file.there() if not row.tested]).hashed()
+    labelled, waiting, tested = len(file.labelled), len(file.waiting), len(file.tested)
+    drawn, rest = _drawn(len(fresh), test, bool(tested), count, seed)
+    file.add(tests := [Row(fresh.paths[i], split=TEST, why=DRAWN_WHY) for i in drawn])
+    others = fresh.select(rest)
+    seen = label_features.seen(run, others, known, backbone, seed, offline, reporter)
+    picks = worth_labelling(seen.pool, seen.known, count, seen.answers, labelled, seed)
+    chosen = [Row(others.paths[pick.index], why=_why(pick, seen)) for pick in picks]
+    file.add(chosen)
+    file.write()
+    return Labeling(
+        file=output, next=chosen, test=tests, labelled=labelled, waiting=waiting, tested=tested, left_out=left_out
+    )
+
+
+def _problems(run: Path | None, count: int, test: int | None, backbone: str | None) -> list[str]:
+    found = []
+    if count < 1:
+        found.append(f"--next {count}: choose at least one picture")
+    if test is not None and test < 0:
+        found.append(f"--test {test}: give 0 for none, or how many to draw")
+    if run is not None and backbone is not None:
+        found.append(f"--backbone {shown(backbone)} has no effect with --run, which has its network; drop one of them")
+    return found
+
+
+def _of_run(layout: Layout) -> list[Row]:
+    """The pictures that a run was made from. Raises ConfigError where they have not one class each."""
+    task = layout.read_metrics().task
+    if task != "classify":
+        raise ConfigError(f"--run {shown(layout.folder)} is for --task {task}; label is for one class a picture")
+    if layout.read_metrics().ensemble is not None:
+        raise ConfigError(f"--run {shown(layout.folder)} joins several networks; give a run of one network")
+    samples, parts = own_samples(layout), {picture.path: picture.split for picture in layout.read_splits()}
+    return list(of_samples(samples, [parts[path] == "test" for path in samples.paths]))
+
+
+def _fresh(file: LabelsFile, pool: Samples, reporter: Reporter) -> tuple[Samples, list[str]]:
+    """The pictures of the pool that are like none in the file, each kind once; and what the others are, in words."""
+    known = pools.without_labels([Path(row.path) for row in file.there()])
+    mine = set(file.rows)
+    pool = pool.select([i for i, path in enumerate(pool.paths) if path not in mine])
+    if not len(pool):
+        raise DataError(f"every picture of the pool is in {shown(file.path)} already; give more pictures")
+    with reporter.progress("comparing pictures", len(known) + len(pool)) as advance:
+        found = newcomers(known, pool, progress=lambda done, total: advance(1))
+    out = {"like one in the file": found.known, "like another": found.repeated, "unreadable": len(found.faults)}
+    left_out = [f"{count:,} {what}" for what, count in out.items() if count]
+    if not found.kept:
+        raise DataError(f"none of the {plural(len(pool), 'picture')} of the pool is new: {', '.join(left_out)}")
+    return pool.select(found.kept).hashed(), left_out
+
+
+def _drawn(total: int, test: int | None, known: bool, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions that are drawn for testing, and all others."""
+    wanted = (0 if known else min(DRAWN, total // 3)) if test is None else test
+    if wanted and wanted >= total:
+        raise ConfigError(f"--test {wanted}: the pool has {plural(total, 'new picture')}; leave some to choose from")
+    order = np.random.default_rng(seed).permutation(total)
+    return np.sort(order[:wanted]), np.sort(order[wanted:])
+
+
+def _why(pick: Pick, seen: label_features.Seen) -> str:
+    if pick.stands_for or seen.answers is None:
+        return TYPICAL.format(count=pick.stands_for)
+    row = seen.answers[pick.index]
+    first, second = np.argsort(-row, kind="stable")[:2]
+    return f"{seen.classes[first]} {row[first]:.2f} or {seen.classes[second]} {row[second]:.2f}"
+
+
+def _brief(path: str) -> str:
+    """The end of a path, from the working folder where it lies below that."""
+    here = os.path.join(os.getcwd(), "")
+    text = shown(path.removeprefix(here))
+    return text if len(text) <= 44 else "…" + text[-43:]
