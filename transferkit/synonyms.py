@@ -66,7 +66,8 @@ COMMANDS = {
     "convert": "export", "save": "export", "deploy": "serve", "app": "serve", "web": "serve", "ui": "serve",
     "models": "backbones", "networks": "backbones", "model": "backbones", "dataset": "data", "check": "data",
     "list": "runs", "ls": "runs", "history": "runs", "show": "open", "view": "open", "continue": "resume",
-    "annotate": "label", "active-learning": "label", "restart": "resume", "diff": "compare", "example": "demo", "examples": "demo", "quickstart": "demo",
+    "annotate": "label", "active-learning": "label",
+    "restart": "resume", "diff": "compare", "example": "demo", "examples": "demo", "quickstart": "demo",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +96,7 @@ def label(
         file.add(_of_run(Layout(run)))
     if test and file.tested:
         raise ConfigError(f"--test {test}: there are {plural(len(file.tested), 'test picture')} already; drop it")
-    fresh, left_out = _fresh(
-        file, pools.without_labels(find(pool, reporter.warn, [] if run is None else [run])), reporter
-    )
+    fresh, left_out = _fresh(file, pools.without_labels(find(pool, reporter.warn)), reporter)
     known = pools.without_labels([Path(row.path) for row in file.there() if not row.tested]).hashed()
     labelled, waiting, tested = len(file.labelled), len(file.waiting), len(file.tested)
     drawn, rest = _drawn(len(fresh), test, bool(tested), count, seed)

@@ -23,7 +23,7 @@ MOST = 3000  # pictures of a pool that are learnt from: more make the choice slo
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Hashed pictures without labels, none of which is like a labelled one or like another; and what is said of them."""
+    """Hashed pictures without labels, none like a labelled one or like another; and what is said of them."""
 
     samples: Samples
     record: PoolRecord
