@@ -73,7 +73,7 @@ class PoolChoice:
         scores = f"{name} {figure(after)} with them, {figure(before)} without ({gain})"
         count = plural(len(self.taught.pool), "unlabelled picture")
         said = {
-            True: f"{count}, of which {learnt:,} are learnt from by {self.best.way.words}: {scores}, by cross-validation",
+            True: f"{count}, {learnt:,} learnt from by {self.best.way.words}: {scores}, by cross-validation",
             False: f"{count} were tried and are not used: {scores}, by cross-validation on labelled ones",
         }
         record = UnlabeledRecord(
