@@ -1,4 +1,4 @@
-"""What pictures without labels are worth, and what choosing those to label next is worth over drawing them at random."""
+"""What pictures without labels are worth, and what choosing the next to label is worth over drawing at random."""
 
 from __future__ import annotations
 

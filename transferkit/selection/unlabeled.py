@@ -1,7 +1,7 @@
 """Pictures without labels beside those with: they are given the labels that are likely, and learnt from as well.
 
-Whether that helps is asked of labelled pictures that were left out: neither their labels nor they themselves have a
-part in what the pool is taken for (`out_of_fold`). It is kept only where it gains more than one standard error.
+Whether that helps is asked of labelled pictures that were left out: their labels have no part in what the pool is taken
+for, and no label spreads through them (`out_of_fold`). It is kept only where it gains more than one standard error.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""Of a pool only what is new: no copy and no look-alike of a known picture, and each picture once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.data.pictures import encoded, photo
+from transferkit.data.audit.newcomers import newcomers
+from transferkit.data.samples import Samples
+from transferkit.runs.pool import without_labels
+
+
+def written(folder: Path, **pictures: bytes) -> Samples:
+    folder.mkdir()
+    for name, content in pictures.items():
+        (folder / name).write_bytes(content)
+    return without_labels([folder / name for name in pictures])
+
+
+def test_copies_and_look_alikes_are_left_out(tmp_path: Path) -> None:
+    one, two, three = (photo(n, 96, 80) for n in range(3))
+    known = written(tmp_path / "known", a=encoded(one, "PNG"), b=encoded(photo(9, 96, 80), "PNG"))
+    pool = written(
+        tmp_path / "pool", copy=encoded(one, "PNG"), saved_again=encoded(one, "JPEG", quality=70),
+        new=encoded(two, "PNG"), new_again=encoded(two, "JPEG", quality=70), other=encoded(three, "PNG"),
+        damaged=b"no picture",
+    )  # fmt: skip
+    seen: list[tuple[int, int]] = []
+    found = newcomers(known, pool, progress=lambda done, total: seen.append((done, total)))
+    assert [pool.paths[i].rpartition("/")[2] for i in found.kept] == ["new", "other"]
+    assert (found.known, found.repeated) == (2, 1)
+    assert list(found.faults) == [5]
+    assert seen[-1] == (8, 8)
+
+
+def test_where_nothing_is_known_everything_is_new(tmp_path: Path) -> None:
+    pool = written(tmp_path / "pool", a=encoded(photo(0), "PNG"), b=encoded(photo(1), "PNG"))
+    assert newcomers(without_labels([]), pool).kept == (0, 1)

@@ -1,0 +1,138 @@
+"""`transferkit label`: a random part is kept for testing first, then what is worth a label is chosen and written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.cli.calls import call
+from tests.data.pictures import folder_of_classes, photo
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.delivery import label_features
+from transferkit.delivery.label_features import Seen
+from transferkit.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """Sixty pictures, and a copy of one."""
+    folder_of_classes(tmp_path / "pool", {"a": 30, "b": 30})
+    photo(0, 32, 32).save(tmp_path / "pool" / "again.png")
+    return tmp_path / "pool"
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features without a network: the pixels, and no answers."""
+
+    def seen(run: Any, pool: Any, known: Any, *_: Any) -> Seen:
+        parts = [[decode(s, DecodeSettings(8)).ravel() for s in part.sources()] for part in (pool, known)]
+        rows = [np.array(part, np.float32).reshape(len(part), 192) for part in parts]
+        return Seen(pool=rows[0], known=rows[1])
+
+    monkeypatch.setattr(label_features, "seen", seen)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def filled(path: Path, some: int | None = None) -> None:
+    """A person names what each picture shows."""
+    rows = table(path)
+    for row in [row for row in rows if not row["label"]][:some]:
+        row["label"] = Path(row["path"]).parent.name
+    with open(path, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.usefixtures("plain")
+def test_test_pictures_are_drawn_before_and_whatever_is_chosen(pool: Path, tmp_path: Path) -> None:
+    one = tk.label(pool, next=10, output=tmp_path / "one.csv", quiet=True)
+    other = tk.label(pool, next=3, output=tmp_path / "other.csv", quiet=True)
+    again = tk.label(pool, next=10, output=tmp_path / "again.csv", seed=1, quiet=True)
+    assert len(one.test) == 20  # a third of 60
+    assert [row.path for row in one.test] == [row.path for row in other.test] != [row.path for row in again.test]
+    assert not {row.path for row in one.test} & {row.path for row in one.next}
+    assert one.left_out == ["1 like another"]
+    assert "Judge by the 20 test pictures" in one.bias
+    assert sum(row["split"] == "test" for row in table(tmp_path / "one.csv")) == 20
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_table_grows_and_what_a_person_wrote_stays(pool: Path, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    first = tk.label(pool, next=6, test=10, output=file, quiet=True)
+    filled(file, some=13)
+    before = table(file)
+    second = tk.label(pool, next=6, output=file, quiet=True)
+    assert table(file)[: len(before)] == before
+    assert not second.test
+    assert not {row.path for row in first.next} & {row.path for row in second.next}
+    assert (second.labelled, second.waiting, second.tested) == (3, 3, 10)
+    with pytest.raises(ConfigError, match="there are 10 test pictures already"):
+        tk.label(pool, next=6, test=5, output=file, quiet=True)
+    assert len(table(file)) == 22
+
+
+@pytest.mark.usefixtures("plain")
+def test_without_test_pictures_it_is_said_what_will_not_be_known(pool: Path, tmp_path: Path) -> None:
+    found = tk.label(pool, next=5, test=0, output=tmp_path / "t.csv", quiet=True)
+    assert not found.test
+    assert "will not be known" in found.bias
+
+
+@pytest.mark.usefixtures("plain")
+def test_nothing_new_and_options_without_effect_are_refused(pool: Path, tmp_path: Path) -> None:
+    for words, said in (
+        (("--next", 0), "--next 0"), (("--test", -1), "--test -1"), (("--test", 60), "leave some to choose from"),
+        (("--run", tmp_path, "--backbone", "mini"), "no effect with --run"),
+    ):  # fmt: skip
+        result = call("label", pool, *words, "--output", tmp_path / "t.csv")
+        assert (result.code, said in result.err) == (2, True), result.err
+    assert not (tmp_path / "t.csv").exists()
+    tk.label(pool, next=60, test=0, output=tmp_path / "t.csv", quiet=True)
+    with pytest.raises(DataError, match="is new: 1 like one in the file"):
+        tk.label(pool, next=1, output=tmp_path / "t.csv", quiet=True)
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_command_shows_a_table_that_fits_the_screen(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("label", "pool", "--next", 4)
+    assert result.code == 0, result.err
+    assert "4 pictures to label next, and 20 test pictures drawn at random:" in result.out
+    assert "transferkit finetune pool-labels.csv" in result.out
+    assert max(map(len, result.out.splitlines()[:5])) <= 80
+    found = json.loads(call("label", "pool", "--next", 2, "--json").out)
+    assert (len(found["next"]), found["tested"], found["waiting"]) == (2, 20, 4)
+
+
+@pytest.mark.extended
+@pytest.mark.usefixtures("unpublished")
+def test_from_nothing_to_a_run_and_on(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cold start, labels by a person, a run by the table, and the next ones by what the run is unsure of."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "digits.csv"
+    first = tk.label(digits, next=60, test=40, backbone="mini", output=file, quiet=True)
+    assert all("typical of" in row.why for row in first.next)
+    filled(file)
+    run = tk.finetune(file, "mini", output=tmp_path / "run", quiet=True, head="linear", epochs=3)
+    assert run.metrics["test"]["n"] == 40
+    monkeypatch.setattr("transferkit.selection.acquisition.FEW", 1)
+    second = tk.label(digits, run, next=10, output=file, quiet=True)
+    assert all(" or " in row.why for row in second.next)
+    assert (second.labelled, second.tested) == (len(first.next), 40)
+    alone = tk.label(digits, run, next=5, output=tmp_path / "alone.csv", quiet=True)  # the run says what is labelled
+    assert (alone.labelled, alone.tested) == (len(first.next), 40)

@@ -1,0 +1,42 @@
+"""The table of `transferkit label`: what a person has written in it stays, and training reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.pictures import photo
+from transferkit.data.source import scan
+from transferkit.delivery.labels_file import LabelsFile, Row
+from transferkit.errors import DataError
+
+
+def test_what_is_written_is_read_again_and_trained_on(tmp_path: Path) -> None:
+    names = [tmp_path / "new" / f"{n}.png" for n in range(4)]
+    for n, name in enumerate(names):
+        name.parent.mkdir(exist_ok=True)
+        photo(n).save(name)
+    file = LabelsFile(tmp_path / "t.csv")
+    file.add([Row(str(names[0]), "rose", why="typical of 3 like it"), Row(str(names[1]), "oak; tree", "test")])
+    file.add([Row(str(names[0]), "other"), Row(str(names[2])), Row(str(names[3]), "", "test")])
+    file.write()
+    assert file.path.read_text().splitlines()[1] == "new/0.png,rose,,typical of 3 like it"
+    again = LabelsFile.read(file.path)
+    assert again.rows == file.rows
+    assert [row.label for row in again.labelled] == ["rose"]
+    assert [row.path for row in again.waiting] == [str(names[2])]
+    assert [row.path for row in again.tested] == [str(names[1]), str(names[3])]
+    with pytest.raises(DataError, match="have no label"):
+        scan(file.path)
+    file.path.write_text("".join(line.replace(",,", ",rose,", 1) if "/2" in line or "/3" in line else line.replace("oak; tree", "oak")
+                                 for line in file.path.read_text().splitlines(keepends=True)))  # fmt: skip
+    samples = scan(file.path)
+    assert samples.counts() == {"oak": 1, "rose": 3}
+    assert samples.split == (None, "test", None, "test")
+
+
+def test_another_table_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,price\nx,3\n")
+    with pytest.raises(DataError, match="without the column path and label"):
+        LabelsFile.read(tmp_path / "t.csv")

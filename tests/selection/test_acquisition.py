@@ -1,0 +1,95 @@
+"""Which pictures to label next: those chosen teach more than as many drawn at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferkit.selection.acquisition import FEW, typical, unsure, worth_labelling
+
+STEPS = (20, 40, 80)
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return np.asarray(bunch.data, np.float32), np.asarray(bunch.target)
+
+
+def course(seed: int, chosen: bool) -> list[float]:
+    """Accuracy on 600 other digits of logistic regression on as many labels as `STEPS` say."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = digits()
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(x))
+    tested, pool = order[:600], order[600:1400]
+    learnt, answers, scores = np.zeros(0, np.int64), None, []
+    for step in STEPS:
+        rest, count = np.setdiff1d(pool, learnt), step - len(learnt)
+        if chosen:
+            picks = worth_labelling(x[rest], x[learnt], count, answers, len(learnt), seed)
+            picked = rest[[pick.index for pick in picks]]
+        else:
+            picked = rng.permutation(rest)[:count]
+        learnt = np.concatenate([learnt, picked])
+        model = LogisticRegression(max_iter=300, C=0.05).fit(x[learnt], y[learnt])
+        scores.append(model.score(x[tested], y[tested]))
+        answers = np.zeros((len(rest) - count, 10))
+        answers[:, model.classes_] = model.predict_proba(x[np.setdiff1d(pool, learnt)])
+    return scores
+
+
+def test_chosen_pictures_teach_more_than_as_many_drawn() -> None:
+    gain = np.mean([np.subtract(course(seed, True), course(seed, False)) for seed in range(4)], axis=0)
+    assert (gain[:2] > 0.02).all(), gain
+    assert gain[2] > 0, gain
+
+
+def test_unsure_pictures_teach_more_once_there_are_labels_enough() -> None:
+    """On two classes whose border is what matters, by a model that knows roughly where it is."""
+    gains = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(2000, 5)).astype(np.float32)
+        y = (x[:, 0] + 0.5 * x[:, 1] > 0).astype(int)
+        from sklearn.linear_model import LogisticRegression
+
+        first, pool, tested = np.arange(2 * FEW), np.arange(2 * FEW, 1200), np.arange(1200, 2000)
+        model = LogisticRegression(C=10).fit(x[first], y[first])
+        picks = worth_labelling(x[pool], x[first], 20, model.predict_proba(x[pool]), len(first), seed)
+        assert not any(pick.stands_for for pick in picks)
+        scores = []
+        for more in (pool[[pick.index for pick in picks]], rng.permutation(pool)[:20]):
+            learnt = np.concatenate([first, more])
+            scores.append(LogisticRegression(C=10).fit(x[learnt], y[learnt]).score(x[tested], y[tested]))
+        gains.append(scores[0] - scores[1])
+    assert np.mean(gains) > 0.005, gains
+
+
+def test_typical_pictures_come_from_clusters_that_nobody_has_labelled() -> None:
+    rng = np.random.default_rng(0)
+    centres = 10 * np.eye(4, 6)
+    pool = (np.repeat(centres, [40, 30, 20, 10], axis=0) + rng.normal(size=(100, 6))).astype(np.float32)
+    known = (centres[:1] + rng.normal(size=(3, 6))).astype(np.float32)
+    picks = typical(pool, known, 3, 0)
+    assert {int(np.searchsorted([40, 70, 90], pick.index, side="right")) for pick in picks} == {1, 2, 3}
+    assert picks[0].stands_for >= picks[-1].stands_for
+
+
+def test_of_pictures_that_are_as_unsure_each_kind_is_asked_once() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.eye(3, 5)
+    pool = (np.repeat(centres, [60, 20, 20], axis=0) + 0.02 * rng.normal(size=(100, 5))).astype(np.float32)
+    picks = unsure(pool, np.full((100, 2), 0.5), 3, 0)
+    assert sorted(int(np.searchsorted([60, 80], i, side="right")) for i in picks) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("labels", [0, 1000])
+def test_never_the_same_twice_and_never_more_than_there_are(labels: int) -> None:
+    x, _ = digits()
+    some = np.concatenate([x[:15], x[:15]])  # and copies do no harm
+    answers = np.full((30, 10), 0.1) if labels else None
+    picks = worth_labelling(some, x[100:120], 50, answers, labels)
+    assert len({pick.index for pick in picks}) == len(picks) == 30
