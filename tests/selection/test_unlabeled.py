@@ -15,6 +15,7 @@ from transferkit.selection.linear import Ridge
 from transferkit.selection.unlabeled import WAYS, Taught, Way, WayScore, best_way, merged, nearest, spread, surest
 
 CLASSES, WIDTH = 4, 20
+Chosen = tuple[HeadChoice, list[list[np.ndarray]], Judge]
 
 
 def curves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,9 +29,7 @@ def curves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x[:, None].astype(np.float32), labels
 
 
-def chosen(
-    x: np.ndarray, labels: np.ndarray, seed: int, learner: Learner | None = None
-) -> tuple[HeadChoice, list, Judge]:
+def chosen(x: np.ndarray, labels: np.ndarray, seed: int, learner: Learner | None = None) -> Chosen:
     order = [np.random.default_rng(10 * seed + r).permutation(len(x)) for r in range(2)]
     rounds = [np.array_split(one, 5) for one in order]
     judge = Judge("classify", labels, tuple("abcd"), goal("accuracy", "classify"))
