@@ -54,7 +54,7 @@ ANSWERS = {
     "fp16": "--precision float16 computes so; --precision auto measures what is faster and as exact",
     "workers": "pictures are read on all cores by themselves; --workers belongs to `transferkit tune`",
     "num-workers": "pictures are read on all cores by themselves; drop it",
-    "photos": "no photographs ship with the package, and pieces of one or two would show nothing; on your own, with the "
+    "photos": "no photographs ship with the package, and pieces of one or two would show nothing; on your own, by the "
     "bundled network for photographs: transferkit finetune photos/",
     "ensemble": "give several runs to predict, separated by commas: transferkit predict runs/a,runs/b PICTURES",
 }
