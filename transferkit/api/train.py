@@ -133,7 +133,7 @@ def finetune(
         return Job(
             intake=intake, settings=chosen, layout=layout, origin=origin, reporter=reporter, resume=resume,
             offline=offline, cache=cache, callbacks=watching,
-            unlabeled=[] if chosen.unlabeled is None else find([chosen.unlabeled], reporter.warn),
+            unlabeled=[] if chosen.unlabeled is None else find([Path(chosen.unlabeled).expanduser()], reporter.warn),
         )  # fmt: skip
 
     if dry_run:

@@ -147,7 +147,8 @@ def label(
     """
     from transferkit.delivery.labeling import label as room
 
-    several = [Path(pool)] if isinstance(pool, str | os.PathLike) else [Path(item) for item in pool]
+    items = [pool] if isinstance(pool, str | os.PathLike) else pool
+    several = [Path(item).expanduser() for item in items]
     if not several:
         raise DataError("pool names no picture; give a folder, files, or a list of them")
     first = several[0].absolute()
