@@ -96,7 +96,7 @@ def chosen(rows: Rows, learnt: np.ndarray, seed: int, pool: np.ndarray | None = 
         return lambda some: fitted(projection(some)), None
     taught = unlabeled.Taught(x, hot, pool, found.trial)
     best, _ = unlabeled.best_way(taught, rounds, judge)
-    with_it = taught.fit(best.way, np.arange(len(y)))[0]
+    with_it = taught.fit(best.way, np.arange(len(y)))
     own = taught.projection
     return lambda some: (fitted(projection(some)), with_it(own(some))), best
 

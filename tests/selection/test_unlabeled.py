@@ -8,24 +8,22 @@ import pytest
 from transferkit.evaluation.metric_registry import goal
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.choice import HeadChoice, choose, sets
-from transferkit.selection.fitted import Affine, Kernel
+from transferkit.selection.fitted import Kernel, Neighbours
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Learner
 from transferkit.selection.linear import Ridge
-from transferkit.selection.unlabeled import WAYS, Taught, Way, WayScore, best_way, merged, nearest, spread, surest
+from transferkit.selection.unlabeled import WAYS, Taught, Way, WayScore, best_way, merged, nearest, spread
 
 CLASSES, WIDTH = 4, 20
 Chosen = tuple[HeadChoice, list[list[np.ndarray]], Judge]
 
 
 def curves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [n, 1, WIDTH] on one bent band a class, far apart beside their length only; and their classes [n]."""
-    rng = np.random.default_rng(seed)
-    labels, along = np.arange(n) % CLASSES, rng.uniform(-1.5, 1.5, n)
-    x = 0.08 * rng.normal(size=(n, WIDTH))
-    x[:, 0] += 3 * np.sin(along) + 0.5 * labels
-    x[:, 1] += 3 * np.cos(along) + 0.9 * labels
-    x[:, 2] += 2 * along
+    """Rows [n, 1, WIDTH] along a closed curve for each class, which a few labels do not show; and their classes [n]."""
+    rng, shapes = np.random.default_rng(seed), np.random.default_rng(7).normal(size=(CLASSES, 4, WIDTH))
+    labels, t = np.arange(n) % CLASSES, rng.uniform(0, 2 * np.pi, n)
+    along = np.stack([np.sin(t), np.cos(t), np.sin(2 * t), np.cos(2 * t)], axis=1)
+    x = np.einsum("nk,nkd->nd", along, shapes[labels]) + 0.15 * rng.normal(size=(n, WIDTH))
     return x[:, None].astype(np.float32), labels
 
 
@@ -43,22 +41,21 @@ def asked(pool: np.ndarray, seed: int, shots: int = 6) -> tuple[WayScore, float]
     found, rounds, judge = chosen(x, labels, seed)
     taught = Taught(x, np.eye(CLASSES)[labels], pool, found.trial)
     best, _ = best_way(taught, rounds, judge)
-    new, truth = curves(800, 900 + seed)
-    fitted = taught.fit(best.way, np.arange(len(x)))[0]
+    new, truth = curves(500, 900 + seed)
+    fitted = taught.fit(best.way, np.arange(len(x)))
     plain = found.trial.candidate.learner.fit(taught.z, taught.y, found.trial.setting)
     with_it, without = (f(taught.projection(new[:, 0])).argmax(1) for f in (fitted, plain))
     return best, float((with_it == truth).mean() - (without == truth).mean())
 
 
 def test_where_classes_are_clusters_a_pool_is_kept_and_helps_on_new_pictures() -> None:
-    found = [asked(curves(600, seed)[0][:, 0], seed) for seed in range(5)]
-    assert sum(best.helps for best, _ in found) >= 4
-    kept = [gain for best, gain in found if best.helps]
-    assert np.mean(kept) > 0.05
+    found = [asked(curves(400, seed)[0][:, 0], seed) for seed in range(3)]
+    assert all(best.helps for best, _ in found)
+    assert np.mean([gain for _, gain in found]) > 0.1
 
 
 def test_a_pool_of_noise_is_not_used() -> None:
-    noise = [np.random.default_rng(seed).normal(scale=3, size=(600, WIDTH)).astype(np.float32) for seed in range(5)]
+    noise = [np.random.default_rng(seed).normal(scale=3, size=(400, WIDTH)).astype(np.float32) for seed in range(3)]
     found = [asked(pool, seed) for seed, pool in enumerate(noise)]
     assert sum(best.helps for best, _ in found) <= 1
     assert all(best.gain <= best.error for best, gain in found if gain < -0.05)  # nothing that does harm is let in
@@ -71,11 +68,11 @@ def test_left_out_pictures_have_no_part_in_what_the_pool_is_taken_for() -> None:
     fold = np.arange(8)
     for way in WAYS:
         taught = Taught(x, np.eye(CLASSES)[labels], curves(200, 1)[0][:, 0], found.trial)
-        before = taught.fit(way, np.arange(8, 40))[0]
+        before = taught.fit(way, np.arange(8, 40))
         other = Taught(x, np.eye(CLASSES)[(labels + (np.arange(40) < 8)) % CLASSES], taught.pool, found.trial)
-        after = other.fit(way, np.arange(8, 40))[0]
-        assert isinstance(before, Affine)
-        assert isinstance(after, Affine)
+        after = other.fit(way, np.arange(8, 40))
+        assert not isinstance(before, Neighbours)
+        assert not isinstance(after, Neighbours)
         assert np.array_equal(before.weights, after.weights)
         whole = next(iter(taught.out_of_fold(way, [[fold, np.arange(8, 40)]])))
         assert np.allclose(whole[fold], before(taught.z[fold, 0]))
@@ -83,7 +80,7 @@ def test_left_out_pictures_have_no_part_in_what_the_pool_is_taken_for() -> None:
 
 def test_labels_do_not_spread_through_pictures_that_are_left_out() -> None:
     """Two of the pool, joined to the labelled one only by way of a picture that is left out."""
-    angles = np.deg2rad([0, 30, 170, 60, 165])
+    angles = np.deg2rad([0, 30, 120, 60, 150])
     z = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     graph = nearest(z, 4)
     hot = np.eye(2)[[0, 0, 1]]
@@ -104,13 +101,6 @@ def test_labels_spread_to_neighbours_and_no_class_takes_all() -> None:
     assert np.allclose(shares.sum(1), 1)
 
 
-def test_the_surest_of_each_class_are_believed() -> None:
-    answers = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.45, 0.55]])
-    rows, labels = surest(answers, 0.5)
-    assert (rows.tolist(), labels.tolist()) == ([0, 2], [0, 1])
-    assert surest(answers, 1.0)[0].tolist() == [0, 1, 2, 3]
-
-
 @pytest.mark.parametrize("views", [1, 3])
 def test_a_picture_of_the_pool_is_kept_once_in_what_is_shipped(views: int) -> None:
     rng = np.random.default_rng(0)
@@ -118,10 +108,10 @@ def test_a_picture_of_the_pool_is_kept_once_in_what_is_shipped(views: int) -> No
     x = rng.normal(size=(20, views, WIDTH)).astype(np.float32)
     found, _, _ = chosen(x, labels, 0, KernelRidge())
     taught = Taught(x, np.eye(CLASSES)[labels], rng.normal(size=(30, WIDTH)).astype(np.float32), found.trial)
-    small, learnt = taught.fit(Way("neighbours", 1.0), np.arange(20))
+    small = taught.fit(Way(), np.arange(20))
     assert isinstance(small, Kernel)
-    assert (len(small.supports), learnt) == (20 * views + 30, 30)
+    assert len(small.supports) == 20 * views + 30
     z = np.concatenate([taught.z, np.repeat(taught.p[:, None], views, axis=1)])
     whole = KernelRidge().fit(z, np.eye(CLASSES)[np.arange(50) % CLASSES], found.trial.setting)
     assert isinstance(whole, Kernel)
-    assert np.allclose(merged(whole, 20, views)(taught.p), whole(taught.p), atol=1e-5)
+    assert np.allclose(merged(whole, 20, views)(taught.p), whole(taught.p), atol=1e-4)

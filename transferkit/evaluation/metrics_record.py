@@ -84,7 +84,6 @@ class UnlabeledRecord(Record):
     gain: Number | None = None
     gain_se: Number | None = None
     way: str = ""
-    learnt: Count = 0  # that were given a label and learnt from; 0 where they were not kept
     kept: bool = False
     words: str
 

@@ -92,7 +92,7 @@ def said(record: PoolRecord) -> str:
 
 def check_same(record: RunRecord, pool: Pool | None) -> None:
     """Raise RunError where a run that goes on was begun with other unlabelled pictures."""
-    then, now = record.data.unlabeled, pool and pool.record
+    then, now = record.data.unlabeled, None if pool is None else pool.record
     if then is not None and now is not None and then.sha256 != now.sha256:
         raise RunError(
             "--resume: the unlabelled pictures are not those the run was started with; put them back as they were, or "

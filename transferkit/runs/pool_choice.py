@@ -13,7 +13,7 @@ from transferkit.evaluation.metrics_record import UnlabeledRecord
 from transferkit.runs import pool
 from transferkit.runs.tapped_rows import TappedRows
 from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import CandidateScore, HeadChoice
+from transferkit.selection.choice import CandidateScore, HeadChoice, row_of
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Fitted
 from transferkit.selection.learner import Folds
@@ -29,6 +29,7 @@ class PoolChoice:
     found: HeadChoice
     best: WayScore
     taught: Taught
+    judge: Judge
     metric: str
     score: float
     interval: tuple[float, float] | None
@@ -46,7 +47,7 @@ class PoolChoice:
         # Whether the pool is used is part of the choice, whatever comes of it.
         score, interval = expected([*found.contenders, *asked], of, work.settings.seed)
         name = work.problem.goal.name
-        return cls(found=found, best=best, taught=taught, metric=name, score=score, interval=interval)
+        return cls(found=found, best=best, taught=taught, judge=of, metric=name, score=score, interval=interval)
 
     @property
     def helps(self) -> bool:
@@ -60,25 +61,27 @@ class PoolChoice:
 
     def fit(self, learnt: np.ndarray) -> tuple[Projection, Fitted]:
         """It, learnt from the labelled pictures at `learnt` and from the pool."""
-        return self.taught.projection, self.taught.fit(self.best.way, learnt)[0]
+        return self.taught.projection, self.taught.fit(self.best.way, learnt)
 
     def outcome(self, kept: bool) -> tuple[HeadChoice, UnlabeledRecord]:
         """The choice after that, and what is to be said of it."""
         found = replace(self.found, score=self.score, interval=self.interval)
         if kept:
-            found = replace(found, trial=self.trial, apparent=self.trial.score)
-        learnt = self.taught.fit(self.best.way, np.arange(len(self.taught.x)))[1] if kept else 0
+            row = row_of(self.trial, found.leaders[0], self.judge)
+            row.name, row.chosen = f"{row.name} with unlabelled pictures", True
+            others = [other.model_copy(update={"chosen": False}) for other in found.table]
+            found = replace(found, trial=self.trial, apparent=self.trial.score, table=[row, *others])
         name, before, after = self.metric, self.found.trial.score, self.trial.score
         gain = f"{figure(self.best.gain, '+')} ± {figure(self.best.error)}"
         scores = f"{name} {figure(after)} with them, {figure(before)} without ({gain})"
         count = plural(len(self.taught.pool), "unlabelled picture")
         said = {
-            True: f"{count}, {learnt:,} learnt from by {self.best.way.words}: {scores}, by cross-validation",
+            True: f"{count} are learnt from, by {self.best.way.words}: {scores}, by cross-validation",
             False: f"{count} were tried and are not used: {scores}, by cross-validation on labelled ones",
         }
         record = UnlabeledRecord(
             pictures=len(self.taught.pool), metric=name, without=before, score=after, gain=self.best.gain,
-            gain_se=self.best.error, way=self.best.way.words, learnt=learnt, kept=kept, words=said[kept],
+            gain_se=self.best.error, way=self.best.way.words, kept=kept, words=said[kept],
         )  # fmt: skip
         return found, record
 
@@ -86,4 +89,4 @@ class PoolChoice:
 def beaten(record: UnlabeledRecord) -> UnlabeledRecord:
     """What is said of a pool where a neural network is shipped, which has not learnt from it."""
     words = f"{plural(record.pictures, 'unlabelled picture')} were tried and are not used: the neural network is better"
-    return record.model_copy(update={"kept": False, "learnt": 0, "words": words})
+    return record.model_copy(update={"kept": False, "words": words})

@@ -17,7 +17,7 @@ from transferkit.selection.fitted import Floats, Rows, unit
 
 Indices = npt.NDArray[np.int64]
 
-FEW = 20  # labelled pictures a class up to which typical ones are chosen
+FEW = 8  # labelled pictures a class up to which typical ones are chosen
 DIRECTIONS = 128  # in which pictures are compared
 CLUSTERS = 500  # at most, among which typical pictures are looked for
 DENSITY = 20  # nearest others in its cluster by which a picture is typical
@@ -104,10 +104,17 @@ def _comparable(pool: Rows, known: Rows) -> tuple[Rows, Rows]:
 
 def _clusters(z: Rows, count: int, seed: int, weight: Floats | None) -> Indices:
     """The cluster [n] of each row."""
+    import warnings
+
     from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     kind = KMeans if len(z) <= 5000 else MiniBatchKMeans
-    found = kind(count, random_state=seed, n_init=1).fit_predict(z.astype(np.float64), sample_weight=weight)
+    # Spreading steps this small over cores costs more than it saves, and on a busy machine many times as much.
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different pictures than clusters
+        found = kind(count, random_state=seed, n_init=1).fit_predict(z.astype(np.float64), sample_weight=weight)
     return np.asarray(found, np.int64)
 
 

@@ -260,24 +260,22 @@ def _table(
     leaders = best_of(trials, judge)
     leader = next(iter(leaders.values()))
     rows = []
-    for name, trial in leaders.items():
-        gap, error = behind(trial, leader, judge)
-        rows.append(
-            HeadCandidate(
-                name=name,
-                features=trial.candidate.features,
-                classifier=trial.candidate.learner.name,
-                setting=dict(trial.setting),
-                score=trial.score,
-                rounds=len(trial.scores),
-                spread=float(np.std(trial.scores, ddof=1)) if len(trial.scores) > 1 else None,
-                behind_best=gap,
-                behind_best_se=error,
-                given_up=trial.candidate not in alive,
-                chosen=trial is chosen,
-            )
-        )
+    for trial in leaders.values():
+        row = row_of(trial, leader, judge)
+        row.given_up, row.chosen = trial.candidate not in alive, trial is chosen
+        rows.append(row)
     return rows
+
+
+def row_of(trial: CandidateScore, leader: CandidateScore, judge: Judge) -> HeadCandidate:
+    """A candidate's row in the table, beside the best one."""
+    gap, error = behind(trial, leader, judge)
+    return HeadCandidate(
+        name=trial.candidate.name, features=trial.candidate.features, classifier=trial.candidate.learner.name,
+        setting=dict(trial.setting), score=trial.score, rounds=len(trial.scores),
+        spread=float(np.std(trial.scores, ddof=1)) if len(trial.scores) > 1 else None, behind_best=gap,
+        behind_best_se=error, given_up=False, chosen=False,
+    )  # fmt: skip
 
 
 def sets(widths: Mapping[str, tuple[int, int]], learners: Sequence[Learner]) -> list[Candidate]:

@@ -17,8 +17,9 @@ from transferkit.evaluation.baselines import few_threads
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.choice import CandidateScore, behind, enter
-from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, unit
-from transferkit.selection.learner import Folds
+from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, softmax, unit
+from transferkit.selection.kernels import KernelRidge
+from transferkit.selection.learner import Folds, Learner, Setting
 from transferkit.selection.projection import Projection
 
 Indices = npt.NDArray[np.int64]
@@ -31,20 +32,22 @@ STEPS = 30  # of spreading: 0.9³⁰ is 4 %
 
 @dataclass(frozen=True)
 class Way:
-    """How a pool gets its labels: those that spread along a graph of `neighbours`, or the classifier's `own answers`
-    (self-training); and which `share` of each class is believed, the surest first."""
+    """How a pool gets its labels: they spread along a graph of similar pictures; with `own`, what the classifier itself
+    answers (self-training) counts as much. `kernel`: a kernel machine learns from all, whatever was chosen, since a few
+    labels seldom justify one where many do."""
 
-    name: str
-    share: float
+    own: bool = False
+    kernel: bool = False
 
     @property
     def words(self) -> str:
-        """`"labels of similar pictures, the surest half"`."""
-        how = "labels of similar pictures" if self.name == "neighbours" else "the classifier's own answers"
-        return how if self.share == 1 else f"{how}, the surest {self.share:.0%}"
+        """`"labels of similar pictures, and a kernel machine"`."""
+        how = "labels of similar pictures" + (" and the classifier's own answers" if self.own else "")
+        return f"{how}, and a kernel machine" if self.kernel else how
 
 
-WAYS = (Way("neighbours", 1.0), Way("neighbours", 0.5), Way("own answers", 0.5))
+WAYS = (Way(), Way(own=True), Way(kernel=True), Way(own=True, kernel=True))
+KERNEL = {"gamma": 0.7, "penalty": 0.05}  # the middle of what `KernelRidge` tries
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +81,34 @@ class Taught:
         """For labelled pictures, then the pool: the `SPARE` nearest others [n + m, k], and their cosines."""
         return nearest(unit(np.concatenate([self.z[:, 0], self.p])), SPARE)
 
-    def fit(self, way: Way, learnt: Indices) -> tuple[Fitted, int]:
-        """The candidate learnt from the labelled pictures at `learnt` and from the pool, and how many of the pool."""
-        learner, setting = self.trial.candidate.learner, self.trial.setting
-        if way.name == "neighbours":
-            answers = spread(*self.graph, learnt, self.y[learnt], len(self.z))
-        else:
-            answers = learner.fit(self.z[learnt], self.y[learnt], setting)(self.p)
-        believed, labels = surest(answers, way.share)
+    def ways(self) -> list[Way]:
+        """Those that differ for this candidate."""
+        kernel = isinstance(self.trial.candidate.learner, KernelRidge)
+        return [way for way in WAYS if not (way.kernel and kernel)]
+
+    def learner(self, way: Way) -> tuple[Learner, Setting]:
+        """Who learns, and its setting."""
+        return (KernelRidge(), KERNEL) if way.kernel else (self.trial.candidate.learner, self.trial.setting)
+
+    def fit(self, way: Way, learnt: Indices) -> Fitted:
+        """A classifier learnt from the labelled pictures at `learnt` and from the pool."""
+        learner, setting = self.learner(way)
+        shares = spread(*self.graph, learnt, self.y[learnt], len(self.z))
+        if way.own:
+            shares = shares + self._own(learnt)
+        labels = np.eye(self.y.shape[1])[shares.argmax(1)]
         views = self.z.shape[1]
-        z = np.concatenate([self.z[learnt], np.repeat(self.p[believed][:, None], views, axis=1)])
-        y = np.concatenate([self.y[learnt], np.eye(self.y.shape[1])[labels]])
-        return merged(learner.fit(z, y, setting), len(learnt), views), len(believed)
+        z = np.concatenate([self.z[learnt], np.repeat(self.p[:, None], views, axis=1)])
+        return merged(learner.fit(z, np.concatenate([self.y[learnt], labels]), setting), len(learnt), views)
+
+    def _own(self, learnt: Indices) -> Floats:
+        """What the candidate takes the pool for by the labelled pictures alone: shares [m, C] that sum to 1."""
+        learner = self.trial.candidate.learner
+        outputs = learner.fit(self.z[learnt], self.y[learnt], self.trial.setting)(self.p)
+        if learner.gives_logits:
+            return np.asarray(softmax(outputs.astype(np.float32)), np.float64)
+        shares = np.clip(outputs, 0, 1) + 1e-9
+        return np.asarray(shares / shares.sum(1, keepdims=True))
 
     def out_of_fold(self, way: Way, rounds: Sequence[Folds]) -> Iterator[Floats]:
         """Outputs [n, C] for labelled pictures by what was learnt without them, for each round of folds."""
@@ -97,7 +116,7 @@ class Taught:
             outputs = np.empty_like(self.y)
             for fold in folds:
                 rest = np.setdiff1d(np.arange(len(self.z)), fold)
-                outputs[fold] = self.fit(way, rest)[0](self.z[fold, 0])
+                outputs[fold] = self.fit(way, rest)(self.z[fold, 0])
             yield outputs
 
 
@@ -121,7 +140,7 @@ def best_way(taught: Taught, rounds: Sequence[Folds], judge: Judge) -> tuple[Way
 
     All are asked in the first round of folds, the best of them in the others too.
     """
-    asked = [(way, _answered(taught, way, rounds[:1], judge, [])) for way in WAYS]
+    asked = [(way, _answered(taught, way, rounds[:1], judge, [])) for way in taught.ways()]
     way, trials = max(asked, key=lambda entry: judge.signed(entry[1][0].score))
     _answered(taught, way, rounds[1:], judge, trials)
     gap, error = behind(trials[0], taught.trial, judge)
@@ -132,11 +151,12 @@ def _answered(
     taught: Taught, way: Way, rounds: Sequence[Folds], judge: Judge, trials: list[CandidateScore]
 ) -> list[CandidateScore]:
     """`trials`, which has one entry for a way, with what it answers in more rounds."""
-    plain = taught.trial
-    candidate = trials[0].candidate if trials else replace(plain.candidate)  # by which its scores are filed
+    learner, setting = taught.learner(way)
+    # By which its scores are filed: another object than the candidate without a pool.
+    candidate = trials[0].candidate if trials else replace(taught.trial.candidate, learner=learner)
     with few_threads(taught.x.size + taught.pool.size):
         for outputs in taught.out_of_fold(way, rounds):
-            enter(trials, candidate, plain.setting, outputs, judge, first=not trials)
+            enter(trials, candidate, setting, outputs, judge, first=not trials)
     return trials
 
 
@@ -179,30 +199,17 @@ def spread(which: Indices, cosines: Rows, learnt: Indices, y: Floats, labelled: 
     row, column = np.nonzero(allowed)
     weights = np.maximum(cosines[row, column], 0).astype(np.float64) ** 3  # far ones hardly count
     graph = csr_matrix((weights, (row, which[row, column])), shape=(total, total))
-    graph = graph.maximum(graph.T)
-    root = diags(1 / np.sqrt(np.maximum(np.asarray(graph.sum(1)).ravel(), 1e-12)))
-    graph = root @ graph @ root
+    mutual = graph.maximum(graph.T)
+    root = diags(1 / np.sqrt(np.maximum(np.asarray(mutual.sum(1)).ravel(), 1e-12)))
+    steps = root @ mutual @ root
     start = np.zeros((total, y.shape[1]))
     start[learnt] = y / np.maximum(y.sum(0), 1)  # a class with many labels spreads no further than another
     found = start
     for _ in range(STEPS):
-        found = ALPHA * (graph @ found) + (1 - ALPHA) * start
+        found = ALPHA * (steps @ found) + (1 - ALPHA) * start
     pool = found[labelled:]
     pool = pool / np.maximum(pool.sum(0), 1e-12) * y.mean(0)
     return np.asarray(pool / np.maximum(pool.sum(1, keepdims=True), 1e-12))
-
-
-def surest(answers: Floats, share: float) -> tuple[Indices, Indices]:
-    """Rows of the surest `share` of each class that is answered, by how far the answer is ahead; and their classes."""
-    labels = answers.argmax(1)
-    two = np.sort(answers, axis=1)[:, -2:]
-    ahead = two[:, 1] - two[:, 0]
-    rows = []
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
-        rows.append(members[np.argsort(-ahead[members], kind="stable")][: int(np.ceil(share * len(members)))])
-    chosen = np.sort(np.concatenate(rows))
-    return chosen, labels[chosen]
 
 
 def merged(fitted: Fitted, labelled: int, views: int) -> Fitted:

@@ -21,8 +21,8 @@ def test_copies_and_look_alikes_are_left_out(tmp_path: Path) -> None:
     one, two, three = (photo(n, 96, 80) for n in range(3))
     known = written(tmp_path / "known", a=encoded(one, "PNG"), b=encoded(photo(9, 96, 80), "PNG"))
     pool = written(
-        tmp_path / "pool", copy=encoded(one, "PNG"), saved_again=encoded(one, "JPEG", quality=70),
-        new=encoded(two, "PNG"), new_again=encoded(two, "JPEG", quality=70), other=encoded(three, "PNG"),
+        tmp_path / "pool", copy=encoded(one, "PNG"), larger=encoded(one.resize((192, 160)), "PNG"),
+        new=encoded(two, "PNG"), new_larger=encoded(two.resize((192, 160)), "PNG"), other=encoded(three, "PNG"),
         damaged=b"no picture",
     )  # fmt: skip
     seen: list[tuple[int, int]] = []
