@@ -14,7 +14,7 @@ from transferkit.text import shown
 @click.command(
     cls=Once,
     epilog="Example:  transferkit label new/ --run runs/flowers --next 20\n\n"
-    "From nothing:  transferkit label new/ --next 40 --test 60",
+    "Example:  transferkit label new/ --next 40 --test 60",
 )
 @click.argument("pool", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--run", type=click.Path(path_type=Path), help="A run: what its model is unsure of is chosen.")
