@@ -13,7 +13,7 @@ from transferkit.evaluation.metrics_record import UnlabeledRecord
 from transferkit.runs import pool
 from transferkit.runs.tapped_rows import TappedRows
 from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import CandidateScore, HeadChoice, row_of
+from transferkit.selection.choice import CandidateScore, HeadChoice, gain_of, row_of
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Fitted
 from transferkit.selection.learner import Folds
@@ -70,10 +70,11 @@ class PoolChoice:
             row = row_of(self.trial, found.leaders[0], self.judge)
             row.name, row.chosen = f"{row.name} with unlabelled pictures", True
             others = [other.model_copy(update={"chosen": False}) for other in found.table]
-            found = replace(found, trial=self.trial, apparent=self.trial.score, table=[row, *others])
+            gain = gain_of(found.leaders, self.trial, self.judge)
+            found = replace(found, trial=self.trial, apparent=self.trial.score, table=[row, *others], gain=gain)
         name, before, after = self.metric, self.found.trial.score, self.trial.score
-        gain = f"{figure(self.best.gain, '+')} ± {figure(self.best.error)}"
-        scores = f"{name} {figure(after)} with them, {figure(before)} without ({gain})"
+        difference = f"{figure(self.best.gain, '+')} ± {figure(self.best.error)}"
+        scores = f"{name} {figure(after)} with them, {figure(before)} without ({difference})"
         count = plural(len(self.taught.pool), "unlabelled picture")
         said = {
             True: f"{count} are learnt from, by {self.best.way.words}: {scores}, by cross-validation",

@@ -143,7 +143,7 @@ def choose(
     return HeadChoice(
         trial=best, leaders=list(best_of(trials, judge).values()), score=score, interval=interval,
         apparent=best.score, table=_table(trials, alive, best, judge), rounds=len(rounds), folds=len(rounds[0]),
-        seconds=time.monotonic() - started, gain=_gain(trials, best, judge), contenders=full,
+        seconds=time.monotonic() - started, gain=gain_of(trials, best, judge), contenders=full,
     )  # fmt: skip
 
 
@@ -245,7 +245,8 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
     return min(near, key=lambda t: (t.candidate.learner.simplicity, -judge.signed(t.score)))
 
 
-def _gain(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
+def gain_of(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
+    """What `chosen` brings over the simplest of `trials`; None where it is that one."""
     leaders = best_of(trials, judge)
     simple = next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
     if simple is None or simple is chosen:

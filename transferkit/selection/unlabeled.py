@@ -144,7 +144,7 @@ def best_way(taught: Taught, rounds: Sequence[Folds], judge: Judge) -> tuple[Way
     way, trials = max(asked, key=lambda entry: judge.signed(entry[1][0].score))
     _answered(taught, way, rounds[1:], judge, trials)
     gap, error = behind(trials[0], taught.trial, judge)
-    return WayScore(way=way, trial=trials[0], gain=-gap, error=error), [found[0] for _, found in asked]
+    return WayScore(way=way, trial=trials[0], gain=0.0 - gap, error=error), [found[0] for _, found in asked]
 
 
 def _answered(
