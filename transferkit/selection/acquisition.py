@@ -82,7 +82,8 @@ def unsure(pool: Rows, answers: Floats, count: int, seed: int) -> list[int]:
     `count` clusters of them, in which a picture weighs by how unsure it is. The least sure first."""
     two = np.sort(answers, axis=1)[:, -2:]
     doubt = 1 - (two[:, 1] - two[:, 0])
-    first = np.argsort(-doubt, kind="stable")[: max(count, UNSURE * count)]
+    drawn = np.random.default_rng(seed).permutation(len(pool))  # of those that are as unsure, not the first in a folder
+    first = drawn[np.argsort(-doubt[drawn], kind="stable")][: UNSURE * count]
     z, weight = pool[first], np.maximum(doubt[first], 1e-6)
     cluster = _clusters(z, min(count, len(z)), seed, weight)
     chosen = []
