@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from transferkit.selection.acquisition import FEW, typical, unsure, worth_labelling
 
-STEPS = (20, 40, 80)
+STEPS = (20, 40)
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +52,8 @@ def course(seed: int, chosen: bool) -> list[float]:
 
 
 def test_chosen_pictures_teach_more_than_as_many_drawn() -> None:
-    gain = np.mean([np.subtract(course(seed, True), course(seed, False)) for seed in range(4)], axis=0)
-    assert (gain[:2] > 0.02).all(), gain
-    assert gain[2] > 0, gain
+    gain = np.mean([np.subtract(course(seed, True), course(seed, False)) for seed in range(3)], axis=0)
+    assert (gain > 0.02).all(), gain
 
 
 def test_unsure_pictures_teach_more_once_there_are_labels_enough() -> None:

@@ -125,10 +125,13 @@ def _problems(run: Path | None, count: int, test: int | None, backbone: str | No
 
 def _of_run(layout: Layout) -> list[Row]:
     """The pictures that a run was made from. Raises ConfigError where they have not one class each."""
-    task = layout.read_metrics().task
-    if task != "classify":
-        raise ConfigError(f"--run {shown(layout.folder)} is for --task {task}; label is for one class a picture")
-    if layout.read_metrics().ensemble is not None:
+    layout.complete()
+    metrics = layout.read_metrics()
+    if metrics.task != "classify":
+        raise ConfigError(
+            f"--run {shown(layout.folder)} is for --task {metrics.task}; label is for one class a picture"
+        )
+    if metrics.ensemble is not None:
         raise ConfigError(f"--run {shown(layout.folder)} joins several networks; give a run of one network")
     samples, parts = own_samples(layout), {picture.path: picture.split for picture in layout.read_splits()}
     return list(of_samples(samples, [parts[path] == "test" for path in samples.paths]))
