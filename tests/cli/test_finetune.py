@@ -54,6 +54,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 # How each of the others takes effect is tested where it belongs.
 ELSEWHERE = {
     "adapt": "tests/training/test_adapting.py",
+    "unlabeled": "tests/runs/test_pool.py",
     "backbone": "tests/backbones", "scaling": "test_a_network_of_ones_own", "task": "test_regression…",
     "classes": "tests/tasks/test_ordinal_run.py",
     "loss": "below", "metric": "below", "patience": "below", "budget": "below",
