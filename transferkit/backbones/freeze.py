@@ -109,6 +109,15 @@ def gradual_steps(row: Row) -> list[str]:
     return [f"from:{stage}" for stage in reversed(row.stage_names)]
 
 
+def top_policy(row: Row) -> str | None:
+    """The policy that trains the top of a network: its uppermost stage, with the one below where it is a mere last
+    convolution, or the last two layers of a network whose stages are not known; None where no layer has weights."""
+    names = row.stage_names
+    if row.kind == "file" or not names:
+        return f"last:{min(2, row.layers)}" if row.layers else None
+    return f"from:{names[-2] if names[-1] == 'top' and len(names) > 1 else names[-1]}"
+
+
 def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: Row | None = None) -> keras.Model:
     """Set what of `model` trains, in place; returns it. Compile again afterwards: Keras keeps the old choice
     else.

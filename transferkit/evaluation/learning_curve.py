@@ -11,12 +11,13 @@ from transferkit import tasks
 from transferkit.evaluation.baselines import Split, fitted_probe, standardised
 from transferkit.evaluation.extrapolation import learning_curve_fit
 from transferkit.evaluation.metrics import score
-from transferkit.evaluation.metrics_record import LearningCurve
+from transferkit.evaluation.metrics_record import CurveFit, LearningCurve
 
 FRACTIONS = (0.1, 0.2, 0.35, 0.6, 1.0)
 REPEATS = 3  # draws of each smaller set
 LARGE = 1e8  # pictures × features × outputs above which one draw must do: a fit then takes seconds
 LEAST = 10  # pictures in the smallest set
+CLIMBS = 0.01  # gain of twice the pictures, at the low end of its range, from which a curve is said to climb
 
 
 def learning_curve(
@@ -58,6 +59,11 @@ def learning_curve(
         spread=[float(np.std(row)) for row in rows],
         fit=learning_curve_fit(sizes, means, n_val=len(held.x), seed=seed),
     )
+
+
+def climbs(fit: CurveFit) -> bool:
+    """Whether twice the pictures would clearly bring something."""
+    return fit.gain_low > CLIMBS
 
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:

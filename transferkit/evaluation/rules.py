@@ -8,6 +8,7 @@ import numpy as np
 
 from transferkit.console import figure
 from transferkit.data.samples import shown
+from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.symptoms import (
     Case,
     Symptom,
@@ -204,7 +205,7 @@ def too_little_data(case: Case) -> Symptom | None:
     if n and n / classes < 30 and case.gap > max(0.05, 2 * case.noise):
         evidence.append(f"{n / classes:.0f} training pictures per class, and validation trails training")
     curve = case.context.learning_curve
-    if curve and curve.gain_low > 0.01:
+    if curve and climbs(curve):
         evidence.append(
             f"twice the pictures would bring about {curve.gain:+.3f} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
         )

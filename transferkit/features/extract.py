@@ -39,12 +39,14 @@ VIEWS_AT_ONCE = 32  # drawn from one decoded picture; bounds what waits in memor
 
 @dataclass(frozen=True)
 class Views:
-    """Clean pictures (view 0) and `count` seeded augmented copies of each (views 1…count)."""
+    """Clean pictures (view 0) and `count` seeded augmented copies of each (views 1…count); `mirrored`: of all these the
+    mirror images."""
 
     decode: DecodeSettings
     augmentation: AugmentationRanges
     count: int
     seed: int
+    mirrored: bool = False
 
     def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
         """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it.
@@ -54,13 +56,15 @@ class Views:
         assert samples.sha256 is not None
         image = open_pixels(samples.pinned(index), self.decode)
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
-        return render(image, self.decode, self.augmentation, seeds)
+        found = render(image, self.decode, self.augmentation, seeds)
+        return np.ascontiguousarray(found[:, :, ::-1]) if self.mirrored else found
 
     def name(self, sha256: str, view: int) -> str:
         """The row's name in a feature set. A clean view is the same row whatever the augmentation and seed."""
+        mirrored = ["mirrored"] * self.mirrored
         if view == 0:
-            return sha256[:32]
-        return digest([sha256, view, self.seed, self.augmentation.key()])[:32]
+            return digest([sha256, 0, *mirrored])[:32] if mirrored else sha256[:32]
+        return digest([sha256, view, self.seed, self.augmentation.key(), *mirrored])[:32]
 
 
 class Source(Protocol):

@@ -148,14 +148,18 @@ class Job:
 
     def choose(self, splits: Splits) -> ClassifierChoice:
         """Only what `run` would choose by cross-validation, on this split; nothing is written but features."""
+        work = self.recipe(splits)
+        found = selecting.Selector(work, splits).choose()
+        return ClassifierChoice(found, int(work.backbone.model.count_params()), work.backbone.size)
+
+    def recipe(self, splits: Splits) -> recipe.Recipe:
+        """The recipe of `run` on this split, by which nothing is written but features."""
         self.samples = self.samples.hashed()
         problem, _ = self._problems(splits)
         backbone = self._backbone()
         limits.check(backbone, problem.outputs, self.settings)
         views = self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity))
-        work = recipe.Recipe(backbone, self.settings, problem, views, self.reporter, cache=self.cache)
-        found = selecting.Selector(work, splits).choose()
-        return ClassifierChoice(found, int(backbone.model.count_params()), backbone.size)
+        return recipe.Recipe(backbone, self.settings, problem, views, self.reporter, cache=self.cache)
 
     def judge(self, splits: Splits) -> CandidateJudge:
         """The run's goal on training and validation pictures together, in the order of their row numbers."""

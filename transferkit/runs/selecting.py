@@ -31,7 +31,7 @@ from transferkit.evaluation.metrics_record import (
 from transferkit.features.precision import Precision
 from transferkit.runs import agreement, pool_choice
 from transferkit.runs.limits import Account, Limits
-from transferkit.runs.tapped_rows import tapped_rows
+from transferkit.runs.tapped_rows import TappedRows, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge, OutOfFold
@@ -53,7 +53,7 @@ class HeadSelection:
 
     `answers` are the winner's on validation, to pictures that had been left out, as `judge` has them. `gap`: see
     `agreement.gap`. `start` makes the head that a tail begins with: the best linear classifier on the last layer,
-    fitted on the pictures at the given places of `samples`.
+    fitted on the pictures at the given places of `samples`. `trial` is what cross-validation chose.
     """
 
     trained: Trained
@@ -67,6 +67,7 @@ class HeadSelection:
     answers: OutOfFold
     judge: Judge
     start: Callable[[np.ndarray], keras.Model]
+    trial: CandidateScore
 
     def record(self, metrics: MetricsRecord) -> None:
         """Write into metrics.json how the choice was made."""
@@ -123,7 +124,7 @@ class Selector:
         return HeadSelection(
             trained=trained, cross_validation=self._cross_validation(found), candidates=table,
             cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found),
-            unlabeled=unlabeled,
+            unlabeled=unlabeled, trial=found.trial,
         )  # fmt: skip
 
     def choose(self) -> HeadChoice:
@@ -151,8 +152,7 @@ class Selector:
 
     def _rounds(self) -> list[list[np.ndarray]]:
         """Rounds of folds, as places in the rows."""
-        drawn = rounds_of_folds(self.work.problem.samples, self.splits, self.work.settings.folds or FOLDS, ROUNDS)
-        return [[self.rows.places(fold) for fold in folds] for folds in drawn]
+        return rounds_of(self.work, self.splits, self.rows)
 
     def _with_pool(self, found: HeadChoice) -> tuple[HeadChoice, UnlabeledRecord | None]:
         """The choice with what pictures without labels add to it, where they do; and what is said of them."""
@@ -295,6 +295,12 @@ class Selector:
             return shipping.trainable(projection, fitted, trial.scale, trial.shift)
 
         return made
+
+
+def rounds_of(work: Recipe, splits: Splits, rows: TappedRows) -> list[list[np.ndarray]]:
+    """The rounds of folds by which a run chooses, as places in its rows."""
+    drawn = rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, ROUNDS)
+    return [[rows.places(fold) for fold in folds] for folds in drawn]
 
 
 def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:

@@ -42,7 +42,10 @@ def compete(work: Recipe, frozen: HeadSelection) -> HeadSelection:
     shipped = replace(shipped, phases=phases, notes=[*shipped.notes, unfrozen.words])
     table = [one.model_copy(update={"chosen": one.chosen and not better}) for one in frozen.candidates]
     row = _candidate(answers, (gain, error), better)
-    return replace(frozen, trained=shipped, candidates=[*table, row], unfrozen=unfrozen, answers=answers)
+    ensemble = None if better else frozen.ensemble
+    return replace(
+        frozen, trained=shipped, candidates=[*table, row], unfrozen=unfrozen, answers=answers, ensemble=ensemble
+    )
 
 
 def _candidate(tail: OutOfFold, gap: tuple[float, float], better: bool) -> HeadCandidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,11 @@ class TappedRows:
 
         size = self.backbone.size
         inputs = keras.Input((size, size, 3), dtype="uint8", name="picture")
-        return keras.Model(inputs, body(tapped(self.backbone, self.taps, inputs, columns)), name="transferkit")
+        return keras.Model(inputs, body(self.vectors(inputs, columns)), name="transferkit")
+
+    def vectors(self, inputs: Any, columns: tuple[int, int]) -> Any:
+        """The range `columns` of rows of the pictures `inputs`, a tensor of uint8."""
+        return tapped(self.backbone, self.taps, inputs, columns)
 
 
 def tapped_rows(work: Recipe, precision: Precision | None = None) -> TappedRows:

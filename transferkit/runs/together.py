@@ -1,4 +1,5 @@
-"""A run whose model is several networks, each with the classifier that was chosen on it: their answers are averaged.
+"""A run whose model is several members, whose answers are averaged: networks, each with the classifier that was chosen
+on it, also on mirror images, or with the features of two under one classifier.
 
 One file of Keras' own layers: from the same uint8 picture every branch has its own preprocessing, and gives logits.
 """
@@ -7,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transferkit import tasks
+from transferkit.config import Settings
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import TrainingError
 from transferkit.evaluation.metrics_record import EnsembleMember, EnsembleRecord
-from transferkit.runs import agreement, selecting
+from transferkit.runs import agreement, selecting, tails, voices
 from transferkit.runs.finetune import Job
 from transferkit.runs.selecting import HeadSelection
+from transferkit.runs.tapped_rows import tapped_rows
+from transferkit.selection.candidate_scores import Floats, OutOfFold
 from transferkit.selection.ensemble import together
+from transferkit.selection.member import Member, networks
+from transferkit.selection.mirrored import EVEN
 from transferkit.tasks.task import TINY
 from transferkit.training.problem import Trained
 from transferkit.training.recipe import Recipe
@@ -26,75 +32,148 @@ from transferkit.training.recipe import Recipe
 if TYPE_CHECKING:
     import keras
 
+OF_TAILS = ("unfreeze", "budget")  # settings that bear on the first network alone
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A member's graph (uint8 pictures → logits), its share, and its logits [n, t] to pictures that were left out."""
+
+    model: keras.Model
+    share: float
+    mirrored: bool
+    logits: Floats
+
+    def answers(self, pixels: np.ndarray, task: str) -> Floats:
+        """Logits [n, t] of uint8 pictures, the averaging done by NumPy."""
+        looks = [pixels, pixels[:, :, ::-1]] if self.mirrored else [pixels]
+        logits = [np.asarray(self.model(look, training=False), np.float64) for look in looks]
+        return together(logits, EVEN, task) if self.mirrored else logits[0]
+
 
 @dataclass(kw_only=True)
 class EnsembleJob(Job):
-    """A run of the network of `settings` and others. `weights`: by network the share of its answers; they sum to 1."""
+    """A run of the network of `settings` and others. `members`: each with its share of the answer; they sum to 1. A
+    tail, where `settings` unfreeze layers, is of the network of `settings`, and competes with all members together."""
 
-    weights: Mapping[str, float] = field(default_factory=dict)
+    members: Mapping[Member, float] = field(default_factory=dict)
 
     def _trained(self, work: Recipe, splits: Splits) -> tuple[Trained, HeadSelection | None]:
-        own = self.settings.backbone
-        selections = {own: self._selected(work, splits)}
-        hashes = {own: work.backbone.weights_sha256}
-        for name in self.weights:
-            if name != own:
-                settings = self.settings.model_copy(update={"backbone": name})
-                backbone = replace(self, settings=settings)._backbone()
-                part = Recipe(backbone, settings, work.problem, work.views, self.reporter, cache=self.cache)
-                selections[name], hashes[name] = self._selected(part, splits), backbone.weights_sha256
-        members = [
-            EnsembleMember(network=name, weight=weight, weights_sha256=hashes[name])
-            for name, weight in self.weights.items()
-        ]
-        main = replace(selections[own], ensemble=EnsembleRecord(members=members))
-        return self._joined([selections[name] for name in self.weights], main, work), main
+        self._works = {self.settings.backbone: work}
+        self._works |= {name: self._beside(name, work) for name in networks(self.members) if name not in self._works}
+        self._found = {name: self._selected(one, splits) for name, one in self._works.items()}
+        branches = [self._branch(member, share, splits) for member, share in self.members.items()]
+        main = self._found[self.settings.backbone]
+        record = EnsembleRecord(members=[self._member(member, share) for member, share in self.members.items()])
+        trained = self._joined(branches, main, work)
+        answers = OutOfFold.of(trained.val_outputs.astype(np.float64), main.judge)
+        main = replace(main, ensemble=record, trained=trained, answers=answers)
+        if self.settings.unfreeze != "none":
+            main = tails.compete(work, main)
+        return main.trained, main
+
+    def _beside(self, name: str, work: Recipe) -> Recipe:
+        """The recipe of another network on the same problem."""
+        given = {key: getattr(self.settings, key) for key in self.settings.model_fields_set if key not in OF_TAILS}
+        settings = Settings(**{**given, "backbone": name})
+        backbone = replace(self, settings=settings)._backbone()
+        return Recipe(backbone, settings, work.problem, work.views, self.reporter, cache=self.cache)
 
     def _selected(self, work: Recipe, splits: Splits) -> HeadSelection:
-        """The choice by cross-validation alone: it is what the shares of the networks were found for."""
+        """The choice by cross-validation alone: it is what the shares of the members were found for."""
         found = selecting.select(work, splits, network=False)
         assert found is not None  # folds were possible when networks were compared
         return found
 
-    def _joined(self, parts: Sequence[HeadSelection], main: HeadSelection, work: Recipe) -> Trained:
-        shares, problem = list(self.weights.values()), work.problem
-        held = [part.trained.calibration for part in parts]
-        assert all(one is not None for one in held)
-        rows = held[0][0]  # type: ignore[index]
-        logits = together([one[1].astype(np.float64) for one in held], shares, self.samples.task)  # type: ignore[index]
-        val = logits[np.searchsorted(rows, problem.val)].astype(np.float32)
-        model = joined([part.trained.model for part in parts], shares, self.samples.task)
-        self._require_agreement(model, parts, shares, work)
-        note = f"the answers of {len(parts)} networks are averaged, each by the classifier that was chosen on it"
-        return replace(
-            main.trained, model=model, val_outputs=val, calibration=(rows, logits.astype(np.float32)),
-            joined=" + ".join(self.weights), notes=[*main.trained.notes, note],
+    def _member(self, member: Member, share: float) -> EnsembleMember:
+        hashes = [self._works[name].backbone.weights_sha256 for name in member.networks]
+        return EnsembleMember(
+            network=str(member), weight=share, weights_sha256=hashes[0], networks=list(member.networks),
+            mirrored=member.mirrored, hashes=hashes,
         )  # fmt: skip
 
-    def _require_agreement(
-        self, model: keras.Model, parts: Sequence[HeadSelection], shares: Sequence[float], work: Recipe
-    ) -> None:
-        """Raise TrainingError where the joined graph does not answer as its branches, averaged by NumPy."""
-        places = work.problem.val[agreement.sampled(work.problem)]
-        pixels = np.concatenate([work.views.pixels(work.problem.samples, int(i), [0]) for i in places])
-        apart = [np.asarray(part.trained.model(pixels, training=False), np.float64) for part in parts]
-        found = agreement.gap(model, together(apart, shares, self.samples.task), work.problem, work.views)
+    # -- branches
+
+    def _branch(self, member: Member, share: float, splits: Splits) -> Branch:
+        if len(member.networks) > 1:
+            return self._pair(member, share, splits)
+        selection = self._found[member.networks[0]]
+        assert selection.trained.calibration is not None
+        logits = selection.trained.calibration[1].astype(np.float64)
+        if member.mirrored:
+            logits = self._voice(member.networks[0]).both_ways(splits).mean_logits
+        return Branch(selection.trained.model, share, member.mirrored, logits)
+
+    def _voice(self, network: str) -> voices.Voice:
+        work = self._works[network]
+        return voices.Voice(work, tapped_rows(work, work.frozen.precision), self._found[network].trial)
+
+    def _pair(self, member: Member, share: float, splits: Splits) -> Branch:
+        """Two networks under one classifier, chosen again as it was. Raises TrainingError where what is shipped does
+        not answer as what was fitted."""
+        left, right = (self._voice(name) for name in member.networks)
+        both, work = voices.pair(left, right), left.work
+        trial = both.choose(work, splits).trial
+        model, fitted = both.shipped(trial)
+        places = left.rows.places(work.problem.val[agreement.sampled(work.problem)])
+        found = agreement.gap(model, fitted[places], work.problem, work.views, trial.mean_logits[places])
+        self._require_small(found, work)
+        return Branch(model, share, member.mirrored, trial.mean_logits)
+
+    def _joined(self, branches: Sequence[Branch], main: HeadSelection, work: Recipe) -> Trained:
+        problem, task = work.problem, self.samples.task
+        assert main.trained.calibration is not None
+        rows = main.trained.calibration[0]
+        logits = together([one.logits for one in branches], [one.share for one in branches], task)
+        val = logits[np.searchsorted(rows, problem.val)].astype(np.float32)
+        model = joined(branches, task)
+        places = problem.val[agreement.sampled(problem)]
+        pixels = np.concatenate([work.views.pixels(problem.samples, int(i), [0]) for i in places])
+        apart = together([one.answers(pixels, task) for one in branches], [one.share for one in branches], task)
+        self._require_small(agreement.gap(model, apart, problem, work.views), work)
+        return replace(
+            main.trained, model=model, val_outputs=val, calibration=(rows, logits.astype(np.float32)),
+            joined=" + ".join(map(str, self.members)), notes=[*main.trained.notes, *self._notes()],
+        )  # fmt: skip
+
+    def _notes(self) -> list[str]:
+        found = []
+        if len(self.members) > 1:
+            found.append(
+                f"the answers of {len(self.members)} networks are averaged, each by the classifier that was chosen on it"
+            )
+        if any(member.mirrored for member in self.members):
+            found.append("answers to a picture and to its mirror image are averaged")
+        found += [
+            f"one classifier stands on the features of {' and '.join(member.networks)}, side by side"
+            for member in self.members if len(member.networks) > 1
+        ]  # fmt: skip
+        return found
+
+    def _require_small(self, found: float, work: Recipe) -> None:
+        """Raise TrainingError where the joined graph does not answer as its parts do, averaged by NumPy."""
         if found > agreement.TOLERANCE:
             raise TrainingError(f"{agreement.said(found, work.problem)}; train on one network, with finetune")
 
 
-def joined(models: Sequence[keras.Model], shares: Sequence[float], task: str) -> keras.Model:
-    """uint8 pictures → logits of the weighted mean of the models' probabilities; of numbers, their weighted mean."""
+def joined(branches: Sequence[Branch], task: str) -> keras.Model:
+    """uint8 pictures → logits of the weighted mean of the branches' probabilities; of numbers, their weighted mean."""
     import keras
 
     link = tasks.of(task).link
-    inputs = keras.Input(models[0].input_shape[1:], dtype="uint8", name="picture")
-    answers = []
-    for number, (model, share) in enumerate(zip(models, shares, strict=True), 1):
-        x = keras.Model(model.inputs[0], model.outputs[0], name=f"network_{number}")(inputs)
-        if link != "identity":
-            x = keras.layers.Activation(link, dtype="float32", name=f"shares_{number}")(x)
-        answers.append(keras.layers.Rescaling(share, dtype="float32", name=f"weighted_{number}")(x))
+    inputs = keras.Input(branches[0].model.input_shape[1:], dtype="uint8", name="picture")
+    answers: list[Any] = []
+    for number, branch in enumerate(branches, 1):
+        network = keras.Model(branch.model.inputs[0], branch.model.outputs[0], name=f"network_{number}")
+        looks = {"": inputs, "_mirrored": keras.ops.flip(inputs, axis=2)} if branch.mirrored else {"": inputs}
+        for name, look in looks.items():
+            x = network(look)
+            if link != "identity":
+                x = keras.layers.Activation(link, dtype="float32", name=f"shares_{number}{name}")(x)
+            share = branch.share / len(looks)
+            answers.append(keras.layers.Rescaling(share, dtype="float32", name=f"weighted_{number}{name}")(x))
+    if len(answers) == 1:
+        return branches[0].model
     x = keras.layers.Add(dtype="float32", name="together")(answers)
     if link == "softmax":
         x = keras.ops.log(x + TINY)

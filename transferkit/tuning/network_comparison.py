@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -22,14 +21,13 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import BackboneError, ConfigError, TransferKitError, WeightsError
 from transferkit.evaluation.metrics_record import LeftOutNetwork
-from transferkit.files import sha256_bytes, write_bytes
 from transferkit.runs.finetune import ClassifierChoice
 from transferkit.runs.network_scores import probe
 from transferkit.runs.selecting import FOLDS
-from transferkit.selection import portfolio
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning import portfolio_account
 from transferkit.tuning.journal import Event, Journal
+from transferkit.tuning.kept_answers import KeptAnswers, content
 from transferkit.tuning.portfolio_account import Look
 
 LOOK = 300  # pictures by which networks are ranked
@@ -63,9 +61,10 @@ class NetworkComparison:
     """One comparison. `base` are the settings that all networks share; the first of `networks` is always finished.
 
     `named`: whether the user named them, who is then told where one cannot be had. `settled`: the winner is in training
-    already, so that no further network has a say. `choose` cross-validates on a network. `kept` is the folder for the
-    answers of networks that are done. After `run`, `found` is what was compared, the first network first, `looks` what
-    was looked at, and `left_out` what was not compared, and why.
+    already, so that no further network has a say. `choose` cross-validates on a network. `kept` has the answers of
+    networks that are done. After `run`, `found` is what was compared, the first network first, `looks` what was looked
+    at, and `left_out` what was not compared, and why; `waiting` are those of them that lacked time, with the seconds
+    that each would have taken, None where that is not known.
     """
 
     samples: Samples
@@ -77,12 +76,13 @@ class NetworkComparison:
     budget: Budget
     choose: Callable[[str], ClassifierChoice]
     journal: Journal
-    kept: Path
+    kept: KeptAnswers
     reporter: Reporter
     offline: bool
     found: list[NetworkAnswers] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     left_out: list[LeftOutNetwork] = field(default_factory=list)
+    waiting: dict[str, float | None] = field(default_factory=dict)
     failed: TransferKitError | None = None  # why the network before could not be used
 
     def run(self) -> None:
@@ -108,11 +108,12 @@ class NetworkComparison:
     def _look(self) -> None:
         """A look at each network: the first one, then the small ones before the large."""
         some, folds = self._some()
-        known = {e["network"]: Look(**_content(e)) for e in self._events("look")}
+        known = {e["network"]: Look(**content(e)) for e in self._events("look")}
         for name in sorted(self.networks, key=lambda name: (name != self.networks[0], _parameters(name))):
             late = self.settled or self.budget.spent > LOOKING * self.budget.seconds
             if name not in known and self.looks and late:
                 self._leave(name, "no time was left to look at it")
+                self.waiting[name] = None
                 continue
             if name not in known:
                 try:
@@ -142,17 +143,19 @@ class NetworkComparison:
 
     def _try(self, name: str) -> None:
         """Append to `found` what the network came to, or to `left_out` why not."""
-        done = self._done(name)
+        done = self.kept.read(self._key(name))
         if done is not None:
             self.found.append(done)
             return
         before = [event for event in self._events("left") if event["network"] == name]
         if before and self.settled:  # what was decided stays
             self.left_out.append(LeftOutNetwork(network=name, why=str(before[-1]["why"])))
+            self.waiting |= {name: self._needed(name)} if before[-1].get("late") else {}
             return
         needed = self._needed(name)
         if self.found and not self.budget.allows(needed + max(FINISH * self.budget.seconds, 2 * self.found[0].choice)):
-            self._leave(name, f"no time was left: it would have needed about {duration(needed)}")
+            self._leave(name, f"no time was left: it would have needed about {duration(needed)}", late=True)
+            self.waiting[name] = needed
             return
         self.reporter.heading(f"network {len(self.found) + 1}: {shown(name)}")
         started = time.monotonic()
@@ -164,7 +167,7 @@ class NetworkComparison:
         finally:
             compute.release()
         one = NetworkAnswers.of(name, choice.parameters, choice.size, choice.found, time.monotonic() - started)
-        self._keep(one)
+        self.kept.keep(self._key(name), one)
         self.found.append(one)
         self.reporter.say(portfolio_account.said(one, self.base.metric, self.samples.task))
 
@@ -180,9 +183,9 @@ class NetworkComparison:
         self.failed = error
         self._leave(name, str(error).partition("\n")[0], self.reporter.warn)
 
-    def _leave(self, name: str, why: str, say: Callable[[str], None] | None = None) -> None:
+    def _leave(self, name: str, why: str, say: Callable[[str], None] | None = None, late: bool = False) -> None:
         self.left_out.append(LeftOutNetwork(network=name, why=why))
-        self.journal.append({"event": "left", "network": name, "why": why})
+        self.journal.append({"event": "left", "network": name, "why": why, "late": late})
         (say or self.reporter.say)(f"{shown(name)} is left out: {why}")
 
     # -- what is kept
@@ -190,32 +193,8 @@ class NetworkComparison:
     def _events(self, kind: str) -> Iterator[Event]:
         return (event for event in self.journal.events if event["event"] == kind)
 
-    def _keep(self, one: NetworkAnswers) -> None:
-        content = portfolio.to_bytes(one)
-        self.kept.mkdir(exist_ok=True)
-        write_bytes(self._file(one.network), content)
-        plain = {k: v for k, v in one.__dict__.items() if k != "answers"}
-        self.journal.append({"event": "done", **plain, "sha256": sha256_bytes(content)})
-
-    def _done(self, name: str) -> NetworkAnswers | None:
-        """What a network came to before an interruption; None where it is to be done, or to be done again."""
-        events = [event for event in self._events("done") if event["network"] == name]
-        path = self._file(name)
-        if not events or not path.is_file():
-            return None
-        content, plain = path.read_bytes(), _content(events[-1])
-        if sha256_bytes(content) != plain.pop("sha256"):
-            return None
-        interval = plain.pop("interval")
-        rest = NetworkAnswers(**plain, interval=tuple(interval) if interval else None, answers=[])
-        return portfolio.read(content, rest)
-
-    def _file(self, name: str) -> Path:
-        return self.kept / f"{list(self.networks).index(name)}.npz"
-
-
-def _content(event: Event) -> Event:
-    return {key: value for key, value in event.items() if key != "event"}
+    def _key(self, name: str) -> str:
+        return str(list(self.networks).index(name))
 
 
 def _parameters(name: str) -> int:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
+from transferkit import compute
 from transferkit.config import Settings
 from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import CrossValidation, PortfolioRecord
 from transferkit.record import JsonObject
+from transferkit.runs import tail_plan
 from transferkit.runs.finetune import Job, require_whole
 from transferkit.runs.layout import run_lock
 from transferkit.runs.manifest import amend
@@ -26,11 +28,16 @@ from transferkit.runs.run_record import PortfolioOrigin
 from transferkit.runs.selecting import FOLDS
 from transferkit.runs.together import EnsembleJob
 from transferkit.selection import portfolio
+from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
 from transferkit.tuning import portfolio_account
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.journalled import JournalledJob
+from transferkit.tuning.kept_answers import KeptAnswers
 from transferkit.tuning.network_comparison import Budget, NetworkComparison
+from transferkit.tuning.portfolio_account import Story
+from transferkit.tuning.portfolio_decision import Decider, Decision
+from transferkit.tuning.refinement import Refinement
 
 
 @dataclass(kw_only=True)
@@ -42,7 +49,6 @@ class PortfolioJob(JournalledJob):
     networks: Sequence[str]
     named: bool
     budget: Budget
-    single: str = ""  # why networks that were better together are not shipped together
 
     @property
     def kept(self) -> Path:
@@ -59,21 +65,25 @@ class PortfolioJob(JournalledJob):
                 return
             with self._opened(splits) as journal:
                 self._begin(journal)
-                compared = self._comparison(journal, splits)
+                kept = KeptAnswers(self.kept, journal)
+                compared = self._comparison(journal, kept, splits)
                 compared.run()
-                found = compared.found
-                judge = self._job(found[0].network).judge(splits)
-                chosen = portfolio.choose(found, judge, self.base.seed)
-                shares = self._shares(journal, found, chosen)
+                judge = self._job(compared.found[0].network).judge(splits)
+                refined = self._refinement(compared, kept, splits, judge)
+                refined.run()
+                chosen = portfolio.choose(compared.found, judge, self.base.seed, refined.made)
+                decision = self._decided(journal, splits, [*compared.found, *refined.made], chosen)
         seconds = time.monotonic() - started
-        job = self._winner(shares)
+        job = self._winner(decision)
         job.search_seconds = round(seconds, 2)
         job.run()
         require_whole(self.layout, "test" in splits.assignment, self.journal)
-        content = portfolio_account.content(
-            found, chosen, compared.looks, compared.left_out, self.base.metric, self.samples.task,
-            self.layout.read_metrics(), self.single,
+        story = Story(
+            found=compared.found, looks=compared.looks, left_out=compared.left_out, waiting=compared.waiting,
+            made=refined.made, untried=refined.untried, chosen=chosen, members=decision.members, first=decision.first,
+            single=decision.single, tail=decision.tail, judge=judge,
         )  # fmt: skip
+        content = portfolio_account.content(story, self.base, self.samples.task, self.layout.read_metrics())
         content.seconds, content.budget = round(seconds, 2), self.budget.seconds
         self._account(content, seconds)
         shutil.rmtree(self.kept, ignore_errors=True)
@@ -99,11 +109,11 @@ class PortfolioJob(JournalledJob):
         """The budget may be another."""
         return {"networks": list(self.networks), "settings": self.base.model_dump(mode="json", exclude={"budget"})}
 
-    def _comparison(self, journal: Journal, splits: Splits) -> NetworkComparison:
+    def _comparison(self, journal: Journal, kept: KeptAnswers, splits: Splits) -> NetworkComparison:
         return NetworkComparison(
             samples=self.samples, splits=splits, base=self.base, networks=self.networks, named=self.named,
             settled=self.layout.manifest.exists(), budget=self.budget,
-            choose=lambda name: self._job(name).choose(splits), journal=journal, kept=self.kept,
+            choose=lambda name: self._job(name).choose(splits), journal=journal, kept=kept,
             reporter=self.reporter, offline=self.offline,
         )  # fmt: skip
 
@@ -115,37 +125,39 @@ class PortfolioJob(JournalledJob):
             origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
         )  # fmt: skip
 
+    def _refinement(self, compared: NetworkComparison, kept: KeptAnswers, splits: Splits, judge: Judge) -> Refinement:
+        return Refinement(
+            found=compared.found, splits=splits, base=self.base, budget=self.budget, judge=judge,
+            recipe=lambda name: self._job(name).recipe(splits),
+            speeds={look.network: look.speed for look in compared.looks}, kept=kept,
+            settled=self.layout.manifest.exists(), reporter=self.reporter,
+        )  # fmt: skip
+
     # -- the winner
 
-    def _shares(self, journal: Journal, found: Sequence[NetworkAnswers], chosen: NetworkChoice) -> dict[str, float]:
-        """The network to train, or several with the share of each: as decided before, where training has begun."""
+    def _decided(
+        self, journal: Journal, splits: Splits, every: Sequence[NetworkAnswers], chosen: NetworkChoice
+    ) -> Decision:
+        """What to train: as decided before, where training has begun."""
         events = [event for event in journal.events if event["event"] == "chosen"]
         if events and self.layout.manifest.exists():
-            self.single = str(events[-1]["single"])
-            return {str(name): float(share) for name, share in events[-1]["shares"].items()}
-        shares = {found[chosen.winner].network: 1.0}
-        several = chosen.ensemble
-        if several is not None and several.taken:
-            self.single = self._unaffordable(sum(found[place].choice for place in several.weights))
-            if self.single:
-                self.reporter.say(f"the networks are not combined: {self.single}")
-            else:
-                shares = {found[place].network: share for place, share in several.weights.items()}
-        journal.append({"event": "chosen", "shares": shares, "single": self.single})
-        return shares
+            return Decision.read(events[-1])
+        decision = Decider(
+            every=every, chosen=chosen, base=self.base, budget=self.budget, reporter=self.reporter,
+            tail=lambda network, left: tail_plan.plan(self._job(network), splits, left),
+        ).decide()  # fmt: skip
+        compute.release()
+        journal.append(decision.event())
+        return decision
 
-    def _unaffordable(self, needed: float) -> str:
-        """Why several networks are not shipped together, though they were better; empty where they may be."""
-        if self.base.max_latency is not None or self.base.max_size is not None:
-            return "--max-latency and --max-size bound one network"
-        return "" if self.budget.allows(needed) else "no time was left to train them all"
-
-    def _winner(self, shares: dict[str, float]) -> Job:
-        job = self._job(max(shares, key=lambda name: shares[name]))
-        self.reporter.heading(f"training on what was chosen: {', '.join(map(shown, shares))}")
-        if len(shares) < 2:
+    def _winner(self, decision: Decision) -> Job:
+        job = self._job(decision.first)
+        self.reporter.heading(f"training on what was chosen: {', '.join(shown(str(m)) for m in decision.members)}")
+        if decision.unfreeze != "none":
+            job.settings = tail_plan.unfrozen(job.settings, decision.unfreeze, decision.seconds)
+        if decision.plain:
             return job
-        return EnsembleJob(**{f.name: getattr(job, f.name) for f in fields(job)}, weights=shares)
+        return EnsembleJob(**{f.name: getattr(job, f.name) for f in fields(job)}, members=decision.members)
 
     # -- afterwards
 

@@ -1,0 +1,85 @@
+"""Whether training the top of a network is worth the time that is left: by the learning curve of its frozen features,
+and by a step that is measured.
+
+Where twice the pictures would bring a frozen network no more, its features are the limit, and training some of them may
+pay. Where the curve still climbs, pictures are, and more weights to fit would only learn these by heart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from transferkit.backbones import freeze
+from transferkit.config import Settings
+from transferkit.console import duration, figure
+from transferkit.data.splitting.split import Splits
+from transferkit.evaluation.baselines import Split
+from transferkit.evaluation.learning_curve import climbs
+from transferkit.evaluation.metrics_record import CurveFit
+from transferkit.runs import analysis
+from transferkit.runs.finetune import Job
+from transferkit.runs.tapped_rows import tapped_rows
+from transferkit.training import outlook
+from transferkit.training.recipe import Recipe
+
+EPOCHS = 5  # of a tail that must fit into the time, or it is not begun
+
+
+@dataclass(frozen=True)
+class TailPlan:
+    """The `policy` of `--unfreeze` ("none": no layer is trained), the seconds it may take, and why, in words."""
+
+    policy: str
+    seconds: float
+    words: str
+
+
+def plan(job: Job, splits: Splits, left: float) -> TailPlan:
+    """Whether the top of the network of `job` is trained within the `left` seconds."""
+    work = job.recipe(splits)
+    policy, fit = freeze.top_policy(work.backbone.row), _curve(work)
+    if policy is None or fit is None:
+        why = "there are too few pictures for a learning curve" if policy else "the network has no weights to train"
+        return TailPlan("none", 0.0, f"no layers were trained: {why}")
+    doubled = (
+        f"twice the pictures: {figure(fit.gain, '+')}, {figure(fit.gain_low, '+')} to {figure(fit.gain_high, '+')}"
+    )
+    if climbs(fit):
+        return TailPlan("none", 0.0, f"no layers were trained: the learning curve still climbs ({doubled})")
+    flat = f"the learning curve is flat ({doubled})"
+    needed = _needed(job, splits, policy)
+    if needed > left:
+        late = f"no time was left: {EPOCHS} epochs would have taken about {duration(needed)}"
+        return TailPlan("none", 0.0, f"no layers were trained: {flat}, but {late}")
+    return TailPlan(policy, round(left, 1), f"layers were trained too, since {flat}")
+
+
+def unfrozen(settings: Settings, policy: str, seconds: float) -> Settings:
+    """`settings` with a tail that may take so many seconds."""
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return Settings(**{**given, "unfreeze": policy, "budget": seconds})
+
+
+def _curve(work: Recipe) -> CurveFit | None:
+    """Of a linear probe on the last layer, judged on validation; the test split has no part in it."""
+    rows, problem = tapped_rows(work), work.problem
+    start, stop = rows.taps.sets()["last"]
+
+    def part(pictures: np.ndarray) -> Split:
+        return Split(rows.x[rows.places(pictures), 0, start:stop], problem.samples.targets[pictures])
+
+    samples = problem.samples
+    found = analysis.curve(
+        part(problem.train), part(problem.val), samples.task, list(samples.classes), work.settings.seed
+    )
+    return None if found is None else found.fit
+
+
+def _needed(job: Job, splits: Splits, policy: str) -> float:
+    """Seconds until a tail has had `EPOCHS`: what it is fed with, and its steps, measured on a few pictures."""
+    other = replace(job, settings=unfrozen(job.settings, policy, 1.0))
+    found = outlook.outlook(other.recipe(splits))
+    tail = found.phases[-1]
+    return found.features + tail.seconds * EPOCHS / tail.epochs
