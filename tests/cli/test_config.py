@@ -16,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.calls import Result, call
-from transferkit.cli.config import COMMAND_LINE_ONLY, OWN, OWN_OF_TUNE, as_toml, own_options, template, toml_value
+from transferkit.cli.config import (
+    COMMAND_LINE_ONLY,
+    OWN,
+    OWN_OF_BEST,
+    OWN_OF_TUNE,
+    as_toml,
+    own_options,
+    template,
+    toml_value,
+)
 from transferkit.config import Settings
 from transferkit.setting import declared
 from transferkit.text import safe
@@ -173,7 +182,7 @@ FILED: dict[str, Any] = {
     "output": "runs/x", "offline": True, "cache": False, "tensorboard": True, "track": [],
     "algorithm": "random", "trials": 4, "workers": 2, "engine": "local", "address": "auto", "trial_cpus": 1.0,
     "trial_gpus": 1.0, "trial_budget": "1m", "trial_memory": "2GB", "finalists": 2, "seeds": 2,
-    "search": ["dropout=0:0.5"], "space": "space.toml",
+    "search": ["dropout=0:0.5"], "space": "space.toml", "distill": "mini",
     "data": "x", "resume": True, "config": "x", "quiet": True, "verbose": True, "debug": True, "json": True,
     "reporter": "x", "given": 3, "problems": [], "origin": "x", "self": 1, "epoch": 3,
 }  # fmt: skip
@@ -182,7 +191,7 @@ FILED: dict[str, Any] = {
 def test_every_key_has_a_value_here() -> None:
     from transferkit.tuning.search_settings import NAMES
 
-    assert {*Settings.model_fields, *OWN, *OWN_OF_TUNE, *NAMES, *COMMAND_LINE_ONLY} <= FILED.keys()
+    assert {*Settings.model_fields, *OWN, *OWN_OF_BEST, *OWN_OF_TUNE, *NAMES, *COMMAND_LINE_ONLY} <= FILED.keys()
 
 
 @pytest.mark.parametrize("backbone", ["mini", ""])
@@ -195,7 +204,7 @@ def test_what_is_valid_is_what_the_commands_take(
     content = {"backbone": backbone, key: FILED[key]} if backbone else {key: FILED[key]}
     file = write(tmp_path / "x.toml", as_toml(content))
     taken = []
-    for command in ("finetune", "tune"):
+    for command in ("finetune", "tune", "best"):
 
         def stop(*_: object, name: str = command) -> None:
             taken.append(name)

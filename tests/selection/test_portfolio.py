@@ -1,14 +1,19 @@
 """The choice of a network: paired, towards the small one, and not flattered by its own luck."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from transferkit.evaluation import metric_registry
 from transferkit.selection import portfolio
 from transferkit.selection.candidate_scores import Judge, OutOfFold
+from transferkit.selection.candidates import learners
+from transferkit.selection.ensemble import Ensemble
 from transferkit.selection.portfolio import NetworkAnswers
 
 N = 400
+NONE = Ensemble({0: 0.5, 1: 0.5}, OutOfFold(logits=[], scores=[], by_picture=None), 0.0, 1.0)
 
 
 @pytest.fixture
@@ -81,3 +86,49 @@ def test_only_networks_that_look_at_pictures_alike_are_put_together(judge):
     assert found.ensemble is not None
     apart = portfolio.choose([network("a", 10, one), network("b", 20, two, size=64)], judge)
     assert apart.ensemble is None
+
+
+def made(name, parameters, one, *, mirrored=False, networks=(), size=32):
+    return replace(network(name, parameters, one, size=size), mirrored=mirrored, networks=networks or (name,))
+
+
+def test_mirror_images_are_a_candidate_that_has_to_gain_more_than_its_error(judge):
+    plain = network("a", 10, answers(judge, wrong(*range(60))))
+    little = made("a", 10, answers(judge, wrong(*range(59))), mirrored=True)
+    much = made("a", 10, answers(judge, wrong(*range(30))), mirrored=True)
+    assert portfolio.choose([plain], judge, refined=[little]).winner == 0
+    found = portfolio.choose([plain], judge, refined=[much])
+    assert found.winner == 1
+    assert found.plain == 0
+    assert found.refined[0][0] == pytest.approx(30 / N)
+
+
+def test_features_side_by_side_must_beat_the_better_network(judge):
+    one, two = network("a", 10, answers(judge, wrong(*range(60)))), network("b", 20, answers(judge, wrong(*range(50))))
+    pair = made("a with b", 30, answers(judge, wrong(*range(20))), networks=("b", "a"))
+    found = portfolio.choose([one, two], judge, refined=[pair])
+    assert found.winner == 2
+    assert found.refined == [pytest.approx((30 / N, np.std([1.0] * 30 + [0.0] * (N - 30), ddof=1) / N**0.5))]
+
+
+def test_in_an_average_a_network_looks_both_ways_only_where_that_gained(judge, monkeypatch):
+    asked = []
+    monkeypatch.setattr(portfolio.ensemble, "find", lambda logits, *_: asked.append(logits) or NONE)
+    a, b = network("a", 10, answers(judge, wrong(*range(60)))), network("b", 20, answers(judge, wrong(*range(50))))
+    worse = made("a", 10, answers(judge, wrong(*range(80))), mirrored=True)
+    better = made("b", 20, answers(judge, wrong(*range(20))), mirrored=True)
+    pair = made("a with b", 30, answers(judge, wrong(*range(49))), networks=("a", "b"))
+    found = portfolio.choose([a, b], judge, refined=[worse, better, pair])
+    (voices,) = asked
+    assert [np.array_equal(x, y.own.mean_logits) for x, y in zip(voices, (a, better), strict=True)] == [True, True]
+    assert found.ensemble.weights == {0: 0.5, 3: 0.5}, "by places among the networks and what was made of them"
+
+
+def test_what_was_chosen_can_be_fitted_again(judge):
+    one = replace(
+        network("a", 10, answers(judge, wrong(1))),
+        setting={"learner": {"penalty": 0.01}, "scale": 2.0, "shift": 0.5},
+    )  # fmt: skip
+    trial = one.trial({"last": (4, 8), "all": (0, 8)}, learners("classify"))
+    assert (trial.candidate.name, trial.candidate.start, trial.candidate.stop) == ("ridge on last", 4, 8)
+    assert (trial.setting, trial.scale, trial.shift) == ({"penalty": 0.01}, 2.0, 0.5)

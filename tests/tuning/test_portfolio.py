@@ -1,5 +1,6 @@
 """`best`: networks compared on digits within a budget, interrupted and resumed, and what is left of it."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -11,10 +12,13 @@ import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from transferkit.errors import ConfigError, DataError
+from transferkit.runs import tail_plan
 from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
+from transferkit.runs.tail_plan import TailPlan
 from transferkit.selection import ensemble
 from transferkit.tuning import network_comparison, portfolio
+from transferkit.tuning.refinement import Refinement
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -24,9 +28,16 @@ def store(tmp_path_factory):
     return tmp_path_factory.mktemp("features")
 
 
+def networks_alone(patch):
+    """Nothing is made of the networks, and no layer is trained: `test_portfolio_members` has these."""
+    patch.setattr(Refinement, "run", lambda self: None)
+    patch.setattr(tail_plan, "plan", lambda *_: TailPlan("none", 0.0, "no layers were trained: not here"))
+
+
 @pytest.fixture(autouse=True)
 def cache(store, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
+    networks_alone(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +63,7 @@ def done(digits, tiny, tmp_path_factory, store):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(store))
         patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
+        networks_alone(patch)
         return compared(digits, tiny, folder / "run")
 
 
@@ -243,6 +255,7 @@ def both(digits, tiny, tmp_path_factory, store):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(store))
         patch.setattr(ensemble, "find", even)
+        networks_alone(patch)
         return compared(digits, tiny, folder / "run")
 
 
@@ -293,6 +306,43 @@ def test_limits_are_for_one_network(digits, tiny, tmp_path, monkeypatch):
     run = compared(digits, tiny, tmp_path / "run", max_size=50)
     assert "ensemble" not in run.metrics
     assert "--max-latency and --max-size bound one network" in run.summary()
+
+
+def test_what_more_time_would_bring_is_said(done):
+    found = done.metrics["portfolio"]
+    assert found["forecast"]["words"] == (
+        "10 min more would bring nothing: there is nothing left to try with these networks"
+    )
+    assert "gain" not in found["forecast"]
+    assert found["forecast"]["words"] in done.summary()
+    steps = found["steps"]
+    assert [step["what"] for step in steps][:2] == [row["network"] for row in found["networks"]]
+    assert all(a["best"] <= b["best"] for a, b in itertools.pairwise(steps))
+
+
+def test_a_file_of_settings_and_a_run_of_best_are_taken(done, digits, tiny, tmp_path, monkeypatch):
+    asked = {}
+
+    def stop(data, backbone=None, **given):
+        asked.update(given, backbone=backbone)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transferkit.api.best", stop)
+    file = tmp_path / "best.toml"
+    file.write_text('backbone = ["mini"]\nbudget = "2m"\nviews = 3\ndistill = "mini"\noutput = "x"\n')
+    assert call("best", digits, "--config", file, "--views", "1").code == 130
+    assert (asked["backbone"], asked["budget"], asked["distill"], asked["views"]) == (["mini"], "2m", "mini", "1")
+    asked.clear()
+    assert call("best", digits, "--config", done.folder).code == 130
+    assert asked["backbone"] is None, "networks are compared again, not only the one that won"
+    assert asked["augment"] == "none"
+    assert "budget" not in asked
+    refused = tmp_path / "epochs.toml"
+    refused.write_text("epochs = 3\n")
+    monkeypatch.undo()
+    result = call("best", digits, "--backbone", "mini", "--config", refused, "--output", tmp_path / "run")
+    assert result.code == 2
+    assert "'epochs' is no setting of best" in result.err
 
 
 @pytest.mark.extended

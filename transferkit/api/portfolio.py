@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 @restoring
 def best(
     data: Any, backbone: PathOrName | Sequence[PathOrName] | None = None, *, budget: float | str = "10m",
-    output: str | Path | None = None, resume: bool = False, offline: bool = False, cache: bool | None = None,
-    quiet: bool = False, reporter: Reporter | None = None, **settings: Unpack[BestSettings],
+    distill: PathOrName | None = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,
+    cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
+    **settings: Unpack[BestSettings],
 ) -> Run:  # fmt: skip
     """Compare networks on `data` by cross-validation in the time there is, and write a run directory of the best.
 
-    On each network a classifier is chosen as `finetune` does. Of networks within one standard error of the best the
-    smallest is taken. The test split is looked at once, by the run of the winner.
+    On each network a classifier is chosen as `finetune` does. Answers to mirror images, features of two networks side
+    by side, averages of networks and, where the learning curve is flat, layers that are trained are kept only where
+    they are better by more than a standard error. Of what is within one of the best the smallest is taken. The test
+    split is looked at once, by the run of the winner (and once by a student).
 
     Args:
         data: what `load_data` reads, or its result.
@@ -38,6 +42,8 @@ def best(
             whose weights are here, and first the one that `finetune` would choose.
         budget: time for all of it, in seconds or as "10m" or "1.5h". A network is begun only where it is expected to be
             done in time. Counted again with `resume`.
+        distill: a small network that is taught by what was chosen, beyond the budget: a name of the catalog or a .keras
+            file. It is a run of its own, in the folder `student` of this one.
         output: the run directory, by default `runs/DATA-best`.
         resume: go on with the comparison in `output`, or begin it.
         offline: never download weights.
@@ -54,6 +60,7 @@ def best(
     """
     from transferkit.delivery.report.publish import publish
     from transferkit.runs.intake import take_in
+    from transferkit.tuning.distillation import FOLDER
     from transferkit.tuning.network_comparison import Budget
     from transferkit.tuning.portfolio import PortfolioJob
     from transferkit.tuning.portfolio_entry import request
@@ -70,14 +77,18 @@ def best(
         this.announce(reporter)
     networks, choice, more = unnamed.networks(several, this.data, given, origin, output if resume else None, offline)
     folder = this.folder(output, "best")
-    found = request(networks, bool(several), budget, given, origin, folder, resume, offline, [*this.problems, *more])
+    student = "" if distill is None else os.fspath(distill)
+    found = request(
+        networks, bool(several), budget, given, origin, folder, resume, offline, student, [*this.problems, *more]
+    )
     this.begin(reporter, choice, cache)
     layout, spent = Layout(folder), Budget(found.budget)
     with resumable(layout):
         PortfolioJob(
             intake=take_in(this.source, found.base, origin, reporter), base=found.base, networks=found.networks,
             named=found.named, budget=spent, layout=layout, origin=origin, command=found.command, reporter=reporter,
-            offline=offline, cache=cache,
+            offline=offline, cache=cache, distill=found.distill,
         ).run()  # fmt: skip
-        publish(layout, reporter)
-    return Run(folder)
+        for folder in [layout.folder, *([layout.folder / FOLDER] if student else [])]:
+            publish(Layout(folder), reporter)
+    return Run(layout.folder)

@@ -9,6 +9,7 @@ import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
 from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
+from transferkit.cli.config import OWN_OF_BEST, for_best, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
 from transferkit.tuning.portfolio_settings import SETTINGS
@@ -29,10 +30,20 @@ from transferkit.tuning.portfolio_settings import SETTINGS
     help="Network to compare: a name of `transferkit backbones list`, or a .keras file. Repeatable; the first is "
     f"always finished.{default('all whose weights are here')}",
 )
+@option(
+    "--distill", metavar="NAME|FILE", group="network", brief=f"Small network to teach.{default('none')}",
+    help="Small network, for phones, that is taught by what was chosen, beyond the budget: a run of its own, in "
+    f"student/, scored beside its teacher.{default('none')}",
+)
 @with_settings(setting_option(setting) for name, setting in declared(Settings).items() if name in SETTINGS)
 @option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True,
     help=f"Run directory.{default('runs/DATA-best')}",
+)
+@option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", common=True,
+    brief="Settings from a TOML file or a run; options win.",
+    help="Settings (and budget, distill, output…) from a TOML file or a run; options win.",
 )
 @option("--resume", is_flag=True, common=True, help="Go on with the comparison in --output.")
 @OFFLINE
@@ -40,8 +51,9 @@ from transferkit.tuning.portfolio_settings import SETTINGS
 @VERBOSE
 @common()
 def best(
-    data: Path, budget: str | None, backbone: tuple[str, ...], output: Path | None, resume: bool, offline: bool,
-    cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
+    data: Path, backbone: tuple[str, ...], budget: str | None, distill: str | None, output: Path | None,
+    config: Path | None, resume: bool, offline: bool, cache: bool | None, verbose: bool, quiet: bool, as_json: bool,
+    **options: Any,
 ) -> None:
     # fmt: on
     """Compare networks on the pictures in DATA, in the time you give, and train the
@@ -50,9 +62,12 @@ def best(
     """
     from transferkit import api
 
-    settings = {k: v for k, v in {**options, "budget": budget}.items() if v is not None and v != ()}
+    file = for_best(config)
+    given = {"offline": offline, "cache": cache, "output": output, "budget": budget, "distill": distill}
+    kept = {k: v for k, v in own_options(file, OWN_OF_BEST, **given).items() if v is not None}
+    settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
+    networks = settings.pop("backbone", None)
     run = api.best(
-        data, list(backbone) or None, output=output, resume=resume, offline=offline, cache=cache,
-        reporter=reporter(quiet, as_json), **settings,
+        data, list(backbone) or networks, resume=resume, reporter=reporter(quiet, as_json), **kept, **settings
     )  # fmt: skip
     present(run, verbose, as_json)

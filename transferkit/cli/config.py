@@ -27,8 +27,19 @@ OWN: dict[str, Types] = {
 OWN_OF_TUNE: dict[str, Types] = {
     "output": (str,), "offline": (bool,), "cache": (bool,), "space": (str,), "search": (str, list, dict),
 }  # fmt: skip
+OWN_OF_BEST: dict[str, Types] = {
+    "output": (str,), "offline": (bool,), "cache": (bool,), "budget": (str, int, float), "distill": (str,),
+}  # fmt: skip
+OF_WINNER = ("backbone", "unfreeze", "budget")  # settings of a run of `best` that it chose
 COMMAND_LINE_ONLY = ("data", "resume", "config", "quiet", "verbose", "debug", "json", "reporter")
-WANTED = {str: "a text", bool: "true or false", list: "a list of texts", dict: "a table of texts"}
+WANTED = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list of texts",
+    dict: "a table of texts",
+}
 
 
 def from_file(path: Path | None) -> Given:
@@ -47,6 +58,15 @@ def from_file(path: Path | None) -> Given:
         path = path / "run.json"
     text = settings_text(path, "--config")
     return _of_run(path, text) if path.suffix.lower() == ".json" else _of_toml(path, text)
+
+
+def for_best(path: Path | None) -> Given:
+    """`from_file` for a comparison of networks: of a run of `best`, what it was given, not what it chose."""
+    found = from_file(path)
+    run = None if path is None else path / "run.json" if path.is_dir() else path
+    if run is not None and run.suffix.lower() == ".json" and json.loads(run.read_bytes()).get("kind") == "best":
+        found = {name: value for name, value in found.items() if name not in OF_WINNER}
+    return found
 
 
 def _of_toml(path: Path, text: str) -> Given:
@@ -89,7 +109,7 @@ def own_options(file: Given, own: dict[str, Types] = OWN, **given: Any) -> Given
 
     found = {name: file.pop(name) for name in own if name in file}
     problems = [
-        f"--config: {name} = {clipped(repr(value))} must be {' or '.join(WANTED[kind] for kind in own[name])}"
+        f"--config: {name} = {clipped(repr(value))} must be {_wanted(own[name])}"
         for name, value in found.items() if not _fits(value, own[name])
     ]  # fmt: skip
     raise_problems(ConfigError, problems + _unknown(file, own))
@@ -99,6 +119,10 @@ def own_options(file: Given, own: dict[str, Types] = OWN, **given: Any) -> Given
     # --cache has three states: unset, on and off.
     chosen = {name: value for name, value in given.items() if value or (name == "cache" and value is not None)}
     return {**given, **found, **chosen}
+
+
+def _wanted(kinds: Types) -> str:
+    return " or ".join(dict.fromkeys(WANTED[kind] for kind in kinds))
 
 
 def _fits(value: Any, kinds: Types) -> bool:
@@ -114,7 +138,10 @@ def _unknown(file: Given, own: dict[str, Types]) -> list[str]:
     from transferkit.config import Settings
     from transferkit.tuning.search_settings import NAMES
 
-    elsewhere = {**dict.fromkeys((*OWN_OF_TUNE, *NAMES), "tune"), **dict.fromkeys(OWN, "finetune")}
+    elsewhere = {
+        **dict.fromkeys(OWN_OF_BEST, "best"), **dict.fromkeys((*OWN_OF_TUNE, *NAMES), "tune"),
+        **dict.fromkeys(OWN, "finetune"),
+    }  # fmt: skip
     known = {*Settings.model_fields, *own, *(NAMES if own is OWN_OF_TUNE else ())}
     hints = {name: f"it is an option of {command}" for name, command in elsewhere.items()}
     hints |= dict.fromkeys(COMMAND_LINE_ONLY, "it stands on the command line only")
@@ -224,7 +251,7 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
     if everything:
         from transferkit.tuning.search_settings import NAMES
 
-        other = {name: settings.pop(name) for name in (*OWN, *OWN_OF_TUNE, *NAMES) if name in settings}
+        other = {name: settings.pop(name) for name in (*OWN, *OWN_OF_TUNE, *NAMES, "distill") if name in settings}
         unnamed = {} if "backbone" in settings else {"backbone": None}  # each run chooses its own
         settings = {**_checked(settings, offline=False).model_dump(mode="json"), **unnamed, **other}
     if as_json:
@@ -237,19 +264,19 @@ def show(source: Path, everything: bool, quiet: bool, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @common()
 def validate(file: Path, quiet: bool, as_json: bool) -> None:
-    """Check FILE as finetune and tune would, without data: names, values, contradictions, the network and its stages.
+    """Check FILE as finetune, tune and best would, without data: names, values, contradictions, the network.
 
     What one of them takes is valid, and is said to be for that one.
     """
     from transferkit.console import plural
 
     content = from_file(file)
-    wrong = {name: _refused(check, content) for name, check in (("finetune", _as_finetune), ("tune", _as_tune))}
+    wrong = {name: _refused(check, content) for name, check in _CHECKS.items()}
     commands = [name for name, error in wrong.items() if error is None]
     if not commands:
         # Of two lists of problems the shorter is of the command that was meant.
         raise min((error for error in wrong.values() if error), key=lambda error: len(str(error)))
-    settings = {name: value for name, value in content.items() if name not in (OWN | OWN_OF_TUNE)}
+    settings = {name: value for name, value in content.items() if name not in (*OWN, *OWN_OF_TUNE, "distill")}
     missing = [] if "backbone" in content else ["backbone"]
     if as_json:
         emit({"file": str(file), "valid": True, "commands": commands, "settings": settings, "missing": missing})
@@ -292,6 +319,17 @@ def _as_tune(settings: Given) -> None:
     _, problems = how.make({name: settings.pop(name) for name in how.NAMES if name in settings})
     raise_problems(ConfigError, problems)
     _checked(settings, offline, of_a_choice(settings))
+
+
+def _as_best(settings: Given) -> None:
+    from transferkit.tuning.portfolio_entry import settle
+
+    own, named = own_options(settings, OWN_OF_BEST), settings.pop("backbone", None) or []
+    networks = [named] if isinstance(named, str) else named
+    settle(networks, own.get("budget", "10m"), own.get("distill", ""), settings, own.get("offline", False))
+
+
+_CHECKS = {"finetune": _as_finetune, "tune": _as_tune, "best": _as_best}
 
 
 def _checked(settings: Given, offline: bool, problems: Sequence[str] = ()) -> Any:

@@ -25,7 +25,10 @@ def network(backbone: str, metrics: MetricsRecord) -> str:
 
 def networks(backbone: str, metrics: MetricsRecord) -> list[str]:
     """The networks of a run: several where these are shipped together."""
-    return [backbone] if metrics.ensemble is None else [member.network for member in metrics.ensemble.members]
+    if metrics.ensemble is None:
+        return [backbone]
+    found = [name for member in metrics.ensemble.members for name in member.networks or [member.network]]
+    return list(dict.fromkeys(found))
 
 
 def remark(verdict: Verdict) -> str:

@@ -43,9 +43,8 @@ def plan(job: Job, splits: Splits, left: float) -> TailPlan:
     if policy is None or fit is None:
         why = "there are too few pictures for a learning curve" if policy else "the network has no weights to train"
         return TailPlan("none", 0.0, f"no layers were trained: {why}")
-    doubled = (
-        f"twice the pictures: {figure(fit.gain, '+')}, {figure(fit.gain_low, '+')} to {figure(fit.gain_high, '+')}"
-    )
+    gain, low, high = (figure(value, "+") for value in (fit.gain, fit.gain_low, fit.gain_high))
+    doubled = f"twice the pictures: {gain}, {low} to {high}"
     if climbs(fit):
         return TailPlan("none", 0.0, f"no layers were trained: the learning curve still climbs ({doubled})")
     flat = f"the learning curve is flat ({doubled})"

@@ -138,10 +138,9 @@ class EnsembleJob(Job):
 
     def _notes(self) -> list[str]:
         found = []
-        if len(self.members) > 1:
-            found.append(
-                f"the answers of {len(self.members)} networks are averaged, each by the classifier that was chosen on it"
-            )
+        count = len(self.members)
+        if count > 1:
+            found.append(f"the answers of {count} networks are averaged, each by the classifier that was chosen on it")
         if any(member.mirrored for member in self.members):
             found.append("answers to a picture and to its mirror image are averaged")
         found += [

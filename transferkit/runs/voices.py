@@ -1,5 +1,5 @@
-"""What else may answer than a network by itself, on the folds by which its classifier was chosen: pictures together with
-their mirror images, and a classifier on the features of two networks side by side.
+"""What else may answer than a network by itself, judged on the same folds: a network that looks at mirror images too,
+and a classifier on the features of two networks side by side.
 """
 
 from __future__ import annotations

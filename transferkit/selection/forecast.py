@@ -1,8 +1,8 @@
 """What more time would probably bring: by how well cheap looks at networks foretold what these came to.
 
 Of networks that were compared both are known, the score of the look and the score to expect in the end. Their
-difference, with its spread, makes a prediction of each network that was looked at and left out (a new draw from a normal
-distribution of unknown mean and deviation: Student's t). No prediction is made of what was not looked at.
+difference, with its spread, makes a prediction of each network that was looked at and left out: a new draw from a
+normal distribution of unknown mean and deviation (Student's t). No prediction is made of what was not looked at.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class NetworkAnswers:
     """What the choice of a classifier came to on one network, or on another `Member`.
 
     `answers` are the out-of-fold answers of whatever might have been chosen on it; `chosen` is the place of what was,
-    and `setting` its own with the `scale` and `shift` that make logits of its outputs. `score` and `interval` (95 %) are
-    what to expect of choosing on this network alone, `seconds` what it took, `choice` of them what the
+    and `setting` its own with the `scale` and `shift` that make logits of its outputs. `score` and `interval` (95 %)
+    are what to expect of choosing on this network alone, `seconds` what it took, `choice` of them what the
     cross-validation took. `size` is the side of its pictures in pixels. `networks` and `mirrored`: see `Member`.
     """
 

@@ -31,6 +31,7 @@ from transferkit.selection import portfolio
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
 from transferkit.tuning import portfolio_account
+from transferkit.tuning.distillation import Distillation
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.kept_answers import KeptAnswers
@@ -49,6 +50,7 @@ class PortfolioJob(JournalledJob):
     networks: Sequence[str]
     named: bool
     budget: Budget
+    distill: str = ""  # the student, where one is taught
 
     @property
     def kept(self) -> Path:
@@ -80,11 +82,17 @@ class PortfolioJob(JournalledJob):
         require_whole(self.layout, "test" in splits.assignment, self.journal)
         story = Story(
             found=compared.found, looks=compared.looks, left_out=compared.left_out, waiting=compared.waiting,
-            made=refined.made, untried=refined.untried, chosen=chosen, members=decision.members, first=decision.first,
-            single=decision.single, tail=decision.tail, judge=judge,
+            made=refined.made, untried=refined.untried, late=refined.late, chosen=chosen, members=decision.members,
+            first=decision.first, single=decision.single, tail=decision.tail, judge=judge,
         )  # fmt: skip
         content = portfolio_account.content(story, self.base, self.samples.task, self.layout.read_metrics())
         content.seconds, content.budget = round(seconds, 2), self.budget.seconds
+        if self.distill:
+            content.distilled = Distillation(
+                job=self._job(self.distill), splits=splits, every=story.every, members=decision.members,
+                command=self.command,
+            ).run()  # fmt: skip
+            content.words.append(content.distilled.words)
         self._account(content, seconds)
         shutil.rmtree(self.kept, ignore_errors=True)
 
@@ -107,7 +115,9 @@ class PortfolioJob(JournalledJob):
 
     def _asked(self) -> JsonObject:
         """The budget may be another."""
-        return {"networks": list(self.networks), "settings": self.base.model_dump(mode="json", exclude={"budget"})}
+        student = {"distill": self.distill} if self.distill else {}
+        settings = self.base.model_dump(mode="json", exclude={"budget"})
+        return {"networks": list(self.networks), "settings": settings, **student}
 
     def _comparison(self, journal: Journal, kept: KeptAnswers, splits: Splits) -> NetworkComparison:
         return NetworkComparison(

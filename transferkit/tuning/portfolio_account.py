@@ -41,8 +41,9 @@ class Look:
 class Story:
     """What a comparison did: `found`, networks that were compared, the first one first; `looks` at networks before;
     `left_out`, what was not compared, and `waiting`, what of it lacked time, with the seconds it would have taken;
-    `made` of the networks and `untried`; what was `chosen`, and of it the `members` that were trained, named by the
-    network `first`; `single`, why others that were better were not; `tail`, why layers were trained or not."""
+    `made` of the networks and `untried`, some of it for lack of time where `late`; what was `chosen`, and the `members`
+    that were trained, named by the network `first`; `single`, why what was better was not; `tail`, why layers were
+    trained or not."""
 
     found: Sequence[NetworkAnswers]
     looks: Sequence[Look]
@@ -50,6 +51,7 @@ class Story:
     waiting: Mapping[str, float | None]
     made: Sequence[NetworkAnswers]
     untried: Sequence[str]
+    late: bool
     chosen: NetworkChoice
     members: Mapping[Member, float]
     first: str
@@ -93,9 +95,10 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
         together.words = _together(together)
         result.together = together
         result.winner_alone = several.answers.score if len(shipped) > 1 else result.winner_alone
+    best = max((one.score for one in story.every), key=story.judge.signed)
     result.forecast = portfolio_forecast.record(
-        story.found, {look.network: (look.metric, look.score) for look in story.looks}, story.waiting, story.untried,
-        result.metric, story.judge,
+        story.found, {look.network: (look.metric, look.score) for look in story.looks}, story.waiting, story.late,
+        result.metric, best if story.judge.maximise else None,
     )  # fmt: skip
     result.words = _words(result)
     if any(row.chosen and row.judged_on == "validation" and row.classifier == "mlp" for row in metrics.candidates):
@@ -138,9 +141,8 @@ def _refinement(row: RefinedRecord, share: float | None) -> str:
     what = f"{row.networks[0]} also on mirror images"
     if row.kind == "concatenated":
         what = f"features of {' and '.join(row.networks)} side by side: {terms.candidate(row.classifier, row.features)}"
-    came = (
-        f"{figure(row.gain, '+')} ± {figure(row.gain_se)} against {'the better' if row.kind != 'mirrored' else 'not'}"
-    )
+    other = "without them" if row.kind == "mirrored" else "the better of them"
+    came = f"{figure(row.gain, '+')} ± {figure(row.gain_se)} against {other}"
     kept = "" if row.validated else "; no gain beyond one standard error"
     kept = kept if share is None else f"; {100 * share:.0f} % of the answer" if share < 1 else "; chosen"
     return f"{what}, {figure(row.score)}, {duration(row.seconds)}; {came}{kept}"

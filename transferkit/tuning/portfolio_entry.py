@@ -21,33 +21,47 @@ from transferkit.tuning.portfolio_settings import SETTINGS
 
 @dataclass(frozen=True)
 class PortfolioRequest:
-    """A comparison that nothing speaks against. `networks`: the first is always finished; `budget` in seconds."""
+    """A comparison that nothing speaks against. `networks`: the first is always finished; `budget` in seconds;
+    `distill`: the student, empty for none."""
 
     base: Settings
     networks: tuple[str, ...]
     named: bool
     budget: float
     command: str
+    distill: str = ""
 
 
 def request(
     networks: Sequence[str], named: bool, budget: Any, given: Given, origin: str | None, folder: Path, resume: bool,
-    offline: bool, problems: Sequence[str] = (),
+    offline: bool, distill: str = "", problems: Sequence[str] = (),
 ) -> PortfolioRequest:  # fmt: skip
     """Check everything; `named`: whether the user named the networks. Raises ConfigError: every problem."""
     found = [*problems, *check_search(Layout(folder).networks, resume, "a comparison of networks")]
     found += preflight.inside(folder, origin)
+    base, seconds = settle(networks, budget, distill, given, offline, found)
+    command = _command(origin, base, networks if named else (), seconds, folder, distill)
+    return PortfolioRequest(base, tuple(networks), named, seconds, command, distill)
+
+
+def settle(
+    networks: Sequence[str], budget: Any, distill: str, given: Given, offline: bool, problems: Sequence[str] = ()
+) -> tuple[Settings, float]:
+    """The settings that all networks share, and seconds; without looking at any folder.
+
+    Raises ConfigError: `problems` and every other.
+    """
+    found = list(problems)
     found += [
         f"'{name}' is no setting of best; it takes {', '.join(SETTINGS)}" for name in given if name not in SETTINGS
     ]
     values = {name: value for name, value in given.items() if name in SETTINGS}
-    for network in networks:
-        found += [p for p in preflight.problems({**values, "backbone": network}, offline) if p not in found]
+    asked = [{"backbone": name} for name in (*networks, *([distill] if distill else []))] or [{}]
+    for named in asked:
+        found += [p for p in preflight.problems({**values, **named}, offline) if p not in found]
     seconds = _seconds(budget, found)
-    base = config.make({**values, "backbone": networks[0]}, found)
-    return PortfolioRequest(
-        base, tuple(networks), named, seconds, _command(origin, base, networks if named else (), seconds, folder)
-    )
+    # Where none is named yet, any will do to check the others.
+    return config.make({**values, "backbone": networks[0] if networks else "vgg16"}, found), seconds
 
 
 def _seconds(budget: Any, problems: list[str]) -> float:
@@ -61,7 +75,9 @@ def _seconds(budget: Any, problems: list[str]) -> float:
     return seconds
 
 
-def _command(origin: str | None, base: Settings, networks: Sequence[str], seconds: float, folder: Path) -> str:
+def _command(
+    origin: str | None, base: Settings, networks: Sequence[str], seconds: float, folder: Path, distill: str
+) -> str:
     """The shell command that repeats it."""
     values = {name: getattr(base, name) for name in base.model_fields_set if name != "backbone"}
     words = shlex.split(repeatable(origin, Settings(backbone=base.backbone, **values)))
@@ -69,5 +85,6 @@ def _command(origin: str | None, base: Settings, networks: Sequence[str], second
     words = ["transferkit", "best", *words[2:place], *words[place + 2 :]]
     for network in networks:
         words += ["--backbone", network]
+    words += ["--distill", distill] if distill else []
     words += ["--budget", f"{seconds:g}", "--output", str(folder)]
     return shlex.join(words) + IN_PYTHON * (origin is None)

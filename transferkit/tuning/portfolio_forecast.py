@@ -1,4 +1,4 @@
-"""What ten minutes more would probably bring, said with its evidence; or, in a sentence, that nothing supports a figure."""
+"""What ten minutes more would probably bring, said with its evidence; or that nothing supports a figure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from transferkit.console import duration, figure, plural
 from transferkit.evaluation.metrics_record import ForecastRecord
-from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.forecast import FEWEST, Waiting, forecast, within
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.text import shown
@@ -17,7 +16,7 @@ BOUNDED = ("accuracy", "map", "r2")  # by what networks are looked at: the best 
 
 def record(
     found: Sequence[NetworkAnswers], looks: Mapping[str, tuple[str, float]], waiting: Mapping[str, float | None],
-    untried: Sequence[str], metric: str, judge: Judge,
+    late: bool, metric: str, best: float | None,
 ) -> ForecastRecord:  # fmt: skip
     """The forecast of a comparison.
 
@@ -25,9 +24,9 @@ def record(
         found: networks that were compared.
         looks: by network, the metric and the score of the look at it.
         waiting: networks that lacked time, with the seconds they would have taken; None where they were not looked at.
-        untried: what was not made of the networks.
+        late: whether something that is made of networks lacked time.
         metric: the goal's name.
-        judge: the goal.
+        best: the best score to expect so far; None where less is better.
     """
     known = [
         Waiting(name, looks[name][1], needed)
@@ -37,14 +36,14 @@ def record(
     soon = within(known, SECONDS)
     of = ForecastRecord(seconds=SECONDS, networks=[one.network for one in soon], compared=len(found), words="")
     pairs = [(looks[one.network][1], one.score) for one in found if one.network in looks]
-    alike = judge.maximise and {name for name, _ in looks.values()} == {metric} and metric in BOUNDED
-    made = forecast(pairs, soon, max(one.score for one in found), 1.0) if alike else None
+    alike = best is not None and {name for name, _ in looks.values()} == {metric} and metric in BOUNDED
+    made = forecast(pairs, soon, best, 1.0) if alike and best is not None else None
     more = duration(SECONDS)
     if made is not None:
         of.gain, of.ci95, of.chance = made.gain, list(made.interval), made.chance
         of.words = _figure(of, more)
     elif not waiting:
-        of.words = _nothing_left(untried, more)
+        of.words = _nothing_left(late, more)
     else:
         of.words = f"what {more} more would bring is not known: {_why(len(waiting), len(known), soon, pairs, alike)}"
     return of
@@ -62,12 +61,10 @@ def _figure(of: ForecastRecord, more: str) -> str:
     )
 
 
-def _nothing_left(untried: Sequence[str], more: str) -> str:
-    if untried:
-        return (
-            f"what {more} more would bring is not known: they would go to what was not tried, of which nothing is known"
-        )
-    return f"{more} more would bring nothing: all networks that are here were compared"
+def _nothing_left(late: bool, more: str) -> str:
+    if late:
+        return f"what {more} more would bring is not known: they would go to what was not tried"
+    return f"{more} more would bring nothing: there is nothing left to try with these networks"
 
 
 def _why(left: int, looked: int, soon: Sequence[Waiting], pairs: Sequence[tuple[float, float]], alike: bool) -> str:
@@ -79,6 +76,6 @@ def _why(left: int, looked: int, soon: Sequence[Waiting], pairs: Sequence[tuple[
     if not alike:
         return f"{what} left out were looked at by another score than the goal"
     return (
-        f"{what} left out, and {len(pairs)} compared; it takes {FEWEST} to tell how far a look foretells what a network "
-        "comes to"
+        f"{what} left out, and {len(pairs)} compared; it takes {FEWEST} to tell how far a look at a network foretells "
+        "its score"
     )

@@ -1,4 +1,4 @@
-"""What is made of the best networks of a comparison: answers to mirror images too, and the features of two side by side.
+"""What is made of the best networks of a comparison: answers to mirror images too, features of two side by side.
 
 Each is tried only where time is left, on the folds of the comparison, and becomes a candidate like a network: kept in
 the journal, judged by out-of-fold answers, taken by the same rule.
@@ -31,7 +31,7 @@ AGAIN = 1.5  # of what a choice on one network took, for one on the features of 
 class Refinement:
     """One refinement of what `found` holds. `recipe` gives the recipe of a network; `speeds` are pictures a second of
     networks that were looked at. `settled`: what was decided stays. After `run`, `made` is what came of it, and
-    `untried` what there was no time for, in words."""
+    `untried` what was not tried, in words, for lack of time where `late`."""
 
     found: Sequence[NetworkAnswers]
     splits: Splits
@@ -45,13 +45,12 @@ class Refinement:
     reporter: Reporter
     made: list[NetworkAnswers] = field(default_factory=list)
     untried: list[str] = field(default_factory=list)
+    late: bool = False
 
     def run(self) -> None:
         """Do what is not done yet, on the best network and, where there is one of its size, the second best."""
         if self.base.max_latency is not None or self.base.max_size is not None:
-            self.untried.append(
-                "mirror images, features of two networks: --max-latency and --max-size bound one network"
-            )
+            self.untried.append("mirror images and two networks: --max-latency and --max-size bound one network")
             return
         best, self._voices = self._best(), dict[str, Voice]()
         for one in best:
@@ -80,6 +79,7 @@ class Refinement:
             ends = max(FINISH * self.budget.seconds, 2 * self.found[0].choice)
             if self.settled or not self.budget.allows(needed + ends):
                 self.untried.append(f"{what}: no time was left")
+                self.late = True
                 self.reporter.say(f"not tried, {self.untried[-1]}")
                 return
             self.reporter.heading(what)

@@ -17,6 +17,7 @@ from transferkit.evaluation.metrics_record import (
     CrossValidation,
     HeadCandidate,
     MetricsRecord,
+    PortfolioRecord,
 )
 from transferkit.evaluation.scores import ScoreRow
 
@@ -161,9 +162,17 @@ def networks(metrics: MetricsRecord) -> View | None:
         "metric": terms.score(found.metric),
         "first": found.networks[0].network,
         "rows": [_network(row) for row in sorted(found.networks, key=lambda row: not row.chosen)[:MOST]],
-        "together": found.together.words if found.together else "",
+        "more": _made(found),
         "left": [{"name": row.network, "why": row.why} for row in found.left_out],
     }
+
+
+def _made(found: PortfolioRecord) -> list[str]:
+    """What was made of the networks, and what is said of all of it."""
+    said = [found.together.words if found.together else "", found.tail]
+    said += [one.words for one in (found.forecast, found.distilled) if one is not None]
+    made = [row.words for row in found.refined] + [f"not tried: {what}" for what in found.untried]
+    return made + [text for text in said if text]
 
 
 def _network(row: ComparedNetwork) -> View:
