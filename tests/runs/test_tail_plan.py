@@ -22,7 +22,7 @@ def planned(monkeypatch):
         work = SimpleNamespace(backbone=SimpleNamespace(row=row))
         monkeypatch.setattr(tail_plan, "_curve", lambda _: curve)
         monkeypatch.setattr(tail_plan, "_needed", lambda *_: 20.0)
-        return tail_plan.plan(SimpleNamespace(recipe=lambda _: work), None, left)
+        return tail_plan.plan(SimpleNamespace(work=lambda _: work), None, left)
 
     return of
 

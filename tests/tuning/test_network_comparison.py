@@ -15,6 +15,7 @@ from transferkit.selection.candidate_scores import OutOfFold
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning import network_comparison
 from transferkit.tuning.journal import Journal
+from transferkit.tuning.kept_answers import KeptAnswers
 from transferkit.tuning.network_comparison import Budget, NetworkComparison
 
 SCORES = {"mini": 0.7, "mobilenet": 0.8, "vgg16": 0.9}
@@ -60,7 +61,7 @@ def comparison(samples, tmp_path, monkeypatch):
     return NetworkComparison(
         samples=samples, splits=split(samples), base=Settings(backbone="mini", augment="none"), networks=[*SCORES],
         named=False, settled=False, budget=Budget(100.0, lambda: now[0]), choose=choose, journal=journal,
-        kept=tmp_path / "networks", reporter=Reporter(quiet=True), offline=True,
+        kept=KeptAnswers(tmp_path / "networks", journal), reporter=Reporter(quiet=True), offline=True,
     )  # fmt: skip
 
 

@@ -311,7 +311,7 @@ def test_limits_are_for_one_network(digits, tiny, tmp_path, monkeypatch):
 def test_what_more_time_would_bring_is_said(done):
     found = done.metrics["portfolio"]
     assert found["forecast"]["words"] == (
-        "10 min more would bring nothing: there is nothing left to try with these networks"
+        "ten minutes more would bring nothing: there is nothing left to try with these networks"
     )
     assert "gain" not in found["forecast"]
     assert found["forecast"]["words"] in done.summary()

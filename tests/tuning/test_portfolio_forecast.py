@@ -20,13 +20,13 @@ def test_a_figure_names_the_networks_and_what_it_goes_by():
     assert found.networks == ["d"]
     assert found.compared == 3
     assert found.ci95[0] <= found.gain <= found.ci95[1]
-    assert "10 min more would probably bring +" in found.words
+    assert "ten minutes more would probably bring +" in found.words
     assert "d, judged by how the looks at 3 networks foretold their scores" in found.words
 
 
 def test_with_everything_tried_more_time_brings_nothing():
     assert told(COMPARED, LOOKS[:3]).words == (
-        "10 min more would bring nothing: there is nothing left to try with these networks"
+        "ten minutes more would bring nothing: there is nothing left to try with these networks"
     )
 
 

@@ -148,11 +148,11 @@ class Job:
 
     def choose(self, splits: Splits) -> ClassifierChoice:
         """Only what `run` would choose by cross-validation, on this split; nothing is written but features."""
-        work = self.recipe(splits)
+        work = self.work(splits)
         found = selecting.Selector(work, splits).choose()
         return ClassifierChoice(found, int(work.backbone.model.count_params()), work.backbone.size)
 
-    def recipe(self, splits: Splits) -> recipe.Recipe:
+    def work(self, splits: Splits) -> recipe.Recipe:
         """The recipe of `run` on this split, by which nothing is written but features."""
         self.samples = self.samples.hashed()
         problem, _ = self._problems(splits)

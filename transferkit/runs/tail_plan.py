@@ -38,7 +38,7 @@ class TailPlan:
 
 def plan(job: Job, splits: Splits, left: float) -> TailPlan:
     """Whether the top of the network of `job` is trained within the `left` seconds."""
-    work = job.recipe(splits)
+    work = job.work(splits)
     policy, fit = freeze.top_policy(work.backbone.row), _curve(work)
     if policy is None or fit is None:
         why = "there are too few pictures for a learning curve" if policy else "the network has no weights to train"
@@ -79,6 +79,6 @@ def _curve(work: Recipe) -> CurveFit | None:
 def _needed(job: Job, splits: Splits, policy: str) -> float:
     """Seconds until a tail has had `EPOCHS`: what it is fed with, and its steps, measured on a few pictures."""
     other = replace(job, settings=unfrozen(job.settings, policy, 1.0))
-    found = outlook.outlook(other.recipe(splits))
+    found = outlook.outlook(other.work(splits))
     tail = found.phases[-1]
     return found.features + tail.seconds * EPOCHS / tail.epochs

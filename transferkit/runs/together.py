@@ -6,13 +6,14 @@ One file of Keras' own layers: from the same uint8 picture every branch has its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import tasks
+from transferkit import compute, tasks
+from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import TrainingError
@@ -155,6 +156,22 @@ class EnsembleJob(Job):
             raise TrainingError(f"{agreement.said(found, work.problem)}; train on one network, with finetune")
 
 
+def _apart(models: Sequence[keras.Model]) -> Iterator[keras.Model]:
+    """The models, none of which shares a layer with another. Keras saves a layer that two models inside one share only
+    once, and gives the other of them random weights when it loads the file."""
+    import keras
+
+    seen: set[int] = set()
+    for model in models:
+        layers = {id(layer) for layer in keras_private.all_layers(model) if layer.weights}
+        if layers & seen:
+            weights = compute.values(model.weights)
+            model = keras.models.clone_model(model)
+            compute.assign(model.weights, weights)
+        seen |= layers
+        yield model
+
+
 def joined(branches: Sequence[Branch], task: str) -> keras.Model:
     """uint8 pictures → logits of the weighted mean of the branches' probabilities; of numbers, their weighted mean."""
     import keras
@@ -162,8 +179,9 @@ def joined(branches: Sequence[Branch], task: str) -> keras.Model:
     link = tasks.of(task).link
     inputs = keras.Input(branches[0].model.input_shape[1:], dtype="uint8", name="picture")
     answers: list[Any] = []
-    for number, branch in enumerate(branches, 1):
-        network = keras.Model(branch.model.inputs[0], branch.model.outputs[0], name=f"network_{number}")
+    for number, model in enumerate(_apart([branch.model for branch in branches]), 1):
+        branch = branches[number - 1]
+        network = keras.Model(model.inputs[0], model.outputs[0], name=f"network_{number}")
         looks = {"": inputs, "_mirrored": keras.ops.flip(inputs, axis=2)} if branch.mirrored else {"": inputs}
         for name, look in looks.items():
             x = network(look)

@@ -138,7 +138,7 @@ class PortfolioJob(JournalledJob):
     def _refinement(self, compared: NetworkComparison, kept: KeptAnswers, splits: Splits, judge: Judge) -> Refinement:
         return Refinement(
             found=compared.found, splits=splits, base=self.base, budget=self.budget, judge=judge,
-            recipe=lambda name: self._job(name).recipe(splits),
+            recipe=lambda name: self._job(name).work(splits),
             speeds={look.network: look.speed for look in compared.looks}, kept=kept,
             settled=self.layout.manifest.exists(), reporter=self.reporter,
         )  # fmt: skip

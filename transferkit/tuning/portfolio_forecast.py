@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from transferkit.console import duration, figure, plural
+from transferkit.console import figure, plural
 from transferkit.evaluation.metrics_record import ForecastRecord
 from transferkit.selection.forecast import FEWEST, Waiting, forecast, within
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.text import shown
 
-SECONDS = 600.0
+SECONDS, MORE = 600.0, "ten minutes more"
 BOUNDED = ("accuracy", "map", "r2")  # by what networks are looked at: the best is 1
 
 
@@ -38,33 +38,33 @@ def record(
     pairs = [(looks[one.network][1], one.score) for one in found if one.network in looks]
     alike = best is not None and {name for name, _ in looks.values()} == {metric} and metric in BOUNDED
     made = forecast(pairs, soon, best, 1.0) if alike and best is not None else None
-    more = duration(SECONDS)
     if made is not None:
         of.gain, of.ci95, of.chance = made.gain, list(made.interval), made.chance
-        of.words = _figure(of, more)
+        of.words = _figure(of)
     elif not waiting:
-        of.words = _nothing_left(late, more)
+        of.words = _nothing_left(late)
     else:
-        of.words = f"what {more} more would bring is not known: {_why(len(waiting), len(known), soon, pairs, alike)}"
+        of.words = f"what {MORE} would bring is not known: {_why(len(waiting), len(known), soon, pairs, alike)}"
     return of
 
 
-def _figure(of: ForecastRecord, more: str) -> str:
+def _figure(of: ForecastRecord) -> str:
     assert of.gain is not None
     assert of.ci95 is not None
     assert of.chance is not None
     low, high = of.ci95
+    chance = min(max(round(100 * of.chance), 1), 99)  # nothing is certain
     return (
-        f"{more} more would probably bring {figure(of.gain, '+')} ({figure(low, '+')} to {figure(high, '+')}), and a "
-        f"better network with a chance of {100 * of.chance:.0f} %: {', '.join(map(shown, of.networks))}, judged by how "
+        f"{MORE} would probably bring {figure(of.gain, '+')} ({figure(low, '+')} to {figure(high, '+')}), and a "
+        f"better network with a chance of about {chance} %: {', '.join(map(shown, of.networks))}, judged by how "
         f"the looks at {plural(of.compared, 'network')} foretold their scores"
     )
 
 
-def _nothing_left(late: bool, more: str) -> str:
+def _nothing_left(late: bool) -> str:
     if late:
-        return f"what {more} more would bring is not known: they would go to what was not tried"
-    return f"{more} more would bring nothing: there is nothing left to try with these networks"
+        return f"what {MORE} would bring is not known: they would go to what was not tried"
+    return f"{MORE} would bring nothing: there is nothing left to try with these networks"
 
 
 def _why(left: int, looked: int, soon: Sequence[Waiting], pairs: Sequence[tuple[float, float]], alike: bool) -> str:
