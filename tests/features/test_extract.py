@@ -1,5 +1,6 @@
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_pixels_are_streamed_as_they_are_drawn(samples, views):
     (pixels,) = Streamed(views, samples, None, [(32, 32, 3)]).take(np.array([4, 4]), np.array([0, 2]))
     assert pixels.dtype == np.float32
     np.testing.assert_array_equal(pixels, views.pixels(samples, 4, [0, 2]))
+
+
+def test_mirrored_views_are_the_same_pictures_the_other_way_round_under_names_of_their_own(samples, views):
+    mirrored = replace(views, mirrored=True)
+    plain, other = (each.pixels(samples, 4, [0, 1, 2]) for each in (views, mirrored))
+    assert np.array_equal(plain[:, :, ::-1], other)
+    names = {each.name(samples.sha256[4], view) for each in (views, mirrored) for view in range(3)}
+    assert len(names) == 6
+    assert views.name(samples.sha256[4], 0) == samples.sha256[4][:32], "a clean row keeps the name it always had"
 
 
 def test_a_second_pass_computes_nothing(samples, views):

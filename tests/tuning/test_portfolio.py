@@ -222,6 +222,7 @@ def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monk
         (["--backbone", "vgg61"], "unknown backbone 'vgg61'"),
         (["--views", "3", "--augment", "none"], "--views 3"),
         (["--resume"], "--resume needs --output"),
+        (["--distill", "minni"], "unknown backbone 'minni'"),
         (["--metric", "acuracy"], "--metric acuracy"),
     ],
 )

@@ -49,7 +49,7 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
         _answer(metrics),
         _skipped(manifest),
         _folds(metrics),
-        _networks(metrics),
+        _networks(metrics, verbose),
         _choice(metrics),
         _unlabeled(metrics),
         _unfrozen(metrics),
@@ -226,12 +226,18 @@ def _over_simplest(rows: Sequence[HeadCandidate], found: CrossValidation) -> str
     return f"; {words} {terms.candidate(simple.classifier, simple.features)} ({gain})"
 
 
-def _networks(metrics: MetricsRecord) -> Lines:
-    """The networks that were compared, what each came to, and what was left out."""
-    label = "Networks"
-    for text in metrics.portfolio.words if metrics.portfolio else ():
-        yield Line(label, text, 2)
-        label = ""
+def _networks(metrics: MetricsRecord, verbose: bool) -> Lines:
+    """The networks that were compared, what each came to, and what was left out; what was made of them and came to
+    nothing where all is asked for."""
+    found, label = metrics.portfolio, "Networks"
+    if found is None:
+        return
+    idle = {row.words for row in found.refined if not row.shipped} | {f"not tried: {what}" for what in found.untried}
+    idle |= set() if metrics.unfrozen else {found.tail}
+    for text in found.words:
+        if verbose or text not in idle:
+            yield Line(label, text, 2)
+            label = ""
 
 
 def _unlabeled(metrics: MetricsRecord) -> Lines:

@@ -79,6 +79,7 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
         metrics: metrics.json of the run that was trained.
     """
     chosen, shipped = story.chosen, story.shipped(metrics)
+    tuned = len(story.members) > 1 and metrics.unfrozen is not None and metrics.unfrozen.shipped
     alone = [one.own.score for one in story.every if one.member in shipped]
     result = PortfolioRecord(
         metric=_metric(base.metric, task), score=chosen.score, ci95=_ends(chosen.interval),
@@ -90,7 +91,7 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
     if several is not None:
         together = TogetherRecord(
             gain=several.gain, gain_se=several.error, alone=several.answers.score, shipped=len(shipped) > 1,
-            single=story.single,
+            single=story.single or ("training layers was better still" if tuned else ""),
         )  # fmt: skip
         together.words = _together(together)
         result.together = together
