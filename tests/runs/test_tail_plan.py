@@ -52,3 +52,4 @@ def test_why_not_is_said(planned, more, why):
     found = planned(**more)
     assert found.policy == "none"
     assert why in found.words
+    assert found.late == ("would have taken" in why)

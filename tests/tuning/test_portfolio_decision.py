@@ -78,6 +78,8 @@ def test_layers_are_trained_as_planned_where_there_is_time_to_plan(decide):
     assert not asked
     assert late.unfreeze == "none"
     assert "no time was left" in late.tail
+    assert late.late
+    assert not found.late
 
 
 def test_what_was_decided_comes_back_from_the_journal(decide):

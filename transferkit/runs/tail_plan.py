@@ -29,11 +29,13 @@ EPOCHS = 5  # of a tail that must fit into the time, or it is not begun
 
 @dataclass(frozen=True)
 class TailPlan:
-    """The `policy` of `--unfreeze` ("none": no layer is trained), the seconds it may take, and why, in words."""
+    """The `policy` of `--unfreeze` ("none": no layer is trained), the seconds it may take, and why, in words; `late`
+    where time alone speaks against it."""
 
     policy: str
     seconds: float
     words: str
+    late: bool = False
 
 
 def plan(job: Job, splits: Splits, left: float) -> TailPlan:
@@ -51,7 +53,7 @@ def plan(job: Job, splits: Splits, left: float) -> TailPlan:
     needed = _needed(job, splits, policy)
     if needed > left:
         late = f"no time was left: {EPOCHS} epochs would have taken about {duration(needed)}"
-        return TailPlan("none", 0.0, f"no layers were trained: {flat}, but {late}")
+        return TailPlan("none", 0.0, f"no layers were trained: {flat}, but {late}", late=True)
     return TailPlan(policy, round(left, 1), f"layers were trained too, since {flat}")
 
 

@@ -19,13 +19,15 @@ from transferkit.tuning.network_comparison import FINISH, Budget
 @dataclass(frozen=True)
 class Decision:
     """`members`: with their shares, which sum to 1; `single`: why what was better is not shipped, empty where it is;
-    `unfreeze` and `seconds`: of the tail that is trained, "none" where none is, and `tail` why."""
+    `unfreeze` and `seconds`: of the tail that is trained, "none" where none is, and `tail` why; `late`: for lack of
+    time alone."""
 
     members: dict[Member, float]
     single: str = ""
     unfreeze: str = "none"
     seconds: float = 0.0
     tail: str = ""
+    late: bool = False
 
     @property
     def first(self) -> str:
@@ -42,7 +44,7 @@ class Decision:
         members = [{**member.as_json(), "share": share} for member, share in self.members.items()]
         return {
             "event": "chosen", "members": members, "single": self.single, "unfreeze": self.unfreeze,
-            "seconds": self.seconds, "tail": self.tail,
+            "seconds": self.seconds, "tail": self.tail, "late": self.late,
         }  # fmt: skip
 
     @classmethod
@@ -52,7 +54,7 @@ class Decision:
             shares = {Member((str(name),)): float(share) for name, share in event["shares"].items()}
             return cls(shares, str(event["single"]))
         members = {Member.read(one): float(one["share"]) for one in event["members"]}
-        tail = str(event["unfreeze"]), float(event["seconds"]), str(event["tail"])
+        tail = str(event["unfreeze"]), float(event["seconds"]), str(event["tail"]), bool(event["late"])
         return cls(members, str(event["single"]), *tail)
 
 
@@ -75,10 +77,10 @@ class Decider:
         before = Decision(members, self.single)
         left = self.budget.seconds * (1 - FINISH) - self.budget.spent - self._needed(list(members))
         if left <= 0:
-            return Decision(members, self.single, tail="no layers were trained: no time was left")
+            return Decision(members, self.single, tail="no layers were trained: no time was left", late=True)
         plan = self.tail(before.first, left)
         self.reporter.say(plan.words)
-        return Decision(members, self.single, plan.policy, plan.seconds, plan.words)
+        return Decision(members, self.single, plan.policy, plan.seconds, plan.words, plan.late)
 
     def _members(self) -> dict[Member, float]:
         several = self.chosen.ensemble
