@@ -1,8 +1,8 @@
 """Whether training the top of a network is worth the time that is left: by the learning curve of its frozen features,
 and by a step that is measured.
 
-Where twice the pictures would bring a frozen network no more, its features are the limit, and training some of them may
-pay. Where the curve still climbs, pictures are, and more weights to fit would only learn these by heart.
+Where twice the pictures would not clearly bring a frozen network more, its features may be the limit, and training some
+of them may pay. Where the curve still climbs, pictures are, and more weights to fit would only learn these by heart.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def plan(job: Job, splits: Splits, left: float) -> TailPlan:
     doubled = f"twice the pictures: {gain}, {low} to {high}"
     if climbs(fit):
         return TailPlan("none", 0.0, f"no layers were trained: the learning curve still climbs ({doubled})")
-    flat = f"the learning curve is flat ({doubled})"
+    flat = f"the learning curve does not clearly climb ({doubled})"
     needed = _needed(job, splits, policy)
     if needed > left:
         late = f"no time was left: {EPOCHS} epochs would have taken about {duration(needed)}"
