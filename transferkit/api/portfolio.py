@@ -33,8 +33,8 @@ def best(
 
     On each network a classifier is chosen as `finetune` does. Answers to mirror images, features of two networks side
     by side, averages of networks and, where the learning curve does not climb, layers that are trained are kept only
-    where they are better by more than a standard error. Of what is within one of the best the smallest is taken. The test
-    split is looked at once, by the run of the winner (and once by a student).
+    where they are better by more than a standard error. Of what is within one of the best the smallest is taken. The
+    test split is looked at once, by the run of the winner (and once by a student).
 
     Args:
         data: what `load_data` reads, or its result.
