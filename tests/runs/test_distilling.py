@@ -43,6 +43,14 @@ def test_only_training_pictures_are_taught_and_the_labels_still_count(monkeypatc
     assert np.array_equal(found[[0, 2, 3, 5]], targets[[0, 2, 3, 5]]), "validation and test keep their labels"
 
 
+def test_soft_targets_are_not_taken_for_labels_on_their_way_to_the_loss():
+    soft = np.array([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5]], np.float32)
+    kind = tasks.of("classify")
+    assert kind.smoothed(soft, 0.0) == pytest.approx(soft)
+    assert kind.smoothed(soft, 0.3) == pytest.approx(0.7 * soft + 0.1)
+    assert kind.smoothed(np.eye(3, dtype=np.float32), 0.3) == pytest.approx(0.7 * np.eye(3) + 0.1)
+
+
 def test_a_student_has_the_teachers_data_and_a_head_that_is_trained():
     teacher = Settings(
         backbone="vgg16", seed=3, split=(0.6, 0.2, 0.2), augment="none", unfreeze="from:block5", budget=9

@@ -44,7 +44,7 @@ def settled(patch, store):
     patch.setattr(tail_plan, "plan", lambda *_: TailPlan("none", 0.0, "no layers were trained: not here"))
     patch.setattr(
         distilling, "student_settings",
-        lambda *given: taught(*given).model_copy(update={"epochs": 2, "patience": 1, "unfreeze": "none"}),
+        lambda *given: taught(*given).model_copy(update={"unfreeze": "none"}),
     )  # fmt: skip
     patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
@@ -129,7 +129,7 @@ def test_the_run_is_like_any_other(run, digits):
 
 def test_the_student_is_a_run_of_its_own_judged_beside_its_teacher(run):
     found, student = run.metrics["portfolio"]["distilled"], tk.load_run(run.folder / "student")
-    assert found["test"] == student.metrics["test"]["accuracy"]
+    assert found["test"] == student.metrics["test"]["accuracy"] > 0.7, "it has learnt what it was taught"
     assert found["teacher"] == run.metrics["test"]["accuracy"]
     assert found["gain"] == pytest.approx(found["test"] - found["teacher"])
     assert found["gain_ci95"][0] <= found["gain"] <= found["gain_ci95"][1]

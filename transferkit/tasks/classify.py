@@ -104,10 +104,8 @@ class Classify(Classes):
         return hot, None
 
     def smoothed(self, encoded: npt.NDArray[np.float32], amount: float) -> npt.NDArray[np.float32]:
-        """`amount` of the mass spread evenly (Szegedy et al. 2016)."""
-        soft = np.full(encoded.shape, amount / encoded.shape[1], np.float32)
-        soft[encoded > 0] += 1 - amount
-        return soft
+        """`amount` of the mass spread evenly (Szegedy et al. 2016), of targets that may be soft already."""
+        return np.asarray(encoded * (1 - amount) + amount / encoded.shape[1], np.float32)
 
     def hits(self, logits: Array, encoded: Array) -> Array | None:
         """See `Task`."""
