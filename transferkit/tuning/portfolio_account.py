@@ -113,7 +113,7 @@ def _networks(story: Story, shipped: Mapping[Member, float]) -> list[ComparedNet
     rows = []
     for place, (one, (gain, error)) in enumerate(zip(story.found, story.chosen.gains, strict=True)):
         look = cheap.get(one.network)
-        share = next((shipped[m] for m in shipped if m.networks == (one.network,)), None)
+        share = shipped.get(Member((one.network,)))
         rows.append(ComparedNetwork(
             network=one.network, classifier=one.classifier, features=one.features, parameters=one.parameters,
             score=one.score, ci95=_ends(one.interval), alone=one.own.score, seconds=round(one.seconds, 2),
@@ -183,11 +183,12 @@ def _scored(score: float, interval: Sequence[float] | None) -> str:
 def _words(content: PortfolioRecord) -> list[str]:
     rows = content.networks
     lines = []
+    used = {name for made in content.refined if made.shipped for name in made.networks}
     for row in sorted(rows, key=lambda row: not row.chosen):
         what = terms.candidate(row.classifier, row.features)
         against = f" ± {figure(row.gain_se)} against {rows[0].network}"
         gain = "" if row.gain is None else f"; {figure(row.gain, '+')}{against}"
-        kept = "; chosen" if row.chosen and len(rows) > 1 else ""
+        kept = "; chosen" if row.chosen and len(rows) > 1 and row.network not in used else ""
         kept = kept if row.share is None else f"; {100 * row.share:.0f} % of the answer"
         lines.append(f"{row.network}: {what}, {_scored(row.score, row.ci95)}, {duration(row.seconds)}{gain}{kept}")
     lines += [f"{row.network}: left out, {row.why}" for row in content.left_out]
@@ -206,4 +207,4 @@ def _together(several: TogetherRecord) -> str:
     if several.shipped:
         return f"their answers averaged: {gain}, so they are shipped together, in one file"
     why = several.single or "no gain beyond one standard error"
-    return f"their answers averaged: {gain}; one network is shipped ({why})"
+    return f"their answers averaged: {gain}; not taken ({why})"

@@ -1,0 +1,113 @@
+"""What is said of a comparison is what was done: whatever is shipped, and whatever it was better than."""
+
+import numpy as np
+import pytest
+
+from transferkit.config import Settings
+from transferkit.evaluation import metric_registry
+from transferkit.evaluation.metrics_record import EnsembleMember, EnsembleRecord, MetricsRecord, UnfrozenRecord
+from transferkit.record import SCHEMA_VERSION
+from transferkit.selection.candidate_scores import Judge, OutOfFold
+from transferkit.selection.ensemble import Ensemble
+from transferkit.selection.member import Member
+from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
+from transferkit.tuning import portfolio_account
+from transferkit.tuning.portfolio_account import Story
+
+N = 40
+JUDGE = Judge("classify", np.arange(N) % 2, ("a", "b"), metric_registry.goal("accuracy", "classify"))
+BOTH = Member(("a", "b"))
+
+
+def answers(name, errors, networks=(), mirrored=False):
+    guess = np.where(np.arange(N) < errors, 1 - JUDGE.targets, JUDGE.targets)
+    one = OutOfFold.of(np.eye(2)[guess] * 4.0, JUDGE)
+    return NetworkAnswers(
+        name, 1, 32, "ridge", "last", one.score, None, [one], 0, 4.0, 1.0, {}, networks or (name,), mirrored
+    )  # fmt: skip
+
+
+def metrics(ensemble=None, tail=None):
+    found = MetricsRecord(
+        schema_version=SCHEMA_VERSION, task="classify", classes=["a", "b"], goal="accuracy", test={"n": 0}, baselines={}
+    )  # fmt: skip
+    if ensemble is not None:
+        found.ensemble = ensemble
+    if tail is not None:
+        found.unfrozen = UnfrozenRecord(shipped=tail, words="from:block4 0.9, frozen 0.8")
+    return found
+
+
+@pytest.fixture
+def told():
+    """The account where `members` were trained and `written` is what the run says of itself."""
+    found, made = (
+        [answers("a", 9), answers("b", 7)],
+        [answers("b", 6, mirrored=True), answers("a with b", 2, ("a", "b"))],
+    )
+
+    def of(members, written, *, taken=False, **more):
+        several = Ensemble({0: 0.5, 1: 0.5}, found[1].own, 0.1 if taken else 0.0, 0.05)
+        chosen = NetworkChoice(
+            0, 0.9, (0.8, 1.0), 0.95, [(0.0, 0.0), (0.05, 0.03)], several, 0, [(0.02, 0.03), (0.1, 0.04)]
+        )  # fmt: skip
+        story = Story(
+            found=found, looks=[], left_out=[], waiting={}, made=made, untried=["x: no time was left"], late=True,
+            chosen=chosen, members=members, first="a", judge=JUDGE,
+            **{"single": "", "tail": "no layers were trained: y", **more},
+        )  # fmt: skip
+        return portfolio_account.content(story, Settings(backbone="a.keras"), "classify", written)
+
+    return of
+
+
+def record(*members):
+    rows = [EnsembleMember(network=str(m), weight=1 / len(members), networks=list(m.networks)) for m in members]
+    return EnsembleRecord(members=rows)
+
+
+def test_one_network_is_chosen_and_the_rest_is_told(told):
+    found = told({Member(("a",)): 1.0}, metrics())
+    assert [row.chosen for row in found.networks] == [True, False]
+    assert found.words[0].startswith("a: ridge regression on the last layer")
+    assert found.words[0].endswith("; chosen")
+    assert any(
+        "b also on mirror images" in line and "no gain beyond one standard error" in line for line in found.words
+    )
+    assert "not tried: x: no time was left" in found.words
+    assert any("their answers averaged" in line and line.endswith("not taken (no gain beyond one standard error)")
+               for line in found.words)  # fmt: skip
+    assert "no layers were trained: y" in found.words
+    assert found.winner_alone == pytest.approx(31 / N)
+
+
+def test_features_of_two_are_chosen_and_neither_network_is_by_itself(told):
+    found = told({BOTH: 1.0}, metrics(ensemble=record(BOTH)))
+    assert [line for line in found.words if line.endswith("; chosen")] == [found.refined[1].words]
+    assert "features of a and b side by side: ridge regression on the last layer" in found.refined[1].words
+    assert [row.shipped for row in found.refined] == [False, True]
+    assert found.winner_alone == pytest.approx(38 / N)
+
+
+def test_shares_are_of_what_answers(told):
+    members = {Member(("a",)): 0.25, Member(("b",), mirrored=True): 0.75}
+    found = told(members, metrics(ensemble=record(*members)), taken=True)
+    assert [row.share for row in found.networks] == [0.25, None]
+    assert found.words[0].endswith("; 25 % of the answer")
+    assert found.refined[0].words.endswith("; 75 % of the answer")
+    assert found.together.shipped
+
+
+def test_a_tail_that_won_over_an_average_is_why_it_is_not_taken(told):
+    members = {Member(("a",)): 0.5, Member(("b",)): 0.5}
+    found = told(members, metrics(tail=True), taken=True)
+    assert not found.together.shipped
+    assert "not taken (training layers was better still)" in found.together.words
+    assert [row.chosen for row in found.networks] == [True, False]
+
+
+def test_every_step_has_the_best_so_far(told):
+    steps = told({Member(("a",)): 1.0}, metrics()).steps
+    assert [step.what for step in steps] == ["a", "b", "b, also on mirror images", "a with b", "answers averaged"]
+    assert [step.best for step in steps[:4]] == pytest.approx([31 / N, 33 / N, 34 / N, 38 / N])
+    assert steps[4].best == steps[3].best
