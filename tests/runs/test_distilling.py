@@ -51,11 +51,14 @@ def test_soft_targets_are_not_taken_for_labels_on_their_way_to_the_loss():
     assert kind.smoothed(np.eye(3, dtype=np.float32), 0.3) == pytest.approx(0.7 * np.eye(3) + 0.1)
 
 
-def test_a_student_has_the_teachers_data_and_a_head_that_is_trained():
+def test_a_student_has_the_teachers_data_and_its_classifier_is_chosen():
     teacher = Settings(
         backbone="vgg16", seed=3, split=(0.6, 0.2, 0.2), augment="none", unfreeze="from:block5", budget=9
     )
     found = student_settings(teacher, "mini", "from:block4", "classify")
-    assert (found.backbone, found.head, found.unfreeze, found.label_smoothing) == ("mini", "mlp", "from:block4", 0.0)
+    assert (found.backbone, found.unfreeze, found.label_smoothing) == ("mini", "from:block4", 0.0)
+    assert found.chooses_head
     assert (found.seed, found.split, found.augment, found.budget) == (3, (0.6, 0.2, 0.2), "none", None)
-    assert student_settings(teacher, "mini", None, "regress").unfreeze == "none"
+    frozen = student_settings(teacher, "mini", None, "classify")
+    assert frozen.unfreeze == "none"
+    assert frozen.chooses_head

@@ -44,7 +44,7 @@ def settled(patch, store):
     patch.setattr(tail_plan, "plan", lambda *_: TailPlan("none", 0.0, "no layers were trained: not here"))
     patch.setattr(
         distilling, "student_settings",
-        lambda *given: taught(*given).model_copy(update={"unfreeze": "none"}),
+        lambda *given: taught(*given).model_copy(update={"epochs": 3}),
     )  # fmt: skip
     patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
@@ -135,6 +135,8 @@ def test_the_student_is_a_run_of_its_own_judged_beside_its_teacher(run):
     assert found["gain_ci95"][0] <= found["gain"] <= found["gain_ci95"][1]
     assert found["words"] in run.summary()
     assert "student mini (" in found["words"]
+    assert distilling.FLATTERED in student.manifest["notes"]
+    assert student.metrics["unfrozen"]["policy"] == "from:block4"
     assert student.manifest["kind"] == "distilled"
     assert "--distill mini" in student.manifest["command"]
     assert student.metrics["test_uses"]["run"] > run.metrics["test_uses"]["run"], "it looked at the test pictures too"

@@ -2,7 +2,8 @@
 half the teacher's answers to the same pictures, given while these had been left out.
 
 Answers of a teacher that has learnt the pictures would only repeat the labels; out-of-fold ones say what is uncertain.
-The student is a run of its own, judged on validation while it learns and once on the test pictures.
+The student is a run of its own: the better of a classifier on its frozen network and of layers that are trained, judged
+once on the test pictures.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ import numpy as np
 from transferkit import tasks
 from transferkit.backbones import freeze
 from transferkit.config import Given, Settings
+from transferkit.data.splitting.split import Splits
 from transferkit.evaluation.metrics_record import DistilledRecord, MetricsRecord
 from transferkit.evaluation.versus import Answers, edge
 from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import Manifest
+from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tables import Predictions
 from transferkit.selection.candidate_scores import Floats
-from transferkit.training.problem import Problem
+from transferkit.training.problem import Problem, Trained
+from transferkit.training.recipe import Recipe
 
 SOFT = 0.5  # of a target that is the teacher's
+FLATTERED = (
+    "validation pictures had a part in the teacher's answers to training pictures, so that scores on validation flatter; "
+    "the test pictures had none"
+)
 
 
 @dataclass(kw_only=True)
@@ -40,6 +48,10 @@ class DistilledJob(Job):
         # From the beginning: what finetune's own command would finish is another run.
         found.record.kind, found.record.command = "distilled", self.command
         return found
+
+    def _trained(self, work: Recipe, splits: Splits) -> tuple[Trained, HeadSelection | None]:
+        trained, choice = super()._trained(work, splits)
+        return replace(trained, notes=[*trained.notes, FLATTERED]), choice
 
     def _problem(self, train: np.ndarray, val: np.ndarray) -> Problem:
         found = super()._problem(train, val)
@@ -63,12 +75,15 @@ def soft_targets(logits: Floats, temperature: float, task: str) -> Floats:
 
 
 def student_settings(teacher: Settings, network: str, policy: str | None, task: str) -> Settings:
-    """The student's: the head and the top of the network are trained, on hard targets smoothed by nothing else."""
+    """The student's: its classifier is chosen, and the top of the network is trained from there where there is one, on
+    targets that are softened by the teacher alone."""
     dropped = ("backbone", "unfreeze", "budget")
     given: Given = {name: getattr(teacher, name) for name in teacher.model_fields_set if name not in dropped}
-    given |= {"backbone": network, "head": "mlp"}
-    given |= {"label_smoothing": 0.0} if tasks.of(task).smooths else {}
-    return Settings(**given if policy is None else {**given, "unfreeze": policy})
+    given["backbone"] = network
+    if policy is not None:
+        given["unfreeze"] = policy
+        given |= {"label_smoothing": 0.0} if tasks.of(task).smooths else {}
+    return Settings(**given)
 
 
 def top_of(job: Job) -> str | None:
