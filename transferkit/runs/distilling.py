@@ -29,7 +29,7 @@ from transferkit.training.recipe import Recipe
 
 SOFT = 0.5  # of a target that is the teacher's
 FLATTERED = (
-    "validation pictures had a part in the teacher's answers to training pictures, so that scores on validation flatter; "
+    "validation pictures had a part in the teacher's answers to training pictures, so that validation flatters; "
     "the test pictures had none"
 )
 
