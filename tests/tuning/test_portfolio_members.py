@@ -55,6 +55,21 @@ def asked(digits, tiny, output, **more):
     )  # fmt: skip
 
 
+def test_of_two_networks_under_one_classifier_no_other_is_said_to_be_chosen(digits, tiny, tmp_path, monkeypatch):
+    def members(self):
+        return {next(one.member for one in self.every if len(one.member.networks) > 1): 1.0}
+
+    settled(monkeypatch, tmp_path / "cache")
+    monkeypatch.setattr(Decider, "_members", members)
+    run = tk.best(digits, [tiny, "mini"], output=tmp_path / "run", augment="none", offline=True, quiet=True)
+    assert not any(row["chosen"] for row in run.metrics["candidates"])
+    (phase,) = run.manifest["phases"]
+    pair = run.metrics["portfolio"]["refined"][2]
+    assert phase["trained"].endswith(f" of {' and '.join(pair['networks'])}")
+    assert phase["score"] == pytest.approx(run.metrics["val"]["accuracy"])
+    assert run.evaluate()["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"])
+
+
 @pytest.fixture(scope="module")
 def run(digits, tiny, tmp_path_factory):
     """A run of `mini` with mirror images and of the features of both networks; killed as the student begins, and

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import compute, tasks
+from transferkit import compute, tasks, terms
 from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.data.splitting.split import Splits
@@ -23,11 +23,12 @@ from transferkit.runs.finetune import Job
 from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection.candidate_scores import Floats, OutOfFold
+from transferkit.selection.choice import CandidateScore
 from transferkit.selection.ensemble import together
 from transferkit.selection.member import Member, networks
 from transferkit.selection.mirrored import EVEN
 from transferkit.tasks.task import TINY
-from transferkit.training.problem import Trained
+from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ OF_TAILS = ("unfreeze", "budget")  # settings that bear on the first network alo
 
 @dataclass(frozen=True)
 class Branch:
-    """A member's graph (uint8 pictures → logits), its share, and its logits [n, t] to pictures that were left out."""
+    """A member's graph (uint8 pictures → logits), its share, and its logits [n, t] to pictures that were left out;
+    `report`, of a classifier that is none of a network's own, says how it was fitted."""
 
     model: keras.Model
     share: float
     mirrored: bool
     logits: Floats
+    report: PhaseReport | None = None
 
     def answers(self, pixels: np.ndarray, task: str) -> Floats:
         """Logits [n, t] of uint8 pictures, the averaging done by NumPy."""
@@ -67,6 +70,11 @@ class EnsembleJob(Job):
         main = self._found[self.settings.backbone]
         record = EnsembleRecord(members=[self._member(member, share) for member, share in self.members.items()])
         trained = self._joined(branches, main, work)
+        if all(member.networks != (self.settings.backbone,) for member in self.members):
+            # What was chosen on the first network by itself has no part in it.
+            table = [row.model_copy(update={"chosen": False}) for row in main.candidates]
+            reports = [branch.report for branch in branches if branch.report is not None]
+            main, trained = replace(main, candidates=table), replace(trained, phases=reports)
         answers = OutOfFold.of(trained.val_outputs.astype(np.float64), main.judge)
         main = replace(main, ensemble=record, trained=trained, answers=answers)
         if self.settings.unfreeze != "none":
@@ -119,7 +127,18 @@ class EnsembleJob(Job):
         places = left.rows.places(work.problem.val[agreement.sampled(work.problem)])
         found = agreement.gap(model, fitted[places], work.problem, work.views, trial.mean_logits[places])
         self._require_small(found, work)
-        return Branch(model, share, member.mirrored, trial.mean_logits)
+        return Branch(model, share, member.mirrored, trial.mean_logits, self._report(member, trial, model, left))
+
+    def _report(self, member: Member, trial: CandidateScore, model: keras.Model, voice: voices.Voice) -> PhaseReport:
+        """How the classifier on two networks was fitted, in the place of that on the first of them."""
+        first, problem = self._found[member.networks[0]], voice.work.problem
+        logits = trial.mean_logits[voice.rows.places(problem.val)]
+        what = terms.candidate(trial.candidate.learner.name, trial.candidate.features)
+        return replace(
+            first.trained.phases[-1], trained=f"{what} of {' and '.join(member.networks)}",
+            parameters=int(model.get_layer("head").count_params()), score=first.judge.score(logits),
+            loss=first.judge.loss(logits),
+        )  # fmt: skip
 
     def _joined(self, branches: Sequence[Branch], main: HeadSelection, work: Recipe) -> Trained:
         problem, task = work.problem, self.samples.task
