@@ -52,9 +52,9 @@ def told():
             0, 0.9, (0.8, 1.0), 0.95, [(0.0, 0.0), (0.05, 0.03)], several, 0, [(0.02, 0.03), (0.1, 0.04)]
         )  # fmt: skip
         story = Story(
-            found=found, looks=[], left_out=[], waiting={}, made=made, untried=["x: no time was left"], late=True,
+            found=found, looks=[], left_out=[], waiting={}, made=made, untried=["x: no time was left"], late=False,
             chosen=chosen, members=members, first="a", judge=JUDGE,
-            **{"single": "", "tail": "no layers were trained: y", **more},
+            **{"single": "", "unfreeze": "none", "tail": "no layers were trained: y", **more},
         )  # fmt: skip
         return portfolio_account.content(story, Settings(backbone="a.keras"), "classify", written)
 
@@ -104,6 +104,15 @@ def test_a_tail_that_won_over_an_average_is_why_it_is_not_taken(told):
     assert not found.together.shipped
     assert "not taken (training layers was better still)" in found.together.words
     assert [row.chosen for row in found.networks] == [True, False]
+
+
+def test_layers_that_lacked_time_in_the_end_are_not_said_to_be_trained(told):
+    planned = {"unfreeze": "from:block4", "tail": "layers were trained too, since z"}
+    assert told({Member(("a",)): 1.0}, metrics(tail=False), **planned).tail == planned["tail"]
+    found = told({Member(("a",)): 1.0}, metrics(), **planned)
+    assert found.tail == portfolio_account.OVER
+    assert found.tail in found.words
+    assert "ten minutes more would bring is not known" in found.forecast.words
 
 
 def test_every_step_has_the_best_so_far(told):

@@ -51,7 +51,7 @@ def test_the_winner_is_shipped_as_it_is(decide):
     assert found.members == {Member(("a",), True): 1.0}
     assert not found.plain
     assert found.single == ""
-    assert asked == [("a", 100 - 15 - 10)], "time for the end, and for choosing once more, is kept"
+    assert asked == [("a", 100 - 15 - 20)], "time is kept for the end, and for choosing and mirroring once more"
 
 
 def test_an_average_that_gained_has_members_of_every_kind(decide):

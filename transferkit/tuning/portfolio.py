@@ -84,7 +84,7 @@ class PortfolioJob(JournalledJob):
             found=compared.found, looks=compared.looks, left_out=compared.left_out, waiting=compared.waiting,
             made=refined.made, untried=refined.untried, late=refined.late or decision.late,
             chosen=chosen, members=decision.members, first=decision.first, single=decision.single,
-            tail=decision.tail, judge=judge,
+            unfreeze=decision.unfreeze, tail=decision.tail, judge=judge,
         )  # fmt: skip
         content = portfolio_account.content(story, self.base, self.samples.task, self.layout.read_metrics())
         content.seconds, content.budget = round(seconds, 2), self.budget.seconds

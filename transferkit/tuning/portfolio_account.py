@@ -25,6 +25,8 @@ from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
 from transferkit.text import shown
 from transferkit.tuning import portfolio_forecast
 
+OVER = "no layers were trained: the time was over before they could be"
+
 
 @dataclass(frozen=True)
 class Look:
@@ -42,8 +44,8 @@ class Story:
     """What a comparison did: `found`, networks that were compared, the first one first; `looks` at networks before;
     `left_out`, what was not compared, and `waiting`, what of it lacked time, with the seconds it would have taken;
     `made` of the networks and `untried`, some of it for lack of time where `late`; what was `chosen`, and the `members`
-    that were trained, named by the network `first`; `single`, why what was better was not; `tail`, why layers were
-    trained or not."""
+    that were trained, named by the network `first`; `single`, why what was better was not; `unfreeze`, the layers
+    that were to be trained, "none" for none, and `tail`, why."""
 
     found: Sequence[NetworkAnswers]
     looks: Sequence[Look]
@@ -56,6 +58,7 @@ class Story:
     members: Mapping[Member, float]
     first: str
     single: str
+    unfreeze: str
     tail: str
     judge: Judge
 
@@ -79,13 +82,14 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
         metrics: metrics.json of the run that was trained.
     """
     chosen, shipped = story.chosen, story.shipped(metrics)
+    over = story.unfreeze != "none" and metrics.unfrozen is None  # the choice once more took the time of the tail
     tuned = len(story.members) > 1 and metrics.unfrozen is not None and metrics.unfrozen.shipped
     alone = [one.own.score for one in story.every if one.member in shipped]
     result = PortfolioRecord(
         metric=_metric(base.metric, task), score=chosen.score, ci95=_ends(chosen.interval),
         winner_alone=alone[0] if len(alone) == 1 else chosen.apparent, networks=_networks(story, shipped),
         left_out=list(story.left_out), refined=_refined(story, shipped), untried=list(story.untried),
-        steps=_steps(story, base.seed), tail=story.tail, words=[],
+        steps=_steps(story, base.seed), tail=OVER if over else story.tail, words=[],
     )  # fmt: skip
     several = chosen.ensemble
     if several is not None:
@@ -98,8 +102,8 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
         result.winner_alone = several.answers.score if len(shipped) > 1 else result.winner_alone
     best = max((one.score for one in story.every), key=story.judge.signed)
     result.forecast = portfolio_forecast.record(
-        story.found, {look.network: (look.metric, look.score) for look in story.looks}, story.waiting, story.late,
-        result.metric, best if story.judge.maximise else None,
+        story.found, {look.network: (look.metric, look.score) for look in story.looks}, story.waiting,
+        story.late or over, result.metric, best if story.judge.maximise else None,
     )  # fmt: skip
     result.words = _words(result)
     if any(row.chosen and row.judged_on == "validation" and row.classifier == "mlp" for row in metrics.candidates):

@@ -10,7 +10,7 @@ from typing import Any
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.runs.tail_plan import TailPlan
-from transferkit.selection.member import Member
+from transferkit.selection.member import Member, networks
 from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
 from transferkit.tuning.journal import Event
 from transferkit.tuning.network_comparison import FINISH, Budget
@@ -97,8 +97,9 @@ class Decider:
         return {self.every[self.chosen.plain].member: 1.0}
 
     def _needed(self, members: Sequence[Member]) -> float:
-        """Seconds of choosing on each of them again."""
-        return sum(one.choice for one in self.every if one.member in members)
+        """Seconds of choosing on each of them again, and on each network in them."""
+        wanted = {*members, *(Member((name,)) for name in networks(members))}
+        return sum(one.choice for one in self.every if one.member in wanted)
 
     def _unaffordable(self, members: dict[Member, float]) -> str:
         """Why these are not shipped, though they were better; empty where they may be."""
