@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+import torchvision
 import transformers as hf
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 32,
@@ -39,7 +40,9 @@ BASE_MAPS = {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3]}
 _BLOCKS = (
     "Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "ViTLayer", "DeiTLayer", "CLIPEncoderLayer",
     "SiglipEncoderLayer", "Siglip2EncoderLayer", "ConvNextLayer", "ConvNextV2Layer", "DINOv3ConvNextLayer", "Block",
-    "ConvNeXtBlock", "SwinLayer", "LayerScaleBlock", "NestedTensorBlock",
+    "ConvNeXtBlock", "SwinLayer", "Swinv2Layer", "LayerScaleBlock", "NestedTensorBlock", "EvaBlock",
+    "SwinTransformerBlock", "SwinTransformerV2Block", "BasicBlock", "Bottleneck", "ConvBnAct", "DepthwiseSeparableConv",
+    "InvertedResidual", "EdgeResidual", "UniversalInvertedResidual",
 )  # fmt: skip
 
 
@@ -57,7 +60,7 @@ def spread(model: torch.nn.Module, seed: int) -> None:
     with torch.no_grad():
         for name, p in model.named_parameters():
             last = name.rpartition(".")[2]
-            if "grn" in name or last in ("lambda1", "gamma", "layer_scale_parameter"):
+            if "grn" in name or last in ("lambda1", "gamma", "gamma_1", "gamma_2", "layer_scale_parameter"):
                 p.copy_(normal(p.shape, 0.3, 0.5))
             elif "norm" in name or name.startswith("stem.1") or ("downsampl" in name and p.ndim == 1):
                 p.copy_(normal(p.shape, 1.0 if last == "weight" else 0.0, 0.3))
@@ -65,15 +68,24 @@ def spread(model: torch.nn.Module, seed: int) -> None:
                 p.copy_(normal(p.shape, 0.0, 1.2 / math.sqrt(math.prod(p.shape[1:]))))
             else:
                 p.copy_(normal(p.shape, 0.0, 0.3 if last == "bias" else 0.7))
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                shape = module.weight.shape
+                module.weight.copy_(normal(shape, 1.0, 0.3))
+                module.bias.copy_(normal(shape, 0.0, 0.3))
+                module.running_mean.copy_(normal(shape, 0.0, 0.3))
+                module.running_var.copy_(0.5 + torch.rand(shape, generator=generator))
 
 
-def outputs(model: torch.nn.Module, size: int, call: Callable[[torch.Tensor], Any]) -> dict[str, np.ndarray]:
+def outputs(
+    model: torch.nn.Module, size: int, call: Callable[[torch.Tensor], Any], channels_last: bool = False
+) -> dict[str, np.ndarray]:
     """What each block and the whole give for the picture of `size`; maps with their channels last."""
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str) -> Callable[..., None]:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            found[name] = _array(output[0] if isinstance(output, tuple) else output)
+            found[name] = _array(output[0] if isinstance(output, tuple) else output, channels_last)
 
         return hook
 
@@ -82,14 +94,14 @@ def outputs(model: torch.nn.Module, size: int, call: Callable[[torch.Tensor], An
     hooks = [block.register_forward_hook(keep(f"block{i}")) for i, block in enumerate(blocks)]
     picture = np.random.default_rng(size).standard_normal((1, size, size, 3)).astype(np.float32)
     with torch.no_grad():
-        found["features"] = _array(call(torch.from_numpy(picture).permute(0, 3, 1, 2)))
+        found["features"] = _array(call(torch.from_numpy(picture).permute(0, 3, 1, 2)), channels_last)
     for hook in hooks:
         hook.remove()
     return found
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    tensor = tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor
+def _array(tensor: torch.Tensor, channels_last: bool) -> np.ndarray:
+    tensor = tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 and not channels_last else tensor
     return tensor.detach().float().contiguous().numpy()
 
 
@@ -109,20 +121,25 @@ def _hf(kind: str, config: Any, sizes: list[int], call: str = "tokens") -> Calla
     return make
 
 
-def _swin(base: bool) -> Callable[[Path], None]:
+def _swin(base: bool, second: bool = False) -> Callable[[Path], None]:
     """A network of its own for each size: the library's blocks keep the window that a smaller map once needed."""
     small = {"image_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
-    config = hf.SwinConfig(
-        **({"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]} if base else small)
-    )
+    usual = {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]}
+    sizes = [224, 256, 320] if base else [32, 48, 64]
+    kind, settings = hf.SwinModel, hf.SwinConfig
+    if second:
+        kind, settings, sizes = hf.Swinv2Model, hf.Swinv2Config, [192, 224, 256] if base else [24, 32, 48]
+        small["pretrained_window_sizes"] = [6, 3]
+        usual |= {"image_size": 256, "window_size": 16, "pretrained_window_sizes": [12, 12, 12, 6]}
 
     def make(folder: Path) -> None:
-        model = hf.SwinModel(config).eval()
+        config = usual if base else small
+        model = kind(settings(**config)).eval()
         spread(model, 4)
         model.save_pretrained(folder)
         arrays = {}
-        for s in [224, 256, 320] if base else [32, 48, 64]:
-            net = hf.SwinModel(config).eval()
+        for s in sizes:
+            net = kind(settings(**config | ({"image_size": s} if second else {}))).eval()
             net.load_state_dict(model.state_dict())
             found = outputs(net, s, lambda x, net=net: net(pixel_values=x).last_hidden_state)
             arrays |= {f"{s}/{name}": _square(value) for name, value in found.items()}
@@ -168,22 +185,59 @@ _CALLS: dict[str, Callable[[Any, torch.Tensor], torch.Tensor]] = {
 }
 
 
-def _timm(name: str, arguments: dict[str, Any], sizes: list[int]) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
+def _timm(
+    name: str, arguments: dict[str, Any], sizes: list[int], make: Callable[..., Any] | None = None
+) -> Callable[[Path], None]:
+    """timm's network `name`; `make` builds it where `arguments` are not for `create_model` and no config says them."""
+
+    def built(size: int | None = None) -> torch.nn.Module:
+        if make is not None:
+            return make(name, num_classes=0, **arguments).eval()
+        side = {"img_size": size} if size and "swin" in name else {}
+        return timm.create_model(name, pretrained=False, num_classes=0, **arguments | side).eval()
+
+    def write(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        model = timm.create_model(name, pretrained=False, num_classes=0, **arguments).eval()
+        model = built()
         spread(model, len(name))
-        timm.models.save_for_hf(model, str(folder), model_args=arguments, safe_serialization=True)
+        said = {} if make is not None else arguments
+        timm.models.save_for_hf(model, str(folder), model_args=said, safe_serialization=True)
         (folder / "pytorch_model.bin").unlink(missing_ok=True)
         arrays = {}
         for s in sizes:
-            net = timm.create_model(name, pretrained=False, num_classes=0, **arguments).eval()
+            net = built(s)
             net.load_state_dict(model.state_dict())
-            if hasattr(net, "set_input_size"):
+            if hasattr(net, "set_input_size") and "swin" not in name:
                 net.set_input_size((s, s))
-            arrays |= {f"{s}/{key}": value for key, value in outputs(net, s, net.forward_features).items()}
+            found = outputs(net, s, net.forward_features, "swin" in name)
+            arrays |= {f"{s}/{key}": value for key, value in found.items()}
         np.savez_compressed(folder / "reference.npz", **arrays)
-        print(folder.name, sizes, file=sys.stderr)
+        print(folder.name, sizes, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e3:.0f} kB", file=sys.stderr)
+
+    return write
+
+
+def _residual(block: str) -> Callable[..., Any]:
+    kind = getattr(timm.models.resnet, block)
+    return lambda name, **arguments: timm.models.resnet._create_resnet(name, block=kind, **arguments)
+
+
+def _torchvision(base: bool) -> Callable[[Path], None]:
+    """A ResNet as torchvision's files are: a state dict with its classifier, no config."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if base:
+            model = torchvision.models.resnet50().eval()
+        else:
+            small = {"layers": [1, 1, 2, 1], "channels": (8, 8, 16, 16), "num_classes": 3}
+            model = _residual("BasicBlock")("resnet18", **small).eval()
+        spread(model, 9)
+        torch.save(model.state_dict(), folder / "resnet.pth")
+        whole = torch.nn.Sequential(
+            *[m for n, m in model.named_children() if n not in ("fc", "avgpool", "global_pool")]
+        )
+        _write(folder, whole, [64, 224, 250] if base else [32, 64, 70], whole)
 
     return make
 
@@ -272,6 +326,8 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
         "convnext": _hf("ConvNextModel", hf.ConvNextConfig(**maps), map_sizes),
         "convnextv2": _hf("ConvNextV2Model", hf.ConvNextV2Config(**maps), map_sizes),
         "swin": _swin(base),
+        "swinv2": _swin(base, second=True),
+        "torchvision_resnet": _torchvision(base),
         "dinov3_convnext": _hf("DINOv3ConvNextModel", hf.DINOv3ConvNextConfig(**maps), map_sizes, "map"),
     }  # fmt: skip
     if not base:
@@ -285,10 +341,57 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
             "timm_convnext": _timm("convnext_tiny", {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]}, map_sizes),
             "timm_convnextv2": _timm("convnextv2_tiny", {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32]}, map_sizes),
         }
+        windows = {"img_size": 32, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+        learned = {"pretrained_window_sizes": [6, 3]}
+        nets = timm.models.efficientnet
+        thin = {"channel_multiplier": 0.1, "depth_multiplier": 0.5}
+        tf = {"bn_eps": 1e-3, "pad_type": "same"}
+        found |= {
+            "timm_clip": _timm("vit_base_patch16_clip_quickgelu_224", small, _sizes(16, 64)),
+            "timm_siglip": _timm("vit_base_patch32_siglip_256", {**small, "patch_size": 16}, _sizes(16, 64)),
+            "timm_dinov3": _timm("vit_small_patch16_dinov3_qkvb", small, _sizes(16, 64)),
+            "timm_dinov3_gated": _timm("vit_small_plus_patch16_dinov3", small, _sizes(16, 64)),
+            "timm_swin": _timm("swin_tiny_patch4_window7_224", windows, [32, 48, 64]),
+            "timm_swinv2": _timm("swinv2_tiny_window8_256", windows | learned, [24, 32, 48]),
+            "timm_resnet": _timm("resnet50", {"layers": [1, 1, 2, 1], "channels": (8, 8, 16, 16)}, map_sizes,
+                                 _residual("Bottleneck")),
+            "timm_resnet_deep": _timm("resnet18d", {"layers": [1, 1, 2, 1], "channels": (8, 8, 16, 16), "stem_width": 8,
+                                                    "stem_type": "deep", "avg_down": True}, map_sizes,
+                                      _residual("BasicBlock")),
+            "timm_efficientnet": _timm("efficientnet_b0", thin, map_sizes, nets._gen_efficientnet),
+            "timm_efficientnet_tf": _timm("tf_efficientnet_b0", {**thin, **tf}, map_sizes, nets._gen_efficientnet),
+            "timm_efficientnet_lite": _timm("efficientnet_lite0", thin, map_sizes, nets._gen_efficientnet_lite),
+            "timm_efficientnetv2": _timm("tf_efficientnetv2_b0", {**thin, **tf}, map_sizes,
+                                         nets._gen_efficientnetv2_base),
+            "timm_mobilenetv4_small": _timm("mobilenetv4_conv_small", {"channel_multiplier": 0.05}, map_sizes,
+                                            timm.models.mobilenetv3._gen_mobilenet_v4),
+            "timm_mobilenetv4": _timm("mobilenetv4_conv_medium", {"channel_multiplier": 0.05}, map_sizes,
+                                      timm.models.mobilenetv3._gen_mobilenet_v4),
+        }  # fmt: skip
         found["pickles"] = _pickles
+    else:
+        for name, of_sizes in _BASE_TIMM.items():
+            found[f"timm_{name}"] = _timm(name, {}, of_sizes)
     if dinov2 is not None:
         found |= {"meta_dinov2": _meta(dinov2, 0), "meta_dinov2_registers": _meta(dinov2, 2)}
     return found
+
+
+_BASE_TIMM = {
+    "vit_base_patch16_clip_quickgelu_224": [208, 224, 256],
+    "vit_base_patch16_siglip_224": [208, 224, 256],
+    "vit_base_patch16_dinov3": [208, 224, 256],
+    "swin_tiny_patch4_window7_224": [224, 256, 320],
+    "swinv2_tiny_window8_256": [192, 224, 256],
+    "resnet50": [64, 224, 250],
+    "resnet50d": [64, 224, 250],
+    "efficientnet_b0": [64, 224, 250],
+    "tf_efficientnet_b0": [64, 224, 250],
+    "efficientnet_lite0": [64, 224, 250],
+    "efficientnetv2_s": [64, 224, 250],
+    "mobilenetv4_conv_small": [64, 224, 250],
+    "mobilenetv4_conv_medium": [64, 224, 250],
+}
 
 
 def main() -> None:
@@ -303,8 +406,11 @@ def main() -> None:
     found = cases(options.base, options.dinov2)
     for name in options.names or found:
         found[name](options.target / name)
+    file = options.target / "versions.json"
+    known = json.loads(file.read_text()) if file.is_file() else {}
     versions = {module.__name__: module.__version__ for module in (torch, hf, timm)}
-    (options.target / "versions.json").write_text(json.dumps(versions, indent=1) + "\n")
+    known |= dict.fromkeys(options.names or found, versions)
+    file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def worst(folder: Path) -> dict[str, float]:
 
 
 def _end(model: object, block: str) -> str:
-    names = [layer.name for layer in model.layers]  # type: ignore[attr-defined]
-    return f"{block}_add2" if f"{block}_add2" in names else f"{block}_add"
+    """The last layer of the block."""
+    return [layer.name for layer in model.layers if layer.name.startswith(block + "_")][-1]  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

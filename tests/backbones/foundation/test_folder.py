@@ -186,7 +186,15 @@ def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[s
         ("swin", {"num_heads": [2]}, "heads that do not divide"),
         ("swin", {"window_size": 0}, "window_size = 0"),
         ("swin", {"use_absolute_embeddings": True}, "no published Swin has"),
-        ("timm_vit", {"architecture": "vit_base_patch16_clip_224"}, "is not read"),
+        ("timm_vit", {"architecture": "vit_base_patch16_rope_224"}, "is not read"),
+        ("timm_vit", {"architecture": "mobilenetv4_hybrid_medium"}, "is not read"),
+        ("timm_vit", {"architecture": "resnext50_32x4d"}, "is not read"),
+        ("timm_vit", {"architecture": "resnet50"}, r"lacks conv1\.weight"),
+        ("timm_vit", {"architecture": "efficientnet_b0"}, "has not the stages"),
+        ("timm_vit", {"model_args": {"act_layer": "relu"}}, "model_args 'act_layer'"),
+        ("timm_swin", {"architecture": "swin_s3_tiny_224"}, "is not read"),
+        ("timm_swinv2", {"model_args": {"window_size": [4, 5]}}, "windows are not square"),
+        ("swinv2", {"pretrained_window_sizes": [6]}, "1 pretrained_window_sizes for 2 stages"),
         ("timm_vit", {"model_args": {"num_heads": 0}}, "number of heads"),
         ("timm_vit", {"model_args": "x"}, "model_args = 'x'"),
         ("timm_vit", {"pretrained_cfg": ["x"]}, r"pretrained_cfg = \['x'\]"),
@@ -232,6 +240,26 @@ def test_dinov2s_own_file_is_known_without_a_config() -> None:
     assert plain.row.licence == "Apache-2.0 (Meta)"
     assert (plain.described.architecture.offset, plain.described.architecture.resampling) == (0.1, "bicubic")  # type: ignore[union-attr]
     assert registers.described.architecture.prefix == 3  # type: ignore[union-attr]
+
+
+def test_torchvisions_file_is_known_without_a_config() -> None:
+    found = folder.describe(str(FIXTURES / "torchvision_resnet" / "resnet.pth"))
+
+    assert (found.row.constructor, found.row.licence) == ("ResNet", "BSD-3-Clause (torchvision)")
+    assert found.row.stage_names == ("stem", "block0", "block1", "block2", "block3", "block4")
+
+
+def test_a_checkpoint_of_grouped_convolutions_is_refused(copy: Any) -> None:
+    path = copy("timm_resnet")
+    rewritten(path / "model.safetensors", layer1__0__conv2__weight=np.zeros((8, 2, 3, 3)))
+
+    with pytest.raises(BackboneError, match="in groups"):
+        folder.describe(str(path))
+
+
+def test_swin_v2_takes_smaller_pictures_than_its_windows_ask() -> None:
+    assert check(str(FIXTURES / "swinv2"), 16) == []
+    assert "16 or more, not 8" in check(str(FIXTURES / "swinv2"), 8)[0]
 
 
 def test_terms_are_said_of_weights_that_are_not_free(copy: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Shapes = dict[str, tuple[int, ...]]
+from transferkit.backbones.foundation.convolutional import ConvNet, Shapes
+
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 Resampling = Literal["bicubic", "bicubic_antialias", "bilinear_antialias"]
 
@@ -130,7 +131,13 @@ class ConvNeXt:
 
 @dataclass(frozen=True)
 class Swin:
-    """A Swin: patches → blocks of windowed attention in stages, neighbours merged between them → norm → a map."""
+    """A Swin: patches → blocks of windowed attention in stages, neighbours merged between them → norm → a map.
+
+    `second` is V2: norms after attention and dense layers in place of before, cosines with a learned factor in place of
+    products, and a position bias for windows of any side; `learned` is the side it was learned with in each stage, 0
+    where that is the window itself. `penalty` is taken from the score of two places that only the shift brought into
+    one window. Where windows do not divide the map, transformers pads it before the shift (`pads_first`), timm after.
+    """
 
     width: int
     depths: tuple[int, ...]
@@ -139,6 +146,14 @@ class Swin:
     patch: int = 4
     ratio: int = 4
     epsilon: float = 1e-5
+    second: bool = False
+    learned: tuple[int, ...] = ()
+    penalty: float = 100.0
+    pads_first: bool = True
+
+    def window_at(self, stage: int, size: int) -> int:
+        """Side of a window in `stage` for pictures of `size` pixels a side: V2's is never larger than the map."""
+        return min(self.window, size // self.patch // 2**stage) if self.second else self.window
 
     @property
     def places(self) -> tuple[tuple[int, int], ...]:
@@ -158,28 +173,31 @@ class Swin:
 
     @property
     def minimum(self) -> int:
-        """Pixels below which a window would be larger than the last stage's map."""
-        return self.step * self.window
+        """Pixels below which a window would be larger than the last stage's map; of V2, that map a single place."""
+        return self.step * (2 if self.second else self.window)
 
     def shapes(self, size: int) -> Shapes:
-        """Shape of every weight, by "layer/variable"; pictures of any size have the same."""
-        w, table = self.width, (2 * self.window - 1) ** 2
+        """Shape of every weight, by "layer/variable", for pictures of `size` pixels a side."""
+        w = self.width
         found: Shapes = {"stem_conv/kernel": (self.patch, self.patch, 3, w), "stem_conv/bias": (w,)}
         found |= _norm("stem_norm", w)
         for i, (stage, at) in enumerate(self.places):
             block = f"block{i}_"
             if stage and not at:
-                found |= _norm(block + "merge_norm", 4 * w) | _dense(block + "merge", 4 * w, 2 * w, bias=False)
+                found |= _norm(block + "merge_norm", 2 * w if self.second else 4 * w)
+                found |= _dense(block + "merge", 4 * w, 2 * w, bias=False)
                 w *= 2
             found |= _norm(block + "norm1", w) | _norm(block + "norm2", w)
             for name in ("query", "key", "value", "projection"):
-                found |= _dense(block + name, w, w)
-            found[block + "positions/embeddings"] = (table, self.heads[stage])
+                found |= _dense(block + name, w, w, bias=not (self.second and name == "key"))
+            found |= {block + "sharpness/kernel": (1, w, 1)} if self.second else {}
+            distances = (2 * self.window_at(stage, size) - 1) ** 2
+            found[block + "positions/embeddings"] = (distances, self.heads[stage])
             found |= _dense(block + "expand", w, self.ratio * w) | _dense(block + "contract", self.ratio * w, w)
         return found | _norm("norm", w)
 
 
-Architecture = Transformer | ConvNeXt | Swin
+Architecture = Transformer | ConvNeXt | Swin | ConvNet
 
 
 def _norm(name: str, width: int) -> Shapes:

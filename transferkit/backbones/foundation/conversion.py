@@ -1,38 +1,31 @@
 """A checkpoint's tensors as the weights of our graphs: found by name, compared by shape, only then read and turned.
 
-PyTorch keeps a dense kernel as (outputs, inputs) and a convolution's as (outputs, inputs, rows, columns); Keras the
-other way round. What the checkpoint has and the network has no place for is an error too: it would be another network.
+What the checkpoint has and the network has no place for is an error too: it would be another network.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Swin, Transformer
 from transferkit.backbones.foundation.checkpoint import Tensors
-from transferkit.backbones.foundation.layouts import ConvNeXtLayout, Layout, SwinLayout, TransformerLayout
+from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
+from transferkit.backbones.foundation.convnet_rules import convnet
+from transferkit.backbones.foundation.layouts import (
+    ConvNeXtLayout,
+    Layout,
+    SwinLayout,
+    TransformerLayout,
+)
 from transferkit.backbones.foundation.positions import resampled
+from transferkit.backbones.foundation.rules import Rule, Shape, convolution, dense, norm, parts, same
+from transferkit.backbones.foundation.swin_rules import swin
 from transferkit.errors import WeightsError
 from transferkit.text import shown
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one of our weights comes from theirs: `sources` with the shapes they must have, and what is done to them.
-
-    Extra axes of length 1 in a source do not count: a 1×1 convolution is a dense layer.
-    """
-
-    key: str
-    sources: tuple[tuple[str, Shape], ...]
-    convert: Callable[..., np.ndarray]
 
 
 class Conversion:
@@ -49,12 +42,15 @@ class Conversion:
             elif isinstance(architecture, ConvNeXt):
                 assert isinstance(layout, ConvNeXtLayout)
                 self._rules = list(_convnext(architecture, layout))
-            else:
+            elif isinstance(architecture, Swin):
                 assert isinstance(layout, SwinLayout)
-                self._rules = list(_swin(architecture, layout))
+                self._rules = list(swin(architecture, layout, size))
+            else:
+                assert isinstance(layout, ConvNetLayout)
+                self._rules = list(convnet(architecture, layout))
         except WeightsError as error:
             raise WeightsError(f"{path} does not fit its config: {error}") from error
-        self._check(layout.unused, layout.unused_ends if isinstance(layout, SwinLayout) else ())
+        self._check(layout.unused, layout.unused_ends if isinstance(layout, SwinLayout | ConvNetLayout) else ())
 
     def values(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each weight's "layer/variable" and its float32 values, one after the other. Raises WeightsError for NaN."""
@@ -100,6 +96,8 @@ def _root(layout: Layout, tensors: Tensors, path: Path) -> str:
     """What comes before the names of the table: `vit.`, `vision_model.`… where the network is part of a larger one."""
     first = layout.patch if isinstance(layout, TransformerLayout) else layout.stem_conv
     end = f"{first}.weight"
+    if isinstance(layout, ConvNetLayout) and end in tensors.shapes:
+        return ""  # a ResNet's blocks have a conv1, too
     roots = [name[: -len(end)] for name in tensors.shapes if name == end or name.endswith("." + end)]
     if len(roots) != 1:
         raise WeightsError(
@@ -114,30 +112,34 @@ def _transformer(
     yield _patches(a, layout, stored)
     yield _embedding(a, layout, stored, size)
     if a.norm_first:
-        yield from _norm("embedding_norm", layout.embedding_norm, a.width)
+        yield from norm("embedding_norm", layout.embedding_norm, a.width)
     for i in range(a.depth):
         yield from _block(a, layout, i)
-    yield from _norm("norm", layout.norm, a.width)
+    yield from norm("norm", layout.norm, a.width)
 
 
 def _block(a: Transformer, layout: TransformerLayout, number: int) -> Iterator[Rule]:
     ours, theirs, pieces = f"block{number}_", layout.block.format(number), layout.pieces
     w, h = a.width, a.hidden
-    yield from _norm(ours + "norm1", theirs + pieces["norm1"], w)
+    yield from norm(ours + "norm1", theirs + pieces["norm1"], w)
     if layout.qkv:
-        yield from _parts([ours + name for name in ("query", "key", "value")], theirs + layout.qkv, w, w, a.biases)
+        apart = a.biases == (True, False, True)  # timm's DINOv3: a bias each beside the kernels' one tensor
+        biases = (False,) * 3 if apart else a.biases
+        yield from parts([ours + name for name in ("query", "key", "value")], theirs + layout.qkv, w, w, biases)
+        for name in ("query", "value") if apart else ():
+            yield Rule(f"{ours}{name}/bias", ((theirs + pieces[name + "_bias"], (w,)),), same)
     else:
         for name, bias in zip(("query", "key", "value"), a.biases, strict=True):
-            yield from _dense(ours + name, theirs + pieces[name], w, w, bias=bias)
-    yield from _dense(ours + "projection", theirs + pieces["projection"], w, w)
-    yield from _norm(ours + "norm2", theirs + pieces["norm2"], w)
+            yield from dense(ours + name, theirs + pieces[name], w, w, bias=bias)
+    yield from dense(ours + "projection", theirs + pieces["projection"], w, w)
+    yield from norm(ours + "norm2", theirs + pieces["norm2"], w)
     if a.gated and layout.packed:
-        yield from _parts([ours + "gate", ours + "expand"], theirs + layout.packed, w, h, (True, True))
+        yield from parts([ours + "gate", ours + "expand"], theirs + layout.packed, w, h, (True, True))
     else:
         if a.gated:
-            yield from _dense(ours + "gate", theirs + pieces["gate"], w, h)
-        yield from _dense(ours + "expand", theirs + pieces["expand"], w, h)
-    yield from _dense(ours + "contract", theirs + pieces["contract"], h, w)
+            yield from dense(ours + "gate", theirs + pieces["gate"], w, h)
+        yield from dense(ours + "expand", theirs + pieces["expand"], w, h)
+    yield from dense(ours + "contract", theirs + pieces["contract"], h, w)
     for name in ("scale1", "scale2") if a.layer_scale else ():
         yield Rule(f"{ours}{name}/kernel", ((theirs + pieces[name], (w,)),), lambda x: x.reshape(1, -1, 1))
 
@@ -185,81 +187,30 @@ def _embedding(a: Transformer, layout: TransformerLayout, stored: Callable[[str]
 
 def _convnext(a: ConvNeXt, layout: ConvNeXtLayout) -> Iterator[Rule]:
     w, p = a.widths[0], a.first
-    yield from _convolution("stem_conv", layout.stem_conv, (w, 3, p, p))
-    yield from _norm("stem_norm", layout.stem_norm, w)
+    yield from convolution("stem_conv", layout.stem_conv, (w, 3, p, p))
+    yield from norm("stem_norm", layout.stem_norm, w)
     places = [(stage, at) for stage, depth in enumerate(a.depths) for at in range(depth)]
     for i, ((width, down), (stage, at)) in enumerate(zip(a.blocks, places, strict=True)):
         ours, theirs, pieces = f"block{i}_", layout.block.format(stage, at), layout.pieces
         if down:
-            yield from _norm(ours + "down_norm", layout.down_norm.format(stage), w)
-            yield from _convolution(ours + "down_conv", layout.down_conv.format(stage), (width, w, 2, 2))
+            yield from norm(ours + "down_norm", layout.down_norm.format(stage), w)
+            yield from convolution(ours + "down_conv", layout.down_conv.format(stage), (width, w, 2, 2))
         w = width
         depthwise = theirs + pieces["depthwise"]
         yield Rule(
             ours + "depthwise/kernel", ((depthwise + ".weight", (w, 1, 7, 7)),), lambda x: x.transpose(2, 3, 0, 1)
         )
-        yield Rule(ours + "depthwise/bias", ((depthwise + ".bias", (w,)),), _same)
-        yield from _norm(ours + "norm", theirs + pieces["norm"], w)
-        yield from _dense(ours + "expand", theirs + pieces["expand"], w, 4 * w)
+        yield Rule(ours + "depthwise/bias", ((depthwise + ".bias", (w,)),), same)
+        yield from norm(ours + "norm", theirs + pieces["norm"], w)
+        yield from dense(ours + "expand", theirs + pieces["expand"], w, 4 * w)
         if a.response_norm:
             response = theirs + pieces["response"]
             kernel = ((response + ".weight", (4 * w,)),)
             yield Rule(ours + "response/kernel", kernel, lambda x: x.reshape(1, 1, -1, 1))
-            yield Rule(ours + "response/bias", ((response + ".bias", (4 * w,)),), _same)
-        yield from _dense(ours + "contract", theirs + pieces["contract"], 4 * w, w)
+            yield Rule(ours + "response/bias", ((response + ".bias", (4 * w,)),), same)
+        yield from dense(ours + "contract", theirs + pieces["contract"], 4 * w, w)
         if a.layer_scale:
             yield Rule(ours + "scale/kernel", ((theirs + pieces["scale"], (w,)),), lambda x: x.reshape(1, 1, -1, 1))
-
-
-def _swin(a: Swin, layout: SwinLayout) -> Iterator[Rule]:
-    w, p = a.width, a.patch
-    yield from _convolution("stem_conv", layout.stem_conv, (w, 3, p, p))
-    yield from _norm("stem_norm", layout.stem_norm, w)
-    for i, (stage, at) in enumerate(a.places):
-        ours, theirs, pieces = f"block{i}_", layout.block.format(stage, at), layout.pieces
-        if stage and not at:
-            yield from _norm(ours + "merge_norm", layout.merge_norm.format(stage - 1), 4 * w)
-            yield from _dense(ours + "merge", layout.merge.format(stage - 1), 4 * w, 2 * w, bias=False)
-            w *= 2
-        yield from _norm(ours + "norm1", theirs + pieces["norm1"], w)
-        yield from _norm(ours + "norm2", theirs + pieces["norm2"], w)
-        for name in ("query", "key", "value", "projection"):
-            yield from _dense(ours + name, theirs + pieces[name], w, w)
-        table = ((theirs + pieces["positions"], ((2 * a.window - 1) ** 2, a.heads[stage])),)
-        yield Rule(ours + "positions/embeddings", table, _same)
-        yield from _dense(ours + "expand", theirs + pieces["expand"], w, a.ratio * w)
-        yield from _dense(ours + "contract", theirs + pieces["contract"], a.ratio * w, w)
-    yield from _norm("norm", layout.norm, w)
-
-
-def _norm(ours: str, theirs: str, width: int) -> Iterator[Rule]:
-    yield Rule(ours + "/gamma", ((theirs + ".weight", (width,)),), _same)
-    yield Rule(ours + "/beta", ((theirs + ".bias", (width,)),), _same)
-
-
-def _dense(ours: str, theirs: str, inputs: int, outputs: int, *, bias: bool = True) -> Iterator[Rule]:
-    yield Rule(ours + "/kernel", ((theirs + ".weight", (outputs, inputs)),), np.transpose)
-    if bias:
-        yield Rule(ours + "/bias", ((theirs + ".bias", (outputs,)),), _same)
-
-
-def _convolution(ours: str, theirs: str, shape: Shape) -> Iterator[Rule]:
-    yield Rule(ours + "/kernel", ((theirs + ".weight", shape),), lambda x: x.transpose(2, 3, 1, 0))
-    yield Rule(ours + "/bias", ((theirs + ".bias", shape[:1]),), _same)
-
-
-def _parts(ours: list[str], theirs: str, inputs: int, outputs: int, biases: tuple[bool, ...]) -> Iterator[Rule]:
-    """Dense layers whose kernels the checkpoint keeps as one."""
-    whole = len(ours) * outputs
-    for i, (name, bias) in enumerate(zip(ours, biases, strict=True)):
-        part = slice(i * outputs, (i + 1) * outputs)
-        yield Rule(name + "/kernel", ((theirs + ".weight", (whole, inputs)),), lambda x, part=part: x[part].T)
-        if bias:
-            yield Rule(name + "/bias", ((theirs + ".bias", (whole,)),), lambda x, part=part: x[part])
-
-
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
 
 
 def _rows(shape: Shape | None) -> int:

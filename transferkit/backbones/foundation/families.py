@@ -1,78 +1,33 @@
 """What a `config.json` says of a network: its family and sizes, and where its weights lie. Opens no weights; no Keras.
 
-Configs on the hub leave out what is the library's default, so the defaults are here, a line a family. Licences are
-those that the publishers state for their own weights; the model card in a folder is asked first (`folder`).
+Configs on the hub leave out what is the library's default, so the defaults are here, a line a family.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from transferkit.backbones.foundation import layouts
 from transferkit.backbones.foundation.architecture import (
     Activation,
-    Architecture,
     ConvNeXt,
     Resampling,
     Swin,
     Transformer,
 )
-from transferkit.backbones.scaling import MEAN, STD
+from transferkit.backbones.foundation.described import Described, of_family
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
-# Mean and deviation of pictures.
-_IMAGENET = (MEAN, STD)
-_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu",
     "silu": "silu", "swish": "silu",
 }  # fmt: skip
-_DINOV3_TERMS = (
-    "DINOv3 License (Meta): commercial use allowed under its terms, which everyone who uses or passes on the weights "
-    "or a model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
-)
-# What no config says of a family: licence of the published weights, year, paper, mean and deviation of its pictures.
-_FAMILIES: dict[str, tuple[str, int, str, tuple[float, ...], tuple[float, ...]]] = {
-    "DINOv2": ("Apache-2.0 (Meta)", 2023, "arXiv:2304.07193", *_IMAGENET),
-    "DINOv3": (_DINOV3_TERMS, 2025, "arXiv:2508.10104", *_IMAGENET),
-    "DINOv3 ConvNeXt": (_DINOV3_TERMS, 2025, "arXiv:2508.10104", *_IMAGENET),
-    "ViT": ("Apache-2.0", 2020, "arXiv:2010.11929", *_HALF),
-    "DeiT": ("Apache-2.0", 2020, "arXiv:2012.12877", *_IMAGENET),
-    "CLIP": ("MIT (OpenAI)", 2021, "arXiv:2103.00020", *_CLIP),
-    "SigLIP": ("Apache-2.0 (Google)", 2023, "arXiv:2303.15343", *_HALF),
-    "SigLIP 2": ("Apache-2.0 (Google)", 2025, "arXiv:2502.14786", *_HALF),
-    "ConvNeXt": ("Apache-2.0 (Meta)", 2022, "arXiv:2201.03545", *_IMAGENET),
-    "ConvNeXt V2": ("CC-BY-NC-4.0 (Meta, by its own repository: no commercial use)", 2023, "arXiv:2301.00808",
-                    *_IMAGENET),
-    "Swin": ("MIT (Microsoft)", 2021, "arXiv:2103.14030", *_IMAGENET),
-}  # fmt: skip
 LARGEST = 1 << 16  # of any number in a config: no width or side comes near
 DEEPEST = 1000  # blocks
-
-
-@dataclass(frozen=True)
-class Described:
-    """A network as its config describes it. `native` is the picture size that its weights were made with."""
-
-    family: str
-    architecture: Architecture
-    layout: layouts.Layout
-    native: int
-    licence: str
-    year: int
-    paper: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-def of_family(family: str, architecture: Architecture, layout: layouts.Layout, native: int) -> Described:
-    """A network with what is known of its family."""
-    return Described(family, architecture, layout, native, *_FAMILIES[family])
+_COUNTS = {0: "some", 3: "three", 4: "four"}
 
 
 class Numbers:
@@ -105,17 +60,24 @@ class Numbers:
             raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be true or false")
         return value
 
-    def wholes(self, name: str, count: int = 4) -> tuple[int, ...]:
+    def word(self, name: str) -> str:
+        """A word. Raises BackboneError."""
+        value = self._content.get(name)
+        if not isinstance(value, str):
+            raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be a word")
+        return value
+
+    def wholes(self, name: str, count: int = 4, least: int = 1) -> tuple[int, ...]:
         """A list of `count` whole numbers; 0 for any number of them up to eight. Raises BackboneError."""
         value = self._content.get(name)
         lengths = (count,) if count else range(1, 9)
         if (
             not isinstance(value, list)
             or len(value) not in lengths
-            or any(type(n) is not int or not 1 <= n <= LARGEST for n in value)
+            or any(type(n) is not int or not least <= n <= LARGEST for n in value)
         ):
             raise BackboneError(
-                f"its config says {name} = {_clipped(value)}; it must be {'four' if count else 'some'} whole numbers"
+                f"its config says {name} = {_clipped(value)}; it must be {_COUNTS.get(count, count)} whole numbers"
             )
         return tuple(value)
 
@@ -135,6 +97,9 @@ _BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
          "image_size": 224, "patch_size": 16, "num_channels": 3}  # fmt: skip
 _CONV = {"num_channels": 3, "patch_size": 4, "hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3],
          "hidden_act": "gelu", "image_size": 224}  # fmt: skip
+_WINDOWS = {"image_size": 224, "patch_size": 4, "num_channels": 3, "embed_dim": 96, "depths": [2, 2, 6, 2],
+            "num_heads": [3, 6, 12, 24], "window_size": 7, "mlp_ratio": 4.0, "qkv_bias": True, "hidden_act": "gelu",
+            "use_absolute_embeddings": False, "layer_norm_eps": 1e-5}  # fmt: skip
 _DINOV2 = _BASE | {"patch_size": 14, "mlp_ratio": 4, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True,
                    "use_swiglu_ffn": False}  # fmt: skip
 
@@ -233,7 +198,7 @@ def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
     return of_family(family, net, layout, n.whole("image_size"))
 
 
-def _swin(n: Numbers) -> Described:
+def _swin(n: Numbers, *, second: bool = False) -> Described:
     depths, heads, ratio = n.wholes("depths", 0), n.wholes("num_heads", 0), n.number("mlp_ratio")
     widths = [n.whole("embed_dim") * 2**stage for stage in range(len(depths))]
     if len(heads) != len(depths) or any(width % head for width, head in zip(widths, heads, strict=True)):
@@ -242,8 +207,15 @@ def _swin(n: Numbers) -> Described:
         raise BackboneError("its config says positions, biases or an activation that no published Swin has")
     if n.number("layer_norm_eps") != 1e-5 or n.whole("num_channels") != 3 or max(depths) > DEEPEST:
         raise BackboneError("its config says norms, channels or depths that no published Swin has")
-    net = Swin(n.whole("embed_dim"), depths, heads, n.whole("window_size"), n.whole("patch_size"), int(ratio))
-    return of_family("Swin", net, layouts.HF_SWIN, n.whole("image_size"))
+    learned = n.wholes("pretrained_window_sizes", 0, least=0) if second else (0,) * len(depths)
+    if len(learned) != len(depths):
+        raise BackboneError(f"its config says {len(learned)} pretrained_window_sizes for {len(depths)} stages")
+    net = Swin(
+        n.whole("embed_dim"), depths, heads, n.whole("window_size"), n.whole("patch_size"), int(ratio), second=second,
+        learned=learned, penalty=200.0 if second else 100.0,  # the library adds V2's mask twice
+    )  # fmt: skip
+    layout = layouts.HF_SWIN_V2 if second else layouts.HF_SWIN
+    return of_family("Swin V2" if second else "Swin", net, layout, n.whole("image_size"))
 
 
 _Reader = Callable[[Numbers], Described]
@@ -262,10 +234,8 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
     "siglip_vision_model": (_BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}, _siglip),
     "siglip2_vision_model": (
         _BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_patches": 256}, _siglip2),
-    "swin": (
-        {"image_size": 224, "patch_size": 4, "num_channels": 3, "embed_dim": 96, "depths": [2, 2, 6, 2],
-         "num_heads": [3, 6, 12, 24], "window_size": 7, "mlp_ratio": 4.0, "qkv_bias": True, "hidden_act": "gelu",
-         "use_absolute_embeddings": False, "layer_norm_eps": 1e-5}, _swin),
+    "swin": (_WINDOWS, _swin),
+    "swinv2": (_WINDOWS | {"pretrained_window_sizes": [0, 0, 0, 0]}, partial(_swin, second=True)),
     "convnext": (_CONV, _convnext),
     "convnextv2": (_CONV, partial(_convnext, family="ConvNeXt V2")),
     "dinov3_convnext": (_CONV, partial(_convnext, family="DINOv3 ConvNeXt")),

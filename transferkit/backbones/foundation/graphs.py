@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit.backbones.foundation import swin
-from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Transformer
+from transferkit.backbones.foundation import convnets, swin
+from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Swin, Transformer
+from transferkit.backbones.foundation.parts import scale
 from transferkit.backbones.foundation.positions import rotary
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 def build(architecture: Architecture, size: int, name: str) -> keras.Model:
     """The network with random weights: float32 (batch, size, size, 3), scaled, to its features.
 
-    A transformer gives tokens (batch, n, width): the class token, if it has one, then the patches row by row; a
-    ConvNeXt gives its last map. `size` must be a multiple of `architecture.step`.
+    A transformer gives tokens (batch, n, width): the class token, if it has one, then the patches row by row; the
+    others give their last map. `size` must be a multiple of `architecture.step`.
     """
     import keras
 
@@ -30,8 +31,10 @@ def build(architecture: Architecture, size: int, name: str) -> keras.Model:
         outputs = _transformer(architecture, pixels)
     elif isinstance(architecture, ConvNeXt):
         outputs = _convnext(architecture, pixels)
-    else:
+    elif isinstance(architecture, Swin):
         outputs = swin.features(architecture, pixels)
+    else:
+        outputs = convnets.features(architecture, pixels)
     return keras.Model(pixels, outputs, name=name)
 
 
@@ -79,7 +82,7 @@ def _attention(a: Transformer, x: Any, block: str, tokens: int, head: int, turn:
     y = keras.layers.Reshape((tokens, a.width), name=block + "attention")(y)
     y = keras.layers.Dense(a.width, name=block + "projection")(y)
     if a.layer_scale:
-        y = _scale(block + "scale1", y)
+        y = scale(block + "scale1", y)
     return keras.layers.Add(name=block + "add1")([x, y])
 
 
@@ -95,7 +98,7 @@ def _feed_forward(a: Transformer, x: Any, block: str) -> Any:
         y = _activated(keras.layers.Dense(a.hidden, name=block + "expand")(y), a, block)
     y = keras.layers.Dense(a.width, name=block + "contract")(y)
     if a.layer_scale:
-        y = _scale(block + "scale2", y)
+        y = scale(block + "scale2", y)
     return keras.layers.Add(name=block + "add2")([x, y])
 
 
@@ -151,7 +154,7 @@ def _convnext(a: ConvNeXt, pixels: Any) -> Any:
             y = _response_norm(y, block)
         y = keras.layers.Dense(width, name=block + "contract")(y)
         if a.layer_scale:
-            y = _scale(block + "scale", y)
+            y = scale(block + "scale", y)
         x = keras.layers.Add(name=block + "add")([x, y])
     return x
 
@@ -163,20 +166,8 @@ def _response_norm(x: Any, block: str) -> Any:
     energy = keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=(1, 2), keepdims=True))
     share = keras.ops.divide(energy, keras.ops.add(keras.ops.mean(energy, axis=-1, keepdims=True), 1e-6))
     y = keras.layers.Multiply(name=block + "share")([x, share])
-    y = _scale(block + "response", y, bias=True)
+    y = scale(block + "response", y, bias=True)
     return keras.layers.Add(name=block + "response_add")([x, y])
-
-
-def _scale(name: str, x: Any, *, bias: bool = False) -> Any:
-    """A factor (and an addend) for each channel of tokens or a map, as a layer that Keras has.
-
-    A depthwise convolution of one place: EinsumDense can say it too, but is twelve times slower, and LiteRT's kernels
-    refuse it.
-    """
-    import keras
-
-    layer = keras.layers.DepthwiseConv1D if len(x.shape) == 3 else keras.layers.DepthwiseConv2D
-    return layer(1, use_bias=bias, depthwise_initializer="ones", name=name)(x)
 
 
 def _norm(a: Transformer | ConvNeXt, name: str) -> Any:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
+
 
 @dataclass(frozen=True)
 class TransformerLayout:
@@ -45,7 +47,8 @@ class ConvNeXtLayout:
 
 @dataclass(frozen=True)
 class SwinLayout:
-    """Names in a checkpoint of a Swin. `block` takes the numbers of stage and block, `merge` that of the stage before.
+    """Names in a checkpoint of a Swin. `block` takes the numbers of stage and block, `merge` those of the stage before
+    and of its own. `qkv` is empty where the checkpoint keeps the three apart.
 
     `unused_ends` are ends of names that nothing here needs: indices that follow from the window's size.
     """
@@ -57,6 +60,7 @@ class SwinLayout:
     block: str
     pieces: Mapping[str, str]
     norm: str
+    qkv: str = ""
     unused: tuple[str, ...] = ()
     unused_ends: tuple[str, ...] = ()
 
@@ -138,10 +142,21 @@ TIMM_VIT = TransformerLayout(
         "contract": "mlp.fc2", "scale2": "ls2.gamma",
     },
     norm="norm",
+    embedding_norm="norm_pre",
     qkv="attn.qkv",
     packed="mlp.fc1",
-    unused=("mask_token", "head.", "head_dist."),
+    unused=("mask_token", "head.", "head_dist.", "attn_pool."),
 )  # fmt: skip
+TIMM_DINOV3 = replace(
+    TIMM_VIT,
+    positions="",
+    pieces={
+        **TIMM_VIT.pieces, "scale1": "gamma_1", "scale2": "gamma_2", "gate": "mlp.fc1_g", "query_bias": "attn.q_bias",
+        "value_bias": "attn.v_bias",
+    },
+    packed="",
+)  # fmt: skip
+TIMM_DINOV3_GATED = replace(TIMM_DINOV3, pieces={**TIMM_DINOV3.pieces, "expand": "mlp.fc1_x"})
 META_DINOV2_GATED = replace(TIMM_VIT, pieces={**TIMM_VIT.pieces, "contract": "mlp.w3"}, packed="mlp.w12")
 
 HF_CONVNEXT = ConvNeXtLayout(
@@ -197,5 +212,36 @@ HF_SWIN = SwinLayout(
     unused=("embeddings.mask_token", "pooler."),
     unused_ends=(".relative_position_index",),
 )  # fmt: skip
+HF_SWIN_V2 = replace(
+    HF_SWIN,
+    pieces={
+        **HF_SWIN.pieces, "positions": "attention.self.continuous_position_bias_mlp",
+        "sharpness": "attention.self.logit_scale",
+    },
+    unused_ends=(".relative_position_index", ".relative_coords_table"),
+)  # fmt: skip
+TIMM_SWIN = SwinLayout(
+    stem_conv="patch_embed.proj",
+    stem_norm="patch_embed.norm",
+    merge_norm="layers.{1}.downsample.norm",
+    merge="layers.{1}.downsample.reduction",
+    block="layers.{}.blocks.{}.",
+    pieces={
+        "norm1": "norm1", "projection": "attn.proj", "norm2": "norm2", "positions": "attn.relative_position_bias_table",
+        "expand": "mlp.fc1", "contract": "mlp.fc2",
+    },
+    norm="norm",
+    qkv="attn.qkv",
+    unused=("head.",),
+    unused_ends=(".relative_position_index", ".attn_mask"),
+)  # fmt: skip
+TIMM_SWIN_V2 = replace(
+    TIMM_SWIN,
+    pieces={
+        **TIMM_SWIN.pieces, "positions": "attn.cpb_mlp", "sharpness": "attn.logit_scale", "query_bias": "attn.q_bias",
+        "value_bias": "attn.v_bias",
+    },
+    unused_ends=(*TIMM_SWIN.unused_ends, ".relative_coords_table"),
+)  # fmt: skip
 
-Layout = TransformerLayout | ConvNeXtLayout | SwinLayout
+Layout = TransformerLayout | ConvNeXtLayout | SwinLayout | ConvNetLayout

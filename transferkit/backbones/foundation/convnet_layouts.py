@@ -1,0 +1,64 @@
+"""Under which names torchvision and timm store the weights of ResNets, EfficientNets and MobileNets: literal tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class ConvNetLayout:
+    """Names in a checkpoint of a network of convolutions. `block` takes the numbers of stage and block.
+
+    `pieces` has a table for each kind of block, and for `stem` and `top`: our unit → their convolution and norm.
+    """
+
+    block: str
+    pieces: Mapping[str, Mapping[str, tuple[str, str]]]
+    squeeze: tuple[str, str] = ("", "")
+    unused: tuple[str, ...] = ()
+    unused_ends: tuple[str, ...] = (".num_batches_tracked",)
+
+    @property
+    def stem_conv(self) -> str:
+        """The first convolution."""
+        return next(iter(self.pieces["stem"].values()))[0]
+
+
+# torchvision's names, which timm keeps; stages are numbered from 1 on.
+_RESNET_BLOCKS = {
+    kind: {
+        **{f"conv{n}": (f"conv{n}", f"bn{n}") for n in range(1, convolutions + 1)},
+        "shortcut": ("downsample.0", "downsample.1"), "mean_shortcut": ("downsample.1", "downsample.2"),
+    }
+    for kind, convolutions in (("basic", 2), ("bottleneck", 3))
+}  # fmt: skip
+RESNET = ConvNetLayout(
+    block="layer{0}.{1}.", pieces={"stem": {"first": ("conv1", "bn1")}, **_RESNET_BLOCKS}, unused=("fc.",)
+)
+RESNET_DEEP = replace(
+    RESNET,
+    pieces={
+        "stem": {"first": ("conv1.0", "conv1.1"), "second": ("conv1.3", "conv1.4"), "third": ("conv1.6", "bn1")},
+        **_RESNET_BLOCKS,
+    },
+)  # fmt: skip
+TIMM_EFFICIENTNET = ConvNetLayout(
+    block="blocks.{}.{}.",
+    pieces={
+        "stem": {"first": ("conv_stem", "bn1")},
+        "cn": {"conv": ("conv", "bn1")},
+        "ds": {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")},
+        "ir": {"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2"), "project": ("conv_pwl", "bn3")},
+        "er": {"expand": ("conv_exp", "bn1"), "project": ("conv_pwl", "bn2")},
+        "uir": {
+            "start": ("dw_start.conv", "dw_start.bn"), "expand": ("pw_exp.conv", "pw_exp.bn"),
+            "depthwise": ("dw_mid.conv", "dw_mid.bn"), "project": ("pw_proj.conv", "pw_proj.bn"),
+        },
+        "top": {"last": ("conv_head", "bn2")},
+    },
+    squeeze=("se.conv_reduce", "se.conv_expand"),
+    unused=("classifier.",),
+)  # fmt: skip
+# What comes behind the pooling belongs to its head.
+TIMM_MOBILENET_V4 = replace(TIMM_EFFICIENTNET, unused=("classifier.", "conv_head.", "norm_head."))

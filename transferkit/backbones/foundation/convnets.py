@@ -1,0 +1,77 @@
+"""ResNets, EfficientNets and MobileNets as functional Keras graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit
+
+
+def features(a: ConvNet, pixels: Any) -> Any:
+    """Scaled pixels (batch, size, size, 3) to the last map."""
+    import keras
+
+    x = pixels
+    for at, unit in enumerate(a.stem):
+        x = _unit(a, unit, x, f"stem_{unit.name}" if at else "stem")
+    if a.pooled:
+        # Zeros around serve: behind a rectifier nothing is smaller.
+        x = keras.layers.ZeroPadding2D(1, name="pool_pad")(x)
+        x = keras.layers.MaxPooling2D(3, strides=2, name="pool")(x)
+    for i, block in enumerate(a.blocks):
+        x = _block(a, block, x, f"block{i}_")
+    for unit in a.top:
+        x = _unit(a, unit, x, f"top_{unit.name}")
+    return x
+
+
+def _block(a: ConvNet, block: Block, x: Any, name: str) -> Any:
+    import keras
+
+    y = x
+    for unit in block.units:
+        y = _unit(a, unit, y, name + unit.name)
+    if block.skips:
+        shortcut = x if block.shortcut is None else _unit(a, block.shortcut, x, name + block.shortcut.name)
+        y = keras.layers.Add(name=name + "add")([shortcut, y])
+    return _activated(block.activation, y, name + "activation")
+
+
+def _unit(a: ConvNet, unit: Unit, x: Any, name: str) -> Any:
+    import keras
+
+    stride, padding = unit.stride, "same"
+    if unit.averaged:
+        if stride > 1:  # "same" leaves what is outside the map out of the mean, as the original does
+            x = keras.layers.AveragePooling2D(2, strides=stride, padding="same", name=name + "_mean")(x)
+        stride = 1
+    if stride > 1 and unit.kernel > 1 and not a.same:
+        x = keras.layers.ZeroPadding2D(unit.kernel // 2, name=name + "_pad")(x)
+        padding = "valid"
+    options = {"strides": stride, "padding": padding, "use_bias": False, "name": name + "_conv"}
+    if unit.filters:
+        x = keras.layers.Conv2D(unit.filters, unit.kernel, **options)(x)
+    else:
+        x = keras.layers.DepthwiseConv2D(unit.kernel, **options)(x)
+    x = keras.layers.BatchNormalization(epsilon=a.epsilon, name=name + "_norm")(x)
+    x = _activated(unit.activation, x, name + "_activation")
+    return _excited(unit, x, name) if unit.squeeze else x
+
+
+def _excited(unit: Unit, x: Any, name: str) -> Any:
+    """x, each channel times a factor from the means of all channels."""
+    import keras
+
+    y = keras.layers.GlobalAveragePooling2D(keepdims=True, name=name + "_squeeze")(x)
+    y = keras.layers.Dense(unit.squeeze, name=name + "_reduce")(y)
+    y = _activated(unit.activation, y, name + "_reduced")
+    y = keras.layers.Dense(x.shape[-1], activation="sigmoid", name=name + "_excite")(y)
+    return keras.layers.Multiply(name=name + "_excited")([x, y])
+
+
+def _activated(function: str, x: Any, name: str) -> Any:
+    import keras
+
+    if function == "relu6":
+        return keras.layers.ReLU(max_value=6.0, name=name)(x)
+    return keras.layers.Activation(function, name=name)(x) if function else x

@@ -1,0 +1,60 @@
+"""How one weight of ours comes from tensors of theirs, and the rules that every family shares.
+
+PyTorch keeps a dense kernel as (outputs, inputs) and a convolution's as (outputs, inputs, rows, columns); Keras the
+other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one of our weights comes from theirs: `sources` with the shapes they must have, and what is done to them.
+
+    Extra axes of length 1 in a source do not count: a 1×1 convolution is a dense layer.
+    """
+
+    key: str
+    sources: tuple[tuple[str, Shape], ...]
+    convert: Callable[..., np.ndarray]
+
+
+def norm(ours: str, theirs: str, width: int) -> Iterator[Rule]:
+    """A layer norm's scale and centre."""
+    yield Rule(ours + "/gamma", ((theirs + ".weight", (width,)),), same)
+    yield Rule(ours + "/beta", ((theirs + ".bias", (width,)),), same)
+
+
+def dense(ours: str, theirs: str, inputs: int, outputs: int, *, bias: bool = True) -> Iterator[Rule]:
+    """A dense layer."""
+    yield Rule(ours + "/kernel", ((theirs + ".weight", (outputs, inputs)),), np.transpose)
+    if bias:
+        yield Rule(ours + "/bias", ((theirs + ".bias", (outputs,)),), same)
+
+
+def convolution(ours: str, theirs: str, shape: Shape) -> Iterator[Rule]:
+    """A convolution with a bias; `shape` is that of their kernel."""
+    yield Rule(ours + "/kernel", ((theirs + ".weight", shape),), lambda x: x.transpose(2, 3, 1, 0))
+    yield Rule(ours + "/bias", ((theirs + ".bias", shape[:1]),), same)
+
+
+def parts(ours: list[str], theirs: str, inputs: int, outputs: int, biases: tuple[bool, ...]) -> Iterator[Rule]:
+    """Dense layers whose kernels the checkpoint keeps as one."""
+    whole = len(ours) * outputs
+    for i, (name, bias) in enumerate(zip(ours, biases, strict=True)):
+        part = slice(i * outputs, (i + 1) * outputs)
+        yield Rule(name + "/kernel", ((theirs + ".weight", (whole, inputs)),), lambda x, part=part: x[part].T)
+        if bias:
+            yield Rule(name + "/bias", ((theirs + ".bias", (whole,)),), lambda x, part=part: x[part])
+
+
+def same(x: np.ndarray) -> np.ndarray:
+    """As it is stored."""
+    return x
