@@ -1,1 +1,1 @@
-"""Foundation networks (DINOv2, DINOv3, CLIP, SigLIP, ViT, Swin, ConvNeXt): published files as plain Keras graphs."""
+"""Published files as plain Keras graphs: DINOv2, DINOv3, CLIP, SigLIP, ViT, Swin, ConvNeXt, and timm's convolutions."""

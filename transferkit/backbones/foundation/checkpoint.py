@@ -15,7 +15,8 @@ from transferkit.files import read_json
 from transferkit.text import shown
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-WHOLE = ("model.safetensors", "pytorch_model.bin")  # as Hugging Face names them, the preferred first
+KERAS = "model.weights.h5"  # KerasHub's; `kerashub` reads it
+WHOLE = ("model.safetensors", "pytorch_model.bin", KERAS)  # as publishers name them, the preferred first
 POINTER = b"version https://git-lfs"
 
 

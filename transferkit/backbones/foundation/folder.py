@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones.catalog import Row
-from transferkit.backbones.foundation import families, graphs, timm
-from transferkit.backbones.foundation.architecture import Architecture, Transformer
-from transferkit.backbones.foundation.checkpoint import SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
+from transferkit.backbones.foundation import families, graphs, kerashub, kerashub_families, timm
+from transferkit.backbones.foundation.architecture import Architecture, Swin, Transformer
+from transferkit.backbones.foundation.checkpoint import KERAS, SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
 from transferkit.backbones.foundation.conversion import Conversion
-from transferkit.backbones.foundation.families import Described
+from transferkit.backbones.foundation.described import Described
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import spelled
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_SIZE = 224  # pixels: DINOv2's own 518 would cost five times as many tokens
+WINDOWED_SIZE = 256  # pixels: Swin V2's own windows fill the map; at 224 some would stand half empty
 _FREE = ("apache-2.0", "mit", "bsd", "cc-by-4.0", "cc0")  # licences, as they begin
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
@@ -85,13 +87,12 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
             f"{path} is a folder without weights: it must hold config.json and model.safetensors (or its shards, or "
             "pytorch_model.bin), as a download from the hub does"
         )
-    tensors: Tensors = open_checkpoint(file) if file is not None else Nothing()
-    try:
+    with _naming(path):
         config = _json(folder / "config.json")
+    tensors = _tensors(path, file, config)
+    with _naming(path):
         described = _described(config, tensors)
         described, resampling, crop = _preprocessing(folder, config, described)
-    except TransferKitError as error:
-        raise BackboneError(f"{path}: {error}") from error
     card = _licence(folder)
     if card and described.licence.lower().startswith((*_FREE, "not stated")):  # of two the stricter is said
         described = replace(described, licence=card)
@@ -100,16 +101,14 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
 
 def is_told_by_config(folder: Path) -> bool:
     """Whether `config.json` alone, without tensors, says what network it is. Raises BackboneError for one not read."""
-    try:
+    with _naming(folder):
         config = _json(folder / "config.json")
         if config is None:
             return False
         if "architecture" in config:
             timm.require_read(config)
             return False
-        families.described(config)
-    except TransferKitError as error:
-        raise BackboneError(f"{folder}: {error}") from error
+        _by_config(config)
     return True
 
 
@@ -145,6 +144,28 @@ def build(published: Published, size: int, *, random: bool, seed: int) -> keras.
     return model
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is found wrong with a folder's small files is said with its path."""
+    try:
+        yield
+    except TransferKitError as error:
+        raise BackboneError(f"{path}: {error}") from error
+
+
+def _tensors(path: Path, file: Path | None, config: Mapping[str, Any] | None) -> Tensors:
+    """The opened checkpoint; none where the network is told by its config alone."""
+    if file is None:
+        return Nothing()
+    if file.name != KERAS:
+        return open_checkpoint(file)
+    if config is None or not kerashub_families.is_preset(config):
+        raise BackboneError(f"{file} needs the config.json of its KerasHub preset beside it")
+    with _naming(path):
+        named = dict(kerashub_families.sources(config))
+    return kerashub.Preset(file, named)
+
+
 def _described(config: Mapping[str, Any] | None, tensors: Tensors) -> Described:
     if config is None:
         found = timm.guessed(tensors)
@@ -156,7 +177,11 @@ def _described(config: Mapping[str, Any] | None, tensors: Tensors) -> Described:
         return found
     if "architecture" in config:
         return timm.described(config, tensors)
-    return families.described(config)
+    return _by_config(config)
+
+
+def _by_config(config: Mapping[str, Any]) -> Described:
+    return kerashub_families.described(config) if kerashub_families.is_preset(config) else families.described(config)
 
 
 def _preprocessing(
@@ -164,7 +189,11 @@ def _preprocessing(
 ) -> tuple[Described, str, float | None]:
     """With mean and deviation as the folder says them; and its way of resizing."""
     said = _json(folder / "preprocessor_config.json") or {}
-    if not said and config is not None:  # timm's
+    if kerashub_families.is_preset(config):
+        said = kerashub.preprocessing(
+            _json(folder / "image_converter.json") or {}, _json(folder / "preprocessor.json") or {}
+        )
+    elif not said and config is not None:  # timm's
         own = timm.pretrained(config)
         crop = own.get("crop_pct")
         return described, str(own.get("interpolation") or ""), crop if isinstance(crop, float) else None
@@ -182,6 +211,7 @@ def _preprocessing(
     fraction = crop / edge if said.get("do_center_crop") and crop and edge and crop <= edge else None
     resample = said.get("resample")
     resampling = _FILTERS.get(resample, "") if isinstance(resample, int) else ""
+    resampling = str(said.get("interpolation") or resampling)
     return replace(described, mean=mean, std=std), resampling, fraction
 
 
@@ -195,8 +225,10 @@ def _side(size: Any) -> int | None:
 def _row(path: Path, described: Described) -> Row:
     net = described.architecture
     step = net.step
-    size = max(net.minimum, min(DEFAULT_SIZE, described.native) // step * step)
+    usual = WINDOWED_SIZE if isinstance(net, Swin) else DEFAULT_SIZE
+    size = max(net.minimum, min(usual, described.native) // step * step)
     shapes = net.shapes(size)
+    batch_norms = {key.rpartition("/")[0] for key in shapes if key.endswith("/moving_mean")}  # which no policy counts
     return Row(
         name=_name(path),
         constructor=described.family,
@@ -205,7 +237,7 @@ def _row(path: Path, described: Described) -> Row:
         scaling=spelled(described.mean, described.std),
         stages=net.stages,
         parameters=sum(map(math.prod, shapes.values())),
-        layers=len({key.rpartition("/")[0] for key in shapes}),
+        layers=len({key.rpartition("/")[0] for key in shapes} - batch_norms),
         kind="published",
         licence=described.licence,
         year=described.year,

@@ -33,7 +33,7 @@ PREFIX = "hf:"
 RECORD = "transferkit.json"  # in a folder of the store, written last: the SHA-256 of each file
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w.-]{1,100})?")
 _SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
-_SMALL = ("config.json", "preprocessor_config.json", "README.md")
+_SMALL = ("config.json", "preprocessor_config.json", "image_converter.json", "preprocessor.json", "README.md")
 _LARGEST_ANSWER = 4 << 20
 
 # Names to type, the repository, and the licence that its card states.
