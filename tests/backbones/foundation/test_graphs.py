@@ -27,7 +27,7 @@ from transferkit.data.images.decode import DECODER_VERSION
 SIZES = {"dinov2_registers": 56, "dinov2_gated": 42, "dinov3": 48, "dinov3_gated": 32, "deit": 32, "clip": 24,
          "siglip": 32, "siglip2": 24, "convnext": 64, "convnextv2": 64,
          "swin": 48, "swinv2": 32, "timm_swin": 48, "timm_resnet_deep": 64, "timm_efficientnet": 64,
-         "timm_efficientnetv2": 33, "timm_efficientnet_lite": 64, "timm_mobilenetv4": 64}  # fmt: skip
+         "timm_efficientnetv2": 33, "timm_mobilenetv4": 64}  # fmt: skip
 
 TRAINED = ["dinov3", "dinov2_registers", "clip", "siglip2", "convnextv2", "swin", "swinv2", "timm_resnet_deep",
            "timm_efficientnet", "timm_mobilenetv4"]  # fmt: skip

@@ -5,12 +5,21 @@ from __future__ import annotations
 import pytest
 
 from tests.backbones.foundation.parity import FIXTURES, NAMES, worst
+from tests.marks import extended
 
 # KerasHub resamples a table of positions otherwise than the original networks do, as we do.
 AT_ITS_OWN_SIZE = [name for name in NAMES if name.startswith(("kerashub_vit", "kerashub_dinov2", "kerashub_siglip"))]
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Others are of the same form as one that is always run.
+MORE = [
+    "timm_siglip", "timm_dinov3", "timm_swinv2", "timm_resnet", "timm_efficientnet", "timm_efficientnet_lite",
+    "timm_mobilenetv4_small", "kerashub_vit", "kerashub_dinov2", "kerashub_dinov2_gated", "kerashub_dinov3",
+    "kerashub_resnet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", extended(NAMES, MORE))
 def test_blocks_agree_with_the_reference_library(name: str) -> None:
     figures = worst(FIXTURES / name)
 

@@ -228,15 +228,11 @@ def _resnet(arguments: Mapping[str, Any]) -> Described:
 
 
 def _residual(kind: str, place: tuple[int, int], width: int, stride: int) -> Block:
-    averaged = kind.endswith("_vd")
+    units: tuple[Unit, ...]
+    averaged, units = kind.endswith("_vd"), (Unit("conv1", 3, width, stride, "relu"), Unit("conv2", 3, width))
     if kind.startswith("bottleneck"):
-        units = (
-            Unit("conv1", 1, width, 1, "relu"),
-            Unit("conv2", 3, width, stride, "relu"),
-            Unit("conv3", 1, 4 * width),
-        )
-    else:
-        units = (Unit("conv1", 3, width, stride, "relu"), Unit("conv2", 3, width))
+        first, second = Unit("conv1", 1, width, 1, "relu"), Unit("conv2", 3, width, stride, "relu")
+        units = (first, second, Unit("conv3", 1, 4 * width))
     shortcut = None
     if place[1] == 0 and (kind != "basic_block" or place[0] > 1):
         name = "mean_shortcut" if averaged else "shortcut"
