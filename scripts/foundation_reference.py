@@ -4,7 +4,7 @@
 Runs in an environment of its own, never the project's: torch (the CPU wheel), torchvision, transformers, timm, numpy.
 
     python scripts/foundation_reference.py tests/backbones/foundation/fixtures        # small, committed
-    python scripts/foundation_reference.py /tmp/base --base dinov2 clip               # of base shape, compared by hand
+    python scripts/foundation_reference.py /tmp/base dinov2 clip --base               # of base shape, compared by hand
 
 Each folder is what a download from the hub is (config.json, weights) plus reference.npz: for three picture sizes the
 output of every block and the last features, float32. The input of size s is
