@@ -271,6 +271,28 @@ def test_kernels_give_the_numbers_of_keras_own_updates(monkeypatch, name, layer_
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_a_table_that_is_looked_up_trains_as_by_keras_own_updates(monkeypatch):
+    """The gradient of an Embedding is some of its rows: Swin's table of positions has one."""
+    x, y, w = computed.data()
+
+    def trained():
+        inputs = keras.Input((6, 6, 3))
+        rows = keras.ops.cast(inputs[:, 0, :, 0] > 0.5, "int32")
+        table = keras.layers.Embedding(3, 2, embeddings_initializer="ones")(rows)
+        head = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=0))
+        model = keras.Model(inputs, head(keras.layers.Flatten()(table)))
+        optimizer = optimizers.build("adam", 0.02)
+        optimizer.global_clipnorm = 0.5
+        compute.steps(model, optimizer, losses.cross_entropy)([x[None]], y[None], w[None])
+        return compute.values(model.variables)
+
+    fused = trained()
+    monkeypatch.setattr(compute._engine(), "update_of", lambda *arguments: None)
+    assert not np.array_equal(fused[0], np.ones((3, 2)))
+    for a, b in zip(fused, trained(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 def test_rates_and_rows_can_be_given_with_the_steps():
     x, y, w = computed.data()
     order = np.random.default_rng(0).permutation(40).astype(np.int32).reshape(4, 10)

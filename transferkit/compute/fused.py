@@ -36,6 +36,8 @@ def update_of(optimizer: Any, variables: Sequence[Any], limit: Limit | None = No
     decay = getattr(optimizer, "layer_decay", None) if factors else optimizer.weight_decay
 
     def update(gradients: Sequence[Any]) -> None:
+        # Of a table that is looked up (Embedding) the gradient is some of its rows; the kernels take all.
+        gradients = [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]
         rate = tf.cast(optimizer.learning_rate, tf.float32)
         if optimizer.global_clipnorm is not None:
             gradients = limited(list(gradients), optimizer.global_clipnorm)
