@@ -42,7 +42,7 @@ _BLOCKS = (
     "SiglipEncoderLayer", "Siglip2EncoderLayer", "ConvNextLayer", "ConvNextV2Layer", "DINOv3ConvNextLayer", "Block",
     "ConvNeXtBlock", "SwinLayer", "Swinv2Layer", "LayerScaleBlock", "NestedTensorBlock", "EvaBlock",
     "SwinTransformerBlock", "SwinTransformerV2Block", "BasicBlock", "Bottleneck", "ConvBnAct", "DepthwiseSeparableConv",
-    "InvertedResidual", "EdgeResidual", "UniversalInvertedResidual",
+    "InvertedResidual", "EdgeResidual", "UniversalInvertedResidual", "ResNetBasicLayer", "ResNetBottleNeckLayer",
 )  # fmt: skip
 
 
@@ -324,6 +324,7 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
         "siglip2": _hf("Siglip2VisionModel", hf.Siglip2VisionConfig(
             **{k: n for k, n in v.items() if k != "image_size"}, num_patches=(native // p) ** 2), sizes, "siglip2"),
         "convnext": _hf("ConvNextModel", hf.ConvNextConfig(**maps), map_sizes),
+        "resnet": _hf("ResNetModel", hf.ResNetConfig(**({} if base else {**MAPS, "embedding_size": 8})), map_sizes),
         "convnextv2": _hf("ConvNextV2Model", hf.ConvNextV2Config(**maps), map_sizes),
         "swin": _swin(base),
         "swinv2": _swin(base, second=True),

@@ -37,8 +37,8 @@ def load(path: Path, model: keras.Model) -> None:
     if model.name not in _NAMES:
         known = ", ".join(_NAMES)
         raise WeightsError(
-            f"{path.name} holds PyTorch's weights, which --weights reads for {known}. A published vision transformer "
-            "or ConvNeXt goes to --backbone as a whole: its folder, with config.json"
+            f"{path.name} holds PyTorch's weights, which --weights reads for {known}. A published vision transformer, "
+            "ConvNeXt, ResNet… goes to --backbone as a whole: its folder, with config.json"
         )
     named, unused = _NAMES[model.name]
     tensors = open_file(path)

@@ -194,6 +194,7 @@ def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[s
         ("timm_vit", {"model_args": {"act_layer": "relu"}}, "model_args 'act_layer'"),
         ("timm_swin", {"architecture": "swin_s3_tiny_224"}, "is not read"),
         ("timm_swinv2", {"model_args": {"window_size": [4, 5]}}, "windows are not square"),
+        ("resnet", {"downsample_in_bottleneck": True}, "no published ResNet has"),
         ("swinv2", {"pretrained_window_sizes": [6]}, "1 pretrained_window_sizes for 2 stages"),
         ("timm_vit", {"model_args": {"num_heads": 0}}, "number of heads"),
         ("timm_vit", {"model_args": "x"}, "model_args = 'x'"),

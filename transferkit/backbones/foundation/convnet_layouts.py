@@ -43,6 +43,19 @@ RESNET_DEEP = replace(
         **_RESNET_BLOCKS,
     },
 )  # fmt: skip
+HF_RESNET = ConvNetLayout(
+    block="encoder.stages.{}.layers.{}.",
+    pieces={
+        "stem": {"first": ("embedder.embedder.convolution", "embedder.embedder.normalization")},
+        **{
+            kind: {
+                **{f"conv{n + 1}": (f"layer.{n}.convolution", f"layer.{n}.normalization") for n in range(count)},
+                "shortcut": ("shortcut.convolution", "shortcut.normalization"),
+            }
+            for kind, count in (("basic", 2), ("bottleneck", 3))
+        },
+    },
+)
 TIMM_EFFICIENTNET = ConvNetLayout(
     block="blocks.{}.{}.",
     pieces={

@@ -97,3 +97,20 @@ class ConvNet:
                 found |= {f"{name}_reduce/kernel": (width, unit.squeeze), f"{name}_reduce/bias": (unit.squeeze,)}
                 found |= {f"{name}_excite/kernel": (unit.squeeze, width), f"{name}_excite/bias": (width,)}
         return found
+
+
+def residual(kind: str, place: tuple[int, int], widths: tuple[int, int], stride: int, shortcut: str) -> Block:
+    """A ResNet's block, `basic` or `bottleneck`, of `widths` inside and at its end; `shortcut` names its unit, if any.
+
+    The convolution over places has the stride, as in torchvision's form.
+    """
+    inner, outer = widths
+    if kind == "bottleneck":
+        units = (Unit("conv1", 1, inner, 1, "relu"), Unit("conv2", 3, inner, stride, "relu"), Unit("conv3", 1, outer))
+        return Block(kind, place, units, shortcut=_shortcut(shortcut, outer, stride), activation="relu")
+    pair = (Unit("conv1", 3, inner, stride, "relu"), Unit("conv2", 3, outer))
+    return Block(kind, place, pair, shortcut=_shortcut(shortcut, outer, stride), activation="relu")
+
+
+def _shortcut(name: str, filters: int, stride: int) -> Unit | None:
+    return Unit(name, 1, filters, stride, averaged=name.startswith("mean")) if name else None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from transferkit.backbones.foundation import layouts
+from transferkit.backbones.foundation import convnet_layouts, layouts
 from transferkit.backbones.foundation.architecture import (
     Activation,
     ConvNeXt,
@@ -17,6 +17,7 @@ from transferkit.backbones.foundation.architecture import (
     Swin,
     Transformer,
 )
+from transferkit.backbones.foundation.convolutional import ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
 from transferkit.errors import BackboneError
 from transferkit.text import shown
@@ -198,6 +199,29 @@ def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
     return of_family(family, net, layout, n.whole("image_size"))
 
 
+def _resnet(n: Numbers) -> Described:
+    kind, stem, widths, depths = (
+        n.word("layer_type"),
+        n.whole("embedding_size"),
+        n.wholes("hidden_sizes"),
+        n.wholes("depths"),
+    )
+    if kind not in ("basic", "bottleneck") or n.word("hidden_act") != "relu" or n.whole("num_channels") != 3:
+        raise BackboneError("its config says layers, an activation or channels that no published ResNet has")
+    if n.flag("downsample_in_bottleneck") or n.flag("downsample_in_first_stage") or max(depths) > DEEPEST:
+        raise BackboneError("its config says strides or depths that no published ResNet has")
+    blocks, before = [], stem
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        for at in range(depth):
+            stride = 2 if stage and not at else 1
+            shortcut = "shortcut" if stride > 1 or before != width else ""
+            inner = width if kind == "basic" else width // 4
+            blocks.append(residual(kind, (stage, at), (inner, width), stride, shortcut))
+            before = width
+    net = ConvNet((Unit("first", 7, stem, 2, "relu"),), tuple(blocks), pooled=True)
+    return of_family("ResNet", net, convnet_layouts.HF_RESNET, 224)
+
+
 def _swin(n: Numbers, *, second: bool = False) -> Described:
     depths, heads, ratio = n.wholes("depths", 0), n.wholes("num_heads", 0), n.number("mlp_ratio")
     widths = [n.whole("embed_dim") * 2**stage for stage in range(len(depths))]
@@ -236,6 +260,10 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
         _BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_patches": 256}, _siglip2),
     "swin": (_WINDOWS, _swin),
     "swinv2": (_WINDOWS | {"pretrained_window_sizes": [0, 0, 0, 0]}, partial(_swin, second=True)),
+    "resnet": (
+        {"num_channels": 3, "embedding_size": 64, "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3],
+         "layer_type": "bottleneck", "hidden_act": "relu", "downsample_in_first_stage": False,
+         "downsample_in_bottleneck": False}, _resnet),
     "convnext": (_CONV, _convnext),
     "convnextv2": (_CONV, partial(_convnext, family="ConvNeXt V2")),
     "dinov3_convnext": (_CONV, partial(_convnext, family="DINOv3 ConvNeXt")),

@@ -85,7 +85,7 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
     if file is None and not bare:
         raise BackboneError(
             f"{path} is a folder without weights: it must hold config.json and model.safetensors (or its shards, or "
-            "pytorch_model.bin), as a download from the hub does"
+            "pytorch_model.bin), as a download from the hub does, or KerasHub's model.weights.h5"
         )
     with _naming(path):
         config = _json(folder / "config.json")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transferkit.backbones.foundation import convnet_layouts, families
-from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit
+from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
 from transferkit.backbones.foundation.families import Numbers
 from transferkit.errors import BackboneError
@@ -228,16 +228,10 @@ def _resnet(arguments: Mapping[str, Any]) -> Described:
 
 
 def _residual(kind: str, place: tuple[int, int], width: int, stride: int) -> Block:
-    units: tuple[Unit, ...]
-    averaged, units = kind.endswith("_vd"), (Unit("conv1", 3, width, stride, "relu"), Unit("conv2", 3, width))
-    if kind.startswith("bottleneck"):
-        first, second = Unit("conv1", 1, width, 1, "relu"), Unit("conv2", 3, width, stride, "relu")
-        units = (first, second, Unit("conv3", 1, 4 * width))
-    shortcut = None
-    if place[1] == 0 and (kind != "basic_block" or place[0] > 1):
-        name = "mean_shortcut" if averaged else "shortcut"
-        shortcut = Unit(name, 1, units[-1].filters, stride, averaged=averaged)
-    return Block(kind.partition("_")[0], place, units, shortcut=shortcut, activation="relu")
+    name = kind.partition("_")[0]
+    has = place[1] == 0 and (kind != "basic_block" or place[0] > 1)
+    shortcut = ("mean_shortcut" if kind.endswith("_vd") else "shortcut") if has else ""
+    return residual(name, place, (width, width if name == "basic" else 4 * width), stride, shortcut)
 
 
 def _resnet_sources(net: Any) -> Iterator[tuple[str, Source]]:
