@@ -13,7 +13,8 @@ AT_ITS_OWN_SIZE = [name for name in NAMES if name.startswith(("kerashub_vit", "k
 
 # Others are of the same form as one that is always run.
 MORE = [
-    "timm_siglip", "timm_dinov3", "timm_swinv2", "timm_resnet", "timm_efficientnet", "timm_efficientnet_lite",
+    "timm_siglip", "timm_dinov3", "timm_swinv2", "timm_resnet", "timm_efficientnet", "timm_efficientnet_tf",
+    "timm_efficientnet_lite",
     "timm_mobilenetv4_small", "kerashub_vit", "kerashub_dinov2", "kerashub_dinov2_gated", "kerashub_dinov3",
     "kerashub_resnet",
 ]  # fmt: skip
