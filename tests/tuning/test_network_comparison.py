@@ -75,7 +75,7 @@ def refused(*names):
 
     def of(name, *_):
         if name in names:
-            raise WeightsError(f"no weights of {name}\nand more")
+            raise WeightsError(f"no weights of {name} at v1.0. To put them there: do so\nand more")
         return SimpleNamespace(
             metric="accuracy",
             score=SCORES[name],
@@ -109,7 +109,7 @@ def test_a_network_that_cannot_be_looked_at_is_told_once_and_not_tried(compariso
     monkeypatch.setattr(network_comparison, "probe", refused("mini"))
     comparison.run()
     assert [one.network for one in comparison.found] == ["vgg16", "mobilenet"]
-    assert [(row.network, row.why) for row in comparison.left_out] == [("mini", "no weights of mini")]
+    assert [(row.network, row.why) for row in comparison.left_out] == [("mini", "no weights of mini at v1.0")]
 
 
 def test_who_named_a_network_that_cannot_be_had_is_told(comparison, monkeypatch):

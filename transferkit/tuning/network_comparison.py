@@ -6,6 +6,7 @@ was left out is said. What is done is kept in the journal and beside it, so that
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -181,7 +182,8 @@ class NetworkComparison:
 
     def _fail(self, name: str, error: TransferKitError) -> None:
         self.failed = error
-        self._leave(name, str(error).partition("\n")[0], self.reporter.warn)
+        # The first sentence says why; what may be done about it follows, and is said where the network is asked for.
+        self._leave(name, re.split(r"\. (?=[A-Z])|\n", str(error), maxsplit=1)[0], self.reporter.warn)
 
     def _leave(self, name: str, why: str, say: Callable[[str], None] | None = None, late: bool = False) -> None:
         self.left_out.append(LeftOutNetwork(network=name, why=why))
