@@ -32,6 +32,7 @@ SCHEMA_VERSION = 1  # of run.json and metrics.json; raised when a key changes it
 PROBLEMS_SHOWN = 5
 
 JsonObject = dict[str, JsonValue]  # JSON whose keys are not ours to know
+HistoryRow = dict[str, str | float | None]  # of history.csv: the phase, its epoch, and every number of that epoch
 Number = Annotated[int | float, WithJsonSchema({"type": "number"})]  # finite, written back as it was: 3 stays 3
 Count = Annotated[int, Field(ge=0)]
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # the ends of a 95 % interval

@@ -11,8 +11,8 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, TrainingError
 from transferkit.features import precision
 from transferkit.features.precision import Precision
+from transferkit.training import optimizers, recipe
 from transferkit.training import phase as room
-from transferkit.training import recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.problem import coarse
 
@@ -247,8 +247,8 @@ def test_the_automatic_batch_size_gives_about_forty_steps(digits, pictures, size
 
 def test_lower_layers_learn_more_slowly(digits, monkeypatch):
     factors = []
-    inner = room.optimizers.build
-    monkeypatch.setattr(room.optimizers, "build", lambda *a, **k: factors.append(k.get("rates")) or inner(*a, **k))
+    inner = optimizers.build
+    monkeypatch.setattr(optimizers, "build", lambda *a, **k: factors.append(k.get("rates")) or inner(*a, **k))
     recipe_for(digits, unfreeze="all", layer_decay=0.5).run()
     assert not factors[0]
     stages = {name: {factors[1][p] for p in factors[1] if p.startswith(name)} for name in ("stem", "block2", "block4")}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
     from transferkit.delivery.reproduce import Reproduction
-    from transferkit.runs.tables import HistoryRow
+    from transferkit.record import HistoryRow
 
 
 def load_data(

@@ -12,8 +12,8 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry, metrics
 from transferkit.files import write_csv
+from transferkit.record import HistoryRow
 from transferkit.runs.layout import Layout
-from transferkit.runs.tables import HistoryRow
 from transferkit.training.fit import StoppingMetric
 
 

@@ -14,10 +14,10 @@ from transferkit import tasks
 from transferkit.data.readers.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.files import digest
+from transferkit.record import HistoryRow
 
 CsvRow = Mapping[str, object]  # of a stranger's table: cells are checked one by one
 Rows = Sequence[CsvRow]
-HistoryRow = dict[str, str | float | None]  # of history.csv: the phase, its epoch, and every number of that epoch
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.compute import keras_private
-from transferkit.training import optimizers
 from transferkit.training.losses import LOSSES
+from transferkit.training.optimizers import ADJUSTABLE, OptimizerConfig
 
 if TYPE_CHECKING:
     import keras
@@ -41,13 +41,13 @@ class HeadPool:
     def __len__(self) -> int:
         return len(self._twins)
 
-    def twin(self, head: keras.Model, loss_key: tuple[str, str], **optimizer: Any) -> ReusableHead | None:
+    def twin(self, head: keras.Model, loss_key: tuple[str, str], optimizer: OptimizerConfig) -> ReusableHead | None:
         """The twin of a head, loaded with its weights and numbers.
 
         Args:
             head: features float32 [b, d] → logits [b, t].
             loss_key: a key of `losses.LOSSES`.
-            optimizer: arguments of `optimizers.build`; the learning rate is a number.
+            optimizer: what it is trained by.
 
         Returns:
             A twin of this shape, which is this head's until the next call; None where the head has layers that a twin
@@ -74,7 +74,7 @@ class HeadPool:
 class ReusableHead:
     """A model, its optimizer and their compiled functions, for one head after the other."""
 
-    def __init__(self, layers: list[Any], loss_key: tuple[str, str], optimizer: dict[str, Any]) -> None:
+    def __init__(self, layers: list[Any], loss_key: tuple[str, str], optimizer: OptimizerConfig) -> None:
         import keras
 
         x = inputs = keras.Input(layers[0].shape[1:] if hasattr(layers[0], "shape") else layers[0].batch_shape[1:])
@@ -82,22 +82,22 @@ class ReusableHead:
         for layer in self._layers:
             x = layer(x)
         self.model = keras.Model(inputs, x)
-        self.optimizer = optimizers.build(**optimizer, adjustable=True)
+        self.optimizer = optimizer.build(adjustable=True)
         noisy = [layer for layer in self._layers if hasattr(layer, "draw")]
         self.steps = compute.steps(self.model, self.optimizer, LOSSES[loss_key], noisy)
         self.forward = compute.forward(self.model)
 
-    def take(self, layers: list[Any], optimizer: dict[str, Any]) -> None:
+    def take(self, layers: list[Any], optimizer: OptimizerConfig) -> None:
         """Become the twin of the head of these layers, with an optimizer that has not taken a step."""
         for own, layer in zip(self._layers, layers[1:], strict=True):
             own.take(layer)
         for variable in self.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
-        fresh = optimizers.numbers(**optimizer)
-        for name in optimizers.ADJUSTABLE:
+        fresh = optimizer.numbers()
+        for name in ADJUSTABLE:
             if name in fresh:
                 getattr(self.optimizer, name).assign(fresh[name])
-        self.optimizer.learning_rate = optimizer["learning_rate"]
+        self.optimizer.learning_rate = optimizer.learning_rate
 
     def give(self, head: keras.Model) -> keras.Model:
         """Leave the weights with `head`, and where dropout's random numbers have got to; returns `head`."""
@@ -127,11 +127,9 @@ def _form(layer: Any) -> tuple[Any, ...]:
     return (kind,)
 
 
-def _kind(optimizer: dict[str, Any]) -> tuple[Any, ...]:
+def _kind(optimizer: OptimizerConfig) -> tuple[Any, ...]:
     """What compiled steps cannot change about an optimizer."""
-    numbers = optimizers.numbers(**optimizer)
-    fixed = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "weight_decay", "average_steps")}
-    return (*sorted(fixed.items()), *sorted(numbers))
+    return (optimizer.name, optimizer.clip_norm, optimizer.accumulate, *sorted(optimizer.numbers()))
 
 
 def _adjustable(layer: Any) -> Any:

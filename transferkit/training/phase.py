@@ -20,9 +20,11 @@ from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.store import ResidentSet
+from transferkit.record import HistoryRow
 from transferkit.training import batches as b
-from transferkit.training import callbacks, losses, optimizers, schedules
+from transferkit.training import callbacks, losses, schedules
 from transferkit.training.fit import Callback, Loop, Progress
+from transferkit.training.optimizers import OptimizerConfig
 from transferkit.training.problem import PhaseReport, Problem
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Trainer:
         self.batch_size = batch_size(self.settings, len(self.problem.train))
         self.accumulate = self._accumulate()
         self._halved = 0  # times that the batch did not fit into memory
-        self.history: list[dict[str, Any]] = []
+        self.history: list[HistoryRow] = []
         self.phases: list[PhaseReport] = []
         self._forward_of: tuple[Any, compute.Forward] | None = None
 
@@ -194,7 +196,7 @@ class Trainer:
         """What trains `model` in its place without compiling again, where there is a pool and the phase is a head's."""
         if self.pool is None or phase.factors or phase.precision.how != "plain" or self.settings.head not in HEADS:
             return None
-        return self.pool.twin(model, self.loss_key, **self._arguments(phase.rate, steps))
+        return self.pool.twin(model, self.loss_key, self._configured(phase.rate, steps))
 
     def _optimizer(self, phase: Phase, steps: int) -> Any:
         return self.optimizer(phase.rate, phase.factors, steps, phase.precision.name == "float16")
@@ -242,16 +244,15 @@ class Trainer:
             steps: in an epoch; 0 keeps no average of the weights, whatever the settings say.
             loss_scale: see `optimizers.build`.
         """
-        return optimizers.build(**self._arguments(rate, steps), rates=factors, loss_scale=loss_scale)
+        return self._configured(rate, steps).build(rates=factors, loss_scale=loss_scale)
 
-    def _arguments(self, rate: float, steps: int) -> dict[str, Any]:
-        """Arguments of `optimizers.build` that come from the settings."""
+    def _configured(self, rate: Any, steps: int) -> OptimizerConfig:
         s = self.settings
         span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
-        return {
-            "name": s.optimizer, "learning_rate": rate, "weight_decay": s.weight_decay, "average_steps": span,
-            "clip_norm": s.clip_norm, "accumulate": self.accumulate,
-        }  # fmt: skip
+        return OptimizerConfig(
+            name=s.optimizer, learning_rate=rate, weight_decay=s.weight_decay, average_steps=span,
+            clip_norm=s.clip_norm, accumulate=self.accumulate,
+        )  # fmt: skip
 
     def batches(self, source: Source) -> b.Batches:
         """The settings' batches of the training pictures; each phase has an order of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.features.extract import Source
 from transferkit.features.frozen import Rows
+from transferkit.record import HistoryRow
 from transferkit.training.fit import StoppingMetric
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Trained:
     model: keras.Model
     phases: list[PhaseReport]
     chosen: str
-    history: list[dict[str, Any]]
+    history: list[HistoryRow]
     val_outputs: np.ndarray
     train_outputs: np.ndarray
     train_judged: np.ndarray

@@ -15,8 +15,8 @@ from transferkit.delivery.report.content import ReportContent
 from transferkit.evaluation import figures, plot_style
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
+from transferkit.record import HistoryRow
 from transferkit.runs.run_record import RatePoint
-from transferkit.runs.tables import HistoryRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,10 +21,11 @@ from transferkit.delivery.report.report import write_report
 from transferkit.delivery.statements import looks, networks
 from transferkit.evaluation import calibration
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord, WeightsRecord
-from transferkit.runs.tables import HistoryRow, Predictions
+from transferkit.runs.tables import Predictions
 from transferkit.tuning import gallery
 
 SHOWN = 12  # pictures in a gallery
