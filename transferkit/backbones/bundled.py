@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from transferkit.backbones import efficientnet_lite0, mini
 from transferkit.backbones.catalog import Row
@@ -11,7 +12,7 @@ from transferkit.backbones.packaged import Packaged
 if TYPE_CHECKING:
     import keras
 
-NETWORKS: dict[str, Any] = {"mini": mini, "efficientnet_lite0": efficientnet_lite0}
+NETWORKS: dict[str, ModuleType] = {"mini": mini, "efficientnet_lite0": efficientnet_lite0}
 
 
 def build(row: Row, size: int) -> keras.Model:

@@ -155,7 +155,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
         update(tape.gradient(scaled, variables))
         return value, outputs
 
-    def step(update: Update, inputs: Sequence[Any], now: dict[str, Any]) -> tuple[Any, Any]:
+    def step(update: Update, inputs: Sequence[Any], now: dict[str, tf.Tensor]) -> tuple[Any, Any]:
         targets, weights = now["targets"], now["weights"]
         if "rates" in now:
             rate_of.assign(now["rates"])
@@ -202,7 +202,7 @@ class _Looped:
         losses, outputs = self._compiled[form](inputs, held)
         return losses.numpy(), outputs.numpy()
 
-    def _several(self, inputs: Sequence[Any], batches: dict[str, Any]) -> tuple[Any, Any]:
+    def _several(self, inputs: Sequence[Any], batches: dict[str, tf.Tensor]) -> tuple[Any, Any]:
         count = tf.shape(batches["targets"])[0]
 
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:

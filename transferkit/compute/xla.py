@@ -19,7 +19,7 @@ LONG = 4000  # steps from which half a second more of compiling pays whatever th
 LARGEST = 1 << 29  # multiplications of a step; above, XLA's products are no faster than oneDNN's
 NOISE_BYTES = 32 << 20  # of what dropout keeps, drawn at once
 
-Step = Callable[[Sequence[Any], dict[str, Any]], tuple[Any, Any]]
+Step = Callable[[Sequence[Any], dict[str, tf.Tensor]], tuple[Any, Any]]
 
 
 @cache
@@ -79,7 +79,7 @@ class Program:
         losses, outputs = (np.concatenate(part) for part in zip(*parts, strict=True))
         return losses, outputs
 
-    def _several(self, slots: int, inputs: Sequence[Any], batches: dict[str, Any], count: Any) -> tuple[Any, Any]:
+    def _several(self, slots: int, inputs: Sequence[Any], batches: dict[str, tf.Tensor], count: Any) -> tuple[Any, Any]:
         noise = self._drawn(slots, batches["rows"].shape[1], count)
         found: tuple[Any, Any] = tf.function(self._loop, autograph=False, jit_compile=True)(
             slots, inputs, batches, noise, count
@@ -100,7 +100,7 @@ class Program:
         return [array.stack() for array in found[1:]]
 
     def _loop(
-        self, slots: int, inputs: Sequence[Any], batches: dict[str, Any], noise: Any, count: Any
+        self, slots: int, inputs: Sequence[Any], batches: dict[str, tf.Tensor], noise: Any, count: Any
     ) -> tuple[Any, Any]:
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
             now = {name: content[i] for name, content in batches.items()}

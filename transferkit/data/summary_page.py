@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import NamedTuple
 
 from transferkit import look
 from transferkit.data.images.opening import PictureError
@@ -88,10 +88,19 @@ def summary_page(samples: Samples) -> str:
 _MEMORY = {"name": "arrays", "why": "they are in memory"}
 
 
-def _picture(samples: Samples, index: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": samples.paths[index], "label": samples.label(index), "uri": None, "reason": ""}
+class _Picture(NamedTuple):
+    """One of the pictures on the page: its content as `uri`, or the `reason` why it cannot be shown."""
+
+    path: str
+    label: str
+    uri: str | None = None
+    reason: str = ""
+
+
+def _picture(samples: Samples, index: int) -> _Picture:
+    found = _Picture(samples.paths[index], samples.label(index))
     try:
         content = thumbnail(samples.source(index), SIDE)
-        return found | {"uri": "data:image/jpeg;base64," + base64.b64encode(content).decode()}
+        return found._replace(uri="data:image/jpeg;base64," + base64.b64encode(content).decode())
     except PictureError as error:
-        return found | {"reason": error.reason}
+        return found._replace(reason=error.reason)

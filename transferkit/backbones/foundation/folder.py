@@ -22,6 +22,7 @@ from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import spelled
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 from transferkit.files import read_json
+from transferkit.record import JsonObject
 from transferkit.text import shown
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ class Published:
         licence = self.row.licence
         return "" if licence.lower().startswith(_FREE) else f"the weights of {self.row.name} are under: {licence}"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """What `backbones show` adds to the row: tokens at the default size, the publisher's preprocessing."""
         net, size = self.described.architecture, self.row.size
-        facts: dict[str, Any] = {"family": self.described.family, "made_for": self.described.native}
+        facts: JsonObject = {"family": self.described.family, "made_for": self.described.native}
         if isinstance(net, Transformer):
             facts |= {
                 "patch": net.patch,

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transferkit.backbones.download import download
 from transferkit.backbones.foundation.checkpoint import POINTER, WHOLE, weights_file
@@ -157,9 +157,8 @@ def fetch(
 
 
 def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: float, weights: bool) -> Path:
-    said = _asked(repository, revision, timeout)
-    commit, files = str(said.get("sha")), _listed(said)
-    if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+    commit, files = _asked(repository, revision, timeout)
+    if not commit:
         raise WeightsError(f"the hub names no commit for {repository}")
     folder, hashes = place / commit, {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,8 +193,14 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
     return folder
 
 
-def _asked(repository: str, revision: str, timeout: float) -> dict[str, Any]:
-    """What the hub says of a repository: its commit, and its files with sizes and hashes."""
+class _Listing(NamedTuple):
+    """What the hub says of a repository: its commit (empty where it names none), and its files with their hashes."""
+
+    commit: str
+    files: dict[str, str]
+
+
+def _asked(repository: str, revision: str, timeout: float) -> _Listing:
     url = f"{_endpoint()}/api/models/{repository}/revision/{revision}?blobs=true"
     request = urllib.request.Request(url, headers={"User-Agent": "transferkit"})
     if _authorization():
@@ -215,13 +220,14 @@ def _asked(repository: str, revision: str, timeout: float) -> dict[str, Any]:
         ) from error
     if not isinstance(said, dict):
         raise WeightsError(f"what {_endpoint()} says of {repository} is not understood")
-    return said
+    commit = str(said.get("sha"))
+    return _Listing(commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "", _hashes(said.get("siblings") or []))
 
 
-def _listed(said: dict[str, Any]) -> dict[str, str]:
+def _hashes(siblings: Any) -> dict[str, str]:
     """Files and their hashes: 64 digits of SHA-256, or 40 of git's for those kept in git itself."""
     found = {}
-    for entry in said.get("siblings") or []:
+    for entry in siblings:
         large = entry.get("lfs") or {}
         expected = str(large.get("sha256") or entry.get("blobId") or "")
         if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", expected):

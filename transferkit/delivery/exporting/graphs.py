@@ -7,11 +7,14 @@ and RGB, and rounds differently by a grey level here and there. The export measu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transferkit import tasks
 from transferkit.data.images.decode import DRAFT_MARGIN, LETTERBOX, DecodeSettings
 from transferkit.runs.model_facts import ModelFacts
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 INPUT = "pictures"
 ENCODED = "encoded"  # name of the signature, and of its input
@@ -24,7 +27,7 @@ def on_pictures(model: Any, facts: ModelFacts) -> Any:
     size, name = facts.decode.size, tasks.of(facts.task).output_name
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name=INPUT)], autograph=False)
-    def answer(pictures: Any) -> dict[str, Any]:
+    def answer(pictures: Any) -> dict[str, tf.Tensor]:
         return {name: tf.cast(model(pictures, training=False), tf.float32)}
 
     return answer
@@ -43,7 +46,7 @@ def on_bytes(model: Any, facts: ModelFacts) -> Any:
     shape = tf.TensorSpec((settings.size, settings.size, 3), tf.uint8)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name=ENCODED)], autograph=False)
-    def answer(encoded: Any) -> dict[str, Any]:
+    def answer(encoded: Any) -> dict[str, tf.Tensor]:
         pictures = tf.map_fn(lambda content: decode(content, settings), encoded, fn_output_signature=shape)
         return {name: tf.cast(model(pictures, training=False), tf.float32)}
 

@@ -81,7 +81,7 @@ def _saved_model(model: Any, facts: ModelFacts, to: Path, encoded: bool) -> None
 def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibration) -> bytes:
     import tensorflow as tf
 
-    def pictures() -> Iterator[dict[str, Any]]:
+    def pictures() -> Iterator[dict[str, Pixels]]:
         for pixels in calibration():
             yield {graphs.INPUT: pixels[None]}
 

@@ -39,9 +39,10 @@ class Card:
     suggested: str | None = None
     chance_right: float | None = None
 
-    def as_dict(self, samples: Samples) -> dict[str, Any]:
-        """Plain values for JSON, with paths and labels."""
-        rows = [{"id": i, "path": samples.paths[i], "label": samples.label(i)} for i in self.pictures]
+    def as_dict(self, samples: Samples, readable: bool = False) -> dict[str, object]:
+        """Plain values for JSON, with paths (`readable`: as they are fit to show) and labels."""
+        paths = [shown(samples.paths[i]) if readable else samples.paths[i] for i in self.pictures]
+        rows = [{"id": i, "path": p, "label": samples.label(i)} for i, p in zip(self.pictures, paths, strict=True)]
         doubt = {} if self.chance_right is None else {"suggested": self.suggested, "chance_right": self.chance_right}
         return {"kind": self.kind, "title": self.title, **doubt, "pictures": rows}
 
@@ -94,10 +95,7 @@ class Cleaning:
                 for i in sorted(self._shown)
                 if (d := self.decisions.made.get(self.samples.paths[i])) is not None
             }
-        found = [card.as_dict(self.samples) for card in self.cards]
-        for card in found:
-            for picture in card["pictures"]:
-                picture["path"] = shown(picture["path"])
+        found = [card.as_dict(self.samples, readable=True) for card in self.cards]
         return {
             "title": shown(self.title), "output": shown(self.decisions.path), "form": self.samples.kind.form,
             "classes": list(self.samples.classes), "cards": found, "made": made,
