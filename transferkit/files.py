@@ -21,7 +21,24 @@ from typing import Any
 from transferkit.errors import ConfigError, StorageError
 from transferkit.text import shown
 
+# What a system says where a place cannot be written to, whoever may read it.
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
+)  # fmt: skip
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
+
+
+@contextmanager
+def storage_errors(path: Path, remedy: str) -> Iterator[None]:
+    """What the disk or the folder refuses while `path` is written becomes a StorageError; `remedy` says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
+        if error.errno in _REFUSED:
+            raise StorageError(f"cannot write {path} ({error.strerror}); {remedy}") from error
+        raise
 
 
 @contextmanager
@@ -31,18 +48,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # Same suffix, because some writers (Keras, Pillow) choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise StorageError(f"cannot write {path} ({error.strerror}); choose another place") from error
-        raise
+        with storage_errors(path, "choose another place"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):  # gone already, or its folder never came to be
             temporary.unlink()

@@ -28,6 +28,32 @@ unfold();
 """
 
 
+def document(title: str, body: str, style: str = "") -> str:
+    """A Jinja template of a page: `body` is what `<main>` holds, `style` is added to the style sheet.
+
+    It is rendered with `policy` and `style` of this module under these names.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{{{{ policy | safe }}}}">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>
+{{{{ style | safe }}}}
+{style}</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"""
+
+
 def style() -> str:
     """The style sheet."""
     return Path(__file__).with_name("look.css").read_text("utf-8")

@@ -12,20 +12,12 @@ from transferkit.data.digits import write_digits
 
 from ..marks import extended
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("seed", extended([0, 1, 2], [1, 2]))]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("unpublished", "one_cache"),
+    pytest.mark.parametrize("seed", extended([0, 1, 2], [1, 2])),
+]
 WEIGHTS = "mobilenet_2_5_224_tf_no_top.h5"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("features")
-
-
-@pytest.fixture(autouse=True)
-def cache(store, monkeypatch):
-    """One cache for all runs here; and no reports, which nobody reads."""
-    monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
-    monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -93,9 +93,15 @@ def finetune(
     values = settings if backbone is None else {"backbone": backbone, **settings}
     watching, problems = plain.callbacks(callbacks, values)
     this = asked(
-        data, values, output=output, resume=resume, offline=offline, resumed="that is to be finished",
+        data,
+        None,
+        values,
+        output,
+        resume=resume,
+        offline=offline,
+        resumed="that is to be finished",
         callbacks=callbacks,
-    )  # fmt: skip
+    )
     given, origin = this.given, this.origin
     if given.get("backbone") is None:
         this.announce(reporter)
@@ -181,10 +187,7 @@ def tune(
     from transferkit.tuning.tune import SearchJob
 
     reporter = reporter or Reporter(quiet)
-    this = asked(
-        data, {"backbone": backbone, **settings} if backbone else settings, output=output, resume=resume,
-        offline=offline, resumed="of the search",
-    )  # fmt: skip
+    this = asked(data, backbone or None, settings, output, resume=resume, offline=offline, resumed="of the search")
     given, origin, choice = this.given, this.origin, ""
     networks: Any = given.pop("backbone", None)
     if not networks:

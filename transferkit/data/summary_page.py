@@ -15,25 +15,13 @@ from transferkit.text import safe
 SIDE = 128
 MOST = 300  # classes listed
 
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{{ policy | safe }}">
-<meta name="color-scheme" content="light dark">
-<title>Data</title>
-<link rel="icon" href="data:,">
-<style>
-{{ style | safe }}
+_STYLE = """\
 .ten { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; }
 .ten figure { margin: 0; }
 .ten img { max-width: 100%; }
 .ten figcaption { overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<main>
+"""
+_BODY = """\
 <header>
 <h1>Data</h1>
 <p class="soft small">{{ origin }}</p>
@@ -62,9 +50,6 @@ _TEMPLATE = """<!doctype html>
 </table>
 {% if left %}<p class="soft small">{{ left }} more are not shown.</p>{% endif %}
 </section>
-</main>
-</body>
-</html>
 """
 
 
@@ -75,7 +60,7 @@ def summary_page(samples: Samples) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["shown"] = shown
     counts = samples.counts()
-    page = environment.from_string(_TEMPLATE).render(
+    page = environment.from_string(look.document("Data", _BODY, _STYLE)).render(
         origin=shown(samples.origin), total=len(samples), classes=counts, reader=samples.reader or _MEMORY,
         said=[*samples.reader.get("said", ()), *samples.notes],
         pictures=[_picture(samples, i) for i in shown_pictures(samples)],

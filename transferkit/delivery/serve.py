@@ -118,9 +118,9 @@ class Serving:
             return page("serve.html")
         if request.path == "/about":
             return as_json(self._about())
-        kind, _, number = request.path.removeprefix("/").partition("/")
-        if kind == "example" and number.isascii() and number.isdecimal() and int(number[:4]) < len(self.examples):
-            content = self.examples[int(number[:4])][1]
+        number = request.number("example")
+        if number is not None and number < len(self.examples):
+            content = self.examples[number][1]
             return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
         return text(404, "404: there is no such page")
 

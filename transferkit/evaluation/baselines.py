@@ -18,6 +18,7 @@ from transferkit.record import JsonObject
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+Given = tuple[npt.ArrayLike, npt.ArrayLike]  # features [N, D] and targets of one split
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak
 PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
@@ -55,13 +56,7 @@ def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: st
     return Baseline(score(task, test, predictions, classes), predictions, {"answer": answer.tolist()})
 
 
-def linear_probe(
-    train: tuple[npt.ArrayLike, npt.ArrayLike],
-    val: tuple[npt.ArrayLike, npt.ArrayLike],
-    test: tuple[npt.ArrayLike, npt.ArrayLike],
-    task: str,
-    classes: Sequence[str],
-) -> Baseline:
+def linear_probe(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
     """A linear model on standardised features: logistic regression (one per label), or ridge.
 
     Each split is features [N, D] and targets. Trained on `train`, its regularisation chosen on `val` by the
@@ -74,13 +69,7 @@ def linear_probe(
     return _choose("C", STRENGTHS, fit, held, final, task, classes)
 
 
-def nearest_neighbours(
-    train: tuple[npt.ArrayLike, npt.ArrayLike],
-    val: tuple[npt.ArrayLike, npt.ArrayLike],
-    test: tuple[npt.ArrayLike, npt.ArrayLike],
-    task: str,
-    classes: Sequence[str],
-) -> Baseline:
+def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
     """The votes (or the mean) of the k training pictures with the most similar features.
 
     Each split is features [N, D] and targets. Similar is the cosine of standardised features; k is chosen on
@@ -222,7 +211,7 @@ def _unit(x: Array) -> Array:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
 
 
-def _splits(task: str, *parts: tuple[npt.ArrayLike, npt.ArrayLike]) -> list[Split]:
+def _splits(task: str, *parts: Given) -> list[Split]:
     tasks.of(task)
     found = [Split(np.asarray(x, np.float32), np.asarray(y)) for x, y in parts]
     for name, part in zip(("train", "val", "test"), found, strict=True):

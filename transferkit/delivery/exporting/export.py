@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import glob
 import os
 import shutil
@@ -24,8 +23,8 @@ from transferkit.data.samples import Pixels, shown
 from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
-from transferkit.errors import RunError, StorageError, TransferKitError, raise_problems
-from transferkit.files import read_json, sha256_file, sync_folder, write_json
+from transferkit.errors import RunError, TransferKitError, raise_problems
+from transferkit.files import read_json, sha256_file, storage_errors, sync_folder, write_json
 from transferkit.runs import model_file, preflight
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
@@ -193,22 +192,15 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; on success it takes the place of `target`, else it is removed."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        _remove_stale(target)
-        temporary.mkdir(parents=True)
-        yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                with open(path, "rb") as handle:
-                    os.fsync(handle.fileno())
-        _swap(temporary, target)
-    except OSError as error:
-        if isinstance(error, RunError | StorageError):
-            raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"no space left while writing {target}; free some and repeat the command") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
-            raise StorageError(f"cannot write {target} ({error.strerror}); choose another --output") from error
-        raise
+        with storage_errors(target, "choose another --output"):
+            _remove_stale(target)
+            temporary.mkdir(parents=True)
+            yield temporary
+            for path in temporary.rglob("*"):
+                if path.is_file():
+                    with open(path, "rb") as handle:
+                        os.fsync(handle.fileno())
+            _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -83,9 +83,9 @@ class Cleaning:
             return page("clean.html")
         if request.path == "/list":
             return as_json(self._list())
-        kind, _, number = request.path.removeprefix("/").partition("/")
-        if kind == "picture" and number.isascii() and number.isdecimal() and int(number[:9]) in self._shown:
-            return self._picture(int(number[:9]))
+        number = request.number("picture")
+        if number is not None and number in self._shown:
+            return self._picture(number)
         return text(404, "404: there is no such page")
 
     def _list(self) -> dict[str, object]:
