@@ -16,12 +16,28 @@ NETWORKS: dict[str, ModuleType] = {"mini": mini, "efficientnet_lite0": efficient
 
 
 def build(row: Row, size: int) -> keras.Model:
-    """The bare network of a bundled row with random weights. Raises BackboneError for a size it does not take."""
+    """The bare network of a bundled row with random weights.
+
+    Args:
+        row: of the catalog, of kind "bundled".
+        size: pixels a side.
+
+    Raises:
+        BackboneError: a size that it does not take.
+    """
     return getattr(NETWORKS[row.name], row.constructor)(size)
 
 
 def load_pretrained(model: keras.Model, row: Row) -> None:
-    """Set the packaged weights. Raises WeightsError where they are missing or damaged."""
+    """Set the packaged weights.
+
+    Args:
+        model: what `build` gave.
+        row: of the catalog.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
     NETWORKS[row.name].load_pretrained(model)
 
 

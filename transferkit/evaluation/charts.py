@@ -25,6 +25,14 @@ def overlaid(
     """Validation loss and score per epoch of several runs, and their learning curves where there are any.
 
     `histories`: rows of history.csv by run name. `curves`: `sizes` and `scores` of `learning_curve` by run name.
+
+    Args:
+        histories: rows of history.csv by run name.
+        curves: `sizes` and `scores` of `learning_curve` by run name.
+        dark: light on dark.
+
+    Raises:
+        DataError: there are no runs.
     """
     if not histories:
         raise DataError("no runs to draw")
@@ -70,6 +78,13 @@ def speed(rows: Sequence[Row], *, dark: bool = False) -> Figure:
     """Score against images a second, one mark a network (area: parameters), the Pareto front joined.
 
     `rows`: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
+
+    Args:
+        rows: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
+        dark: light on dark.
+
+    Raises:
+        DataError: there are no networks.
     """
     if not rows:
         raise DataError("no networks to draw")

@@ -120,7 +120,15 @@ def score_name(history: Sequence[Row]) -> str | None:
 
 
 def number_column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
-    """The numbers of one column of the rows; NaN where there is none."""
+    """The numbers of one column of the rows; NaN where there is none.
+
+    Args:
+        history: rows of numbers or their text.
+        key: the column.
+
+    Returns:
+        float64 [rows].
+    """
 
     def number(value: Any) -> float:
         return float("nan") if value is None or value == "" else float(value)
@@ -132,7 +140,16 @@ def number_column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
 
 
 def confusion(matrix: npt.ArrayLike, classes: Sequence[str], *, dark: bool = False) -> Figure:
-    """Confusion counts [C, C], rows true; shade is the share of the row, counts written up to 25 classes."""
+    """Confusion counts [C, C], rows true; shade is the share of the row, counts written up to 25 classes.
+
+    Args:
+        matrix: counts [C, C].
+        classes: their names.
+        dark: light on dark.
+
+    Raises:
+        DataError: the shape does not fit the names.
+    """
     from matplotlib.colors import PowerNorm
 
     counts = np.asarray(matrix, np.float64)
@@ -175,7 +192,15 @@ def _write_counts(
 
 
 def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
-    """Reliability diagram of `calibration.reliability` bins, with the number of predictions in each below."""
+    """Reliability diagram of `calibration.reliability` bins, with the number of predictions in each below.
+
+    Args:
+        bins: of `calibration.reliability`.
+        dark: light on dark.
+
+    Raises:
+        DataError: all bins are empty.
+    """
     rows = [row for row in bins if row["count"]]
     if not rows:
         raise DataError("the reliability bins are empty; score some predictions first")
@@ -205,7 +230,15 @@ def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
 
 
 def per_class(rows: Sequence[ScoreRow], *, dark: bool = False) -> Figure:
-    """Bars of the F1 of each class with 95 % intervals where known, the worst first."""
+    """Bars of the F1 of each class with 95 % intervals where known, the worst first.
+
+    Args:
+        rows: of the scores by class.
+        dark: light on dark.
+
+    Raises:
+        DataError: no class has a defined F1.
+    """
     known = sorted(((f1, row) for row in rows if (f1 := row.value("f1")) is not None), key=lambda pair: pair[0])
     if not known:
         raise DataError("no class has a defined F1")
@@ -242,7 +275,15 @@ def regression(
     only: int | None = None,
     dark: bool = False,
 ) -> Figure:
-    """Predicted against true values, one panel for each of the first six targets [N, T], or for the target `only`."""
+    """Predicted against true values, one panel a target.
+
+    Args:
+        targets: [N, T], in the user's units.
+        predictions: likewise.
+        names: of the targets.
+        only: the number of the only one that is drawn; None: the first six.
+        dark: light on dark.
+    """
     true, guess = (np.asarray(a, np.float64).reshape(len(np.asarray(a)), -1)[:, :6] for a in (targets, predictions))
     drawn = range(true.shape[1]) if only is None else [only]
     columns = min(3, len(drawn))
@@ -273,7 +314,15 @@ def learning_curve(
     *,
     dark: bool = False,
 ) -> Figure:
-    """Score (a `metric`) against training pictures, with its `fit` by `extrapolation.learning_curve_fit`."""
+    """Score against training pictures.
+
+    Args:
+        sizes: numbers of training pictures.
+        scores: one a size.
+        fit: by `extrapolation.learning_curve_fit`, drawn where it is given.
+        metric: the score's name.
+        dark: light on dark.
+    """
     with style(dark) as colours:
         figure = blank(5.2, 3.3)
         axis = figure.subplots()
@@ -295,7 +344,17 @@ def learning_curve(
 def learning_rate_range(
     rates: Sequence[float], found: Sequence[float | None], chosen: float, *, dark: bool = False
 ) -> Figure:
-    """Loss `found` (None: not finite) at rising learning rates, the chosen rate marked."""
+    """Loss at rising learning rates, the chosen rate marked.
+
+    Args:
+        rates: of the steps.
+        found: the loss of each; None: not finite.
+        chosen: the rate that was taken.
+        dark: light on dark.
+
+    Raises:
+        DataError: no loss is finite.
+    """
     losses = np.array(found, np.float64)
     if not np.isfinite(losses).any():
         raise DataError("the learning-rate sweep has no finite loss")

@@ -73,9 +73,19 @@ def find_label_issues(
 ) -> Doubts:  # fmt: skip
     """Judge every label by the pictures of the other folds.
 
-    `features` [N, D] are any fixed description of the pictures; `targets` int [N] for one class each, 0/1 [N, C] for
-    several labels. Pictures of one group (copies, shots of one object) are never judged by each other.
-    Raises DataError for regression, and for fewer than 20 pictures.
+    Args:
+        features: [N, D], any fixed description of the pictures.
+        targets: int [N] for one class each, 0/1 [N, C] for several labels.
+        task: says which.
+        classes: how many.
+        groups: of each picture (copies, shots of one object): those of one group are never judged by each other.
+        seed: of the folds.
+
+    Returns:
+        Of every picture the chance that its label is right, and the label that fits better.
+
+    Raises:
+        DataError: regression, or fewer than 20 pictures.
     """
     kind = tasks.of(task)
     if kind.numbers:
@@ -92,18 +102,22 @@ def find_label_issues(
 def wrong_share(
     contradicted: npt.NDArray[np.bool_], sureness: npt.NDArray[np.floating], chance: float
 ) -> Wrong:  # fmt: skip
-    """How many labels are wrong, from which the judges contradict [N] and how sure [N] they are of their answer.
+    """How many labels are wrong.
 
-    `chance` is the error of the commonest answer. Let u be the judges' error over chance for all labels, and t that of
-    the surer half. Of clean labels t stays below 1.3 u² while u is below a half (simulated: Gaussian and heavy-tailed
-    classes, 2 to 10 of them; and TrashNet). If a share w of the labels is wrong at random, it adds to both alike:
-    u = w + (1 - w) v and t = w + 1.3 (1 - w) v², which is solved for w. Labels that are wrong where classes are hard to
-    tell apart look like the judges' own errors and are not counted, and weaker judges (u of a half) can tell nothing:
-    the answer is rather too low.
+    Let u be the judges' error over chance for all labels, and t that of the surer half. Of clean labels t stays below
+    1.3 u² while u is below a half (simulated: Gaussian and heavy-tailed classes, 2 to 10 of them; and TrashNet). If a
+    share w of the labels is wrong at random, it adds to both alike: u = w + (1 - w) v and t = w + 1.3 (1 - w) v², which
+    is solved for w. Labels that are wrong where classes are hard to tell apart look like the judges' own errors and are
+    not counted, and weaker judges (u of a half) can tell nothing: the answer is rather too low.
 
-    Held by simulation (`tests/evaluation/test_label_issues.py`): clean labels give a lower bound above 2 % in less than
-    1 % of cases, however weak the features; 10 % flipped labels of 700 pictures with strong features in more than 80 %,
-    20 % in more than 99 %.
+    Shown by simulation (`tests/evaluation/test_label_issues.py`): clean labels give a lower bound above 2 % in less
+    than 1 % of cases, however weak the features; 10 % flipped labels of 700 pictures with strong features in more than
+    80 %, 20 % in more than 99 %.
+
+    Args:
+        contradicted: bool [N]: whether the judges' answer is another than the label.
+        sureness: [N]: how sure they are of their answer.
+        chance: the error of the commonest answer, 0…1.
     """
     from scipy.stats import beta
 

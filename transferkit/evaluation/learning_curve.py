@@ -31,11 +31,20 @@ def learning_curve(
 ) -> LearningCurve | None:
     """Validation scores of probes trained on 10–100 % of the training pictures, and what twice as many would bring.
 
-    `train` and `val` are features [N, D] and targets as for `metrics.score`; `strength` is the probe's C (regress:
-    its alpha), chosen on validation. Smaller sets are drawn in proportion to the classes, `REPEATS` times, each
-    draw containing the smaller ones. `scores` are means over draws, `spread` their standard deviations, `fit` is of
-    `learning_curve_fit`; None where there are too few pictures for three sizes.
     The probe stands for the run's own head: its scores are lower, its slope is what counts. Hestness et al. 2017.
+    Smaller sets are drawn in proportion to the classes, `REPEATS` times, each draw containing the smaller ones.
+
+    Args:
+        train: features [N, D] and targets as for `metrics.score`.
+        val: likewise, which every probe is scored on.
+        task: says what the targets mean.
+        classes: their names.
+        strength: the probe's C (regress: its alpha), chosen on validation.
+        seed: of the draws.
+
+    Returns:
+        `scores` are means over draws, `spread` their standard deviations, `fit` is of `learning_curve_fit`; None where
+        there are too few pictures for three sizes.
     """
     kind = tasks.of(task)
     x, y = np.asarray(train[0], np.float32), np.asarray(train[1])

@@ -180,11 +180,25 @@ def extract(
     reporter: Reporter,
     parallel: int = 1,
 ) -> int:
-    """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
+    """Compute the rows of `wanted` that any of `sets` lacks.
 
-    `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other, and is called for
-    `parallel` batches at a time. Rows are committed as they come, so that an interrupted pass goes on where it stopped.
-    Raises TrainingError where the network gives infinity or NaN, and StorageError where the disk is full.
+    Rows are committed as they come, so that an interrupted pass goes on where it stopped.
+
+    Args:
+        network: uint8 [64, size, size, 3] → the tensors of all sets, one set after the other.
+        sets: where rows are kept.
+        views: pictures and views as pixels, and the names of their rows.
+        samples: the pictures.
+        wanted: row number of a picture → its views.
+        reporter: is told of the progress.
+        parallel: batches for which `network` is called at a time.
+
+    Returns:
+        How many rows were computed.
+
+    Raises:
+        TrainingError: the network gives infinity or NaN.
+        StorageError: the disk is full.
     """
     todo = _missing(sets, views, samples, wanted)
     total = sum(len(v) for v in todo.values())
@@ -205,7 +219,13 @@ def extract(
 
 
 def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> list[str]:
-    """Names of all rows of `wanted`, each once (exact duplicates share theirs)."""
+    """Names of all rows of `wanted`, each once (exact duplicates share theirs).
+
+    Args:
+        views: names the rows.
+        samples: the pictures, hashed.
+        wanted: row number of a picture → its views.
+    """
     assert samples.sha256 is not None
     return list(dict.fromkeys(views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some))
 
@@ -286,7 +306,16 @@ def _check_finite(rows: np.ndarray) -> None:
 
 
 def content_key(weights_sha256: str, network: JsonObject, decode: DecodeSettings) -> JsonObject:
-    """All that changes a row besides the picture and the view: the network, its weights, the decoder, libraries."""
+    """All that changes a row besides the picture and the view: the network, its weights, the decoder, libraries.
+
+    Args:
+        weights_sha256: hex digest of the weights of the frozen part.
+        network: what says which part of which network.
+        decode: how pictures are brought to size.
+
+    Returns:
+        A JSON object for the key of a `FeatureSet`.
+    """
     import keras
 
     return {

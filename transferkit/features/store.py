@@ -175,7 +175,12 @@ class ResidentSet(FeatureSet):
 
 
 def unpacked(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """Rows [n, width] as tensors [n, *shape], in order."""
+    """Rows [n, width] as tensors [n, *shape], in order.
+
+    Args:
+        rows: float [n, width].
+        shapes: of the tensors, without the batch axis; their sizes sum to `width`.
+    """
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     return [
         part.reshape(len(rows), *shape) for part, shape in zip(np.split(rows, ends[:-1], axis=1), shapes, strict=True)
@@ -251,13 +256,23 @@ def root() -> Path:
 
 
 def open_set(spec: JsonObject, shapes: Sequence[tuple[int, ...]]) -> FeatureSet:
-    """The set that belongs to `spec`, made if absent."""
+    """The set that belongs to `spec`, made if absent.
+
+    Args:
+        spec: everything that changes the content of a row.
+        shapes: of a row's tensors, without the batch axis.
+    """
     name = digest({"format": FORMAT, **spec})
     return FeatureSet(root() / name[:2] / name, spec, shapes)
 
 
 def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
-    """Those of `names` that the set of `spec` lists; nothing is made, checked or marked as used."""
+    """Those of `names` that the set of `spec` lists; nothing is made, checked or marked as used.
+
+    Args:
+        spec: as for `open_set`.
+        names: of rows.
+    """
     name = digest({"format": FORMAT, **spec})
     found: set[str] = set()
     for index in (root() / name[:2] / name).glob("chunk-*.json"):
@@ -272,10 +287,15 @@ def row_bytes(width: int) -> int:
 
 
 def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
-    """(whether `rows` rows fit, bytes needed, bytes there are): within the store's limit, and never more than half of
-    what is free on the disk.
+    """Whether rows fit: within the store's limit, and never more than half of what is free on the disk.
 
-    `promised` bytes have been given to others and are not written yet.
+    Args:
+        rows: how many.
+        width: numbers in a row.
+        promised: bytes that have been given to others and are not written yet.
+
+    Returns:
+        Whether they fit, bytes needed, bytes there are.
     """
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)

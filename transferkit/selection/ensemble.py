@@ -82,7 +82,13 @@ def _key(logits: Floats, judge: Judge) -> tuple[float, float]:
 
 
 def together(logits: Sequence[Floats], weights: Sequence[float], task: str) -> Floats:
-    """Logits [n, t] of the weighted mean of the networks' probabilities; of numbers, their weighted mean."""
+    """Logits [n, t] of the weighted mean of the networks' probabilities; of numbers, their weighted mean.
+
+    Args:
+        logits: of each network, [n, t].
+        weights: one a network; they sum to 1.
+        task: says what the logits mean.
+    """
     link = tasks.of(task).link
     shares = np.asarray(sum(w * _shares(one, link) for w, one in zip(weights, logits, strict=True)))
     if link == "identity":

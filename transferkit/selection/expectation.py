@@ -21,7 +21,17 @@ FEW_BOOTSTRAPS, FEW_CONFIGURATIONS = 100, 12  # for goals that are costly to com
 
 
 def expected(trials: Sequence[OutOfFold], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
-    """The score to expect of the best of `trials` on new pictures, and its 95 % interval."""
+    """The score to expect of the best of `trials` on new pictures, and its 95 % interval.
+
+    Args:
+        trials: answers of every candidate, out of fold, to the same pictures.
+        judge: the score.
+        seed: of the bootstrap.
+
+    Returns:
+        The expected score, less than what the winner reached, since the best of many looks better than it is; and the
+        interval, None where it is undefined.
+    """
     if all(t.by_picture is not None for t in trials) and judge.goal.key in ("accuracy", "mae", "loss"):
         return _of_means(np.array([t.by_picture for t in trials]), judge, seed)
     return _of_scores(trials, judge, seed)

@@ -75,7 +75,12 @@ def parsed(backbone: str) -> tuple[str, str]:
 
 
 def problems(backbone: str, offline: bool = False) -> list[str]:
-    """What is wrong with the name, and where the network is forbidden whether its files are here."""
+    """What is wrong with the name, and where the network is forbidden whether its files are here.
+
+    Args:
+        backbone: `hf:OWNER/NAME[@REVISION]`, or a short name.
+        offline: whether the network is forbidden.
+    """
     try:
         repository, revision = parsed(backbone)
         if is_offline(offline) and local(backbone) is None:
@@ -136,10 +141,18 @@ def is_sound(backbone: str) -> bool:
 def fetch(
     backbone: str, *, offline: bool = False, reporter: Say | None = None, timeout: float = 30.0, weights: bool = True
 ) -> Path:
-    """The folder of the network, its files compared with their hashes; fetched where it is not here.
+    """The folder of a network of the hub, its files compared with their hashes; fetched where it is not here.
 
-    Without `weights` its small files are enough, which say what network it is. Raises WeightsError that says what to
-    do, BackboneError for what is no name.
+    Args:
+        backbone: `hf:OWNER/NAME[@REVISION]`, or a short name.
+        offline: whether the network is forbidden.
+        reporter: hears of downloads.
+        timeout: seconds without a byte that end an attempt.
+        weights: False: its small files are enough, which say what network it is.
+
+    Raises:
+        WeightsError: what cannot be fetched or is damaged, with what to do.
+        BackboneError: no name.
     """
     say = reporter or (lambda _: None)
     repository, revision = parsed(backbone)
