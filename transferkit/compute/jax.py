@@ -51,7 +51,12 @@ def _placed(mesh: Any, content: Any, axis: int | None = None) -> Any:
 
 
 def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
-    """See `transferkit.compute.forward`. The graph option is TensorFlow's own: there is nothing here to set."""
+    """See `transferkit.compute.forward`. The graph option is TensorFlow's own: there is nothing here to set.
+
+    Args:
+        model: inputs → tensors.
+        graph_bfloat16: ignored here.
+    """
 
     @jax.jit
     def run(trainable: Any, fixed: Any, inputs: Any, rows: Any) -> Any:
@@ -95,7 +100,11 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
-    """See `transferkit.compute.steps`."""
+    """See `transferkit.compute.steps`.
+
+    Args:
+        model, optimizer, loss, noisy: as there; `noisy` is ignored here.
+    """
     rate_of = rate_variable(optimizer)
     rate_at = next((i for i, v in enumerate(optimizer.variables) if v is rate_of), None)
 

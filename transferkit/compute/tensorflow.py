@@ -37,7 +37,11 @@ def device_count() -> int:
 
 
 def forward(model: Any, graph_bfloat16: bool) -> Forward:
-    """See `transferkit.compute.forward`."""
+    """See `transferkit.compute.forward`.
+
+    Args:
+        model, graph_bfloat16: as there.
+    """
 
     def whole(*inputs: Any) -> list[Any]:
         return [tf.cast(o, tf.float32) for o in flat(model(joined(inputs), training=False))]
@@ -136,7 +140,11 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
-    """See `transferkit.compute.steps`."""
+    """See `transferkit.compute.steps`.
+
+    Args:
+        model, optimizer, loss, noisy: as there.
+    """
     variables = model.trainable_variables
     apply: Update = lambda gradients: optimizer.apply(gradients, variables)  # noqa: E731
     update = None if replicas.count() > 1 else update_of(optimizer, variables)

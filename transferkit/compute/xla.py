@@ -35,12 +35,23 @@ def available() -> bool:
 
 
 def pays(steps: int, batch: int, weights: int) -> bool:
-    """Whether `steps` steps of `batch` rows on `weights` weights are sooner done when compiled whole."""
+    """Whether steps are sooner done when compiled whole.
+
+    Args:
+        steps: how many there will be.
+        batch: rows of each.
+        weights: of the model.
+    """
     return steps >= LONG and 3 * batch * weights <= LARGEST and available()
 
 
 def limited(gradients: list[Any], limit: float) -> list[Any]:
-    """Gradients scaled so that their joint norm is at most `limit`; NaN in one makes all NaN, as in Keras."""
+    """Gradients scaled so that their joint norm is at most `limit`; NaN in one makes all NaN, as in Keras.
+
+    Args:
+        gradients: tensors.
+        limit: of the norm, above 0.
+    """
     # XLA sums up all elements of a matrix one by one, but a matrix times ones in vectors.
     squares = [tf.reshape(g * g, (-1, g.shape[-1])) for g in gradients]
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.linalg.matvec(s, tf.ones(s.shape[-1]))) for s in squares]))

@@ -100,7 +100,11 @@ def build(
 
 
 def numbers(name: str, weight_decay: float | None, average_steps: int) -> dict[str, float]:
-    """Those of `ADJUSTABLE` that an optimizer of these arguments (of `build`) has, with their values."""
+    """Those of `ADJUSTABLE` that an optimizer has, with their values.
+
+    Args:
+        name, weight_decay, average_steps: as for `build`.
+    """
     found = {}
     if name == "adamw":
         found["weight_decay"] = ADAMW_DECAY if weight_decay is None else weight_decay

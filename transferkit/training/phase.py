@@ -297,7 +297,12 @@ def _held(source: Source) -> ResidentRows | None:
 
 
 def batch_size(settings: Settings, pictures: int) -> int:
-    """Pictures a step: the setting's, or for "auto" a power of two from 8 to 128; never more than `pictures`."""
+    """Pictures a step.
+
+    Args:
+        settings: whose batch size is a number, or "auto": a power of two from 8 to 128.
+        pictures: of training; there are never more in a step.
+    """
     if settings.batch_size != "auto":
         return min(settings.batch_size, pictures)
     # About forty steps an epoch: enough updates for small data, full vectors for large.

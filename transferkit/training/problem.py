@@ -62,6 +62,10 @@ def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) 
 def coarse(units: Units | None, names: Sequence[str]) -> Iterator[str]:
     """A warning for each target that float32, in which models answer, cannot resolve: 1700000000 and the next number
     it has are 128 apart.
+
+    Args:
+        units: mean and deviation of each target; None for what is no number.
+        names: of the targets.
     """
     for name, mean, deviation in zip(names, *units, strict=True) if units is not None else ():
         step = float(np.spacing(np.float32(abs(mean))))

@@ -122,7 +122,15 @@ def is_of_keras(one: Any) -> bool:
 
 
 def check_monitored(callbacks: Sequence[Callback], problem: Problem) -> None:
-    """Raise ConfigError where a callback of Keras' monitors what no epoch of this problem logs."""
+    """Raise where a callback of Keras' monitors what no epoch logs.
+
+    Args:
+        callbacks: as the loop takes them.
+        problem: says by what validation is scored.
+
+    Raises:
+        ConfigError: with what is logged.
+    """
     known = ["loss", "val_loss", f"val_{problem.goal.name}", "learning_rate"]
     known += ["accuracy"] * problem.samples.kind.exclusive
     found = []
@@ -137,7 +145,15 @@ def check_monitored(callbacks: Sequence[Callback], problem: Problem) -> None:
 
 
 def check_same(then: Sequence[str], callbacks: Iterable[Callback]) -> None:
-    """Raise ConfigError where a run that is resumed was begun with other callbacks (`then`, their names)."""
+    """Raise where a run that is resumed was begun with other callbacks.
+
+    Args:
+        then: names of those that it was begun with.
+        callbacks: those of now.
+
+    Raises:
+        ConfigError: with both lists.
+    """
     now = names(callbacks)
     if list(then) != now:
         raise ConfigError(
