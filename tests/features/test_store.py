@@ -11,7 +11,7 @@ import pytest
 
 from transferkit import cache_quota
 from transferkit.errors import ConfigError, StorageError
-from transferkit.features import store
+from transferkit.features import number_formats, store
 
 SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
 SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
@@ -265,9 +265,9 @@ def test_what_the_store_gives_back_depends_on_the_row_alone():
     for name, row in zip("abc", wide, strict=True):
         apart.append([name], row[None])
     np.testing.assert_array_equal(read(together, ["a", "b", "c"]), read(apart, ["a", "b", "c"]))
-    np.testing.assert_array_equal(read(together, ["a", "b", "c"]), store.rounded(wide))
-    np.testing.assert_array_equal(store.rounded(wide)[:2], wide[:2])
-    np.testing.assert_array_equal(store.rounded(wide)[2], wide[2].astype(np.float16))
+    np.testing.assert_array_equal(read(together, ["a", "b", "c"]), number_formats.rounded(wide))
+    np.testing.assert_array_equal(number_formats.rounded(wide)[:2], wide[:2])
+    np.testing.assert_array_equal(number_formats.rounded(wide)[2], wide[2].astype(np.float16))
 
 
 def test_the_least_recently_used_go_first():

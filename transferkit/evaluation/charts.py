@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit.errors import DataError
-from transferkit.evaluation.figures import number_column, score_name
 from transferkit.evaluation.metrics_record import LearningCurve
 from transferkit.evaluation.plot_style import GREEN, ORANGE, PURPLE, blank, label, style
+from transferkit.evaluation.training_curves import number_column, score_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

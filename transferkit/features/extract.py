@@ -22,7 +22,8 @@ from transferkit.data.images.decode import BUNDLE, DecodeSettings, decoder_versi
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
-from transferkit.features.store import FeatureSet, rounded, unpacked
+from transferkit.features.number_formats import rounded
+from transferkit.features.store import FeatureSet, unpacked
 from transferkit.files import digest
 from transferkit.record import JsonObject
 

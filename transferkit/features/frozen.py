@@ -29,8 +29,9 @@ from transferkit.features.extract import (
     extract,
     row_names,
 )  # fmt: skip
+from transferkit.features.number_formats import row_bytes
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, ResidentSet, make_room, open_set, room_for, root, row_bytes
+from transferkit.features.store import FeatureSet, ResidentSet, make_room, open_set, room_for, root
 from transferkit.features.structure import structure
 from transferkit.features.taps import Taps, tapping_model, taps
 from transferkit.record import JsonObject

@@ -8,6 +8,8 @@ import os
 import platform
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -176,6 +178,23 @@ class Manifest:
     def write(self) -> None:
         """Write run.json."""
         write_json(self.layout.manifest, self.record.as_json())
+
+    @contextmanager
+    def recorded(self, started: float) -> Iterator[None]:
+        """However what is done inside ends, run.json says so, and what it took since `started` (`time.monotonic`)."""
+        record, before = self.record, self.record.timings.get("total", 0.0)
+        try:
+            yield
+            record.status = "complete"
+        except KeyboardInterrupt:
+            record.status = "interrupted"
+            raise
+        except BaseException as error:
+            record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            record.add_timings({"total": before + time.monotonic() - started})
+            self.write()
 
 
 def amend(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> None:
