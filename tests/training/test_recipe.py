@@ -11,8 +11,7 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, TrainingError
 from transferkit.features import precision
 from transferkit.features.precision import Precision
-from transferkit.training import optimizers, recipe
-from transferkit.training import phase as room
+from transferkit.training import batches, optimizers, recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.problem import coarse
 
@@ -242,7 +241,7 @@ def test_balanced_weights_and_smoothing_reach_the_batches(digits):
 @pytest.mark.parametrize(("pictures", "size"), [(1, 1), (50, 8), (700, 16), (10**6, 128)])
 def test_the_automatic_batch_size_gives_about_forty_steps(digits, pictures, size):
     s = recipe_for(digits, batch_size="auto").settings
-    assert room.batch_size(s, pictures) == size
+    assert batches.batch_size(s, pictures) == size
 
 
 def test_lower_layers_learn_more_slowly(digits, monkeypatch):

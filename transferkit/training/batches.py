@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transferkit.config import Settings
 from transferkit.errors import ConfigError
 from transferkit.features.extract import ResidentRows, Source
 
@@ -209,3 +210,17 @@ def balanced_weights(targets: np.ndarray, classes: int) -> np.ndarray:
     per_class = len(targets) / np.maximum(counts, 1) / max(1, int((counts > 0).sum()))
     weights: np.ndarray = np.asarray(per_class, np.float32)[targets]
     return weights
+
+
+def batch_size(settings: Settings, pictures: int) -> int:
+    """Pictures a step.
+
+    Args:
+        settings: whose batch size is a number, or "auto": a power of two from 8 to 128.
+        pictures: of training; there are never more in a step.
+    """
+    if settings.batch_size != "auto":
+        return min(settings.batch_size, pictures)
+    # About forty steps an epoch: enough updates for small data, full vectors for large.
+    power = int(np.log2(max(1, pictures // 40)))
+    return min(int(min(128, max(8, 2**power))), pictures)

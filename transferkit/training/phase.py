@@ -73,7 +73,7 @@ class Trainer:
     pool: HeadPool | None = None  # trains heads of like shape through one trace
 
     def __post_init__(self) -> None:
-        self.batch_size = batch_size(self.settings, len(self.problem.train))
+        self.batch_size = b.batch_size(self.settings, len(self.problem.train))
         self.accumulate = self._accumulate()
         self._halved = 0  # times that the batch did not fit into memory
         self.history: list[HistoryRow] = []
@@ -294,20 +294,6 @@ class Trainer:
 
 def _held(source: Source) -> ResidentRows | None:
     return source.held() if isinstance(source, Stored) else None
-
-
-def batch_size(settings: Settings, pictures: int) -> int:
-    """Pictures a step.
-
-    Args:
-        settings: whose batch size is a number, or "auto": a power of two from 8 to 128.
-        pictures: of training; there are never more in a step.
-    """
-    if settings.batch_size != "auto":
-        return min(settings.batch_size, pictures)
-    # About forty steps an epoch: enough updates for small data, full vectors for large.
-    power = int(np.log2(max(1, pictures // 40)))
-    return min(int(min(128, max(8, 2**power))), pictures)
 
 
 def _report(
