@@ -21,7 +21,7 @@ from typing import Any
 from transferkit.errors import ConfigError, StorageError
 from transferkit.text import shown
 
-# What a system says where a place cannot be written to, whoever may read it.
+# What a system says where a place cannot be written to, on each of the systems.
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
 )  # fmt: skip

@@ -62,7 +62,7 @@ def test_nothing_wanted_is_nothing_read(features):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "gone", "other shape", "index cut short"])
-def test_a_damaged_chunk_is_never_used_and_can_be_written_anew(features, damage):
+def test_a_damaged_chunk_is_never_used_and_can_be_written_again(features, damage):
     content = rows(6)
     features.append(names(3), content[:3])
     features.append(names(3, "q"), content[3:])
@@ -289,7 +289,7 @@ def test_the_least_recently_used_go_first():
     assert store.listing() == []
 
 
-def test_a_set_that_was_cleared_meanwhile_is_made_anew(features):
+def test_a_set_that_was_cleared_meanwhile_is_made_again(features):
     features.append(names(2), rows(2))
     store.clear()
     features.append(["later"], rows(1))

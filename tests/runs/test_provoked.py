@@ -39,7 +39,7 @@ def metrics_of(data, backbone, output, seed, **settings):
     return tk.finetune(data, backbone, output=output / "run", seed=seed, quiet=True, **settings).metrics
 
 
-def test_a_good_fit_is_not_slandered(hundred, tmp_path, seed):
+def test_a_good_fit_is_called_good(hundred, tmp_path, seed):
     assert metrics_of(hundred, "mini", tmp_path, seed)["diagnosis"]["state"] == "good fit"
 
 
@@ -76,7 +76,7 @@ def test_a_leaked_test_set(hundred, tmp_path, seed):
             save(darker, tmp_path / "leaked" / "train" / path.parent.name / f"copy_{path.name}")
     found = metrics_of(tmp_path / "leaked", "mini", tmp_path, seed, epochs=8, patience=7)["diagnosis"]
     assert found["state"] == "leakage suspected"
-    assert "near-identical twin" in found["evidence"][0]
+    assert "near-identical copy" in found["evidence"][0]
 
 
 def save(pixels, path):

@@ -285,7 +285,7 @@ def test_a_rate_far_too_high_ends_with_advice_about_the_setting(digits):
         digits, optimizer="sgd", learning_rate=10.0, epochs=60, patience=59, weights="random", head_width=(512, 512)
     )
     made.trainer.optimizer = lambda *a, **k: __import__("keras").optimizers.SGD(1e30)
-    made.trainer.pool = None  # whose twins have an optimizer of their own
+    made.trainer.pool = None  # whose heads have an optimizer of their own
     with pytest.raises(TrainingError, match=r"--learning-rate 1.0e\+00"):
         made.run()
 

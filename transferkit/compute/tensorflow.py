@@ -199,15 +199,15 @@ class _Looped:
         self._compiled: dict[Any, Any] = {}
 
     def __call__(self, inputs: Sequence[Any], batches: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        held = {name: tf.convert_to_tensor(content) for name, content in batches.items()}
+        tensors = {name: tf.convert_to_tensor(content) for name, content in batches.items()}
         form = tuple(batches)
         if form not in self._compiled:
             axes = 1 + ("rows" in form)
-            signature = [[_open(x, 1) for x in inputs], {name: _open(x, axes) for name, x in held.items()}]
+            signature = [[_open(x, 1) for x in inputs], {name: _open(x, axes) for name, x in tensors.items()}]
             self._compiled[form] = tf.function(self._several, input_signature=signature, autograph=False)
             with replicas.whole_batch_statistics(self._model):
-                self._compiled[form].get_concrete_function(inputs, held)
-        losses, outputs = self._compiled[form](inputs, held)
+                self._compiled[form].get_concrete_function(inputs, tensors)
+        losses, outputs = self._compiled[form](inputs, tensors)
         return losses.numpy(), outputs.numpy()
 
     def _several(self, inputs: Sequence[Any], batches: dict[str, tf.Tensor]) -> tuple[Any, Any]:

@@ -60,13 +60,13 @@ def _folds(samples: Samples, pictures: int, seed: int) -> tuple[Samples, list[tu
         except DataError:
             if count == FOLDS[-1]:
                 raise
-    known = np.sort(np.concatenate([held for _, held in pairs]))
+    known = np.sort(np.concatenate([part for _, part in pairs]))
     if len(known) > pictures:
         known = np.sort(np.random.default_rng(seed).choice(known, pictures, replace=False))
     place = np.full(len(samples), -1)
     place[known] = np.arange(len(known))
     folds = [tuple(place[part][place[part] >= 0] for part in pair) for pair in pairs]
-    return samples.select(known), [(train, held) for train, held in folds if len(train) and len(held)]
+    return samples.select(known), [(train, part) for train, part in folds if len(train) and len(part)]
 
 
 def as_lines(found: Sequence[RankedBackbone]) -> Iterator[str]:

@@ -77,11 +77,11 @@ def linear_probe(train: Given, val: Given, test: Given, task: str, classes: Sequ
     Returns:
         Scores and predictions on `test`, and the regularisation chosen.
     """
-    fitted, held, final = standardised(_splits(task, train, val, test))
+    fitted, held_out, final = standardised(_splits(task, train, val, test))
     if tasks.of(task).numbers:
-        return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held, final, task, classes)
+        return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held_out, final, task, classes)
     fit = _logistic(fitted, task, len(classes))
-    return _choose("C", STRENGTHS, fit, held, final, task, classes)
+    return _choose("C", STRENGTHS, fit, held_out, final, task, classes)
 
 
 def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
@@ -102,12 +102,12 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
     """
     # Centred, because features after a ReLU all point one way and their angles would tell little.
     parts = standardised(_splits(task, train, val, test))
-    fitted, held, final = (Split(_unit(p.x), p.y) for p in parts)
+    fitted, held_out, final = (Split(_unit(p.x), p.y) for p in parts)
     sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
     kind = tasks.of(task)
     prior = kind.constant(fitted.y, len(classes))
     values = kind.columns(fitted.y, len(classes))
-    found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held, final)}
+    found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held_out, final)}
 
     def fit(k: float) -> Callable[[Array], Floats]:
         def answer(x: Array) -> Floats:
@@ -118,7 +118,7 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
 
         return answer
 
-    return _choose("k", sizes, fit, held, final, task, classes)
+    return _choose("k", sizes, fit, held_out, final, task, classes)
 
 
 def _choose(

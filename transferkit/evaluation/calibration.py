@@ -140,9 +140,10 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = t
     fold = np.random.default_rng(0).permutation(np.arange(len(x)) % FOLDS)
     gain = 0.0
     for k in np.unique(fold):
-        rest, held = fold != k, fold == k
+        rest, held_out = fold != k, fold == k
         other = _fitted(x[rest], true[rest], task) if rest.any() else 1.0
-        gain += held.sum() * (nll(x[held], true[held], 1.0, task) - nll(x[held], true[held], other, task))
+        part, labels = x[held_out], true[held_out]
+        gain += len(part) * (nll(part, labels, 1.0, task) - nll(part, labels, other, task))
     plain = nll(x, true, 1.0, task)
     better = nll(x, true, temperature, task) < plain - 1e-9 and gain > 0
     return temperature if better else 1.0

@@ -58,8 +58,8 @@ def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical 
     """
     from sklearn.utils.extmath import randomized_svd
 
-    x, held = np.asarray(train, np.float64), np.asarray(val, np.float64)
-    if len(x) < 20 or len(held) < 20:
+    x, held_out = np.asarray(train, np.float64), np.asarray(val, np.float64)
+    if len(x) < 20 or len(held_out) < 20:
         return None
     if len(x) > FITTED:
         x = x[np.random.default_rng(seed).choice(len(x), FITTED, replace=False)]
@@ -71,8 +71,8 @@ def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical 
     # The directions left over share what variance is left over; a floor for features that are all but constant.
     rest = (total - float(variances.sum())) / max(x.shape[1] - count, 1)
     floor = 1e-6 * total / x.shape[1] + 1e-12
-    found = Typical(mean, axes, np.maximum(variances, floor), max(rest, floor), 0.0, len(held))
-    return replace(found, limit=float(np.quantile(found.distance(held), USUAL)))
+    found = Typical(mean, axes, np.maximum(variances, floor), max(rest, floor), 0.0, len(held_out))
+    return replace(found, limit=float(np.quantile(found.distance(held_out), USUAL)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,8 +72,8 @@ def _fit(n: Floats, y: Floats, ceiling: float) -> tuple[Floats, Floats, Floats]:
     b = np.maximum((y[:, None] * centred).sum(axis=2) / (centred**2).sum(axis=1), 0.0)  # [R, E]
     a = y.mean(axis=1, keepdims=True) - b * x.mean(axis=1)
     # Where the free solution lies above the ceiling, hold a there and solve for b alone.
-    held = np.maximum(((y[:, None] - ceiling) * x).sum(axis=2) / (x**2).sum(axis=1), 0.0)
-    b, a = np.where(a > ceiling, held, b), np.minimum(a, ceiling)
+    at_ceiling = np.maximum(((y[:, None] - ceiling) * x).sum(axis=2) / (x**2).sum(axis=1), 0.0)
+    b, a = np.where(a > ceiling, at_ceiling, b), np.minimum(a, ceiling)
     error = ((a[..., None] + b[..., None] * x - y[:, None]) ** 2).sum(axis=2)
     best = error.argmin(axis=1)
     rows = np.arange(len(y))

@@ -50,7 +50,7 @@ class Wrong(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Doubts:
+class LabelIssues:
     """Per picture: `confidence` [N] in its own label, the class `suggested` [N] instead (multi-label: the label to
     turn), and whether it is `likely` [N] wrong. `ranking` [N] has the most doubtful picture first. `wrong` says how
     many labels are wrong beyond what the judges' own errors explain."""
@@ -70,7 +70,7 @@ class Doubts:
 def find_label_issues(
     features: npt.NDArray[np.floating], targets: npt.NDArray[np.generic], task: str, classes: int,
     groups: Sequence[str] | None = None, seed: int = 0,
-) -> Doubts:  # fmt: skip
+) -> LabelIssues:  # fmt: skip
     """Judge every label by the pictures of the other folds.
 
     Args:
@@ -142,7 +142,7 @@ def _unexplained(u: float, t: float) -> float:
     return float((np.sqrt(b * b - 4 * a * c) - b) / (2 * a))
 
 
-def _explained(found: Doubts) -> Doubts:
+def _explained(found: LabelIssues) -> LabelIssues:
     """`found` with as many labels likely wrong as `wrong` allows, the most doubtful first."""
     allowed = round(found.wrong.share * len(found.likely))
     flagged = found.ranking[found.likely[found.ranking]]
@@ -151,7 +151,7 @@ def _explained(found: Doubts) -> Doubts:
     return replace(found, likely=likely)
 
 
-def _single(p: Floats, wanted: Floats) -> Doubts:
+def _single(p: Floats, wanted: Floats) -> LabelIssues:
     own = wanted > 0
     confidence = p[own]
     # The threshold of a class: the mean confidence in it of the pictures that carry it (equation 2 of the paper).
@@ -161,10 +161,10 @@ def _single(p: Floats, wanted: Floats) -> Doubts:
     first, second = np.sort(p, axis=1)[:, ::-1].T[:2] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
     sureness = np.log(first + 1e-9) - np.log(second + 1e-9)
     wrong = wrong_share(p.argmax(1) != wanted.argmax(1), sureness, 1 - float(wanted.mean(0).max()))
-    return Doubts(confidence, others.argmax(1), likely, p, wrong)
+    return LabelIssues(confidence, others.argmax(1), likely, p, wrong)
 
 
-def _multiple(p: Floats, wanted: Floats) -> Doubts:
+def _multiple(p: Floats, wanted: Floats) -> LabelIssues:
     """Each label is a question of its own; a picture is as doubtful as its most doubtful label."""
     agrees = np.where(wanted > 0, p, 1 - p)
     on = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
@@ -175,7 +175,7 @@ def _multiple(p: Floats, wanted: Floats) -> Doubts:
     wrong = wrong_share((agrees < 0.5).ravel(), np.abs(p - 0.5).ravel(), chance)
     # Wrong labels, not pictures, are what was counted; the most doubtful label of a picture stands for it.
     wrong = wrong._replace(share=min(1.0, wrong.share * p.shape[1]), low=min(1.0, wrong.low * p.shape[1]))
-    return Doubts(agrees.min(1), agrees.argmin(1), (against & (agrees < 0.5)).any(1), p, wrong)
+    return LabelIssues(agrees.min(1), agrees.argmin(1), (against & (agrees < 0.5)).any(1), p, wrong)
 
 
 def _folds(wanted: Floats, groups: Sequence[str] | None, seed: int) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Pictures of one split that have a near-identical twin in training, by their features. NumPy only."""
+"""Pictures of one split that have a near-identical copy in training, by their features. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BLOCK = 512
 Floats = npt.NDArray[np.float32]
 
 
-def twins(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
+def near_duplicates(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
     """How many pictures lie so near to one of training that they must be the same.
 
     Near is measured against the median distance of a training picture from its nearest neighbour, on standardised

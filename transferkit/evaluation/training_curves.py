@@ -25,7 +25,7 @@ def curves(
     """Loss, score and learning rate per epoch, phases one after another, the epoch that was kept marked.
 
     Args:
-        history: rows with `phase`, `epoch`, `loss`, `val_loss`, a score and its `val_` twin, `learning_rate`;
+        history: rows with `phase`, `epoch`, `loss`, `val_loss`, a score and its `val_` counterpart, `learning_rate`;
             numbers or their text (as read from history.csv). What is missing is left out.
         kept: the row whose weights were kept; without it the lowest validation loss is marked.
         loss_unit: what the loss is, on its axis.
@@ -105,7 +105,7 @@ def _phases(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None
 
 
 def score_name(history: Sequence[Row]) -> str | None:
-    """The first column that has a `val_` twin and is not the loss; `accuracy` before others."""
+    """The first column that has a `val_` counterpart and is not the loss; `accuracy` before others."""
     keys = [key for row in history for key in row]
     found = [k for k in dict.fromkeys(keys) if k != "loss" and f"val_{k}" in keys]
     found = found or [k[4:] for k in dict.fromkeys(keys) if k.startswith("val_") and k != "val_loss"]

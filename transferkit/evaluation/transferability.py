@@ -112,8 +112,8 @@ def cross_validated_probe(
     x, y = np.asarray(features, np.float32), np.asarray(targets)
     options = PENALTIES if kind.numbers else STRENGTHS
     table = np.full((len(options), len(folds)), -1.0)
-    for column, (train, held) in enumerate(folds):
-        fitted, kept = standardised([Split(x[train], y[train]), Split(x[held], y[held])])
+    for column, (train, held_out) in enumerate(folds):
+        fitted, kept = standardised([Split(x[train], y[train]), Split(x[held_out], y[held_out])])
         for row, option in enumerate(options):
             guess = fitted_probe(fitted, task, len(classes), option)(kept.x)
             value = score(task, kept.y, guess, list(classes)).value(kind.judged_by)

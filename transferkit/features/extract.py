@@ -107,12 +107,12 @@ class Stored:
         self._row = np.zeros((len(samples), depth), np.int64)
         at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
         self._chunk[at], self._row[at] = chunks, rows
-        self._held: ResidentRows | None = None
+        self._resident: ResidentRows | None = None
 
-    def held(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
+    def resident(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
         """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
-        if self._held is not None:
-            return self._held
+        if self._resident is not None:
+            return self._resident
         if any(len(shape) > 1 for shape in self.shapes):
             return None
         at = np.nonzero(self._chunk >= 0)
@@ -122,8 +122,8 @@ class Stored:
         tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
         places = np.full(self._chunk.shape, -1, np.int32)
         places[at] = numbers.ravel()
-        self._held = ResidentRows(tensors, places)
-        return self._held
+        self._resident = ResidentRows(tensors, places)
+        return self._resident
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `Source.take`."""

@@ -16,13 +16,13 @@ from transferkit.data.splitting.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis, intervals
 from transferkit.evaluation.baselines import Baseline, Split, few_threads
-from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, Twins
+from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, MetricsRecord
-from transferkit.evaluation.near_duplicates import twins
+from transferkit.evaluation.near_duplicates import near_duplicates
 from transferkit.evaluation.scores import BaselineScores
 from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.files import atomic_path
@@ -145,7 +145,11 @@ def diagnosis_context(
         command=command,
         duplicates_across_splits=shared(samples, context.splits),
         learning_curve=metrics.learning_curve.fit if metrics.learning_curve else None,
-        twins={name: Twins(twins(fit.x, part.x), len(part.x)) for name, part in features.items() if name != "train"},
+        near_duplicates={
+            name: NearDuplicates(near_duplicates(fit.x, part.x), len(part.x))
+            for name, part in features.items()
+            if name != "train"
+        },
         doubtful_labels=doubtful_labels(fit, samples, problem.train, context.settings.seed) if judged else None,
         confident_errors=diagnosis.confident_errors(val, samples.targets[problem.val]) if single else None,
         data=context.origin,
@@ -184,14 +188,14 @@ def save_typical(
     """
     if train.x.shape[1] > WIDEST:
         return
-    fit, held = train.x, val.x
+    fit, val_x = train.x, val.x
     if trained.tuned:
         # A trained tail has features of its own, which are in no cache; what feeds it is.
         tuned, source = trained.tuned
         run, rng = compute.forward(with_features(tuned)), np.random.default_rng(seed)
         parts = (rng.permutation(part)[:SAMPLED] for part in (problem.train, problem.val))
-        fit, held = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
-    found = typical(fit, held, seed)
+        fit, val_x = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
+    found = typical(fit, val_x, seed)
     if found is None:
         return
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:

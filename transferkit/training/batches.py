@@ -52,11 +52,13 @@ class Batches:
             part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
             yield self._chunk(order[part], views[part], weights[part], rng)
 
-    def picked(self, number: int, held: ResidentRows) -> Iterator[Picked]:
-        """The same epoch as rows of `held`: int32 [k, size], targets [k, size, t], weights [k, size]. Never mixed."""
+    def picked(self, number: int, resident: ResidentRows) -> Iterator[Picked]:
+        """The same epoch as rows of `resident`: int32 [k, size], targets [k, size, t], weights [k, size]. Never
+        mixed.
+        """
         assert not self.mixes, "mixed batches are made of their inputs"
         order, views, weights = self._order(number, np.random.default_rng((self.seed, number)))
-        rows = held.rows(self.pictures[order], views)
+        rows = resident.rows(self.pictures[order], views)
         for first in range(0, self.steps, STEPS_AT_ONCE):
             part = slice(first * self.size, min(first + STEPS_AT_ONCE, self.steps) * self.size)
             shape = (-1, self.size)

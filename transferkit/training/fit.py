@@ -131,7 +131,7 @@ class Loop:
     callbacks: Sequence[Callback] = ()
     pause: int | None = None  # stop after this epoch; with a checkpoint, a later call goes on from there
     rates: schedules.Curve | None = None  # of all steps; the optimizer's own rate where there is none
-    held: ResidentRows | None = None  # the batches' rows, where they are in memory
+    resident: ResidentRows | None = None  # the batches' rows, where they are in memory
     steps: compute.Steps | None = None  # compiled before, for this model and optimizer
     # Where another model is trained in its place: gives the one the phase is about, with the weights of now.
     mirror: Callable[[], Any] | None = None
@@ -241,9 +241,9 @@ class Loop:
 
     def _chunks(self) -> Generator[tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]]:
         """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
-        if self.held is not None:
-            for rows, targets, weights in self.batches.picked(self.epoch, self.held):
-                yield self.held.tensors, targets, weights, rows
+        if self.resident is not None:
+            for rows, targets, weights in self.batches.picked(self.epoch, self.resident):
+                yield self.resident.tensors, targets, weights, rows
             return
         with closing(ahead(self.batches.epoch(self.epoch))) as chunks:
             for inputs, targets, weights in chunks:

@@ -98,22 +98,23 @@ class Trainer:
 
     def _train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
         batches, problem = self.batches(source), self.problem
-        held = None if batches.mixes else _held(source)
-        twin = self._twin(phase, model, batches.steps) if held else None
-        trained, optimizer = model, self._optimizer(phase, batches.steps) if twin is None else twin.optimizer
-        if twin is not None:
-            trained, self._forward_of = twin.model, (twin.model, twin.forward)
+        resident = None if batches.mixes else _resident(source)
+        reusable = self._reusable(phase, model, batches.steps) if resident else None
+        trained, optimizer = model, self._optimizer(phase, batches.steps) if reusable is None else reusable.optimizer
+        if reusable is not None:
+            trained, self._forward_of = reusable.model, (reusable.model, reusable.forward)
         loop = Loop(
             name=phase.name, model=trained, optimizer=optimizer, loss_key=self.loss_key, batches=batches,
             validate=lambda m: self.outputs(m, source, problem.val), validation_targets=problem.targets[problem.val],
             goal=problem.goal, epochs=phase.epochs, top_rate=self.rate, callbacks=self._callbacks(phase, optimizer),
-            pause=phase.pause, rates=self._rates(phase, batches.steps), held=held,
-            steps=None if twin is None else twin.steps, mirror=None if twin is None else partial(twin.give, model),
+            pause=phase.pause, rates=self._rates(phase, batches.steps), resident=resident,
+            steps=None if reusable is None else reusable.steps,
+            mirror=None if reusable is None else partial(reusable.give, model),
         )  # fmt: skip
         with applied(model, phase.precision):
             progress = loop.run()
-        if twin is not None:
-            twin.give(model)
+        if reusable is not None:
+            reusable.give(model)
         assert progress.best is not None
         best = progress.best
         if phase.precision.how == "policy":
@@ -192,11 +193,11 @@ class Trainer:
             )
         return number
 
-    def _twin(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
+    def _reusable(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
         """What trains `model` in its place without compiling again, where there is a pool and the phase is a head's."""
         if self.pool is None or phase.factors or phase.precision.how != "plain" or self.settings.head not in HEADS:
             return None
-        return self.pool.twin(model, self.loss_key, self._configured(phase.rate, steps))
+        return self.pool.head_for(model, self.loss_key, self._configured(phase.rate, steps))
 
     def _optimizer(self, phase: Phase, steps: int) -> Any:
         return self.optimizer(phase.rate, phase.factors, steps, phase.precision.name == "float16")
@@ -285,15 +286,15 @@ class Trainer:
         # One trace a phase, not one an epoch.
         if self._forward_of is None or self._forward_of[0] is not model:
             self._forward_of = (model, compute.halving(compute.forward(model), self.reporter.warn))
-        held = _held(source)
-        if held is None:
+        resident = _resident(source)
+        if resident is None:
             return predict(self._forward_of[1], source, pictures)
         parts = np.array_split(pictures, -(-len(pictures) // OUTPUTS_AT_ONCE))
-        return np.concatenate([self._forward_of[1](held.tensors, held.rows(part, 0))[0] for part in parts])
+        return np.concatenate([self._forward_of[1](resident.tensors, resident.rows(part, 0))[0] for part in parts])
 
 
-def _held(source: Source) -> ResidentRows | None:
-    return source.held() if isinstance(source, Stored) else None
+def _resident(source: Source) -> ResidentRows | None:
+    return source.resident() if isinstance(source, Stored) else None
 
 
 def _report(

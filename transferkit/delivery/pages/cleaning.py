@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.audit.checks import Doubt
+from transferkit.data.audit.checks import LabelIssue
 from transferkit.data.audit.duplicate_groups import Copies
 from transferkit.data.images.decode import PictureError
 from transferkit.data.images.thumbnail import thumbnail
@@ -43,16 +43,18 @@ class Card:
         """Plain values for JSON, with paths (`readable`: as they are fit to show) and labels."""
         paths = [shown(samples.paths[i]) if readable else samples.paths[i] for i in self.pictures]
         rows = [{"id": i, "path": p, "label": samples.label(i)} for i, p in zip(self.pictures, paths, strict=True)]
-        doubt = {} if self.chance_right is None else {"suggested": self.suggested, "chance_right": self.chance_right}
-        return {"kind": self.kind, "title": self.title, **doubt, "pictures": rows}
+        issue = {} if self.chance_right is None else {"suggested": self.suggested, "chance_right": self.chance_right}
+        return {"kind": self.kind, "title": self.title, **issue, "pictures": rows}
 
 
-def cards(samples: Samples, doubts: Sequence[Doubt], copies: Sequence[Copies], faults: dict[int, str]) -> list[Card]:
+def cards(
+    samples: Samples, issues: Sequence[LabelIssue], copies: Sequence[Copies], faults: dict[int, str]
+) -> list[Card]:
     """Doubtful labels, the least sure first; then copies, those with different labels first; then damaged files."""
     at = {path: i for i, path in enumerate(samples.paths)}
     found = [
         Card("label", f"Chance that this label is right: {d.said}", (at[d.path],), d.suggested, d.chance_right)
-        for d in doubts
+        for d in issues
         if d.path in at
     ]
     for group in copies:

@@ -1,4 +1,4 @@
-"""The figures of a run, each built and laid out once: SVG for the page, its dark twin, and PNG for the folder."""
+"""The figures of a run, each built and laid out once: SVG for the page, its dark form, and PNG for the folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MANY = 25  # classes above which a PNG is smaller than an SVG of all those marks
 
 @dataclass
 class Drawing:
-    """One figure. `build(dark)` makes it; `recoloured` if its dark twin differs in the colours of the paper alone.
+    """One figure. `build(dark)` makes it; `recoloured` if its dark form differs in the colours of the paper alone.
 
     `panels` build its parts one by one, for a page that sets them side by side or, on a phone, below each other.
     """
