@@ -30,7 +30,7 @@ from transferkit.evaluation.symptoms import (
 )
 from transferkit.evaluation.versus import LEVEL
 
-TWINS = 0.05  # of a split: shots in series leave a percent or two
+NEAR_DUPLICATE_SHARE = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm
 GUESSING = 3.0  # times the loss of guessing
 LITTLE = 0.5  # of what is left above the commonest answer: a model that learnt something gains more
@@ -43,7 +43,7 @@ def leakage(case: Case) -> Symptom | None:
     if n:
         evidence.append(f"{n} pictures lie in more than one split")
     for split, found in case.context.near_duplicates.items():
-        if found.n >= 5 and found.n > TWINS * found.of:
+        if found.n >= 5 and found.n > NEAR_DUPLICATE_SHARE * found.of:
             evidence.append(f"{found.n} of {found.of} {split} pictures have a near-identical copy in training")
     if case.val is not None and case.test is not None:
         spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
