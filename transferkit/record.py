@@ -101,6 +101,13 @@ class Record(BaseModel):
         return first | found
 
 
+def number_of(row: HistoryRow, column: str) -> float:
+    """A number that is in every row of history.csv, such as its `loss`."""
+    value = row[column]
+    assert isinstance(value, int | float), column
+    return value
+
+
 _READING = {"reading": True}
 
 

@@ -13,7 +13,7 @@ from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import parse_csv, parse_json, remove_temporaries, sha256_bytes, sha256_file
-from transferkit.record import SCHEMA_VERSION, Record, RecordError
+from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
 from transferkit.runs.run_record import RunRecord
@@ -153,7 +153,7 @@ class Layout:
             remedy.command = own(remedy.command)
         return found
 
-    def read_history(self) -> list[tables.HistoryRow]:
+    def read_history(self) -> list[HistoryRow]:
         """history.csv with numbers as numbers and empty cells as None."""
         return self._table(self.history, lambda rows: tables.history(rows, bool(rows) or self._has_epochs()))
 

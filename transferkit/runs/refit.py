@@ -11,6 +11,7 @@ import numpy as np
 
 from transferkit import compute, terms
 from transferkit.features.precision import Precision
+from transferkit.record import number_of
 from transferkit.training.fit import StoppingMetric
 from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Again, Recipe
@@ -57,7 +58,7 @@ def on_all(work: Recipe, trained: Trained, checkpoints: Path, start: keras.Model
 
 def _again(work: Recipe, phase: PhaseReport) -> Again:
     rows = [row for row in work.trainer.history if row["phase"] == phase.name][: phase.best_epoch]
-    rates = tuple(row["learning_rate"] for row in rows) if work.settings.schedule == "plateau" else None
+    rates = tuple(number_of(row, "learning_rate") for row in rows) if work.settings.schedule == "plateau" else None
     how = "plain" if phase.precision == "float32" else "policy"
     return Again(phase.best_epoch, Precision(phase.precision, how), rates)
 

@@ -20,7 +20,7 @@ from transferkit import compute, tasks, terms
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
 from transferkit.features.extract import ResidentRows
-from transferkit.record import HistoryRow
+from transferkit.record import HistoryRow, number_of
 from transferkit.training import schedules
 from transferkit.training.batches import Batches
 from transferkit.training.losses import LOSSES, mean_loss
@@ -176,9 +176,7 @@ class Loop:
 
     def newest(self, column: str) -> float:
         """A number of the newest finished epoch's row, by its column of history.csv."""
-        value = self.rows[-1][column]
-        assert isinstance(value, int | float), column
-        return value
+        return number_of(self.rows[-1], column)
 
     @property
     def last(self) -> int:
@@ -271,7 +269,7 @@ class Loop:
         if self.improved:
             progress.best, progress.best_epoch = score, progress.epoch
         progress.seconds += seconds
-        judged = {"val_loss": score[1], f"val_{self.goal.name}": score[0], "seconds": round(seconds, 3)}
+        judged: HistoryRow = {"val_loss": score[1], f"val_{self.goal.name}": score[0], "seconds": round(seconds, 3)}
         progress.rows.append(row | judged)
         progress.epoch += 1
         progress.done = progress.done or progress.epoch >= self.epochs
