@@ -30,7 +30,12 @@ MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run
 
 @contextmanager
 def storage_errors(path: Path, remedy: str) -> Iterator[None]:
-    """What the disk or the folder refuses while `path` is written becomes a StorageError; `remedy` says what to do."""
+    """What the disk or the folder refuses becomes a StorageError; all else is raised as it is.
+
+    Args:
+        path: what is written inside.
+        remedy: what helps where it cannot be written there.
+    """
     try:
         yield
     except OSError as error:
@@ -79,24 +84,57 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` whole or not at all."""
+    """Write `content` whole or not at all.
+
+    Args:
+        path: of the file; its folder is made.
+        content: all of it.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 `content` whole or not at all."""
+    """Write UTF-8 `content` whole or not at all.
+
+    Args:
+        path: of the file; its folder is made.
+        content: all of it.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     # surrogateescape: file names that are not valid UTF-8 pass through unchanged.
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON. NaN and infinity are refused: other readers choke on them."""
+    """Write `content` as indented JSON. NaN and infinity are refused: other readers choke on them.
+
+    Args:
+        path: of the file; its folder is made.
+        content: plain values.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+        ValueError: NaN or infinity.
+    """
     write_text(path, to_json(content, indent=2) + "\n")
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    """JSON that every reader takes: no NaN, and always valid UTF-8 (of undecodable file names, escapes are left)."""
+    """JSON that every reader takes: no NaN, and always valid UTF-8 (of undecodable file names, escapes are left).
+
+    Args:
+        content: plain values.
+        indent: blanks a level; None: on one line.
+
+    Raises:
+        ValueError: NaN or infinity, which other readers choke on.
+    """
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
@@ -123,10 +161,14 @@ def _no_number(name: str) -> None:
 
 
 def settings_text(path: Path, option: str) -> str:
-    """The text of a file of settings that `option` names, without the byte order mark that editors put first.
+    """The text of a file of settings, without the byte order mark that editors put first.
 
-    UTF-8, or UTF-16 with its mark, as PowerShell writes. Raises ConfigError where it cannot be read, is no text or is
-    larger than any file of settings.
+    Args:
+        path: of the file, UTF-8, or UTF-16 with its mark, as PowerShell writes.
+        option: that names it, for messages.
+
+    Raises:
+        ConfigError: it cannot be read, is no text or is larger than any file of settings.
     """
     try:
         with open(path, "rb") as handle:
@@ -146,7 +188,16 @@ def settings_text(path: Path, option: str) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV with a header line, whole or not at all."""
+    """Write a CSV with a header line, whole or not at all.
+
+    Args:
+        path: of the file; its folder is made.
+        header: names of the columns.
+        rows: cells in their order.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     write_text(path, "".join(csv_line(row) + "\n" for row in (header, *rows)))
 
 
@@ -193,7 +244,15 @@ def digest(content: Any) -> str:
 
 @contextmanager
 def locked(path: Path, timeout: float = 600.0) -> Iterator[None]:
-    """Hold the lock file `path` (between processes); it is released when the process dies."""
+    """Hold the lock file `path` (between processes); it is released when the process dies.
+
+    Args:
+        path: of the lock file; its folder is made.
+        timeout: seconds to wait for another process.
+
+    Raises:
+        StorageError: another process held it all the time.
+    """
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,6 +327,11 @@ def _unusable(folder: Path) -> str | None:
 
 
 def remember(path: Path, content: Any) -> None:
-    """Write JSON that merely saves time later; where it cannot be written, it is measured again then."""
+    """Write JSON that merely saves time later; where it cannot be written, it is measured again then.
+
+    Args:
+        path: of the file.
+        content: plain values.
+    """
     with suppress(OSError):
         write_json(path, content)

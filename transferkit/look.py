@@ -29,9 +29,12 @@ unfold();
 
 
 def document(title: str, body: str, style: str = "") -> str:
-    """A Jinja template of a page: `body` is what `<main>` holds, `style` is added to the style sheet.
+    """A Jinja template of a page, to be rendered with `policy` and `style` of this module under these names.
 
-    It is rendered with `policy` and `style` of this module under these names.
+    Args:
+        title: of the page.
+        body: template of what `<main>` holds.
+        style: added to the style sheet.
     """
     return f"""<!doctype html>
 <html lang="en">

@@ -102,7 +102,12 @@ class Record(BaseModel):
 
 
 def number_of(row: HistoryRow, column: str) -> float:
-    """A number that is in every row of history.csv, such as its `loss`."""
+    """A number that is in every row of history.csv, such as its `loss`.
+
+    Args:
+        row: of history.csv.
+        column: such as `loss`.
+    """
     value = row[column]
     assert isinstance(value, int | float), column
     return value
