@@ -101,11 +101,8 @@ def write_text(path: Path, content: str) -> None:
     """Write UTF-8 `content` whole or not at all.
 
     Args:
-        path: of the file; its folder is made.
+        path: as for `write_bytes`.
         content: all of it.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
     """
     # surrogateescape: file names that are not valid UTF-8 pass through unchanged.
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
@@ -115,11 +112,10 @@ def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON. NaN and infinity are refused: other readers choke on them.
 
     Args:
-        path: of the file; its folder is made.
+        path: as for `write_bytes`.
         content: plain values.
 
     Raises:
-        StorageError: the disk is full, or the place cannot be written.
         ValueError: NaN or infinity.
     """
     write_text(path, to_json(content, indent=2) + "\n")
@@ -191,12 +187,9 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     """Write a CSV with a header line, whole or not at all.
 
     Args:
-        path: of the file; its folder is made.
+        path: as for `write_bytes`.
         header: names of the columns.
         rows: cells in their order.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
     """
     write_text(path, "".join(csv_line(row) + "\n" for row in (header, *rows)))
 

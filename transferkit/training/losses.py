@@ -48,8 +48,7 @@ def squared(targets: Any, outputs: Any) -> Any:
     """Mean squared error over targets.
 
     Args:
-        targets: [b, targets], standardised.
-        outputs: likewise.
+        targets, outputs: [b, targets], standardised.
 
     Returns:
         [b].
@@ -63,8 +62,7 @@ def absolute(targets: Any, outputs: Any) -> Any:
     """Mean absolute error over targets: less moved by outliers.
 
     Args:
-        targets: [b, targets], standardised.
-        outputs: likewise.
+        targets, outputs: [b, targets], standardised.
 
     Returns:
         [b].
@@ -78,8 +76,7 @@ def huber(targets: Any, outputs: Any) -> Any:
     """Huber loss (Huber 1964): squared near zero, absolute beyond one standard deviation.
 
     Args:
-        targets: [b, targets], standardised.
-        outputs: likewise.
+        targets, outputs: [b, targets], standardised.
 
     Returns:
         [b].
