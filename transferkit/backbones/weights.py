@@ -124,14 +124,7 @@ def fetch(
         address = _address(name, url, mirror)
         say(f"fetching {name} from {address}")
         try:
-            download(
-                address,
-                entry.path,
-                check=lambda p: _misfit(p, row),
-                timeout=timeout,
-                retries=retries,
-                say=say,
-            )
+            download(address, entry.path, check=lambda p: _misfit(p, row), timeout=timeout, retries=retries, say=say)
         except WeightsError as error:
             raise WeightsError(f"{error}. {_by_hand(name, address, row.weights_hash)}") from error
         return _first_use(entry, address, say) if row.weights_hash is None else entry.path

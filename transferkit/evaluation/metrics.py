@@ -181,21 +181,17 @@ def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> Sco
             "brier": _plain(((probs - true) ** 2).mean()),
         }
     )
-    result["per_class"] = [
-        ScoreRow(
-            {
-                "class": name,
-                "precision": _plain(precision[c]) if called[c] else None,
-                "recall": _plain(recall[c]) if support[c] else None,
-                "f1": _plain(f1[c]) if support[c] else None,
-                "support": int(support[c]),
-                "roc_auc": aucs[c],
-                "pr_auc": aps[c],
-                "threshold": float(limits[c]),
-            }
-        )
-        for c, name in enumerate(names)
-    ]
+
+    def row(c: int) -> ScoreRow:
+        return ScoreRow({
+            "class": names[c],
+            "precision": _plain(precision[c]) if called[c] else None,
+            "recall": _plain(recall[c]) if support[c] else None,
+            "f1": _plain(f1[c]) if support[c] else None,
+            "support": int(support[c]), "roc_auc": aucs[c], "pr_auc": aps[c], "threshold": float(limits[c]),
+        })  # fmt: skip
+
+    result["per_class"] = [row(c) for c in range(len(names))]
     return result
 
 

@@ -24,6 +24,7 @@ from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import RunRecord, WeightsRecord
 from transferkit.runs.tables import Predictions
 from transferkit.tuning import gallery
@@ -83,12 +84,17 @@ def report_content(layout: Layout) -> ReportContent:
     if metrics.search is not None:
         content["search_figures"] = gallery.builders(layout, metrics.search)
     if len(table):
-        found = pictures.proved(layout, _add_test(content, table))
-        for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
-            for example in examples:
-                example["picture"] = _picture(found.get(example["path"]), facts.decode.intensity)
-        _add_overlays(content, layout, found)
+        _add_pictures(content, layout, table, facts)
     return content
+
+
+def _add_pictures(content: ReportContent, layout: Layout, table: Predictions, facts: ModelFacts) -> None:
+    """What the test pictures show, and those that are shown themselves."""
+    found = pictures.proved(layout, _add_test(content, table))
+    for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
+        for example in examples:
+            example["picture"] = _picture(found.get(example["path"]), facts.decode.intensity)
+    _add_overlays(content, layout, found)
 
 
 def called(backbone: str) -> str:
