@@ -13,8 +13,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "transferkit"
 ROOMS = (
     "api", "archives.py", "backbones", "compute", "config", "console.py", "errors.py", "evaluation", "features",
-    "files.py", "heads.py", "importing.py", "look.py", "parts.py", "plugins.py", "progress.py", "selection",
-    "synonyms.py", "terms.py", "text.py", "training",
+    "files.py", "heads.py", "importing.py", "look.py", "parts.py", "plugins.py", "progress.py", "record.py", "runs",
+    "selection", "synonyms.py", "terms.py", "text.py", "training",
 )  # fmt: skip
 SECTION = re.compile(r"^Args:\n(?P<rows>(?:    .*\n|\n)*)", re.M)
 ROW = re.compile(r"^    (?P<names>\w+(?:, \w+)*): \S", re.M)

@@ -27,7 +27,14 @@ TOLERANCE = 0.02  # of a probability, or of a standard deviation of a target: fa
 
 
 def agreed(trained: Trained, problem: Problem, views: Views, reporter: Reporter) -> Trained:
-    """`trained`, with validation outputs that are the shipped network's own, within `TOLERANCE`."""
+    """`trained`, with validation outputs that are the shipped network's own, within `TOLERANCE`.
+
+    Args:
+        trained: what training came to.
+        problem: its validation pictures.
+        views: how pictures are decoded.
+        reporter: is told where they did not agree.
+    """
     places = sampled(problem)
     found = gap(trained.model, trained.val_outputs[places], problem, views)
     if found <= TOLERANCE:
@@ -47,11 +54,16 @@ def sampled(problem: Problem) -> np.ndarray:
 def gap(
     model: keras.Model, expected: np.ndarray, problem: Problem, views: Views, left_out: np.ndarray | None = None
 ) -> float:
-    """The largest difference between what `model` (uint8 pictures → outputs) says of the `sampled` validation pictures
-    and the `expected` outputs [n, t] for them: of probabilities, or of standardised numbers.
+    """The largest difference between what the shipped model says of the `sampled` validation pictures and what was
+    expected: of probabilities, or of standardised numbers.
 
-    Where `model` has learnt these pictures it is sure of them, which hides differences: `left_out` [n, t] are then
-    answers to them by such as had not, and what counts is what the differences would make of those.
+    Args:
+        model: uint8 pictures → outputs.
+        expected: outputs [n, t].
+        problem: the validation pictures.
+        views: how they are decoded.
+        left_out: where `model` has learnt these pictures it is sure of them, which hides differences: outputs [n, t] of
+            such as had not; what counts is what the differences would make of those.
     """
     pictures = problem.val[sampled(problem)]
     pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in pictures])
@@ -66,7 +78,12 @@ def gap(
 
 
 def said(found: float, problem: Problem) -> str:
-    """A gap above `TOLERANCE` in words."""
+    """A gap above `TOLERANCE` in words.
+
+    Args:
+        found: the gap.
+        problem: says in which unit it is.
+    """
     unit = "standard deviations of the target" if problem.units is not None else "of probability"
     return (
         f"the shipped network, which computes in float32, answered up to {found:.3f} {unit} otherwise than in training "

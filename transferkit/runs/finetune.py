@@ -337,7 +337,16 @@ class Job:
 
 
 def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
-    """Raise RunError where a file of the contract (or of `more`) is gone: somebody removed the folder meanwhile."""
+    """Raise where a file of the contract is gone: somebody removed the folder meanwhile.
+
+    Args:
+        layout: of the run.
+        tested: whether there is a test split.
+        more: further files.
+
+    Raises:
+        RunError: naming what is gone.
+    """
     wanted = [layout.splits, layout.history, layout.metrics, layout.model, *more]
     lost = [path.name for path in (*wanted, *[layout.predictions] * tested) if not path.is_file()]
     if lost:

@@ -276,7 +276,15 @@ def is_run(folder: Path) -> bool:
 
 
 def check_new(folder: Path, resume: bool) -> list[str]:
-    """Problems of writing a run to `folder`."""
+    """Problems of writing a run to `folder`.
+
+    Args:
+        folder: of the run.
+        resume: whether one may be there already.
+
+    Returns:
+        Problems, each with its remedy; empty if there is none.
+    """
     if folder.exists() and not folder.is_dir():
         return [f"--output {folder} is a file; choose a folder that does not exist yet"]
     above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -322,7 +330,12 @@ def run_lock(layout: Layout) -> Iterator[None]:
 
 
 def free_name(parent: Path, stem: str) -> Path:
-    """`parent/stem`, or the first of `stem-2`, `stem-3`… that does not exist."""
+    """`parent/stem`, or the first of `stem-2`, `stem-3`… that does not exist.
+
+    Args:
+        parent: the folder above.
+        stem: the name that is wanted.
+    """
     candidate, number = parent / stem, 1
     while candidate.exists():
         number += 1

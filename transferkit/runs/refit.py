@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 
 def on_all(work: Recipe, trained: Trained, checkpoints: Path, start: keras.Model | None = None) -> Trained:
-    """`trained` with a model that has learnt from validation pictures too, on the way that was best without them.
+    """What training came to, with a model that has learnt from validation pictures too, on the way that was best
+    without them.
 
     Each phase goes on from the one before, so those that led to the chosen one are trained again, each for as many
-    epochs as were best in it, at the rates these epochs had; what came after the chosen phase is not.
-    There is nothing left to watch then: no epoch is chosen, and everything else in `trained` (curves, scores,
-    calibration) stays that of the model that validation had judged. Where a tail began with a head that had been there
-    already, `start` is that head, fitted on both parts.
+    epochs as were best in it, at the rates these epochs had; what came after the chosen phase is not. There is nothing
+    left to watch then: no epoch is chosen, and everything else in `trained` (curves, scores, calibration) stays that of
+    the model that validation had judged.
+
+    Args:
+        work: the recipe.
+        trained: what it came to.
+        checkpoints: folder for those of the new phases.
+        start: where a tail began with a head that had been there already, that head, fitted on both parts.
     """
     part, trainer = work.problem, work.trainer
     names = [phase.name for phase in trained.phases]

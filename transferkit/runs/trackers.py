@@ -131,7 +131,12 @@ class Tracking(Callback):
 
 @contextmanager
 def tracked(names: Iterable[str], reporter: Reporter) -> Iterator[Tracking]:
-    """Trackers for the time of a run; what ends it early, they are told too."""
+    """Trackers for the time of a run; what ends it early, they are told too.
+
+    Args:
+        names: of the trackers.
+        reporter: is told of what goes wrong with them.
+    """
     tracking = Tracking(names, reporter)
     try:
         yield tracking
