@@ -1,4 +1,4 @@
-"""Public functions of the rooms that others build on say what each of their arguments is."""
+"""Public functions say what each of their arguments is, where they have several."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "transferkit"
-ROOMS = (
-    "api", "archives.py", "backbones", "compute", "config", "console.py", "errors.py", "evaluation", "features",
-    "files.py", "heads.py", "importing.py", "look.py", "parts.py", "plugins.py", "progress.py", "record.py", "runs",
-    "selection", "synonyms.py", "terms.py", "text.py", "training",
-)  # fmt: skip
+UNFINISHED = ("cli", "data", "tuning")  # rooms where not every function says so yet
+ROOMS = sorted(
+    path.name
+    for path in PACKAGE.iterdir()
+    if (path.suffix == ".py" or (path / "__init__.py").is_file()) and path.name not in UNFINISHED
+)
 SECTION = re.compile(r"^Args:\n(?P<rows>(?:    .*\n|\n)*)", re.M)
 ROW = re.compile(r"^    (?P<names>\w+(?:, \w+)*): \S", re.M)
 
@@ -51,9 +52,12 @@ def lacking(source: str) -> Iterator[str]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_public_functions_say_what_each_argument_is(room: str) -> None:
     paths = modules(room)
-    assert paths
     found = [f"{p.relative_to(PACKAGE)}: {text}" for p in paths for text in lacking(p.read_text("utf-8"))]
     assert not found, "\n".join(found)
+
+
+def test_rooms_are_found() -> None:
+    assert {"api", "runs", "heads.py"} <= set(ROOMS)
 
 
 def test_what_is_missing_or_too_much_is_named() -> None:

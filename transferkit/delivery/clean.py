@@ -70,9 +70,19 @@ def _counted(number: int, words: str) -> str:
 def prepare(
     source: str, output: Path | None, suspects: int | None, how: ScanOptions, reporter: Reporter, progress: Progress
 ) -> Prepared:
-    """Look for doubtful labels (of a run) and copies; `how` is what `scan` reads data with.
+    """Look for doubtful labels (of a run) and copies.
 
-    Raises ConfigError for options that have no effect, DataError where the data cannot be read.
+    Args:
+        source: data, or a run.
+        output: file of the decisions; None: beside the data.
+        suspects: how many doubtful labels are shown at most.
+        how: what `scan` reads data with.
+        reporter: is told of the progress.
+        progress: told how far hashing the pictures is.
+
+    Raises:
+        ConfigError: options that have no effect.
+        DataError: the data cannot be read.
     """
     given = Path(source).expanduser()
     if (given / "run.json").exists():
@@ -129,7 +139,15 @@ def _words(how: ScanOptions) -> list[str]:
 
 
 def serve(prepared: Prepared, reporter: Reporter, port: int, browser: bool, ready: Callable[[str], None]) -> None:
-    """Show the page to this machine until Ctrl-C; only who knows its address gets an answer."""
+    """Show the page to this machine until Ctrl-C; only who knows its address gets an answer.
+
+    Args:
+        prepared: what is shown.
+        reporter: is told where the page fails.
+        port: of this machine; 0: a free one.
+        browser: whether one is opened.
+        ready: is told the address.
+    """
 
     def opened(url: str) -> None:
         ready(url)

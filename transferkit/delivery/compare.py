@@ -127,7 +127,14 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     """Compare finished runs of one task on one test split.
 
     Accuracy is tested by McNemar's exact test, every score by a paired bootstrap (Koehn 2004); p-values of several
-    pairs are adjusted by Holm's method (1979). Raises RunError, with the reason, where the runs cannot be compared.
+    pairs are adjusted by Holm's method (1979).
+
+    Args:
+        layouts: of the runs, two or more.
+        seed: of the bootstrap.
+
+    Raises:
+        RunError: the runs cannot be compared, with the reason.
     """
     names = _names([layout.folder for layout in layouts])
     manifests = [layout.complete() for layout in layouts]

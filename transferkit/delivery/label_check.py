@@ -62,9 +62,16 @@ def own_samples(layout: Layout) -> Samples:
 
 
 def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[LabelIssue]:
-    """The `shown` most doubtful labels of a run's pictures, by the chance that the label is right, smallest first.
+    """The most doubtful labels of a run's pictures, by the chance that the label is right, smallest first. Nothing is
+    written to the run.
 
-    Nothing is written to the run. Raises as `label_issues`.
+    Args:
+        run: its folder.
+        reporter: is told of the progress.
+        shown: how many.
+
+    Raises:
+        RunError, DataError: as `label_issues`.
     """
     layout = Layout(run)
     layout.complete()
@@ -72,10 +79,18 @@ def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Label
 
 
 def label_issues(layout: Layout, samples: Samples, reporter: Reporter) -> list[LabelIssue]:
-    """All of `samples`, hashed pictures of a run, by the chance that their label is right, smallest first.
+    """All pictures by the chance that their label is right, smallest first.
 
-    Features come from the store as training left them; what is missing is computed. Raises RunError for a run that
-    is not finished, DataError where its data has numbers for labels.
+    Features come from the store as training left them; what is missing is computed.
+
+    Args:
+        layout: of the run.
+        samples: its pictures, hashed.
+        reporter: is told of the progress.
+
+    Raises:
+        RunError: the run is not finished.
+        DataError: its data has numbers for labels.
     """
     from transferkit.evaluation.label_issues import find_label_issues
 

@@ -50,12 +50,21 @@ def export(
     layout: Layout, kind: str, reporter: Reporter, *, quantize: str | None = None, output: Path | None = None,
     allow_mismatch: bool = False, replace: bool = False, data: Any = None,
 ) -> Export:  # fmt: skip
-    """Write the run's model as format `kind` into the folder `output` and prove it on the run's own pictures.
+    """Write the run's model in a format, and prove it on the run's own pictures.
 
-    `kind` is keras, saved_model, litert or onnx; `quantize` (litert) float32, float16 or int8. `output` defaults to
-    RUN/exports/KIND[-PRECISION] and must not exist, unless `replace` and it holds an export. `data` is where the run's
-    data is now, if it moved. Raises ConfigError, RunError or DataError before anything is written, and ExportError
-    with the figures where the file answers otherwise than the model, unless `allow_mismatch`.
+    Args:
+        layout: of the run.
+        kind: keras, saved_model, litert or onnx, or a plugin's.
+        reporter: is told of the progress.
+        quantize: (litert) float32, float16 or int8.
+        output: the folder, which must not exist; by default RUN/exports/KIND[-PRECISION].
+        allow_mismatch: keep a file that does not answer as the run's model does.
+        replace: take the place of an export that is there already.
+        data: where the run's data is now, if it moved.
+
+    Raises:
+        ConfigError, RunError, DataError: before anything is written.
+        ExportError: with the figures, where the file answers otherwise than the model.
     """
     row, precision = lookup(kind, quantize)
     manifest = layout.complete()
@@ -92,7 +101,12 @@ def export(
 
 
 def place(row: Format, precision: str) -> str:
-    """The name of the folder of an export."""
+    """The name of the folder of an export.
+
+    Args:
+        row: its format.
+        precision: its precision.
+    """
     return f"{row.name}-{precision}" if row.quantizes else row.name
 
 
@@ -173,7 +187,13 @@ def _refusal(row: Format, precision: str, figures: parity.ExportFigures) -> str:
 
 
 def target_problems(target: Path, replace: bool, data: str | None) -> list[str]:
-    """What keeps an export from being written to `target`, of a run on the data at `data`."""
+    """What keeps an export from being written.
+
+    Args:
+        target: its folder.
+        replace: whether it may take the place of another export.
+        data: path of the run's data.
+    """
     return [*_taken(target, replace), *preflight.inside(target, data)]
 
 

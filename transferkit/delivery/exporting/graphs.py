@@ -21,7 +21,15 @@ ENCODED = "encoded"  # name of the signature, and of its input
 
 
 def on_pictures(model: Any, facts: ModelFacts) -> Any:
-    """tf.function: uint8 [n, size, size, 3] → {output: float32 [n, t]}, in inference mode."""
+    """The model as a tf.function on pictures, in inference mode.
+
+    Args:
+        model: uint8 pictures → answers.
+        facts: what its file says of it.
+
+    Returns:
+        uint8 [n, size, size, 3] → {output: float32 [n, t]}.
+    """
     import tensorflow as tf
 
     size, name = facts.decode.size, tasks.of(facts.task).output_name
@@ -39,7 +47,15 @@ def decodes_itself(facts: ModelFacts) -> bool:
 
 
 def on_bytes(model: Any, facts: ModelFacts) -> Any:
-    """tf.function: string [n], each a JPEG or PNG file → {output: float32 [n, t]}."""
+    """The model as a tf.function on files.
+
+    Args:
+        model: uint8 pictures → answers.
+        facts: what its file says of it.
+
+    Returns:
+        string [n], each a JPEG or PNG file → {output: float32 [n, t]}.
+    """
     import tensorflow as tf
 
     settings, name = facts.decoding(), tasks.of(facts.task).output_name
@@ -54,7 +70,15 @@ def on_bytes(model: Any, facts: ModelFacts) -> Any:
 
 
 def decode(content: Any, settings: DecodeSettings) -> Any:
-    """One JPEG or PNG file (scalar string) as uint8 [size, size, 3], in TensorFlow operations."""
+    """A file as a picture, in TensorFlow operations.
+
+    Args:
+        content: scalar string, a JPEG or PNG file.
+        settings: of the decoder.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     import tensorflow as tf
 
     pixels = tf.cond(tf.io.is_jpeg(content), lambda: _jpeg(content, settings), lambda: _png(content))

@@ -50,7 +50,14 @@ class Card:
 def cards(
     samples: Samples, issues: Sequence[LabelIssue], copies: Sequence[Copies], faults: dict[int, str]
 ) -> list[Card]:
-    """Doubtful labels, the least sure first; then copies, those with different labels first; then damaged files."""
+    """Doubtful labels, the least sure first; then copies, those with different labels first; then damaged files.
+
+    Args:
+        samples: the pictures.
+        issues: doubtful labels.
+        copies: groups of copies and look-alikes.
+        faults: row number of a damaged file → what is wrong with it.
+    """
     at = {path: i for i, path in enumerate(samples.paths)}
     found = [
         Card("label", f"Chance that this label is right: {d.said}", (at[d.path],), d.suggested, d.chance_right)

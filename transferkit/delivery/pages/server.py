@@ -80,12 +80,22 @@ class App(Protocol):
 
 
 def text(status: int, message: str) -> Response:
-    """A line of text, for what went wrong."""
+    """A line of text, for what went wrong.
+
+    Args:
+        status: of HTTP.
+        message: one line.
+    """
     return Response(f"{message}\n".encode("utf-8", "backslashreplace"), status=status)
 
 
 def as_json(content: Any, status: int = 200) -> Response:
-    """JSON."""
+    """JSON.
+
+    Args:
+        content: plain values.
+        status: of HTTP.
+    """
     return Response(to_json(content).encode(), "application/json", status)
 
 

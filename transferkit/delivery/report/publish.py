@@ -34,7 +34,15 @@ PICTURE = 320  # pixels on the long side, in a gallery
 
 
 def publish(layout: Layout, reporter: Reporter) -> Path:
-    """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path."""
+    """Write figures/*.png, report.html and CARD.md of a finished run.
+
+    Args:
+        layout: of the run.
+        reporter: is told of it.
+
+    Returns:
+        The report's path.
+    """
     with reporter.step("writing the report"):
         content = report_content(layout)
         drawn = drawings(content)
