@@ -85,10 +85,19 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
 
 
 def attention_pool(shape: Sequence[int | None], moments: tuple[np.ndarray, np.ndarray] | None = None) -> keras.Model:
-    """Pooling that learns where to look: map or tokens of `shape` → vector [channels] (Ilse et al. 2018).
+    """Pooling that learns where to look (Ilse et al. 2018).
 
     A softmax over the places for each of a few shares of the channels. It begins as the plain average of all places.
-    `moments` are mean and deviation of each channel [channels], by which the channels are standardised first.
+
+    Args:
+        shape: of a map (height, width, channels) or of tokens (n, channels).
+        moments: mean and deviation of each channel [channels], by which the channels are standardised first.
+
+    Returns:
+        Map or tokens → vector [channels].
+
+    Raises:
+        ConfigError: a side that is not known.
     """
     import keras
 
