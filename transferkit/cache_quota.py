@@ -69,7 +69,12 @@ def hold(folder: Path, owner: object) -> None:
 
 
 def hold_file(path: Path, owner: object) -> None:
-    """The same of one file; nothing happens where it is gone."""
+    """Mark a file as in use, as `hold` does a set; nothing happens where it is gone.
+
+    Args:
+        path: the file.
+        owner: the object that uses it.
+    """
     if sys.platform == "win32":  # where what is open cannot be removed
         return
     try:

@@ -137,7 +137,15 @@ def _constant_targets(samples: Samples) -> list[str]:
 
 
 def check_depth(samples: Samples, settings: Settings) -> None:
-    """Raises ConfigError where `--intensity percentile` would change nothing."""
+    """Raise where `--intensity percentile` would change nothing.
+
+    Args:
+        samples: the pictures.
+        settings: of the run.
+
+    Raises:
+        ConfigError: no picture is grey of more than 8 bits.
+    """
     if settings.intensity == "full" or any(map_ordered(is_deep, samples.sources())):
         return
     raise ConfigError(
