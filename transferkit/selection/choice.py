@@ -175,8 +175,16 @@ def enter(
     trials: list[CandidateScore], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
     first: bool,
 ) -> None:  # fmt: skip
-    """Score a round's out-of-fold outputs [n, C], and file them in `trials` under their candidate and setting: as a new
-    entry in the `first` round, else with those of the rounds before."""
+    """Score a round's out-of-fold outputs, and file them under their candidate and setting.
+
+    Args:
+        trials: what is known so far; added to.
+        candidate: whose outputs they are.
+        setting: of it.
+        outputs: [n, C].
+        judge: the score.
+        first: whether it is the first round, and they are a new entry; else they go with those of the rounds before.
+    """
     scale, shift = 1.0, 0.0
     if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)
@@ -277,7 +285,16 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
 
 
 def gain_of(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
-    """What `chosen` brings over the simplest of `trials`; None where it is that one."""
+    """What the chosen candidate brings over the simplest.
+
+    Args:
+        trials: every candidate.
+        chosen: the winner.
+        judge: the score.
+
+    Returns:
+        None where it is that one.
+    """
     leaders = best_of(trials, judge)
     simple = next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
     if simple is None or simple is chosen:
@@ -300,7 +317,13 @@ def _table(
 
 
 def row_of(trial: CandidateScore, leader: CandidateScore, judge: Judge) -> HeadCandidate:
-    """A candidate's row in the table, beside the best one."""
+    """A candidate's row in the table, beside the best one.
+
+    Args:
+        trial: the candidate.
+        leader: the best one.
+        judge: the score.
+    """
     gap, error = behind(trial, leader, judge)
     return HeadCandidate(
         name=trial.candidate.name, features=trial.candidate.features, classifier=trial.candidate.learner.name,
