@@ -229,9 +229,9 @@ def merged(fitted: Fitted, labelled: int, views: int) -> Fitted:
     """A kernel machine with one support for each picture of the pool, whose views are all the same picture.
 
     Args:
-        fitted: the machine.
-        labelled: how many of its supports, the first ones, are labelled pictures.
-        views: supports of each picture of the pool.
+        fitted: the machine, whose supports are all pictures in one view after the other.
+        labelled: pictures with labels, which come first in each view.
+        views: how many there are.
     """
     if not isinstance(fitted, Kernel) or views == 1:
         return fitted
