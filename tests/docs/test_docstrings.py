@@ -59,7 +59,7 @@ def test_public_functions_say_what_each_argument_is(room: str) -> None:
 
 def test_rooms_are_found() -> None:
     assert {"api", "runs", "heads.py"} <= set(ROOMS)
-    assert len(modules("backbones")) > 20
+    assert len(modules("backbones")) > 10
     assert all((PACKAGE / name).exists() for name in UNFINISHED)
 
 
