@@ -27,14 +27,16 @@ from transferkit.runs.layout import Layout
 from transferkit.selection.acquisition import Pick, worth_labelling
 
 DRAWN = 50  # test pictures that are drawn where nothing else is asked for, but no more than a third of the pool
-TYPICAL, DRAWN_WHY = "typical of {count} like it", "drawn at random, for testing"
+DRAWN_WHY = "drawn at random, for testing"
+LISTED = 20  # pictures of one call that are shown; the file has all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labeling:
     """What was found: `next` to label, most useful first, and the `test` pictures that were drawn now, all in `file`.
 
-    `labelled`, `waiting` and `tested` count what the file holds besides; `left_out` says what of the pool is not new.
+    `labelled`, `waiting` and `tested` count what the file holds besides; `drawn` how many of all test pictures are a
+    random part of a pool, not a run's own; `left_out` says what of the pool is not new.
     """
 
     file: Path
@@ -44,6 +46,7 @@ class Labeling:
     waiting: int
     tested: int
     left_out: list[str]
+    drawn: int
 
     @property
     def bias(self) -> str:
@@ -53,7 +56,11 @@ class Labeling:
         count = self.tested + len(self.test)
         if not count:
             return chosen + "No test pictures were drawn: how good a model is on the pool will not be known (--test)."
-        return chosen + f"Judge by the {plural(count, 'test picture')}, which {'was' if count == 1 else 'were'} not."
+        there, is_one = plural(count, "test picture"), count == 1
+        if not self.drawn:
+            what = "was not drawn from it: it tells" if is_one else "were not drawn from it: they tell"
+            return chosen + f"The {there} {what} of the pool only if it is alike; --test N draws some of it."
+        return chosen + f"Judge by the {there}, which {'was' if is_one else 'were'} not."
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -64,8 +71,11 @@ class Labeling:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        width = min(44, max((len(_brief(row.path)) for row in self.next), default=0))
-        rows = [f"{n:>4}  {_brief(row.path):<{width}}  {row.why}" for n, row in enumerate(self.next, 1)]
+        some = self.next[:LISTED]
+        width = min(44, max((len(_brief(row.path)) for row in some), default=0))
+        rows = [f"{n:>4}  {_brief(row.path):<{width}}  {row.why}" for n, row in enumerate(some, 1)]
+        if len(some) < len(self.next):
+            rows.append(f"      … and {len(self.next) - len(some):,} more in {shown(self.file)}")
         drawn = f", and {plural(len(self.test), 'test picture')} drawn at random" if self.test else ""
         return "\n".join([f"{plural(len(self.next), 'picture')} to label next{drawn}:", *rows])
 
@@ -91,12 +101,13 @@ def label(
         ConfigError: options without effect.
         DataError: nothing of the pool is new, or a table of another kind.
     """
-    raise_problems(ConfigError, _problems(run, count, test, backbone))
+    raise_problems(ConfigError, _problems(run, count, test, backbone, seed))
     file = LabelsFile.read(output)
     if run is not None:
         file.add(_of_run(Layout(run)))
-    if test and file.tested:
-        raise ConfigError(f"--test {test}: there are {plural(len(file.tested), 'test picture')} already; drop it")
+    already = sum(row.why == DRAWN_WHY for row in file.tested)
+    if test and already:
+        raise ConfigError(f"--test {test}: {plural(already, 'test picture')} were drawn already; drop it")
     fresh, left_out = _fresh(file, pools.without_labels(find(pool, reporter.warn)), reporter)
     known = pools.without_labels([Path(row.path) for row in file.there() if not row.tested]).hashed()
     labelled, waiting, tested = len(file.labelled), len(file.waiting), len(file.tested)
@@ -109,19 +120,26 @@ def label(
     file.add(chosen)
     file.write()
     return Labeling(
-        file=output, next=chosen, test=tests, labelled=labelled, waiting=waiting, tested=tested, left_out=left_out
-    )
+        file=output, next=chosen, test=tests, labelled=labelled, waiting=waiting, tested=tested, left_out=left_out,
+        drawn=already + len(tests),
+    )  # fmt: skip
 
 
-def _problems(run: Path | None, count: int, test: int | None, backbone: str | None) -> list[str]:
+def _problems(run: Path | None, count: object, test: object, backbone: str | None, seed: object) -> list[str]:
     found = []
-    if count < 1:
-        found.append(f"--next {count}: choose at least one picture")
-    if test is not None and test < 0:
-        found.append(f"--test {test}: give 0 for none, or how many to draw")
+    if not _is_whole(count, 1):
+        found.append(f"--next {count}: choose at least one picture; give a whole number")
+    if test is not None and not _is_whole(test, 0):
+        found.append(f"--test {test}: give 0 for none, or how many to draw, a whole number")
+    if not _is_whole(seed, 0):
+        found.append(f"--seed {seed} is not a whole number from 0 up")
     if run is not None and backbone is not None:
         found.append(f"--backbone {shown(backbone)} has no effect with --run, which has its network; drop one of them")
     return found
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
 
 
 def _of_run(layout: Layout) -> list[Row]:
@@ -165,7 +183,8 @@ def _drawn(total: int, test: int | None, known: bool, count: int, seed: int) -> 
 
 def _why(pick: Pick, seen: label_features.Seen) -> str:
     if pick.stands_for or seen.answers is None:
-        return TYPICAL.format(count=pick.stands_for)
+        others = pick.stands_for - 1
+        return f"typical of {plural(others, 'other')} like it" if others > 0 else "like none of the others"
     row = seen.answers[pick.index]
     first, second = np.argsort(-row, kind="stable")[:2]
     return f"{seen.classes[first]} {row[first]:.2f} or {seen.classes[second]} {row[second]:.2f}"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import transferkit as tk
 from transferkit.data.containers import films, kinds, places
 from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
@@ -110,9 +111,11 @@ def test_films_are_passed_over_where_they_are_not_asked_for_and_missed_where_the
         (tmp_path / label / "x.mp4").unlink()
     with pytest.raises(ConfigError, match=r"--frames every:0\.5s: there is no film"):
         scan(tmp_path, reading=EVERY)
-    for wrong in ("every:", "every:0s", "every:x", "each:1s", "none"):
+    for wrong in ("every:", "every:0s", "every:x", "each:1s", "none", 3):
         with pytest.raises(ConfigError, match="write first, all, or every:1s"):
             Reading.checked({"frames": wrong})
+        with pytest.raises(ConfigError, match="frames"):  # nor while a network is looked for
+            tk.finetune(tmp_path, frames=wrong, output=tmp_path / "run", quiet=True)
 
 
 # ------------------------------------------------------------------------------------------ hostile
