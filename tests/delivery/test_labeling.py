@@ -113,6 +113,26 @@ def test_of_many_pictures_the_first_are_shown_and_what_each_stands_for_is_others
     assert (len(shown), shown[-1].strip()) == (22, f"… and 40 more in {tmp_path / 't.csv'}")
 
 
+@pytest.mark.usefixtures("plain")
+def test_frames_of_a_film_are_drawn_together_and_kept_from_what_is_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pictures in folders that are called like films: frames of three, and a picture of none.
+    for n in range(13):
+        path = tmp_path / "pool" / ("x" if n == 12 else f"{n // 4}.mp4") / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(n, 32, 32).save(path)
+    found = tk.label(tmp_path / "pool", next=3, test=2, output=tmp_path / "t.csv", quiet=True)
+    films = {Path(row.path).parent.name for row in found.test}
+    assert (len(found.test), len(films)) == (4, 1)
+    again = tk.label(tmp_path / "pool", next=9, output=tmp_path / "t.csv", quiet=True)
+    chosen = [Path(row.path) for row in (*found.next, *again.next)]
+    assert len(chosen) == 9
+    assert not films & {path.parent.name for path in chosen}
+    groups = {Path(row["path"]).parent.name: Path(row["group"]).name for row in table(tmp_path / "t.csv")}
+    assert groups == {"0.mp4": "0.mp4", "1.mp4": "1.mp4", "2.mp4": "2.mp4", "x": ""}
+
+
 @pytest.mark.parametrize("wrong", [{"next": 2.5}, {"next": "9"}, {"next": True}, {"test": 1.5}, {"seed": -1}])
 def test_numbers_that_are_none_are_refused_before_anything_is_read(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def test_copies_of_labelled_pictures_are_left_out_whatever_their_split(folders: 
     assert (record.unreadable, record.n + record.repeated) == (1, 90)
     assert not any(Path(path).name.startswith(("copy", "damaged")) for path in found.samples.paths)
     assert "left out: 8 like labelled ones" in found.words
+
+
+def test_frames_of_a_film_that_is_labelled_in_part_are_left_out(tmp_path: Path) -> None:
+    # Pictures in folders that are called like films.
+    one, other = (smudges(tmp_path / name, 1, 4, seed, labelled=False) for seed, name in enumerate(("a.mp4", "b.mp4")))
+    frames = sorted(one.iterdir())
+    labelled = replace(pool.without_labels(frames[:2]), classes=("x",)).hashed()
+    found = pool.take_in([*frames[2:], *sorted(other.iterdir())], labelled, "films", 0, QUIET)
+    assert {Path(path).parent.name for path in found.samples.paths} == {"b.mp4"}
+    assert (found.record.n, found.record.alike) == (4, 2)
 
 
 def test_a_pool_of_nothing_new_is_refused(folders: tuple[Path, Path]) -> None:

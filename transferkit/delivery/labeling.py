@@ -7,7 +7,7 @@ these say how good a model is on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from transferkit import tasks
 from transferkit.console import Reporter, plural
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.samples import Samples, shown
+from transferkit.data.source import film_of
 from transferkit.delivery import label_features
 from transferkit.delivery.inputs import find
 from transferkit.delivery.label_check import own_samples
@@ -111,12 +112,13 @@ def label(
     fresh, left_out = _fresh(file, pools.without_labels(find(pool, reporter.warn)), reporter)
     known = pools.without_labels([Path(row.path) for row in file.there() if not row.tested]).hashed()
     labelled, waiting, tested = len(file.labelled), len(file.waiting), len(file.tested)
-    drawn, rest = _drawn(len(fresh), test, bool(tested), count, seed)
-    file.add(tests := [Row(fresh.paths[i], split=TEST, why=DRAWN_WHY) for i in drawn])
+    drawn, rest = _drawn(fresh.paths, {film_of(row.path) for row in file.rows.values()}, test, bool(tested), seed)
+    file.add(tests := [Row(path, "", TEST, film_of(path), DRAWN_WHY) for path in map(fresh.paths.__getitem__, drawn)])
     others = fresh.select(rest)
     seen = label_features.seen(run, others, known, backbone, seed, offline, reporter)
     picks = worth_labelling(seen.pool, seen.known, count, seen.answers, labelled, seed)
-    chosen = [Row(others.paths[pick.index], why=_why(pick, seen)) for pick in picks]
+    found = [(others.paths[pick.index], _why(pick, seen)) for pick in picks]
+    chosen = [Row(path, group=film_of(path), why=why) for path, why in found]
     file.add(chosen)
     file.write()
     return Labeling(
@@ -157,28 +159,48 @@ def _of_run(layout: Layout) -> list[Row]:
 
 
 def _fresh(file: LabelsFile, pool: Samples, reporter: Reporter) -> tuple[Samples, list[str]]:
-    """The pictures of the pool that are like none in the file, each kind once; and what the others are, in words."""
+    """The pictures of the pool that are like none in the file, each kind once, and of no film of which a frame is kept
+    for testing; and what the others are, in words."""
     known = pools.without_labels([Path(row.path) for row in file.there()])
-    mine = set(file.rows)
+    mine, films = set(file.rows), {film_of(row.path) for row in file.tested} - {""}
     pool = pool.select([i for i, path in enumerate(pool.paths) if path not in mine])
-    if not len(pool):
+    kept = [i for i, path in enumerate(pool.paths) if film_of(path) not in films]
+    tested, pool = len(pool) - len(kept), pool.select(kept)
+    if not len(pool) and not tested:
         raise DataError(f"every picture of the pool is in {shown(file.path)} already; give more pictures")
     with reporter.progress("comparing pictures", len(known) + len(pool)) as advance:
         found = newcomers(known, pool, progress=lambda done, total: advance(1))
-    out = {"like one in the file": found.known, "like another": found.repeated, "unreadable": len(found.faults)}
+    out = {
+        "of films kept for testing": tested,
+        "like one in the file": found.known,
+        "like another": found.repeated,
+        "unreadable": len(found.faults),
+    }
     left_out = [f"{count:,} {what}" for what, count in out.items() if count]
     if not found.kept:
-        raise DataError(f"none of the {plural(len(pool), 'picture')} of the pool is new: {', '.join(left_out)}")
+        raise DataError(
+            f"none of the {plural(len(pool) + tested, 'picture')} of the pool is new: {', '.join(left_out)}"
+        )
     return pool.select(found.kept).hashed(), left_out
 
 
-def _drawn(total: int, test: int | None, known: bool, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions that are drawn for testing, and all others."""
+def _drawn(
+    paths: Sequence[str], begun: Set[str], test: int | None, known: bool, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions that are drawn for testing, and all others. Frames of a film are drawn together, as they are alike,
+    and none of those films that are `begun`."""
+    total = len(paths)
     wanted = (0 if known else min(DRAWN, total // 3)) if test is None else test
     if wanted and wanted >= total:
         raise ConfigError(f"--test {wanted}: the pool has {plural(total, 'new picture')}; leave some to choose from")
-    order = np.random.default_rng(seed).permutation(total)
-    return np.sort(order[:wanted]), np.sort(order[wanted:])
+    names, unit = np.unique([film_of(path) or path for path in paths], return_inverse=True)
+    order = [n for n in np.random.default_rng(seed).permutation(len(names)) if names[n] not in begun]
+    enough = int(np.searchsorted(np.cumsum(np.bincount(unit)[order]), wanted)) + 1 if wanted else 0
+    taken = order[:enough]
+    if len(taken) == len(names):  # of films the last one stays, or there would be nothing to choose from
+        taken = taken[:-1]
+    drawn = np.isin(unit, taken)
+    return np.flatnonzero(drawn), np.flatnonzero(~drawn)
 
 
 def _why(pick: Pick, seen: label_features.Seen) -> str:

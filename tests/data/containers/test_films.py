@@ -22,6 +22,7 @@ from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
+from transferkit.delivery.inputs import find
 from transferkit.errors import ConfigError, DataError
 
 EVERY = Reading(frames="every:0.5s")
@@ -116,6 +117,17 @@ def test_films_are_passed_over_where_they_are_not_asked_for_and_missed_where_the
             Reading.checked({"frames": wrong})
         with pytest.raises(ConfigError, match="frames"):  # nor while a network is looked for
             tk.finetune(tmp_path, frames=wrong, output=tmp_path / "run", quiet=True)
+
+
+def test_films_that_a_pattern_matches_are_looked_at_as_one_that_is_named(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        film(tmp_path / "new" / name, seconds=2)
+    assert find([tmp_path / "new" / "*.mp4"]) == find([tmp_path / "new" / "a.mp4", tmp_path / "new" / "b.mp4"])
+    assert [path.name for path in find([tmp_path / "new" / "*.mp4"])] == ["0s.png", "1s.png"] * 2
+    with pytest.raises(DataError, match=r"name the films themselves, as .*\*\.mp4"):
+        find([tmp_path / "new"])
+    (tmp_path / "new" / "c.mp4").write_bytes(b"nothing")
+    assert tmp_path / "new" / "c.mp4" in find([tmp_path / "new" / "*.mp4"])
 
 
 # ------------------------------------------------------------------------------------------ hostile
