@@ -104,6 +104,19 @@ def test_test_pictures_that_came_from_elsewhere_are_no_part_of_the_pool(pool: Pa
 
 
 @pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(
+    ("named", "table"), [("pool/*/*.png", "pool"), (".", "pool"), ("..", "{above}"), ("list.csv", "list")]
+)
+def test_the_table_is_called_after_the_pool(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, named: str, table: str
+) -> None:
+    monkeypatch.chdir(pool.parent if "pool" in named or named == "list.csv" else pool)
+    Path("list.csv").write_text("path\n" + "\n".join(map(str, pool.rglob("*.png"))))
+    found = tk.label(named, next=1, test=0, quiet=True)
+    assert found.file == Path(f"{table.format(above=pool.parent.name)}-labels.csv")
+
+
+@pytest.mark.usefixtures("plain")
 def test_of_many_pictures_the_first_are_shown_and_what_each_stands_for_is_others(pool: Path, tmp_path: Path) -> None:
     one = tk.label(pool, next=1, test=0, output=tmp_path / "one.csv", quiet=True)
     assert one.next[0].why == "typical of 59 others like it"
