@@ -17,6 +17,7 @@ from tests.data.pictures import photo
 from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.data.source import scan
+from transferkit.delivery.reproduce import given_settings
 from transferkit.errors import ConfigError, DataError
 from transferkit.runs import pool
 
@@ -114,6 +115,17 @@ def test_searches_and_data_of_other_kinds_refuse_it(folders: tuple[Path, Path], 
     assert "not for --task multilabel" in result.err
 
 
+def test_a_pool_in_the_network_is_left_there_where_it_is_forbidden(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    pool_there, output = "s3://bucket/pool", tmp_path / "run"
+    for words in (
+        ("finetune", folders[0], "--backbone", "mini", "--unlabeled", pool_there, "--output", output),
+        ("label", pool_there, "--output", tmp_path / "t.csv"),
+    ):
+        result = call(*words, "--offline")
+        assert result.code == 2
+        assert f"--offline: the data {pool_there} lies in the network" in result.err
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, folders: tuple[Path, Path]) -> Any:
     """A run with a pool. Shared: read only."""
@@ -145,6 +157,11 @@ def test_such_a_run_is_repeated_bit_by_bit_and_another_pool_is_named(
     monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
     again = tk.reproduce(run, output=tmp_path / "again", quiet=True)
     assert again.same, str(again)
+    # Named by a pattern, as from the folder where the run was begun.
+    record = run.layout.read_manifest()
+    record.config.__pydantic_extra__["unlabeled"] = "others/*.png"
+    record.working_directory = str(folders[1].parent)
+    assert given_settings(record)["unlabeled"] == str(folders[1] / "*.png")
     photo(77).save(folders[1] / "one_more.png")
     try:
         other = tk.reproduce(run, output=tmp_path / "other", quiet=True)

@@ -24,6 +24,7 @@ from transferkit.delivery.label_check import own_samples
 from transferkit.delivery.labels_file import TEST, LabelsFile, Row, of_samples
 from transferkit.errors import ConfigError, DataError, raise_problems
 from transferkit.runs import pool as pools
+from transferkit.runs import preflight
 from transferkit.runs.layout import Layout
 from transferkit.selection.acquisition import Pick, worth_labelling
 
@@ -102,7 +103,8 @@ def label(
         ConfigError: options without effect.
         DataError: nothing of the pool is new, or a table of another kind.
     """
-    raise_problems(ConfigError, _problems(run, count, test, backbone, seed))
+    remote = [problem for place in pool for problem in preflight.remote(place, offline)]
+    raise_problems(ConfigError, _problems(run, count, test, backbone, seed) + remote)
     file = LabelsFile.read(output)
     if run is not None:
         file.add(_of_run(Layout(run)))

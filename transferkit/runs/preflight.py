@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -60,7 +61,7 @@ def problems(settings: Given, offline: bool) -> list[str]:
     return found
 
 
-def remote(origin: str | None, offline: bool) -> list[str]:
+def remote(origin: str | os.PathLike[str] | None, offline: bool) -> list[str]:
     """Data that only the network has, where it is not to be used.
 
     Args:
