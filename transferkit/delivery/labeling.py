@@ -143,7 +143,7 @@ def _problems(run: Path | None, count: object, test: object, backbone: str | Non
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
 
 
 def _of_run(layout: Layout) -> list[Row]:
