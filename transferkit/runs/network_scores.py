@@ -97,6 +97,7 @@ def last_layer(
         samples: the pictures, hashed, and not none.
         seed: of the run.
         reporter: is told of the progress.
+        intensity: how grey of more than 8 bits is scaled.
 
     Returns:
         What computed them, the kind of rows, and the rows, float32 [n, d].
