@@ -165,6 +165,13 @@ def test_no_better_than_the_majority():
     assert "0.800" in found.evidence[0]
 
 
+def test_a_state_that_two_rules_find_is_said_once():
+    found = diagnose(
+        run(falling(6, end=1.5, speed=6)), scores(0.82, 0.81, floor=0.8), CONTEXT | {"settings": {"epochs": 6}}
+    )
+    assert (found.state, found.also) == ("underfitting", [])
+
+
 def test_duplicates_across_splits_come_first():
     found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "duplicates_across_splits": 12})
     assert found.state == "leakage suspected"

@@ -57,7 +57,8 @@ def diagnose(history: Sequence[Mapping[str, object]], metrics: Judged, context: 
     remedies: dict[str, Remedy] = {}
     for remedy in (remedy for _, finding in found for remedy in finding.remedies):
         remedies.setdefault(remedy.command, remedy)  # the gravest finding's reason for it
-    return Diagnosis(found[0][0], evidence, list(remedies.values()), [name for name, _ in found[1:]])
+    also = dict.fromkeys(name for name, _ in found if name != found[0][0])  # two rules may find one state
+    return Diagnosis(found[0][0], evidence, list(remedies.values()), list(also))
 
 
 def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike, level: float = 0.9) -> ConfidentErrors:
