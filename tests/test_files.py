@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from transferkit import files
@@ -184,3 +186,22 @@ def test_our_own_files_survive_an_editor_that_marks_them(tmp_path):
     (tmp_path / "splits.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\nx,y\r\n")
     assert files.read_json(tmp_path / "run.json") == {"a": 1}
     assert files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]
+
+
+def test_every_reader_of_arrays_takes_a_header_that_does_not_close_for_damage(tmp_path: Path) -> None:
+    """NumPy falls back on Python's tokenizer there, whose error is no ValueError."""
+    from transferkit.data.containers import pixels
+    from transferkit.errors import DataError
+
+    np.save(tmp_path / "whole.npy", np.zeros((3, 4)))
+    damaged = (tmp_path / "whole.npy").read_bytes().replace(b"}", b" ")
+    (tmp_path / "x.npy").write_bytes(damaged)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", damaged)
+    with pytest.raises(files.ARRAY_DAMAGE):
+        np.load(tmp_path / "x.npy", allow_pickle=False)
+    for content in (None, damaged):
+        with pytest.raises(DataError, match=r"x\.npy"):
+            pixels.npy(tmp_path / "x.npy", content)
+    with pytest.raises(DataError, match=r"x\.npz"):
+        pixels.npz(tmp_path / "x.npz")

@@ -11,8 +11,12 @@ import io
 import json
 import os
 import shutil
+import struct
 import tempfile
+import tokenize
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +25,12 @@ from typing import Any
 from transferkit.errors import ConfigError, StorageError
 from transferkit.text import shown
 
+# What NumPy and the archives below it raise on a damaged .npy or .npz: its reader of headers falls back on Python's
+# tokenizer, zip members may be encrypted or of an unknown compression (RuntimeError).
+ARRAY_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError,
+    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 # What a system says where a place cannot be written to, on each of the systems.
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
@@ -254,6 +264,36 @@ def locked(path: Path, timeout: float = 600.0) -> Iterator[None]:
             yield
     except Timeout as error:
         raise StorageError(f"another process has held {path} for {timeout:.0f} s; end it or try again") from error
+
+
+def claim_folder(folder: Path, wait: bool = False) -> int | None:
+    """Claim a folder that is there, until the returned file number is closed or this process dies.
+
+    None where another process holds it (and `wait` is False), and where the system has no such claims.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Inside, no other process is inside for the same folder, where the system has claims."""
+    handle = claim_folder(folder, wait=True)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def is_offline(offline: bool = False) -> bool:

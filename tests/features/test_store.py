@@ -61,7 +61,10 @@ def test_nothing_wanted_is_nothing_read(features):
     assert read(features, []).shape == (0, 10)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "gone", "other shape", "index cut short"])
+@pytest.mark.parametrize(
+    "damage",
+    ["truncated", "flipped", "emptied", "gone", "other shape", "index cut short", "a header that does not close"],
+)
 def test_a_damaged_chunk_is_never_used_and_can_be_written_again(features, damage):
     content = rows(6)
     features.append(names(3), content[:3])
@@ -75,6 +78,8 @@ def test_a_damaged_chunk_is_never_used_and_can_be_written_again(features, damage
         victim.write_bytes(flipped)
     elif damage == "emptied":
         victim.write_bytes(b"")
+    elif damage == "a header that does not close":
+        victim.write_bytes(victim.read_bytes().replace(b"}", b" "))
     elif damage == "gone":
         victim.unlink()
     elif damage == "other shape":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferkit.errors import WeightsError
-from transferkit.files import read_json, sha256_bytes
+from transferkit.files import ARRAY_DAMAGE, read_json, sha256_bytes
 from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Packaged:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 return {key: archive[key].astype(np.float32) for key in archive.files}
-        except (ValueError, zipfile.BadZipFile) as error:
+        except ARRAY_DAMAGE as error:
             raise WeightsError(f"{self.weights} is no .npz file ({error}); {self._remedy}") from error
 
     @property

@@ -24,7 +24,7 @@ import numpy as np
 from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes
-from transferkit.files import atomic_path, cache_folder, digest, locked, read_json, write_json
+from transferkit.files import ARRAY_DAMAGE, atomic_path, cache_folder, digest, locked, read_json, write_json
 from transferkit.record import JsonObject
 
 FORMAT = 2
@@ -81,12 +81,12 @@ class FeatureSet:
                 and rows.dtype in (np.float16, np.float32, BFLOAT16)
                 and _intact(index.with_suffix(".npy"), rows, int(entry["checksum"]))
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except ARRAY_DAMAGE as error:
             if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
                 raise StorageError(
                     f"too many open files while opening {self.folder}; raise the limit (`ulimit -n 65536`) and repeat"
                 ) from error
-            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            if isinstance(error, OSError | MemoryError) and not isinstance(error, FileNotFoundError):
                 return  # not readable for us, which says nothing against its content
             good = False
         if not good:

@@ -7,13 +7,13 @@ is expected of the winner is not its own score, which is the best of many (BBC-C
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from transferkit.files import ARRAY_DAMAGE
 from transferkit.selection import ensemble
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.choice import CandidateScore, HeadChoice, behind, sets
@@ -197,7 +197,7 @@ def read(content: bytes, rest: NetworkAnswers) -> NetworkAnswers | None:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             logits, scores = stored["logits"], stored["scores"]
             pictures = stored["by_picture"] if "by_picture" in stored else [None] * len(scores)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except ARRAY_DAMAGE:
         return None
     if not len(logits) == len(scores) == len(pictures) > rest.chosen:
         return None

@@ -6,14 +6,13 @@ import json
 import time
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from transferkit import compute, terms
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.files import atomic_path
+from transferkit.files import ARRAY_DAMAGE, atomic_path
 from transferkit.training.fit import Callback, Loop
 
 SAVE_EVERY_SECONDS = 20.0  # between two checkpoints: what a kill can cost
@@ -44,7 +43,7 @@ class Checkpoint(Callback):
                     for letter, group in zip("mo", groups, strict=True)
                 ]
                 progress, states = state["progress"], _unpacked(state["callbacks"], stored)
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:
+        except ARRAY_DAMAGE as error:
             self.reporter.warn(f"{self.path} is damaged, or of another version ({error}); {loop.name} starts again")
             return
         for group, values in zip(groups, content, strict=True):

@@ -23,6 +23,7 @@ import psutil
 
 from transferkit.data.containers.base import ALLOWANCE, RATIO, Container
 from transferkit.errors import DataError
+from transferkit.files import ARRAY_DAMAGE
 from transferkit.text import shown
 
 NPY, PICKLE, GZIP = b"\x93NUMPY", b"\x80", b"\x1f\x8b"
@@ -129,7 +130,7 @@ def npz(path: Path, content: bytes | None = None) -> dict[str, Array]:
         raise DataError(
             f"{shown(path)} cannot be read ({error}); save plain arrays with numpy.savez(file, x=…, y=…)"
         ) from error
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, KeyError) as error:
+    except ARRAY_DAMAGE as error:
         raise DataError(f"{shown(path)} is no whole .npz file ({error}); make it again") from error
 
 
@@ -139,7 +140,7 @@ def npy(path: Path, content: bytes | None = None) -> dict[str, Array]:
         if content is not None:
             return {path.stem: np.load(io.BytesIO(content), allow_pickle=False)}
         return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-    except (ValueError, OSError, EOFError) as error:
+    except ARRAY_DAMAGE as error:
         raise DataError(f"{shown(path)} is no .npy file that can be read ({error}); save plain arrays") from error
 
 
