@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.pictures import encoded, photo
 from transferkit.data.audit.audit import check
@@ -250,3 +253,38 @@ def test_truncated_pictures_are_refused_at_reduced_scale_too() -> None:
     large = encoded(photo(1, 1600, 1200), "JPEG")
     with pytest.raises(PictureError, match="damaged"):
         decode(large[: len(large) * 9 // 10], SETTINGS)
+
+
+QUIET = """
+import pathlib, sys
+from transferkit.data.images.decode import DecodeSettings, PictureError, decode
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    try:
+        decode(path, DecodeSettings(24))
+        print(path.name, "read")
+    except PictureError as error:
+        print(path.name, error.kind)
+"""
+
+
+def test_the_libraries_below_print_nothing_of_their_own(tmp_path: Path) -> None:
+    """libtiff by C, Pillow and NumPy by warnings: each would put bytes of a stranger's file on the terminal."""
+    lzw = bytearray(encoded(photo(3, 60, 44), "TIFF", compression="tiff_lzw"))
+    lzw[9:40] = b"\xff" * 31
+    bomb = bytearray(encoded(photo(3), "BMP"))
+    bomb[18:26] = (10_000).to_bytes(4, "little") + (9_500).to_bytes(4, "little")
+    signalling = np.frombuffer(bytes.fromhex("0100807f") * (44 * 60), "<f4").reshape(44, 60)
+    exif = encoded(photo(3), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0" + b"\x12\1\3\0\1\0\0\0\6\0\0\0")
+    files = {
+        "a.tif": bytes(lzw),
+        "b.bmp": bytes(bomb),
+        "c.tif": encoded(Image.fromarray(signalling), "TIFF"),
+        "d.jpg": exif,
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    said = subprocess.run(
+        [sys.executable, "-W", "default", "-c", QUIET, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.splitlines() == ["a.tif damaged", "b.bmp too_large", "c.tif read", "d.jpg read"]
+    assert said.stderr == ""

@@ -6,10 +6,12 @@ the example beside an exported model: there is no second implementation to disag
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import re
 import struct
+import warnings
 from contextlib import suppress
 from typing import IO
 
@@ -45,6 +47,16 @@ _UNSUPPORTED = re.compile(
 )
 # Pillow logs what it raises; without a handler Python would print that to the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# What it warns of are blocks beside the pixels (EXIF, TIFF tags) that it leaves out, with a line of its code.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `identify` refuses by itself
+# libtiff prints what it finds, in bytes of the file, before Pillow raises it. Where it is part of Pillow's own library
+# or one that cannot be asked (Windows), it goes on doing so.
+with suppress(OSError, AttributeError):
+    _library = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]
+    for _told in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        getattr(_library, _told).restype = ctypes.c_void_p
+        getattr(_library, _told)(None)
 
 # Grey TIFFs of many bits whose 0 is white: Pillow reads some of them, and turns the values of none; `tones` does.
 for (_order, _photometric, *_rest), _modes in list(TiffImagePlugin.OPEN_INFO.items()):

@@ -103,7 +103,8 @@ def _eight_bits(image: Image.Image, intensity: str) -> Any:
     # Pillow reads unsigned numbers of 32 bits as signed ones.
     elif mode == "I" and hasattr(image, "tag_v2") and _tag(image, _SAMPLE_FORMAT) in (None, _UNSIGNED):
         values = values.view(np.uint32)
-    grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # damaged bits may be a NaN that signals
+        grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     if intensity == "percentile" and is_deep(mode):
         low, high = map(float, np.percentile(grey, PERCENTILES))
         grey = np.clip(grey, low, high)
