@@ -21,6 +21,7 @@ from tests.data.pictures import photo
 from tests.records import facts_of
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
+from transferkit.delivery.exporting.export import _remove_stale
 from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import ConfigError, DataError, RunError, StorageError
@@ -266,16 +267,39 @@ def test_a_failure_while_replacing_keeps_the_old_export(
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["out"]
 
 
-def test_what_a_killed_export_left_is_cleared_but_not_anothers_work(
+def test_what_a_killed_export_left_is_cleared_at_once_but_not_anothers_work(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / ".out.12345678.partial" / "saved_model").mkdir(parents=True)
-    run.export("litert", output=tmp_path / "out")
-    assert (tmp_path / ".out.12345678.partial").exists()
-    monkeypatch.setattr("transferkit.delivery.exporting.export.STALE", -1.0)
+    work = tmp_path / ".out.12345678.partial"
+    (work / "saved_model").mkdir(parents=True)
+    (tmp_path / ".out.87654321.old").mkdir()
     (tmp_path / ".other.12345678.partial").mkdir()
-    run.export("litert", output=tmp_path / "out", replace=True)
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == [".other.12345678.partial", "out"]
+    holder = (
+        "import sys, time; from pathlib import Path; from transferkit.files import claim_folder\n"
+        "claim = claim_folder(Path(sys.argv[1])); print(claim is not None, flush=True); time.sleep(300)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(work)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        _remove_stale(tmp_path / "out")
+        kept = {".out.12345678.partial", ".other.12345678.partial"}
+        assert {p.name for p in tmp_path.iterdir() if p.name != "cache"} == kept
+        other.kill()
+    run.export("litert", output=tmp_path / "out")
+    assert {p.name for p in tmp_path.iterdir() if p.name != "cache"} == {".other.12345678.partial", "out"}
+
+
+def test_where_claims_cannot_tell_age_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferkit.delivery.exporting.export.claim_folder", lambda _: None)
+    (tmp_path / ".out.12345678.partial").mkdir()
+    _remove_stale(tmp_path / "out")
+    assert list(tmp_path.glob(".*"))
+    monkeypatch.setattr("transferkit.delivery.exporting.export.STALE", -1.0)
+    _remove_stale(tmp_path / "out")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_kill_leaves_no_export(run: Any, tmp_path: Path) -> None:

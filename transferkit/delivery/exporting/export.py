@@ -24,13 +24,13 @@ from transferkit.delivery.exporting import companions, graphs, parity, parity_pi
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import RunError, TransferKitError, raise_problems
-from transferkit.files import read_json, sha256_file, storage_errors, sync_folder, write_json
+from transferkit.files import claim_folder, claimed, read_json, sha256_file, storage_errors, sync_folder, write_json
 from transferkit.runs import model_file, preflight
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 
 CHECKED = 200  # pictures the exported file must answer
-STALE = 6 * 3600.0  # seconds after which a half-written folder belongs to a killed process
+STALE = 6 * 3600.0  # seconds after which a half-written folder is a killed process's, where claims cannot tell
 CALIBRATED = 200  # training pictures int8 takes its ranges from
 
 
@@ -211,10 +211,14 @@ def _taken(target: Path, replace: bool) -> list[str]:
 def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; on success it takes the place of `target`, else it is removed."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    claim = None
     try:
         with storage_errors(target, "choose another --output"):
-            _remove_stale(target)
-            temporary.mkdir(parents=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with claimed(target.parent):  # nobody takes a folder for a killed export's before it is claimed
+                _remove_stale(target)
+                temporary.mkdir()
+                claim = claim_folder(temporary)
             yield temporary
             for path in temporary.rglob("*"):
                 if path.is_file():
@@ -223,12 +227,19 @@ def _whole_folder(target: Path) -> Iterator[Path]:
             _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if claim is not None:
+            os.close(claim)
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove what an export that was killed left beside `target`, once no export can still be working on it."""
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????.partial"):
-        if time.time() - leftover.stat().st_mtime > STALE:
+    """Remove what an export that was killed left beside `target`: half of a new one, or the one it was replacing."""
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????.*"):
+        if leftover.suffix not in (".partial", ".old"):
+            continue
+        claim = claim_folder(leftover)
+        if claim is not None:
+            os.close(claim)
+        if claim is not None or time.time() - leftover.stat().st_mtime > STALE:
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -81,7 +81,8 @@ def answers(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
     }
-    with tempfile.TemporaryDirectory() as folder:
+    # Beside the file: should this process be killed, the next export clears it away.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         given, found = Path(folder) / "in.npz", Path(folder) / "out.npz"
         content = np.frombuffer(b"".join(files), np.uint8)
         np.savez(given, pictures=pictures, files=content, ends=np.cumsum([len(f) for f in files]).astype(np.int64))

@@ -45,7 +45,7 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
         if name == "saved_model":
             _saved_model(model, facts, to, encoded=graphs.decodes_itself(facts))
         elif name == "litert":
-            to.write_bytes(_litert(model, facts, quantize, calibration))
+            to.write_bytes(_litert(model, facts, quantize, calibration, to.parent))
         else:
             _onnx(model, facts, to)
 
@@ -84,14 +84,14 @@ def _saved_model(model: Any, facts: ModelFacts, to: Path, encoded: bool) -> None
         tf.get_logger().setLevel(level)
 
 
-def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibration) -> bytes:
+def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibration, scratch: Path) -> bytes:
     import tensorflow as tf
 
     def pictures() -> Iterator[dict[str, Pixels]]:
         for pixels in calibration():
             yield {graphs.INPUT: pixels[None]}
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(dir=scratch) as folder, warnings.catch_warnings():
         # TensorFlow's converter calibrates with its own interpreter and warns that it is deprecated.
         warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
         # By way of a SavedModel: only there are variables frozen into constants.
