@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""What is done to transferkit on purpose, to see that nothing is lost, nothing hangs and nobody gets in.
+
+    .venv/bin/python scripts/torture.py --short          # three minutes on two cores; a part of .ci/run
+    .venv/bin/python scripts/torture.py                  # the long form; writes docs/reliability.md
+    .venv/bin/python scripts/torture.py kills pictures   # some kinds only
+    .venv/bin/python scripts/torture.py --minutes 5 --seed 7 disk
+
+Every kind is bounded in number and time and draws from the seed, so that what failed can be tried again. A failure ends
+with exit code 1. To add a kind, put a module into scripts/tortures: its NAME, `rows`, and what was MENDED and is OPEN.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from tortures import page, registry
+from tortures.trying import Session
+
+
+@click.command()
+@click.argument("kinds", nargs=-1, type=click.Choice(list(registry.modules())))
+@click.option("--short", is_flag=True, help="Few tries of each; never recorded.")
+@click.option("--seed", default=0, show_default=True, help="What the tries are drawn from.")
+@click.option("--minutes", type=float, help="Longest time a kind. [default: 1 short, 30 long]")
+def torture(kinds: tuple[str, ...], short: bool, seed: int, minutes: float | None) -> None:
+    """Try KINDS of harm, all of them by default; record what was found."""
+    failed = 0
+    for name in kinds or registry.modules():
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="transferkit-torture-") as folder:
+            until = started + 60 * (minutes or (1 if short else 30))
+            rows = []
+            for row in registry.modules()[name].rows(Session(Path(folder).resolve(), seed, short, until)):
+                rows.append(row)
+                click.echo(page.line(name, row))
+                for failure in row.failures:
+                    click.echo(f"    {failure}")
+                failed += len(row.failures)
+        if not short:
+            page.record(name, rows, seed, time.monotonic() - started)
+    raise SystemExit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    torture()

@@ -1,0 +1,1 @@
+"""What scripts/torture.py tries: a module a kind."""

@@ -1,0 +1,57 @@
+"""Rows to docs/reliability.json, and the page that is made of them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tortures.trying import ROOT, Row
+
+JSON, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md"
+
+
+def line(kind: str, row: Row) -> str:
+    """One row for a terminal."""
+    said = f"{row.tried} tried, {row.refused} refused, {len(row.failures)} failed, slowest {row.slowest:.1f} s"
+    return f"{kind:13} {row.what}: {said}"
+
+
+def record(kind: str, rows: Sequence[Row], seed: int, seconds: float) -> None:
+    """Write the rows of one kind, and the page again."""
+    from tortures import registry
+
+    content = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
+    content[kind] = {
+        "when": time.strftime("%Y-%m-%d"), "seed": seed, "seconds": round(seconds), "system": platform.system(),
+        "python": platform.python_version(), "rows": [asdict(row) | {"slowest": round(row.slowest, 1)} for row in rows],
+    }  # fmt: skip
+    ordered = {name: content[name] for name in registry.modules() if name in content}
+    JSON.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    PAGE.write_text("\n".join(lines(ordered)) + "\n", "utf-8")
+
+
+def lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """The page."""
+    from tortures import registry
+
+    yield "# Reliability"
+    yield ""
+    yield "Written by `scripts/torture.py`; every row and each failure is in `reliability.json`. *Refused* tries ended"
+    yield "in a clear error, as they should; *failed* ones crashed, hung, lost or changed a result, or left files."
+    for name, found in content.items():
+        module = registry.modules()[name]
+        yield from ("", f"## {name}", "", (module.__doc__ or "").strip().splitlines()[0], "")
+        python = f"{found['system']}, Python {found['python']}"
+        yield f"{found['when']}, seed {found['seed']}, {found['seconds']} s, {python}."
+        yield from ("", "| what | tried | refused | failed | slowest |", "|---|--:|--:|--:|--:|")
+        for row in found["rows"]:
+            what = row["what"] + (f" ({row['note']})" if row["note"] else "")
+            failed = f"**{len(row['failures'])}**" if row["failures"] else "0"
+            yield f"| {what} | {row['tried']} | {row['refused']} | {failed} | {row['slowest']} s |"
+        for title, items in (("Failed at first, and mended", module.MENDED), ("Not survived", module.OPEN)):
+            if items:
+                yield from ("", f"{title}:", "", *(f"- {item}" for item in items))

@@ -1,0 +1,129 @@
+/* Faults of a disk, put before the C library (LD_PRELOAD), counted over what changes files below one folder.
+
+   TORTURE_UNDER  the folder, absolute
+   TORTURE_AT     number of the operation, from 1, at which it happens
+   TORTURE_DO     kill: half of the write is done, then SIGKILL; full: this and all later ones fail with ENOSPC
+   TORTURE_COUNT  a file that gets the number of operations so far, in digits */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static atomic_long seen;
+static __thread int busy; /* our own calls are not counted */
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int below(const char *path) {
+    const char *under = getenv("TORTURE_UNDER");
+    char full[8192];
+    if (!under || !path) return 0;
+    if (path[0] != '/') {
+        char here[4096];
+        if (!getcwd(here, sizeof here)) return 0;
+        snprintf(full, sizeof full, "%s/%s", here, path);
+        path = full;
+    }
+    size_t length = strlen(under);
+    return !strncmp(path, under, length) && (path[length] == '/' || !path[length]);
+}
+
+static int below_fd(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+    if (length <= 0) return 0;
+    path[length] = 0;
+    return below(path);
+}
+
+/* 0: go on; 1: kill now; 2: no space. */
+static int due(void) {
+    const char *at = getenv("TORTURE_AT"), *what = getenv("TORTURE_DO"), *count = getenv("TORTURE_COUNT");
+    long number = atomic_fetch_add(&seen, 1) + 1;
+    if (count) {
+        char digits[32];
+        int fd = syscall(SYS_openat, AT_FDCWD, count, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        int length = snprintf(digits, sizeof digits, "%ld", number);
+        if (fd >= 0) {
+            syscall(SYS_write, fd, digits, length);
+            syscall(SYS_close, fd);
+        }
+    }
+    if (!at || !what) return 0;
+    if (!strcmp(what, "kill")) return number == atol(at);
+    return number >= atol(at) ? 2 : 0;
+}
+
+static int fault(int relevant, int spare) {
+    int found, before = errno;
+    if (busy || !relevant) return 0;
+    busy = 1;
+    found = due();
+    busy = 0;
+    errno = before;
+    if (found == 1 && !spare) kill(getpid(), SIGKILL);
+    if (found == 2) errno = ENOSPC;
+    return found;
+}
+
+#define WRITES(whole, half)                     \
+    int found = fault(below_fd(fd), 1);         \
+    if (found == 2) return -1;                  \
+    if (found == 1) {                           \
+        half;                                   \
+        kill(getpid(), SIGKILL);                \
+    }                                           \
+    return whole
+
+ssize_t write(int fd, const void *data, size_t size) {
+    WRITES(syscall(SYS_write, fd, data, size), syscall(SYS_write, fd, data, size / 2));
+}
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
+    WRITES(syscall(SYS_pwrite64, fd, data, size, at), syscall(SYS_pwrite64, fd, data, size / 2, at));
+}
+ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { return pwrite64(fd, data, size, at); }
+ssize_t sendfile64(int fd, int from, off64_t *at, size_t size) {
+    WRITES(syscall(SYS_sendfile, fd, from, at, size), syscall(SYS_sendfile, fd, from, at, size / 2));
+}
+ssize_t sendfile(int fd, int from, off_t *at, size_t size) { return sendfile64(fd, from, at, size); }
+size_t fwrite(const void *data, size_t size, size_t count, FILE *stream) {
+    int found = fault(below_fd(fileno(stream)), 0);
+    return found == 2 ? 0 : NEXT(fwrite)(data, size, count, stream);
+}
+int fsync(int fd) { return fault(below_fd(fd), 0) == 2 ? -1 : (int)syscall(SYS_fsync, fd); }
+int rename(const char *from, const char *to) {
+    return fault(below(to), 0) == 2 ? -1 : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+int mkdir(const char *path, mode_t mode) {
+    return fault(below(path), 0) == 2 ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+int unlink(const char *path) { /* makes room rather than takes it */
+    return fault(below(path), 0) == 1 ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+static int opened(int folder, const char *path, int flags, mode_t mode) {
+    struct stat there;
+    int makes = (flags & O_CREAT) && below(path) && syscall(SYS_newfstatat, AT_FDCWD, path, &there, 0);
+    return fault(makes, 0) == 2 ? -1 : (int)syscall(SYS_openat, folder, path, flags, mode);
+}
+#define OPENS(folder)                           \
+    mode_t mode = 0;                            \
+    va_list more;                               \
+    va_start(more, flags);                      \
+    if (flags & (O_CREAT | O_TMPFILE)) mode = va_arg(more, mode_t); \
+    va_end(more);                               \
+    return opened(folder, path, flags, mode)
+int open(const char *path, int flags, ...) { OPENS(AT_FDCWD); }
+int open64(const char *path, int flags, ...) { OPENS(AT_FDCWD); }
+int openat(int folder, const char *path, int flags, ...) { OPENS(folder); }
+int openat64(int folder, const char *path, int flags, ...) { OPENS(folder); }

@@ -1,0 +1,100 @@
+"""Odd surroundings: closed or full streams, other encodings, little memory, few files, strict masks, planted code."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tortures.kills import told
+from tortures.trying import SMALL, Row, Session, finish
+
+NAME = "surroundings"
+MENDED: tuple[str, ...] = ()
+OPEN: tuple[str, ...] = ()
+# What is put before and behind a command in a shell, and whether it has to end well all the same.
+SHELLS = {
+    "stdout closed": ("", ">&-", True), "stdin closed": ("", "<&-", True),
+    "all three closed": ("", "<&- >&- 2>&-", True),
+    "stdout full": ("", ">/dev/full", False), "the reader leaves": ("", "| head -c 1", True),
+    "LANG=C": ("export LANG=C LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0;", "", True),
+    "PYTHONOPTIMIZE=2": ("export PYTHONOPTIMIZE=2;", "", True), "umask 077": ("umask 077;", "", True),
+    "umask 777": ("umask 777;", "", False),
+    "ulimit -v 1.5 GB": ("ulimit -v 1500000;", "", False), "ulimit -v 4 GB": ("ulimit -v 4000000;", "", False),
+    "ulimit -v 8 GB": ("ulimit -v 8000000;", "", False),
+    "ulimit -n 64": ("ulimit -n 64;", "", False), "ulimit -f 8 kB": ("ulimit -f 8;", "", False),
+    "ulimit -s 512 kB": ("ulimit -s 512;", "", False), "no PATH": ("export PATH=;", "", True),
+    "no HOME": ("unset HOME;", "", True), "the clock of 1980": ("export TZ=Etc/GMT+12 SOURCE_DATE_EPOCH=0;", "", True),
+    "a removed working directory": ("mkdir gone; cd gone; rmdir ../gone;", "", False),
+}  # fmt: skip
+
+
+def rows(session: Session) -> Iterator[Row]:
+    """A command that needs no TensorFlow, and a run, in each of the surroundings."""
+    data = session.digits()
+    yield _shells(session, "data summary", ("data", "summary", data), list(SHELLS))
+    few = ["stdout closed", "LANG=C", "ulimit -v 4 GB"] if session.short else list(SHELLS)
+    yield _shells(session, "finetune", ("finetune", data, *SMALL, "--seed", 0), few)
+    yield _planted(session)
+
+
+def _shells(session: Session, name: str, words: tuple[object, ...], which: list[str]) -> Row:
+    row = Row(f"{name}: {', '.join(which)}")
+    env = session.environment()
+    for shell in which:
+        if time.monotonic() > session.until:
+            break
+        before, behind, fine = SHELLS[shell]
+        output = session.fresh("surrounded") / "run"
+        own = [*words, "--output", output] if words[0] == "finetune" else [*words]
+        command = f"{before} {shlex.join([sys.executable, '-m', 'transferkit', *map(str, own)])} {behind}"
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, cwd=session.folder, env=env,
+        )  # fmt: skip
+        said = finish(process)
+        faults = [f"ended with {said.code}: {said.tail()}"] if fine and said.code else []
+        # A message may be lost with its stream; without it a failure has to be seen in the exit code alone.
+        if not fine and said.code and not said.err.strip():
+            faults.append(f"ended with {said.code} without a word")
+        row.add(said, *faults, where=shell)
+        if said.code == 0 and words[0] == "finetune" and not told(output / "metrics.json"):
+            row.failures.append(f"{shell}: no metrics")
+        if shell == "umask 077":
+            open_ = [path for path in output.rglob("*") if path.stat().st_mode & 0o077]
+            row.failures += [f"{shell}: {path.name} may be read by others" for path in open_[:3]]
+    return row
+
+
+def _planted(session: Session) -> Row:
+    """Modules, settings and a keras.json beside the data: nothing of it is run or obeyed unasked."""
+    from tests.hostile import plant, signs
+
+    row = Row("modules, settings and keras.json in the data and in the working directory")
+    place = session.fresh("planted") / "here"
+    shutil.copytree(session.digits(), place)
+    sign = plant(place)
+    (place / "keras.json").write_text('{"backend": "torch", "floatx": "float16"}')
+    (place / ".keras").mkdir()
+    shutil.copy(place / "keras.json", place / ".keras" / "keras.json")
+    for name in ("transferkit.toml", "setup.cfg", "pyproject.toml", "conftest.py"):
+        (place / name).write_text("[tool.transferkit]\nepochs = 1\n")
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    program = str(Path(sys.executable).with_name("transferkit"))
+    for words in (("data", "summary", "."), ("data", "check", "."), ("finetune", ".", *SMALL, "--output", "../run")):
+        env = {key: value for key, value in session.environment().items() if key != "PYTHONPATH"}
+        process = subprocess.Popen(
+            [program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, cwd=place, env=env,
+        )  # fmt: skip
+        said = finish(process)
+        faults = [f"run: {signs(sign)[:200]}"] if signs(sign) else []
+        faults += [f"ended with {said.code}: {said.tail()}"] if said.code not in (0, 2) else []
+        if {path: path.stat().st_mtime_ns for path in place.rglob("*")} != before:
+            faults.append("the data folder was changed")
+        row.add(said, *faults, where=" ".join(words[:2]))
+    return row

@@ -1,0 +1,78 @@
+"""Two at once: on one cache, on one run, the cache cleared while it is read. None hangs, none spoils another."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tortures.kills import _differences, left_over
+from tortures.trying import SMALL, Row, Session, end, finish
+
+NAME = "together"
+MENDED: tuple[str, ...] = ()
+OPEN: tuple[str, ...] = ()
+
+
+def rows(session: Session) -> Iterator[Row]:
+    """What users do by accident: two terminals."""
+    words = ("finetune", session.digits(), *SMALL, "--seed", 0)
+    whole = session.fresh("whole") / "run"
+    said = session.command(*words, "--output", whole)
+    pairs = Row("two runs that fill one empty cache")
+    if said.code != 0:
+        pairs.add(said, said.tail(), of="undisturbed")
+        yield pairs
+        return
+    for number in session.times(1, 10):
+        shutil.rmtree(session.folder / "cache")
+        folder = session.fresh("pair")
+        both = [session.start(*words, "--output", folder / name) for name in "ab"]
+        for name, process in zip("ab", both, strict=True):
+            said = finish(process)
+            pairs.add(said, *_differences(said, folder / name, whole), where=f"{number} {name}")
+    yield pairs
+    yield _resumes(session, words, whole)
+    yield _cleared(session, words, whole)
+
+
+def _resumes(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
+    """Two resumes of one run: one does it, the other is refused or finds it complete."""
+    row, rng = Row("two resumes of one killed run"), session.rng("together")
+    for number in session.times(1, 10):
+        run = session.fresh("one") / "run"
+        process = session.start(*words, "--output", run)
+        until = time.monotonic() + 120
+        while not (run / "run.json").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 1))
+        end(process)
+        both = [session.start("resume", run) for _ in range(2)]
+        said = [finish(one) for one in both]
+        winners = [one for one in said if one.code == 0]
+        faults = [] if winners else [f"none went through: {said[0].tail()}"]
+        faults += [f"refused without a word of the other: {one.tail()}" for one in said
+                   if one.code and b"another process" not in one.err]  # fmt: skip
+        for one in said:
+            row.add(one, where=str(number))
+        if winners:
+            faults += [*_differences(winners[0], run, whole), *left_over(session, run)]
+        row.failures += [f"{number}: {fault}" for fault in faults]
+    return row
+
+
+def _cleared(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
+    """`cache clear`, again and again, from the start of a run to its end."""
+    row, cleared = Row("the cache cleared without pause during a run"), 0
+    for number in session.times(1, 5):
+        run = session.fresh("cleared") / "run"
+        process = session.start(*words, "--output", run)
+        while process.poll() is None:
+            said = session.command("cache", "clear")
+            cleared += said.code == 0
+            row.failures += [f"{number}: cache clear: {fault}" for fault in said.faults()]
+        said = finish(process)
+        row.add(said, *_differences(said, run, whole), where=str(number))
+    row.note = f"{cleared} times"
+    return row
