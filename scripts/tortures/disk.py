@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tortures import shim
@@ -14,7 +13,7 @@ from tortures.trying import SMALL, Row, Session
 
 NAME = "disk"
 MENDED: tuple[str, ...] = ()
-OPEN: tuple[str, ...] = ()
+OPEN = ("with no room in the state folder a look at the test split is not counted; the summary of the run says so",)
 PLACES = ("tries", "cache", "state", "home", "tmp")
 
 
@@ -71,38 +70,34 @@ def _empty(session: Session) -> None:
 
 
 def _forbidden(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
-    """As an ordinary user: root may write everywhere, so that a child gives its rights up."""
-    row = Row("folders without permission, as an ordinary user: output, cache, state, HOME, data")
-    user = 65534 if os.getuid() == 0 else os.getuid()
-    if os.getuid() == 0:
-        # What the user has to reach: the way to the scratch folder.
-        for folder in (session.folder, *session.folder.parents):
-            if folder.stat().st_uid == 0 and folder != Path("/") and not folder.stat().st_mode & 0o001:
-                folder.chmod(folder.stat().st_mode | 0o011)
+    """As an ordinary user: where this is root, the command does without root's right to pass over permissions."""
+    row = Row("folders and pictures without permission, as an ordinary user: finetune")
     data = session.digits()
     for place in ("output", "cache", "state", "home", "tmp", "data", "picture"):
         _empty(session)
-        env = session.environment(MPLCONFIGDIR=str(session.fresh("plots")))
+        env = session.environment()
         own = session.fresh("forbidden")
         copied = shutil.copytree(data, own / "digits")
         (own / "output").mkdir()
         target = {"output": own / "output", "data": copied / "3", "picture": next(copied.glob("4/*.png"))}.get(
             place, session.folder / place
         )
-        for path in (own, session.folder / "plots", *(session.folder / name for name in PLACES[1:])):
-            for inner in (path, *path.rglob("*")):
-                os.chown(inner, user, -1)
         mode = target.stat().st_mode
         target.chmod(0o000 if place in ("data", "picture") else 0o555)
-        target.chmod(target.stat().st_mode & ~0o222)
-        said = session.command("finetune", copied, *words[2:], "--output", own / "output" / "run", env=env, user=user)
-        target.chmod(mode)
-        faults = (
-            [f"exit {said.code} instead of 2: {said.tail()}"]
-            if place in ("output", "data", "picture") and said.code != 2
-            else []
+        said = session.command(
+            "finetune", copied, *words[2:], "--output", own / "output" / "run", env=env, preexec_fn=_ordinary
         )
+        target.chmod(mode)
+        needed = place in ("output", "data", "picture")
+        faults = [f"exit {said.code}, not 2: {said.tail()}"] if needed and said.code != 2 else []
+        if said.code and target.name not in said.err.decode("utf-8", "replace"):
+            faults.append(f"the error does not name {target.name}: {said.tail()}")
         row.add(said, *faults, where=place)
-        if said.code and str(target) not in said.err.decode("utf-8", "replace"):
-            row.failures.append(f"{place}: the error does not name {target.name}: {said.tail()}")
     yield row
+
+
+def _ordinary() -> None:
+    """Leave the capabilities to pass over permissions and to search any folder behind, at the next exec."""
+    library = ctypes.CDLL(None)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        library.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP

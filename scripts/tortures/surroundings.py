@@ -43,11 +43,12 @@ def rows(session: Session) -> Iterator[Row]:
 
 
 def _shells(session: Session, name: str, words: tuple[object, ...], which: list[str]) -> Row:
-    row = Row(f"{name}: {', '.join(which)}")
+    row, tried = Row(name), []
     env = session.environment()
     for shell in which:
         if time.monotonic() > session.until:
             break
+        tried.append(shell)
         before, behind, fine = SHELLS[shell]
         output = session.fresh("surrounded") / "run"
         own = [*words, "--output", output] if words[0] == "finetune" else [*words]
@@ -67,6 +68,7 @@ def _shells(session: Session, name: str, words: tuple[object, ...], which: list[
         if shell == "umask 077":
             open_ = [path for path in output.rglob("*") if path.stat().st_mode & 0o077]
             row.failures += [f"{shell}: {path.name} may be read by others" for path in open_[:3]]
+    row.note = ", ".join(tried)
     return row
 
 

@@ -176,7 +176,7 @@ def left_alive(leader: int, seconds: float = 20) -> list[str]:
 
 def in_child(
     cases: Sequence[Case], attempt: Callable[[Case], tuple[bool, list[str]]], row: Row, where: Callable[[Case], str],
-    processor: float = 10, most_mb: int = 1500,
+    processor: float = 10, most_mb: int = 2000,
 ) -> None:  # fmt: skip
     """Count `attempt(case)` (whether it was refused, its faults) for all cases, in forked processes.
 
@@ -195,9 +195,12 @@ def in_child(
             noise.seek(0)
             said = noise.read()
             lines = answers.read().splitlines()
+        before = 0.0
         for case, line in zip(cases[done:], lines, strict=False):
             refused, faults, seconds, peak = json.loads(line)
-            faults += [f"held {peak:.0f} MB"] if peak > most_mb else []
+            # The peak is that of the process: told of the case that raised it.
+            faults += [f"held {peak:.0f} MB"] if peak > most_mb >= before else []
+            before = peak
             _count(row, refused, faults, seconds, where(case))
         if said:
             row.failures.append(f"before {where(cases[done])} + {len(lines)}: on standard error: {said[-200:]!r}")

@@ -1,0 +1,166 @@
+"""The plumbing of scripts/torture.py: what counts as a failure, what is recorded, how crashes and hangs are caught."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from tortures import kills, page, registry, shim  # noqa: E402 - scripts are no package
+from tortures.trying import Row, Said, Session, end, finish, in_child, left_alive, mutated  # noqa: E402
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, signals and limits of POSIX systems")
+
+
+def attempt(case: str) -> tuple[bool, list[str]]:
+    if case == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if case == "hang":
+        while True:
+            pass
+    if case == "raise":
+        raise KeyError("x")
+    if case == "print":
+        os.write(2, b"libtiff: bad\n")
+    return case == "refuse", []
+
+
+def test_a_crash_and_a_hang_cost_one_case_and_are_told() -> None:
+    row = Row("made up")
+    cases = ["fine", "crash", "refuse", "hang", "raise", "print", "fine"]
+    in_child(cases, attempt, row, str, processor=0.5)
+    assert (row.tried, row.refused) == (7, 1)
+    told = "\n".join(row.failures)
+    assert "crash: the process ended with SIGSEGV" in told
+    assert "hang: the process ended with SIGPROF" in told
+    assert "raise: KeyError" in told
+    assert "libtiff: bad" in told
+    assert len(row.failures) == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        (Said(0, b"fine", b"", 1), None),
+        (Said(2, b"", b"error: no such file", 1), None),
+        (Said(None, b"", b"", 9), "still running"),
+        (Said(-11, b"", b"", 1), "ended with -11"),
+        (Said(1, b"", b"Traceback (most recent call last):", 1), "Traceback"),
+        (Said(1, b"", b"error: unexpected KeyError: 'x'", 1), "unexpected"),
+        (Said(0, b"\x1b[31mred", b"", 1), "control character"),
+    ],
+)
+def test_what_counts_as_a_failure(said: Said, fault: str | None) -> None:
+    found = said.faults()
+    assert found == [] if fault is None else fault in found[0]
+
+
+def test_damage_is_drawn_from_the_seed_and_is_damage() -> None:
+    content = bytes(range(256)) * 4
+    first = [mutated(content, random.Random(n)) for n in range(50)]
+    assert first == [mutated(content, random.Random(n)) for n in range(50)]
+    assert sum(found != content for found in first) > 40
+    assert mutated(b"", random.Random(0)) == b""
+
+
+def test_each_kind_says_what_it_tries_and_the_page_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, module in registry.modules().items():
+        assert module.__doc__, name
+        assert callable(module.rows), name
+        assert all(isinstance(item, str) for item in (*module.MENDED, *module.OPEN)), name
+    made_up: Any = ModuleType("made_up", "What is made up. Further words.")
+    made_up.NAME, made_up.MENDED, made_up.OPEN = "made-up", ("it fell over",), ("the sun goes out",)
+    monkeypatch.setattr(registry, "modules", lambda: {"made-up": made_up})
+    monkeypatch.setattr(page, "JSON", tmp_path / "figures.json")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    page.record("made-up", [Row("a", 3, 1), Row("b", 2, 0, ["b 1: lost"], 1.25, "noted")], 0, 4.2)
+    text = (tmp_path / "page.md").read_text()
+    assert "| a | 3 | 1 | 0 | 0.0 s |" in text
+    assert "| b (noted) | 2 | 0 | **1** | 1.2 s |" in text
+    assert "- it fell over" in text
+    assert "- the sun goes out" in text
+    assert json.loads((tmp_path / "figures.json").read_text())["made-up"]["rows"][1]["failures"] == ["b 1: lost"]
+
+
+def test_the_recorded_page_is_the_one_its_figures_make() -> None:
+    content = json.loads(page.JSON.read_text("utf-8"))
+    assert page.PAGE.read_text("utf-8") == "\n".join(page.lines(content)) + "\n"
+
+
+def session_in(folder: Path) -> Session:
+    return Session(folder.resolve(), 0, True, time.monotonic() + 60)
+
+
+WRITER = """
+import os, sys
+with open(sys.argv[1] + "/a.txt", "wb", buffering=0) as handle:
+    handle.write(b"12345678")
+os.rename(sys.argv[1] + "/a.txt", sys.argv[1] + "/b.txt")
+print("done", flush=True)
+"""
+
+
+@pytest.mark.skipif(shim.library() is None, reason="no C compiler, or not Linux")
+@pytest.mark.parametrize(
+    ("at", "do", "code", "left"),
+    [
+        (2, "kill", -9, {"a.txt": b"1234"}),  # in the middle of the write
+        (3, "kill", -9, {"a.txt": b"12345678"}),
+        (4, "kill", 0, {"b.txt": b"12345678"}),
+        (1, "full", 1, {}),
+        (2, "full", 1, {"a.txt": b""}),
+        (3, "full", 1, {"a.txt": b"12345678"}),
+    ],
+)
+def test_the_disk_fails_at_the_operation_asked_for(at: int, do: str, code: int, left: Any, tmp_path: Path) -> None:
+    under = tmp_path / "under"
+    under.mkdir()
+    (tmp_path / "beside").mkdir()
+    env = shim.environment(session_in(tmp_path), under, at=at, do=do, count=tmp_path / "count")
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, str(under)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert {path.name: path.read_bytes() for path in under.iterdir()} == left
+    assert "No space left" in done.stderr if do == "full" else True
+    # What lies elsewhere is not counted.
+    elsewhere = [sys.executable, "-c", WRITER, str(tmp_path / "beside")]
+    assert subprocess.run(elsewhere, env=env, capture_output=True, check=False).stdout == b"done\n"
+
+
+def test_what_outlives_a_command_is_found_and_ended(tmp_path: Path) -> None:
+    code = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
+        process.wait()
+        found = left_alive(process.pid, 0.3)
+    assert len(found) == 1
+    assert "time.sleep(300)" in found[0]
+    assert left_alive(process.pid, 5) == []
+
+
+def test_a_command_at_its_limit_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "300"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert finish(process, 0.2).code is None
+    assert process.returncode == -signal.SIGKILL
+    end(process)  # once more does no harm
+
+
+def test_results_are_compared_but_for_their_times(tmp_path: Path) -> None:
+    for name, seconds, loss in (("a", "1.5", "0.25"), ("b", "2.5", "0.25"), ("c", "1.5", "0.35")):
+        (tmp_path / f"{name}.csv").write_text(f"epoch,loss,seconds\n1,{loss},{seconds}\n")
+        (tmp_path / f"{name}.json").write_text(json.dumps({"loss": loss, "search": {"seconds": seconds}}))
+    for ending in ("csv", "json"):
+        assert kills.told(tmp_path / f"a.{ending}") == kills.told(tmp_path / f"b.{ending}")
+        assert kills.told(tmp_path / f"a.{ending}") != kills.told(tmp_path / f"c.{ending}")
