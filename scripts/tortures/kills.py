@@ -24,16 +24,16 @@ SEARCH = (*SMALL[:-1], "--search", "learning_rate=1e-3:1e-2:log", "--search", "d
 
 
 def rows(session: Session) -> Iterator[Row]:
-    """finetune, tune with each algorithm and two workers, and export."""
+    """finetune, export, and tune with each algorithm and two workers."""
     data = session.digits()
     yield from _of(session, "finetune", ("finetune", data, *SMALL, "--seed", 0), 3, 20)
+    yield _exports(session)
     algorithms = ("random",) if session.short else ("random", "bayesian", "hyperband", "grid")
     for algorithm in algorithms:
         if time.monotonic() > session.until:
             break
         words = ("tune", data, *SEARCH, "--algorithm", algorithm, "--seed", 0)
         yield from _of(session, f"tune, {algorithm}, two workers", words, 1, 5)
-    yield _exports(session)
 
 
 def _of(session: Session, name: str, words: tuple[Any, ...], short: int, long: int) -> Iterator[Row]:
@@ -55,29 +55,26 @@ def _of(session: Session, name: str, words: tuple[Any, ...], short: int, long: i
             return
         operations[place] = int(count.read_text())
     rng = session.rng(f"kills {name}")
-    for number in session.times(short, long):
+    changes.note = f"{operations['tries']} changes in the run folder and {operations['cache']} in the cache"
+    for number in session.times(2 * short, 2 * long):  # the two kinds by turns
         shutil.rmtree(session.folder / "cache", ignore_errors=True)
         run = session.fresh("tries") / "run"
-        moment = rng.uniform(0.1, 1.0) * said.seconds
-        process = session.start(*words, "--output", run)
-        time.sleep(moment)
-        os.kill(process.pid, signal.SIGKILL)  # this one only: what it started has to notice
-        faults = [f"outlives it: {line}" for line in left_alive(process.pid)]
-        end(process)
-        _resume(session, times, words, run, whole, f"try {number}, after {moment:.2f} s", faults)
-    yield times
-    for number in session.times(short, long):
-        shutil.rmtree(session.folder / "cache", ignore_errors=True)
-        run = session.fresh("tries") / "run"
+        moment, at_change = rng.uniform(0.1, 1.0) * said.seconds, number % 2 == 1
         place = rng.choice(("tries", "tries", "cache"))
         at = rng.randint(1, operations[place])
-        env = shim.environment(session, session.folder / place, at=at, do="kill")
+        env = shim.environment(session, session.folder / place, at=at, do="kill") if at_change else None
         process = session.start(*words, "--output", run, env=env)
-        finish(process)
+        if at_change:
+            finish(process)
+        else:
+            time.sleep(moment)
+            os.kill(process.pid, signal.SIGKILL)  # this one only: what it started has to notice
         faults = [f"outlives it: {line}" for line in left_alive(process.pid)]
-        _resume(session, changes, words, run, whole, f"try {number}, change {at} below {place}", faults)
-    changes.note = f"{operations['tries']} changes in the run folder and {operations['cache']} in the cache"
-    yield changes
+        if not at_change:
+            end(process)
+        where = f"try {number}, " + (f"change {at} below {place}" if at_change else f"after {moment:.2f} s")
+        _resume(session, changes if at_change else times, words, run, whole, where, faults)
+    yield from (times, changes)
 
 
 def _resume(
