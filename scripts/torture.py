@@ -7,7 +7,7 @@
     .venv/bin/python scripts/torture.py --minutes 5 --seed 7 disk
 
 Every kind is bounded in number and time and draws from the seed, so that what failed can be tried again. A failure ends
-with exit code 1. To add a kind, put a module into scripts/tortures: its NAME, `rows`, and what was MENDED and is OPEN.
+with exit code 1. To add a kind, put a module into scripts/tortures: its NAME, `rows`, and what was FIXED and is OPEN.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tortures.kills import _differences, left_over
 from tortures.trying import SMALL, Row, Session
 
 NAME = "disk"
-MENDED: tuple[str, ...] = ()
+FIXED: tuple[str, ...] = ()
 OPEN = ("with no room in the state folder a look at the test split is not counted; the summary of the run says so",)
 PLACES = ("tries", "cache", "state", "home", "tmp")
 

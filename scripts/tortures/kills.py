@@ -16,7 +16,7 @@ from tortures import shim
 from tortures.trying import SMALL, Row, Said, Session, end, finish, left_alive
 
 NAME = "kills"
-MENDED = ("`export` that was killed left its half-written folder, and inputs of its check, for six hours",)
+FIXED = ("`export` that was killed left its half-written folder, and inputs of its check, for six hours",)
 OPEN = ("TensorFlow leaves `__autograph_generated_file*.py`, some kilobytes, in the folder for temporary files",)
 MEASURED = ("seconds", "features_seconds")  # columns that no two runs share
 SEARCH = (*SMALL[:-1], "--search", "learning_rate=1e-3:1e-2:log", "--search", "dropout=0,.3", "--trials", "3",

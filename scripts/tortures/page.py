@@ -52,6 +52,6 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             what = row["what"] + (f" ({row['note']})" if row["note"] else "")
             failed = f"**{len(row['failures'])}**" if row["failures"] else "0"
             yield f"| {what} | {row['tried']} | {row['refused']} | {failed} | {row['slowest']} s |"
-        for title, items in (("Failed at first, and mended", module.MENDED), ("Not survived", module.OPEN)):
+        for title, items in (("Failed at first, and fixed", module.FIXED), ("Not survived", module.OPEN)):
             if items:
                 yield from ("", f"{title}:", "", *(f"- {item}" for item in items))

@@ -14,7 +14,7 @@ from tortures.kills import told
 from tortures.trying import SMALL, Row, Session, finish
 
 NAME = "surroundings"
-MENDED: tuple[str, ...] = ()
+FIXED: tuple[str, ...] = ()
 OPEN: tuple[str, ...] = ()
 # What is put before and behind a command in a shell, and whether it has to end well all the same.
 SHELLS = {

@@ -12,7 +12,7 @@ from typing import Any
 from tortures.trying import BUGS, CONTROL, SMALL, Row, Session, in_child, mutated
 
 NAME = "texts"
-MENDED = ("a stored chunk of features, an `.npy` or `.npz` whose header does not close ended in a bare TokenError",)
+FIXED = ("a stored chunk of features, an `.npy` or `.npz` whose header does not close ended in a bare TokenError",)
 OPEN: tuple[str, ...] = ()
 NAMES = ("<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "\x1b[31mred", "a;b,c\t\"d\"", "..", "@SUM(1)", "-rf",
          "{{7*7}}", "%s%n", "\u202egnp", "line\nbreak", "C:\\x", "con", "' OR 1=1 --")  # fmt: skip

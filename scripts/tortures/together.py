@@ -11,7 +11,7 @@ from tortures.kills import _differences, left_over
 from tortures.trying import SMALL, Row, Session, end, finish
 
 NAME = "together"
-MENDED: tuple[str, ...] = ()
+FIXED: tuple[str, ...] = ()
 OPEN: tuple[str, ...] = ()
 
 

@@ -79,9 +79,9 @@ def test_each_kind_says_what_it_tries_and_the_page_tells_it(monkeypatch: pytest.
     for name, module in registry.modules().items():
         assert module.__doc__, name
         assert callable(module.rows), name
-        assert all(isinstance(item, str) for item in (*module.MENDED, *module.OPEN)), name
+        assert all(isinstance(item, str) for item in (*module.FIXED, *module.OPEN)), name
     made_up: Any = ModuleType("made_up", "What is made up. Further words.")
-    made_up.NAME, made_up.MENDED, made_up.OPEN = "made-up", ("it fell over",), ("the sun goes out",)
+    made_up.NAME, made_up.FIXED, made_up.OPEN = "made-up", ("it fell over",), ("the sun goes out",)
     monkeypatch.setattr(registry, "modules", lambda: {"made-up": made_up})
     monkeypatch.setattr(page, "JSON", tmp_path / "figures.json")
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
