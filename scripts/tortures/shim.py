@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ def library() -> Path | None:
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
-    made = Path(tempfile.mkdtemp(prefix="transferkit-shim-")) / "shim.so"
+    folder = tempfile.mkdtemp(prefix="transferkit-shim-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = Path(folder) / "shim.so"
     source = Path(__file__).with_suffix(".c")
     done = subprocess.run(
         [compiler, "-O1", "-shared", "-fPIC", "-o", str(made), str(source), "-ldl"], capture_output=True, check=False
