@@ -316,7 +316,7 @@ class Job:
                 return self._refitted(work, selection), selection
         trained = work.run()
         with self.reporter.step("checking that what is shipped answers as what was trained"):
-            trained = agreement.agreed(trained, work.problem, work.views, self.reporter)
+            trained = agreement.agreed(trained, work)
         if self.settings.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         return trained, None

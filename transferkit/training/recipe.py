@@ -208,7 +208,7 @@ class Recipe:
         samples, wanted = self.problem.samples, self.wanted()
         kinds = self.kinds(pooled)
         if self.again is None:
-            self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
+            self.frozen.choose_precision(pooled, samples, wanted)
         self.frozen.prepare(kinds, samples, wanted)
         self.timings["features"] = time.monotonic() - started
 
