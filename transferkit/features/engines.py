@@ -17,7 +17,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.compute import engines
-from transferkit.compute.engines import ENGINES, EngineError
+from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
 from transferkit.data.threads import map_ordered
 from transferkit.features.precision import Precision, machine, multiply_adds
@@ -132,7 +132,7 @@ def _entry(base: Precision) -> str:
 def _named(name: str, base: Precision, memory: _Memory) -> Precision:
     found = memory.of(name)
     faster = memory.of(_entry(base)).forward / max(found.forward, 1e-9)
-    title = f"{ENGINES[name].title} {engines.engine_version(name).partition('-')[0]}"
+    title = f"{engines.ENGINES[name].title} {engines.engine_version(name).partition('-')[0]}"
     return Precision(
         "float32", name, f"{title}: {faster:.1f} × the speed of TensorFlow, outputs agree to {found.difference:.0e}"
     )
@@ -192,7 +192,7 @@ def _tried(name: str, work: Work, batch: np.ndarray, expected: np.ndarray) -> Me
 
 def _said(name: str, base: Precision, memory: _Memory) -> str:
     found = memory.of(name)
-    refused = f"{ENGINES[name].title} is not used: {found.refused}"
+    refused = f"{engines.ENGINES[name].title} is not used: {found.refused}"
     return refused if found.refused else _named(name, base, memory).reason
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from transferkit import compute, heads
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import Parts, cut
-from transferkit.compute.engines import ENGINES, EngineError, engine_version
+from transferkit.compute.engines import EngineError, engine_version
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
@@ -253,8 +253,8 @@ class Frozen:
         row = self.backbone.row
         key: JsonObject = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
         key |= {"precision": precision.name, "how": precision.how}
-        if precision.how in ENGINES:
-            key["engine"] = engine_version(precision.how)
+        if precision.engine:
+            key["engine"] = engine_version(precision.engine)
         key["layers"] = [*kind.structure()]
         if row.plugin is not None:
             key["plugin"] = [*row.plugin.key()]
@@ -304,8 +304,8 @@ class Frozen:
 
     def refuse_engine(self, kind: Rows, why: str) -> None:
         """Another engine than TensorFlow, where it is chosen, is not chosen again for this network."""
-        if self.precision.how in ENGINES:
-            engines.refuse(self._key(kind), self.precision.how, why)
+        if self.precision.engine:
+            engines.refuse(self._key(kind), self.precision.engine, why)
 
     def _key(self, kind: Rows) -> JsonObject:
         """What is probed once a machine."""

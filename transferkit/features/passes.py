@@ -10,7 +10,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.compute import engines
-from transferkit.compute.engines import ENGINES, EngineError
+from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
 from transferkit.features.precision import Precision
 
@@ -30,15 +30,17 @@ class Passes:
         `precision.applied`. Raises EngineError, as its calls do, where an engine fails."""
         key = id(model), replace(precision, reason="")
         if key not in self._made:
-            by_engine = precision.how in ENGINES
-            run = engines.forward(precision.how, model) if by_engine else _by_keras(model, precision)
+            if precision.engine:
+                run = engines.forward(precision.engine, model)
+            else:
+                run = compute.forward(model, graph_bfloat16=precision.how == "graph")
             self._made[key] = model, compute.halving(run, self.reporter.warn)
         return self._made[key][1]
 
     def guarded(self, model: keras.Model, precision: Precision) -> compute.Forward:
         """As `of`, and TensorFlow from where the engine fails: for rows that are made while a network trains."""
         run = self.of(model, precision)
-        if precision.how not in ENGINES:
+        if not precision.engine:
             return run
         now = [run]
 
@@ -56,7 +58,3 @@ class Passes:
         """What is computed in from now on, which is said."""
         self.reporter.warn(f"{error}; going on with TensorFlow")
         return Precision(reason=str(error))
-
-
-def _by_keras(model: keras.Model, precision: Precision) -> compute.Forward:
-    return compute.forward(model, graph_bfloat16=precision.how == "graph")

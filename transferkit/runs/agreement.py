@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit.compute.engines import ENGINES
 from transferkit.features.extract import Views
 from transferkit.features.precision import Precision
 from transferkit.runs import scoring
@@ -33,7 +32,7 @@ BY_ENGINE = 1e-4  # … where another engine than TensorFlow gave the features
 def tolerance(features: Precision, phases: Sequence[PhaseReport]) -> float:
     """The largest gap that is none, for `features` computed so and what was trained on them in `phases`."""
     exact = all(phase.precision == "float32" for phase in phases)
-    return BY_ENGINE if features.how in ENGINES and exact else TOLERANCE
+    return BY_ENGINE if features.engine and exact else TOLERANCE
 
 
 def agreed(trained: Trained, work: Recipe) -> Trained:
