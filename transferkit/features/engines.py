@@ -51,7 +51,8 @@ class Work:
     """What is to be computed: `network` (one input, uint8 pictures) for pictures such as `pixels()` uint8 [n, …] gives,
     in batches of `batch`, of which `parallel` are under way at a time. `key` names the network, its weights and size.
 
-    `compiled` gives the forward pass by one option; `lacking` how many rows the cache lacks of that option's.
+    `compiled` gives the forward pass by one option; `lacking` how many rows the cache lacks of that option's; an
+    engine's outputs may differ by `allowed` (see `difference`).
     """
 
     network: Any
@@ -61,6 +62,7 @@ class Work:
     key: JsonObject
     compiled: Callable[[Precision], compute.Forward]
     lacking: Callable[[Precision], int]
+    allowed: float = DIFFERENCE
 
 
 def offered() -> list[str]:
@@ -185,7 +187,7 @@ def _tried(name: str, work: Work, batch: np.ndarray, expected: np.ndarray) -> Me
     except EngineError as error:
         return Measured(refused=str(error))
     apart = difference(outputs, expected)
-    if apart > DIFFERENCE:
+    if apart > work.allowed:
         return Measured(refused=f"its outputs differ by {apart:.1e} of their size")
     return Measured(found.start, found.forward, apart)
 
