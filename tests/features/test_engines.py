@@ -17,6 +17,8 @@ from transferkit.console import Reporter
 from transferkit.features import engines as choosing
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
+from transferkit.files import cache_folder
+from transferkit.runs import agreement
 
 WANTED = {i: range(2) for i in range(30)}
 REAL = [name for name in engines.ENGINES if name in engines.installed()]
@@ -208,17 +210,19 @@ def test_without_an_extra_there_is_only_tensorflow(fake, mini, views, samples, m
 
 
 @pytest.mark.extended
-def test_a_run_whose_model_does_not_bear_out_the_engines_features_is_made_by_tensorflow(fake, digits, tmp_path):
-    """Too small a difference for the probe, too large for the answers."""
-    fake.change = lambda outputs: [x * np.float32(1.0009) for x in outputs]
-    run = tk.finetune(digits, "mini", output=tmp_path / "run", augment="none", quiet=True, head="auto")
-    assert fake.called > 0
-    assert [note for note in run.manifest["notes"] if "computed again in TensorFlow" in note]
+def test_a_run_whose_model_does_not_bear_out_the_engines_features_is_made_by_tensorflow(
+    fake, digits, tmp_path, monkeypatch
+):
+    """Too small a difference for the probe, too large for the answers: as answers to digits are too sure to tell, the
+    least difference counts."""
+    monkeypatch.setattr(agreement, "BY_ENGINE", 1e-9)
+    fake.change = lambda outputs: [x * (1 + 1e-4 * np.sin(97 * x)) for x in outputs]
+    run = tk.finetune(digits, "mini", output=tmp_path / "run", augment="none", quiet=True)
+    (note,) = [note for note in run.manifest["notes"] if "computed again" in note]
+    assert "computed again by TensorFlow" in note
     assert run.manifest["precision"]["how"] == "plain"
     assert run.metrics["test"]["accuracy"] > 0.9
-    before = fake.called
-    tk.finetune(digits, "mini", output=tmp_path / "other", augment="none", quiet=True, head="auto")
-    assert fake.called == before, "not asked again"
+    assert any("on its features" in path.read_text() for path in (cache_folder() / "precision").glob("*.json"))
 
 
 # ------------------------------------------------------------------------------------------------ the real ones
@@ -260,15 +264,15 @@ def test_any_number_of_pictures_from_any_thread(network, name):
 @pytest.mark.parametrize("name", REAL)
 def test_what_an_engine_cannot_do_is_an_engine_error(name):
     inputs = keras.Input((8, 8, 3), dtype="uint8")
-    model = keras.Model(inputs, keras.layers.Lambda(_python)(inputs))
+    model = keras.Model(inputs, keras.layers.Lambda(_incomplete_gamma)(inputs))
     with pytest.raises(EngineError, match=engines.ENGINES[name].title):
         engines.forward(name, model)([np.zeros((1, 8, 8, 3), np.uint8)])
 
 
-def _python(x):
+def _incomplete_gamma(x):
     import tensorflow as tf
 
-    return tf.ensure_shape(tf.numpy_function(lambda a: a.astype(np.float32), [x], tf.float32), x.shape)
+    return tf.math.igamma(tf.cast(x, tf.float32) + 1.0, 2.0)
 
 
 @pytest.mark.skipif("openvino" not in REAL, reason="OpenVINO is not installed")

@@ -7,6 +7,7 @@ offered. Nothing here decides which is used (see `features.engines`), and a fail
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -92,8 +93,8 @@ def _failing(name: str) -> Iterator[None]:
     except (MemoryError, EngineError):
         raise
     except Exception as error:  # whatever converters and runtimes raise
-        first = (str(error).strip().splitlines() or [""])[0][:200]
-        raise EngineError(f"{ENGINES[name].title}: {type(error).__name__}: {first}") from error
+        words = " ".join(str(error).split())[:200]
+        raise EngineError(f"{ENGINES[name].title}: {type(error).__name__}: {words}") from error
 
 
 def _filled(run: Block, pixels: np.ndarray) -> Arrays:
@@ -183,6 +184,7 @@ def write_onnx(function: Any, signature: Sequence[Any], to: Path) -> None:
     """Write a tf.function as ONNX."""
     import tf2onnx
 
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot write fails where it is read
     tf2onnx.convert.from_function(
         function,
         input_signature=list(signature),
