@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def network(name: str, rounds: int) -> dict[str, Any]:
     from transferkit import compute
     from transferkit.backbones.build import build
     from transferkit.compute import engines
+    from transferkit.data.threads import available_threads
     from transferkit.features import precision
     from transferkit.features.engines import difference
     from transferkit.features.extract import at_once
@@ -72,7 +74,10 @@ def network(name: str, rounds: int) -> dict[str, Any]:
     passes: dict[str, Any] = {"tensorflow": lambda: compute.forward(model)}
     if len(precision.candidates("auto")) > 1:
         passes["tensorflow_bfloat16"] = lambda: compute.forward(model, graph_bfloat16=True)
-    passes |= {engine: (lambda engine=engine: engines.forward(engine, model)) for engine in engines.installed()}
+    passes |= {
+        engine: (lambda engine=engine: engines.forward(engine, model, available_threads()))
+        for engine in engines.installed()
+    }
     runs, starts, apart = {}, {}, {}
     expected = None
     for key, make_pass in passes.items():

@@ -51,7 +51,7 @@ def fake(monkeypatch):
 
         return call
 
-    def forward(name, model):
+    def forward(name, model, threads):
         assert name == "fake"
         made.asked += 1
         made.compiled()
@@ -244,7 +244,7 @@ def network():
 def test_any_number_of_pictures_from_any_thread(network, name):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 24, 3), np.uint8)
     expected = compute.forward(network)([pixels])
-    run = engines.forward(name, network)
+    run = engines.forward(name, network, 2)
     found = {}
 
     def work(count):
@@ -266,7 +266,7 @@ def test_what_an_engine_cannot_do_is_an_engine_error(name):
     inputs = keras.Input((8, 8, 3), dtype="uint8")
     model = keras.Model(inputs, keras.layers.Lambda(_incomplete_gamma)(inputs))
     with pytest.raises(EngineError, match=engines.ENGINES[name].title):
-        engines.forward(name, model)([np.zeros((1, 8, 8, 3), np.uint8)])
+        engines.forward(name, model, 1)([np.zeros((1, 8, 8, 3), np.uint8)])
 
 
 def _incomplete_gamma(x):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -26,11 +26,10 @@ import numpy as np
 from transferkit import native_logs
 from transferkit.compute.types import Arrays, Forward, flat
 
-BLOCK = 16  # pictures that an engine computes at a time: one shape, and activations that stay in the caches
 INPUT = "pictures"
 OPSET = 18  # of ONNX: what tf2onnx 1.17 writes at most, and onnxruntime reads since 1.14
 
-Block = Callable[[np.ndarray], Arrays]  # uint8 [BLOCK, size, size, 3] → outputs; may be called from several threads
+One = Callable[[np.ndarray], Arrays]  # uint8 [1, size, size, 3] → outputs [1, …]; called from several threads
 
 
 class EngineError(Exception):
@@ -66,21 +65,25 @@ def engine_version(name: str) -> str:
         return ""
 
 
-def forward(name: str, model: Any) -> Forward:
+def forward(name: str, model: Any, threads: int) -> Forward:
     """The inference pass of `model` (one input, uint8 pictures) by engine `name`. Raises EngineError, as its calls do.
 
-    A call may have any number of pictures and come from several threads.
+    Pictures are computed one by one, each on one of `threads` threads: activations of one picture stay in the caches,
+    and no core waits for another. A call may have any number of pictures, and several calls share the threads.
     """
-    compile_block = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name]
+    compiled = {"openvino": _openvino, "onnxruntime": _onnxruntime}.get(name)
+    if compiled is None:
+        raise EngineError(f"there is no engine '{name}' here")
     with _failing(name):
-        run = compile_block(model)
+        run = compiled(model, threads)
+    pool = ThreadPoolExecutor(threads, f"transferkit-{name}")
 
     def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
         assert rows is None, "engines take pictures, which are never held"
         pixels = np.ascontiguousarray(inputs[0], np.uint8)
         with _failing(name):
-            parts = [_filled(run, pixels[i : i + BLOCK]) for i in range(0, len(pixels), BLOCK)]
-        return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
+            found = list(pool.map(run, (pixels[i : i + 1] for i in range(len(pixels)))))
+        return [np.concatenate(tensors, dtype=np.float32) for tensors in zip(*found, strict=True)]
 
     return call
 
@@ -97,19 +100,11 @@ def _failing(name: str) -> Iterator[None]:
         raise EngineError(f"{ENGINES[name].title}: {type(error).__name__}: {words}") from error
 
 
-def _filled(run: Block, pixels: np.ndarray) -> Arrays:
-    """Outputs for up to BLOCK pictures; what is missing is filled up."""
-    count = len(pixels)
-    if count < BLOCK:
-        pixels = np.concatenate([pixels, np.zeros((BLOCK - count, *pixels.shape[1:]), np.uint8)])
-    return [np.asarray(output, np.float32)[:count] for output in run(pixels)]
-
-
 def _function(model: Any) -> Any:
-    """tf.function: uint8 [BLOCK, size, size, 3] → {"output_0": float32, …}, in inference mode."""
+    """tf.function: uint8 [1, size, size, 3] → {"output_0": float32, …}, in inference mode."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((BLOCK, *model.inputs[0].shape[1:]), tf.uint8, name=INPUT)]
+    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.uint8, name=INPUT)]
 
     @tf.function(input_signature=signature, autograph=False)
     def answer(pictures: Any) -> dict[str, Any]:
@@ -119,7 +114,7 @@ def _function(model: Any) -> Any:
     return answer
 
 
-def _openvino(model: Any) -> Block:
+def _openvino(model: Any, threads: int) -> One:
     """By way of a frozen graph in a file, which its runtime reads by itself."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -131,7 +126,7 @@ def _openvino(model: Any) -> Block:
         read = core.read_model(path)
         names = [tensor.name.partition(":")[0] for tensor in graph.outputs]
         order = _outputs(read, names)
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
         compiled = core.compile_model(read, "CPU", settings)
     own = threading.local()  # a request serves one thread
 
@@ -164,7 +159,7 @@ def _outputs(read: Any, names: Sequence[str]) -> list[int]:
     return [next(number for number, here in enumerate(known) if name in here) for name in names]
 
 
-def _onnxruntime(model: Any) -> Block:
+def _onnxruntime(model: Any, _threads: int) -> One:
     import onnxruntime
 
     function = _function(model)
@@ -174,7 +169,7 @@ def _onnxruntime(model: Any) -> Block:
             write_onnx(function, function.input_signature, path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        options.intra_op_num_threads = 1  # each of our threads runs the session by itself
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [f"output_{i}" for i in range(len(session.get_outputs()))]
     return lambda pixels: list(session.run(names, {INPUT: pixels}))

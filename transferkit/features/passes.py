@@ -12,6 +12,7 @@ from transferkit import compute
 from transferkit.compute import engines
 from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
+from transferkit.data.threads import available_threads
 from transferkit.features.precision import Precision
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Passes:
         key = id(model), replace(precision, reason="")
         if key not in self._made:
             if precision.engine:
-                run = engines.forward(precision.engine, model)
+                run = engines.forward(precision.engine, model, available_threads())
             else:
                 run = compute.forward(model, graph_bfloat16=precision.how == "graph")
             self._made[key] = model, compute.halving(run, self.reporter.warn)

@@ -6,7 +6,8 @@ The test split is read here, once: every choice has been made and the model is o
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tapped_rows import narrowed
 from transferkit.training import recipe
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(kw_only=True)
 class Assessment:
@@ -34,6 +38,7 @@ class Assessment:
     trained: recipe.Trained
     choice: HeadSelection | None
     manifest: Manifest
+    shipped: keras.Model | None = field(init=False, default=None)  # loaded from its file; without a test split, none
 
     def run(self) -> MetricsRecord:
         """Save, score and judge the model; write metrics.json."""
@@ -54,6 +59,7 @@ class Assessment:
                 self._save_typical()
         one_pass = self._one_pass(features["train"])
         outputs, vectors = packaging.test(metrics, one_pass is not None)
+        self.shipped = packaging.shipped
         if len(context.test):
             features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)
