@@ -74,10 +74,8 @@ def network(name: str, rounds: int) -> dict[str, Any]:
     passes: dict[str, Any] = {"tensorflow": lambda: compute.forward(model)}
     if len(precision.candidates("auto")) > 1:
         passes["tensorflow_bfloat16"] = lambda: compute.forward(model, graph_bfloat16=True)
-    passes |= {
-        engine: (lambda engine=engine: engines.forward(engine, model, available_threads()))
-        for engine in engines.installed()
-    }
+    for engine in engines.installed():
+        passes[engine] = partial(engines.forward, engine, model, available_threads())
     runs, starts, apart = {}, {}, {}
     expected = None
     for key, make_pass in passes.items():
