@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from tests.fake_engine import faked
 from tests.training.job import recipe_for
 from transferkit import compute
 from transferkit.compute import engines
-from transferkit.compute.engines import Engine, EngineError
+from transferkit.compute.engines import EngineError
 from transferkit.config import make
 from transferkit.console import Reporter
-from transferkit.features import engines as choosing
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.files import cache_folder
@@ -29,52 +29,7 @@ REAL = [name for name in engines.ENGINES if name in engines.installed()]
 
 @pytest.fixture
 def fake(monkeypatch):
-    """An engine "fake" that is TensorFlow changed by `change` (outputs → outputs), and the clock: TensorFlow takes 1 s
-    a call, the engine `speed`. `asked` counts what was compiled by it and called."""
-
-    class Fake:
-        speed, asked, called = 0.3, 0, 0
-        now = 0.0
-
-        def change(self, outputs):
-            return outputs
-
-        def compiled(self):
-            pass
-
-    made = Fake()
-    plain = compute.forward
-
-    def tensorflow(model, graph_bfloat16=False):
-        run = plain(model)
-
-        def call(inputs, rows=None):
-            made.now += 1.0
-            return run(inputs, rows)
-
-        return call
-
-    def forward(name, model, threads):
-        assert name == "fake"
-        made.asked += 1
-        made.compiled()
-        run = plain(model)
-
-        def call(inputs, rows=None):
-            made.now, made.called = made.now + made.speed, made.called + 1
-            return made.change([np.copy(x) for x in run(inputs, rows)])
-
-        return call
-
-    monkeypatch.setattr(engines, "ENGINES", {"fake": Engine("Fake", "keras", ("keras",), "fake")})
-    monkeypatch.setattr(engines, "installed", lambda: ["fake"])
-    monkeypatch.setattr(engines, "forward", forward)
-    monkeypatch.setattr(compute, "forward", tensorflow)
-    monkeypatch.setattr(choosing.time, "perf_counter", lambda: made.now)
-    monkeypatch.setattr(choosing, "LITTLE", 0)
-    monkeypatch.setattr(choosing, "START", 0)
-    monkeypatch.setattr(choosing, "SHARES", {False: 1e9, True: 1e9})
-    return made
+    return faked(monkeypatch)
 
 
 def frozen(mini, views, cache=None, **settings):
