@@ -94,8 +94,16 @@ def network(name: str, rounds: int) -> dict[str, Any]:
         runs["auto"] = frozen.compiled(model)
         runs["auto"]([pixels])
     found = turns({key: lambda run=run: _speed(run, pixels, parallel) for key, run in runs.items()}, rounds, False)
-    speeds = {key: statistics.median(each) for key, each in found.items()}
-    return {**speeds, "taken": frozen.precision.how, "difference": apart, "start_seconds": starts}
+    speeds, busy = (
+        {key: statistics.median(pair[side] for pair in pairs) for key, pairs in found.items()} for side in (0, 1)
+    )
+    return {
+        **speeds,
+        "per_cpu_second": busy,
+        "taken": frozen.precision.how,
+        "difference": apart,
+        "start_seconds": starts,
+    }
 
 
 def _frozen(backbone: Any) -> tuple[Any, Any]:
@@ -114,13 +122,15 @@ def _frozen(backbone: Any) -> tuple[Any, Any]:
     return Frozen(backbone, settings, views, False, Reporter(quiet=True)), samples
 
 
-def _speed(run: Any, pixels: np.ndarray, parallel: int) -> float:
-    """Pictures a second, as many batches under way at a time as extraction has."""
+def _speed(run: Any, pixels: np.ndarray, parallel: int) -> tuple[float, float]:
+    """Pictures a second, as many batches under way at a time as extraction has; and for each second that a core worked,
+    which other work on the machine changes less."""
     from transferkit.data.threads import map_ordered
 
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     list(map_ordered(lambda batch: run([batch]), [pixels] * parallel, threads=parallel, window=parallel))
-    return parallel * len(pixels) / (time.perf_counter() - started)
+    count = parallel * len(pixels)
+    return count / (time.perf_counter() - started), count / (time.process_time() - busy)
 
 
 def whole(name: str, count: int, rounds: int) -> dict[str, Any]:
