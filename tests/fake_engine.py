@@ -17,7 +17,7 @@ Outputs = list[np.ndarray]
 
 
 class Fake:
-    """TensorFlow takes a second a call, this engine `speed`. `asked` counts the networks it compiled, `called` calls."""
+    """TensorFlow takes a second a call, this engine `speed`. `asked` counts networks it compiled, `called` calls."""
 
     def __init__(self) -> None:
         self.speed, self.now = 0.3, 0.0
