@@ -25,8 +25,8 @@ ONE_PASS = {
 TWO = {"a tail of its own": {"head": "linear", "epochs": 2, "unfreeze": "from:block4"}}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.extended if name != "a trained head" else [])
-                                  for name in (*ONE_PASS, *TWO)])  # fmt: skip
+@pytest.mark.extended
+@pytest.mark.parametrize("name", [*ONE_PASS, *TWO])
 def test_the_test_pictures_pass_once_where_one_pass_says_all(
     name: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
