@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from transferkit.record import JsonObject
 
 DIFFERENCE = 1e-3  # most that an output may differ, in parts of the root mean square of its row
 GAIN = 1.15  # how much faster an engine must be: nearly equal ones must not be told apart by chance
-LITTLE = 2e10  # multiply-adds of the whole job below which not even TensorFlow's speed is worth measuring
+LITTLE = 5e10  # multiply-adds of the whole job below which not even TensorFlow's speed is worth measuring
 START = 4.0  # seconds that starting an engine may take, as far as one knows before
 ROUNDS = 2
 # Networks whose pictures take more multiply-adds than this spend them in large convolutions, at the processor's speed
@@ -164,12 +164,15 @@ def _measure(base: Precision, names: list[str], work: Work, memory: _Memory, rep
     pixels = work.pixels()
     batch = pixels if dense else np.resize(pixels, (work.batch, *pixels.shape[1:]))
     if not memory.has(_entry(base)):
-        memory.write(_entry(base), _timed(lambda: work.compiled(base), batch, work.parallel)[0])
+        memory.write(_entry(base), _timed(lambda: work.compiled(base), batch, work.parallel, 1)[0])
     plain = memory.of(_entry(base))
     trial = START + len(batch) * plain.forward * (1 + ROUNDS * work.parallel)
     if trial > SHARES[dense] * rows * plain.forward:
         return
     reporter.say("engine: trying others than TensorFlow for the frozen network (once for this network and machine)")
+    plain, _ = _timed(lambda: work.compiled(base), batch, work.parallel)
+    plain = replace(plain, start=memory.of(_entry(base)).start)  # it has been compiled by now
+    memory.write(_entry(base), plain)
     expected = _flat(work.compiled(Precision())([batch]))
     for name in names:
         if memory.has(name):
@@ -198,7 +201,9 @@ def _said(name: str, base: Precision, memory: _Memory) -> str:
     return refused if found.refused else _named(name, base, memory).reason
 
 
-def _timed(make: Callable[[], compute.Forward], batch: np.ndarray, parallel: int) -> tuple[Measured, np.ndarray]:
+def _timed(
+    make: Callable[[], compute.Forward], batch: np.ndarray, parallel: int, rounds: int = ROUNDS
+) -> tuple[Measured, np.ndarray]:
     """Seconds of making a pass and of its first call, beyond those of another; and a picture; and the outputs [n, d].
 
     Calls go on beside each other as extraction makes them.
@@ -208,7 +213,7 @@ def _timed(make: Callable[[], compute.Forward], batch: np.ndarray, parallel: int
     outputs = _flat(run([batch]))
     first = time.perf_counter() - started
     seconds = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         started = time.perf_counter()
         list(map_ordered(lambda pixels: run([pixels]), [batch] * parallel, threads=parallel, window=parallel))
         seconds.append((time.perf_counter() - started) / (parallel * len(batch)))
