@@ -200,7 +200,9 @@ def test_files_are_found_from_where_the_run_was_started(original: tk.Run, tmp_pa
 
 def test_another_engine_is_a_reason_for_other_numbers() -> None:
     def of(how: str) -> Any:
-        return SimpleNamespace(precision=PrecisionRecord(name="float32", how=how), phases=[], data=SimpleNamespace(unlabeled=None))
+        return SimpleNamespace(
+            precision=PrecisionRecord(name="float32", how=how), phases=[], data=SimpleNamespace(unlabeled=None)
+        )
 
     assert room._choices(of("openvino"), of("openvino")) == []
     (reason,) = room._choices(of("openvino"), of("plain"))
