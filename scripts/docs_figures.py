@@ -117,7 +117,7 @@ def _preview(augment: str | None) -> Any:
 
 def lpft() -> None:
     """The curves of one run that trains the head first and then the tail, drawn as the report draws them."""
-    from transferkit.evaluation.figures import curves
+    from transferkit.evaluation.training_curves import curves
 
     settings = {"head": "mlp", "unfreeze": "from:block3", "epochs": 20, "patience": 19, "augment": "none"}
     with _run(30, **settings) as run:

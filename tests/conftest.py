@@ -66,6 +66,19 @@ def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `one_cache`, for fixtures that make runs before any test does."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture
+def one_cache(store: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of an empty cache for each test, one for all of a module: its runs are of the same pictures."""
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
+    return store
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory) -> Path:
     """A folder of ten classes with twenty digits of 32×32 each. Shared: read only."""

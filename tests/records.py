@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from transferkit import tasks
 from transferkit.data.images.decode import DecodeSettings
-from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, Twins
+from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.metrics_record import CurveFit, MetricsRecord
 from transferkit.evaluation.scores import BaselineScores, Scores
 from transferkit.runs.model_facts import ModelFacts
@@ -29,7 +29,7 @@ def judged(found):
 def about(context):
     """What else a diagnosis is told, its parts as plain dictionaries."""
     kinds = {
-        "twins": lambda found: {name: Twins(**row) for name, row in found.items()},
+        "near_duplicates": lambda found: {name: NearDuplicates(**row) for name, row in found.items()},
         "doubtful_labels": lambda found: DoubtfulLabels(**found),
         "confident_errors": lambda found: ConfidentErrors(**found),
         "learning_curve": lambda found: CurveFit(curve=[], **found),

@@ -99,6 +99,14 @@ class Session:
         return found
 
 
+def received(main: int) -> bytes:
+    """The next bytes from the other side of a terminal; none once that is closed."""
+    try:
+        return os.read(main, 65536)
+    except OSError:  # how Linux says that the other side is closed
+        return b""
+
+
 def drive(
     command: Sequence[str], folder: Path, columns: int = 80, rows: int = 24,
     environment: Mapping[str, str] | None = None, limit: float = 300.0, until: str | None = None,
@@ -116,10 +124,7 @@ def drive(
     while time.monotonic() - started < limit:
         if not select.select([main], [], [], 1.0)[0]:
             continue
-        try:
-            block = os.read(main, 65536)
-        except OSError:  # how Linux says that the other side is closed
-            break
+        block = received(main)
         if not block:
             break
         whole = rest + block

@@ -1,4 +1,4 @@
-"""From pictures to a finished run through the command line: broken files, twins, leaks, several labels, numbers."""
+"""From pictures to a finished run through the command line: broken files, copies, leaks, several labels, numbers."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_an_exif_rotated_twin_gets_the_same_answer_under_every_resize_policy(
 
     run = policies[resize]
     assert model_file.facts(run / "model.keras").decode.resize == resize
-    upright, twins = photo(77, 60, 36), []
+    upright, copies = photo(77, 60, 36), []
     # The stored picture is the one that the orientation turns upright.
     undo = (
         "",
@@ -189,8 +189,8 @@ def test_an_exif_rotated_twin_gets_the_same_answer_under_every_resize_policy(
         exif[0x0112] = orientation
         path = tmp_path / f"twin{orientation}.png"
         path.write_bytes(encoded(stored, "PNG", exif=exif.tobytes()))
-        twins.append(path)
-    rows = answers(run, *twins)
+        copies.append(path)
+    rows = answers(run, *copies)
     first = {key: value for key, value in rows[0].items() if key != "path"}
     assert len(rows) == 8
     for row in rows[1:]:
@@ -222,8 +222,8 @@ def test_copies_across_a_given_split_are_refused_and_their_exclusion_mends_it(tm
     assert refused.code == 2
     assert "test/a/0.png" in refused.err
     assert "--exclude-file" in refused.err
-    mended = call("finetune", root, *MINI, "--exclude-file", tmp_path / "out.txt", "--output", tmp_path / "run")
-    assert mended.code == 0, mended.err
+    repaired = call("finetune", root, *MINI, "--exclude-file", tmp_path / "out.txt", "--output", tmp_path / "run")
+    assert repaired.code == 0, repaired.err
     assert read_json(tmp_path / "run" / "run.json")["data"]["parts"] == {"train": 28, "val": 12, "test": 12}
 
 

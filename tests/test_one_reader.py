@@ -223,7 +223,7 @@ def test_evaluation_explanation_page_and_example_agree_with_prediction(
     for i, (path, answer, why) in enumerate(zip(paths, predicted, explained, strict=True)):
         assert (why.label, why.confidence) == (answer.label, pytest.approx(answer.confidence, abs=1e-6)), path.name
         assert why.overlay.shape == (*open_picture(path, settings).size[::-1], 3)
-        if path.name in ("xmp.jpg", "grey_16_clear.png"):  # dear, and the pixels of all are compared above
+        if path.name in ("xmp.jpg", "grey_16_clear.png"):  # slow, and the pixels of all are compared above
             (said,) = page.predict([(path.name, path.read_bytes())], top=5, heat=False, drawn=False)
             np.testing.assert_array_equal(seen.taken()[0], expected[i])
             assert answer.label in (said["label"], said.get("best_guess"))

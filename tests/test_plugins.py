@@ -130,7 +130,7 @@ def test_the_saved_model_loads_without_the_plugin(run: tk.Run, fresh: Fresh) -> 
     assert float(done.stdout) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_plugins_run_is_judged_anew_to_the_same_scores(run: tk.Run, example: Path) -> None:
+def test_a_plugins_run_is_judged_again_to_the_same_scores(run: tk.Run, example: Path) -> None:
     assert run.evaluate()["worst_recall"] == pytest.approx(run.metrics["test"]["worst_recall"], abs=1e-6)
 
 

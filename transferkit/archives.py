@@ -49,9 +49,17 @@ def problem(source: Path | IO[bytes]) -> str:
 
 
 def read_member(path: Path, name: str, limit: int) -> bytes:
-    """The member `name` of the archive, of at most `limit` bytes.
+    """A member of a zip archive.
 
-    Raises ValueError for a larger one, KeyError where there is none, zipfile.BadZipFile or OSError for a damaged file.
+    Args:
+        path: the archive.
+        name: the member's.
+        limit: bytes that it may have at most.
+
+    Raises:
+        ValueError: it is larger.
+        KeyError: there is none.
+        zipfile.BadZipFile, OSError: the file is damaged or cannot be read.
     """
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo(name)

@@ -41,6 +41,10 @@ def hold(folder: Path, owner: object) -> None:
     """Mark the set in `folder` as in use for as long as `owner` lives; it ends with this process at the latest.
 
     Any number of processes may hold a set. Nothing happens where the folder or the system knows no such locks.
+
+    Args:
+        folder: the set's; made where it is not there.
+        owner: the object that uses it.
     """
     if sys.platform == "win32":
         return
@@ -65,7 +69,12 @@ def hold(folder: Path, owner: object) -> None:
 
 
 def hold_file(path: Path, owner: object) -> None:
-    """The same of one file; nothing happens where it is gone."""
+    """Mark a file as in use, as `hold` does a set; nothing happens where it is gone.
+
+    Args:
+        path: the file.
+        owner: the object that uses it.
+    """
     if sys.platform == "win32":  # where what is open cannot be removed
         return
     try:

@@ -261,7 +261,12 @@ def duration(seconds: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`"1 picture"`, `"2,527 pictures"`, `"3 classes"`."""
+    """`"1 picture"`, `"2,527 pictures"`, `"3 classes"`.
+
+    Args:
+        count: how many.
+        noun: in the singular.
+    """
     ending = "" if count == 1 else "es" if noun.endswith(("ss", "sh")) else "s"
     return f"{count:,} {noun}{ending}"
 
@@ -275,7 +280,9 @@ def ordinal(number: int) -> str:
 def figure(value: float | None, sign: str = "") -> str:
     """A score with digits that mean something at its scale: `"0.844"`, `"1.23e-07"`, `"41.250"`, `"1,234"`.
 
-    `sign` is `"+"` where both signs are to be shown. – stands for None and for what is not finite.
+    Args:
+        value: the score; – stands for None and for what is not finite.
+        sign: `"+"` where both signs are to be shown.
     """
     if value is None or not math.isfinite(value):
         return "–"

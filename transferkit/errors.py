@@ -51,7 +51,12 @@ class TrainingError(TransferKitError, RuntimeError):
 
 
 def raise_problems(kind: type[TransferKitError], problems: Iterable[str]) -> None:
-    """Raise `kind` with every problem listed at once; do nothing where there are none."""
+    """Raise `kind` with every problem listed at once; do nothing where there are none.
+
+    Args:
+        kind: class of the error.
+        problems: one text each; the same text twice is one problem.
+    """
     found = list(dict.fromkeys(problems))
     if len(found) == 1:
         raise kind(found[0])
@@ -60,6 +65,12 @@ def raise_problems(kind: type[TransferKitError], problems: Iterable[str]) -> Non
 
 
 def nearest(word: str, options: Iterable[str], count: int = 3) -> str:
-    """`"; nearest: 'vgg16', 'vgg19'"`, or the empty string where nothing is near."""
+    """`"; nearest: 'vgg16', 'vgg19'"`, or the empty string where nothing is near.
+
+    Args:
+        word: what was given.
+        options: what there is.
+        count: how many are named at most.
+    """
     near = get_close_matches(word.lower(), list(options), n=count, cutoff=0.5)
     return "; nearest: " + ", ".join(f"'{shown(n)}'" for n in near) if near else ""

@@ -21,7 +21,29 @@ from typing import Any
 from transferkit.errors import ConfigError, StorageError
 from transferkit.text import shown
 
+# What a system says where a place cannot be written to, on each of the systems.
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
+)  # fmt: skip
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
+
+
+@contextmanager
+def storage_errors(path: Path, remedy: str) -> Iterator[None]:
+    """What the disk or the folder refuses becomes a StorageError; all else is raised as it is.
+
+    Args:
+        path: what is written inside.
+        remedy: what helps where it cannot be written there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
+        if error.errno in _REFUSED:
+            raise StorageError(f"cannot write {path} ({error.strerror}); {remedy}") from error
+        raise
 
 
 @contextmanager
@@ -31,18 +53,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # Same suffix, because some writers (Keras, Pillow) choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise StorageError(f"cannot write {path} ({error.strerror}); choose another place") from error
-        raise
+        with storage_errors(path, "choose another place"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):  # gone already, or its folder never came to be
             temporary.unlink()
@@ -67,24 +84,53 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` whole or not at all."""
+    """Write `content` whole or not at all.
+
+    Args:
+        path: of the file; its folder is made.
+        content: all of it.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 `content` whole or not at all."""
+    """Write UTF-8 `content` whole or not at all.
+
+    Args:
+        path: as for `write_bytes`.
+        content: all of it.
+    """
     # surrogateescape: file names that are not valid UTF-8 pass through unchanged.
     write_bytes(path, content.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON. NaN and infinity are refused: other readers choke on them."""
+    """Write `content` as indented JSON. NaN and infinity are refused: other readers choke on them.
+
+    Args:
+        path: as for `write_bytes`.
+        content: plain values.
+
+    Raises:
+        ValueError: NaN or infinity.
+    """
     write_text(path, to_json(content, indent=2) + "\n")
 
 
 def to_json(content: Any, indent: int | None = None) -> str:
-    """JSON that every reader takes: no NaN, and always valid UTF-8 (of undecodable file names, escapes are left)."""
+    """JSON that every reader takes: no NaN, and always valid UTF-8 (of undecodable file names, escapes are left).
+
+    Args:
+        content: plain values.
+        indent: blanks a level; None: on one line.
+
+    Raises:
+        ValueError: NaN or infinity, which other readers choke on.
+    """
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
@@ -111,10 +157,14 @@ def _no_number(name: str) -> None:
 
 
 def settings_text(path: Path, option: str) -> str:
-    """The text of a file of settings that `option` names, without the byte order mark that editors put first.
+    """The text of a file of settings, without the byte order mark that editors put first.
 
-    UTF-8, or UTF-16 with its mark, as PowerShell writes. Raises ConfigError where it cannot be read, is no text or is
-    larger than any file of settings.
+    Args:
+        path: of the file, UTF-8, or UTF-16 with its mark, as PowerShell writes.
+        option: that names it, for messages.
+
+    Raises:
+        ConfigError: it cannot be read, is no text or is larger than any file of settings.
     """
     try:
         with open(path, "rb") as handle:
@@ -134,7 +184,13 @@ def settings_text(path: Path, option: str) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV with a header line, whole or not at all."""
+    """Write a CSV with a header line, whole or not at all.
+
+    Args:
+        path: as for `write_bytes`.
+        header: names of the columns.
+        rows: cells in their order.
+    """
     write_text(path, "".join(csv_line(row) + "\n" for row in (header, *rows)))
 
 
@@ -181,7 +237,15 @@ def digest(content: Any) -> str:
 
 @contextmanager
 def locked(path: Path, timeout: float = 600.0) -> Iterator[None]:
-    """Hold the lock file `path` (between processes); it is released when the process dies."""
+    """Hold the lock file `path` (between processes); it is released when the process dies.
+
+    Args:
+        path: of the lock file; its folder is made.
+        timeout: seconds to wait for another process.
+
+    Raises:
+        StorageError: another process held it all the time.
+    """
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,6 +320,11 @@ def _unusable(folder: Path) -> str | None:
 
 
 def remember(path: Path, content: Any) -> None:
-    """Write JSON that merely saves time later; where it cannot be written, it is measured again then."""
+    """Write JSON that merely saves time later; where it cannot be written, it is measured again then.
+
+    Args:
+        path: of the file.
+        content: plain values.
+    """
     with suppress(OSError):
         write_json(path, content)

@@ -42,12 +42,20 @@ class HeadSettings:
 
 
 def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
-    """Model from the backbone's output (`shape` without the batch axis) to a vector, or None if it is one already.
+    """Model from the backbone's output to a vector.
 
-    The output is a map (height, width, features) or tokens (n, features), as vision transformers give them. Of tokens
-    `cls` takes the class token, `mean` the average of the others, `cls+mean` both; without a class token `mean` is the
-    average of all. `attention` has weights that are trained with the head. Raises ConfigError for a class token that is
-    not there.
+    Args:
+        shape: of that output without the batch axis: a vector, a map (height, width, features), or tokens (n, features)
+            as vision transformers give them.
+        pooling: "avg", "max", "flatten" or "gem"; of tokens also "cls", the class token, "mean", the average of the
+            others (without a class token, of all), and "cls+mean", both; "attention" has weights that are trained with
+            the head.
+
+    Returns:
+        The model; None where the output is a vector already.
+
+    Raises:
+        ConfigError: a class token is asked for that is not there.
     """
     import keras
 
@@ -77,10 +85,19 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
 
 
 def attention_pool(shape: Sequence[int | None], moments: tuple[np.ndarray, np.ndarray] | None = None) -> keras.Model:
-    """Pooling that learns where to look: map or tokens of `shape` → vector [channels] (Ilse et al. 2018).
+    """Pooling that learns where to look (Ilse et al. 2018).
 
     A softmax over the places for each of a few shares of the channels. It begins as the plain average of all places.
-    `moments` are mean and deviation of each channel [channels], by which the channels are standardised first.
+
+    Args:
+        shape: of a map (height, width, channels) or of tokens (n, channels).
+        moments: mean and deviation of each channel [channels], by which the channels are standardised first.
+
+    Returns:
+        Map or tokens → vector [channels].
+
+    Raises:
+        ConfigError: a side that is not known.
     """
     import keras
 
@@ -130,11 +147,20 @@ def _gem(inputs: Any) -> Any:
 def body(
     width: int, outputs: int, settings: HeadSettings, moments: tuple[np.ndarray, np.ndarray] | None = None
 ) -> keras.Model:
-    """Model from a feature vector [width] to logits [outputs].
+    """Model from a feature vector to logits. Weights and dropout are seeded by `settings.seed`.
 
-    `moments` are the features' mean and standard deviation [width]: where given, features are standardised first,
-    which makes one learning rate fit every backbone. Weights and dropout are seeded by `settings.seed`.
-    Raises ConfigError that names the plugin where `settings.kind` is one whose layers cannot be saved.
+    Args:
+        width: length of the vector.
+        outputs: how many logits.
+        settings: layers, dropout, penalties.
+        moments: the features' mean and standard deviation [width]: where given, features are standardised first, which
+            makes one learning rate fit every backbone.
+
+    Returns:
+        float32 [n, width] → float32 [n, outputs].
+
+    Raises:
+        ConfigError: `settings.kind` is a plugin's whose layers cannot be saved; it is named.
     """
     import keras
 
@@ -196,7 +222,15 @@ def _offered(x: Any, outputs: int, settings: HeadSettings) -> Any:
 
 
 def normalizer(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer:
-    """Standardise features by constants. A channel that hardly moves in training is not blown up in use."""
+    """Standardise features by constants. A channel that hardly moves in training is not blown up in use.
+
+    Args:
+        mean: of each channel in training, float [d].
+        deviation: the standard deviation likewise.
+
+    Returns:
+        A Rescaling layer for float32 [n, d].
+    """
     import keras
 
     floor = 0.05 * float(np.median(deviation)) + 1e-6
@@ -235,13 +269,28 @@ def build_head(
     seed: int = 0,
     kind: str = "mlp",
 ) -> keras.Model:
-    """A complete head for `base`: its output shape → `classes` probabilities (or sigmoids, or numbers).
+    """A complete head for `base`. The classical one of VGG16 is `build_head(base, classes, width=1024,
+    pooling="flatten")`.
 
-    `width` is one hidden width, several, or None for a linear head. The classical VGG16 head is
-    `build_head(base, classes, width=1024, pooling="flatten")`. `kind` may name the head of a plugin.
-    Returns a plain keras.Model; compile the assembled model with a loss on probabilities, e.g.
-    `sparse_categorical_crossentropy`.
-    Raises ConfigError for values outside their range.
+    Args:
+        base: the network it stands on; its output shape is what counts.
+        classes: outputs: classes, labels or numbers.
+        width: units of the hidden layer, several for several layers, None for a linear head.
+        dropout: the share dropped in training, 0 up to 1.
+        l1: penalty on the hidden layers' weights, 0 or more.
+        l2: likewise, on their squares.
+        pooling: how a feature map becomes a vector, see `pool`.
+        task: what the outputs mean: "classify" gives probabilities that sum to 1, "multilabel" one for each label,
+            "regress" numbers, "ordinal" probabilities of ordered classes.
+        seed: of the weights and of dropout.
+        kind: "mlp", or the name of a plugin's head.
+
+    Returns:
+        A plain keras.Model; compile the assembled model with a loss on probabilities, e.g.
+        `sparse_categorical_crossentropy`.
+
+    Raises:
+        ConfigError: a value outside its range.
     """
     import keras
 

@@ -27,10 +27,14 @@ _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def trusted(path: list[str], foreign: list[str] | None = None) -> list[str]:
-    """The entries of `path` that code may come from, in their order.
+    """The entries of an import path that code may come from, in their order.
 
     Left out: empty and relative entries, the working directory and the folders `foreign`, unless PYTHONPATH names them
     absolutely (then somebody meant it) or transferkit itself lies there.
+
+    Args:
+        path: as `sys.path`.
+        foreign: folders with what others wrote.
     """
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     meant = {_real(entry) for entry in given if os.path.isabs(entry)}

@@ -28,6 +28,35 @@ unfold();
 """
 
 
+def document(title: str, body: str, style: str = "") -> str:
+    """A Jinja template of a page, to be rendered with `policy` and `style` of this module under these names.
+
+    Args:
+        title: of the page.
+        body: template of what `<main>` holds.
+        style: added to the style sheet.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{{{{ policy | safe }}}}">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>
+{{{{ style | safe }}}}
+{style}</style>
+</head>
+<body>
+<main>
+{body}</main>
+</body>
+</html>
+"""
+
+
 def style() -> str:
     """The style sheet."""
     return Path(__file__).with_name("look.css").read_text("utf-8")

@@ -18,7 +18,20 @@ def backbone(
 ) -> keras.Model:
     """A pretrained network without its top, as a plain keras.Model that takes scaled float pictures.
 
-    `assemble` puts the scaling it expects in front. Raises BackboneError or WeightsError.
+    `assemble` puts the scaling it expects in front.
+
+    Args:
+        name: a name of the catalog, a folder or checkpoint as published, `hf:OWNER/NAME`, or a .keras file.
+        weights: "auto" (its pretrained ones), "imagenet", "random", or a file.
+        size: pixels a side; None is the network's default.
+        seed: of random weights.
+        offline: never download weights.
+
+    Returns:
+        float32 [n, size, size, 3] → a feature map [n, h, w, c] or tokens [n, t, c].
+
+    Raises:
+        BackboneError, WeightsError, ConfigError: what was asked for cannot be built, with the remedy.
     """
     from transferkit.backbones.build import build
 
@@ -27,7 +40,20 @@ def backbone(
 
 
 def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.Model:
-    """Set what trains in `base` by a freeze policy (`none`, `all`, `from:STAGE`, `last:N`); returns `base`."""
+    """Set what trains in `base`, in place. Compile again afterwards.
+
+    Args:
+        base: what `backbone` gave, or a network of one's own.
+        policy: "none", "all", "from:STAGE" or "last:N" (layers with weights).
+        batchnorm: "frozen" keeps all BatchNorm layers on their stored statistics, "train" lets those of the trainable
+            part learn.
+
+    Returns:
+        `base`.
+
+    Raises:
+        BackboneError, ConfigError: a policy that is unknown or does not fit the network.
+    """
     from transferkit.backbones import freeze as room
 
     return room.freeze(base, policy, batchnorm)
@@ -41,7 +67,21 @@ def build_head(
     dropout: float = 0.3,
     **options: Any,
 ) -> keras.Model:
-    """A head for `base`; see `transferkit.heads.build_head` for `l1`, `l2`, `pooling`, `task` and `seed`."""
+    """A head for `base`.
+
+    Args:
+        base: the network it stands on.
+        classes: outputs: classes, labels or numbers.
+        width: units of the hidden layer, several for several layers, None for a linear head.
+        dropout: the share dropped in training, 0 up to 1.
+        options: `l1`, `l2`, `pooling`, `task`, `seed` and `kind` of `transferkit.heads.build_head`.
+
+    Returns:
+        The output of `base` → answers [n, classes]; see `transferkit.heads.build_head`.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
     from transferkit import heads
 
     compute.start(dtypes=False)
@@ -50,9 +90,16 @@ def build_head(
 
 @restoring
 def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -> keras.Model:
-    """One keras.Model from uint8 RGB pictures [n, size, size, 3] through the scaling, `base` and `head`.
+    """One keras.Model from uint8 RGB pictures through the scaling, `base` and `head`.
 
-    `scaling` is what `base` expects: known of what `backbone` built, "none" (pixels 0…255) for others.
+    Args:
+        base: scaled pictures → features.
+        head: features → answers.
+        scaling: what `base` expects, a key of `backbones.scaling.SCALINGS`; None: that of the network where `backbone`
+            built it, "none" (pixels 0…255) for others.
+
+    Returns:
+        uint8 [n, size, size, 3] → answers [n, classes]; not compiled.
     """
     import keras
 

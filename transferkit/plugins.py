@@ -180,12 +180,31 @@ def _installed(kind: str, path: tuple[str, ...]) -> tuple[Plugin, ...]:
 
 
 def names(kind: str, builtin: Collection[str] = ()) -> list[str]:
-    """Names that plugins of one kind add to the `builtin` ones."""
+    """Names that plugins of one kind add to the `builtin` ones.
+
+    Args:
+        kind: one of `KINDS`: "backbones", "heads", "metrics", …
+        builtin: names of our own, which win.
+
+    Returns:
+        Each once, in the order of the installed packages.
+    """
     return list(dict.fromkeys(p.name for p in installed(kind) if p.name not in builtin))
 
 
 def find(kind: str, name: str) -> Plugin | None:
-    """The plugin called `name`, or None. Raises ConfigError where two packages offer it."""
+    """The plugin called `name`.
+
+    Args:
+        kind: as for `names`.
+        name: as it is offered.
+
+    Returns:
+        The plugin, its code not imported yet; None where none has that name.
+
+    Raises:
+        ConfigError: two packages offer it.
+    """
     found = [p for p in installed(kind) if p.name == name]
     if len(found) > 1:
         packages = " and ".join(f"{p.package} {p.version}" for p in found)
@@ -240,20 +259,49 @@ def _problems(record: Any) -> Iterable[str]:
 
 
 def broken(plugin: Plugin, what: str, error: BaseException) -> ConfigError:
-    """The error to raise where the code of `plugin` raised `error`."""
+    """The error to raise where the code of `plugin` raised `error`.
+
+    Args:
+        plugin: whose code it was.
+        what: what it failed at, as words that follow its name.
+        error: what it raised.
+
+    Returns:
+        An error that names the package and its version.
+    """
     return ConfigError(
         f"{plugin} {what}: {type(error).__name__}: {error}. Tell its author, or uninstall {plugin.package}"
     )
 
 
 def resolve(kind: str, name: str) -> tuple[Plugin, Any] | None:
-    """The plugin called `name` and its record, or None where none has that name. Raises ConfigError as `load`."""
+    """The plugin called `name`, and what it offers.
+
+    Args:
+        kind: as for `names`.
+        name: as it is offered.
+
+    Returns:
+        The plugin and its record; None where none has that name.
+
+    Raises:
+        ConfigError: two packages offer it, or its code cannot be loaded or is not of the form that plugins have.
+    """
     plugin = find(kind, name)
     return None if plugin is None else (plugin, load(plugin))
 
 
 def choose(kind: str, name: str, builtin: Sequence[str]) -> str | None:
-    """What is wrong with `name` as a choice of the `builtin` names or a plugin's; None if nothing."""
+    """What is wrong with a name as the value of a setting.
+
+    Args:
+        kind: as for `names`.
+        name: what was given.
+        builtin: the names of our own.
+
+    Returns:
+        The names there are and the nearest one, as words that follow the setting's name; None where it is one of them.
+    """
     if name in builtin or find(kind, name) is not None:
         return None
     offered = [*builtin, *names(kind, builtin)]

@@ -51,7 +51,13 @@ def left(seconds: float | None) -> str:
 
 
 def count(done: float, total: int, unit: str) -> str:
-    """`"192/465 pictures"`, or which epoch is being worked on: `"epoch 3/30"`."""
+    """`"192/465 pictures"`, or which epoch is being worked on: `"epoch 3/30"`.
+
+    Args:
+        done: of `total`, a fraction where a unit is under way.
+        total: how many there are.
+        unit: in the plural.
+    """
     if unit == "epochs":
         return f"epoch {min(total, int(done + 1e-6) + 1)}/{total}"
     return f"{int(done + 1e-6):,}/{total:,} {unit}"
@@ -79,7 +85,13 @@ def lines(title: str, share: float, facts: Sequence[str], notes: Sequence[str], 
 
 
 def packed(notes: Sequence[str], width: int, indent: str = "  ") -> list[str]:
-    """Notes side by side in as few lines as they need."""
+    """Notes side by side in as few lines as they need.
+
+    Args:
+        notes: texts.
+        width: columns of a line.
+        indent: at the beginning of each.
+    """
     found: list[str] = []
     for note in notes:
         if found and len(found[-1]) + len(GAP) + len(note) <= width:
@@ -98,7 +110,13 @@ def _fitting(title: str, share: float, behind: Sequence[str], width: int, plain:
 
 
 def bar(share: float, width: int, plain: bool) -> str:
-    """A bar of `width` characters."""
+    """A bar of `width` characters.
+
+    Args:
+        share: that is done, 0…1.
+        width: in characters.
+        plain: of ASCII alone.
+    """
     done = min(width, max(0, int(share * width + 1e-6)))
     full, rest = ("#", ".") if plain else ("━", "─")
     return full * done + rest * (width - done)

@@ -32,6 +32,7 @@ SCHEMA_VERSION = 1  # of run.json and metrics.json; raised when a key changes it
 PROBLEMS_SHOWN = 5
 
 JsonObject = dict[str, JsonValue]  # JSON whose keys are not ours to know
+HistoryRow = dict[str, str | float | None]  # of history.csv: the phase, its epoch, and every number of that epoch
 Number = Annotated[int | float, WithJsonSchema({"type": "number"})]  # finite, written back as it was: 3 stays 3
 Count = Annotated[int, Field(ge=0)]
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # the ends of a 95 % interval
@@ -98,6 +99,18 @@ class Record(BaseModel):
         found: dict[str, Any] = handler(self)
         first = {key: found[key] for key in self._keys if key in found}
         return first | found
+
+
+def number_of(row: HistoryRow, column: str) -> float:
+    """A number that is in every row of history.csv, such as its `loss`.
+
+    Args:
+        row: of history.csv.
+        column: such as `loss`.
+    """
+    value = row[column]
+    assert isinstance(value, int | float), column
+    return value
 
 
 _READING = {"reading": True}

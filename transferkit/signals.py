@@ -26,13 +26,13 @@ def held_back() -> Iterator[None]:
         return
     came: list[int] = []
     before = {number: signal.getsignal(number) for number in ASKING}
-    held = {number: handler for number, handler in before.items() if callable(handler)}
-    for number in held:
+    ours = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in ours:
         signal.signal(number, lambda sent, frame: came.append(sent))
     try:
         yield
     finally:
-        for number, handler in held.items():
+        for number, handler in ours.items():
             signal.signal(number, handler)
         for number in dict.fromkeys(came):
             signal.raise_signal(number)

@@ -101,6 +101,11 @@ def _ours(name: str, known: Collection[str]) -> str | None:
 
 
 def answer(option: str, command: str) -> str | None:
-    """What to say of an option that a command does not have; None where nothing is known of it."""
+    """What to say of an option that a command does not have; None where nothing is known of it.
+
+    Args:
+        option: as it was written.
+        command: where.
+    """
     text = ANSWERS.get(option.lstrip("-").lower().replace("_", "-"))
     return None if text is None else text.format(command=command)

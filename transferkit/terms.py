@@ -72,7 +72,12 @@ STATES = {
 
 
 def rival(name: str, task: str) -> Rival:
-    """A baseline's key in words; a key of another version as it is written."""
+    """A baseline's key in words; a key of another version as it is written.
+
+    Args:
+        name: its key in metrics.json.
+        task: of the run.
+    """
     if name == "majority":
         return Rival(*tasks.of(task).majority)
     known = {**RIVALS, **(NUMBERS if tasks.of(task).numbers else {})}.get(name)
@@ -81,7 +86,12 @@ def rival(name: str, task: str) -> Rival:
 
 
 def candidate(classifier: str, features: str) -> str:
-    """A candidate in words: "kernel machine on all depths"."""
+    """A candidate in words: "kernel machine on all depths".
+
+    Args:
+        classifier: its key in metrics.json.
+        features: likewise.
+    """
     return f"{CLASSIFIERS.get(classifier, classifier)} on {PLACES.get(features, features)}"
 
 

@@ -25,10 +25,14 @@ def shown(name: object) -> str:
 
 
 def safe(text: str, encoding: str = "utf-8") -> str:
-    """Text of any number of lines that no terminal obeys, and that `encoding` can hold.
+    """Text of any number of lines that no terminal obeys.
 
-    Escape sequences, carriage returns, C1 controls, marks that turn the direction of writing and lone surrogates
-    appear as escapes, and so does what `encoding` has no character for.
+    Escape sequences, carriage returns, C1 controls, marks that turn the direction of writing and lone surrogates appear
+    as escapes, and so does what the encoding has no character for.
+
+    Args:
+        text: what is to be printed.
+        encoding: of where it goes.
     """
     escapes = {ord(c): _escape(c) for c in set(text) if not (c.isprintable() or _moves_nothing(c))}
     text = text.translate(escapes)
@@ -39,7 +43,12 @@ def safe(text: str, encoding: str = "utf-8") -> str:
 
 
 def clipped(value: object, most: int = 200) -> str:
-    """`value` on one line and fit to print, its end left out where it is long: what a stranger wrote, in a message."""
+    """`value` on one line and fit to print, its end left out where it is long: what a stranger wrote, in a message.
+
+    Args:
+        value: printed by `str`.
+        most: characters that are left.
+    """
     text = str(value)
     return shown(text) if len(text) <= most else f"{shown(text[:most])}… ({len(text):,} characters)"
 
@@ -53,10 +62,13 @@ def _escape(character: str) -> str:
 
 
 def wrapped(text: str, width: int | None, hang: int = 2) -> str:
-    """`text` in lines of at most `width` columns, broken between words; what continues a line is indented by `hang`
-    more than it.
+    """Text in lines broken between words.
 
-    Words wider than that (a path) and lines that are commands stay whole, so that they can be copied. None: as it is.
+    Args:
+        text: of any number of lines. Words wider than a line (a path) and lines that are commands stay whole, so that
+            they can be copied.
+        width: columns of a line; None: as it is.
+        hang: by how much more than a line its continuation is indented.
     """
     if width is None:
         return text

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from benches.measuring import TRASHNET, Bar, in_child, measurement, scratch
-from benches.pictures import parts
+from benches.pictures import as_the_guide_reads, parts
 
 BARS = (
     Bar("ratio", ">=", 10, "VGG16, from:block5, 5 epochs on 400 pictures / plain Keras"),
@@ -115,16 +115,8 @@ def plain(data: str, weights: str, epochs: int, seed: int, size: int) -> dict[st
     keras.utils.set_random_seed(seed)
     tf.constant(0)
     started = time.perf_counter()
-
-    def read(part: str, shuffle: bool) -> Any:
-        return keras.utils.image_dataset_from_directory(
-            Path(data) / part, label_mode="categorical", image_size=(size, size), batch_size=BATCH, shuffle=shuffle,
-            seed=seed, verbose=False,
-        )  # fmt: skip
-
-    folders = read("train", True)
+    folders, val, test = as_the_guide_reads(data, size, BATCH, seed)
     train = folders.prefetch(tf.data.AUTOTUNE)
-    val, test = (read(part, False).prefetch(tf.data.AUTOTUNE) for part in ("val", "test"))
     base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(size, size, 3))
     base.load_weights(weights)
     base.trainable = False

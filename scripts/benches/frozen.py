@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from benches.measuring import MOBILENET, TRASHNET, Bar, in_child, measurement, scratch
-from benches.pictures import parts
+from benches.pictures import as_the_guide_reads, parts
 
 BARS = (
     Bar("ratio", ">=", 10, "frozen fine-tuning, 30 epochs, MobileNet-0.25, TrashNet, 4 views / plain Keras"),
@@ -92,12 +92,6 @@ def plain(data: str, seed: int, epochs: int) -> dict[str, Any]:
     tf.constant(0)
     started = time.perf_counter()
 
-    def read(part: str, shuffle: bool) -> Any:
-        return keras.utils.image_dataset_from_directory(
-            Path(data) / part, label_mode="categorical", image_size=(SIZE, SIZE), batch_size=BATCH, shuffle=shuffle,
-            seed=seed, verbose=False,
-        )  # fmt: skip
-
     augment = keras_layers(augmentation("light"))
 
     def augmented(pictures: Any, labels: Any) -> Any:
@@ -105,9 +99,8 @@ def plain(data: str, seed: int, epochs: int) -> dict[str, Any]:
             pictures = layer(pictures, training=True)
         return pictures, labels
 
-    folders = read("train", True)
+    folders, val, test = as_the_guide_reads(data, SIZE, BATCH, seed)
     train = folders.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    val, test = (read(part, False).prefetch(tf.data.AUTOTUNE) for part in ("val", "test"))
     model = classifier(len(folders.class_names))
     model.compile(
         keras.optimizers.Adam(RATE),

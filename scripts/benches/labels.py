@@ -167,7 +167,7 @@ def _over(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @measurement("labels", BARS)
-@click.option("--seeds", default=5, show_default=True, help="Each seed draws test, labelled pictures and pool anew.")
+@click.option("--seeds", default=5, show_default=True, help="Each seed draws test, labelled pictures and pool again.")
 def measure(quick: bool, seeds: int) -> dict[str, Any]:
     """Test accuracy with and without a pool, and of chosen against drawn pictures; `efficientnet_lite0`'s features, and
     `mobilenet_0.25`'s for the pool."""

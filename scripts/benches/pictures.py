@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,3 +50,21 @@ def parts(data: str | Path, folder: str | Path, shares: Sequence[float], seed: i
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(data / samples.paths[index], place)
     return {part: len(list((folder / part).glob("*/*"))) for part in ("train", "val", "test")}
+
+
+def as_the_guide_reads(data: str | Path, size: int, batch: int, seed: int) -> tuple[Any, Any, Any]:
+    """What Keras' transfer-learning guide reads of the folder that `parts` made: train (as it is), val and test.
+
+    Each is a tf.data.Dataset of float32 pictures [b, size, size, 3] and one-hot labels [b, classes].
+    """
+    import keras
+    import tensorflow as tf
+
+    def read(part: str, shuffle: bool) -> Any:
+        return keras.utils.image_dataset_from_directory(
+            Path(data) / part, label_mode="categorical", image_size=(size, size), batch_size=batch, shuffle=shuffle,
+            seed=seed, verbose=False,
+        )  # fmt: skip
+
+    val, test = (read(part, False).prefetch(tf.data.AUTOTUNE) for part in ("val", "test"))
+    return read("train", True), val, test

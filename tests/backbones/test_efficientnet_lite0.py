@@ -1,15 +1,14 @@
 """The bundled network for photographs: the published weights, exactly converted; safe to load; refused when damaged."""
 
-import importlib.util
 import io
 import json
 import struct
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tests import loading
 from transferkit.backbones import build, bundled, freeze, torch_weights
 from transferkit.backbones import efficientnet_lite0 as lite
 from transferkit.backbones.catalog import ROWS
@@ -31,12 +30,7 @@ REFERENCE = (
 
 @pytest.fixture(scope="module")
 def script():
-    """scripts/convert_efficientnet_lite0.py as a module."""
-    path = Path(__file__).parents[2] / "scripts" / "convert_efficientnet_lite0.py"
-    spec = importlib.util.spec_from_file_location("convert_efficientnet_lite0", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loading.script("convert_efficientnet_lite0")
 
 
 @pytest.fixture

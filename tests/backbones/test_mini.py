@@ -1,15 +1,14 @@
 """The bundled backbone: small, sound, refused when damaged, and its features are worth having."""
 
-import importlib.util
 import io
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import loading
 from transferkit.backbones import mini
 from transferkit.data.digits import digit_pictures, write_digits
 from transferkit.errors import BackboneError, WeightsError
@@ -35,12 +34,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def script():
-    """scripts/pretrain_mini.py as a module."""
-    path = Path(__file__).parents[2] / "scripts" / "pretrain_mini.py"
-    spec = importlib.util.spec_from_file_location("pretrain_mini", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loading.script("pretrain_mini")
 
 
 def pooled(model, pixels):

@@ -15,6 +15,7 @@ from tests.cli.calls import call
 from transferkit.config import Settings
 from transferkit.runs.layout import Layout
 
+pytestmark = pytest.mark.usefixtures("one_cache")
 BASE: dict[str, Any] = {"epochs": 2, "views": 1, "head_width": 8, "batch_size": 16}
 TAIL = {"unfreeze": "from:block3"}
 CHANGES: dict[str, dict[str, Any]] = {
@@ -87,17 +88,6 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def trained_only(one_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One cache for all runs."""
-    monkeypatch.setenv("TRANSFERKIT_CACHE", str(one_cache))
-
-
 class EnoughError(Exception):
     """Training is done: what follows is the same for all options."""
 
@@ -116,10 +106,10 @@ def history(few: Path, folder: Path, **changes: Any) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def bases(few: Path, tmp_path_factory: pytest.TempPathFactory, one_cache: Path) -> dict[bool, list[tuple[Any, ...]]]:
+def bases(few: Path, tmp_path_factory: pytest.TempPathFactory, store: Path) -> dict[bool, list[tuple[Any, ...]]]:
     """What training the head alone, and head and tail, gives without the option."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFERKIT_CACHE", str(one_cache))
+        patch.setenv("TRANSFERKIT_CACHE", str(store))
         folder = tmp_path_factory.mktemp("base")
         return {True: history(few, folder / "tail", **TAIL), False: history(few, folder / "head")}
 

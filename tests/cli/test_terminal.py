@@ -17,6 +17,7 @@ import pytest
 from tests.data.pictures import photo
 from tests.records import facts_of
 from tests.runs.sealing import reseal
+from tests.terminal import received
 from transferkit.cli import _common
 from transferkit.files import csv_line, write_json
 from transferkit.runs import model_file
@@ -58,18 +59,12 @@ def on_terminal(commands: list[list[str]], folder: Path, kind: str = "dumb") -> 
         stdin=subprocess.DEVNULL, stdout=side, stderr=side, env=environment, cwd=folder,
     )  # fmt: skip
     os.close(side)
-    received = b""
-    while True:
-        try:
-            block = os.read(main, 65536)
-        except OSError:  # how Linux says that the other side is closed
-            break
-        if not block:
-            break
-        received += block
+    said = b""
+    while block := received(main):
+        said += block
     os.close(main)
-    assert process.wait(60) == 0, received.decode("utf-8", "replace")
-    return received.decode("utf-8", "surrogateescape")
+    assert process.wait(60) == 0, said.decode("utf-8", "replace")
+    return said.decode("utf-8", "surrogateescape")
 
 
 def obeyed(text: str) -> set[str]:

@@ -171,9 +171,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting(make: Callable[[Path],
         decode(path, SETTINGS)
 
 
-def test_a_file_that_may_not_be_read_is_refused_whoever_runs_this(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_may_not_be_read_is_refused_for_every_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.jpg"
     path.write_bytes(JPEG)
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything

@@ -23,7 +23,7 @@ from PIL import Image
 from tests.chromium import Browser, needs_chromium
 from tests.cli.calls import call
 from transferkit.console import Reporter
-from transferkit.data.audit.checks import Doubt
+from transferkit.data.audit.checks import LabelIssue
 from transferkit.data.source import scan
 from transferkit.delivery import clean as room
 from transferkit.delivery.pages.cleaning import Cleaning, cards
@@ -82,8 +82,8 @@ def test_copies_with_different_labels_come_first_then_look_alikes(data: Path, tm
 def test_doubts_come_before_copies_and_files_that_cannot_be_read_last(data: Path) -> None:
     (data / "a" / "0.png").write_bytes(b"<html>")
     samples = scan(data, strict=False)
-    doubts = [Doubt("b/2.png", "b", "c", 0.021, True), Doubt("gone.png", "b", "c", 0.1, True)]
-    found = cards(samples, doubts, *_copies(samples))
+    issues = [LabelIssue("b/2.png", "b", "c", 0.021, True), LabelIssue("gone.png", "b", "c", 0.1, True)]
+    found = cards(samples, issues, *_copies(samples))
     assert [card.kind for card in found] == ["label", "copies", "look-alikes", "damaged"]
     assert found[0].title == "Chance that this label is right: 2 %"
     assert "HTML" in found[-1].title
@@ -119,7 +119,7 @@ def test_of_a_run_the_doubted_labels_come_first_and_changed_pictures_are_not_sho
     saved = digits_run.layout.read_splits()
     other = [dataclasses.replace(p, sha256="0" * 64) if p.path.startswith("3/") else p for p in saved]
     monkeypatch.setattr(type(digits_run.layout), "read_splits", lambda self: other)
-    monkeypatch.setattr(room, "doubted", lambda layout, samples, reporter: [])
+    monkeypatch.setattr(room, "label_issues", lambda layout, samples, reporter: [])
     reporter = Reporter(quiet=True)
     how = {"task": None, "exclude": (), "exclude_file": None}
     app = room.prepare(str(digits_run.folder), None, None, how, reporter, lambda done, total: None)

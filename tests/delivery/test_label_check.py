@@ -11,7 +11,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
-from transferkit.data.audit.checks import Doubt
+from transferkit.data.audit.checks import LabelIssue
 from transferkit.runs import pictures
 from transferkit.runs.manifest import given
 
@@ -33,7 +33,7 @@ def test_every_doubted_label_is_listed_by_one_chance_in_words(digits_run: Any) -
     rows = plain["doubtful_labels"]
     assert [(r["label"], r["suggested"], r["path"]) for r in rows] == [m.group(2, 3, 4) for m in found if m]
     assert [r["chance_right"] for r in rows] == sorted(r["chance_right"] for r in rows)
-    assert [Doubt(**r).said for r in rows] == [f"{match[1]} %" for match in found if match]
+    assert [LabelIssue(**r).said for r in rows] == [f"{match[1]} %" for match in found if match]
     assert [f["path"] for f in plain["findings"] if f["kind"] == "label"] == [r["path"] for r in rows]
 
 
@@ -42,9 +42,9 @@ def test_every_doubted_label_is_listed_by_one_chance_in_words(digits_run: Any) -
     [(0.0, "under 1 %"), (0.0049, "under 1 %"), (0.02, "2 %"), (0.5, "50 %"), (0.9949, "99 %"), (0.9999, "over 99 %")],
 )
 def test_chances_are_never_said_to_be_certain(chance: float, said: str) -> None:
-    doubt = Doubt("a/1.png", "a", "b", chance, False)
-    assert doubt.said == said
-    assert f"is labelled 'a'; it looks like 'b' (chance that the label is right: {said})" in doubt.finding().detail
+    issue = LabelIssue("a/1.png", "a", "b", chance, False)
+    assert issue.said == said
+    assert f"is labelled 'a'; it looks like 'b' (chance that the label is right: {said})" in issue.finding().detail
 
 
 @pytest.mark.usefixtures("unpublished")

@@ -1,7 +1,6 @@
 """The documentation builds without a warning, loads nothing from elsewhere, and shows the pictures the script draws."""
 
 import html
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,16 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.loading import script
 from transferkit.heads import POOLINGS
 
 ROOT = Path(__file__).parents[2]
-
-
-def script(name):
-    found = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Simulated runs with a known state, healthy ones among them: a good fit must not be slandered."""
+"""Simulated runs with a known state, healthy ones among them: a good fit must not be called a bad one."""
 
 import json
 import math
@@ -258,13 +258,14 @@ def test_every_rule_is_documented_with_its_source():
         assert f"`{rule.__name__}`" in page
 
 
-def test_near_identical_twins_are_leakage_but_a_series_of_shots_is_not():
+def test_near_identical_copies_are_leakage_but_a_series_of_shots_is_not():
     good = run(falling()), scores(0.9, 0.88)
-    leaked = diagnose(*good, {**CONTEXT, "twins": {"val": {"n": 0, "of": 300}, "test": {"n": 120, "of": 300}}})
+    found = {"val": {"n": 0, "of": 300}, "test": {"n": 120, "of": 300}}
+    leaked = diagnose(*good, {**CONTEXT, "near_duplicates": found})
     assert leaked.state == "leakage suspected"
-    assert leaked.evidence == ["120 of 300 test pictures have a near-identical twin in training"]
-    assert state(*good, twins={"test": {"n": 9, "of": 300}}) == GOOD
-    assert state(*good, twins={"test": {"n": 4, "of": 20}}) == GOOD  # four pictures are no evidence
+    assert leaked.evidence == ["120 of 300 test pictures have a near-identical copy in training"]
+    assert state(*good, near_duplicates={"test": {"n": 9, "of": 300}}) == GOOD
+    assert state(*good, near_duplicates={"test": {"n": 4, "of": 20}}) == GOOD  # four pictures are no evidence
 
 
 def test_many_labels_beyond_the_judges_own_errors_are_noise_and_a_few_are_not():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from transferkit.errors import DataError
-from transferkit.evaluation import calibration, figures, plot_style
+from transferkit.evaluation import calibration, figures, plot_style, training_curves
 from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import CurveFit, CurvePoint
 from transferkit.evaluation.scores import ScoreRow
@@ -78,25 +78,25 @@ def test_the_counts_are_written_where_they_can_be_read():
 def test_curves_take_text_gaps_and_several_phases():
     rows = [{key: str(value) for key, value in row.items()} for row in history("head", "fine-tune")]
     rows[1]["val_loss"] = ""
-    figure = figures.curves(rows)
+    figure = training_curves.curves(rows)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["loss", "accuracy", "learning rate"]
     assert "fine-tune" in words(figure)
     picture(figure)
 
 
 def test_curves_of_one_epoch_without_validation_or_score():
-    assert len(figures.curves([{"phase": "head", "epoch": 0, "loss": 1.0}]).axes) == 1
+    assert len(training_curves.curves([{"phase": "head", "epoch": 0, "loss": 1.0}]).axes) == 1
 
 
 def test_the_mark_is_on_the_best_validation_epoch():
     rows = history("head")
     rows[1]["val_loss"] = 0.01
-    marks = [line for line in figures.curves(rows).axes[0].lines if len(line.get_xdata()) == 1]
+    marks = [line for line in training_curves.curves(rows).axes[0].lines if len(line.get_xdata()) == 1]
     assert [list(mark.get_xdata()) for mark in marks] == [[2]]
 
 
 def test_the_kept_epoch_is_marked_and_named_on_loss_and_score():
-    figure = figures.curves(history("head", "fine-tune"), kept=5, loss_unit="cross-entropy, nats")
+    figure = training_curves.curves(history("head", "fine-tune"), kept=5, loss_unit="cross-entropy, nats")
     for axis in figure.axes[:2]:
         assert [list(line.get_xdata()) for line in axis.lines if line.get_label() == "kept: epoch 6"] == [[6]]
     assert figure.axes[0].get_ylabel() == "cross-entropy, nats"
@@ -105,8 +105,12 @@ def test_the_kept_epoch_is_marked_and_named_on_loss_and_score():
 
 def test_each_panel_can_be_drawn_alone():
     rows = history("head")
-    assert figures.curve_panels(rows) == ["loss", "accuracy", "learning_rate"]
-    assert [len(figures.curves(rows, only=name).axes) for name in figures.curve_panels(rows)] == [1, 1, 1]
+    assert training_curves.curve_panels(rows) == ["loss", "accuracy", "learning_rate"]
+    assert [len(training_curves.curves(rows, only=name).axes) for name in training_curves.curve_panels(rows)] == [
+        1,
+        1,
+        1,
+    ]
     values = np.random.default_rng(0).normal(size=(30, 3))
     (axis,) = figures.regression(values, values, ["a", "b", "c"], only=1).axes
     assert axis.get_title(loc="left") == "b"
@@ -134,7 +138,7 @@ def test_regression_shows_at_most_six_targets():
 
 def test_the_sweep_is_not_flattened_by_its_explosion():
     rates, losses = 10.0 ** (np.arange(60) / 10 - 6), [2 - i / 40 if i < 40 else 1e6 * i for i in range(60)]
-    axis = figures.learning_rate_range(rates, losses, chosen=1e-3).axes[0]
+    axis = training_curves.learning_rate_range(rates, losses, chosen=1e-3).axes[0]
     assert axis.get_ylim()[1] < 10
     assert "0.001" in axis.get_legend().get_texts()[0].get_text()
 
@@ -171,18 +175,18 @@ def test_the_users_matplotlib_settings_survive():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    figures.curves(history("head"))
+    training_curves.curves(history("head"))
     assert dict(matplotlib.rcParams) == before
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: figures.curves([]),
+        lambda: training_curves.curves([]),
         lambda: figures.confusion(np.eye(3), ["a", "b"]),
         lambda: figures.reliability([{"count": 0}]),
         lambda: figures.per_class([ScoreRow({"class": "a", "f1": None})]),
-        lambda: figures.learning_rate_range([1], [None], 1),
+        lambda: training_curves.learning_rate_range([1], [None], 1),
     ],
 )
 def test_nothing_to_draw_is_said(call):
@@ -200,13 +204,16 @@ def test_a_darkened_figure_has_the_colours_of_the_dark_one():
     rows = [ScoreRow({"class": name, "f1": value, "support": 9}) for name, value in values]
     history = [{"phase": p, "epoch": e, "loss": 1 / (e + 1), "val_loss": 2 / (e + 1), "learning_rate": 0.1 / (e + 1)}
                for p in ("head", "tail") for e in range(4)]  # fmt: skip
-    for build in (lambda dark: figures.per_class(rows, dark=dark), lambda dark: figures.curves(history, dark=dark)):
+    for build in (
+        lambda dark: figures.per_class(rows, dark=dark),
+        lambda dark: training_curves.curves(history, dark=dark),
+    ):
         light, dark = (plot_style.encode(build(way), "svg") for way in (False, True))
         assert colours(plot_style.darkened(light)) == colours(dark) != colours(light)
 
 
 def test_a_figure_saved_twice_keeps_its_layout():
     history = [{"phase": "head", "epoch": 1, "loss": 1.0, "val_loss": 2.0}]
-    figure = figures.curves(history)
+    figure = training_curves.curves(history)
     first = plot_style.encode(figure)
     assert plot_style.encode(figure) == first

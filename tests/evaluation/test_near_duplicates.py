@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferkit.evaluation.near_duplicates import twins
+from transferkit.evaluation.near_duplicates import near_duplicates
 
 
 @pytest.fixture(scope="module")
@@ -15,17 +15,17 @@ def features():
 
 def test_honest_pictures_have_no_twin_and_copies_have(features):
     train, others = features[:600], features[600:]
-    assert twins(train, others) == 0
+    assert near_duplicates(train, others) == 0
     noise = 0.01 * np.random.default_rng(1).normal(size=(40, 50)) * features.std(0)
     copies = np.concatenate([others[:100], train[:40] + noise])
-    assert twins(train, copies) == 40
+    assert near_duplicates(train, copies) == 40
 
 
 def test_scale_and_constant_features_change_nothing(features):
     wide = np.concatenate([1000 * features, np.ones((900, 3))], axis=1)
-    assert twins(wide[:600], wide[590:700]) == 10
+    assert near_duplicates(wide[:600], wide[590:700]) == 10
 
 
-def test_no_pictures_have_no_twins(features):
-    assert twins(features[:19], features[:19]) == 0
-    assert twins(features, features[:0]) == 0
+def test_no_pictures_have_no_near_duplicates(features):
+    assert near_duplicates(features[:19], features[:19]) == 0
+    assert near_duplicates(features, features[:0]) == 0

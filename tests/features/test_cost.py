@@ -39,7 +39,7 @@ def source_of(backbone, views, samples, cache, disk, monkeypatch, policy="from:b
     return below.source(rows, samples, wanted), [text for text in listener.said if "activations" in text]
 
 
-def test_a_slow_disk_means_computing_anew_and_a_fast_one_storing_and_both_are_said(
+def test_a_slow_disk_means_computing_again_and_a_fast_one_storing_and_both_are_said(
     mini, samples, views, weighed, monkeypatch
 ):
     source, said = source_of(mini, views, samples, None, DEAR, monkeypatch)

@@ -152,11 +152,11 @@ def test_exact_duplicates_share_their_rows(tmp_path, digits, views):
     shutil.copy(originals[0], tmp_path / "a/1.png")
     shutil.copy(originals[0], tmp_path / "a/copy.png")
     shutil.copy(originals[1], tmp_path / "b/other.png")
-    twins = scan(tmp_path).hashed()
+    copies = scan(tmp_path).hashed()
     features = opened()
-    assert extract.extract(Network(), [features], views, twins, wanted_of(twins), QUIET) == 6
-    rows = everything(Stored(features, views, twins, wanted_of(twins)), twins)[0].reshape(3, 3, 3)
-    same = [i for i, path in enumerate(twins.paths) if path.startswith("a")]
+    assert extract.extract(Network(), [features], views, copies, wanted_of(copies), QUIET) == 6
+    rows = everything(Stored(features, views, copies, wanted_of(copies)), copies)[0].reshape(3, 3, 3)
+    same = [i for i, path in enumerate(copies.paths) if path.startswith("a")]
     np.testing.assert_array_equal(rows[same[0]], rows[same[1]])
 
 

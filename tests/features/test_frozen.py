@@ -16,7 +16,7 @@ from transferkit.data.images import decode
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import ConfigError
 from transferkit.features import frozen as room
-from transferkit.features import store
+from transferkit.features import number_formats, store
 from transferkit.features.extract import Stored, Streamed, Views
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
@@ -89,7 +89,7 @@ def test_without_a_cache_maps_are_streamed_as_the_store_would_give_them(mini, sa
     assert store.listing() == []
     stored, expected = rows_of(kept, kept.at(first)[1], samples)
     assert isinstance(stored, Stored)
-    assert sum(int(np.prod(shape)) for shape in stored.shapes) > store.HALF_ABOVE, "they are rounded"
+    assert sum(int(np.prod(shape)) for shape in stored.shapes) > number_formats.HALF_ABOVE, "they are rounded"
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 

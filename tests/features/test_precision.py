@@ -117,7 +117,7 @@ def test_a_probe_is_made_once_and_remembered(mini, probing):
     assert probing == [16, 16]
 
 
-def test_a_damaged_memory_is_probed_anew(mini, probing):
+def test_a_damaged_memory_is_probed_again(mini, probing):
     choose(mini, 10**7)
     (memory,) = (cache_folder() / "precision").glob("*.json")
     memory.write_text('{"name": "bfl')

@@ -11,7 +11,7 @@ import pytest
 
 from transferkit import cache_quota
 from transferkit.errors import ConfigError, StorageError
-from transferkit.features import store
+from transferkit.features import number_formats, store
 
 SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
 SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
@@ -62,7 +62,7 @@ def test_nothing_wanted_is_nothing_read(features):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "gone", "other shape", "index cut short"])
-def test_a_damaged_chunk_is_never_used_and_can_be_written_anew(features, damage):
+def test_a_damaged_chunk_is_never_used_and_can_be_written_again(features, damage):
     content = rows(6)
     features.append(names(3), content[:3])
     features.append(names(3, "q"), content[3:])
@@ -265,9 +265,9 @@ def test_what_the_store_gives_back_depends_on_the_row_alone():
     for name, row in zip("abc", wide, strict=True):
         apart.append([name], row[None])
     np.testing.assert_array_equal(read(together, ["a", "b", "c"]), read(apart, ["a", "b", "c"]))
-    np.testing.assert_array_equal(read(together, ["a", "b", "c"]), store.rounded(wide))
-    np.testing.assert_array_equal(store.rounded(wide)[:2], wide[:2])
-    np.testing.assert_array_equal(store.rounded(wide)[2], wide[2].astype(np.float16))
+    np.testing.assert_array_equal(read(together, ["a", "b", "c"]), number_formats.rounded(wide))
+    np.testing.assert_array_equal(number_formats.rounded(wide)[:2], wide[:2])
+    np.testing.assert_array_equal(number_formats.rounded(wide)[2], wide[2].astype(np.float16))
 
 
 def test_the_least_recently_used_go_first():
@@ -289,7 +289,7 @@ def test_the_least_recently_used_go_first():
     assert store.listing() == []
 
 
-def test_a_set_that_was_cleared_meanwhile_is_made_anew(features):
+def test_a_set_that_was_cleared_meanwhile_is_made_again(features):
     features.append(names(2), rows(2))
     store.clear()
     features.append(["later"], rows(1))

@@ -14,6 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from tests import loading
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 URL = "https://github.com/someone/some.thing"
@@ -22,12 +24,7 @@ PIP = re.compile(r'^( *)%pip install --quiet "\{source\}"', re.M)
 
 @pytest.fixture(scope="module")
 def address() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("address", ROOT / "scripts" / "address.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loading.script("address")
 
 
 def install_cell(path: Path) -> str:

@@ -28,6 +28,7 @@ DATA = {
     "transferkit/delivery/templates/card.md.j2",
     "transferkit/delivery/templates/page.css",
     "transferkit/delivery/templates/clean.html",
+    "transferkit/delivery/templates/head.html",
     "transferkit/delivery/templates/serve.html",
 }
 

@@ -22,7 +22,7 @@ from transferkit.selection import shipping
 
 
 @pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
-def test_answers_that_agree_are_kept_and_others_are_made_anew_by_the_shipped_network(digits, task):
+def test_answers_that_agree_are_kept_and_others_are_made_again_by_the_shipped_network(digits, task):
     made = recipe_for(digits, task=task)
     reporter = made.reporter
     trained = made.run()
@@ -31,10 +31,10 @@ def test_answers_that_agree_are_kept_and_others_are_made_anew_by_the_shipped_net
     off = replace(
         trained, val_outputs=trained.val_outputs + np.float32(1.0) * (np.arange(trained.val_outputs.shape[1]))
     )
-    mended = agreed(off, made)
-    np.testing.assert_allclose(mended.val_outputs, trained.val_outputs, atol=1e-4)
+    repaired = agreed(off, made)
+    np.testing.assert_allclose(repaired.val_outputs, trained.val_outputs, atol=1e-4)
     assert len(reporter.warnings) == 1
-    assert reporter.warnings == mended.notes
+    assert reporter.warnings == repaired.notes
     unit = "standard deviations" if task == "regress" else "of probability"
     assert unit in reporter.warnings[0]
     assert "validation was answered again" in reporter.warnings[0]
@@ -72,7 +72,7 @@ def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path
 
 
 @pytest.mark.extended
-def test_a_chosen_classifier_that_its_network_does_not_bear_out_is_chosen_anew_in_float32(digits, tmp_path, imprecise):
+def test_a_chosen_classifier_that_its_network_does_not_bear_out_is_chosen_again_in_float32(digits, tmp_path, imprecise):
     run = tk.finetune(digits, "mini", output=tmp_path / "run", views=1, precision="bfloat16", quiet=True)
     (note,) = [note for note in run.manifest["notes"] if "computed again in float32" in note]
     assert "of probability otherwise than in training" in note

@@ -101,8 +101,8 @@ def sound(result, *names):
 def test_each_damage_under_each_command(name, digits_run, digits, copy, reached, tmp_path):
     picture = next(digits.glob("*/*.png"))
     # What no command reads, only makes again: whatever its content, what counts is that there is something else.
-    made_anew = name in ("report.html", "CARD.md", "figures")
-    for damage, inflict in list(DAMAGES.items())[: 5 if made_anew else None]:
+    made_again = name in ("report.html", "CARD.md", "figures")
+    for damage, inflict in list(DAMAGES.items())[: 5 if made_again else None]:
         kept = tmp_path / "kept"
         (copy / name).rename(kept)
         (shutil.copytree if kept.is_dir() else shutil.copy)(kept, copy / name)

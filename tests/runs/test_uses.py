@@ -64,7 +64,7 @@ def test_runs_beside_count_where_the_state_is_gone(tmp_path: Path, monkeypatch: 
     assert count(own, manifest(7), SPLIT)["run"] == 3
 
 
-def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
+def test_a_damaged_count_begins_again(tmp_path: Path) -> None:
     path = state_folder() / "test-splits" / f"{SPLIT}.json"
     path.parent.mkdir(parents=True)
     for damaged in ("{", "[1]", '{"runs": 3}', ""):

@@ -21,7 +21,7 @@ class Rows(Stored):
     def __init__(self, x):
         self.x, self.shapes = x, [x.shape[1:]]
 
-    def held(self, most=0):
+    def resident(self, most=0):
         return ResidentRows(compute.hold([self.x]), np.arange(len(self.x), dtype=np.int32)[:, None])
 
     def take(self, pictures, views):

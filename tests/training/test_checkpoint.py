@@ -70,7 +70,7 @@ def test_the_plateau_remembers_how_long_it_waited(loop, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other"])
-def test_a_damaged_checkpoint_is_said_and_the_phase_starts_anew(loop, tmp_path, damage):
+def test_a_damaged_checkpoint_is_said_and_the_phase_starts_again(loop, tmp_path, damage):
     path = tmp_path / "phase.npz"
     expected = loop(checkpoint=path).run()
     content = path.read_bytes()

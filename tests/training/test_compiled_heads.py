@@ -44,7 +44,7 @@ KINDS = [
 @pytest.mark.parametrize("settings", extended(KINDS, KINDS[5:8]))
 def test_every_kind_of_head_and_optimizer_comes_to_what_it_would_alone(settings):
     pool = HeadPool()
-    trained(pool, **{**settings, "seed": 3})  # somebody else's numbers are in the twin
+    trained(pool, **{**settings, "seed": 3})  # somebody else's numbers are in the reusable head
     if "l1" in settings:
         trained(pool, **{**settings, "l1": 0.1})
     same(trained(pool, **settings), trained(None, **settings))
@@ -62,9 +62,9 @@ def test_the_pool_keeps_the_most_recent_shapes():
     for width in (4, 5, 4, 6):
         trained(pool, head_width=(width,))
     assert len(pool) == 2
-    first = pool._twins.copy()
+    first = pool._heads.copy()
     trained(pool, head_width=(4,))
-    assert list(pool._twins.values())[-1] in first.values()
+    assert list(pool._heads.values())[-1] in first.values()
     pool.clear()
     assert len(pool) == 0
 

@@ -11,8 +11,7 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, DataError, TrainingError
 from transferkit.features import precision
 from transferkit.features.precision import Precision
-from transferkit.training import phase as room
-from transferkit.training import recipe
+from transferkit.training import batches, optimizers, recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.problem import coarse
 
@@ -242,13 +241,13 @@ def test_balanced_weights_and_smoothing_reach_the_batches(digits):
 @pytest.mark.parametrize(("pictures", "size"), [(1, 1), (50, 8), (700, 16), (10**6, 128)])
 def test_the_automatic_batch_size_gives_about_forty_steps(digits, pictures, size):
     s = recipe_for(digits, batch_size="auto").settings
-    assert room.batch_size(s, pictures) == size
+    assert batches.batch_size(s, pictures) == size
 
 
 def test_lower_layers_learn_more_slowly(digits, monkeypatch):
     factors = []
-    inner = room.optimizers.build
-    monkeypatch.setattr(room.optimizers, "build", lambda *a, **k: factors.append(k.get("rates")) or inner(*a, **k))
+    inner = optimizers.build
+    monkeypatch.setattr(optimizers, "build", lambda *a, **k: factors.append(k.get("rates")) or inner(*a, **k))
     recipe_for(digits, unfreeze="all", layer_decay=0.5).run()
     assert not factors[0]
     stages = {name: {factors[1][p] for p in factors[1] if p.startswith(name)} for name in ("stem", "block2", "block4")}
@@ -286,7 +285,7 @@ def test_a_rate_far_too_high_ends_with_advice_about_the_setting(digits):
         digits, optimizer="sgd", learning_rate=10.0, epochs=60, patience=59, weights="random", head_width=(512, 512)
     )
     made.trainer.optimizer = lambda *a, **k: __import__("keras").optimizers.SGD(1e30)
-    made.trainer.pool = None  # whose twins have an optimizer of their own
+    made.trainer.pool = None  # whose heads have an optimizer of their own
     with pytest.raises(TrainingError, match=r"--learning-rate 1.0e\+00"):
         made.run()
 

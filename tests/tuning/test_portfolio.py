@@ -20,12 +20,7 @@ from transferkit.selection import ensemble
 from transferkit.tuning import network_comparison, portfolio
 from transferkit.tuning.refinement import Refinement
 
-pytestmark = pytest.mark.usefixtures("unpublished")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("features")
+pytestmark = pytest.mark.usefixtures("unpublished", "one_cache")
 
 
 def networks_alone(patch):
@@ -35,8 +30,7 @@ def networks_alone(patch):
 
 
 @pytest.fixture(autouse=True)
-def cache(store, monkeypatch):
-    monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
+def alone(monkeypatch):
     networks_alone(monkeypatch)
 
 

@@ -145,7 +145,7 @@ def test_what_a_process_could_not_take_goes_to_a_new_one_with_the_attempts_it_ha
     engine = Ray.__new__(Ray)
     engine._ray = engine._remote = ray = Bouncing(ended, ended, answer)
     engine.reporter, engine._running, engine._apart = Reporter(), {}, set()
-    engine._key, engine._shipment, engine._wanted, engine._anew = "key", None, {"CPU": 1}, 0
+    engine._key, engine._shipment, engine._wanted, engine._restarts = "key", None, {"CPU": 1}, 0
     engine.submit(Task("7", {}, 0))
     assert engine.wait() == [answer.outcome]
     assert ray.begun == ["7", "7", "7"]

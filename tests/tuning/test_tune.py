@@ -18,19 +18,7 @@ from transferkit.files import read_csv
 
 from .job import QUICK, SPACES, pictures, search
 
-pytestmark = pytest.mark.usefixtures("unpublished")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("features")
-
-
-@pytest.fixture(autouse=True)
-def cache(store, monkeypatch):
-    """One cache for all searches here: most are of the same pictures."""
-    monkeypatch.setenv("TRANSFERKIT_CACHE", str(store))
-    return store
+pytestmark = pytest.mark.usefixtures("unpublished", "one_cache")
 
 
 def trials(folder):

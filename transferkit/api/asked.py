@@ -60,12 +60,25 @@ class Asked:
 
 
 def asked(
-    data: Any, settings: Mapping[str, Any], *, output: str | Path | None, resume: bool, offline: bool, resumed: str,
-    callbacks: Any = None,
+    data: Any, backbone: Any, settings: Mapping[str, Any], output: str | Path | None, *, resume: bool, offline: bool,
+    resumed: str, callbacks: Any = None,
 ) -> Asked:  # fmt: skip
-    """Read what was given. `resumed` says what `output` is where there is something to resume; `callbacks` are those
-    that `finetune` was given."""
-    given = _plain(settings)
+    """Read what a verb was given.
+
+    Args:
+        data: what `load_data` reads, or its result.
+        backbone: a network, or several; None where none is named (or it is among `settings`).
+        settings: the other keywords.
+        output: the run directory, where it is named.
+        resume: whether what is in `output` is gone on with.
+        offline: whether the network is forbidden.
+        resumed: what `output` is to be where there is something to resume, in words.
+        callbacks: those that `finetune` was given.
+
+    Returns:
+        What was asked for; its `problems` are not raised yet.
+    """
+    given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
     problems = plain.problems(data, given, callbacks)
     data = plain.data(data, given)
     problems += _adopt(data, given) if isinstance(data, Data) else []

@@ -25,20 +25,32 @@ if TYPE_CHECKING:
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
     from transferkit.delivery.reproduce import Reproduction
-    from transferkit.runs.tables import HistoryRow
+    from transferkit.record import HistoryRow
 
 
 def load_data(
     data: Any, split: Sequence[float] | None = None, seed: int | None = None, *, task: Any = None,
     exclude: Sequence[str] = (), classes: str | Sequence[str] | None = None, **reading: Unpack[ReadingOptions],
 ) -> Data:  # fmt: skip
-    """Read a folder of class folders, a folder with train/val/test, a CSV, arrays `(x, y)`, or a dataset of them.
+    """Read pictures and their labels, as `finetune` and the other verbs take them.
 
-    A finite `tf.data.Dataset` or `keras.utils.PyDataset` of uint8 pictures and labels is read into arrays. `split` are
-    three fractions or counts (train, validation, test) and `seed` shuffles; both may be left to `finetune`. `classes`
-    are all classes, the lowest first, for task="ordinal"; or a file of names for the codes that the data has. `reading`
-    are the settings that say how data is read (`reader`, `image_column`, `label_column`, `path_template`, …).
-    Raises DataError with every problem found.
+    Args:
+        data: a folder of class folders, a folder with train/val/test, a table (CSV and others, see docs/data.md),
+            arrays `(x, y)`, or a finite `tf.data.Dataset` or `keras.utils.PyDataset` of uint8 pictures and labels,
+            which is read into arrays.
+        split: three fractions or counts (train, validation, test); None leaves it to the verb.
+        seed: shuffles the split; None leaves it to the verb.
+        task: what the labels mean, "classify", "multilabel", "regress" or "ordinal"; None: found from the data.
+        exclude: classes or patterns of files that are left out.
+        classes: all classes, the lowest first, for task="ordinal"; or a file of names for the codes that the data has.
+        reading: the settings that say how data is read (`reader`, `image_column`, `label_column`, `path_template`, …).
+
+    Returns:
+        The samples, with the split and the seed that were given. No picture was decoded.
+
+    Raises:
+        ConfigError: an option of `reading` that is unknown, or that the data has no use for.
+        DataError: with every problem found.
     """
     from transferkit.data.readers.reading import Reading
     from transferkit.data.source import origin_of, scan

@@ -31,7 +31,15 @@ MANY = 10  # classes, where the data does not say how many
 
 
 def data(given: Any, settings: Mapping[str, Any]) -> Any:
-    """`given`, with a dataset read into arrays; all else as it is. Raises DataError with the lines where that fails."""
+    """`given`, with a dataset read into arrays; all else as it is. Raises DataError with the lines where that fails.
+
+    Args:
+        given: what a verb was given as its data.
+        settings: its keywords; the lines repeat them.
+
+    Raises:
+        DataError: a dataset that cannot be read; the text holds the lines that train on it with plain Keras.
+    """
     kind = datasets.kind(given)
     if not kind:
         return given
@@ -44,7 +52,13 @@ def data(given: Any, settings: Mapping[str, Any]) -> Any:
 def problems(given: Any, settings: Given, callbacks: Any = None) -> list[str]:
     """What `settings` hold of Keras' objects, with the lines that use them; these are taken out of `settings`.
 
-    `callbacks` are those that `finetune` was given: the ones it cannot take are answered too.
+    Args:
+        given: the data, which the lines name.
+        settings: the keywords of a verb; what is answered here is removed from them.
+        callbacks: those that `finetune` was given: the ones it cannot take are answered too.
+
+    Returns:
+        Problems, each with its remedy; empty where there is none.
     """
     found = {name: value for name, value in settings.items() if name in KEYWORDS or _of_keras(value)}
     for name in found:
@@ -62,7 +76,15 @@ def problems(given: Any, settings: Given, callbacks: Any = None) -> list[str]:
 
 
 def callbacks(given: Any, settings: Mapping[str, Any]) -> tuple[list[Callback], list[str]]:
-    """Callbacks as the training loop takes them, none where `problems` answers; and what contradicts them."""
+    """Callbacks as the training loop takes them, none where `problems` answers; and what contradicts them.
+
+    Args:
+        given: one callback, several, or None.
+        settings: the keywords of `finetune`.
+
+    Returns:
+        The callbacks, and the problems.
+    """
     if user_callbacks.problems(given):
         return [], []
     found = user_callbacks.adapted(given)
@@ -75,7 +97,15 @@ def callbacks(given: Any, settings: Mapping[str, Any]) -> tuple[list[Callback], 
 
 
 def lines(given: Any, settings: Mapping[str, Any]) -> str:
-    """Five lines that train a network on `given` with Keras' own `fit`; names of what is the caller's stay names."""
+    """Five lines that train a network on `given` with Keras' own `fit`; names of what is the caller's stay names.
+
+    Args:
+        given: the data, which the lines name.
+        settings: the keywords of a verb: network, freeze policy, task, and what of them is the caller's own object.
+
+    Returns:
+        Python, indented by four blanks.
+    """
     task = tasks.of(tasks.named(str(settings.get("task"))) or tasks.SINGLE)
     head = "" if task.name == tasks.SINGLE else f', task="{task.name}"'
     loss, metric = task.keras_loss, task.keras_metric

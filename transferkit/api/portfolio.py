@@ -66,10 +66,7 @@ def best(
     from transferkit.tuning.portfolio_entry import request
 
     reporter = reporter or Reporter(quiet)
-    this = asked(
-        data, {"backbone": backbone, **settings} if backbone else settings, output=output, resume=resume,
-        offline=offline, resumed="of the comparison",
-    )  # fmt: skip
+    this = asked(data, backbone or None, settings, output, resume=resume, offline=offline, resumed="of the comparison")
     given, origin = this.given, this.origin
     named: Any = given.pop("backbone", None)
     several = [named] if isinstance(named, str) else list(named or ())

@@ -33,8 +33,15 @@ from typing import Literal, TypedDict
 
 
 def settings(search: bool = False, only: Sequence[str] | None = None) -> dict[str, Declared]:
-    """The settings that `finetune` takes as keywords, or `tune`: without backbone, which both take by position. `only`
-    some of a run's settings are those of `best`."""
+    """The settings that a verb takes as keywords: all but the backbone, which is taken by position.
+
+    Args:
+        search: those of a search among them, as `tune` takes them.
+        only: names of some of a run's settings, as `best` takes them; None: all.
+
+    Returns:
+        Name → declaration, in the order of the help.
+    """
     own = declared(SearchSettings) if search else {}
     if only is not None:
         return {name: s for name, s in declared(Settings).items() if name in only}
@@ -77,7 +84,12 @@ def _meaning(setting: Declared) -> str:
 
 
 def listing(search: bool = False, only: Sequence[str] | None = None) -> Callable[[F], F]:
-    """A decorator: a verb's `**settings` become keywords with defaults in its signature, and lines of its docstring."""
+    """A decorator: a verb's `**settings` become keywords with defaults in its signature, and lines of its docstring.
+
+    Args:
+        search: see `settings`.
+        only: see `settings`.
+    """
     rows = settings(search, only)
 
     def decorate(verb: F) -> F:

@@ -14,7 +14,7 @@ from transferkit.api.asked import PathOrName, asked
 from transferkit.api.objects import Run
 from transferkit.api.signature import listing
 from transferkit.compute import restoring
-from transferkit.config import Settings, make
+from transferkit.config import Given, Settings, make
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
 from transferkit.errors import ConfigError, DataError, RunError
@@ -93,33 +93,21 @@ def finetune(
     values = settings if backbone is None else {"backbone": backbone, **settings}
     watching, problems = plain.callbacks(callbacks, values)
     this = asked(
-        data, values, output=output, resume=resume, offline=offline, resumed="that is to be finished",
-        callbacks=callbacks,
+        data, None, values, output, resume=resume, offline=offline, callbacks=callbacks,
+        resumed="that is to be finished",
     )  # fmt: skip
     given, origin = this.given, this.origin
     if given.get("backbone") is None:
         this.announce(reporter)
     choice, more = unnamed.backbone(this.data, given, origin, output if resume else None, offline)
     folder = this.folder(output, str(given["backbone"]))
-    problems += [
-        *this.problems,
-        *more,
-        *preflight.problems(given, offline),
-        *check_new(folder, resume),
-        *preflight.inside(folder, origin),
-    ]
     track = (track,) if isinstance(track, str) else tuple(track)
-    problems += trackers.problems(track)
-    if dry_run and resume:
-        problems.append("--dry-run says what a new run would do, --resume goes on with one; drop one of them")
-    chosen = make(given, problems)
+    found = _problems(given, folder, origin, track, resume=resume, dry_run=dry_run, offline=offline)
+    chosen = make(given, [*problems, *this.problems, *more, *found])
     this.begin(reporter, choice, cache)
     layout = Layout(folder)
-    if watching and chosen.unlabeled is not None:
-        raise ConfigError("--unlabeled has no effect where callbacks watch a head that is trained; drop one of them")
-    if watching and chosen.chooses_head:
-        chosen = chosen.model_copy(update={"head": "mlp"})
-        reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
+    if watching:
+        chosen = _watched(chosen, reporter)
     if resume and layout.manifest.exists() and _is_complete(layout, this.source, chosen, watching, reporter, track):
         return Run(folder)
 
@@ -141,6 +129,27 @@ def finetune(
     with resumable(layout):
         _finetune(job(), track)
     return Run(folder)
+
+
+def _problems(
+    given: Given, folder: Path, origin: str | None, track: Sequence[str], *, resume: bool, dry_run: bool, offline: bool
+) -> list[str]:
+    """What keeps a run from being begun or gone on with in `folder`, besides its settings and its data."""
+    found = [*preflight.problems(given, offline), *check_new(folder, resume), *preflight.inside(folder, origin)]
+    found += trackers.problems(track)
+    if dry_run and resume:
+        found.append("--dry-run says what a new run would do, --resume goes on with one; drop one of them")
+    return found
+
+
+def _watched(settings: Settings, reporter: Reporter) -> Settings:
+    """The settings of a run with callbacks: they watch a head in training."""
+    if settings.unlabeled is not None:
+        raise ConfigError("--unlabeled has no effect where callbacks watch a head that is trained; drop one of them")
+    if not settings.chooses_head:
+        return settings
+    reporter.say("head: a neural network is trained, since callbacks watch one; no classifier is chosen")
+    return settings.model_copy(update={"head": "mlp"})
 
 
 @listing(search=True)
@@ -181,10 +190,7 @@ def tune(
     from transferkit.tuning.tune import SearchJob
 
     reporter = reporter or Reporter(quiet)
-    this = asked(
-        data, {"backbone": backbone, **settings} if backbone else settings, output=output, resume=resume,
-        offline=offline, resumed="of the search",
-    )  # fmt: skip
+    this = asked(data, backbone or None, settings, output, resume=resume, offline=offline, resumed="of the search")
     given, origin, choice = this.given, this.origin, ""
     networks: Any = given.pop("backbone", None)
     if not networks:

@@ -21,10 +21,19 @@ from transferkit.runs.layout import Layout
 def backbone(
     data: Any, given: Given, origin: str | None, resumed: str | Path | None, offline: bool
 ) -> tuple[str, list[str]]:
-    """Set `given["backbone"]` where it is missing; returns what is to be said of it, and problems.
+    """Set `given["backbone"]` where it is missing.
 
     From then on it is a setting like any that was given: recorded, and named by the command that repeats the run.
-    `resumed` is the folder of a run to be finished: its network is taken, whatever weights have come since.
+
+    Args:
+        data: what the verb was given.
+        given: its settings; the network is put into them.
+        origin: the path of the data, None for what is in memory.
+        resumed: the folder of a run to be finished: its network is taken, whatever weights have come since.
+        offline: whether weights may be fetched.
+
+    Returns:
+        What is to be said of the choice (empty where there was none), and problems.
     """
     if given.get("backbone") is not None:
         return "", []
@@ -49,7 +58,16 @@ def backbone(
 def networks(
     named: Sequence[str], data: Any, given: Given, origin: str | None, resumed: str | Path | None, offline: bool
 ) -> tuple[list[str], str, list[str]]:
-    """The networks that `best` compares, the one that is always finished first; what is to be said of it; problems."""
+    """The networks that `best` compares: those that are named, else those of the run to be resumed, else those that are
+    here.
+
+    Args:
+        named: networks that were named.
+        data, given, origin, resumed, offline: as for `backbone`.
+
+    Returns:
+        The networks, the one that is always finished first; what is to be said of the choice; problems.
+    """
     from transferkit.runs.network_scores import candidates
 
     if named:

@@ -74,7 +74,19 @@ def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[An
 def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
     """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted again).
 
-    With `data`, `drift` says whether the pictures lie far from those of training (see `evaluation.drift`).
+    Args:
+        run: a finished run, or its folder.
+        data: labelled pictures, as `finetune` takes them; None: the run's own test pictures, where they are now.
+        quiet: no progress, warnings only.
+
+    Returns:
+        The scores of docs/metrics.md by name; with `data` also `drift`, which says whether the pictures lie far from
+            those
+        of training (see `evaluation.drift`).
+
+    Raises:
+        RunError: no finished run.
+        DataError: pictures or labels that do not fit the run.
     """
     from transferkit.data.readers import datasets
     from transferkit.delivery.evaluate import evaluate as room
@@ -88,10 +100,23 @@ def reproduce(
     run: str | Path | Run, data: Any = None, *, output: str | Path | None = None, fresh: bool = False,
     offline: bool = False, quiet: bool = False, reporter: Reporter | None = None,
 ) -> Reproduction:  # fmt: skip
-    """Repeat a finished run with its own settings into `output` (default: beside it), and compare the two.
+    """Repeat a finished run with its own settings, and compare the two.
 
-    `data` is where its data is now, if it moved, or the arrays it was trained on. `fresh` computes the features again
-    instead of taking them from the cache. Raises DataError or WeightsError where these are not those of then.
+    Args:
+        run: a finished run, or its folder.
+        data: where its data is now, if it moved, or the arrays it was trained on.
+        output: the folder of the repeated run; by default beside the first.
+        fresh: compute the features again instead of taking them from the cache.
+        offline: never download weights.
+        quiet: no progress, warnings only.
+        reporter: who is told instead of the terminal.
+
+    Returns:
+        Whether splits, answers and weights are the same, which numbers differ, and what may explain it.
+
+    Raises:
+        RunError: no finished run, or something is at `output`.
+        DataError, WeightsError: data or weights are not those of then.
     """
     from transferkit.data.readers import datasets
     from transferkit.delivery import reproduce as room
@@ -112,7 +137,15 @@ def reproduce(
 def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
     """Finished runs side by side on the same test pictures, with paired tests; print it, or see its `pairs`.
 
-    Raises RunError where their test splits differ, with the reason.
+    Args:
+        runs: finished runs, or their folders.
+        seed: of the bootstrap.
+
+    Returns:
+        The comparison, the best run first.
+
+    Raises:
+        RunError: the runs are fewer than two, or their test splits or tasks differ.
     """
     from transferkit.delivery.compare import compare as room
 

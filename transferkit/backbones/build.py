@@ -51,10 +51,20 @@ class LoadedBackbone:
 def check(
     backbone: str, size: int | None = None, policy: str = "none", weights: str = "auto", offline: bool = False
 ) -> list[str]:
-    """Every problem with these arguments, each with its remedy; empty if there is none. Never imports Keras.
+    """Every problem with these arguments. Never imports Keras.
 
     Of a `.keras` file only the path is checked, and of a network of the hub that is not here only the name: what is
     inside is known once it is opened.
+
+    Args:
+        backbone: as for `build`.
+        size: pixels a side; None is the network's default.
+        policy: what is to be trained, as for `freeze.freeze`.
+        weights: as for `build`.
+        offline: whether weights may not be fetched.
+
+    Returns:
+        Problems, each with its remedy; empty if there is none.
     """
     if published.is_published(backbone):
         return published.problems(backbone, size, policy, weights, offline)
@@ -84,13 +94,22 @@ def build(
     scaling: str | None = None,
     reporter: Callable[[str], None] | None = None,
 ) -> LoadedBackbone:
-    """Build the network `backbone` (a name, a published folder, a `.keras` file) for pictures of `size` pixels a side.
+    """Build a network without its top.
 
-    `weights`: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the
-    process' random state is left alone), "pretrained" (mini), or a file of weights, Keras' or PyTorch's. `size`
-    None means the network's default. `scaling` overrides what the weights expect (for files: "none", pixels
-    0..255). `reporter` hears of downloads. Raises BackboneError, WeightsError or ConfigError before anything
-    is built wherever the arguments alone show the problem.
+    Args:
+        backbone: a name of the catalog or of a plugin, a published folder or checkpoint, `hf:OWNER/NAME`, or a `.keras`
+            file.
+        weights: "auto" (the network's own pretrained ones), "imagenet", "random" (initialised from `seed`; the process'
+            random state is left alone), "pretrained" (mini), or a file of weights, Keras' or PyTorch's.
+        size: pixels a side; None is the network's default.
+        seed: of random weights.
+        offline: never download weights.
+        scaling: overrides what the weights expect (for files: "none", pixels 0…255).
+        reporter: hears of downloads.
+
+    Raises:
+        BackboneError, WeightsError, ConfigError: what cannot be built; before anything is, wherever the arguments alone
+            show it.
     """
     if scaling is not None:
         require(scaling)
@@ -116,7 +135,16 @@ def build(
 
 
 def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
-    """The name of the weights file that `build` would have to download; None where it needs none. No Keras."""
+    """The name of the weights file that `build` would have to download. Never imports Keras.
+
+    Args:
+        backbone: as for `build`.
+        weights: as for `build`.
+        size: pixels a side; None is the network's default.
+
+    Returns:
+        None where it needs none.
+    """
     if published.is_published(backbone):
         return published.to_be_fetched(backbone) if weights in ("auto", "file") else None
     if userfile.is_file(backbone):

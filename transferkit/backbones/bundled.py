@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from transferkit.backbones import efficientnet_lite0, mini
 from transferkit.backbones.catalog import Row
@@ -11,16 +12,32 @@ from transferkit.backbones.packaged import Packaged
 if TYPE_CHECKING:
     import keras
 
-NETWORKS: dict[str, Any] = {"mini": mini, "efficientnet_lite0": efficientnet_lite0}
+NETWORKS: dict[str, ModuleType] = {"mini": mini, "efficientnet_lite0": efficientnet_lite0}
 
 
 def build(row: Row, size: int) -> keras.Model:
-    """The bare network of a bundled row with random weights. Raises BackboneError for a size it does not take."""
+    """The bare network of a bundled row with random weights.
+
+    Args:
+        row: of the catalog, of kind "bundled".
+        size: pixels a side.
+
+    Raises:
+        BackboneError: a size that it does not take.
+    """
     return getattr(NETWORKS[row.name], row.constructor)(size)
 
 
 def load_pretrained(model: keras.Model, row: Row) -> None:
-    """Set the packaged weights. Raises WeightsError where they are missing or damaged."""
+    """Set the packaged weights.
+
+    Args:
+        model: what `build` gave.
+        row: of the catalog.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
     NETWORKS[row.name].load_pretrained(model)
 
 

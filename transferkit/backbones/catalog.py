@@ -46,7 +46,7 @@ class Row:
     parameters: int
     layers: int
     kind: str = "applications"
-    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    kwargs: dict[str, float] = field(default_factory=dict, hash=False)
     embedded: str = (
         ""  # preprocessing inside the constructor: "" none, "optional" left out, "always" removed after loading
     )
@@ -81,6 +81,28 @@ class Row:
         return self.weights_file.replace("{size}", str(trained)), self.weights_url.replace("{size}", str(trained))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What the rows of one family share; see `Row`. `weights_file` and `url` hold `{key}` where the networks differ.
+
+    `remote` is the file's name at its publisher, where it is not `weights_file`.
+    """
+
+    scaling: str
+    stages: Stages
+    licence: str
+    year: int
+    paper: str = ""
+    minimum: int = 32
+    embedded: str = ""
+    kind: str = "applications"
+    own: str = ""
+    weights_file: str | None = None
+    url: str = ""
+    remote: str = ""
+    weights_sizes: tuple[int, ...] = ()
+
+
 def _numbered(pattern: str, marker: str, first: int, last: int) -> Stages:
     """Stages `pattern` with `#` replaced by first … last, each beginning at `marker` likewise."""
     return tuple((pattern.replace("#", str(i)), marker.replace("#", str(i))) for i in range(first, last + 1))
@@ -110,63 +132,63 @@ _MINI      = (("stem", ""), *_numbered("block#", "block#_.*", 1, 4))
 
 # What holds for a whole family; then one line a network:
 #   name, constructor, default size, parameters, layers, {key} of the file name, published hash of the no-top file
-_FAMILIES: tuple[tuple[dict[str, Any], Table], ...] = (
-    ({"scaling": "caffe", "stages": _VGG, "licence": "CC-BY-4.0 (VGG, Oxford)", "year": 2014, "paper": "arXiv:1409.1556",
-      "weights_file": _KERNELS, "url": PUBLISHED + "{key}/"}, (
+_FAMILIES: tuple[tuple[Family, Table], ...] = (
+    (Family(scaling="caffe", stages=_VGG, licence="CC-BY-4.0 (VGG, Oxford)", year=2014, paper="arXiv:1409.1556",
+            weights_file=_KERNELS, url=PUBLISHED + "{key}/"), (
         ("vgg16",               "VGG16",             224,  14_714_688,  13, "vgg16",               "6d6bbae143d832006294945121d1f1fc"),
         ("vgg19",               "VGG19",             224,  20_024_384,  16, "vgg19",               "253f8cb515780f3b799900260a226db6"))),
-    ({"scaling": "caffe", "stages": _RESNET, "licence": "MIT (Kaiming He)", "year": 2015, "paper": "arXiv:1512.03385",
-      "weights_file": _KERNELS, "url": PUBLISHED + "resnet/"}, (
+    (Family(scaling="caffe", stages=_RESNET, licence="MIT (Kaiming He)", year=2015, paper="arXiv:1512.03385",
+            weights_file=_KERNELS, url=PUBLISHED + "resnet/"), (
         ("resnet50",            "ResNet50",          224,  23_587_712,  53, "resnet50",            "4d473c1dd8becc155b73f8504c6f6626"),
         ("resnet101",           "ResNet101",         224,  42_658_176, 104, "resnet101",           "88cf7a10940856eca736dc7b7e228a21"),
         ("resnet152",           "ResNet152",         224,  58_370_944, 155, "resnet152",           "ee4c566cf9a93f14d82f913c2dc6dd0c"))),
-    ({"scaling": "tf", "stages": _RESNET, "licence": _UNSTATED, "year": 2016, "paper": "arXiv:1603.05027",
-      "weights_file": _KERNELS, "url": PUBLISHED + "resnet/"}, (
+    (Family(scaling="tf", stages=_RESNET, licence=_UNSTATED, year=2016, paper="arXiv:1603.05027",
+            weights_file=_KERNELS, url=PUBLISHED + "resnet/"), (
         ("resnet50_v2",         "ResNet50V2",        224,  23_564_800,  53, "resnet50v2",          "fac2f116257151a9d068a22e544a4917"),
         ("resnet101_v2",        "ResNet101V2",       224,  42_626_560, 104, "resnet101v2",         "c0ed64b8031c3730f411d2eb4eea35b5"),
         ("resnet152_v2",        "ResNet152V2",       224,  58_331_648, 155, "resnet152v2",         "ed17cf2e0169df9d443503ef94b23b33"))),
-    ({"scaling": "torch", "stages": _DENSENET, "licence": "BSD-3-Clause (Zhuang Liu)", "year": 2016, "paper": "arXiv:1608.06993",
-      "weights_file": _KERNELS, "url": PUBLISHED + "densenet/"}, (
+    (Family(scaling="torch", stages=_DENSENET, licence="BSD-3-Clause (Zhuang Liu)", year=2016, paper="arXiv:1608.06993",
+            weights_file=_KERNELS, url=PUBLISHED + "densenet/"), (
         ("densenet121",         "DenseNet121",       224,   7_037_504, 120, "densenet121",         "30ee3e1110167f948a6b9946edeeb738"),
         ("densenet169",         "DenseNet169",       224,  12_642_880, 168, "densenet169",         "b8c4d4c20dd625c148057b9ff1c1176b"),
         ("densenet201",         "DenseNet201",       224,  18_321_984, 200, "densenet201",         "c13680b51ded0fb44dff2d8f86ac8bb1"))),
-    ({"scaling": "tf", "stages": _INCEPTION, "minimum": 75, "licence": _GOOGLE, "year": 2015, "paper": "arXiv:1512.00567",
-      "weights_file": _KERNELS, "url": PUBLISHED + "inception_v3/"}, (
+    (Family(scaling="tf", stages=_INCEPTION, minimum=75, licence=_GOOGLE, year=2015, paper="arXiv:1512.00567",
+            weights_file=_KERNELS, url=PUBLISHED + "inception_v3/"), (
         ("inception_v3",        "InceptionV3",       299,  21_802_784,  94, "inception_v3",        "bcbd6486424b2319ff4ef7d526e38f63"),)),
-    ({"scaling": "tf", "stages": _INCEPTION_RESNET, "minimum": 75, "licence": _GOOGLE, "year": 2016, "paper": "arXiv:1602.07261",
-      "weights_file": _KERNELS, "url": PUBLISHED + "inception_resnet_v2/"}, (
+    (Family(scaling="tf", stages=_INCEPTION_RESNET, minimum=75, licence=_GOOGLE, year=2016, paper="arXiv:1602.07261",
+            weights_file=_KERNELS, url=PUBLISHED + "inception_resnet_v2/"), (
         ("inception_resnet_v2", "InceptionResNetV2", 299,  54_336_736, 244, "inception_resnet_v2", "d19885ff4a710c122648d3b5c3b684e4"),)),
-    ({"scaling": "tf", "stages": _XCEPTION, "minimum": 71, "licence": "MIT (Keras)", "year": 2016, "paper": "arXiv:1610.02357",
-      "weights_file": _KERNELS, "url": PUBLISHED + "xception/"}, (
+    (Family(scaling="tf", stages=_XCEPTION, minimum=71, licence="MIT (Keras)", year=2016, paper="arXiv:1610.02357",
+            weights_file=_KERNELS, url=PUBLISHED + "xception/"), (
         ("xception",            "Xception",          299,  20_861_480,  40, "xception",            "b0042744bf5b25fce3cb969f33bebb97"),)),
-    ({"scaling": "tf", "stages": _NASNET_M, "licence": _GOOGLE, "year": 2017, "paper": "arXiv:1707.07012",
-      "weights_file": "nasnet_{key}_no_top.h5", "url": PUBLISHED + "nasnet/", "remote": "NASNet-{key}-no-top.h5"}, (
+    (Family(scaling="tf", stages=_NASNET_M, licence=_GOOGLE, year=2017, paper="arXiv:1707.07012",
+            weights_file="nasnet_{key}_no_top.h5", url=PUBLISHED + "nasnet/", remote="NASNet-{key}-no-top.h5"), (
         ("nasnet_mobile",       "NASNetMobile",      224,   4_269_716, 196, "mobile",              "1ed92395b5b598bdda52abe5c0dbfd63"),)),
-    ({"scaling": "tf", "stages": _NASNET_L, "licence": _GOOGLE, "year": 2017, "paper": "arXiv:1707.07012",
-      "weights_file": "nasnet_{key}_no_top.h5", "url": PUBLISHED + "nasnet/", "remote": "NASNet-{key}-no-top.h5"}, (
+    (Family(scaling="tf", stages=_NASNET_L, licence=_GOOGLE, year=2017, paper="arXiv:1707.07012",
+            weights_file="nasnet_{key}_no_top.h5", url=PUBLISHED + "nasnet/", remote="NASNet-{key}-no-top.h5"), (
         ("nasnet_large",        "NASNetLarge",       331,  84_916_818, 268, "large",               "d81d89dc07e6e56530c4e77faddd61b5"),)),
-    ({"scaling": "tf", "stages": _MOBILE, "licence": _GOOGLE, "year": 2017, "paper": "arXiv:1704.04861", "weights_sizes": (128, 160, 192, 224),
-      "weights_file": "mobilenet_{key}_{size}_tf_no_top.h5", "url": PUBLISHED + "mobilenet/"}, (
+    (Family(scaling="tf", stages=_MOBILE, licence=_GOOGLE, year=2017, paper="arXiv:1704.04861", weights_sizes=(128, 160, 192, 224),
+            weights_file="mobilenet_{key}_{size}_tf_no_top.h5", url=PUBLISHED + "mobilenet/"), (
         ("mobilenet",           "MobileNet",         224,   3_228_864,  27, "1_0",                 None),
         ("mobilenet_0.75",      "MobileNet",         224,   1_832_976,  27, "7_5",                 None),
         ("mobilenet_0.5",       "MobileNet",         224,     829_536,  27, "5_0",                 None),
         ("mobilenet_0.25",      "MobileNet",         224,     218_544,  27, "2_5",                 None))),
-    ({"scaling": "tf", "stages": _MOBILE_V2, "licence": _GOOGLE, "year": 2018, "paper": "arXiv:1801.04381", "weights_sizes": (96, 128, 160, 192, 224),
-      "weights_file": "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{key}_{size}_no_top.h5", "url": PUBLISHED + "mobilenet_v2/"}, (
+    (Family(scaling="tf", stages=_MOBILE_V2, licence=_GOOGLE, year=2018, paper="arXiv:1801.04381", weights_sizes=(96, 128, 160, 192, 224),
+            weights_file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{key}_{size}_no_top.h5", url=PUBLISHED + "mobilenet_v2/"), (
         ("mobilenet_v2",        "MobileNetV2",       224,   2_257_984,  52, "1.0",                 None),
         ("mobilenet_v2_0.35",   "MobileNetV2",       224,     410_208,  52, "0.35",                None),
         ("mobilenet_v2_0.5",    "MobileNetV2",       224,     706_224,  52, "0.5",                 None),
         ("mobilenet_v2_0.75",   "MobileNetV2",       224,   1_382_064,  52, "0.75",                None),
         ("mobilenet_v2_1.3",    "MobileNetV2",       224,   3_766_048,  52, "1.3",                 None),
         ("mobilenet_v2_1.4",    "MobileNetV2",       224,   4_363_712,  52, "1.4",                 None))),
-    ({"scaling": "tf", "embedded": "optional", "stages": _MOBILE_V3S, "licence": _GOOGLE, "year": 2019, "paper": "arXiv:1905.02244",
-      "weights_file": "weights_mobilenet_v3_{key}_float_no_top_v2.h5", "url": PUBLISHED + "mobilenet_v3/"}, (
+    (Family(scaling="tf", embedded="optional", stages=_MOBILE_V3S, licence=_GOOGLE, year=2019, paper="arXiv:1905.02244",
+            weights_file="weights_mobilenet_v3_{key}_float_no_top_v2.h5", url=PUBLISHED + "mobilenet_v3/"), (
         ("mobilenet_v3_small",  "MobileNetV3Small",  224,     939_120,  52, "small_224_1.0",       "d3e8ec802a04aa4fc771ee12a9a9b836"),)),
-    ({"scaling": "tf", "embedded": "optional", "stages": _MOBILE_V3L, "licence": _GOOGLE, "year": 2019, "paper": "arXiv:1905.02244",
-      "weights_file": "weights_mobilenet_v3_{key}_float_no_top_v2.h5", "url": PUBLISHED + "mobilenet_v3/"}, (
+    (Family(scaling="tf", embedded="optional", stages=_MOBILE_V3L, licence=_GOOGLE, year=2019, paper="arXiv:1905.02244",
+            weights_file="weights_mobilenet_v3_{key}_float_no_top_v2.h5", url=PUBLISHED + "mobilenet_v3/"), (
         ("mobilenet_v3_large",  "MobileNetV3Large",  224,   2_996_352,  62, "large_224_1.0",       "07fb09a5933dd0c8eaafa16978110389"),)),
-    ({"scaling": "torch", "embedded": "always", "stages": _EFFICIENT7, "licence": _GOOGLE, "year": 2019, "paper": "arXiv:1905.11946",
-      "weights_file": "efficientnet{key}_notop.h5", "url": "https://storage.googleapis.com/keras-applications/"}, (
+    (Family(scaling="torch", embedded="always", stages=_EFFICIENT7, licence=_GOOGLE, year=2019, paper="arXiv:1905.11946",
+            weights_file="efficientnet{key}_notop.h5", url="https://storage.googleapis.com/keras-applications/"), (
         ("efficientnet_b0",     "EfficientNetB0",    224,   4_049_564,  81, "b0",                  "50bc09e76180e00e4465e1a485ddc09d"),
         ("efficientnet_b1",     "EfficientNetB1",    240,   6_575_232, 115, "b1",                  "74c4e6b3e1f6a1eea24c589628592432"),
         ("efficientnet_b2",     "EfficientNetB2",    260,   7_768_562, 115, "b2",                  "111f8e2ac8aa800a7a99e3239f7bfb39"),
@@ -175,30 +197,30 @@ _FAMILIES: tuple[tuple[dict[str, Any], Table], ...] = (
         ("efficientnet_b5",     "EfficientNetB5",    456,  28_513_520, 194, "b5",                  "38879255a25d3c92d5e44e04ae6cec6f"),
         ("efficientnet_b6",     "EfficientNetB6",    528,  40_960_136, 224, "b6",                  "9ecce42647a20130c1f39a5d4cb75743"),
         ("efficientnet_b7",     "EfficientNetB7",    600,  64_097_680, 273, "b7",                  "cbcfe4450ddf6f3ad90b1b398090fe4a"))),
-    ({"scaling": "torch", "embedded": "optional", "stages": _EFFICIENT6, "licence": _GOOGLE, "year": 2021, "paper": "arXiv:2104.00298",
-      "weights_file": "efficientnetv2-{key}_notop.h5", "url": PUBLISHED + "efficientnet_v2/"}, (
+    (Family(scaling="torch", embedded="optional", stages=_EFFICIENT6, licence=_GOOGLE, year=2021, paper="arXiv:2104.00298",
+            weights_file="efficientnetv2-{key}_notop.h5", url=PUBLISHED + "efficientnet_v2/"), (
         ("efficientnet_v2_b0",  "EfficientNetV2B0",  224,   5_919_312,  91, "b0",                  "893217f2bb855e2983157299931e43ff"),
         ("efficientnet_v2_b1",  "EfficientNetV2B1",  240,   6_931_124, 111, "b1",                  "0e80663031ca32d657f9caa404b6ec37"),
         ("efficientnet_v2_b2",  "EfficientNetV2B2",  260,   8_769_374, 116, "b2",                  "1dfe2e7a5d45b6632553a8961ea609eb"),
         ("efficientnet_v2_b3",  "EfficientNetV2B3",  300,  12_930_622, 136, "b3",                  "f6abf7b5849ac99a89b50dd3fd532856"))),
-    ({"scaling": "tf128", "embedded": "optional", "stages": _EFFICIENT6, "licence": _GOOGLE, "year": 2021, "paper": "arXiv:2104.00298",
-      "weights_file": "efficientnetv2-{key}_notop.h5", "url": PUBLISHED + "efficientnet_v2/"}, (
+    (Family(scaling="tf128", embedded="optional", stages=_EFFICIENT6, licence=_GOOGLE, year=2021, paper="arXiv:2104.00298",
+            weights_file="efficientnetv2-{key}_notop.h5", url=PUBLISHED + "efficientnet_v2/"), (
         ("efficientnet_v2_s",   "EfficientNetV2S",   384,  20_331_360, 170, "s",                   "af0682fb74e8c54910f2d4393339c070"),)),
-    ({"scaling": "tf128", "embedded": "optional", "stages": _EFFICIENT7, "licence": _GOOGLE, "year": 2021, "paper": "arXiv:2104.00298",
-      "weights_file": "efficientnetv2-{key}_notop.h5", "url": PUBLISHED + "efficientnet_v2/"}, (
+    (Family(scaling="tf128", embedded="optional", stages=_EFFICIENT7, licence=_GOOGLE, year=2021, paper="arXiv:2104.00298",
+            weights_file="efficientnetv2-{key}_notop.h5", url=PUBLISHED + "efficientnet_v2/"), (
         ("efficientnet_v2_m",   "EfficientNetV2M",   480,  53_150_388, 245, "m",                   "1b8dc055df72dde80d614482840fe342"),
         ("efficientnet_v2_l",   "EfficientNetV2L",   480, 117_746_848, 339, "l",                   "b0b66b5c863aef5b46e8608fe1711615"))),
-    ({"scaling": "torch", "embedded": "optional", "stages": _CONVNEXT, "licence": "MIT (Meta)", "year": 2022, "paper": "arXiv:2201.03545",
-      "weights_file": "convnext_{key}_notop.h5", "url": PUBLISHED + "convnext/"}, (
+    (Family(scaling="torch", embedded="optional", stages=_CONVNEXT, licence="MIT (Meta)", year=2022, paper="arXiv:2201.03545",
+            weights_file="convnext_{key}_notop.h5", url=PUBLISHED + "convnext/"), (
         ("convnext_tiny",       "ConvNeXtTiny",      224,  27_820_128,  95, "tiny",                "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
         ("convnext_small",      "ConvNeXtSmall",     224,  49_454_688, 185, "small",               "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab"),
         ("convnext_base",       "ConvNeXtBase",      224,  87_566_464, 185, "base",                "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45"),
         ("convnext_large",      "ConvNeXtLarge",     224, 196_230_336, 185, "large",               "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd"),
         ("convnext_xlarge",     "ConvNeXtXLarge",    224, 348_147_968, 185, "xlarge",              "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05"))),
-    ({"scaling": "torch", "stages": _EFFICIENT7, "licence": "Apache-2.0 (Google; PyTorch form by ML Illustrated)", "year": 2020, "paper": "arXiv:1905.11946",
-      "kind": "bundled", "own": "imagenet"}, (
+    (Family(scaling="torch", stages=_EFFICIENT7, licence="Apache-2.0 (Google; PyTorch form by ML Illustrated)", year=2020, paper="arXiv:1905.11946",
+            kind="bundled", own="imagenet"), (
         ("efficientnet_lite0",  "build_efficientnet_lite0", 224, 3_413_024, 49, "",                 None),)),
-    ({"scaling": "tf", "stages": _MINI, "licence": "Apache-2.0 (transferkit)", "year": 2025, "kind": "bundled", "own": "pretrained"}, (
+    (Family(scaling="tf", stages=_MINI, licence="Apache-2.0 (transferkit)", year=2025, kind="bundled", own="pretrained"), (
         ("mini",                "build_mini",         32,     356_448,   8, "",                    None),)),
 )
 # fmt: on
@@ -206,9 +228,7 @@ _FAMILIES: tuple[tuple[dict[str, Any], Table], ...] = (
 
 def _rows() -> Iterator[Row]:
     for family, table in _FAMILIES:
-        shared = {"minimum": 32, **family}
-        url, file = shared.pop("url", None), shared.pop("weights_file", None)
-        remote = shared.pop("remote", file)
+        file = family.weights_file
         for name, constructor, size, parameters, layers, key, published in table:
             base, _, alpha = name.rpartition("_")
             has_alpha = base.startswith("mobilenet") and "." in alpha
@@ -220,9 +240,18 @@ def _rows() -> Iterator[Row]:
                 layers=layers,
                 kwargs={"alpha": float(alpha)} if has_alpha else {},
                 weights_file=file.replace("{key}", key) if file else None,
-                weights_url=(url + remote).replace("{key}", key) if file else None,
+                weights_url=(family.url + (family.remote or file)).replace("{key}", key) if file else None,
                 weights_hash=published,
-                **shared,
+                weights_sizes=family.weights_sizes,
+                scaling=family.scaling,
+                stages=family.stages,
+                licence=family.licence,
+                year=family.year,
+                paper=family.paper,
+                minimum=family.minimum,
+                embedded=family.embedded,
+                kind=family.kind,
+                own=family.own,
             )
 
 

@@ -30,13 +30,20 @@ class Parts:
 
 
 def cut(model: keras.Model, first: int) -> Parts:
-    """Cut `model` before its operation number `first`, counted in `model.operations` (inputs come before all
-    else).
+    """Cut a model in two before an operation.
 
-    The parts are plain functional models that share the layers of `model`: training the tail changes `model`.
-    With `first` at or below the first operation after the inputs `frozen` is None, at the end `tail` is None.
-    A layer that is called both below and above the cut stays in both parts. Raises BackboneError for a model
-    that is not functional or a position outside 0..len(model.operations).
+    The parts are plain functional models that share the layers of `model`: training the tail changes `model`. A layer
+    that is called both below and above the cut stays in both parts.
+
+    Args:
+        model: a functional model.
+        first: number of the operation in `model.operations` (inputs come before all else).
+
+    Returns:
+        With `first` at or below the first operation after the inputs `frozen` is None, at the end `tail` is None.
+
+    Raises:
+        BackboneError: a model that is not functional, or a position outside 0…len(model.operations).
     """
     import keras
 
@@ -51,9 +58,14 @@ def cut(model: keras.Model, first: int) -> Parts:
 
 
 def frontier(model: keras.Model, first: int) -> list[Any]:
-    """The tensors that cross a cut before operation `first`, without building its parts; none where only inputs do.
+    """The tensors that cross a cut, without building its parts; none where only inputs do.
 
-    Raises BackboneError as `cut` does.
+    Args:
+        model: as for `cut`.
+        first: as for `cut`.
+
+    Raises:
+        BackboneError: as `cut`.
     """
     return _crossing(model, first)[1]
 

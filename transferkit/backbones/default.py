@@ -67,11 +67,19 @@ class BackboneChoice:
 
 
 def choose(samples: Samples | None, given: Mapping[str, Any], offline: bool = False) -> BackboneChoice:
-    """The network for `samples` under the settings that were `given`, which need not be valid.
+    """The network for some pictures, where none is named.
 
     Tiny pictures get `mini`. All others get the most accurate network whose weights are here, checked, and which this
-    machine computes in ten minutes, or `efficientnet_lite0`, whose weights are in the package.
-    A network that the settings exclude (a stage it lacks, a size) is passed over. `samples` None: nothing is known.
+    machine computes in ten minutes, or `efficientnet_lite0`, whose weights are in the package. A network that the
+    settings exclude (a stage it lacks, a size) is passed over.
+
+    Args:
+        samples: the pictures; None: nothing is known of them.
+        given: settings that were given, which need not be valid.
+        offline: whether weights may not be fetched.
+
+    Returns:
+        The network's name, and the reason in words.
     """
     side, asked = _side(samples), _whole(given.get("image_size"), 0)
     what = f"the pictures have {side} pixels on their shorter side (median)" if side else "their headers say no size"

@@ -40,13 +40,23 @@ def download(
     pause: float = 0.5,
     secret: str = "",
 ) -> None:
-    """Fetch `url` to `path`. `check` gets the complete temporary file and says what is wrong with it, or
-    None.
+    """Fetch a file, complete and checked or not at all.
 
-    The bytes go to `.NAME.part` beside `path`, which a later call resumes by HTTP range if the server still
-    holds the same file. `secret` is the Authorization header, for this server alone: it does not follow a redirect.
-    The caller holds the lock. Proxies are taken from the environment. Raises
-    WeightsError.
+    The bytes go to `.NAME.part` beside `path`, which a later call resumes by HTTP range if the server still holds the
+    same file. The caller holds the lock. Proxies are taken from the environment.
+
+    Args:
+        url: https, http or file.
+        path: where it goes.
+        check: gets the complete temporary file and says what is wrong with it, or None.
+        timeout: seconds without a byte that end an attempt.
+        retries: further attempts.
+        say: is told of attempts.
+        pause: seconds before the second attempt; longer before each further one.
+        secret: the Authorization header, for this server alone: it does not follow a redirect.
+
+    Raises:
+        WeightsError: what went wrong with the last attempt.
     """
     if not url.startswith(("http://", "https://", "file://")):
         raise WeightsError(f"{url} is no address to fetch from; it must begin with https://, http:// or file://")

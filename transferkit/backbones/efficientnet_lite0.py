@@ -68,7 +68,12 @@ def packaged() -> Packaged:
 
 
 def torch_name(layer: str, variable: str) -> str:
-    """What PyTorch's form of the network calls a variable: `block2b_expand_bn`, `gamma` → `_blocks.2._bn0.weight`."""
+    """What PyTorch's form of the network calls a variable: `block2b_expand_bn`, `gamma` → `_blocks.2._bn0.weight`.
+
+    Args:
+        layer: the name of a layer of ours.
+        variable: the name of one of its variables.
+    """
     kind = {
         "kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
         "moving_variance": "running_var",

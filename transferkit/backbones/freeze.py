@@ -57,7 +57,15 @@ def parse(policy: str) -> Policy:
 
 
 def problems(row: Row, policy: str) -> list[str]:
-    """What keeps `policy` from fitting `row`, with remedies; empty if nothing. Never imports Keras."""
+    """What keeps a policy from fitting a network. Never imports Keras.
+
+    Args:
+        row: the network.
+        policy: as for `freeze`.
+
+    Returns:
+        Problems, each with its remedy; empty if there is none.
+    """
     try:
         parsed = parse(policy)
     except ConfigError as error:
@@ -71,10 +79,18 @@ def problems(row: Row, policy: str) -> list[str]:
 
 
 def first_trainable(model: keras.Model, row: Row, policy: str) -> int:
-    """Index in `model.operations` of the first operation to train; their number if none is.
+    """Where what trains begins.
 
-    For `gradual` it is that of the first step, the top stage. `all`, and `from:` the lowest stage, give 0.
-    Raises ConfigError or BackboneError where the policy does not fit.
+    Args:
+        model: the network.
+        row: its stages.
+        policy: as for `freeze`. For `gradual` the first step counts, the top stage.
+
+    Returns:
+        Index in `model.operations`: their number if none is to train, 0 for `all` and for `from:` the lowest stage.
+
+    Raises:
+        ConfigError, BackboneError: the policy does not fit.
     """
     found = problems(row, policy)
     if found:
@@ -91,7 +107,16 @@ def first_trainable(model: keras.Model, row: Row, policy: str) -> int:
 
 
 def stage_start(model: keras.Model, row: Row, stage: str) -> int:
-    """Index in `model.operations` where `stage` begins. Raises BackboneError if the model lacks it."""
+    """Index in `model.operations` where a stage begins.
+
+    Args:
+        model: the network.
+        row: its stages.
+        stage: one of them.
+
+    Raises:
+        BackboneError: the model lacks it.
+    """
     marker = dict(row.stages)[stage]
     if not marker:
         return 0
@@ -119,12 +144,21 @@ def top_policy(row: Row) -> str | None:
 
 
 def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: Row | None = None) -> keras.Model:
-    """Set what of `model` trains, in place; returns it. Compile again afterwards: Keras keeps the old choice
-    else.
+    """Set what of a network trains, in place. Compile again afterwards: Keras keeps the old choice else.
 
-    `batchnorm` "frozen" keeps all BatchNorm layers on their stored statistics, "train" lets those of the
-    trainable part learn. `row` is found by the model's name; a model of one's own has its layer names as
-    stages. Raises ConfigError or BackboneError where policy or batchnorm are not known or do not fit.
+    Args:
+        model: the network.
+        policy: "none", "all", "from:STAGE", "last:N" (layers with weights) or "gradual".
+        batchnorm: "frozen" keeps all BatchNorm layers on their stored statistics, "train" lets those of the trainable
+            part learn.
+        row: the network's stages, by default found by the model's name; a model of one's own has its layer names as
+            stages.
+
+    Returns:
+        `model`.
+
+    Raises:
+        ConfigError, BackboneError: policy or batchnorm are not known or do not fit.
     """
     if batchnorm not in BATCHNORM:
         raise ConfigError(f"unknown batchnorm '{batchnorm}'; allowed are {' or '.join(BATCHNORM)}")
@@ -133,7 +167,16 @@ def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: Row 
 
 
 def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> keras.Model:
-    """`freeze` with the cut given as an index in `model.operations`."""
+    """`freeze` with the cut given as an index in `model.operations`.
+
+    Args:
+        model: the network.
+        first: index of the first operation that trains; their number for none.
+        batchnorm: as for `freeze`.
+
+    Returns:
+        `model`.
+    """
     import keras
 
     operations = operations_of(model)
@@ -152,7 +195,12 @@ def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> kera
 
 
 def remember(model: keras.Model, row: Row) -> None:
-    """Let `known_row` find the row of this very model."""
+    """Let `known_row` find the row of this very model.
+
+    Args:
+        model: built outside the catalog.
+        row: what it is.
+    """
     _published[model] = row
 
 

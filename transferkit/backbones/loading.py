@@ -23,12 +23,18 @@ _Shapes = tuple[tuple[int, ...], ...]
 
 
 def load(path: Path, model: keras.Model) -> None:
-    """Set the weights of `model` from `path`. Raises WeightsError if they do not fit.
+    """Set the weights of a network from a file.
 
     PyTorch's files are read by name, where the names are known (`torch_weights`); Keras' by position: `.keras` (a whole
     model; the part of it that has the shape of `model` is used, so that a model with a head on it serves too),
-    `.weights.h5` (Keras 3) and `.h5` (Keras 1 and 2, and `keras.applications`). After an error the weights of `model`
-    may be half replaced: build it again.
+    `.weights.h5` (Keras 3) and `.h5` (Keras 1 and 2, and `keras.applications`).
+
+    Args:
+        path: the file.
+        model: the network. After an error its weights may be half replaced: build it again.
+
+    Raises:
+        WeightsError: they do not fit.
     """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; give the path of a {', '.join(SUFFIXES)} file")

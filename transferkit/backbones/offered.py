@@ -19,7 +19,15 @@ def has_weights(row: Row) -> bool:
 
 
 def build(row: Row, size: int) -> keras.Model:
-    """The plugin's network for pictures of `size`. Raises BackboneError, naming the plugin, where it is not as said."""
+    """A plugin's network.
+
+    Args:
+        row: of the plugin.
+        size: pixels a side.
+
+    Raises:
+        BackboneError: it cannot be built, or is not as said; the plugin is named.
+    """
     import keras
 
     try:
@@ -57,7 +65,15 @@ def _as_said(row: Row, model: keras.Model) -> None:
 
 
 def load_pretrained(model: keras.Model, row: Row) -> None:
-    """Put the plugin's weights into its network. Raises WeightsError that names the plugin where it fails."""
+    """Put a plugin's weights into its network.
+
+    Args:
+        model: what `build` gave.
+        row: of the plugin.
+
+    Raises:
+        WeightsError: they cannot be loaded; the plugin is named.
+    """
     load = _record(row).load
     assert load is not None  # asked for before
     try:

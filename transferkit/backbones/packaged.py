@@ -81,10 +81,14 @@ class Packaged:
 
 
 def pack(model: keras.Model, exact_up_to: int = 0) -> bytes:
-    """The weights of `model` as the bytes of a compressed .npz; equal weights give equal bytes.
+    """The weights of a network as the bytes of a compressed .npz; equal weights give equal bytes.
 
-    They are stored as float16, arrays of at most `exact_up_to` values as float32. Raises WeightsError where float16
-    cannot hold a weight.
+    Args:
+        model: the network.
+        exact_up_to: arrays of at most so many values are stored as float32, all others as float16.
+
+    Raises:
+        WeightsError: float16 cannot hold a weight.
     """
     pairs = [pair for layer in model.layers for pair in variables_of(layer)]
     values = {key: np.asarray(variable) for variable, key in pairs}

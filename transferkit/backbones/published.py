@@ -19,9 +19,16 @@ def is_published(backbone: str) -> bool:
 def opened(
     backbone: str, offline: bool = False, reporter: Callable[[str], None] | None = None, weights: bool = True
 ) -> folder.Published:
-    """The network, described; one of the hub is fetched where it is not here. Raises BackboneError or WeightsError.
+    """A published network, described; one of the hub is fetched where it is not here.
 
-    Without `weights` those of the hub stay there: the config says what network it is.
+    Args:
+        backbone: a folder, a checkpoint file or a name of the hub.
+        offline: whether the network is forbidden.
+        reporter: hears of downloads.
+        weights: False: those of the hub stay there, where the config says what network it is.
+
+    Raises:
+        BackboneError, WeightsError: it is not there, or is none that is read.
     """
     if not hub.is_name(backbone):
         return folder.describe(backbone, bare=not weights)
@@ -77,6 +84,16 @@ def problems(backbone: str, size: int | None, policy: str, weights: str, offline
     """What keeps size and freeze policy from fitting; never imports Keras.
 
     Of a network of the hub that is not here only the name is checked: what it is, is known once it is fetched.
+
+    Args:
+        backbone: a folder, a checkpoint file or a name of the hub.
+        size: pixels a side; None is the network's default.
+        policy: as for `freeze.freeze`.
+        weights: as for `build.build`.
+        offline: whether the network is forbidden.
+
+    Returns:
+        Problems, each with its remedy; empty if there is none.
     """
     named = hub.problems(backbone, offline) if hub.is_name(backbone) else []
     place = None if named else here(backbone)

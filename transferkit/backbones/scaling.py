@@ -34,7 +34,12 @@ _NORMALIZE = "normalize"
 
 
 def spelled(mean: Sequence[float], std: Sequence[float]) -> str:
-    """The name of (x / 255 - mean) / std, channel by channel: one of SCALINGS where it is one."""
+    """The name of (x / 255 - mean) / std, channel by channel: one of SCALINGS where it is one.
+
+    Args:
+        mean: of red, green and blue, of pixels in 0…1.
+        std: their deviations likewise.
+    """
     known: dict[tuple[tuple[float, ...], ...], str] = {
         (MEAN, STD): "torch",
         ((0.5,) * 3, (0.5,) * 3): "tf",

@@ -30,9 +30,14 @@ def is_torch(path: Path) -> bool:
 
 
 def load(path: Path, model: keras.Model) -> None:
-    """Set all weights of `model` from the file, by name. The model is not changed where they do not fit.
+    """Set all weights of a network from PyTorch's file, by name.
 
-    Raises WeightsError, naming the first tensor that is missing, left over or of another shape.
+    Args:
+        path: the file.
+        model: the network; it is not changed where they do not fit.
+
+    Raises:
+        WeightsError: naming the first tensor that is missing, left over or of another shape.
     """
     if model.name not in _NAMES:
         known = ", ".join(_NAMES)

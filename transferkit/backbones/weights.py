@@ -46,7 +46,15 @@ def folder() -> Path:
 
 
 def require_writable(path: Path, otherwise: str) -> None:
-    """Make a folder of the store. Raises WeightsError where it cannot be written; `otherwise` is what else helps."""
+    """Make a folder of the store.
+
+    Args:
+        path: the folder.
+        otherwise: what else helps, as words that follow "or".
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         writable = os.access(path, os.W_OK | os.X_OK)
@@ -59,7 +67,12 @@ def require_writable(path: Path, otherwise: str) -> None:
 
 
 def locate(row: Row, size: int) -> Path | None:
-    """The weights file for pictures of `size`, if it is in the store. It is not checked here."""
+    """The weights file for pictures of `size`, if it is in the store. It is not checked here.
+
+    Args:
+        row: the network.
+        size: pixels a side.
+    """
     path = folder() / row.file_for(size)[0]
     return path if path.is_file() else None
 
@@ -74,12 +87,21 @@ def fetch(
     retries: int = 4,
     reporter: Say | None = None,
 ) -> Path:
-    """The checked ImageNet weights file of `row` for pictures of `size`, from the store or from the network.
+    """The checked ImageNet weights file of a network, from the store or from the net.
 
-    `mirror` (or TRANSFERKIT_WEIGHTS_MIRROR) is the base address that takes the place of Keras' own; `timeout`
-    is how many seconds without a byte end an attempt; an ended attempt is resumed, `retries` times. Two
-    processes that want one file transfer it once. Raises WeightsError, which says how to put the file there
-    by hand.
+    Two processes that want one file transfer it once.
+
+    Args:
+        row: the network.
+        size: pixels a side.
+        offline: never download.
+        mirror: (or TRANSFERKIT_WEIGHTS_MIRROR) the base address that takes the place of Keras' own.
+        timeout: seconds without a byte that end an attempt; an ended attempt is resumed.
+        retries: further attempts.
+        reporter: hears of downloads.
+
+    Raises:
+        WeightsError: says how to put the file there by hand.
     """
     say = reporter or _quiet
     name, url = row.file_for(size)
@@ -102,21 +124,19 @@ def fetch(
         address = _address(name, url, mirror)
         say(f"fetching {name} from {address}")
         try:
-            download(
-                address,
-                entry.path,
-                check=lambda p: _misfit(p, row),
-                timeout=timeout,
-                retries=retries,
-                say=say,
-            )
+            download(address, entry.path, check=lambda p: _misfit(p, row), timeout=timeout, retries=retries, say=say)
         except WeightsError as error:
             raise WeightsError(f"{error}. {_by_hand(name, address, row.weights_hash)}") from error
         return _first_use(entry, address, say) if row.weights_hash is None else entry.path
 
 
 def verify(row: Row, size: int) -> Entry:
-    """Compare the file in the store with its published hash, or with its pin."""
+    """Compare the file in the store with its published hash, or with its pin.
+
+    Args:
+        row: the network.
+        size: pixels a side.
+    """
     name = row.file_for(size)[0]
     path = folder() / name
     if not path.is_file():
@@ -145,10 +165,20 @@ def listing() -> list[Entry]:
 
 
 def add(file: Path, reporter: Say | None = None) -> Path:
-    """Put a file fetched by other means into the store and return its place. The file itself is left alone.
+    """Put a file fetched by other means into the store. The file itself is left alone.
 
-    It is recognised by its name, or by its published hash if it was renamed. A file without published hash is
-    pinned, in place of an earlier pin. Raises WeightsError for a file that is unknown, damaged or unreadable.
+    It is recognised by its name, or by its published hash if it was renamed. A file without published hash is pinned,
+    in place of an earlier pin.
+
+    Args:
+        file: the file.
+        reporter: hears what was done.
+
+    Returns:
+        Its place in the store.
+
+    Raises:
+        WeightsError: a file that is unknown, damaged or unreadable.
     """
     say = reporter or _quiet
     if not file.is_file():
@@ -169,7 +199,12 @@ def add(file: Path, reporter: Say | None = None) -> Path:
 
 
 def offline_problem(row: Row, size: int) -> str:
-    """What to say where the file is needed, the network is forbidden and the store cannot help."""
+    """What to say where the file is needed, the network is forbidden and the store cannot help.
+
+    Args:
+        row: the network.
+        size: pixels a side.
+    """
     entry = verify(row, size)
     state = "is not there" if entry.status == "absent" else f"is damaged ({_hashes(entry)})"
     address = _address(entry.file, row.file_for(size)[1], None)

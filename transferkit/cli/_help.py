@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from transferkit.cli._common import Lazy, Once
 from transferkit.setting import GROUPS, Declared
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 WIDTH = 80
 SHORT, ALL = "short", "all"
 FIRST_COLUMN = 24  # of the short help: wider options get a line of their own
@@ -26,7 +28,7 @@ class GroupedOption(click.Option):
         self.group, self.common, self.brief = group, common, brief or self.help or ""
 
 
-def option(*names: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def option(*names: str, **kwargs: Any) -> Decorator:
     """`click.option` with `group`, `common` and `brief` (see `GroupedOption`)."""
     return click.option(*names, cls=GroupedOption, **kwargs)
 
@@ -34,6 +36,20 @@ def option(*names: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Callabl
 def default(value: str) -> str:
     """What follows the help of an option: `" [default: 30]"`, which is never torn apart at a line's end."""
     return " " + f"[default: {value}]".replace(" ", GLUE if len(value) <= LONGESTGLUED else " ")
+
+
+def output_option(folder: str) -> Decorator:
+    """`--output`, which is `folder` where it is not given."""
+    what = f"Run directory.{default(folder)}"
+    return option("--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True, help=what)
+
+
+def config_option(text: str) -> Decorator:
+    """`--config` of a command that trains; `text` says what it reads."""
+    return option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE", common=True, help=text,
+        brief="Settings from a TOML file or a run; options win.",
+    )  # fmt: skip
 
 
 def setting_option(setting: Declared, common: bool | None = None) -> GroupedOption:
@@ -52,7 +68,7 @@ def setting_option(setting: Declared, common: bool | None = None) -> GroupedOpti
     )  # fmt: skip
 
 
-def with_settings(options: Iterable[GroupedOption]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_settings(options: Iterable[GroupedOption]) -> Decorator:
     """Add these options to a command, in their order."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:

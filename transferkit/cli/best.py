@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
-from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
+from transferkit.cli._help import (
+    Grouped,
+    config_option,
+    default,
+    option,
+    output_option,
+    setting_option,
+    with_settings,
+)
 from transferkit.cli.config import OWN_OF_BEST, for_best, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
@@ -36,15 +44,8 @@ from transferkit.tuning.portfolio_settings import SETTINGS
     f"student/, scored beside its teacher.{default('none')}",
 )
 @with_settings(setting_option(setting) for name, setting in declared(Settings).items() if name in SETTINGS)
-@option(
-    "--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True,
-    help=f"Run directory.{default('runs/DATA-best')}",
-)
-@option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", common=True,
-    brief="Settings from a TOML file or a run; options win.",
-    help="Settings (and budget, distill, output…) from a TOML file or a run; options win.",
-)
+@output_option("runs/DATA-best")
+@config_option("Settings (and budget, distill, output…) from a TOML file or a run; options win.")
 @option("--resume", is_flag=True, common=True, help="Go on with the comparison in --output.")
 @OFFLINE
 @CACHE

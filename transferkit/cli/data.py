@@ -83,7 +83,7 @@ def check(
         write_text(html, audit_page(audit))
     if write_exclusions is not None:
         write_text(write_exclusions, audit.exclusions())
-    more = f"\nTo go through them: transferkit data clean {shlex.quote(str(run))}" if audit.doubts else ""
+    more = f"\nTo go through them: transferkit data clean {shlex.quote(str(run))}" if audit.label_issues else ""
     _print(audit.to_json() if as_json else audit.summary() + more)
     if audit.errors:
         raise click.exceptions.Exit(2)
@@ -274,8 +274,8 @@ def _audit_of(
     if source is not None or any(how.values()):
         raise ConfigError("--run brings its own DATA, --task and exclusions; drop them, or drop --run")
     origin, its_own = source_of(run)
-    doubted = label_check(run, report, suspects or SHOWN)
-    return _audit(origin, headers_only, report, its_own).adding(doubted)
+    found = label_check(run, report, suspects or SHOWN)
+    return _audit(origin, headers_only, report, its_own).adding(found)
 
 
 def _audit(source: str, headers_only: bool, report: Reporter, how: ScanOptions) -> Audit:

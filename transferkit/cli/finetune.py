@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, echo, emit, present, reporter
-from transferkit.cli._help import Grouped, default, option, setting_option, with_settings
+from transferkit.cli._help import Grouped, config_option, option, output_option, setting_option, with_settings
 from transferkit.cli.config import from_file, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
@@ -19,15 +19,8 @@ from transferkit.setting import declared
 @click.command(cls=Grouped, epilog="Example:  transferkit finetune flowers/ --output runs/flowers")
 @click.argument("data", type=click.Path(path_type=Path))
 @with_settings(setting_option(setting) for setting in declared(Settings).values())
-@option(
-    "--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True,
-    help=f"Run directory.{default('runs/DATA-BACKBONE')}",
-)
-@option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", common=True,
-    brief="Settings from a TOML file or a run; options win.",
-    help="Settings from a TOML file, a run or its run.json; options win.",
-)
+@output_option("runs/DATA-BACKBONE")
+@config_option("Settings from a TOML file, a run or its run.json; options win.")
 @option("--resume", is_flag=True, common=True, help="Finish the run in --output.")
 @option(
     "--dry-run", is_flag=True, common=True, brief="Only say what would be done and how long.",

@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
-from transferkit.cli._help import Grouped, GroupedOption, default, option, setting_option, with_settings
+from transferkit.cli._help import (
+    Grouped,
+    GroupedOption,
+    config_option,
+    default,
+    option,
+    output_option,
+    setting_option,
+    with_settings,
+)
 from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
@@ -42,15 +51,8 @@ def _settings() -> Iterator[GroupedOption]:
     "--space", metavar="FILE", group="search", help="TOML file of what to search (docs/search.md)."
 )
 @with_settings(_settings())
-@option(
-    "--output", type=click.Path(path_type=Path), metavar="FOLDER", common=True,
-    help=f"Run directory.{default('runs/DATA-BACKBONE-tuned')}",
-)
-@option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", common=True,
-    brief="Settings from a TOML file or a run; options win.",
-    help="Settings (and search, space, output…) from a TOML file; options win.",
-)
+@output_option("runs/DATA-BACKBONE-tuned")
+@config_option("Settings (and search, space, output…) from a TOML file; options win.")
 @option("--resume", is_flag=True, common=True, help="Go on with the search in --output.")
 @OFFLINE
 @CACHE

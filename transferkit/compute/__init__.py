@@ -37,12 +37,14 @@ def start(dtypes: bool = True, reporter: Reporter | None = None) -> None:
     """Import Keras and its backend, and take all local GPUs into use. To be called before any model is built.
 
     TensorFlow shares batches over GPUs by a strategy that holds for all variables made later in this process. Keras'
-    global settings are those of `ambient` afterwards; verbs of the API put them back (`restoring`). `dtypes` False
-    leaves number formats as they are.
+    global settings are those of `ambient` afterwards; verbs of the API put them back (`restoring`).
 
-    `reporter` tells that Keras is being started, which takes seconds the first time in a process.
+    Args:
+        dtypes: False leaves number formats as they are.
+        reporter: is told that Keras is being started, which takes seconds the first time in a process.
 
-    Raises ConfigError for a backend that is not supported or not installed, and for a `keras.json` that Keras refuses.
+    Raises:
+        ConfigError: a backend that is not supported or not installed, or a `keras.json` that Keras refuses.
     """
     with held_back():
         if "keras" not in sys.modules:
@@ -143,23 +145,34 @@ def _engine() -> ModuleType:
 
 
 def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
-    """Compile the inference pass of `model`. Call it with one batch size only: each new shape costs a trace.
+    """Compile the inference pass of a model. Call it with one batch size only: each new shape costs a trace.
 
-    `graph_bfloat16` turns on TensorFlow's oneDNN graph rewrite for this function alone (CPU; see `precision`).
+    Args:
+        model: inputs → tensors.
+        graph_bfloat16: turn on TensorFlow's oneDNN graph rewrite for this function alone (CPU; see `precision`).
+
+    Returns:
+        Inputs, and row numbers where they are tables to gather from → float32 arrays.
     """
     run: Forward = _engine().forward(model, graph_bfloat16)
     return run
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
-    """Compile optimizer steps of `model`.
+    """Compile optimizer steps of a model.
 
-    `loss(targets [b,t], outputs [b,t]) -> [b]` is written with keras.ops. One step minimises
-    `sum(loss * weights) / sum(weights > 0) + sum(model.losses)`, as `keras.Model.fit` does on a full batch;
-    padding rows carry weight 0.
+    One step minimises `sum(loss * weights) / sum(weights > 0) + sum(model.losses)`, as `keras.Model.fit` does on a full
+    batch; padding rows carry weight 0.
 
-    `noisy`, where given (it may be empty), says that `model` is a small one on vectors, and which of its layers draw
-    random numbers by a method `draw(batch)`: long phases of it may then be compiled whole (see `compute.xla`).
+    Args:
+        model: inputs → outputs [b, t].
+        optimizer: Keras'; it is built here.
+        loss: targets [b, t] and outputs [b, t] → [b], written with keras.ops.
+        noisy: where given (it may be empty), says that `model` is a small one on vectors, and which of its layers draw
+            random numbers by a method `draw(batch)`: long phases of it may then be compiled whole (see `compute.xla`).
+
+    Returns:
+        A function that takes n steps in one call and returns their mean loss and the outputs [n, b, t].
     """
     optimizer.build(model.trainable_variables)
     run: Steps = _engine().steps(model, optimizer, loss, noisy)
@@ -173,7 +186,12 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 
 
 def halving(run: Forward, say: Callable[[str], None]) -> Forward:
-    """`run`, in halves where its batch does not fit into memory: `say` is told once a size, and it is kept to."""
+    """A forward pass that is taken in halves where its batch does not fit into memory.
+
+    Args:
+        run: the pass.
+        say: is told once a size; it is kept to.
+    """
     most, turn = [0], threading.Lock()  # rows at once that are known to fit; 0 while all did
 
     def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
@@ -254,6 +272,14 @@ def values(variables: Iterable[Any]) -> Arrays:
 
 
 def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
-    """Put back what `values` gave. Raises ValueError where their numbers differ."""
+    """Put back what `values` gave. Raises ValueError where their numbers differ.
+
+    Args:
+        variables: Keras'.
+        content: what `values` gave of them.
+
+    Raises:
+        ValueError: their numbers differ.
+    """
     for variable, value in zip(variables, content, strict=True):
         variable.assign(value)

@@ -66,10 +66,18 @@ def engine_version(name: str) -> str:
 
 
 def forward(name: str, model: Any, threads: int) -> Forward:
-    """The inference pass of `model` (one input, uint8 pictures) by engine `name`. Raises EngineError, as its calls do.
+    """The inference pass of a network by another engine.
 
-    Pictures are computed one by one, each on one of `threads` threads: activations of one picture stay in the caches,
-    and no core waits for another. A call may have any number of pictures, and several calls share the threads.
+    Pictures are computed one by one, each on one thread: activations of one picture stay in the caches, and no core
+    waits for another. A call may have any number of pictures, and several calls share the threads.
+
+    Args:
+        name: of the engine, a key of `ENGINES`.
+        model: with one input, uint8 pictures [n, height, width, 3].
+        threads: how many pictures are computed at a time.
+
+    Raises:
+        EngineError: the engine cannot be used for this network; its calls raise the same.
     """
     compiled = {"openvino": _openvino, "onnxruntime": _onnxruntime}.get(name)
     if compiled is None:
@@ -176,7 +184,13 @@ def _onnxruntime(model: Any, _threads: int) -> One:
 
 
 def write_onnx(function: Any, signature: Sequence[Any], to: Path) -> None:
-    """Write a tf.function as ONNX."""
+    """Write a tf.function as ONNX.
+
+    Args:
+        function: the tf.function.
+        signature: of its inputs, as tf.TensorSpec.
+        to: the file.
+    """
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot write fails where it is read

@@ -20,11 +20,18 @@ NEVER = 1e-9  # stands for the momentum 0 of the first average, by which the ker
 
 
 def update_of(optimizer: Any, variables: Sequence[Any], limit: Limit | None = None) -> Update | None:
-    """`update(gradients)` does what `optimizer.apply(gradients, variables)` does; None where no kernel fits.
+    """A kernel in place of `optimizer.apply(gradients, variables)`.
 
-    Kernels exist for Adam, AdamW and SGD on a CPU, with a limit on the whole gradient's norm, decoupled decay,
-    a moving average of weights and layer-wise rates (`training.optimizers`); all state stays in the optimizer. `limit`
-    takes the place of what keeps the norm below its limit.
+    Kernels exist for Adam, AdamW and SGD on a CPU, with a limit on the whole gradient's norm, decoupled decay, a moving
+    average of weights and layer-wise rates (`training.optimizers`); all state stays in the optimizer.
+
+    Args:
+        optimizer: Keras', built.
+        variables: those that it trains.
+        limit: takes the place of what keeps the norm below its limit.
+
+    Returns:
+        Gradients → nothing; None where no kernel fits.
     """
     kind = getattr(optimizer, "layer_wise_of", type(optimizer))
     step = {keras.optimizers.Adam: _adam, keras.optimizers.AdamW: _adam, keras.optimizers.SGD: _sgd}.get(kind)

@@ -51,7 +51,12 @@ def _placed(mesh: Any, content: Any, axis: int | None = None) -> Any:
 
 
 def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
-    """See `transferkit.compute.forward`. The graph option is TensorFlow's own: there is nothing here to set."""
+    """See `transferkit.compute.forward`. The graph option is TensorFlow's own: there is nothing here to set.
+
+    Args:
+        model: inputs → tensors.
+        graph_bfloat16: ignored here.
+    """
 
     @jax.jit
     def run(trainable: Any, fixed: Any, inputs: Any, rows: Any) -> Any:
@@ -95,7 +100,11 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
-    """See `transferkit.compute.steps`."""
+    """See `transferkit.compute.steps`.
+
+    Args:
+        model, optimizer, loss, noisy: as there; `noisy` is ignored here.
+    """
     rate_of = rate_variable(optimizer)
     rate_at = next((i for i, v in enumerate(optimizer.variables) if v is rate_of), None)
 
@@ -109,32 +118,32 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
         value = value + sum(jnp.asarray(penalty, jnp.float32) for penalty in penalties)
         return optimizer.scale_loss(value), (value, outputs, fixed)
 
-    def one(held: Any, state: Any, batch: Any) -> Any:
+    def one(resident: Any, state: Any, batch: Any) -> Any:
         trainable, fixed, slots = state
         inputs, targets, weights, rate, rows = batch
         if rate is not None:
             slots = [rate if i == rate_at else slot for i, slot in enumerate(slots)]
         if rows is not None:
-            inputs = [x[rows] for x in held]
+            inputs = [x[rows] for x in resident]
         grads, (value, outputs, fixed) = jax.grad(objective, has_aux=True)(trainable, fixed, (inputs, targets, weights))
         trainable, slots = optimizer.stateless_apply(slots, grads, trainable)
         return (trainable, fixed, slots), (value, outputs)
 
     @jax.jit
-    def run(state: Any, held: Any, batches: Any) -> Any:
-        return jax.lax.scan(lambda state, batch: one(held, state, batch), state, batches)
+    def run(state: Any, resident: Any, batches: Any) -> Any:
+        return jax.lax.scan(lambda state, batch: one(resident, state, batch), state, batches)
 
     def call(
         inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
         rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
-        held, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
+        resident, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         mesh = _mesh(targets.shape[1])
         state = _placed(mesh, tuple([v.value for v in group] for group in groups))
-        held, rates = _placed(mesh, held), _placed(mesh, rates)
+        resident, rates = _placed(mesh, resident), _placed(mesh, rates)
         stacked, targets, weights, rows = (_placed(mesh, x, 1) for x in (stacked, targets, weights, rows))
-        state, (losses, outputs) = run(state, held, (stacked, targets, weights, rates, rows))
+        state, (losses, outputs) = run(state, resident, (stacked, targets, weights, rates, rows))
         for group, content in zip(groups, _placed(mesh, state), strict=True):
             assign(group, content)
         return float(losses.mean()), np.asarray(outputs)

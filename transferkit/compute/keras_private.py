@@ -38,12 +38,22 @@ def rate(optimizer: Any) -> Any:
 
 
 def track(optimizer: Any, variable: Any) -> None:
-    """Make `variable` part of an optimizer's state."""
+    """Make `variable` part of an optimizer's state.
+
+    Args:
+        optimizer: Keras'.
+        variable: a keras.Variable.
+    """
     optimizer._track_variable(variable)
 
 
 def clip_by(optimizer: Any, wrap: Callable[[Limit], Limit]) -> None:
-    """Replace how an optimizer limits its gradients by `wrap` of it."""
+    """Replace how an optimizer limits its gradients by `wrap` of it.
+
+    Args:
+        optimizer: Keras'.
+        wrap: what limits gradients → what is to limit them.
+    """
     optimizer._clip_gradients = wrap(optimizer._clip_gradients)
 
 
@@ -53,7 +63,12 @@ def trained(optimizer: Any) -> Sequence[Any]:
 
 
 def decays(optimizer: Any, variable: Any) -> bool:
-    """Whether weight decay applies to `variable`."""
+    """Whether weight decay applies to `variable`.
+
+    Args:
+        optimizer: Keras'.
+        variable: one of those it trains.
+    """
     return bool(optimizer._use_weight_decay(variable))
 
 

@@ -33,16 +33,26 @@ def count() -> int:
 
 
 def outputs(run: Callable[..., list[Any]], inputs: Sequence[Any]) -> list[Any]:
-    """Outputs of `run(*inputs)`, each device computing its part of the rows; inside a tf.function."""
+    """Outputs of `run(*inputs)`, each device computing its part of the rows; inside a tf.function.
+
+    Args:
+        run: some rows → tensors.
+        inputs: tensors of all rows.
+    """
     strategy = tf.distribute.get_strategy()
     parts = strategy.run(lambda: run(*[_part(x) for x in inputs]))
     return [tf.concat(strategy.experimental_local_results(part), 0) for part in parts]
 
 
 def step(one: Step, inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[Any, Any]:
-    """Loss and outputs of the whole batch after one step; `one(inputs, targets, weights, rows)` is a device's part.
+    """Loss and outputs of the whole batch after one step.
 
-    `rows` is the number of rows of the whole batch that count: what a mean over them divides by.
+    Args:
+        one: a device's part: inputs, targets, weights, and the number of rows of the whole batch that count, which a
+            mean over them divides by → loss and outputs.
+        inputs: of the whole batch.
+        targets: likewise, [b, t].
+        weights: likewise, [b].
     """
     strategy = tf.distribute.get_strategy()
     rows = tf.reduce_sum(tf.cast(weights > 0, tf.float32))

@@ -37,7 +37,11 @@ def device_count() -> int:
 
 
 def forward(model: Any, graph_bfloat16: bool) -> Forward:
-    """See `transferkit.compute.forward`."""
+    """See `transferkit.compute.forward`.
+
+    Args:
+        model, graph_bfloat16: as there.
+    """
 
     def whole(*inputs: Any) -> list[Any]:
         return [tf.cast(o, tf.float32) for o in flat(model(joined(inputs), training=False))]
@@ -136,7 +140,11 @@ def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
-    """See `transferkit.compute.steps`."""
+    """See `transferkit.compute.steps`.
+
+    Args:
+        model, optimizer, loss, noisy: as there.
+    """
     variables = model.trainable_variables
     apply: Update = lambda gradients: optimizer.apply(gradients, variables)  # noqa: E731
     update = None if replicas.count() > 1 else update_of(optimizer, variables)
@@ -155,7 +163,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
         update(tape.gradient(scaled, variables))
         return value, outputs
 
-    def step(update: Update, inputs: Sequence[Any], now: dict[str, Any]) -> tuple[Any, Any]:
+    def step(update: Update, inputs: Sequence[Any], now: dict[str, tf.Tensor]) -> tuple[Any, Any]:
         targets, weights = now["targets"], now["weights"]
         if "rates" in now:
             rate_of.assign(now["rates"])
@@ -191,18 +199,18 @@ class _Looped:
         self._compiled: dict[Any, Any] = {}
 
     def __call__(self, inputs: Sequence[Any], batches: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        held = {name: tf.convert_to_tensor(content) for name, content in batches.items()}
+        tensors = {name: tf.convert_to_tensor(content) for name, content in batches.items()}
         form = tuple(batches)
         if form not in self._compiled:
             axes = 1 + ("rows" in form)
-            signature = [[_open(x, 1) for x in inputs], {name: _open(x, axes) for name, x in held.items()}]
+            signature = [[_open(x, 1) for x in inputs], {name: _open(x, axes) for name, x in tensors.items()}]
             self._compiled[form] = tf.function(self._several, input_signature=signature, autograph=False)
             with replicas.whole_batch_statistics(self._model):
-                self._compiled[form].get_concrete_function(inputs, held)
-        losses, outputs = self._compiled[form](inputs, held)
+                self._compiled[form].get_concrete_function(inputs, tensors)
+        losses, outputs = self._compiled[form](inputs, tensors)
         return losses.numpy(), outputs.numpy()
 
-    def _several(self, inputs: Sequence[Any], batches: dict[str, Any]) -> tuple[Any, Any]:
+    def _several(self, inputs: Sequence[Any], batches: dict[str, tf.Tensor]) -> tuple[Any, Any]:
         count = tf.shape(batches["targets"])[0]
 
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:

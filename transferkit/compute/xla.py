@@ -19,7 +19,7 @@ LONG = 4000  # steps from which half a second more of compiling pays whatever th
 LARGEST = 1 << 29  # multiplications of a step; above, XLA's products are no faster than oneDNN's
 NOISE_BYTES = 32 << 20  # of what dropout keeps, drawn at once
 
-Step = Callable[[Sequence[Any], dict[str, Any]], tuple[Any, Any]]
+Step = Callable[[Sequence[Any], dict[str, tf.Tensor]], tuple[Any, Any]]
 
 
 @cache
@@ -35,12 +35,23 @@ def available() -> bool:
 
 
 def pays(steps: int, batch: int, weights: int) -> bool:
-    """Whether `steps` steps of `batch` rows on `weights` weights are sooner done when compiled whole."""
+    """Whether steps are sooner done when compiled whole.
+
+    Args:
+        steps: how many there will be.
+        batch: rows of each.
+        weights: of the model.
+    """
     return steps >= LONG and 3 * batch * weights <= LARGEST and available()
 
 
 def limited(gradients: list[Any], limit: float) -> list[Any]:
-    """Gradients scaled so that their joint norm is at most `limit`; NaN in one makes all NaN, as in Keras."""
+    """Gradients scaled so that their joint norm is at most `limit`; NaN in one makes all NaN, as in Keras.
+
+    Args:
+        gradients: tensors.
+        limit: of the norm, above 0.
+    """
     # XLA sums up all elements of a matrix one by one, but a matrix times ones in vectors.
     squares = [tf.reshape(g * g, (-1, g.shape[-1])) for g in gradients]
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.linalg.matvec(s, tf.ones(s.shape[-1]))) for s in squares]))
@@ -79,7 +90,7 @@ class Program:
         losses, outputs = (np.concatenate(part) for part in zip(*parts, strict=True))
         return losses, outputs
 
-    def _several(self, slots: int, inputs: Sequence[Any], batches: dict[str, Any], count: Any) -> tuple[Any, Any]:
+    def _several(self, slots: int, inputs: Sequence[Any], batches: dict[str, tf.Tensor], count: Any) -> tuple[Any, Any]:
         noise = self._drawn(slots, batches["rows"].shape[1], count)
         found: tuple[Any, Any] = tf.function(self._loop, autograph=False, jit_compile=True)(
             slots, inputs, batches, noise, count
@@ -100,7 +111,7 @@ class Program:
         return [array.stack() for array in found[1:]]
 
     def _loop(
-        self, slots: int, inputs: Sequence[Any], batches: dict[str, Any], noise: Any, count: Any
+        self, slots: int, inputs: Sequence[Any], batches: dict[str, tf.Tensor], noise: Any, count: Any
     ) -> tuple[Any, Any]:
         def body(i: Any, losses: Any, outputs: Any) -> tuple[Any, Any, Any]:
             now = {name: content[i] for name, content in batches.items()}

@@ -42,8 +42,12 @@ class Settings(Declarations):
 def make(values: Given, more_problems: list[str] | None = None) -> Settings:
     """Validated settings of plain values.
 
-    Raises ConfigError that lists every problem: invalid values, contradictions, unknown names, and
-    `more_problems` found elsewhere (the backbone's, the metric's).
+    Args:
+        values: name → value, as people give them.
+        more_problems: those found elsewhere (the backbone's, the metric's).
+
+    Raises:
+        ConfigError: lists every problem: invalid values, contradictions, unknown names, and `more_problems`.
     """
     settings, problems = _try(values)
     raise_problems(ConfigError, [*problems, *(more_problems or [])])

@@ -79,7 +79,12 @@ def check_policy(value: Any) -> Any:
 
 
 def offered(kind: str, builtin: tuple[str, ...]) -> AfterValidator:
-    """One of the `builtin` names or a plugin's. Of plugins only the name is looked up; nothing is imported."""
+    """One of the `builtin` names or a plugin's. Of plugins only the name is looked up; nothing is imported.
+
+    Args:
+        kind: of plugin, see `plugins.KINDS`.
+        builtin: names of our own.
+    """
 
     def check(value: str) -> str:
         if kind == "augmentations" and "=" in value:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -74,9 +73,9 @@ def _csv(samples: Samples, output: Path) -> str:
     return "a CSV of where they are"
 
 
-def _rows(samples: Samples, paths: list[str]) -> tuple[list[str], Iterator[Any]]:
+def _rows(samples: Samples, paths: list[str]) -> tuple[list[str], Iterator[tuple[str, ...]]]:
     """Header and rows of a table that `scan` reads back."""
-    columns: dict[str, Any] = {"path": paths, "label": column(samples)}
+    columns: dict[str, list[str]] = {"path": paths, "label": column(samples)}
     if any(samples.split):
         columns["split"] = [part or "" for part in samples.split]
     if any(samples.group):
@@ -140,9 +139,9 @@ def _parquet(samples: Samples, output: Path, tell: Progress) -> str:
     image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     schema = arrow.schema([("image", image), *((name, arrow.string()) for name in header[1:])])
     with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
-        group: list[dict[str, Any]] = []
+        group: list[dict[str, str | dict[str, bytes | str]]] = []
         for index, (path, *others) in enumerate(rows):
-            entry = {"bytes": content(samples, index), "path": path}
+            entry: dict[str, bytes | str] = {"bytes": content(samples, index), "path": path}
             group.append({"image": entry, **dict(zip(header[1:], others, strict=True))})
             if len(group) == _AT_ONCE or index == len(samples) - 1:
                 out.write_table(arrow.Table.from_pylist(group, schema))

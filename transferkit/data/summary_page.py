@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import NamedTuple
 
 from transferkit import look
 from transferkit.data.images.opening import PictureError
@@ -15,25 +15,13 @@ from transferkit.text import safe
 SIDE = 128
 MOST = 300  # classes listed
 
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{{ policy | safe }}">
-<meta name="color-scheme" content="light dark">
-<title>Data</title>
-<link rel="icon" href="data:,">
-<style>
-{{ style | safe }}
+_STYLE = """\
 .ten { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; }
 .ten figure { margin: 0; }
 .ten img { max-width: 100%; }
 .ten figcaption { overflow-wrap: anywhere; }
-</style>
-</head>
-<body>
-<main>
+"""
+_BODY = """\
 <header>
 <h1>Data</h1>
 <p class="soft small">{{ origin }}</p>
@@ -62,9 +50,6 @@ _TEMPLATE = """<!doctype html>
 </table>
 {% if left %}<p class="soft small">{{ left }} more are not shown.</p>{% endif %}
 </section>
-</main>
-</body>
-</html>
 """
 
 
@@ -75,7 +60,7 @@ def summary_page(samples: Samples) -> str:
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["shown"] = shown
     counts = samples.counts()
-    page = environment.from_string(_TEMPLATE).render(
+    page = environment.from_string(look.document("Data", _BODY, _STYLE)).render(
         origin=shown(samples.origin), total=len(samples), classes=counts, reader=samples.reader or _MEMORY,
         said=[*samples.reader.get("said", ()), *samples.notes],
         pictures=[_picture(samples, i) for i in shown_pictures(samples)],
@@ -88,10 +73,19 @@ def summary_page(samples: Samples) -> str:
 _MEMORY = {"name": "arrays", "why": "they are in memory"}
 
 
-def _picture(samples: Samples, index: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": samples.paths[index], "label": samples.label(index), "uri": None, "reason": ""}
+class _Picture(NamedTuple):
+    """One of the pictures on the page: its content as `uri`, or the `reason` why it cannot be shown."""
+
+    path: str
+    label: str
+    uri: str | None = None
+    reason: str = ""
+
+
+def _picture(samples: Samples, index: int) -> _Picture:
+    found = _Picture(samples.paths[index], samples.label(index))
     try:
         content = thumbnail(samples.source(index), SIDE)
-        return found | {"uri": "data:image/jpeg;base64," + base64.b64encode(content).decode()}
+        return found._replace(uri="data:image/jpeg;base64," + base64.b64encode(content).decode())
     except PictureError as error:
-        return found | {"reason": error.reason}
+        return found._replace(reason=error.reason)

@@ -14,7 +14,7 @@ from transferkit.console import Reporter
 from transferkit.data.audit.duplicate_groups import find_copies
 from transferkit.data.samples import Samples, shown
 from transferkit.data.source import ScanOptions, scan
-from transferkit.delivery.label_check import SHOWN, doubted, own_samples, source_of
+from transferkit.delivery.label_check import SHOWN, label_issues, own_samples, source_of
 from transferkit.delivery.pages.cleaning import Cleaning, cards, default_output
 from transferkit.delivery.pages.decisions import Decisions
 from transferkit.delivery.pages.server import Server
@@ -70,9 +70,19 @@ def _counted(number: int, words: str) -> str:
 def prepare(
     source: str, output: Path | None, suspects: int | None, how: ScanOptions, reporter: Reporter, progress: Progress
 ) -> Prepared:
-    """Look for doubtful labels (of a run) and copies; `how` is what `scan` reads data with.
+    """Look for doubtful labels (of a run) and copies.
 
-    Raises ConfigError for options that have no effect, DataError where the data cannot be read.
+    Args:
+        source: data, or a run.
+        output: file of the decisions; None: beside the data.
+        suspects: how many doubtful labels are shown at most.
+        how: what `scan` reads data with.
+        reporter: is told of the progress.
+        progress: told how far hashing the pictures is.
+
+    Raises:
+        ConfigError: options that have no effect.
+        DataError: the data cannot be read.
     """
     given = Path(source).expanduser()
     if (given / "run.json").exists():
@@ -96,27 +106,27 @@ def _of_run(
     if len(same) < len(samples):
         reporter.warn(f"{len(samples) - len(same)} pictures have changed since the run and are not shown")
     samples = samples.select(same)
-    doubts = []
+    issues = []
     if samples.kind.numbers:
         reporter.say("this run predicts numbers, whose labels are not ranked: only copies are shown")
     else:
-        doubts = doubted(layout, samples, reporter)[:suspects]
+        issues = label_issues(layout, samples, reporter)[:suspects]
     earlier = its_own["exclude_file"]
     if earlier and not Path(earlier).is_file():
         reporter.warn(f"the run's --exclude-file {shown(earlier)} is gone: what it says is not in the new file")
         earlier = None
-    app = _app(samples, doubts, Path(origin), output, earlier, progress)
+    app = _app(samples, issues, Path(origin), output, earlier, progress)
     return Prepared(app, ("transferkit", "finetune", origin, "--config", str(run)))
 
 
 def _app(
-    samples: Samples, doubts: list[Any], origin: Path, output: Path | None, earlier: str | os.PathLike[str] | None,
+    samples: Samples, issues: list[Any], origin: Path, output: Path | None, earlier: str | os.PathLike[str] | None,
     progress: Progress,
 ) -> Cleaning:  # fmt: skip
     copies, faults = find_copies(samples, progress=progress)
     path = output or default_output(origin)
     decisions = Decisions(path, samples.root, [Path(earlier)] if earlier else [])
-    return Cleaning(samples, cards(samples, doubts, copies, faults), decisions, origin.name or str(origin))
+    return Cleaning(samples, cards(samples, issues, copies, faults), decisions, origin.name or str(origin))
 
 
 def _words(how: ScanOptions) -> list[str]:
@@ -129,7 +139,15 @@ def _words(how: ScanOptions) -> list[str]:
 
 
 def serve(prepared: Prepared, reporter: Reporter, port: int, browser: bool, ready: Callable[[str], None]) -> None:
-    """Show the page to this machine until Ctrl-C; only who knows its address gets an answer."""
+    """Show the page to this machine until Ctrl-C; only who knows its address gets an answer.
+
+    Args:
+        prepared: what is shown.
+        reporter: is told where the page fails.
+        port: of this machine; 0: a free one.
+        browser: whether one is opened.
+        ready: is told the address.
+    """
 
     def opened(url: str) -> None:
         ready(url)

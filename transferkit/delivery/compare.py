@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,9 +20,10 @@ from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
 from transferkit.evaluation.plot_style import save
 from transferkit.evaluation.versus import holm
+from transferkit.record import HistoryRow, JsonObject
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord
-from transferkit.runs.tables import HistoryRow, Predictions
+from transferkit.runs.tables import Predictions
 
 LEVEL = 0.05  # adjusted p below which a difference is called one
 
@@ -44,9 +44,9 @@ class ComparedRun:
     seconds: float
     diagnosis: str | None
 
-    def as_dict(self, metric: str) -> dict[str, Any]:
+    def as_dict(self, metric: str) -> JsonObject:
         """Plain values, for JSON; the score under its own name."""
-        found: dict[str, object] = {}
+        found: JsonObject = {}
         for name, value in asdict(self).items():
             name = {"score": metric, "interval": f"{metric}_ci95"}.get(name, name)
             found[name] = list(value) if isinstance(value, tuple) else value
@@ -76,7 +76,7 @@ class ComparedPair:
         """Of McNemar's test where there is one, else of the bootstrap."""
         return self.p_bootstrap if self.p_mcnemar is None else self.p_mcnemar
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> JsonObject:
         """Plain values, for JSON."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -94,12 +94,12 @@ class Comparison:
     curves: dict[str, LearningCurve]
 
     @property
-    def runs(self) -> list[dict[str, Any]]:
+    def runs(self) -> list[JsonObject]:
         """A row each run, best first, as plain values."""
         return [run.as_dict(self.metric) for run in self.ranked]
 
     @property
-    def pairs(self) -> list[dict[str, Any]]:
+    def pairs(self) -> list[JsonObject]:
         """A row for each two runs, as plain values."""
         return [pair.as_dict() for pair in self.tested]
 
@@ -127,7 +127,14 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     """Compare finished runs of one task on one test split.
 
     Accuracy is tested by McNemar's exact test, every score by a paired bootstrap (Koehn 2004); p-values of several
-    pairs are adjusted by Holm's method (1979). Raises RunError, with the reason, where the runs cannot be compared.
+    pairs are adjusted by Holm's method (1979).
+
+    Args:
+        layouts: of the runs, two or more.
+        seed: of the bootstrap.
+
+    Raises:
+        RunError: the runs cannot be compared, with the reason.
     """
     names = _names([layout.folder for layout in layouts])
     manifests = [layout.complete() for layout in layouts]

@@ -72,6 +72,11 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted again).
 
     Without `data`, pictures, labels and split are first found to be those of training.
+
+    Args:
+        layout: of the run.
+        data: labelled pictures, as `finetune` takes them, or samples; None: the run's own.
+        reporter: is told of the progress.
     """
     manifest, facts = layout.complete(), _facts(layout)
     if note := facts.outdated():

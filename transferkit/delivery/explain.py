@@ -114,10 +114,15 @@ class Explaining:
 
 
 def worst(layout: Layout, count: int = 12) -> list[Path]:
-    """The pictures of the test split that the model got wrong, most confident first (numbers: furthest off).
+    """The pictures of the test split that the model got wrong, most confident first (numbers: furthest off). Where it
+    got none wrong, those that it was least sure of.
 
-    Where it got none wrong, those that it was least sure of. Raises DataError where there is no test split, or where
-    the run's pictures are no longer there as they were.
+    Args:
+        layout: of the run.
+        count: how many at most.
+
+    Raises:
+        DataError: there is no test split, or the run's pictures are no longer there as they were.
     """
     table = layout.read_predictions()
     if not len(table):
@@ -141,7 +146,12 @@ def _badness(table: Predictions) -> npt.NDArray[np.float64]:
 
 def overlays(layout: Layout, paths: Sequence[Path], model: Any = None) -> list[npt.NDArray[np.uint8]]:
     """Grad-CAM overlays for a report, in order; none where the network gives no feature map and no grid of patches.
-    `model` is the run's, where it has been loaded already."""
+
+    Args:
+        layout: of the run.
+        paths: of the pictures.
+        model: the run's, where it has been loaded already.
+    """
     from transferkit import compute
 
     if not paths:
@@ -157,7 +167,19 @@ def overlays(layout: Layout, paths: Sequence[Path], model: Any = None) -> list[n
 def explain_to(
     layout: Layout, paths: Sequence[Path], folder: Path, method: str, output: str | None, reporter: Reporter
 ) -> list[dict[str, str | float | None]]:
-    """Write an overlay PNG per picture into `folder` (made if absent); returns a row for each."""
+    """Write an overlay PNG per picture.
+
+    Args:
+        layout: of the run.
+        paths: of the pictures.
+        folder: of the overlays; made if absent.
+        method: a name of `heatmaps.METHODS`.
+        output: the class that is explained; None: each picture's answer.
+        reporter: is told of the progress.
+
+    Returns:
+        A row for each picture.
+    """
     explaining = Explaining.of(layout, method)
     rows = []
     with reporter.progress("explaining", len(paths)) as advance:

@@ -46,7 +46,12 @@ def names_of(host: str) -> set[str]:
 
 
 def is_ours(name: str, names: Collection[str]) -> bool:
-    """Whether a request to `name` is meant for us: one of `names`, or an address ("*" among them: any, else ours)."""
+    """Whether a request is meant for us.
+
+    Args:
+        name: the host that it names.
+        names: ours; with "*" among them any address is.
+    """
     if _address(name):
         return "*" in names or is_loopback(name) or name in names
     return bool(name) and name != "*" and name in names

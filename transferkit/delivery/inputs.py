@@ -29,12 +29,16 @@ UTF8, UTF16 = codecs.BOM_UTF8, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def find(
     paths: Iterable[str | Path], say: Callable[[str], None] | None = None, asked: Sequence[Path] = ()
 ) -> list[Path]:
-    """Picture files of `paths`: files as they are, folders with all pictures below them as training finds them.
+    """Picture files of paths: files as they are, folders with all pictures below them as training finds them.
 
-    A path that does not exist is read as a pattern (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`,
-    relative to its own folder, in every form that training reads. The figures of runs are no pictures: a run is
-    refused, with the way to ask it too beside the runs that are `asked`; runs inside a folder, or matched by a pattern,
-    are left out, which `say` is told.
+    The figures of runs are no pictures: runs inside a folder, or matched by a pattern, are left out.
+
+    Args:
+        paths: files, folders, and runs, which are refused. One that does not exist is read as a pattern
+            (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`, relative to its own folder, in every form
+            that training reads.
+        say: is told of runs that are left out.
+        asked: runs that are asked: a refusal says how to ask the refused one too.
 
     Raises:
         DataError: paths that do not exist or are runs, folders without pictures, patterns that match nothing and lists

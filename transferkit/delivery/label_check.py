@@ -13,7 +13,7 @@ import numpy as np
 
 from transferkit import tasks
 from transferkit.console import Reporter
-from transferkit.data.audit.checks import Doubt
+from transferkit.data.audit.checks import LabelIssue
 from transferkit.data.containers import places
 from transferkit.data.readers.cells import in_cell
 from transferkit.data.samples import Samples
@@ -61,21 +61,36 @@ def own_samples(layout: Layout) -> Samples:
     return samples
 
 
-def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[Doubt]:
-    """The `shown` most doubtful labels of a run's pictures, by the chance that the label is right, smallest first.
+def label_check(run: Path, reporter: Reporter, shown: int = SHOWN) -> list[LabelIssue]:
+    """The most doubtful labels of a run's pictures, by the chance that the label is right, smallest first. Nothing is
+    written to the run.
 
-    Nothing is written to the run. Raises as `doubted`.
+    Args:
+        run: its folder.
+        reporter: is told of the progress.
+        shown: how many.
+
+    Raises:
+        RunError, DataError: as `label_issues`.
     """
     layout = Layout(run)
     layout.complete()
-    return doubted(layout, own_samples(layout), reporter)[:shown]
+    return label_issues(layout, own_samples(layout), reporter)[:shown]
 
 
-def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]:
-    """All of `samples`, hashed pictures of a run, by the chance that their label is right, smallest first.
+def label_issues(layout: Layout, samples: Samples, reporter: Reporter) -> list[LabelIssue]:
+    """All pictures by the chance that their label is right, smallest first.
 
-    Features come from the store as training left them; what is missing is computed. Raises RunError for a run that
-    is not finished, DataError where its data has numbers for labels.
+    Features come from the store as training left them; what is missing is computed.
+
+    Args:
+        layout: of the run.
+        samples: its pictures, hashed.
+        reporter: is told of the progress.
+
+    Raises:
+        RunError: the run is not finished.
+        DataError: its data has numbers for labels.
     """
     from transferkit.evaluation.label_issues import find_label_issues
 
@@ -97,12 +112,12 @@ def doubted(layout: Layout, samples: Samples, reporter: Reporter) -> list[Doubt]
     )
     reporter.say(f"{how_many}; the most doubtful come first")
     return [
-        _doubt(samples, int(i), int(found.suggested[i]), float(found.confidence[i]), bool(found.likely[i]))
+        _label_issue(samples, int(i), int(found.suggested[i]), float(found.confidence[i]), bool(found.likely[i]))
         for i in found.ranking
     ]
 
 
-def _doubt(samples: Samples, i: int, other: int, chance: float, likely: bool) -> Doubt:
+def _label_issue(samples: Samples, i: int, other: int, chance: float, likely: bool) -> LabelIssue:
     """Of several labels, the one that is doubted is turned: added, or taken away."""
     if not samples.kind.exclusive:
         turned = samples.targets[i].copy()
@@ -110,7 +125,7 @@ def _doubt(samples: Samples, i: int, other: int, chance: float, likely: bool) ->
         suggested = ";".join(in_cell(name) for name, on in zip(samples.classes, turned, strict=True) if on)
     else:
         suggested = samples.classes[other]
-    return Doubt(samples.paths[i], samples.label(i), suggested, round(min(1.0, max(0.0, chance)), 6), likely)
+    return LabelIssue(samples.paths[i], samples.label(i), suggested, round(min(1.0, max(0.0, chance)), 6), likely)
 
 
 def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.ndarray:

@@ -29,7 +29,17 @@ class Seen:
 def seen(
     run: Path | None, pool: Samples, known: Samples, backbone: str | None, seed: int, offline: bool, reporter: Reporter
 ) -> Seen:
-    """By the model of `run`, else by a pretrained network: `backbone`, or one that suits the pictures."""
+    """By the model of `run`, else by a pretrained network: `backbone`, or one that suits the pictures.
+
+    Args:
+        run: whose model looks at the pictures, where there is one.
+        pool: pictures without labels.
+        known: those with labels.
+        backbone: the network, where there is no run; None: one that suits the pictures.
+        seed: of the choice.
+        offline: never download weights.
+        reporter: is told of the progress.
+    """
     compute.start(reporter=reporter)
     if run is None:
         return _by_network(pool, known, backbone, seed, offline, reporter)

@@ -95,6 +95,11 @@ class LabelsFile:
 
 
 def of_samples(samples: Samples, tested: Sequence[bool]) -> Iterator[Row]:
-    """Rows of labelled pictures."""
+    """Rows of labelled pictures.
+
+    Args:
+        samples: the pictures, with labels.
+        tested: of each, whether it is kept for testing.
+    """
     for source, cell, test, group in zip(samples.sources(), column(samples), tested, samples.group, strict=True):
         yield Row(os.path.abspath(str(source)), cell, TEST if test else "", group or "")

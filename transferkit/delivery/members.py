@@ -156,7 +156,12 @@ def intensity(runs: Sequence[Path]) -> Intensity:
 
 
 def order(facts: ModelFacts, first: ModelFacts) -> np.ndarray:
-    """Where the classes of `first` stand in the outputs of a model with `facts`: int [t]."""
+    """Where the classes of `first` stand in the outputs of a model with `facts`: int [t].
+
+    Args:
+        facts: of a model.
+        first: of the one whose order counts.
+    """
     at = {name: number for number, name in enumerate(facts.classes)}
     return np.array([at[name] for name in first.classes], np.int64)
 
@@ -180,7 +185,13 @@ def _unlike(run: Path, facts: ModelFacts, other: Path, others: ModelFacts) -> li
 
 
 def load(runs: Sequence[Path], precision: str, looks: Sequence[tuple[Look, ...]]) -> list[Member]:
-    """The models of `runs`, which `common` has found to be alike, each with its looks."""
+    """The models of runs, each with its looks.
+
+    Args:
+        runs: which `common` has found to be alike.
+        precision: in which they answer.
+        looks: of each.
+    """
     paths = [model_of(run) for run in runs]
     every = [model_file.facts(path) for path in paths]
     columns = [order(facts, every[0]) if facts.classes != every[0].classes else None for facts in every]

@@ -17,7 +17,13 @@ REMEDIES = 2  # of the diagnosis; the rest stands beside its evidence
 
 
 def next_steps(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> list[dict[str, str]]:
-    """`why` and `command` of each step, with RUN as it is called from where the run was begun."""
+    """`why` and `command` of each step, with RUN as it is called from where the run was begun.
+
+    Args:
+        layout: of the run.
+        manifest: its run.json.
+        metrics: its metrics.json.
+    """
     run = shlex.quote(run_name(layout, manifest))
     steps = [_step("use it on pictures of your own", f"transferkit predict {run} PICTURES")]
     if not metrics.test.n:
@@ -39,7 +45,12 @@ def exportable() -> str:
 
 
 def run_name(layout: Layout, manifest: RunRecord) -> str:
-    """The run's folder as one would type it in the folder that it was begun in; its name where it lies elsewhere."""
+    """The run's folder as one would type it in the folder that it was begun in; its name where it lies elsewhere.
+
+    Args:
+        layout: of the run.
+        manifest: its run.json.
+    """
     folder, begun = layout.folder.absolute(), Path(manifest.working_directory or ".")
     relative = os.path.relpath(folder, begun) if begun.is_absolute() else folder.name
     return folder.name if relative.startswith("..") else relative

@@ -199,10 +199,16 @@ def _name(source: Source) -> str:
 
 
 def abstain_at(wanted: str, run: Path, task: str) -> float:
-    """The confidence threshold of `wanted`: a number in 0…1, `run`, or `run:ACCURACY`.
+    """The confidence below which nothing is answered.
 
-    `run` takes the threshold that the run found on validation for an accuracy of 0.95. Raises ConfigError where
-    there is none, with what there is.
+    Args:
+        wanted: a number in 0…1, `run` (the threshold that the run found on validation for an accuracy of 0.95), or
+            `run:ACCURACY`.
+        run: its folder, or a model's file.
+        task: of the run.
+
+    Raises:
+        ConfigError: there is none, with what there is.
     """
     if tasks.of(task).numbers:
         raise ConfigError("abstaining needs a confidence, which numbers do not have; drop --abstain")
@@ -242,7 +248,14 @@ def _is_number(text: str) -> bool:
 
 
 def as_csv(predictions: Iterable[Prediction], names: list[str], task: str, abstains: bool = False) -> Iterator[str]:
-    """CSV lines as predictions.csv has them (without the true label); `abstains` adds a column `abstained` of 0/1."""
+    """CSV lines as predictions.csv has them (without the true label).
+
+    Args:
+        predictions: one a picture.
+        names: of the classes.
+        task: of the run.
+        abstains: adds a column `abstained` of 0/1.
+    """
     prefix = tasks.of(task).prefix
     more = ["abstained"] if abstains else []
     yield csv_line(["path", "predicted", "confidence", *(prefix + n for n in names), *more, "error"])
@@ -255,13 +268,25 @@ def as_csv(predictions: Iterable[Prediction], names: list[str], task: str, absta
 
 
 def as_json_lines(predictions: Iterable[Prediction], top: int | None) -> Iterator[str]:
-    """One JSON object a line."""
+    """One JSON object a line.
+
+    Args:
+        predictions: one a picture.
+        top: how many scores are given; None: all.
+    """
     for p in predictions:
         yield json.dumps(p.as_dict(top), allow_nan=False)  # ASCII: it passes through every encoding
 
 
 def as_table(predictions: Iterable[Prediction], top: int | None, task: str, width: int = 0) -> Iterator[str]:
-    """Lines for people: path (filled up to `width`), the answer, the best `top` scores."""
+    """Lines for people: path, the answer, the best scores.
+
+    Args:
+        predictions: one a picture.
+        top: how many scores are given; None: all.
+        task: of the run.
+        width: to which paths are filled up.
+    """
     about = tasks.of(task)
     for p in predictions:
         path = f"{shown(p.path):<{width}}"

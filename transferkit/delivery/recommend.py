@@ -27,11 +27,21 @@ def recommend(
     samples: Samples, names: Sequence[str] = (), *, pictures: int = PICTURES, seed: int = 0, offline: bool = False,
     reporter: Reporter | None = None,
 ) -> list[RankedBackbone]:  # fmt: skip
-    """Candidates, best first, by a cross-validated linear probe on their frozen features, with LogME beside it.
+    """Networks, best first, by a cross-validated linear probe on their frozen features, with LogME beside it.
 
-    Only training and validation pictures of the default split with `seed` are looked at, at most `pictures` of them:
-    the test split stays unseen. Without `names` they are `candidates()`. Raises BackboneError or WeightsError for
-    networks that cannot be had, DataError for data too small to be folded.
+    Only training and validation pictures of the default split are looked at: the test split stays unseen.
+
+    Args:
+        samples: the pictures.
+        names: of the networks; without any, those of `candidates()`.
+        pictures: how many are looked at at most.
+        seed: of the split and of the choice of pictures.
+        offline: never download weights.
+        reporter: is told of the progress.
+
+    Raises:
+        BackboneError, WeightsError: a network that cannot be had.
+        DataError: data too small to be folded.
     """
     reporter = reporter or Reporter(quiet=True)
     if pictures < 50:
@@ -60,13 +70,13 @@ def _folds(samples: Samples, pictures: int, seed: int) -> tuple[Samples, list[tu
         except DataError:
             if count == FOLDS[-1]:
                 raise
-    known = np.sort(np.concatenate([held for _, held in pairs]))
+    known = np.sort(np.concatenate([part for _, part in pairs]))
     if len(known) > pictures:
         known = np.sort(np.random.default_rng(seed).choice(known, pictures, replace=False))
     place = np.full(len(samples), -1)
     place[known] = np.arange(len(known))
     folds = [tuple(place[part][place[part] >= 0] for part in pair) for pair in pairs]
-    return samples.select(known), [(train, held) for train, held in folds if len(train) and len(held)]
+    return samples.select(known), [(train, part) for train, part in folds if len(train) and len(part)]
 
 
 def as_lines(found: Sequence[RankedBackbone]) -> Iterator[str]:
@@ -85,6 +95,11 @@ def as_lines(found: Sequence[RankedBackbone]) -> Iterator[str]:
 
 
 def figure(found: Sequence[RankedBackbone], path: Path) -> Path:
-    """Score against speed as a PNG."""
+    """Score against speed as a PNG.
+
+    Args:
+        found: what `recommend` gave.
+        path: of the file.
+    """
     rows: list[dict[str, object]] = [asdict(c) for c in found]
     return save(charts.speed(rows), path)

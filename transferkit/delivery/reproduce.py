@@ -110,8 +110,18 @@ def given_settings(manifest: RunRecord) -> JsonObject:
 def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple[Any, list[str]]:
     """Data and weights against the run's hashes, then versions and machine.
 
-    Returns the data to train on and what differs that may change numbers. Raises DataError naming missing, changed
-    and new pictures, WeightsError where the network's weights are others.
+    Args:
+        layout: of the run.
+        data: where its data is now, if it moved.
+        offline: never download weights.
+        reporter: is told of the progress.
+
+    Returns:
+        The data to train on, and what differs that may change numbers.
+
+    Raises:
+        DataError: naming missing, changed and new pictures.
+        WeightsError: the network's weights are others.
     """
     manifest, settings = layout.complete(), manifests.settings(settings_of(layout))
     origin = manifest.data.path if data is None else data
@@ -169,7 +179,12 @@ def _reasons(manifest: RunRecord, settings: Settings) -> list[str]:
 
 @contextmanager
 def cache(fresh: bool, folder: Path) -> Iterator[None]:
-    """With `fresh`: a cache of its own beside `folder`, empty but for what was measured of the machine; then gone."""
+    """A cache for one run.
+
+    Args:
+        fresh: one of its own, empty but for what was measured of the machine, and gone afterwards; else the usual one.
+        folder: of the run, beside which it lies.
+    """
     if not fresh:
         yield
         return
@@ -187,7 +202,13 @@ def cache(fresh: bool, folder: Path) -> Iterator[None]:
 
 
 def compare(before: Layout, after: Layout, reasons: list[str]) -> Reproduction:
-    """The numbers, answers and weights of two runs of the same settings; written to reproduction.json of `after`."""
+    """The numbers, answers and weights of two runs of the same settings; written to reproduction.json of the second.
+
+    Args:
+        before: the first run.
+        after: the second.
+        reasons: what differs between them that may explain it.
+    """
     old, new = before.read_metrics(), after.read_metrics()
     scores = list(_unequal(_numbers(old), _numbers(new)))
     epochs = list(_unequal(_history(before), _history(after)))

@@ -118,9 +118,9 @@ class Serving:
             return page("serve.html")
         if request.path == "/about":
             return as_json(self._about())
-        kind, _, number = request.path.removeprefix("/").partition("/")
-        if kind == "example" and number.isascii() and number.isdecimal() and int(number[:4]) < len(self.examples):
-            content = self.examples[int(number[:4])][1]
+        number = request.number("example")
+        if number is not None and number < len(self.examples):
+            content = self.examples[number][1]
             return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
         return text(404, "404: there is no such page")
 
@@ -147,9 +147,19 @@ class Serving:
 
 
 def examples_of(layout: Layout, count: int = EXAMPLES) -> list[tuple[str, bytes]]:
-    """Test pictures of a run as (label, JPEG), of as many classes as can be, where their files still are as they were.
+    """Test pictures of a run, of as many classes as can be, where their files still are as they were.
 
-    Everyone who opens the page sees them: only where that was asked for. Raises ConfigError where there is none.
+    Everyone who opens the page sees them: only where that was asked for.
+
+    Args:
+        layout: of the run.
+        count: how many at most.
+
+    Returns:
+        Label and JPEG of each.
+
+    Raises:
+        ConfigError: there is none.
     """
     place: dict[str, int] = {}  # in its class, so that the first of every class come first
     classes: Counter[str] = Counter()
@@ -174,10 +184,23 @@ def serve(
     examples: bool = False, browser: bool = False, allowed: Sequence[str] = (),
     ready: Callable[[str], None] | None = None,
 ) -> None:  # fmt: skip
-    """Serve the page until Ctrl-C. `ready(url)` is called when it answers.
+    """Serve the page until Ctrl-C.
 
-    Requests under other names than those of `host`, and from pages of other sites, are refused (see `guard`);
-    `allowed` are more names, such as a proxy's. Raises ConfigError where the port is taken.
+    Requests under other names than those of `host`, and from pages of other sites, are refused (see `guard`).
+
+    Args:
+        layout: of the run.
+        reporter: is told where the page fails.
+        host: the address that is listened on.
+        port: likewise; 0: a free one.
+        megabytes: that may be sent at once.
+        examples: whether test pictures are shown.
+        browser: whether one is opened.
+        allowed: more names of the host, such as a proxy's.
+        ready: is told the address when it answers.
+
+    Raises:
+        ConfigError: the port is taken.
     """
     from transferkit import compute
 

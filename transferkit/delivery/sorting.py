@@ -155,7 +155,12 @@ def folder_names(classes: Sequence[str]) -> list[str]:
 
 
 def parted(text: str, classes: Sequence[str]) -> list[str]:
-    """The class names that `;`.join made `text` of, in their order."""
+    """The class names that `;`.join made `text` of, in their order.
+
+    Args:
+        text: the names.
+        classes: all names, in the order in which they were joined.
+    """
     if not text:
         return []
     for i, name in enumerate(classes):
@@ -169,7 +174,15 @@ def parted(text: str, classes: Sequence[str]) -> list[str]:
 
 
 def check_folder(folder: Path, inputs: Iterable[Path]) -> None:
-    """Refuse a folder that cannot take copies, or lies inside what is read: the next run would read the copies."""
+    """Refuse a folder that cannot take copies, or lies inside what is read: the next run would read the copies.
+
+    Args:
+        folder: of the copies.
+        inputs: files and folders that are read.
+
+    Raises:
+        ConfigError: with what to do instead.
+    """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--copy-to {shown(folder)} is a file; name a folder")
     target = folder.absolute().resolve()

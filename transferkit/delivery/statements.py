@@ -19,12 +19,22 @@ FLATTERS = "the best of several looks better than it is"
 
 
 def network(backbone: str, metrics: MetricsRecord) -> str:
-    """The network of a run; where several are shipped together, all of them."""
+    """The network of a run; where several are shipped together, all of them.
+
+    Args:
+        backbone: of the run's settings.
+        metrics: metrics.json.
+    """
     return " + ".join(networks(backbone, metrics))
 
 
 def networks(backbone: str, metrics: MetricsRecord) -> list[str]:
-    """The networks of a run: several where these are shipped together."""
+    """The networks of a run: several where these are shipped together.
+
+    Args:
+        backbone: of the run's settings.
+        metrics: metrics.json.
+    """
     if metrics.ensemble is None:
         return [backbone]
     found = [name for member in metrics.ensemble.members for name in member.networks or [member.network]]
@@ -66,7 +76,13 @@ def answer(metrics: MetricsRecord) -> str:
 
 
 def likely(scores: Scores, key: str, written: Callable[[float], str] = figure) -> str:
-    """The 95 % interval of a score, to stand behind it; empty where it has none."""
+    """The 95 % interval of a score, to stand behind it; empty where it has none.
+
+    Args:
+        scores: of a split.
+        key: the score.
+        written: how its ends are written.
+    """
     limits = scores.interval(key)
     if limits is None:
         return ""
@@ -116,7 +132,12 @@ def _found(rows: list[tuple[str, int, int]], which: list[int]) -> str:
 
 
 def winner(metrics: MetricsRecord, key: str) -> str | None:
-    """The best baseline that is clearly better than the model, if there is one."""
+    """The best baseline that is clearly better than the model, if there is one.
+
+    Args:
+        metrics: metrics.json.
+        key: the score.
+    """
     ahead = [v for v in verdicts(metrics, key) if v.state == "ahead"]
     if not ahead:
         return None
@@ -130,7 +151,12 @@ def winner(metrics: MetricsRecord, key: str) -> str | None:
 
 
 def alike(metrics: MetricsRecord, key: str) -> str | None:
-    """The baselines from which the model cannot be told apart, if there are any."""
+    """The baselines from which the model cannot be told apart, if there are any.
+
+    Args:
+        metrics: metrics.json.
+        key: the score.
+    """
     names = [terms.rival(v.name, metrics.task).phrase for v in verdicts(metrics, key) if v.state == "unclear"]
     return f"no clear difference from {' or '.join(names)} on these pictures" if names else None
 

@@ -60,7 +60,12 @@ class Submission:
 
 
 def plan(pictures: Sequence[Path], facts: ModelFacts, sample: Path | None) -> Submission:
-    """Match `pictures` with the ids of the `sample` file; `facts` say what the model answers.
+    """Match pictures with the ids of a sample.
+
+    Args:
+        pictures: their paths.
+        facts: what the model answers.
+        sample: the file with the ids; None: the pictures' names are the ids.
 
     Raises:
         DataError: the sample cannot be filled: it lacks an id column, asks for other classes than the model's, or names

@@ -82,8 +82,13 @@ class TtaRecord(Record):
 def choose(run: Path, reporter: Reporter) -> TtaRecord:
     """What helps the run's model, found at the first call and remembered in the run; it is said.
 
-    Raises ConfigError where the run cannot tell (a model file alone, or one that learnt from its validation pictures),
-    and DataError where those pictures are gone or changed.
+    Args:
+        run: its folder.
+        reporter: is told.
+
+    Raises:
+        ConfigError: the run cannot tell (a model file alone, or one that learnt from its validation pictures).
+        DataError: those pictures are gone or changed.
     """
     if run.suffix == ".keras":
         raise ConfigError(f"--tta needs the run directory, not {shown(run)} alone: validation pictures decide; drop it")
@@ -147,12 +152,25 @@ def _below(a: float | None, b: float | None) -> bool:
 
 
 def losses(outputs: np.ndarray, samples: Samples) -> np.ndarray:
-    """What each picture [n] adds to the loss of answers [n, t]: log loss, or the error in deviations of the targets."""
+    """What each picture adds to the loss: log loss, or the error in deviations of the targets.
+
+    Args:
+        outputs: answers [n, t].
+        samples: the pictures.
+
+    Returns:
+        float64 [n].
+    """
     return samples.kind.surprise(np.asarray(samples.targets), outputs)
 
 
 def accuracy(outputs: np.ndarray, samples: Samples) -> float | None:
-    """Share of pictures whose top class is right, for single-label runs."""
+    """Share of pictures whose top class is right, for single-label runs.
+
+    Args:
+        outputs: answers [n, t].
+        samples: the pictures.
+    """
     if not samples.kind.exclusive:
         return None
     return float((samples.kind.decide(outputs) == samples.targets).mean())

@@ -31,7 +31,19 @@ CANDIDATES: dict[str, tuple[Look, ...]] = {
 
 
 def looked(source: Source, settings: DecodeSettings, looks: Sequence[Look]) -> Pixels:
-    """uint8 [looks, size, size, 3] of a picture that is decoded once. Raises PictureError."""
+    """Looks at a picture that is decoded once.
+
+    Args:
+        source: of the picture.
+        settings: of the decoder.
+        looks: which parts and mirror images.
+
+    Returns:
+        uint8 [looks, size, size, 3].
+
+    Raises:
+        PictureError: it cannot be read.
+    """
     whole = open_pixels(source, settings)
     fitted = {crop: fit(_middle(whole) if crop else whole, settings) for crop in {look.crop for look in looks}}
     return np.stack([fitted[look.crop][:, ::-1] if look.mirror else fitted[look.crop] for look in looks])

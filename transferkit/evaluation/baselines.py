@@ -18,6 +18,7 @@ from transferkit.record import JsonObject
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+Given = tuple[npt.ArrayLike, npt.ArrayLike]  # features [N, D] and targets of one split
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak
 PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
@@ -45,9 +46,15 @@ class Split(NamedTuple):
 def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: str, classes: Sequence[str]) -> Baseline:
     """The best answer without looking at the picture: class shares, label shares or the median of training.
 
-    Targets as for `metrics.score`. The predictions are the training shares for every picture (of classes [N, C]: what
-    the task decides by them is the majority class, or of ordered classes the median) or the training median of each
-    target (regress: [N, T]).
+    Args:
+        train_targets: as for `metrics.score`.
+        test_targets: likewise.
+        task: says what they mean.
+        classes: names of the classes, labels or targets.
+
+    Returns:
+        Predictions are the training shares for every picture (of classes [N, C]: what the task decides by them is the
+        majority class, or of ordered classes the median) or the training median of each target (regress: [N, T]).
     """
     train, test = np.asarray(train_targets), np.asarray(test_targets)
     answer = tasks.of(task).constant(train, len(classes))
@@ -55,46 +62,52 @@ def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: st
     return Baseline(score(task, test, predictions, classes), predictions, {"answer": answer.tolist()})
 
 
-def linear_probe(
-    train: tuple[npt.ArrayLike, npt.ArrayLike],
-    val: tuple[npt.ArrayLike, npt.ArrayLike],
-    test: tuple[npt.ArrayLike, npt.ArrayLike],
-    task: str,
-    classes: Sequence[str],
-) -> Baseline:
+def linear_probe(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
     """A linear model on standardised features: logistic regression (one per label), or ridge.
 
-    Each split is features [N, D] and targets. Trained on `train`, its regularisation chosen on `val` by the
-    task's usual score, then scored once on `test`. About a second for 2,000 × 256. Kornblith et al. 2019.
+    About a second for 2,000 × 256. Kornblith et al. 2019.
+
+    Args:
+        train: features [N, D] and targets (as for `metrics.score`) that it learns from.
+        val: those that its regularisation is chosen on, by the task's usual score.
+        test: those that it is scored on, once.
+        task: says what the targets mean.
+        classes: names of the classes, labels or targets.
+
+    Returns:
+        Scores and predictions on `test`, and the regularisation chosen.
     """
-    fitted, held, final = standardised(_splits(task, train, val, test))
+    fitted, held_out, final = standardised(_splits(task, train, val, test))
     if tasks.of(task).numbers:
-        return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held, final, task, classes)
+        return _choose("alpha", PENALTIES, lambda a: _ridge(fitted, a), held_out, final, task, classes)
     fit = _logistic(fitted, task, len(classes))
-    return _choose("C", STRENGTHS, fit, held, final, task, classes)
+    return _choose("C", STRENGTHS, fit, held_out, final, task, classes)
 
 
-def nearest_neighbours(
-    train: tuple[npt.ArrayLike, npt.ArrayLike],
-    val: tuple[npt.ArrayLike, npt.ArrayLike],
-    test: tuple[npt.ArrayLike, npt.ArrayLike],
-    task: str,
-    classes: Sequence[str],
-) -> Baseline:
+def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
     """The votes (or the mean) of the k training pictures with the most similar features.
 
-    Each split is features [N, D] and targets. Similar is the cosine of standardised features; k is chosen on
-    `val` and the result scored once on `test`. The class shares of training count as one more neighbour,
-    which settles ties and keeps the loss finite.
+    Similar is the cosine of standardised features. The class shares of training count as one more neighbour, which
+    settles ties and keeps the loss finite.
+
+    Args:
+        train: features [N, D] and targets (as for `metrics.score`) of the neighbours.
+        val: those that k is chosen on.
+        test: those that it is scored on, once.
+        task: says what the targets mean.
+        classes: names of the classes, labels or targets.
+
+    Returns:
+        Scores and predictions on `test`, and the k chosen.
     """
     # Centred, because features after a ReLU all point one way and their angles would tell little.
     parts = standardised(_splits(task, train, val, test))
-    fitted, held, final = (Split(_unit(p.x), p.y) for p in parts)
+    fitted, held_out, final = (Split(_unit(p.x), p.y) for p in parts)
     sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
     kind = tasks.of(task)
     prior = kind.constant(fitted.y, len(classes))
     values = kind.columns(fitted.y, len(classes))
-    found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held, final)}
+    found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held_out, final)}
 
     def fit(k: float) -> Callable[[Array], Floats]:
         def answer(x: Array) -> Floats:
@@ -105,7 +118,7 @@ def nearest_neighbours(
 
         return answer
 
-    return _choose("k", sizes, fit, held, final, task, classes)
+    return _choose("k", sizes, fit, held_out, final, task, classes)
 
 
 def _choose(
@@ -141,7 +154,17 @@ def few_threads(numbers: int) -> AbstractContextManager[Any]:
 
 
 def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callable[[Array], Floats]:
-    """One linear model of `linear_probe` (C or alpha is `strength`), from standardised features to predictions."""
+    """One linear model of `linear_probe`.
+
+    Args:
+        train: standardised features and targets.
+        task: says what the targets mean.
+        count: classes, labels or targets.
+        strength: C of the logistic regression, or alpha of the ridge regression.
+
+    Returns:
+        Standardised features [n, D] → predictions [n, C].
+    """
     return _ridge(train, strength) if tasks.of(task).numbers else _logistic(train, task, count)(strength)
 
 
@@ -222,7 +245,7 @@ def _unit(x: Array) -> Array:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
 
 
-def _splits(task: str, *parts: tuple[npt.ArrayLike, npt.ArrayLike]) -> list[Split]:
+def _splits(task: str, *parts: Given) -> list[Split]:
     tasks.of(task)
     found = [Split(np.asarray(x, np.float32), np.asarray(y)) for x, y in parts]
     for name, part in zip(("train", "val", "test"), found, strict=True):

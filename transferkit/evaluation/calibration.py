@@ -32,10 +32,16 @@ class ReliabilityBin(TypedDict):
 
 
 def reliability(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) -> list[ReliabilityBin]:
-    """Bins of the reliability diagram: `lower`, `upper`, `count`, `confidence`, `accuracy` (None if empty).
+    """Bins of the reliability diagram.
 
-    Classes: `probs` [N, C], `targets` int [N]; the confidence of the predicted class against its being right.
-    Labels: `probs` and 0/1 `targets` of the same shape; the probability of each label against its presence.
+    Args:
+        probs: [N, C] in 0…1.
+        targets: int [N] of classes: the confidence of the predicted class is held against its being right. Or 0/1 [N,
+            C] of labels: the probability of each against its presence.
+        bins: of equal width.
+
+    Returns:
+        Rows with `lower`, `upper`, `count`, `confidence`, `accuracy` (the last two None if empty).
     """
     confidence, right = _confidence(probs, targets)
     # Bins are (lower, upper], as Guo et al. 2017 have them, and 0 belongs to the first.
@@ -55,9 +61,15 @@ def reliability(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) ->
 
 
 def ece(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error in 0…1: the mean gap of confidence and accuracy over equal-width bins.
+    """Expected calibration error: the mean gap of confidence and accuracy over equal-width bins.
 
-    Arguments as for `reliability`. Naeini et al. 2015, Guo et al. 2017.
+    Naeini et al. 2015, Guo et al. 2017.
+
+    Args:
+        probs, targets, bins: as for `reliability`.
+
+    Returns:
+        In 0…1; 0 is best.
     """
     rows = [row for row in reliability(probs, targets, bins) if row["count"]]
     total = sum(row["count"] for row in rows)
@@ -77,22 +89,46 @@ def _confidence(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats, F
 
 
 def apply_temperature(logits: npt.ArrayLike, temperature: float, task: str) -> Floats:
-    """Probabilities [N, C] of logits [N, t] over `temperature`, as `task` makes them of logits."""
+    """Probabilities [N, C] of logits [N, t] over `temperature`, as `task` makes them of logits.
+
+    Args:
+        logits: [N, t].
+        temperature: above 0; above 1 it makes answers less sure.
+        task: says how logits become probabilities.
+    """
     return _calibrated(task).answers(np.asarray(logits), temperature, None)
 
 
 def nll(logits: npt.ArrayLike, targets: npt.ArrayLike, temperature: float, task: str) -> float:
-    """Mean cross-entropy in nats at `temperature`, from logits (see `tasks.task.Task.likelihood`)."""
+    """Mean cross-entropy in nats at `temperature`, from logits (see `tasks.task.Task.likelihood`).
+
+    Args:
+        logits: [N, t].
+        targets: as for `metrics.score`.
+        temperature: above 0.
+        task: says how logits become probabilities.
+    """
     return _calibrated(task).likelihood(np.asarray(logits), np.asarray(targets), temperature)
 
 
 def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = tasks.SINGLE) -> float:
-    """The temperature in 0.25…10 that makes validation logits best calibrated; 1.0 where none does surely better.
+    """The temperature that makes validation logits best calibrated.
 
-    `logits` [N, t] float, `targets` int [N] (one class each) or 0/1 [N, t] (multilabel). Guo et al. 2017, with one
-    addition: a weak prior, log T ~ Normal(0, log 2), worth about one picture. It vanishes against a few
-    hundred pictures; with twenty, all of them right, it keeps the fit from sharpening without end. What is fitted to
-    few pictures may harm others, so it is kept only if temperatures of four fifths lower the loss of the other fifth.
+    Guo et al. 2017, with one addition: a weak prior, log T ~ Normal(0, log 2), worth about one picture. It vanishes
+    against a few hundred pictures; with twenty, all of them right, it keeps the fit from sharpening without end. What
+    is fitted to few pictures may harm others, so it is kept only if temperatures of four fifths lower the loss of the
+    other fifth.
+
+    Args:
+        logits: float [N, t].
+        targets: int [N] (one class each) or 0/1 [N, t] (multilabel).
+        task: says how logits become probabilities.
+
+    Returns:
+        In 0.25…10; 1.0 where none does surely better.
+
+    Raises:
+        DataError: shapes that do not fit each other.
     """
     x, true = np.asarray(logits, np.float64), np.asarray(targets)
     if x.ndim != 2 or true.shape != (x.shape[:1] if _calibrated(task).exclusive else x.shape):
@@ -104,9 +140,10 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = t
     fold = np.random.default_rng(0).permutation(np.arange(len(x)) % FOLDS)
     gain = 0.0
     for k in np.unique(fold):
-        rest, held = fold != k, fold == k
+        rest, held_out = fold != k, fold == k
         other = _fitted(x[rest], true[rest], task) if rest.any() else 1.0
-        gain += held.sum() * (nll(x[held], true[held], 1.0, task) - nll(x[held], true[held], other, task))
+        part, labels = x[held_out], true[held_out]
+        gain += len(part) * (nll(part, labels, 1.0, task) - nll(part, labels, other, task))
     plain = nll(x, true, 1.0, task)
     better = nll(x, true, temperature, task) < plain - 1e-9 and gain > 0
     return temperature if better else 1.0
@@ -133,15 +170,22 @@ def _calibrated(task: str) -> Task:
 
 
 def abstain_threshold(probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float) -> tuple[float | None, float]:
-    """The confidence from which answers are right with `accuracy`, and the share of pictures then answered.
+    """The confidence from which answers are right as often as is asked for.
 
-    `probs` [N, C], `targets` int [N], both of validation. Among `STEPS` thresholds the lowest (most answers) of which
-    it is 95 % certain that answers above it are right with `accuracy` or more; `(None, 0.0)` where there is none.
-    The best of many thresholds looks better than it is, so they are tested by the binomial law in a fixed order, from
-    few answers to many until one fails (Learn then Test, Angelopoulos et al. 2021; for one threshold alone this is the
-    exact bound of Clopper & Pearson, as in Geifman & El-Yaniv 2017).
+    Among `STEPS` thresholds the lowest (most answers) of which it is 95 % certain that answers above it are right with
+    `accuracy` or more. The best of many thresholds looks better than it is, so they are tested by the binomial law in a
+    fixed order, from few answers to many until one fails (Learn then Test, Angelopoulos et al. 2021; for one threshold
+    alone this is the exact bound of Clopper & Pearson, as in Geifman & El-Yaniv 2017).
     Simulated in `tests/evaluation/test_calibration.py`: the promise is missed in at most 5 % of cases. It holds for
     pictures like those of validation that no choice was made by; a run's own validation chose its epochs.
+
+    Args:
+        probs: [N, C], of validation.
+        targets: int [N].
+        accuracy: above 0, at most 1.
+
+    Returns:
+        The threshold, and the share of pictures then answered; `(None, 0.0)` where there is none.
     """
     _check_accuracy(accuracy)
     confidence, right = _confidence(probs, targets)
@@ -190,8 +234,16 @@ def _fewest(accuracy: float) -> int:
 
 
 def pictures_needed(probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float) -> int | None:
-    """About how many validation pictures would prove `accuracy` for some threshold, going by these; None where answers
-    of no confidence are that often right."""
+    """About how many validation pictures would prove an accuracy for some threshold, going by these.
+
+    Args:
+        probs: [N, C], of validation.
+        targets: int [N].
+        accuracy: above 0, at most 1.
+
+    Returns:
+        Their number; None where answers of no confidence are that often right.
+    """
     _check_accuracy(accuracy)
     confidence, right = _confidence(probs, targets)
     order = np.argsort(-confidence, kind="stable")
@@ -213,7 +265,12 @@ def _check_accuracy(accuracy: float) -> None:
 
 
 def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
-    """What softmax probabilities [N, C], made at `temperature`, would be at temperature 1."""
+    """What softmax probabilities [N, C], made at `temperature`, would be at temperature 1.
+
+    Args:
+        probs: [N, C].
+        temperature: at which they were made.
+    """
     p = np.asarray(probs, np.float64)
     return apply_temperature(np.log(np.maximum(p, np.finfo(np.float32).tiny)) * temperature, 1.0, tasks.SINGLE)
 
@@ -221,11 +278,18 @@ def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
 def abstention(
     probs: npt.ArrayLike, targets: npt.ArrayLike, levels: tuple[float, ...] = (0.9, 0.95, 0.99)
 ) -> list[AbstentionLevel]:
-    """For each accuracy of `levels`: the `threshold` of `abstain_threshold` (None: not to be promised), its `coverage`,
-    and where there is none, about how many validation pictures are `needed` to promise one (None: no confidence is
-    that often right).
+    """The threshold of `abstain_threshold` for several accuracies.
 
-    Arguments of validation. Levels that answering every picture surely reaches are left out.
+    Args:
+        probs: [N, C], of validation.
+        targets: int [N].
+        levels: accuracies, each above 0 and at most 1.
+
+    Returns:
+        For each level its `threshold` (None: not to be promised), its `coverage`, and where there is none, about how
+            many
+        validation pictures are `needed` to promise one (None: no confidence is that often right). Levels that answering
+        every picture surely reaches are left out.
     """
     rows: list[AbstentionLevel] = []
     for level in levels:
@@ -240,7 +304,13 @@ def abstention(
 
 
 def selective(probs: npt.ArrayLike, targets: npt.ArrayLike, threshold: float) -> tuple[float | None, float]:
-    """Accuracy on the pictures answered with at least `threshold` confidence (None: none), and their share."""
+    """Accuracy on the pictures answered with at least `threshold` confidence (None: none), and their share.
+
+    Args:
+        probs: [N, C].
+        targets: int [N].
+        threshold: the least confidence of an answer that is given.
+    """
     confidence, right = _confidence(probs, targets)
     answered = confidence >= threshold
     return (float(right[answered].mean()) if answered.any() else None), float(answered.mean())

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit.errors import DataError
-from transferkit.evaluation.figures import number_column, score_name
 from transferkit.evaluation.metrics_record import LearningCurve
 from transferkit.evaluation.plot_style import GREEN, ORANGE, PURPLE, blank, label, style
+from transferkit.evaluation.training_curves import number_column, score_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +25,14 @@ def overlaid(
     """Validation loss and score per epoch of several runs, and their learning curves where there are any.
 
     `histories`: rows of history.csv by run name. `curves`: `sizes` and `scores` of `learning_curve` by run name.
+
+    Args:
+        histories: rows of history.csv by run name.
+        curves: `sizes` and `scores` of `learning_curve` by run name.
+        dark: light on dark.
+
+    Raises:
+        DataError: there are no runs.
     """
     if not histories:
         raise DataError("no runs to draw")
@@ -70,6 +78,13 @@ def speed(rows: Sequence[Row], *, dark: bool = False) -> Figure:
     """Score against images a second, one mark a network (area: parameters), the Pareto front joined.
 
     `rows`: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
+
+    Args:
+        rows: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
+        dark: light on dark.
+
+    Raises:
+        DataError: there are no networks.
     """
     if not rows:
         raise DataError("no networks to draw")

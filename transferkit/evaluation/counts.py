@@ -12,7 +12,13 @@ Floats = npt.NDArray[np.float64]
 
 
 def confusion(true: Array, guess: Array, count: int) -> npt.NDArray[np.int64]:
-    """Counts [count, count]: rows are the true classes, columns the predicted ones."""
+    """Counts [count, count]: rows are the true classes, columns the predicted ones.
+
+    Args:
+        true: int [N] in 0…`count`-1.
+        guess: likewise.
+        count: classes.
+    """
     cells = np.asarray(true, np.int64) * count + np.asarray(guess, np.int64)
     return np.bincount(cells, minlength=count * count).reshape(count, count)
 
@@ -33,10 +39,15 @@ def from_confusion(matrix: Array) -> ConfusionScores:
 
 
 def from_counts(hits: Floats, support: Array, called: Array) -> ConfusionScores:
-    """Scores from correct, true and predicted counts per class, each [..., C].
+    """Scores from counts per class.
 
     Macro averages run over the classes that occur in targets or predictions, with 0 for an undefined quotient
     (scikit-learn's default); balanced accuracy over the classes that occur in the targets.
+
+    Args:
+        hits: correct predictions of each class, [..., C].
+        support: pictures that are of it.
+        called: predictions of it.
     """
     precision, recall = ratio(hits, called), ratio(hits, support)
     f1 = ratio(2 * hits, support + called)
@@ -65,14 +76,31 @@ def from_counts(hits: Floats, support: Array, called: Array) -> ConfusionScores:
 
 
 def top_k(true: Array, probs: Floats, k: int) -> float:
-    """Share of samples whose true class is among the `k` most probable (a tie counts against the model)."""
+    """Share of samples whose true class is among the `k` most probable (a tie counts against the model).
+
+    Args:
+        true: int [N] in 0…C-1.
+        probs: [N, C].
+        k: 1 or more.
+
+    Returns:
+        In 0…1.
+    """
     own = probs[np.arange(len(true)), true]
     ahead = (probs >= own[:, None]).sum(axis=1)  # counts the true class itself
     return float((ahead <= k).mean())
 
 
 def roc_auc(true: Array, scores: Floats) -> float | None:
-    """Area under the ROC curve of 0/1 targets [N] by rank sums; None where one of the two sides is empty."""
+    """Area under the ROC curve by rank sums.
+
+    Args:
+        true: 0/1 [N].
+        scores: [N], higher for what is more likely 1.
+
+    Returns:
+        In 0…1; None where one of the two sides is empty.
+    """
     positives = int(true.sum())
     negatives = len(true) - positives
     if not positives or not negatives:
@@ -82,7 +110,15 @@ def roc_auc(true: Array, scores: Floats) -> float | None:
 
 
 def average_precision(true: Array, scores: Floats) -> float | None:
-    """Area under the precision-recall curve as a step sum; None where there is no positive."""
+    """Area under the precision-recall curve as a step sum.
+
+    Args:
+        true: 0/1 [N].
+        scores: [N], higher for what is more likely 1.
+
+    Returns:
+        In 0…1; None where there is no positive.
+    """
     positives = int(true.sum())
     if not positives:
         return None
@@ -101,6 +137,14 @@ def ranks(values: Array) -> Floats:
 
 
 def ratio(top: Any, bottom: Any) -> Any:
-    """`top / bottom`, 0 where `bottom` is 0."""
+    """`top / bottom`, 0 where `bottom` is 0.
+
+    Args:
+        top: numbers.
+        bottom: numbers 0 or above, which broadcast with `top`.
+
+    Returns:
+        float64, of their joint shape.
+    """
     top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
     return np.divide(top, bottom, out=np.zeros(np.broadcast(top, bottom).shape), where=bottom > 0)

@@ -61,9 +61,12 @@ def diagnose(history: Sequence[Mapping[str, object]], metrics: Judged, context: 
 
 
 def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike, level: float = 0.9) -> ConfidentErrors:
-    """Wrong answers of at least `level` confidence: how many there are and how many calibration allows.
+    """Wrong answers of high confidence: how many there are and how many calibration allows. Northcutt et al. 2021.
 
-    Calibrated `probs` [N, C] and `targets` int [N]. Northcutt et al. 2021.
+    Args:
+        probs: calibrated, [N, C].
+        targets: int [N].
+        level: the least confidence of what counts.
     """
     p, true = np.asarray(probs, np.float64), np.asarray(targets)
     confidence, wrong = p.max(axis=1), p.argmax(axis=1) != true

@@ -31,8 +31,8 @@ class Judged(Protocol):
         """Of simpler classifiers on the test pictures."""
 
 
-class Twins(NamedTuple):
-    """`n` of `of` pictures of a split have a near-identical twin in training."""
+class NearDuplicates(NamedTuple):
+    """`n` of `of` pictures of a split have a near-identical copy in training."""
 
     n: int
     of: int
@@ -77,7 +77,7 @@ class DiagnosisContext:
     conflicting_labels: int = 0
     confident_errors: ConfidentErrors | None = None
     learning_curve: CurveFit | None = None
-    twins: Mapping[str, Twins] = field(default_factory=dict)
+    near_duplicates: Mapping[str, NearDuplicates] = field(default_factory=dict)
     doubtful_labels: DoubtfulLabels | None = None
     learning_rate: float | None = None
     data: str | None = None

@@ -46,14 +46,20 @@ class Typical:
 
 
 def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical | None:
-    """Sum up training features [N, D], with the limit set on validation features [M, D].
+    """Sum up the features of training, with the limit set on those of validation.
 
-    None where there are fewer than 20 of either: no limit could be trusted.
+    Args:
+        train: [N, D].
+        val: [M, D].
+        seed: of the choice, where there are more than `FITTED` of training.
+
+    Returns:
+        None where there are fewer than 20 of either: no limit could be trusted.
     """
     from sklearn.utils.extmath import randomized_svd
 
-    x, held = np.asarray(train, np.float64), np.asarray(val, np.float64)
-    if len(x) < 20 or len(held) < 20:
+    x, held_out = np.asarray(train, np.float64), np.asarray(val, np.float64)
+    if len(x) < 20 or len(held_out) < 20:
         return None
     if len(x) > FITTED:
         x = x[np.random.default_rng(seed).choice(len(x), FITTED, replace=False)]
@@ -65,8 +71,8 @@ def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical 
     # The directions left over share what variance is left over; a floor for features that are all but constant.
     rest = (total - float(variances.sum())) / max(x.shape[1] - count, 1)
     floor = 1e-6 * total / x.shape[1] + 1e-12
-    found = Typical(mean, axes, np.maximum(variances, floor), max(rest, floor), 0.0, len(held))
-    return replace(found, limit=float(np.quantile(found.distance(held), USUAL)))
+    found = Typical(mean, axes, np.maximum(variances, floor), max(rest, floor), 0.0, len(held_out))
+    return replace(found, limit=float(np.quantile(found.distance(held_out), USUAL)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +89,19 @@ class Drift:
 
 
 def drift(reference: Typical, features: npt.ArrayLike) -> Drift:
-    """How many of new pictures' features [N, D] lie beyond the limit, and whether that is more than chance.
+    """How many new pictures lie beyond the limit, and whether that is more than chance.
 
-    The limit is itself drawn with validation: it lies between two of its ordered distances, so the
-    share of pictures beyond the lower of them follows a beta law and their number a beta-binomial one, whatever law
-    the distances follow. Simulated at 20, 100 and 1,000 validation pictures: pictures of the same kind are called far
-    in at most 0.1 % of cases.
+    The limit is itself drawn with validation: it lies between two of its ordered distances, so the share of pictures
+    beyond the lower of them follows a beta law and their number a beta-binomial one, whatever law the distances follow.
+    Simulated at 20, 100 and 1,000 validation pictures: pictures of the same kind are called far in at most 0.1 % of
+    cases.
+
+    Args:
+        reference: of training.
+        features: [N, D] of the new pictures, N above 0.
+
+    Raises:
+        DataError: features of another length.
     """
     from scipy.stats import betabinom
 

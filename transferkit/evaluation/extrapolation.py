@@ -26,13 +26,23 @@ def learning_curve_fit(
 ) -> CurveFit:
     """Fit `score = a - b·n^-c` (b ≥ 0, a ≤ ceiling) and extrapolate to four times the largest size.
 
-    `sizes` and `scores` (higher is better) in any order, at least three different sizes. `n_val` is the
-    number of pictures each score was measured on: its sampling error enters the uncertainty. Returns `a`,
-    `b`, `c`, `curve` (rows of `n`, `score`, and the 90 % range `low`, `high`), `doubled` (the row at twice
-    the largest size) and `gain` with `gain_low`, `gain_high` (over the fitted score at the largest size).
+    The exponent is searched on a grid and a, b are solved for each, so that the fit cannot fail to converge; the range
+    comes from refitting scores redrawn around the fit. Figueroa et al. 2012, Hestness et al. 2017.
 
-    The exponent is searched on a grid and a, b are solved for each, so that the fit cannot fail to converge;
-    the range comes from refitting scores redrawn around the fit. Figueroa et al. 2012, Hestness et al. 2017.
+    Args:
+        sizes: numbers of training pictures, in any order, at least three different ones.
+        scores: one a size; higher is better.
+        ceiling: the best score there is.
+        n_val: pictures that each score was measured on: their sampling error enters the uncertainty.
+        repeats: how often scores are redrawn.
+        seed: of the draws.
+
+    Returns:
+        `a`, `b`, `c`, `curve` (rows of `n`, `score`, and the 90 % range `low`, `high`), `doubled` (the row at twice the
+        largest size) and `gain` with `gain_low`, `gain_high` (over the fitted score at the largest size).
+
+    Raises:
+        DataError: too few sizes, or numbers that are none of a learning curve.
     """
     n, y = np.asarray(sizes, np.float64), np.asarray(scores, np.float64)
     if n.shape != y.shape or n.ndim != 1 or len(np.unique(n)) < 3:
@@ -62,8 +72,8 @@ def _fit(n: Floats, y: Floats, ceiling: float) -> tuple[Floats, Floats, Floats]:
     b = np.maximum((y[:, None] * centred).sum(axis=2) / (centred**2).sum(axis=1), 0.0)  # [R, E]
     a = y.mean(axis=1, keepdims=True) - b * x.mean(axis=1)
     # Where the free solution lies above the ceiling, hold a there and solve for b alone.
-    held = np.maximum(((y[:, None] - ceiling) * x).sum(axis=2) / (x**2).sum(axis=1), 0.0)
-    b, a = np.where(a > ceiling, held, b), np.minimum(a, ceiling)
+    at_ceiling = np.maximum(((y[:, None] - ceiling) * x).sum(axis=2) / (x**2).sum(axis=1), 0.0)
+    b, a = np.where(a > ceiling, at_ceiling, b), np.minimum(a, ceiling)
     error = ((a[..., None] + b[..., None] * x - y[:, None]) ** 2).sum(axis=2)
     best = error.argmin(axis=1)
     rows = np.arange(len(y))

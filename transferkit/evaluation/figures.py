@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import terms
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import CurveFit
-from transferkit.evaluation.plot_style import GREEN, ORANGE, blank, label, style
+from transferkit.evaluation.plot_style import ORANGE, blank, label, style
 from transferkit.evaluation.scores import ScoreRow
 
 if TYPE_CHECKING:
@@ -23,116 +22,17 @@ Row = Mapping[str, Any]
 NAMED = 120  # classes whose names can still be written beside a matrix
 
 
-# ---------------------------------------------------------------------------------------------- training
-
-
-def curves(
-    history: Sequence[Row], *, kept: int | None = None, loss_unit: str = "", only: str | None = None, dark: bool = False
-) -> Figure:
-    """Loss, score and learning rate per epoch, phases one after another, the epoch that was kept marked.
+def confusion(matrix: npt.ArrayLike, classes: Sequence[str], *, dark: bool = False) -> Figure:
+    """Confusion counts [C, C], rows true; shade is the share of the row, counts written up to 25 classes.
 
     Args:
-        history: rows with `phase`, `epoch`, `loss`, `val_loss`, a score and its `val_` twin, `learning_rate`;
-            numbers or their text (as read from history.csv). What is missing is left out.
-        kept: the row whose weights were kept; without it the lowest validation loss is marked.
-        loss_unit: what the loss is, on its axis.
-        only: one of `curve_panels`, to draw it alone.
-        dark: for a dark page.
+        matrix: counts [C, C].
+        classes: their names.
+        dark: light on dark.
+
+    Raises:
+        DataError: the shape does not fit the names.
     """
-    panels = [only] if only else curve_panels(history)
-    with style(dark) as colours:
-        figure = blank(4.2 * len(panels), 3.1)
-        for axis, key in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-            if key == "learning_rate":
-                _rates(axis, history, colours)
-            else:
-                _curve(axis, history, key, kept, colours)
-                axis.set_ylabel(loss_unit if key == "loss" else "")
-    return figure
-
-
-def curve_panels(history: Sequence[Row]) -> list[str]:
-    """The columns of `history` that `curves` has a panel for."""
-    if not history:
-        raise DataError("the history is empty; nothing was trained")
-    metric, rates = score_name(history), number_column(history, "learning_rate")
-    finite = rates[np.isfinite(rates)]
-    changes = len(finite) > 0 and np.ptp(finite) > 0
-    return ["loss", *([metric] if metric else []), *(["learning_rate"] if changes else [])]
-
-
-def _rates(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None:
-    rates = number_column(history, "learning_rate")
-    axis.plot(np.arange(1, len(rates) + 1), rates, color=GREEN)
-    axis.set(title="learning rate", yscale="log", xlabel="epoch", ylabel="per step (logarithmic)")
-    _phases(axis, history, colours)
-
-
-def _curve(axis: Axes, history: Sequence[Row], key: str, kept: int | None, colours: dict[str, str]) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-    steps = np.arange(1, len(history) + 1)
-    dots = "o" if len(steps) < 3 else None  # a line of one point would not be seen
-    for name, colour, text in ((key, ORANGE, "training"), (f"val_{key}", colours["blue"], "validation")):
-        values = number_column(history, name)
-        if np.isfinite(values).any():
-            axis.plot(steps, values, color=colour, label=text, marker=dots, ms=4)
-            if name.startswith("val_"):
-                _mark(axis, steps, values, kept, name, colour)
-    axis.set(title=key.replace("_", " "), xlabel="epoch")
-    if key.endswith("accuracy"):
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axis.margins(y=0.12)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _phases(axis, history, colours)
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8)
-
-
-def _mark(axis: Axes, steps: Any, values: Any, kept: int | None, name: str, colour: str) -> None:
-    """A dot where the kept epoch is, or at the lowest validation loss where that is not known."""
-    if kept is not None and kept < len(values):
-        axis.plot(steps[kept], values[kept], "o", color=colour, ms=7, label=f"kept: epoch {steps[kept]}")
-    elif name == "val_loss":
-        best = int(np.nanargmin(values))
-        axis.plot(steps[best], values[best], "o", color=colour, ms=7, label="lowest validation loss")
-
-
-def _phases(axis: Axes, history: Sequence[Row], colours: dict[str, str]) -> None:
-    axis.set_xlim(0.5, len(history) + 0.5)
-    names = [str(row.get("phase", "")) for row in history]
-    starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
-    for start in starts if len(starts) > 1 else []:
-        if start:
-            axis.axvline(start + 0.5, color=colours["soft"], lw=0.8, ls=":")
-        axis.annotate(
-            label(terms.phase(names[start]), 24), (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=7,
-            va="top", xytext=(1, -1), textcoords="offset points", color=colours["soft"], parse_math=False,
-        )  # fmt: skip
-
-
-def score_name(history: Sequence[Row]) -> str | None:
-    """The first column that has a `val_` twin and is not the loss; `accuracy` before others."""
-    keys = [key for row in history for key in row]
-    found = [k for k in dict.fromkeys(keys) if k != "loss" and f"val_{k}" in keys]
-    found = found or [k[4:] for k in dict.fromkeys(keys) if k.startswith("val_") and k != "val_loss"]
-    return "accuracy" if "accuracy" in found else (found[0] if found else None)
-
-
-def number_column(history: Sequence[Row], key: str) -> npt.NDArray[np.float64]:
-    """The numbers of one column of the rows; NaN where there is none."""
-
-    def number(value: Any) -> float:
-        return float("nan") if value is None or value == "" else float(value)
-
-    return np.array([number(row.get(key)) for row in history], np.float64)
-
-
-# ---------------------------------------------------------------------------------------------- quality
-
-
-def confusion(matrix: npt.ArrayLike, classes: Sequence[str], *, dark: bool = False) -> Figure:
-    """Confusion counts [C, C], rows true; shade is the share of the row, counts written up to 25 classes."""
     from matplotlib.colors import PowerNorm
 
     counts = np.asarray(matrix, np.float64)
@@ -175,7 +75,15 @@ def _write_counts(
 
 
 def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
-    """Reliability diagram of `calibration.reliability` bins, with the number of predictions in each below."""
+    """Reliability diagram of `calibration.reliability` bins, with the number of predictions in each below.
+
+    Args:
+        bins: of `calibration.reliability`.
+        dark: light on dark.
+
+    Raises:
+        DataError: all bins are empty.
+    """
     rows = [row for row in bins if row["count"]]
     if not rows:
         raise DataError("the reliability bins are empty; score some predictions first")
@@ -205,7 +113,15 @@ def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
 
 
 def per_class(rows: Sequence[ScoreRow], *, dark: bool = False) -> Figure:
-    """Bars of the F1 of each class with 95 % intervals where known, the worst first."""
+    """Bars of the F1 of each class with 95 % intervals where known, the worst first.
+
+    Args:
+        rows: of the scores by class.
+        dark: light on dark.
+
+    Raises:
+        DataError: no class has a defined F1.
+    """
     known = sorted(((f1, row) for row in rows if (f1 := row.value("f1")) is not None), key=lambda pair: pair[0])
     if not known:
         raise DataError("no class has a defined F1")
@@ -242,7 +158,15 @@ def regression(
     only: int | None = None,
     dark: bool = False,
 ) -> Figure:
-    """Predicted against true values, one panel for each of the first six targets [N, T], or for the target `only`."""
+    """Predicted against true values, one panel a target.
+
+    Args:
+        targets: [N, T], in the user's units.
+        predictions: likewise.
+        names: of the targets.
+        only: the number of the only one that is drawn; None: the first six.
+        dark: light on dark.
+    """
     true, guess = (np.asarray(a, np.float64).reshape(len(np.asarray(a)), -1)[:, :6] for a in (targets, predictions))
     drawn = range(true.shape[1]) if only is None else [only]
     columns = min(3, len(drawn))
@@ -262,9 +186,6 @@ def regression(
     return figure
 
 
-# ---------------------------------------------------------------------------------------------- choices
-
-
 def learning_curve(
     sizes: Sequence[float],
     scores: Sequence[float],
@@ -273,7 +194,15 @@ def learning_curve(
     *,
     dark: bool = False,
 ) -> Figure:
-    """Score (a `metric`) against training pictures, with its `fit` by `extrapolation.learning_curve_fit`."""
+    """Score against training pictures.
+
+    Args:
+        sizes: numbers of training pictures.
+        scores: one a size.
+        fit: by `extrapolation.learning_curve_fit`, drawn where it is given.
+        metric: the score's name.
+        dark: light on dark.
+    """
     with style(dark) as colours:
         figure = blank(5.2, 3.3)
         axis = figure.subplots()
@@ -289,29 +218,4 @@ def learning_curve(
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.legend(fontsize=8, loc="lower right")
-    return figure
-
-
-def learning_rate_range(
-    rates: Sequence[float], found: Sequence[float | None], chosen: float, *, dark: bool = False
-) -> Figure:
-    """Loss `found` (None: not finite) at rising learning rates, the chosen rate marked."""
-    losses = np.array(found, np.float64)
-    if not np.isfinite(losses).any():
-        raise DataError("the learning-rate sweep has no finite loss")
-    with style(dark) as colours:
-        figure = blank(5.2, 3.1)
-        axis = figure.subplots()
-        axis.plot(rates, losses, color=colours["blue"])
-        finite = losses[np.isfinite(losses)]
-        # The sweep ends in an explosion that would flatten everything of interest.
-        room = max(
-            1e-9,
-            float(np.median(finite) - finite.min()),
-            float(finite[0] - finite.min()),
-        )
-        axis.set_ylim(float(finite.min() - 0.1 * room), float(finite.min() + 2.2 * room))
-        axis.set(xscale="log", xlabel="learning rate", ylabel="loss")
-        axis.axvline(chosen, color=ORANGE, label=f"chosen {chosen:.2g}")
-        axis.legend(fontsize=8)
     return figure

@@ -34,10 +34,19 @@ Explainer = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.int64]], Heat]
 
 
 def explainer(model: keras.Model, method: str = "grad-cam") -> Explainer:
-    """A function from uint8 pictures [N, size, size, 3] and output numbers [N] to heat maps [N, size, size].
+    """What makes heat maps of where a model looks.
 
-    `model` is a run's shipped model. The explained output is the logit of a class or label, or the number of a
-    target. Raises ConfigError for an unknown method, and where Grad-CAM finds no feature map to look at.
+    The explained output is the logit of a class or label, or the number of a target.
+
+    Args:
+        model: a run's shipped model.
+        method: a name of `METHODS`.
+
+    Returns:
+        uint8 pictures [N, size, size, 3] and output numbers int [N] → heat maps float32 [N, size, size].
+
+    Raises:
+        ConfigError: the method is unknown, or Grad-CAM finds no feature map to look at.
     """
     if method not in METHODS:
         raise ConfigError(f"method '{method}' is unknown; choose from {', '.join(METHODS)}")
@@ -227,7 +236,16 @@ def _scaled(heats: npt.NDArray[Any], size: int) -> Heat:
 
 
 def overlay(picture: Pixels, heat: Heat, resize: Resize = "stretch") -> Pixels:
-    """`heat` over the whole `picture` uint8 [h, w, 3], put where the decoder's `resize` had taken it from."""
+    """`heat` over the whole `picture` uint8 [h, w, 3], put where the decoder's `resize` had taken it from.
+
+    Args:
+        picture: the whole upright picture, uint8 [h, w, 3].
+        heat: the model's, [size, size] in 0…1.
+        resize: how the decoder had brought the picture to the model's square.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
     import matplotlib
 
     placed = place(heat, resize, (picture.shape[1], picture.shape[0]))
@@ -239,7 +257,16 @@ def overlay(picture: Pixels, heat: Heat, resize: Resize = "stretch") -> Pixels:
 
 
 def place(heat: Heat, resize: Resize, size: tuple[int, int]) -> Heat:
-    """A heat map of the model's square input as one of the upright picture of `size` (width, height)."""
+    """A heat map of the model's square input as one of the upright picture of `size` (width, height).
+
+    Args:
+        heat: float32 [size, size].
+        resize: how the decoder had brought the picture to that square.
+        size: (width, height) of the upright picture.
+
+    Returns:
+        float32 [height, width]; 0 where the model did not see it.
+    """
     image, bilinear = Image.fromarray(heat), Image.Resampling.BILINEAR
     if resize == "stretch":
         return np.asarray(image.resize(size, bilinear))

@@ -29,7 +29,16 @@ class Difference(NamedTuple):
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion, inside 0…1 and sensible at 0 % and 100 %. Wilson 1927."""
+    """Wilson score interval of a proportion, inside 0…1 and sensible at 0 % and 100 %. Wilson 1927.
+
+    Args:
+        successes: 0…`n`.
+        n: trials, above 0.
+        level: of confidence, between 0 and 1.
+
+    Raises:
+        DataError: numbers outside these ranges.
+    """
     _check_level(level)
     if n <= 0 or not 0 <= successes <= n:
         raise DataError(f"{successes} successes of {n}; expected 0 ≤ successes ≤ n and n > 0")
@@ -52,11 +61,20 @@ def bootstrap(
     stratify: bool = False,
     level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Percentile interval of a score over resampled pictures; None where it is undefined in most resamples.
+    """Percentile interval of a score over resampled pictures. Efron & Tibshirani 1993.
 
-    `metric` is one of `FAST` (targets int [N], predictions classes [N] or probabilities [N, C]; a thousand
-    repeats take milliseconds) or a function of resampled targets [N, …] and predictions [N, …]. `stratify`
-    keeps the number of pictures of each class fixed (targets int [N] only). Efron & Tibshirani 1993.
+    Args:
+        metric: one of `FAST` (a thousand repeats take milliseconds), or a function of resampled targets [N, …] and
+            predictions [N, …].
+        targets: [N, …]; int [N] for `FAST`.
+        predictions: [N, …]; for `FAST` classes [N] or probabilities [N, C].
+        repeats: how often pictures are drawn.
+        seed: of the draws.
+        stratify: keep the number of pictures of each class fixed (targets int [N] only).
+        level: of confidence, between 0 and 1.
+
+    Returns:
+        Its ends; None where the score is undefined in most resamples.
     """
     _check_level(level)
     true, guess = _pair(targets, predictions)
@@ -74,7 +92,16 @@ def from_counts_of(
 ) -> tuple[dict[str, tuple[float, float]], list[tuple[float, float] | None]]:
     """95 % intervals of all of `FAST`, and of the F1 of each class, from one stratified draw of confusion counts.
 
-    `targets` and `answers` int [N] in 0…`count`-1. A class that is neither present nor predicted has None.
+    Args:
+        targets: int [N] in 0…`count`-1.
+        answers: likewise.
+        count: classes.
+        repeats: how often pictures are drawn.
+        seed: of the draws.
+
+    Returns:
+        Intervals by name, without those that are undefined; and of each class, None where it is neither present nor
+        predicted.
     """
     true, guess = _pair(targets, answers)
     drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed), stratify=True)
@@ -94,9 +121,18 @@ def of_table(
     seed: int = 0,
     stratify: bool = False,
 ) -> dict[Any, tuple[float, float]]:
-    """95 % percentile intervals of many scores at once: `table` gives them all for resampled pictures.
+    """95 % percentile intervals of many scores at once.
 
-    Scores that are undefined in most resamples are left out.
+    Args:
+        table: resampled targets and predictions → all scores by key.
+        targets: [N, …].
+        predictions: [N, …].
+        repeats: how often pictures are drawn.
+        seed: of the draws.
+        stratify: keep the number of pictures of each class fixed (targets int [N] only).
+
+    Returns:
+        Intervals by key; scores that are undefined in most resamples are left out.
     """
     true, guess = _pair(targets, predictions)
     picks = _resamples(true, repeats, np.random.default_rng(seed), stratify)
@@ -120,8 +156,21 @@ def paired_bootstrap(
 ) -> Difference:
     """How much better predictions `a` score than `b` on the same pictures: `metric(a) - metric(b)`.
 
-    Every resample takes the same pictures for both, so that what is hard for both cancels. `p` counts the
-    resamples on the other side of zero. Raises DataError where the score is undefined. Koehn 2004.
+    Every resample takes the same pictures for both, so that what is hard for both cancels. `p` counts the resamples on
+    the other side of zero. Koehn 2004.
+
+    Args:
+        metric: targets and predictions → a score.
+        targets: [N, …].
+        a: predictions [N, …].
+        b: likewise.
+        repeats: how often pictures are drawn.
+        seed: of the draws.
+        stratify: keep the number of pictures of each class fixed (targets int [N] only).
+        level: of the interval, between 0 and 1.
+
+    Raises:
+        DataError: the score is undefined.
     """
     _check_level(level)
     (true, left), (_, right) = _pair(targets, a), _pair(targets, b)
@@ -141,7 +190,15 @@ def paired_bootstrap(
 def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
     """Exact two-sided p-value that two classifiers err equally often on the same pictures. McNemar 1947.
 
-    Boolean [N] each. 1.0 where they never disagree.
+    Args:
+        a_correct: bool [N]: whether each answer of the one is right.
+        b_correct: those of the other.
+
+    Returns:
+        In 0…1; 1.0 where they never disagree.
+
+    Raises:
+        DataError: shapes that do not fit each other.
     """
     from scipy.stats import binomtest
 

@@ -50,7 +50,7 @@ class Wrong(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Doubts:
+class LabelIssues:
     """Per picture: `confidence` [N] in its own label, the class `suggested` [N] instead (multi-label: the label to
     turn), and whether it is `likely` [N] wrong. `ranking` [N] has the most doubtful picture first. `wrong` says how
     many labels are wrong beyond what the judges' own errors explain."""
@@ -70,12 +70,22 @@ class Doubts:
 def find_label_issues(
     features: npt.NDArray[np.floating], targets: npt.NDArray[np.generic], task: str, classes: int,
     groups: Sequence[str] | None = None, seed: int = 0,
-) -> Doubts:  # fmt: skip
+) -> LabelIssues:  # fmt: skip
     """Judge every label by the pictures of the other folds.
 
-    `features` [N, D] are any fixed description of the pictures; `targets` int [N] for one class each, 0/1 [N, C] for
-    several labels. Pictures of one group (copies, shots of one object) are never judged by each other.
-    Raises DataError for regression, and for fewer than 20 pictures.
+    Args:
+        features: [N, D], any fixed description of the pictures.
+        targets: int [N] for one class each, 0/1 [N, C] for several labels.
+        task: says which.
+        classes: how many.
+        groups: of each picture (copies, shots of one object): those of one group are never judged by each other.
+        seed: of the folds.
+
+    Returns:
+        Of every picture the chance that its label is right, and the label that fits better.
+
+    Raises:
+        DataError: regression, or fewer than 20 pictures.
     """
     kind = tasks.of(task)
     if kind.numbers:
@@ -92,18 +102,22 @@ def find_label_issues(
 def wrong_share(
     contradicted: npt.NDArray[np.bool_], sureness: npt.NDArray[np.floating], chance: float
 ) -> Wrong:  # fmt: skip
-    """How many labels are wrong, from which the judges contradict [N] and how sure [N] they are of their answer.
+    """How many labels are wrong.
 
-    `chance` is the error of the commonest answer. Let u be the judges' error over chance for all labels, and t that of
-    the surer half. Of clean labels t stays below 1.3 u² while u is below a half (simulated: Gaussian and heavy-tailed
-    classes, 2 to 10 of them; and TrashNet). If a share w of the labels is wrong at random, it adds to both alike:
-    u = w + (1 - w) v and t = w + 1.3 (1 - w) v², which is solved for w. Labels that are wrong where classes are hard to
-    tell apart look like the judges' own errors and are not counted, and weaker judges (u of a half) can tell nothing:
-    the answer is rather too low.
+    Let u be the judges' error over chance for all labels, and t that of the surer half. Of clean labels t stays below
+    1.3 u² while u is below a half (simulated: Gaussian and heavy-tailed classes, 2 to 10 of them; and TrashNet). If a
+    share w of the labels is wrong at random, it adds to both alike: u = w + (1 - w) v and t = w + 1.3 (1 - w) v², which
+    is solved for w. Labels that are wrong where classes are hard to tell apart look like the judges' own errors and are
+    not counted, and weaker judges (u of a half) can tell nothing: the answer is rather too low.
 
-    Held by simulation (`tests/evaluation/test_label_issues.py`): clean labels give a lower bound above 2 % in less than
-    1 % of cases, however weak the features; 10 % flipped labels of 700 pictures with strong features in more than 80 %,
-    20 % in more than 99 %.
+    Shown by simulation (`tests/evaluation/test_label_issues.py`): clean labels give a lower bound above 2 % in less
+    than 1 % of cases, however weak the features; 10 % flipped labels of 700 pictures with strong features in more than
+    80 %, 20 % in more than 99 %.
+
+    Args:
+        contradicted: bool [N]: whether the judges' answer is another than the label.
+        sureness: [N]: how sure they are of their answer.
+        chance: the error of the commonest answer, 0…1.
     """
     from scipy.stats import beta
 
@@ -128,7 +142,7 @@ def _unexplained(u: float, t: float) -> float:
     return float((np.sqrt(b * b - 4 * a * c) - b) / (2 * a))
 
 
-def _explained(found: Doubts) -> Doubts:
+def _explained(found: LabelIssues) -> LabelIssues:
     """`found` with as many labels likely wrong as `wrong` allows, the most doubtful first."""
     allowed = round(found.wrong.share * len(found.likely))
     flagged = found.ranking[found.likely[found.ranking]]
@@ -137,7 +151,7 @@ def _explained(found: Doubts) -> Doubts:
     return replace(found, likely=likely)
 
 
-def _single(p: Floats, wanted: Floats) -> Doubts:
+def _single(p: Floats, wanted: Floats) -> LabelIssues:
     own = wanted > 0
     confidence = p[own]
     # The threshold of a class: the mean confidence in it of the pictures that carry it (equation 2 of the paper).
@@ -147,10 +161,10 @@ def _single(p: Floats, wanted: Floats) -> Doubts:
     first, second = np.sort(p, axis=1)[:, ::-1].T[:2] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
     sureness = np.log(first + 1e-9) - np.log(second + 1e-9)
     wrong = wrong_share(p.argmax(1) != wanted.argmax(1), sureness, 1 - float(wanted.mean(0).max()))
-    return Doubts(confidence, others.argmax(1), likely, p, wrong)
+    return LabelIssues(confidence, others.argmax(1), likely, p, wrong)
 
 
-def _multiple(p: Floats, wanted: Floats) -> Doubts:
+def _multiple(p: Floats, wanted: Floats) -> LabelIssues:
     """Each label is a question of its own; a picture is as doubtful as its most doubtful label."""
     agrees = np.where(wanted > 0, p, 1 - p)
     on = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
@@ -161,7 +175,7 @@ def _multiple(p: Floats, wanted: Floats) -> Doubts:
     wrong = wrong_share((agrees < 0.5).ravel(), np.abs(p - 0.5).ravel(), chance)
     # Wrong labels, not pictures, are what was counted; the most doubtful label of a picture stands for it.
     wrong = wrong._replace(share=min(1.0, wrong.share * p.shape[1]), low=min(1.0, wrong.low * p.shape[1]))
-    return Doubts(agrees.min(1), agrees.argmin(1), (against & (agrees < 0.5)).any(1), p, wrong)
+    return LabelIssues(agrees.min(1), agrees.argmin(1), (against & (agrees < 0.5)).any(1), p, wrong)
 
 
 def _folds(wanted: Floats, groups: Sequence[str] | None, seed: int) -> npt.NDArray[np.int64]:

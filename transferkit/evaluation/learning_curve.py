@@ -31,17 +31,26 @@ def learning_curve(
 ) -> LearningCurve | None:
     """Validation scores of probes trained on 10–100 % of the training pictures, and what twice as many would bring.
 
-    `train` and `val` are features [N, D] and targets as for `metrics.score`; `strength` is the probe's C (regress:
-    its alpha), chosen on validation. Smaller sets are drawn in proportion to the classes, `REPEATS` times, each
-    draw containing the smaller ones. `scores` are means over draws, `spread` their standard deviations, `fit` is of
-    `learning_curve_fit`; None where there are too few pictures for three sizes.
     The probe stands for the run's own head: its scores are lower, its slope is what counts. Hestness et al. 2017.
+    Smaller sets are drawn in proportion to the classes, `REPEATS` times, each draw containing the smaller ones.
+
+    Args:
+        train: features [N, D] and targets as for `metrics.score`.
+        val: likewise, which every probe is scored on.
+        task: says what the targets mean.
+        classes: their names.
+        strength: the probe's C (regress: its alpha), chosen on validation.
+        seed: of the draws.
+
+    Returns:
+        `scores` are means over draws, `spread` their standard deviations, `fit` is of `learning_curve_fit`; None where
+        there are too few pictures for three sizes.
     """
     kind = tasks.of(task)
     x, y = np.asarray(train[0], np.float32), np.asarray(train[1])
-    held = Split(np.asarray(val[0], np.float32), np.asarray(val[1]))
+    held_out = Split(np.asarray(val[0], np.float32), np.asarray(val[1]))
     sizes = sorted({round(len(x) * f) for f in FRACTIONS if len(x) * f >= max(LEAST, 2 * len(classes))})
-    if len(sizes) < 3 or not len(held.x):
+    if len(sizes) < 3 or not len(held_out.x):
         return None
     rng = np.random.default_rng(seed)
     draws = 1 if x.size * len(classes) > LARGE else REPEATS
@@ -50,14 +59,14 @@ def learning_curve(
     for size in sizes:
         # All pictures are one set however often it is drawn.
         drawn = orders if size < len(x) else orders[:1]
-        rows.append([_measure(Split(x[o[:size]], y[o[:size]]), held, task, classes, strength) for o in drawn])
+        rows.append([_measure(Split(x[o[:size]], y[o[:size]]), held_out, task, classes, strength) for o in drawn])
     means = [float(np.mean(row)) for row in rows]
     return LearningCurve(
         metric=kind.judged_by,
         sizes=[*sizes],
         scores=means,
         spread=[float(np.std(row)) for row in rows],
-        fit=learning_curve_fit(sizes, means, n_val=len(held.x), seed=seed),
+        fit=learning_curve_fit(sizes, means, n_val=len(held_out.x), seed=seed),
     )
 
 
@@ -67,8 +76,8 @@ def climbs(fit: CurveFit) -> bool:
 
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
-    fitted, held = standardised([train, val])
-    found = score(task, held.y, fitted_probe(fitted, task, len(classes), strength)(held.x), classes)
+    fitted, held_out = standardised([train, val])
+    found = score(task, held_out.y, fitted_probe(fitted, task, len(classes), strength)(held_out.x), classes)
     value = found.value(tasks.of(task).judged_by)
     # R² has no floor, and one absurd fit on ten pictures would bend the whole curve.
     return max(-1.0, -1.0 if value is None else value)

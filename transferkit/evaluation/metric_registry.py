@@ -77,7 +77,15 @@ GOALS: dict[str, Metric] = {
 
 
 def goal(name: str, task: str) -> Metric:
-    """The row of `GOALS` for `name` (`auto`: the default); ConfigError where it does not fit `task`."""
+    """The row of `GOALS` for a metric.
+
+    Args:
+        name: of a metric, ours or a plugin's; "auto": the task's default.
+        task: that it is to fit.
+
+    Raises:
+        ConfigError: it is unknown, or does not fit the task.
+    """
     name = tasks.of(task).default_metric if name == "auto" else name
     found = known(name)
     if found is None or task not in found.tasks:

@@ -38,13 +38,21 @@ def score(
 ) -> Scores:
     """All scores of one task, ready for JSON: plain Python numbers, `None` where a score is undefined.
 
-    `classify`, `ordinal`: targets int [N] in 0…C-1, predictions probabilities [N, C]. `multilabel`: targets 0/1 [N, C],
-    predictions probabilities [N, C], `thresholds` one number or [C] (0.5 where not given; a label is on where
-    its probability is at least its threshold). `regress`: targets and predictions [N, T] (or [N]) in the
-    user's units, `classes` the names of the T targets. What each score means and how ties and absent
-    classes are treated: docs/metrics.md. `extra` names metrics of plugins that are to be among them.
+    What each score means and how ties and absent classes are treated: docs/metrics.md.
 
-    Raises DataError for shapes or values that do not fit, ConfigError for an unknown task.
+    Args:
+        task: a name of `tasks.NAMES`.
+        targets: "classify", "ordinal": int [N] in 0…C-1. "multilabel": 0/1 [N, C]. "regress": [N, T] or [N], in the
+            user's units.
+        predictions: probabilities [N, C]; "regress": as the targets.
+        classes: names of the C classes or labels, or of the T targets.
+        thresholds: of labels, one number or [C]; 0.5 where not given. A label is on where its probability is at least
+            its threshold.
+        extra: names of plugins' metrics that are to be among them.
+
+    Raises:
+        DataError: shapes or values that do not fit.
+        ConfigError: an unknown task, or thresholds for one that has none.
     """
     kind = tasks.of(task)
     if thresholds is not None and not kind.has_thresholds:
@@ -173,29 +181,30 @@ def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> Sco
             "brier": _plain(((probs - true) ** 2).mean()),
         }
     )
-    result["per_class"] = [
-        ScoreRow(
-            {
-                "class": name,
-                "precision": _plain(precision[c]) if called[c] else None,
-                "recall": _plain(recall[c]) if support[c] else None,
-                "f1": _plain(f1[c]) if support[c] else None,
-                "support": int(support[c]),
-                "roc_auc": aucs[c],
-                "pr_auc": aps[c],
-                "threshold": float(limits[c]),
-            }
-        )
-        for c, name in enumerate(names)
-    ]
+
+    def row(c: int) -> ScoreRow:
+        return ScoreRow({
+            "class": names[c],
+            "precision": _plain(precision[c]) if called[c] else None,
+            "recall": _plain(recall[c]) if support[c] else None,
+            "f1": _plain(f1[c]) if support[c] else None,
+            "support": int(support[c]), "roc_auc": aucs[c], "pr_auc": aps[c], "threshold": float(limits[c]),
+        })  # fmt: skip
+
+    result["per_class"] = [row(c) for c in range(len(names))]
     return result
 
 
 def best_thresholds(targets: npt.ArrayLike, probs: npt.ArrayLike, *, least: int = 3) -> Floats:
-    """The threshold of each label [C] with the best F1; to be chosen on validation, never on test.
+    """The threshold of each label with the best F1; to be chosen on validation, never on test. Lipton et al. 2014.
 
-    `targets` 0/1 [N, C], `probs` [N, C]. Thresholds lie midway between neighbouring scores. A label with
-    fewer than `least` positives keeps 0.5: its best F1 is decided by one or two pictures. Lipton et al. 2014.
+    Args:
+        targets: 0/1 [N, C].
+        probs: [N, C] in 0…1.
+        least: a label with fewer positives keeps 0.5: its best F1 is decided by one or two pictures.
+
+    Returns:
+        float64 [C], midway between neighbouring scores.
     """
     true, scores = np.asarray(targets), np.asarray(probs, np.float64)
     return np.array([_best_threshold(true[:, c], scores[:, c], least) for c in range(true.shape[1])])

@@ -1,4 +1,4 @@
-"""Pictures of one split that have a near-identical twin in training, by their features. NumPy only."""
+"""Pictures of one split that have a near-identical copy in training, by their features. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ BLOCK = 512
 Floats = npt.NDArray[np.float32]
 
 
-def twins(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
-    """How many of `others` [M, D] lie so near to a picture of `train` [N, D] that they must be the same.
+def near_duplicates(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
+    """How many pictures lie so near to one of training that they must be the same.
 
     Near is measured against the median distance of a training picture from its nearest neighbour, on standardised
     features. On TrashNet with MobileNet 0.25, 95 % of copies saved at JPEG quality 60 or cropped by a few pixels are
     found, and 1 % of honest test pictures (Barz & Denzler 2020 find near-copies in CIFAR's test sets the same way).
-    0 where training has fewer than 20 pictures.
+
+    Args:
+        train: features [N, D] of the training pictures.
+        others: features [M, D] of those in question.
+
+    Returns:
+        Their number; 0 where training has fewer than 20 pictures.
     """
     x, other = np.asarray(train, np.float32), np.asarray(others, np.float32)
     if len(x) < 20 or not len(other):

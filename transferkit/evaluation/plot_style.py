@@ -74,14 +74,24 @@ def _library() -> Any:
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, which keeps its labels inside."""
+    """An empty figure of so many inches, which keeps its labels inside.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
 def label(name: str, longest: int = 24) -> str:
-    """A class name fit for an axis: one line, no control characters, shortened in the middle."""
+    """A class name fit for an axis: one line, no control characters, shortened in the middle.
+
+    Args:
+        name: of a class.
+        longest: letters.
+    """
     clean = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(name)).strip() or "(blank)"
     if len(clean) <= longest:
         return clean
@@ -90,7 +100,12 @@ def label(name: str, longest: int = 24) -> str:
 
 
 def encode(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
-    """The figure as PNG (110 dpi) or SVG bytes; the same figure gives the same bytes."""
+    """The figure as PNG (110 dpi) or SVG bytes; the same figure gives the same bytes.
+
+    Args:
+        figure: what is drawn.
+        kind: the form.
+    """
     buffer = io.BytesIO()
     metadata = dict.fromkeys(["Software"] if kind == "png" else ["Date", "Creator"])
     with warnings.catch_warnings(), _settings({"svg.hashsalt": "transferkit"}):
@@ -110,12 +125,25 @@ def darkened(svg: bytes) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG to `path`, whole or not at all."""
+    """Write the figure as PNG to `path`, whole or not at all.
+
+    Args:
+        figure: what is drawn.
+        path: of the file.
+
+    Returns:
+        `path`.
+    """
     files.write_bytes(path, encode(figure))
     return path
 
 
 def address(picture: bytes, kind: Literal["png", "svg"]) -> str:
-    """An encoded figure as a `data:` address."""
+    """An encoded figure as a `data:` address.
+
+    Args:
+        picture: what `encode` gave.
+        kind: the form it was given in.
+    """
     mime = "image/png" if kind == "png" else "image/svg+xml"
     return f"data:{mime};base64,{base64.b64encode(picture).decode()}"

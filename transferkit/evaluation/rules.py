@@ -30,7 +30,7 @@ from transferkit.evaluation.symptoms import (
 )
 from transferkit.evaluation.versus import LEVEL
 
-TWINS = 0.05  # of a split: shots in series leave a percent or two
+NEAR_DUPLICATE_SHARE = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm
 GUESSING = 3.0  # times the loss of guessing
 LITTLE = 0.5  # of what is left above the commonest answer: a model that learnt something gains more
@@ -42,9 +42,9 @@ def leakage(case: Case) -> Symptom | None:
     evidence, n = [], case.context.duplicates_across_splits
     if n:
         evidence.append(f"{n} pictures lie in more than one split")
-    for split, found in case.context.twins.items():
-        if found.n >= 5 and found.n > TWINS * found.of:
-            evidence.append(f"{found.n} of {found.of} {split} pictures have a near-identical twin in training")
+    for split, found in case.context.near_duplicates.items():
+        if found.n >= 5 and found.n > NEAR_DUPLICATE_SHARE * found.of:
+            evidence.append(f"{found.n} of {found.of} {split} pictures have a near-identical copy in training")
     if case.val is not None and case.test is not None:
         spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
         if case.val - case.test > max(0.05, 4 * spread):
@@ -112,12 +112,12 @@ def label_noise(case: Case) -> Symptom | None:
     evidence, n = [], case.context.conflicting_labels
     if n:
         evidence.append(f"{n} pictures occur under more than one label")
-    doubts = case.context.doubtful_labels
-    if doubts and doubts.n >= 10 and doubts.low > DOUBTFUL:
+    labels = case.context.doubtful_labels
+    if labels and labels.n >= 10 and labels.low > DOUBTFUL:
         evidence.append(
-            f"about {doubts.share:.0%} of the {doubts.of:,} training labels are probably wrong (at least "
-            f"{doubts.low:.0%}): models that never saw them contradict {doubts.contradicted} of the "
-            f"{doubts.sure} where they are surest, more than errors of their own explain"
+            f"about {labels.share:.0%} of the {labels.of:,} training labels are probably wrong (at least "
+            f"{labels.low:.0%}): models that never saw them contradict {labels.contradicted} of the "
+            f"{labels.sure} where they are surest, more than errors of their own explain"
         )
     sure = case.context.confident_errors
     seen, allowed = (sure.observed, sure.expected) if sure else (0, 0.0)

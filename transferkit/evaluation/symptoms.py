@@ -77,7 +77,12 @@ DROPPED = {("--unfreeze", "none"): ("--layer-decay", "--batchnorm", "--adapt")}
 
 
 def with_options(command: str, options: str) -> str:
-    """`command` with `options` (each a flag and its value) in place of the same flags, or added at its end."""
+    """`command` with `options` (each a flag and its value) in place of the same flags, or added at its end.
+
+    Args:
+        command: a command line.
+        options: flags, each with its value.
+    """
     words, changes = shlex.split(command), shlex.split(options)
     for flag, value in zip(changes[::2], changes[1::2], strict=True):
         if flag in words:
@@ -98,7 +103,13 @@ class Symptom(NamedTuple):
 
 
 def make_case(history: Sequence[Mapping[str, object]], metrics: Judged, context: DiagnosisContext) -> Case:
-    """The kept phase and the scores of the delivered model."""
+    """The kept phase and the scores of the delivered model.
+
+    Args:
+        history: rows of history.csv.
+        metrics: scores of each split and of the baselines.
+        context: what else is known of the run.
+    """
     phases = [str(row.get("phase", "")) for row in history]
     # What was fitted in one step has no curve; those of networks that it was compared with say nothing of it.
     kept = context.phase or (phases[-1] if phases else "")
@@ -124,12 +135,25 @@ def _numbers(row: Mapping[str, object]) -> dict[str, float]:
 
 
 def score_of(case: Case, scores: Scores | None) -> float | None:
-    """The score that rules judge by, of one split's scores; None where it is unknown."""
+    """The score that rules judge by, of one split's scores; None where it is unknown.
+
+    Args:
+        case: says which score that is.
+        scores: of the split; None where it has none.
+    """
     return None if scores is None else scores.value(case.task.judged_by)
 
 
 def standard_error(case: Case, split: Literal["train", "val", "test"]) -> float:
-    """Standard error of a split's score, never 0: a perfect score of ten pictures is not certain."""
+    """Standard error of a split's score, never 0: a perfect score of ten pictures is not certain.
+
+    Args:
+        case: the scores, and how many pictures they are of.
+        split: which of them.
+
+    Returns:
+        In units of the score; 0 for a training score that is not known.
+    """
     score, scores = {
         "train": (case.train, case.metrics.train),
         "val": (case.val, case.metrics.val),
@@ -155,10 +179,17 @@ def _error_of_r2(r2: float, n: int) -> float:
 
 
 def rival(case: Case, name: str) -> Edge | None:
-    """How much better the model is on test than a baseline, by the score that rules judge by; None where unknown.
+    """How much better the model is on test than a baseline, by the score that rules judge by.
 
     Tested in pairs where the run holds that; else from the test score's own standard error, as if the baseline had
     none.
+
+    Args:
+        case: the scores.
+        name: of the baseline.
+
+    Returns:
+        The gain with its interval and p-value; None where a score is unknown.
     """
     found = case.metrics.baselines.get(name)
     value = score_of(case, found)
@@ -246,7 +277,12 @@ def larger_head(case: Case) -> list[Remedy]:
 
 
 def weakest(case: Case, most: int = 3) -> str:
-    """The classes with the worst recall on validation (test is not to be chosen by), and their training pictures."""
+    """The classes with the worst recall on validation (test is not to be chosen by), and their training pictures.
+
+    Args:
+        case: the scores.
+        most: how many classes are named.
+    """
     counts, rows = case.context.class_counts, recalls(case.metrics.val)
     known = sorted(rows, key=lambda row: row[1])[:most]
     return ", ".join(
@@ -270,7 +306,12 @@ def more_views(case: Case) -> list[Remedy]:
 
 
 def rate(case: Case, factor: float) -> str:
-    """The head's learning rate times `factor`, at most 10; one that nobody gave is read from run or curves."""
+    """The head's learning rate times `factor`, at most 10; one that nobody gave is read from run or curves.
+
+    Args:
+        case: the run.
+        factor: above 0.
+    """
     known: float | None = case.number("learning_rate", 0.0)
     if not known:  # "auto", or the recipe's own
         known = case.context.learning_rate

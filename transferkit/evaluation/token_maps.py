@@ -62,10 +62,15 @@ class _Place:
 
 
 def fields(network: Any, model: keras.Model) -> Fields | None:
-    """The maps of `model` (pictures → logits), which calls `network`; None where it is no network of tokens, or where
-    the places of its tokens in the picture cannot be known.
+    """The maps of a model that stands on a network of tokens. A head that reads several depths may have several maps,
+    in the same units.
 
-    A head that reads several depths may have several maps, in the same units.
+    Args:
+        network: of tokens.
+        model: pictures → logits, which calls `network`.
+
+    Returns:
+        None where it is no network of tokens, or where the places of its tokens in the picture cannot be known.
     """
     if len(network.outputs[-1].shape) == 4 or not any(map(_attends, operations_of(network))):
         return None

@@ -31,11 +31,22 @@ class Probe(NamedTuple):
 
 
 def logme(features: npt.ArrayLike, targets: npt.ArrayLike, task: str) -> float:
-    """Logarithm of maximum evidence per picture, in nats: higher means features that explain the targets better.
+    """Logarithm of maximum evidence per picture: higher means features that explain the targets better.
 
-    `features` [N, D]; targets as for `metrics.score`. Each class (as 0/1), label or target is the output of a Bayesian
-    linear regression whose prior and noise precision maximise the evidence; the mean over outputs is returned. Numbers
-    are standardised first. You et al. 2021, LogME: Practical Assessment of Pre-trained Models, algorithm 3.
+    Each class (as 0/1), label or target is the output of a Bayesian linear regression whose prior and noise precision
+    maximise the evidence. Numbers are standardised first. You et al. 2021, LogME: Practical Assessment of Pre-trained
+    Models, algorithm 3.
+
+    Args:
+        features: [N, D], N above 1.
+        targets: as for `metrics.score`.
+        task: says what they mean.
+
+    Returns:
+        The mean over outputs, in nats.
+
+    Raises:
+        DataError: shapes that do not fit each other.
     """
     kind = tasks.of(task)
     f, y = np.asarray(features, np.float64), np.asarray(targets)
@@ -83,16 +94,26 @@ def cross_validated_probe(
     features: npt.ArrayLike, targets: npt.ArrayLike, folds: Sequence[tuple[Indices, Indices]], task: str,
     classes: Sequence[str],
 ) -> Probe:  # fmt: skip
-    """Score of a linear probe over `folds` (training rows, held-out rows), at the regularisation that does best.
+    """Score of a linear probe over folds, at the regularisation that does best.
 
     The choice of one number among six by the same folds flatters every network alike. Kornblith et al. 2019.
+
+    Args:
+        features: [N, D].
+        targets: as for `metrics.score`.
+        folds: training rows and left-out rows of each.
+        task: says what the targets mean.
+        classes: their names.
+
+    Returns:
+        Mean and deviation over the folds of the score that the task is judged by.
     """
     kind = tasks.of(task)
     x, y = np.asarray(features, np.float32), np.asarray(targets)
     options = PENALTIES if kind.numbers else STRENGTHS
     table = np.full((len(options), len(folds)), -1.0)
-    for column, (train, held) in enumerate(folds):
-        fitted, kept = standardised([Split(x[train], y[train]), Split(x[held], y[held])])
+    for column, (train, held_out) in enumerate(folds):
+        fitted, kept = standardised([Split(x[train], y[train]), Split(x[held_out], y[held_out])])
         for row, option in enumerate(options):
             guess = fitted_probe(fitted, task, len(classes), option)(kept.x)
             value = score(task, kept.y, guess, list(classes)).value(kind.judged_by)
@@ -102,7 +123,12 @@ def cross_validated_probe(
 
 
 def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
-    """Which points nothing beats: no other costs at most as much and gains at least as much, one of them strictly."""
+    """Which points nothing beats: no other costs at most as much and gains at least as much, one of them strictly.
+
+    Args:
+        costs: of each point, lower is better.
+        gains: likewise, higher is better.
+    """
     c, g = np.asarray(costs, np.float64), np.asarray(gains, np.float64)
     better = (c <= c[:, None]) & (g >= g[:, None]) & ((c < c[:, None]) | (g > g[:, None]))
     return [not row.any() for row in better]

@@ -51,9 +51,20 @@ class Answers(NamedTuple):
 def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, classes: list[str], seed: int = 0) -> (
     Edge | None
 ):  # fmt: skip
-    """How much better `own` is than `other` by the score `key` of `metrics.score`, on the same pictures.
+    """How much better `own` is than `other` on the same pictures.
 
-    None where the score is undefined or unknown, or comparing would take minutes.
+    Args:
+        task: says what the targets mean.
+        key: the score, one of `metrics.score`.
+        targets: as for `metrics.score`.
+        own: answers of the model.
+        other: answers of its rival.
+        classes: names of the classes, labels or targets.
+        seed: of the bootstrap.
+
+    Returns:
+        The gain with its interval and p-value; None where the score is undefined or unknown, or comparing would take
+        minutes.
     """
     row = by_key(key)
     if row is None or not len(targets):
@@ -108,9 +119,18 @@ def _flipped(difference: Floats, error: float) -> float:
 def interval(
     task: str, key: str, targets: Array, answers: Answers, classes: list[str], seed: int = 0
 ) -> tuple[float, float] | None:  # fmt: skip
-    """The 95 % interval of the score `key` of `answers` by itself, over resampled pictures.
+    """The 95 % interval of a score by itself, over resampled pictures.
 
-    None where the score is undefined in most resamples, or resampling would take minutes.
+    Args:
+        task: says what the targets mean.
+        key: the score, one of `metrics.score`.
+        targets: as for `metrics.score`.
+        answers: those that are scored.
+        classes: names of the classes, labels or targets.
+        seed: of the draws.
+
+    Returns:
+        Its ends; None where the score is undefined in most resamples, or resampling would take minutes.
     """
     outputs = np.asarray(answers.outputs)
     if outputs.size > LARGEST or not len(targets):
@@ -172,6 +192,13 @@ def verdicts(found: MetricsRecord, key: str) -> list[Verdict]:
     """What the baselines in metrics.json are to the model by the score `key`, Holm's method (1979) over their p-values.
 
     Runs of earlier versions hold no pairs: there a baseline must lie outside the model's 95 % interval.
+
+    Args:
+        found: metrics.json.
+        key: the score.
+
+    Returns:
+        One verdict a baseline that has the score: "ahead", "behind" or "unclear".
     """
     own = found.test.value(key)
     row = by_key(key)

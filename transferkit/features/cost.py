@@ -44,9 +44,18 @@ class Cost:
 
 
 def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], run: Pass, batch: int) -> Cost:
-    """The cost of `run` (uint8 [batch, size, size, 3] → activations) behind `pixels()` (uint8 [n, …], n ≤ batch).
+    """The cost of one picture's way through the frozen part, measured once for each network, cut, precision, machine
+    and disk.
 
-    `key` names network, cut and precision; they, this machine and the disk of `folder` are measured once.
+    Args:
+        key: names network, cut and precision.
+        folder: of the cache, whose disk is measured too.
+        pixels: gives uint8 [n, size, size, 3] of real pictures, 0 < n ≤ `batch`; asked for only where nothing is known.
+        run: uint8 [batch, size, size, 3] → activations.
+        batch: pictures of a call.
+
+    Returns:
+        Seconds a picture of decoding and of the forward pass, and bytes a second of the disk.
     """
     known = {**key, "cost": 1, "machine": machine(), "disk": os.stat(folder).st_dev}
     memory = cache_folder() / "precision" / f"{digest(known)[:32]}.json"

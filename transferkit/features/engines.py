@@ -72,7 +72,13 @@ def offered() -> list[str]:
 
 
 def choose(base: Precision, work: Work, reporter: Reporter) -> Precision:
-    """`base`, the format in which TensorFlow computes, or float32 by another engine, where that is done sooner."""
+    """`base`, or float32 by another engine, where that is done sooner.
+
+    Args:
+        base: the format in which TensorFlow computes.
+        work: what is to be computed.
+        reporter: is told of a trial.
+    """
     names = offered()
     if not names or base.how == "policy" or not work.lacking(base):
         return base
@@ -87,13 +93,23 @@ def choose(base: Precision, work: Work, reporter: Reporter) -> Precision:
 
 
 def refuse(key: JsonObject, name: str, why: str) -> None:
-    """Engine `name` is not used for this network again: what came of its features was not as TensorFlow answers."""
+    """An engine is not used for a network again: what came of its features was not as TensorFlow answers.
+
+    Args:
+        key: of the network, as in `Work`.
+        name: of the engine.
+        why: in words, which are kept.
+    """
     _Memory(key).write(name, Measured(refused=why))
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference of outputs [n, d], in parts of the root mean square of the expected row; NaN counts as
-    infinite."""
+    """The largest difference of outputs, in parts of the root mean square of the expected row; NaN counts as infinite.
+
+    Args:
+        found: [n, d].
+        expected: [n, d].
+    """
     if found.shape != expected.shape:
         return float("inf")
     scale = np.sqrt((expected.astype(np.float64) ** 2).mean(axis=1)) + 1e-12

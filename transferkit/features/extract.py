@@ -22,7 +22,8 @@ from transferkit.data.images.decode import BUNDLE, DecodeSettings, decoder_versi
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
-from transferkit.features.store import FeatureSet, rounded, unpacked
+from transferkit.features.number_formats import rounded
+from transferkit.features.store import FeatureSet, unpacked
 from transferkit.files import digest
 from transferkit.record import JsonObject
 
@@ -106,12 +107,12 @@ class Stored:
         self._row = np.zeros((len(samples), depth), np.int64)
         at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
         self._chunk[at], self._row[at] = chunks, rows
-        self._held: ResidentRows | None = None
+        self._resident: ResidentRows | None = None
 
-    def held(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
+    def resident(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
         """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
-        if self._held is not None:
-            return self._held
+        if self._resident is not None:
+            return self._resident
         if any(len(shape) > 1 for shape in self.shapes):
             return None
         at = np.nonzero(self._chunk >= 0)
@@ -121,8 +122,8 @@ class Stored:
         tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
         places = np.full(self._chunk.shape, -1, np.int32)
         places[at] = numbers.ravel()
-        self._held = ResidentRows(tensors, places)
-        return self._held
+        self._resident = ResidentRows(tensors, places)
+        return self._resident
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `Source.take`."""
@@ -180,11 +181,25 @@ def extract(
     reporter: Reporter,
     parallel: int = 1,
 ) -> int:
-    """Compute the rows of `wanted` (picture → views) that any of `sets` lacks; returns how many were computed.
+    """Compute the rows of `wanted` that any of `sets` lacks.
 
-    `network` maps uint8 [64, size, size, 3] to the tensors of all sets, one set after the other, and is called for
-    `parallel` batches at a time. Rows are committed as they come, so that an interrupted pass goes on where it stopped.
-    Raises TrainingError where the network gives infinity or NaN, and StorageError where the disk is full.
+    Rows are committed as they come, so that an interrupted pass goes on where it stopped.
+
+    Args:
+        network: uint8 [64, size, size, 3] → the tensors of all sets, one set after the other.
+        sets: where rows are kept.
+        views: pictures and views as pixels, and the names of their rows.
+        samples: the pictures.
+        wanted: row number of a picture → its views.
+        reporter: is told of the progress.
+        parallel: batches for which `network` is called at a time.
+
+    Returns:
+        How many rows were computed.
+
+    Raises:
+        TrainingError: the network gives infinity or NaN.
+        StorageError: the disk is full.
     """
     todo = _missing(sets, views, samples, wanted)
     total = sum(len(v) for v in todo.values())
@@ -205,7 +220,13 @@ def extract(
 
 
 def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> list[str]:
-    """Names of all rows of `wanted`, each once (exact duplicates share theirs)."""
+    """Names of all rows of `wanted`, each once (exact duplicates share theirs).
+
+    Args:
+        views: names the rows.
+        samples: the pictures, hashed.
+        wanted: row number of a picture → its views.
+    """
     assert samples.sha256 is not None
     return list(dict.fromkeys(views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some))
 
@@ -286,7 +307,16 @@ def _check_finite(rows: np.ndarray) -> None:
 
 
 def content_key(weights_sha256: str, network: JsonObject, decode: DecodeSettings) -> JsonObject:
-    """All that changes a row besides the picture and the view: the network, its weights, the decoder, libraries."""
+    """All that changes a row besides the picture and the view: the network, its weights, the decoder, libraries.
+
+    Args:
+        weights_sha256: hex digest of the weights of the frozen part.
+        network: what says which part of which network.
+        decode: how pictures are brought to size.
+
+    Returns:
+        A JSON object for the key of a `FeatureSet`.
+    """
     import keras
 
     return {

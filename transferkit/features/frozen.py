@@ -31,6 +31,7 @@ from transferkit.features.extract import (
     extract,
     row_names,
 )  # fmt: skip
+from transferkit.features.number_formats import row_bytes
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.store import (
@@ -41,7 +42,6 @@ from transferkit.features.store import (
     open_set,
     room_for,
     root,
-    row_bytes,
 )
 from transferkit.features.structure import structure
 from transferkit.features.taps import Taps, tapping_model, taps

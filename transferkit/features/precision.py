@@ -74,11 +74,21 @@ def choose(
     key: Mapping[str, object],
     reporter: Reporter,
 ) -> Precision:
-    """The precision for `rows` pictures through `network` (uint8 pixels → tensors).
+    """The precision for the frozen part.
 
-    `pixels()` gives uint8 [n, size, size, 3] of real pictures for the probe; `key` names the network and size.
-    A low precision that was asked for is taken, whatever its speed, where its outputs agree with float32's: a head
-    that learnt from others would not fit the network it is shipped with.
+    A low precision that was asked for is taken, whatever its speed, where its outputs agree with float32's: a head that
+    learnt from others would not fit the network it is shipped with.
+
+    Args:
+        requested: "auto", "float32", "bfloat16" or "float16".
+        network: uint8 pixels → tensors.
+        pixels: gives uint8 [n, size, size, 3] of real pictures for the probe.
+        rows: pictures that will go through it; a probe has to pay.
+        key: names the network and size, under which the answer is remembered.
+        reporter: is told where a probe is made.
+
+    Returns:
+        The precision, with the reason.
     """
     options = candidates(requested)
     if options == [Precision()] or (requested == "auto" and len(options) == 1):
@@ -106,10 +116,21 @@ Trial = Callable[[Precision], tuple[float, np.ndarray]]
 def choose_training(
     requested: str, network: Any, trial: Trial, pictures: int, key: Mapping[str, object], reporter: Reporter
 ) -> Precision:
-    """The precision in which `network` is trained on `pictures` pictures, counted over all epochs.
+    """The precision in which a network is trained.
 
-    Always through dtype policies, so that weights, losses and the last layer stay float32. `key` names what is
-    trained. A format that was asked for is taken, whatever its speed, where its outputs agree with float32's.
+    Always through dtype policies, so that weights, losses and the last layer stay float32. A format that was asked for
+    is taken, whatever its speed, where its outputs agree with float32's.
+
+    Args:
+        requested: "auto", "float32", "bfloat16" or "float16".
+        network: what is trained.
+        trial: measures a step in a precision.
+        pictures: pictures that it trains on, counted over all epochs; a probe has to pay.
+        key: names what is trained, under which the answer is remembered.
+        reporter: is told of probe and answer.
+
+    Returns:
+        The precision, with the reason.
     """
     if requested == "float32":
         return Precision()
@@ -202,7 +223,12 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def applied(network: Any, precision: Precision) -> Iterator[None]:
-    """Compute `network`'s layers in `precision` inside the context; weights stay float32 throughout."""
+    """Compute `network`'s layers in `precision` inside the context; weights stay float32 throughout.
+
+    Args:
+        network: the model whose layers are switched, and switched back.
+        precision: one that is not of "policy" changes nothing here.
+    """
     if precision.how != "policy":
         yield
         return

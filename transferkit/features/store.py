@@ -23,13 +23,12 @@ import numpy as np
 
 from transferkit import cache_quota
 from transferkit.errors import StorageError
+from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes
 from transferkit.files import atomic_path, cache_folder, digest, locked, read_json, write_json
 from transferkit.record import JsonObject
 
 FORMAT = 2
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
-HALF_ABOVE = 8192  # rows longer than this are kept in 16 bits a number, where that is near enough
-BFLOAT16 = np.uint16  # NumPy has no such type: on disk it is the upper half of a float32, as the bits it consists of
 
 
 # Chunks whose checksum this process has verified: a set is opened several times in a run, and reading all of it each
@@ -109,7 +108,7 @@ class FeatureSet:
 
         Raises StorageError when the disk is full; what was stored before stays valid.
         """
-        rows = _packed(rows)
+        rows = packed(rows)
         try:
             with locked(self.folder / "write.lock"):
                 self._sweep()
@@ -153,7 +152,7 @@ class FeatureSet:
         for chunk in np.unique(chunks):
             here = np.flatnonzero(chunks == chunk)
             here = here[np.argsort(rows[here], kind="stable")]  # reading forwards is what disks like
-            out[here] = _unpacked(self._chunks[chunk][rows[here]])
+            out[here] = as_numbers(self._chunks[chunk][rows[here]])
         return out
 
     def unpack(self, rows: np.ndarray) -> list[np.ndarray]:
@@ -171,58 +170,20 @@ class ResidentSet(FeatureSet):
     def append(self, names: Sequence[str], rows: np.ndarray) -> None:
         """Keep `rows` [n, width] under `names`."""
         self._places |= {name: (len(self._chunks), row) for row, name in enumerate(names)}
-        self._chunks.append(_packed(rows))
+        self._chunks.append(packed(rows))
 
 
 def unpacked(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """Rows [n, width] as tensors [n, *shape], in order."""
+    """Rows [n, width] as tensors [n, *shape], in order.
+
+    Args:
+        rows: float [n, width].
+        shapes: of the tensors, without the batch axis; their sizes sum to `width`.
+    """
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     return [
         part.reshape(len(rows), *shape) for part, shape in zip(np.split(rows, ends[:-1], axis=1), shapes, strict=True)
     ]
-
-
-def rounded(rows: np.ndarray) -> np.ndarray:
-    """Rows [n, width] as the store gives them back, which depends on nothing but each row itself.
-
-    Long rows keep 16 bits a number: activations carry about three significant digits of meaning, and maps at a cut are
-    large. What was computed in bfloat16 stays as it is; all else is rounded to float16, or kept where numbers are too
-    large or too small for that.
-    Short rows (pooled vectors) are cheap, so they keep all digits.
-    """
-    rows = np.ascontiguousarray(rows, np.float32)
-    if rows.shape[1] <= HALF_ABOVE:
-        return rows
-    # The first number that says so is soon found.
-    exact = np.array([not (row[:64] & 0xFFFF).any() and not (row & 0xFFFF).any() for row in rows.view(np.uint32)])
-    if exact.all():
-        return rows
-    with np.errstate(over="ignore"):
-        half = rows.astype(np.float16).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        near = np.abs(half - rows).max(1) <= 1e-3 * np.abs(rows).max(1)
-    keep = exact | ~near  # infinity and NaN are near to nothing
-    half[keep] = rows[keep]
-    return half
-
-
-def _packed(rows: np.ndarray) -> np.ndarray:
-    """`rounded` rows in the smallest of the three formats that holds all of them."""
-    rows = rounded(rows)
-    if rows.shape[1] <= HALF_ABOVE:
-        return rows
-    bits = rows.view(np.uint32)
-    # The first row tells nearly always, and is soon looked at.
-    if not (bits[:1] & 0xFFFF).any() and not (bits & 0xFFFF).any():
-        return (bits >> 16).astype(BFLOAT16)
-    with np.errstate(over="ignore"):
-        half = rows.astype(np.float16)
-    return half if np.array_equal(half, rows) else rows
-
-
-def _unpacked(rows: np.ndarray) -> np.ndarray:
-    """What `_packed` gave, as numbers."""
-    return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == BFLOAT16 else rows
 
 
 def _write(handle: IO[bytes], rows: np.ndarray) -> None:
@@ -251,13 +212,23 @@ def root() -> Path:
 
 
 def open_set(spec: JsonObject, shapes: Sequence[tuple[int, ...]]) -> FeatureSet:
-    """The set that belongs to `spec`, made if absent."""
+    """The set that belongs to `spec`, made if absent.
+
+    Args:
+        spec: everything that changes the content of a row.
+        shapes: of a row's tensors, without the batch axis.
+    """
     name = digest({"format": FORMAT, **spec})
     return FeatureSet(root() / name[:2] / name, spec, shapes)
 
 
 def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
-    """Those of `names` that the set of `spec` lists; nothing is made, checked or marked as used."""
+    """Those of `names` that the set of `spec` lists; nothing is made, checked or marked as used.
+
+    Args:
+        spec: as for `open_set`.
+        names: of rows.
+    """
     name = digest({"format": FORMAT, **spec})
     found: set[str] = set()
     for index in (root() / name[:2] / name).glob("chunk-*.json"):
@@ -266,16 +237,16 @@ def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
     return found.intersection(names)
 
 
-def row_bytes(width: int) -> int:
-    """Bytes of a row of `width` numbers."""
-    return width * (2 if width > HALF_ABOVE else 4)
-
-
 def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
-    """(whether `rows` rows fit, bytes needed, bytes there are): within the store's limit, and never more than half of
-    what is free on the disk.
+    """Whether rows fit: within the store's limit, and never more than half of what is free on the disk.
 
-    `promised` bytes have been given to others and are not written yet.
+    Args:
+        rows: how many.
+        width: numbers in a row.
+        promised: bytes that have been given to others and are not written yet.
+
+    Returns:
+        Whether they fit, bytes needed, bytes there are.
     """
     folder = root()
     folder.mkdir(parents=True, exist_ok=True)

@@ -108,9 +108,16 @@ def _narrower(found: Taps) -> Taps:
 
 
 def tapped(backbone: LoadedBackbone, found: Taps, inputs: Any, columns: tuple[int, int] | None = None) -> Any:
-    """The tensor [n, D] of tapped rows on `inputs`, pictures as the network's preprocessing takes them.
+    """The tensor of tapped rows on `inputs`.
 
-    `columns` limits it to a range that begins and ends where taps do: what is not used is then not computed.
+    Args:
+        backbone: the network.
+        found: where it is tapped.
+        inputs: pictures [n, size, size, 3] as the network's preprocessing takes them.
+        columns: limits the rows to a range that begins and ends where taps do: what is not used is then not computed.
+
+    Returns:
+        float32 [n, D].
     """
     return _tapped(backbone, found, inputs, columns)[-1]
 
@@ -167,8 +174,16 @@ def _listed(tensors: Any) -> list[Any]:
 
 
 def tapping_model(backbone: LoadedBackbone, found: Taps, also: Sequence[Any] = ()) -> keras.Model:
-    """uint8 pictures [n, size, size, 3] → tapped rows float32 [n, D]; before them `also`, tensors of the network's own
-    graph."""
+    """A model from pictures to tapped rows.
+
+    Args:
+        backbone: the network.
+        found: where it is tapped.
+        also: tensors of the network's own graph, which are given before the rows.
+
+    Returns:
+        uint8 [n, size, size, 3] → float32 [n, D], or with `also` a list that ends with it.
+    """
     import keras
 
     inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="pixels")

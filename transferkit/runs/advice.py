@@ -51,7 +51,12 @@ def _options(words: list[str]) -> list[tuple[str, ...]]:
 
 
 def resuming(command: str, run: str) -> str:
-    """What goes on with the unfinished `run` that `command`, one of our own, began."""
+    """What goes on with an unfinished run.
+
+    Args:
+        command: the one of our own that began it.
+        run: its folder.
+    """
     if command.endswith(")"):
         return f"{command[:-1]}, resume=True)"
     if command.endswith(IN_PYTHON):

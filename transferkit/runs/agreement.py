@@ -37,7 +37,12 @@ def tolerance(features: Precision, phases: Sequence[PhaseReport]) -> float:
 
 def agreed(trained: Trained, work: Recipe) -> Trained:
     """`trained`, which `work` came to, with validation outputs that are the shipped network's own, within what its
-    features' arithmetic allows (`tolerance`)."""
+    features' arithmetic allows (`tolerance`).
+
+    Args:
+        trained: what training came to.
+        work: what it was trained by: its pictures, features and reporter.
+    """
     problem, views, reporter = work.problem, work.views, work.reporter
     places = sampled(problem)
     found = gap(trained.model, trained.val_outputs[places], problem, views)
@@ -59,11 +64,16 @@ def sampled(problem: Problem) -> np.ndarray:
 def gap(
     model: keras.Model, expected: np.ndarray, problem: Problem, views: Views, left_out: np.ndarray | None = None
 ) -> float:
-    """The largest difference between what `model` (uint8 pictures → outputs) says of the `sampled` validation pictures
-    and the `expected` outputs [n, t] for them: of probabilities, or of standardised numbers.
+    """The largest difference between what the shipped model says of the `sampled` validation pictures and what was
+    expected: of probabilities, or of standardised numbers.
 
-    Where `model` has learnt these pictures it is sure of them, which hides differences: `left_out` [n, t] are then
-    answers to them by such as had not, and what counts is what the differences would make of those.
+    Args:
+        model: uint8 pictures → outputs.
+        expected: outputs [n, t].
+        problem: the validation pictures.
+        views: how they are decoded.
+        left_out: where `model` has learnt these pictures it is sure of them, which hides differences: outputs [n, t] of
+            such as had not; what counts is what the differences would make of those.
     """
     pictures = problem.val[sampled(problem)]
     pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in pictures])
@@ -78,7 +88,12 @@ def gap(
 
 
 def said(found: float, problem: Problem) -> str:
-    """A gap that is too large in words."""
+    """A gap that is too large in words.
+
+    Args:
+        found: the gap.
+        problem: says in which unit it is.
+    """
     unit = "standard deviations of the target" if problem.units is not None else "of probability"
     return (
         f"the shipped network, which computes in float32, answered up to {found:.2g} {unit} otherwise than in training "

@@ -16,13 +16,13 @@ from transferkit.data.splitting.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis, intervals
 from transferkit.evaluation.baselines import Baseline, Split, few_threads
-from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, Twins
+from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, MetricsRecord
-from transferkit.evaluation.near_duplicates import twins
+from transferkit.evaluation.near_duplicates import near_duplicates
 from transferkit.evaluation.scores import BaselineScores
 from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.files import atomic_path
@@ -40,7 +40,17 @@ Pictures = np.ndarray  # row numbers of samples
 
 
 def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, parts: list[Pictures]) -> list[Split]:
-    """Vectors of clean pictures by the network as it came, and their targets, for each of `parts`."""
+    """Vectors of clean pictures by the network as it came, and their targets.
+
+    Args:
+        work: the recipe, whose store has the rows.
+        trained: what it came to.
+        samples: the pictures.
+        parts: row numbers of each part, int [n].
+
+    Returns:
+        For each part features float32 [n, D] and targets.
+    """
     model = work.backbone.model
     tuned = compute.values(model.weights)
     if trained.pretrained:
@@ -61,7 +71,18 @@ def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
 
 
 def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Baseline]:
-    """The majority answer, a linear probe and nearest neighbours, each with its answers on test."""
+    """The majority answer, a linear probe and nearest neighbours, each with its answers on test.
+
+    Args:
+        train: features and targets of the training pictures.
+        val: of validation.
+        test: of test.
+        task: says what the targets mean.
+        classes: their names.
+
+    Returns:
+        By their keys in metrics.json.
+    """
     return {
         "majority": baselines.majority(train.y, test.y, task, classes),
         "linear_probe": baselines.linear_probe(train, val, test, task, classes),
@@ -72,9 +93,20 @@ def compare_baselines(train: Split, val: Split, test: Split, task: str, classes:
 def beside(
     rivals: dict[str, Baseline], outputs: np.ndarray, found: MetricsRecord, samples: Samples, seed: int
 ) -> dict[str, BaselineScores]:
-    """The part of metrics.json about baselines: their scores, and `against` by score: how much better the model is on
-    the same test pictures (see `versus.edge`). `outputs` are the model's, `samples` the test pictures. The scores shown
-    first have their own 95 % intervals too."""
+    """The part of metrics.json about baselines.
+
+    Args:
+        rivals: what `compare_baselines` gave.
+        outputs: the model's answers to the test pictures, [n, C].
+        found: metrics.json so far.
+        samples: the test pictures.
+        seed: of the draws.
+
+    Returns:
+        Their scores, and `against` by score: how much better the model is on the same test pictures (see
+            `versus.edge`). The
+        scores shown first have their own 95 % intervals too.
+    """
     task, classes = samples.task, list(samples.classes)
     aim = GOALS[found.goal].key if found.goal in GOALS else None
     usual = GOALS[samples.kind.default_metric].key
@@ -94,7 +126,15 @@ def beside(
 
 
 def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> LearningCurve | None:
-    """The learning curve of a linear probe, its regularisation chosen on validation."""
+    """The learning curve of a linear probe, its regularisation chosen on validation.
+
+    Args:
+        train: features and targets of the training pictures.
+        val: of validation; the test split has no part in this.
+        task: says what the targets mean.
+        classes: their names.
+        seed: of the draws.
+    """
     # Scored on validation again: the test split has no part in this.
     (strength,) = baselines.linear_probe(train, val, val, task, classes).chosen.values()
     assert isinstance(strength, float)
@@ -103,7 +143,13 @@ def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) ->
 
 def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray) -> None:
     """What the thresholds reached on test, and there without calibration the calibration error and the loss: how much
-    lower calibration made it is `calibration`, tested in pairs."""
+    lower calibration made it is `calibration`, tested in pairs.
+
+    Args:
+        found: metrics.json so far; the figures are added.
+        test: probabilities [n, C] of the test pictures.
+        targets: int [n].
+    """
     for row in found.abstention:
         if row.threshold is not None:
             accuracy, coverage = calibration.selective(test, targets, row.threshold)
@@ -145,7 +191,11 @@ def diagnosis_context(
         command=command,
         duplicates_across_splits=shared(samples, context.splits),
         learning_curve=metrics.learning_curve.fit if metrics.learning_curve else None,
-        twins={name: Twins(twins(fit.x, part.x), len(part.x)) for name, part in features.items() if name != "train"},
+        near_duplicates={
+            name: NearDuplicates(near_duplicates(fit.x, part.x), len(part.x))
+            for name, part in features.items()
+            if name != "train"
+        },
         doubtful_labels=doubtful_labels(fit, samples, problem.train, context.settings.seed) if judged else None,
         confident_errors=diagnosis.confident_errors(val, samples.targets[problem.val]) if single else None,
         data=context.origin,
@@ -155,7 +205,14 @@ def diagnosis_context(
 
 
 def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> DoubtfulLabels:
-    """How many labels of the training pictures are probably wrong."""
+    """How many labels of the training pictures are probably wrong.
+
+    Args:
+        fit: features and targets of the training pictures.
+        samples: all pictures.
+        train: row numbers of the training pictures, int [n].
+        seed: of the folds.
+    """
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
     with few_threads(fit.x.size):
@@ -164,7 +221,12 @@ def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) ->
 
 
 def shared(samples: Samples, splits: Splits) -> int:
-    """Pictures whose exact copy lies in another split (only a split given by the user can have them)."""
+    """Pictures whose exact copy lies in another split (only a split given by the user can have them).
+
+    Args:
+        samples: all pictures, hashed.
+        splits: which part each belongs to.
+    """
     parts: dict[str, set[str]] = {}
     assert samples.sha256 is not None
     for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
@@ -178,20 +240,27 @@ def shared(samples: Samples, splits: Splits) -> int:
 def save_typical(
     path: Path, train: Split, val: Split, trained: recipe.Trained, problem: recipe.Problem, seed: int
 ) -> None:  # fmt: skip
-    """Sum up the shipped model's features of training pictures in an .npz of a few hundred kilobytes.
+    """Sum up the shipped model's features of training pictures in an .npz of a few hundred kilobytes. Nothing is
+    written for too few pictures or too wide features.
 
-    `train` and `val` are the network's as it came. Nothing is written for too few pictures or too wide features.
+    Args:
+        path: of the file.
+        train: features of the training pictures by the network as it came.
+        val: of validation likewise.
+        trained: what training came to.
+        problem: the pictures.
+        seed: of the choice of pictures.
     """
     if train.x.shape[1] > WIDEST:
         return
-    fit, held = train.x, val.x
+    fit, val_x = train.x, val.x
     if trained.tuned:
         # A trained tail has features of its own, which are in no cache; what feeds it is.
         tuned, source = trained.tuned
         run, rng = compute.forward(with_features(tuned)), np.random.default_rng(seed)
         parts = (rng.permutation(part)[:SAMPLED] for part in (problem.train, problem.val))
-        fit, held = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
-    found = typical(fit, held, seed)
+        fit, val_x = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
+    found = typical(fit, val_x, seed)
     if found is None:
         return
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:

@@ -10,8 +10,15 @@ WIDE = 0.10  # half widths up to this go without saying
 
 
 def coarse_test(pictures: int, task: str, folds: int) -> str | None:
-    """How little a test split of so many `pictures` will tell about a share of right answers; None where it is enough,
-    where nothing is tested, or where `folds` are judged as well.
+    """How little a small test split will tell about a share of right answers.
+
+    Args:
+        pictures: in it.
+        task: of the run.
+        folds: that are judged as well.
+
+    Returns:
+        A sentence; None where it is enough, where nothing is tested, or where there are folds.
     """
     if tasks.of(task).headline != "right" or not pictures or folds:
         return None

@@ -95,9 +95,8 @@ class Job:
             record = manifest.record
             if record.complete:  # by another process, meanwhile
                 return
-            before = record.timings.get("total", 0.0)
             search = {} if self.search_seconds is None else {"search": self.search_seconds}
-            _add_timings(record, {"check": self.intake.seconds, **search, "splits": splitting, "backbone": building})
+            record.add_timings({"check": self.intake.seconds, **search, "splits": splitting, "backbone": building})
             record.status = "running"
             record.options = RunOptions(offline=self.offline, track=[*self.tracking.names] if self.tracking else [])
             manifest.write()
@@ -108,20 +107,10 @@ class Job:
                 reporter=self.reporter, problem=problem, backbone=backbone,
                 views=self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity)),
             )  # fmt: skip
-            try:
+            with manifest.recorded(started):
                 self._train_and_assess(manifest, context, folds, started)
                 require_whole(self.layout, "test" in splits.assignment)
                 record.files = self.layout.sealed()
-                record.status = "complete"
-            except KeyboardInterrupt:
-                record.status = "interrupted"
-                raise
-            except BaseException as error:
-                record.status, record.error = "failed", f"{type(error).__name__}: {error}"
-                raise
-            finally:
-                _add_timings(record, {"total": before + time.monotonic() - started})
-                manifest.write()
             shutil.rmtree(self.layout.checkpoints, ignore_errors=True)
 
     def plan(self) -> plan.DryRun:
@@ -355,7 +344,16 @@ class Job:
 
 
 def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
-    """Raise RunError where a file of the contract (or of `more`) is gone: somebody removed the folder meanwhile."""
+    """Raise where a file of the contract is gone: somebody removed the folder meanwhile.
+
+    Args:
+        layout: of the run.
+        tested: whether there is a test split.
+        more: further files.
+
+    Raises:
+        RunError: naming what is gone.
+    """
     wanted = [layout.splits, layout.history, layout.metrics, layout.model, *more]
     lost = [path.name for path in (*wanted, *[layout.predictions] * tested) if not path.is_file()]
     if lost:
@@ -365,14 +363,10 @@ def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
         )
 
 
-def _add_timings(record: RunRecord, stages: dict[str, float]) -> None:
-    record.timings = record.timings | {stage: round(seconds, 2) for stage, seconds in stages.items()}
-
-
 def _record_training(record: RunRecord, work: recipe.Recipe, trained: recipe.Trained) -> None:
     """Phases, times and precision of what was trained."""
     precision = work.frozen.precision
-    _add_timings(record, work.timings)
+    record.add_timings(work.timings)
     record.precision = PrecisionRecord(name=precision.name, how=precision.how, reason=precision.reason)
     record.phases = [PhaseRecord.model_validate(asdict(phase)) for phase in trained.phases]
     record.chosen = trained.chosen

@@ -26,9 +26,19 @@ DARK = 32  # of 255
 def readable(
     samples: Samples, on_bad_file: str, reporter: Reporter, intensity: Intensity = "full"
 ) -> tuple[Samples, list[Skipped]]:
-    """Samples that decode, and the `path` and `reason` of each that does not. Grey that stays nearly black is told of.
+    """Samples that decode. Grey that stays nearly black is told of.
 
-    Raises DataError naming the bad ones where `on_bad_file` is "error", or where nothing is left.
+    Args:
+        samples: all of them.
+        on_bad_file: "error" or "skip".
+        reporter: is told of the progress.
+        intensity: which part of the range of grey is used.
+
+    Returns:
+        Those that decode, and the `path` and `reason` of each that does not.
+
+    Raises:
+        DataError: naming the bad ones where `on_bad_file` is "error", or where nothing is left.
     """
     bad: dict[int, PictureError] = {}
     dark: list[int] = []
@@ -74,7 +84,17 @@ class Intake:
 
 
 def take_in(source: Any, settings: Settings, origin: str | None, reporter: Reporter) -> Intake:
-    """Read `source` and open every picture of it. Raises DataError naming what cannot be used."""
+    """Read data and open every picture of it.
+
+    Args:
+        source: what `load_data` reads, or samples.
+        settings: of the run.
+        origin: path of the data, None for what is in memory.
+        reporter: is told of the progress, and of what is left out.
+
+    Raises:
+        DataError: naming what cannot be used.
+    """
     from transferkit.data.source import is_table, scan
 
     task = tasks.named(settings.task)

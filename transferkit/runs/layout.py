@@ -13,7 +13,7 @@ from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import parse_csv, parse_json, remove_temporaries, sha256_bytes, sha256_file
-from transferkit.record import SCHEMA_VERSION, Record, RecordError
+from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
 from transferkit.runs.run_record import RunRecord
@@ -153,7 +153,7 @@ class Layout:
             remedy.command = own(remedy.command)
         return found
 
-    def read_history(self) -> list[tables.HistoryRow]:
+    def read_history(self) -> list[HistoryRow]:
         """history.csv with numbers as numbers and empty cells as None."""
         return self._table(self.history, lambda rows: tables.history(rows, bool(rows) or self._has_epochs()))
 
@@ -276,7 +276,15 @@ def is_run(folder: Path) -> bool:
 
 
 def check_new(folder: Path, resume: bool) -> list[str]:
-    """Problems of writing a run to `folder`."""
+    """Problems of writing a run to `folder`.
+
+    Args:
+        folder: of the run.
+        resume: whether one may be there already.
+
+    Returns:
+        Problems, each with its remedy; empty if there is none.
+    """
     if folder.exists() and not folder.is_dir():
         return [f"--output {folder} is a file; choose a folder that does not exist yet"]
     above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -322,7 +330,12 @@ def run_lock(layout: Layout) -> Iterator[None]:
 
 
 def free_name(parent: Path, stem: str) -> Path:
-    """`parent/stem`, or the first of `stem-2`, `stem-3`… that does not exist."""
+    """`parent/stem`, or the first of `stem-2`, `stem-3`… that does not exist.
+
+    Args:
+        parent: the folder above.
+        stem: the name that is wanted.
+    """
     candidate, number = parent / stem, 1
     while candidate.exists():
         number += 1

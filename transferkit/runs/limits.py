@@ -111,7 +111,12 @@ class Account:
 
 
 def latency(model: keras.Model, run: compute.Forward) -> float:
-    """Milliseconds from one picture in memory to its answer: the median of `CALLS` calls of the compiled graph."""
+    """Milliseconds from one picture in memory to its answer: the median of `CALLS` calls of the compiled graph.
+
+    Args:
+        model: what is shipped, which says the size of pictures.
+        run: its compiled pass.
+    """
     one = [np.zeros((1, *model.input_shape[1:]), np.uint8)]
     seconds = []
     for _ in range(WARM_UP + CALLS):
@@ -130,7 +135,16 @@ def size(model: Any) -> float:
 
 
 def check(backbone: LoadedBackbone, outputs: int, settings: Settings) -> None:
-    """Raise ConfigError where `backbone` with the plainest classifier already costs more than `settings` allow."""
+    """Raise where a network with the plainest classifier already costs more than is allowed.
+
+    Args:
+        backbone: the network.
+        outputs: of the classifier.
+        settings: of the run, with the limits.
+
+    Raises:
+        ConfigError: with what it costs.
+    """
     import keras
 
     limits = Limits.of(settings)

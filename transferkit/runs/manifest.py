@@ -8,6 +8,8 @@ import os
 import platform
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -77,14 +79,26 @@ def data_digest(samples: Samples) -> str:
 
 
 def split_digest(samples: Samples, splits: Splits) -> str:
-    """Changes when any picture changes sides."""
+    """Changes when any picture changes sides.
+
+    Args:
+        samples: all pictures.
+        splits: which part each belongs to.
+    """
     return tables.split_digest(zip(samples.paths, splits.assignment, splits.fold, strict=True))
 
 
 def command_line(data: str | None, settings: Settings, output: str, cache: bool | None = None) -> str:
-    """What repeats a run: a shell command, or for arrays (`data` None) a Python call.
+    """What repeats a run.
 
-    `cache` is what was asked for, if anything.
+    Args:
+        data: its path; None for arrays.
+        settings: of the run; those that were given are repeated.
+        output: of the run.
+        cache: what was asked for, if anything.
+
+    Returns:
+        A shell command, or for arrays a Python call.
     """
     if data is None:
         return _python_call(settings, output, cache)
@@ -93,7 +107,12 @@ def command_line(data: str | None, settings: Settings, output: str, cache: bool 
 
 
 def repeatable(data: str | None, settings: Settings) -> str:
-    """The shell command without --output, for advice that adds options (arrays appear as DATA)."""
+    """The shell command without --output, for advice that adds options (arrays appear as DATA).
+
+    Args:
+        data: its path; arrays (None) appear as DATA.
+        settings: of the run; those that were given are repeated.
+    """
     parts = ["transferkit", "finetune", "DATA" if data is None else data]
     for name in Settings.model_fields:
         value = getattr(settings, name)
@@ -177,9 +196,32 @@ class Manifest:
         """Write run.json."""
         write_json(self.layout.manifest, self.record.as_json())
 
+    @contextmanager
+    def recorded(self, started: float) -> Iterator[None]:
+        """However what is done inside ends, run.json says so, and what it took since `started` (`time.monotonic`)."""
+        record, before = self.record, self.record.timings.get("total", 0.0)
+        try:
+            yield
+            record.status = "complete"
+        except KeyboardInterrupt:
+            record.status = "interrupted"
+            raise
+        except BaseException as error:
+            record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            record.add_timings({"total": before + time.monotonic() - started})
+            self.write()
+
 
 def amend(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> None:
-    """Write both files of a finished run again; a kill between them leaves none that run.json calls damaged."""
+    """Write both files of a finished run again; a kill between them leaves none that run.json calls damaged.
+
+    Args:
+        layout: of the run.
+        record: run.json as it is to be.
+        metrics: metrics.json as it is to be.
+    """
     record.forget("files")
     write_json(layout.manifest, record.as_json())
     write_json(layout.metrics, metrics.as_json())

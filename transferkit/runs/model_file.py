@@ -26,7 +26,16 @@ LARGEST = 16 << 20  # bytes of the page of facts: names of a hundred thousand cl
 
 
 def save(model: keras.Model, facts: ModelFacts, path: Path) -> None:
-    """Write `model` with `facts`, whole or not at all."""
+    """Write `model` with `facts`, whole or not at all.
+
+    Args:
+        model: uint8 pictures → answers.
+        facts: what its file says of it.
+        path: of the file.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     with atomic_path(path) as temporary:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:

@@ -87,8 +87,18 @@ def probe(
 def last_layer(
     backbone: LoadedBackbone, name: str, samples: Samples, seed: int, reporter: Reporter
 ) -> tuple[Frozen, Rows, np.ndarray]:
-    """What the last layer of a network gives for clean pictures, float32 [n, d], from the store or computed; and by
-    what it was computed. `samples` are hashed, and not none."""
+    """What the last layer of a network gives for clean pictures, from the store or computed.
+
+    Args:
+        backbone: the network.
+        name: its name.
+        samples: the pictures, hashed, and not none.
+        seed: of the run.
+        reporter: is told of the progress.
+
+    Returns:
+        What computed them, the kind of rows, and the rows, float32 [n, d].
+    """
     settings = Settings(backbone=name, augment="none", seed=seed)
     if has_class_token(backbone.model.output_shape[1:]):  # as the classifier that `finetune` chooses has them
         settings = settings.model_copy(update={"pooling": "cls+mean"})

@@ -44,8 +44,8 @@ class Packaging:
         val = answer(task, trained.val_outputs, temperature, problem.units)
         train = answer(task, trained.train_outputs, temperature, problem.units)
         if samples.kind.has_thresholds:
-            held = answer(task, outputs, temperature, problem.units)
-            thresholds = metrics.best_thresholds(samples.targets[rows], held)
+            answers = answer(task, outputs, temperature, problem.units)
+            thresholds = metrics.best_thresholds(samples.targets[rows], answers)
         x = trained.model.outputs[0]
         for layer in heads.output_layers(task, temperature, problem.units):
             x = layer(x)
@@ -106,8 +106,8 @@ class Packaging:
         assert found.val is not None
         found.val["ece_uncalibrated"] = calibration.ece(uncalibrated, targets[problem.val])
         rows, outputs = self.trained.calibration or (problem.val, self.trained.val_outputs)
-        held = answer(found.task, outputs, self.facts.temperature, problem.units)
-        found.abstention = calibration.abstention(held, targets[rows])
+        answers = answer(found.task, outputs, self.facts.temperature, problem.units)
+        found.abstention = calibration.abstention(answers, targets[rows])
 
     def test(self, found: MetricsRecord, vectors: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk.

@@ -27,9 +27,18 @@ from transferkit.runs.tables import Picture, labelled_alike, same_label
 
 
 def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[str]) -> Samples:
-    """The pictures `wanted` of splits.csv, hashed, where the run's data was; nothing else there is looked at.
+    """Pictures of a run, hashed, where its data was; nothing else there is looked at.
 
-    Exclusions of then are not needed: what they left out is not in splits.csv. Raises DataError where the data is gone.
+    Exclusions of then are not needed: what they left out is not in splits.csv.
+
+    Args:
+        layout: of the run.
+        wanted: rows of splits.csv.
+        task: of the run.
+        classes: likewise.
+
+    Raises:
+        DataError: the data is gone.
     """
     manifest = layout.complete()
     data = manifest.data
@@ -62,9 +71,18 @@ def _corrected(samples: Samples, wanted: Sequence[Picture], relabelled: Sequence
 
 
 def unchanged(samples: Samples, wanted: Sequence[Picture], part: str) -> Samples:
-    """`samples` of a run, found to be all the pictures `wanted`, with content and labels as they were.
+    """Samples of a run, found to be what they were.
 
-    Raises DataError naming those that are not.
+    Args:
+        samples: as they are now, hashed.
+        wanted: all that they have to be, with content and labels.
+        part: what they are called in messages.
+
+    Returns:
+        `samples`.
+
+    Raises:
+        DataError: naming those that are not.
     """
     hashes = dict(zip(samples.paths, samples.sha256 or (), strict=True))
     at = {path: i for i, path in enumerate(samples.paths)}
@@ -83,9 +101,18 @@ def unchanged(samples: Samples, wanted: Sequence[Picture], part: str) -> Samples
 
 
 def changed(layout: Layout, data: Any, settings: Settings) -> list[str]:
-    """How the data a run was made from is another now, in words; empty where pictures and labels are the same.
+    """How the data a run was made from is another now.
 
-    `settings` are those of the run. Raises DataError where the data cannot be read as it was then.
+    Args:
+        layout: of the run.
+        data: as it is given now.
+        settings: of the run.
+
+    Returns:
+        In words; empty where pictures and labels are the same.
+
+    Raises:
+        DataError: the data cannot be read as it was then.
     """
     task, order = tasks.named(settings.task), settings.classes
     reading = None if isinstance(data, Samples) else Reading.of(settings)
@@ -112,7 +139,12 @@ def root_of(layout: Layout) -> Path:
 
 
 def proved(layout: Layout, paths: Iterable[str]) -> dict[str, Path]:
-    """Of pictures of splits.csv, by their paths there, the files that still hold what the run recorded of them."""
+    """Of pictures of splits.csv, by their paths there, the files that still hold what the run recorded of them.
+
+    Args:
+        layout: of the run.
+        paths: of pictures, as splits.csv has them.
+    """
     root, hashes = root_of(layout), {picture.path: picture.sha256 for picture in layout.read_splits()}
     return {path: root / path for path in dict.fromkeys(paths) if _holds(root / path, hashes.get(path))}
 

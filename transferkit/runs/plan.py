@@ -211,7 +211,12 @@ def tokens(model: keras.Model) -> int | None:
 
 
 def layers(backbone: LoadedBackbone, outlook: Outlook) -> tuple[int, int]:
-    """Layers with weights: all, and those that no phase trains."""
+    """Layers with weights: all, and those that no phase trains.
+
+    Args:
+        backbone: the network.
+        outlook: the phases that are planned.
+    """
     operations = operations_of(backbone.model)
     names = [operation.name for operation in operations]
     first = len(operations)
@@ -235,7 +240,12 @@ def sizes(samples: Samples) -> tuple[int, tuple[int, int] | None]:
 
 
 def disk(outlook: Outlook, cache: bool | None) -> tuple[int, int, str | None]:
-    """Bytes that the cache would take, those that are there for it, and where it is (None: nothing is stored)."""
+    """Bytes that the cache would take, those that are there for it, and where it is (None: nothing is stored).
+
+    Args:
+        outlook: what would be stored.
+        cache: what was asked for, if anything.
+    """
     if cache is False:
         return 0, 0, None
     _, _, free = room_for(1, 1)

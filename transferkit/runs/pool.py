@@ -48,8 +48,14 @@ def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, repo
     """Open every picture of a pool, and keep those that can be read and are new.
 
     Copies and look-alikes of labelled pictures are left out, whatever split these are in: of test pictures they would
-    tell what test must not, and of all others whose answers are asked for in cross-validation. `name` is the pool as
-    the user named it, `seed` decides which are used where there are more than `MOST`.
+    tell what test must not, and of all others whose answers are asked for in cross-validation.
+
+    Args:
+        paths: of the pool's pictures.
+        labelled: all pictures with labels.
+        name: the pool as the user named it.
+        seed: decides which are used where there are more than `MOST`.
+        reporter: is told of the progress, and of what is left out.
 
     Raises:
         ConfigError: the labels are not of one class each.
@@ -91,7 +97,15 @@ def said(record: PoolRecord) -> str:
 
 
 def check_same(record: RunRecord, pool: Pool | None) -> None:
-    """Raise RunError where a run that goes on was begun with other unlabelled pictures."""
+    """Raise where a run that goes on was begun with other unlabelled pictures.
+
+    Args:
+        record: run.json.
+        pool: of now.
+
+    Raises:
+        RunError: says so.
+    """
     then, now = record.data.unlabeled, None if pool is None else pool.record
     if then is not None and now is not None and then.sha256 != now.sha256:
         raise RunError(
@@ -101,8 +115,16 @@ def check_same(record: RunRecord, pool: Pool | None) -> None:
 
 
 def rows(work: Recipe, labelled: TappedRows, samples: Samples) -> np.ndarray:
-    """Rows float32 [m, D] of the clean pictures of a pool, by the same pass and from the same store as the labelled
-    ones'."""
+    """Rows of the clean pictures of a pool, by the same pass and from the same store as the labelled ones'.
+
+    Args:
+        work: the recipe.
+        labelled: rows of the pictures with labels.
+        samples: the pool.
+
+    Returns:
+        float32 [m, D].
+    """
     wanted = {i: range(1) for i in range(len(samples))}
     kind = replace(labelled.kind)
     work.frozen.prepare([kind], samples, wanted)

@@ -19,7 +19,15 @@ from transferkit.errors import ConfigError, DataError, nearest, raise_problems
 
 
 def problems(settings: Given, offline: bool) -> list[str]:
-    """What is wrong with backbone and metric; settings by themselves are checked by `config.make`."""
+    """What is wrong with backbone and metric; settings by themselves are checked by `config.make`.
+
+    Args:
+        settings: as they were given, which need not be valid.
+        offline: whether weights may not be fetched.
+
+    Returns:
+        Problems, each with its remedy; empty if there is none.
+    """
     from transferkit.backbones.build import check
     from transferkit.data.augmentation.augmentation_config import augmentation
     from transferkit.evaluation.metric_registry import goal, known, names
@@ -52,13 +60,23 @@ def problems(settings: Given, offline: bool) -> list[str]:
 
 
 def remote(origin: str | None, offline: bool) -> list[str]:
-    """Data that only the network has, where it is not to be used."""
+    """Data that only the network has, where it is not to be used.
+
+    Args:
+        origin: path of the data, None for what is in memory.
+        offline: whether the network is forbidden.
+    """
     problem = None if origin is None else bucket.forbidden(origin, offline)
     return [] if problem is None else [problem]
 
 
 def inside(folder: Path, origin: str | None) -> list[str]:
-    """A run inside the data folder would be read as a class by the next one."""
+    """A run inside the data folder would be read as a class by the next one.
+
+    Args:
+        folder: of the run.
+        origin: path of the data, None for what is in memory.
+    """
     if origin is None:
         return []
     data = Path(origin).expanduser()
@@ -70,7 +88,13 @@ def inside(folder: Path, origin: str | None) -> list[str]:
 def check_task(samples: Samples, settings: Settings) -> None:
     """Settings that only the data can refute, and targets from which nothing can be learnt.
 
-    Raises ConfigError, or DataError for numbers that never change and for classes whose order has to be known.
+    Args:
+        samples: the pictures.
+        settings: of the run.
+
+    Raises:
+        ConfigError: a setting that does not fit the data.
+        DataError: numbers that never change, or classes whose order has to be known.
     """
     from transferkit.evaluation.metric_registry import goal
 
@@ -113,7 +137,15 @@ def _constant_targets(samples: Samples) -> list[str]:
 
 
 def check_depth(samples: Samples, settings: Settings) -> None:
-    """Raises ConfigError where `--intensity percentile` would change nothing."""
+    """Raise where `--intensity percentile` would change nothing.
+
+    Args:
+        samples: the pictures.
+        settings: of the run.
+
+    Raises:
+        ConfigError: no picture is grey of more than 8 bits.
+    """
     if settings.intensity == "full" or any(map_ordered(is_deep, samples.sources())):
         return
     raise ConfigError(
@@ -132,7 +164,14 @@ def is_deep(source: Path | Pixels) -> bool:
 
 
 def short_check(samples: Samples, origin: str | None, settings: Settings, reporter: Reporter) -> None:
-    """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does."""
+    """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does.
+
+    Args:
+        samples: the pictures.
+        origin: path of the data, None for what is in memory.
+        settings: of the run; the command repeats what they leave out.
+        reporter: is told.
+    """
     from transferkit.data.audit.audit import quick
 
     audit = quick(samples)

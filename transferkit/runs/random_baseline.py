@@ -25,11 +25,19 @@ SETTLING = 64  # training pictures by which BatchNorm is settled
 
 
 def random_weights(context: RunContext, work: recipe.Recipe, test: Samples) -> Baseline:
-    """Test scores and answers of the head phase of `work`'s recipe on the run's network with random weights.
+    """Test scores and answers of the head phase on the run's network with random weights.
 
     Same pictures, views, settings and seed; the network's weights are drawn from the seed and stay frozen, as those of
-    the head phase do. Random features carry a good deal (Saxe et al. 2011; Rosenfeld & Tsotsos 2019), so only what
-    the run has above this is owed to the pretraining. `chosen` holds the epochs that were trained and the best one.
+    the head phase do. Random features carry a good deal (Saxe et al. 2011; Rosenfeld & Tsotsos 2019), so only what the
+    run has above this is owed to the pretraining.
+
+    Args:
+        context: of the run.
+        work: its recipe.
+        test: the test pictures.
+
+    Returns:
+        `chosen` holds the epochs that were trained and the best one.
     """
     backbone, problem, views = context.backbone, context.problem, context.views
     changes = {"weights": "random", "unfreeze": "none", "folds": 0, "budget": None}

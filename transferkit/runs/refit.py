@@ -11,6 +11,7 @@ import numpy as np
 
 from transferkit import compute, terms
 from transferkit.features.precision import Precision
+from transferkit.record import number_of
 from transferkit.training.fit import StoppingMetric
 from transferkit.training.problem import PhaseReport, Trained
 from transferkit.training.recipe import Again, Recipe
@@ -20,13 +21,19 @@ if TYPE_CHECKING:
 
 
 def on_all(work: Recipe, trained: Trained, checkpoints: Path, start: keras.Model | None = None) -> Trained:
-    """`trained` with a model that has learnt from validation pictures too, on the way that was best without them.
+    """What training came to, with a model that has learnt from validation pictures too, on the way that was best
+    without them.
 
     Each phase goes on from the one before, so those that led to the chosen one are trained again, each for as many
-    epochs as were best in it, at the rates these epochs had; what came after the chosen phase is not.
-    There is nothing left to watch then: no epoch is chosen, and everything else in `trained` (curves, scores,
-    calibration) stays that of the model that validation had judged. Where a tail began with a head that had been there
-    already, `start` is that head, fitted on both parts.
+    epochs as were best in it, at the rates these epochs had; what came after the chosen phase is not. There is nothing
+    left to watch then: no epoch is chosen, and everything else in `trained` (curves, scores, calibration) stays that of
+    the model that validation had judged.
+
+    Args:
+        work: the recipe.
+        trained: what it came to.
+        checkpoints: folder for those of the new phases.
+        start: where a tail began with a head that had been there already, that head, fitted on both parts.
     """
     part, trainer = work.problem, work.trainer
     names = [phase.name for phase in trained.phases]
@@ -57,7 +64,7 @@ def on_all(work: Recipe, trained: Trained, checkpoints: Path, start: keras.Model
 
 def _again(work: Recipe, phase: PhaseReport) -> Again:
     rows = [row for row in work.trainer.history if row["phase"] == phase.name][: phase.best_epoch]
-    rates = tuple(row["learning_rate"] for row in rows) if work.settings.schedule == "plateau" else None
+    rates = tuple(number_of(row, "learning_rate") for row in rows) if work.settings.schedule == "plateau" else None
     how = "plain" if phase.precision == "float32" else "policy"
     return Again(phase.best_epoch, Precision(phase.precision, how), rates)
 

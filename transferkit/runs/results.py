@@ -12,16 +12,22 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry, metrics
 from transferkit.files import write_csv
+from transferkit.record import HistoryRow
 from transferkit.runs.layout import Layout
-from transferkit.runs.tables import HistoryRow
 from transferkit.training.fit import StoppingMetric
 
 
 def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | None) -> StoppingMetric:
     """What validation is judged by: raw outputs of the network in, the chosen metric out.
 
-    Raises DataError where `samples` leave the metric undefined, or the same whatever the network may answer: training
-    would be steered by nothing.
+    Args:
+        samples: the validation pictures.
+        name: of the metric, or "auto".
+        units: mean and deviation of numbers.
+
+    Raises:
+        DataError: the pictures leave the metric undefined, or the same whatever the network may answer: training would
+            be steered by nothing.
     """
     task, classes = samples.task, list(samples.classes)
     name = samples.kind.default_metric if name == "auto" else name
@@ -76,14 +82,29 @@ def _why(samples: Samples) -> str:
 def answer(
     task: str, outputs: np.ndarray, temperature: float, units: tuple[np.ndarray, np.ndarray] | None
 ) -> np.ndarray:
-    """Network outputs [n, t] as the shipped model answers: probabilities, or numbers in the user's units."""
+    """Network outputs as the shipped model answers.
+
+    Args:
+        task: says what they mean.
+        outputs: [n, t].
+        temperature: of calibration.
+        units: mean and deviation of numbers.
+
+    Returns:
+        Probabilities, or numbers in the user's units, [n, C].
+    """
     if units is not None:  # in float32, as the model computes
         outputs, units = np.asarray(outputs, np.float32), (units[0].astype(np.float32), units[1].astype(np.float32))
     return tasks.of(task).answers(outputs, temperature, units)
 
 
 def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
-    """history.csv: columns in order of first appearance, empty where a phase has no such value."""
+    """history.csv: columns in order of first appearance, empty where a phase has no such value.
+
+    Args:
+        path: of the file.
+        rows: one an epoch.
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row)) or ["phase", "epoch"]
     write_csv(path, columns, [["" if row.get(c) is None else row[c] for c in columns] for row in rows])
 
@@ -91,7 +112,14 @@ def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
 def write_predictions(
     layout: Layout, samples: Samples, outputs: np.ndarray, thresholds: Sequence[float] | None
 ) -> None:
-    """predictions.csv: path,label,predicted,confidence,p_<class>… (regression: the numbers, no confidence)."""
+    """predictions.csv: path,label,predicted,confidence,p_<class>… (regression: the numbers, no confidence).
+
+    Args:
+        layout: of the run.
+        samples: the test pictures.
+        outputs: answers [n, C].
+        thresholds: of labels; None: 0.5.
+    """
     classes, task = list(samples.classes), samples.task
     header = ["path", "label", "predicted", "confidence"]
     header += [samples.kind.prefix + name for name in classes]
@@ -103,5 +131,12 @@ def write_predictions(
 
 
 def decide(task: str, row: np.ndarray, classes: list[str], thresholds: Sequence[float] | None) -> tuple[str, str]:
-    """The answer in words and its confidence, of one output row."""
+    """The answer in words and its confidence, of one output row.
+
+    Args:
+        task: says what the answers mean.
+        row: one picture's answers [C].
+        classes: their names.
+        thresholds: of labels; None: 0.5.
+    """
     return tasks.of(task).words(row, classes, thresholds)

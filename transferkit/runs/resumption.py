@@ -16,9 +16,16 @@ from transferkit.runs.run_record import RunRecord, WeightsRecord
 
 
 def check_settings(record: RunRecord, settings: Settings) -> None:
-    """Raise ConfigError that shows every setting in which a run differs from what is asked for now.
+    """Raise where a run differs from what is asked for now.
 
     A setting that the run's version did not have yet is taken as its default, which does what that version did.
+
+    Args:
+        record: run.json.
+        settings: of now.
+
+    Raises:
+        ConfigError: shows every setting that differs.
     """
     now = settings.model_dump(mode="json")
     saved = {**Settings.model_construct().model_dump(mode="json", warnings=False), **record.config.as_json()}
@@ -34,7 +41,12 @@ def check_settings(record: RunRecord, settings: Settings) -> None:
 
 
 def other_versions(record: RunRecord, settings: Settings) -> Iterator[str]:
-    """A warning where libraries are of other versions than when the run was started."""
+    """A warning where libraries are of other versions than when the run was started.
+
+    Args:
+        record: run.json.
+        settings: of now; the plugins that they use count too.
+    """
     saved, now = record.versions, versions(settings)
     other = [f"{name} {saved.get(name)} → {now.get(name)}" for name in now if saved.get(name) != now.get(name)]
     if other:
@@ -42,7 +54,17 @@ def other_versions(record: RunRecord, settings: Settings) -> Iterator[str]:
 
 
 def check_data(record: RunRecord, samples: Samples, splits: Splits, layout: Layout) -> None:
-    """Raise RunError where splits.csv or the data is not what the run has seen so far, were it lost or changed."""
+    """Raise where splits.csv or the data is not what the run has seen so far, were it lost or changed.
+
+    Args:
+        record: run.json.
+        samples: the pictures.
+        splits: which part each belongs to.
+        layout: of the run.
+
+    Raises:
+        RunError: says so.
+    """
     pairs = (
         (record.split_sha256, split_digest(samples, splits)),
         (record.data.sha256, data_digest(samples)),
@@ -55,7 +77,15 @@ def check_data(record: RunRecord, samples: Samples, splits: Splits, layout: Layo
 
 
 def weights_of(record: RunRecord, backbone: LoadedBackbone) -> WeightsRecord:
-    """The network's weights, for the record. Raises RunError where the run was started with others."""
+    """The network's weights, for the record.
+
+    Args:
+        record: run.json.
+        backbone: the network.
+
+    Raises:
+        RunError: the run was started with others.
+    """
     weights = WeightsRecord(source=backbone.weights, sha256=backbone.weights_sha256)
     if backbone.row.kind == "published" and backbone.weights == backbone.row.pretrained:
         weights.licence = backbone.row.licence

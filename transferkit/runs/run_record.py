@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
@@ -219,6 +220,10 @@ class RunRecord(Record):
     def chosen_phase(self) -> PhaseRecord | None:
         """The phase whose weights were kept."""
         return next((phase for phase in self.phases if phase.name == self.chosen), None)
+
+    def add_timings(self, stages: Mapping[str, float]) -> None:
+        """Note seconds of stages, to the hundredth; those that are there already are replaced."""
+        self.timings = self.timings | {stage: round(seconds, 2) for stage, seconds in stages.items()}
 
     def filled(self) -> dict[str, object]:
         """`as_json`, and the defaults of what is not there: a reader need not know which version wrote it."""

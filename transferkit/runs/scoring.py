@@ -29,7 +29,17 @@ def stream(
     settings: DecodeSettings,
     on_error: Callable[[int, PictureError], None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, output row) of every readable picture, in order; memory holds a window of pictures only."""
+    """Outputs of pictures one after the other; memory holds a window of them only.
+
+    Args:
+        model: uint8 pictures → outputs.
+        sources: of the pictures.
+        settings: how they are decoded.
+        on_error: is told of those that cannot be read; None: the error is raised.
+
+    Yields:
+        Index and output [t] of every readable picture, in order.
+    """
     run = compute.forward(model)
     pending: list[tuple[int, Pixels]] = []
 
@@ -52,8 +62,20 @@ def stream(
 def predictions(
     model: keras.Model, samples: Samples, settings: DecodeSettings, reporter: Reporter, title: str
 ) -> np.ndarray:
-    """Model outputs [N, t] of all samples. Raises PictureError for a picture that cannot be read, or that has changed
-    since it was hashed.
+    """Model outputs of all samples.
+
+    Args:
+        model: uint8 pictures → outputs.
+        samples: the pictures.
+        settings: how they are decoded.
+        reporter: is told of the progress.
+        title: what that is called.
+
+    Returns:
+        [N, t].
+
+    Raises:
+        PictureError: a picture that cannot be read, or that has changed since it was hashed.
     """
     rows = []
     with reporter.progress(title, len(samples)) as advance:
@@ -67,11 +89,18 @@ def scores(
     samples: Samples, outputs: np.ndarray, seed: int, thresholds: np.ndarray | None = None, *, bounded: bool = True,
     extra: Sequence[str] = (),
 ) -> Scores:  # fmt: skip
-    """All metrics of `outputs` and, if `bounded`, each one's 95 % interval beside it (`accuracy_ci95`), per class too.
+    """All metrics of answers and each one's 95 % interval beside it (`accuracy_ci95`), per class too.
 
     Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Where pictures times
-    classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none. `extra` names metrics of
-    plugins.
+    classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none.
+
+    Args:
+        samples: the pictures.
+        outputs: answers [n, C].
+        seed: of the draws.
+        thresholds: of labels [C]; None: 0.5.
+        bounded: False leaves the intervals out.
+        extra: metrics of plugins.
     """
     task, classes = samples.task, list(samples.classes)
     found = metrics.score(task, samples.targets, outputs, classes, thresholds=thresholds, extra=extra)

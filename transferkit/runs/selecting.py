@@ -304,15 +304,30 @@ def rounds_of(work: Recipe, splits: Splits, rows: TappedRows) -> list[list[np.nd
 
 
 def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
-    """The goal of a run on the pictures at `rows`."""
+    """The goal of a run on some pictures.
+
+    Args:
+        problem: the pictures and their targets.
+        metric: of the run.
+        rows: numbers of the pictures, int [n].
+    """
     samples = problem.samples
     goal = metric_registry.goal(metric, samples.task)
     return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
 
 
 def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None) -> HeadSelection | None:
-    """The selection of a run; None, which is said, where a class has too few pictures for folds. `network`: whether a
-    neural network is among the candidates; `pool`: pictures without labels."""
+    """The selection of a run.
+
+    Args:
+        work: the recipe.
+        splits: which part each picture belongs to.
+        network: whether a neural network is among the candidates.
+        pool: pictures without labels.
+
+    Returns:
+        None, which is said, where a class has too few pictures for folds.
+    """
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
     except DataError as error:

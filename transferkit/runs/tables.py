@@ -14,10 +14,10 @@ from transferkit import tasks
 from transferkit.data.readers.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.files import digest
+from transferkit.record import HistoryRow
 
 CsvRow = Mapping[str, object]  # of a stranger's table: cells are checked one by one
 Rows = Sequence[CsvRow]
-HistoryRow = dict[str, str | float | None]  # of history.csv: the phase, its epoch, and every number of that epoch
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,12 @@ def _picture(number: int, row: CsvRow) -> Picture:
 
 
 def named(found: Sequence[Picture], task: str) -> list[Picture]:
-    """Pictures of splits.csv with their labels as `Samples.label` and predictions.csv have them."""
+    """Pictures of splits.csv with their labels as `Samples.label` and predictions.csv have them.
+
+    Args:
+        found: rows of splits.csv.
+        task: of the run.
+    """
     return [replace(picture, label=_plain(picture.cell, task)) for picture in found]
 
 
@@ -102,12 +107,22 @@ def split_digest(rows: Iterable[tuple[str, str, int]]) -> str:
 
 
 def data_digest(rows: Iterable[tuple[str, str, str]], classes: Sequence[str]) -> str:
-    """Of (path, hash, label): changes when any picture, label or class does; not when the folder moves."""
+    """Of (path, hash, label): changes when any picture, label or class does; not when the folder moves.
+
+    Args:
+        rows: path, hash and label of each picture, in any order.
+        classes: in their order.
+    """
     return digest([sorted(rows), list(classes)])
 
 
 def changes(saved: Sequence[Picture], samples: Samples) -> list[str]:
-    """How hashed `samples` differ from the pictures of a run, in words; empty where they do not."""
+    """How hashed `samples` differ from the pictures of a run, in words; empty where they do not.
+
+    Args:
+        saved: rows of splits.csv.
+        samples: as they are now, hashed.
+    """
     now = dict(zip(samples.paths, samples.sha256 or (), strict=True))
     at = {path: i for i, path in enumerate(samples.paths)}
 
@@ -123,12 +138,24 @@ def changes(saved: Sequence[Picture], samples: Samples) -> list[str]:
 
 
 def labelled_alike(picture: Picture, samples: Samples, index: int) -> bool:
-    """Whether a sample has the label that a picture of splits.csv has, in this version's spelling or an older one's."""
+    """Whether a sample has the label that a picture of splits.csv has, in this version's spelling or an older one's.
+
+    Args:
+        picture: a row of splits.csv.
+        samples: as they are now.
+        index: of the picture among them.
+    """
     return same_target(picture.cell, samples, index) or same_label(picture.label, samples.label(index), samples.task)
 
 
 def same_label(saved: str, now: str, task: str) -> bool:
-    """Whether two labels as text are the same; numbers are compared in the precision of float32."""
+    """Whether two labels as text are the same; numbers are compared in the precision of float32.
+
+    Args:
+        saved: the label then.
+        now: the label now.
+        task: says whether labels are numbers.
+    """
     if saved == now or not tasks.of(task).numbers:
         return saved == now
     try:
@@ -139,9 +166,14 @@ def same_label(saved: str, now: str, task: str) -> bool:
 
 
 def history(rows: Rows, trained: bool = True) -> list[HistoryRow]:
-    """Of history.csv, numbers as numbers and empty cells as None. Raises ValueError saying which row is wrong.
+    """Of history.csv, numbers as numbers and empty cells as None.
 
-    `trained`: whether there were epochs; a classifier that was fitted in one step has none.
+    Args:
+        rows: as they stand there.
+        trained: whether there were epochs; a classifier that was fitted in one step has none.
+
+    Raises:
+        ValueError: saying which row is wrong.
     """
     found = [_epoch(number, row) for number, row in enumerate(rows, start=2)]
     if trained and not found:
@@ -160,7 +192,14 @@ def _epoch(number: int, row: CsvRow) -> HistoryRow:
 def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Picture]) -> Predictions:
     """Of predictions.csv, which must hold the pictures of the run's test split with the labels they have there.
 
-    Raises ValueError saying what is wrong.
+    Args:
+        rows: as they stand there.
+        classes: of the run.
+        task: likewise.
+        test: rows of splits.csv.
+
+    Raises:
+        ValueError: saying what is wrong.
     """
     kind = tasks.of(task)
     columns: list[tuple[str, str, str, float, list[float]]] = []

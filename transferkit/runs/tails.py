@@ -22,7 +22,12 @@ from transferkit.training.recipe import Recipe
 
 
 def compete(work: Recipe, frozen: HeadSelection) -> HeadSelection:
-    """The better of `frozen`, which the selection of `work` came to, and of the tail that its policy trains."""
+    """The better of `frozen`, which the selection of `work` came to, and of the tail that its policy trains.
+
+    Args:
+        work: the recipe; its policy says what is trained.
+        frozen: what its selection came to.
+    """
     before = len(work.trainer.phases)
     tail = work.tuned(frozen.start(work.problem.train), frozen.trained.features)
     if tail is None:  # no time was left, which is said

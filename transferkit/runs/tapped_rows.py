@@ -57,7 +57,12 @@ class TappedRows:
 
 
 def tapped_rows(work: Recipe, precision: Precision | None = None) -> TappedRows:
-    """Those of a run; `precision` is that of the features, None chooses it."""
+    """Those of a run; `precision` is that of the features, None chooses it.
+
+    Args:
+        work: the recipe.
+        precision: of the features; None chooses it.
+    """
     problem = work.problem
     taps, kind = work.frozen.tapped()
     pictures = np.union1d(problem.train, problem.val)
@@ -91,7 +96,13 @@ def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> np.nd
 
 
 def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
-    """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only."""
+    """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only.
+
+    Args:
+        x: tapped rows [n, D].
+        trained: what training came to, with the places of columns.
+        place: "last" layer, or "head".
+    """
     if not trained.places:
         return x
     start, stop = trained.places[place]

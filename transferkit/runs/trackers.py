@@ -26,7 +26,7 @@ STATE = "tracking.json"  # in the run directory: under which id each tracker kno
 NAMED = re.compile(r"[^\w\-. ]")  # what a phase is not called in a tracker: "tail from:block5" is "tail from_block5"
 
 
-class Sink(Protocol):
+class Backend(Protocol):
     """One tracker. `state` is kept in the run directory between a kill and the resumption."""
 
     def start(self, folder: Path, name: str, about: RunRecord, state: State) -> set[Key]:
@@ -64,20 +64,20 @@ class Tracking(Callback):
     def __init__(self, names: Iterable[str], reporter: Reporter) -> None:
         self.reporter = reporter
         self.names = tuple(dict.fromkeys(names))
-        self.sinks: dict[str, Sink] = {name: _make(name) for name in self.names}
+        self.backends: dict[str, Backend] = {name: _make(name) for name in self.names}
         self.state: dict[str, State] = {}
         self.seen: dict[str, set[Key]] = {}
 
     def start(self, layout: Layout, about: RunRecord) -> None:
         """Open every tracker; the run directory exists and is ours. `about` is run.json."""
-        if not self.sinks:
+        if not self.backends:
             return
         self._path = layout.folder / STATE
         self.state = _state(self._path)
         name = layout.folder.absolute().name
 
-        def begin(tracker: str, sink: Sink) -> None:
-            self.seen[tracker] = sink.start(layout.folder, name, about, self.state.setdefault(tracker, {}))
+        def begin(tracker: str, backend: Backend) -> None:
+            self.seen[tracker] = backend.start(layout.folder, name, about, self.state.setdefault(tracker, {}))
             write_json(self._path, self.state)
 
         self._each(begin)
@@ -92,9 +92,9 @@ class Tracking(Callback):
         skipped = ("phase", "epoch")
         values = {k: float(v) for k, v in row.items() if k not in skipped and isinstance(v, int | float)}
 
-        def send(tracker: str, sink: Sink) -> None:
+        def send(tracker: str, backend: Backend) -> None:
             if key not in self.seen[tracker]:
-                sink.epoch(key, values)
+                backend.epoch(key, values)
                 self.seen[tracker].add(key)
                 if "epochs" in self.state[tracker]:
                     write_json(self._path, self.state)
@@ -103,35 +103,40 @@ class Tracking(Callback):
 
     def finish(self, layout: Layout) -> None:
         """The rest of the history, the final scores, figures and files; then everything is closed."""
-        if not self.sinks:
+        if not self.backends:
             return
         for row in layout.read_history():
             self.epoch(row)
         scores = final_scores(layout.read_metrics())
-        self._each(lambda _, sink: sink.finish(scores, layout))
+        self._each(lambda _, backend: backend.finish(scores, layout))
         write_json(self._path, self.state)
         self.close("complete")
 
     def close(self, status: str) -> None:
         """End every tracker that is open still."""
-        for name in self.sinks.keys() - self.seen.keys():  # which never came to begin
-            del self.sinks[name]
-        self._each(lambda _, sink: sink.close(status))
-        self.sinks.clear()
+        for name in self.backends.keys() - self.seen.keys():  # which never came to begin
+            del self.backends[name]
+        self._each(lambda _, backend: backend.close(status))
+        self.backends.clear()
 
-    def _each(self, action: Callable[[str, Sink], None]) -> None:
-        for name, sink in list(self.sinks.items()):
+    def _each(self, action: Callable[[str, Backend], None]) -> None:
+        for name, backend in list(self.backends.items()):
             try:
-                action(name, sink)
+                action(name, backend)
             except Exception as error:  # another program's library, disk or server: whatever it is, the run goes on
-                del self.sinks[name]
+                del self.backends[name]
                 what = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
                 self.reporter.warn(f"{name} failed and is told no more of this run ({what}); the run goes on")
 
 
 @contextmanager
 def tracked(names: Iterable[str], reporter: Reporter) -> Iterator[Tracking]:
-    """Trackers for the time of a run; what ends it early, they are told too."""
+    """Trackers for the time of a run; what ends it early, they are told too.
+
+    Args:
+        names: of the trackers.
+        reporter: is told of what goes wrong with them.
+    """
     tracking = Tracking(names, reporter)
     try:
         yield tracking
@@ -164,8 +169,8 @@ def _state(path: Path) -> dict[str, State]:
     return found if isinstance(found, dict) and all(isinstance(kept, dict) for kept in found.values()) else {}
 
 
-def _make(name: str) -> Sink:
-    kinds: dict[str, Callable[[], Sink]] = {
+def _make(name: str) -> Backend:
+    kinds: dict[str, Callable[[], Backend]] = {
         "tensorboard": tracker_backends.TensorBoard,
         "mlflow": tracker_backends.MLflow,
         "wandb": tracker_backends.WeightsAndBiases,

@@ -36,10 +36,17 @@ def identity(record: RunRecord) -> str:
 
 
 def count(layout: Layout, record: RunRecord, split: str) -> TestUses:
-    """Note that this run has scored the test split called `split`, and say which one it is: `run` 1 for the first.
+    """Note that a run has scored a test split, and say which one it is: `run` 1 for the first.
 
-    `note` says what is missing where the state folder cannot be read or written; that never fails a run. Safe with
-    several processes: one counts at a time.
+    Safe with several processes: one counts at a time.
+
+    Args:
+        layout: of the run.
+        record: run.json.
+        split: digest of the test split.
+
+    Returns:
+        `note` says what is missing where the state folder cannot be read or written; that never fails a run.
     """
     own, beside = identity(record), _beside(layout, split)
     note, folder = None, "the user's state folder"

@@ -60,7 +60,14 @@ def worth_labelling(
 
 
 def typical(pool: Rows, known: Rows, count: int, seed: int) -> list[Pick]:
-    """Of clusters that hold the fewest known pictures, the largest first, each one's densest picture."""
+    """Of clusters that hold the fewest known pictures, the largest first, each one's densest picture.
+
+    Args:
+        pool: rows [n, d] of the pictures without labels.
+        known: those of the pictures with labels.
+        count: how many are picked.
+        seed: of the clusters.
+    """
     every = np.concatenate([known, pool])
     total = min(len(known) + count, CLUSTERS, len(every))
     cluster = _clusters(every, max(total, 1), seed, None)
@@ -79,7 +86,14 @@ def typical(pool: Rows, known: Rows, count: int, seed: int) -> list[Pick]:
 
 def unsure(pool: Rows, answers: Floats, count: int, seed: int) -> list[int]:
     """Those between whose two likeliest answers there is least, one of each kind: the nearest to the centre of each of
-    `count` clusters of them, in which a picture weighs by how unsure it is. The least sure first."""
+    `count` clusters of them, in which a picture weighs by how unsure it is. The least sure first.
+
+    Args:
+        pool: rows [n, d] of the pictures without labels.
+        answers: to them, [n, C].
+        count: how many are picked.
+        seed: of the clusters.
+    """
     two = np.sort(answers, axis=1)[:, -2:]
     doubt = 1 - (two[:, 1] - two[:, 0])
     drawn = np.random.default_rng(seed).permutation(len(pool))  # of those that are as unsure, not the first in a folder

@@ -148,7 +148,16 @@ def choose(
 
 
 def fit(x: Rows, y: Floats, trial: CandidateScore) -> tuple[projection.Projection, Fitted]:
-    """The winner learnt from all pictures of `x` [n, V, D] and `y` [n, C]."""
+    """The winner learnt from all pictures of `x` [n, V, D] and `y` [n, C].
+
+    Args:
+        x: features float32 [n, V, D], the clean view first.
+        y: targets [n, C].
+        trial: the winner, with its setting.
+
+    Returns:
+        The projection of its columns, and the classifier on what that gives.
+    """
     candidate = trial.candidate
     with few_threads(x.size):
         found = projection.fit(x[:, 0], candidate.start, candidate.stop)
@@ -166,8 +175,16 @@ def enter(
     trials: list[CandidateScore], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
     first: bool,
 ) -> None:  # fmt: skip
-    """Score a round's out-of-fold outputs [n, C], and file them in `trials` under their candidate and setting: as a new
-    entry in the `first` round, else with those of the rounds before."""
+    """Score a round's out-of-fold outputs, and file them under their candidate and setting.
+
+    Args:
+        trials: what is known so far; added to.
+        candidate: whose outputs they are.
+        setting: of it.
+        outputs: [n, C].
+        judge: the score.
+        first: whether it is the first round, and they are a new entry; else they go with those of the rounds before.
+    """
     scale, shift = 1.0, 0.0
     if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)
@@ -191,7 +208,12 @@ def enter(
 
 
 def best_of(trials: Sequence[CandidateScore], judge: Judge) -> dict[str, CandidateScore]:
-    """The best setting of every candidate, by name, best candidate first."""
+    """The best setting of every candidate, by name, best candidate first.
+
+    Args:
+        trials: every setting of every candidate.
+        judge: says which score is better.
+    """
     found: dict[str, CandidateScore] = {}
     for trial in sorted(trials, key=lambda t: -judge.signed(t.score)):
         found.setdefault(trial.candidate.name, trial)
@@ -199,7 +221,16 @@ def best_of(trials: Sequence[CandidateScore], judge: Judge) -> dict[str, Candida
 
 
 def behind(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> tuple[float, float]:
-    """By how much `trial` is behind `leader`, and the standard error of that, over the same pictures."""
+    """By how much `trial` is behind `leader`, and the standard error of that, over the same pictures.
+
+    Args:
+        trial: one candidate's answers.
+        leader: those of the best, to the same pictures in the same rounds.
+        judge: the score.
+
+    Returns:
+        The gap, above 0 where the leader is better, and its standard error, both in units of the score.
+    """
     if trial.by_picture is not None and leader.by_picture is not None:
         gap = leader.by_picture - trial.by_picture
         return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
@@ -233,7 +264,15 @@ def _hopeful(trials: Sequence[CandidateScore], judge: Judge) -> list[Candidate]:
 
 def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
     """The one-standard-error rule (Breiman et al. 1984), with the paired error of the difference; but nothing that is
-    worse than a baseline."""
+    worse than a baseline.
+
+    Args:
+        trials: every setting of every candidate.
+        judge: the score.
+
+    Returns:
+        The simplest of those that are not surely worse than the best.
+    """
     leaders = list(best_of(trials, judge).values())
     leader = leaders[0]
     floor = max((judge.signed(t.score) for t in leaders if t.candidate.baseline), default=-np.inf)
@@ -246,7 +285,16 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
 
 
 def gain_of(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
-    """What `chosen` brings over the simplest of `trials`; None where it is that one."""
+    """What the chosen candidate brings over the simplest.
+
+    Args:
+        trials: every candidate.
+        chosen: the winner.
+        judge: the score.
+
+    Returns:
+        None where it is that one.
+    """
     leaders = best_of(trials, judge)
     simple = next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
     if simple is None or simple is chosen:
@@ -269,7 +317,13 @@ def _table(
 
 
 def row_of(trial: CandidateScore, leader: CandidateScore, judge: Judge) -> HeadCandidate:
-    """A candidate's row in the table, beside the best one."""
+    """A candidate's row in the table, beside the best one.
+
+    Args:
+        trial: the candidate.
+        leader: the best one.
+        judge: the score.
+    """
     gap, error = behind(trial, leader, judge)
     return HeadCandidate(
         name=trial.candidate.name, features=trial.candidate.features, classifier=trial.candidate.learner.name,
@@ -280,7 +334,12 @@ def row_of(trial: CandidateScore, leader: CandidateScore, judge: Judge) -> HeadC
 
 
 def sets(widths: Mapping[str, tuple[int, int]], learners: Sequence[Learner]) -> list[Candidate]:
-    """Every learner on every set of features; sets of the same columns once."""
+    """Every learner on every set of features; sets of the same columns once.
+
+    Args:
+        widths: a name of features → their first column and the one after their last.
+        learners: what is fitted on each.
+    """
     ranges: dict[tuple[int, int], str] = {}
     for name, place in widths.items():
         ranges.setdefault(place, name)

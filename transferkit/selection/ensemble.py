@@ -49,9 +49,9 @@ def find(logits: Sequence[Floats], judge: Judge, seed: int = 0) -> Ensemble:
     parts = np.random.default_rng(seed).permutation(n) % PARTS
     answers = np.empty_like(logits[0])
     for part in range(PARTS):
-        held, rest = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+        held_out, rest = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
         weights = _greedy([one[rest] for one in logits], replace(judge, targets=judge.targets[rest]))
-        answers[held] = together([one[held] for one in logits], weights, judge.task)
+        answers[held_out] = together([one[held_out] for one in logits], weights, judge.task)
     found, single = OutOfFold.of(answers, judge), [OutOfFold.of(one, judge) for one in logits]
     best = max(single, key=lambda one: _key(one.logits[0], judge))
     gap, error = behind(best, found, judge)
@@ -82,7 +82,13 @@ def _key(logits: Floats, judge: Judge) -> tuple[float, float]:
 
 
 def together(logits: Sequence[Floats], weights: Sequence[float], task: str) -> Floats:
-    """Logits [n, t] of the weighted mean of the networks' probabilities; of numbers, their weighted mean."""
+    """Logits [n, t] of the weighted mean of the networks' probabilities; of numbers, their weighted mean.
+
+    Args:
+        logits: of each network, [n, t].
+        weights: one a network; they sum to 1.
+        task: says what the logits mean.
+    """
     link = tasks.of(task).link
     shares = np.asarray(sum(w * _shares(one, link) for w, one in zip(weights, logits, strict=True)))
     if link == "identity":

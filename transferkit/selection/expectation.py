@@ -21,7 +21,17 @@ FEW_BOOTSTRAPS, FEW_CONFIGURATIONS = 100, 12  # for goals that are costly to com
 
 
 def expected(trials: Sequence[OutOfFold], judge: Judge, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
-    """The score to expect of the best of `trials` on new pictures, and its 95 % interval."""
+    """The score to expect of the best of `trials` on new pictures, and its 95 % interval.
+
+    Args:
+        trials: answers of every candidate, out of fold, to the same pictures.
+        judge: the score.
+        seed: of the bootstrap.
+
+    Returns:
+        The expected score, less than what the winner reached, since the best of many looks better than it is; and the
+        interval, None where it is undefined.
+    """
     if all(t.by_picture is not None for t in trials) and judge.goal.key in ("accuracy", "mae", "loss"):
         return _of_means(np.array([t.by_picture for t in trials]), judge, seed)
     return _of_scores(trials, judge, seed)
@@ -33,8 +43,8 @@ def _of_means(table: Floats, judge: Judge, seed: int) -> tuple[float, tuple[floa
     drawn = rng.multinomial(n, np.full(n, 1 / n), BOOTSTRAPS).astype(np.float64)
     out = (drawn == 0).astype(np.float64)
     chosen = (drawn @ table.T).argmax(1)
-    held = (out @ table.T)[np.arange(BOOTSTRAPS), chosen] / np.maximum(out.sum(1), 1)
-    return _bounded(float(held.mean()), table[table.mean(1).argmax()], judge)
+    reached = (out @ table.T)[np.arange(BOOTSTRAPS), chosen] / np.maximum(out.sum(1), 1)
+    return _bounded(float(reached.mean()), table[table.mean(1).argmax()], judge)
 
 
 def _bounded(mean: float, best: Floats, judge: Judge) -> tuple[float, tuple[float, float] | None]:
@@ -55,16 +65,16 @@ def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[fl
     rng, n = np.random.default_rng(seed), len(judge.targets)
     best = sorted(trials, key=lambda t: -judge.signed(t.score))[:FEW_CONFIGURATIONS]
     logits = [t.mean_logits for t in best]
-    held, whole = [], []
+    parts, whole = [], []
     for _ in range(FEW_BOOTSTRAPS):
         rows = rng.integers(0, n, n)
         rest = np.setdiff1d(np.arange(n), rows)
         scores = [judge.signed(judge.score(one[rows], rows)) for one in logits]
         chosen = int(np.argmax(scores))
-        held.append(judge.score(logits[chosen][rest], rest))
+        parts.append(judge.score(logits[chosen][rest], rest))
         whole.append(judge.score(logits[0][rows], rows))
-    held_, whole_ = np.array([h for h in held if np.isfinite(h)]), np.array([w for w in whole if np.isfinite(w)])
-    if not len(held_) or len(whole_) < 2:
+    parts_, whole_ = np.array([h for h in parts if np.isfinite(h)]), np.array([w for w in whole if np.isfinite(w)])
+    if not len(parts_) or len(whole_) < 2:
         return best[0].score, None
-    mean, half = float(held_.mean()), INFLATION * 1.96 * float(whole_.std(ddof=1))
+    mean, half = float(parts_.mean()), INFLATION * 1.96 * float(whole_.std(ddof=1))
     return mean, (mean - half, mean + half)

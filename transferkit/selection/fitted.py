@@ -66,7 +66,13 @@ Fitted = Affine | Kernel | Neighbours
 
 
 def gaussian(a: Rows, b: Rows, gamma: float) -> Rows:
-    """`exp(-gamma |a - b|²)` [len(a), len(b)]."""
+    """`exp(-gamma |a - b|²)` [len(a), len(b)].
+
+    Args:
+        a: float32 [n, D].
+        b: float32 [m, D].
+        gamma: above 0.
+    """
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1)[None]
     squares -= 2 * (a @ b.T)
     np.maximum(squares, 0, out=squares)

@@ -60,9 +60,17 @@ def spread(z: Rows) -> float:
 def refitted(
     fits: Callable[[Rows, Floats], Iterable[Fitted]], count: int, z: Rows, y: Floats, rounds: Sequence[Folds]
 ) -> list[list[Floats]]:
-    """Out-of-fold outputs of `count` settings in each round, by fitting again without each fold.
+    """Out-of-fold outputs by fitting again without each fold.
 
-    `fits` gives one classifier a setting, in order.
+    Args:
+        fits: features and targets → one fitted classifier a setting, in order.
+        count: how many settings.
+        z: features float32 [n, V, D], the clean view first; others are fitted on, and never answered.
+        y: targets [n, C].
+        rounds: the folds of each round, as rows that are left out together.
+
+    Returns:
+        For each setting, outputs [n, C] in each round.
     """
     outs = [[np.empty_like(y) for _ in rounds] for _ in range(count)]
     for number, folds in enumerate(rounds):

@@ -187,7 +187,12 @@ def to_bytes(found: NetworkAnswers) -> bytes:
 
 
 def read(content: bytes, rest: NetworkAnswers) -> NetworkAnswers | None:
-    """`rest` with the answers that `content` holds; None where it is damaged."""
+    """`rest` with the answers that `content` holds; None where it is damaged.
+
+    Args:
+        content: what `to_bytes` gave.
+        rest: all else of the answers.
+    """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             logits, scores = stored["logits"], stored["scores"]

@@ -41,11 +41,17 @@ class Projection:
 
 
 def fit(x: Floats, start: int, stop: int, most: int = DIRECTIONS) -> Projection:
-    """The projection of columns `start:stop` of clean features float32 [n, all columns].
+    """The projection of some columns of features.
 
-    Columns are standardised (one that hardly moves is not blown up in use); where they are more than `most`, they
-    are turned into the principal directions of the pictures, of which the first `most` are kept: distances between
+    Columns are standardised (one that hardly moves is not blown up in use); where they are more than `most`, they are
+    turned into the principal directions of the pictures, of which the first `most` are kept: distances between
     pictures, which kernels and ridge penalties go by, hardly change, and what is shipped is small.
+
+    Args:
+        x: clean features float32 [n, all columns].
+        start: the first column.
+        stop: the one after the last.
+        most: directions that are kept.
     """
     part = x[:, start:stop].astype(np.float32)
     mean, deviation = part.mean(0, dtype=np.float64), part.std(0, dtype=np.float64)

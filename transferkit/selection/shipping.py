@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 
 def body(projection: Projection, fitted: Fitted, scale: float = 1.0, shift: float = 0.0) -> keras.Model:
-    """Model from the selected columns float32 [n, D] (those of `projection`) to logits [n, C].
+    """Model from the selected columns to logits, equal to `fitted(projection(x))` up to float32's rounding.
 
-    Logits are `(outputs - shift) * scale`. Equal to `fitted(projection(x))` up to float32's rounding.
+    Args:
+        projection: what is done to the columns.
+        fitted: the classifier.
+        scale: logits are `(outputs - shift) * scale`.
+        shift: see there.
+
+    Returns:
+        float32 [n, D], the columns of `projection` → float32 [n, C].
     """
     import keras
 
@@ -34,7 +41,17 @@ def body(projection: Projection, fitted: Fitted, scale: float = 1.0, shift: floa
 
 def trainable(projection: Projection, fitted: Affine, scale: float = 1.0, shift: float = 0.0) -> keras.Model:
     """What `body` gives of a linear classifier, in a form that training goes on from: features are standardised first,
-    so that one learning rate fits every network."""
+    so that one learning rate fits every network.
+
+    Args:
+        projection: what is done to the columns.
+        fitted: a linear classifier.
+        scale: logits are `(outputs - shift) * scale`.
+        shift: see there.
+
+    Returns:
+        float32 [n, D] → float32 [n, C].
+    """
     import keras
 
     inputs = keras.Input((projection.stop - projection.start,), name="features")

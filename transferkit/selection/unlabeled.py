@@ -139,6 +139,11 @@ def best_way(taught: Taught, rounds: Sequence[Folds], judge: Judge) -> tuple[Way
     """The way that gains most, by the folds by which the candidate was chosen; and the answers of every way.
 
     All are asked in the first round of folds, the best of them in the others too.
+
+    Args:
+        taught: the candidate, and what it may learn from.
+        rounds: the folds of each round.
+        judge: the score.
     """
     asked = [(way, _answered(taught, way, rounds[:1], judge, [])) for way in taught.ways()]
     way, trials = max(asked, key=lambda entry: judge.signed(entry[1][0].score))
@@ -161,7 +166,15 @@ def _answered(
 
 
 def nearest(z: Rows, most: int) -> tuple[Indices, Rows]:
-    """Of rows of length 1 [N, d] the `most` nearest others [N, k], nearest first, and their cosines float32."""
+    """The nearest others of each row.
+
+    Args:
+        z: rows of length 1, [N, d].
+        most: how many.
+
+    Returns:
+        Row numbers [N, k], nearest first, and their cosines float32.
+    """
     count = min(most, len(z) - 1)
     which, cosines = np.empty((len(z), count), np.int64), np.empty((len(z), count), np.float32)
     for start in range(0, len(z), 1024):
@@ -213,7 +226,13 @@ def spread(which: Indices, cosines: Rows, learnt: Indices, y: Floats, labelled: 
 
 
 def merged(fitted: Fitted, labelled: int, views: int) -> Fitted:
-    """A kernel machine with one support for each picture of the pool, whose views are all the same picture."""
+    """A kernel machine with one support for each picture of the pool, whose views are all the same picture.
+
+    Args:
+        fitted: the machine, whose supports are all pictures in one view after the other.
+        labelled: pictures with labels, which come first in each view.
+        views: how many there are.
+    """
     if not isinstance(fitted, Kernel) or views == 1:
         return fitted
     count, rest = divmod(len(fitted.supports), views)

@@ -92,7 +92,17 @@ def adapted(
 
 
 def problem(model: keras.Model, first: int, adapt: Adapt, batchnorm: str = "frozen") -> str | None:
-    """What keeps `adapt` from training anything of `model` above operation `first`; None where nothing does."""
+    """What keeps a way of adapting from training anything.
+
+    Args:
+        model: the network.
+        first: the first operation that may be trained, counted in `model.operations`.
+        adapt: the way.
+        batchnorm: as for `freeze.freeze`.
+
+    Returns:
+        None where nothing does.
+    """
     operations = operations_of(model)[first:]
     if adapt == "lora" and not _denses(operations):
         return "there are no dense layers there for low-rank additions; use --adapt all or norms"

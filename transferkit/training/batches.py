@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transferkit.config import Settings
 from transferkit.errors import ConfigError
 from transferkit.features.extract import ResidentRows, Source
 
@@ -51,11 +52,13 @@ class Batches:
             part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
             yield self._chunk(order[part], views[part], weights[part], rng)
 
-    def picked(self, number: int, held: ResidentRows) -> Iterator[Picked]:
-        """The same epoch as rows of `held`: int32 [k, size], targets [k, size, t], weights [k, size]. Never mixed."""
+    def picked(self, number: int, resident: ResidentRows) -> Iterator[Picked]:
+        """The same epoch as rows of `resident`: int32 [k, size], targets [k, size, t], weights [k, size]. Never
+        mixed.
+        """
         assert not self.mixes, "mixed batches are made of their inputs"
         order, views, weights = self._order(number, np.random.default_rng((self.seed, number)))
-        rows = held.rows(self.pictures[order], views)
+        rows = resident.rows(self.pictures[order], views)
         for first in range(0, self.steps, STEPS_AT_ONCE):
             part = slice(first * self.size, min(first + STEPS_AT_ONCE, self.steps) * self.size)
             shape = (-1, self.size)
@@ -209,3 +212,17 @@ def balanced_weights(targets: np.ndarray, classes: int) -> np.ndarray:
     per_class = len(targets) / np.maximum(counts, 1) / max(1, int((counts > 0).sum()))
     weights: np.ndarray = np.asarray(per_class, np.float32)[targets]
     return weights
+
+
+def batch_size(settings: Settings, pictures: int) -> int:
+    """Pictures a step.
+
+    Args:
+        settings: whose batch size is a number, or "auto": a power of two from 8 to 128.
+        pictures: of training; there are never more in a step.
+    """
+    if settings.batch_size != "auto":
+        return min(settings.batch_size, pictures)
+    # About forty steps an epoch: enough updates for small data, full vectors for large.
+    power = int(np.log2(max(1, pictures // 40)))
+    return min(int(min(128, max(8, 2**power))), pictures)

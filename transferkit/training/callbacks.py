@@ -15,7 +15,7 @@ from transferkit import compute, terms
 from transferkit.console import Advance, Reporter, duration, figure
 from transferkit.training import optimizers, schedules
 from transferkit.training.checkpoint import Checkpoint
-from transferkit.training.fit import Callback, Loop
+from transferkit.training.fit import Callback, CallbackState, Loop
 
 
 def phase_callbacks(
@@ -44,48 +44,50 @@ def phase_callbacks(
     return [*found, EarlyStopping(patience), *own, BestWeights()]
 
 
-class EarlyStopping(Callback):
+class _Counting(Callback):
+    """A callback whose state is some of its attributes, named in `counted`."""
+
+    counted: tuple[str, ...] = ()
+
+    def state_dict(self) -> CallbackState:
+        """The attributes."""
+        return {name: getattr(self, name) for name in self.counted}
+
+    def load_state_dict(self, state: CallbackState) -> None:
+        """See `state_dict`."""
+        for name in self.counted:
+            setattr(self, name, state[name])
+
+
+class EarlyStopping(_Counting):
     """Ends a phase after `patience` epochs in which neither the score nor the loss of validation improved.
 
     The loss counts because a score over few pictures moves in steps.
     """
+
+    counted = ("waited", "lowest_loss")
 
     def __init__(self, patience: int) -> None:
         self.patience, self.waited, self.lowest_loss = patience, 0, math.inf
 
     def on_epoch_end(self, loop: Loop) -> None:
         """Count."""
-        loss = loop.rows[-1]["val_loss"]
+        loss = loop.newest("val_loss")
         self.waited = 0 if loop.improved or loss < self.lowest_loss else self.waited + 1
         self.lowest_loss = min(self.lowest_loss, loss)
         if self.waited >= self.patience:
             loop.stop()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Epochs waited, and the lowest loss."""
-        return {"waited": self.waited, "lowest_loss": self.lowest_loss}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `state_dict`."""
-        self.waited, self.lowest_loss = state["waited"], state["lowest_loss"]
-
-
-class Plateau(Callback):
+class Plateau(_Counting):
     """`--schedule plateau`: lowers the optimizer's rate where validation stands still (see `schedules.after_epoch`)."""
 
+    counted = ("waited",)  # the rate itself is a variable of the optimizer
     waited = 0
 
     def on_epoch_end(self, loop: Loop) -> None:
         """Count, and lower the rate."""
         self.waited = schedules.after_epoch(loop.optimizer, loop.improved, self.waited)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epochs waited; the rate itself is a variable of the optimizer."""
-        return {"waited": self.waited}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `state_dict`."""
-        self.waited = state["waited"]
 
 
 class Budget(Callback):
@@ -125,8 +127,10 @@ class WeightAverage(Callback):
         compute.assign(loop.model.trainable_variables, self._live)
 
 
-class BestWeights(Callback):
+class BestWeights(_Counting):
     """Keeps the weights of the best epoch, and leaves the model with them."""
+
+    counted = ("weights",)
 
     def __init__(self) -> None:
         self.weights: list[np.ndarray] = []
@@ -139,14 +143,6 @@ class BestWeights(Callback):
     def on_train_end(self, loop: Loop) -> None:
         """Put them back."""
         compute.assign(loop.model.weights, self.weights)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The weights."""
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `state_dict`."""
-        self.weights = state["weights"]
 
 
 class ProgressBar(Callback):
@@ -174,7 +170,7 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, loop: Loop) -> None:
         """Move it to the end of the epoch."""
-        self._move(loop, 1 - self._moved, loop.rows[-1]["loss"])
+        self._move(loop, 1 - self._moved, loop.newest("loss"))
 
     def on_train_end(self, loop: Loop) -> None:
         """Take the bar away and say what came of the phase."""
@@ -196,6 +192,6 @@ def _standing(loop: Loop, loss: float) -> str:
     """What stands beside the bar: the loss of this epoch so far, the newest validation score, the best."""
     parts = [f"loss {figure(loss)}"]
     if loop.progress.best is not None and loop.goal.words:
-        newest = loop.rows[-1][f"val_{loop.goal.name}"]
+        newest = loop.newest(f"val_{loop.goal.name}")
         parts += [f"validation {loop.goal.words} {figure(newest)}", f"best {figure(loop.progress.best[0])}"]
     return "; ".join(parts)

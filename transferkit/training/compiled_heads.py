@@ -1,9 +1,9 @@
 """Heads trained again and again through one compiled trace: trials of the same shape compile nothing.
 
 Tracing a step costs several tenths of a second, about what training a head on features takes. So the head of a trial
-is not trained itself but by its *twin*: a model of the same layers whose numbers (dropout, penalties, standardisation)
-are variables, with an optimizer whose decay and averaging span are variables too. The twin takes the head's weights
-and numbers, is trained, and gives the best weights back.
+is not trained itself but by a *reusable head*: a model of the same layers whose numbers (dropout, penalties,
+standardisation) are variables, with an optimizer whose decay and averaging span are variables too. It takes the
+head's weights and numbers, is trained, and gives the best weights back.
 """
 
 from __future__ import annotations
@@ -16,65 +16,65 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.compute import keras_private
-from transferkit.training import optimizers
 from transferkit.training.losses import LOSSES
+from transferkit.training.optimizers import ADJUSTABLE, OptimizerConfig
 
 if TYPE_CHECKING:
     import keras
 
-CAPACITY = 16  # twins kept; the one that has waited longest goes first
+CAPACITY = 16  # reusable heads kept; the one that has waited longest goes first
 
 
 class HeadPool:
-    """Twins of heads, kept by shape. Not for several threads at once: a twin trains one head at a time.
+    """Reusable heads, kept by shape. Not for several threads at once: each trains one head at a time.
 
     Give one pool to every `Trainer` (or `Recipe`) of a search: `Trainer(..., pool=pool)`. Trials may differ in
     learning rate, schedule, batch size, epochs, dropout, L1 and L2, weight decay, label smoothing, class weights, seed,
-    pictures and views, and still share a twin; features' length, head widths, optimizer kind, loss, averaging and
+    pictures and views, and still share one; features' length, head widths, optimizer kind, loss, averaging and
     whether there is dropout or a penalty at all make another.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
-        self._twins: OrderedDict[Any, ReusableHead] = OrderedDict()
+        self._heads: OrderedDict[Any, ReusableHead] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._twins)
+        return len(self._heads)
 
-    def twin(self, head: keras.Model, loss_key: tuple[str, str], **optimizer: Any) -> ReusableHead | None:
-        """The twin of a head, loaded with its weights and numbers.
+    def head_for(self, head: keras.Model, loss_key: tuple[str, str], optimizer: OptimizerConfig) -> ReusableHead | None:
+        """What trains in the place of a head, loaded with its weights and numbers.
 
         Args:
             head: features float32 [b, d] → logits [b, t].
             loss_key: a key of `losses.LOSSES`.
-            optimizer: arguments of `optimizers.build`; the learning rate is a number.
+            optimizer: what it is trained by.
 
         Returns:
-            A twin of this shape, which is this head's until the next call; None where the head has layers that a twin
-            cannot have.
+            A reusable head of this shape, which is this head's until the next call; None where the head has layers that
+            it cannot have.
         """
         layers = _chain(head)
         if layers is None:
             return None
         key = (tuple(_form(layer) for layer in layers), loss_key, *_kind(optimizer))
-        if key not in self._twins:
-            while len(self._twins) >= self.capacity:
-                self._twins.popitem(last=False)
-            self._twins[key] = ReusableHead(layers, loss_key, optimizer)
-        self._twins.move_to_end(key)
-        twin = self._twins[key]
-        twin.take(layers, optimizer)
-        return twin
+        if key not in self._heads:
+            while len(self._heads) >= self.capacity:
+                self._heads.popitem(last=False)
+            self._heads[key] = ReusableHead(layers, loss_key, optimizer)
+        self._heads.move_to_end(key)
+        found = self._heads[key]
+        found.take(layers, optimizer)
+        return found
 
     def clear(self) -> None:
-        """Forget all twins, and with them their compiled steps."""
-        self._twins.clear()
+        """Forget all of them, and with them their compiled steps."""
+        self._heads.clear()
 
 
 class ReusableHead:
     """A model, its optimizer and their compiled functions, for one head after the other."""
 
-    def __init__(self, layers: list[Any], loss_key: tuple[str, str], optimizer: dict[str, Any]) -> None:
+    def __init__(self, layers: list[Any], loss_key: tuple[str, str], optimizer: OptimizerConfig) -> None:
         import keras
 
         x = inputs = keras.Input(layers[0].shape[1:] if hasattr(layers[0], "shape") else layers[0].batch_shape[1:])
@@ -82,22 +82,22 @@ class ReusableHead:
         for layer in self._layers:
             x = layer(x)
         self.model = keras.Model(inputs, x)
-        self.optimizer = optimizers.build(**optimizer, adjustable=True)
+        self.optimizer = optimizer.build(adjustable=True)
         noisy = [layer for layer in self._layers if hasattr(layer, "draw")]
         self.steps = compute.steps(self.model, self.optimizer, LOSSES[loss_key], noisy)
         self.forward = compute.forward(self.model)
 
-    def take(self, layers: list[Any], optimizer: dict[str, Any]) -> None:
-        """Become the twin of the head of these layers, with an optimizer that has not taken a step."""
+    def take(self, layers: list[Any], optimizer: OptimizerConfig) -> None:
+        """Stand in for the head of these layers, with an optimizer that has not taken a step."""
         for own, layer in zip(self._layers, layers[1:], strict=True):
             own.take(layer)
         for variable in self.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
-        fresh = optimizers.numbers(**optimizer)
-        for name in optimizers.ADJUSTABLE:
+        fresh = optimizer.numbers()
+        for name in ADJUSTABLE:
             if name in fresh:
                 getattr(self.optimizer, name).assign(fresh[name])
-        self.optimizer.learning_rate = optimizer["learning_rate"]
+        self.optimizer.learning_rate = optimizer.learning_rate
 
     def give(self, head: keras.Model) -> keras.Model:
         """Leave the weights with `head`, and where dropout's random numbers have got to; returns `head`."""
@@ -118,7 +118,7 @@ def _chain(head: keras.Model) -> list[Any] | None:
 
 
 def _form(layer: Any) -> tuple[Any, ...]:
-    """What a twin's layer cannot change."""
+    """What a layer of a reusable head cannot change."""
     kind = type(layer).__name__
     if kind == "InputLayer":
         return kind, tuple(layer.batch_shape[1:])
@@ -127,17 +127,15 @@ def _form(layer: Any) -> tuple[Any, ...]:
     return (kind,)
 
 
-def _kind(optimizer: dict[str, Any]) -> tuple[Any, ...]:
+def _kind(optimizer: OptimizerConfig) -> tuple[Any, ...]:
     """What compiled steps cannot change about an optimizer."""
-    numbers = optimizers.numbers(**optimizer)
-    fixed = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "weight_decay", "average_steps")}
-    return (*sorted(fixed.items()), *sorted(numbers))
+    return (optimizer.name, optimizer.clip_norm, optimizer.accumulate, *sorted(optimizer.numbers()))
 
 
 def _adjustable(layer: Any) -> Any:
     """A layer that computes what `layer` does, with variables for its numbers.
 
-    Such layers are for twins only: what is shipped is made of Keras' own.
+    Such layers are for reusable heads only: what is shipped is made of Keras' own.
     """
     kind = type(layer).__name__
     if kind == "Rescaling":

@@ -20,9 +20,14 @@ from transferkit import compute, tasks, terms
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
 from transferkit.features.extract import ResidentRows
+from transferkit.record import HistoryRow, number_of
 from transferkit.training import schedules
 from transferkit.training.batches import Batches
 from transferkit.training.losses import LOSSES, mean_loss
+
+# What a checkpoint keeps of a callback: plain data, and NumPy arrays.
+StateValue = str | float | bool | np.ndarray | Sequence["StateValue"] | dict[str, "StateValue"] | None
+CallbackState = dict[str, StateValue]
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Progress:
     """
 
     epoch: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[HistoryRow] = field(default_factory=list)
     best: tuple[float, float] | None = None
     best_epoch: int = -1
     seconds: float = 0.0
@@ -94,14 +99,14 @@ class Callback:
     def on_train_end(self, loop: Loop) -> None:
         """The phase is over: the model has its best weights. Not called where an error or interrupt ends it."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> CallbackState:
         """What a checkpoint keeps of this callback: numbers, texts, None, NumPy arrays, lists and dictionaries of them.
 
         Asked for at the end of epochs. What a hook decides by has to be in it, or a resumed phase ends otherwise.
         """
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: CallbackState) -> None:
         """Take back what `state_dict` gave; called after `on_train_begin` where a phase goes on."""
 
 
@@ -126,13 +131,13 @@ class Loop:
     callbacks: Sequence[Callback] = ()
     pause: int | None = None  # stop after this epoch; with a checkpoint, a later call goes on from there
     rates: schedules.Curve | None = None  # of all steps; the optimizer's own rate where there is none
-    held: ResidentRows | None = None  # the batches' rows, where they are in memory
+    resident: ResidentRows | None = None  # the batches' rows, where they are in memory
     steps: compute.Steps | None = None  # compiled before, for this model and optimizer
     # Where another model is trained in its place: gives the one the phase is about, with the weights of now.
     mirror: Callable[[], Any] | None = None
     progress: Progress = field(default_factory=Progress, init=False)
     improved: bool = field(default=False, init=False)  # whether the newest epoch is the best one
-    restored: dict[int, dict[str, Any]] = field(default_factory=dict, init=False)  # states of callbacks, by place
+    restored: dict[int, CallbackState] = field(default_factory=dict, init=False)  # states of callbacks, by place
 
     def run(self) -> Progress:
         """Train.
@@ -152,8 +157,7 @@ class Loop:
                 started = time.monotonic()
                 row = self._train()
                 self._each("on_validation_begin")
-                score = self._judge(row)
-                self._note(row, score, time.monotonic() - started)
+                self._note(row, self._judge(), time.monotonic() - started)
                 self._each("on_epoch_end", -1)
             self._each("on_train_end", -1)
         return self.progress
@@ -166,9 +170,13 @@ class Loop:
         return self.progress.epoch
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[HistoryRow]:
         """The finished epochs' rows of history.csv."""
         return self.progress.rows
+
+    def newest(self, column: str) -> float:
+        """A number of the newest finished epoch's row, by its column of history.csv."""
+        return number_of(self.rows[-1], column)
 
     @property
     def last(self) -> int:
@@ -203,7 +211,7 @@ class Loop:
         for callback in self.callbacks[::order]:
             getattr(callback, hook)(self, *more)
 
-    def _train(self) -> dict[str, Any]:
+    def _train(self) -> HistoryRow:
         """Take the steps of one epoch; returns the beginning of its row."""
         assert self.steps is not None
         losses, counts, hits, seen = [], [], 0.0, 0.0
@@ -231,9 +239,9 @@ class Loop:
 
     def _chunks(self) -> Generator[tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]]:
         """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
-        if self.held is not None:
-            for rows, targets, weights in self.batches.picked(self.epoch, self.held):
-                yield self.held.tensors, targets, weights, rows
+        if self.resident is not None:
+            for rows, targets, weights in self.batches.picked(self.epoch, self.resident):
+                yield self.resident.tensors, targets, weights, rows
             return
         with closing(ahead(self.batches.epoch(self.epoch))) as chunks:
             for inputs, targets, weights in chunks:
@@ -246,22 +254,22 @@ class Loop:
                 f"lower the rate (--learning-rate {self.top_rate / 10:.1e}) or use --precision float32"
             )
 
-    def _judge(self, row: dict[str, Any]) -> tuple[float, float]:
-        """Validation score and loss, also written into `row`."""
+    def _judge(self) -> tuple[float, float]:
+        """Validation score and loss."""
         outputs = self.validate(self.model)
-        row["val_loss"] = mean_loss(LOSSES[self.loss_key], self.validation_targets, outputs)
+        loss = mean_loss(LOSSES[self.loss_key], self.validation_targets, outputs)
         # The last step of an epoch can blow the weights up without any training loss to show it.
-        self._require_finite(row["val_loss"])
-        row[f"val_{self.goal.name}"] = self.goal.score(outputs)
-        return row[f"val_{self.goal.name}"], row["val_loss"]
+        self._require_finite(loss)
+        return self.goal.score(outputs), loss
 
-    def _note(self, row: dict[str, Any], score: tuple[float, float], seconds: float) -> None:
-        """Write a judged epoch down."""
+    def _note(self, row: HistoryRow, score: tuple[float, float], seconds: float) -> None:
+        """Write a judged epoch down; `row` is the beginning of its row."""
         progress = self.progress
         self.improved = self.goal.better(score, progress.best)
         if self.improved:
             progress.best, progress.best_epoch = score, progress.epoch
         progress.seconds += seconds
-        progress.rows.append({**row, "seconds": round(seconds, 3)})
+        judged: HistoryRow = {"val_loss": score[1], f"val_{self.goal.name}": score[0], "seconds": round(seconds, 3)}
+        progress.rows.append(row | judged)
         progress.epoch += 1
         progress.done = progress.done or progress.epoch >= self.epochs

@@ -13,14 +13,30 @@ HUBER_DELTA = 1.0  # in standard deviations of the target
 
 
 def cross_entropy(targets: Any, logits: Any) -> Any:
-    """Softmax cross-entropy [b] of logits [b, classes] with soft targets [b, classes] that sum to 1."""
+    """Softmax cross-entropy.
+
+    Args:
+        targets: soft, [b, classes], each row summing to 1.
+        logits: [b, classes].
+
+    Returns:
+        In nats, [b].
+    """
     from keras import ops
 
     return ops.categorical_crossentropy(targets, logits, from_logits=True)  # one kernel on TensorFlow
 
 
 def binary_cross_entropy(targets: Any, logits: Any) -> Any:
-    """Mean sigmoid cross-entropy [b] over labels; targets [b, labels] in 0…1."""
+    """Mean sigmoid cross-entropy over labels.
+
+    Args:
+        targets: [b, labels] in 0…1.
+        logits: [b, labels].
+
+    Returns:
+        In nats, [b].
+    """
     from keras import ops
 
     # max(x,0) - x·t + log(1+e^-|x|): no overflow for any logit.
@@ -29,21 +45,42 @@ def binary_cross_entropy(targets: Any, logits: Any) -> Any:
 
 
 def squared(targets: Any, outputs: Any) -> Any:
-    """Mean squared error [b] over targets."""
+    """Mean squared error over targets.
+
+    Args:
+        targets, outputs: [b, targets], standardised.
+
+    Returns:
+        [b].
+    """
     from keras import ops
 
     return ops.mean(ops.square(targets - outputs), axis=-1)
 
 
 def absolute(targets: Any, outputs: Any) -> Any:
-    """Mean absolute error [b] over targets: less moved by outliers."""
+    """Mean absolute error over targets: less moved by outliers.
+
+    Args:
+        targets, outputs: [b, targets], standardised.
+
+    Returns:
+        [b].
+    """
     from keras import ops
 
     return ops.mean(ops.abs(targets - outputs), axis=-1)
 
 
 def huber(targets: Any, outputs: Any) -> Any:
-    """Huber loss [b] (Huber 1964): squared near zero, absolute beyond one standard deviation."""
+    """Huber loss (Huber 1964): squared near zero, absolute beyond one standard deviation.
+
+    Args:
+        targets, outputs: [b, targets], standardised.
+
+    Returns:
+        [b].
+    """
     from keras import ops
 
     error = ops.abs(targets - outputs)
@@ -65,12 +102,26 @@ LOSSES: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
 
 
 def choose(task: str, name: str) -> Callable[[Any, Any], Any]:
-    """The loss function of a task; `auto` is the task's usual one."""
+    """The loss function of a task.
+
+    Args:
+        task: a name of `tasks.NAMES`.
+        name: one of its losses, or "auto", its usual one.
+
+    Returns:
+        Targets [b, t] and outputs [b, t] → [b].
+    """
     return LOSSES[task, tasks.of(task).default_loss if name == "auto" else name]
 
 
 def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np.ndarray) -> float:
-    """Average of `loss` over rows, as a plain number."""
+    """Average of `loss` over rows, as a plain number.
+
+    Args:
+        loss: targets [b, t] and outputs [b, t] → [b].
+        targets: [n, t].
+        outputs: [n, t].
+    """
     from keras import ops
 
     return float(np.mean(ops.convert_to_numpy(loss(ops.convert_to_tensor(targets), ops.convert_to_tensor(outputs)))))

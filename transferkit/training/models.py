@@ -56,7 +56,16 @@ def _pooling_first(pool: keras.Model, body: keras.Model) -> keras.Model:
 
 
 def head_on(x: Any, body: keras.Model, pooling: heads.Pooling) -> Any:
-    """The logits of `body` on a backbone's output `x`, pooled first unless the body does that itself."""
+    """The logits of `body` on a backbone's output `x`, pooled first unless the body does that itself.
+
+    Args:
+        x: a tensor of the backbone's output.
+        body: the head.
+        pooling: how a feature map becomes a vector.
+
+    Returns:
+        A tensor [n, t].
+    """
     pool = heads.pool(x.shape[1:], pooling) if len(body.input_shape) == 2 else None
     return body(x if pool is None else pool(x))
 
@@ -116,7 +125,16 @@ def _from_pixels(backbone: LoadedBackbone, network: keras.Model) -> keras.Model:
 
 
 def whole(backbone: LoadedBackbone, body: keras.Model, pooling: heads.Pooling) -> keras.Model:
-    """What a run ships, but for the output layers: uint8 pictures [n, size, size, 3] to logits."""
+    """What a run ships, but for the output layers.
+
+    Args:
+        backbone: the network.
+        body: the head.
+        pooling: how a feature map becomes a vector.
+
+    Returns:
+        uint8 pictures [n, size, size, 3] → logits [n, t].
+    """
     import keras
 
     inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="picture")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from transferkit.compute import keras_private
@@ -12,13 +13,39 @@ ADAMW_DECAY = 1e-4
 ADJUSTABLE = ("weight_decay", "ema_momentum")
 
 # name → (class in keras.optimizers, arguments)
-OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+OPTIMIZERS: dict[str, tuple[str, dict[str, float | bool]]] = {
     "adamw": ("AdamW", {}),
     "adam": ("Adam", {}),
     "sgd": ("SGD", {}),
     "momentum": ("SGD", {"momentum": 0.9, "nesterov": True}),
     "rmsprop": ("RMSprop", {}),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """What settings say of an optimizer; see `build` for what each means."""
+
+    name: str
+    learning_rate: Any  # a number or a keras schedule
+    weight_decay: float | None
+    average_steps: int
+    clip_norm: float
+    accumulate: int
+
+    def build(
+        self, *, rates: Mapping[str, float] | None = None, loss_scale: bool = False, adjustable: bool = False
+    ) -> Any:
+        """A new optimizer of this kind; see the function `build` for the arguments."""
+        return build(
+            self.name, self.learning_rate, weight_decay=self.weight_decay, average_steps=self.average_steps,
+            clip_norm=self.clip_norm, accumulate=self.accumulate,
+            rates=rates, loss_scale=loss_scale, adjustable=adjustable,
+        )  # fmt: skip
+
+    def numbers(self) -> dict[str, float]:
+        """Those of `ADJUSTABLE` that such an optimizer has, with their values."""
+        return numbers(self.name, self.weight_decay, self.average_steps)
 
 
 def build(
@@ -52,11 +79,11 @@ def build(
     """
     import keras
 
-    kind, arguments = OPTIMIZERS[name]
-    arguments = {**arguments, "global_clipnorm": clip_norm or None}
+    kind, fixed = OPTIMIZERS[name]
+    arguments = {**fixed, "global_clipnorm": clip_norm or None}
     if accumulate > 1:
         arguments["gradient_accumulation_steps"] = accumulate
-    arguments |= numbers(name, weight_decay=weight_decay, average_steps=average_steps)
+    arguments |= numbers(name, weight_decay, average_steps)
     if average_steps:
         # The averages replace the weights only when asked to (`finalize_variable_values`).
         arguments |= {"use_ema": True, "ema_overwrite_frequency": None}
@@ -72,8 +99,12 @@ def build(
     return optimizer
 
 
-def numbers(name: str, weight_decay: float | None = None, average_steps: int = 0, **_: Any) -> dict[str, float]:
-    """Those of `ADJUSTABLE` that an optimizer of these arguments (of `build`) has, with their values."""
+def numbers(name: str, weight_decay: float | None, average_steps: int) -> dict[str, float]:
+    """Those of `ADJUSTABLE` that an optimizer has, with their values.
+
+    Args:
+        name, weight_decay, average_steps: as for `build`.
+    """
     found = {}
     if name == "adamw":
         found["weight_decay"] = ADAMW_DECAY if weight_decay is None else weight_decay

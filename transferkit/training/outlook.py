@@ -19,8 +19,9 @@ from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
 from transferkit.features.extract import FORWARD_BATCH, at_once, row_names
 from transferkit.features.frozen import Rows
+from transferkit.features.number_formats import row_bytes
 from transferkit.features.precision import Precision, applied
-from transferkit.features.store import listed_rows, row_bytes
+from transferkit.features.store import listed_rows
 from transferkit.training import models, planning
 from transferkit.training.phase import Phase
 

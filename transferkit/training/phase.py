@@ -20,9 +20,11 @@ from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.store import ResidentSet
+from transferkit.record import HistoryRow
 from transferkit.training import batches as b
-from transferkit.training import callbacks, losses, optimizers, schedules
+from transferkit.training import callbacks, losses, schedules
 from transferkit.training.fit import Callback, Loop, Progress
+from transferkit.training.optimizers import OptimizerConfig
 from transferkit.training.problem import PhaseReport, Problem
 
 if TYPE_CHECKING:
@@ -71,10 +73,10 @@ class Trainer:
     pool: HeadPool | None = None  # trains heads of like shape through one trace
 
     def __post_init__(self) -> None:
-        self.batch_size = batch_size(self.settings, len(self.problem.train))
+        self.batch_size = b.batch_size(self.settings, len(self.problem.train))
         self.accumulate = self._accumulate()
         self._halved = 0  # times that the batch did not fit into memory
-        self.history: list[dict[str, Any]] = []
+        self.history: list[HistoryRow] = []
         self.phases: list[PhaseReport] = []
         self._forward_of: tuple[Any, compute.Forward] | None = None
 
@@ -96,22 +98,23 @@ class Trainer:
 
     def _train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
         batches, problem = self.batches(source), self.problem
-        held = None if batches.mixes else _held(source)
-        twin = self._twin(phase, model, batches.steps) if held else None
-        trained, optimizer = model, self._optimizer(phase, batches.steps) if twin is None else twin.optimizer
-        if twin is not None:
-            trained, self._forward_of = twin.model, (twin.model, twin.forward)
+        resident = None if batches.mixes else _resident(source)
+        reusable = self._reusable(phase, model, batches.steps) if resident else None
+        trained, optimizer = model, self._optimizer(phase, batches.steps) if reusable is None else reusable.optimizer
+        if reusable is not None:
+            trained, self._forward_of = reusable.model, (reusable.model, reusable.forward)
         loop = Loop(
             name=phase.name, model=trained, optimizer=optimizer, loss_key=self.loss_key, batches=batches,
             validate=lambda m: self.outputs(m, source, problem.val), validation_targets=problem.targets[problem.val],
             goal=problem.goal, epochs=phase.epochs, top_rate=self.rate, callbacks=self._callbacks(phase, optimizer),
-            pause=phase.pause, rates=self._rates(phase, batches.steps), held=held,
-            steps=None if twin is None else twin.steps, mirror=None if twin is None else partial(twin.give, model),
+            pause=phase.pause, rates=self._rates(phase, batches.steps), resident=resident,
+            steps=None if reusable is None else reusable.steps,
+            mirror=None if reusable is None else partial(reusable.give, model),
         )  # fmt: skip
         with applied(model, phase.precision):
             progress = loop.run()
-        if twin is not None:
-            twin.give(model)
+        if reusable is not None:
+            reusable.give(model)
         assert progress.best is not None
         best = progress.best
         if phase.precision.how == "policy":
@@ -190,11 +193,11 @@ class Trainer:
             )
         return number
 
-    def _twin(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
+    def _reusable(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
         """What trains `model` in its place without compiling again, where there is a pool and the phase is a head's."""
         if self.pool is None or phase.factors or phase.precision.how != "plain" or self.settings.head not in HEADS:
             return None
-        return self.pool.twin(model, self.loss_key, **self._arguments(phase.rate, steps))
+        return self.pool.head_for(model, self.loss_key, self._configured(phase.rate, steps))
 
     def _optimizer(self, phase: Phase, steps: int) -> Any:
         return self.optimizer(phase.rate, phase.factors, steps, phase.precision.name == "float16")
@@ -242,16 +245,15 @@ class Trainer:
             steps: in an epoch; 0 keeps no average of the weights, whatever the settings say.
             loss_scale: see `optimizers.build`.
         """
-        return optimizers.build(**self._arguments(rate, steps), rates=factors, loss_scale=loss_scale)
+        return self._configured(rate, steps).build(rates=factors, loss_scale=loss_scale)
 
-    def _arguments(self, rate: float, steps: int) -> dict[str, Any]:
-        """Arguments of `optimizers.build` that come from the settings."""
+    def _configured(self, rate: Any, steps: int) -> OptimizerConfig:
         s = self.settings
         span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
-        return {
-            "name": s.optimizer, "learning_rate": rate, "weight_decay": s.weight_decay, "average_steps": span,
-            "clip_norm": s.clip_norm, "accumulate": self.accumulate,
-        }  # fmt: skip
+        return OptimizerConfig(
+            name=s.optimizer, learning_rate=rate, weight_decay=s.weight_decay, average_steps=span,
+            clip_norm=s.clip_norm, accumulate=self.accumulate,
+        )  # fmt: skip
 
     def batches(self, source: Source) -> b.Batches:
         """The settings' batches of the training pictures; each phase has an order of its own."""
@@ -284,24 +286,15 @@ class Trainer:
         # One trace a phase, not one an epoch.
         if self._forward_of is None or self._forward_of[0] is not model:
             self._forward_of = (model, compute.halving(compute.forward(model), self.reporter.warn))
-        held = _held(source)
-        if held is None:
+        resident = _resident(source)
+        if resident is None:
             return predict(self._forward_of[1], source, pictures)
         parts = np.array_split(pictures, -(-len(pictures) // OUTPUTS_AT_ONCE))
-        return np.concatenate([self._forward_of[1](held.tensors, held.rows(part, 0))[0] for part in parts])
+        return np.concatenate([self._forward_of[1](resident.tensors, resident.rows(part, 0))[0] for part in parts])
 
 
-def _held(source: Source) -> ResidentRows | None:
-    return source.held() if isinstance(source, Stored) else None
-
-
-def batch_size(settings: Settings, pictures: int) -> int:
-    """Pictures a step: the setting's, or for "auto" a power of two from 8 to 128; never more than `pictures`."""
-    if settings.batch_size != "auto":
-        return min(settings.batch_size, pictures)
-    # About forty steps an epoch: enough updates for small data, full vectors for large.
-    power = int(np.log2(max(1, pictures // 40)))
-    return min(int(min(128, max(8, 2**power))), pictures)
+def _resident(source: Source) -> ResidentRows | None:
+    return source.resident() if isinstance(source, Stored) else None
 
 
 def _report(

@@ -30,7 +30,14 @@ def head_rate(settings: Settings) -> float:
 
 
 def head_phase(name: str, rate: float, settings: Settings, features: Precision) -> Phase:
-    """The training of a head on rows that were computed in the precision `features`."""
+    """The training of a head on features.
+
+    Args:
+        name: of the phase.
+        rate: the learning rate.
+        settings: of the run.
+        features: the precision in which the rows were computed.
+    """
     asked = settings.precision  # a head is too small for `auto` to be worth a probe
     # Where features in that format did not agree with what is shipped, the head is not trained in it either.
     taken = asked in ("bfloat16", "float16") and features.name == asked
@@ -39,7 +46,12 @@ def head_phase(name: str, rate: float, settings: Settings, features: Precision) 
 
 
 def tail_steps(settings: Settings, row: Row) -> list[str]:
-    """The freeze policies of the phases after the head's, in their order."""
+    """The freeze policies of the phases after the head's, in their order.
+
+    Args:
+        settings: of the run.
+        row: stages of the network.
+    """
     if settings.unfreeze == "none":
         return []
     if settings.unfreeze == "gradual":
@@ -48,14 +60,28 @@ def tail_steps(settings: Settings, row: Row) -> list[str]:
 
 
 def tail_name(policy: str, phases: int) -> str:
-    """What a phase after the head's is called, one of so many."""
+    """What a phase after the head's is called, one of so many.
+
+    Args:
+        policy: its freeze policy.
+        phases: how many follow the head's.
+    """
     return "tail" if phases == 1 else f"tail {policy}"
 
 
 def tail_phase(
     policy: str, phases: int, rate: float, backbone: LoadedBackbone, settings: Settings, adapted: adapting.Adapted
 ) -> Phase:
-    """One of so many phases after the head's, whose learning rate is `rate`; `adapted` is what is trained."""
+    """One of the phases after the head's.
+
+    Args:
+        policy: its freeze policy.
+        phases: how many there are, which share the epochs.
+        rate: the head's learning rate; the tail's is lower.
+        backbone: the network, frozen as `policy` says.
+        settings: of the run.
+        adapted: what is trained.
+    """
     what, weights = adapting.words(settings.adapt), sum(int(np.prod(w.shape)) for w in adapted.trained)
     return Phase(
         tail_name(policy, phases),
@@ -67,7 +93,16 @@ def tail_phase(
 
 
 def wanted(problem: Problem, folds: Collection[Problem], views: int) -> dict[int, range]:
-    """Views per picture: the clean one and `views` more for training, the clean one for validation."""
+    """Views per picture: the clean one and more for training, the clean one for validation.
+
+    Args:
+        problem: training and validation pictures.
+        folds: of cross-validation, where every picture of both is trained on.
+        views: augmented copies of a training picture.
+
+    Returns:
+        Row number → its views.
+    """
     found = {int(i): range(1) for i in problem.val}
     # Under cross-validation every picture of train and validation is trained on in some fold.
     trained_on = np.union1d(problem.train, problem.val) if folds else problem.train
@@ -75,14 +110,29 @@ def wanted(problem: Problem, folds: Collection[Problem], views: int) -> dict[int
 
 
 def judged(problem: Problem, seed: int) -> np.ndarray:
-    """Training pictures on which the final model is scored, int [n ≤ 1000]."""
+    """Training pictures on which the final model is scored, int [n ≤ 1000].
+
+    Args:
+        problem: the training pictures.
+        seed: of the choice, where there are more than a thousand.
+    """
     if len(problem.train) <= JUDGED_TRAINING:
         return problem.train
     return np.sort(np.random.default_rng(seed).choice(problem.train, JUDGED_TRAINING, replace=False))
 
 
 def sampled(source: Source, train: np.ndarray, views: int, seed: int) -> np.ndarray:
-    """Some training rows over all views, each once: enough for means and deviations to about two digits."""
+    """Some training rows over all views, each once: enough for means and deviations to about two digits.
+
+    Args:
+        source: gives rows by picture and view.
+        train: row numbers of the training pictures, int [n].
+        views: augmented copies of each.
+        seed: of the choice.
+
+    Returns:
+        The first tensor of the rows, [m, …].
+    """
     depth = views + 1
     width = sum(int(np.prod(shape)) for shape in source.shapes)
     most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.features.extract import Source
 from transferkit.features.frozen import Rows
+from transferkit.record import HistoryRow
 from transferkit.training.fit import StoppingMetric
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) 
 def coarse(units: Units | None, names: Sequence[str]) -> Iterator[str]:
     """A warning for each target that float32, in which models answer, cannot resolve: 1700000000 and the next number
     it has are 128 apart.
+
+    Args:
+        units: mean and deviation of each target; None for what is no number.
+        names: of the targets.
     """
     for name, mean, deviation in zip(names, *units, strict=True) if units is not None else ():
         step = float(np.spacing(np.float32(abs(mean))))
@@ -95,7 +100,7 @@ class Trained:
     model: keras.Model
     phases: list[PhaseReport]
     chosen: str
-    history: list[dict[str, Any]]
+    history: list[HistoryRow]
     val_outputs: np.ndarray
     train_outputs: np.ndarray
     train_judged: np.ndarray

@@ -85,7 +85,7 @@ class Recipe:
             # What is chosen stands on the class token and the patches' mean; trained layers go on from it.
             self.settings = self.settings.model_copy(update={"pooling": "cls+mean"})
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
-        # Always through a twin, so that a run comes to the very numbers of the trial that a search took it from.
+        # Always through a reusable head: a run comes to the very numbers of the trial that a search took it from.
         if self.pool is None:  # an empty one is false, and is to be shared all the same
             self.pool = HeadPool()
         self.trainer = self._trainer(self.problem, self.checkpoints, self.callbacks)

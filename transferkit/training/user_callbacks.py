@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from transferkit.errors import ConfigError, raise_problems
+from transferkit.record import HistoryRow
 from transferkit.training.checkpoint import callback_name
-from transferkit.training.fit import Callback, Loop
+from transferkit.training.fit import Callback, CallbackState, Loop
 from transferkit.training.problem import Problem
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
@@ -70,13 +71,13 @@ class KerasCallback(Callback):
         loop.current_model()
         self.inner.on_train_end(logs(loop.rows[-1]))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> CallbackState:
         """What it says itself, or what Keras' own count by."""
         if hasattr(self.inner, "state_dict"):
             return dict(self.inner.state_dict())
         return {name: _plain(getattr(self.inner, name, None)) for name in self._counted()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: CallbackState) -> None:
         """See `state_dict`."""
         if hasattr(self.inner, "load_state_dict"):
             self.inner.load_state_dict(state)
@@ -88,7 +89,7 @@ class KerasCallback(Callback):
         return next((COUNTED[name] for name in _keras_names(self.inner) if name in COUNTED), ())
 
 
-def logs(row: dict[str, Any]) -> dict[str, float]:
+def logs(row: HistoryRow) -> dict[str, float]:
     """The numbers of a row of history.csv by Keras' names: loss, accuracy, val_loss, val_<metric>, learning_rate."""
     return {k: float(v) for k, v in row.items() if k not in ("phase", "epoch", "seconds") and v is not None}
 
@@ -121,7 +122,15 @@ def is_of_keras(one: Any) -> bool:
 
 
 def check_monitored(callbacks: Sequence[Callback], problem: Problem) -> None:
-    """Raise ConfigError where a callback of Keras' monitors what no epoch of this problem logs."""
+    """Raise where a callback of Keras' monitors what no epoch logs.
+
+    Args:
+        callbacks: as the loop takes them.
+        problem: says by what validation is scored.
+
+    Raises:
+        ConfigError: with what is logged.
+    """
     known = ["loss", "val_loss", f"val_{problem.goal.name}", "learning_rate"]
     known += ["accuracy"] * problem.samples.kind.exclusive
     found = []
@@ -136,7 +145,15 @@ def check_monitored(callbacks: Sequence[Callback], problem: Problem) -> None:
 
 
 def check_same(then: Sequence[str], callbacks: Iterable[Callback]) -> None:
-    """Raise ConfigError where a run that is resumed was begun with other callbacks (`then`, their names)."""
+    """Raise where a run that is resumed was begun with other callbacks.
+
+    Args:
+        then: names of those that it was begun with.
+        callbacks: those of now.
+
+    Raises:
+        ConfigError: with both lists.
+    """
     now = names(callbacks)
     if list(then) != now:
         raise ConfigError(

@@ -65,11 +65,11 @@ def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importan
     y = np.array([score for _, score in scored])
     rng, drops, guesses = np.random.RandomState(seed), [], np.empty_like(y)
     # Two rounds of folds: one division of few trials is a matter of luck.
-    for fold, (train, held) in enumerate(_folds(KFold, len(y), seed)):
+    for fold, (train, held_out) in enumerate(_folds(KFold, len(y), seed)):
         forest = _forest(categorical, seed + fold).fit(x[train], y[train])
-        guesses[held] = forest.predict(x[held])
+        guesses[held_out] = forest.predict(x[held_out])
         found = permutation_importance(
-            forest, x[held], y[held], scoring="neg_mean_squared_error", n_repeats=REPEATS, random_state=rng
+            forest, x[held_out], y[held_out], scoring="neg_mean_squared_error", n_repeats=REPEATS, random_state=rng
         )
         drops.append(found.importances_mean)
     each = np.maximum(np.array(drops), 0)

@@ -136,9 +136,9 @@ class NetworkComparison:
         known = np.sort(np.concatenate(drawn))
         if len(known) > LOOK:
             known = np.sort(np.random.default_rng(self.base.seed).choice(known, LOOK, replace=False))
-        held = [np.flatnonzero(np.isin(known, fold)) for fold in drawn]
+        positions = [np.flatnonzero(np.isin(known, fold)) for fold in drawn]
         everything = np.arange(len(known))
-        return self.samples.select(known), [(np.setdiff1d(everything, part), part) for part in held if len(part)]
+        return self.samples.select(known), [(np.setdiff1d(everything, part), part) for part in positions if len(part)]
 
     # -- the comparison
 

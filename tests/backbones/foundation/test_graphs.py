@@ -13,6 +13,7 @@ import pytest
 
 from tests.backbones.conftest import value
 from tests.backbones.foundation.parity import FIXTURES
+from tests.backbones.test_round_trip import LOAD
 from tests.marks import extended
 from tests.records import facts_of
 from transferkit import heads
@@ -104,16 +105,6 @@ def test_all_trains_every_weight_and_no_table_of_constants() -> None:
 
     assert len(backbone.model.trainable_weights) == len(backbone.model.weights)
     assert not any("rotary" in w.path for w in backbone.model.weights)
-
-
-LOAD = """
-import sys, keras, numpy as np, pathlib
-for f in sorted(pathlib.Path('.').glob('*.keras')):
-    stored = np.load(str(f)[:-6] + '.npz')
-    y = keras.saving.load_model(f, safe_mode=True)(stored['pixels'])
-    np.testing.assert_array_equal(np.asarray(y), stored['expected'], err_msg=f.name)
-assert 'transferkit' not in sys.modules
-"""
 
 
 def shipped(backbone: LoadedBackbone) -> Any:

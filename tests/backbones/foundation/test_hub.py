@@ -203,7 +203,7 @@ def test_an_absent_repository_is_told(server: Server) -> None:
         hub.fetch("hf:facebook/other")
 
 
-def test_a_file_that_changed_on_disk_is_noticed_and_fetched_anew(server: Server) -> None:
+def test_a_file_that_changed_on_disk_is_noticed_and_fetched_again(server: Server) -> None:
     place = hub.fetch(NAME)
     (place / "model.safetensors").write_bytes(b"x")
 

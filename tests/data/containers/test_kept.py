@@ -84,11 +84,11 @@ def test_unpacked_archives_make_room_for_others_and_are_unpacked_again(
         scan(second)  # the first is open still
     assert kept.files("archives") == [copy]
     kinds._open.clear()
-    kinds._held.clear()
+    kinds._opened_before.clear()
     assert scan(second).hashed().sha256 == found.sha256
     assert copy not in kept.files("archives")
     kinds._open.clear()
-    kinds._held.clear()
+    kinds._opened_before.clear()
     assert scan(first).hashed().sha256 == found.sha256
 
 

@@ -48,7 +48,7 @@ def forget() -> None:
     """As a new process would begin."""
     bucket._bucket.cache_clear()
     kinds._open.clear()
-    kinds._held.clear()
+    kinds._opened_before.clear()
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_a_damaged_entry_is_named_with_its_archive(corpus: Corpus, tmp_path: Pat
         decode(samples.source(0), DecodeSettings(32))
 
 
-def test_a_changed_archive_is_opened_anew_and_its_pictures_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_changed_archive_is_opened_again_and_its_pictures_are_refused(corpus: Corpus, tmp_path: Path) -> None:
     source, _ = forms.zipped(corpus, tmp_path)
     samples = read(source).hashed()
     corpus.pixels[0] ^= 1

@@ -36,6 +36,18 @@ class Echo:
         return as_json({"path": request.path, "query": request.query, "n": len(request.body)})
 
 
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/picture/17", 17), ("/picture/0", 0), ("/picture/1234567890", 123456789), ("/pictures/1", None),
+        ("/picture/", None), ("/picture", None), ("/picture/-1", None), ("/picture/1/2", None), ("/picture/²", None),
+        ("/picture/١", None),
+    ],
+)  # fmt: skip
+def test_pictures_are_asked_for_by_numbers_alone(path: str, number: int | None) -> None:
+    assert Request("GET", path, {}).number("picture") == number
+
+
 @pytest.fixture
 def served() -> Iterator[Server]:
     failures: list[Exception] = []

@@ -34,11 +34,11 @@ def test_nothing_is_left_open():
 
 
 def test_they_are_those_that_training_uses():
-    from transferkit.training import phase
+    from transferkit.training import batches
 
     assert (
         shown(batch_size="auto")["batch_size"]
-        == f"{phase.batch_size(Settings(backbone='mini', batch_size='auto'), 400)} (auto)"
+        == f"{batches.batch_size(Settings(backbone='mini', batch_size='auto'), 400)} (auto)"
     )
     assert shown(unfreeze="all")["warmup"].startswith("0.05")
     assert shown("regress")["label_smoothing"].startswith("0 ")

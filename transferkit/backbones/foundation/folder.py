@@ -22,6 +22,7 @@ from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import spelled
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 from transferkit.files import read_json
+from transferkit.record import JsonObject
 from transferkit.text import shown
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ class Published:
         licence = self.row.licence
         return "" if licence.lower().startswith(_FREE) else f"the weights of {self.row.name} are under: {licence}"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """What `backbones show` adds to the row: tokens at the default size, the publisher's preprocessing."""
         net, size = self.described.architecture, self.row.size
-        facts: dict[str, Any] = {"family": self.described.family, "made_for": self.described.native}
+        facts: JsonObject = {"family": self.described.family, "made_for": self.described.native}
         if isinstance(net, Transformer):
             facts |= {
                 "patch": net.patch,
@@ -75,9 +76,14 @@ def is_published(backbone: str) -> bool:
 
 
 def describe(backbone: str, *, bare: bool = False) -> Published:
-    """What lies at a path; `bare` where its weights may be absent.
+    """What lies at a path.
 
-    Raises BackboneError or WeightsError, naming the path, where it is no network we read.
+    Args:
+        backbone: a folder as published, or a checkpoint file.
+        bare: whether its weights may be absent.
+
+    Raises:
+        BackboneError, WeightsError: no network that is read; the path is named.
     """
     path = Path(backbone).expanduser()
     folder = path if path.is_dir() else path.parent
@@ -113,7 +119,13 @@ def is_told_by_config(folder: Path) -> bool:
 
 
 def size_problems(row: Row, architecture: Architecture, size: int | None) -> list[str]:
-    """Why pictures of `size` do not fit, with sizes that do."""
+    """Why pictures of `size` do not fit, with sizes that do.
+
+    Args:
+        row: the network.
+        architecture: its shape, which says the step between sizes.
+        size: pixels a side; None is the network's default.
+    """
     step = architecture.step
     if size is None or (size % step == 0 and size >= row.minimum):
         return []
@@ -126,9 +138,16 @@ def size_problems(row: Row, architecture: Architecture, size: int | None) -> lis
 
 
 def build(published: Published, size: int, *, random: bool, seed: int) -> keras.Model:
-    """The network for pictures of `size` pixels a side, with its weights or (`random`) with drawn ones.
+    """Build a published network.
 
-    Raises WeightsError where the tensors do not fit the config, before anything is built.
+    Args:
+        published: what `describe` gave.
+        size: pixels a side.
+        random: draw weights instead of reading them.
+        seed: of drawn weights.
+
+    Raises:
+        WeightsError: the tensors do not fit the config; before anything is built.
     """
     net = published.described.architecture
     conversion = None

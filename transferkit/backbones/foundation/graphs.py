@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 
 def build(architecture: Architecture, size: int, name: str) -> keras.Model:
-    """The network with random weights: float32 (batch, size, size, 3), scaled, to its features.
+    """The network with random weights.
 
-    A transformer gives tokens (batch, n, width): the class token, if it has one, then the patches row by row; the
-    others give their last map. `size` must be a multiple of `architecture.step`.
+    Args:
+        architecture: its shape.
+        size: pixels a side, a multiple of `architecture.step`.
+        name: of the model.
+
+    Returns:
+        float32 [n, size, size, 3], scaled, → features: a transformer's tokens [n, t, width], the class token, if it has
+        one, then the patches row by row; the last map [n, h, w, width] of others.
     """
     import keras
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transferkit.backbones.download import download
 from transferkit.backbones.foundation.checkpoint import POINTER, WHOLE, weights_file
@@ -75,7 +75,12 @@ def parsed(backbone: str) -> tuple[str, str]:
 
 
 def problems(backbone: str, offline: bool = False) -> list[str]:
-    """What is wrong with the name, and where the network is forbidden whether its files are here."""
+    """What is wrong with the name, and where the network is forbidden whether its files are here.
+
+    Args:
+        backbone: `hf:OWNER/NAME[@REVISION]`, or a short name.
+        offline: whether the network is forbidden.
+    """
     try:
         repository, revision = parsed(backbone)
         if is_offline(offline) and local(backbone) is None:
@@ -136,10 +141,18 @@ def is_sound(backbone: str) -> bool:
 def fetch(
     backbone: str, *, offline: bool = False, reporter: Say | None = None, timeout: float = 30.0, weights: bool = True
 ) -> Path:
-    """The folder of the network, its files compared with their hashes; fetched where it is not here.
+    """The folder of a network of the hub, its files compared with their hashes; fetched where it is not here.
 
-    Without `weights` its small files are enough, which say what network it is. Raises WeightsError that says what to
-    do, BackboneError for what is no name.
+    Args:
+        backbone: `hf:OWNER/NAME[@REVISION]`, or a short name.
+        offline: whether the network is forbidden.
+        reporter: hears of downloads.
+        timeout: seconds without a byte that end an attempt.
+        weights: False: its small files are enough, which say what network it is.
+
+    Raises:
+        WeightsError: what cannot be fetched or is damaged, with what to do.
+        BackboneError: no name.
     """
     say = reporter or (lambda _: None)
     repository, revision = parsed(backbone)
@@ -157,9 +170,8 @@ def fetch(
 
 
 def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: float, weights: bool) -> Path:
-    said = _asked(repository, revision, timeout)
-    commit, files = str(said.get("sha")), _listed(said)
-    if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+    commit, files = _asked(repository, revision, timeout)
+    if not commit:
         raise WeightsError(f"the hub names no commit for {repository}")
     folder, hashes = place / commit, {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,8 +206,14 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
     return folder
 
 
-def _asked(repository: str, revision: str, timeout: float) -> dict[str, Any]:
-    """What the hub says of a repository: its commit, and its files with sizes and hashes."""
+class _Listing(NamedTuple):
+    """What the hub says of a repository: its commit (empty where it names none), and its files with their hashes."""
+
+    commit: str
+    files: dict[str, str]
+
+
+def _asked(repository: str, revision: str, timeout: float) -> _Listing:
     url = f"{_endpoint()}/api/models/{repository}/revision/{revision}?blobs=true"
     request = urllib.request.Request(url, headers={"User-Agent": "transferkit"})
     if _authorization():
@@ -215,13 +233,14 @@ def _asked(repository: str, revision: str, timeout: float) -> dict[str, Any]:
         ) from error
     if not isinstance(said, dict):
         raise WeightsError(f"what {_endpoint()} says of {repository} is not understood")
-    return said
+    commit = str(said.get("sha"))
+    return _Listing(commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "", _hashes(said.get("siblings") or []))
 
 
-def _listed(said: dict[str, Any]) -> dict[str, str]:
+def _hashes(siblings: Any) -> dict[str, str]:
     """Files and their hashes: 64 digits of SHA-256, or 40 of git's for those kept in git itself."""
     found = {}
-    for entry in said.get("siblings") or []:
+    for entry in siblings:
         large = entry.get("lfs") or {}
         expected = str(large.get("sha256") or entry.get("blobId") or "")
         if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", expected):

@@ -20,7 +20,7 @@ from transferkit.errors import WeightsError
 from transferkit.text import shown
 
 LONGEST_PICKLE = 64 << 20  # bytes of structure; the data lie beside it
-_DTYPES: dict[str, Any] = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
     "BFloat16Storage": np.dtype(ml_dtypes.bfloat16), "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"),

@@ -14,9 +14,16 @@ from transferkit.backbones.foundation.architecture import Resampling
 
 
 def resampled(table: np.ndarray, side: int, resampling: Resampling, offset: float = 0.0) -> np.ndarray:
-    """A table [n, n, width] of positions as [side, side, width], float32; itself where the sides are equal.
+    """A table of positions for another number of patches; itself where the sides are equal.
 
-    `offset` 0.1 is DINOv2's: its code passes (side + 0.1) / n as the factor, so that every sample lies a little off.
+    Args:
+        table: [n, n, width].
+        side: patches a side.
+        resampling: the publisher's way.
+        offset: 0.1 is DINOv2's: its code passes (side + 0.1) / n as the factor, so that every sample lies a little off.
+
+    Returns:
+        float32 [side, side, width].
     """
     old = table.shape[0]
     if old == side:
@@ -30,10 +37,19 @@ def resampled(table: np.ndarray, side: int, resampling: Resampling, offset: floa
 
 
 def rotary(side: int, head: int, base: float, prefix: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and signed sines [prefix + side², head], float32, of DINOv3's rotary positions.
+    """Cosines and signed sines of DINOv3's rotary positions.
 
-    A query or key x turns to x * cosines + swap(x) * sines, where swap exchanges the halves of the last axis. Tokens
-    of the prefix do not turn: cosine 1, sine 0.
+    A query or key x turns to x * cosines + swap(x) * sines, where swap exchanges the halves of the last axis. Tokens of
+    the prefix do not turn: cosine 1, sine 0.
+
+    Args:
+        side: patches a side.
+        head: width of a head.
+        base: of the periods.
+        prefix: tokens before those of patches.
+
+    Returns:
+        Two float32 [prefix + side², head].
     """
     inverse = (1 / np.float32(base) ** np.arange(0, 1, 4 / head, dtype=np.float32)).astype(np.float32)
     centres = (2 * ((np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)) - 1).astype(np.float32)

@@ -13,12 +13,14 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from pydantic import JsonValue
 
 from transferkit.errors import WeightsError
+from transferkit.record import JsonObject
 from transferkit.text import shown
 
 LONGEST_HEADER = 100_000_000  # bytes; what the format's own reader allows
-_DTYPES: dict[str, Any] = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16),
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
     "U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U16": np.dtype("<u2"), "U8": np.dtype("u1"),
@@ -98,7 +100,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[Any, tuple[int, ...], int
     return _DTYPES[dtype], tuple(shape), start, stop
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_doubles(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name occurs twice")

@@ -17,7 +17,15 @@ SHORTEST = 1e-7  # of a vector's squared length, so that one of zeros (padding) 
 
 
 def features(a: Swin, pixels: Any) -> Any:
-    """Scaled pixels (batch, size, size, 3) to the last map, normed: (batch, side, side, width)."""
+    """Scaled pixels (batch, size, size, 3) to the last map, normed: (batch, side, side, width).
+
+    Args:
+        a: shape of the network.
+        pixels: scaled, [n, size, size, 3].
+
+    Returns:
+        [n, side, side, width].
+    """
     import keras
 
     x = keras.layers.Conv2D(a.width, a.patch, strides=a.patch, name="stem_conv")(pixels)

@@ -49,7 +49,15 @@ def require_read(config: Mapping[str, Any]) -> str:
 
 
 def described(config: Mapping[str, Any], tensors: Tensors) -> Described:
-    """The network of a timm `config.json`. Raises BackboneError for one that is not read or not sound."""
+    """The network of a timm `config.json`.
+
+    Args:
+        config: its content.
+        tensors: of the checkpoint; their shapes are looked at.
+
+    Raises:
+        BackboneError: one that is not read, or not sound.
+    """
     name, said = require_read(config), pretrained(config)
     arguments = _part(config, "model_args")
     other = sorted(_UNSEEN & set(arguments))

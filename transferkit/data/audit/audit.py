@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from transferkit.console import plural
-from transferkit.data.audit.checks import KINDS, about_classes, about_pictures, about_twins, look_alikes
-from transferkit.data.audit.checks import Doubt as Doubt
+from transferkit.data.audit.checks import KINDS, about_classes, about_copies, about_pictures, look_alikes
 from transferkit.data.audit.checks import Finding as Finding
+from transferkit.data.audit.checks import LabelIssue as LabelIssue
 from transferkit.data.audit.image_facts import ImageFacts, examine, header, picture_by_content
 from transferkit.data.containers.places import is_folder
 from transferkit.data.readers.folder import judge, samples_of, unwrapped, walk_folder
@@ -42,7 +42,7 @@ class Audit:
     formats: dict[str, int] = field(default_factory=dict)
     root: Path | None = None
     deep: bool = True
-    doubts: tuple[Doubt, ...] = ()
+    label_issues: tuple[LabelIssue, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -69,10 +69,10 @@ class Audit:
             done.update(paths)
         return "\n".join(lines) + "\n"
 
-    def adding(self, doubts: Sequence[Doubt]) -> Audit:
+    def adding(self, issues: Sequence[LabelIssue]) -> Audit:
         """This audit with labels that may be wrong, the least sure first."""
-        findings = _ordered([*self.findings, *(doubt.finding() for doubt in doubts)])
-        return replace(self, findings=findings, doubts=tuple(doubts))
+        findings = _ordered([*self.findings, *(issue.finding() for issue in issues)])
+        return replace(self, findings=findings, label_issues=tuple(issues))
 
     def to_json(self) -> dict[str, object]:
         """Plain data for `files.write_json`; paths as they are, undecodable bytes as surrogates."""
@@ -84,7 +84,7 @@ class Audit:
             "complete": self.deep,
             "counts": self.counts(),
             "findings": [asdict(finding) for finding in self.findings],
-            **({"doubtful_labels": [asdict(doubt) for doubt in self.doubts]} if self.doubts else {}),
+            **({"doubtful_labels": [asdict(issue) for issue in self.label_issues]} if self.label_issues else {}),
         }
 
     def brief(self) -> str:
@@ -98,22 +98,22 @@ class Audit:
         for kind, number in self.counts().items():
             first = next(f for f in self.findings if f.kind == kind)
             where = f" {shown(first.path)}:" if first.path else ""
-            if kind == "label" and self.doubts:
+            if kind == "label" and self.label_issues:
                 lines.append(f"  {first.severity:<7} {number:>5} × {kind}: listed below. {first.remedy}")
                 continue
             lines.append(f"  {first.severity:<7} {number:>5} × {kind}:{where} {first.detail}. {first.remedy}")
-        return "\n".join([*lines, *_listing(self.doubts)])
+        return "\n".join([*lines, *_listing(self.label_issues)])
 
 
-def _listing(doubts: Sequence[Doubt]) -> Iterator[str]:
-    """Every doubt on a line of its own: the chance, what the label is and may have to be, the picture."""
-    if not doubts:
+def _listing(issues: Sequence[LabelIssue]) -> Iterator[str]:
+    """Every doubtful label on a line of its own: the chance, what the label is and may have to be, the picture."""
+    if not issues:
         return
     yield "Labels most in doubt, by the chance that the label is right:"
-    changes = [f"{shown(doubt.label) or 'none'} → {shown(doubt.suggested) or 'none'}" for doubt in doubts]
+    changes = [f"{shown(issue.label) or 'none'} → {shown(issue.suggested) or 'none'}" for issue in issues]
     width = min(36, max(map(len, changes)))
-    for doubt, change in zip(doubts, changes, strict=True):
-        yield f"  {doubt.said:>9}  {change:<{width}}  {shown(doubt.path)}"
+    for issue, change in zip(issues, changes, strict=True):
+        yield f"  {issue.said:>9}  {change:<{width}}  {shown(issue.path)}"
 
 
 def check(
@@ -173,7 +173,7 @@ def _judged(samples: Samples, facts: list[ImageFacts], findings: list[Finding], 
     findings = [
         *findings,
         *about_pictures(samples, facts),
-        *about_twins(samples, facts),
+        *about_copies(samples, facts),
         *look_alikes(samples, facts),
         *about_classes(samples),
     ]

@@ -21,21 +21,7 @@ SHOWN_PER_KIND = 60
 SIDE = 96
 FEW, MOST = 20, 300  # classes shown unasked, and at all
 
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{{ policy | safe }}">
-<meta name="color-scheme" content="light dark">
-<title>Data check</title>
-<link rel="icon" href="data:,">
-<style>
-{{ style | safe }}
-</style>
-</head>
-<body>
-<main>
+_BODY = """\
 <header>
 <h1>Data check</h1>
 <p class="soft small">{{ origin }}</p>
@@ -79,9 +65,6 @@ _TEMPLATE = """<!doctype html>
 </table>
 </section>
 {% endfor %}
-</main>
-</body>
-</html>
 """
 _BAR = """{% macro bar(row) %}
 <div class="bar" role="listitem"><span class="name">{{ row.name|shown }}</span>
@@ -117,7 +100,7 @@ def audit_page(audit: Audit) -> str:
             )
     groups.sort(key=lambda g: ("error", "warning", "info").index(str(g["severity"])))
     bars = _bars(audit.classes)
-    page = environment.from_string(_BAR + _TEMPLATE).render(
+    page = environment.from_string(_BAR + look.document("Data check", _BODY)).render(
         origin=shown(audit.origin), pictures=audit.pictures, classes=audit.classes, errors=len(audit.errors),
         deep=audit.deep, groups=groups, bars=bars[:FEW], more=bars[FEW:MOST], left=max(0, len(bars) - MOST),
         style=look.style(), policy=look.policy(),

@@ -71,7 +71,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class LabelIssue:
     """A label that may be wrong: `chance_right` in 0…1 that it is right, and what the picture looks like instead.
 
     `suggested` is a label as text, like `label`; `likely_wrong` whether it is among those held to be wrong.
@@ -108,9 +108,9 @@ def about_pictures(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Fi
 
 def _about_one(path: str, fact: ImageFacts) -> Iterator[Finding]:
     width, height = fact.size or (0, 0)
-    held = {"MPO": "JPEG"}.get(fact.format or "", fact.format)
-    if fact.promised not in (None, held):
-        yield Finding.of("wrong_extension", path, f"is {held} by content, named as {fact.promised}")
+    actual = {"MPO": "JPEG"}.get(fact.format or "", fact.format)
+    if fact.promised not in (None, actual):
+        yield Finding.of("wrong_extension", path, f"is {actual} by content, named as {fact.promised}")
     if min(width, height) < TINY:
         yield Finding.of("tiny", path, f"has {width}×{height} pixels")
     if max(width, height) > EXTREME * min(width, height):
@@ -123,7 +123,7 @@ def _about_one(path: str, fact: ImageFacts) -> Iterator[Finding]:
         yield Finding.of("animation", path, f"has {fact.frames} frames")
 
 
-def about_twins(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def about_copies(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     """Exact copies: across splits, across classes, or merely repeated."""
     same: dict[str, list[int]] = {}
     for i, fact in enumerate(facts):
@@ -131,10 +131,10 @@ def about_twins(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Findi
             same.setdefault(fact.sha256, []).append(i)
     for members in same.values():
         if len(members) > 1:
-            yield from _twins(samples, members)
+            yield from _copies(samples, members)
 
 
-def _twins(samples: Samples, members: list[int]) -> Iterator[Finding]:
+def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
     paths = [samples.paths[i] for i in members]
     labels = [samples.label(i) for i in members]
     # The copy in test counts most, then val: what is left out comes from the others.
@@ -161,7 +161,7 @@ def look_alikes(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Findi
     Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
     """
     first: dict[str | None, int] = {}
-    alone = [first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)]  # exact copies: `about_twins`
+    alone = [first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)]  # exact copies: `about_copies`
     hashes = [fact.likeness if keep else None for fact, keep in zip(facts, alone, strict=True)]
     pairs = near_pairs(hashes, [fact.tiny for fact in facts])
     graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)

@@ -20,10 +20,9 @@ from transferkit.data.augmentation.augmentation_config import (
     augmentation,
 )
 from transferkit.data.augmentation.views import Canvas, Draw
-from transferkit.data.images.decode import DecodeSettings, fit, open_pixels
+from transferkit.data.images.decode import DecodeSettings, fit, open_pixels, read_many
 from transferkit.data.images.opening import PictureError
 from transferkit.data.samples import Pixels, Source
-from transferkit.data.threads import map_ordered
 
 __all__ = [
     "CLEAN", "PRESETS", "PRESET_NAMES", "AugmentationRanges", "Preset", "augmentation", "render", "render_many",
@@ -74,16 +73,7 @@ def render_many(
     As with `decode_many`, a picture that cannot be read goes to `on_error(index, error)`, or is raised.
     """
 
-    def one(item: tuple[Source, Sequence[int]]) -> Pixels | PictureError:
-        try:
-            return render(open_pixels(item[0], settings), settings, augment, item[1])
-        except PictureError as error:
-            return error
+    def one(item: tuple[Source, Sequence[int]]) -> Pixels:
+        return render(open_pixels(item[0], settings), settings, augment, item[1])
 
-    for index, result in enumerate(map_ordered(one, work, threads)):
-        if not isinstance(result, PictureError):
-            yield index, result
-        elif on_error is None:
-            raise result
-        else:
-            on_error(index, result)
+    return read_many(one, work, threads, on_error)

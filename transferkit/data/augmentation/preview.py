@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -65,31 +64,36 @@ def preview(
 
 def alone(augment: AugmentationRanges, canvas: Canvas, seed: int) -> Iterator[tuple[str, Pixels]]:
     """What every range that is on does by itself, named as `--augment` spells it; at last what a plugin does."""
-    for name, value, change in _ends(augment):
-        yield f"{name}={value}", canvas.view(Draw(**change))
+    for name, value, drawn in _ends(augment):
+        yield f"{name}={value}", canvas.view(drawn)
     if augment.then is not None:
         yield f"then ({augment.plugin or 'a function'})", augment.finish(canvas.view(Draw()), seed)
 
 
-def _ends(a: AugmentationRanges) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _ends(a: AugmentationRanges) -> Iterator[tuple[str, str, Draw]]:
     """Name, value and drawn numbers; of angles and shifts one end, the other is its mirror image."""
     if a.rotate:
-        yield "rotate", f"{a.rotate:g}", {"rotate": a.rotate}
+        yield "rotate", f"{a.rotate:g}", Draw(rotate=a.rotate)
     for end in sorted({*a.zoom} - {1.0}):
-        yield "zoom", f"{end:g}", {"zoom": end}
+        yield "zoom", f"{end:g}", Draw(zoom=end)
     if a.shift:
-        yield "shift", f"{a.shift:g}", {"shift": (a.shift, a.shift)}
+        yield "shift", f"{a.shift:g}", Draw(shift=(a.shift, a.shift))
     for name, mirror in (("flip_horizontal", (True, False)), ("flip_vertical", (False, True))):
         if getattr(a, name):
-            yield name, "yes", {"mirror": mirror}
+            yield name, "yes", Draw(mirror=mirror)
     if a.shear:
-        yield "shear", f"{a.shear:g}", {"shear": a.shear}
-    for name, middle in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0)):
-        if extent := getattr(a, name):
-            for end in (-extent, extent):
-                yield name, f"{end:+g}", {name: middle + end}
+        yield "shear", f"{a.shear:g}", Draw(shear=a.shear)
+    colours: tuple[tuple[str, float, Callable[[float], Draw]], ...] = (
+        ("brightness", a.brightness, lambda end: Draw(brightness=1 + end)),
+        ("contrast", a.contrast, lambda end: Draw(contrast=1 + end)),
+        ("saturation", a.saturation, lambda end: Draw(saturation=1 + end)),
+        ("hue", a.hue, lambda end: Draw(hue=end)),
+    )
+    for name, extent, drawn in colours:
+        for end in (-extent, extent) if extent else ():
+            yield name, f"{end:+g}", drawn(end)
     if a.erase:
-        yield "erase", f"{a.erase:g}", {"erase": (a.erase, 0.0, 0.5, 0.5)}
+        yield "erase", f"{a.erase:g}", Draw(erase=(a.erase, 0.0, 0.5, 0.5))
 
 
 def _sheet(rows: Sequence[_Row], size: int) -> Image.Image:

@@ -50,7 +50,7 @@ def limit() -> int:
 
 
 def use(path: Path) -> None:
-    """Mark a kept file as used lately: by its time of access, for by that of change it would be opened anew."""
+    """Mark a kept file as used lately: by its time of access, for by that of change it would be opened again."""
     with suppress(OSError):
         os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 

@@ -22,7 +22,7 @@ _MOST_OPEN = 64
 _open: OrderedDict[str, tuple[tuple[int, ...], Container | None]] = OrderedDict()
 _lock = threading.RLock()
 # Containers by path, and when each was last found unchanged: what is read often is not looked at before every entry.
-_held: dict[str, tuple[Container, float]] = {}
+_opened_before: dict[str, tuple[Container, float]] = {}
 _TRUSTED = 0.25  # seconds; what is read meanwhile comes from the file that was opened
 
 
@@ -32,10 +32,10 @@ def container(path: str | os.PathLike[str]) -> Container | None:
     try:
         status = os.stat(name)
     except (OSError, ValueError):
-        _held.pop(name, None)
+        _opened_before.pop(name, None)
         return None
     if not stat.S_ISREG(status.st_mode):
-        _held.pop(name, None)
+        _opened_before.pop(name, None)
         return None
     key = (status.st_size, status.st_mtime_ns, status.st_ino)
     with _lock:
@@ -46,21 +46,21 @@ def container(path: str | os.PathLike[str]) -> Container | None:
                 kept.hold(Path(name), known[1])
             _open[name] = known
             while len(_open) > _MOST_OPEN:
-                _held.pop(_open.popitem(last=False)[0], None)
+                _opened_before.pop(_open.popitem(last=False)[0], None)
         _open.move_to_end(name)
     if known[1] is not None:
-        _held[name] = (known[1], time.monotonic())
+        _opened_before[name] = (known[1], time.monotonic())
     return known[1]
 
 
-def held(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
+def opened_before(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
     """The container that is open already and that `path` leads into, and the entry; None where there is none."""
-    if not _held:
+    if not _opened_before:
         return None
     name = os.fspath(path)
     at = name.rfind(os.sep)
     while at > 0:
-        found = _held.get(name[:at])
+        found = _opened_before.get(name[:at])
         if found is not None:
             holder = found[0] if time.monotonic() - found[1] < _TRUSTED else container(name[:at])
             rest = name[at + 1 :] if os.sep == "/" else name[at + 1 :].replace(os.sep, "/")

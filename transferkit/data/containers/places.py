@@ -16,7 +16,7 @@ from typing import IO
 from transferkit.data.containers import bucket, fragments
 from transferkit.data.containers.base import Archive, Container, EntryError
 from transferkit.data.containers.fragments import Fragment
-from transferkit.data.containers.kinds import container, held, nested
+from transferkit.data.containers.kinds import container, nested, opened_before
 from transferkit.data.containers.parquet import Rows
 from transferkit.data.containers.tfrecords import Records
 from transferkit.errors import DataError
@@ -165,7 +165,7 @@ def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry
 
 def unreadable_reason(path: str | os.PathLike[str]) -> str | None:
     """Why `path` cannot be read as a file, or None. Looks before opening: a FIFO would block for ever."""
-    known = held(path)
+    known = opened_before(path)
     if known is not None:
         return "is empty (0 bytes)" if known[0].is_empty(known[1]) else None
     try:
@@ -210,7 +210,7 @@ def _reason_inside(path: str | os.PathLike[str]) -> str | None:
 
 def read(path: Path) -> bytes:
     """All bytes of the file at `path`. Raises OSError; EntryError (which names no path) where an entry is damaged."""
-    known = held(path)
+    known = opened_before(path)
     if known is not None:
         return _sure(path, *known)
     try:
@@ -228,7 +228,7 @@ def _entry(path: Path) -> bytes:
 
 def open_file(path: os.PathLike[str]) -> IO[bytes]:
     """The file at `path`, opened for reading. Raises as `read`."""
-    known = held(path)
+    known = opened_before(path)
     if known is not None:
         return io.BytesIO(_sure(path, *known))
     try:
@@ -248,7 +248,7 @@ def size(path: Path) -> int:
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of the bytes of the file at `path`. Raises as `read`."""
-    known = held(path)
+    known = opened_before(path)
     if known is not None:
         return hashlib.sha256(_sure(path, *known)).hexdigest()
     try:

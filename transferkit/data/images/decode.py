@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ from transferkit.record import JsonObject
 __all__ = [
     "DECODER_VERSION", "DRAFT_MARGIN", "INTENSITIES", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings",
     "Intensity", "PictureError", "Resize", "content_of", "decode", "decode_many", "decoder_versions", "fit",
-    "letterboxed", "open_picture", "open_pixels", "scaled", "whole",
+    "letterboxed", "open_picture", "open_pixels", "read_many", "scaled", "whole",
 ]  # fmt: skip
 
 DECODER_VERSION = 3
@@ -59,6 +59,7 @@ CHANGED = (
     "has changed since its content was hashed, so its results would go under another picture's name; let nothing write "
     "to the data while it is in use, and start again"
 )
+T = TypeVar("T")
 BUNDLE = 8  # pictures that a thread takes at a time
 
 
@@ -216,14 +217,29 @@ def decode_many(
     A picture that cannot be read is handed to `on_error(index, error)` and left out; without `on_error` its
     PictureError is raised.
     """
+    return read_many(lambda source: decode(source, settings), sources, threads, on_error, bundle=BUNDLE)
 
-    def one(source: Source) -> Pixels | PictureError:
+
+def read_many(
+    read: Callable[[T], Pixels],
+    items: Iterable[T],
+    threads: int = 0,
+    on_error: Callable[[int, PictureError], None] | None = None,
+    bundle: int = 1,
+) -> Iterator[tuple[int, Pixels]]:
+    """Yield (index, `read(item)`) in order, working ahead on threads (see `map_ordered`).
+
+    An item for which `read` raises PictureError is handed to `on_error(index, error)` and left out; without `on_error`
+    the error is raised.
+    """
+
+    def one(item: T) -> Pixels | PictureError:
         try:
-            return decode(source, settings)
+            return read(item)
         except PictureError as error:
             return error
 
-    for index, result in enumerate(map_ordered(one, sources, threads, bundle=BUNDLE)):
+    for index, result in enumerate(map_ordered(one, items, threads, bundle=bundle)):
         if not isinstance(result, PictureError):
             yield index, result
         elif on_error is None:

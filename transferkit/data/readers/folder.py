@@ -242,8 +242,8 @@ def odd_names(classes: set[str] | Sequence[str]) -> list[str]:
     same: dict[str, list[str]] = {}
     for name in sorted(classes):
         same.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), []).append(name)
-    twins = [names for names in same.values() if len(names) > 1]
-    notes += [f"classes {', '.join(map(repr, n))} differ by case, blanks or accents only" for n in twins]
+    alike = [names for names in same.values() if len(names) > 1]
+    notes += [f"classes {', '.join(map(repr, n))} differ by case, blanks or accents only" for n in alike]
     notes += [f"class {name!r} is spelt like a missing label" for name in sorted(classes) if name.casefold() in MISSING]
     notes += [f"class {name!r} is named like a split" for name in sorted(classes) if split_name(name)]
     return notes

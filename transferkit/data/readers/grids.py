@@ -16,6 +16,7 @@ from transferkit.data.readers.cells import in_cell
 from transferkit.data.readers.encoding import read_text
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
+from transferkit.record import JsonObject
 
 TEXT = (".csv", ".tsv")
 GRIDS = (".jsonl", ".ndjson", ".xlsx", ".xlsm", ".parquet", ".arrow", ".feather")
@@ -58,7 +59,7 @@ def cell(value: Any) -> str:
 
 
 def _json_lines(path: Path) -> tuple[list[str], Rows, str]:
-    found: list[tuple[int, dict[str, Any]]] = []
+    found: list[tuple[int, JsonObject]] = []
     for number, line in enumerate(read_text(path, "a file of JSON lines").split("\n"), start=1):
         if not line.strip():
             continue

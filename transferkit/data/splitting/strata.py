@@ -93,14 +93,14 @@ def _reach_every_part(parts: Parts, labels: Counts, shares: Shares) -> None:
     """Move units so that a label with as many units as parts is in each of them, where that is possible."""
     needed = np.flatnonzero(shares > 0)
     has = labels > 0
-    held = np.array([has[parts == p].sum(axis=0) for p in range(len(shares))])
+    there = np.array([has[parts == p].sum(axis=0) for p in range(len(shares))])
     for label in np.argsort(has.sum(axis=0), kind="stable"):
         carriers = np.flatnonzero(has[:, label])
         for part in needed if len(carriers) >= len(needed) else ():
-            for unit in carriers if held[part, label] == 0 else ():
+            for unit in carriers if there[part, label] == 0 else ():
                 # Only from where every label of the unit has another carrier.
-                if (held[parts[unit]][has[unit]] > 1).all():
-                    held[parts[unit]] -= has[unit]
-                    held[part] += has[unit]
+                if (there[parts[unit]][has[unit]] > 1).all():
+                    there[parts[unit]] -= has[unit]
+                    there[part] += has[unit]
                     parts[unit] = part
                     break

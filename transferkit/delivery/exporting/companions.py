@@ -106,7 +106,15 @@ print("\\n".join(f"{{printable(name)}} {{value:.4f}}" for name, value in best[:3
 
 
 def write(folder: Path, row: Format, facts: ModelFacts, quantize: str, origin: dict[str, object]) -> None:
-    """Write labels.txt, example.py and export.json (without the figures of the check) into `folder`."""
+    """Write labels.txt, example.py and export.json (without the figures of the check) into `folder`.
+
+    Args:
+        folder: of the export.
+        row: its format.
+        facts: what the model's file says of it.
+        quantize: its precision.
+        origin: what export.json says of where it comes from.
+    """
     # One line each, whatever the names hold; export.json has them exactly.
     write_text(folder / "labels.txt", "".join(f"{shown(name)}\n" for name in facts.classes))
     write_text(folder / "example.py", example(row, facts))
@@ -114,7 +122,12 @@ def write(folder: Path, row: Format, facts: ModelFacts, quantize: str, origin: d
 
 
 def example(row: Format, facts: ModelFacts) -> str:
-    """The stand-alone program: the decoder's own text and the format's runtime, nothing of transferkit."""
+    """The stand-alone program: the decoder's own text and the format's runtime, nothing of transferkit.
+
+    Args:
+        row: the format.
+        facts: what the model's file says of it.
+    """
     if row.exporter is None:
         install, imports, call = CALLS[row.name]
         call = call.format(file=row.file, output=tasks.of(facts.task).output_name)
@@ -148,7 +161,13 @@ def decoder() -> str:
 
 
 def describe(row: Format, facts: ModelFacts, quantize: str) -> dict[str, object]:
-    """What a program needs to know to feed the file and to read its answers."""
+    """What a program needs to know to feed the file and to read its answers.
+
+    Args:
+        row: the format.
+        facts: what the model's file says of it.
+        quantize: its precision.
+    """
     size, task = facts.decode.size, tasks.of(facts.task)
     signatures = {"serving_default": INPUT, **({ENCODED: ENCODED} if decodes_itself(facts) else {})}
     signatures = signatures if row.name == "saved_model" else {}

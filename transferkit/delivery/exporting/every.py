@@ -98,8 +98,17 @@ def export_all(
 ) -> Exports:  # fmt: skip
     """Write the run's model in every format, those of plugins too, and prove each; see `export`.
 
-    `quantize` is the precision of the formats that have a choice; `output` the folder in which each format gets one of
-    its own (default: RUN/exports). A format that cannot be made or does not pass is a row that says why.
+    Args:
+        layout: of the run.
+        reporter: is told of the progress.
+        quantize: the precision of the formats that have a choice.
+        output: the folder in which each format gets one of its own; by default RUN/exports.
+        allow_mismatch: keep a file that does not answer as the run's model does.
+        replace: take the place of exports that are there already.
+        data: where the run's data is now, if it moved.
+
+    Returns:
+        A row a format; one that cannot be made or does not pass says why.
 
     Raises:
         ConfigError, DataError, RunError: what keeps every format from being made, folders that are there among it;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import glob
 import os
 import shutil
@@ -24,8 +23,8 @@ from transferkit.data.samples import Pixels, shown
 from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
-from transferkit.errors import RunError, StorageError, TransferKitError, raise_problems
-from transferkit.files import read_json, sha256_file, sync_folder, write_json
+from transferkit.errors import RunError, TransferKitError, raise_problems
+from transferkit.files import read_json, sha256_file, storage_errors, sync_folder, write_json
 from transferkit.runs import model_file, preflight
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
@@ -51,12 +50,21 @@ def export(
     layout: Layout, kind: str, reporter: Reporter, *, quantize: str | None = None, output: Path | None = None,
     allow_mismatch: bool = False, replace: bool = False, data: Any = None,
 ) -> Export:  # fmt: skip
-    """Write the run's model as format `kind` into the folder `output` and prove it on the run's own pictures.
+    """Write the run's model in a format, and prove it on the run's own pictures.
 
-    `kind` is keras, saved_model, litert or onnx; `quantize` (litert) float32, float16 or int8. `output` defaults to
-    RUN/exports/KIND[-PRECISION] and must not exist, unless `replace` and it holds an export. `data` is where the run's
-    data is now, if it moved. Raises ConfigError, RunError or DataError before anything is written, and ExportError
-    with the figures where the file answers otherwise than the model, unless `allow_mismatch`.
+    Args:
+        layout: of the run.
+        kind: keras, saved_model, litert or onnx, or a plugin's.
+        reporter: is told of the progress.
+        quantize: (litert) float32, float16 or int8.
+        output: the folder, which must not exist; by default RUN/exports/KIND[-PRECISION].
+        allow_mismatch: keep a file that does not answer as the run's model does.
+        replace: take the place of an export that is there already.
+        data: where the run's data is now, if it moved.
+
+    Raises:
+        ConfigError, RunError, DataError: before anything is written.
+        ExportError: with the figures, where the file answers otherwise than the model.
     """
     row, precision = lookup(kind, quantize)
     manifest = layout.complete()
@@ -93,7 +101,12 @@ def export(
 
 
 def place(row: Format, precision: str) -> str:
-    """The name of the folder of an export."""
+    """The name of the folder of an export.
+
+    Args:
+        row: its format.
+        precision: its precision.
+    """
     return f"{row.name}-{precision}" if row.quantizes else row.name
 
 
@@ -174,7 +187,13 @@ def _refusal(row: Format, precision: str, figures: parity.ExportFigures) -> str:
 
 
 def target_problems(target: Path, replace: bool, data: str | None) -> list[str]:
-    """What keeps an export from being written to `target`, of a run on the data at `data`."""
+    """What keeps an export from being written.
+
+    Args:
+        target: its folder.
+        replace: whether it may take the place of another export.
+        data: path of the run's data.
+    """
     return [*_taken(target, replace), *preflight.inside(target, data)]
 
 
@@ -193,22 +212,15 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to fill; on success it takes the place of `target`, else it is removed."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        _remove_stale(target)
-        temporary.mkdir(parents=True)
-        yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                with open(path, "rb") as handle:
-                    os.fsync(handle.fileno())
-        _swap(temporary, target)
-    except OSError as error:
-        if isinstance(error, RunError | StorageError):
-            raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"no space left while writing {target}; free some and repeat the command") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
-            raise StorageError(f"cannot write {target} ({error.strerror}); choose another --output") from error
-        raise
+        with storage_errors(target, "choose another --output"):
+            _remove_stale(target)
+            temporary.mkdir(parents=True)
+            yield temporary
+            for path in temporary.rglob("*"):
+                if path.is_file():
+                    with open(path, "rb") as handle:
+                        os.fsync(handle.fileno())
+            _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -58,7 +58,15 @@ GATES: dict[str, Gate] = {"float32": Gate(1e-4, 1.0), "float16": Gate(0.05, 0.98
 
 
 def lookup(name: str, quantize: str | None) -> tuple[Format, str]:
-    """The table's row and the precision. Raises ConfigError for unknown names, and where an extra is missing."""
+    """The table's row and the precision.
+
+    Args:
+        name: of the format.
+        quantize: what was asked for, if anything.
+
+    Raises:
+        ConfigError: unknown names, a precision without effect, or a package that is missing.
+    """
     row = FORMATS.get(name) or _offered(name)
     if quantize is not None and quantize not in QUANTIZE:
         raise ConfigError(f"quantize '{quantize}' is unknown; choose from {', '.join(QUANTIZE)}")

@@ -7,24 +7,35 @@ and RGB, and rounds differently by a grey level here and there. The export measu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transferkit import tasks
 from transferkit.data.images.decode import DRAFT_MARGIN, LETTERBOX, DecodeSettings
 from transferkit.runs.model_facts import ModelFacts
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 INPUT = "pictures"
 ENCODED = "encoded"  # name of the signature, and of its input
 
 
 def on_pictures(model: Any, facts: ModelFacts) -> Any:
-    """tf.function: uint8 [n, size, size, 3] → {output: float32 [n, t]}, in inference mode."""
+    """The model as a tf.function on pictures, in inference mode.
+
+    Args:
+        model: uint8 pictures → answers.
+        facts: what its file says of it.
+
+    Returns:
+        uint8 [n, size, size, 3] → {output: float32 [n, t]}.
+    """
     import tensorflow as tf
 
     size, name = facts.decode.size, tasks.of(facts.task).output_name
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name=INPUT)], autograph=False)
-    def answer(pictures: Any) -> dict[str, Any]:
+    def answer(pictures: Any) -> dict[str, tf.Tensor]:
         return {name: tf.cast(model(pictures, training=False), tf.float32)}
 
     return answer
@@ -36,14 +47,22 @@ def decodes_itself(facts: ModelFacts) -> bool:
 
 
 def on_bytes(model: Any, facts: ModelFacts) -> Any:
-    """tf.function: string [n], each a JPEG or PNG file → {output: float32 [n, t]}."""
+    """The model as a tf.function on files.
+
+    Args:
+        model: uint8 pictures → answers.
+        facts: what its file says of it.
+
+    Returns:
+        string [n], each a JPEG or PNG file → {output: float32 [n, t]}.
+    """
     import tensorflow as tf
 
     settings, name = facts.decoding(), tasks.of(facts.task).output_name
     shape = tf.TensorSpec((settings.size, settings.size, 3), tf.uint8)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name=ENCODED)], autograph=False)
-    def answer(encoded: Any) -> dict[str, Any]:
+    def answer(encoded: Any) -> dict[str, tf.Tensor]:
         pictures = tf.map_fn(lambda content: decode(content, settings), encoded, fn_output_signature=shape)
         return {name: tf.cast(model(pictures, training=False), tf.float32)}
 
@@ -51,7 +70,15 @@ def on_bytes(model: Any, facts: ModelFacts) -> Any:
 
 
 def decode(content: Any, settings: DecodeSettings) -> Any:
-    """One JPEG or PNG file (scalar string) as uint8 [size, size, 3], in TensorFlow operations."""
+    """A file as a picture, in TensorFlow operations.
+
+    Args:
+        content: scalar string, a JPEG or PNG file.
+        settings: of the decoder.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     import tensorflow as tf
 
     pixels = tf.cond(tf.io.is_jpeg(content), lambda: _jpeg(content, settings), lambda: _png(content))

@@ -62,10 +62,17 @@ class ExportError(TransferKitError, RuntimeError):
 def answers(
     kind: str, path: Path, pictures: npt.NDArray[np.uint8], files: Sequence[bytes], foreign: list[str] | None = None
 ) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
-    """What the exported file at `path` answers for `pictures` [n, size, size, 3]; see `runtimes`. The runtime takes no
-    code from the folders `foreign`, nor from the working directory.
+    """What an exported file answers, in a process of its own; see `runtimes`.
 
-    Raises ExportError with the runtime's last lines where it fails.
+    Args:
+        kind: its format.
+        path: the file, or the folder.
+        pictures: uint8 [n, size, size, 3].
+        files: encoded pictures, for formats that decode themselves.
+        foreign: folders that the runtime takes no code from, nor from the working directory.
+
+    Raises:
+        ExportError: with the runtime's last lines, where it fails.
     """
     program = Path(__file__).with_name("runtimes.py")
     environment = {
@@ -92,9 +99,19 @@ def answers(
 
 
 def differences(reference: Outputs, outputs: Outputs, facts: ModelFacts) -> Differences:
-    """`largest_difference`, `mean_difference` and `agreement` (None for numbers) of outputs [n, t].
+    """How far an exported file's answers lie from the model's. Differences of numbers are in standard deviations of the
+    reference.
 
-    Differences of numbers are in standard deviations of the reference.
+    Args:
+        reference: outputs [n, t] of the model.
+        outputs: those of the file.
+        facts: what the model's file says of it.
+
+    Returns:
+        `largest_difference`, `mean_difference` and `agreement` (None for numbers).
+
+    Raises:
+        ExportError: another shape.
     """
     if outputs.shape != reference.shape:
         raise ExportError(f"the exported file answers {outputs.shape}, the run's model {reference.shape}")
@@ -114,7 +131,12 @@ def _agreement(reference: Outputs, outputs: Outputs, facts: ModelFacts) -> float
 
 
 def failures(found: Differences, gate: Gate) -> list[str]:
-    """What of `differences` misses the bar, in words. Not a number counts as a miss."""
+    """What of `differences` misses the bar, in words. Not a number counts as a miss.
+
+    Args:
+        found: the differences.
+        gate: what is allowed.
+    """
     missed = []
     largest, agreement = found["largest_difference"], found["agreement"]
     # Numbers have no top class: there the mean must stay within a tenth of a deviation.
@@ -128,7 +150,13 @@ def failures(found: Differences, gate: Gate) -> list[str]:
 
 
 def accuracy(outputs: Outputs, labels: Sequence[str], facts: ModelFacts) -> float:
-    """Share of pictures whose answer is their label."""
+    """Share of pictures whose answer is their label.
+
+    Args:
+        outputs: [n, t].
+        labels: of the pictures.
+        facts: names of the classes.
+    """
     answers = [facts.classes[number] for number in tasks.of(facts.task).decide(outputs)]
     return float(np.mean([answer == label for answer, label in zip(answers, labels, strict=True)]))
 

@@ -54,10 +54,16 @@ class Picked:
 
 
 def pick(layout: Layout, parts: tuple[str, ...], count: int, data: Any = None) -> Picked:
-    """Up to `count` pictures of the first of `parts` that has any, unchanged since the run.
+    """Pictures of a run, unchanged since, of the first of some parts that has any.
 
-    `data` is where the run's data is now (a folder, a CSV, or the arrays `(x, y)`); None: where it was.
-    Raises DataError where pictures are missing or changed, with the remedy.
+    Args:
+        layout: of the run.
+        parts: of the split, in the order of preference.
+        count: how many at most.
+        data: where the run's data is now (a folder, a CSV, or the arrays `(x, y)`); None: where it was.
+
+    Raises:
+        DataError: pictures are missing or changed, with the remedy.
     """
     rows = layout.read_splits()
     part = next((p for p in parts if any(row.split == p for row in rows)), "")
@@ -77,7 +83,12 @@ def pick(layout: Layout, parts: tuple[str, ...], count: int, data: Any = None) -
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` positions, evenly spread and always the same."""
+    """At most `wanted` of `count` positions, evenly spread and always the same.
+
+    Args:
+        count: positions there are.
+        wanted: how many at most.
+    """
     number = min(count, wanted)
     return [i * count // number for i in range(number)]
 

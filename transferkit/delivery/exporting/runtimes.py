@@ -80,7 +80,14 @@ def _offered(name: str) -> Callable[[str], Loaded]:
 
 
 def main(kind: str, path: str, inputs: str, outputs: str) -> None:
-    """Answer every picture by itself, as most uses do."""
+    """Answer every picture by itself, as most uses do.
+
+    Args:
+        kind: the format, or `module:function` of a plugin's loader.
+        path: the exported file, or folder.
+        inputs: .npz of pictures.
+        outputs: .npz that is written.
+    """
     with np.load(inputs, allow_pickle=False) as given:
         pictures, files, ends = given["pictures"], given["files"].tobytes(), given["ends"]
     own = {"keras": _keras, "saved_model": _saved_model, "litert": _litert, "onnx": _onnx}

@@ -24,10 +24,16 @@ Calibration = Callable[[], Iterator[Pixels]]
 
 
 def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, calibration: Calibration) -> None:
-    """Write the model in file `source` as format `name` to the path `to` (a folder for saved_model).
+    """Write a model in a format.
 
-    `quantize` and `calibration` (an iterator of uint8 [size, size, 3]) are for litert; the others ignore them,
-    `formats.lookup` having refused a choice without effect.
+    Args:
+        name: of the format.
+        source: the model's file.
+        facts: what it says of it.
+        to: the path that is written (a folder for saved_model).
+        quantize: the precision, for litert; the others ignore it, `formats.lookup` having refused a choice without
+            effect.
+        calibration: for litert, an iterator of uint8 [size, size, 3].
     """
     if name == "keras":
         shutil.copyfile(source, to)
@@ -81,7 +87,7 @@ def _saved_model(model: Any, facts: ModelFacts, to: Path, encoded: bool) -> None
 def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibration) -> bytes:
     import tensorflow as tf
 
-    def pictures() -> Iterator[dict[str, Any]]:
+    def pictures() -> Iterator[dict[str, Pixels]]:
         for pixels in calibration():
             yield {graphs.INPUT: pixels[None]}
 

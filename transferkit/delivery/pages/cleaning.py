@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.audit.checks import Doubt
+from transferkit.data.audit.checks import LabelIssue
 from transferkit.data.audit.duplicate_groups import Copies
 from transferkit.data.images.decode import PictureError
 from transferkit.data.images.thumbnail import thumbnail
@@ -39,19 +39,29 @@ class Card:
     suggested: str | None = None
     chance_right: float | None = None
 
-    def as_dict(self, samples: Samples) -> dict[str, Any]:
-        """Plain values for JSON, with paths and labels."""
-        rows = [{"id": i, "path": samples.paths[i], "label": samples.label(i)} for i in self.pictures]
-        doubt = {} if self.chance_right is None else {"suggested": self.suggested, "chance_right": self.chance_right}
-        return {"kind": self.kind, "title": self.title, **doubt, "pictures": rows}
+    def as_dict(self, samples: Samples, readable: bool = False) -> dict[str, object]:
+        """Plain values for JSON, with paths (`readable`: as they are fit to show) and labels."""
+        paths = [shown(samples.paths[i]) if readable else samples.paths[i] for i in self.pictures]
+        rows = [{"id": i, "path": p, "label": samples.label(i)} for i, p in zip(self.pictures, paths, strict=True)]
+        issue = {} if self.chance_right is None else {"suggested": self.suggested, "chance_right": self.chance_right}
+        return {"kind": self.kind, "title": self.title, **issue, "pictures": rows}
 
 
-def cards(samples: Samples, doubts: Sequence[Doubt], copies: Sequence[Copies], faults: dict[int, str]) -> list[Card]:
-    """Doubtful labels, the least sure first; then copies, those with different labels first; then damaged files."""
+def cards(
+    samples: Samples, issues: Sequence[LabelIssue], copies: Sequence[Copies], faults: dict[int, str]
+) -> list[Card]:
+    """Doubtful labels, the least sure first; then copies, those with different labels first; then damaged files.
+
+    Args:
+        samples: the pictures.
+        issues: doubtful labels.
+        copies: groups of copies and look-alikes.
+        faults: row number of a damaged file → what is wrong with it.
+    """
     at = {path: i for i, path in enumerate(samples.paths)}
     found = [
         Card("label", f"Chance that this label is right: {d.said}", (at[d.path],), d.suggested, d.chance_right)
-        for d in doubts
+        for d in issues
         if d.path in at
     ]
     for group in copies:
@@ -82,9 +92,9 @@ class Cleaning:
             return page("clean.html")
         if request.path == "/list":
             return as_json(self._list())
-        kind, _, number = request.path.removeprefix("/").partition("/")
-        if kind == "picture" and number.isascii() and number.isdecimal() and int(number[:9]) in self._shown:
-            return self._picture(int(number[:9]))
+        number = request.number("picture")
+        if number is not None and number in self._shown:
+            return self._picture(number)
         return text(404, "404: there is no such page")
 
     def _list(self) -> dict[str, object]:
@@ -94,10 +104,7 @@ class Cleaning:
                 for i in sorted(self._shown)
                 if (d := self.decisions.made.get(self.samples.paths[i])) is not None
             }
-        found = [card.as_dict(self.samples) for card in self.cards]
-        for card in found:
-            for picture in card["pictures"]:
-                picture["path"] = shown(picture["path"])
+        found = [card.as_dict(self.samples, readable=True) for card in self.cards]
         return {
             "title": shown(self.title), "output": shown(self.decisions.path), "form": self.samples.kind.form,
             "classes": list(self.samples.classes), "cards": found, "made": made,

@@ -13,9 +13,17 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 
 
 def files(kind: str, body: bytes) -> list[tuple[str, bytes]]:
-    """(name, content) of every file in `body`, whose Content-Type is `kind`, in order. Other fields are passed over.
+    """Every file in what a form sent, in order. Other fields are passed over.
 
-    The name is what the sender says: text to show, never a path to open. Raises RequestError saying what is wrong.
+    Args:
+        kind: the Content-Type.
+        body: what was sent.
+
+    Returns:
+        Name and content. The name is what the sender says: text to show, never a path to open.
+
+    Raises:
+        RequestError: saying what is wrong.
     """
     mark = b"--" + _boundary(kind)
     pieces = (b"\r\n" + body).split(b"\r\n" + mark, MOST + 2)

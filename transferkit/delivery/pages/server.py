@@ -53,6 +53,11 @@ class Request:
     kind: str = ""
     body: bytes = b""
 
+    def number(self, kind: str) -> int | None:
+        """N where the path is /`kind`/N, N a number in ASCII digits (of more than nine the first nine); else None."""
+        given, _, number = self.path.removeprefix("/").partition("/")
+        return int(number[:9]) if given == kind and number.isascii() and number.isdecimal() else None
+
 
 @dataclass(frozen=True)
 class Response:
@@ -75,21 +80,31 @@ class App(Protocol):
 
 
 def text(status: int, message: str) -> Response:
-    """A line of text, for what went wrong."""
+    """A line of text, for what went wrong.
+
+    Args:
+        status: of HTTP.
+        message: one line.
+    """
     return Response(f"{message}\n".encode("utf-8", "backslashreplace"), status=status)
 
 
 def as_json(content: Any, status: int = 200) -> Response:
-    """JSON."""
+    """JSON.
+
+    Args:
+        content: plain values.
+        status: of HTTP.
+    """
     return Response(to_json(content).encode(), "application/json", status)
 
 
 def page(name: str) -> Response:
-    """The HTML of `templates/NAME`, with the common style inside; only its own script runs."""
+    """The HTML of `templates/NAME`, with the common head and style inside; only its own script runs."""
     nonce = secrets.token_urlsafe(18)
     folder = files("transferkit.delivery") / "templates"
-    html, style = ((folder / file).read_text("utf-8") for file in (name, "page.css"))
-    html = html.replace("/* page.css */", style).replace("NONCE", nonce)
+    html, head, style = ((folder / file).read_text("utf-8") for file in (name, "head.html", "page.css"))
+    html = html.replace("<!-- head.html -->\n", head).replace("/* page.css */", style).replace("NONCE", nonce)
     return Response(
         html.encode(), "text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY.format(nonce)}
     )

@@ -59,7 +59,12 @@ def card(content: ReportContent) -> str:
 
 
 def write_card(content: ReportContent, path: Path) -> Path:
-    """Write the card whole or not at all, and return its path."""
+    """Write the card whole or not at all, and return its path.
+
+    Args:
+        content: what there is to say.
+        path: of the file.
+    """
     path = Path(path)
     files.write_text(path, card(content))
     return path

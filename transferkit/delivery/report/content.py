@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from transferkit.evaluation.calibration import ReliabilityBin
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.record import HistoryRow
 from transferkit.runs.run_record import RatePoint
-from transferkit.runs.tables import HistoryRow
 from transferkit.tuning.gallery import Builders
 
 

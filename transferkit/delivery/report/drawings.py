@@ -1,4 +1,4 @@
-"""The figures of a run, each built and laid out once: SVG for the page, its dark twin, and PNG for the folder."""
+"""The figures of a run, each built and laid out once: SVG for the page, its dark form, and PNG for the folder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from transferkit import tasks, terms
 from transferkit.delivery.report.content import ReportContent
-from transferkit.evaluation import figures, plot_style
+from transferkit.evaluation import figures, plot_style, training_curves
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
+from transferkit.record import HistoryRow
 from transferkit.runs.run_record import RatePoint
-from transferkit.runs.tables import HistoryRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ MANY = 25  # classes above which a PNG is smaller than an SVG of all those marks
 
 @dataclass
 class Drawing:
-    """One figure. `build(dark)` makes it; `recoloured` if its dark twin differs in the colours of the paper alone.
+    """One figure. `build(dark)` makes it; `recoloured` if its dark form differs in the colours of the paper alone.
 
     `panels` build its parts one by one, for a page that sets them side by side or, on a phone, below each other.
     """
@@ -70,7 +70,7 @@ def drawings(content: ReportContent) -> dict[str, Drawing]:
     # given, words for those who cannot see it, how it is built
     wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
         "curves": (content.get("history"), "loss and score by epoch",
-                   lambda dark: figures.curves(content["history"], **_curves(content), dark=dark)),
+                   lambda dark: training_curves.curves(content["history"], **_curves(content), dark=dark)),
         "confusion": (test.confusion and names, "confusion matrix; the counts are in metrics.json",
                       lambda dark: figures.confusion(test.confusion, names, dark=dark)),
         "per_class": (not tasks.of(metrics.task).numbers and _has_f1(test), "F1 of each class; the numbers are below",
@@ -108,11 +108,11 @@ def _learning_curve(metrics: MetricsRecord, dark: bool) -> Figure:
 def _learning_rates(sweep: tuple[Sequence[RatePoint], float], dark: bool) -> Figure:
     points, chosen = sweep
     rates, losses = [point.learning_rate for point in points], [point.loss for point in points]
-    return figures.learning_rate_range(rates, losses, chosen, dark=dark)
+    return training_curves.learning_rate_range(rates, losses, chosen, dark=dark)
 
 
 class _CurveOptions(TypedDict):
-    """Arguments of `figures.curves` beside the history."""
+    """Arguments of `training_curves.curves` beside the history."""
 
     kept: int | None
     loss_unit: str
@@ -129,7 +129,7 @@ def _panels(key: str, content: ReportContent) -> list[Callable[[bool], Figure]]:
     """The parts of a figure that can stand by themselves."""
     if key == "curves":
         history, how = content["history"], _curves(content)
-        return [partial(_only_curve, history, how, name) for name in figures.curve_panels(history)]
+        return [partial(_only_curve, history, how, name) for name in training_curves.curve_panels(history)]
     if key == "regression":
         names, pairs = content["metrics"].classes, content["regression"]
         return [partial(_only_target, pairs, names, t) for t in range(min(6, len(names)))]
@@ -137,7 +137,7 @@ def _panels(key: str, content: ReportContent) -> list[Callable[[bool], Figure]]:
 
 
 def _only_curve(history: Sequence[HistoryRow], how: _CurveOptions, name: str, dark: bool) -> Figure:
-    return figures.curves(history, **how, only=name, dark=dark)
+    return training_curves.curves(history, **how, only=name, dark=dark)
 
 
 def _only_target(pairs: Pairs, names: list[str], target: int, dark: bool) -> Figure:

@@ -17,8 +17,9 @@ from transferkit.runs import manifest as manifests
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import ConfigRecord, PhaseRecord, RunRecord
 from transferkit.training import schedules
+from transferkit.training.batches import batch_size
 from transferkit.training.optimizers import ADAMW_DECAY
-from transferkit.training.phase import LABEL_SMOOTHING, batch_size
+from transferkit.training.phase import LABEL_SMOOTHING
 
 LEFT = (None, "auto")  # values that leave the choice to the recipe
 

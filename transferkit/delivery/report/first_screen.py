@@ -87,7 +87,13 @@ def ticks(metrics: MetricsRecord) -> list[str]:
 
 
 def placed(value: float, limits: tuple[float, float] | None, top: float = 1.0) -> View:
-    """Where a bar ends and its whisker lies, in percent of a scale that ends at `top`."""
+    """Where a bar ends and its whisker lies, in percent of a scale.
+
+    Args:
+        value: of the bar.
+        limits: of its interval, where it has one.
+        top: the end of the scale.
+    """
 
     def at(number: float) -> float:
         return round(100 * min(max(number / top, 0.0), 1.0), 1)

@@ -11,7 +11,12 @@ SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "
 
 
 def number(value: object, key: str = "") -> str:
-    """A score as text; – where it is undefined, or no number at all in a damaged run."""
+    """A score as text; – where it is undefined, or no number at all in a damaged run.
+
+    Args:
+        value: the score.
+        key: its name, which says how it is written.
+    """
     if not is_number(value):
         return "–"
     if key in ("n", "support"):
@@ -20,7 +25,12 @@ def number(value: object, key: str = "") -> str:
 
 
 def interval(scores: Scores, key: str) -> str:
-    """The 95 % interval of a score as text; empty where it has none."""
+    """The 95 % interval of a score as text; empty where it has none.
+
+    Args:
+        scores: of a split.
+        key: the score.
+    """
     limits = scores.interval(key)
     return " to ".join(number(end, key) for end in limits) if limits else ""
 

@@ -21,10 +21,12 @@ from transferkit.delivery.report.report import write_report
 from transferkit.delivery.statements import looks, networks
 from transferkit.evaluation import calibration
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
+from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import RunRecord, WeightsRecord
-from transferkit.runs.tables import HistoryRow, Predictions
+from transferkit.runs.tables import Predictions
 from transferkit.tuning import gallery
 
 if TYPE_CHECKING:
@@ -35,9 +37,15 @@ PICTURE = 320  # pixels on the long side, in a gallery
 
 
 def publish(layout: Layout, reporter: Reporter, model: keras.Model | None = None) -> Path:
-    """Write figures/*.png, report.html and CARD.md of a finished run; returns the report's path.
+    """Write figures/*.png, report.html and CARD.md of a finished run.
 
-    `model` is the run's, where it has been loaded from its file already.
+    Args:
+        layout: of the run.
+        reporter: is told of it.
+        model: the run's, where it has been loaded from its file already.
+
+    Returns:
+        The report's path.
     """
     with reporter.step("writing the report"):
         content = report_content(layout, model)
@@ -49,7 +57,12 @@ def publish(layout: Layout, reporter: Reporter, model: keras.Model | None = None
 
 
 def report_content(layout: Layout, model: keras.Model | None = None) -> ReportContent:
-    """Everything the report and the card show, from the files of the run."""
+    """Everything the report and the card show, from the files of the run.
+
+    Args:
+        layout: of the run.
+        model: the run's, where it has been loaded from its file already.
+    """
     manifest, metrics = layout.complete(), layout.read_metrics()
     layout.check_model()
     facts, table = model_file.facts(layout.model), layout.read_predictions()
@@ -88,12 +101,19 @@ def report_content(layout: Layout, model: keras.Model | None = None) -> ReportCo
     if metrics.search is not None:
         content["search_figures"] = gallery.builders(layout, metrics.search)
     if len(table):
-        found = pictures.proved(layout, _add_test(content, table))
-        for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
-            for example in examples:
-                example["picture"] = _picture(found.get(example["path"]), facts.decode.intensity)
-        _add_overlays(content, layout, found, model)
+        _add_pictures(content, layout, table, facts, model)
     return content
+
+
+def _add_pictures(
+    content: ReportContent, layout: Layout, table: Predictions, facts: ModelFacts, model: keras.Model | None
+) -> None:
+    """What the test pictures show, and those that are shown themselves."""
+    found = pictures.proved(layout, _add_test(content, table))
+    for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
+        for example in examples:
+            example["picture"] = _picture(found.get(example["path"]), facts.decode.intensity)
+    _add_overlays(content, layout, found, model)
 
 
 def called(backbone: str) -> str:

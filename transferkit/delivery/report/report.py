@@ -32,11 +32,18 @@ WORST = 3  # mistakes on the first screen
 
 
 def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing] | None = None) -> Path:
-    """Write the report as one HTML file, whole or not at all, and return its path.
+    """Write the report as one HTML file, whole or not at all.
 
     No external address; class and file names are escaped. Its one script makes copy buttons, and the page is complete
-    without it. Light or dark as the reader's system is. `drawn` are the content's `drawings`, where somebody has them
-    already.
+    without it. Light or dark as the reader's system is.
+
+    Args:
+        content: what there is to show.
+        path: of the file.
+        drawn: the content's `drawings`, where they are made already.
+
+    Returns:
+        `path`.
     """
     path = Path(path)
     files.write_text(path, render(content, drawn))
@@ -44,7 +51,12 @@ def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing
 
 
 def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -> str:
-    """The report as HTML text."""
+    """The report as HTML text.
+
+    Args:
+        content: what there is to show.
+        drawn: its `drawings`, where they are made already.
+    """
     metrics = content["metrics"]
     drawn = drawings(content) if drawn is None else drawn
     examples = {

@@ -83,7 +83,12 @@ def _short(limits: tuple[float, float] | None) -> str:
 
 
 def confusions(metrics: MetricsRecord, most: int = 8) -> list[View]:
-    """The most frequent confusions of one class with another, with counts and the share of the true class."""
+    """The most frequent confusions of one class with another, with counts and the share of the true class.
+
+    Args:
+        metrics: metrics.json.
+        most: how many.
+    """
     matrix, names = np.array(metrics.test.confusion, int), metrics.classes
     if not matrix.size:
         return []

@@ -46,7 +46,7 @@ class Ray:
         self._cluster = Cluster(address, cores, _pixels(plan))
         self._ray = self._cluster.ray
         self._running: dict[Any, tuple[Task, int]] = {}  # and how many workers it lost before
-        self._anew = 0  # tasks that were handed on from a process about to end
+        self._restarts = 0  # tasks that were handed on from a process about to end
         self._apart: set[str] = set()  # nodes that do not share our files
         self._crowded = False
         self._key = uuid.uuid4().hex
@@ -103,8 +103,8 @@ class Ray:
 
     def _begin_elsewhere(self, task: Task, lost: int) -> None:
         """Ray knows of no process that it must not use; one with another environment is a new one."""
-        self._anew += 1
-        variables = self._handed() | {"TRANSFERKIT_ANEW": str(self._anew)}
+        self._restarts += 1
+        variables = self._handed() | {"TRANSFERKIT_RESTARTS": str(self._restarts)}
         options = {"max_retries": ATTEMPTS - 1 - lost, "runtime_env": {"env_vars": variables}}
         self._begin(self._remote.options(**options), task, lost)
 
