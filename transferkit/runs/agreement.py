@@ -30,7 +30,12 @@ BY_ENGINE = 1e-4  # … where another engine than TensorFlow gave the features
 
 
 def tolerance(features: Precision, phases: Sequence[PhaseReport]) -> float:
-    """The largest gap that is none, for `features` computed so and what was trained on them in `phases`."""
+    """The largest gap that is none.
+
+    Args:
+        features: how they were computed.
+        phases: what was trained on them.
+    """
     exact = all(phase.precision == "float32" for phase in phases)
     return BY_ENGINE if features.engine and exact else TOLERANCE
 
