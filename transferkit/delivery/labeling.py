@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit import tasks
 from transferkit.console import Reporter, plural
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.samples import Samples, shown
@@ -127,7 +128,7 @@ def _of_run(layout: Layout) -> list[Row]:
     """The pictures that a run was made from. Raises ConfigError where they have not one class each."""
     layout.complete()
     metrics = layout.read_metrics()
-    if metrics.task != "classify":
+    if not tasks.of(metrics.task).plain_classes:
         raise ConfigError(
             f"--run {shown(layout.folder)} is for --task {metrics.task}; label is for one class a picture"
         )

@@ -42,9 +42,9 @@ def score(
 
     Args:
         task: a name of `tasks.NAMES`.
-        targets: "classify", "ordinal": int [N] in 0…C-1. "multilabel": 0/1 [N, C]. "regress": [N, T] or [N], in the
+        targets: of one class a picture int [N] in 0…C-1; of several labels 0/1 [N, C]; of numbers [N, T] or [N], in the
             user's units.
-        predictions: probabilities [N, C]; "regress": as the targets.
+        predictions: probabilities [N, C]; of numbers as the targets.
         classes: names of the C classes or labels, or of the T targets.
         thresholds: of labels, one number or [C]; 0.5 where not given. A label is on where its probability is at least
             its threshold.

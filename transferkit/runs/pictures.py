@@ -19,7 +19,7 @@ from transferkit.data.readers.reading import Reading
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
 from transferkit.data.source import scan
-from transferkit.errors import DataError
+from transferkit.errors import ConfigError, DataError
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import Relabelled, RunRecord
@@ -38,7 +38,7 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
         classes: likewise.
 
     Raises:
-        DataError: the data is gone.
+        DataError: the data is gone, or of another form than it was.
     """
     manifest = layout.complete()
     data = manifest.data
@@ -49,7 +49,10 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
         raise DataError(f"the run's data {shown(origin)} is no longer there; put it back, or pass it or other data")
     # Not strict: what could not be read then may still be there.
     only, reading = [p.path for p in wanted], reading_of(manifest)
-    samples = scan(origin, task, classes=list(classes), strict=False, only=only, reading=reading)
+    try:
+        samples = scan(origin, task, classes=list(classes), strict=False, only=only, reading=reading)
+    except ConfigError as error:  # nobody set anything now: the data is of another form, or the record is wrong
+        raise DataError(f"{shown(origin)} cannot be read by the settings in {layout.manifest}: {error}") from error
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
     return _corrected(samples.select(there), wanted, data.relabelled).hashed()
 

@@ -61,7 +61,7 @@ def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, repo
         ConfigError: the labels are not of one class each.
         DataError: no picture of the pool is left.
     """
-    if labelled.task != "classify":
+    if not labelled.kind.plain_classes:
         raise ConfigError(
             f"--unlabeled {shown(name)} is for one class a picture, not for --task {labelled.task}; drop it"
         )

@@ -80,6 +80,11 @@ class Task(ABC):
         return self.form == "class"
 
     @property
+    def plain_classes(self) -> bool:
+        """Whether a picture has exactly one class, and the order of classes means nothing."""
+        return self.exclusive and not self.ordered
+
+    @property
     def calibrated(self) -> bool:
         """Whether a temperature makes its confidences mean what they say."""
         return not self.numbers

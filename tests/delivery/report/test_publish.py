@@ -112,7 +112,7 @@ def test_only_pictures_that_are_shown_are_opened(copy: Layout, monkeypatch: pyte
 
     opened: list[Path] = []
     real = module.open_picture
-    monkeypatch.setattr(module, "open_picture", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr(module, "open_picture", lambda path, *how: opened.append(path) or real(path, *how))
     monkeypatch.setattr(module, "SHOWN", 2)
     content = report_content(copy)
     assert len(opened) == sum(len(content[key]) for key in ("errors", "confident", "uncertain"))  # type: ignore[literal-required]
