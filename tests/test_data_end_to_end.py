@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -19,8 +20,10 @@ from tests.data.pictures import ASSETS, TRASHNET, encoded, folder_of_classes, ne
 from tests.data.test_broken import ODD_FILES, PNG, REFUSED, STRANGE_NAMES, nothing, without_permission
 from tests.marks import extended
 from transferkit.data.images.decode import INTENSITIES, DecodeSettings, decode
+from transferkit.delivery import serve
 from transferkit.files import read_json
 from transferkit.runs import model_file
+from transferkit.runs.layout import Layout
 
 # What pictures become is asserted here; tests/delivery reads the reports.
 pytestmark = pytest.mark.usefixtures("unpublished")
@@ -404,3 +407,5 @@ def test_percentiles_that_a_run_was_trained_with_are_what_everything_reads_by(tm
     told = read_json(next((tmp_path / "export").rglob("export.json")))
     assert told["input"]["decoder"]["intensity"] == "percentile"
     assert list(told["signatures"]) == ["serving_default"]
+    for _, content in serve.examples_of(Layout(run)):  # the page sends these back as they are
+        assert np.ptp(np.asarray(Image.open(io.BytesIO(content)))) > 200

@@ -253,7 +253,7 @@ def test_all_bad_rows_are_reported_with_their_lines(flowers: Path) -> None:
     assert "12 rows name files that do not exist" in message
     assert "line 2: rose/missing0.png" in message
     assert "and 2 more" in message
-    assert "1 rows have no label (line 14)" in message
+    assert "1 rows have no label; fill it in, or delete them (line 14)" in message
     assert "line 15: 'trian'" in message
     assert "line 16: 1 cells" in message
     assert "1 rows have no path (line 17" in message

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.calls import call
 from tests.data.readers import forms
 from tests.data.readers.forms import CLASSES, Corpus
 from transferkit.cli import _pictures
+from transferkit.data.source import scan
+from transferkit.data.summary_page import summary_page
 
 
 def test_the_page_shows_ten_pictures_with_labels_and_obeys_no_name(tmp_path: Path) -> None:
@@ -50,3 +57,14 @@ def test_a_terminal_that_can_shows_ten_pictures_and_a_pipe_none(
     ]  # fmt: skip
     assert "\x1b" not in call("data", "summary", source, "--quiet").out
     assert json.loads(call("data", "summary", source, "--json").out)["pictures"] == 120
+
+
+def test_deep_grey_is_shown_so_that_people_see_it(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32)).save(tmp_path / label / "1.png")
+    page = summary_page(scan(tmp_path))
+    contents = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
+    assert len(contents) == 2
+    for content in contents:
+        assert np.ptp(np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))) > 200

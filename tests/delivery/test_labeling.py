@@ -79,7 +79,7 @@ def test_the_table_grows_and_what_a_person_wrote_stays(pool: Path, tmp_path: Pat
     assert not second.test
     assert not {row.path for row in first.next} & {row.path for row in second.next}
     assert (second.labelled, second.waiting, second.tested) == (3, 3, 10)
-    with pytest.raises(ConfigError, match="there are 10 test pictures already"):
+    with pytest.raises(ConfigError, match="10 test pictures were drawn already"):
         tk.label(pool, next=6, test=5, output=file, quiet=True)
     assert len(table(file)) == 22
 
@@ -89,6 +89,67 @@ def test_without_test_pictures_it_is_said_what_will_not_be_known(pool: Path, tmp
     found = tk.label(pool, next=5, test=0, output=tmp_path / "t.csv", quiet=True)
     assert not found.test
     assert "will not be known" in found.bias
+
+
+@pytest.mark.usefixtures("plain")
+def test_test_pictures_that_came_from_elsewhere_are_no_part_of_the_pool(pool: Path, tmp_path: Path) -> None:
+    file, other = tmp_path / "t.csv", folder_of_classes(tmp_path / "other", {"a": 2}, start=900)
+    file.write_text(f"path,label,split\n{other}/a/0.png,a,test\n{other}/a/1.png,a,\n")
+    found = tk.label(pool, next=5, output=file, quiet=True)
+    assert (found.tested, found.test) == (1, [])
+    assert "The 1 test picture was not drawn from it" in found.bias
+    drawn = tk.label(pool, next=5, test=7, output=file, quiet=True)
+    assert len(drawn.test) == 7
+    assert "Judge by the 8 test pictures" in drawn.bias
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(
+    ("named", "table"), [("pool/*/*.png", "pool"), (".", "pool"), ("..", "{above}"), ("list.csv", "list")]
+)
+def test_the_table_is_called_after_the_pool(
+    pool: Path, monkeypatch: pytest.MonkeyPatch, named: str, table: str
+) -> None:
+    monkeypatch.chdir(pool.parent if "pool" in named or named == "list.csv" else pool)
+    Path("list.csv").write_text("path\n" + "\n".join(map(str, pool.rglob("*.png"))))
+    found = tk.label(named, next=1, test=0, quiet=True)
+    assert found.file == Path(f"{table.format(above=pool.parent.name)}-labels.csv")
+
+
+@pytest.mark.usefixtures("plain")
+def test_of_many_pictures_the_first_are_shown_and_what_each_stands_for_is_others(pool: Path, tmp_path: Path) -> None:
+    one = tk.label(pool, next=1, test=0, output=tmp_path / "one.csv", quiet=True)
+    assert one.next[0].why == "typical of 59 others like it"
+    many = tk.label(pool, next=60, test=0, output=tmp_path / "t.csv", quiet=True)
+    assert {row.why for row in many.next} == {"like none of the others"}
+    shown = str(many).splitlines()
+    assert (len(shown), shown[-1].strip()) == (22, f"… and 40 more in {tmp_path / 't.csv'}")
+
+
+@pytest.mark.usefixtures("plain")
+def test_frames_of_a_film_are_drawn_together_and_kept_from_what_is_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pictures in folders that are called like films: frames of three, and a picture of none.
+    for n in range(13):
+        path = tmp_path / "pool" / ("x" if n == 12 else f"{n // 4}.mp4") / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(n, 32, 32).save(path)
+    found = tk.label(tmp_path / "pool", next=3, test=2, output=tmp_path / "t.csv", quiet=True)
+    films = {Path(row.path).parent.name for row in found.test}
+    assert (len(found.test), len(films)) == (4, 1)
+    again = tk.label(tmp_path / "pool", next=9, output=tmp_path / "t.csv", quiet=True)
+    chosen = [Path(row.path) for row in (*found.next, *again.next)]
+    assert len(chosen) == 9
+    assert not films & {path.parent.name for path in chosen}
+    groups = {Path(row["path"]).parent.name: Path(row["group"]).name for row in table(tmp_path / "t.csv")}
+    assert groups == {"0.mp4": "0.mp4", "1.mp4": "1.mp4", "2.mp4": "2.mp4", "x": ""}
+
+
+@pytest.mark.parametrize("wrong", [{"next": 2.5}, {"next": "9"}, {"next": True}, {"test": 1.5}, {"seed": -1}])
+def test_numbers_that_are_none_are_refused_before_anything_is_read(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        tk.label(tmp_path / "none", **wrong)
 
 
 @pytest.mark.usefixtures("plain")
@@ -126,7 +187,7 @@ def test_from_nothing_to_a_run_and_on(digits: Path, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "digits.csv"
     first = tk.label(digits, next=60, test=40, backbone="mini", output=file, quiet=True)
-    assert all("typical of" in row.why for row in first.next)
+    assert all("like" in row.why for row in first.next)
     filled(file)
     run = tk.finetune(file, "mini", output=tmp_path / "run", quiet=True, head="linear", epochs=3)
     assert run.metrics["test"]["n"] == 40

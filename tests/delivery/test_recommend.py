@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from transferkit.backbones.build import build
 from transferkit.cli import cli
@@ -55,6 +56,22 @@ def test_without_names_the_store_is_what_there_is(digits, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "images/s" in out
     assert "● mini" in out
+
+
+def test_deep_grey_is_looked_at_as_finetune_would(tmp_path, digits):
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        grey = rng.integers(0, 60, (32, 32))  # of 65535
+        grey[:, : 16 if number % 2 else 0] = 100
+        place = tmp_path / "deep" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey.astype(np.uint16)).save(place / f"{number}.png")
+    samples = scan(tmp_path / "deep")
+    (black,) = room.recommend(samples, ["mini"], pictures=50)
+    (seen,) = room.recommend(samples, ["mini"], pictures=50, intensity="percentile")
+    assert black.score < 0.7 < 0.95 < seen.score
+    with pytest.raises(ConfigError, match="--intensity percentile has no effect"):
+        room.recommend(scan(digits), ["mini"], pictures=50, intensity="percentile")
 
 
 def test_the_test_split_is_left_alone(digits):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.data.pictures import photo
 from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.data.source import scan
+from transferkit.delivery.reproduce import given_settings
 from transferkit.errors import ConfigError, DataError
 from transferkit.runs import pool
 
@@ -58,6 +60,16 @@ def test_copies_of_labelled_pictures_are_left_out_whatever_their_split(folders: 
     assert (record.unreadable, record.n + record.repeated) == (1, 90)
     assert not any(Path(path).name.startswith(("copy", "damaged")) for path in found.samples.paths)
     assert "left out: 8 like labelled ones" in found.words
+
+
+def test_frames_of_a_film_that_is_labelled_in_part_are_left_out(tmp_path: Path) -> None:
+    # Pictures in folders that are called like films.
+    one, other = (smudges(tmp_path / name, 1, 4, seed, labelled=False) for seed, name in enumerate(("a.mp4", "b.mp4")))
+    frames = sorted(one.iterdir())
+    labelled = replace(pool.without_labels(frames[:2]), classes=("x",)).hashed()
+    found = pool.take_in([*frames[2:], *sorted(other.iterdir())], labelled, "films", 0, QUIET)
+    assert {Path(path).parent.name for path in found.samples.paths} == {"b.mp4"}
+    assert (found.record.n, found.record.alike) == (4, 2)
 
 
 def test_a_pool_of_nothing_new_is_refused(folders: tuple[Path, Path]) -> None:
@@ -103,6 +115,17 @@ def test_searches_and_data_of_other_kinds_refuse_it(folders: tuple[Path, Path], 
     assert "not for --task multilabel" in result.err
 
 
+def test_a_pool_in_the_network_is_left_there_where_it_is_forbidden(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    pool_there, output = "s3://bucket/pool", tmp_path / "run"
+    for words in (
+        ("finetune", folders[0], "--backbone", "mini", "--unlabeled", pool_there, "--output", output),
+        ("label", pool_there, "--output", tmp_path / "t.csv"),
+    ):
+        result = call(*words, "--offline")
+        assert result.code == 2
+        assert f"--offline: the data {pool_there} lies in the network" in result.err
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, folders: tuple[Path, Path]) -> Any:
     """A run with a pool. Shared: read only."""
@@ -134,6 +157,11 @@ def test_such_a_run_is_repeated_bit_by_bit_and_another_pool_is_named(
     monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
     again = tk.reproduce(run, output=tmp_path / "again", quiet=True)
     assert again.same, str(again)
+    # Named by a pattern, as from the folder where the run was begun.
+    record = run.layout.read_manifest()
+    record.config.__pydantic_extra__["unlabeled"] = "others/*.png"
+    record.working_directory = str(folders[1].parent)
+    assert given_settings(record)["unlabeled"] == str(folders[1] / "*.png")
     photo(77).save(folders[1] / "one_more.png")
     try:
         other = tk.reproduce(run, output=tmp_path / "other", quiet=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from transferkit.selection import acquisition
 from transferkit.selection.acquisition import FEW, typical, unsure, worth_labelling
 
 STEPS = (20, 40)
@@ -103,3 +104,12 @@ def test_never_the_same_twice_and_never_more_than_there_are(labels: int) -> None
     answers = np.full((30, 10), 0.1) if labels else None
     picks = worth_labelling(some, x[100:120], 50, answers, labels)
     assert len({pick.index for pick in picks}) == len(picks) == 30
+
+
+def test_what_is_dense_does_not_depend_on_how_many_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, _ = digits()
+    whole = acquisition._density(z[:500])
+    monkeypatch.setattr(acquisition, "BLOCK", 64)
+    assert np.allclose(acquisition._density(z[:500]), whole, rtol=1e-5)
+    squares = ((z[:3, None] - z[None, :3]) ** 2).sum(2)
+    assert np.allclose(acquisition._density(z[:3]), 1 / (np.sqrt(squares).sum(1) / 2), rtol=1e-4)

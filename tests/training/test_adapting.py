@@ -104,6 +104,8 @@ def test_where_nothing_could_be_adapted_that_is_said_before_anything_is_written(
     ):
         tk.finetune(digits, "mini", output=tmp_path / "run", unfreeze="from:block4", adapt="lora", quiet=True)
     assert not (tmp_path / "run").exists()
+    with pytest.raises(BackboneError, match="BatchNorms, which are frozen; add --batchnorm train"):
+        tk.finetune(digits, "mini", head="linear", unfreeze="all", adapt="norms", output=tmp_path / "run", quiet=True)
     with pytest.raises(ConfigError, match="--adapt norms has no effect with --unfreeze none"):
         recipe_for(digits, adapt="norms")
     with pytest.raises(ConfigError, match="--batchnorm train has no effect with --adapt lora"):

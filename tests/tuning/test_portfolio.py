@@ -7,6 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import transferkit as tk
 from tests.cli.calls import call
@@ -165,6 +166,23 @@ def test_answers_that_were_damaged_are_made_again(digits, tiny, tmp_path, monkey
         with pytest.raises(KeyboardInterrupt):
             compared(digits, tiny, output, resume=True)
     assert asked == [str(tiny), "mini", str(tiny)]
+
+
+def test_networks_are_looked_at_with_the_pictures_as_they_will_be_read(tmp_path, tiny, monkeypatch):
+    for number in range(40):
+        grey = np.random.default_rng(number).integers(0, 4000, (32, 32)).astype(np.uint16)
+        (tmp_path / "deep" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey).save(tmp_path / "deep" / "ab"[number % 2] / f"{number}.png")
+    asked = []
+
+    def probed(*arguments):
+        asked.append(arguments[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(network_comparison, "probe", probed)
+    with pytest.raises(KeyboardInterrupt):
+        compared(tmp_path / "deep", tiny, tmp_path / "run", intensity="percentile")
+    assert asked == ["percentile"]
 
 
 @pytest.mark.extended

@@ -83,7 +83,8 @@ def asked(
     data = plain.data(data, given)
     problems += _adopt(data, given) if isinstance(data, Data) else []
     origin = data.origin if isinstance(data, Data) else origin_of(data)
-    problems += preflight.remote(origin, offline)
+    for place in (origin, given.get("unlabeled")):
+        problems += preflight.remote(place, offline)
     if resume and output is None:
         problems.append(f"--resume needs --output: the run directory {resumed}")
     return Asked(data, given, origin, problems)

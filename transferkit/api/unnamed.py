@@ -108,7 +108,7 @@ def _before(layout: Layout) -> str | None:
 
 def _samples(data: Any, given: Given) -> Any:
     """The pictures as the run will take them in, or None where they cannot be had."""
-    from transferkit.data.readers.reading import Reading
+    from transferkit.data.readers.reading import NAMES, Reading
     from transferkit.data.source import scan
 
     if isinstance(data, Data):
@@ -117,6 +117,7 @@ def _samples(data: Any, given: Given) -> Any:
         left_out = {name: given[name] for name in ("exclude", "exclude_file") if given.get(name)}
         strict = not isinstance(data, str | os.PathLike)
         named = tasks.named(given.get("task") or "")
-        how = {"order": given.get("classes"), "reading": Reading.of(given), **left_out}
+        reading = Reading.checked({name: given[name] for name in NAMES if name in given})
+        how = {"order": given.get("classes"), "reading": reading, **left_out}
         return scan(data, named, strict=strict, **how)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -184,8 +185,10 @@ def label(
     several = [Path(item).expanduser() for item in items]
     if not several:
         raise DataError("pool names no picture; give a folder, files, or a list of them")
-    first = several[0].absolute()
-    name = first.stem if first.is_file() else first.name.strip("*?[]") or "pool"
+    parts = Path(os.path.abspath(several[0])).parts
+    plain = Path(*itertools.takewhile(lambda part: not set(part) & set("*?["), parts))  # of a pattern, its folder
+    first = several[0] if several[0].exists() else plain
+    name = (first.stem if first.is_file() else Path(os.path.abspath(first)).name) or "pool"
     return room(
         several, None if run is None else Path(run), count=next, test=test,
         output=Path(f"{name}-labels.csv") if output is None else Path(output),

@@ -13,6 +13,7 @@ from transferkit.cli._reading import with_reading
 
 if TYPE_CHECKING:
     from transferkit.backbones.catalog import Row
+    from transferkit.data.images.decode import Intensity
     from transferkit.data.readers.reading import Reading
 
 
@@ -83,13 +84,17 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
 )
 @click.option("--pictures", type=int, default=1000, show_default=True, help="Look at this many pictures at most.")
 @click.option("--task", type=click.Choice(tasks.NAMES), help="[default: found from the data]")
+@click.option(
+    "--intensity", type=click.Choice(["full", "percentile"]), default="full", show_default=True,
+    help="How grey of more than 8 bits is scaled, as for `finetune`.",
+)  # fmt: skip
 @click.option("--figure", "png", type=click.Path(path_type=Path), help="Draw score against speed into this PNG.")
 @OFFLINE
 @with_reading
 @common(seed=True)
 def recommend(
-    data: Path, names: tuple[str, ...], pictures: int, task: str | None, png: Path | None, offline: bool, quiet: bool,
-    as_json: bool, seed: int, reading: Reading,
+    data: Path, names: tuple[str, ...], pictures: int, task: str | None, intensity: Intensity, png: Path | None,
+    offline: bool, quiet: bool, as_json: bool, seed: int, reading: Reading,
 ) -> None:  # fmt: skip
     """Rank networks by how well the simplest classifier on them (linear probe) does
     on the pictures in DATA.
@@ -109,7 +114,7 @@ def recommend(
     wanted: Any = task
     found = room.recommend(
         scan(data, wanted, reading=reading), names, pictures=pictures, seed=seed, offline=offline or not names,
-        reporter=reporter(quiet, as_json),
+        intensity=intensity, reporter=reporter(quiet, as_json),
     )  # fmt: skip
     if png is not None:
         room.figure(found, png)

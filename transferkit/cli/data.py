@@ -243,15 +243,17 @@ def _show(samples: Samples) -> None:
     from transferkit.cli import _pictures
     from transferkit.data.images.decode import DecodeSettings, open_picture
     from transferkit.data.images.opening import PictureError
+    from transferkit.data.images.thumbnail import DEEP
     from transferkit.data.summary import shown_pictures
 
     by = _pictures.way()
     if by is None:
         return
     tiles: list[_pictures.Tile] = []
+    settings = DecodeSettings(SIDE, intensity=DEEP)
     for index in shown_pictures(samples):
         try:
-            tiles.append((open_picture(samples.source(index), DecodeSettings(SIDE)), samples.label(index)))
+            tiles.append((open_picture(samples.source(index), settings), samples.label(index)))
         except PictureError as error:
             tiles.append((None, error.reason))
     _pictures.draw(tiles, by, shutil.get_terminal_size().columns)

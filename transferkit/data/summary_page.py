@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from transferkit import look
 from transferkit.data.images.opening import PictureError
-from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.images.thumbnail import DEEP, thumbnail
 from transferkit.data.samples import Samples, shown
 from transferkit.data.summary import shown_pictures
 from transferkit.text import safe
@@ -85,7 +85,7 @@ class _Picture(NamedTuple):
 def _picture(samples: Samples, index: int) -> _Picture:
     found = _Picture(samples.paths[index], samples.label(index))
     try:
-        content = thumbnail(samples.source(index), SIDE)
+        content = thumbnail(samples.source(index), SIDE, DEEP)
         return found._replace(uri="data:image/jpeg;base64," + base64.b64encode(content).decode())
     except PictureError as error:
         return found._replace(reason=error.reason)

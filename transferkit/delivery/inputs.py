@@ -8,10 +8,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from transferkit.console import plural
+from transferkit.data.containers.films import is_film
 from transferkit.data.containers.places import exists, is_folder, picture_rows
 from transferkit.data.readers.encoding import decode_text, locate
 from transferkit.data.readers.grids import TEXT
@@ -119,7 +121,8 @@ def _below(folder: Path, left: dict[Path, int]) -> list[Path]:
     kept = _outside_runs(inside, folder, left)
     if not kept:
         others = " (only runs, whose figures are no pictures)" if inside else others
-        raise DataError(f"{shown(folder)}: no pictures in this folder{others}")
+        films = f"; name the films themselves, as {shown(folder / '**' / '*.mp4')}" if ".mp4" in others else ""
+        raise DataError(f"{shown(folder)}: no pictures in this folder{others}{films}")
     return kept
 
 
@@ -131,7 +134,14 @@ def _matching(pattern: str, left: dict[Path, int]) -> list[Path]:
     if not kept:
         what = "matches files of runs only" if files else "matches folders only; add /*" if hits else "matches nothing"
         raise DataError(f"{shown(pattern)}: this pattern {what}")
-    return kept
+    return [picture for path in kept for picture in (_below(path, left) if _is_readable_film(path) else [path])]
+
+
+def _is_readable_film(path: Path) -> bool:
+    """Whether a file is a film; one that is damaged is answered as a picture that cannot be read."""
+    with suppress(DataError):
+        return is_film(path.name) and is_folder(path)
+    return False
 
 
 def _fixed(pattern: str) -> Path:

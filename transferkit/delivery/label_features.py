@@ -69,7 +69,8 @@ def _by_network(
         reporter.say(f"backbone: {backbone}, because {choice.reason}")
     ready_cache(reporter.warn)
     found = networks.build(backbone, seed=seed, offline=offline, reporter=reporter.say)
-    x = last_layer(found, backbone, pool, seed, reporter)[2]
+    # By percentiles: of deep grey that stays nearly black all would be alike, and nobody has said how it is meant.
+    x = last_layer(found, backbone, pool, seed, reporter, "percentile")[2]
     if not len(known):
         return Seen(pool=x, known=x[:0])
-    return Seen(pool=x, known=last_layer(found, backbone, known, seed, reporter)[2])
+    return Seen(pool=x, known=last_layer(found, backbone, known, seed, reporter, "percentile")[2])

@@ -89,7 +89,8 @@ class LabelsFile:
         """Write all of it: paths below the file's folder are relative to it."""
         inside = os.path.join(os.path.abspath(self.path.parent), "")
         used = [name for name in COLUMNS if name != "group" or any(row.group for row in self.rows.values())]
-        cells = ([row.path.removeprefix(inside) if name == "path" else getattr(row, name) for name in used]
+        places = ("path", "group")  # a group may be a file of several pictures
+        cells = ([getattr(row, name).removeprefix(inside if name in places else "") for name in used]
                  for row in self.rows.values())  # fmt: skip
         write_csv(self.path, used, cells)
 

@@ -10,13 +10,15 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import build as networks
-from transferkit.console import Reporter
+from transferkit.console import Reporter, plural
+from transferkit.data.images.decode import Intensity
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import fold_indices, split
 from transferkit.errors import BackboneError, ConfigError, DataError, raise_problems
 from transferkit.evaluation import charts, transferability
 from transferkit.evaluation.plot_style import save
 from transferkit.files import ready_cache
+from transferkit.runs import preflight
 from transferkit.runs.network_scores import RankedBackbone, candidates, probe
 
 FOLDS = (5, 3, 2)  # the first that the rarest class allows
@@ -25,7 +27,7 @@ PICTURES = 1000
 
 def recommend(
     samples: Samples, names: Sequence[str] = (), *, pictures: int = PICTURES, seed: int = 0, offline: bool = False,
-    reporter: Reporter | None = None,
+    intensity: Intensity = "full", reporter: Reporter | None = None,
 ) -> list[RankedBackbone]:  # fmt: skip
     """Networks, best first, by a cross-validated linear probe on their frozen features, with LogME beside it.
 
@@ -37,24 +39,29 @@ def recommend(
         pictures: how many are looked at at most.
         seed: of the split and of the choice of pictures.
         offline: never download weights.
+        intensity: how grey of more than 8 bits is scaled, as `finetune` does with it.
         reporter: is told of the progress.
 
     Raises:
         BackboneError, WeightsError: a network that cannot be had.
         DataError: data too small to be folded.
+        ConfigError: an `intensity` that changes nothing.
     """
     reporter = reporter or Reporter(quiet=True)
+    preflight.check_depth(samples, intensity)
     if pictures < 50:
         raise ConfigError(f"--pictures {pictures} is too few to tell networks apart; give 50 or more")
     chosen = candidates(names)
     raise_problems(BackboneError, [p for name in chosen for p in networks.check(name, offline=offline)])
     samples, folds = _folds(samples.hashed(), pictures, seed)
-    reporter.heading(f"{len(chosen)} networks on {len(samples):,} pictures (test pictures left alone)")
+    reporter.heading(
+        f"{plural(len(chosen), 'network')} on {plural(len(samples), 'picture')} (test pictures left alone)"
+    )
     ready_cache(reporter.warn)
     compute.start(reporter=reporter)
     found = []
     for name in chosen:
-        found.append(probe(name, samples, folds, seed, offline, reporter))
+        found.append(probe(name, samples, folds, seed, offline, reporter, intensity))
         compute.release()
     best = transferability.pareto([-c.images_per_second for c in found], [c.score for c in found])
     ranked = [RankedBackbone(**{**asdict(c), "pareto": p}) for c, p in zip(found, best, strict=True)]

@@ -19,6 +19,7 @@ from transferkit import archives
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.containers import places
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -32,7 +33,7 @@ from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import hardware, versions
 from transferkit.runs.run_record import PrecisionRecord, RunRecord
 
-PATHS = ("backbone", "weights", "exclude_file", "classes", "unlabeled")  # settings that may name files
+PATHS = ("backbone", "weights", "exclude_file", "classes")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown
 NO_RESULT = ("test_uses", "schema_version")  # of metrics.json
 Leaves = dict[str, object]  # every value of nested JSON by its dotted name
@@ -100,8 +101,11 @@ def given_settings(manifest: RunRecord) -> JsonObject:
         value = given.get(name, "")
         value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
         path = Path(manifest.working_directory) / str(value)
-        if name in given and (path.is_file() or (name == "unlabeled" and path.exists())):
+        if name in given and path.is_file():
             given[name] = os.path.abspath(path)
+    pool = given.get("unlabeled")
+    if pool is not None and not is_address(pool):  # a file, a folder or a pattern
+        given["unlabeled"] = os.path.abspath(Path(manifest.working_directory, os.path.expanduser(pool)))
     # What was left to a default then must not follow a default that has changed since.
     now = manifests.settings(given).model_dump(mode="json")
     return given | {name: value for name, value in config.items() if name in now.keys() - given and now[name] != value}

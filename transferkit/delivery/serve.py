@@ -168,10 +168,11 @@ def examples_of(layout: Layout, count: int = EXAMPLES) -> list[tuple[str, bytes]
         place[picture.path] = classes[picture.label]
         classes[picture.label] += 1
     found: list[tuple[str, bytes]] = []
+    intensity = model_file.facts(layout.model).decode.intensity  # what the page draws of them is what it sends back
     for picture in sorted(chosen, key=lambda picture: place[picture.path]):
         for file in pictures.proved(layout, [picture.path]).values():
             with suppress(PictureError):
-                found.append((picture.label, thumbnail(file, SIDE)))
+                found.append((picture.label, thumbnail(file, SIDE, intensity)))
         if len(found) == count:
             break
     if not found:

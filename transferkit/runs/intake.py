@@ -107,7 +107,7 @@ def take_in(source: Any, settings: Settings, origin: str | None, reporter: Repor
     for note in samples.reader.get("said", ()):
         reporter.say(note)
     preflight.check_task(samples, settings)
-    preflight.check_depth(samples, settings)
+    preflight.check_depth(samples, settings.intensity)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter, settings.intensity)
     samples = samples.hashed()

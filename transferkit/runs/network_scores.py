@@ -17,7 +17,7 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.console import figure as written
 from transferkit.data.augmentation.augment import augmentation
-from transferkit.data.images.decode import DecodeSettings
+from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Samples, shown
 from transferkit.evaluation import transferability
 from transferkit.features.extract import FORWARD_BATCH, Views
@@ -56,7 +56,7 @@ def candidates(names: Sequence[str] = ()) -> list[str]:
 
 def probe(
     name: str, samples: Samples, folds: list[tuple[np.ndarray, np.ndarray]], seed: int, offline: bool,
-    reporter: Reporter,
+    reporter: Reporter, intensity: Intensity = "full",
 ) -> RankedBackbone:  # fmt: skip
     """A cross-validated linear probe of the last layer of the network `name`, on clean pictures.
 
@@ -67,12 +67,13 @@ def probe(
         seed: of the network, where its weights are random.
         offline: never download weights.
         reporter: is told.
+        intensity: how grey of more than 8 bits is scaled.
     """
     started = time.monotonic()
     backbone = networks.build(name, seed=seed, offline=offline, reporter=reporter.say)
     for note in backbone.notes:
         reporter.say(f"{shown(name)}: {note}")
-    frozen, rows, x = last_layer(backbone, name, samples, seed, reporter)
+    frozen, rows, x = last_layer(backbone, name, samples, seed, reporter, intensity)
     judged = transferability.cross_validated_probe(x, samples.targets, folds, samples.task, samples.classes)
     found = RankedBackbone(
         backbone=name, size=backbone.size, metric=judged.metric, score=judged.score, spread=judged.spread,
@@ -85,7 +86,7 @@ def probe(
 
 
 def last_layer(
-    backbone: LoadedBackbone, name: str, samples: Samples, seed: int, reporter: Reporter
+    backbone: LoadedBackbone, name: str, samples: Samples, seed: int, reporter: Reporter, intensity: Intensity = "full"
 ) -> tuple[Frozen, Rows, np.ndarray]:
     """What the last layer of a network gives for clean pictures, from the store or computed.
 
@@ -95,6 +96,7 @@ def last_layer(
         samples: the pictures, hashed, and not none.
         seed: of the run.
         reporter: is told of the progress.
+        intensity: how grey of more than 8 bits is scaled.
 
     Returns:
         What computed them, the kind of rows, and the rows, float32 [n, d].
@@ -102,7 +104,7 @@ def last_layer(
     settings = Settings(backbone=name, augment="none", seed=seed)
     if has_class_token(backbone.model.output_shape[1:]):  # as the classifier that `finetune` chooses has them
         settings = settings.model_copy(update={"pooling": "cls+mean"})
-    views = Views(DecodeSettings(backbone.size), augmentation("none"), 0, seed)
+    views = Views(DecodeSettings(backbone.size, intensity=intensity), augmentation("none"), 0, seed)
     frozen = Frozen(backbone, settings, views, True, reporter)
     rows = frozen.pooled()
     wanted = {i: range(1) for i in range(len(samples))}

@@ -13,6 +13,7 @@ import numpy as np
 from transferkit.console import Reporter, plural
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.samples import Samples, shown
+from transferkit.data.source import film_of
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs.run_record import PoolRecord, RunRecord
 from transferkit.runs.tapped_rows import TappedRows
@@ -48,7 +49,8 @@ def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, repo
     """Open every picture of a pool, and keep those that can be read and are new.
 
     Copies and look-alikes of labelled pictures are left out, whatever split these are in: of test pictures they would
-    tell what test must not, and of all others whose answers are asked for in cross-validation.
+    tell what test must not, and of all others whose answers are asked for in cross-validation. So are all frames of a
+    film of which one is labelled.
 
     Args:
         paths: of the pool's pictures.
@@ -65,13 +67,16 @@ def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, repo
         raise ConfigError(
             f"--unlabeled {shown(name)} is for one class a picture, not for --task {labelled.task}; drop it"
         )
-    pool = without_labels(paths)
+    films = {film_of(os.path.abspath(path)) for path in labelled.sources() if isinstance(path, Path)} - {""}
+    every = without_labels(paths)
+    pool = every.select([i for i, path in enumerate(every.paths) if film_of(path) not in films])
     with reporter.progress("comparing unlabelled pictures", len(labelled) + len(pool)) as advance:
         found = newcomers(labelled, pool, progress=lambda done, total: advance(1))
+    alike = found.known + len(every) - len(pool)
     kept, beyond = np.array(found.kept, np.int64), max(0, len(found.kept) - MOST)
     if not len(kept):
         raise DataError(
-            f"--unlabeled {shown(name)}: none of its {plural(len(pool), 'picture')} can be used: {found.known} are "
+            f"--unlabeled {shown(name)}: none of its {plural(len(every), 'picture')} can be used: {alike} are "
             f"like labelled ones, {len(found.faults)} cannot be read. Give other pictures, or drop it"
         )
     if beyond:
@@ -79,7 +84,7 @@ def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, repo
     samples = pool.select(kept).hashed()
     digest = hashlib.sha256("\n".join(sorted(samples.sha256 or ())).encode()).hexdigest()
     record = PoolRecord(
-        path=name, n=len(samples), alike=found.known, repeated=found.repeated, unreadable=len(found.faults),
+        path=name, n=len(samples), alike=alike, repeated=found.repeated, unreadable=len(found.faults),
         beyond=beyond, sha256=digest,
     )  # fmt: skip
     reporter.say(said(record))

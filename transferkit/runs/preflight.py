@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from transferkit.config.values import POLICY
 from transferkit.console import Reporter
 from transferkit.data.containers import bucket
 from transferkit.data.images import tones
+from transferkit.data.images.decode import Intensity
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Pixels, Samples, shown
 from transferkit.data.threads import map_ordered
@@ -59,7 +61,7 @@ def problems(settings: Given, offline: bool) -> list[str]:
     return found
 
 
-def remote(origin: str | None, offline: bool) -> list[str]:
+def remote(origin: str | os.PathLike[str] | None, offline: bool) -> list[str]:
     """Data that only the network has, where it is not to be used.
 
     Args:
@@ -136,21 +138,19 @@ def _constant_targets(samples: Samples) -> list[str]:
     ]
 
 
-def check_depth(samples: Samples, settings: Settings) -> None:
+def check_depth(samples: Samples, intensity: Intensity) -> None:
     """Raise where `--intensity percentile` would change nothing.
 
     Args:
         samples: the pictures.
-        settings: of the run.
+        intensity: how it is to be scaled.
 
     Raises:
         ConfigError: no picture is grey of more than 8 bits.
     """
-    if settings.intensity == "full" or any(map_ordered(is_deep, samples.sources())):
+    if intensity == "full" or any(map_ordered(is_deep, samples.sources())):
         return
-    raise ConfigError(
-        f"--intensity {settings.intensity} has no effect: no picture is grey of more than 8 bits; drop it"
-    )
+    raise ConfigError(f"--intensity {intensity} has no effect: no picture is grey of more than 8 bits; drop it")
 
 
 def is_deep(source: Path | Pixels) -> bool:

@@ -23,6 +23,7 @@ CLUSTERS = 500  # at most, among which typical pictures are looked for
 DENSITY = 20  # nearest others in its cluster by which a picture is typical
 UNSURE = 10  # times as many unsure pictures as are asked for, among which diverse ones are looked for
 MOST = 20_000  # pictures of a pool that are clustered
+BLOCK = 1024  # of them compared with all others at once
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def unsure(pool: Rows, answers: Floats, count: int, seed: int) -> list[int]:
         members = np.flatnonzero(cluster == c)
         centre = np.average(z[members], axis=0, weights=weight[members])
         chosen.append(int(members[np.argmin(((z[members] - centre) ** 2).sum(1))]))
-    spare = [i for i in range(len(first)) if i not in set(chosen)]  # clusters that no picture is in
+    taken = set(chosen)
+    spare = [i for i in range(len(first)) if i not in taken]  # clusters that no picture is in
     chosen += spare[: count - len(chosen)]
     return [int(first[i]) for i in sorted(chosen, key=lambda i: -doubt[first[i]])]
 
@@ -138,6 +140,11 @@ def _density(z: Rows) -> Floats:
     if len(z) == 1:
         return np.ones(1)
     squares = (z**2).sum(1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * z @ z.T, 0))
-    near = np.sort(distances, axis=1)[:, 1 : DENSITY + 1]
-    return np.asarray(1 / (near.mean(1) + 1e-9), np.float64)
+    found = np.empty(len(z))
+    for start in range(0, len(z), BLOCK):  # of a pool in one cluster the whole table would take gigabytes
+        part = slice(start, start + BLOCK)
+        distances = np.sqrt(np.maximum(squares[part, None] + squares[None] - 2 * z[part] @ z.T, 0))
+        count = min(DENSITY + 1, len(z))
+        near = np.sort(np.partition(distances, count - 1, axis=1)[:, :count], axis=1)[:, 1:]
+        found[part] = 1 / (near.mean(1) + 1e-9)
+    return found

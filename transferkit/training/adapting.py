@@ -107,8 +107,10 @@ def problem(model: keras.Model, first: int, adapt: Adapt, batchnorm: str = "froz
     if adapt == "lora" and not _denses(operations):
         return "there are no dense layers there for low-rank additions; use --adapt all or norms"
     if adapt == "norms":
-        weights = adapted(model, first, model, adapt, batchnorm).trained
+        weights, others = (adapted(model, first, model, adapt, how).trained for how in (batchnorm, "train"))
         freeze.freeze_at(model, len(operations_of(model)))
+        if others and not weights:
+            return "the only norms there are BatchNorms, which are frozen; add --batchnorm train, or use --adapt all"
         if not weights:
             return "there are no norms or biases there that may be trained; use --adapt all"
     return None

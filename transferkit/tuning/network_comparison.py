@@ -118,7 +118,7 @@ class NetworkComparison:
                 continue
             if name not in known:
                 try:
-                    one = probe(name, some, folds, self.base.seed, self.offline, self.reporter)
+                    one = probe(name, some, folds, self.base.seed, self.offline, self.reporter, self.base.intensity)
                 except (BackboneError, WeightsError) as error:
                     if self.named:
                         raise

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from tests.data.pictures import encoded, photo
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.samples import Samples
@@ -36,3 +39,14 @@ def test_copies_and_look_alikes_are_left_out(tmp_path: Path) -> None:
 def test_where_nothing_is_known_everything_is_new(tmp_path: Path) -> None:
     pool = written(tmp_path / "pool", a=encoded(photo(0), "PNG"), b=encoded(photo(1), "PNG"))
     assert newcomers(without_labels([]), pool).kept == (0, 1)
+
+
+def test_deep_grey_that_is_nearly_black_is_told_apart(tmp_path: Path) -> None:
+    def dim(number: int) -> bytes:
+        grey = np.asarray(photo(number, 96, 80).convert("L")).astype(np.uint16) // 3  # of 65535
+        return encoded(Image.fromarray(grey), "PNG")
+
+    known = written(tmp_path / "known", a=dim(0), b=dim(1))
+    pool = written(tmp_path / "pool", copy=dim(0), new=dim(2), other=dim(3))
+    found = newcomers(known, pool)
+    assert (found.kept, found.known) == ((1, 2), 1)

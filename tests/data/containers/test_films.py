@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import transferkit as tk
 from transferkit.data.containers import films, kinds, places
 from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
@@ -21,6 +22,7 @@ from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
+from transferkit.delivery.inputs import find
 from transferkit.errors import ConfigError, DataError
 
 EVERY = Reading(frames="every:0.5s")
@@ -110,9 +112,22 @@ def test_films_are_passed_over_where_they_are_not_asked_for_and_missed_where_the
         (tmp_path / label / "x.mp4").unlink()
     with pytest.raises(ConfigError, match=r"--frames every:0\.5s: there is no film"):
         scan(tmp_path, reading=EVERY)
-    for wrong in ("every:", "every:0s", "every:x", "each:1s", "none"):
+    for wrong in ("every:", "every:0s", "every:x", "each:1s", "none", 3):
         with pytest.raises(ConfigError, match="write first, all, or every:1s"):
             Reading.checked({"frames": wrong})
+        with pytest.raises(ConfigError, match="frames"):  # nor while a network is looked for
+            tk.finetune(tmp_path, frames=wrong, output=tmp_path / "run", quiet=True)
+
+
+def test_films_that_a_pattern_matches_are_looked_at_as_one_that_is_named(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        film(tmp_path / "new" / name, seconds=2)
+    assert find([tmp_path / "new" / "*.mp4"]) == find([tmp_path / "new" / "a.mp4", tmp_path / "new" / "b.mp4"])
+    assert [path.name for path in find([tmp_path / "new" / "*.mp4"])] == ["0s.png", "1s.png"] * 2
+    with pytest.raises(DataError, match=r"name the films themselves, as .*\*\.mp4"):
+        find([tmp_path / "new"])
+    (tmp_path / "new" / "c.mp4").write_bytes(b"nothing")
+    assert tmp_path / "new" / "c.mp4" in find([tmp_path / "new" / "*.mp4"])
 
 
 # ------------------------------------------------------------------------------------------ hostile

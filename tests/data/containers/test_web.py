@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.cli.calls import call
 from tests.data.containers.servers import Azure, Google, Hub, Store, serving
 from tests.data.readers import forms
 from tests.data.readers.forms import CLASSES, Corpus
@@ -21,7 +22,7 @@ from transferkit.data.containers import bucket, kept, kinds
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
-from transferkit.errors import DataError
+from transferkit.errors import DataError, TransferKitError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the clients' own libraries
 
@@ -104,13 +105,25 @@ def test_what_always_fails_is_told_and_nothing_half_is_kept(web: Store) -> None:
     for failure, told in (("reset", "cannot be fetched, tried 4 times"), ("403", "look at the credentials")):
         forget()
         web.failures[:] = [failure] * 40
-        with pytest.raises((DataError, OSError), match=told):
+        with pytest.raises(TransferKitError, match=told):  # which people are told, not that this is a bug
             scan(archive(web)).hashed()
     assert [path for path in kept.store("fetched").rglob("*") if path.is_file()] == []
     web.failures[:] = []
     forget()
     with pytest.raises(DataError, match="does not exist"):
         scan(f"http://127.0.0.1:{web.port}/flowrs.zip")
+
+
+def test_a_store_that_refuses_to_list_a_folder_is_bad_input(web: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def ls(self, path: str, detail: bool) -> None:
+            raise ConnectionError("Name or service not known")
+
+        info = ls
+
+    monkeypatch.setattr(bucket, "_filesystem", lambda *_: Refusing())
+    result = call("data", "summary", "s3://nowhere/flowers")
+    assert (result.code, "look at the address, the network" in result.err) == (2, True), result.err
 
 
 @pytest.mark.parametrize("headers", [True, False])

@@ -11,7 +11,7 @@ from transferkit.data.convert import convert
 from transferkit.data.readers.layouts import is_usual, meant_as_splits, split_name
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
-from transferkit.errors import DataError
+from transferkit.errors import ConfigError, DataError
 
 
 def make(root: Path, *folders: str) -> Path:
@@ -168,3 +168,5 @@ def test_a_level_says_what_it_joins_and_is_refused_where_it_does_nothing(tmp_pat
     make(tmp_path / "flat", "cat", "dog")
     with pytest.raises(DataError, match="--class-level leaf has no effect"):
         scan(tmp_path / "flat", reading=Reading(class_level="leaf"))
+    with pytest.raises(ConfigError, match="--class-level 'last': choose from top, leaf, path"):
+        Reading.checked({"class_level": "last"})

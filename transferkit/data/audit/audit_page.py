@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from transferkit import look
 from transferkit.data.audit.checks import KINDS, Finding
 from transferkit.data.images.opening import PictureError
-from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.images.thumbnail import DEEP, thumbnail
 from transferkit.data.samples import shown
 from transferkit.text import safe
 
@@ -126,6 +126,6 @@ def _pictures(root: Path | None, finding: Finding) -> list[str]:
 def _data_uri(path: Path) -> str | None:
     """A thumbnail as a data URI, or None where the picture cannot be read."""
     try:
-        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(path, SIDE)).decode()
+        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(path, SIDE, DEEP)).decode()
     except PictureError:
         return None

@@ -83,7 +83,8 @@ def _likeness(source: Path | Pixels) -> tuple[int, Pixels]:
     """A 256-bit perceptual hash (ImageHash's phash) and a 16×16 RGB thumbnail to confirm it with."""
     import imagehash
 
-    image = open_picture(source, DecodeSettings(64))
+    # By percentiles: in deep grey that stays nearly black all pictures would be alike, or none.
+    image = open_picture(source, DecodeSettings(64, intensity="percentile"))
     bits = imagehash.phash(image, hash_size=16).hash.ravel()
     tiny = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     return int.from_bytes(np.packbits(bits).tobytes(), "big"), tiny

@@ -23,7 +23,7 @@ from typing import Any
 
 from transferkit.data.containers import kept
 from transferkit.data.containers.base import Container, EntryError
-from transferkit.errors import DataError
+from transferkit.errors import DataError, TransferKitError
 from transferkit.files import atomic_path, digest, is_offline
 from transferkit.text import shown
 
@@ -74,6 +74,10 @@ def forbidden(path: str | os.PathLike[str], offline: bool = False) -> str | None
 @lru_cache(16)
 def _bucket(scheme: str, name: str) -> Bucket:
     return Bucket(scheme, name)
+
+
+class FetchError(TransferKitError, EntryError):
+    """What the network does not give: of one picture that it cannot be read, of a whole source that there is none."""
 
 
 class Bucket(Container):
@@ -203,13 +207,17 @@ class Bucket(Container):
                 status = _status(failed)
                 if isinstance(failed, PermissionError) or status in _FORBIDDEN:
                     told = f"{self.name}/{shown(name)} may not be read ({failed}); look at the credentials"
-                    raise EntryError(told) from failed
+                    raise FetchError(told) from failed
                 # Behind an address, the library calls everything missing that goes wrong on the way.
                 web = self.scheme.startswith("http") and failed.__cause__ is not None and status not in _GONE
                 if isinstance(failed, FileNotFoundError) and not web:
                     raise
                 error = failed.__cause__ if web else failed
-        raise EntryError(f"{self.name}/{shown(name)} cannot be fetched, tried {_TRIES} times ({error})") from error
+        what = f"{self.name}/{shown(name)}".rstrip("/")
+        raise FetchError(
+            f"{what} cannot be fetched, tried {_TRIES} times ({error}); look at the address, the network and the "
+            "credentials, or give a copy on this machine"
+        ) from error
 
 
 class _Folders(Mapping[str, dict[str, bool]]):

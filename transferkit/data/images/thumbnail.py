@@ -9,6 +9,8 @@ from PIL import Image
 from transferkit.data.images.decode import DecodeSettings, Intensity, open_picture
 from transferkit.data.samples import Source
 
+DEEP: Intensity = "percentile"  # for people who judge pictures: deep grey that stays nearly black shows them nothing
+
 
 def thumbnail(source: Source, side: int, intensity: Intensity = "full") -> bytes:
     """The whole upright picture as a JPEG of at most `side` pixels. Raises PictureError where it cannot be read."""

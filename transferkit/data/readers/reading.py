@@ -10,6 +10,7 @@ from transferkit.config.values import parse_frames
 from transferkit.errors import ConfigError, raise_problems
 
 _USUAL = {"frames": "first", "class_level": "top"}  # what goes without saying
+LEVELS = ("top", "leaf", "path")  # of nested folders, which is the class
 Excluded = Callable[[str, str | None], bool]
 
 
@@ -83,10 +84,7 @@ class Reading:
         if unknown:
             raise ConfigError(f"{unknown[0]!r} does not say how data is read; there are {', '.join(NAMES)}")
         values = dict(given)
-        try:
-            parse_frames(values.get("frames", "first"))
-        except ValueError as error:
-            raise ConfigError(f"--frames {error}") from error
+        raise_problems(ConfigError, _wrong(values))
         values = {name: value for name, value in values.items() if value != _USUAL.get(name)}
         if isinstance(values.get("label_column"), str):
             values["label_column"] = (values["label_column"],)
@@ -102,6 +100,20 @@ class Reading:
         if "label_column" in found:
             found["label_column"] = tuple(found["label_column"])
         return cls(**found)
+
+
+def _wrong(values: Mapping[str, Any]) -> list[str]:
+    """What is no value of its option: no reader asks again."""
+    found = []
+    try:
+        if not isinstance(values.get("frames") or "", str):
+            raise ValueError(f"{values['frames']!r} names no frames; write first, all, or every:1s for films")
+        parse_frames(values.get("frames") or "first")
+    except ValueError as error:
+        found.append(f"--frames {error}")
+    if (values.get("class_level") or "top") not in LEVELS:
+        found.append(f"--class-level {values['class_level']!r}: choose from {', '.join(LEVELS)}")
+    return found
 
 
 def names_file(classes: Any) -> str:

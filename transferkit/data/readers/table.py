@@ -167,7 +167,7 @@ def _class_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDA
     number_of = {name: i for i, name in enumerate(order)}
     for (line, _), cell, value in zip(table.rows, cells, values, strict=True):
         if not value:
-            table.bad("have no label", line, "")
+            table.bad("have no label; fill it in, or delete them", line, "")
         elif len(cell) > 1:
             table.bad('have several labels, which needs --task multilabel (one with ; inside: "a;b")', line, value)
         elif value not in number_of:

@@ -16,7 +16,7 @@ from typing import Any
 from transferkit.data.audit.checks import LabelIssue
 from transferkit.data.audit.duplicate_groups import Copies
 from transferkit.data.images.decode import PictureError
-from transferkit.data.images.thumbnail import thumbnail
+from transferkit.data.images.thumbnail import DEEP, thumbnail
 from transferkit.data.readers.exclusions import ACTIONS
 from transferkit.data.readers.relabel import target
 from transferkit.data.samples import Samples, shown
@@ -113,7 +113,7 @@ class Cleaning:
     def _picture(self, i: int) -> Response:
         try:
             with self._decoding:
-                content = thumbnail(self.samples.pinned(i), SIDE)
+                content = thumbnail(self.samples.pinned(i), SIDE, DEEP)
         except PictureError as error:
             return text(404, f"404: this picture {error.reason}")
         return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
