@@ -72,7 +72,8 @@ class Extraction:
         self.frozen = Frozen(self.backbone, settings, self.views, True, self.reporter)
         self.rows = self.frozen.pooled()
         started = time.perf_counter()
-        self.frozen.choose_precision(self.rows, self.samples, 1_000_000)  # as for a job large enough to be probed
+        many = dict.fromkeys(range(count), range(1_000_000 // count))  # a job that is large enough to be probed
+        self.frozen.choose_precision(self.rows, self.samples, many)
         self.probe_seconds = time.perf_counter() - started
         self.network = self._compiled()
         self._bare = self._bare_network()
@@ -99,13 +100,12 @@ class Extraction:
         return self._bare()
 
     def _compiled(self) -> Any:
-        from transferkit import compute
         from transferkit.features.extract import FORWARD_BATCH
         from transferkit.features.precision import applied
 
         size = self.backbone.size
         with applied(self.rows.model, self.frozen.precision):
-            run = compute.forward(self.rows.model, graph_bfloat16=self.frozen.precision.how == "graph")
+            run = self.frozen.compiled(self.rows.model)
             run([np.zeros((FORWARD_BATCH, size, size, 3), np.uint8)])
         return run
 

@@ -38,7 +38,9 @@ class _Predictor:
         from transferkit.config import make
         from transferkit.console import Reporter
         from transferkit.data.images.decode import DecodeSettings
+        from transferkit.delivery.members import Member
         from transferkit.delivery.predict import Predictor
+        from transferkit.runs.model_facts import ModelFacts
         from transferkit.training import models
 
         names = list(work.samples.classes)
@@ -48,9 +50,9 @@ class _Predictor:
         body = heads.body(width, len(names), shape, None)
         whole = models.whole(work.backbone, body, settings.pooling)
         model = keras.Model(whole.inputs, keras.layers.Softmax()(whole.outputs[0]))
-        facts = {"decode": DecodeSettings(work.backbone.size).key(), "classes": names, "task": "classify",
-                 "thresholds": None}  # fmt: skip
-        self.predictor, self.reporter = Predictor(model, facts), Reporter(quiet=True)
+        decode = DecodeSettings(work.backbone.size).key()
+        facts = ModelFacts.read({"decode": decode, "classes": names, "task": "classify", "thresholds": None})
+        self.predictor, self.reporter = Predictor([Member(model, facts)], facts), Reporter(quiet=True)
         self.sources = [work.samples.source(index) for index in range(work.count)]
 
     def speed(self) -> float:

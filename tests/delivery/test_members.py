@@ -16,7 +16,11 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from tests.fake_engine import faked
 from tests.records import facts_of
+from transferkit import compute
+from transferkit.compute.engines import EngineError
+from transferkit.console import Reporter
 from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import members
 from transferkit.errors import ConfigError, DataError
@@ -183,3 +187,63 @@ def test_unreadable_pictures_are_in_the_file_too(tmp_path: Path, new: Path) -> N
     a, out = tiny(tmp_path / "a.keras", ["rose", "tulip"]), tmp_path / "answers.csv"
     assert call("predict", a, new, "--output", out, "--quiet").code == 1
     assert len(list(csv.DictReader(io.StringIO(out.read_text())))) == 4
+
+
+# ------------------------------------------------------------------------------------------------ by whom
+
+
+def member(path: Path, file: str = "") -> members.Member:
+    return members.Member(model_file.load(path), model_file.facts(path), file=file)
+
+
+def test_one_picture_does_not_wait_for_a_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[int] = []
+    inner = compute.forward
+
+    def forward(model: Any, graph_bfloat16: bool = False) -> Any:
+        run = inner(model)
+
+        def call(inputs: Any, rows: Any = None) -> Any:
+            shapes.append(len(inputs[0]))
+            return run(inputs, rows)
+
+        return call
+
+    monkeypatch.setattr(compute, "forward", forward)
+    one = member(tiny(tmp_path / "m.keras", ["a", "b", "c"]))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 1, 16, 16, 3), np.uint8)
+    whole = one.by_look(pixels)
+    for count in (1, 2, 8, 9):
+        np.testing.assert_allclose(one.by_look(pixels[:count]), whole[:, :count], atol=1e-6)
+    assert shapes == [32, 1, 8, 8, 32]
+
+
+@pytest.mark.parametrize(("off", "by"), [(0.0, "fake"), (2e-3, "keras"), (np.nan, "keras")])
+def test_another_engine_answers_only_as_keras_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: float, by: str
+) -> None:
+    fake = faked(monkeypatch)
+    fake.change = lambda outputs: [x + np.float32(off) for x in outputs]
+    one = member(tiny(tmp_path / "m.keras", ["a", "b", "c"]), "the hash of the file")
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 1, 16, 16, 3), np.uint8)
+    before = one.by_look(pixels)
+    one.settle(1000, pixels[:, 0], Reporter(quiet=True))
+    asked = fake.called
+    np.testing.assert_allclose(one.by_look(pixels), before, atol=1e-6)
+    assert (fake.called > asked) is (by == "fake")
+    if by == "fake":  # it fails half way: Keras goes on
+
+        def failing(_: Any) -> Any:
+            raise EngineError("Fake: broken")
+
+        fake.change, reporter = failing, Reporter(quiet=True)
+        one.settle(1000, pixels[:, 0], reporter)
+        np.testing.assert_allclose(one.by_look(pixels), before, atol=1e-6)
+        assert reporter.warnings == ["Fake: broken; going on with TensorFlow"]
+
+
+def test_a_model_that_no_file_is_known_of_is_kerass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = faked(monkeypatch)
+    one = member(tiny(tmp_path / "m.keras", ["a", "b", "c"]))
+    one.settle(10**6, np.zeros((4, 16, 16, 3), np.uint8), Reporter(quiet=True))
+    assert fake.asked == 0

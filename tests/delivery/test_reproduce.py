@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from transferkit.console import Reporter
 from transferkit.delivery import reproduce as room
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.runs.layout import Layout
+from transferkit.runs.run_record import PrecisionRecord
 
 pytestmark = pytest.mark.usefixtures("unpublished")
 
@@ -194,3 +196,14 @@ def test_files_are_found_from_where_the_run_was_started(original: tk.Run, tmp_pa
     run = changed(original, tmp_path / "run", config={**config, "exclude_file": "out.txt"}, given=given,
                   working_directory=str(tmp_path / "work"))  # fmt: skip
     assert room.settings_of(run.layout)["exclude_file"] == str(tmp_path / "work" / "out.txt")
+
+
+def test_another_engine_is_a_reason_for_other_numbers() -> None:
+    def of(how: str) -> Any:
+        return SimpleNamespace(
+            precision=PrecisionRecord(name="float32", how=how), phases=[], data=SimpleNamespace(unlabeled=None)
+        )
+
+    assert room._choices(of("openvino"), of("openvino")) == []
+    (reason,) = room._choices(of("openvino"), of("plain"))
+    assert "features computed in float32 by openvino then, float32 now" in reason

@@ -23,14 +23,15 @@ from transferkit.selection import shipping
 
 @pytest.mark.parametrize("task", ["classify", "multilabel", "regress"])
 def test_answers_that_agree_are_kept_and_others_are_made_again_by_the_shipped_network(digits, task):
-    made, reporter = recipe_for(digits, task=task), Reporter(quiet=True)
+    made = recipe_for(digits, task=task)
+    reporter = made.reporter
     trained = made.run()
-    assert agreed(trained, made.problem, made.views, reporter) is trained
+    assert agreed(trained, made) is trained
     assert not reporter.warnings
     off = replace(
         trained, val_outputs=trained.val_outputs + np.float32(1.0) * (np.arange(trained.val_outputs.shape[1]))
     )
-    repaired = agreed(off, made.problem, made.views, reporter)
+    repaired = agreed(off, made)
     np.testing.assert_allclose(repaired.val_outputs, trained.val_outputs, atol=1e-4)
     assert len(reporter.warnings) == 1
     assert reporter.warnings == repaired.notes

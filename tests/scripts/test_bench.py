@@ -128,3 +128,27 @@ def test_listing_the_bars_needs_no_tensorflow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "extraction" in done.stdout
+
+
+def test_growth_is_the_exponent_between_two_sizes_of_stages_that_are_long_enough() -> None:
+    from benches import growth
+
+    found = {
+        "100": {"seconds": {"check": 1.0, "choice": 2.0, "split": 0.001, "report": 3.0}},
+        "1000": {"seconds": {"check": 10.0, "choice": 200.0, "split": 0.9, "report": 3.0}},
+    }
+    exponents = growth.grown(found, [100, 1000])
+    assert exponents == pytest.approx({"check": 1.0, "choice": 2.0, "report": 0.0})
+
+
+@pytest.mark.extended
+def test_the_small_form_of_growth_measures_every_stage() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "bench.py", "growth", "--quick"], capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[0])
+    assert figures["counts"] == [60, 120]
+    for found in figures["stages"].values():
+        assert set(found["seconds"]) == {"check", "split", "extraction", "choice", "test", "report", "total"}
+        assert {"choosing", "computing features", "writing the report"} <= set(found["peak_above_import_mb"])

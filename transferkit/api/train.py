@@ -286,5 +286,5 @@ def _finetune(job: Job, track: Sequence[str]) -> None:
 
     with trackers.tracked(track, job.reporter) as job.tracking:
         job.run()
-        publish(job.layout, job.reporter)
+        publish(job.layout, job.reporter, job.shipped)
         job.tracking.finish(job.layout)

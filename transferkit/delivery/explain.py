@@ -144,12 +144,13 @@ def _badness(table: Predictions) -> npt.NDArray[np.float64]:
     return np.where(wrong, table.confidence, 0.0)
 
 
-def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8]]:
+def overlays(layout: Layout, paths: Sequence[Path], model: Any = None) -> list[npt.NDArray[np.uint8]]:
     """Grad-CAM overlays for a report, in order; none where the network gives no feature map and no grid of patches.
 
     Args:
         layout: of the run.
         paths: of the pictures.
+        model: the run's, where it has been loaded already.
     """
     from transferkit import compute
 
@@ -157,7 +158,7 @@ def overlays(layout: Layout, paths: Sequence[Path]) -> list[npt.NDArray[np.uint8
         return []
     compute.start()
     try:
-        explaining = Explaining.of(layout)
+        explaining = Explaining.of(layout) if model is None else Explaining(model, model_file.facts(layout.model))
     except ConfigError:
         return []  # a vector backbone: `explain --method occlusion` would take minutes
     return [found.overlay for found in explaining.stream(paths)]

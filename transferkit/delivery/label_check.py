@@ -138,6 +138,7 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     from transferkit.backbones.build import build
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
+    from transferkit.features import engines
     from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision
@@ -154,6 +155,8 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     count = 1 if s.augment == "none" else 1 + s.views
     precision = manifest.precision
     computed = Precision(precision.name, precision.how, precision.reason)
+    if computed.engine not in ("", *engines.offered()):
+        computed = Precision()
     frozen = Frozen(backbone, s, views, True, reporter, computed)
     rows = frozen.pooled()
     wanted = {i: range(count) for i in range(len(samples))}

@@ -15,54 +15,82 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute, tasks
+from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Pixels, listed, shown
 from transferkit.delivery.tta_views import PLAIN, Look
 from transferkit.errors import ConfigError, raise_problems
+from transferkit.features import engines
+from transferkit.features.extract import at_once
+from transferkit.features.passes import Passes
+from transferkit.features.precision import Precision, applied, candidates
+from transferkit.files import sha256_file
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.scoring import BATCH
 
 Named = str | os.PathLike[str]
+SHAPES = (1, 8, BATCH)  # pictures at a time: whoever asks about one does not wait for thirty-two
+ANSWERS = 1e-4  # most that answers of another engine may differ, in parts of the root mean square of a row
 
 
 @dataclass
 class Member:
-    """A loaded model and the looks by which it sees each picture; `columns` puts its outputs into the common order."""
+    """A loaded model and the looks by which it sees each picture; `columns` puts its outputs into the common order.
+
+    `file` is the SHA-256 of the model's file, by which it is remembered which engine answers fastest; without it,
+    Keras does.
+    """
 
     model: Any
     facts: ModelFacts
     precision: str = "float32"
     looks: tuple[Look, ...] = (PLAIN,)
     columns: np.ndarray | None = None
+    file: str = ""
     settings: DecodeSettings = field(init=False)
-    _forward: compute.Forward = field(init=False)
-    _how: Any = field(init=False)
+    _how: Precision = field(init=False)
+    _passes: dict[int, compute.Forward] = field(init=False, default_factory=dict)
+    _engine: compute.Forward | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        from transferkit.features import precision
-
         self.settings = self.facts.decoding()
-        self._how = precision.candidates(self.precision)[0]
-        self._forward = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
+        self._how = candidates(self.precision)[0]
 
     def applied(self) -> AbstractContextManager[None]:
         """The context in which the model computes in its precision."""
-        from transferkit.features.precision import applied
-
         return applied(self.model, self._how)
+
+    def settle(self, total: int, pixels: Pixels, reporter: Reporter) -> None:
+        """Let another engine than Keras answer `total` pictures such as uint8 [n, size, size, 3], if it is done sooner
+        and answers as Keras does."""
+        if not self.file or self._how != Precision() or not engines.offered():
+            return
+        passes, rows = Passes(reporter), total * len(self.looks)
+        work = engines.Work(
+            network=self.model, pixels=lambda: pixels, batch=BATCH, parallel=at_once(self.model),
+            key={"model": self.file}, compiled=lambda option: passes.of(self.model, option), lacking=lambda _: rows,
+            allowed=ANSWERS,
+        )  # fmt: skip
+        chosen = engines.choose(self._how, work, reporter)
+        self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
 
     def by_look(self, pixels: Pixels) -> np.ndarray:
         """Outputs [looks, n, t] of uint8 [n ≤ BATCH, looks, size, size, 3], columns in the common order."""
-        found = []
-        for number in range(pixels.shape[1]):
-            one = pixels[:, number]
-            # One shape, one trace: the last batch is filled up.
-            filled = np.concatenate([one, np.repeat(one[:1], BATCH - len(one), axis=0)])
-            found.append(self._forward([filled])[0][: len(one)])
-        rows = np.stack(found)
+        rows = np.stack([self._outputs(pixels[:, number]) for number in range(pixels.shape[1])])
         return rows if self.columns is None else rows[:, :, self.columns]
+
+    def _outputs(self, pixels: Pixels) -> np.ndarray:
+        if self._engine is not None:
+            return self._engine([pixels])[0]
+        # A trace for each shape: few shapes, and the batch is filled up to the next.
+        shapes = SHAPES if compute.device_count() == 1 else (BATCH,)
+        size = next(shape for shape in shapes if shape >= len(pixels))
+        if size not in self._passes:
+            self._passes[size] = compute.forward(self.model, graph_bfloat16=self._how.how == "graph")
+        filled = np.concatenate([pixels, np.repeat(pixels[:1], size - len(pixels), axis=0)])
+        return self._passes[size]([filled])[0][: len(pixels)]
 
 
 def named(run: Named | Sequence[Named]) -> list[Path]:
@@ -168,6 +196,6 @@ def load(runs: Sequence[Path], precision: str, looks: Sequence[tuple[Look, ...]]
     every = [model_file.facts(path) for path in paths]
     columns = [order(facts, every[0]) if facts.classes != every[0].classes else None for facts in every]
     return [
-        Member(model_file.load(path), facts, precision, some, own)
+        Member(model_file.load(path), facts, precision, some, own, sha256_file(path))
         for path, facts, some, own in zip(paths, every, looks, columns, strict=True)
     ]

@@ -28,6 +28,7 @@ from transferkit.runs.results import decide
 from transferkit.runs.scoring import BATCH
 
 BLOCK = 4 * BATCH  # sources at most between two passes of the model
+PROBED = 16  # pictures that engines are tried on
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Prediction:
 
 Stream = Iterator[Prediction]
 Seen = dict[tuple[DecodeSettings, Look], Pixels]  # one picture, as each member looks at it
+Read = tuple[Source, Seen | PictureError]  # what was read of one source
 
 
 @dataclass
@@ -115,13 +117,23 @@ class Predictor:
             for member in self.members:
                 stack.enter_context(member.applied())
             parallel = min(at_once(member.model) for member in self.members)
-            for predictions in map_ordered(self._answers, self._blocks(sources), parallel, parallel):
+            for predictions in map_ordered(self._answers, self._settled(sources, total, reporter), parallel, parallel):
                 yield from predictions
                 advance(len(predictions))
 
-    def _blocks(self, sources: Iterable[Source]) -> Iterator[list[tuple[Source, Seen | PictureError]]]:
+    def _settled(self, sources: Iterable[Source], total: int, reporter: Reporter) -> Iterator[list[Read]]:
+        """`_blocks`, the first of which tells by which engine each member answers `total` pictures."""
+        for number, block in enumerate(self._blocks(sources)):
+            seen = [one for _, one in block if not isinstance(one, PictureError)]
+            if number == 0 and seen:
+                for member in self.members:
+                    pixels = [one[member.settings, member.looks[0]] for one in seen[:PROBED]]
+                    member.settle(total, np.stack(pixels), reporter)
+            yield block
+
+    def _blocks(self, sources: Iterable[Source]) -> Iterator[list[Read]]:
         """Pictures read: as many as fill one batch with readable ones, or BLOCK where few are."""
-        block: list[tuple[Source, Seen | PictureError]] = []
+        block: list[Read] = []
         readable = 0
         # Two batches ahead: with less, reading would wait for the network, and it for reading.
         for source, result in map_ordered(self._read, sources, window=2 * BATCH, bundle=BUNDLE):
@@ -146,7 +158,7 @@ class Predictor:
             return source, error
         return source, seen
 
-    def _answers(self, block: list[tuple[Source, Seen | PictureError]]) -> list[Prediction]:
+    def _answers(self, block: list[Read]) -> list[Prediction]:
         rows = iter(self._outputs([result for _, result in block if not isinstance(result, PictureError)]))
         return [
             self._lost(source, result) if isinstance(result, PictureError) else self._answer(source, next(rows))

@@ -24,13 +24,14 @@ from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import is_number
+from transferkit.features.precision import Precision
 from transferkit.files import cache_folder, write_json
 from transferkit.record import JsonObject
 from transferkit.runs import manifest as manifests
 from transferkit.runs import pictures, tables
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import hardware, versions
-from transferkit.runs.run_record import RunRecord
+from transferkit.runs.run_record import PrecisionRecord, RunRecord
 
 PATHS = ("backbone", "weights", "exclude_file", "classes")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown
@@ -240,7 +241,7 @@ def _choices(before: RunRecord, after: RunRecord) -> list[str]:
     pools = [record.data.unlabeled and record.data.unlabeled.sha256 for record in (before, after)]
     if pools[0] != pools[1]:
         found.append("the unlabelled pictures are others now")
-    pairs: list[tuple[str, str | None, str | None]] = [("features", before.precision.name, after.precision.name)]
+    pairs: list[tuple[str, str | None, str | None]] = [("features", _by(before.precision), _by(after.precision))]
     pairs += [
         (f"phase {a.name}", a.precision, b.precision)
         for a, b in zip(before.phases, after.phases, strict=False)
@@ -250,6 +251,12 @@ def _choices(before: RunRecord, after: RunRecord) -> list[str]:
         if then != now:
             found.append(f"{what} computed in {then} then, {now} now; --precision fixes it")
     return found
+
+
+def _by(record: PrecisionRecord) -> str:
+    """The number format, and the engine where it was another than TensorFlow."""
+    engine = Precision(record.name, record.how).engine
+    return f"{record.name} by {engine}" if engine else record.name
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

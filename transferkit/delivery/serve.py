@@ -39,9 +39,9 @@ _ENVELOPE = 64_000  # bytes of a body around its files
 class Answering:
     """One loaded model that answers one request at a time. `threshold`: below this confidence it is not sure enough."""
 
-    def __init__(self, model: Any, facts: ModelFacts, threshold: float | None = None) -> None:
+    def __init__(self, model: Any, facts: ModelFacts, threshold: float | None = None, file: str = "") -> None:
         self.facts, self.threshold = facts, threshold
-        self._predictor = Predictor([Member(model, facts)], facts, threshold)
+        self._predictor = Predictor([Member(model, facts, file=file)], facts, threshold)
         self._lock = threading.Lock()
         self._explaining: Explaining | None = None
         self.cannot_explain = ""

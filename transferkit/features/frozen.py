@@ -11,11 +11,13 @@ import numpy as np
 from transferkit import compute, heads
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import Parts, cut
+from transferkit.compute.engines import EngineError, engine_version
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
+from transferkit.features import engines
 from transferkit.features.cost import LARGE, measured
 from transferkit.features.extract import (
     FORWARD_BATCH,
@@ -30,8 +32,17 @@ from transferkit.features.extract import (
     row_names,
 )  # fmt: skip
 from transferkit.features.number_formats import row_bytes
+from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied, choose
-from transferkit.features.store import FeatureSet, ResidentSet, make_room, open_set, room_for, root
+from transferkit.features.store import (
+    FeatureSet,
+    ResidentSet,
+    listed_rows,
+    make_room,
+    open_set,
+    room_for,
+    root,
+)
 from transferkit.features.structure import structure
 from transferkit.features.taps import Taps, tapping_model, taps
 from transferkit.record import JsonObject
@@ -81,6 +92,7 @@ class Frozen:
 
     def __post_init__(self) -> None:
         self._warned: set[str] = set()
+        self._passes = Passes(self.reporter)
 
     def pooled(self) -> Rows:
         """The backbone's output, pooled as the head wants it (a map for `flatten` keeps its numbers, in a row)."""
@@ -148,15 +160,20 @@ class Frozen:
         if not stored:
             return
         model = self.together(stored)
-        with applied(model, self.precision):
-            run = self.compiled(model)
-            sets = [kind.features for kind in stored if kind.features is not None]
-            self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, at_once(model))
+        sets = [kind.features for kind in stored if kind.features is not None]
+        try:
+            with applied(model, self.precision):
+                self.rows_computed += extract(
+                    self.compiled(model), sets, self.views, samples, wanted, self.reporter, at_once(model)
+                )
+        except EngineError as error:
+            self.precision = self._passes.failed(error)
+            self.prepare(kinds, samples, wanted)
 
     def compiled(self, model: keras.Model) -> compute.Forward:
-        """The forward pass in the chosen precision, in halves where memory runs out."""
-        run = compute.forward(model, graph_bfloat16=self.precision.how == "graph")
-        return compute.halving(run, self.reporter.warn)
+        """The forward pass in the chosen precision, in halves where memory runs out. Raises EngineError, as its calls
+        do, where it is another engine's and that fails."""
+        return self._passes.of(model, self.precision)
 
     def together(self, kinds: Sequence[Rows]) -> keras.Model:
         """One model with the outputs of all kinds, in order, a cut's first. Nothing runs twice: pooled rows grow on the
@@ -230,9 +247,14 @@ class Frozen:
 
     def spec(self, kind: Rows) -> JsonObject:
         """All that changes these rows besides the picture and the view."""
-        row, precision = self.backbone.row, self.precision
+        return self._spec(kind, self.precision)
+
+    def _spec(self, kind: Rows, precision: Precision) -> JsonObject:
+        row = self.backbone.row
         key: JsonObject = {"network": row.name, "rows": kind.label, "scaling": self.backbone.scaling}
         key |= {"precision": precision.name, "how": precision.how}
+        if precision.engine:
+            key["engine"] = engine_version(precision.engine)
         key["layers"] = [*kind.structure()]
         if row.plugin is not None:
             key["plugin"] = [*row.plugin.key()]
@@ -243,7 +265,7 @@ class Frozen:
         if kind.features is not None:
             return Stored(kind.features, self.views, samples, wanted)
         with applied(kind.model, self.precision):
-            run = self.compiled(kind.model)
+            run = self._passes.guarded(kind.model, self.precision)
             run([np.zeros((FORWARD_BATCH, *kind.model.input_shape[1:]), np.uint8)])  # trace inside the context
         return Streamed(self.views, samples, run, kind.shapes)
 
@@ -252,11 +274,14 @@ class Frozen:
         size = self.backbone.size
         return Streamed(self.views, samples, None, [(size, size, 3)])
 
-    def choose_precision(self, kind: Rows, samples: Samples, rows: int) -> None:
-        """Decide how the frozen part computes, before anything is computed."""
+    def choose_precision(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
+        """Decide how the frozen part computes the rows of `wanted`, before anything is computed."""
+        rows = sum(len(views) for views in wanted.values())
         self.precision = choose(
             self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
         )
+        if self.settings.precision == "auto" and engines.offered():
+            self.precision = engines.choose(self.precision, self._work(kind, samples, wanted), self.reporter)
         asked = self.settings.precision
         if asked not in ("auto", self.precision.name) and "precision" not in self._warned:
             self._warned.add("precision")
@@ -264,6 +289,23 @@ class Frozen:
                 f"--precision {asked}: {self.precision.reason}, and the shipped model computes in float32; features "
                 "are computed in float32, so that the head learns from what it will be given"
             )
+
+    def _work(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> engines.Work:
+        names = row_names(self.views, samples, wanted)
+
+        def lacking(option: Precision) -> int:
+            here = listed_rows(self._spec(kind, option), names) if self.cache is not False else ()
+            return len(names) - len(here)
+
+        return engines.Work(
+            network=kind.model, pixels=lambda: self._some(samples), batch=FORWARD_BATCH, parallel=at_once(kind.model),
+            key=self._key(kind), compiled=lambda option: self._passes.of(kind.model, option), lacking=lacking,
+        )  # fmt: skip
+
+    def refuse_engine(self, kind: Rows, why: str) -> None:
+        """Another engine than TensorFlow, where it is chosen, is not chosen again for this network."""
+        if self.precision.engine:
+            engines.refuse(self._key(kind), self.precision.engine, why)
 
     def _key(self, kind: Rows) -> JsonObject:
         """What is probed once a machine."""

@@ -32,11 +32,17 @@ TRAINING_COST = 3  # a training step computes about three times what a forward p
 
 @dataclass(frozen=True)
 class Precision:
-    """How the frozen part computes. `how` is "plain", "graph" (oneDNN rewrite, CPU) or "policy" (mixed dtypes)."""
+    """How the frozen part computes. `how` is "plain", "graph" (oneDNN rewrite, CPU), "policy" (mixed dtypes), or the
+    name of another engine than Keras' backend (`compute.engines`)."""
 
     name: str = "float32"
     how: str = "plain"
     reason: str = "asked for"
+
+    @property
+    def engine(self) -> str:
+        """The other engine; empty where Keras' backend computes."""
+        return "" if self.how in ("plain", "graph", "policy") else self.how
 
 
 def candidates(requested: str) -> list[Precision]:

@@ -3,42 +3,57 @@ is calibrated; where it does not, validation is answered again by the network it
 learnt validation pictures, so that it is chosen again on features in float32: `runs.selecting`).
 
 Heads and tails learn from features that may have been computed in a lower precision; what is shipped computes in
-float32, from pixels.
+float32, from pixels, in Keras. Features of another engine were computed in float32 too, and have to agree closely.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit.console import Reporter
 from transferkit.features.extract import Views
+from transferkit.features.precision import Precision
 from transferkit.runs import scoring
 from transferkit.runs.results import answer
-from transferkit.training.problem import Problem, Trained
+from transferkit.training.problem import PhaseReport, Problem, Trained
+from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
 SAMPLED = 32  # validation pictures
 TOLERANCE = 0.02  # of a probability, or of a standard deviation of a target: far below what validation can tell
+BY_ENGINE = 1e-4  # … where another engine than TensorFlow gave the features
 
 
-def agreed(trained: Trained, problem: Problem, views: Views, reporter: Reporter) -> Trained:
-    """`trained`, with validation outputs that are the shipped network's own, within `TOLERANCE`.
+def tolerance(features: Precision, phases: Sequence[PhaseReport]) -> float:
+    """The largest gap that is none.
+
+    Args:
+        features: how they were computed.
+        phases: what was trained on them.
+    """
+    exact = all(phase.precision == "float32" for phase in phases)
+    return BY_ENGINE if features.engine and exact else TOLERANCE
+
+
+def agreed(trained: Trained, work: Recipe) -> Trained:
+    """`trained`, which `work` came to, with validation outputs that are the shipped network's own, within what its
+    features' arithmetic allows (`tolerance`).
 
     Args:
         trained: what training came to.
-        problem: its validation pictures.
-        views: how pictures are decoded.
-        reporter: is told where they did not agree.
+        work: what it was trained by: its pictures, features and reporter.
     """
+    problem, views, reporter = work.problem, work.views, work.reporter
     places = sampled(problem)
     found = gap(trained.model, trained.val_outputs[places], problem, views)
-    if found <= TOLERANCE:
+    if found <= tolerance(work.frozen.precision, trained.phases):
         return trained
+    work.frozen.refuse_engine(trained.features, refusal(found))
     note = f"{said(found, problem)}: validation was answered again by it, and is calibrated and scored by these answers"
     reporter.warn(note)
     samples = problem.samples.select(problem.val)
@@ -78,7 +93,7 @@ def gap(
 
 
 def said(found: float, problem: Problem) -> str:
-    """A gap above `TOLERANCE` in words.
+    """A gap that is too large in words.
 
     Args:
         found: the gap.
@@ -86,6 +101,11 @@ def said(found: float, problem: Problem) -> str:
     """
     unit = "standard deviations of the target" if problem.units is not None else "of probability"
     return (
-        f"the shipped network, which computes in float32, answered up to {found:.3f} {unit} otherwise than in training "
+        f"the shipped network, which computes in float32, answered up to {found:.2g} {unit} otherwise than in training "
         f"({len(sampled(problem))} validation pictures were compared)"
     )
+
+
+def refusal(found: float) -> str:
+    """Why an engine is not asked again, whose features led to a gap."""
+    return f"the shipped network answered up to {found:.1e} otherwise than on its features"

@@ -6,7 +6,8 @@ The test split is read here, once: every choice has been made and the model is o
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tapped_rows import narrowed
 from transferkit.training import recipe
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(kw_only=True)
 class Assessment:
@@ -34,6 +38,7 @@ class Assessment:
     trained: recipe.Trained
     choice: HeadSelection | None
     manifest: Manifest
+    shipped: keras.Model | None = field(init=False, default=None)  # loaded from its file; without a test split, none
 
     def run(self) -> MetricsRecord:
         """Save, score and judge the model; write metrics.json."""
@@ -52,8 +57,11 @@ class Assessment:
             )
             if not self.trained.joined:
                 self._save_typical()
-        outputs = packaging.test(metrics)
+        one_pass = self._one_pass(features["train"])
+        outputs, vectors = packaging.test(metrics, one_pass is not None)
+        self.shipped = packaging.shipped
         if len(context.test):
+            features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)
             self._compare(metrics, features, outputs)
         record = self.manifest.record
@@ -63,15 +71,36 @@ class Assessment:
         return metrics
 
     def _features(self) -> dict[str, Split]:
-        """Vectors of the last layer of the network as it came, by split; see also `_save_typical`."""
+        """Vectors of the last layer of the network as it came, of training and validation; see `_save_typical`."""
         context = self.context
-        self._rows = analysis.features(self.work, self.trained, context.samples, list(rows_of(context.splits)))
+        train, val, _ = rows_of(context.splits)
+        self._rows = analysis.features(self.work, self.trained, context.samples, [train, val])
         found = (Split(narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
-        return dict(zip(("train", "val", "test"), found, strict=True))
+        return dict(zip(("train", "val"), found, strict=True))
+
+    def _one_pass(self, train: Split) -> slice | None:
+        """Where the vectors of the last layer of the network as it came are among those that go into the shipped
+        model's head; None where they are not, or not in the same arithmetic: a tail was trained, there are several
+        networks, or features were computed in fewer bits."""
+        trained = self.trained
+        if trained.tuned is not None or trained.joined or self.work.frozen.precision.name != "float32":
+            return None
+        if not trained.places:
+            return slice(0, train.x.shape[1])
+        (start, stop), (first, end) = trained.places["last"], trained.places["head"]
+        return slice(start - first, stop - first) if first <= start < stop <= end else None
+
+    def _tested(self, vectors: np.ndarray | None, where: slice | None) -> Split:
+        """Vectors of the test pictures: those out of the shipped model's own pass, or another pass."""
+        context = self.context
+        if vectors is not None and where is not None:
+            return Split(vectors[:, where], context.samples.targets[context.test])
+        (part,) = analysis.features(self.work, self.trained, context.samples, [context.test])
+        return Split(narrowed(part.x, self.trained, "last"), part.y)
 
     def _save_typical(self) -> None:
         context = self.context
-        train, val = (Split(narrowed(part.x, self.trained, "head"), part.y) for part in self._rows[:2])
+        train, val = (Split(narrowed(part.x, self.trained, "head"), part.y) for part in self._rows)
         analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, context.settings.seed)
 
     def _count_use(self, metrics: MetricsRecord) -> None:

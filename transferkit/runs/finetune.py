@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +40,9 @@ from transferkit.training import adapting, models, outlook, planning, recipe, us
 from transferkit.training.fit import Callback
 from transferkit.training.problem import Problem, coarse
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(frozen=True)
 class ClassifierChoice:
@@ -69,6 +73,7 @@ class Job:
     def __post_init__(self) -> None:
         self.samples = self.intake.samples
         self.pool: pool.Pool | None = None
+        self.shipped: keras.Model | None = None  # as `run` loaded it from its file, for who goes on with it
 
     def run(self) -> None:
         """Do everything that is not done yet. On failure run.json says so and the folder stays resumable."""
@@ -279,7 +284,9 @@ class Job:
         asked = [f"trained with callbacks ({', '.join(watched)}), which the command does not repeat"] if watched else []
         record.notes = [*context.backbone.notes, *trained.notes, *asked]
         manifest.write()
-        Assessment(context=context, work=work, trained=trained, choice=choice, manifest=manifest).run()
+        assessment = Assessment(context=context, work=work, trained=trained, choice=choice, manifest=manifest)
+        assessment.run()
+        self.shipped = assessment.shipped
         record.warnings = self.reporter.warnings
 
     def _record_data(self, record: RunRecord, splits: Splits) -> None:
@@ -305,7 +312,7 @@ class Job:
                 return self._refitted(work, selection), selection
         trained = work.run()
         with self.reporter.step("checking that what is shipped answers as what was trained"):
-            trained = agreement.agreed(trained, work.problem, work.views, self.reporter)
+            trained = agreement.agreed(trained, work)
         if self.settings.refit == "train+val":
             trained = refit.on_all(work, trained, self.layout.checkpoints)
         return trained, None

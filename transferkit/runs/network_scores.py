@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import compute
 from transferkit.backbones import build as networks
 from transferkit.backbones import bundled, published, userfile, weights
 from transferkit.backbones.build import LoadedBackbone
@@ -109,7 +108,7 @@ def last_layer(
     frozen = Frozen(backbone, settings, views, True, reporter)
     rows = frozen.pooled()
     wanted = {i: range(1) for i in range(len(samples))}
-    frozen.choose_precision(rows, samples, len(samples))
+    frozen.choose_precision(rows, samples, wanted)
     frozen.prepare([rows], samples, wanted)
     source = frozen.source(rows, samples, wanted)
     order = np.arange(len(samples))
@@ -121,7 +120,7 @@ def _speed(frozen: Frozen, rows: Rows) -> float:
     """Pictures a second through the frozen network on this machine, without decoding."""
     pixels = np.zeros((FORWARD_BATCH, *rows.model.input_shape[1:]), np.uint8)
     with applied(rows.model, frozen.precision):
-        run = compute.forward(rows.model, graph_bfloat16=frozen.precision.how == "graph")
+        run = frozen.compiled(rows.model)
         run([pixels])
         seconds = []
         for _ in range(TIMED):

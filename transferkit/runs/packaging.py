@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from transferkit.runs.model_facts import DecodeRecord, ModelFacts
 from transferkit.runs.results import answer, write_predictions
 from transferkit.training.recipe import Trained
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(kw_only=True)
 class Packaging:
@@ -25,6 +29,7 @@ class Packaging:
     context: RunContext
     trained: Trained
     facts: ModelFacts = field(init=False)  # what travels in the model's file; `ship` finds them
+    shipped: keras.Model | None = field(init=False, default=None)  # as it was loaded from its file, to be tested
 
     def ship(self) -> tuple[np.ndarray, np.ndarray]:
         """Calibrate on validation, add the output layers, save. Calibrated answers on validation and training."""
@@ -104,10 +109,11 @@ class Packaging:
         answers = answer(found.task, outputs, self.facts.temperature, problem.units)
         found.abstention = calibration.abstention(answers, targets[rows])
 
-    def test(self, found: MetricsRecord) -> np.ndarray:
+    def test(self, found: MetricsRecord, vectors: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk.
 
-        Fills in `found.test`, and returns the model's answers [n, t].
+        Fills in `found.test`, and returns the model's answers [n, t]; with `vectors` also what goes into its head
+        [n, d], out of the same pass of the saved graph.
         """
         context, facts, test = self.context, self.facts, self.context.test
         samples = context.samples.select(test)
@@ -115,12 +121,14 @@ class Packaging:
             context.reporter.warn("there is no test split, so nothing here says how good the model is on new pictures")
             nothing = np.zeros((0, context.problem.outputs))
             write_predictions(context.layout, samples, nothing, facts.thresholds)
-            return nothing
-        model = model_file.load(context.layout.model)
-        outputs = scoring.predictions(model, samples, facts.decoding(), context.reporter, "scoring the test pictures")
+            return nothing, None
+        self.shipped = model_file.load(context.layout.model)
+        model = analysis.with_features(self.shipped) if vectors else self.shipped
+        rows = scoring.predictions(model, samples, facts.decoding(), context.reporter, "scoring the test pictures")
+        outputs, below = np.split(rows, [len(context.classes)], axis=1)
         scores = scoring.scores(samples, outputs, context.settings.seed, facts.limits(), extra=self._extra)
         found.test = CountedScores(scores)
         write_predictions(context.layout, samples, outputs, facts.thresholds)
         if samples.kind.abstains:
             analysis.abstain_on_test(found, outputs, samples.targets)
-        return outputs
+        return outputs, below if vectors else None

@@ -340,16 +340,19 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
         return None
     selector = Selector(work, splits, network=network, pool=pool)
     selection = selector.run()
-    return selection if selection.gap <= agreement.TOLERANCE else _exact(selector, selection.gap)
+    allowed = agreement.tolerance(work.frozen.precision, selection.trained.phases)
+    return selection if selection.gap <= allowed else _exact(selector, selection)
 
 
-def _exact(before: Selector, gap: float) -> HeadSelection:
-    """The selection on features in float32, in which what is shipped computes. Raises TrainingError where it is not
-    what is shipped even then."""
+def _exact(before: Selector, found: HeadSelection) -> HeadSelection:
+    """The selection on features in TensorFlow's float32, in which what is shipped computes. Raises TrainingError where
+    it is not what is shipped even then."""
     work = before.work
-    problem, words = work.problem, agreement.said(gap, work.problem)
-    if work.frozen.precision.name != "float32":
-        work.notes.append(f"{words}: features were computed again in float32, and the classifier chosen by these")
+    problem, words = work.problem, agreement.said(found.gap, work.problem)
+    if work.frozen.precision.how != "plain":
+        work.frozen.refuse_engine(found.trained.features, agreement.refusal(found.gap))
+        how = "by TensorFlow" if work.frozen.precision.engine else "in float32"
+        work.notes.append(f"{words}: features were computed again {how}, and the classifier chosen by these")
         work.reporter.warn(work.notes[-1])
         _forget(work)
         precision = Precision(reason="others did not agree with what is shipped")

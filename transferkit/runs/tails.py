@@ -32,7 +32,7 @@ def compete(work: Recipe, frozen: HeadSelection) -> HeadSelection:
     tail = work.tuned(frozen.start(work.problem.train), frozen.trained.features)
     if tail is None:  # no time was left, which is said
         return replace(frozen, trained=replace(frozen.trained, notes=[*frozen.trained.notes, work.notes[-1]]))
-    tail = agreement.agreed(tail, work.problem, work.views, work.reporter)
+    tail = agreement.agreed(tail, work)
     answers = OutOfFold.of(np.asarray(tail.val_outputs, np.float64), frozen.judge)
     gain, error = behind(frozen.answers, answers, frozen.judge)
     better = bool(gain > error)

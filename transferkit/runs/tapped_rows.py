@@ -69,7 +69,7 @@ def tapped_rows(work: Recipe, precision: Precision | None = None) -> TappedRows:
     wanted = {int(i): range(work.settings.choice_views + 1) for i in pictures}
     wanted |= {int(i): range(work.views.count + 1) for i in problem.train}
     if precision is None:
-        work.frozen.choose_precision(kind, problem.samples, sum(len(views) for views in wanted.values()))
+        work.frozen.choose_precision(kind, problem.samples, wanted)
     else:
         work.frozen.precision = precision
     work.frozen.prepare(work.kinds(kind), problem.samples, wanted)

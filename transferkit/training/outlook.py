@@ -107,7 +107,7 @@ def outlook(work: Recipe) -> Outlook:
     if chooses:  # the chosen classifier is fitted on validation pictures too
         wanted |= {int(i): range(work.settings.choice_views + 1) for i in work.problem.val}
     kinds = work.kinds(pooled)
-    frozen.choose_precision(pooled, samples, sum(len(views) for views in wanted.values()))
+    frozen.choose_precision(pooled, samples, wanted)
     names = row_names(work.views, samples, wanted)
     cached = [listed_rows(frozen.spec(kind), names if work.cache is not False else ()) for kind in kinds]
     lacking = sum(any(name not in here for here in cached) for name in names)

@@ -208,7 +208,7 @@ class Recipe:
         samples, wanted = self.problem.samples, self.wanted()
         kinds = self.kinds(pooled)
         if self.again is None:
-            self.frozen.choose_precision(pooled, samples, sum(len(v) for v in wanted.values()))
+            self.frozen.choose_precision(pooled, samples, wanted)
         self.frozen.prepare(kinds, samples, wanted)
         self.timings["features"] = time.monotonic() - started
 
@@ -247,7 +247,8 @@ class Recipe:
 
     def head_phase(self, name: str) -> Phase:
         """The training of a head, as it is planned."""
-        return planning.head_phase(name, self.rate, self.settings, self.frozen.precision)
+        features = self.frozen.precision  # another engine's are float32, and heads are trained by Keras
+        return planning.head_phase(name, self.rate, self.settings, Precision() if features.engine else features)
 
     def _fold(self, number: int, part: Problem, source: Source, pooled: Rows) -> float:
         """Validation score of a head trained on one fold's training pictures."""

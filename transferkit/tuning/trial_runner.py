@@ -197,7 +197,7 @@ class TrialRunner:
         views = Views(decode, augmentation(s.augment), count, plan.base.seed)
         frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter)
         pooled, wanted = frozen.pooled(), self._wanted(count)
-        frozen.choose_precision(pooled, plan.samples, sum(len(some) for some in wanted.values()))
+        frozen.choose_precision(pooled, plan.samples, wanted)
         frozen.prepare([pooled], plan.samples, wanted)
         source = frozen.source(pooled, plan.samples, wanted)
         return Stand(backbone, views, frozen, pooled, source, compute.values(backbone.model.weights))

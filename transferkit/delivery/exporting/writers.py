@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from transferkit import compute
+from transferkit.compute.engines import write_onnx
 from transferkit.data.samples import Pixels
 from transferkit.delivery.exporting import graphs
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
 from transferkit.runs.model_facts import ModelFacts
 
-OPSET = 18  # of ONNX: what tf2onnx 1.17 writes at most, and onnxruntime reads since 1.14
 Calibration = Callable[[], Iterator[Pixels]]
 
 
@@ -108,25 +108,7 @@ def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibrati
 
 def _onnx(model: Any, facts: ModelFacts, to: Path) -> None:
     import tensorflow as tf
-    import tf2onnx
 
     size = facts.decode.size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name=graphs.INPUT)]
-    tf2onnx.convert.from_function(
-        graphs.on_pictures(model, facts),
-        input_signature=signature,
-        opset=OPSET,
-        custom_op_handlers={"Erfc": (_complement_of_erf, [])},
-        output_path=str(to),
-    )
-
-
-def _complement_of_erf(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
-    """TensorFlow's exact GELU is written with erfc, which ONNX has not: 1 - erf."""
-    import numpy as np
-
-    made = {"shapes": [graph.get_shape(node.output[0])], "dtypes": [graph.get_dtype(node.output[0])]}
-    one = graph.make_const(f"{node.name}_one", np.array(1.0, np.float32)).output[0]
-    graph.remove_node(node.name)
-    erf = graph.make_node("Erf", [node.input[0]], name=f"{node.name}_erf", **made)
-    graph.make_node("Sub", [one, erf.output[0]], name=node.name, outputs=node.output, **made)
+    write_onnx(graphs.on_pictures(model, facts), signature, to)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,22 +29,26 @@ from transferkit.runs.run_record import RunRecord, WeightsRecord
 from transferkit.runs.tables import Predictions
 from transferkit.tuning import gallery
 
+if TYPE_CHECKING:
+    import keras
+
 SHOWN = 12  # pictures in a gallery
 PICTURE = 320  # pixels on the long side, in a gallery
 
 
-def publish(layout: Layout, reporter: Reporter) -> Path:
+def publish(layout: Layout, reporter: Reporter, model: keras.Model | None = None) -> Path:
     """Write figures/*.png, report.html and CARD.md of a finished run.
 
     Args:
         layout: of the run.
         reporter: is told of it.
+        model: the run's, where it has been loaded from its file already.
 
     Returns:
         The report's path.
     """
     with reporter.step("writing the report"):
-        content = report_content(layout)
+        content = report_content(layout, model)
         drawn = drawings(content)
         for name, drawing in drawn.items():
             files.write_bytes(layout.figures / f"{name}.png", drawing.png())
@@ -52,8 +56,13 @@ def publish(layout: Layout, reporter: Reporter) -> Path:
         return write_report(content, layout.report, drawn)
 
 
-def report_content(layout: Layout) -> ReportContent:
-    """Everything the report and the card show, from the files of the run."""
+def report_content(layout: Layout, model: keras.Model | None = None) -> ReportContent:
+    """Everything the report and the card show, from the files of the run.
+
+    Args:
+        layout: of the run.
+        model: the run's, where it has been loaded from its file already.
+    """
     manifest, metrics = layout.complete(), layout.read_metrics()
     layout.check_model()
     facts, table = model_file.facts(layout.model), layout.read_predictions()
@@ -92,17 +101,19 @@ def report_content(layout: Layout) -> ReportContent:
     if metrics.search is not None:
         content["search_figures"] = gallery.builders(layout, metrics.search)
     if len(table):
-        _add_pictures(content, layout, table, facts)
+        _add_pictures(content, layout, table, facts, model)
     return content
 
 
-def _add_pictures(content: ReportContent, layout: Layout, table: Predictions, facts: ModelFacts) -> None:
+def _add_pictures(
+    content: ReportContent, layout: Layout, table: Predictions, facts: ModelFacts, model: keras.Model | None
+) -> None:
     """What the test pictures show, and those that are shown themselves."""
     found = pictures.proved(layout, _add_test(content, table))
     for examples in (content["errors"], content.get("confident", ()), content.get("uncertain", ())):
         for example in examples:
             example["picture"] = _picture(found.get(example["path"]), facts.decode.intensity)
-    _add_overlays(content, layout, found)
+    _add_overlays(content, layout, found, model)
 
 
 def called(backbone: str) -> str:
@@ -117,10 +128,10 @@ def _kept(history: list[HistoryRow], manifest: RunRecord) -> int | None:
     return found[0] if found else None
 
 
-def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path]) -> None:
+def _add_overlays(content: ReportContent, layout: Layout, found: dict[str, Path], model: keras.Model | None) -> None:
     """Where the model looked in its worst mistakes, for those whose picture is still there."""
     seen = [example for example in content["errors"] if example.get("picture") is not None]
-    for example, overlay in zip(seen, overlays(layout, [found[e["path"]] for e in seen]), strict=False):
+    for example, overlay in zip(seen, overlays(layout, [found[e["path"]] for e in seen], model), strict=False):
         example["overlay"] = overlay
 
 

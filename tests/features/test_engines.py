@@ -1,0 +1,261 @@
+"""Another engine for the frozen part is used only where its numbers are TensorFlow's and the job is done sooner."""
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.fake_engine import faked
+from tests.training.job import recipe_for
+from transferkit import compute
+from transferkit.compute import engines
+from transferkit.compute.engines import EngineError
+from transferkit.config import make
+from transferkit.console import Reporter
+from transferkit.features.frozen import Frozen
+from transferkit.features.precision import Precision
+from transferkit.files import cache_folder
+from transferkit.runs import agreement
+from transferkit.training.problem import PhaseReport
+
+WANTED = {i: range(2) for i in range(30)}
+REAL = [name for name in engines.ENGINES if name in engines.installed()]
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    return faked(monkeypatch)
+
+
+def frozen(mini, views, cache=None, **settings):
+    return Frozen(mini, make({"backbone": "mini", **settings}), views, cache, Reporter(quiet=True))
+
+
+def chosen(mini, views, samples, wanted=WANTED, **settings):
+    """What is chosen, and the frozen part and rows it is chosen for."""
+    part = frozen(mini, views, **settings)
+    kind = part.pooled()
+    part.choose_precision(kind, samples, wanted)
+    return part, kind
+
+
+def test_an_engine_that_agrees_and_is_faster_is_taken_and_remembered(fake, mini, views, samples):
+    part, _ = chosen(mini, views, samples)
+    assert (part.precision.name, part.precision.how) == ("float32", "fake")
+    assert "3.3 × the speed of TensorFlow" in part.precision.reason
+    assert fake.asked == 1
+    again, _ = chosen(mini, views, samples)
+    assert again.precision == part.precision
+    assert fake.asked == 1, "remembered"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda outputs: [x + np.float32(0.01) * np.abs(x).mean() for x in outputs],
+        lambda outputs: [x[::-1] for x in outputs],
+        lambda outputs: [x * np.float32(np.nan) for x in outputs],
+        lambda outputs: [x[:, :-1] for x in outputs],
+    ],
+    ids=["a bias", "in another order", "no numbers", "too few"],
+)
+def test_wrong_outputs_are_refused_however_fast(fake, mini, views, samples, change):
+    fake.change = change
+    for _ in range(2):
+        part, _ = chosen(mini, views, samples)
+        assert part.precision.how == "plain"
+    assert fake.asked == 1, "and that is remembered"
+
+
+def test_a_slower_engine_is_not_taken(fake, mini, views, samples):
+    fake.speed = 0.95
+    part, _ = chosen(mini, views, samples)
+    assert part.precision.how == "plain"
+
+
+def test_a_start_that_costs_more_than_it_saves_is_not_worth_it(fake, mini, views, samples):
+    fake.compiled = lambda: setattr(fake, "now", fake.now + 100)
+    part, _ = chosen(mini, views, samples)  # one batch: 1 s by TensorFlow
+    assert part.precision.how == "plain"
+    many = {i: range(1000) for i in range(30)}  # 469 s, and 141 by the engine
+    assert chosen(mini, views, samples, many)[0].precision.how == "fake"
+    assert chosen(mini, views, samples)[0].precision.how == "plain", "by what was measured, for each job anew"
+
+
+def failing(*_):
+    raise EngineError("Fake: no such operation")
+
+
+@pytest.mark.parametrize("where", ["compiled", "change"])
+def test_an_engine_that_fails_is_left_alone(fake, mini, views, samples, where):
+    setattr(fake, where, failing)
+    for _ in range(2):
+        part, _ = chosen(mini, views, samples)
+        assert part.precision.how == "plain"
+    assert fake.asked == 1
+
+
+def test_an_engine_in_which_the_process_ended_is_not_tried_again(fake, mini, views, samples):
+    def ended():
+        raise SystemExit(139)
+
+    fake.compiled = ended
+    with pytest.raises(SystemExit):
+        chosen(mini, views, samples)
+    part, _ = chosen(mini, views, samples)
+    assert (part.precision.how, fake.asked) == ("plain", 1)
+
+
+def test_what_the_cache_holds_of_one_engine_is_not_computed_again_by_another(fake, mini, views, samples, monkeypatch):
+    monkeypatch.setattr(engines, "installed", list)
+    part, kind = chosen(mini, views, samples)
+    part.prepare([kind], samples, WANTED)
+    monkeypatch.setattr(engines, "installed", lambda: ["fake"])
+    part, kind = chosen(mini, views, samples)
+    assert (part.precision.how, fake.asked) == ("plain", 0)
+
+
+def test_rows_have_their_own_key_and_are_as_tensorflows(fake, mini, views, samples):
+    part, kind = chosen(mini, views, samples)
+    part.prepare([kind], samples, WANTED)
+    plain = frozen(mini, views)
+    assert part.spec(kind) != plain.spec(kind)
+    assert fake.called > 0
+    plain.prepare([other := plain.pooled()], samples, WANTED)
+    which = np.arange(30), np.ones(30, np.int64)
+    found, expected = (p.source(k, samples, WANTED).take(*which)[0] for p, k in ((part, kind), (plain, other)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_an_engine_that_fails_half_way_leaves_the_work_to_tensorflow(fake, mini, views, samples):
+    part, kind = chosen(mini, views, samples)
+    fake.change = failing
+    part.prepare([kind], samples, WANTED)
+    assert part.precision == Precision(reason="Fake: no such operation")
+    assert part.reporter.warnings == ["Fake: no such operation; going on with TensorFlow"]
+    plain = frozen(mini, views)
+    assert part.spec(kind) == plain.spec(kind)
+    assert kind.features is not None
+    assert not kind.features.missing([views.name(samples.sha256[i], 1) for i in range(30)])
+
+
+def test_streamed_rows_go_on_by_tensorflow_too(fake, mini, views, samples):
+    part, kind = chosen(mini, views, samples, cutmix=0.5)
+    source = part.source(kind, samples, WANTED)
+    expected = source.take(np.arange(5), np.zeros(5, np.int64))[0]
+    fake.change = failing
+    found = source.take(np.arange(5), np.zeros(5, np.int64))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert len(part.reporter.warnings) == 1
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+def test_who_asks_for_a_format_gets_tensorflow(fake, mini, views, samples, asked):
+    part, _ = chosen(mini, views, samples, precision=asked)
+    assert part.precision.how != "fake"
+    assert fake.asked == 0
+
+
+def test_without_an_extra_there_is_only_tensorflow(fake, mini, views, samples, monkeypatch):
+    monkeypatch.setattr(engines, "installed", list)
+    part, _ = chosen(mini, views, samples)
+    assert (part.precision.how, part.reporter.warnings) == ("plain", [])
+
+
+@pytest.mark.extended
+def test_a_run_whose_model_does_not_bear_out_the_engines_features_is_made_by_tensorflow(
+    fake, digits, tmp_path, monkeypatch
+):
+    """Answers to digits are so sure that they hide what features differ by: here no gap is small enough."""
+    monkeypatch.setattr(agreement, "BY_ENGINE", -1.0)
+    run = tk.finetune(digits, "mini", output=tmp_path / "run", augment="none", quiet=True)
+    (note,) = [note for note in run.manifest["notes"] if "computed again" in note]
+    assert "computed again by TensorFlow" in note
+    assert run.manifest["precision"]["how"] == "plain"
+    assert run.metrics["test"]["accuracy"] > 0.9
+    assert any("on its features" in path.read_text() for path in (cache_folder() / "precision").glob("*.json"))
+
+
+def test_what_is_trained_in_fewer_bits_is_not_the_engines_fault():
+    phase = PhaseReport("tail", "", 0, 1, 1, 0.0, 0.0, 0.0, "cached", "float32")
+    engine, low = Precision("float32", "openvino"), replace(phase, precision="bfloat16")
+    assert agreement.tolerance(engine, [phase]) == 1e-4
+    assert agreement.tolerance(engine, [phase, low]) == agreement.tolerance(Precision(), [phase]) == 0.02
+
+
+def test_heads_on_an_engines_rows_are_trained_as_on_others(fake, digits):
+    made = recipe_for(digits)
+    made.frozen.precision = Precision("float32", "fake")
+    assert made.head_phase("head").precision == Precision()
+
+
+# ------------------------------------------------------------------------------------------------ the real ones
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Two outputs of different shapes, the second of them first in the graph."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((24, 24, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    below = keras.layers.Conv2D(4, 3, padding="same", activation="gelu")(x)
+    x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu6")(below)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(keras.layers.BatchNormalization()(x))
+    return keras.Model(inputs, [x, below])
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_any_number_of_pictures_from_any_thread(network, name):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 24, 3), np.uint8)
+    expected = compute.forward(network)([pixels])
+    run = engines.forward(name, network, 2)
+    found = {}
+
+    def work(count):
+        found[count] = run([pixels[:count]])
+
+    threads = [threading.Thread(target=work, args=(count,)) for count in (1, 3, 16, 17, 40)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    for count, outputs in found.items():
+        assert [x.shape for x in outputs] == [x[:count].shape for x in expected]
+        for x, y in zip(outputs, expected, strict=True):
+            assert x.dtype == np.float32
+            np.testing.assert_allclose(x, y[:count], atol=1e-5)
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_an_engine_cannot_do_is_an_engine_error(name):
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    model = keras.Model(inputs, keras.layers.Lambda(_incomplete_gamma)(inputs))
+    with pytest.raises(EngineError, match=engines.ENGINES[name].title):
+        engines.forward(name, model, 1)([np.zeros((1, 8, 8, 3), np.uint8)])
+
+
+def _incomplete_gamma(x):
+    import tensorflow as tf
+
+    return tf.math.igamma(tf.cast(x, tf.float32) + 1.0, 2.0)
+
+
+@pytest.mark.skipif("openvino" not in REAL, reason="OpenVINO is not installed")
+def test_openvino_tells_nobody_that_it_is_used(tmp_path):
+    code = (
+        "import socket, sys\n"
+        "def refused(*a, **k): raise AssertionError('network')\n"
+        "socket.socket.connect = refused\n"
+        "from transferkit.compute import engines\n"
+        "core = engines._openvino_alone().Core()\n"
+        "assert 'CPU' in core.available_devices\n"
+        "assert not [name for name in sys.modules if 'telemetry' in name], sys.modules\n"
+    )
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())

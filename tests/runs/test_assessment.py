@@ -1,0 +1,57 @@
+"""The network runs over the test pictures once: the score's own pass gives what baselines are compared on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.features.extract import Views
+from transferkit.files import read_csv
+from transferkit.runs import analysis
+from transferkit.runs.assessment import Assessment
+from transferkit.runs.tapped_rows import narrowed
+
+pytestmark = pytest.mark.usefixtures("unpublished")
+ONE_PASS = {
+    "a trained head": {"head": "linear", "epochs": 2},
+    "a chosen one": {},
+    "flattened": {"head": "linear", "epochs": 2, "pooling": "flatten"},
+    "maps": {"head": "linear", "epochs": 2, "cutmix": 0.5},
+}
+TWO = {"a tail of its own": {"head": "linear", "epochs": 2, "unfreeze": "from:block4"}}
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("name", [*ONE_PASS, *TWO])
+def test_the_test_pictures_pass_once_where_one_pass_says_all(
+    name: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[str] = []  # pictures that went through the frozen network
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    pixels, tested = Views.pixels, Assessment._tested
+
+    def noted(self: Any, samples: Any, index: int, views: Any) -> np.ndarray:
+        frozen.append(samples.paths[index])
+        return pixels(self, samples, index, views)
+
+    def both(self: Any, vectors: Any, where: Any) -> Any:
+        found = tested(self, vectors, where)
+        before = len(frozen)
+        (other,) = analysis.features(self.work, self.trained, self.context.samples, [self.context.test])
+        del frozen[before:]
+        pairs.append((found.x, narrowed(other.x, self.trained, "last")))
+        return found
+
+    monkeypatch.setattr(Views, "pixels", noted)
+    monkeypatch.setattr(Assessment, "_tested", both)
+    settings: dict[str, Any] = {**ONE_PASS, **TWO}[name]
+    run = tk.finetune(digits, "mini", augment="none", output=tmp_path / "run", quiet=True, offline=True, **settings)
+    test = {row["path"] for row in read_csv(run.folder / "splits.csv") if row["split"] == "test"}
+    assert bool(test & set(frozen)) is (name in TWO)
+    ((found, expected),) = pairs
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert run.metrics["baselines"]["linear_probe"]["accuracy"] > 0.5

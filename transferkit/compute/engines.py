@@ -1,0 +1,212 @@
+"""Other engines for a network that no longer changes, on a processor: OpenVINO and ONNX Runtime, both in float32.
+
+Each gets TensorFlow's graph of the model with its weights as constants. They are extras: what is not installed is not
+offered. Nothing here decides which is used (see `features.engines`), and a failure of any kind is an `EngineError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from transferkit import native_logs
+from transferkit.compute.types import Arrays, Forward, flat
+
+INPUT = "pictures"
+OPSET = 18  # of ONNX: what tf2onnx 1.17 writes at most, and onnxruntime reads since 1.14
+
+One = Callable[[np.ndarray], Arrays]  # uint8 [1, size, size, 3] → outputs [1, …]; called from several threads
+
+
+class EngineError(Exception):
+    """An engine could not take the network, or failed while it computed."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`package` says the version; `modules` have to be there; `extra` of ours installs them."""
+
+    title: str
+    package: str
+    modules: tuple[str, ...]
+    extra: str
+
+
+ENGINES = {
+    "openvino": Engine("OpenVINO", "openvino", ("openvino",), "openvino"),
+    "onnxruntime": Engine("ONNX Runtime", "onnxruntime", ("onnxruntime", "tf2onnx", "onnx"), "onnx"),
+}
+
+
+def installed() -> list[str]:
+    """Engines whose packages are there, the one to be tried first before the others."""
+    return [name for name, engine in ENGINES.items() if all(find_spec(module) for module in engine.modules)]
+
+
+def engine_version(name: str) -> str:
+    """Of the installed package; empty where there is none."""
+    try:
+        return version(ENGINES[name].package)
+    except PackageNotFoundError:
+        return ""
+
+
+def forward(name: str, model: Any, threads: int) -> Forward:
+    """The inference pass of a network by another engine.
+
+    Pictures are computed one by one, each on one thread: activations of one picture stay in the caches, and no core
+    waits for another. A call may have any number of pictures, and several calls share the threads.
+
+    Args:
+        name: of the engine, a key of `ENGINES`.
+        model: with one input, uint8 pictures [n, height, width, 3].
+        threads: how many pictures are computed at a time.
+
+    Raises:
+        EngineError: the engine cannot be used for this network; its calls raise the same.
+    """
+    compiled = {"openvino": _openvino, "onnxruntime": _onnxruntime}.get(name)
+    if compiled is None:
+        raise EngineError(f"there is no engine '{name}' here")
+    with _failing(name):
+        run = compiled(model, threads)
+    pool = ThreadPoolExecutor(threads, f"transferkit-{name}")
+
+    def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
+        assert rows is None, "engines take pictures, which are never held"
+        pixels = np.ascontiguousarray(inputs[0], np.uint8)
+        with _failing(name):
+            found = list(pool.map(run, (pixels[i : i + 1] for i in range(len(pixels)))))
+        return [np.concatenate(tensors, dtype=np.float32) for tensors in zip(*found, strict=True)]
+
+    return call
+
+
+@contextmanager
+def _failing(name: str) -> Iterator[None]:
+    """What goes wrong inside is an EngineError of engine `name`; a full memory and a wish to end are what they are."""
+    try:
+        yield
+    except (MemoryError, EngineError):
+        raise
+    except Exception as error:  # whatever converters and runtimes raise
+        words = " ".join(str(error).split())[:200]
+        raise EngineError(f"{ENGINES[name].title}: {type(error).__name__}: {words}") from error
+
+
+def _function(model: Any) -> Any:
+    """tf.function: uint8 [1, size, size, 3] → {"output_0": float32, …}, in inference mode."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.uint8, name=INPUT)]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def answer(pictures: Any) -> dict[str, Any]:
+        outputs = flat(model(pictures, training=False))
+        return {f"output_{i}": tf.identity(tf.cast(o, tf.float32)) for i, o in enumerate(outputs)}
+
+    return answer
+
+
+def _openvino(model: Any, threads: int) -> One:
+    """By way of a frozen graph in a file, which its runtime reads by itself."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    graph = convert_variables_to_constants_v2(_function(model).get_concrete_function())
+    core = _openvino_alone().Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pb"
+        path.write_bytes(graph.graph.as_graph_def().SerializeToString())
+        read = core.read_model(path)
+        names = [tensor.name.partition(":")[0] for tensor in graph.outputs]
+        order = _outputs(read, names)
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        compiled = core.compile_model(read, "CPU", settings)
+    own = threading.local()  # a request serves one thread
+
+    def run(pixels: np.ndarray) -> Arrays:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        results = own.request.infer([pixels])
+        return [np.array(results[number]) for number in order]
+
+    return run
+
+
+def _openvino_alone() -> ModuleType:
+    """OpenVINO without its converter, whose very import sends statistics of use to its makers and leaves an identity in
+    the home folder."""
+    converter = "openvino.tools.ovc"
+    absent = converter not in sys.modules
+    if absent:
+        sys.modules[converter] = None  # type: ignore[assignment]  # not to be found, which OpenVINO allows for
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if absent:
+            del sys.modules[converter]
+
+
+def _outputs(read: Any, names: Sequence[str]) -> list[int]:
+    """Where each of the graph's outputs is among those of the model that was read."""
+    known = [{name.partition(":")[0] for name in output.get_names()} for output in read.outputs]
+    return [next(number for number, here in enumerate(known) if name in here) for name in names]
+
+
+def _onnxruntime(model: Any, _threads: int) -> One:
+    import onnxruntime
+
+    function = _function(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        with native_logs.filtered():
+            write_onnx(function, function.input_signature, path)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # each of our threads runs the session by itself
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [f"output_{i}" for i in range(len(session.get_outputs()))]
+    return lambda pixels: list(session.run(names, {INPUT: pixels}))
+
+
+def write_onnx(function: Any, signature: Sequence[Any], to: Path) -> None:
+    """Write a tf.function as ONNX.
+
+    Args:
+        function: the tf.function.
+        signature: of its inputs, as tf.TensorSpec.
+        to: the file.
+    """
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot write fails where it is read
+    tf2onnx.convert.from_function(
+        function,
+        input_signature=list(signature),
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_complement_of_erf, [])},
+        output_path=str(to),
+    )
+
+
+def _complement_of_erf(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """TensorFlow's exact GELU is written with erfc, which ONNX has not: 1 - erf."""
+    made = {"shapes": [graph.get_shape(node.output[0])], "dtypes": [graph.get_dtype(node.output[0])]}
+    one = graph.make_const(f"{node.name}_one", np.array(1.0, np.float32)).output[0]
+    graph.remove_node(node.name)
+    erf = graph.make_node("Erf", [node.input[0]], name=f"{node.name}_erf", **made)
+    graph.make_node("Sub", [one, erf.output[0]], name=node.name, outputs=node.output, **made)

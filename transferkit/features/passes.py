@@ -1,0 +1,61 @@
+"""Compiled passes of frozen networks: each made once, in the format and by the engine that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.compute import engines
+from transferkit.compute.engines import EngineError
+from transferkit.console import Reporter
+from transferkit.data.threads import available_threads
+from transferkit.features.precision import Precision
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass
+class Passes:
+    """What a probe has compiled serves the work after it."""
+
+    reporter: Reporter
+    _made: dict[tuple[int, Precision], tuple[keras.Model, compute.Forward]] = field(default_factory=dict)
+
+    def of(self, model: keras.Model, precision: Precision) -> compute.Forward:
+        """The forward pass of `model`, in halves where memory runs out. To be called, the first time, inside
+        `precision.applied`. Raises EngineError, as its calls do, where an engine fails."""
+        key = id(model), replace(precision, reason="")
+        if key not in self._made:
+            if precision.engine:
+                run = engines.forward(precision.engine, model, available_threads())
+            else:
+                run = compute.forward(model, graph_bfloat16=precision.how == "graph")
+            self._made[key] = model, compute.halving(run, self.reporter.warn)
+        return self._made[key][1]
+
+    def guarded(self, model: keras.Model, precision: Precision) -> compute.Forward:
+        """As `of`, and TensorFlow from where the engine fails: for rows that are made while a network trains."""
+        run = self.of(model, precision)
+        if not precision.engine:
+            return run
+        now = [run]
+
+        def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> compute.Arrays:
+            try:
+                return now[0](inputs, rows)
+            except EngineError as error:
+                self.failed(error)
+                now[0] = self.of(model, Precision())
+                return now[0](inputs, rows)
+
+        return call
+
+    def failed(self, error: EngineError) -> Precision:
+        """What is computed in from now on, which is said."""
+        self.reporter.warn(f"{error}; going on with TensorFlow")
+        return Precision(reason=str(error))
