@@ -267,9 +267,14 @@ def locked(path: Path, timeout: float = 600.0) -> Iterator[None]:
 
 
 def claim_folder(folder: Path, wait: bool = False) -> int | None:
-    """Claim a folder that is there, until the returned file number is closed or this process dies.
+    """Claim a folder, until the returned file number is closed or this process dies.
 
-    None where another process holds it (and `wait` is False), and where the system has no such claims.
+    Args:
+        folder: one that is there.
+        wait: for another process that holds it.
+
+    Returns:
+        None where another process holds it (and `wait` is False), and where the system has no such claims.
     """
     try:
         import fcntl

@@ -40,7 +40,7 @@ def measure(quick: bool, trials: int, plain_trials: int, rounds: int) -> dict[st
     """Seconds from the start of a process to its end, each side on the same pictures, one after the other.
 
     The command of a search also trains the winner again, judges it and writes the report; that of a run does all but
-    read features anew. The probe of engines is part of the first search, and what it remembers of the second.
+    read features again. The probe of engines is part of the first search, and what it remembers of the second.
     """
     trials, plain_trials, rounds = (2, 1, 1) if quick else (trials, plain_trials, rounds)
     with scratch() as folder:

@@ -31,7 +31,7 @@ from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.scoring import BATCH
 
 Named = str | os.PathLike[str]
-SHAPES = (1, 8, BATCH)  # pictures at a time: whoever asks about one does not wait for thirty-two
+SHAPES = (1, 8, BATCH)  # pictures at a time: an answer about one does not wait for thirty-two
 ANSWERS = 1e-4  # most that answers of another engine may differ, in parts of the root mean square of a row
 
 
