@@ -97,6 +97,7 @@ def run(installed: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory)
         )  # fmt: skip
 
 
+@pytest.mark.extended
 def test_a_run_says_which_plugins_made_it(run: tk.Run) -> None:
     named = {p["kind"]: (p["name"], p["package"], p["version"]) for p in run.manifest["plugins"]}
     package = ("transferkit-example-plugins", "1.0")
@@ -117,6 +118,7 @@ def test_a_plugins_metric_is_the_goal_and_among_the_scores(run: tk.Run) -> None:
     assert "worst recall" in call("summary", run.folder).out
 
 
+@pytest.mark.extended
 def test_the_saved_model_loads_without_the_plugin(run: tk.Run, fresh: Fresh) -> None:
     """In a process that sees neither the plugin nor transferkit."""
     code = (

@@ -26,7 +26,7 @@ MODULES = {
     "efficientnet_v2_s": "efficientnet_v2", "convnext_tiny": "convnext",
 }  # fmt: skip
 # Pictures scaled before the network, in its constructor, and by statistics in its file; others run as `extended`.
-SCALINGS = ("vgg16", "mobilenet_0.25", "mobilenet_v3_small", "efficientnet_b0")
+SCALINGS = ("vgg16", "mobilenet_0.25", "mobilenet_v3_small")
 
 
 def pixels(size, count=2):

@@ -197,6 +197,7 @@ def test_importing_needs_no_keras():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.extended
 def test_the_script_trains_and_writes_a_pair_that_loads(script, tmp_path, monkeypatch, capsys):
     import keras
 

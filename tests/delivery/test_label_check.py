@@ -47,6 +47,7 @@ def test_chances_are_never_said_to_be_certain(chance: float, said: str) -> None:
     assert f"is labelled 'a'; it looks like 'b' (chance that the label is right: {said})" in issue.finding().detail
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 def test_a_run_on_a_cleaned_file_knows_its_labels_without_it(digits: Path, tmp_path: Path) -> None:
     paths = [f"{name}/{name}_{i:04d}.png" for name, i in (("3", 0), ("3", 1), ("4", 2))]

@@ -146,6 +146,7 @@ def test_arrays_files_and_a_model_file_are_answered_alike(digits_run: Any, digit
     assert answer.as_dict() == by_file[0].as_dict()
 
 
+@pytest.mark.extended
 def test_hostile_class_names_survive_the_whole_way(tmp_path: Path, digits: Path) -> None:
     names = [
         b"line\nbreak",

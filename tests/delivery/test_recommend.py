@@ -58,6 +58,7 @@ def test_without_names_the_store_is_what_there_is(digits, capsys, monkeypatch):
     assert "● mini" in out
 
 
+@pytest.mark.extended
 def test_deep_grey_is_looked_at_as_finetune_would(tmp_path, digits):
     rng = np.random.default_rng(0)
     for number in range(60):

@@ -81,6 +81,7 @@ def test_with_and_without_the_cache_is_one_run_and_which_it_was_is_repeated(orig
     assert " --no-cache --output " in again.manifest["command"]
 
 
+@pytest.mark.extended
 def test_a_run_without_the_cache_is_resumed_without_it_to_the_same_result(
     original: tk.Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_differences_are_shown_and_are_a_failure(original: tk.Run, tmp_path: Pat
     assert "please report it" in text
 
 
+@pytest.mark.extended
 def test_other_versions_and_machines_are_named(original: tk.Run, tmp_path: Path) -> None:
     versions = {**original.manifest["versions"], "keras": "3.10.0"}
     hardware = {**original.manifest["hardware"], "cpu": "Zuse Z3"}

@@ -39,6 +39,7 @@ def metrics_of(data, backbone, output, seed, **settings):
     return tk.finetune(data, backbone, output=output / "run", seed=seed, quiet=True, **settings).metrics
 
 
+@pytest.mark.extended
 def test_a_good_fit_is_called_good(hundred, tmp_path, seed):
     assert metrics_of(hundred, "mini", tmp_path, seed)["diagnosis"]["state"] == "good fit"
 

@@ -18,6 +18,7 @@ def found(tmp_path_factory, digits):
         return with_it, tk.finetune(digits, "mini", output=folder / "b", **settings)
 
 
+@pytest.mark.extended
 def test_it_stands_beside_the_others_in_metrics_and_summary(found):
     run, _ = found
     baseline = run.metrics["baselines"]["random_weights"]

@@ -99,6 +99,7 @@ def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path
     assert result_of(folder) == result_of(made.folder)
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 def test_a_failure_is_recorded_and_the_run_resumes(
     made: Made, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +188,7 @@ def test_the_lock_clears_what_a_killed_process_left_half_written(tmp_path: Path)
     assert [path.name for path in layout.folder.iterdir()] == ["metrics.json"]
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
 @pytest.mark.parametrize(

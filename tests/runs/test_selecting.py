@@ -166,7 +166,7 @@ def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: P
 
 
 @pytest.mark.usefixtures("unpublished")
-@pytest.mark.parametrize("task", extended(["multilabel", "regress", "ordinal"], ["multilabel"]))
+@pytest.mark.parametrize("task", extended(["multilabel", "regress", "ordinal"], ["multilabel", "ordinal"]))
 def test_labels_and_numbers_are_chosen_for_as_well(task: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     kinds = rng.integers(0, 2, (80, 2))

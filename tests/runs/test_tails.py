@@ -61,6 +61,7 @@ def tail_kept(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Any:
     return decided(tmp_path_factory.mktemp("tail"), digits, 0.02)
 
 
+@pytest.mark.extended
 def test_layers_that_bring_nothing_are_not_shipped_and_that_is_said(frozen_kept: Any) -> None:
     found = frozen_kept.metrics["unfrozen"]
     assert not found["shipped"]

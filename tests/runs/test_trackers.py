@@ -142,6 +142,7 @@ def mlflow_run(number):
     return client.get_run(number), lambda key: client.get_metric_history(number, key)
 
 
+@pytest.mark.extended
 @needs_mlflow
 def test_mlflow_holds_settings_history_scores_and_files(digits, tmp_path):
     run = tk.finetune(digits, "mini", output=tmp_path / "run", track="mlflow", learning_rate=0.002, **SETTINGS)
@@ -164,6 +165,7 @@ def test_mlflow_holds_settings_history_scores_and_files(digits, tmp_path):
     assert client.get_experiment(found.info.experiment_id).name == "transferkit"
 
 
+@pytest.mark.extended
 @needs_wandb
 @pytest.mark.slow
 def test_wandb_offline_holds_settings_history_and_scores(digits, tmp_path):
@@ -226,7 +228,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_done(digits, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("when", extended(["start", "epoch", "finish", "close"], ["epoch", "close"]))
+@pytest.mark.parametrize("when", extended(["start", "epoch", "finish", "close"], ["epoch", "finish", "close"]))
 def test_a_tracker_that_fails_is_warned_of_once_and_the_run_is_whole(digits, tmp_path, monkeypatch, when, unpublished):
     def broken(*_):
         raise OSError("the server is on fire\nand more")

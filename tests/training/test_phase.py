@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.marks import extended
 from tests.training.heads import data, same, trained, trainer_of
 from transferkit import compute
 from transferkit.config import Settings
@@ -43,7 +44,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", extended(ERRORS, ERRORS[1:]), ids=lambda error: type(error).__name__)
 def test_out_of_memory_halves_the_batch_says_so_and_comes_to_the_same(monkeypatch, error):
     expected = trained(batch_size=20, **PLAIN)
     tried, reporter = small_memory(monkeypatch, 5, error), Reporter(quiet=True)

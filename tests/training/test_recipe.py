@@ -254,6 +254,7 @@ def test_lower_layers_learn_more_slowly(digits, monkeypatch):
     assert stages == {"stem": {0.5**4}, "block2": {0.5**2}, "block4": {1.0}}
 
 
+@pytest.mark.extended
 def test_where_bfloat16_is_far_from_float32_asking_for_it_trains_in_float32(digits, monkeypatch):
     monkeypatch.setattr(precision, "COSINE", 1.1)  # nothing agrees so well
     monkeypatch.setattr(precision, "TRAINING_COSINE", 1.1)
@@ -304,6 +305,7 @@ def test_a_backbone_is_not_read_from_an_earlier_runs_tail(digits):
     np.testing.assert_allclose(outputs, trained.val_outputs, atol=1e-4)
 
 
+@pytest.mark.extended
 def test_a_probe_of_the_tails_format_leaves_no_trace_in_the_result(digits, monkeypatch):
     plain = numbers(recipe_for(digits, unfreeze="from:block4", precision="float32").run())
     decided = []

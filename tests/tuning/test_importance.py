@@ -51,6 +51,7 @@ def test_what_mattered_is_found_and_shares_sum_to_one():
     assert "what mattered: " in found.words()
 
 
+@pytest.mark.extended
 def test_noise_is_called_noise():
     unreliable = [importance(SPACE, trials(24, lambda v, rng: rng.normal(), seed)) for seed in range(2)]
     assert not any(found.reliable for found in unreliable)

@@ -102,6 +102,7 @@ def test_a_finished_comparison_has_nothing_to_resume(done, digits, tiny):
         compared(digits, tiny, done.folder, resume=True, seed=1)
 
 
+@pytest.mark.extended
 def test_after_an_interrupt_no_network_is_compared_again_and_the_result_is_the_same(
     done, digits, tiny, tmp_path, monkeypatch
 ):
@@ -199,6 +200,7 @@ def test_without_time_the_first_network_is_finished_all_the_same(digits, tiny, t
     assert any("left out" in line for line in found["words"])
 
 
+@pytest.mark.extended
 def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monkeypatch):
     test = {row.path for row in Layout(done.folder).read_splits() if row.split == "test"}
     seen = []

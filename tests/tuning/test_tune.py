@@ -83,6 +83,7 @@ PLACES = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("place", extended(PLACES, set(PLACES) - {"before the journal"}))
 def test_a_search_killed_between_two_files_is_resumed(digits, tmp_path, done, place):
     def killed(*_, **__):
@@ -107,6 +108,7 @@ def test_a_search_killed_between_two_files_is_resumed(digits, tmp_path, done, pl
     assert found.manifest["status"] == "complete"
 
 
+@pytest.mark.extended
 def test_a_folder_that_is_removed_during_the_search_is_an_error(digits, tmp_path, monkeypatch):
     from transferkit.errors import RunError
     from transferkit.tuning.search import Search
@@ -126,6 +128,7 @@ def read_journal(folder):
     return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()[1:]]
 
 
+@pytest.mark.extended
 def test_hyperband_goes_on_with_what_it_promotes(done):
     rows = trials(done("hyperband").folder)
     by_name = {row["trial"]: row for row in rows}

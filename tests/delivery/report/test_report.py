@@ -133,6 +133,7 @@ def test_pictures_are_small_and_overlays_are_shown():
     assert len(html) < 200_000
 
 
+@pytest.mark.extended
 def test_a_hundred_classes_stay_a_page_one_can_send():
     names = [f"class {i}" for i in range(100)]
     assert len(render(classify(names, n=1500))) < 3_000_000
