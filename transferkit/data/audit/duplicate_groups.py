@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from transferkit.data.audit.image_facts import examine
+from transferkit.data.audit.image_facts import ImageFacts, examine
 from transferkit.data.audit.lookalikes import near_pairs
-from transferkit.data.samples import Samples
+from transferkit.data.samples import Pixels, Samples
 from transferkit.data.threads import map_ordered
 from transferkit.data.union_find import Links
 
@@ -21,6 +22,32 @@ class Copies:
     torn: bool
 
 
+def linked(
+    sources: Iterable[Path | Pixels], total: int, threads: int = 0, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[ImageFacts], Links]:
+    """What pictures are like, and which of them are one file or look alike, as links between their positions.
+
+    Args:
+        sources: of the pictures; each is decoded once, at reduced scale.
+        total: how many there are.
+        threads: that decode; 0 for as many as there are processors.
+        progress: called with how many are done, and `total`, after each.
+    """
+    facts = []
+    for fact in map_ordered(examine, sources, threads):
+        facts.append(fact)
+        if progress is not None:
+            progress(len(facts), total)
+    links = Links(len(facts))
+    first: dict[str, int] = {}
+    for i, fact in enumerate(facts):
+        if fact.sha256 is not None and fact.fault is None:
+            links.join(first.setdefault(fact.sha256, i), i)
+    for i, j, _ in near_pairs([fact.likeness for fact in facts], [fact.tiny for fact in facts]):
+        links.join(i, j)
+    return facts, links
+
+
 def find_copies(
     samples: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Copies], dict[int, str]]:
@@ -28,18 +55,7 @@ def find_copies(
 
     Every picture is decoded once, at reduced scale. `progress(done, total)` is called after each.
     """
-    facts = []
-    for fact in map_ordered(examine, samples.sources(), threads):
-        facts.append(fact)
-        if progress is not None:
-            progress(len(facts), len(samples))
-    links = Links(len(samples))
-    first: dict[str, int] = {}
-    for i, fact in enumerate(facts):
-        if fact.sha256 is not None and fact.fault is None:
-            links.join(first.setdefault(fact.sha256, i), i)
-    for i, j, _ in near_pairs([fact.likeness for fact in facts], [fact.tiny for fact in facts]):
-        links.join(i, j)
+    facts, links = linked(samples.sources(), len(samples), threads, progress)
     groups = []
     for members in links.clusters():
         if len(members) > 1:

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-from transferkit.data.audit.image_facts import examine
-from transferkit.data.audit.lookalikes import near_pairs
+from transferkit.data.audit.duplicate_groups import linked
 from transferkit.data.samples import Samples
-from transferkit.data.threads import map_ordered
-from transferkit.data.union_find import Links
 
 
 @dataclass(frozen=True)
@@ -31,18 +28,7 @@ def newcomers(
 
     Every picture is decoded once, at reduced scale. `progress(done, total)` is called after each.
     """
-    facts = []
-    for fact in map_ordered(examine, chain(known.sources(), pool.sources()), threads):
-        facts.append(fact)
-        if progress is not None:
-            progress(len(facts), len(known) + len(pool))
-    links = Links(len(facts))
-    first: dict[str, int] = {}
-    for i, fact in enumerate(facts):
-        if fact.sha256 is not None and fact.fault is None:
-            links.join(first.setdefault(fact.sha256, i), i)
-    for i, j, _ in near_pairs([fact.likeness for fact in facts], [fact.tiny for fact in facts]):
-        links.join(i, j)
+    facts, links = linked(chain(known.sources(), pool.sources()), len(known) + len(pool), threads, progress)
     start = len(known)
     faults = {i - start: facts[i].reason or "cannot be read" for i in range(start, len(facts)) if facts[i].fault}
     kept, alike, repeated = [], 0, 0

@@ -152,3 +152,15 @@ class File:
         with _lock:  # Windows
             os.lseek(self._fd, offset, os.SEEK_SET)
             return os.read(self._fd, size)
+
+
+class Derived(Container):
+    """A container whose entries are made where they are read: nothing is known of them without reading."""
+
+    def is_empty(self, name: str) -> bool:
+        """Left to the reader of the entry."""
+        return False
+
+    def size(self, name: str) -> int:
+        """Bytes of an entry, which is read."""
+        return len(self.read(name))

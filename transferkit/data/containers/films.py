@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.data.containers.base import Container, EntryError
+from transferkit.data.containers.base import Derived, EntryError
 from transferkit.data.containers.pixels import Array, png
 from transferkit.errors import DataError
 from transferkit.text import shown
@@ -59,7 +59,7 @@ def form_of(head: bytes) -> str:
     return "mpegts" if head[:1] == b"\x47" or head[4:5] == b"\x47" else ""
 
 
-class Film(Container):
+class Film(Derived):
     """The frames of a film. Opening looks once at the times of all of them, and decodes none."""
 
     kind = "film"
@@ -113,14 +113,6 @@ class Film(Container):
         """Whether the film lasts as long."""
         found = _NAME.fullmatch(name)
         return found is not None and name == name_of(float(found[1])) and float(found[1]) <= self.length + 1e-3
-
-    def is_empty(self, name: str) -> bool:
-        """No frame is."""
-        return False
-
-    def size(self, name: str) -> int:
-        """Bytes of a frame."""
-        return len(self.read(name))
 
     def read(self, name: str) -> bytes:
         """What is seen at a time as a PNG. Raises EntryError where it cannot be decoded."""

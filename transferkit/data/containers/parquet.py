@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.containers.base import Container, EntryError
+from transferkit.data.containers.base import Derived, EntryError
 from transferkit.errors import DataError
 from transferkit.text import shown
 
@@ -74,7 +74,7 @@ class _Batches:
 _KEPT = 4  # groups of rows held in memory
 
 
-class Rows(Container):
+class Rows(Derived):
     """Pictures of a Parquet or Arrow file: `column/row`. Groups of rows are read as needed; few are kept."""
 
     kind = "Parquet file"
@@ -99,14 +99,6 @@ class Rows(Container):
         """Whether there is a picture of that name."""
         column, _, row = name.rpartition("/")
         return column in self._columns and row.isdecimal() and int(row) < self._starts[-1] and str(int(row)) == row
-
-    def is_empty(self, name: str) -> bool:
-        """Left to the decoder: looking would read the row."""
-        return False
-
-    def size(self, name: str) -> int:
-        """Bytes of a picture."""
-        return len(self.read(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture, as they lie in the row."""

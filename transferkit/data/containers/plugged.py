@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from transferkit import plugins
-from transferkit.data.containers.base import Container, EntryError
+from transferkit.data.containers.base import Container, Derived, EntryError
 from transferkit.errors import DataError, TransferKitError
 from transferkit.text import shown
 
@@ -57,7 +57,7 @@ def rows(plugin: plugins.Plugin, record: plugins.Reader, path: Path) -> Iterator
         raise plugins.broken(plugin, f"cannot read {shown(path)}", error) from error
 
 
-class Plugged(Container):
+class Plugged(Derived):
     """The pictures of a source of which a plugin gives the bytes."""
 
     kind = "source"
@@ -73,14 +73,6 @@ class Plugged(Container):
     def names(self) -> Collection[str]:
         """Every id."""
         return self._names
-
-    def is_empty(self, name: str) -> bool:
-        """Left to the decoder: looking would read it."""
-        return False
-
-    def size(self, name: str) -> int:
-        """Bytes of a picture."""
-        return len(self.read(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture."""

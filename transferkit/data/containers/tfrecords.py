@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from transferkit.data.containers.base import LARGEST, Container, EntryError, File
+from transferkit.data.containers.base import LARGEST, Derived, EntryError, File
 from transferkit.data.containers.crc32c import masked
 from transferkit.data.containers.examples import Value, features
 from transferkit.errors import DataError
@@ -34,7 +34,7 @@ def is_record(head: bytes) -> bool:
     return masked(head[:8]) == int.from_bytes(head[8:HEAD], "little")
 
 
-class Records(Container):
+class Records(Derived):
     """The pictures of a file of Examples. Opening looks at the lengths alone."""
 
     kind = "TFRecord file"
@@ -108,14 +108,6 @@ class Records(Container):
         feature, _, text = name.rpartition("/")
         plain = text.isdecimal() and text.isascii() and str(int(text)) == text
         return plain and int(text) < len(self) and feature in self.pictures
-
-    def is_empty(self, name: str) -> bool:
-        """Left to the decoder: looking would read the record."""
-        return False
-
-    def size(self, name: str) -> int:
-        """Bytes of a picture."""
-        return len(self.read(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture, as they lie in the record."""
