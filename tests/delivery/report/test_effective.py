@@ -27,10 +27,20 @@ def shown(task="classify", **more):
 
 def test_nothing_is_left_open():
     found = shown()
-    assert [name for name, value in found.items() if value in ("–", "None", "auto", "not set", "not recorded")] == []
+    open_ = ("", "–", "None", "auto", "not set", "not recorded")
+    assert [name for name, value in found.items() if value in open_] == []
     assert {"learning_rate": "0.003", "label_smoothing": "0.1", "weight_decay": "0.0001", "warmup": "0",
             "image_size": "224 × 224 pixels", "weights": "pretrained (auto)", "batch_size": "32",
             "budget": "no limit"}.items() <= found.items()  # fmt: skip
+
+
+def test_what_a_reader_found_is_told_where_nobody_said_it():
+    record = manifest(split_column="part")
+    record.data.reader = {"name": "table", "why": "…", "image_column": "file", "label_column": ["kind"]}
+    found = effective(record, metrics_of({"goal": "accuracy"}), FACTS)
+    assert (found["reader"], found["image_column"]) == ("table (found)", "file (found)")
+    assert (found["label_column"], found["group_column"]) == ("kind (found)", "none")
+    assert found["split_column"] == "part"
 
 
 def test_they_are_those_that_training_uses():

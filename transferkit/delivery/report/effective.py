@@ -21,6 +21,7 @@ from transferkit.training.batches import batch_size
 from transferkit.training.optimizers import ADAMW_DECAY
 from transferkit.training.phase import LABEL_SMOOTHING
 
+READ = ("reader", "image_column", "label_column", "group_column", "split_column", "path_template", "label_delimiter")
 LEFT = (None, "auto")  # values that leave the choice to the recipe
 
 
@@ -39,7 +40,14 @@ def effective(manifest: RunRecord, metrics: MetricsRecord, facts: ModelFacts) ->
             value = came_to()
             asked = " (auto)" if config[name] == "auto" else ""
             found[name] = "not recorded" if value is None else f"{plain(value)}{asked}"
-    return found | _by_choice(manifest)
+    return found | _as_read(manifest) | _by_choice(manifest)
+
+
+def _as_read(manifest: RunRecord) -> dict[str, str]:
+    """How the data was read, as far as nobody said it: what the reader found by itself."""
+    config, reader = manifest.config.as_json(), manifest.data.reader
+    found = {name: reader.get("name" if name == "reader" else name) for name in READ if not config.get(name, True)}
+    return {name: f"{plain(value)} (found)" if value else "none" for name, value in found.items()}
 
 
 def _by_choice(manifest: RunRecord) -> dict[str, str]:
