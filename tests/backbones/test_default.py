@@ -159,6 +159,8 @@ def test_networks_of_the_hub_that_are_here_are_candidates_free_licences_first(
     other = tmp_path / "hf" / "hub" / "models--somebody--speaks" / "snapshots" / "main"
     shutil.copytree(FIXTURES / "dinov2", other)
     (other / "config.json").write_text('{"model_type": "llama"}')
+    shutil.copytree(FIXTURES / "dinov2", tmp_path / "hf" / "hub" / "models--gpt2" / "snapshots" / "main")
+    (store / "hub" / ".DS_Store").touch()
     assert published.at_hand() == ["hf:somebody/own-siglip", "dinov2_base", "dinov3_small"]
     assert network_scores.candidates()[-3:] == published.at_hand()
 

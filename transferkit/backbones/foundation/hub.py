@@ -67,7 +67,7 @@ def is_name(backbone: str) -> bool:
 def parsed(backbone: str) -> tuple[str, str]:
     """Repository (OWNER/NAME) and revision. Raises BackboneError for what is no name."""
     name = SHORT[backbone][0] if backbone in SHORT else backbone.removeprefix(PREFIX)
-    if not _REPOSITORY.fullmatch(name) or ".." in name:
+    if not _is_repository(name):
         hint = nearest(name, SHORT)
         raise BackboneError(f"'{shown(backbone[:100])}' is no name on the hub: it must be hf:OWNER/NAME{hint}")
     repository, _, revision = name.partition("@")
@@ -115,8 +115,14 @@ def at_hand() -> list[str]:
     short = {repository: name for name, (repository, _) in SHORT.items()}
     folders = [*_folders(store() / "hub", ""), *_folders(_hubs_cache(), "models--")]
     repositories = dict.fromkeys(folder.replace("--", "/", 1) for folder in folders)
-    names = [short.get(repository, PREFIX + repository) for repository in repositories]
-    return [name for name in names if _REPOSITORY.fullmatch(parsed(name)[0]) and local(name) is not None]
+    # The hub's cache also has other folders, and repositories from its first days, without an owner (gpt2).
+    names = [short.get(repository, PREFIX + repository) for repository in filter(_is_repository, repositories)]
+    return [name for name in names if local(name) is not None]
+
+
+def _is_repository(name: str) -> bool:
+    """Whether it is OWNER/NAME, a revision behind it or not."""
+    return _REPOSITORY.fullmatch(name) is not None and ".." not in name
 
 
 def _folders(place: Path, prefix: str) -> list[str]:
