@@ -15,14 +15,9 @@ from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt
 from transferkit.backbones.foundation.checkpoint import Tensors
 from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
 from transferkit.backbones.foundation.convnet_rules import convnet
-from transferkit.backbones.foundation.layouts import (
-    ConvNeXtLayout,
-    Layout,
-    SwinLayout,
-    TransformerLayout,
-)
+from transferkit.backbones.foundation.layouts import ConvNeXtLayout, Layout, SwinLayout, TransformerLayout
 from transferkit.backbones.foundation.positions import resampled
-from transferkit.backbones.foundation.rules import Rule, Shape, convolution, dense, norm, parts, same
+from transferkit.backbones.foundation.rules import Rule, Shape, convolution, dense, norm, parts, projections, same
 from transferkit.backbones.foundation.swin_rules import swin
 from transferkit.errors import WeightsError
 from transferkit.text import shown
@@ -122,15 +117,7 @@ def _block(a: Transformer, layout: TransformerLayout, number: int) -> Iterator[R
     ours, theirs, pieces = f"block{number}_", layout.block.format(number), layout.pieces
     w, h = a.width, a.hidden
     yield from norm(ours + "norm1", theirs + pieces["norm1"], w)
-    if layout.qkv:
-        apart = a.biases == (True, False, True)  # timm's DINOv3: a bias each beside the kernels' one tensor
-        biases = (False,) * 3 if apart else a.biases
-        yield from parts([ours + name for name in ("query", "key", "value")], theirs + layout.qkv, w, w, biases)
-        for name in ("query", "value") if apart else ():
-            yield Rule(f"{ours}{name}/bias", ((theirs + pieces[name + "_bias"], (w,)),), same)
-    else:
-        for name, bias in zip(("query", "key", "value"), a.biases, strict=True):
-            yield from dense(ours + name, theirs + pieces[name], w, w, bias=bias)
+    yield from projections((ours, theirs), pieces, layout.qkv, w, a.biases)
     yield from dense(ours + "projection", theirs + pieces["projection"], w, w)
     yield from norm(ours + "norm2", theirs + pieces["norm2"], w)
     if a.gated and layout.packed:

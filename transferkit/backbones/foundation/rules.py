@@ -6,7 +6,7 @@ other way round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,25 @@ def parts(ours: list[str], theirs: str, inputs: int, outputs: int, biases: tuple
         yield Rule(name + "/kernel", ((theirs + ".weight", (whole, inputs)),), lambda x, part=part: x[part].T)
         if bias:
             yield Rule(name + "/bias", ((theirs + ".bias", (whole,)),), lambda x, part=part: x[part])
+
+
+def projections(
+    block: tuple[str, str], pieces: Mapping[str, str], qkv: str, width: int, biases: tuple[bool, bool, bool]
+) -> Iterator[Rule]:
+    """Query, key and value, as layers of their own or (`qkv`) as one tensor.
+
+    Where only keys have no bias, timm keeps the two others beside the kernels' one tensor. `block` is ours and theirs.
+    """
+    ours, theirs = block
+    names = ("query", "key", "value")
+    if not qkv:
+        for name, bias in zip(names, biases, strict=True):
+            yield from dense(ours + name, theirs + pieces[name], width, width, bias=bias)
+        return
+    apart = biases == (True, False, True)
+    yield from parts([ours + name for name in names], theirs + qkv, width, width, (False,) * 3 if apart else biases)
+    for name in ("query", "value") if apart else ():
+        yield Rule(f"{ours}{name}/bias", ((theirs + pieces[name + "_bias"], (width,)),), same)
 
 
 def same(x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from transferkit.backbones.foundation.architecture import Swin
 from transferkit.backbones.foundation.layouts import SwinLayout
-from transferkit.backbones.foundation.rules import Rule, convolution, dense, norm, parts, same
+from transferkit.backbones.foundation.rules import Rule, convolution, dense, norm, projections, same
 
 _HIDDEN = 512  # of the network of biases, in every published V2
 _SHARPEST = 100.0  # the factor of cosines is cut there
@@ -24,7 +24,7 @@ _FAR = 8.0  # the distance that becomes 1
 
 def swin(a: Swin, layout: SwinLayout, size: int) -> Iterator[Rule]:
     """The rules for every weight of `a`, for pictures of `size` pixels a side."""
-    w, p = a.width, a.patch
+    w, p, biases = a.width, a.patch, (True, not a.second, True)  # V2's keys have none
     yield from convolution("stem_conv", layout.stem_conv, (w, 3, p, p))
     yield from norm("stem_norm", layout.stem_norm, w)
     for i, (stage, at) in enumerate(a.places):
@@ -36,24 +36,12 @@ def swin(a: Swin, layout: SwinLayout, size: int) -> Iterator[Rule]:
             w *= 2
         yield from norm(ours + "norm1", theirs + pieces["norm1"], w)
         yield from norm(ours + "norm2", theirs + pieces["norm2"], w)
-        yield from _projections(a, layout, ours, theirs, w)
+        yield from projections((ours, theirs), pieces, layout.qkv, w, biases)
         yield from dense(ours + "projection", theirs + pieces["projection"], w, w)
         yield from _positions(a, layout, (ours, theirs), stage, size)
         yield from dense(ours + "expand", theirs + pieces["expand"], w, a.ratio * w)
         yield from dense(ours + "contract", theirs + pieces["contract"], a.ratio * w, w)
     yield from norm("norm", layout.norm, w)
-
-
-def _projections(a: Swin, layout: SwinLayout, ours: str, theirs: str, w: int) -> Iterator[Rule]:
-    """Query, key and value. V2's keys have no bias, so timm keeps the two others beside the kernels' one tensor."""
-    names, biases = ("query", "key", "value"), (True, not a.second, True)
-    if not layout.qkv:
-        for name, bias in zip(names, biases, strict=True):
-            yield from dense(ours + name, theirs + layout.pieces[name], w, w, bias=bias)
-        return
-    yield from parts([ours + name for name in names], theirs + layout.qkv, w, w, (not a.second,) * 3)
-    for name in ("query", "value") if a.second else ():
-        yield Rule(f"{ours}{name}/bias", ((theirs + layout.pieces[name + "_bias"], (w,)),), same)
 
 
 def _positions(a: Swin, layout: SwinLayout, block: tuple[str, str], stage: int, size: int) -> Iterator[Rule]:
