@@ -10,13 +10,7 @@ from functools import partial
 from typing import Any
 
 from transferkit.backbones.foundation import convnet_layouts, layouts
-from transferkit.backbones.foundation.architecture import (
-    Activation,
-    ConvNeXt,
-    Resampling,
-    Swin,
-    Transformer,
-)
+from transferkit.backbones.foundation.architecture import Activation, ConvNeXt, Resampling, Swin, Transformer
 from transferkit.backbones.foundation.convolutional import ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
 from transferkit.errors import BackboneError
@@ -152,31 +146,27 @@ def _dinov3(n: Numbers) -> Described:
     return of_family("DINOv3", net, layouts.HF_DINOV3, n.whole("image_size"))
 
 
-def _vit(n: Numbers, family: str = "ViT") -> Described:
-    common, bias = _common(n), n.flag("qkv_bias")
+def _encoder(n: Numbers, family: str, layout: layouts.TransformerLayout, **own: Any) -> Described:
+    """A ViT in the plain form: a table of positions, two dense layers in each block. `own` is what sets it apart."""
+    common = _common(n)
     net = Transformer(
-        **common, hidden=n.whole("intermediate_size"), prefix=2 if family == "DeiT" else 1, activation=n.activation(),
-        biases=(bias,) * 3, grid=n.whole("image_size") // common["patch"],
+        **common, hidden=n.whole("intermediate_size"), activation=n.activation(),
+        grid=n.whole("image_size") // common["patch"], **own,
     )  # fmt: skip
-    return of_family(family, net, layouts.HF_VIT, n.whole("image_size"))
+    return of_family(family, net, layout, n.whole("image_size"))
+
+
+def _vit(n: Numbers, family: str = "ViT") -> Described:
+    bias = n.flag("qkv_bias")
+    return _encoder(n, family, layouts.HF_VIT, prefix=2 if family == "DeiT" else 1, biases=(bias,) * 3)
 
 
 def _clip(n: Numbers) -> Described:
-    common = _common(n)
-    net = Transformer(
-        **common, hidden=n.whole("intermediate_size"), activation=n.activation(), norm_first=True,
-        grid=n.whole("image_size") // common["patch"],
-    )  # fmt: skip
-    return of_family("CLIP", net, layouts.HF_CLIP, n.whole("image_size"))
+    return _encoder(n, "CLIP", layouts.HF_CLIP, norm_first=True)
 
 
 def _siglip(n: Numbers) -> Described:
-    common = _common(n)
-    net = Transformer(
-        **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
-        grid=n.whole("image_size") // common["patch"],
-    )  # fmt: skip
-    return of_family("SigLIP", net, layouts.HF_SIGLIP, n.whole("image_size"))
+    return _encoder(n, "SigLIP", layouts.HF_SIGLIP, prefix=0, has_class=False)
 
 
 def _siglip2(n: Numbers) -> Described:
@@ -200,12 +190,8 @@ def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
 
 
 def _resnet(n: Numbers) -> Described:
-    kind, stem, widths, depths = (
-        n.word("layer_type"),
-        n.whole("embedding_size"),
-        n.wholes("hidden_sizes"),
-        n.wholes("depths"),
-    )
+    kind, stem = n.word("layer_type"), n.whole("embedding_size")
+    widths, depths = n.wholes("hidden_sizes"), n.wholes("depths")
     if kind not in ("basic", "bottleneck") or n.word("hidden_act") != "relu" or n.whole("num_channels") != 3:
         raise BackboneError("its config says layers, an activation or channels that no published ResNet has")
     if n.flag("downsample_in_bottleneck") or n.flag("downsample_in_first_stage") or max(depths) > DEEPEST:

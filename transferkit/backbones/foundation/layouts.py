@@ -123,15 +123,7 @@ HF_CLIP = TransformerLayout(
     embedding_norm="pre_layrnorm",  # so spelled
     unused=("embeddings.position_ids",),
 )
-HF_SIGLIP = TransformerLayout(
-    patch="embeddings.patch_embedding",
-    tokens=(),
-    positions="embeddings.position_embedding.weight",
-    block="encoder.layers.{}.",
-    pieces=_TWO_TOWERS,
-    norm="post_layernorm",
-    unused=("embeddings.position_ids", "head."),
-)
+HF_SIGLIP = replace(HF_CLIP, tokens=(), embedding_norm="", unused=(*HF_CLIP.unused, "head."))
 TIMM_VIT = TransformerLayout(
     patch="patch_embed.proj",
     tokens=("cls_token", "dist_token", "reg_token", "register_tokens"),
