@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transferkit.backbones.foundation import convnet_layouts, families
+from transferkit.backbones.foundation import families
+from transferkit.backbones.foundation.convnet_layouts import RESNET, RESNET_DEEP, ConvNetLayout
 from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
 from transferkit.backbones.foundation.families import Numbers
@@ -42,7 +43,7 @@ def described(config: Mapping[str, Any]) -> Described:
     """The network of a preset's config. Raises BackboneError for one that is not read or not sound."""
     name, arguments = _class(config)
     if name == "ResNetBackbone":
-        return _resnet(arguments)
+        return of_family("ResNet", *_resnet(arguments), 224)
     return families.described(_READERS[name][0](Numbers(arguments, {})))
 
 
@@ -64,7 +65,7 @@ def sources(config: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
     """Where each tensor lies, by the name that `described` speaks of. Raises BackboneError."""
     name, arguments = _class(config)
     if name == "ResNetBackbone":
-        return _resnet_sources(_resnet(arguments).architecture)
+        return _resnet_sources(*_resnet(arguments))
     return _READERS[name][1](Numbers(arguments, {}))
 
 
@@ -204,7 +205,7 @@ _READERS: dict[str, tuple[Callable[[Numbers], dict[str, Any]], Callable[[Numbers
 }
 
 
-def _resnet(arguments: Mapping[str, Any]) -> Described:
+def _resnet(arguments: Mapping[str, Any]) -> tuple[ConvNet, ConvNetLayout]:
     n = Numbers(arguments, {"use_pre_activation": False})
     kind = n.word("block_type")
     deep = n.wholes("input_conv_filters", 0)
@@ -223,8 +224,7 @@ def _resnet(arguments: Mapping[str, Any]) -> Described:
         for stage, count in enumerate(counts)
         for at in range(count)
     ]
-    net = ConvNet(stem, tuple(blocks), pooled=True)
-    return of_family("ResNet", net, convnet_layouts.RESNET_DEEP if len(deep) == 3 else convnet_layouts.RESNET, 224)
+    return ConvNet(stem, tuple(blocks), pooled=True), RESNET_DEEP if len(deep) == 3 else RESNET
 
 
 def _residual(kind: str, place: tuple[int, int], width: int, stride: int) -> Block:
@@ -234,9 +234,8 @@ def _residual(kind: str, place: tuple[int, int], width: int, stride: int) -> Blo
     return residual(name, place, (width, width if name == "basic" else 4 * width), stride, shortcut)
 
 
-def _resnet_sources(net: Any) -> Iterator[tuple[str, Source]]:
+def _resnet_sources(net: ConvNet, layout: ConvNetLayout) -> Iterator[tuple[str, Source]]:
     """Convolutions and norms are numbered as KerasHub's graph orders them: a shortcut before the block's last unit."""
-    layout = convnet_layouts.RESNET_DEEP if len(net.stem) == 3 else convnet_layouts.RESNET
     order = [("", "stem", unit) for unit in net.stem]
     for block in net.blocks:
         units = [*block.units[:-1], *([block.shortcut] if block.shortcut else []), block.units[-1]]
