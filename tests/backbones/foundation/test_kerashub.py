@@ -82,6 +82,8 @@ def test_mean_and_deviation_come_from_the_image_converter(copy: Any) -> None:
         ("kerashub_dinov3", {"hidden_activation": None}, "must be a word"),
         ("kerashub_resnet", {"use_pre_activation": True}, "ResNetV2"),
         ("kerashub_resnet", {"input_conv_filters": [8, 8], "input_conv_kernel_sizes": [3, 3]}, "2 convolutions"),
+        ("kerashub_resnet", {"stackwise_num_blocks": [1, 2, 60000]}, "from 1 to 1,000"),
+        ("kerashub_vit", {"num_layers": 60000}, "num_layers = 60000.* from 1 to 1,000"),
         ("kerashub_siglip", {"vision_encoder": 3}, "says no settings"),
     ],
 )

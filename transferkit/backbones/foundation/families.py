@@ -21,7 +21,7 @@ _ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu", "swish": "silu",
 }  # fmt: skip
 LARGEST = 1 << 16  # of any number in a config: no width or side comes near
-DEEPEST = 1000  # blocks
+DEEPEST = 1000  # blocks, of a transformer or of a stage
 _COUNTS = {0: "some", 3: "three", 4: "four"}
 
 
@@ -62,17 +62,18 @@ class Numbers:
             raise BackboneError(f"its config says {name} = {_clipped(value)}; it must be a word")
         return value
 
-    def wholes(self, name: str, count: int = 4, least: int = 1) -> tuple[int, ...]:
+    def wholes(self, name: str, count: int = 4, least: int = 1, most: int = LARGEST) -> tuple[int, ...]:
         """A list of `count` whole numbers; 0 for any number of them up to eight. Raises BackboneError."""
         value = self._content.get(name)
         lengths = (count,) if count else range(1, 9)
         if (
             not isinstance(value, list)
             or len(value) not in lengths
-            or any(type(n) is not int or not least <= n <= LARGEST for n in value)
+            or any(type(n) is not int or not least <= n <= most for n in value)
         ):
             raise BackboneError(
-                f"its config says {name} = {_clipped(value)}; it must be {_COUNTS.get(count, count)} whole numbers"
+                f"its config says {name} = {_clipped(value)}; it must be {_COUNTS.get(count, count)} whole numbers "
+                f"from {least} to {most:,}"
             )
         return tuple(value)
 
@@ -179,9 +180,7 @@ def _siglip2(n: Numbers) -> Described:
 
 
 def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
-    widths, depths, second = n.wholes("hidden_sizes"), n.wholes("depths"), family == "ConvNeXt V2"
-    if max(depths) > DEEPEST:
-        raise BackboneError(f"its config says stages of {_clipped(depths)} blocks; at most {DEEPEST:,} are read")
+    widths, depths, second = n.wholes("hidden_sizes"), n.wholes("depths", most=DEEPEST), family == "ConvNeXt V2"
     if n.activation() != "gelu" or n.whole("num_channels") != 3:
         raise BackboneError("its activation or number of channels is not ConvNeXt's")
     net = ConvNeXt(widths, depths, layer_scale=not second, response_norm=second, first=n.whole("patch_size"))
@@ -191,11 +190,11 @@ def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
 
 def _resnet(n: Numbers) -> Described:
     kind, stem = n.word("layer_type"), n.whole("embedding_size")
-    widths, depths = n.wholes("hidden_sizes"), n.wholes("depths")
+    widths, depths = n.wholes("hidden_sizes"), n.wholes("depths", most=DEEPEST)
     if kind not in ("basic", "bottleneck") or n.word("hidden_act") != "relu" or n.whole("num_channels") != 3:
         raise BackboneError("its config says layers, an activation or channels that no published ResNet has")
-    if n.flag("downsample_in_bottleneck") or n.flag("downsample_in_first_stage") or max(depths) > DEEPEST:
-        raise BackboneError("its config says strides or depths that no published ResNet has")
+    if n.flag("downsample_in_bottleneck") or n.flag("downsample_in_first_stage"):
+        raise BackboneError("its config says strides that no published ResNet has")
     blocks, before = [], stem
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         for at in range(depth):
@@ -209,14 +208,15 @@ def _resnet(n: Numbers) -> Described:
 
 
 def _swin(n: Numbers, *, second: bool = False) -> Described:
-    depths, heads, ratio = n.wholes("depths", 0), n.wholes("num_heads", 0), n.number("mlp_ratio")
+    depths, heads = n.wholes("depths", 0, most=DEEPEST), n.wholes("num_heads", 0)
+    ratio = n.number("mlp_ratio")
     widths = [n.whole("embed_dim") * 2**stage for stage in range(len(depths))]
     if len(heads) != len(depths) or any(width % head for width, head in zip(widths, heads, strict=True)):
         raise BackboneError("its config says heads that do not divide the widths of its stages")
     if n.flag("use_absolute_embeddings") or not n.flag("qkv_bias") or n.activation() != "gelu" or ratio != int(ratio):
         raise BackboneError("its config says positions, biases or an activation that no published Swin has")
-    if n.number("layer_norm_eps") != 1e-5 or n.whole("num_channels") != 3 or max(depths) > DEEPEST:
-        raise BackboneError("its config says norms, channels or depths that no published Swin has")
+    if n.number("layer_norm_eps") != 1e-5 or n.whole("num_channels") != 3:
+        raise BackboneError("its config says norms or channels that no published Swin has")
     learned = n.wholes("pretrained_window_sizes", 0, least=0) if second else (0,) * len(depths)
     if len(learned) != len(depths):
         raise BackboneError(f"its config says {len(learned)} pretrained_window_sizes for {len(depths)} stages")

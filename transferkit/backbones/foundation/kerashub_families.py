@@ -14,7 +14,7 @@ from transferkit.backbones.foundation import families
 from transferkit.backbones.foundation.convnet_layouts import RESNET, RESNET_DEEP, ConvNetLayout
 from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
-from transferkit.backbones.foundation.families import Numbers
+from transferkit.backbones.foundation.families import DEEPEST, Numbers
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
@@ -73,7 +73,7 @@ def _vit(n: Numbers) -> dict[str, Any]:
     if not (n.flag("use_class_token") and n.flag("use_mlp_bias")):
         raise BackboneError("its config says no class token or no biases, which no published ViT of KerasHub lacks")
     return {
-        "model_type": "vit", "hidden_size": n.whole("hidden_dim"), "num_hidden_layers": n.whole("num_layers"),
+        "model_type": "vit", "hidden_size": n.whole("hidden_dim"), "num_hidden_layers": _depth(n),
         "num_attention_heads": n.whole("num_heads"), "intermediate_size": n.whole("mlp_dim"),
         "layer_norm_eps": n.number("layer_norm_epsilon"), "qkv_bias": n.flag("use_mha_bias"),
         "image_size": _side(n), "patch_size": n.whole("patch_size"),
@@ -85,7 +85,7 @@ def _vit_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
     yield "embeddings.cls_token", Source(first + "vars/0", "same")
     yield from _pair("embeddings.patch_embeddings.projection", first + "patch_embedding", "conv")
     yield "embeddings.position_embeddings", Source(first + "position_embedding/vars/0", "same")
-    for i in range(n.whole("num_layers")):
+    for i in range(_depth(n)):
         theirs, ours = f"{encoder}encoder_layers/vi_t_encoder_block{_number(i)}/", f"encoder.layer.{i}."
         yield from _pair(ours + "layernorm_before", theirs + "layer_norm_1", "same")
         yield from _attention(ours + "attention.attention.{}", ours + "attention.output.dense", theirs + "mha/")
@@ -100,7 +100,7 @@ def _dinov2(n: Numbers) -> dict[str, Any]:
     width, hidden = n.whole("hidden_dim"), n.whole("intermediate_dim")
     return {
         "model_type": "dinov2_with_registers" if registers or n.flag("antialias_in_interpolation") else "dinov2",
-        "num_register_tokens": registers, "hidden_size": width, "num_hidden_layers": n.whole("num_layers"),
+        "num_register_tokens": registers, "hidden_size": width, "num_hidden_layers": _depth(n),
         "num_attention_heads": n.whole("num_heads"), "mlp_ratio": hidden / width, "use_swiglu_ffn": gated,
         "patch_size": n.whole("patch_size"), "image_size": _side(n, "position_embedding_shape"),
     }  # fmt: skip
@@ -119,7 +119,7 @@ def _dinov2_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
     yield "embeddings.mask_token_resampled", Source(f"{first}vars/{resampled}", "same")
     yield "embeddings.position_embeddings", Source(f"{first}vars/{resampled + 1}", "same")
     yield from _pair("embeddings.patch_embeddings.projection", first + "patch_embeddings/projection", "conv")
-    for i in range(n.whole("num_layers")):
+    for i in range(_depth(n)):
         theirs, ours = f"{encoder}layers/dinov2_layer{_number(i)}/", f"encoder.layer.{i}."
         yield from _attention(
             ours + "attention.attention.{}", ours + "attention.output.dense", theirs + "attention/attention/"
@@ -135,7 +135,7 @@ def _dinov2_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
 
 def _dinov3(n: Numbers) -> dict[str, Any]:
     return {
-        "model_type": "dinov3_vit", "hidden_size": n.whole("hidden_dim"), "num_hidden_layers": n.whole("num_layers"),
+        "model_type": "dinov3_vit", "hidden_size": n.whole("hidden_dim"), "num_hidden_layers": _depth(n),
         "num_attention_heads": n.whole("num_heads"), "intermediate_size": n.whole("intermediate_dim"),
         "layer_norm_eps": n.number("layer_norm_eps"), "rope_theta": n.number("rope_theta"),
         "num_register_tokens": n.whole("num_register_tokens", 0), "use_gated_mlp": n.flag("use_gated_mlp"),
@@ -154,7 +154,7 @@ def _dinov3_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
         yield "embeddings.mask_token", Source(first + "vars/1", "same")
     yield "embeddings.register_tokens", Source(f"{first}vars/{1 + masked}", "same")
     yield from _pair("embeddings.patch_embeddings", first + "patch_embeddings/projection", "conv")
-    for i in range(n.whole("num_layers")):
+    for i in range(_depth(n)):
         theirs, ours = f"{encoder}layers/dinov3_layer{_number(i)}/", f"layer.{i}."
         for name, kept in (("q", "query"), ("k", "key"), ("v", "value"), ("o", "output")):
             yield from _pair(f"{ours}attention.{name}_proj", f"{theirs}attention/{kept}_dense", "into")
@@ -173,7 +173,7 @@ def _siglip(n: Numbers) -> dict[str, Any]:
         raise BackboneError(f"its activation is {shown(repr(activation)[:60])}, not SigLIP's")
     return {
         "model_type": "siglip_vision_model", "hidden_size": n.whole("hidden_dim"),
-        "num_hidden_layers": n.whole("num_layers"), "num_attention_heads": n.whole("num_heads"),
+        "num_hidden_layers": _depth(n), "num_attention_heads": n.whole("num_heads"),
         "intermediate_size": n.whole("intermediate_dim"), "layer_norm_eps": n.number("layer_norm_epsilon"),
         "patch_size": n.whole("patch_size"), "image_size": _side(n),
     }  # fmt: skip
@@ -184,7 +184,7 @@ def _siglip_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
     yield from _pair("embeddings.patch_embedding", tower + "sig_lip_vision_embedding/patch_embedding", "conv")
     place = tower + "sig_lip_vision_embedding/position_embedding/vars/0"
     yield "embeddings.position_embedding.weight", Source(place, "same")
-    for i in range(n.whole("num_layers")):
+    for i in range(_depth(n)):
         theirs, ours = f"{tower}sig_lip_encoder_layer{_number(i)}/", f"encoder.layers.{i}."
         yield from _attention(
             ours + "self_attn.{}_proj", ours + "self_attn.out_proj", theirs + "self_attn/", short=True
@@ -210,7 +210,8 @@ def _resnet(arguments: Mapping[str, Any]) -> tuple[ConvNet, ConvNetLayout]:
     kind = n.word("block_type")
     deep = n.wholes("input_conv_filters", 0)
     kernels, widths = n.wholes("input_conv_kernel_sizes", len(deep)), n.wholes("stackwise_num_filters", 0)
-    counts, strides = n.wholes("stackwise_num_blocks", len(widths)), n.wholes("stackwise_num_strides", len(widths))
+    counts = n.wholes("stackwise_num_blocks", len(widths), most=DEEPEST)
+    strides = n.wholes("stackwise_num_strides", len(widths))
     if n.flag("use_pre_activation") or kind.removesuffix("_vd") not in ("basic_block", "bottleneck_block"):
         raise BackboneError("its blocks are ResNetV2's or others that are not read; read are ResNet and ResNet-vd")
     if len(deep) not in (1, 3):
@@ -268,6 +269,10 @@ def _side(n: Numbers, name: str = "image_shape") -> int:
     if height != width or channels != 3:
         raise BackboneError(f"its config says {name} = {height}×{width}×{channels}; read are squares of 3 channels")
     return height
+
+
+def _depth(n: Numbers) -> int:
+    return n.whole("num_layers", most=DEEPEST)
 
 
 def _number(i: int) -> str:
