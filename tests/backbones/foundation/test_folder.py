@@ -270,6 +270,8 @@ def test_terms_are_said_of_weights_that_are_not_free(copy: Any) -> None:
     assert folder.describe(str(FIXTURES / "dinov2")).terms == ""
     assert "are under: DINOv3 License (Meta)" in folder.describe(str(FIXTURES / "dinov3")).terms
     assert "no commercial use" in folder.describe(str(FIXTURES / "convnextv2")).terms
+    unstated = "the licence of the weights of resnet is not stated with them"
+    assert folder.describe(str(FIXTURES / "resnet")).terms == unstated
     path = copy("vit")
     (path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     assert folder.describe(str(path)).terms == "the weights of vit are under: cc-by-nc-4.0 (says its model card)"

@@ -19,6 +19,7 @@ _DINOV3_TERMS = (
     "DINOv3 License (Meta): commercial use allowed under its terms, which everyone who uses or passes on the weights "
     "or a model made from them must follow; read them first. DINOv2 is the free alternative (Apache-2.0)"
 )
+UNSTATED = "not stated with the weights"
 # What no config says of a family: licence of the published weights, year, paper, mean and deviation of its pictures.
 _FAMILIES: dict[str, tuple[str, int, str, tuple[float, ...], tuple[float, ...]]] = {
     "DINOv2": ("Apache-2.0 (Meta)", 2023, "arXiv:2304.07193", *_IMAGENET),
@@ -33,10 +34,10 @@ _FAMILIES: dict[str, tuple[str, int, str, tuple[float, ...], tuple[float, ...]]]
     "ConvNeXt V2": ("CC-BY-NC-4.0 (Meta, by its own repository: no commercial use)", 2023, "arXiv:2301.00808",
                     *_IMAGENET),
     "Swin": ("MIT (Microsoft)", 2021, "arXiv:2103.14030", *_IMAGENET),
-    "ResNet": ("not stated with the weights", 2015, "arXiv:1512.03385", *_IMAGENET),
-    "EfficientNet": ("not stated with the weights", 2019, "arXiv:1905.11946", *_IMAGENET),
-    "EfficientNetV2": ("not stated with the weights", 2021, "arXiv:2104.00298", *_IMAGENET),
-    "MobileNetV4": ("not stated with the weights", 2024, "arXiv:2404.10518", *_IMAGENET),
+    "ResNet": (UNSTATED, 2015, "arXiv:1512.03385", *_IMAGENET),
+    "EfficientNet": (UNSTATED, 2019, "arXiv:1905.11946", *_IMAGENET),
+    "EfficientNetV2": (UNSTATED, 2021, "arXiv:2104.00298", *_IMAGENET),
+    "MobileNetV4": (UNSTATED, 2024, "arXiv:2404.10518", *_IMAGENET),
     "Swin V2": ("MIT (Microsoft)", 2021, "arXiv:2111.09883", *_IMAGENET),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from transferkit.backbones.foundation import families, graphs, kerashub, kerashu
 from transferkit.backbones.foundation.architecture import Architecture, Swin, Transformer
 from transferkit.backbones.foundation.checkpoint import KERAS, SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
 from transferkit.backbones.foundation.conversion import Conversion
-from transferkit.backbones.foundation.described import Described
+from transferkit.backbones.foundation.described import UNSTATED, Described
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import spelled
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
@@ -51,8 +51,10 @@ class Published:
     @property
     def terms(self) -> str:
         """What is to be said before use of weights whose licence asks for more than to be named; empty for others."""
-        licence = self.row.licence
-        return "" if licence.lower().startswith(_FREE) else f"the weights of {self.row.name} are under: {licence}"
+        name, licence = self.row.name, self.row.licence
+        if licence == UNSTATED:
+            return f"the licence of the weights of {name} is not stated with them"
+        return "" if licence.lower().startswith(_FREE) else f"the weights of {name} are under: {licence}"
 
     def facts(self) -> JsonObject:
         """What `backbones show` adds to the row: tokens at the default size, the publisher's preprocessing."""
@@ -100,7 +102,7 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
         described = _described(config, tensors)
         described, resampling, crop = _preprocessing(folder, config, described)
     card = _licence(folder)
-    if card and described.licence.lower().startswith((*_FREE, "not stated")):  # of two the stricter is said
+    if card and described.licence.lower().startswith((*_FREE, UNSTATED)):  # of two the stricter is said
         described = replace(described, licence=card)
     return Published(file or path, described, _row(path, described), tensors, resampling, crop)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from transferkit.backbones.foundation import convnet_layouts, layouts
 from transferkit.backbones.foundation.architecture import ConvNeXt
 from transferkit.backbones.foundation.convolutional import Block, ConvNet, Function, Unit
-from transferkit.backbones.foundation.described import Described, of_family
+from transferkit.backbones.foundation.described import UNSTATED, Described, of_family
 from transferkit.errors import BackboneError
 
 Sizes = Mapping[str, tuple[int, ...]]
@@ -35,7 +35,7 @@ def convnext(shapes: Sizes) -> Described:
         first=shapes["stem.0.weight"][-1],
     )  # fmt: skip
     found = of_family("ConvNeXt V2" if second else "ConvNeXt", net, layouts.TIMM_CONVNEXT, 224)
-    return replace(found, licence="not stated with the weights")
+    return replace(found, licence=UNSTATED)
 
 
 def resnet(shapes: Sizes) -> Described:
