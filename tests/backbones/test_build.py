@@ -34,9 +34,7 @@ def pixels(size, count=2):
 
 
 def apply(backbone, x):
-    for layer in backbone.preprocessing():
-        x = layer(x)
-    return np.asarray(backbone.model(x))
+    return np.asarray(backbone.model(backbone.prepared(x)))
 
 
 def published(row, path):

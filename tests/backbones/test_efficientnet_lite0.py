@@ -53,9 +53,7 @@ def as_torch():
 def test_the_shipped_network_gives_the_published_features(script):
     """What is stored as float16 is within half a percent of what the published float32 weights give."""
     built = build.build("efficientnet_lite0", size=64, offline=True)
-    pixels = script.test_pictures(64).astype("float32")
-    for layer in built.preprocessing():
-        pixels = layer(pixels)
+    pixels = built.prepared(script.test_pictures(64).astype("float32"))
     found = np.asarray(built.model(pixels, training=False)).mean(axis=(1, 2))[:, CHANNELS]
     np.testing.assert_allclose(found, REFERENCE, atol=0.005 * np.max(REFERENCE))
     assert (built.weights, built.scaling, built.size) == ("imagenet", "torch", 64)

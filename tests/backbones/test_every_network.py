@@ -44,9 +44,7 @@ def memory(request):
 def assemble(backbone, classes=3):
     """uint8 pictures → preprocessing → backbone → average → classes, as the product does."""
     inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8")
-    x = inputs
-    for layer in backbone.preprocessing():
-        x = layer(x)
+    x = backbone.prepared(inputs)
     x = keras.layers.GlobalAveragePooling2D()(backbone.model(x))
     return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(x))
 
@@ -54,12 +52,6 @@ def assemble(backbone, classes=3):
 def batch(size):
     generator = np.random.default_rng(0)
     return generator.integers(0, 256, (2, size, size, 3), dtype="uint8"), np.array([0, 2])
-
-
-def prepared(backbone, pixels):
-    for layer in backbone.preprocessing():
-        pixels = layer(pixels)
-    return pixels
 
 
 def settle(model, x):
@@ -108,7 +100,7 @@ def test_frozen_means_frozen(name):
     freeze.freeze(model, policy)
     frozen = cut(model, freeze.first_trainable(model, row, policy)).frozen
     pixels, labels = batch(row.minimum)
-    scaled = prepared(backbone, pixels)
+    scaled = backbone.prepared(pixels)
     settle(model, scaled)
     outputs = arrays(frozen(scaled))
     below = {id(w) for w in frozen.weights}

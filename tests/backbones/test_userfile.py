@@ -245,9 +245,7 @@ def test_whole_number_pixels_are_taken_as_they_are_and_not_scaled(tmp_path):
     model = keras.Model(inputs, x)
     backbone = opened(tmp_path, model)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("uint8")
-    made = pictures
-    for layer in backbone.preprocessing():
-        made = layer(made)
+    made = backbone.prepared(pictures)
     np.testing.assert_allclose(backbone.model(made), model(pictures), atol=1e-6)
     with pytest.raises(BackboneError, match=r"takes uint8 pixels.*--scaling tf would be cut"):
         build.build(str(tmp_path / "mine.keras"), scaling="tf")

@@ -116,10 +116,7 @@ def shipped(name: str, size: int, columns: str = "") -> keras.Model:
         found = taps(backbone)
         x = tapped(backbone, found, inputs, found.sets()[columns])
     else:
-        x = inputs
-        for layer in backbone.preprocessing():
-            x = layer(x)
-        x = backbone.model(x)
+        x = backbone.model(backbone.prepared(inputs))
         pool = heads.pool(x.shape[1:], "cls" if heads.has_class_token(x.shape[1:]) else "mean")
         assert pool is not None
         x = pool(x)

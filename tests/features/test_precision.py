@@ -19,10 +19,8 @@ def pictures(samples, views):
 
 def whole(mini):
     """From pixels to the map and to probabilities: layers that change, and layers that must not."""
-    x = inputs = keras.Input((32, 32, 3), dtype="uint8")
-    for layer in mini.preprocessing():
-        x = layer(x)
-    x = keras.layers.GlobalAveragePooling2D()(mini.model(x))
+    inputs = keras.Input((32, 32, 3), dtype="uint8")
+    x = keras.layers.GlobalAveragePooling2D()(mini.model(mini.prepared(inputs)))
     return keras.Model(inputs, [x, keras.layers.Dense(3, dtype="float32", name="logits")(x)])
 
 

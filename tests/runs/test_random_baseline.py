@@ -84,10 +84,7 @@ def test_the_signal_of_a_random_network_does_not_fade(digits):
     pixels = np.concatenate([views.pixels(samples, i, [0]) for i in range(0, 200, 5)]).astype(np.float32)
 
     def spread(backbone):
-        x = pixels
-        for layer in backbone.preprocessing():
-            x = layer(x)
-        return float(np.asarray(backbone.model(x)).std(axis=0).max())
+        return float(np.asarray(backbone.model(backbone.prepared(pixels))).std(axis=0).max())
 
     before, first = spread(fresh), fresh.weights_sha256
     problem = Problem(samples, np.arange(0, 200, 2), np.arange(1, 200, 2), np.zeros((200, 10)), None, None)

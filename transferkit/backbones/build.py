@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones import bundled, freeze, loading, offered, published, userfile
 from transferkit.backbones import weights as store
@@ -43,9 +43,11 @@ class LoadedBackbone:
     weights_sha256: str
     notes: tuple[str, ...] = ()
 
-    def preprocessing(self) -> list[keras.Layer]:
-        """The layers from RGB 0..255 to what `model` takes."""
-        return preprocessing(self.scaling)
+    def prepared(self, pixels: Any) -> Any:
+        """Pixels, RGB 0..255, as `model` takes them: through layers that become part of a graph they are called in."""
+        for layer in preprocessing(self.scaling):
+            pixels = layer(pixels)
+        return pixels
 
 
 def check(

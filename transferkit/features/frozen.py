@@ -96,10 +96,8 @@ class Frozen:
 
     def pooled(self) -> Rows:
         """The backbone's output, pooled as the head wants it (a map for `flatten` keeps its numbers, in a row)."""
-        x = inputs = self._pixels()
-        for layer in self.backbone.preprocessing():
-            x = layer(x)
-        x = self.backbone.model(x)
+        inputs = self._pixels()
+        x = self.backbone.model(self.backbone.prepared(inputs))
         # CutMix pastes rectangles, so it needs the map itself.
         if self.settings.cutmix:
             self._require_map([x.shape])
@@ -114,10 +112,8 @@ class Frozen:
         parts = cut(self.backbone.model, first)
         if parts.frozen is None:
             return parts, None
-        x = inputs = self._pixels()
-        for layer in self.backbone.preprocessing():
-            x = layer(x)
-        rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(x)))
+        inputs = self._pixels()
+        rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(self.backbone.prepared(inputs))))
         if self.settings.cutmix:
             self._require_map([tensor.shape for tensor in rows.model.outputs])
         rows.tail, rows.ends = parts.tail, tuple(parts.frozen.outputs)

@@ -128,9 +128,7 @@ def _tapped(
     """`also`, tensors of the network's own graph, as they come of `inputs`; and last the tapped rows."""
     import keras
 
-    x = inputs
-    for layer in backbone.preprocessing():
-        x = layer(x)
+    x = backbone.prepared(inputs)
     wanted = [tap for tap in found.columns() if columns is None or columns[0] <= tap.start < columns[1]]
     stages = [name for name in found.names if any(tap.stage == name for tap in wanted)]
     tensors = [*also, *(t for name in stages for t in found.tensors[found.names.index(name)])]

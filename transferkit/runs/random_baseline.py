@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -79,9 +78,8 @@ def _settled(drawn: LoadedBackbone, problem: recipe.Problem, views: Views, seed:
     if not layers:
         return drawn
     chosen = np.random.default_rng(seed).permutation(problem.train)[:SETTLING]
-    x: Any = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in chosen]).astype(np.float32)
-    for layer in drawn.preprocessing():
-        x = layer(x)
+    pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in chosen]).astype(np.float32)
+    x = drawn.prepared(pixels)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0  # the statistics of this one batch, whole

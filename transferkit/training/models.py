@@ -121,7 +121,7 @@ def _from_pixels(backbone: LoadedBackbone, network: keras.Model) -> keras.Model:
     import keras
 
     inputs = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    return keras.Model(inputs, network(_prepared(inputs, backbone)))
+    return keras.Model(inputs, network(backbone.prepared(inputs)))
 
 
 def whole(backbone: LoadedBackbone, body: keras.Model, pooling: heads.Pooling) -> keras.Model:
@@ -138,14 +138,8 @@ def whole(backbone: LoadedBackbone, body: keras.Model, pooling: heads.Pooling) -
     import keras
 
     inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="picture")
-    x = backbone.model(_prepared(inputs, backbone))
+    x = backbone.model(backbone.prepared(inputs))
     return keras.Model(inputs, head_on(x, body, pooling), name="transferkit")
-
-
-def _prepared(x: Any, backbone: LoadedBackbone) -> Any:
-    for layer in backbone.preprocessing():
-        x = layer(x)
-    return x
 
 
 def depths(backbone: LoadedBackbone) -> dict[str, float]:

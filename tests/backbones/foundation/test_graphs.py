@@ -110,10 +110,7 @@ def test_all_trains_every_weight_and_no_table_of_constants() -> None:
 def shipped(backbone: LoadedBackbone) -> Any:
     """uint8 pictures → scaling → network → vector, as a run ships it."""
     inputs = keras.Input((backbone.size, backbone.size, 3), dtype="uint8", name="picture")
-    x = inputs
-    for layer in backbone.preprocessing():
-        x = layer(x)
-    x = backbone.model(x)
+    x = backbone.model(backbone.prepared(inputs))
     pool = heads.pool(x.shape[1:], "cls+mean" if heads.has_class_token(x.shape[1:]) else "avg")
     assert pool is not None
     return keras.Model(inputs, pool(x))
@@ -152,9 +149,7 @@ def test_onnx_gives_the_same_numbers(name: str, tmp_path: Path, loaded: dict[str
 
 def test_pictures_are_scaled_as_the_publisher_says() -> None:
     backbone = made("clip")
-    x = np.full((1, 24, 24, 3), 100, np.uint8)
-    for layer in backbone.preprocessing():
-        x = layer(x)
+    x = backbone.prepared(np.full((1, 24, 24, 3), 100, np.uint8))
     expected = (100 / 255 - np.array([0.48145466, 0.4578275, 0.40821073])) / [0.26862954, 0.26130258, 0.27577711]
 
     assert np.allclose(np.asarray(x)[0, 0, 0], expected, atol=1e-6)

@@ -18,9 +18,7 @@ def test_each_block_gives_its_class_token_and_the_mean_of_its_patches(name: str,
     pixels = np.random.default_rng(0).integers(0, 256, (2, 42, 42, 3), dtype=np.uint8)
     rows = np.asarray(tapping_model(backbone, found)(pixels))
     blocks = [backbone.model.get_layer(f"block{i}_add2").output for i in range(2)]
-    x = pixels
-    for layer in backbone.preprocessing():
-        x = layer(x)
+    x = backbone.prepared(pixels)
     inner = [np.asarray(t) for t in keras.Model(backbone.model.inputs[0], blocks)(x)]
     output = np.asarray(backbone.model(x))
 
