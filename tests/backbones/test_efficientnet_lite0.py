@@ -1,14 +1,13 @@
 """The bundled network for photographs: the published weights, exactly converted; safe to load; refused when damaged."""
 
 import io
-import json
-import struct
 
 import keras
 import numpy as np
 import pytest
 
 from tests import loading
+from tests.backbones.foundation.checkpoints import written
 from transferkit.backbones import build, bundled, freeze, torch_weights
 from transferkit.backbones import efficientnet_lite0 as lite
 from transferkit.backbones.catalog import ROWS
@@ -152,21 +151,6 @@ def test_another_network_is_refused():
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="other")
     with pytest.raises(WeightsError, match=r"do not fit model 'other'; pass a network of build_efficientnet_lite0\(\)"):
         lite.load_pretrained(other)
-
-
-def written(path, tensors):
-    """A .safetensors file."""
-    header, content = {}, b""
-    for name, value in tensors.items():
-        header[name] = {
-            "dtype": {"float32": "F32", "float16": "F16"}[value.dtype.name],
-            "shape": list(value.shape),
-            "data_offsets": [len(content), len(content) + value.nbytes],
-        }
-        content += value.tobytes()
-    head = json.dumps(header | {"__metadata__": {}}).encode()
-    path.write_bytes(struct.pack("<Q", len(head)) + head + content)
-    return path
 
 
 def test_the_script_refuses_what_it_does_not_know(script, tmp_path, monkeypatch):

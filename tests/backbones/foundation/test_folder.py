@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backbones.foundation.checkpoints import rewritten, split_up
+from tests.backbones.foundation.checkpoints import conversion, rewritten, split_up
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.build import check
 from transferkit.backbones.foundation import folder
-from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 
 
@@ -31,11 +30,6 @@ def copy(tmp_path: Path) -> Any:
         return target
 
     return make
-
-
-def conversion(path: Path, size: int = 32) -> Conversion:
-    found = folder.describe(str(path))
-    return Conversion(found.described.architecture, found.described.layout, found.tensors, size, found.path)
 
 
 def test_size_and_policy_are_checked_before_keras_is_imported() -> None:

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.backbones.foundation.checkpoints import conversion
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.foundation import folder, hub
-from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.errors import BackboneError, WeightsError
 
 
@@ -29,11 +29,6 @@ def copy(tmp_path: Path) -> Any:
         return target
 
     return make
-
-
-def conversion(path: Path, size: int = 32) -> Conversion:
-    found = folder.describe(str(path))
-    return Conversion(found.described.architecture, found.described.layout, found.tensors, size, found.path)
 
 
 def test_the_row_says_family_blocks_and_size() -> None:
