@@ -105,8 +105,10 @@ def test_augmentation_inside_is_said(tmp_path):
 
 
 def test_random_weights_for_a_file_make_no_sense(tmp_path):
-    with pytest.raises(WeightsError, match="brings its own weights"):
-        build.build(saved(tmp_path), weights="random")
+    path = saved(tmp_path)
+    with pytest.raises(WeightsError, match="brings its own weights") as caught:
+        build.build(path, weights="random")
+    assert build.check(path, weights="random") == [str(caught.value)]
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def check(
 ) -> list[str]:
     """Every problem with these arguments. Never imports Keras.
 
-    Of a `.keras` file only the path is checked, and of a network of the hub that is not here only the name: what is
-    inside is known once it is opened.
+    Of a `.keras` file only its path and the weights are checked, and of a network of the hub that is not here only its
+    name and the weights: what is inside is known once it is opened.
 
     Args:
         backbone: as for `build`.
@@ -68,21 +68,21 @@ def check(
     Returns:
         Problems, each with its remedy; empty if there is none.
     """
-    if published.is_published(backbone):
-        return published.problems(backbone, size, policy, weights, offline)
-    if userfile.is_file(backbone):
-        return userfile.path_problems(backbone)
+    found: list[str] = []
     try:
-        row = find(backbone)
-    except BackboneError as error:
-        return [str(error)]
-    found = [*_size_problems(row, size), *freeze.problems(row, policy)]
-    try:
-        source = _source(row, weights)
-        fetched = source == "imagenet" and row.weights_file is not None
-        if fetched and is_offline(offline) and store.locate(row, size or row.size) is None:
-            found.append(store.offline_problem(row, size or row.size))
-    except WeightsError as error:
+        if published.is_published(backbone):
+            found += published.problems(backbone, size, policy, weights, offline)
+            _named(backbone, "file", weights)
+        elif userfile.is_file(backbone):
+            found += userfile.path_problems(backbone)
+            _of_file(backbone, weights)
+        else:
+            row = find(backbone)
+            found += [*_size_problems(row, size), *freeze.problems(row, policy)]
+            fetched = _source(row, weights) == "imagenet" and row.weights_file is not None
+            if fetched and is_offline(offline) and store.locate(row, size or row.size) is None:
+                found.append(store.offline_problem(row, size or row.size))
+    except (BackboneError, WeightsError) as error:
         found.append(str(error))
     return found
 
@@ -116,9 +116,8 @@ def build(
     if scaling is not None:
         require(scaling)
     if published.is_published(backbone):
-        return _from_published(
-            published.opened(backbone, offline, reporter, weights != "random"), weights, size, seed, scaling
-        )
+        found = published.opened(backbone, offline, reporter, weights in published.OWN)
+        return _from_published(found, weights, size, seed, scaling)
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)
@@ -148,7 +147,7 @@ def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
         None where it needs none.
     """
     if published.is_published(backbone):
-        return published.to_be_fetched(backbone) if weights in ("auto", "file") else None
+        return published.to_be_fetched(backbone) if weights in published.OWN else None
     if userfile.is_file(backbone):
         return None
     row = find(backbone)
@@ -163,19 +162,31 @@ def _source(row: Row, asked: str) -> str:
         asked = row.pretrained
     if row.kind == "plugin" and asked == "pretrained" and not offered.has_weights(row):
         raise WeightsError(f"'{row.name}' comes without weights ({row.plugin}); use --weights random, or give a file")
-    if asked in ("random", row.pretrained):
-        return asked
+    return _named(row.name, row.pretrained, asked)
+
+
+def _named(name: str, pretrained: str, asked: str) -> str:
+    """What `asked` means for a network whose own weights are called `pretrained`. Raises WeightsError."""
+    if asked in ("auto", "random", pretrained):
+        return pretrained if asked == "auto" else asked
     if asked == "imagenet":
-        raise WeightsError(f"there are no ImageNet weights for '{row.name}'; its own are called '{row.pretrained}'")
+        raise WeightsError(f"there are no ImageNet weights for '{name}'; its own are called '{pretrained}'")
     if asked == "pretrained":
-        raise WeightsError(f"the pretrained weights of '{row.name}' are called '{row.pretrained}'")
+        raise WeightsError(f"the pretrained weights of '{name}' are called '{pretrained}'")
     path = Path(asked).expanduser()
     if not path.is_file():
         raise WeightsError(
-            f"no weights file {asked}; allowed are {row.pretrained}, random or the path of a "
+            f"no weights file {asked}; allowed are {pretrained}, random or the path of a "
             f"{', '.join(loading.SUFFIXES)} file"
         )
     return os.fspath(path)
+
+
+def _of_file(backbone: str, asked: str) -> str:
+    """What `asked` means for a Keras file. Raises WeightsError."""
+    if asked == "random":
+        raise WeightsError(f"{backbone} brings its own weights; leave --weights out or give a file")
+    return _named(backbone, "file", asked)
 
 
 def _weights_path(
@@ -319,9 +330,7 @@ def _from_file(backbone: str, weights: str, size: int | None, scaling: str | Non
             f"{backbone} takes {model.inputs[0].dtype} pixels, so it scales them itself: --scaling {scaling} would be "
             "cut to whole numbers; leave it out"
         )
-    source = _source(row, weights)
-    if source == "random":
-        raise WeightsError(f"{backbone} brings its own weights; leave --weights out or give a file")
+    source = _of_file(backbone, weights)
     if source != "file":
         loading.load(Path(source), model)
     if scaling is None:

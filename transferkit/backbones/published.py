@@ -10,6 +10,8 @@ from transferkit.backbones.catalog import Row
 from transferkit.backbones.foundation import folder, hub
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 
+OWN = ("auto", "file")  # what is asked for where the weights that come with the network are meant
+
 
 def is_published(backbone: str) -> bool:
     """Whether `backbone` names files as a publisher leaves them: a folder, a checkpoint, or a network of the hub."""
@@ -100,7 +102,7 @@ def problems(backbone: str, size: int | None, policy: str, weights: str, offline
     if place is None:
         return named
     try:
-        found = folder.describe(place, bare=weights == "random")
+        found = folder.describe(place, bare=weights not in OWN)
     except (BackboneError, WeightsError) as error:
         return [str(error)]
     sizes = folder.size_problems(found.row, found.described.architecture, size)

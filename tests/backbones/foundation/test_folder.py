@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,16 @@ def test_random_weights_need_a_config_alone(copy: Any) -> None:
 
     assert check(str(path), 84, "from:block1", weights="random") == []
     assert "folder without weights" in check(str(path), 84)[0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [("imagenet", "no ImageNet weights"), ("absent.h5", r"no weights file absent\.h5")]
+)
+def test_weights_that_are_not_there_are_told_before_anything_is_built(weights: str, said: str) -> None:
+    problems = check(str(FIXTURES / "dinov2"), 57, weights=weights)
+
+    assert len(problems) == 2
+    assert re.search(said, problems[1])
 
 
 def test_in_the_hubs_cache_the_name_is_the_repositorys(tmp_path: Path) -> None:

@@ -251,6 +251,15 @@ def test_random_weights_leave_the_networks_own_on_the_hub(server: Server) -> Non
     assert build.to_be_fetched(NAME, "auto", None) is None
 
 
+def test_weights_from_a_file_leave_the_networks_own_on_the_hub(server: Server, tmp_path: Path) -> None:
+    vit = build.build(str(FIXTURES / "vit"), size=32)
+    vit.model.save_weights(tmp_path / "mine.weights.h5")
+    backbone = build.build(NAME, weights=str(tmp_path / "mine.weights.h5"), size=32)
+
+    assert backbone.weights_sha256 == vit.weights_sha256
+    assert server.asked() == ["config.json", "README.md"]
+
+
 def test_a_revision_has_a_folder_of_its_own(server: Server) -> None:
     first, other = hub.fetch(NAME), hub.fetch(f"{NAME}@v1")
 
