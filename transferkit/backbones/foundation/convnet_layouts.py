@@ -1,4 +1,4 @@
-"""Under which names torchvision and timm store the weights of ResNets, EfficientNets and MobileNets: literal tables."""
+"""Under which names torchvision, timm and transformers store ResNets, EfficientNets and MobileNets: literal tables."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class ConvNetLayout:
         return next(iter(self.pieces["stem"].values()))[0]
 
 
+_KINDS = (("basic", 2), ("bottleneck", 3))  # a ResNet's blocks, and their convolutions
 # torchvision's names, which timm keeps; stages are numbered from 1 on.
 _RESNET_BLOCKS = {
     kind: {
         **{f"conv{n}": (f"conv{n}", f"bn{n}") for n in range(1, convolutions + 1)},
         "shortcut": ("downsample.0", "downsample.1"), "mean_shortcut": ("downsample.1", "downsample.2"),
     }
-    for kind, convolutions in (("basic", 2), ("bottleneck", 3))
+    for kind, convolutions in _KINDS
 }  # fmt: skip
 RESNET = ConvNetLayout(
     block="layer{0}.{1}.", pieces={"stem": {"first": ("conv1", "bn1")}, **_RESNET_BLOCKS}, unused=("fc.",)
@@ -49,10 +50,10 @@ HF_RESNET = ConvNetLayout(
         "stem": {"first": ("embedder.embedder.convolution", "embedder.embedder.normalization")},
         **{
             kind: {
-                **{f"conv{n + 1}": (f"layer.{n}.convolution", f"layer.{n}.normalization") for n in range(count)},
+                **{f"conv{n + 1}": (f"layer.{n}.convolution", f"layer.{n}.normalization") for n in range(convolutions)},
                 "shortcut": ("shortcut.convolution", "shortcut.normalization"),
             }
-            for kind, count in (("basic", 2), ("bottleneck", 3))
+            for kind, convolutions in _KINDS
         },
     },
 )

@@ -17,7 +17,7 @@ SHORTEST = 1e-7  # of a vector's squared length, so that one of zeros (padding) 
 
 
 def features(a: Swin, pixels: Any) -> Any:
-    """Scaled pixels (batch, size, size, 3) to the last map, normed: (batch, side, side, width).
+    """The last map, normed.
 
     Args:
         a: shape of the network.
