@@ -126,13 +126,14 @@ def has_class_token(shape: Sequence[int | None]) -> bool:
 def _by_class_token(inputs: Any, pooling: str) -> Any:
     import keras
 
-    first = keras.layers.Cropping1D((0, inputs.shape[1] - 1), name="class_token")(inputs)
-    vectors = [keras.layers.Flatten(dtype="float32", name="cls_pool")(first)]
-    others = keras.layers.Cropping1D((1, 0), name="patch_tokens")(inputs)
-    vectors.append(keras.layers.GlobalAveragePooling1D(dtype="float32", name="mean_pool")(others))
-    if pooling == "cls+mean":
-        return keras.layers.Concatenate(name="cls_mean_pool")(vectors)
-    return vectors[pooling == "mean"]
+    vectors = []
+    if pooling != "mean":
+        first = keras.layers.Cropping1D((0, inputs.shape[1] - 1), name="class_token")(inputs)
+        vectors.append(keras.layers.Flatten(dtype="float32", name="cls_pool")(first))
+    if pooling != "cls":
+        others = keras.layers.Cropping1D((1, 0), name="patch_tokens")(inputs)
+        vectors.append(keras.layers.GlobalAveragePooling1D(dtype="float32", name="mean_pool")(others))
+    return vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(name="cls_mean_pool")(vectors)
 
 
 def _gem(inputs: Any) -> Any:
