@@ -2,26 +2,22 @@
 
 Looked for in this order: our store, the hub's own cache (HF_HOME), the network. Files lie in the store under the commit
 they are of, and a folder counts only once all are there. The hub tells the SHA-256 of large files and git's hash of
-small ones; both are compared. A token (HF_TOKEN, or the file that `hf auth login` writes) goes to the hub alone, never
-to the server it redirects to.
+small ones; both are compared.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from transferkit.backbones.download import download
 from transferkit.backbones.foundation.checkpoint import POINTER, WHOLE, weights_file
+from transferkit.backbones.foundation.hub_requests import address_of, authorization, home, listing, remedy, status_of
 from transferkit.backbones.weights import folder as store
 from transferkit.backbones.weights import require_writable
 from transferkit.errors import BackboneError, WeightsError, nearest
@@ -34,7 +30,6 @@ RECORD = "transferkit.json"  # in a folder of the store, written last: the SHA-2
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w.-]{1,100})?")
 _SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
 _SMALL = ("config.json", "preprocessor_config.json", "image_converter.json", "preprocessor.json", "README.md")
-_LARGEST_ANSWER = 4 << 20
 
 # Names to type, the repository, and the licence that its card states.
 SHORT: dict[str, tuple[str, str]] = {
@@ -176,7 +171,7 @@ def fetch(
 
 
 def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: float, weights: bool) -> Path:
-    commit, files = _asked(repository, revision, timeout)
+    commit, files = listing(repository, revision, timeout)
     if not commit:
         raise WeightsError(f"the hub names no commit for {repository}")
     folder, hashes = place / commit, {}
@@ -185,7 +180,7 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
     for name in wanted if weights else [name for name in wanted if name in _SMALL]:
         target, expected = folder / name, files[name]
         if not (target.is_file() and _misfit(target, expected) is None):
-            address = f"{_endpoint()}/{repository}/resolve/{commit}/{name}"
+            address = address_of(repository, commit, name)
             say(f"fetching {name} of {repository}")
             try:
                 download(
@@ -195,10 +190,10 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
                     timeout=timeout,
                     retries=4,
                     say=say,
-                    secret=_authorization(),
+                    secret=authorization(),
                 )
             except WeightsError as error:
-                raise WeightsError(f"{error}. {_remedy(repository, _status(error))}") from error
+                raise WeightsError(f"{error}. {remedy(repository, status_of(error))}") from error
         hashes[name] = expected if len(expected) == 64 else sha256_file(target)  # compared above
     if not weights:
         return folder
@@ -210,48 +205,6 @@ def _transfer(repository: str, revision: str, place: Path, say: Say, timeout: fl
         known = {}
     write_json(refs, {**known, revision: commit})
     return folder
-
-
-class _Listing(NamedTuple):
-    """What the hub says of a repository: its commit (empty where it names none), and its files with their hashes."""
-
-    commit: str
-    files: dict[str, str]
-
-
-def _asked(repository: str, revision: str, timeout: float) -> _Listing:
-    url = f"{_endpoint()}/api/models/{repository}/revision/{revision}?blobs=true"
-    request = urllib.request.Request(url, headers={"User-Agent": "transferkit"})
-    if _authorization():
-        request.add_unredirected_header("Authorization", _authorization())
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # nosec B310  # the user's HF_ENDPOINT
-            said = json.loads(answer.read(_LARGEST_ANSWER))
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise WeightsError(
-            f"the hub answers {error.code} {error.reason} of {repository}. {_remedy(repository, error.code)}"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise WeightsError(
-            f"no word from {_endpoint()} ({shown(str(reason)[:100])}). {_remedy(repository, 0)}"
-        ) from error
-    if not isinstance(said, dict):
-        raise WeightsError(f"what {_endpoint()} says of {repository} is not understood")
-    commit = str(said.get("sha"))
-    return _Listing(commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else "", _hashes(said.get("siblings") or []))
-
-
-def _hashes(siblings: Any) -> dict[str, str]:
-    """Files and their hashes: 64 digits of SHA-256, or 40 of git's for those kept in git itself."""
-    found = {}
-    for entry in siblings:
-        large = entry.get("lfs") or {}
-        expected = str(large.get("sha256") or entry.get("blobId") or "")
-        if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", expected):
-            found[str(entry.get("rfilename"))] = expected
-    return found
 
 
 def _wanted(repository: str, files: dict[str, str]) -> list[str]:
@@ -299,54 +252,11 @@ def _place(repository: str) -> Path:
     return store() / "hub" / repository.replace("/", "--")
 
 
-def _home() -> Path:
-    home = os.environ.get("HF_HOME")
-    return Path(home).expanduser() if home else Path.home() / ".cache" / "huggingface"
-
-
 def _hubs_cache() -> Path:
     cache = os.environ.get("HF_HUB_CACHE")
-    return Path(cache).expanduser() if cache else _home() / "hub"
-
-
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
-def _authorization() -> str:
-    token = os.environ.get("HF_TOKEN", "")
-    if not token:
-        try:
-            token = (Path(os.environ.get("HF_TOKEN_PATH", _home() / "token"))).read_text().strip()
-        except OSError:
-            return ""
-    return f"Bearer {token}" if token.isascii() and token.isprintable() and token else ""
-
-
-def _status(error: BaseException | None) -> int:
-    """The HTTP status at the bottom of an error; 0 if there is none."""
-    while error is not None:
-        if isinstance(error, urllib.error.HTTPError):
-            return error.code
-        error = error.__cause__
-    return 0
-
-
-def _remedy(repository: str, status: int) -> str:
-    if status in (401, 403):
-        page = f"{_endpoint()}/{repository}"
-        return (
-            f"{repository} is gated, private, or not there. If gated: sign in, accept its licence on {page}, make a "
-            "token with read access, and set HF_TOKEN to it. DINOv2 asks for none of this: --backbone dinov2_small"
-        )
-    if status == 404:
-        return f"Is there a {repository}? The name and its spelling are those of its page on the hub"
-    return (
-        "To do without the network: fetch the repository by other means and give its folder, --backbone PATH, or set "
-        "HF_ENDPOINT to a mirror"
-    )
+    return Path(cache).expanduser() if cache else home() / "hub"
 
 
 def _absent(repository: str, revision: str, why: str) -> WeightsError:
     places = f"neither in {_place(repository)} nor in {_hubs_cache()}"
-    return WeightsError(f"{why} {repository} ({revision}) is {places}. {_remedy(repository, 0)}")
+    return WeightsError(f"{why} {repository} ({revision}) is {places}. {remedy(repository, 0)}")
