@@ -106,9 +106,12 @@ def _array(tensor: torch.Tensor, channels_last: bool) -> np.ndarray:
 
 
 def _write(folder: Path, model: torch.nn.Module, sizes: list[int], call: Callable[[torch.Tensor], Any]) -> None:
-    arrays = {f"{s}/{name}": value for s in sizes for name, value in outputs(model, s, call).items()}
+    _keep(folder, {f"{s}/{name}": value for s in sizes for name, value in outputs(model, s, call).items()})
+
+
+def _keep(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez_compressed(folder / "reference.npz", **arrays)
-    print(folder.name, sizes, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e3:.0f} kB", file=sys.stderr)
+    print(folder.name, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e3:.0f} kB", file=sys.stderr)
 
 
 def _hf(kind: str, config: Any, sizes: list[int], call: str = "tokens") -> Callable[[Path], None]:
@@ -143,8 +146,7 @@ def _swin(base: bool, second: bool = False) -> Callable[[Path], None]:
             net.load_state_dict(model.state_dict())
             found = outputs(net, s, lambda x, net=net: net(pixel_values=x).last_hidden_state)
             arrays |= {f"{s}/{name}": _square(value) for name, value in found.items()}
-        np.savez_compressed(folder / "reference.npz", **arrays)
-        print(folder.name, file=sys.stderr)
+        _keep(folder, arrays)
 
     return make
 
@@ -211,8 +213,7 @@ def _timm(
                 net.set_input_size((s, s))
             found = outputs(net, s, net.forward_features, "swin" in name)
             arrays |= {f"{s}/{key}": value for key, value in found.items()}
-        np.savez_compressed(folder / "reference.npz", **arrays)
-        print(folder.name, sizes, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e3:.0f} kB", file=sys.stderr)
+        _keep(folder, arrays)
 
     return write
 
@@ -409,7 +410,7 @@ def main() -> None:
         found[name](options.target / name)
     file = options.target / "versions.json"
     known = json.loads(file.read_text()) if file.is_file() else {}
-    versions = {module.__name__: module.__version__ for module in (torch, hf, timm)}
+    versions = {module.__name__: module.__version__ for module in (torch, torchvision, hf, timm)}
     known |= dict.fromkeys(options.names or found, versions)
     file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
