@@ -1,7 +1,7 @@
 """Where a token lies: position tables resampled to another picture size, and the angles of rotary positions. NumPy.
 
 The resampling is that of `torch.nn.functional.interpolate`, written as a matrix per axis; which of its forms a network
-was made with is a fact of the network. `tests/backbones/foundation/test_positions.py` holds PyTorch's numbers.
+was made with is a fact of the network. `tests/backbones/foundation/test_parity.py` holds it to PyTorch's numbers.
 """
 
 from __future__ import annotations
