@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.data.readers.forms import Corpus
-from transferkit.data.audit.audit import check
+from transferkit.data.audit.audit import check, quick
 from transferkit.data.containers import places
+from transferkit.data.containers.zips import Zip
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.images.opening import PictureError
 from transferkit.data.samples import Pinned
+from transferkit.data.source import scan
+from transferkit.files import write_csv
 
 
 def arrays(value: int) -> bytes:
@@ -53,6 +57,53 @@ def test_a_pinned_part_is_held_to_the_whole_file(tmp_path: Path) -> None:
     path.write_bytes(rows[1][2])
     with pytest.raises(PictureError, match="has changed since its content was hashed"):
         decode(pinned, DecodeSettings(16))
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Counter[str]]:
+    """An archive of pictures, and how often each of its entries was read."""
+    path, counts, plain = tmp_path / "data.zip", Counter[str](), Zip.read
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, label, content in Corpus():
+            archive.writestr(f"{label}/{name}.png", content)
+
+    def read(self: Zip, name: str) -> bytes:
+        counts[name] += 1
+        return plain(self, name)
+
+    monkeypatch.setattr(Zip, "read", read)
+    return path, counts
+
+
+def test_the_audit_reads_an_entry_once(reads: tuple[Path, Counter[str]]) -> None:
+    path, counts = reads
+    assert check(path).pictures == 120
+    assert set(counts.values()) == {1}
+    quick(scan(path).hashed())
+    assert set(counts.values()) == {3}  # hash, then header
+
+
+def test_a_damaged_entry_is_damage_to_the_audit(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for name, label, content in Corpus():
+            archive.writestr(f"{label}/{name}.png", content)
+    content = bytearray((tmp_path / "data.zip").read_bytes())
+    content[content.index(b"IDAT") + 100] ^= 255
+    (tmp_path / "data.zip").write_bytes(content)
+    (finding,) = [found for found in check(tmp_path / "data.zip").findings if found.severity == "error"]
+    assert (finding.kind, finding.path) == ("damaged", "daisy/d000.png")
+    assert finding.detail.startswith("is damaged (its bytes")
+
+
+def test_boxes_of_one_picture_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    rows = []
+    for name, label, content in Corpus():
+        (tmp_path / f"{name}.png").write_bytes(content)
+        rows += [(f"{name}.png#xywh=0,0,32,{height}", label) for height in (32, 31)]
+    write_csv(tmp_path / "boxes.csv", ["path", "label"], rows)
+    audit = check(tmp_path / "boxes.csv")
+    assert audit.pictures == 240
+    assert "duplicate" not in audit.counts()
 
 
 def test_a_picture_under_another_name_is_said_in_an_archive_too(tmp_path: Path) -> None:

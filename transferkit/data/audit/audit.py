@@ -17,7 +17,7 @@ from transferkit.console import plural
 from transferkit.data.audit.checks import KINDS, about_classes, about_copies, about_pictures, look_alikes
 from transferkit.data.audit.checks import Finding as Finding
 from transferkit.data.audit.checks import LabelIssue as LabelIssue
-from transferkit.data.audit.image_facts import ImageFacts, examine, header, picture_by_content
+from transferkit.data.audit.image_facts import ImageFacts, examine_all, header, picture_by_content
 from transferkit.data.containers.places import is_folder
 from transferkit.data.readers.folder import judge, samples_of, unwrapped, walk_folder
 from transferkit.data.readers.reading import Reading
@@ -146,11 +146,7 @@ def check(
                 raise
             return Audit(str(folder), 0, tuple(_table_findings(folder, how, error)))
     findings += _notes(samples)
-    facts: list[ImageFacts] = []
-    for fact in map_ordered(examine, samples.sources(), threads):
-        facts.append(fact)
-        if progress is not None:
-            progress(len(facts), len(samples))
+    facts = examine_all(samples.sources(), len(samples), threads, progress)
     return _judged(samples, facts, findings, deep=True)
 
 

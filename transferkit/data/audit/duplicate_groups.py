@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transferkit.data.audit.image_facts import ImageFacts, examine
+from transferkit.data.audit.image_facts import ImageFacts, examine_all
 from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.samples import Pixels, Samples
-from transferkit.data.threads import map_ordered
 from transferkit.data.union_find import Links
 
 
@@ -33,11 +32,7 @@ def linked(
         threads: that decode; 0 for as many as there are processors.
         progress: called with how many are done, and `total`, after each.
     """
-    facts = []
-    for fact in map_ordered(examine, sources, threads):
-        facts.append(fact)
-        if progress is not None:
-            progress(len(facts), total)
+    facts = examine_all(sources, total, threads, progress)
     links = Links(len(facts))
     first: dict[str, int] = {}
     for i, fact in enumerate(facts):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from transferkit.data.containers.places import open_file
-from transferkit.data.images.decode import DecodeSettings, open_picture
-from transferkit.data.images.opening import Fault, PictureError, read_header, sniff
+from transferkit.data.containers.places import open_file, part_of, sha256_in
+from transferkit.data.images.decode import DecodeSettings, open_picture, picture_in
+from transferkit.data.images.opening import Fault, PictureError, header_in, opened, sniff
 from transferkit.data.images.reading import HEAD
-from transferkit.data.samples import Pixels, hash_source, unreadable_reason
+from transferkit.data.samples import Pixels, hash_source, shown, unreadable_reason
+from transferkit.data.threads import map_ordered
 
 THUMBNAIL = 16
+# By percentiles: in deep grey that stays nearly black all pictures would be alike, or none.
+_SMALL = DecodeSettings(64, intensity="percentile")
 # Extensions and the format they promise.
 _PROMISED = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP",
@@ -54,11 +58,12 @@ def _examine(source: Path | Pixels, deep: bool, sha256: str | None = None) -> Im
     if isinstance(source, np.ndarray):
         return _of_array(source, deep)
     promised = _PROMISED.get(source.suffix.lower())
+    name, (_, part) = shown(source), part_of(source) or (source, None)
     try:
-        if sha256 is None and unreadable_reason(source) is None:
-            sha256 = hash_source(source)
-        head = read_header(source)
-        likeness, tiny = _likeness(source) if deep else (None, None)
+        with opened(source, name) as handle:  # once: out of a container each opening costs the reading of the entry
+            sha256 = sha256 or sha256_in(handle, part)
+            head = header_in(handle, name)
+            likeness, tiny = _likeness(picture_in(handle, name, _SMALL, part)) if deep else (None, None)
     except PictureError as error:
         return ImageFacts(error.kind, error.reason, sha256, promised=promised)
     except OSError as error:
@@ -74,20 +79,33 @@ def _of_array(array: Pixels, deep: bool) -> ImageFacts:
         image = open_picture(array)
     except PictureError as error:
         return ImageFacts(error.kind, error.reason)
-    likeness, tiny = _likeness(array) if deep else (None, None)
+    likeness, tiny = _likeness(image) if deep else (None, None)
     size, content = (array.shape[1], array.shape[0]), hash_source(array)
     return ImageFacts(sha256=content, size=size, mode=image.mode, format="array", likeness=likeness, tiny=tiny)
 
 
-def _likeness(source: Path | Pixels) -> tuple[int, Pixels]:
+def _likeness(image: Image.Image) -> tuple[int, Pixels]:
     """A 256-bit perceptual hash (ImageHash's phash) and a 16×16 RGB thumbnail to confirm it with."""
     import imagehash
 
-    # By percentiles: in deep grey that stays nearly black all pictures would be alike, or none.
-    image = open_picture(source, DecodeSettings(64, intensity="percentile"))
     bits = imagehash.phash(image, hash_size=16).hash.ravel()
     tiny = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     return int.from_bytes(np.packbits(bits).tobytes(), "big"), tiny
+
+
+def examine_all(
+    sources: Iterable[Path | Pixels], total: int, threads: int = 0, progress: Callable[[int, int], None] | None = None
+) -> list[ImageFacts]:
+    """`examine` of each on threads (0: as many as there are processors), in order.
+
+    `progress` is called with how many are done, and `total`, after each.
+    """
+    facts = []
+    for fact in map_ordered(examine, sources, threads):
+        facts.append(fact)
+        if progress is not None:
+            progress(len(facts), total)
+    return facts
 
 
 def picture_by_content(path: Path) -> str | None:

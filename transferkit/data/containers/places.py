@@ -20,7 +20,6 @@ from transferkit.data.containers.kinds import container, nested, opened_before
 from transferkit.data.containers.parquet import Rows
 from transferkit.data.containers.tfrecords import Records
 from transferkit.errors import DataError
-from transferkit.files import sha256_file
 
 _CONTAINERS = (
     ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz", ".npy", ".parquet", ".arrow", ".tfrec", ".tfrecord",
@@ -248,14 +247,9 @@ def size(path: Path) -> int:
 
 def sha256(path: Path) -> str:
     """Hex SHA-256 of the bytes of the file at `path`. Raises as `read`."""
-    known = opened_before(path)
-    if known is not None:
-        return hashlib.sha256(_sure(path, *known)).hexdigest()
-    try:
-        return sha256_file(path)
-    except (NotADirectoryError, FileNotFoundError):
-        part = part_of(path)
-        return hashlib.sha256(_entry(path)).hexdigest() if part is None else sha256_of(read(part[0]), part[1])
+    whole, part = part_of(path) or (path, None)
+    with open_file(whole) as handle:
+        return sha256_in(handle, part)
 
 
 def part_of(path: str | os.PathLike[str]) -> tuple[Path, Fragment] | None:
@@ -267,9 +261,11 @@ def part_of(path: str | os.PathLike[str]) -> tuple[Path, Fragment] | None:
     return None if found is not None and found[0].has(found[1]) else (Path(part[0]), part[1])
 
 
-def sha256_of(content: bytes, part: Fragment) -> str:
-    """Hex SHA-256 of a part of a picture: of the whole file, and of which part it is."""
-    return hashlib.sha256(hashlib.sha256(content).digest() + part.text.encode()).hexdigest()
+def sha256_in(handle: IO[bytes], part: Fragment | None = None) -> str:
+    """Hex SHA-256 of an open file from its start; of a `part`: of the whole file, and of which part it is."""
+    handle.seek(0)
+    whole = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]  # every open file has what it asks for
+    return whole.hexdigest() if part is None else hashlib.sha256(whole.digest() + part.text.encode()).hexdigest()
 
 
 __all__ = [
@@ -283,7 +279,7 @@ __all__ = [
     "listing",
     "open_file",
     "read",
-    "sha256", "sha256_of",
+    "sha256",
     "size",
     "unreadable_reason",
 ]  # fmt: skip

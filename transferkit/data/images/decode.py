@@ -21,14 +21,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import IO, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
 from transferkit.data.containers.fragments import Fragment
-from transferkit.data.containers.places import part_of, sha256_of
+from transferkit.data.containers.places import part_of, sha256_in
 from transferkit.data.images import jpeg, reading
 from transferkit.data.images.opening import PictureError, identify, named, opened
 from transferkit.data.images.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
@@ -37,13 +37,12 @@ from transferkit.data.images.tones import as_rgb
 from transferkit.data.samples import Pinned, Pixels, Source, hash_source, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
-from transferkit.files import sha256_bytes
 from transferkit.record import JsonObject
 
 __all__ = [
     "DECODER_VERSION", "DRAFT_MARGIN", "INTENSITIES", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings",
     "Intensity", "PictureError", "Resize", "content_of", "decode", "decode_many", "decoder_versions", "fit",
-    "letterboxed", "open_picture", "open_pixels", "read_many", "scaled", "whole",
+    "letterboxed", "open_picture", "open_pixels", "picture_in", "read_many", "scaled", "whole",
 ]  # fmt: skip
 
 DECODER_VERSION = 3
@@ -159,7 +158,7 @@ def content_of(source: Source) -> tuple[Path | bytes | Pixels | Part, str]:
         return source.source, name
     cut = part_of(source.source)
     content = whole(source.source, name)
-    _hold(source, sha256_bytes(content) if cut is None else sha256_of(content, cut[1]), name)
+    _hold(source, sha256_in(io.BytesIO(content), None if cut is None else cut[1]), name)
     return content if cut is None else Part(content, cut[1]), name
 
 
@@ -268,29 +267,28 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
 
 
 def _opened(content: Path | bytes | Pixels | Part, name: str, settings: DecodeSettings | None) -> Image.Image:
-    if isinstance(content, Part):
-        return _cut(content, name, "full" if settings is None else settings.intensity)
     if isinstance(content, np.ndarray):
         return _from_array(content, name)
-    how = (0, "stretch") if settings is None else (settings.size, settings.resize, 0, settings.intensity)
-    if isinstance(content, bytes):
-        if not content:
-            raise PictureError(name, "is empty (0 bytes)", "empty")
-        with named(name):
-            return reading.read(io.BytesIO(content), *how)
-    with opened(content, name) as handle, named(name):
-        return reading.read(handle, *how)
+    file, part = (content.content, content.part) if isinstance(content, Part) else (content, None)
+    if isinstance(file, Path):
+        with opened(file, name) as handle:
+            return picture_in(handle, name, settings, part)
+    if not file:
+        raise PictureError(name, "is empty (0 bytes)", "empty")
+    return picture_in(io.BytesIO(file), name, settings, part)
 
 
-def _cut(content: Part, name: str, intensity: Intensity) -> Image.Image:
-    """A page, or a box of the upright picture."""
-    part = content.part
+def picture_in(
+    handle: IO[bytes], name: str, settings: DecodeSettings | None = None, part: Fragment | None = None
+) -> Image.Image:
+    """What `open_picture` reads, of an open file that is called `name`; of a `part`, a page or a box of the upright
+    picture. Raises PictureError."""
+    intensity = "full" if settings is None else settings.intensity
     with named(name):
-        if isinstance(content.content, bytes):
-            image = reading.read(io.BytesIO(content.content), page=part.page, intensity=intensity)
-        else:
-            with opened(content.content, name) as handle:
-                image = reading.read(handle, page=part.page, intensity=intensity)
+        if part is None:
+            size, resize = (0, "stretch") if settings is None else (settings.size, settings.resize)
+            return reading.read(handle, size, resize, intensity=intensity)
+        image = reading.read(handle, page=part.page, intensity=intensity)  # whole: boxes are told in its pixels
     if part.box is None:
         return image
     box = part.pixels(image.width, image.height)

@@ -20,8 +20,8 @@ from transferkit.errors import DataError
 from transferkit.text import shown
 
 __all__ = [
-    "MAX_PIXELS", "Fault", "Header", "PictureError", "identify", "named", "opened", "orientation_of", "read_header",
-    "sniff",
+    "MAX_PIXELS", "Fault", "Header", "PictureError", "header_in", "identify", "named", "opened", "orientation_of",
+    "read_header", "sniff",
 ]  # fmt: skip
 Fault = Literal["unreadable", "empty", "not_a_picture", "unsupported", "too_large", "damaged"]
 
@@ -54,15 +54,20 @@ def read_header(source: os.PathLike[str]) -> Header:
     """Size, mode, format, frames and orientation of a file; only a PNG is decoded for it. Raises PictureError."""
     name = shown(source)
     with opened(source, name) as handle:
-        image = identify(handle, name)
-        if image.format == "PNG":  # which may tell its orientation behind the pixels
-            with suppress(*DAMAGE):
-                image.load()
-        orientation = orientation_of(image)
-        frames = 1
+        return header_in(handle, name)
+
+
+def header_in(handle: IO[bytes], name: str) -> Header:
+    """The same of an open file, which is called `name`. Raises PictureError."""
+    image = identify(handle, name)
+    if image.format == "PNG":  # which may tell its orientation behind the pixels
         with suppress(*DAMAGE):
-            frames = int(getattr(image, "n_frames", 1))
-        return Header(image.size, image.mode, str(image.format), frames, orientation)
+            image.load()
+    orientation = orientation_of(image)
+    frames = 1
+    with suppress(*DAMAGE):
+        frames = int(getattr(image, "n_frames", 1))
+    return Header(image.size, image.mode, str(image.format), frames, orientation)
 
 
 @contextmanager

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from transferkit.data.audit.image_facts import examine
+from transferkit.data.audit.image_facts import examine_all
 from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.samples import Samples
-from transferkit.data.threads import map_ordered
 from transferkit.data.union_find import Links
 
 
@@ -21,19 +20,14 @@ def group_look_alikes(
     once, at reduced scale; one that cannot be read keeps its group. `progress(done, total)` is called after
     each.
     """
-    likenesses, thumbnails = [], []
-    for fact in map_ordered(examine, samples.sources(), threads):
-        likenesses.append(fact.likeness)
-        thumbnails.append(fact.tiny)
-        if progress is not None:
-            progress(len(likenesses), len(samples))
+    facts = examine_all(samples.sources(), len(samples), threads, progress)
     links = Links(len(samples))
     first: dict[str, int] = {}
     for i, name in enumerate(samples.group):
         if name is not None:
             links.join(i, first.setdefault(name, i))
     joined: set[int] = set()
-    for i, j, _ in near_pairs(likenesses, thumbnails):
+    for i, j, _ in near_pairs([fact.likeness for fact in facts], [fact.tiny for fact in facts]):
         links.join(i, j)
         joined |= {i, j}
     group = list(samples.group)
