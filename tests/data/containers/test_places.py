@@ -15,7 +15,7 @@ from tests.data.readers.forms import Corpus
 from transferkit.data.audit.audit import check, quick
 from transferkit.data.containers import places
 from transferkit.data.containers.zips import Zip
-from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.images.decode import DecodeSettings, decode, decode_many
 from transferkit.data.images.opening import PictureError
 from transferkit.data.samples import Pinned
 from transferkit.data.source import scan
@@ -81,6 +81,16 @@ def test_the_audit_reads_an_entry_once(reads: tuple[Path, Counter[str]]) -> None
     assert set(counts.values()) == {1}
     quick(scan(path).hashed())
     assert set(counts.values()) == {3}  # hash, then header
+
+
+def test_the_decoder_reads_an_entry_once(reads: tuple[Path, Counter[str]]) -> None:
+    path, counts = reads
+    found = scan(path)
+    assert len(list(decode_many(found.sources(), DecodeSettings(16)))) == 120
+    assert set(counts.values()) == {1}
+    hashed = found.hashed()
+    assert len(list(decode_many(map(hashed.pinned, range(120)), DecodeSettings(16)))) == 120
+    assert set(counts.values()) == {3}
 
 
 def test_a_damaged_entry_is_damage_to_the_audit(tmp_path: Path) -> None:

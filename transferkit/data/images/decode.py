@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -177,17 +178,13 @@ def whole(path: Path, name: str) -> bytes:
         return handle.read()
 
 
-def _straight(source: Path | bytes, name: str, settings: DecodeSettings) -> Pixels | None:
-    """The upright pixels of an ordinary JPEG, as `open_picture` gives them; None for all else."""
-    if isinstance(source, bytes):
-        content = source
-    else:
-        with opened(source, name) as handle:
-            if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > jpeg.MAX_BYTES:
-                return None
-            handle.seek(0)
-            content = handle.read()
-    size = jpeg.size_of(content) if content[:3] == b"\xff\xd8\xff" else None
+def _straight(handle: IO[bytes], name: str, settings: DecodeSettings) -> Pixels | None:
+    """The upright pixels of an ordinary JPEG, as `picture_in` gives them; None for all else."""
+    if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > jpeg.MAX_BYTES:
+        return None
+    handle.seek(0)
+    content = handle.read()
+    size = jpeg.size_of(content)
     pixels = None if size is None else jpeg.pixels(content, size, draft_scale(size, settings.size, settings.resize))
     if pixels is None or not jpeg.may_be_turned(content):
         return pixels
@@ -253,8 +250,11 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
     Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
     """
     content, name = content_of(source)
-    straight = None if isinstance(content, np.ndarray | Part) else _straight(content, name, settings)
-    return np.asarray(_opened(content, name, settings)) if straight is None else straight
+    if isinstance(content, np.ndarray):
+        return np.asarray(_from_array(content, name))
+    with _file(content, name) as (handle, part):  # once: out of a container each opening reads the entry
+        straight = _straight(handle, name, settings) if part is None else None
+        return np.asarray(picture_in(handle, name, settings, part)) if straight is None else straight
 
 
 def open_picture(source: Source, settings: DecodeSettings | None = None) -> Image.Image:
@@ -263,19 +263,24 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
     With `settings`, large JPEGs are decoded at a reduced scale that still exceeds the wanted size.
     Raises: PictureError with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
     """
-    return _opened(*content_of(source), settings)
-
-
-def _opened(content: Path | bytes | Pixels | Part, name: str, settings: DecodeSettings | None) -> Image.Image:
+    content, name = content_of(source)
     if isinstance(content, np.ndarray):
         return _from_array(content, name)
+    with _file(content, name) as (handle, part):
+        return picture_in(handle, name, settings, part)
+
+
+@contextmanager
+def _file(content: Path | bytes | Part, name: str) -> Iterator[tuple[IO[bytes], Fragment | None]]:
+    """The open file, and what part of it is meant. Raises PictureError."""
     file, part = (content.content, content.part) if isinstance(content, Part) else (content, None)
     if isinstance(file, Path):
         with opened(file, name) as handle:
-            return picture_in(handle, name, settings, part)
-    if not file:
+            yield handle, part
+    elif file:
+        yield io.BytesIO(file), part
+    else:
         raise PictureError(name, "is empty (0 bytes)", "empty")
-    return picture_in(io.BytesIO(file), name, settings, part)
 
 
 def picture_in(
