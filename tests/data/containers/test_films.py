@@ -72,6 +72,23 @@ def test_the_order_of_asking_changes_nothing(codec: str, tmp_path: Path) -> None
     assert [again[i] for i in range(len(names))] == forward
 
 
+def test_frames_in_their_order_are_decoded_on_from_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = film(tmp_path / "a.mp4", seconds=20, group=160)
+    names = list(films.Film(path, path.read_bytes()[:64]).every(0.5))
+    begun: list[films.Film] = []
+    plain = films._Decoder.__init__
+
+    def begin(self: films._Decoder, of: films.Film) -> None:
+        begun.append(of)
+        plain(self, of)
+
+    monkeypatch.setattr(films._Decoder, "__init__", begin)
+    assert len({places.sha256(path / name) for name in names}) > 10
+    assert len(begun) == 1
+    places.sha256(path / names[20])  # from the key frame before it
+    assert len(begun) == 2
+
+
 def test_frames_of_a_film_stay_in_one_split_and_are_found_again(tmp_path: Path) -> None:
     for label in "ab":
         for number in range(6):

@@ -119,8 +119,9 @@ class Film(Derived):
         if not self.has(name):
             raise KeyError(name)
         wanted = self.first + float(name.removesuffix("s.png")) + 5e-4
+        waiting = _waiting_for(self, wanted)
         # Damage on the way from an earlier time says nothing of this one: then from its own key frame.
-        for decoder in (_waiting_for(self, wanted), None):
+        for decoder in (waiting, None) if waiting else (None,):
             decoder = decoder or _Decoder(self)
             try:
                 found = decoder.at(wanted)
