@@ -97,9 +97,9 @@ def test_a_damaged_entry_is_damage_to_the_audit(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for name, label, content in Corpus():
             archive.writestr(f"{label}/{name}.png", content)
-    content = bytearray((tmp_path / "data.zip").read_bytes())
-    content[content.index(b"IDAT") + 100] ^= 255
-    (tmp_path / "data.zip").write_bytes(content)
+    damaged = bytearray((tmp_path / "data.zip").read_bytes())
+    damaged[damaged.index(b"IDAT") + 100] ^= 255
+    (tmp_path / "data.zip").write_bytes(damaged)
     (finding,) = [found for found in check(tmp_path / "data.zip").findings if found.severity == "error"]
     assert (finding.kind, finding.path) == ("damaged", "daisy/d000.png")
     assert finding.detail.startswith("is damaged (its bytes")
