@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import threading
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -90,7 +89,6 @@ class Bucket(Container):
         self.scheme, self.bucket = scheme, name
         self._facts: dict[str, tuple[int, str] | None] = {}
         self._lists: dict[str, dict[str, bool]] = {}
-        self._lock = threading.Lock()
         self._files = _filesystem(scheme, self.name)
 
     def names(self) -> Collection[str]:
@@ -127,13 +125,15 @@ class Bucket(Container):
         return bool(name) and self._known(name) is not None
 
     def _known(self, name: str) -> tuple[int, str] | None:
-        if name not in self._facts:
-            try:
-                entry = self._tried(lambda: self._files.info(self._full(name)), name)
-                self._facts[name] = None if entry.get("type") == "directory" else _facts(entry)
-            except FileNotFoundError:
-                self._facts[name] = None
-        return self._facts[name]
+        with suppress(KeyError):  # never asked whether it is there: another thread may take it out
+            return self._facts[name]
+        try:
+            entry = self._tried(lambda: self._files.info(self._full(name)), name)
+            found = None if entry.get("type") == "directory" else _facts(entry)
+        except FileNotFoundError:
+            found = None
+        self._facts[name] = found
+        return found
 
     def is_empty(self, name: str) -> bool:
         """Whether the store says that a file has no bytes."""
@@ -177,7 +177,7 @@ class Bucket(Container):
             return
         for start in range(0, size, _PIECE):
             yield self._tried(partial(self._part, name, size, start, min(size, start + _PIECE)), name)
-        self._facts.pop(name)
+        self._facts.pop(name, None)
         if self._known(name) != (size, mark):
             raise EntryError(f"{self.name}/{shown(name)} was changed while it was fetched; start again")
 
