@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from transferkit.data.containers.base import ALLOWANCE, RATIO, Container
+from transferkit.data.containers.base import ALLOWANCE, RATIO, Derived
 from transferkit.errors import DataError
 from transferkit.files import ARRAY_DAMAGE
 from transferkit.text import shown
@@ -34,7 +34,7 @@ _COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels → PNG's type of colour
 Array = npt.NDArray[Any]
 
 
-class Arrays(Container):
+class Arrays(Derived):
     """Pictures of a file of arrays, `array/row.png`; `arrays` holds all, those of labels too."""
 
     kind = "file of arrays"
@@ -72,15 +72,6 @@ class Arrays(Container):
         ):
             return None
         return (key, int(text)) if self.name_of(key, int(text)) == name else None
-
-    def is_empty(self, name: str) -> bool:
-        """No picture is."""
-        return False
-
-    def size(self, name: str) -> int:
-        """Bytes of a picture, about."""
-        found = self._row(name)
-        return 0 if found is None else int(self.pictures[found[0]][found[1]].nbytes)
 
     def read(self, name: str) -> bytes:
         """A picture as a PNG."""
