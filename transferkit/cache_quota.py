@@ -17,7 +17,7 @@ if sys.platform != "win32":
 
 VARIABLE = "TRANSFERKIT_CACHE_SIZE"
 SHARE_OF_DISK = 0.5  # of the whole disk, where the variable is not set
-UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+_UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 A_DAY = 86400.0
 
 
@@ -30,11 +30,10 @@ def limit(folder: Path) -> int:
     if not text:
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         return int(shutil.disk_usage(there).total * SHARE_OF_DISK)
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b?)", text.lower())
-    unit = (found[2].upper().removesuffix("B") + "B") if found and found[2] else ""
-    if not found or unit not in UNITS:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.lower())
+    if not found:
         raise ConfigError(f"{VARIABLE}={text} is no size; write 20GB, 500MB or a number of bytes")
-    return int(float(found[1]) * UNITS[unit])
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def hold(folder: Path, owner: object) -> None:
