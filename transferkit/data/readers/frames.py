@@ -18,12 +18,11 @@ from transferkit.config.values import film_step
 from transferkit.data.containers import films, places
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.readers.reading import Excluded
-from transferkit.data.samples import Samples, shown
+from transferkit.data.samples import Pixels, Samples, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, raise_problems
 
-HOLDS_SEVERAL = (".tif", ".tiff", ".gif", ".webp", ".png", ".dcm", ".dicom", ".avif", ".heic", ".heif")
-Source = object
+_HOLDS_SEVERAL = (".tif", ".tiff", ".gif", ".webp", ".png", ".dcm", ".dicom", ".avif", ".heic", ".heif")
 
 
 def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
@@ -34,7 +33,7 @@ def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
     as it is, for the decoder to name. Raises DataError naming every film that cannot be read.
     """
     step = film_step(frames)
-    parts_of: Callable[[Source], list[str] | str] = _pages if step is None else partial(_moments, step)
+    parts_of: Callable[[Path | Pixels], list[str] | str] = _pages if step is None else partial(_moments, step)
     found = list(map_ordered(parts_of, samples.sources()))
     raise_problems(DataError, [parts for parts in found if isinstance(parts, str)])
     rows: list[int] = []
@@ -53,9 +52,9 @@ def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
     )  # fmt: skip
 
 
-def _pages(source: Source) -> list[str]:
+def _pages(source: Path | Pixels) -> list[str]:
     """What the pages of a file end with; nothing for a file of one."""
-    if not isinstance(source, Path) or os.path.splitext(source)[1].lower() not in HOLDS_SEVERAL:
+    if not isinstance(source, Path) or os.path.splitext(source)[1].lower() not in _HOLDS_SEVERAL:
         return []
     with suppress(PictureError):
         count = read_header(source).frames
@@ -63,7 +62,7 @@ def _pages(source: Source) -> list[str]:
     return []
 
 
-def _moments(step: float, source: Source) -> list[str] | str:
+def _moments(step: float, source: Path | Pixels) -> list[str] | str:
     """What the frames of a film end with; nothing for other files, the reason where it cannot be read."""
     if not isinstance(source, Path) or not films.is_film(source.name):
         return []
