@@ -95,6 +95,7 @@ def take_in(source: Any, settings: Settings, origin: str | None, reporter: Repor
     Raises:
         DataError: naming what cannot be used.
     """
+    from transferkit.data.audit.audit import hashed
     from transferkit.data.source import is_table, scan
 
     task = tasks.named(settings.task)
@@ -110,7 +111,7 @@ def take_in(source: Any, settings: Settings, origin: str | None, reporter: Repor
     preflight.check_depth(samples, settings.intensity)
     started = time.monotonic()
     samples, skipped = readable(samples, settings.on_bad_file, reporter, settings.intensity)
-    samples = samples.hashed()
-    preflight.short_check(samples, origin, settings, reporter)
+    samples, audit = hashed(samples)
+    preflight.short_check(audit, origin, settings, reporter)
     was = [Relabelled(path=path, was=samples.relabelled[path]) for path in samples.paths if path in samples.relabelled]
     return Intake(samples=samples, skipped=skipped, relabelled=was, seconds=time.monotonic() - started)

@@ -6,6 +6,7 @@ import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transferkit import tasks
 from transferkit.config import Given, Settings
@@ -18,6 +19,9 @@ from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Pixels, Samples, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError, DataError, nearest, raise_problems
+
+if TYPE_CHECKING:
+    from transferkit.data.audit.audit import Audit
 
 
 def problems(settings: Given, offline: bool) -> list[str]:
@@ -163,18 +167,15 @@ def is_deep(source: Path | Pixels) -> bool:
     return False
 
 
-def short_check(samples: Samples, origin: str | None, settings: Settings, reporter: Reporter) -> None:
+def short_check(audit: Audit, origin: str | None, settings: Settings, reporter: Reporter) -> None:
     """Say what headers and hashes show, and which command shows it all. Stops nothing: a split that leaks does.
 
     Args:
-        samples: the pictures.
+        audit: of the pictures.
         origin: path of the data, None for what is in memory.
         settings: of the run; the command repeats what they leave out.
         reporter: is told.
     """
-    from transferkit.data.audit.audit import quick
-
-    audit = quick(samples)
     if not audit.brief():
         return
     more = ["--exclude-file", settings.exclude_file] if settings.exclude_file else []

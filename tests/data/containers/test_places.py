@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.readers.forms import Corpus
-from transferkit.data.audit.audit import check, quick
+from transferkit.data.audit.audit import check, hashed, quick
 from transferkit.data.containers import places
 from transferkit.data.containers.zips import Zip
 from transferkit.data.images.decode import DecodeSettings, decode, decode_many
@@ -79,8 +79,11 @@ def test_the_audit_reads_an_entry_once(reads: tuple[Path, Counter[str]]) -> None
     path, counts = reads
     assert check(path).pictures == 120
     assert set(counts.values()) == {1}
-    quick(scan(path).hashed())
-    assert set(counts.values()) == {3}  # hash, then header
+    found, audit = hashed(scan(path))
+    assert set(counts.values()) == {2}
+    again = scan(path).hashed()
+    assert found.sha256 == again.sha256
+    assert audit == quick(again)
 
 
 def test_the_decoder_reads_an_entry_once(reads: tuple[Path, Counter[str]]) -> None:
