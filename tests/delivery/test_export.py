@@ -275,7 +275,7 @@ def test_what_a_killed_export_left_is_cleared_at_once_but_not_anothers_work(
     (tmp_path / ".out.87654321.old").mkdir()
     (tmp_path / ".other.12345678.partial").mkdir()
     holder = (
-        "import sys, time; from pathlib import Path; from transferkit.files import claim_folder\n"
+        "import sys, time; from pathlib import Path; from transferkit.storage import claim_folder\n"
         "claim = claim_folder(Path(sys.argv[1])); print(claim is not None, flush=True); time.sleep(300)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -19,8 +19,8 @@ from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
-from transferkit.files import cache_folder
 from transferkit.runs import agreement
+from transferkit.storage import cache_folder
 from transferkit.training.problem import PhaseReport
 
 WANTED = {i: range(2) for i in range(30)}

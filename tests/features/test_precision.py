@@ -7,7 +7,7 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError
 from transferkit.features import precision
 from transferkit.features.precision import Precision
-from transferkit.files import cache_folder
+from transferkit.storage import cache_folder
 
 QUIET = Reporter(quiet=True)
 LOW = [Precision("bfloat16", "graph"), Precision("bfloat16", "policy")]

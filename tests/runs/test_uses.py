@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.files import read_json, state_folder, write_csv, write_json
+from transferkit.files import read_json, write_csv, write_json
 from transferkit.runs import uses
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord
+from transferkit.storage import state_folder
 
 SPLIT = uses.test_digest(["b", "a"])
 

@@ -14,9 +14,9 @@ from transferkit.config import Given
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
-from transferkit.files import ready_cache
 from transferkit.runs import preflight
 from transferkit.runs.layout import free_name
+from transferkit.storage import ready_cache
 
 PathOrName = str | os.PathLike[str]
 

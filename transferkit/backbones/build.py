@@ -18,7 +18,7 @@ from transferkit.backbones.foundation import folder
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import MEAN, SCALINGS, STD, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
-from transferkit.files import is_offline
+from transferkit.storage import is_offline
 
 if TYPE_CHECKING:
     import keras

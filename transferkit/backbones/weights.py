@@ -17,7 +17,8 @@ from pathlib import Path
 from transferkit.backbones.catalog import ROWS, Row
 from transferkit.backbones.download import download
 from transferkit.errors import WeightsError
-from transferkit.files import atomic_path, is_offline, locked, read_json, sha256_file, write_json
+from transferkit.files import atomic_path, read_json, sha256_file, write_json
+from transferkit.storage import is_offline, locked
 
 Say = Callable[[str], None]
 PINS = "transferkit-pins.json"

@@ -11,7 +11,7 @@ from transferkit import importing
 from transferkit._version import __version__
 from transferkit.cli._common import guarded, heed_termination, open_streams
 from transferkit.cli._help import WIDTH, Sections
-from transferkit.files import cache_folder
+from transferkit.storage import cache_folder
 
 # heading → command → where it lives, and what the overview says of it (uncut: a line has room for 64 letters).
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {

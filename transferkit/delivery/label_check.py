@@ -20,11 +20,11 @@ from transferkit.data.samples import Samples
 from transferkit.data.source import ScanOptions
 from transferkit.data.splitting.units import units_of
 from transferkit.errors import DataError, RunError
-from transferkit.files import ready_cache
 from transferkit.runs import pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import given
 from transferkit.runs.run_record import RunRecord
+from transferkit.storage import ready_cache
 
 SHOWN = 60
 _AT_ONCE = 256  # rows read from the store together

@@ -10,9 +10,9 @@ import numpy as np
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
-from transferkit.files import ready_cache
 from transferkit.runs import analysis, model_file, scoring
 from transferkit.runs.layout import Layout
+from transferkit.storage import ready_cache
 
 
 @dataclass(frozen=True, kw_only=True)

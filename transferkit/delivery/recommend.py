@@ -17,9 +17,9 @@ from transferkit.data.splitting.split import fold_indices, split
 from transferkit.errors import BackboneError, ConfigError, DataError, raise_problems
 from transferkit.evaluation import charts, transferability
 from transferkit.evaluation.plot_style import save
-from transferkit.files import ready_cache
 from transferkit.runs import preflight
 from transferkit.runs.network_scores import RankedBackbone, candidates, probe
+from transferkit.storage import ready_cache
 
 FOLDS = (5, 3, 2)  # the first that the rarest class allows
 PICTURES = 1000

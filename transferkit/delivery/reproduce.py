@@ -25,13 +25,14 @@ from transferkit.errors import DataError, RunError, WeightsError
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import is_number
 from transferkit.features.precision import Precision
-from transferkit.files import cache_folder, write_json
+from transferkit.files import write_json
 from transferkit.record import JsonObject
 from transferkit.runs import manifest as manifests
 from transferkit.runs import pictures, tables
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import hardware, versions
 from transferkit.runs.run_record import PrecisionRecord, RunRecord
+from transferkit.storage import cache_folder
 
 PATHS = ("backbone", "weights", "exclude_file", "classes")  # settings that may name files
 SHOWN = 12  # differing numbers that people are shown

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from transferkit.features.precision import machine
-from transferkit.files import cache_folder, digest, read_json, remember
+from transferkit.files import digest, read_json, remember
 from transferkit.record import JsonObject
+from transferkit.storage import cache_folder
 
 LARGE = 256 << 20  # bytes of rows below which storing them costs less than measuring would
 DISK_SAMPLE = 48 << 20  # bytes that are written and read to measure the disk

@@ -24,8 +24,9 @@ import numpy as np
 from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes
-from transferkit.files import ARRAY_DAMAGE, atomic_path, cache_folder, digest, locked, read_json, write_json
+from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, write_json
 from transferkit.record import JsonObject
+from transferkit.storage import cache_folder, locked
 
 FORMAT = 2
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left

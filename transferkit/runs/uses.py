@@ -13,9 +13,10 @@ from pathlib import Path
 
 from transferkit.errors import TransferKitError
 from transferkit.evaluation.metrics_record import TestUses
-from transferkit.files import digest, locked, read_csv, read_json, state_folder, write_json
+from transferkit.files import digest, read_csv, read_json, write_json
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord
+from transferkit.storage import locked, state_folder
 
 PATIENCE = 10.0  # seconds to wait for another process that counts
 NEIGHBOURS = 1000  # runs looked at beside this one

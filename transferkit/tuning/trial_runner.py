@@ -23,10 +23,11 @@ from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import TransferKitError
 from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
-from transferkit.files import cache_folder, digest, locked
+from transferkit.files import digest
 from transferkit.record import HistoryRow
 from transferkit.runs import scoring
 from transferkit.runs.results import judge
+from transferkit.storage import cache_folder, locked
 from transferkit.training import recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback, Loop

@@ -21,7 +21,8 @@ from transferkit.backbones.foundation.hub_requests import address_of, authorizat
 from transferkit.backbones.weights import folder as store
 from transferkit.backbones.weights import require_writable
 from transferkit.errors import BackboneError, WeightsError, nearest
-from transferkit.files import is_offline, locked, read_json, sha256_file, write_json
+from transferkit.files import read_json, sha256_file, write_json
+from transferkit.storage import is_offline, locked
 from transferkit.text import shown
 
 Say = Callable[[str], None]

@@ -23,7 +23,8 @@ from typing import Any
 from transferkit.data.containers import kept
 from transferkit.data.containers.base import Container, EntryError
 from transferkit.errors import DataError, TransferKitError
-from transferkit.files import atomic_path, digest, is_offline
+from transferkit.files import atomic_path, digest
+from transferkit.storage import is_offline
 from transferkit.text import shown
 
 _ADDRESS = re.compile(r"(s3|gs|gcs|az|abfs|abfss|hf|https?):/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)

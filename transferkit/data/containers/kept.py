@@ -14,7 +14,7 @@ from pathlib import Path
 
 from transferkit import cache_quota
 from transferkit.errors import StorageError
-from transferkit.files import cache_folder
+from transferkit.storage import cache_folder
 
 STORES = ("archives", "fetched")
 _COUNTED = 60.0  # seconds for which a sum is trusted, since other processes add to it too

@@ -23,7 +23,8 @@ from transferkit.data.containers import kept
 from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError
 from transferkit.data.containers.tfrecords import HEAD, is_record
 from transferkit.errors import DataError
-from transferkit.files import atomic_path, digest, locked
+from transferkit.files import atomic_path, digest
+from transferkit.storage import locked
 from transferkit.text import shown
 
 _BLOCK = 1 << 20

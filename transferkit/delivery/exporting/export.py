@@ -24,10 +24,11 @@ from transferkit.delivery.exporting import companions, graphs, parity, parity_pi
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import RunError, TransferKitError, raise_problems
-from transferkit.files import claim_folder, claimed, read_json, sha256_file, storage_errors, sync_folder, write_json
+from transferkit.files import read_json, sha256_file, storage_errors, sync_folder, write_json
 from transferkit.runs import model_file, preflight
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
+from transferkit.storage import claim_folder, claimed
 
 CHECKED = 200  # pictures the exported file must answer
 STALE = 6 * 3600.0  # seconds after which a half-written folder is a killed process's, where claims cannot tell

@@ -14,7 +14,8 @@ from typing import Any
 from transferkit import importing
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.files import cache_folder, write_text
+from transferkit.files import write_text
+from transferkit.storage import cache_folder
 from transferkit.tuning.executors.ray_cluster import Cluster, fitting
 from transferkit.tuning.executors.ray_worker import Reply, Runner, Shipment, run, trial_runner
 from transferkit.tuning.limits import ATTEMPTS, GRACE

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from transferkit._version import __version__
 from transferkit.data.containers import places
-from transferkit.files import cache_folder
+from transferkit.storage import cache_folder
 from transferkit.tuning.executors import ray_private
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 
