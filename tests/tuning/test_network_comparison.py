@@ -61,7 +61,7 @@ def comparison(samples, tmp_path, monkeypatch):
     return NetworkComparison(
         samples=samples, splits=split(samples), base=Settings(backbone="mini", augment="none"), networks=[*SCORES],
         named=False, settled=False, budget=Budget(100.0, lambda: now[0]), choose=choose, journal=journal,
-        kept=KeptAnswers(tmp_path / "networks", journal), reporter=Reporter(quiet=True), offline=True,
+        kept=KeptAnswers(tmp_path / "networks", journal, [*SCORES]), reporter=Reporter(quiet=True), offline=True,
     )  # fmt: skip
 
 

@@ -50,12 +50,12 @@ def asked(monkeypatch):
 @pytest.fixture
 def work(tmp_path, asked):
     journal = Journal.open(tmp_path / "networks.jsonl", {}, resume=True)
-    now = [0.0]
+    now, names = [0.0], ["a", "b", "large", "c"]
     made = Refinement(
         found=[answers("a", 9), answers("b", 5), answers("large", 7, size=64), answers("c", 6)],
         splits=Splits(("train",) * N, (-1,) * N, 0), base=Settings(backbone="mini"), budget=Budget(100, lambda: now[0]),
-        judge=JUDGE, recipe=None, speeds={"b": 100.0}, kept=KeptAnswers(tmp_path / "networks", journal), settled=False,
-        reporter=Reporter(quiet=True),
+        judge=JUDGE, recipe=None, speeds={"b": 100.0}, settled=False,
+        kept=KeptAnswers(tmp_path / "networks", journal, names), reporter=Reporter(quiet=True),
     )  # fmt: skip
     made.now = now
     return made
@@ -82,6 +82,20 @@ def test_what_was_done_is_read_and_not_done_again(work, asked):
     damaged = replace(work, made=[], untried=[])
     damaged.run()
     assert asked[3:] == [(("b", "c"), False)], "what was damaged is done again"
+
+
+def test_what_was_kept_stays_of_its_network_where_another_one_is_compared_in_between(work, asked):
+    """As when a comparison is resumed with more time."""
+    work.found = [work.found[0], work.found[3]]
+    work.run()
+    again = replace(work, found=[work.found[0], answers("b", 5), work.found[1]], made=[], untried=[])
+    again.run()
+    assert asked[3:] == [(("b",), True), (("b", "c"), False)]
+    assert [str(one.member) for one in again.made] == [
+        "b, also on mirror images",
+        "c, also on mirror images",
+        "b with c",
+    ]
 
 
 @pytest.mark.parametrize("how", ["late", "settled"])

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transferkit.files import sha256_bytes, write_bytes
 from transferkit.selection import portfolio
+from transferkit.selection.member import Member
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning.journal import Event, Journal
 
 
 @dataclass(frozen=True)
 class KeptAnswers:
-    """One file a member in `folder`, under a key; `journal` has the rest, and the hash of the file."""
+    """One file a member in `folder`; `journal` has the rest, and the hash of the file. `networks` are those of the
+    comparison: files are named by their places in it, which stay what they are when more is done."""
 
     folder: Path
     journal: Journal
+    networks: Sequence[str]
 
-    def keep(self, key: str, one: NetworkAnswers) -> None:
+    def keep(self, one: NetworkAnswers) -> None:
         """Write them."""
-        held = portfolio.to_bytes(one)
+        held, key = portfolio.to_bytes(one), self._key(one.member)
         self.folder.mkdir(exist_ok=True)
         write_bytes(self._file(key), held)
         plain = {name: value for name, value in one.__dict__.items() if name != "answers"}
-        self.journal.append({"event": "done", "key": key, **plain, "sha256": sha256_bytes(held)})
+        self.journal.append(
+            {"event": "done", "key": key, **plain, **one.member.as_json(), "sha256": sha256_bytes(held)}
+        )
 
-    def read(self, key: str) -> NetworkAnswers | None:
-        """What was kept under `key`; None where there is nothing whole, and it is to be done, or done again."""
-        events = [event for event in self.journal.events if event["event"] == "done" and event.get("key") == key]
-        path = self._file(key)
-        if not events or not path.is_file():
+    def read(self, member: Member) -> NetworkAnswers | None:
+        """What was kept of `member`; None where there is nothing whole, and it is to be done, or done again."""
+        done = (event for event in self.journal.events if event["event"] == "done" and "networks" in event)
+        events = [event for event in done if Member.read(event) == member]
+        if not events:
             return None
-        held, plain = path.read_bytes(), content(events[-1])
-        if sha256_bytes(held) != plain.pop("sha256"):
-            return None
-        del plain["key"]
-        return portfolio.read(held, _rest(plain))
+        plain = content(events[-1])
+        path, digest = self._file(plain.pop("key")), plain.pop("sha256")
+        held = path.read_bytes() if path.is_file() else b""
+        return portfolio.read(held, _rest(plain)) if sha256_bytes(held) == digest else None
+
+    def _key(self, member: Member) -> str:
+        places = [str(self.networks.index(name)) for name in member.networks]
+        return "-".join(["mirrored"] * member.mirrored + ["pair"] * (len(places) > 1) + places)
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.npz"

@@ -25,6 +25,7 @@ from transferkit.evaluation.metrics_record import LeftOutNetwork
 from transferkit.runs.finetune import ClassifierChoice
 from transferkit.runs.network_scores import probe
 from transferkit.runs.selecting import FOLDS
+from transferkit.selection.member import Member
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning import portfolio_account
 from transferkit.tuning.journal import Event, Journal
@@ -144,7 +145,7 @@ class NetworkComparison:
 
     def _try(self, name: str) -> None:
         """Append to `found` what the network came to, or to `left_out` why not."""
-        done = self.kept.read(self._key(name))
+        done = self.kept.read(Member((name,)))
         if done is not None:
             self.found.append(done)
             return
@@ -168,7 +169,7 @@ class NetworkComparison:
         finally:
             compute.release()
         one = NetworkAnswers.of(name, choice.parameters, choice.size, choice.found, time.monotonic() - started)
-        self.kept.keep(self._key(name), one)
+        self.kept.keep(one)
         self.found.append(one)
         self.reporter.say(portfolio_account.said(one, self.base.metric, self.samples.task))
 
@@ -190,13 +191,8 @@ class NetworkComparison:
         self.journal.append({"event": "left", "network": name, "why": why, "late": late})
         (say or self.reporter.say)(f"{shown(name)} is left out: {why}")
 
-    # -- what is kept
-
     def _events(self, kind: str) -> Iterator[Event]:
         return (event for event in self.journal.events if event["event"] == kind)
-
-    def _key(self, name: str) -> str:
-        return str(list(self.networks).index(name))
 
 
 def _parameters(name: str) -> int:

@@ -67,7 +67,7 @@ class PortfolioJob(JournalledJob):
                 return
             with self._opened(splits) as journal:
                 self._begin(journal)
-                kept = KeptAnswers(self.kept, journal)
+                kept = KeptAnswers(self.kept, journal, self.networks)
                 compared = self._comparison(journal, kept, splits)
                 compared.run()
                 judge = self._job(compared.found[0].network).judge(splits)

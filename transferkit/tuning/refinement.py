@@ -18,6 +18,7 @@ from transferkit.runs import voices
 from transferkit.runs.voices import Voice
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.expectation import expected
+from transferkit.selection.member import Member
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.text import shown
 from transferkit.training.recipe import Recipe
@@ -54,10 +55,12 @@ class Refinement:
             return
         best, self._voices = self._best(), dict[str, Voice]()
         for one in best:
-            self._try("mirrored", [one], self._looking(one), f"{shown(one.network)} on mirror images")
+            member = Member((one.network,), mirrored=True)
+            self._try(member, [one], self._looking(one), f"{shown(one.network)} on mirror images")
         if len(best) == 2:
             names = " and ".join(shown(one.network) for one in best)
-            self._try("pair", best, AGAIN * sum(one.choice for one in best), f"features of {names} side by side")
+            member, needed = Member(tuple(one.network for one in best)), AGAIN * sum(one.choice for one in best)
+            self._try(member, best, needed, f"features of {names} side by side")
         self._voices.clear()
         compute.release()
 
@@ -71,10 +74,9 @@ class Refinement:
         pictures = sum(part != "test" for part in self.splits.assignment)
         return one.seconds / 2 if speed is None else pictures * (1 / speed + DECODING) + one.choice
 
-    def _try(self, kind: str, of: Sequence[NetworkAnswers], needed: float, what: str) -> None:
+    def _try(self, member: Member, of: Sequence[NetworkAnswers], needed: float, what: str) -> None:
         """Append to `made` what comes of it, or to `untried` why nothing does."""
-        key = "-".join([kind, *(str(self.found.index(one)) for one in of)])
-        done = self.kept.read(key)
+        done = self.kept.read(member)
         if done is None:
             ends = max(FINISH * self.budget.seconds, 2 * self.found[0].choice)
             if self.settled or not self.budget.allows(needed + ends):
@@ -83,8 +85,8 @@ class Refinement:
                 self.reporter.say(f"not tried, {self.untried[-1]}")
                 return
             self.reporter.heading(what)
-            done = self._mirrored(*of) if kind == "mirrored" else self._paired(*of)
-            self.kept.keep(key, done)
+            done = self._mirrored(*of) if member.mirrored else self._paired(*of)
+            self.kept.keep(done)
             self.reporter.say(f"{what}: {figure(done.score)} in {duration(done.seconds)}")
         self.made.append(done)
 
