@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from transferkit import terms
 from transferkit.console import figure, plural
 from transferkit.data.samples import Samples
 from transferkit.evaluation.metrics_record import UnlabeledRecord
@@ -72,19 +73,24 @@ class PoolChoice:
             others = [other.model_copy(update={"chosen": False}) for other in found.table]
             gain = gain_of(found.leaders, self.trial, self.judge)
             found = replace(found, trial=self.trial, apparent=self.trial.score, table=[row, *others], gain=gain)
-        name, before, after = self.metric, self.found.trial.score, self.trial.score
-        difference = f"{figure(self.best.gain, '+')} ± {figure(self.best.error)}"
-        scores = f"{name} {figure(after)} with them, {figure(before)} without ({difference})"
-        count = plural(len(self.taught.pool), "unlabelled picture")
-        said = {
-            True: f"{count} are learnt from, by {self.best.way.words}: {scores}, by cross-validation",
-            False: f"{count} were tried and are not used: {scores}, by cross-validation on labelled ones",
-        }
         record = UnlabeledRecord(
-            pictures=len(self.taught.pool), metric=name, without=before, score=after, gain=self.best.gain,
-            gain_se=self.best.error, way=self.best.way.words, kept=kept, words=said[kept],
+            pictures=len(self.taught.pool), metric=self.metric, without=self.found.trial.score, score=self.trial.score,
+            gain=self.best.gain, gain_se=self.best.error, way=self.best.way.words, kept=kept, words=self._words(kept),
         )  # fmt: skip
         return found, record
+
+    def _words(self, kept: bool) -> str:
+        """What learning from the pool too brought, in pairs. The scores themselves are left out: they are of what was
+        chosen by them, and stand beside the score to expect, which is not."""
+        low, high = (figure(self.best.gain + sign * 1.96 * self.best.error, "+") for sign in (-1, 1))
+        gain = (
+            f"gain in {terms.score(self.metric)} {figure(self.best.gain, '+')} ({low} to {high}), by cross-validation"
+        )
+        count, ways = plural(len(self.taught.pool), "unlabelled picture"), len(self.taught.ways())
+        if kept:
+            return f"{count} are learnt from, by {self.best.way.words}, the best of {ways} ways: {gain}"
+        why = ", since the model would cost more than it may" if self.helps else ""
+        return f"{count} were tried in {ways} ways and are not used{why}: best {gain}"
 
 
 def beaten(record: UnlabeledRecord) -> UnlabeledRecord:
