@@ -24,6 +24,7 @@ from transferkit.runs.manifest import Manifest
 from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tables import Predictions
 from transferkit.selection.candidate_scores import Floats
+from transferkit.selection.ensemble import shares
 from transferkit.training.problem import Problem, Trained
 from transferkit.training.recipe import Recipe
 
@@ -65,13 +66,7 @@ def soft_targets(logits: Floats, temperature: float, task: str) -> Floats:
     """Answers as targets are encoded [n, t]: probabilities at the teacher's temperature; standardised numbers as they
     are."""
     link = tasks.of(task).link
-    if link == "identity":
-        return logits
-    z = logits / temperature
-    if link == "sigmoid":
-        return np.asarray(np.exp(-np.logaddexp(0.0, -z)))
-    e = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(e / e.sum(1, keepdims=True))
+    return logits if link == "identity" else shares(logits / temperature, link)
 
 
 def student_settings(teacher: Settings, network: str, policy: str | None, task: str) -> Settings:

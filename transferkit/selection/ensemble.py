@@ -90,13 +90,19 @@ def together(logits: Sequence[Floats], weights: Sequence[float], task: str) -> F
         task: says what the logits mean.
     """
     link = tasks.of(task).link
-    shares = np.asarray(sum(w * _shares(one, link) for w, one in zip(weights, logits, strict=True)))
+    mean = np.asarray(sum(w * shares(one, link) for w, one in zip(weights, logits, strict=True)))
     if link == "identity":
-        return shares
-    return np.asarray(np.log(shares + TINY) - (np.log(1 - shares + TINY) if link == "sigmoid" else 0.0))
+        return mean
+    return np.asarray(np.log(mean + TINY) - (np.log(1 - mean + TINY) if link == "sigmoid" else 0.0))
 
 
-def _shares(logits: Floats, link: str) -> Floats:
+def shares(logits: Floats, link: str) -> Floats:
+    """What is averaged, of logits [n, t]: probabilities, or numbers as they are.
+
+    Args:
+        logits: of a network.
+        link: the task's.
+    """
     if link == "identity":
         return logits
     if link == "sigmoid":
