@@ -43,7 +43,8 @@ def both_ways(
                 looks = [(fitted(rows) - trial.shift) * trial.scale for rows in (z[fold, 0], flipped[fold])]
                 logits[fold] = together(looks, EVEN, judge.task)
             found.append(logits)
-    mean = OutOfFold.of(np.asarray(np.mean(found, axis=0)), judge)
-    gains = [judge.by_picture(logits) for logits in found]
-    by_picture = None if any(one is None for one in gains) else np.mean([g for g in gains if g is not None], axis=0)
-    return OutOfFold(logits=mean.logits, scores=[judge.score(logits) for logits in found], by_picture=by_picture)
+    each = [OutOfFold.of(logits, judge) for logits in found]
+    gains = [one.by_picture for one in each if one.by_picture is not None]
+    return OutOfFold(
+        logits=found, scores=[one.score for one in each], by_picture=np.mean(gains, axis=0) if gains else None
+    )
