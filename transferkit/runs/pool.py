@@ -1,11 +1,11 @@
-"""Pictures without labels that a run may learn from as well: read, looked through, and their rows."""
+"""Pictures without labels that a run may learn from as well: read, and looked through."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,6 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.source import film_of
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs.run_record import PoolRecord, RunRecord
-from transferkit.runs.tapped_rows import TappedRows
-from transferkit.training.recipe import Recipe
 
 MOST = 3000  # pictures of a pool that are learnt from: more make the choice slow, and add little
 
@@ -117,22 +115,3 @@ def check_same(record: RunRecord, pool: Pool | None) -> None:
             "--resume: the unlabelled pictures are not those the run was started with; put them back as they were, or "
             "start again with another --output"
         )
-
-
-def rows(work: Recipe, labelled: TappedRows, samples: Samples) -> np.ndarray:
-    """Rows of the clean pictures of a pool, by the same pass and from the same store as the labelled ones'.
-
-    Args:
-        work: the recipe.
-        labelled: rows of the pictures with labels.
-        samples: the pool.
-
-    Returns:
-        float32 [m, D].
-    """
-    wanted = {i: range(1) for i in range(len(samples))}
-    kind = replace(labelled.kind)
-    work.frozen.prepare([kind], samples, wanted)
-    source = work.frozen.source(kind, samples, wanted)
-    blocks = np.array_split(np.arange(len(samples)), max(1, -(-len(samples) // 512)))
-    return np.concatenate([source.take(block, np.zeros(len(block), np.int64))[0] for block in blocks])

@@ -11,8 +11,7 @@ from transferkit import terms
 from transferkit.console import figure, plural
 from transferkit.data.samples import Samples
 from transferkit.evaluation.metrics_record import UnlabeledRecord
-from transferkit.runs import pool
-from transferkit.runs.tapped_rows import TappedRows
+from transferkit.runs.tapped_rows import TappedRows, clean_rows
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.choice import CandidateScore, HeadChoice, gain_of, row_of
 from transferkit.selection.expectation import expected
@@ -42,7 +41,8 @@ class PoolChoice:
     ) -> PoolChoice:  # fmt: skip
         """Ask every way of learning from the pool `samples`."""
         of = judge(rows.pictures)
-        taught = Taught(rows.x, rows.y, pool.rows(work, rows, samples), found.trial)
+        unlabelled = clean_rows(work.frozen, replace(rows.kind), samples, np.arange(len(samples)))
+        taught = Taught(rows.x, rows.y, unlabelled, found.trial)
         with work.reporter.step("asking whether unlabelled pictures help"):
             best, asked = best_way(taught, rounds, of)
         # Whether the pool is used is part of the choice, whatever comes of it.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit.backbones.build import LoadedBackbone
+from transferkit.data.samples import Samples
 from transferkit.features.extract import Source
-from transferkit.features.frozen import Rows
+from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision
 from transferkit.features.taps import Taps, tapped
 from transferkit.training.problem import Trained
@@ -79,6 +80,20 @@ def tapped_rows(work: Recipe, precision: Precision | None = None) -> TappedRows:
         x=_read(source, kind, pictures, work.settings.choice_views + 1),
         y=problem.targets[pictures].astype(np.float64),
     )  # fmt: skip
+
+
+def clean_rows(frozen: Frozen, kind: Rows, samples: Samples, pictures: np.ndarray) -> np.ndarray:
+    """Tapped rows float32 [n, D] of the clean pictures alone, by one pass or from the store.
+
+    Args:
+        frozen: the network.
+        kind: of the rows.
+        samples: the pictures, of which those at `pictures`, int [n], are read.
+        pictures: see there.
+    """
+    wanted = {int(i): range(1) for i in pictures}
+    frozen.prepare([kind], samples, wanted)
+    return _read(frozen.source(kind, samples, wanted), kind, pictures, 1)[:, 0]
 
 
 def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> np.ndarray:

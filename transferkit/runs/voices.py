@@ -12,7 +12,7 @@ import numpy as np
 from transferkit.data.splitting.split import Splits
 from transferkit.features.frozen import Frozen
 from transferkit.runs.selecting import judge_of, rounds_of
-from transferkit.runs.tapped_rows import MOST_BYTES, TappedRows, tapped_rows
+from transferkit.runs.tapped_rows import MOST_BYTES, TappedRows, clean_rows, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge, OutOfFold
@@ -56,11 +56,7 @@ def _mirrored(work: Recipe, rows: TappedRows) -> np.ndarray:
     views, samples = replace(work.views, mirrored=True, count=0), work.problem.samples
     frozen = Frozen(work.backbone, work.settings, views, work.cache, work.reporter, work.frozen.precision)
     _, kind = frozen.tapped()
-    wanted = {int(i): range(1) for i in rows.pictures}
-    frozen.prepare([kind], samples, wanted)
-    source = frozen.source(kind, samples, wanted)
-    blocks = np.array_split(rows.pictures, max(1, -(-len(rows.pictures) // 512)))
-    return np.concatenate([source.take(block, np.zeros(len(block), np.int64))[0] for block in blocks])
+    return clean_rows(frozen, kind, samples, rows.pictures)
 
 
 @dataclass(frozen=True)
