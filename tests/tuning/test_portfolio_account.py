@@ -12,7 +12,7 @@ from transferkit.selection.ensemble import Ensemble
 from transferkit.selection.member import Member
 from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
 from transferkit.tuning import portfolio_account
-from transferkit.tuning.portfolio_account import Story
+from transferkit.tuning.portfolio_account import Look, Story
 
 N = 40
 JUDGE = Judge("classify", np.arange(N) % 2, ("a", "b"), metric_registry.goal("accuracy", "classify"))
@@ -46,15 +46,18 @@ def told():
         [answers("b", 6, mirrored=True), answers("a with b", 2, ("a", "b"))],
     )
 
-    def of(members, written, *, taken=False, **more):
-        several = Ensemble({0: 0.5, 1: 0.5}, found[1].own, 0.1 if taken else 0.0, 0.05)
+    def of(members, written, *, taken=False, averaged=found[1].own, **more):
+        several = Ensemble({0: 0.5, 1: 0.5}, averaged, 0.1 if taken else 0.0, 0.05)
         chosen = NetworkChoice(
             0, 0.9, (0.8, 1.0), 0.95, [(0.0, 0.0), (0.05, 0.03)], several, 0, [(0.02, 0.03), (0.1, 0.04)]
         )  # fmt: skip
         story = Story(
-            found=found, looks=[], left_out=[], waiting={}, made=made, untried=["x: no time was left"], late=False,
-            chosen=chosen, members=members, first="a", judge=JUDGE,
-            **{"single": "", "unfreeze": "none", "tail": "no layers were trained: y", **more},
+            found=found, left_out=[], made=made, untried=["x: no time was left"], late=False, chosen=chosen,
+            members=members, first="a", judge=JUDGE,
+            **{
+                "looks": [], "waiting": {}, "single": "", "unfreeze": "none", "tail": "no layers were trained: y",
+                **more,
+            },
         )  # fmt: skip
         return portfolio_account.content(story, Settings(backbone="a.keras"), "classify", written)
 
@@ -120,3 +123,13 @@ def test_every_step_has_the_best_so_far(told):
     assert [step.what for step in steps] == ["a", "b", "b, also on mirror images", "a with b", "answers averaged"]
     assert [step.best for step in steps[:4]] == pytest.approx([31 / N, 33 / N, 34 / N, 38 / N])
     assert steps[4].best == steps[3].best
+
+
+def test_more_time_gains_only_what_it_brings_over_answers_averaged(told, monkeypatch):
+    asked = []
+    monkeypatch.setattr(portfolio_account.portfolio_forecast, "forecast", lambda *given: asked.append(given[2]))
+    averaged = answers("together", 1).own
+    looks = [Look(name, "accuracy", 0.7, 0.1, 9.0) for name in ("a", "b", "c")]
+    found = told({Member(("a",)): 1.0}, metrics(), averaged=averaged, looks=looks, waiting={"c": 9.0})
+    assert asked == [found.steps[-1].best]
+    assert found.steps[-1].best > found.steps[-2].best

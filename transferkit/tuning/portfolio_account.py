@@ -100,10 +100,9 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
         together.words = _together(together)
         result.together = together
         result.winner_alone = several.answers.score if len(shipped) > 1 else result.winner_alone
-    best = max((one.score for one in story.every), key=story.judge.signed)
     result.forecast = portfolio_forecast.record(
         story.found, {look.network: (look.metric, look.score) for look in story.looks}, story.waiting,
-        story.late or over, result.metric, best if story.judge.maximise else None,
+        story.late or over, result.metric, result.steps[-1].best if story.judge.maximise else None,
     )  # fmt: skip
     result.words = _words(result)
     if any(row.chosen and row.judged_on == "validation" and row.classifier == "mlp" for row in metrics.candidates):
