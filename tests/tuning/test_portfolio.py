@@ -35,18 +35,6 @@ def alone(monkeypatch):
     networks_alone(monkeypatch)
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A network that has seen nothing yet."""
-    path = tmp_path_factory.mktemp("files") / "tiny.keras"
-    x = inputs = keras.Input((32, 32, 3))
-    for width in (4, 8):
-        x = keras.layers.Conv2D(width, 3, strides=2, activation="relu")(x)
-    keras.utils.set_random_seed(0)
-    keras.Model(inputs, x).save(path)
-    return path
-
-
 def compared(digits, tiny, output, **more):
     given = {"augment": "none", "offline": True, "quiet": True, "budget": "10m", **more}
     return tk.best(digits, [tiny, "mini"], output=output, **given)

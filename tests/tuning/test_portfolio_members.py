@@ -19,18 +19,6 @@ from transferkit.tuning.portfolio_decision import Decider
 pytestmark = [pytest.mark.usefixtures("unpublished"), pytest.mark.extended]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A network that has seen nothing yet."""
-    path = tmp_path_factory.mktemp("files") / "tiny.keras"
-    x = inputs = keras.Input((32, 32, 3))
-    for width in (4, 8):
-        x = keras.layers.Conv2D(width, 3, strides=2, activation="relu")(x)
-    keras.utils.set_random_seed(0)
-    keras.Model(inputs, x).save(path)
-    return path
-
-
 def settled(patch, store):
     """What is shipped and whether layers are trained is set here, whatever wins on so few pictures."""
 
