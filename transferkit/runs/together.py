@@ -66,7 +66,7 @@ class EnsembleJob(Job):
         self._works = {self.settings.backbone: work}
         self._works |= {name: self._beside(name, work) for name in networks(self.members) if name not in self._works}
         self._found = {name: self._selected(one, splits) for name, one in self._works.items()}
-        branches = [self._branch(member, share, splits) for member, share in self.members.items()]
+        branches = self._branches(splits)
         main = self._found[self.settings.backbone]
         record = EnsembleRecord(members=[self._member(member, share) for member, share in self.members.items()])
         trained = self._joined(branches, main, work)
@@ -103,24 +103,29 @@ class EnsembleJob(Job):
 
     # -- branches
 
-    def _branch(self, member: Member, share: float, splits: Splits) -> Branch:
+    def _branches(self, splits: Splits) -> list[Branch]:
+        # Rows are read once a network, and held no longer than members are made of them.
+        rows = {name: self._voice(name) for name in networks(member for member in self.members if not member.plain)}
+        return [self._branch(member, share, rows, splits) for member, share in self.members.items()]
+
+    def _branch(self, member: Member, share: float, rows: Mapping[str, voices.Voice], splits: Splits) -> Branch:
         if len(member.networks) > 1:
-            return self._pair(member, share, splits)
+            return self._pair(member, share, rows, splits)
         selection = self._found[member.networks[0]]
         assert selection.trained.calibration is not None
         logits = selection.trained.calibration[1].astype(np.float64)
         if member.mirrored:
-            logits = self._voice(member.networks[0]).both_ways(splits).mean_logits
+            logits = rows[member.networks[0]].both_ways(splits).mean_logits
         return Branch(selection.trained.model, share, member.mirrored, logits)
 
     def _voice(self, network: str) -> voices.Voice:
         work = self._works[network]
         return voices.Voice(work, tapped_rows(work, work.frozen.precision), self._found[network].trial)
 
-    def _pair(self, member: Member, share: float, splits: Splits) -> Branch:
+    def _pair(self, member: Member, share: float, rows: Mapping[str, voices.Voice], splits: Splits) -> Branch:
         """Two networks under one classifier, chosen again as it was. Raises TrainingError where what is shipped does
         not answer as what was fitted."""
-        left, right = (self._voice(name) for name in member.networks)
+        left, right = (rows[name] for name in member.networks)
         both, work = voices.pair(left, right), left.work
         trial = both.choose(work, splits).trial
         model, fitted = both.shipped(trial)
