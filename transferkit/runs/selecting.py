@@ -1,14 +1,14 @@
 """`--head auto`: which of the network's depths and which classifier suit the pictures, found by cross-validation.
 
-One frozen pass gives vectors of several depths; everything after it costs seconds. The winner is fitted once more on
-training and validation pictures together and is shipped as Keras' own layers on the same network.
+One frozen pass gives vectors of several depths; everything after it costs seconds. What becomes of the winner is in
+`runs.fitting`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ from transferkit.evaluation.metrics_record import (
     UnlabeledRecord,
 )
 from transferkit.features.precision import Precision
-from transferkit.runs import agreement, pool_choice
+from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.limits import Account, Limits
 from transferkit.runs.tapped_rows import TappedRows, tapped_rows
 from transferkit.selection import choice as choosing
@@ -37,8 +37,7 @@ from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.candidates import LINEAR, learners
 from transferkit.selection.choice import CandidateScore, HeadChoice
-from transferkit.selection.fitted import Affine
-from transferkit.training.problem import PhaseReport, Problem, Trained
+from transferkit.training.problem import Problem, Trained
 from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -116,14 +115,17 @@ class Selector:
         if unlabeled is not None:
             unlabeled = unlabeled if network is None else pool_choice.beaten(unlabeled)
             reporter.say(unlabeled.words)
-        trained, expected = self._shipped(found) if network is None else self._shipped_network(*network)
+        if network is None:
+            trained, expected = fitting.classifier(work, self.rows, found, self.taught, judge)
+        else:
+            trained, expected = fitting.network(work, self.rows, *network)
         asked = agreement.sampled(work.problem)
         left_out = trained.val_outputs[asked] if network is None else None
         gap = agreement.gap(trained.model, expected, work.problem, work.views, left_out)
         answers = answers if network is None else OutOfFold.of(network[1], judge)
         return HeadSelection(
             trained=trained, cross_validation=self._cross_validation(found), candidates=table,
-            cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=self._start(found),
+            cost=self.account.record(), gap=gap, answers=answers, judge=judge, start=fitting.start(self.rows, found),
             unlabeled=unlabeled, trial=found.trial,
         )  # fmt: skip
 
@@ -225,80 +227,15 @@ class Selector:
             f"cross-validation in {duration(found.seconds)}"
         )
 
-    # -- shipping
-
-    def _shipped(self, found: HeadChoice) -> tuple[Trained, np.ndarray]:
-        """The winner, fitted on training and validation pictures (on training alone where that was asked for), and the
-        outputs that its network is to give for the pictures of `agreement.sampled`."""
-        work, problem, rows, trial = self.work, self.work.problem, self.rows, found.trial
-        started = time.monotonic()
-        alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
-        learnt = rows.places(problem.train if alone else rows.pictures)
-        if self.taught is None:
-            projection, fitted = choosing.fit(rows.x[learnt], rows.y[learnt], trial)
-        else:
-            projection, fitted = self.taught.fit(learnt)
-        body = shipping.body(projection, fitted, trial.scale, trial.shift)
-        columns = trial.candidate.start, trial.candidate.stop
-        where = rows.places(problem.val)
-        asked = rows.x[where[agreement.sampled(problem)], 0]
-        expected = (fitted(projection(asked)) - trial.shift) * trial.scale
-        val = found.logits[where].astype(np.float32)
-        judge = self._judge(problem.val)
-        report = PhaseReport(
-            name="head", trained=terms.candidate(trial.candidate.learner.name, trial.candidate.features),
-            parameters=int(body.count_params()), epochs=0, best_epoch=0, score=judge.score(found.logits[where]),
-            loss=judge.loss(found.logits[where]), seconds=found.seconds + time.monotonic() - started,
-            source="cached" if rows.kind.features is not None else "computed each epoch", precision="float32",
-        )  # fmt: skip
-        which = "training pictures" if alone else "training and validation pictures together"
-        which += "" if self.taught is None else ", and on unlabelled ones"
-        note = (
-            f"the classifier was chosen by cross-validation and fitted on {which}; what is said of validation are "
-            "answers to pictures that were left out"
-        )
-        phases = [*work.trainer.phases, report]
-        calibration = (rows.pictures, found.logits.astype(np.float32))
-        trained = self._trained(body, columns, phases=phases, chosen="head", val=val)
-        trained = replace(trained, notes=[*work.notes, note], calibration=calibration, refitted=not alone)
-        return trained, expected
-
-    def _shipped_network(self, body: keras.Model, val: np.ndarray) -> tuple[Trained, np.ndarray]:
-        phases, columns = self.work.trainer.phases, self.rows.columns
-        trained = self._trained(body, columns, phases=phases, chosen=phases[-1].name, val=val.astype(np.float32))
-        return trained, val[agreement.sampled(self.work.problem)]
-
-    def _trained(
-        self, body: keras.Model, columns: tuple[int, int], *, phases: list[PhaseReport], chosen: str, val: np.ndarray
-    ) -> Trained:
-        # Of what was fitted in one step the score on its own pictures says nothing: none are judged.
-        return Trained(
-            model=self.rows.network(body, columns), phases=phases, chosen=chosen, history=self.work.trainer.history,
-            val_outputs=val, train_outputs=np.zeros((0, val.shape[1]), np.float32),
-            train_judged=np.zeros(0, np.int64), features=self.rows.kind, pretrained=None, notes=[*self.work.notes],
-            places={"last": self.rows.taps.sets()["last"], "head": columns},
-        )  # fmt: skip
-
-    def _start(self, found: HeadChoice) -> Callable[[np.ndarray], keras.Model]:
-        start, stop = self.rows.taps.sets()["last"]
-        trial = next(
-            t for t in found.leaders if t.candidate.features == "last" and isinstance(t.candidate.learner, LINEAR)
-        )
-        trial = replace(trial, candidate=replace(trial.candidate, start=0, stop=stop - start))
-        known, y = self.rows.pictures, self.rows.y
-        vectors = self.rows.x[:, :, start:stop].copy()  # not all of `x`, which is large
-
-        def made(pictures: np.ndarray) -> keras.Model:  # must not hold `self`, which has it
-            places = np.searchsorted(known, pictures)
-            projection, fitted = choosing.fit(vectors[places], y[places], trial)
-            assert isinstance(fitted, Affine)
-            return shipping.trainable(projection, fitted, trial.scale, trial.shift)
-
-        return made
-
 
 def rounds_of(work: Recipe, splits: Splits, rows: TappedRows) -> list[list[np.ndarray]]:
-    """The rounds of folds by which a run chooses, as places in its rows."""
+    """The rounds of folds by which a run chooses, as places in its rows.
+
+    Args:
+        work: the recipe.
+        splits: which part each picture belongs to.
+        rows: those of training and validation pictures.
+    """
     drawn = rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, ROUNDS)
     return [[rows.places(fold) for fold in folds] for folds in drawn]
 
