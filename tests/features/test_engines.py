@@ -154,6 +154,18 @@ def test_streamed_rows_go_on_by_tensorflow_too(fake, mini, views, samples):
     assert len(part.reporter.warnings) == 1
 
 
+def test_a_network_that_a_chosen_engine_cannot_take_is_tensorflows(fake, mini, views, samples):
+    """Only one kind of row was tried; a cut's network is another one, and a full disk may keep an engine from any."""
+    part, kind = chosen(mini, views, samples, cutmix=0.5)
+    kind = part.pooled()
+    pixels = np.zeros((2, *kind.model.input_shape[1:]), np.uint8)
+    fake.compiled = failing
+    found = part.compiled(kind.model)([pixels])
+    np.testing.assert_array_equal(found, compute.forward(kind.model)([pixels]))
+    assert part.source(kind, samples, WANTED).take(np.arange(5), np.zeros(5, np.int64))[0].shape[0] == 5
+    assert "Fake: no such operation; going on with TensorFlow" in part.reporter.warnings
+
+
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
 def test_who_asks_for_a_format_gets_tensorflow(fake, mini, views, samples, asked):
     part, _ = chosen(mini, views, samples, precision=asked)

@@ -159,17 +159,16 @@ class Frozen:
         sets = [kind.features for kind in stored if kind.features is not None]
         try:
             with applied(model, self.precision):
-                self.rows_computed += extract(
-                    self.compiled(model), sets, self.views, samples, wanted, self.reporter, at_once(model)
-                )
+                run = self._passes.of(model, self.precision)
+                self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, at_once(model))
         except EngineError as error:
             self.precision = self._passes.failed(error)
             self.prepare(kinds, samples, wanted)
 
     def compiled(self, model: keras.Model) -> compute.Forward:
-        """The forward pass in the chosen precision, in halves where memory runs out. Raises EngineError, as its calls
-        do, where it is another engine's and that fails."""
-        return self._passes.of(model, self.precision)
+        """The forward pass in the chosen precision, in halves where memory runs out; by TensorFlow from where another
+        engine fails."""
+        return self._passes.guarded(model, self.precision)
 
     def together(self, kinds: Sequence[Rows]) -> keras.Model:
         """One model with the outputs of all kinds, in order, a cut's first. Nothing runs twice: pooled rows grow on the
@@ -261,7 +260,7 @@ class Frozen:
         if kind.features is not None:
             return Stored(kind.features, self.views, samples, wanted)
         with applied(kind.model, self.precision):
-            run = self._passes.guarded(kind.model, self.precision)
+            run = self.compiled(kind.model)
             run([np.zeros((FORWARD_BATCH, *kind.model.input_shape[1:]), np.uint8)])  # trace inside the context
         return Streamed(self.views, samples, run, kind.shapes)
 

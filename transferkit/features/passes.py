@@ -39,18 +39,19 @@ class Passes:
         return self._made[key][1]
 
     def guarded(self, model: keras.Model, precision: Precision) -> compute.Forward:
-        """As `of`, and TensorFlow from where the engine fails: for rows that are made while a network trains."""
-        run = self.of(model, precision)
+        """As `of`, and TensorFlow from where the engine fails, to take the network too: for who cannot begin again."""
         if not precision.engine:
-            return run
-        now = [run]
+            return self.of(model, precision)
+        try:
+            now = [self.of(model, precision)]
+        except EngineError as error:
+            return self.of(model, self.failed(error))
 
         def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> compute.Arrays:
             try:
                 return now[0](inputs, rows)
             except EngineError as error:
-                self.failed(error)
-                now[0] = self.of(model, Precision())
+                now[0] = self.of(model, self.failed(error))
                 return now[0](inputs, rows)
 
         return call
