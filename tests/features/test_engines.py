@@ -17,6 +17,7 @@ from transferkit.compute import engines
 from transferkit.compute.engines import EngineError
 from transferkit.config import make
 from transferkit.console import Reporter
+from transferkit.features import engines as choosing
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.runs import agreement
@@ -109,6 +110,29 @@ def test_an_engine_in_which_the_process_ended_is_not_tried_again(fake, mini, vie
         chosen(mini, views, samples)
     part, _ = chosen(mini, views, samples)
     assert (part.precision.how, fake.asked) == ("plain", 1)
+
+
+def test_an_interrupted_trial_says_nothing_of_the_engine(fake, mini, views, samples):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    fake.compiled = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        chosen(mini, views, samples)
+    fake.compiled = lambda: None
+    assert chosen(mini, views, samples)[0].precision.how == "fake"
+
+
+def test_who_measures_beside_another_trial_keeps_what_came_of_that(fake, mini, views, samples):
+    """While an engine is tried it is marked as one that ended the process: a reader must not write that back."""
+    part = frozen(mini, views)
+    key = part._key(part.pooled())
+    first = choosing._Memory(key)
+    first.write("fake", choosing.Measured(refused="it ended the process in which it was tried"))
+    second = choosing._Memory(key)
+    first.write("fake", choosing.Measured(1.0, 0.1))
+    second.write("tensorflow float32 plain", choosing.Measured(1.0, 1.0))
+    assert choosing._Memory(key).of("fake") == choosing.Measured(1.0, 0.1)
 
 
 def test_what_the_cache_holds_of_one_engine_is_not_computed_again_by_another(fake, mini, views, samples, monkeypatch):

@@ -125,9 +125,12 @@ class _Memory:
         versions = {name: engines.engine_version(name) for name in engines.installed()}
         known = {**key, "engines": versions, "machine": machine()}
         self._path: Path = cache_folder() / "precision" / f"{digest(known)[:32]}.json"
-        self._found: dict[str, Measured] = {}
+        self._found = self._read()
+
+    def _read(self) -> dict[str, Measured]:
         with suppress(OSError, ValueError, TypeError, AttributeError):  # none, or damaged
-            self._found = {str(name): Measured(**values) for name, values in read_json(self._path).items()}
+            return {str(name): Measured(**values) for name, values in read_json(self._path).items()}
+        return {}
 
     def has(self, name: str) -> bool:
         return name in self._found
@@ -137,7 +140,14 @@ class _Memory:
 
     def write(self, name: str, measured: Measured) -> None:
         self._found[name] = measured
-        remember(self._path, {one: asdict(values) for one, values in self._found.items()})
+        self._save(self._read() | {name: measured})  # another process may have measured others meanwhile
+
+    def forget(self, name: str) -> None:
+        del self._found[name]
+        self._save({one: values for one, values in self._read().items() if one != name})
+
+    def _save(self, found: Mapping[str, Measured]) -> None:
+        remember(self._path, {name: asdict(values) for name, values in found.items()})
 
 
 def _option(name: str) -> Precision:
@@ -195,7 +205,11 @@ def _measure(base: Precision, names: list[str], work: Work, memory: _Memory, rep
         if memory.has(name):
             continue
         memory.write(name, Measured(refused="it ended the process in which it was tried"))  # unless it comes back
-        memory.write(name, _tried(name, work, batch, expected))
+        try:
+            memory.write(name, _tried(name, work, batch, expected))
+        except KeyboardInterrupt:  # who is tired of waiting has not said that it fails
+            memory.forget(name)
+            raise
         reporter.say(f"engine: {_said(name, base, memory)}")
         if not memory.of(name).refused and plain.forward >= GAIN * memory.of(name).forward:
             return
