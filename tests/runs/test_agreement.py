@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from tests.fake_engine import faked
 from tests.training.job import recipe_for
 from transferkit import compute
 from transferkit.console import Reporter
@@ -17,7 +18,7 @@ from transferkit.features import precision
 from transferkit.features.precision import Precision
 from transferkit.files import read_csv
 from transferkit.runs import model_file, scoring
-from transferkit.runs.agreement import agreed
+from transferkit.runs.agreement import TOLERANCE, agreed, gap, sampled
 from transferkit.selection import shipping
 
 
@@ -38,6 +39,27 @@ def test_answers_that_agree_are_kept_and_others_are_made_again_by_the_shipped_ne
     unit = "standard deviations" if task == "regress" else "of probability"
     assert unit in reporter.warnings[0]
     assert "validation was answered again" in reporter.warnings[0]
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-4])
+def test_features_of_an_engine_have_to_agree_far_more_closely(digits, monkeypatch, off):
+    """Numbers, unlike answers that are sure, hide nothing; so small a difference the trial of an engine lets pass."""
+    fake = faked(monkeypatch)
+    fake.change = lambda outputs: [x + np.float32(off) * np.sqrt((x**2).mean(axis=-1, keepdims=True)) for x in outputs]
+    made = recipe_for(digits, task="regress")
+    trained = made.run()
+    assert made.frozen.precision.how == "fake"
+    found = gap(trained.model, trained.val_outputs[sampled(made.problem)], made.problem, made.views)
+    assert found < TOLERANCE  # as for a lower precision it would pass
+    repaired = agreed(trained, made)
+    assert (repaired is trained) is (off == 0.0)
+    again = recipe_for(digits, task="regress")
+    again.frozen.choose_precision(again.frozen.pooled(), again.problem.samples, again.wanted())
+    assert again.frozen.precision.how == ("plain" if off else "fake")
+    own = scoring.predictions(
+        trained.model, made.problem.samples.select(made.problem.val), made.views.decode, Reporter(quiet=True), "val"
+    )
+    np.testing.assert_allclose(repaired.val_outputs, own, atol=1e-4)
 
 
 @pytest.fixture
