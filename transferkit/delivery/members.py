@@ -64,8 +64,8 @@ class Member:
 
     def settle(self, total: int, pixels: Pixels, reporter: Reporter) -> None:
         """Let another engine than Keras answer `total` pictures such as uint8 [n, size, size, 3], if it is done sooner
-        and answers as Keras does."""
-        if not self.file or self._how != Precision() or not engines.offered():
+        and answers as Keras does. One that has been compiled stays."""
+        if self._engine is not None or not self.file or self._how != Precision() or not engines.offered():
             return
         passes, rows = Passes(reporter), total * len(self.looks)
         work = engines.Work(
