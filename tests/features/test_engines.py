@@ -266,6 +266,16 @@ def test_any_number_of_pictures_from_any_thread(network, name):
     assert len(found) == 5
 
 
+@pytest.mark.parametrize("where", ["compiling", "computing"])
+def test_a_full_memory_is_the_engines_failure_so_that_tensorflow_goes_on_in_halves(network, monkeypatch, where):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(engines, "_openvino", full if where == "compiling" else lambda *_: full)
+    with pytest.raises(EngineError, match="OpenVINO: MemoryError"):
+        engines.forward("openvino", network, 2)([np.zeros((3, 24, 24, 3), np.uint8)])
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_what_an_engine_cannot_do_is_an_engine_error(name):
     inputs = keras.Input((8, 8, 3), dtype="uint8")

@@ -91,18 +91,16 @@ def forward(name: str, model: Any, threads: int) -> Forward:
         pixels = np.ascontiguousarray(inputs[0], np.uint8)
         with _failing(name):
             found = list(pool.map(run, (pixels[i : i + 1] for i in range(len(pixels)))))
-        return [np.concatenate(tensors, dtype=np.float32) for tensors in zip(*found, strict=True)]
+            return [np.concatenate(tensors, dtype=np.float32) for tensors in zip(*found, strict=True)]
 
     return call
 
 
 @contextmanager
 def _failing(name: str) -> Iterator[None]:
-    """What goes wrong inside is an EngineError of engine `name`; a full memory and a wish to end are what they are."""
+    """What goes wrong inside is an EngineError of engine `name`, a full memory too: TensorFlow takes less at a time."""
     try:
         yield
-    except (MemoryError, EngineError):
-        raise
     except Exception as error:  # whatever converters and runtimes raise
         words = " ".join(str(error).split())[:200]
         raise EngineError(f"{ENGINES[name].title}: {type(error).__name__}: {words}") from error

@@ -27,15 +27,16 @@ class Passes:
     _made: dict[tuple[int, Precision], tuple[keras.Model, compute.Forward]] = field(default_factory=dict)
 
     def of(self, model: keras.Model, precision: Precision) -> compute.Forward:
-        """The forward pass of `model`, in halves where memory runs out. To be called, the first time, inside
+        """The forward pass of `model`, Keras' own in halves where memory runs out. To be called, the first time, inside
         `precision.applied`. Raises EngineError, as its calls do, where an engine fails."""
         key = id(model), replace(precision, reason="")
         if key not in self._made:
             if precision.engine:
                 run = engines.forward(precision.engine, model, available_threads())
             else:
-                run = compute.forward(model, graph_bfloat16=precision.how == "graph")
-            self._made[key] = model, compute.halving(run, self.reporter.warn)
+                plain = compute.forward(model, graph_bfloat16=precision.how == "graph")
+                run = compute.halving(plain, self.reporter.warn)
+            self._made[key] = model, run
         return self._made[key][1]
 
     def guarded(self, model: keras.Model, precision: Precision) -> compute.Forward:
