@@ -1,8 +1,10 @@
 """Another engine for the frozen part is used only where its numbers are TensorFlow's and the job is done sooner."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from dataclasses import replace
 
 import keras
@@ -73,10 +75,20 @@ def test_wrong_outputs_are_refused_however_fast(fake, mini, views, samples, chan
     assert fake.asked == 1, "and that is remembered"
 
 
-def test_a_slower_engine_is_not_taken(fake, mini, views, samples):
+def test_a_slower_engine_is_not_taken_and_not_kept_in_memory(fake, mini, views, samples, monkeypatch):
+    made, inner = [], engines.forward
+
+    def forward(*arguments):
+        run = inner(*arguments)
+        made.append(weakref.ref(run))
+        return run
+
+    monkeypatch.setattr(engines, "forward", forward)
     fake.speed = 0.95
     part, _ = chosen(mini, views, samples)
+    gc.collect()
     assert part.precision.how == "plain"
+    assert [run() for run in made] == [None]
 
 
 def test_a_start_that_costs_more_than_it_saves_is_not_worth_it(fake, mini, views, samples):

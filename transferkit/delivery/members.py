@@ -74,6 +74,7 @@ class Member:
             allowed=ANSWERS,
         )  # fmt: skip
         chosen = engines.choose(self._how, work, reporter)
+        passes.keep(chosen)
         self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
 
     def by_look(self, pixels: Pixels) -> np.ndarray:

@@ -277,6 +277,7 @@ class Frozen:
         )
         if self.settings.precision == "auto" and engines.offered():
             self.precision = engines.choose(self.precision, self._work(kind, samples, wanted), self.reporter)
+            self._passes.keep(self.precision)
         asked = self.settings.precision
         if asked not in ("auto", self.precision.name) and "precision" not in self._warned:
             self._warned.add("precision")

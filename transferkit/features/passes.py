@@ -39,6 +39,10 @@ class Passes:
             self._made[key] = model, run
         return self._made[key][1]
 
+    def keep(self, precision: Precision) -> None:
+        """Let go of other engines than that of `precision`, which lost: each holds the network's weights once more."""
+        self._made = {key: made for key, made in self._made.items() if key[1].engine in ("", precision.engine)}
+
     def guarded(self, model: keras.Model, precision: Precision) -> compute.Forward:
         """As `of`, and TensorFlow from where the engine fails, to take the network too: for who cannot begin again."""
         if not precision.engine:
