@@ -14,8 +14,6 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone, build, to_be_fetched
-from transferkit.backbones.cut import operations_of
-from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import augmentation
@@ -36,7 +34,7 @@ from transferkit.runs.run_record import PhaseRecord, PrecisionRecord, RatePoint,
 from transferkit.runs.trackers import Tracking
 from transferkit.selection.candidate_scores import Judge as CandidateJudge
 from transferkit.selection.choice import HeadChoice
-from transferkit.training import adapting, models, outlook, planning, recipe, user_callbacks
+from transferkit.training import outlook, planning, recipe, user_callbacks
 from transferkit.training.fit import Callback
 from transferkit.training.problem import Problem, coarse
 
@@ -229,36 +227,8 @@ class Job:
             )  # fmt: skip
         for note in backbone.notes:
             self.reporter.say(f"backbone: {note}")
-        raise_problems(BackboneError, self._trainable_problems(backbone))
+        raise_problems(BackboneError, planning.problems(backbone, self.settings))
         return backbone
-
-    def _trainable_problems(self, backbone: LoadedBackbone) -> list[str]:
-        """What only the built network can refute (for a user's own file, its stages too)."""
-        found = freeze.problems(backbone.row, self.settings.unfreeze)
-        if self.settings.batchnorm == "train" and not found:
-            kinds = {type(layer).__name__ for layer in keras_private.all_layers(backbone.model)}
-            if "BatchNormalization" not in kinds:
-                found.append(f"--batchnorm train has no effect: {backbone.row.name} has no BatchNorm; drop it")
-        if self.settings.adapt != "all" and not found:
-            found += self._adaptation_problems(backbone)
-        if "layer_decay" in self.settings.model_fields_set and not found and self._top_stage_only(backbone):
-            found.append(
-                f"--layer-decay {self.settings.layer_decay:g} has no effect with --unfreeze {self.settings.unfreeze}: "
-                "only the top stage is trained, and that at the full rate; unfreeze more, or drop it"
-            )
-        return found
-
-    def _adaptation_problems(self, backbone: LoadedBackbone) -> list[str]:
-        s, model = self.settings, backbone.model
-        lowest = planning.tail_steps(s, backbone.row)[:1]
-        first = freeze.first_trainable(model, backbone.row, lowest[0]) if lowest else len(operations_of(model))
-        why = adapting.problem(model, first, s.adapt, s.batchnorm)
-        return [] if why is None else [f"--adapt {s.adapt} has no effect with --unfreeze {s.unfreeze}: {why}"]
-
-    def _top_stage_only(self, backbone: LoadedBackbone) -> bool:
-        policy, depths = self.settings.unfreeze, models.depths(backbone)
-        first = 0 if policy == "gradual" else freeze.first_trainable(backbone.model, backbone.row, policy)
-        return not any(depths[operation.name] for operation in operations_of(backbone.model)[first:])
 
     # -- the work
 

@@ -1,4 +1,6 @@
-"""Which phases a recipe has, what each is to be, and which rows and pictures it takes: nothing is trained here."""
+"""Which phases a recipe has, what each is to be, and which rows and pictures it takes; and which settings would have no
+effect on a network. Nothing is trained here.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ import numpy as np
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.catalog import Row
+from transferkit.backbones.cut import operations_of
+from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.features.extract import Source
 from transferkit.features.precision import Precision
@@ -90,6 +94,42 @@ def tail_phase(
         max(1, settings.epochs // phases),
         factors=optimizers.layer_rates(adapted.network, adapted.places(models.depths(backbone)), settings.layer_decay),
     )
+
+
+def problems(backbone: LoadedBackbone, settings: Settings) -> list[str]:
+    """What of the settings only the built network can refute (for a user's own file, its stages too), in words.
+
+    Args:
+        backbone: the network.
+        settings: of the run.
+    """
+    s, found = settings, freeze.problems(backbone.row, settings.unfreeze)
+    if s.batchnorm == "train" and not found:
+        kinds = {type(layer).__name__ for layer in keras_private.all_layers(backbone.model)}
+        if "BatchNormalization" not in kinds:
+            found.append(f"--batchnorm train has no effect: {backbone.row.name} has no BatchNorm; drop it")
+    if s.adapt != "all" and not found:
+        found += _adaptation_problems(backbone, s)
+    if "layer_decay" in s.model_fields_set and not found and _top_stage_only(backbone, s.unfreeze):
+        found.append(
+            f"--layer-decay {s.layer_decay:g} has no effect with --unfreeze {s.unfreeze}: only the top stage is "
+            "trained, and that at the full rate; unfreeze more, or drop it"
+        )
+    return found
+
+
+def _adaptation_problems(backbone: LoadedBackbone, settings: Settings) -> list[str]:
+    s, model = settings, backbone.model
+    lowest = tail_steps(s, backbone.row)[:1]
+    first = freeze.first_trainable(model, backbone.row, lowest[0]) if lowest else len(operations_of(model))
+    why = adapting.problem(model, first, s.adapt, s.batchnorm)
+    return [] if why is None else [f"--adapt {s.adapt} has no effect with --unfreeze {s.unfreeze}: {why}"]
+
+
+def _top_stage_only(backbone: LoadedBackbone, policy: str) -> bool:
+    depths = models.depths(backbone)
+    first = 0 if policy == "gradual" else freeze.first_trainable(backbone.model, backbone.row, policy)
+    return not any(depths[operation.name] for operation in operations_of(backbone.model)[first:])
 
 
 def wanted(problem: Problem, folds: Collection[Problem], views: int) -> dict[int, range]:
