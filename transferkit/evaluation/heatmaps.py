@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 METHODS = ("grad-cam", "occlusion")
 BATCH = 16
-TAPS = "taps"  # of the operation that joins vectors of several depths (features.taps)
 CELLS = 10  # occlusion hides 2×2 of CELLS×CELLS cells at a time
 STRENGTH = 0.6  # opacity of the hottest place
 
@@ -92,33 +91,25 @@ def at_feature_map(model: keras.Model) -> Parts:
 
 def _grad_cam(model: keras.Model) -> Explainer:
     """Selvaraju et al. 2017: the feature map's channels, weighted by the mean gradient of the output by each."""
-    on_tokens = _on_tokens(model)
+    networks = _networks(model)
+    on_tokens = token_maps.fields(networks[0], model) if len(networks) == 1 else None
     if on_tokens is not None:
-        return on_tokens
-    if TAPS in (operation.name for operation in operations_of(model)):
+        return _of_maps(model, on_tokens)
+    if token_maps.TAPS in (operation.name for operation in operations_of(model)):
         return _depths(model)
     parts = at_feature_map(model)
     below, above = compute.forward(parts.frozen), compute.input_gradient(parts.tail)
-    size, count = model.input_shape[1], model.output_shape[-1]
 
-    def explain(pictures: npt.NDArray[np.uint8], outputs: npt.NDArray[np.int64]) -> Heat:
-        heats = []
-        for some, wanted in _batches(pictures, outputs):
-            maps = below([some])[0]
-            _, gradient = above(maps, np.eye(count, dtype=np.float32)[wanted])
-            weights = gradient.mean(axis=(1, 2), keepdims=True)
-            heats.append(np.maximum((weights * maps).sum(axis=3), 0.0))
-        return _scaled(np.concatenate(heats)[: len(pictures)], size)
+    def maps(pictures: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32]) -> list[Heat]:
+        found = below([pictures])[0]
+        means = above(found, weights)[1].mean(axis=(1, 2), keepdims=True)
+        return [np.maximum((means * found).sum(axis=3), 0.0)]
 
-    return explain
+    return _of_maps(model, maps)
 
 
-def _on_tokens(model: keras.Model) -> Explainer | None:
-    """Grad-CAM on the grid of a vision transformer's patches; None for other networks."""
-    networks = _networks(model)
-    fields = token_maps.fields(networks[0], model) if len(networks) == 1 else None
-    if fields is None:
-        return None
+def _of_maps(model: keras.Model, fields: token_maps.Fields) -> Explainer:
+    """What speaks for an output of `model`, by maps of one depth or of several, in the same units."""
     size, count = model.input_shape[1], model.output_shape[-1]
 
     def explain(pictures: npt.NDArray[np.uint8], outputs: npt.NDArray[np.int64]) -> Heat:
@@ -126,7 +117,7 @@ def _on_tokens(model: keras.Model) -> Explainer | None:
         for some, wanted in _batches(pictures, outputs):
             maps = fields(some, np.eye(count, dtype=np.float32)[wanted])
             heats.append(np.sum([_enlarged(one, size) for one in maps], axis=0))
-        return _scaled(np.maximum(np.concatenate(heats)[: len(pictures)], 0.0), size)
+        return _scaled(np.maximum(np.concatenate(heats)[: len(pictures)], 0.0))
 
     return explain
 
@@ -146,7 +137,7 @@ def _depths(model: keras.Model) -> Explainer:
     import keras
 
     names = {operation.name: number for number, operation in enumerate(operations_of(model))}
-    row = operations_of(model)[names[TAPS]]
+    row = operations_of(model)[names[token_maps.TAPS]]
     maps, ranges, at = [], [], 0
     for vector in row.input:
         pool, width = keras_private.operation_of(vector), int(vector.shape[-1])
@@ -159,26 +150,14 @@ def _depths(model: keras.Model) -> Explainer:
     tail = cut(model, names["head"]).tail
     assert tail is not None
     below = compute.forward(keras.Model(model.inputs, [*maps, row.output]))
-    above, size, count = compute.input_gradient(tail), model.input_shape[1], model.output_shape[-1]
+    above = compute.input_gradient(tail)
 
-    def explain(pictures: npt.NDArray[np.uint8], outputs: npt.NDArray[np.int64]) -> Heat:
-        heats = []
-        for some, wanted in _batches(pictures, outputs):
-            *found, rows = below([some])
-            _, gradient = above(rows, np.eye(count, dtype=np.float32)[wanted])
-            parts = ((a * gradient[:, None, None, where]).sum(3) for a, where in zip(found, ranges, strict=True))
-            heats.append(np.sum([_enlarged(part, size) for part in parts], axis=0))
-        return _scaled(np.maximum(np.concatenate(heats)[: len(pictures)], 0.0), size)
+    def fields(pictures: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32]) -> list[Heat]:
+        *found, rows = below([pictures])
+        gradient = above(rows, weights)[1]
+        return [(a * gradient[:, None, None, where]).sum(3) for a, where in zip(found, ranges, strict=True)]
 
-    return explain
-
-
-def _enlarged(maps: npt.NDArray[Any], size: int) -> Heat:
-    """Maps [N, h, w] as [N, size, size]."""
-    bilinear = Image.Resampling.BILINEAR
-    return np.stack(
-        [np.asarray(Image.fromarray(one.astype(np.float32)).resize((size, size), bilinear)) for one in maps]
-    )
+    return _of_maps(model, fields)
 
 
 # ---------------------------------------------------------------------------------------------- occlusion
@@ -211,7 +190,7 @@ def _occlusion(model: keras.Model) -> Explainer:
 
     def explain(pictures: npt.NDArray[np.uint8], outputs: npt.NDArray[np.int64]) -> Heat:
         heats = [one(picture, int(wanted)) for picture, wanted in zip(pictures, outputs, strict=True)]
-        return _scaled(np.maximum(np.stack(heats), 0.0), size)
+        return _scaled(_enlarged(np.maximum(np.stack(heats), 0.0), size))
 
     return explain
 
@@ -223,13 +202,18 @@ def _batches(pictures: npt.NDArray[Any], outputs: npt.NDArray[np.int64]) -> list
     return [(pictures[some], outputs[some]) for some in wanted.reshape(-1, BATCH)]
 
 
-def _scaled(heats: npt.NDArray[Any], size: int) -> Heat:
-    """Maps [N, h, w] ≥ 0 as [N, size, size] in 0…1; one that is 0 everywhere stays so."""
-    result = np.empty((len(heats), size, size), np.float32)
-    for heat, row in zip(heats.astype(np.float32), result, strict=True):
-        row[:] = np.asarray(Image.fromarray(heat).resize((size, size), Image.Resampling.BILINEAR))
-    top = result.max(axis=(1, 2), keepdims=True)
-    return np.asarray(np.divide(result, top, out=np.zeros_like(result), where=top > 0))
+def _enlarged(maps: npt.NDArray[Any], size: int) -> Heat:
+    """Maps [N, h, w] as [N, size, size]."""
+    bilinear = Image.Resampling.BILINEAR
+    return np.stack(
+        [np.asarray(Image.fromarray(one.astype(np.float32)).resize((size, size), bilinear)) for one in maps]
+    )
+
+
+def _scaled(heats: Heat) -> Heat:
+    """Maps [N, size, size] ≥ 0 in 0…1; one that is 0 everywhere stays so."""
+    top = heats.max(axis=(1, 2), keepdims=True)
+    return np.asarray(np.divide(heats, top, out=np.zeros_like(heats), where=top > 0))
 
 
 # ---------------------------------------------------------------------------------------------- overlays

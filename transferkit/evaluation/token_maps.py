@@ -25,6 +25,7 @@ from transferkit.compute import keras_private
 if TYPE_CHECKING:
     import keras
 
+TAPS = "taps"  # of the operation that joins vectors of several depths (features.taps)
 LOW = 3  # the part of the attention layers that lies below the tokens that are looked at
 
 Maps = list[npt.NDArray[np.float32]]
@@ -206,7 +207,7 @@ def _of_several(model: keras.Model, network: Any, prepared: keras.Model | None, 
     import keras
 
     names = {operation.name: number for number, operation in enumerate(operations_of(model))}
-    row = operations_of(model)[names["taps"]]
+    row = operations_of(model)[names[TAPS]]
     features = next(node.output_tensors for node in calls_of(model) if node.operation is network)
     x = model.inputs[0] if prepared is None else prepared(model.inputs[0])
     inner = keras.Model(network.inputs, [*(place.tensor for place in places), *network.outputs])(x)
