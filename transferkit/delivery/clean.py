@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,11 +147,5 @@ def serve(prepared: Prepared, reporter: Reporter, port: int, browser: bool, read
         browser: whether one is opened.
         ready: is told the address.
     """
-
-    def opened(url: str) -> None:
-        ready(url)
-        if browser:
-            webbrowser.open(url)
-
     failed: Callable[[Exception], None] = lambda error: reporter.warn(f"the page failed: {error}")  # noqa: E731
-    Server(prepared.app, HOST, port, secret=True, failed=failed).run(opened)
+    Server(prepared.app, HOST, port, secret=True, failed=failed).run(ready, browser)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import webbrowser
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.members import Member
 from transferkit.delivery.pages import multipart
-from transferkit.delivery.pages.server import Request, RequestError, Response, Server, as_json, page, text
+from transferkit.delivery.pages.server import Request, RequestError, Response, Server, as_json, jpeg, page, text
 from transferkit.delivery.predict import Prediction, Predictor, abstain_at
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file, pictures
@@ -120,8 +119,7 @@ class Serving:
             return as_json(self._about())
         number = request.number("example")
         if number is not None and number < len(self.examples):
-            content = self.examples[number][1]
-            return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+            return jpeg(self.examples[number][1])
         return text(404, "404: there is no such page")
 
     def _about(self) -> dict[str, object]:
@@ -212,13 +210,7 @@ def serve(
     compute.start(reporter=reporter)
     app = Serving(Answering.of(layout), layout.folder.absolute().name, megabytes, shown_ones)
 
-    def opened(url: str) -> None:
-        if ready is not None:
-            ready(url)
-        if browser:
-            webbrowser.open(url)
-
     def failed(error: Exception) -> None:
         reporter.warn(f"an answer failed: {type(error).__name__}: {error}")
 
-    Server(app, host, port, allowed=allowed, failed=failed).run(opened)
+    Server(app, host, port, allowed=allowed, failed=failed).run(ready, browser)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 import pytest
@@ -206,3 +206,19 @@ def test_a_port_in_use_is_refused_by_name(served: Server) -> None:
         Server(Echo(), "127.0.0.1", port)
     with pytest.raises(ConfigError, match="cannot be used"):
         Server(Echo(), "no.such.host.invalid", 0)
+
+
+@pytest.mark.parametrize("browser", [True, False])
+def test_a_browser_is_opened_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, browser: bool) -> None:
+    shown: list[str] = []
+    done = threading.Event()
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    monkeypatch.setattr(room, "stopped_by_signals", lambda: nullcontext(done))
+    server = Server(Echo(), "127.0.0.1", 0, secret=True)
+
+    def ready(url: str) -> None:
+        assert ask(server, "GET", f"{server.secret}/page")[0] == 200
+        done.set()
+
+    server.run(ready, browser)
+    assert shown == ([server.url] if browser else [])

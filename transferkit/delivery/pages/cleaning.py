@@ -21,7 +21,7 @@ from transferkit.data.readers.exclusions import ACTIONS
 from transferkit.data.readers.relabel import target
 from transferkit.data.samples import Samples, shown
 from transferkit.delivery.pages.decisions import Decision, Decisions
-from transferkit.delivery.pages.server import Request, RequestError, Response, as_json, page, text
+from transferkit.delivery.pages.server import Request, RequestError, Response, as_json, jpeg, page, text
 from transferkit.errors import DataError
 
 SIDE = 640  # pixels of a picture on the page
@@ -116,7 +116,7 @@ class Cleaning:
                 content = thumbnail(self.samples.pinned(i), SIDE, DEEP)
         except PictureError as error:
             return text(404, f"404: this picture {error.reason}")
-        return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+        return jpeg(content)
 
     def _decide(self, request: Request) -> Response:
         try:

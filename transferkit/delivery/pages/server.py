@@ -16,6 +16,7 @@ import socket
 import socketserver
 import threading
 import time
+import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -99,6 +100,11 @@ def as_json(content: Any, status: int = 200) -> Response:
     return Response(to_json(content).encode(), "application/json", status)
 
 
+def jpeg(content: bytes) -> Response:
+    """A picture, which stays the same for as long as the page is open."""
+    return Response(content, "image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+
+
 def page(name: str) -> Response:
     """The HTML of `templates/NAME`, with the common head and style inside; only its own script runs."""
     nonce = secrets.token_urlsafe(18)
@@ -163,14 +169,16 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke is no news; errors of the app were told already."""
 
-    def run(self, ready: Callable[[str], None] | None = None) -> None:
-        """Serve until Ctrl-C or SIGTERM; `ready(url)` is called when the page answers."""
+    def run(self, ready: Callable[[str], None] | None = None, browser: bool = False) -> None:
+        """Serve until Ctrl-C or SIGTERM; when the page answers, `ready(url)` is called, and `browser` opens it."""
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
         with stopped_by_signals() as done:
             thread.start()
             try:
                 if ready is not None:
                     ready(self.url)
+                if browser:
+                    webbrowser.open(self.url)
                 while not done.wait(1.0):
                     pass
             finally:
