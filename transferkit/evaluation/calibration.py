@@ -287,9 +287,8 @@ def abstention(
 
     Returns:
         For each level its `threshold` (None: not to be promised), its `coverage`, and where there is none, about how
-            many
-        validation pictures are `needed` to promise one (None: no confidence is that often right). Levels that answering
-        every picture surely reaches are left out.
+        many validation pictures are `needed` to promise one (None: no confidence is that often right). Levels that
+        answering every picture surely reaches are left out.
     """
     rows: list[AbstentionLevel] = []
     for level in levels:

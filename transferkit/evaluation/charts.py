@@ -24,8 +24,6 @@ def overlaid(
 ) -> Figure:
     """Validation loss and score per epoch of several runs, and their learning curves where there are any.
 
-    `histories`: rows of history.csv by run name. `curves`: `sizes` and `scores` of `learning_curve` by run name.
-
     Args:
         histories: rows of history.csv by run name.
         curves: `sizes` and `scores` of `learning_curve` by run name.
@@ -76,8 +74,6 @@ def _colours(count: int, blue: str) -> list[Any]:
 
 def speed(rows: Sequence[Row], *, dark: bool = False) -> Figure:
     """Score against images a second, one mark a network (area: parameters), the Pareto front joined.
-
-    `rows`: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
 
     Args:
         rows: `backbone`, `metric`, `score`, `spread`, `images_per_second`, `parameters`, `pareto`.
