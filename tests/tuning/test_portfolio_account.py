@@ -5,7 +5,8 @@ import pytest
 
 from transferkit.config import Settings
 from transferkit.evaluation import metric_registry
-from transferkit.evaluation.metrics_record import EnsembleMember, EnsembleRecord, MetricsRecord, UnfrozenRecord
+from transferkit.evaluation.metrics_record import MetricsRecord, UnfrozenRecord
+from transferkit.evaluation.portfolio_record import EnsembleMember, EnsembleRecord
 from transferkit.record import SCHEMA_VERSION
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.ensemble import Ensemble

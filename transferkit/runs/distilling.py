@@ -16,7 +16,8 @@ from transferkit import tasks
 from transferkit.backbones import freeze
 from transferkit.config import Given, Settings
 from transferkit.data.splitting.split import Splits
-from transferkit.evaluation.metrics_record import DistilledRecord, MetricsRecord
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.portfolio_record import DistilledRecord
 from transferkit.evaluation.versus import Answers, edge
 from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout

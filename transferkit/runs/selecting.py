@@ -22,12 +22,12 @@ from transferkit.evaluation import metric_registry
 from transferkit.evaluation.metrics_record import (
     CostRecord,
     CrossValidation,
-    EnsembleRecord,
     HeadCandidate,
     MetricsRecord,
     UnfrozenRecord,
     UnlabeledRecord,
 )
+from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.limits import Account, Limits

@@ -17,7 +17,7 @@ from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import TrainingError
-from transferkit.evaluation.metrics_record import EnsembleMember, EnsembleRecord
+from transferkit.evaluation.portfolio_record import EnsembleMember, EnsembleRecord
 from transferkit.runs import agreement, selecting, tails, voices
 from transferkit.runs.finetune import Job
 from transferkit.runs.selecting import HeadSelection

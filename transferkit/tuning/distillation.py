@@ -12,7 +12,7 @@ from transferkit import terms
 from transferkit.console import figure
 from transferkit.data.splitting.split import Splits, save_splits
 from transferkit.evaluation import calibration
-from transferkit.evaluation.metrics_record import DistilledRecord
+from transferkit.evaluation.portfolio_record import DistilledRecord
 from transferkit.runs import distilling
 from transferkit.runs.distilling import DistilledJob
 from transferkit.runs.finetune import Job

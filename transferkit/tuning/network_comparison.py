@@ -21,7 +21,7 @@ from transferkit.console import Reporter, duration, plural
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import BackboneError, ConfigError, TransferKitError, WeightsError
-from transferkit.evaluation.metrics_record import LeftOutNetwork
+from transferkit.evaluation.portfolio_record import LeftOutNetwork
 from transferkit.runs.finetune import ClassifierChoice
 from transferkit.runs.network_scores import probe
 from transferkit.runs.selecting import FOLDS

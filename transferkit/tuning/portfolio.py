@@ -18,7 +18,8 @@ from transferkit.config import Settings
 from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError
-from transferkit.evaluation.metrics_record import CrossValidation, PortfolioRecord
+from transferkit.evaluation.metrics_record import CrossValidation
+from transferkit.evaluation.portfolio_record import PortfolioRecord
 from transferkit.record import JsonObject
 from transferkit.runs import tail_plan
 from transferkit.runs.finetune import Job, require_whole

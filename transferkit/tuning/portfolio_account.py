@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from transferkit import tasks, terms
 from transferkit.config import Settings
 from transferkit.console import duration, figure, plural
-from transferkit.evaluation.metrics_record import (
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.portfolio_record import (
     ComparedNetwork,
     LeftOutNetwork,
-    MetricsRecord,
     PortfolioRecord,
     RefinedRecord,
     StepRecord,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from transferkit.console import figure, plural
-from transferkit.evaluation.metrics_record import ForecastRecord
+from transferkit.evaluation.portfolio_record import ForecastRecord
 from transferkit.selection.forecast import FEWEST, Waiting, forecast, within
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.text import shown

@@ -11,14 +11,8 @@ from transferkit import tasks, terms
 from transferkit.console import duration, figure
 from transferkit.delivery.report.first_screen import placed
 from transferkit.delivery.report.numbers import interval, number
-from transferkit.evaluation.metrics_record import (
-    AbstentionLevel,
-    ComparedNetwork,
-    CrossValidation,
-    HeadCandidate,
-    MetricsRecord,
-    PortfolioRecord,
-)
+from transferkit.evaluation.metrics_record import AbstentionLevel, CrossValidation, HeadCandidate, MetricsRecord
+from transferkit.evaluation.portfolio_record import ComparedNetwork, PortfolioRecord
 from transferkit.evaluation.scores import ScoreRow
 
 View = dict[str, Any]
