@@ -13,10 +13,12 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes, photo
+from tests.records import metrics_of
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery import label_features
 from transferkit.delivery.label_features import Seen
 from transferkit.errors import ConfigError, DataError
+from transferkit.runs.layout import Layout
 
 
 @pytest.fixture
@@ -150,6 +152,22 @@ def test_frames_of_a_film_are_drawn_together_and_kept_from_what_is_learnt(
 def test_numbers_that_are_none_are_refused_before_anything_is_read(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         tk.label(tmp_path / "none", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"task": "regress"}, "is for --task regress"), ({"task": "ordinal"}, "is for --task ordinal"),
+        ({"ensemble": {"members": [{"network": "mini", "weight": 1.0, "mirrored": True}]}}, "several answers"),
+    ],
+)  # fmt: skip
+def test_runs_whose_model_is_not_gone_by_are_refused_before_the_pool_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metrics: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr(Layout, "complete", lambda layout: None)
+    monkeypatch.setattr(Layout, "read_metrics", lambda layout: metrics_of(metrics))
+    with pytest.raises(ConfigError, match=said):
+        tk.label(tmp_path / "none", tmp_path / "run", output=tmp_path / "t.csv", quiet=True)
 
 
 @pytest.mark.usefixtures("plain")

@@ -155,7 +155,9 @@ def _of_run(layout: Layout) -> list[Row]:
             f"--run {shown(layout.folder)} is for --task {metrics.task}; label is for one class a picture"
         )
     if metrics.ensemble is not None:
-        raise ConfigError(f"--run {shown(layout.folder)} joins several networks; give a run of one network")
+        raise ConfigError(
+            f"--run {shown(layout.folder)} averages several answers to a picture; give a run of one network alone"
+        )
     samples, parts = own_samples(layout), {picture.path: picture.split for picture in layout.read_splits()}
     return list(of_samples(samples, [parts[path] == "test" for path in samples.paths]))
 
