@@ -181,11 +181,11 @@ def _fresh(file: LabelsFile, pool: Samples, reporter: Reporter) -> tuple[Samples
         "unreadable": len(found.faults),
     }
     left_out = [f"{count:,} {what}" for what, count in out.items() if count]
-    if not found.kept:
+    if not len(found.fresh):
         raise DataError(
             f"none of the {plural(len(pool) + tested, 'picture')} of the pool is new: {', '.join(left_out)}"
         )
-    return pool.select(found.kept).hashed(), left_out
+    return found.fresh, left_out
 
 
 def _drawn(

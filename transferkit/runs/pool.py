@@ -71,15 +71,14 @@ def take_in(paths: Sequence[Path], labelled: Samples, name: str, seed: int, repo
     with reporter.progress("comparing unlabelled pictures", len(labelled) + len(pool)) as advance:
         found = newcomers(labelled, pool, progress=lambda done, total: advance(1))
     alike = found.known + len(every) - len(pool)
-    kept, beyond = np.array(found.kept, np.int64), max(0, len(found.kept) - MOST)
-    if not len(kept):
+    samples, beyond = found.fresh, max(0, len(found.fresh) - MOST)
+    if not len(samples):
         raise DataError(
             f"--unlabeled {shown(name)}: none of its {plural(len(every), 'picture')} can be used: {alike} are "
             f"like labelled ones, {len(found.faults)} cannot be read. Give other pictures, or drop it"
         )
     if beyond:
-        kept = np.sort(np.random.default_rng(seed).permutation(kept)[:MOST])
-    samples = pool.select(kept).hashed()
+        samples = samples.select(np.sort(np.random.default_rng(seed).permutation(len(samples))[:MOST]))
     digest = hashlib.sha256("\n".join(sorted(samples.sha256 or ())).encode()).hexdigest()
     record = PoolRecord(
         path=name, n=len(samples), alike=alike, repeated=found.repeated, unreadable=len(found.faults),

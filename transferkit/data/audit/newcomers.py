@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from transferkit.data.audit.duplicate_groups import linked
@@ -12,10 +12,10 @@ from transferkit.data.samples import Samples
 
 @dataclass(frozen=True)
 class Newcomers:
-    """Positions in the pool that are `kept`, how many others are like a `known` picture or like one of the pool that
-    is kept (`repeated`), and why some cannot be read, by position."""
+    """The pictures of the pool that are kept, hashed (`fresh`), how many others are like a `known` picture or like one
+    of the pool that is kept (`repeated`), and why some cannot be read, by position."""
 
-    kept: tuple[int, ...]
+    fresh: Samples
     known: int
     repeated: int
     faults: dict[int, str]
@@ -39,4 +39,7 @@ def newcomers(
         elif theirs:
             kept.append(theirs[0])
             repeated += len(theirs) - 1
-    return Newcomers(tuple(sorted(kept)), alike, repeated, faults)
+    kept.sort()
+    hashes = tuple(sha256 for i in kept if (sha256 := facts[start + i].sha256) is not None)
+    assert len(hashes) == len(kept)  # what can be decoded was hashed before
+    return Newcomers(replace(pool.select(kept), sha256=hashes), alike, repeated, faults)
