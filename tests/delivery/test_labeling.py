@@ -30,15 +30,18 @@ def pool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features without a network: the pixels, and no answers."""
+def plain(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Features without a network: the pixels, and no answers. Gives the known pictures of each call."""
+    asked: list[list[str]] = []
 
     def seen(run: Any, pool: Any, known: Any, *_: Any) -> Seen:
+        asked.append(list(known.paths))
         parts = [[decode(s, DecodeSettings(8)).ravel() for s in part.sources()] for part in (pool, known)]
         rows = [np.array(part, np.float32).reshape(len(part), 192) for part in parts]
         return Seen(pool=rows[0], known=rows[1])
 
     monkeypatch.setattr(label_features, "seen", seen)
+    return asked
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -70,8 +73,7 @@ def test_test_pictures_are_drawn_before_and_whatever_is_chosen(pool: Path, tmp_p
     assert sum(row["split"] == "test" for row in table(tmp_path / "one.csv")) == 20
 
 
-@pytest.mark.usefixtures("plain")
-def test_the_table_grows_and_what_a_person_wrote_stays(pool: Path, tmp_path: Path) -> None:
+def test_the_table_grows_and_what_a_person_wrote_stays(pool: Path, tmp_path: Path, plain: list[list[str]]) -> None:
     file = tmp_path / "t.csv"
     first = tk.label(pool, next=6, test=10, output=file, quiet=True)
     filled(file, some=13)
@@ -81,6 +83,8 @@ def test_the_table_grows_and_what_a_person_wrote_stays(pool: Path, tmp_path: Pat
     assert not second.test
     assert not {row.path for row in first.next} & {row.path for row in second.next}
     assert (second.labelled, second.waiting, second.tested) == (3, 3, 10)
+    assert sorted(plain[-1]) == sorted(row.path for row in first.next)  # labelled or not; of test pictures nothing
+    assert "Judge by the 10 test pictures" in second.bias
     with pytest.raises(ConfigError, match="10 test pictures were drawn already"):
         tk.label(pool, next=6, test=5, output=file, quiet=True)
     assert len(table(file)) == 22
@@ -146,6 +150,43 @@ def test_frames_of_a_film_are_drawn_together_and_kept_from_what_is_learnt(
     assert not films & {path.parent.name for path in chosen}
     groups = {Path(row["path"]).parent.name: Path(row["group"]).name for row in table(tmp_path / "t.csv")}
     assert groups == {"0.mp4": "0.mp4", "1.mp4": "1.mp4", "2.mp4": "2.mp4", "x": ""}
+
+
+@pytest.mark.usefixtures("plain")
+def test_of_a_film_no_frame_is_learnt_from_where_another_is_tested(tmp_path: Path) -> None:
+    frames = [tmp_path / "pool" / f"{n // 4}.mp4" / f"{n}.png" for n in range(20)]
+    for n, path in enumerate(frames):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(n, 32, 32).save(path)
+    file, gone = tmp_path / "t.csv", tmp_path / "gone.png"  # what is no longer there is not compared with
+    file.write_text(f"Path,Label,Split\n{frames[0]},a,test\n{frames[4]},b,\n{gone},b,\n")
+    found = tk.label(tmp_path / "pool", next=3, test=9, output=file, quiet=True)
+    assert found.left_out == ["3 of films kept for testing"]
+    tested, learnt = ({Path(row.path).parent.name for row in rows} for rows in (found.test, found.next))
+    assert len(found.test) == 12  # whole films, none of which is begun
+    assert tested == {"2.mp4", "3.mp4", "4.mp4"}
+    assert learnt == {"1.mp4"}
+    whole = tk.label(
+        frames[8].parent.parent / "[24].mp4" / "*.png", next=1, test=5, output=tmp_path / "two.csv", quiet=True
+    )
+    assert len(whole.test) == 4  # the last film stays, to be learnt from
+
+
+def test_of_what_a_model_is_unsure_of_its_two_likeliest_answers_are_said(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(run: Any, pool: Any, known: Any, *_: Any) -> Seen:
+        rows = np.random.default_rng(0).normal(size=(len(pool), 4)).astype(np.float32)
+        answers = np.tile([0.1, 0.3, 0.6], (len(pool), 1))
+        return Seen(pool=rows, known=rows[:0], answers=answers, classes=("a", "b", "c"))
+
+    monkeypatch.setattr(label_features, "seen", seen)
+    monkeypatch.setattr("transferkit.selection.acquisition.FEW", 0)
+    found = tk.label(pool, next=2, test=0, output=tmp_path / "t.csv", quiet=True)
+    assert [row.why for row in found.next] == ["c 0.60 or b 0.30"] * 2
+    monkeypatch.setattr("transferkit.selection.acquisition.FEW", 1)  # with so few labels, its answers are not gone by
+    few = tk.label(pool, next=1, test=0, output=tmp_path / "few.csv", quiet=True)
+    assert few.next[0].why == "typical of 59 others like it"
 
 
 @pytest.mark.parametrize("wrong", [{"next": 2.5}, {"next": "9"}, {"next": True}, {"test": 1.5}, {"seed": -1}])

@@ -36,6 +36,17 @@ def test_what_is_written_is_read_again_and_trained_on(tmp_path: Path) -> None:
     assert samples.split == (None, "test", None, "test")
 
 
+def test_groups_are_written_as_paths_are(tmp_path: Path) -> None:
+    film = tmp_path / "new" / "film.mp4"
+    file = LabelsFile(tmp_path / "t.csv")
+    file.add([Row(str(film / "1.png"), "rose", group=str(film))])
+    file.write()
+    assert file.path.read_text().splitlines() == [
+        "path,label,split,group,why",
+        "new/film.mp4/1.png,rose,,new/film.mp4,",
+    ]
+
+
 def test_another_table_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("name,price\nx,3\n")
     with pytest.raises(DataError, match="without the column path and label"):
