@@ -199,7 +199,7 @@ def test_numbers_that_are_none_are_refused_before_anything_is_read(tmp_path: Pat
     ("metrics", "said"),
     [
         ({"task": "regress"}, "is for --task regress"), ({"task": "ordinal"}, "is for --task ordinal"),
-        ({"ensemble": {"members": [{"network": "mini", "weight": 1.0, "mirrored": True}]}}, "several answers"),
+        ({"ensemble": {"members": [{"network": "mini", "weight": 1.0, "mirrored": True}]}}, "or by mirror images too"),
     ],
 )  # fmt: skip
 def test_runs_whose_model_is_not_gone_by_are_refused_before_the_pool_is_read(

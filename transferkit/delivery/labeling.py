@@ -156,7 +156,8 @@ def _of_run(layout: Layout) -> list[Row]:
         )
     if metrics.ensemble is not None:
         raise ConfigError(
-            f"--run {shown(layout.folder)} averages several answers to a picture; give a run of one network alone"
+            f"--run {shown(layout.folder)} answers by several networks, or by mirror images too; give a run of one "
+            "network that looks once"
         )
     samples, parts = own_samples(layout), {picture.path: picture.split for picture in layout.read_splits()}
     return list(of_samples(samples, [parts[path] == "test" for path in samples.paths]))
