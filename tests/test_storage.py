@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.holder import held
 from transferkit import storage
 from transferkit.errors import ConfigError, StorageError
 
 
 def test_a_lock_is_held_between_processes_and_freed_by_death(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from transferkit import storage\n"
+        "from transferkit import storage\n"
         "with storage.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "l"], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(StorageError, match="another process has held"), storage.locked(tmp_path / "l", timeout=0.1):
-            pass
-        other.kill()
+    refused = pytest.raises(StorageError, match="another process has held")
+    with held(code, tmp_path / "l"), refused, storage.locked(tmp_path / "l", timeout=0.1):
+        pass
     with storage.locked(tmp_path / "l", timeout=5):
         pass
 

@@ -18,6 +18,7 @@ from PIL import Image
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import photo
+from tests.holder import held
 from tests.records import facts_of
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
@@ -267,27 +268,19 @@ def test_a_failure_while_replacing_keeps_the_old_export(
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["out"]
 
 
-def test_what_a_killed_export_left_is_cleared_at_once_but_not_anothers_work(
-    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_export_left_is_cleared_at_once_but_not_anothers_work(run: Any, tmp_path: Path) -> None:
     work = tmp_path / ".out.12345678.partial"
     (work / "saved_model").mkdir(parents=True)
     (tmp_path / ".out.87654321.old").mkdir()
     (tmp_path / ".other.12345678.partial").mkdir()
     holder = (
-        "import sys, time; from pathlib import Path; from transferkit.storage import claim_folder\n"
-        "claim = claim_folder(Path(sys.argv[1])); print(claim is not None, flush=True); time.sleep(300)"
+        "from transferkit.storage import claim_folder\n"
+        "claim = claim_folder(Path(sys.argv[1])); print('held' * (claim is not None), flush=True); time.sleep(300)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, str(work)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "True\n"
+    with held(holder, work):
         _remove_stale(tmp_path / "out")
         kept = {".out.12345678.partial", ".other.12345678.partial"}
         assert {p.name for p in tmp_path.iterdir() if p.name != "cache"} == kept
-        other.kill()
     run.export("litert", output=tmp_path / "out")
     assert {p.name for p in tmp_path.iterdir() if p.name != "cache"} == {".other.12345678.partial", "out"}
 

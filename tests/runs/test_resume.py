@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.fresh import Fresh
+from tests.holder import held
 from tests.marks import extended
 from tests.runs.conftest import OPTIONS, Made, again
 from transferkit.errors import RunError
@@ -155,21 +155,14 @@ def test_resume_refuses_data_that_changed(digits: Path, tmp_path: Path, monkeypa
 
 def test_a_second_process_is_refused_while_the_first_works(digits: Path, tmp_path: Path) -> None:
     holder = (
-        "import sys, time; from pathlib import Path; from transferkit.runs.layout import Layout, run_lock\n"
+        "from transferkit.runs.layout import Layout, run_lock\n"
         "with run_lock(Layout(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
     )
     folder = tmp_path / "run"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with held(holder, folder):
         result = call("finetune", digits, *OPTIONS, "--output", folder, "--quiet")
         assert result.code == 2
         assert "another process is working on" in result.err
-        other.kill()
-        other.wait()
     # A killed process holds nothing, and what it left does not count as content.
     with run_lock(Layout(folder)):
         pass
