@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "data/README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+OUTSIDE = ("README.md", "data/README.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = sorted([*(ROOT / name for name in OUTSIDE), *(ROOT / "docs").rglob("*.md")])
 MARK = "<!-- run -->"
 SHELL = ("", "bash", "sh", "console", "shell")
 FENCE = re.compile(r"(?:^(?P<mark><!-- run -->)\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)

@@ -139,6 +139,13 @@ def test_commands_named_in_running_text_exist():
                 assert found is not None, f"transferkit {span}"
 
 
+def test_modules_and_scripts_named_in_running_text_exist():
+    spans = {(p, s) for p in PAGES for s in re.findall(r"`((?:[\w.-]+/)+[\w.-]+)[^`\n]*`", p.read_text("utf-8"))}
+    named = {(p, s) for p, s in spans if (s.endswith(".py") or s.startswith("scripts/")) and "NAME" not in s}
+    assert len(named) > 50
+    assert [(p.name, s) for p, s in named if not any((ROOT / room / s).exists() for room in (".", "transferkit"))] == []
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     from transferkit.data.digits import write_digits

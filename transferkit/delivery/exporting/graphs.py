@@ -1,6 +1,6 @@
 """The model as TensorFlow functions: on uint8 pictures, and on the bytes of JPEG or PNG files decoded in the graph.
 
-The decoder in the graph follows `data.decode` step by step (reduced JPEG scale, whole-pixel averaging, bilinear
+The decoder in the graph follows `data.images.decode` step by step (reduced JPEG scale, whole-pixel averaging, bilinear
 sizing, white under transparency), but it is TensorFlow's: it ignores EXIF rotation and colour spaces other than grey
 and RGB, and rounds differently by a grey level here and there. The export measures what that does to the answers.
 """
@@ -87,7 +87,7 @@ def decode(content: Any, settings: DecodeSettings) -> Any:
 
 
 def _jpeg(content: Any, settings: DecodeSettings) -> Any:
-    """At full, 1/2, 1/4 or 1/8 scale, as `data.decode` chooses it."""
+    """At full, 1/2, 1/4 or 1/8 scale, as `data.images.decode` chooses it."""
     import tensorflow as tf
 
     sides = tf.io.extract_jpeg_shape(content)[:2]
@@ -134,7 +134,7 @@ def _letterbox(pixels: Any, size: int) -> Any:
 
 
 def _scaled(pixels: Any, height: Any, width: Any) -> Any:
-    """Averaged over whole pixels down to less than twice the size, then bilinear: as `data.decode` does it."""
+    """Averaged over whole pixels down to less than twice the size, then bilinear: as `data.images.decode` does it."""
     import tensorflow as tf
 
     sides = tf.shape(pixels)[:2]
