@@ -16,16 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.calls import Result, call
-from transferkit.cli.config import (
-    COMMAND_LINE_ONLY,
-    OWN,
-    OWN_OF_BEST,
-    OWN_OF_TUNE,
-    as_toml,
-    own_options,
-    template,
-    toml_value,
-)
+from transferkit.cli._config_file import COMMAND_LINE_ONLY, OWN, OWN_OF_BEST, OWN_OF_TUNE, own_options
+from transferkit.cli.config import as_toml, template, toml_value
 from transferkit.config import Settings
 from transferkit.setting import declared
 from transferkit.text import safe

@@ -48,7 +48,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Setup": {
         "config": ("transferkit.cli.config:config", "Write, show and check files of settings"),
         "plugins": ("transferkit.cli.plugins:plugins", "List what installed packages add"),
-        "completion": ("transferkit.cli.config:completion", "Complete commands and options with the tab key"),
+        "completion": ("transferkit.cli.completion:completion", "Complete commands and options with the tab key"),
     },
 }
 COMMANDS = {name: target for commands in SECTIONS.values() for name, (target, _) in commands.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
+from transferkit.cli._config_file import OWN_OF_BEST, for_best, own_options
 from transferkit.cli._help import (
     Grouped,
     config_option,
@@ -17,7 +18,6 @@ from transferkit.cli._help import (
     setting_option,
     with_settings,
 )
-from transferkit.cli.config import OWN_OF_BEST, for_best, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
 from transferkit.tuning.portfolio_settings import SETTINGS

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, echo, emit, present, reporter
+from transferkit.cli._config_file import from_file, own_options
 from transferkit.cli._help import Grouped, config_option, option, output_option, setting_option, with_settings
-from transferkit.cli.config import from_file, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
+from transferkit.cli._config_file import OWN_OF_TUNE, from_file, own_options
 from transferkit.cli._help import (
     Grouped,
     GroupedOption,
@@ -19,7 +20,6 @@ from transferkit.cli._help import (
     setting_option,
     with_settings,
 )
-from transferkit.cli.config import OWN_OF_TUNE, from_file, own_options
 from transferkit.config import Settings
 from transferkit.setting import declared
 from transferkit.tuning.search_settings import SearchSettings
