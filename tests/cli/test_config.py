@@ -242,6 +242,17 @@ def test_a_file_for_searches(tmp_path: Path, digits: Path, monkeypatch: pytest.M
     assert "not for finetune" in validated.out
 
 
+def test_a_run_of_best_is_valid_for_best_too(digits_run: Any, tmp_path: Path) -> None:
+    """Networks are compared again with what it was given; what it chose is for `finetune`."""
+    record = json.loads((digits_run.folder / "run.json").read_text("utf-8"))
+    chosen = Settings(backbone="mini", unfreeze="all")
+    record |= {"kind": "best", "given": ["backbone", "unfreeze"], "config": chosen.model_dump(mode="json")}
+    file = write(tmp_path / "run.json", json.dumps(record))
+    validated = json.loads(call("config", "validate", file, "--json").out)
+    assert validated["commands"] == ["finetune", "tune", "best"]
+    assert validated["settings"].keys() >= {"backbone", "unfreeze"}
+
+
 def test_show_all_names_the_defaults(digits_run: Any) -> None:
     shown = tomllib.loads(call("config", "show", digits_run.folder, "--all").out)
     assert shown["dropout"] == 0.3

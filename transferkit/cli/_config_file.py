@@ -32,10 +32,15 @@ WANTED = {
 }
 
 
-def from_file(path: Path | None) -> Given:
+def from_file(path: Path | None, chosen: bool = True) -> Given:
     """The settings of --config: a TOML file, a run directory, or a run.json. Dashes in names are underscores.
 
-    Raises ConfigError where it cannot be read; what the settings say is checked with the rest.
+    Args:
+        path: None where none was given.
+        chosen: of a run of `best`, with what it chose; False: what it was given, for a comparison of its own.
+
+    Raises:
+        ConfigError: where it cannot be read; what the settings say is checked with the rest.
     """
     from transferkit.errors import ConfigError
     from transferkit.files import settings_text
@@ -47,16 +52,7 @@ def from_file(path: Path | None) -> Given:
             raise ConfigError(f"--config {path} is a directory without run.json; give a TOML file, or a run")
         path = path / "run.json"
     text = settings_text(path, "--config")
-    return _of_run(path, text) if path.suffix.lower() == ".json" else _of_toml(path, text)
-
-
-def for_best(path: Path | None) -> Given:
-    """`from_file` for a comparison of networks: of a run of `best`, what it was given, not what it chose."""
-    found = from_file(path)
-    run = None if path is None else path / "run.json" if path.is_dir() else path
-    if run is not None and run.suffix.lower() == ".json" and json.loads(run.read_bytes()).get("kind") == "best":
-        found = {name: value for name, value in found.items() if name not in OF_WINNER}
-    return found
+    return _of_run(path, text, chosen) if path.suffix.lower() == ".json" else _of_toml(path, text)
 
 
 def _of_toml(path: Path, text: str) -> Given:
@@ -77,17 +73,21 @@ def _of_toml(path: Path, text: str) -> Given:
     return dict(zip(names, content.values(), strict=True))
 
 
-def _of_run(path: Path, text: str) -> Given:
+def _of_run(path: Path, text: str, chosen: bool) -> Given:
     from transferkit.delivery.reproduce import given_settings
     from transferkit.errors import ConfigError, RunError
     from transferkit.runs.run_record import RunRecord
 
     try:
-        return given_settings(RunRecord.read(json.loads(text)))
+        record = RunRecord.read(json.loads(text))
+        found = given_settings(record)
     except RunError as error:
         raise ConfigError(f"--config {path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
+    if chosen or record.kind != "best":
+        return found
+    return {name: value for name, value in found.items() if name not in OF_WINNER}
 
 
 def own_options(file: Given, own: dict[str, Types] = OWN, **given: Any) -> Given:

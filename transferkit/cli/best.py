@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import CACHE, OFFLINE, VERBOSE, common, present, reporter
-from transferkit.cli._config_file import OWN_OF_BEST, for_best, own_options
+from transferkit.cli._config_file import OWN_OF_BEST, from_file, own_options
 from transferkit.cli._help import (
     Grouped,
     config_option,
@@ -63,7 +63,7 @@ def best(
     """
     from transferkit import api
 
-    file = for_best(config)
+    file = from_file(config, chosen=False)
     given = {"offline": offline, "cache": cache, "output": output, "budget": budget, "distill": distill}
     kept = {k: v for k, v in own_options(file, OWN_OF_BEST, **given).items() if v is not None}
     settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}

@@ -141,8 +141,8 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
     """
     from transferkit.console import plural
 
-    content = from_file(file)
-    wrong = {name: _refused(check, content) for name, check in _CHECKS.items()}
+    content, of_best = from_file(file), from_file(file, chosen=False)
+    wrong = {name: _refused(check, of_best if name == "best" else content) for name, check in _CHECKS.items()}
     commands = [name for name, error in wrong.items() if error is None]
     if "best" not in commands and "distill" not in content:
         del wrong["best"]  # it takes few settings: that it does not take these is no news
