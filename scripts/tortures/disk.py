@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tortures import shim
-from tortures.kills import _differences, left_over
+from tortures.kills import differences, left_over
 from tortures.trying import SMALL, Row, Session
 
 NAME = "disk"
@@ -21,7 +21,7 @@ def rows(session: Session) -> Iterator[Row]:
     """A full disk below each folder in turn, while a run is made; then folders without permission."""
     words = ("finetune", session.digits(), *SMALL, "--seed", 0)
     if shim.library() is None:
-        yield Row("full disk", note="not tried: no C compiler, or not Linux")
+        yield Row("full disk", note=shim.LACKING)
     else:
         yield from _full(session, words)
     yield from _forbidden(session, words)
@@ -38,6 +38,7 @@ def _full(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
         under = whole.parent if place == "tries" else session.folder / place
         said = session.command(*words, "--output", whole, env=shim.environment(session, under, count=count))
         operations[place] = int(count.read_text())
+        found[place].note = "" if operations[place] else "a run writes nothing there"
         if said.code != 0:
             found[place].add(said, said.tail(), of="undisturbed")
     rng = session.rng("disk")
@@ -56,8 +57,8 @@ def _full(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
         again = ("resume", run) if (run / "run.json").exists() else (*words, "--output", run, "--resume")
         said = session.command(*again)
         row.failures += [f"{where}, with room again: {fault}" for fault in
-                         (*said.faults(), *_differences(said, run, whole), *left_over(session, run))]  # fmt: skip
-    yield from (row for row in found.values() if row.tried)
+                         (*said.faults(), *differences(said, run, whole), *left_over(session, run))]  # fmt: skip
+    yield from found.values()
 
 
 def _name(place: str) -> str:

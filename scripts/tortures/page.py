@@ -17,6 +17,7 @@ JSON, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md
 def line(kind: str, row: Row) -> str:
     """One row for a terminal."""
     said = f"{row.tried} tried, {row.refused} refused, {len(row.failures)} failed, slowest {row.slowest:.1f} s"
+    said = said if row.tried else "not tried"
     return f"{kind:13} {row.what}: {said}"
 
 
@@ -42,6 +43,9 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "Written by `scripts/torture.py`; every row and each failure is in `reliability.json`. *Refused* tries ended"
     yield "in a clear error, as they should; *failed* ones crashed, hung, lost or changed a result, or left files."
+    yield ""
+    yield "Each kind is recorded by itself, in a run of its own with its date, seed and time. A run ends when its time"
+    yield "is over: what it did not come to is listed below its table, and nothing is known of it from that run."
     for name, found in content.items():
         module = registry.modules()[name]
         yield from ("", f"## {name}", "", (module.__doc__ or "").strip().splitlines()[0], "")
@@ -49,9 +53,18 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"{found['when']}, seed {found['seed']}, {found['seconds']} s, {python}."
         yield from ("", "| what | tried | refused | failed | slowest |", "|---|--:|--:|--:|--:|")
         for row in found["rows"]:
-            what = row["what"] + (f" ({row['note']})" if row["note"] else "")
+            if not row["tried"]:
+                continue
             failed = f"**{len(row['failures'])}**" if row["failures"] else "0"
-            yield f"| {what} | {row['tried']} | {row['refused']} | {failed} | {row['slowest']} s |"
-        for title, items in (("Failed at first, and fixed", module.FIXED), ("Not survived", module.OPEN)):
+            yield f"| {_what(row)} | {row['tried']} | {row['refused']} | {failed} | {row['slowest']} s |"
+        untried = [_what(row) for row in found["rows"] if not row["tried"]]
+        for title, items in (
+            ("Not tried, for want of time where nothing else is said", untried),
+            ("Failed at first, and fixed", module.FIXED), ("Not survived", module.OPEN),
+        ):  # fmt: skip
             if items:
                 yield from ("", f"{title}:", "", *(f"- {item}" for item in items))
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    return row["what"] + (f" ({row['note']})" if row["note"] else "")

@@ -29,7 +29,7 @@ def rows(session: Session) -> Iterator[Row]:
         cases = []
         for number in session.times(200, 3000):
             cases.append((number, mutated(contents[number % len(contents)], rng)))
-        in_child(cases, _attempt, row, lambda case: f"number {case[0]}")
+        in_child(cases, _attempt, row, lambda case: f"number {case[0]}", session.until)
         yield row
     yield _large(session)
 
@@ -49,7 +49,7 @@ def _large(session: Session) -> Row:
     contents.append(encoded(scene, "BMP"))
     row, rng = Row("large ones of each", note=f"{len(contents)} forms, mutated"), session.rng("pictures large")
     cases = [(number, mutated(contents[number % len(contents)], rng)) for number in session.times(48, 1000)]
-    in_child(cases, _attempt, row, lambda case: f"number {case[0]}")
+    in_child(cases, _attempt, row, lambda case: f"number {case[0]}", session.until)
     return row
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tortures.trying import Session
 
+LACKING = "no C compiler, or not Linux"
+
 
 @functools.cache
 def library() -> Path | None:

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def _shells(session: Session, name: str, words: tuple[object, ...], which: list[
     row, tried = Row(name), []
     env = session.environment()
     for shell in which:
-        if time.monotonic() > session.until:
+        if session.over:
             break
         tried.append(shell)
         before, behind, fine = SHELLS[shell]

@@ -81,7 +81,8 @@ def _tables(session: Session) -> Iterator[Row]:
         return refused, faults
 
     row = Row("tables of pictures, with labels of markup, formulas and escapes: data summary")
-    in_child(_cases(session, "tables", {"csv": buffer.getvalue().encode()}, 60, 500), attempt, row, _where)
+    cases = _cases(session, "tables", {"csv": buffer.getvalue().encode()}, 60, 500)
+    in_child(cases, attempt, row, _where, session.until)
     yield row
 
 
@@ -98,7 +99,7 @@ def _settings(session: Session) -> Iterator[Row]:
 
     row = Row("settings in TOML, YAML and JSON: config validate, finetune --dry-run")
     sources = {kind: text.encode() for kind, text in SETTINGS.items()}
-    in_child(_cases(session, "settings", sources, 30, 500), _without_tensorflow(attempt), row, _where)
+    in_child(_cases(session, "settings", sources, 30, 500), _without_tensorflow(attempt), row, _where, session.until)
     yield row
 
 
@@ -138,7 +139,7 @@ def _journals(session: Session) -> Row:
         return False, []
 
     row = Row("journals of searches: read as a resumed search reads them")
-    in_child(_cases(session, "journals", {"jsonl": content}, 200, 2000), attempt, row, _where)
+    in_child(_cases(session, "journals", {"jsonl": content}, 200, 2000), attempt, row, _where, session.until)
     return row
 
 
@@ -169,7 +170,7 @@ def _features(session: Session) -> Row:
         return len(there) < 3, [] if same else ["another number than was stored"]
 
     row = Row("stored features: the numbers that were stored, or none")
-    in_child(_cases(session, "features", sources, 200, 2000), attempt, row, _where)
+    in_child(_cases(session, "features", sources, 200, 2000), attempt, row, _where, session.until)
     return row
 
 
@@ -206,7 +207,8 @@ def _runs(session: Session) -> Iterator[Row]:
         return refused, faults
 
     row = Row(f"files of a run ({', '.join(sources)}), {len(commands)} commands on each")
-    in_child(_cases(session, "runs", sources, 30, 500), _without_tensorflow(attempt), row, _where, processor=60)
+    cases = _cases(session, "runs", sources, 30, 500)
+    in_child(cases, _without_tensorflow(attempt), row, _where, session.until, processor=60)
     yield row
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tortures.kills import _differences, left_over
+from tortures.kills import differences, left_over
 from tortures.trying import SMALL, Row, Session, end, finish
 
 NAME = "together"
@@ -31,7 +31,7 @@ def rows(session: Session) -> Iterator[Row]:
         both = [session.start(*words, "--output", folder / name) for name in "ab"]
         for name, process in zip("ab", both, strict=True):
             said = finish(process)
-            pairs.add(said, *_differences(said, folder / name, whole), where=f"{number} {name}")
+            pairs.add(said, *differences(said, folder / name, whole), where=f"{number} {name}")
     yield pairs
     yield _resumes(session, words, whole)
     yield _cleared(session, words, whole)
@@ -57,7 +57,7 @@ def _resumes(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
         for one in said:
             row.add(one, where=str(number))
         if winners:
-            faults += [*_differences(winners[0], run, whole), *left_over(session, run)]
+            faults += [*differences(winners[0], run, whole), *left_over(session, run)]
         row.failures += [f"{number}: {fault}" for fault in faults]
     return row
 
@@ -73,6 +73,6 @@ def _cleared(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
             cleared += said.code == 0
             row.failures += [f"{number}: cache clear: {fault}" for fault in said.faults()]
         said = finish(process)
-        row.add(said, *_differences(said, run, whole), where=str(number))
-    row.note = f"{cleared} times"
+        row.add(said, *differences(said, run, whole), where=str(number))
+    row.note = f"{cleared} times" if row.tried else ""
     return row

@@ -86,10 +86,15 @@ class Session:
         """Chance of its own for each kind, so that one kind alone tries what it tries among the others."""
         return random.Random(f"{self.seed} {name}")
 
+    @property
+    def over(self) -> bool:
+        """Whether the time is."""
+        return time.monotonic() > self.until
+
     def times(self, short: int, long: int) -> Iterable[int]:
         """Numbers of tries, until there are enough or the time is over."""
         for number in range(short if self.short else long):
-            if time.monotonic() > self.until:
+            if self.over:
                 return
             yield number
 
@@ -176,9 +181,10 @@ def left_alive(leader: int, seconds: float = 20) -> list[str]:
 
 def in_child(
     cases: Sequence[Case], attempt: Callable[[Case], tuple[bool, list[str]]], row: Row, where: Callable[[Case], str],
-    processor: float = 10, most_mb: int = 2000,
+    until: float, processor: float = 10, most_mb: int = 2000,
 ) -> None:  # fmt: skip
-    """Count `attempt(case)` (whether it was refused, its faults) for all cases, in forked processes.
+    """Count `attempt(case)` (whether it was refused, its faults) for all cases that are begun before `until`, in forked
+    processes.
 
     A crash costs one process and one case. A case may take `processor` seconds of all threads together and a minute in
     all, and the process may never hold more than `most_mb`. What reaches standard error by itself is a fault as well.
@@ -189,7 +195,7 @@ def in_child(
             pid = os.fork()
             if pid == 0:
                 os.dup2(noise.fileno(), 2)
-                _serve(cases[done : done + 200], attempt, answers, processor)
+                _serve(cases[done : done + 200], attempt, answers, until, processor)
             _, status = os.waitpid(pid, 0)
             answers.seek(0)
             noise.seek(0)
@@ -210,6 +216,8 @@ def in_child(
             name = signal.Signals(-code).name if code < 0 else str(code)
             _count(row, False, [f"the process ended with {name}"], 0, where(cases[done]))
             done += 1
+        elif time.monotonic() > until:
+            return
 
 
 def _count(row: Row, refused: bool, faults: list[str], seconds: float, where: str) -> None:
@@ -219,13 +227,17 @@ def _count(row: Row, refused: bool, faults: list[str], seconds: float, where: st
     row.failures += [f"{where}: {fault}" for fault in faults]
 
 
-def _serve(cases: Sequence[Case], attempt: Callable[[Case], tuple[bool, list[str]]], to: IO[str], most: float) -> None:
+def _serve(
+    cases: Sequence[Case], attempt: Callable[[Case], tuple[bool, list[str]]], to: IO[str], until: float, most: float
+) -> None:
     """In the forked process: a line for each case; a signal ends it where a case takes too long."""
     import resource
 
     code = 1
     try:
         for case in cases:
+            if time.monotonic() > until:
+                break
             signal.setitimer(signal.ITIMER_PROF, most)
             signal.setitimer(signal.ITIMER_REAL, 60)
             before = time.process_time()

@@ -40,7 +40,7 @@ def attempt(case: str) -> tuple[bool, list[str]]:
 def test_a_crash_and_a_hang_cost_one_case_and_are_told() -> None:
     row = Row("made up")
     cases = ["fine", "crash", "refuse", "hang", "raise", "print", "fine"]
-    in_child(cases, attempt, row, str, processor=0.5)
+    in_child(cases, attempt, row, str, time.monotonic() + 60, processor=0.5)
     assert (row.tried, row.refused) == (7, 1)
     told = "\n".join(row.failures)
     assert "crash: the process ended with SIGKILL" in told
@@ -48,6 +48,16 @@ def test_a_crash_and_a_hang_cost_one_case_and_are_told() -> None:
     assert "raise: KeyError" in told
     assert "libtiff: bad" in told
     assert len(row.failures) == 4
+
+
+def test_what_is_drawn_is_tried_until_the_time_is_over() -> None:
+    row = Row("made up")
+    in_child(range(100_000), lambda _: (bool(time.sleep(0.01)), []), row, str, time.monotonic() + 0.5)
+    assert 1 < row.tried < 60
+    assert not row.failures
+    late = Row("made up")
+    in_child(["crash"], attempt, late, str, time.monotonic())
+    assert (late.tried, late.failures) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -85,10 +95,13 @@ def test_each_kind_says_what_it_tries_and_the_page_tells_it(monkeypatch: pytest.
     monkeypatch.setattr(registry, "modules", lambda: {"made-up": made_up})
     monkeypatch.setattr(page, "JSON", tmp_path / "figures.json")
     monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
-    page.record("made-up", [Row("a", 3, 1), Row("b", 2, 0, ["b 1: lost"], 1.25, "noted")], 0, 4.2)
+    untried = Row("c", note="no compiler")
+    page.record("made-up", [Row("a", 3, 1), Row("b", 2, 0, ["b 1: lost"], 1.25, "noted"), untried], 0, 4.2)
     text = (tmp_path / "page.md").read_text()
     assert "| a | 3 | 1 | 0 | 0.0 s |" in text
     assert "| b (noted) | 2 | 0 | **1** | 1.2 s |" in text
+    assert "| c" not in text  # a zero among failures would be praise
+    assert "\nNot tried, for want of time where nothing else is said:\n\n- c (no compiler)\n" in text
     assert "- it fell over" in text
     assert "- the sun goes out" in text
     assert json.loads((tmp_path / "figures.json").read_text())["made-up"]["rows"][1]["failures"] == ["b 1: lost"]
