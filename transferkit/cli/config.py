@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def init(file: Path | None, backbone: str | None, quiet: bool, as_json: bool) ->
     if as_json:
         emit({"file": str(file)})
     elif not quiet:
-        tell(f"wrote {file}; check it with: transferkit config validate {file}")
+        tell(f"wrote {file}; check it with: transferkit config validate {shlex.quote(str(file))}")
 
 
 @config.command(epilog="Example:  transferkit config show runs/flowers > flowers.toml")

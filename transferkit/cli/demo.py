@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit, reporter
+from transferkit.cli._common import Once, common, echo, present, reporter
 from transferkit.text import shown
 
 
@@ -27,9 +28,7 @@ def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     digits = output / "digits"
     speaker.say(f"wrote 1,797 handwritten digits to {digits}")
     run = api.finetune(digits, "mini", seed=seed, output=output / "run", offline=True, reporter=speaker)
-    if as_json:
-        emit({"run": str(run.folder), **run.metrics})
-    else:
-        echo(run.summary())
+    present(run, False, as_json)
+    if not as_json:
         echo("\nTry it with the pictures of sevens:")
-        echo(f"  transferkit predict {shown(run.folder)} {shown(digits)}/7 --top 2")
+        echo(f"  transferkit predict {shlex.quote(shown(run.folder))} {shlex.quote(shown(digits / '7'))} --top 2")
