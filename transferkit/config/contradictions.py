@@ -42,7 +42,7 @@ def contradictions(s: Declarations) -> list[str]:
         found.append("--mixup and --cutmix are both set; choose one")
     if s.cutmix and s.pooling == "flatten" and frozen:
         found.append("--cutmix with --pooling flatten mixes pictures, not features; use --mixup")
-    clash("weight_decay", s.optimizer not in ("adamw",), f"with --optimizer {s.optimizer}; use adamw, or --l2")
+    clash("weight_decay", s.optimizer != "adamw", f"with --optimizer {s.optimizer}; use adamw, or --l2")
     for name, because in _task_problems(s):
         clash(name, getattr(s, name) not in (0.0, None, "none"), because)
     if s.task != "auto" and not tasks.of(s.task).numbers and s.loss not in ("auto", *tasks.of(s.task).losses):
@@ -99,12 +99,12 @@ def _head_plugin_problems(s: Declarations) -> list[str]:
 
 
 def _split_problems(split: tuple[float, ...]) -> list[str]:
-    shown = ",".join(f"{part:g}" for part in split)
+    text = ",".join(f"{part:g}" for part in split)
     if len(split) != 3:
-        return [f"--split {shown} has {len(split)} parts; give train,validation,test, e.g. .7,.15,.15"]
+        return [f"--split {text} has {len(split)} parts; give train,validation,test, e.g. .7,.15,.15"]
     if min(split) < 0 or split[0] == 0 or split[1] == 0:
-        return [f"--split {shown}: training and validation parts must be above 0"]
+        return [f"--split {text}: training and validation parts must be above 0"]
     counts = all(part == int(part) for part in split)
     if not counts and abs(sum(split) - 1) > 1e-6:
-        return [f"--split {shown} sums to {sum(split):g}; three fractions must sum to 1, e.g. .7,.15,.15"]
+        return [f"--split {text} sums to {sum(split):g}; three fractions must sum to 1, e.g. .7,.15,.15"]
     return []
