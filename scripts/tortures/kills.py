@@ -26,12 +26,13 @@ SEARCH = (*SMALL[:-1], "--search", "learning_rate=1e-3:1e-2:log", "--search", "d
 def rows(session: Session) -> Iterator[Row]:
     """finetune, export, and tune with each algorithm and two workers."""
     data = session.digits()
-    yield from _of(session, "finetune", ("finetune", data, *SMALL, "--seed", 0), 3, 20)
-    yield _exports(session)
     algorithms = ("random",) if session.short else ("random", "bayesian", "hyperband", "grid")
-    for algorithm in algorithms:
+    left = len(algorithms)
+    yield from _of(session.part(left + 2), "finetune", ("finetune", data, *SMALL, "--seed", 0), 3, 20)
+    yield _exports(session.part(left + 1))
+    for number, algorithm in enumerate(algorithms):
         words = ("tune", data, *SEARCH, "--algorithm", algorithm, "--seed", 0)
-        yield from _of(session, f"tune, {algorithm}, two workers", words, 1, 5)
+        yield from _of(session.part(left - number), f"tune, {algorithm}, two workers", words, 1, 5)
 
 
 def _of(session: Session, name: str, words: tuple[Any, ...], short: int, long: int) -> Iterator[Row]:

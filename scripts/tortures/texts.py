@@ -27,10 +27,10 @@ Case = tuple[int, str, bytes]
 
 def rows(session: Session) -> Iterator[Row]:
     """Tables and settings as given by strangers, then the files of a run, of a search, and of the cache."""
-    yield from _tables(session)
-    yield from _settings(session)
-    yield _journals(session)
-    yield _features(session)
+    yield from _tables(session.part(5))
+    yield from _settings(session.part(4))
+    yield _journals(session.part(3))
+    yield _features(session.part(2))
     yield from _runs(session)
 
 

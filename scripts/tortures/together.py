@@ -25,7 +25,7 @@ def rows(session: Session) -> Iterator[Row]:
         pairs.add(said, said.tail(), of="undisturbed")
         yield pairs
         return
-    for number in session.times(1, 10):
+    for number in session.part(3).times(1, 10):
         shutil.rmtree(session.folder / "cache")
         folder = session.fresh("pair")
         both = [session.start(*words, "--output", folder / name) for name in "ab"]
@@ -33,7 +33,7 @@ def rows(session: Session) -> Iterator[Row]:
             said = finish(process)
             pairs.add(said, *differences(said, folder / name, whole), where=f"{number} {name}")
     yield pairs
-    yield _resumes(session, words, whole)
+    yield _resumes(session.part(2), words, whole)
     yield _cleared(session, words, whole)
 
 

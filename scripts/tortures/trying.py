@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -90,6 +90,14 @@ class Session:
     def over(self) -> bool:
         """Whether the time is."""
         return time.monotonic() > self.until
+
+    def part(self, of: int) -> Session:
+        """The same with one of `of` equal parts of the time that is left, so that one row does not use up all of it.
+
+        The short form, which has hardly any, begins at the beginning.
+        """
+        now = time.monotonic()
+        return self if self.short else replace(self, until=now + (self.until - now) / of)
 
     def times(self, short: int, long: int) -> Iterable[int]:
         """Numbers of tries, until there are enough or the time is over."""

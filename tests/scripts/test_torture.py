@@ -116,6 +116,15 @@ def session_in(folder: Path) -> Session:
     return Session(folder.resolve(), 0, True, time.monotonic() + 60)
 
 
+def test_no_row_takes_the_time_of_those_behind_it(tmp_path: Path) -> None:
+    now = time.monotonic()
+    long = Session(tmp_path, 0, False, now + 60)
+    assert long.part(3).until - now == pytest.approx(20, abs=1)
+    assert long.part(1).until == pytest.approx(long.until)
+    assert session_in(tmp_path).part(3).until > now + 50
+    assert Session(tmp_path, 0, False, now - 1).part(3).over
+
+
 WRITER = """
 import os, sys
 with open(sys.argv[1] + "/a.txt", "wb", buffering=0) as handle:
