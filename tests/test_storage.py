@@ -24,6 +24,22 @@ def test_a_lock_is_held_between_processes_and_freed_by_death(tmp_path: Path) -> 
         pass
 
 
+def test_scratch_folders_of_killed_processes_go_and_those_in_use_stay(tmp_path: Path) -> None:
+    code = (
+        "from transferkit.storage import scratch\n"
+        "with scratch(sys.argv[1]) as folder: (folder / 'x').touch(); print('held', flush=True); time.sleep(60)"
+    )
+    (tmp_path / "tk-mine.tmp").mkdir()
+    with held(code, tmp_path):
+        (other,) = tmp_path.glob("tk-????????.tmp")
+        with storage.scratch(str(tmp_path)) as own:
+            assert other.exists()
+            (own / "y").touch()
+        assert not own.exists()
+    with storage.scratch(str(tmp_path)) as own:
+        assert {path.name for path in tmp_path.iterdir()} == {own.name, "tk-mine.tmp"}
+
+
 def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFERKIT_CACHE", "~/mine")
     monkeypatch.setenv("HOME", str(tmp_path))

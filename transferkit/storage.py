@@ -69,6 +69,31 @@ def claimed(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
+@contextmanager
+def scratch(within: str | None = None) -> Iterator[Path]:
+    """A folder of this process alone, for what a library reads or writes by name only; it is gone afterwards. What
+    killed processes left of theirs goes with it, where the system has claims.
+
+    Args:
+        within: folder to make it in; None: the system's for temporary files.
+    """
+    root = Path(within or tempfile.gettempdir())
+    for leftover in root.glob("tk-????????.tmp"):
+        claim = claim_folder(leftover)
+        if claim is not None:
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(claim)
+    new = Path(tempfile.mkdtemp(prefix="tk-", dir=root))
+    claim = claim_folder(new)
+    folder = new.rename(f"{new}.tmp")  # known by its name once it is claimed, not before
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if claim is not None:
+            os.close(claim)
+
+
 def is_offline(offline: bool = False) -> bool:
     """Whether the network is forbidden, by the argument or by TRANSFERKIT_OFFLINE."""
     return offline or os.environ.get("TRANSFERKIT_OFFLINE", "").lower() in ("1", "true", "yes", "on")

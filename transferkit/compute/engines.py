@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ import numpy as np
 
 from transferkit import native_logs
 from transferkit.compute.types import Arrays, Forward, flat
+from transferkit.storage import scratch
 
 INPUT = "pictures"
 OPSET = 18  # of ONNX: what tf2onnx 1.17 writes at most, and onnxruntime reads since 1.14
@@ -126,8 +126,8 @@ def _openvino(model: Any, threads: int) -> One:
 
     graph = convert_variables_to_constants_v2(_function(model).get_concrete_function())
     core = _openvino_alone().Core()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.pb"
+    with scratch() as folder:
+        path = folder / "model.pb"
         path.write_bytes(graph.graph.as_graph_def().SerializeToString())
         read = core.read_model(path)
         names = [tensor.name.partition(":")[0] for tensor in graph.outputs]
@@ -169,8 +169,8 @@ def _onnxruntime(model: Any, _threads: int) -> One:
     import onnxruntime
 
     function = _function(model)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch() as folder:
+        path = folder / "model.onnx"
         with native_logs.filtered():
             write_onnx(function, function.input_signature, path)
         options = onnxruntime.SessionOptions()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from transferkit.features.taps import tapped, taps
 from transferkit.selection import shipping
 from transferkit.selection.fitted import Affine
 from transferkit.selection.projection import Projection
+from transferkit.storage import scratch
 
 if TYPE_CHECKING:
     import keras
@@ -128,8 +127,8 @@ def latency(model: keras.Model, run: compute.Forward) -> float:
 
 def size(model: Any) -> float:
     """Megabytes (10⁶ bytes) of the file that `model` is saved in."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
+    with scratch() as folder:
+        path = folder / "model.keras"
         model.save(path)
         return path.stat().st_size / MB
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from transferkit import importing
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
+from transferkit.storage import scratch
 from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 from transferkit.tuning.trial_runner import TrialRunner
@@ -182,8 +183,8 @@ def _address() -> Iterator[Any]:
     if long and not os.access("/tmp", os.W_OK | os.X_OK):
         yield ("127.0.0.1", 0)  # who else calls there does not know the key
         return
-    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp" if long else None) as folder:
-        yield os.path.join(folder, "line")
+    with scratch("/tmp" if long else None) as folder:
+        yield str(folder / "line")
 
 
 def _accept(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:

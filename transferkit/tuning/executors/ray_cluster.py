@@ -6,18 +6,16 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from transferkit import importing
 from transferkit.errors import ConfigError, TrainingError
+from transferkit.storage import scratch
 from transferkit.tuning.executors import ray_private
 
 MISSING = "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]', or leave out --engine"
@@ -55,7 +53,7 @@ class Cluster:
         self.ray = load()
         self.ours = not self.ray.is_initialized()
         self.local = False
-        self._folder: Path | None = None
+        self._scratch = ExitStack()
         if not self.ours:
             if address not in (None, "auto"):
                 raise ConfigError(
@@ -81,12 +79,11 @@ class Cluster:
             return
         self.ray.shutdown()
         ray_private.worker_messages(True)
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def _start(self, cores: int, store: int) -> None:
         # /tmp and not $TMPDIR: names of sockets may have 107 characters, of which Ray needs 65.
-        self._folder = Path(tempfile.mkdtemp(prefix="tk-ray-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        folder = self._scratch.enter_context(scratch("/tmp" if os.path.isdir("/tmp") else None))
         # The ports that Ray opens run any code that is sent to them. Since 2.60 it asks for a token there; where it is
         # given one, it writes none into the user's home.
         token = {"RAY_AUTH_TOKEN": TOKEN} if "RAY_AUTH_MODE" not in os.environ else {}
@@ -94,11 +91,11 @@ class Cluster:
             try:
                 self.ray.init(
                     address="local", num_cpus=cores, object_store_memory=STORE + store, include_dashboard=False,
-                    log_to_driver=False, logging_level=logging.ERROR, _temp_dir=str(self._folder),
+                    log_to_driver=False, logging_level=logging.ERROR, _temp_dir=str(folder),
                     job_config=self._job(),
                 )  # fmt: skip
             except (OSError, RuntimeError, ValueError) as error:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._scratch.close()
                 raise TrainingError(f"Ray did not start on this machine: {_words(error)}") from error
 
     def _job(self) -> Any:
