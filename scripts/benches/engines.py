@@ -48,7 +48,9 @@ def measure(quick: bool, rounds: int, only: tuple[str, ...], pictures: int) -> d
     for name in WHOLE:
         if name in names:
             with scratch() as folder:
-                found = in_child("engines", "whole", {"name": name, "count": pictures, "rounds": rounds}, folder / "c")
+                found = in_child(
+                    "engines", "whole", {"name": name, "count": pictures, "rounds": rounds}, folder / "cache"
+                )
             ratios[name] = found["ratio"]
             table[name]["extraction"] = found
     return {"rounds": rounds, "pictures": pictures, "networks": table, "extraction": dict.fromkeys(WHOLE) | ratios,
