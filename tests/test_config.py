@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from transferkit.config import Settings, make
+from transferkit.config import Settings, gone, make
 from transferkit.config.declarations import OF_HEADS, TRAINED
 from transferkit.errors import ConfigError
 from transferkit.setting import declared
@@ -114,3 +114,28 @@ def test_a_setting_of_training_by_gradients_asks_for_a_head_trained_so() -> None
     of_them = {name for name, setting in declared(Settings).items() if setting.said.group in groups}
     assert of_them - {*TRAINED} == {"head", "max_latency", "max_size", "augment", "views", "seed"}
     assert {*OF_HEADS} < {*TRAINED} < of_them
+
+
+def test_what_a_run_of_another_version_was_given_is_told_by_the_settings_there_are() -> None:
+    config = make({"backbone": "mini"}).model_dump(mode="json") | gone.GONE
+    del config["adapt"]
+    now = make({"backbone": "mini"}).model_dump(mode="json")
+    assert gone.today(config) == now
+    assert gone.given(config, ["backbone", "clip_norm", "dropout"]) == {"backbone": "mini", "dropout": 0.3}
+    alone = gone.given(config, ["backbone", "clip_norm"])
+    assert alone == {"backbone": "mini", "head": "mlp"}, "it asked for a head that is trained, and still does"
+    assert gone.given(config | {"unfreeze": "all"}, ["unfreeze", "warmup"]) == {"unfreeze": "all"}
+    assert list(gone.refusals(config)) == []
+    assert list(gone.refusals(config | {"warmup": 0.2, "accumulate": 2})) == [
+        "accumulate 2, no setting any more: a batch that does not fit into memory is divided by itself, and its parts make "
+        "one update (--batch-size)",
+        "warmup 0.2, no setting any more: the rate of the network's trained part always rises over its first 5 % of steps "
+        "(--schedule cosine)",
+    ]
+
+
+@pytest.mark.parametrize("name", gone.GONE)
+def test_a_setting_that_is_gone_is_no_setting_and_is_answered_with_what_is_done(name: str) -> None:
+    assert name not in Settings.model_fields
+    with pytest.raises(ConfigError, match=rf"unknown setting '{name}': .* (always|by itself)"):
+        make({"backbone": "mini", name: 1})

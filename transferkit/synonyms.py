@@ -31,8 +31,18 @@ OPTIONS = {
     "k": "top", "topk": "top", "top-k": "top", "fmt": "format",
 }  # fmt: skip
 
+# What is always done, whatever it is called.
+_CLIPPED = "the norm of the whole gradient is always held to 5"
+_WARMED = "the rate of the network's trained part always rises over its first 5 % of steps (--schedule cosine)"
+_ADDED = "a batch that does not fit into memory is divided by itself, and its parts make one update (--batch-size)"
+_ALWAYS = {
+    **dict.fromkeys(("clip-norm", "clipnorm", "grad-clip", "max-grad-norm", "gradient-clip-val"), _CLIPPED),
+    **dict.fromkeys(("warmup", "warmup-ratio", "warmup-steps", "warmup-epochs"), _WARMED),
+    **dict.fromkeys(("accumulate", "gradient-accumulation-steps", "accumulate-grad-batches"), _ADDED),
+}
 # Option → what to say: it means something else here, or its value is written otherwise.
 ANSWERS = {
+    **_ALWAYS,
     "lora": "--adapt lora trains low-rank additions to the layers that --unfreeze names",
     "peft": "--adapt lora|norms trains a small part of the layers that --unfreeze names",
     "freeze": "say what is to be trained instead: --unfreeze none (the whole network stays frozen, the default), "

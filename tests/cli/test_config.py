@@ -163,7 +163,7 @@ FILED: dict[str, Any] = {
     "l2": 0.1, "pooling": "max", "task": "classify", "classes": ["a", "b"], "loss": "auto",
     "adapt": "norms", "augment": "light", "views": 2, "mixup": 0.1,
     "cutmix": 0.1, "label_smoothing": 0.1, "optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.1,
-    "schedule": "constant", "warmup": 0.1, "clip_norm": 1.0, "batch_size": 8, "accumulate": 2, "epochs": 20,
+    "schedule": "constant", "batch_size": 8, "epochs": 20,
     "patience": 3, "metric": "auc", "class_weights": "balanced", "precision": "float32", "split": [0.6, 0.2, 0.2],
     "folds": 3, "exclude_file": "none.txt", "on_bad_file": "skip", "budget": "5m", "refit": "train+val", "seed": 3,
     "max_latency": 5000.0, "max_size": 900.0, "unlabeled": "pool",

@@ -113,14 +113,13 @@ def test_every_default_says_what_happens() -> None:
 def test_defaults_in_words_are_those_of_the_recipe() -> None:
     from transferkit import tasks
     from transferkit.config.declarations import AUTO_VIEWS
-    from transferkit.training import optimizers, phase, planning, schedules
+    from transferkit.training import optimizers, phase, planning
 
     said = {name: setting.effective for name, setting in declared(Settings).items()}
     assert said["learning_rate"] == f"{planning.HEAD_RATES['adamw']:g} for adamw"
     assert f"gets {planning.TAIL_RATE} of it" in declared(Settings)["learning_rate"].said.help
     assert float(said["weight_decay"]) == optimizers.ADAMW_DECAY
     assert said["label_smoothing"] == f"{phase.LABEL_SMOOTHING}; regression 0"
-    assert said["warmup"].endswith(f"trained part of the network {schedules.WARMUP_SHARE}")
     assert said["views"] == f"{Settings.model_fields['views'].default}; where a classifier is chosen, {AUTO_VIEWS}"
     assert said["loss"] == "crossentropy; regression squared"
     assert [task.default_loss for task in tasks.every() if not task.numbers] == ["crossentropy"] * 3

@@ -12,10 +12,12 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
-from transferkit.errors import DataError
+from transferkit.config import make
+from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
+from transferkit.runs.resumption import check_settings
 from transferkit.runs.run_record import RunRecord
 
 ARCHIVE = Path(__file__).parents[1] / "data_runs" / "schema-0.tar.xz"
@@ -99,6 +101,46 @@ def test_an_old_run_whose_pictures_have_changed_is_not_reproduced(kept: Path, tm
     next(data.rglob("*.png")).unlink()
     with pytest.raises(DataError, match=r"is not what run .* was trained on"):
         run.reproduce(data, output=tmp_path / "third", offline=True)
+
+
+def with_gone(run: Path, to: Path, value: float, only: bool = False) -> Path:
+    """A copy of a run that was given `clip_norm`, as versions that had it wrote it; with `only`, nothing else of how a
+    head is trained."""
+    folder = shutil.copytree(run, to)
+    content = read_json(folder / "run.json")
+    content["command"] += f" --clip-norm {value:g}"
+    content["given"] += ["clip_norm"]
+    content["config"]["clip_norm"] = value
+    if only:
+        content["command"] = content["command"].replace("--head mlp --head-width 16 ", "").replace("--epochs 4 ", "")
+        content["given"] = ["backbone", "clip_norm", "views"]
+        content["config"] |= {"head": "auto", "head_width": [256], "epochs": 30}
+    write_json(folder / "run.json", content)
+    return folder
+
+
+@pytest.mark.parametrize("only", [False, True], ids=["and more", "alone"])
+def test_a_setting_that_is_gone_and_had_its_default_stops_nobody(kept: Path, tmp_path: Path, only: bool) -> None:
+    folder = with_gone(kept / "trained", tmp_path / "run", 5.0, only)
+    result = call("resume", folder)
+    assert result.code == 0, result.err
+    assert "complete already; nothing to resume" in result.err + result.out
+    assert call("summary", folder).code == 0
+    shown = call("config", "show", folder).out
+    assert "clip_norm" not in shown
+    assert 'head = "mlp"' in shown, "what was trained by gradients is trained so again"
+
+
+def test_a_setting_that_is_gone_and_had_another_value_is_refused_in_one_sentence(kept: Path, tmp_path: Path) -> None:
+    folder = with_gone(kept / "trained", tmp_path / "run", 0.05)
+    assert call("summary", folder).code == 0
+    for words in (("resume",), ("reproduce", "--output", tmp_path / "again"), ("config", "show")):
+        result = call(*words, folder)
+        assert result.code == 2, words
+        assert "no setting any more: the norm of the whole gradient is always held to 5" in result.err, words
+        assert result.err.count("clip") == 1, result.err
+    with pytest.raises(ConfigError, match=r"started with clip_norm 0.05, no setting any more"):
+        check_settings(Layout(folder).read_manifest(), make({"backbone": "mini"}))
 
 
 def test_keys_of_other_versions_are_kept_and_newer_schemas_refused(kept: Path, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ import pytest
 import tensorflow as tf
 
 from tests.marks import extended
-from tests.training.heads import data, same, trained, trainer_of
+from tests.training.heads import data, trained, trainer_of
 from transferkit import compute
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.errors import ConfigError, TrainingError
+from transferkit.errors import TrainingError
+from transferkit.training import optimizers
+from transferkit.training.phase import Phase
 
 PLAIN = {"dropout": 0.0, "ema": False, "optimizer": "momentum", "learning_rate": 0.05}
 
@@ -71,31 +73,31 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     assert tried == [20]
 
 
-@pytest.mark.parametrize("kind", ["momentum", "adamw"])
-def test_accumulated_batches_make_the_update_of_one_large_batch(kind):
-    settings = {**PLAIN, "optimizer": kind, "learning_rate": 0.02, "epochs": 4, "patience": 3}
-    large, small = trained(batch_size=20, **settings), trained(batch_size=5, accumulate=4, **settings)
+def test_accumulated_batches_make_the_update_of_one_large_batch_under_adamw_too(monkeypatch):
+    settings = {**PLAIN, "optimizer": "adamw", "learning_rate": 0.02, "epochs": 4, "patience": 3, "batch_size": 20}
+    large = trained(**settings)
+    small_memory(monkeypatch, 5, MemoryError())
+    small = trained(**settings)
     assert large[2][0]["val_loss"] != large[2][-1]["val_loss"]
     for own, other in zip(small[3], large[3], strict=True):
         np.testing.assert_allclose(own, other, atol=1e-5)
 
 
-def test_more_than_all_pictures_cannot_make_an_update():
-    with pytest.raises(ConfigError, match=r"--accumulate 9 with batches of 8 .*\(60 for training\)"):
-        trainer_of(data()[1], Settings(backbone="mini", batch_size=8, accumulate=9))
+def test_the_rate_of_a_trained_part_rises_over_its_first_steps_and_that_of_a_head_does_not():
+    trainer, steps = trainer_of(data()[1], Settings(backbone="mini")), np.arange(200)
+    tail, head = (trainer._rates(Phase("tail", "", 0.1, 10, warmup=rises), 20)(steps) for rises in (True, False))
+    assert tail[0] == 0
+    assert int(tail.argmax()) == 10  # 5 % of 200
+    assert tail.max() == head[0] == np.float32(0.1)
+    assert list(head) == sorted(head, reverse=True)
 
 
-def test_a_warm_up_of_ones_own_starts_at_nothing():
-    first, second = ([row["learning_rate"] for row in trained(warmup=w, epochs=4, patience=3)[2]] for w in (None, 0.9))
-    assert first == sorted(first, reverse=True)
-    assert second[:3] == sorted(second[:3])
-    assert second[0] < 0.5 * first[0]
+def test_the_limit_of_the_gradient_is_kept(monkeypatch):
+    def limited(norm):
+        monkeypatch.setattr(optimizers, "CLIP_NORM", norm)
+        return trained(**{**PLAIN, "optimizer": "sgd"})
 
-
-def test_the_limit_of_the_gradient_is_kept():
-    free, bound, none = (trained(clip_norm=limit, **{**PLAIN, "optimizer": "sgd"}) for limit in (1e6, 0.01, 0.0))
-    same(free, none)
-    start = trained(clip_norm=1e-9, **{**PLAIN, "optimizer": "sgd"})[3]
+    free, bound, start = limited(1e6), limited(0.01), limited(1e-9)[3]
     # 2 epochs of 2 steps and more, each of a length of at most rate times limit.
     moved = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(bound[3], start, strict=True)))
     assert 0 < moved <= 3 * 2 * 0.05 * 0.01 * 1.01

@@ -56,7 +56,7 @@ class MyCheckpoint(k.ModelCheckpoint):
         (k.ModelCheckpoint("a.keras"), "model.keras is the whole network"),
         (MyCheckpoint("a.keras"), "MyCheckpoint cannot be taken: it saves the network in training"),
         (k.BackupAndRestore("folder"), "--resume"),
-        (k.LearningRateScheduler(lambda epoch, rate: rate), "--schedule, --warmup, --learning-rate"),
+        (k.LearningRateScheduler(lambda epoch, rate: rate), "--schedule, --learning-rate"),
         (k.ReduceLROnPlateau(), "--schedule plateau"),
         (k.SwapEMAWeights(), "--ema"),
         (k.TensorBoard("logs"), "--track tensorboard"),

@@ -80,6 +80,19 @@ def test_damage_in_the_middle_is_refused_with_its_line_and_left_alone(tmp_path):
         Journal.open(path, HEADER, resume=True)
 
 
+def test_a_search_of_before_goes_on_where_its_settings_mean_what_they_meant(tmp_path):
+    now = {"dropout": 0.3, "adapt": "all"}
+    old = {**HEADER, "settings": {"dropout": 0.3, "clip_norm": 5.0, "warmup": None}}  # before `adapt`, with two more
+    Journal.open(tmp_path / "journal", old, resume=False).close()
+    Journal.open(tmp_path / "journal", {**HEADER, "settings": now}, resume=True).close()
+    with pytest.raises(ConfigError, match=r"settings.adapt was \"all\", now \"lora\""):
+        Journal.open(tmp_path / "journal", {**HEADER, "settings": {**now, "adapt": "lora"}}, resume=True)
+    old["settings"]["accumulate"] = 4
+    Journal.open(tmp_path / "other", old, resume=False).close()
+    with pytest.raises(ConfigError, match=r"begun with accumulate 4, no setting any more: a batch that"):
+        Journal.open(tmp_path / "other", {**HEADER, "settings": now}, resume=True)
+
+
 def test_an_existing_search_is_not_overwritten_and_none_may_be_resumed(tmp_path):
     path = filled(tmp_path / "journal")
     with pytest.raises(RunError, match="--resume"):

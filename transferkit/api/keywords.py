@@ -74,14 +74,8 @@ class FinetuneSettings(TypedDict, total=False):
     """Average weights over the last two epochs. [default: True]"""
     schedule: Literal['cosine', 'constant', 'plateau']
     """Learning rate over time. [default: 'cosine']"""
-    warmup: float | None
-    """Share of a phase's steps over which the learning rate rises (cosine). [default: head 0, trained part of the network 0.05]"""
-    clip_norm: float
-    """Most that the norm of the whole gradient may be; 0 for no limit. [default: 5.0]"""
     batch_size: int | Literal['auto']
     """Pictures per step. [default: 32]"""
-    accumulate: int
-    """Batches whose gradients make one update: large batches in little memory. [default: 1]"""
     epochs: int
     """Most epochs per phase. [default: 30]"""
     patience: int

@@ -36,7 +36,6 @@ def contradictions(s: Declarations) -> list[str]:
     clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
     clash("augment", s.augment != "none" and s.views == 0, "with --views 0; drop one of them")
     clash("patience", s.patience >= s.epochs, f"with --epochs {s.epochs}: training ends first")
-    clash("warmup", s.schedule != "cosine", f"with --schedule {s.schedule}; use cosine")
     clash("scaling", s.backbone == "mini" and s.scaling != "auto", "with mini, whose scaling is fixed")
     if s.mixup and s.cutmix:
         found.append("--mixup and --cutmix are both set; choose one")

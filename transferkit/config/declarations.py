@@ -29,8 +29,8 @@ HEADS = ("auto", "mlp", "linear")
 # Settings of how a head is trained by gradients: giving one asks for such a head.
 TRAINED = (
     "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "label_smoothing",
-    "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "warmup", "clip_norm", "batch_size",
-    "accumulate", "epochs", "patience", "class_weights", "budget",
+    "optimizer", "learning_rate", "weight_decay", "ema", "schedule", "batch_size", "epochs",
+    "patience", "class_weights", "budget",
 )  # fmt: skip
 # Those of them that say what a head is or what it is trained for; the others say as much of layers that are unfrozen.
 OF_HEADS = (
@@ -164,18 +164,9 @@ class Declarations(BaseModel):
     schedule: Annotated[Literal["cosine", "constant", "plateau"], Setting(
         "Learning rate over time.",
         "training", searched=True)] = "cosine"
-    warmup: Annotated[Unit | None, Setting(
-        "Share of a phase's steps over which the learning rate rises (cosine).",
-        "training", "0..1", default="head 0, trained part of the network 0.05")] = None
-    clip_norm: Annotated[float, Field(ge=0, le=1e6), Setting(
-        "Most that the norm of the whole gradient may be; 0 for no limit.",
-        "training", "X")] = 5.0
     batch_size: Annotated[Annotated[int, Field(ge=1, le=4096)] | Literal["auto"], Setting(
         "Pictures per step.",
         "training", "N|auto", searched=True)] = 32
-    accumulate: Annotated[int, Field(ge=1, le=1024), Setting(
-        "Batches whose gradients make one update: large batches in little memory.",
-        "training", "N")] = 1
     epochs: Annotated[int, Field(ge=1, le=10000), Setting(
         "Most epochs per phase.",
         "training", "N", common=True)] = 30

@@ -7,9 +7,11 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transferkit import synonyms
+from transferkit.config import gone
 from transferkit.data.samples import shown
 from transferkit.errors import RunError
-from transferkit.record import RecordError
+from transferkit.record import JsonObject, RecordError
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunOptions
 from transferkit.tuning.journal import Journal
@@ -37,12 +39,12 @@ def beginning(layout: Layout) -> Beginning:
     """
     journal = next((path for path in (layout.journal, layout.networks) if path.is_file()), None)
     if journal is not None:
-        (command, folder, options), where = _search(journal), None
+        (command, folder, options), where, given = _search(journal), None, None
     else:
         record = layout.read_manifest()
         command, folder, where = record.command, record.working_directory, record.data.path
-        options = record.options or RunOptions()
-    words, place = _words(layout, command), Path(folder)
+        options, given = record.options or RunOptions(), gone.given(record.config.as_json(), record.given)
+    words, place = _without_gone(_words(layout, command), given), Path(folder)
     data = None if where is None else Path(where)
     return Beginning(words, data, place if place.is_dir() else Path(), options.given())
 
@@ -77,3 +79,31 @@ def _words(layout: Layout, command: str) -> list[str]:
             f"with resume=True and output={os.fspath(layout.folder)!r}"
         )
     return words[1:]
+
+
+def _without_gone(words: list[str], given: JsonObject | None) -> list[str]:
+    """The words of a command without options that are no more.
+
+    Args:
+        words: as they were typed.
+        given: the settings of the run that it began, by `gone.given`; None where that is not known, as of a search.
+
+    Raises:
+        RunError: an option said something else than what is always done now, or may have changed what a search tries.
+    """
+    found = list(words)
+    for name, usual in gone.GONE.items():
+        option = "--" + name.replace("_", "-")
+        if option not in found:
+            continue
+        place = found.index(option)
+        value = " ".join(found[place + 1 : place + 2])
+        if given is None or value.removesuffix(".0") != str(usual).removesuffix(".0"):
+            raise RunError(
+                f"this was begun with {option} {shown(value)}, no setting any more: {synonyms.answer(name, words[0])}. "
+                "Begin it again in another --output"
+            )
+        del found[place : place + 2]
+    # Where only such an option asked for a head that is trained, that has to be said in its place.
+    asked = found != words and given is not None and "head" in given and "--head" not in found
+    return [*found, "--head", str(given["head"])] if asked and given is not None else found

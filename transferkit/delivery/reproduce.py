@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import archives
-from transferkit.config import Settings
+from transferkit.config import Settings, gone
 from transferkit.console import Reporter
 from transferkit.data.containers import places
 from transferkit.data.containers.bucket import is_address
@@ -91,13 +91,17 @@ def given_settings(manifest: RunRecord) -> JsonObject:
     Files they name are found from where the run was started. Raises RunError for settings this version does not know.
     """
     config = manifest.config.as_json()
-    unknown = [name for name in manifest.given if name not in Settings.model_fields or name not in config]
+    lost = list(gone.refusals(config))
+    if lost:
+        raise RunError(f"the run was made with {'; '.join(lost)}")
+    known = {*Settings.model_fields, *gone.GONE}
+    unknown = [name for name in manifest.given if name not in known or name not in config]
     if unknown:
         raise RunError(
             f"the run was made with settings this version does not know: {listed(unknown)}; install "
             f"transferkit {manifest.versions.get('transferkit')} for it"
         )
-    given = {name: config[name] for name in manifest.given}
+    given = gone.given(config, manifest.given)
     for name in PATHS:
         value = given.get(name, "")
         value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from transferkit import plugins
 from transferkit._version import __version__
 from transferkit.backbones.catalog import ROWS
-from transferkit.config import Settings
+from transferkit.config import Settings, gone
 from transferkit.config.declarations import AUGMENTATIONS, HEADS
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.samples import Samples, shown
@@ -142,8 +142,8 @@ def _python_call(settings: Settings, output: str, cache: bool | None) -> str:
 
 def given(record: RunRecord) -> Settings:
     """The settings that a run was given, by its run.json. Raises RunError for what this version does not take."""
-    config = record.config.as_json()
-    return settings({k: config[k] for k in record.given if k in Settings.model_fields and k in config})
+    found = gone.given(record.config.as_json(), record.given)
+    return settings({name: value for name, value in found.items() if name in Settings.model_fields})
 
 
 def settings(values: JsonObject) -> Settings:

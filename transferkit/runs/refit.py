@@ -42,14 +42,14 @@ def on_all(work: Recipe, trained: Trained, checkpoints: Path, start: keras.Model
     # In the units of before, in which the shipped model answers.
     together = replace(part, train=np.union1d(part.train, part.val), goal=_newest())
     # What `auto` made of fewer pictures, and what memory allowed, hold for more.
-    sizes = {"batch_size": trainer.batch_size, "accumulate": trainer.accumulate}
-    settings = work.settings.model_copy(update={**sizes, "learning_rate": work.rate})
+    settings = work.settings.model_copy(update={"batch_size": trainer.batch_size, "learning_rate": work.rate})
     if trained.pretrained:
         compute.assign(work.backbone.model.weights, trained.pretrained)
     again = Recipe(
         work.backbone, settings, together, work.views, work.reporter, checkpoints / "refit", None, work.cache,
         shared=work.frozen, pool=work.pool, again={phase.name: _again(work, phase) for phase in led},
     )  # fmt: skip
+    again.trainer.accumulate = trainer.accumulate
     spent = ", ".join(f"{phase.best_epoch} epochs of the {terms.phase(phase.name)}" for phase in led)
     work.reporter.heading(f"training again on train + validation: {spent}")
     learnt = again.run() if start is None else again.tuned(start, trained.features)

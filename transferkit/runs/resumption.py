@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.config import Settings
+from transferkit.config import Settings, gone
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import ConfigError, RunError
@@ -18,7 +18,8 @@ from transferkit.runs.run_record import RunRecord, WeightsRecord
 def check_settings(record: RunRecord, settings: Settings) -> None:
     """Raise where a run differs from what is asked for now.
 
-    A setting that the run's version did not have yet is taken as its default, which does what that version did.
+    A setting that the run's version did not have yet is taken as its default, which does what that version did; one
+    that is gone since has to have had its default.
 
     Args:
         record: run.json.
@@ -27,8 +28,12 @@ def check_settings(record: RunRecord, settings: Settings) -> None:
     Raises:
         ConfigError: shows every setting that differs.
     """
+    config = record.config.as_json()
+    lost = list(gone.refusals(config))
+    if lost:
+        raise ConfigError(f"--resume: the run was started with {'; '.join(lost)}. Start it again in another --output")
     now = settings.model_dump(mode="json")
-    saved = {**Settings.model_construct().model_dump(mode="json", warnings=False), **record.config.as_json()}
+    saved = gone.today(config) | gone.given(config, record.given)
     other = [f"{name}: {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
     if other:
         listed = "\n".join(f"  - {shown(line)}" for line in other)

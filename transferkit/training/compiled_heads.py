@@ -129,7 +129,7 @@ def _form(layer: Any) -> tuple[Any, ...]:
 
 def _kind(optimizer: OptimizerConfig) -> tuple[Any, ...]:
     """What compiled steps cannot change about an optimizer."""
-    return (optimizer.name, optimizer.clip_norm, optimizer.accumulate, *sorted(optimizer.numbers()))
+    return (optimizer.name, optimizer.accumulate, *sorted(optimizer.numbers()))
 
 
 def _adjustable(layer: Any) -> Any:

@@ -30,7 +30,6 @@ class OptimizerConfig:
     learning_rate: Any  # a number or a keras schedule
     weight_decay: float | None
     average_steps: int
-    clip_norm: float
     accumulate: int
 
     def build(
@@ -39,8 +38,7 @@ class OptimizerConfig:
         """A new optimizer of this kind; see the function `build` for the arguments."""
         return build(
             self.name, self.learning_rate, weight_decay=self.weight_decay, average_steps=self.average_steps,
-            clip_norm=self.clip_norm, accumulate=self.accumulate,
-            rates=rates, loss_scale=loss_scale, adjustable=adjustable,
+            accumulate=self.accumulate, rates=rates, loss_scale=loss_scale, adjustable=adjustable,
         )  # fmt: skip
 
     def numbers(self) -> dict[str, float]:
@@ -57,10 +55,9 @@ def build(
     average_steps: int = 0,
     loss_scale: bool = False,
     adjustable: bool = False,
-    clip_norm: float = CLIP_NORM,
     accumulate: int = 1,
 ) -> Any:
-    """A keras optimizer.
+    """A keras optimizer, which holds the norm of the whole gradient to `CLIP_NORM`.
 
     Args:
         name: a key of `OPTIMIZERS`.
@@ -71,7 +68,6 @@ def build(
         average_steps: above 0, an exponential moving average of the weights over about so many steps is kept.
         loss_scale: the loss is multiplied, dynamically, so that small gradients survive float16.
         adjustable: decay and averaging span are variables (`ADJUSTABLE`), so that compiled steps serve other values.
-        clip_norm: the most that the norm of the whole gradient may be; 0 for no limit.
         accumulate: steps whose gradients are averaged into one update.
 
     Returns:
@@ -80,7 +76,7 @@ def build(
     import keras
 
     kind, fixed = OPTIMIZERS[name]
-    arguments = {**fixed, "global_clipnorm": clip_norm or None}
+    arguments = {**fixed, "global_clipnorm": CLIP_NORM}
     if accumulate > 1:
         arguments["gradient_accumulation_steps"] = accumulate
     arguments |= numbers(name, weight_decay, average_steps)

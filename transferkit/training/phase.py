@@ -16,7 +16,7 @@ from transferkit import compute, tasks
 from transferkit.config import Settings
 from transferkit.config.declarations import HEADS
 from transferkit.console import Reporter
-from transferkit.errors import ConfigError, TrainingError
+from transferkit.errors import TrainingError
 from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.store import ResidentSet
@@ -74,7 +74,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.batch_size = b.batch_size(self.settings, len(self.problem.train))
-        self.accumulate = self._accumulate()
+        self.accumulate = 1  # steps that make one update
         self._halved = 0  # times that the batch did not fit into memory
         self.history: list[HistoryRow] = []
         self.phases: list[PhaseReport] = []
@@ -143,8 +143,6 @@ class Trainer:
     def _rates(self, phase: Phase, steps: int) -> schedules.Curve | None:
         """The learning rate of every step; steps that make one update share theirs."""
         warmup = schedules.WARMUP_SHARE if phase.warmup else 0.0
-        if self.settings.warmup is not None:
-            warmup = self.settings.warmup
         together = self.accumulate
         if phase.rates is not None:
             by_epoch = np.asarray(phase.rates, np.float32)
@@ -183,15 +181,6 @@ class Trainer:
         if self.pool is not None:
             self.pool.clear()
         gc.collect()
-
-    def _accumulate(self) -> int:
-        number, size, pictures = self.settings.accumulate, self.batch_size, len(self.problem.train)
-        if number > 1 and number > -(-pictures // size):
-            raise ConfigError(
-                f"--accumulate {number} with batches of {size} makes an update of more pictures than there are "
-                f"({pictures} for training); lower one of them"
-            )
-        return number
 
     def _reusable(self, phase: Phase, model: keras.Model, steps: int) -> ReusableHead | None:
         """What trains `model` in its place without compiling again, where there is a pool and the phase is a head's."""
@@ -252,7 +241,7 @@ class Trainer:
         span = max(2, round(AVERAGE_EPOCHS * steps)) if s.ema and steps else 0
         return OptimizerConfig(
             name=s.optimizer, learning_rate=rate, weight_decay=s.weight_decay, average_steps=span,
-            clip_norm=s.clip_norm, accumulate=self.accumulate,
+            accumulate=self.accumulate,
         )  # fmt: skip
 
     def batches(self, source: Source) -> b.Batches:

@@ -23,7 +23,7 @@ REFUSED = {
     "ModelCheckpoint": (UNKEPT, "the best epoch's weights are kept anyway, and model.keras is the whole network"),
     "OrbaxCheckpoint": (UNKEPT, "a run saves itself as it goes, and --resume goes on with it"),
     "BackupAndRestore": (UNKEPT, "a run saves itself as it goes, and --resume goes on with it"),
-    "LearningRateScheduler": ("the rate of every step is planned before", "use --schedule, --warmup, --learning-rate"),
+    "LearningRateScheduler": ("the rate of every step is planned before", "use --schedule, --learning-rate"),
     "ReduceLROnPlateau": ("the rate of every step is planned before", "use --schedule plateau"),
     "SwapEMAWeights": ("the optimizer averages the weights already", "use --ema"),
     "TensorBoard": ("it logs within epochs, and graphs", "use --track tensorboard"),

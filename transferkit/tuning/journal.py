@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from transferkit import files
+from transferkit.config import gone
 from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import ConfigError, RunError, StorageError, raise_problems
 
@@ -168,6 +169,16 @@ def _differences(stored: Event, wanted: Event) -> list[str]:
     """What makes `wanted` another search than the `stored` one, in words."""
     from transferkit.tuning.search_space.space import Space
 
+    settings, asked = stored.get("settings"), wanted.get("settings")
+    if isinstance(settings, dict) and isinstance(asked, dict):
+        lost = [
+            f"cannot resume: the search was begun with {text}. Search again in another --output"
+            for text in gone.refusals(settings)
+        ]
+        if lost:
+            return lost
+        there = {name: value for name, value in gone.today(settings).items() if name in settings or name in asked}
+        stored = {**stored, "settings": there}
     found = []
     if stored.get("space") != wanted.get("space") and "space" in stored and "space" in wanted:
         words = Space.from_dict(stored["space"]).difference(Space.from_dict(wanted["space"]))
