@@ -127,10 +127,10 @@ def test_what_a_run_of_another_version_was_given_is_told_by_the_settings_there_a
     assert gone.given(config | {"unfreeze": "all"}, ["unfreeze", "warmup"]) == {"unfreeze": "all"}
     assert list(gone.refusals(config)) == []
     assert list(gone.refusals(config | {"warmup": 0.2, "accumulate": 2})) == [
-        "accumulate 2, no setting any more: a batch that does not fit into memory is divided by itself, and its parts make "
-        "one update (--batch-size)",
-        "warmup 0.2, no setting any more: the rate of the network's trained part always rises over its first 5 % of steps "
-        "(--schedule cosine)",
+        "accumulate 2, no setting any more: a batch that does not fit into memory is divided by itself, and its parts "
+        "make one update (--batch-size)",
+        "warmup 0.2, no setting any more: the rate of the network's trained part always rises over its first 5 % of "
+        "steps (--schedule cosine)",
     ]
 
 
