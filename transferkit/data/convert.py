@@ -35,10 +35,19 @@ Progress = Callable[[int, int], None]
 
 
 def convert(samples: Samples, output: Path, progress: Progress | None = None) -> str:
-    """Write `samples` to `output`, by its ending a CSV, a Parquet file or a folder; what it is, in words.
+    """Write samples in a plain form, whole or not at all.
 
-    `progress(done, total)` is called after each picture. Raises StorageError where there is something at `output`,
-    DataError for pictures that cannot be read, and for classes that cannot be the name of a folder.
+    Args:
+        samples: what to write.
+        output: by its ending a CSV, a Parquet file, or else a folder.
+        progress: is called with (done, total) after each picture that is copied.
+
+    Returns:
+        What was written, in words.
+
+    Raises:
+        StorageError: there is something at `output`.
+        DataError: pictures cannot be read, or a class cannot be the name of a folder.
     """
     if os.path.lexists(output):
         raise StorageError(f"{shown(output)} exists already; choose another name, or remove it")
@@ -55,7 +64,15 @@ def convert(samples: Samples, output: Path, progress: Progress | None = None) ->
 
 
 def content(samples: Samples, index: int) -> bytes:
-    """The bytes of a picture file: as they are, or of a part or an array as a PNG. Raises PictureError."""
+    """The bytes of a picture file: as they are, or of a part or an array as a PNG.
+
+    Args:
+        samples: the data.
+        index: of the picture.
+
+    Raises:
+        DataError: it cannot be read (a PictureError, where it has to be decoded).
+    """
     source = samples.source(index)
     if not isinstance(source, Path) or places.part_of(source) is not None:
         return png(np.asarray(open_picture(source)))

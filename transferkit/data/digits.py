@@ -18,14 +18,21 @@ _BRIGHTEST = 16  # the data set counts inked pixels of 4×4 cells
 
 
 def write_digits(folder: Path, per_class: int | None = None) -> Path:
-    """Write the digits as `folder/<digit>/<digit>_<number>.png` and return `folder`, absolute.
+    """Write the digits as `folder/<digit>/<digit>_<number>.png`: 32×32 grey, white ink on black.
 
-    32×32 grey, white ink on black, the first `per_class` of each digit (at most 174; None writes all).
-    The folder appears whole or not at all; where it already holds just these pictures nothing is
-    written. Raises DataError where it holds anything else, or where `per_class` is out of range.
+    The folder appears whole or not at all; where it already holds just these pictures nothing is written. Source:
+    Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), CC BY 4.0, the test part that
+    `sklearn.datasets.load_digits` carries.
 
-    Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), CC BY 4.0, the test
-    part that `sklearn.datasets.load_digits` carries.
+    Args:
+        folder: to be made.
+        per_class: the first so many of each digit, at most 174; None writes all.
+
+    Returns:
+        `folder`, absolute.
+
+    Raises:
+        DataError: the folder holds anything else, or `per_class` is out of range.
     """
     pictures = digit_pictures(per_class)
     folder = Path(folder).absolute()

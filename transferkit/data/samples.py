@@ -131,7 +131,12 @@ class Samples:
 
 
 def listed(items: Sequence[object], limit: int = 10) -> str:
-    """The first `limit` items, comma-separated and printable, and how many more there are."""
+    """Items for a message, comma-separated and printable.
+
+    Args:
+        items: of any kind.
+        limit: how many are named; of the others, how many there are.
+    """
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(shown(item) for item in items[:limit]) + more
 

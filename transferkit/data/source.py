@@ -57,16 +57,28 @@ def scan(
 ) -> Samples:
     """Samples of anything that a reader knows (`readers.registry`), arrays `(x, y)` or `(x, y, classes)`, or samples.
 
-    `task` is found from the data where None; regression is never guessed. `exclude` takes class names,
-    paths and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`, `'*/old_*'`); each must
-    match something. `exclude_file` holds one path a line, as the audit writes it, or
-    is a table with a column `path`; with `action` too, as `data clean` writes it, it also gives labels. `classes` are
-    those of a finished run: they fix the order, and then a single class or a missing one is allowed, an unknown one is
-    not. `strict` False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that
-    the decoding caller names and skips them. `only`, in place of exclusions, are the paths of an earlier scan that
-    are to be read: all else in the data is passed over, whatever it is. `order` are all the classes, the lowest first,
-    for a task whose classes are ordered. `reading` says which reader it is for, and how that is to read it.
-    Raises: DataError with every problem found.
+    Args:
+        data: a path, arrays, or samples.
+        task: None finds it from the data; regression and ordered classes are never guessed.
+        exclude: class names, paths, and glob patterns on the relative path (`'rose'`, `'train/rose/1.jpg'`,
+            `'*/old_*'`); each must match something.
+        exclude_file: one path a line, as the audit writes it, or a table with a column `path`; with a column `action`
+            too, as `data clean` writes it, it also gives labels.
+        classes: those of a finished run: they fix the order, and then a single class or a missing one is allowed, an
+            unknown one is not.
+        strict: False keeps files that cannot be opened (links to nothing, pipes, CSV rows without a file), so that the
+            decoding caller names and skips them.
+        only: in place of exclusions, the paths of an earlier scan that are to be read: all else in the data is passed
+            over, whatever it is.
+        order: all classes, the lowest first, for a task whose classes are ordered.
+        reading: which reader it is for, and how that is to read it.
+
+    Returns:
+        The pictures with their targets; none has been opened.
+
+    Raises:
+        DataError: with every problem found.
+        ConfigError: the task, the reader or one of its options is unknown.
     """
     if task is not None and task not in tasks.NAMES:
         hint = nearest(str(task), tasks.NAMES)
@@ -81,7 +93,19 @@ def scan(
 
 
 def ordered(samples: Samples, order: Sequence[str] | None) -> Samples:
-    """`samples` with their classes in the order that their task wants to know, where it is known."""
+    """Samples with their classes in the order that their task wants to know.
+
+    Args:
+        samples: the data.
+        order: all classes, the lowest first; None leaves the order to the data, or to numbers in the names.
+
+    Returns:
+        The same samples where the order is not known, or has no meaning; else targets that count by it.
+
+    Raises:
+        DataError: `order` has other classes than the data, or the task has no use for it; or two classes are one
+            number.
+    """
     if order is None and samples.ordered:
         return samples
     names = samples.kind.arranged(samples.classes, order)
@@ -92,8 +116,15 @@ def ordered(samples: Samples, order: Sequence[str] | None) -> Samples:
 
 
 def based(samples: Samples, table: Path) -> Samples:
-    """`samples` with paths that lead to the pictures from a table kept at `table`: relative to its folder, where they
-    lie below it, else absolute."""
+    """Samples with paths that lead to the pictures from a table.
+
+    Args:
+        samples: the data; arrays stay as they are.
+        table: where the table is, or will be.
+
+    Returns:
+        Paths relative to the table's folder, where the pictures lie below it, else absolute.
+    """
     if samples.root is None:
         return samples
     here, root = os.path.abspath(table.parent), os.path.abspath(samples.root)
@@ -106,7 +137,16 @@ def based(samples: Samples, table: Path) -> Samples:
 
 
 def exclusion(data: Data, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None) -> Exclusion:
-    """What is left out of `data` on request; see `scan`. Raises DataError for a file that cannot be used."""
+    """What is left out of data on request; see `scan`.
+
+    Args:
+        data: that is to be read.
+        exclude: classes, paths and patterns.
+        exclude_file: a file of such, which may also give labels; None for none.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
     said = load_exclusions(Path(exclude_file)) if exclude_file is not None else Exclusions()
     return Exclusion(exclude, said.paths, root_of(data), said.labels)
 
@@ -200,7 +240,12 @@ def film_of(path: str) -> str:
 
 
 def place(line: str, root: Path | None) -> str:
-    """A path as people spell it in a list, as the samples of data in `root` spell it."""
+    """A path as people spell it in a list, as the samples spell it.
+
+    Args:
+        line: the path.
+        root: of the data; None for arrays.
+    """
     return _below(locate(root, line)[0] if root else line, root)
 
 

@@ -26,11 +26,19 @@ def available_threads() -> int:
 def map_ordered(
     function: Callable[[T], R], items: Iterable[T], threads: int = 0, window: int = 0, bundle: int = 1
 ) -> Iterator[R]:
-    """`map` on threads: yields in input order, holds at most `window` results, pulls `items` lazily.
+    """`map` on threads: results come in input order, `items` are pulled lazily.
 
-    `threads` 0 means one per usable core, `window` 0 means four bundles per thread. `bundle` items go to a thread at a
-    time: where one takes less than a millisecond, handing over costs a sixth of it. An exception of `function` is
-    raised at its place in the order; what has not started by then is cancelled.
+    Args:
+        function: is called on several threads at a time. An exception is raised at its place in the order, and what has
+            not started by then is cancelled.
+        items: its arguments.
+        threads: how many; 0: one a usable core.
+        window: most results that wait to be taken; 0: four bundles a thread.
+        bundle: items that go to a thread at a time: where one takes less than a millisecond, handing over costs a sixth
+            of it.
+
+    Returns:
+        Results, in order.
     """
     threads = threads or available_threads()
     if threads == 1:
@@ -70,7 +78,12 @@ class _Bundle(Generic[R]):
 
 
 def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:
-    """Pull `items` on a thread, `depth` ahead of the reader: making them overlaps with what the reader computes."""
+    """Pull items on a thread, ahead of the reader: making them overlaps with what the reader computes.
+
+    Args:
+        items: pulled by that thread alone; its exception is raised where the reader has come to it.
+        depth: how many wait at most.
+    """
     line: queue.Queue[tuple[str, object]] = queue.Queue(depth)
     stop = threading.Event()
 

@@ -126,11 +126,22 @@ def check(
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Every finding about a folder, a CSV, arrays or samples; data that cannot be scanned is audited all
-    the same.
+    """Every finding about a folder, a CSV, arrays or samples; data that cannot be scanned is audited all the same.
 
-    `progress(done, total)` is called after every picture. Raises: DataError only where there is no data at
-    all.
+    Args:
+        data: what `scan` reads.
+        task: as for `scan`; None finds it from the data.
+        exclude: classes, paths and patterns that are left out.
+        exclude_file: a file of such, or None.
+        reading: which reader, and how it is to read; None leaves both to the data.
+        threads: that decode at a time; 0: one a usable core.
+        progress: is called with (done, total) after every picture.
+
+    Returns:
+        Findings of the scan, of each picture by itself, and of pictures among each other.
+
+    Raises:
+        DataError: only where there is no data at all; a table that cannot be read is a finding.
     """
     folder = Path(data).expanduser() if isinstance(data, str | os.PathLike) else None
     findings: list[Finding] = []
@@ -158,13 +169,29 @@ def _is_class_folders(folder: Path) -> bool:
 def quick(samples: Samples, threads: int = 0) -> Audit:
     """The cheap form, before every training: headers, hashes, exact duplicates, class balance.
 
-    Hashes that `samples` carries are not computed again.
+    Args:
+        samples: the pictures; hashes that they carry are not computed again.
+        threads: that read at a time; 0: one a usable core.
+
+    Returns:
+        The audit, without what only decoding shows: cut files and look-alikes.
     """
     return _judged(samples, _headers(samples, threads), _notes(samples), deep=False)
 
 
 def hashed(samples: Samples, threads: int = 0) -> tuple[Samples, Audit]:
-    """`Samples.hashed` and `quick`, from one opening of each picture. Raises as the first."""
+    """`Samples.hashed` and `quick`, from one opening of each picture.
+
+    Args:
+        samples: the pictures.
+        threads: that read at a time; 0: one a usable core.
+
+    Returns:
+        The samples with a SHA-256 each, and their audit.
+
+    Raises:
+        DataError: a file cannot be hashed, as of `Samples.hashed`.
+    """
     facts = _headers(samples, threads)
     found = tuple(fact.sha256 for fact in facts if fact.sha256 is not None)
     samples = replace(samples, sha256=found) if len(found) == len(samples) else samples.hashed(threads)

@@ -98,7 +98,15 @@ class LabelIssue:
 
 
 def about_pictures(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """What each picture shows by itself."""
+    """What each picture shows by itself.
+
+    Args:
+        samples: the pictures.
+        facts: of each, in the same order.
+
+    Returns:
+        Findings, picture by picture; of one that cannot be read, that alone.
+    """
     for path, fact in zip(samples.paths, facts, strict=True):
         if fact.fault is not None:
             yield Finding.of(fact.fault, path, fact.reason or "", (path,))
@@ -124,7 +132,15 @@ def _about_one(path: str, fact: ImageFacts) -> Iterator[Finding]:
 
 
 def about_copies(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """Exact copies: across splits, across classes, or merely repeated."""
+    """Exact copies: across splits, across classes, or merely repeated.
+
+    Args:
+        samples: the pictures.
+        facts: of each, in the same order; those without a hash are left out.
+
+    Returns:
+        Findings, group by group: labels that differ, several splits, or else a mere duplicate.
+    """
     same: dict[str, list[int]] = {}
     for i, fact in enumerate(facts):
         if fact.sha256 is not None and fact.fault is None:
@@ -158,7 +174,12 @@ def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
 def look_alikes(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     """Pictures that look the same though their files differ (recompressed, rescaled, shot again).
 
-    Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
+    Args:
+        samples: the pictures.
+        facts: of each, in the same order; those that were not decoded have no likeness and are left out.
+
+    Returns:
+        Findings. Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
     """
     first: dict[str | None, int] = {}
     alone = [first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)]  # exact copies: `about_copies`

@@ -46,9 +46,15 @@ def linked(
 def find_copies(
     samples: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Copies], dict[int, str]]:
-    """Groups, those whose labels differ first, then exact ones; and why single pictures (by index) cannot be read.
+    """Copies and look-alikes as groups. Every picture is decoded once, at reduced scale.
 
-    Every picture is decoded once, at reduced scale. `progress(done, total)` is called after each.
+    Args:
+        samples: the pictures.
+        threads: that decode at a time; 0: one a usable core.
+        progress: is called with (done, total) after each.
+
+    Returns:
+        Groups, those whose labels differ first, then exact ones; and why single pictures (by index) cannot be read.
     """
     facts, links = linked(samples.sources(), len(samples), threads, progress)
     groups = []

@@ -45,7 +45,15 @@ class ImageFacts:
 
 
 def header(source: Path | Pixels, sha256: str | None = None) -> ImageFacts:
-    """Facts from the header and the hash (`sha256`, where it is known already); the pixels are not decoded."""
+    """Facts from the header and the hash; the pixels are not decoded.
+
+    Args:
+        source: a file, or pixels uint8 [H, W] or [H, W, 1|3|4].
+        sha256: hex digest, where it is known already.
+
+    Returns:
+        Facts without likeness and thumbnail; with a fault in place of an error.
+    """
     return _examine(source, deep=False, sha256=sha256)
 
 
@@ -96,9 +104,16 @@ def _likeness(image: Image.Image) -> tuple[int, Pixels]:
 def examine_all(
     sources: Iterable[Path | Pixels], total: int, threads: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> list[ImageFacts]:
-    """`examine` of each on threads (0: as many as there are processors), in order.
+    """`examine` of each on threads.
 
-    `progress` is called with how many are done, and `total`, after each.
+    Args:
+        sources: files or pixels.
+        total: how many they are; only told to `progress`.
+        threads: how many; 0: one a usable core.
+        progress: is called with (done, total) after each.
+
+    Returns:
+        Facts, in the order of `sources`.
     """
     facts = []
     for fact in map_ordered(examine, sources, threads):

@@ -25,12 +25,18 @@ _POPULATION = np.array([value.bit_count() for value in range(1 << 16)], dtype=np
 
 
 def near_pairs(hashes: Sequence[int | None], thumbnails: Sequence[Pixels | None]) -> list[tuple[int, int, int]]:
-    """(i, j, bits that differ), i < j, sorted, of pictures that look alike; None entries are left out.
+    """Pairs of pictures that look alike.
 
-    `hashes` have 256 bits, `thumbnails` are uint8 [16, 16, 3]. Two hashes that differ in at most 31 bits
-    differ in at most one bit in one of 16 bands (the pigeonhole principle), so each band is joined with
-    itself and with its 16 one-bit neighbours. Source: Manku, Jain & Das Sarma 2007, Detecting near-
-    duplicates for web crawling.
+    Two hashes that differ in at most 31 bits differ in at most one bit in one of 16 bands (the pigeonhole principle),
+    so each band is joined with itself and with its 16 one-bit neighbours. Source: Manku, Jain & Das Sarma 2007,
+    Detecting near-duplicates for web crawling.
+
+    Args:
+        hashes: of 256 bits; None leaves a picture out.
+        thumbnails: uint8 [16, 16, 3], in the same order; None leaves a picture out.
+
+    Returns:
+        (i, j, bits that differ), i < j, sorted.
     """
     known = [i for i, value in enumerate(hashes) if value is not None and thumbnails[i] is not None]
     if len(known) < 2:
@@ -48,7 +54,11 @@ def near_pairs(hashes: Sequence[int | None], thumbnails: Sequence[Pixels | None]
 
 
 def alike(one: Pixels | None, other: Pixels | None) -> bool:
-    """Whether two thumbnails [16, 16, 3] could show the same thing."""
+    """Whether two thumbnails could show the same thing: one shape, in tones that are not too far apart.
+
+    Args:
+        one, other: uint8 [16, 16, 3]; None is like nothing.
+    """
     if one is None or other is None:
         return False
     first, second = one.astype(np.float32), other.astype(np.float32)

@@ -24,9 +24,17 @@ class Newcomers:
 def newcomers(
     known: Samples, pool: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> Newcomers:
-    """Compare a pool with known pictures, by content and by look (`lookalikes`).
+    """Compare a pool with known pictures, by content and by look (`lookalikes`). Each is decoded once, at reduced
+    scale.
 
-    Every picture is decoded once, at reduced scale. `progress(done, total)` is called after each.
+    Args:
+        known: pictures that count as seen.
+        pool: those of which the new ones are wanted.
+        threads: that decode at a time; 0: one a usable core.
+        progress: is called with (done, total) after each, of both together.
+
+    Returns:
+        The new ones, hashed, in the order of the pool; how many were like a known one, or like each other; and faults.
     """
     facts, links = linked(chain(known.sources(), pool.sources()), len(known) + len(pool), threads, progress)
     start = len(known)

@@ -33,7 +33,16 @@ CLEAN = 0  # the seed of view 0
 
 
 def view_seed(run_seed: int, picture_sha256: str, view: int) -> int:
-    """The seed of one view of one picture: `CLEAN` for view 0, else 1 … 2^63 from a hash that is fixed."""
+    """The seed of one view of one picture, the same on every machine and in every version of Python.
+
+    Args:
+        run_seed: of the run.
+        picture_sha256: of the picture's file, hex.
+        view: its number; 0 is the clean picture.
+
+    Returns:
+        `CLEAN` for view 0, else 1 … 2^63.
+    """
     if view == 0:
         return CLEAN
     text = f"view:{run_seed}:{picture_sha256}:{view}".encode()
@@ -43,9 +52,16 @@ def view_seed(run_seed: int, picture_sha256: str, view: int) -> int:
 def render(
     image: Image.Image | Pixels, settings: DecodeSettings, augment: AugmentationRanges, seeds: Sequence[int]
 ) -> Pixels:
-    """One view per seed as uint8 [V, size, size, 3]; a seed of `CLEAN` gives the clean `fit` picture.
+    """Views of one picture.
 
-    `image` is what `open_pixels(source, settings)` or `open_picture(source, settings)` returned.
+    Args:
+        image: what `open_pixels(source, settings)` or `open_picture(source, settings)` returned.
+        settings: size in pixels, and how pictures become square.
+        augment: the ranges that changes are drawn from.
+        seeds: one a view (`view_seed`); `CLEAN` gives the picture as `fit` does.
+
+    Returns:
+        uint8 [V, size, size, 3], in the order of `seeds`.
     """
     pixels: Pixels = np.asarray(image)
     views = np.empty((len(seeds), settings.size, settings.size, 3), dtype=np.uint8)
@@ -67,10 +83,20 @@ def render_many(
     threads: int = 0,
     on_error: Callable[[int, PictureError], None] | None = None,
 ) -> Iterator[tuple[int, Pixels]]:
-    """Yield (index, uint8 [V, size, size, 3]) in order for (source, seeds) pairs, on threads, in bounded
-    memory.
+    """Views of many pictures, rendered ahead on threads, in bounded memory.
 
-    As with `decode_many`, a picture that cannot be read goes to `on_error(index, error)`, or is raised.
+    Args:
+        work: a picture and the seeds of its views, each.
+        settings: as for `render`.
+        augment: as for `render`.
+        threads: how many; 0: one a usable core.
+        on_error: takes the index of a picture that cannot be read, and why; it is then left out.
+
+    Returns:
+        (index, uint8 [V, size, size, 3]), in order.
+
+    Raises:
+        PictureError: a picture cannot be read, and there is no `on_error`.
     """
 
     def one(item: tuple[Source, Sequence[int]]) -> Pixels:

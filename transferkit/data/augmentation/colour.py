@@ -17,10 +17,17 @@ _RGB = ((1.0, 0.9563, 0.6210), (1.0, -0.2721, -0.6474), (1.0, -1.1070, 1.7046))
 
 
 def colour_matrix(brightness: float, contrast: float, saturation: float, hue: float, mean: Sequence[int]) -> Matrix:
-    """The 3×4 map of RGB (0–255) that turns hue, then scales saturation, contrast and brightness.
+    """The linear map of RGB (0–255) that turns hue, then scales saturation, contrast and brightness.
 
-    Contrast turns about the picture's mean luminance, so that it does not change brightness. `hue` is in
-    turns.
+    Args:
+        brightness: factor of all values; 1 changes nothing, nor for the next two.
+        contrast: factor of the distance from the picture's mean luminance, so that it does not change brightness.
+        saturation: factor of the distance from grey.
+        hue: in turns; 0 changes nothing.
+        mean: of the picture's R, G and B, 0–255.
+
+    Returns:
+        Three rows of three factors and an addend.
     """
     rows = _product(_saturated(saturation), _turned(hue)) if hue else _saturated(saturation)
     pivot = sum(weight * value for weight, value in zip(_LUMA, mean, strict=True))
@@ -30,7 +37,15 @@ def colour_matrix(brightness: float, contrast: float, saturation: float, hue: fl
 
 
 def recolour(pixels: Pixels, matrix: Matrix) -> Pixels:
-    """Apply a 3×4 map to uint8 [H, W, 3], rounding and clipping to 0–255; the same array where nothing changes."""
+    """Apply a linear map of RGB.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        matrix: of `colour_matrix`.
+
+    Returns:
+        uint8 [H, W, 3], rounded and clipped to 0–255; the same array where nothing changes.
+    """
     import cv2
 
     rows = np.array(matrix, np.float32)

@@ -35,10 +35,23 @@ def preview(
     views: int = 6,
     seed: int = 0,
 ) -> Image.Image:
-    """`pictures` samples, spread over the data, with `views` views each (the first is clean); below them what each
-    range does by itself, at its ends, to the first of them.
+    """A contact sheet: views of some pictures, and below them what each range does by itself, at its ends, to the
+    first.
 
-    With an augmentation one row a picture; without, one row a picture and preset. Raises: PictureError.
+    Args:
+        samples: the data; pictures are taken spread over it.
+        settings: size of the cells in pixels, and how pictures become square; None: 160, stretched.
+        augment: one augmentation, a row a picture; None: a row a picture and preset.
+        pictures: how many, at most.
+        views: of each; the first is clean.
+        seed: of the views, as of a run.
+
+    Returns:
+        The sheet, RGB.
+
+    Raises:
+        DataError: there is no picture, or none is asked for.
+        PictureError: one cannot be read.
     """
     if len(samples) == 0 or pictures < 1 or views < 1:
         raise DataError(f"{pictures} pictures of {len(samples)} with {views} views make no preview")
@@ -63,7 +76,16 @@ def preview(
 
 
 def alone(augment: AugmentationRanges, canvas: Canvas, seed: int) -> Iterator[tuple[str, Pixels]]:
-    """What every range that is on does by itself, named as `--augment` spells it; at last what a plugin does."""
+    """What every range that is on does by itself; at last what a plugin does.
+
+    Args:
+        augment: the ranges.
+        canvas: the picture.
+        seed: of the plugin's view.
+
+    Returns:
+        Name and value as `--augment` spells them, and uint8 [size, size, 3], each.
+    """
     for name, value, drawn in _ends(augment):
         yield f"{name}={value}", canvas.view(drawn)
     if augment.then is not None:

@@ -64,7 +64,15 @@ def of(path: str | os.PathLike[str]) -> tuple[Bucket, str] | None:
 
 
 def forbidden(path: str | os.PathLike[str], offline: bool = False) -> str | None:
-    """Why `path` is not read where only the network has it: by `offline` (`--offline`), or by TRANSFERKIT_OFFLINE."""
+    """Why a path is not read where the network is forbidden.
+
+    Args:
+        path: of the data.
+        offline: whether `--offline` was given; TRANSFERKIT_OFFLINE counts as well.
+
+    Returns:
+        The reason, with the remedy; None where it may be read.
+    """
     if not is_address(path) or not is_offline(offline):
         return None
     by = "--offline" if offline else "TRANSFERKIT_OFFLINE"

@@ -54,6 +54,12 @@ def parse(path: str | os.PathLike[str]) -> tuple[str, Fragment] | None:
 
 
 def boxed(path: str, box: tuple[float, float, float, float], relative: bool = False) -> str:
-    """The path of a box: in pixels, or with `relative` in shares of the sides."""
+    """The path of a box in a picture.
+
+    Args:
+        path: of the picture.
+        box: left, top, width, height; in pixels of the upright picture.
+        relative: the box is in shares of the sides (0…1) instead.
+    """
     values = [value * 100 for value in box] if relative else list(box)
     return f"{path}#xywh={'percent:' if relative else ''}" + ",".join(f"{value:.10g}" for value in values)

@@ -56,13 +56,26 @@ def use(path: Path) -> None:
 
 
 def hold(path: Path, owner: object) -> None:
-    """Keep the file at `path`, if it is one of these, for as long as `owner` lives."""
+    """Keep a file of the cache from being evicted; one that lies elsewhere needs no keeping.
+
+    Args:
+        path: of the file.
+        owner: for as long as this object lives.
+    """
     if any(store(name) in path.parents for name in STORES):
         cache_quota.hold_file(path, owner)
 
 
 def make_room(needed: int, what: str) -> None:
-    """Let go what nobody uses until `needed` more bytes fit. Raises StorageError, naming `what`, if they never do."""
+    """Let go what nobody uses until more bytes fit, and count these as taken.
+
+    Args:
+        needed: how many bytes.
+        what: they are for, to begin the error's sentence.
+
+    Raises:
+        StorageError: they do not fit even so.
+    """
     global _sum
     with _lock:
         folder, now = cache_folder(), time.monotonic()

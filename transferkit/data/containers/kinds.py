@@ -70,7 +70,16 @@ def opened_before(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
 
 
 def nested(holder: Container, entry: str, name: str) -> Container | None:
-    """The file of arrays that an entry of a container is, or None; kept with the container. `name` is its path."""
+    """The file of arrays that an entry of a container is; opened once and kept with the container.
+
+    Args:
+        holder: the container.
+        entry: its name inside.
+        name: the entry's whole path, for errors.
+
+    Returns:
+        A container of its pictures, or None where it is no such file.
+    """
     with _lock:
         if entry not in holder.nested:
             content = holder.read(entry)

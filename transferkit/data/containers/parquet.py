@@ -155,8 +155,19 @@ def class_names(schema: Any) -> dict[str, list[str]]:
 
 
 def table(path: Path, name: str) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
-    """Names of the columns; and of each row its number, from 0, and values, which are of a picture
-    `file.parquet/column/row` (`name` is the file's), of a numbered class its name. Raises DataError for damage."""
+    """The rows of a Parquet or Arrow file.
+
+    Args:
+        path: of the file.
+        name: what its pictures' paths begin with.
+
+    Returns:
+        Names of the columns; and of each row its number, from 0, and its values. The value of a picture is its path,
+        `file.parquet/column/row`, that of a numbered class its name.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     file, sizes = opened(path)
     columns = [column.name for column in file.schema]
     return columns, _rows(file, sizes, columns, name)

@@ -110,7 +110,18 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def npz(path: Path, content: bytes | None = None) -> dict[str, Array]:
-    """The arrays of an `.npz`. Raises DataError for objects in it, damage and bombs."""
+    """The arrays of an `.npz`.
+
+    Args:
+        path: of the file, or what its content is called.
+        content: its bytes, where it lies inside of a container; None reads the file.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        DataError: it holds objects, is damaged, or would unpack to far more than its size.
+    """
     try:
         with zipfile.ZipFile(path if content is None else io.BytesIO(content)) as archive:
             size = path.stat().st_size if content is None else len(content)
@@ -126,7 +137,18 @@ def npz(path: Path, content: bytes | None = None) -> dict[str, Array]:
 
 
 def npy(path: Path, content: bytes | None = None) -> dict[str, Array]:
-    """The array of an `.npy`, by the file's name; it stays on the disk."""
+    """The array of an `.npy`.
+
+    Args:
+        path: of the file, or what its content is called.
+        content: its bytes, where it lies inside of a container; None maps the file, which stays on the disk.
+
+    Returns:
+        One array, by the file's name without its ending.
+
+    Raises:
+        DataError: it holds objects, or is damaged.
+    """
     try:
         if content is not None:
             return {path.stem: np.load(io.BytesIO(content), allow_pickle=False)}
@@ -141,7 +163,19 @@ def is_idx(head: bytes) -> bool:
 
 
 def idx(name: str, content: bytes, stem: str) -> dict[str, Array]:
-    """The array of an IDX file. Raises DataError where it has another size than it says."""
+    """The array of an IDX file, as MNIST is kept. Source: LeCun, The MNIST database (the format's description).
+
+    Args:
+        name: of the file, printable, for errors.
+        content: its bytes, not packed, which begin as IDX does.
+        stem: what the array is called.
+
+    Returns:
+        One array by `stem`; whole numbers and floats are big-endian, as in the file.
+
+    Raises:
+        DataError: it has another size than its head says.
+    """
     kind, dimensions = content[2], content[3]
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     start = 4 + 4 * dimensions
@@ -156,7 +190,18 @@ def idx(name: str, content: bytes, stem: str) -> dict[str, Array]:
 
 
 def cifar(name: str, content: bytes) -> dict[str, Any]:
-    """What a batch of CIFAR holds: pictures [n, 32, 32, 3] as `data`, and its lists. Raises DataError for all else."""
+    """What a batch of CIFAR-10 or CIFAR-100 holds. A pickle is read by a reader that makes arrays and lists alone.
+
+    Args:
+        name: of the file, printable, for errors.
+        content: its bytes.
+
+    Returns:
+        Pictures uint8 [n, 32, 32, 3] as `data`, and its lists (labels, file names) by name.
+
+    Raises:
+        DataError: it is no such pickle, or holds anything else.
+    """
     try:
         found = _Plain(io.BytesIO(content), encoding="bytes").load()
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
@@ -217,7 +262,15 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 def unpacked(path: Path, content: bytes | None = None) -> bytes:
-    """The content of a file, or of one packed with gzip. Raises DataError for damage and bombs."""
+    """The content of a file, or of one packed with gzip.
+
+    Args:
+        path: of the file, or what its content is called.
+        content: its bytes, where they are read already.
+
+    Raises:
+        DataError: it is damaged, or would unpack to far more than its size.
+    """
     try:
         content = path.read_bytes() if content is None else content
         if content[:2] != GZIP:

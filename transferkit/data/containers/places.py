@@ -262,7 +262,12 @@ def part_of(path: str | os.PathLike[str]) -> tuple[Path, Fragment] | None:
 
 
 def sha256_in(handle: IO[bytes], part: Fragment | None = None) -> str:
-    """Hex SHA-256 of an open file from its start; of a `part`: of the whole file, and of which part it is."""
+    """Hex SHA-256 of an open file, from its start.
+
+    Args:
+        handle: of the file.
+        part: a page or a box; then the digest is of the whole file and of which part it is.
+    """
     handle.seek(0)
     whole = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]  # every open file has what it asks for
     return whole.hexdigest() if part is None else hashlib.sha256(whole.digest() + part.text.encode()).hexdigest()

@@ -35,7 +35,19 @@ def container(path: Path) -> Container | None:
 
 
 def detect(plugin: plugins.Plugin, record: plugins.Reader, path: Path) -> float:
-    """How sure the plugin is, held to the range from 0 to 1. Raises ConfigError where it fails."""
+    """How sure a plugin's reader is that a source is its own.
+
+    Args:
+        plugin: to be named in errors.
+        record: its reader.
+        path: of the source.
+
+    Returns:
+        What the reader says, held to 0…1.
+
+    Raises:
+        ConfigError: the plugin fails.
+    """
     try:
         return min(1.0, max(0.0, float(record.detect(path))))
     except TransferKitError:
@@ -45,7 +57,17 @@ def detect(plugin: plugins.Plugin, record: plugins.Reader, path: Path) -> float:
 
 
 def rows(plugin: plugins.Plugin, record: plugins.Reader, path: Path) -> Iterator[plugins.Row]:
-    """What the plugin finds in a source. Raises ConfigError where it fails."""
+    """What a plugin's reader finds in a source.
+
+    Args:
+        plugin: to be named in errors.
+        record: its reader.
+        path: of the source.
+
+    Raises:
+        DataError: it yields something other than rows.
+        ConfigError: it fails.
+    """
     try:
         for row in record.read(path):
             if not isinstance(row, plugins.Row):

@@ -76,9 +76,18 @@ class Tar(Archive):
 
 
 def plain(path: Path, head: bytes) -> Path:
-    """`path`, or where it is a compressed tar or TFRecord file the plain one in the cache, which is made if need be.
+    """A tar or TFRecord file without its compression, which is undone once, into the cache.
 
-    Raises DataError for a damaged archive or a bomb, StorageError where the disk is full.
+    Args:
+        path: of the file.
+        head: its first bytes.
+
+    Returns:
+        `path` where it is not compressed, or no such file; else the plain one in the cache.
+
+    Raises:
+        DataError: the archive is damaged, or would unpack to far more than its size.
+        StorageError: the disk or the cache is full.
     """
     if not head.startswith((GZIP, BZIP2, XZ, ZSTD)):
         return path

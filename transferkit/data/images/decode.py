@@ -130,7 +130,18 @@ def _version(package: str) -> str:
 
 
 def decode(source: Source, settings: DecodeSettings) -> Pixels:
-    """Read one picture as uint8 [size, size, 3]. Raises PictureError."""
+    """Read one picture.
+
+    Args:
+        source: a path, the bytes of a file, or an array as for `open_picture`.
+        settings: size in pixels, and how the picture becomes square.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
     return fit(open_pixels(source, settings), settings)
 
 
@@ -169,8 +180,15 @@ def _hold(source: Pinned, found: str, name: str) -> None:
 
 
 def whole(path: Path, name: str) -> bytes:
-    """All bytes of a picture file, also where `path` means a part of it. Raises PictureError for what may not be
-    opened, or is too large."""
+    """All bytes of a picture file.
+
+    Args:
+        path: of the file; of one that means a part of it (a page, a box), the whole file is read.
+        name: for errors, printable.
+
+    Raises:
+        PictureError: it may not be opened, or is too large.
+    """
     with opened(path, name) as handle:
         if handle.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
             identify(handle, name)  # which refuses it in its own words
@@ -208,10 +226,19 @@ def decode_many(
     threads: int = 0,
     on_error: Callable[[int, PictureError], None] | None = None,
 ) -> Iterator[tuple[int, Pixels]]:
-    """Yield (index, uint8 [size, size, 3]) in order, decoding ahead on threads; memory holds a small window.
+    """Read many pictures, decoding ahead on threads; memory holds a small window of them.
 
-    A picture that cannot be read is handed to `on_error(index, error)` and left out; without `on_error` its
-    PictureError is raised.
+    Args:
+        sources: as for `decode`; taken lazily.
+        settings: as for `decode`.
+        threads: how many; 0: one a usable core.
+        on_error: takes the index of a picture that cannot be read, and why; it is then left out.
+
+    Returns:
+        (index, uint8 [size, size, 3]), in order.
+
+    Raises:
+        PictureError: a picture cannot be read, and there is no `on_error`.
     """
     return read_many(lambda source: decode(source, settings), sources, threads, on_error, bundle=BUNDLE)
 
@@ -223,10 +250,20 @@ def read_many(
     on_error: Callable[[int, PictureError], None] | None = None,
     bundle: int = 1,
 ) -> Iterator[tuple[int, Pixels]]:
-    """Yield (index, `read(item)`) in order, working ahead on threads (see `map_ordered`).
+    """What `read` makes of many items, working ahead on threads (see `map_ordered`).
 
-    An item for which `read` raises PictureError is handed to `on_error(index, error)` and left out; without `on_error`
-    the error is raised.
+    Args:
+        read: one item → pixels; raises PictureError.
+        items: taken lazily.
+        threads: how many; 0: one a usable core.
+        on_error: takes the index of an item for which `read` raises PictureError, and why; it is then left out.
+        bundle: items that go to a thread at a time.
+
+    Returns:
+        (index, pixels), in order.
+
+    Raises:
+        PictureError: of `read`, where there is no `on_error`.
     """
 
     def one(item: T) -> Pixels | PictureError:
@@ -245,9 +282,17 @@ def read_many(
 
 
 def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
-    """What `open_picture` reads, as uint8 [H, W, 3]; of ordinary JPEGs in half the time.
+    """What `open_picture` reads, as an array; of ordinary JPEGs in half the time.
 
-    Valid until the next picture is read on the same thread: the memory is used again. Raises PictureError.
+    Args:
+        source: as for `open_picture`.
+        settings: by whose size a large JPEG may be decoded at a reduced scale.
+
+    Returns:
+        uint8 [H, W, 3], valid until the next picture is read on the same thread: the memory is used again.
+
+    Raises:
+        PictureError: it cannot be read.
     """
     content, name = content_of(source)
     if isinstance(content, np.ndarray):
@@ -258,10 +303,15 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
 
 
 def open_picture(source: Source, settings: DecodeSettings | None = None) -> Image.Image:
-    """Read a path, the bytes of a file, or a uint8 array [H, W], [H, W, 1|3|4], as an upright RGB picture.
+    """Read a picture at its own size, upright, as RGB.
 
-    With `settings`, large JPEGs are decoded at a reduced scale that still exceeds the wanted size.
-    Raises: PictureError with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
+    Args:
+        source: a path, the bytes of a file, or an array uint8 [H, W] or [H, W, 1|3|4].
+        settings: large JPEGs are then decoded at a reduced scale that still exceeds the wanted size; None: at full
+            scale.
+
+    Raises:
+        PictureError: with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
     """
     content, name = content_of(source)
     if isinstance(content, np.ndarray):
@@ -286,8 +336,17 @@ def _file(content: Path | bytes | Part, name: str) -> Iterator[tuple[IO[bytes], 
 def picture_in(
     handle: IO[bytes], name: str, settings: DecodeSettings | None = None, part: Fragment | None = None
 ) -> Image.Image:
-    """What `open_picture` reads, of an open file that is called `name`; of a `part`, a page or a box of the upright
-    picture. Raises PictureError."""
+    """What `open_picture` reads, of an open file.
+
+    Args:
+        handle: of the file, at any place.
+        name: for errors, printable.
+        settings: as for `open_picture`; of a part, only how grey of many bits is scaled.
+        part: a page, or a box of the upright picture; None is the first page, whole.
+
+    Raises:
+        PictureError: it cannot be read, or has the box outside.
+    """
     intensity = "full" if settings is None else settings.intensity
     with named(name):
         if part is None:
@@ -303,7 +362,15 @@ def picture_in(
 
 
 def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
-    """Scale an RGB picture (Pillow's, or uint8 [H, W, 3]) to uint8 [size, size, 3] as `settings.resize` says."""
+    """Scale an RGB picture to the square that a network takes.
+
+    Args:
+        image: Pillow's, or uint8 [H, W, 3].
+        settings: its size in pixels, and how (`resize`).
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     found: Pixels = fitted(np.asarray(image), settings.size, settings.resize)
     return found
 

@@ -24,9 +24,18 @@ class DicomError(Exception):
 
 
 def read(handle: IO[bytes], frame: int, most: int) -> Image.Image:
-    """One frame of a DICOM file, of at most `most` pixels, as a picture that tells how many frames there are.
+    """One frame of a DICOM file, as 8-bit grey or RGB.
 
-    Raises DicomError.
+    Args:
+        handle: of the file, at any place.
+        frame: its number, from 0.
+        most: pixels that a frame may have.
+
+    Returns:
+        The picture, which tells as `n_frames` how many frames there are.
+
+    Raises:
+        DicomError: the reader is not installed, the file is damaged or too large, or has no such frame.
     """
     try:
         pydicom: Any = importlib.import_module("pydicom")

@@ -19,11 +19,17 @@ TAKEN = (
 
 
 def sources_of(item: Any, intensity: str = "full") -> list[Source] | None:
-    """What `item` holds, as the decoder takes it; None where it is none of these (a path, or nothing for us).
+    """What a caller's object holds, as the decoder takes it.
 
-    `intensity` is that of the model that is to see it.
+    Args:
+        item: an array, a tensor, a Pillow image, the bytes of a file, or anything else.
+        intensity: how grey of many bits is scaled, of the model that is to see it.
 
-    Raises PictureError for a Pillow image that cannot be used.
+    Returns:
+        One source a picture (of an array [n, H, W, C] n of them); None where it is none of these, such as a path.
+
+    Raises:
+        PictureError: a Pillow image cannot be used.
     """
     if isinstance(item, Image.Image):
         return [pixels_of(item, intensity)]
@@ -37,10 +43,20 @@ def sources_of(item: Any, intensity: str = "full") -> list[Source] | None:
 
 
 def pixels_of(image: Image.Image, intensity: str = "full") -> Pixels:
-    """The pixels of a Pillow image, as it is now, by the decoder's rules: upright, RGB, transparency over white.
+    """The pixels of a Pillow image by the decoder's rules: upright, RGB, transparency over white. It is left as it was.
 
     Of a JPEG whose file is much larger than the network's input they are read at full scale, where the decoder reads
-    the file at a fraction. The image is left as it was. Raises PictureError.
+    the file at a fraction.
+
+    Args:
+        image: as it is now, loaded or not.
+        intensity: how grey of many bits is scaled, see `tones.as_rgb`.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        PictureError: it is too large, in LAB, or its file is damaged.
     """
     name = shown(getattr(image, "filename", "") or f"<image {image.mode} {list(image.size)}>")
     if image.width * image.height > MAX_PIXELS:

@@ -51,9 +51,16 @@ def size_of(content: bytes) -> tuple[int, int] | None:
 
 
 def pixels(content: bytes, size: tuple[int, int], scale: int) -> Pixels | None:
-    """uint8 [h, w, 3] at 1/`scale` (1, 2, 4 or 8) of `size`, or None where Pillow has to look.
+    """The pixels of an ordinary JPEG.
 
-    Valid until the next call on the same thread: the memory is used again.
+    Args:
+        content: the bytes of the file.
+        size: its width and height in pixels, as its head says.
+        scale: 1, 2, 4 or 8: the fraction of `size` to decode at.
+
+    Returns:
+        uint8 [h, w, 3], valid until the next call on the same thread: the memory is used again. None where Pillow has
+        to look.
     """
     import simplejpeg
 

@@ -58,7 +58,15 @@ def read_header(source: os.PathLike[str]) -> Header:
 
 
 def header_in(handle: IO[bytes], name: str) -> Header:
-    """The same of an open file, which is called `name`. Raises PictureError."""
+    """What the head of an open picture file says.
+
+    Args:
+        handle: of the file, at any place.
+        name: for errors, printable.
+
+    Raises:
+        PictureError: it is no picture, or too large.
+    """
     image = identify(handle, name)
     if image.format == "PNG":  # which may tell its orientation behind the pixels
         with suppress(*DAMAGE):
@@ -72,7 +80,15 @@ def header_in(handle: IO[bytes], name: str) -> Header:
 
 @contextmanager
 def opened(path: os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
-    """The file at `path`, opened for reading; every refusal is a PictureError."""
+    """The file at a path, opened for reading, and closed afterwards.
+
+    Args:
+        path: on the disk or inside of a container; a part (a page, a box) opens its file.
+        name: for errors, printable.
+
+    Raises:
+        PictureError: whatever the reason.
+    """
     part = part_of(path)
     path = path if part is None else part[0]
     reason = unreadable_reason(path)
@@ -89,7 +105,15 @@ def opened(path: os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
 
 
 def identify(handle: IO[bytes], name: str) -> Image.Image:
-    """Open by content and check the size; nothing is decoded yet. Raises PictureError."""
+    """Open by content and check the size; nothing is decoded yet.
+
+    Args:
+        handle: of the file, at any place.
+        name: for errors, printable.
+
+    Raises:
+        PictureError: it is no picture, or too large.
+    """
     with named(name):
         return reading.identify(handle)
 

@@ -76,10 +76,17 @@ class ReadingError(Exception):
 def read(
     handle: IO[bytes], size: int = 0, resize: str = "stretch", page: int = 0, intensity: str = "full"
 ) -> Image.Image:
-    """The first picture of an open file (or a further `page`), upright, as RGB; large JPEGs at a scale that still
-    exceeds `size`, if given. `intensity`: how grey of many bits is scaled, see `tones.as_rgb`.
+    """A picture of an open file, upright, as RGB.
 
-    Raises ReadingError with the reason.
+    Args:
+        handle: of the file, at any place.
+        size: in pixels; large JPEGs are decoded at a reduced scale that still exceeds it. 0: at full scale.
+        resize: "stretch", "crop" or "letterbox": which side has to exceed it.
+        page: of a file of several pictures, from 0.
+        intensity: how grey of many bits is scaled, see `tones.as_rgb`.
+
+    Raises:
+        ReadingError: with the reason.
     """
     image = identify(handle, page)
     kind = str(image.format)
@@ -99,7 +106,16 @@ def read(
 
 
 def draft_scale(sides: tuple[int, int], size: int, resize: str) -> int:
-    """1, 2, 4 or 8: how much smaller a JPEG of these sides may be decoded and still exceed the wanted size."""
+    """How much smaller a JPEG may be decoded and still exceed the wanted size.
+
+    Args:
+        sides: width and height, in pixels.
+        size: wanted, in pixels.
+        resize: with "letterbox" the long side counts, else the short one.
+
+    Returns:
+        1, 2, 4 or 8.
+    """
     extent = max(sides) if resize == "letterbox" else min(sides)
     return next((scale for scale in (8, 4, 2) if extent / scale >= size * DRAFT_MARGIN), 1)
 
@@ -137,7 +153,15 @@ def enable_heif() -> bool:
 
 
 def identify(handle: IO[bytes], page: int = 0) -> Image.Image:
-    """Open by content and check the size; nothing is decoded yet (but DICOM). Raises ReadingError."""
+    """Open by content and check the size; nothing is decoded yet (but DICOM).
+
+    Args:
+        handle: of the file, at any place.
+        page: which frame of DICOM; of other kinds the caller seeks it.
+
+    Raises:
+        ReadingError: with the reason.
+    """
     handle.seek(0)
     head = handle.read(HEAD)
     size = handle.seek(0, os.SEEK_END)

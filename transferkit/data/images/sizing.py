@@ -15,7 +15,16 @@ LETTERBOX = (124, 116, 104)
 
 
 def fitted(pixels: Any, size: int, resize: str) -> Any:
-    """uint8 [H, W, 3] as uint8 [size, size, 3]; `resize` is "stretch", "crop" or "letterbox"."""
+    """A picture as a square.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        size: of a side, in pixels.
+        resize: "stretch", "crop" (the middle) or "letterbox" (all of it, with a margin).
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     height, width = pixels.shape[:2]
     if resize == "letterbox":
         return letterboxed(pixels, size)
@@ -27,7 +36,15 @@ def fitted(pixels: Any, size: int, resize: str) -> Any:
 
 
 def scaled(pixels: Any, width: int, height: int) -> Any:
-    """`pixels` [H, W, 3] as a new array [height, width, 3]."""
+    """A picture at another size, without aliasing.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        width, height: wanted, in pixels.
+
+    Returns:
+        A new array uint8 [height, width, 3].
+    """
     import cv2
 
     # Whole pixels are averaged down to less than twice the size; what is left, bilinear does without aliasing.
@@ -41,7 +58,15 @@ def scaled(pixels: Any, width: int, height: int) -> Any:
 
 
 def letterboxed(pixels: Any, size: int) -> Any:
-    """The whole picture [H, W, 3], long side scaled to `size`, centred on a square of the fill colour."""
+    """The whole picture, its long side scaled, in the middle of a square of the fill colour.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        size: of a side, in pixels.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
     canvas = np.full((size, size, 3), LETTERBOX, np.uint8)
     scale = size / max(pixels.shape[:2])
     across, down = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))

@@ -13,7 +13,16 @@ DEEP: Intensity = "percentile"  # for people who judge pictures: deep grey that 
 
 
 def thumbnail(source: Source, side: int, intensity: Intensity = "full") -> bytes:
-    """The whole upright picture as a JPEG of at most `side` pixels. Raises PictureError where it cannot be read."""
+    """The whole upright picture as a small JPEG.
+
+    Args:
+        source: a path, the bytes of a file, or an array.
+        side: the most that it has on its long side, in pixels.
+        intensity: how grey of many bits is scaled.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
     image = open_picture(source, DecodeSettings(side, intensity=intensity))
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.BILINEAR)

@@ -22,7 +22,10 @@ _LEVELS = {"L;2": 85, "L;4": 17}  # by which Pillow spreads grey of 2 and 4 bits
 def as_rgb(image: Image.Image, intensity: str = "full") -> Image.Image:
     """A loaded picture of any mode but LAB as RGB, transparent pixels over white.
 
-    Grey of more than 8 bits is scaled by its full range, or with `intensity` "percentile" between its own percentiles.
+    Args:
+        image: the picture.
+        intensity: grey of more than 8 bits is scaled by its full range ("full"), or between its own percentiles
+            ("percentile").
     """
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
@@ -65,7 +68,13 @@ def lower_bytes(image: Any) -> None:
 
 
 def cleared(upper: Image.Image, lower: Image.Image, clear: tuple[int, ...]) -> Image.Image:
-    """The RGB of upper bytes, white where both bytes together are the transparent colour."""
+    """A picture of 16 bits, of which one colour is transparent, as RGB of 8 bits, with white in its place.
+
+    Args:
+        upper: the upper bytes, RGB.
+        lower: the lower bytes, RGB.
+        clear: the transparent colour, three numbers of 16 bits.
+    """
     pixels = np.array(upper)
     deep = pixels.astype(np.uint16) << 8 | np.asarray(lower)
     pixels[(deep == clear).all(axis=2)] = 255

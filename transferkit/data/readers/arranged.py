@@ -20,14 +20,32 @@ _SUSPECTED = ("|", ",", "/", "+", " ")
 
 
 def load_arranged(path: Path, reading: Reading) -> Table:
-    """Every row of the table at `path` that has a picture. Raises DataError where it or its header is unusable."""
+    """Every row of a table that has a picture.
+
+    Args:
+        path: of the table, text or a grid.
+        reading: which columns it is to be read by, as far as that was said.
+
+    Raises:
+        DataError: it or its header is unusable.
+    """
     table = raw_rows(path, *grids.load(path)) if grids.is_grid(path) else raw_text(path)
     arrange(table, path.parent, reading)
     return checked(table)
 
 
 def arrange(table: Table, root: Path, reading: Reading) -> None:
-    """Give `table` the usual columns, found as `reading` says or by looking; notes say what was found."""
+    """Give a table the usual columns, found as was said or by looking; its notes say what was found.
+
+    Args:
+        table: is changed.
+        root: where paths in it begin.
+        reading: which columns, classes and delimiter, as far as that was said.
+
+    Raises:
+        DataError: no column leads to pictures, or several do; or none is the label.
+        ConfigError: an option has no effect on this table.
+    """
     usual = "path" in table.columns and ("label" in table.columns or not reading)
     if not usual or reading:
         finder = Finder(root)

@@ -48,7 +48,15 @@ def detect(path: Path) -> float:
 
 
 def read(source: Path, request: Request) -> Samples:
-    """Samples of every picture; see `source.scan`. Raises DataError."""
+    """Samples of every picture in files of arrays.
+
+    Args:
+        source: a file, or a folder of them.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: no array holds pictures, or the labels do not fit them.
+    """
     groups = list(_groups(source))
     if not groups:
         raise DataError(

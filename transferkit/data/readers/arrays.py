@@ -29,11 +29,18 @@ def scan_arrays(
     excluded: Callable[[str, str | None], bool],
     classes: Sequence[str] | None,
 ) -> Samples:
-    """Samples of `(x, y)` or `(x, y, class names)`.
+    """Samples of arrays, which are shared, never copied or changed.
 
-    x: uint8 [N, H, W], [N, H, W, 1|3|4], or a list of such pictures of any sizes. y: whole numbers (also as floats) or
-    names (also as bytes) [N] or [N, 1]; 0/1 [N, C] (multilabel; one-hot with task="classify"); floats [N] or [N, T]
-    with task="regress". Raises DataError, for missing or unusable targets with their positions.
+    Args:
+        data: `(x, y)` or `(x, y, class names)`. x: uint8 [N, H, W], [N, H, W, 1|3|4], or a list of such pictures of any
+            sizes. y: whole numbers (also as floats) or names (also as bytes) [N] or [N, 1]; 0/1 [N, C] (multi-label;
+            one-hot with task="classify"); floats [N] or [N, T] with task="regress".
+        task: None finds it from `y`; numbers and ordered classes are never guessed.
+        excluded: path and label → whether it is left out.
+        classes: those of a finished run, in its order.
+
+    Raises:
+        DataError: shapes do not fit, or targets are missing or unusable, with their positions.
     """
     if len(data) not in (2, 3):
         raise DataError(f"a tuple of {len(data)} is no data; give (x, y) or (x, y, class names)")

@@ -95,7 +95,13 @@ def _written(samples: Samples, index: int) -> str:
 
 
 def same_target(cell: str, samples: Samples, index: int) -> bool:
-    """Whether `cell`, as `column` writes it, holds the target of a sample."""
+    """Whether a cell, as `column` writes it, holds the target of a sample.
+
+    Args:
+        cell: its text.
+        samples: the data.
+        index: of the sample.
+    """
     if samples.kind.numbers:
         return cell in (samples.label(index), _written(samples, index))
     return names_in(cell) == names_in(_written(samples, index))

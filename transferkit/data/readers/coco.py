@@ -26,7 +26,15 @@ def detect(source: Path) -> float:
 
 
 def parse(source: Path, crop: bool) -> Export:
-    """The rows of an export; `crop` makes a row of each box. Raises DataError."""
+    """The rows of a COCO export.
+
+    Args:
+        source: the file, or a folder with one, or with one a split.
+        crop: makes a row of each box instead of each picture.
+
+    Raises:
+        DataError: it is damaged, or lacks what COCO's files have.
+    """
     export = Export()
     if not places.is_folder(source):
         _add(export, source, crop, "", split_name(source.stem.split("_")[-1]) or "")

@@ -55,7 +55,21 @@ class Mapping:
 
 
 def mapped(path: Path, columns: Sequence[str], rows: Sequence[Cells], reading: Reading, finder: Finder) -> Mapping:
-    """What the columns of the table at `path` are; `rows` are its first ones. Raises DataError with the candidates."""
+    """What the columns of a table are.
+
+    Args:
+        path: of the table, for errors.
+        columns: their names.
+        rows: its first ones, to look at.
+        reading: what was said of them.
+        finder: of pictures, from where paths begin.
+
+    Returns:
+        Which column is the picture, the labels, the split and the group, and what is to be said of it.
+
+    Raises:
+        DataError: with the candidates, where none or several would do.
+    """
     name = shown(path)
     asked = [("image", reading.image_column), ("group", reading.group_column), ("split", reading.split_column)]
     asked += [("label", column) for column in reading.label_column]
@@ -153,7 +167,12 @@ def _fields(template: str) -> list[str]:
 
 
 def filled(template: str, row: Cells) -> str:
-    """The path that a template makes of a row."""
+    """The path that a template makes of a row.
+
+    Args:
+        template: text with names of columns in braces, as `train/{id}.jpg`.
+        row: cells by column; blanks around them do not count.
+    """
     pieces = string.Formatter().parse(template)
     return "".join(text + (row[name].strip() if name is not None else "") for text, name, _, _ in pieces)
 

@@ -23,9 +23,14 @@ _MOST_CONTROL = 0.08  # of text; odd names of files hold some, and 0.11 of a com
 
 
 def read_text(path: Path, what: str) -> str:
-    """The text of the file at `path`; bytes that are not UTF-8 stand in it as surrogates (see `recoded`).
+    """The text of a file. Bytes that are not UTF-8 stand in it as surrogates (see `recoded`); lines end with \\n.
 
-    Lines end with \\n. Raises DataError where it cannot be read, or is no text; `what` says what it should be.
+    Args:
+        path: of the file, on the disk or inside of a container.
+        what: it should be, for errors.
+
+    Raises:
+        DataError: it cannot be read, or is no text.
     """
     reason = unreadable_reason(path)
     if reason is not None:
@@ -82,10 +87,17 @@ def recoded(text: str) -> str:
 
 
 def locate(root: Path, name: str) -> tuple[str, str | None]:
-    """`name` as a file below `root` spells it, and why that file cannot be read (None: it can).
+    """A name as a file below a folder spells it.
 
     What is there under the very name wins; then blanks and quotes around it, backslashes of Windows, Windows-1252 and
-    the two forms of accents are tried. Where nothing is there, the name is given back as it came.
+    the two forms of accents are tried.
+
+    Args:
+        root: the folder.
+        name: as a table has it.
+
+    Returns:
+        The spelling that is there, else `name` as it came; and why that file cannot be read (None: it can).
     """
     reason = unreadable_reason(root / name)
     if reason != "does not exist":

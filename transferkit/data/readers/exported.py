@@ -62,7 +62,17 @@ Parser = Callable[[Path, bool], Export]
 
 
 def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Samples:
-    """The samples of an export; see `source.scan`."""
+    """The samples of an export of an annotation tool.
+
+    Args:
+        parse: source and whether boxes are cropped → its rows.
+        name: of the reader, for errors.
+        source: the file or folder.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: nothing labelled is in it, there are no boxes to crop, or rows are wrong, each with its place.
+    """
     crop = request.reading.crop_boxes
     export = parse(source, crop)
     root = source if places.is_folder(source) else source.parent
@@ -196,12 +206,26 @@ def folders_of(folder: Path) -> list[str]:
 
 
 def in_splits(folder: Path, name: str) -> list[str]:
-    """Where the file `name` lies: in a folder, or else in the folders of its splits (as Roboflow exports them)."""
+    """Where files of one name lie: in a folder, or else in the folders of its splits (as Roboflow exports them).
+
+    Args:
+        folder: to look in.
+        name: of the file.
+
+    Returns:
+        Paths relative to `folder`; empty where there is none.
+    """
     if name in files_of(folder):
         return [name]
     return [f"{part}/{name}" for part in folders_of(folder) if split_name(part) and name in files_of(folder / part)]
 
 
 def missing(path: Path, where: str, what: str) -> DataError:
-    """The error for an entry that lacks something."""
+    """The error for an entry that lacks something.
+
+    Args:
+        path: of the file.
+        where: the entry's place in it.
+        what: is missing.
+    """
     return DataError(f"{shown(path)}: {where} has no {what}; export it again")

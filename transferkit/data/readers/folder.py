@@ -46,7 +46,15 @@ def class_order(names: set[str]) -> tuple[str, ...]:
 
 
 def scan_folder(source: Path, request: Request) -> Samples:
-    """Samples of a data folder, on the disk or in an archive; see `source.scan`."""
+    """Samples of a data folder.
+
+    Args:
+        source: the folder, on the disk or in an archive.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: with every problem; or the task needs more than one class a picture.
+    """
     task = request.task
     if task is not None and not tasks.of(task).exclusive:
         raise DataError(f"a folder gives one class per picture; for task {task!r} give a CSV")
@@ -96,7 +104,15 @@ def _is_data(name: str, pictures: bool = True) -> bool:
 def walk_folder(
     root: Path, excluded: Excluded, strict: bool = True, films: bool = False, class_level: str = ""
 ) -> Walk:
-    """Everything below a data folder, in order, with the problems met on the way; raises nothing."""
+    """Everything below a data folder, in order, with the problems met on the way; raises nothing.
+
+    Args:
+        root: the folder.
+        excluded: path and label → whether it is left out.
+        strict: whether a file that cannot be opened is a problem; False keeps it, for the decoder to name.
+        films: whether films count as pictures.
+        class_level: which of nested folders is the class: "top", "leaf" or "path"; empty is "top".
+    """
     walk = Walk(root, strict, films, class_level or "top")
     found = inside(root)
     walk.notes += found[0].notes if found else []
@@ -182,7 +198,13 @@ def _class_of(path: str, folder: str, level: str) -> str:
 
 
 def samples_of(walk: Walk, classes: Sequence[str] | None = None, task: str = SINGLE) -> Samples:
-    """The samples of a walk, numbered by `classes` or in the classes' own order."""
+    """The samples of a walk.
+
+    Args:
+        walk: without problems.
+        classes: in the order that they are numbered by; None: the classes' own order.
+        task: of the samples, one class a picture.
+    """
     order = tuple(classes) if classes else class_order(walk.classes)
     number = {name: i for i, name in enumerate(order)}
     return Samples(
@@ -201,7 +223,12 @@ def samples_of(walk: Walk, classes: Sequence[str] | None = None, task: str = SIN
 
 
 def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
-    """Add what is wrong with the whole to `walk.problems`, and what is odd to `walk.notes`."""
+    """Add what is wrong with the whole to `walk.problems`, and what is odd to `walk.notes`.
+
+    Args:
+        walk: a whole one.
+        classes: those of a finished run, beside which no other may be; None: at least two are needed.
+    """
     root = shown(walk.root)
     if walk.unreadable:
         walk.problems.append(

@@ -26,11 +26,19 @@ _HOLDS_SEVERAL = (".tif", ".tiff", ".gif", ".webp", ".png", ".dcm", ".dicom", ".
 
 
 def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
-    """`samples` with each file of several pictures in their place (`a.tif#page=0`, `a.tif#page=1`, …; of films
-    `a.mp4/0s.png`, `a.mp4/1s.png`, …).
+    """Samples with each file of several pictures taken apart: `a.tif#page=0`, `a.tif#page=1`, …; of films
+    `a.mp4/0s.png`, ….
 
     Those of one file are one group, named by the file where the data gives no group. A page that cannot be opened stays
-    as it is, for the decoder to name. Raises DataError naming every film that cannot be read.
+    as it is, for the decoder to name.
+
+    Args:
+        samples: the data, by file.
+        excluded: path and label → whether a part is left out.
+        frames: "all" or "every:TIME", as `--frames` takes it.
+
+    Raises:
+        DataError: names every film that cannot be read.
     """
     step = film_step(frames)
     parts_of: Callable[[Path | Pixels], list[str] | str] = _pages if step is None else partial(_moments, step)

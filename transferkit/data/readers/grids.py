@@ -24,8 +24,18 @@ Rows = Iterator[tuple[int, list[str]]]
 
 
 def load(path: Path, prefix: str = "") -> tuple[list[str], Rows, str]:
-    """Column names, rows with their numbers, and what these count. `prefix` is what leads to the file from
-    where paths begin. Raises DataError where the file is unusable."""
+    """A table in a file other than text.
+
+    Args:
+        path: of JSON lines, an Excel workbook, or a Parquet or Arrow file.
+        prefix: what leads to the file from where paths begin; paths of pictures inside begin with it.
+
+    Returns:
+        Column names, rows with their numbers, and what these count ("line", "row").
+
+    Raises:
+        DataError: the file is unusable, or its library is not installed.
+    """
     kind = path.suffix.lower()
     if kind in (".jsonl", ".ndjson"):
         return _json_lines(path)
@@ -35,7 +45,16 @@ def load(path: Path, prefix: str = "") -> tuple[list[str], Rows, str]:
 
 
 def needed(module: str, extra: str, what: str) -> Any:
-    """An optional library. Raises DataError that names the command which installs it."""
+    """An optional library.
+
+    Args:
+        module: its name, to import.
+        extra: ours, which installs it.
+        what: needs it, to begin the error's sentence.
+
+    Raises:
+        DataError: it is not installed; names the command that does so.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -29,7 +29,15 @@ def detect(source: Path) -> float:
 
 
 def parse(source: Path, crop: bool) -> Export:
-    """The rows of an export; `crop` makes a row of each rectangle. Raises DataError."""
+    """The rows of a Label Studio export.
+
+    Args:
+        source: the JSON file.
+        crop: makes a row of each rectangle instead of each picture.
+
+    Raises:
+        DataError: it is damaged, or a task names no picture.
+    """
     export, rows, without = Export(), list[Row](), 0
     for at, task in enumerate(load_json(source)):
         picture = _picture(task.get("data", task)) if isinstance(task, dict) else ""

@@ -71,7 +71,16 @@ def meant_as_splits(names: Iterable[str]) -> dict[str, Part]:
 
 
 def split_folders(walk: Walk, folders: list[str], excluded: Excluded) -> list[tuple[str, Part]]:
-    """(folder with the classes, split) where the root holds train/, val/ or test/ with class folders; else nothing."""
+    """Which folders are splits, where the root holds train/, val/ or test/ with class folders.
+
+    Args:
+        walk: of the data; is told what can be read in two ways, or is wrong.
+        folders: in its root.
+        excluded: path and label → whether it is left out.
+
+    Returns:
+        (folder with the classes, split), each; empty where the folders are classes.
+    """
     named = meant_as_splits(folders)
     inner = {name: place for name in named if (place := _classes_in(walk, name))}
     if not inner:
@@ -145,7 +154,12 @@ def _look(walk: Walk, folder: str) -> tuple[list[str], bool]:
 
 
 def has_folders(walk: Walk, folder: str) -> bool:
-    """Whether a folder holds visible folders."""
+    """Whether a folder holds visible folders.
+
+    Args:
+        walk: of the data.
+        folder: relative to its root.
+    """
     return bool(_look(walk, folder)[0])
 
 

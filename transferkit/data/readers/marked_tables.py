@@ -24,7 +24,15 @@ def detect_roboflow(source: Path) -> float:
 
 
 def parse_roboflow(source: Path, crop: bool) -> Export:
-    """A row a picture, with the columns that hold 1 as labels. Raises DataError."""
+    """A row a picture of Roboflow's `_classes.csv`, with the columns that hold 1 as labels.
+
+    Args:
+        source: the file, or a folder with one, or with one a split.
+        crop: has no meaning here: there are no boxes.
+
+    Raises:
+        DataError: a cell is neither 0 nor 1.
+    """
     export = Export(several=True)
     for name in in_splits(source, ROBOFLOW) if places.is_folder(source) else [""]:
         path, folder = source / name if name else source, name.rpartition("/")[0]
@@ -52,7 +60,16 @@ def detect_open_images(source: Path) -> float:
 
 
 def parse_open_images(source: Path, crop: bool) -> Export:
-    """Labels that people or machines found in pictures (Confidence above a half), or boxes. Raises DataError."""
+    """The rows of an Open Images CSV: labels that people or machines found in pictures (Confidence at least a half), or
+    boxes.
+
+    Args:
+        source: the file.
+        crop: makes a row of each box instead of each picture.
+
+    Raises:
+        DataError: a confidence is no number, or a box is none; names the line.
+    """
     header, rows = load_cells(source, _WHAT)
     at = {column: i for i, column in enumerate(header)}
     sides = ("XMin", "XMax", "YMin", "YMax")

@@ -15,7 +15,18 @@ from transferkit.data.samples import Samples
 
 
 def read(plugin: plugins.Plugin, record: plugins.Reader, path: Path, request: Request) -> Samples:
-    """The samples of a source, as the plugin tells them."""
+    """The samples of a source, as a plugin's reader tells them; its rows go through the rules of a table's.
+
+    Args:
+        plugin: to be named in errors.
+        record: its reader.
+        path: of the source.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: rows are wrong, each with its place.
+        ConfigError: the plugin fails.
+    """
     table = Table(path, ["path", "label", "split", "group"], ["label"], unit="row")
     for number, row in enumerate(rows(plugin, record, path), start=1):
         cells = {"path": row.id, "label": cell(row.label), "split": row.split or "", "group": row.group or ""}

@@ -118,7 +118,19 @@ def named(name: str) -> Reader:
 
 
 def chosen(path: Path, name: str = "") -> tuple[Reader, str] | None:
-    """The reader for a source and why it is, or None where none knows it. Raises DataError where two are as sure."""
+    """The reader for a source, and why it is.
+
+    Args:
+        path: of the source.
+        name: of a reader that was asked for; empty: the one that is most certain.
+
+    Returns:
+        None where none knows it.
+
+    Raises:
+        DataError: two are as certain.
+        ConfigError: there is no reader of that name.
+    """
     if name:
         return named(name), "it was asked for"
     sure = [(reader.detect(path), reader) for reader in READERS]

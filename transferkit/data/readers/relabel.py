@@ -13,11 +13,15 @@ from transferkit.errors import DataError, nearest, raise_problems
 
 
 def relabel(samples: Samples, labels: Mapping[int, str], fixed: Sequence[str] | None = None) -> Samples:
-    """`samples` with the labels of some (by index) replaced; what they were is kept in `relabelled`.
+    """Samples with the labels of some replaced; what they were is kept in `relabelled`.
 
-    Labels are written as in a table's cell: a class, `a;b` for several labels, a number. A class that no picture
-    is left in goes, unless the classes are `fixed` (those of a finished run). Raises DataError naming every label that
-    the data does not have: a new class would mostly be a misspelt one.
+    Args:
+        samples: the data.
+        labels: by index, written as in a table's cell: a class, `a;b` for several labels, a number.
+        fixed: classes of a finished run; None: a class that no picture is left in goes.
+
+    Raises:
+        DataError: names every label that the data does not have: a new class would mostly be a misspelt one.
     """
     targets = samples.targets.copy()
     problems, was = [], dict(samples.relabelled)
@@ -36,7 +40,18 @@ def relabel(samples: Samples, labels: Mapping[int, str], fixed: Sequence[str] | 
 
 
 def target(samples: Samples, label: str) -> np.ndarray | int:
-    """A label as `samples` hold it in `targets`. Raises DataError where the data has no such label."""
+    """A label as samples hold it in `targets`.
+
+    Args:
+        samples: the data.
+        label: written as in a table's cell.
+
+    Returns:
+        A class's number; 0/1 float32 [C] for several labels; floats [T] for numbers.
+
+    Raises:
+        DataError: the data has no such label.
+    """
     if samples.kind.numbers:
         return np.array(_numbers(label, samples.classes))
     names = (label,) if label in samples.classes else names_in(label)

@@ -60,7 +60,15 @@ def raw_text(path: Path) -> Table:
 
 
 def raw_of(path: Path, text: str) -> Table:
-    """The same of a text that is read already."""
+    """The rows of a table whose text is read already.
+
+    Args:
+        path: of the table.
+        text: of `read_text`.
+
+    Raises:
+        DataError: the header cannot be read; a bad row is kept with its number instead.
+    """
     text, delimiter = _delimited(text)
     reader = _lines(text, delimiter)
     _, header = next(reader, (1, ""))
@@ -73,7 +81,14 @@ def raw_of(path: Path, text: str) -> Table:
 
 
 def raw_rows(path: Path, header: Sequence[str], rows: Iterator[tuple[int, Any]], unit: str = "line") -> Table:
-    """The same of rows, each its cells, or the reason why it cannot be read; `unit` is what their numbers count."""
+    """A table of rows that come from elsewhere than text.
+
+    Args:
+        path: of the table.
+        header: names of its columns; empty ones at the end are dropped.
+        rows: their numbers, and the cells of each, or the reason why it cannot be read.
+        unit: what the numbers count, for errors.
+    """
     columns = [_column(name) for name in header]
     while columns and not columns[-1]:  # spreadsheets fill rows up to the widest
         columns.pop()
@@ -117,9 +132,14 @@ def load_paths(path: Path) -> list[str]:
 
 
 def load_cells(path: Path, what: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of any table as text, in every form that training reads; `what` says what it should be.
+    """Header and rows of any table as text, in every form that training reads.
 
-    Raises DataError where it cannot be read, or a row has another number of cells than the header.
+    Args:
+        path: of the table.
+        what: it should be, for errors.
+
+    Raises:
+        DataError: it cannot be read, or a row has another number of cells than the header.
     """
     text, delimiter = _delimited(read_text(path, what))
     lines = list(_lines(text, delimiter))

@@ -65,7 +65,15 @@ def _part(name: str) -> Part | None:
 
 
 def read_hub(source: Path, request: Request) -> Samples:
-    """The rows of all shards as one table; see `source.scan`. Raises DataError."""
+    """The rows of all shards of a Hugging Face data set (Parquet or Arrow) as one table.
+
+    Args:
+        source: the folder.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: shards have different columns, or rows are wrong, each with its place.
+    """
     names = _shards(source)
     parts = {name: _part(name) for name in names}
     given = len(set(parts.values())) > 1
@@ -127,7 +135,16 @@ def _picture(endings: Any) -> str:
 
 
 def read_web(source: Path, request: Request) -> Samples:
-    """Every picture of every tar with the label beside it; see `source.scan`. Raises DataError."""
+    """Every picture of WebDataset's tars with the label beside it.
+
+    Args:
+        source: a tar, or a folder of them.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: a file is no tar, a picture has no label or one without a name, or rows are wrong, each with its
+            place.
+    """
     whole = _is_plain_folder(source)
     folder = source if whole else source.parent
     names = _tars(source) if whole else [source.name]

@@ -44,12 +44,29 @@ def is_table(source: str | os.PathLike[str]) -> bool:
 
 
 def scan_table(path: Path, request: Request) -> Samples:
-    """Samples of a CSV; see `source.scan` and the head of this module."""
+    """Samples of a table of paths and targets.
+
+    Args:
+        path: of the table; paths in it begin at its folder.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: with every problem found.
+    """
     return samples_of(load_arranged(path, request.reading), path.parent, request)
 
 
 def samples_of(table: Table, root: Path, request: Request) -> Samples:
-    """The samples of a table's rows, whose paths start from `root`. Raises DataError with every problem found."""
+    """The samples of a table's rows.
+
+    Args:
+        table: with the usual columns; rows that are left out go from it.
+        root: where paths begin.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: with every problem found.
+    """
     classes = request.classes
     single = table.targets == ["label"]
     _locate(table, root, request.excluded, single, request.strict)

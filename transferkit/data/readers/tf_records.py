@@ -67,7 +67,15 @@ class _Told:
 
 
 def read(source: Path, request: Request) -> Samples:
-    """The records of all files as one table; see `source.scan`. Raises DataError."""
+    """The records of TFRecord files as one table.
+
+    Args:
+        source: a file, a folder of them, or one that TensorFlow Datasets prepared.
+        request: see `source.scan`.
+
+    Raises:
+        DataError: a file is damaged or is missing, or rows are wrong, each with its place.
+    """
     alone = _is_file(source)
     root, folder = (source.parent, "") if alone else (source, _one(source))
     told = _Told() if alone else _told(root / folder)

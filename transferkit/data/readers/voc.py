@@ -59,7 +59,15 @@ def _is_voc(path: Path) -> bool:
 
 
 def parse_voc(source: Path, crop: bool) -> Export:
-    """The rows of VOC's files; `crop` makes a row of each object. Raises DataError."""
+    """The rows of Pascal VOC's files.
+
+    Args:
+        source: the folder; labels lie in its `Annotations/`, or beside the pictures of each split.
+        crop: makes a row of each object instead of each picture.
+
+    Raises:
+        DataError: a file is damaged, or no annotation of VOC.
+    """
     export, empty = Export(), 0
     for folder in _folders(source):
         above = folder.rpartition("/")[0] if folder.endswith("Annotations") else folder
@@ -118,7 +126,15 @@ def _image_sets(folder: Path) -> dict[str, str]:
 
 
 def parse_cvat(source: Path, crop: bool) -> Export:
-    """The rows of CVAT's file; `crop` makes a row of each box. Raises DataError."""
+    """The rows of CVAT's file.
+
+    Args:
+        source: `annotations.xml`, or the folder that it lies in.
+        crop: makes a row of each box instead of each picture.
+
+    Raises:
+        DataError: it is damaged, or an image has no name.
+    """
     path = _cvat_file(source)
     assert path is not None
     export, empty = Export(), 0

@@ -31,7 +31,12 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def is_hidden(name: str, folder: bool = False) -> bool:
-    """Hidden files and what operating systems leave behind."""
+    """Hidden files and what operating systems leave behind.
+
+    Args:
+        name: without the path.
+        folder: whether it is one.
+    """
     return name.startswith(".") or name.lower() in (JUNK_FOLDERS if folder else JUNK)
 
 
@@ -151,7 +156,15 @@ def pictures_below(folder: Path) -> tuple[list[Path], str]:
 
 
 def without_system_files(pattern: str, hits: Iterable[Path]) -> Iterator[Path]:
-    """Of what a pattern matches, no hidden or system files it does not name, and each file once through links."""
+    """Of what a pattern matches, no hidden or system files it does not name, and each file once through links.
+
+    Args:
+        pattern: as it was given, with `*`.
+        hits: what it matches.
+
+    Returns:
+        Paths, those with the shortest way first.
+    """
     named = set(Path(pattern).parts)
     seen: dict[str, str] = {}
     files: set[str] = set()

@@ -14,11 +14,16 @@ from transferkit.data.union_find import Links
 def group_look_alikes(
     samples: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Samples, int]:
-    """`samples` with `group` filled for look-alikes, and how many pictures were joined to another.
+    """Samples with `group` filled for look-alikes. Groups of the user stay together, merged where look-alikes link
+    them.
 
-    Groups of the user stay together and are merged where look-alikes link them. Every picture is decoded
-    once, at reduced scale; one that cannot be read keeps its group. `progress(done, total)` is called after
-    each.
+    Args:
+        samples: the data; every picture is decoded once, at reduced scale, and one that cannot be read keeps its group.
+        threads: that decode at a time; 0: one a usable core.
+        progress: is called with (done, total) after each.
+
+    Returns:
+        The samples, and how many pictures were joined to another.
     """
     facts = examine_all(samples.sources(), len(samples), threads, progress)
     links = Links(len(samples))

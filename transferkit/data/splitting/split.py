@@ -53,13 +53,24 @@ class Splits:
 
 
 def split(samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0, folds: int = 0) -> Splits:
-    """Assign every sample to train, val or test, and train+val to `folds` folds.
+    """Assign every sample to train, val or test, and train + val to folds.
 
-    `ratios`: three fractions that sum to 1, or three whole numbers of pictures that sum to N. Classes keep
-    their shares within one picture (groups permitting), multilabel data by iterative stratification
-    (Sechidis et al. 2011), regression by quantiles. A split the user gave is respected; parts it lacks are
-    carved out of train. Raises: DataError for classes too small to appear in every part, and for a given
-    split that leaks.
+    Classes keep their shares within one picture (groups permitting), multi-label data by iterative stratification
+    (Sechidis et al. 2011), regression by quantiles. A split the user gave is respected; parts it lacks are carved out
+    of train.
+
+    Args:
+        samples: the data; groups and exact copies stay together.
+        ratios: three fractions that sum to 1, or three whole numbers of pictures that sum to N; train above 0.
+        seed: what is drawn by, 0 or more.
+        folds: how many; 0 for none.
+
+    Returns:
+        A part and a fold (-1: none) for each sample.
+
+    Raises:
+        DataError: a class is too small to appear in every part, or a given split leaks.
+        ConfigError: ratios, seed or folds make no sense.
     """
     samples = samples.hashed()
     wanted = _fractions(ratios, len(samples))
@@ -76,10 +87,18 @@ def split(samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: i
 
 
 def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tuple[Indices, Indices]]:
-    """(train, val) positions for every fold of every repeat; together they cover train+val, test never
-    appears.
+    """Positions to train and to validate on, for every fold of every repeat. Test never appears.
 
-    The first repeat uses the saved folds; repeat r redraws them with a seed made of `splits.seed` and r.
+    Args:
+        samples: the data.
+        splits: with folds. The first repeat uses these; repeat r redraws them with a seed made of theirs and r.
+        repeats: how many.
+
+    Returns:
+        (train, val) int64 positions, fold by fold; together they cover train + val.
+
+    Raises:
+        ConfigError: the splits have no folds.
     """
     if splits.folds < 2:
         raise ConfigError("these splits have no folds; make them with split(…, folds=5)")
@@ -93,10 +112,20 @@ def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tup
 
 
 def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: int = 2) -> list[list[Indices]]:
-    """For each round of cross-validation the positions of train + val that each fold holds out.
+    """Folds for repeated cross-validation over train + val, drawn anew in each round.
 
-    Fewer folds, down to 2, where a class has fewer pictures (or groups of them) than that. Raises DataError where even
-    two are too many.
+    Args:
+        samples: the data.
+        splits: whose test part is left out, and whose seed is drawn by.
+        folds: how many, or fewer, down to 2, where a class has fewer pictures (or groups of them).
+        rounds: how many.
+
+    Returns:
+        For each round, the positions int64 that each fold holds out.
+
+    Raises:
+        DataError: a class is too small even for two folds.
+        ConfigError: fewer than two folds are asked for.
     """
     samples = samples.hashed()
     for count in range(folds, 1, -1):
@@ -113,7 +142,10 @@ def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: in
 def save_splits(path: Path, samples: Samples, splits: Splits) -> None:
     """Write `splits.csv`, which `scan` reads back: path,label,split,fold,sha256, and group where there are groups.
 
-    `fold` is empty where there is none.
+    Args:
+        path: of the file, which is replaced.
+        samples: the data.
+        splits: of the same samples; the cell of a fold is empty where there is none.
     """
     samples = samples.hashed()
     fold = ["" if number < 0 else number for number in splits.fold]
@@ -125,9 +157,15 @@ def save_splits(path: Path, samples: Samples, splits: Splits) -> None:
 
 
 def load_splits(path: Path, samples: Samples, seed: int = 0) -> Splits:
-    """The splits saved at `path`, in the order of `samples`.
+    """The splits that `save_splits` wrote.
 
-    Raises: DataError that shows which pictures are missing, new, changed or relabelled since it was written.
+    Args:
+        path: of the file.
+        samples: the data as it is now, in whose order they are given.
+        seed: that they were drawn by; the file does not say it.
+
+    Raises:
+        DataError: shows which pictures are missing, new, changed or relabelled since it was written.
     """
     samples = samples.hashed()
     try:

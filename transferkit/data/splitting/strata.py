@@ -11,12 +11,19 @@ Shares = npt.NDArray[np.float64]
 
 
 def distribute(labels: Counts, sizes: Parts, shares: Shares) -> Parts:
-    """The part [U] of each unit; `labels` [U, L] are label counts, `sizes` [U] pictures, `shares` [P] sum
-    to 1.
+    """The part of each unit.
 
-    Units of several pictures or labels are placed first, by iterative stratification; then single pictures
-    with one label fill what is wanted exactly (alone, every class and the total come within one picture of
-    their shares). Every label with enough units reaches every part.
+    Units of several pictures or labels are placed first, by iterative stratification (Sechidis et al. 2011); then
+    single pictures with one label fill what is wanted exactly: alone, every class and the total come within one picture
+    of their shares. Every label with enough units reaches every part.
+
+    Args:
+        labels: how often each unit has each label, [U, L].
+        sizes: pictures of each unit, [U].
+        shares: of the parts, [P], which sum to 1.
+
+    Returns:
+        Numbers of parts, int64 [U].
     """
     parts = np.full(len(sizes), -1, dtype=np.int64)
     desire = labels.sum(axis=0)[:, None] * shares[None, :]

@@ -26,7 +26,17 @@ def units_of(samples: Samples) -> Units:
 
 
 def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[int]:
-    """Unit numbers, large units first, else in the order of a hash of seed and content."""
+    """Units in an order that depends on seed and content alone: large ones first, else by a hash.
+
+    Args:
+        samples: hashed.
+        units: positions of the pictures that stay together.
+        seed: of the split.
+        purpose: a word, so that splits and folds are drawn differently.
+
+    Returns:
+        Numbers of units.
+    """
     hashes = samples.sha256 or ()
 
     def rank(u: int) -> tuple[int, str]:
@@ -37,7 +47,17 @@ def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[in
 
 
 def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
-    """Raise a DataError that names every class with fewer than `need` units."""
+    """Refuse data that has too few units to reach every part.
+
+    Args:
+        samples: the data.
+        units: positions of the pictures that stay together.
+        need: the fewest units of a class (of all together, where a picture has not just one class).
+        what: needs them, to begin the error's clause.
+
+    Raises:
+        DataError: names every class that has fewer, and what may be done.
+    """
     if not samples.kind.exclusive:
         if len(units) < need:
             raise DataError(f"{len(units)} distinct pictures or groups; {what} needs at least {need}")
@@ -57,19 +77,45 @@ def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
 
 
 def label_counts(units: Units, chosen: list[int], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Label counts [units, labels] of the chosen units."""
+    """How often some units have each label.
+
+    Args:
+        units: positions of the pictures that stay together.
+        chosen: numbers of the units, at least one.
+        labels: of each picture, int32 [N, L].
+
+    Returns:
+        int32 [chosen, L].
+    """
     members = np.concatenate([units[u] for u in chosen])
     starts = np.cumsum([0, *(len(units[u]) for u in chosen[:-1])])
     return np.add.reduceat(labels[members], starts, axis=0)
 
 
 def sizes_of(units: Units, chosen: list[int]) -> npt.NDArray[np.int64]:
-    """Pictures [units] in each of the chosen units."""
+    """How many pictures some units have.
+
+    Args:
+        units: positions of the pictures that stay together.
+        chosen: numbers of the units.
+
+    Returns:
+        int64 [chosen].
+    """
     return np.array([len(units[u]) for u in chosen], dtype=np.int64)
 
 
 def per_sample(units: Units, values: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.int64]:
-    """A value per unit as a value per sample."""
+    """A value of each unit as a value of each sample.
+
+    Args:
+        units: positions of the pictures that stay together; each of the `total` is in one.
+        values: int64 [units].
+        total: number of samples.
+
+    Returns:
+        int64 [total].
+    """
     spread = np.empty(total, dtype=np.int64)
     for members, value in zip(units, values, strict=True):
         spread[members] = value
