@@ -12,7 +12,10 @@ from transferkit.text import shown
 
 
 @click.command(cls=Once, epilog="Example:  transferkit demo --output my-demo")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("transferkit-demo"), show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("transferkit-demo"), show_default=True,
+    help="New folder for the digits and the run.",
+)  # fmt: skip
 @common(seed=True)
 def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     """Fine-tune `mini` on 1,797 handwritten digits: everything the real job does, in about a minute."""

@@ -14,7 +14,7 @@ from transferkit.cli._common import Once, common, echo, emit, reporter
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; other than this: everybody."
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to listen on.")
 @click.option(
     "--max-upload", type=click.FloatRange(0, 1000, min_open=True), default=20.0, show_default=True, metavar="MB",
     help="Larger requests are refused.",

@@ -64,15 +64,29 @@ class DistilledJob(Job):
 
 
 def soft_targets(logits: Floats, temperature: float, task: str) -> Floats:
-    """Answers as targets are encoded [n, t]: probabilities at the teacher's temperature; standardised numbers as they
-    are."""
+    """A teacher's answers as targets are encoded.
+
+    Args:
+        logits: its out-of-fold answers, float [n, t].
+        temperature: its own, by which logits are divided.
+        task: the name of the task.
+
+    Returns:
+        Probabilities [n, t]; standardised numbers as they are.
+    """
     link = tasks.of(task).link
     return logits if link == "identity" else shares(logits / temperature, link)
 
 
 def student_settings(teacher: Settings, network: str, policy: str | None, task: str) -> Settings:
-    """The student's: its classifier is chosen, and the top of the network is trained from there where there is one, on
-    targets that are softened by the teacher alone."""
+    """Settings of a student: its classifier is chosen, and layers of the network may be trained from there.
+
+    Args:
+        teacher: the teacher's settings, of which all but network, policy and budget are taken.
+        network: of the student.
+        policy: what of it is unfrozen, on targets that are softened by the teacher alone; None: nothing.
+        task: the name of the task.
+    """
     dropped = ("backbone", "unfreeze", "budget")
     given: Given = {name: getattr(teacher, name) for name in teacher.model_fields_set if name not in dropped}
     given["backbone"] = network
@@ -88,7 +102,18 @@ def top_of(job: Job) -> str | None:
 
 
 def beside(layout: Layout, student: Layout, network: str, seed: int) -> DistilledRecord:
-    """What the student came to beside its teacher, on the same test pictures."""
+    """What a student came to beside its teacher, on the same test pictures.
+
+    Args:
+        layout: of the teacher's run.
+        student: of the student's.
+        network: the student's.
+        seed: of the resampled interval.
+
+    Returns:
+        Both scores, the student's gain with its 95 % interval, and the size of its file in bytes; without scores where
+        there is no test picture.
+    """
     theirs, ours = layout.read_metrics(), student.read_metrics()
     key, size = ours.headline, student.model.stat().st_size
     found = DistilledRecord(network=network, run=student.folder.name, bytes=size, metric=key, words="")

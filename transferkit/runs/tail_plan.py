@@ -39,7 +39,16 @@ class TailPlan:
 
 
 def plan(job: Job, splits: Splits, left: float) -> TailPlan:
-    """Whether the top of the network of `job` is trained within the `left` seconds."""
+    """Whether the top of a network is trained: where the learning curve does not clearly climb and there is time.
+
+    Args:
+        job: of the network, on which a classifier was chosen.
+        splits: the parts.
+        left: seconds that may be spent.
+
+    Returns:
+        What is unfrozen, for how long, and why.
+    """
     work = job.work(splits)
     policy, fit = freeze.top_policy(work.backbone.row), _curve(work)
     if policy is None or fit is None:
@@ -58,7 +67,13 @@ def plan(job: Job, splits: Splits, left: float) -> TailPlan:
 
 
 def unfrozen(settings: Settings, policy: str, seconds: float) -> Settings:
-    """`settings` with a tail that may take so many seconds."""
+    """Settings with a tail.
+
+    Args:
+        settings: of a run whose network is frozen.
+        policy: what is unfrozen.
+        seconds: that training may take.
+    """
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     return Settings(**{**given, "unfreeze": policy, "budget": seconds})
 

@@ -197,7 +197,17 @@ def _apart(models: Sequence[keras.Model]) -> Iterator[keras.Model]:
 
 
 def joined(branches: Sequence[Branch], task: str) -> keras.Model:
-    """uint8 pictures → logits of the weighted mean of the branches' probabilities; of numbers, their weighted mean."""
+    """One network of several members.
+
+    Args:
+        branches: the members' models, uint8 pictures → logits, and their shares, which sum to 1; a mirrored one answers
+            to pictures and to their mirror images.
+        task: the name of the task.
+
+    Returns:
+        uint8 pictures → logits of the weighted mean of the members' probabilities; of numbers, their weighted mean. A
+        single member is given as it is.
+    """
     import keras
 
     link = tasks.of(task).link

@@ -46,7 +46,12 @@ class Voice:
 
 
 def again(work: Recipe, answers: NetworkAnswers) -> Voice:
-    """That of a network on which a classifier was chosen before."""
+    """A network on which a classifier was chosen before, with its rows, which the feature store has.
+
+    Args:
+        work: the network's recipe.
+        answers: what was chosen on it.
+    """
     rows = tapped_rows(work)
     return Voice(work, rows, answers.trial(rows.taps.sets(), learners(work.problem.samples.task)))
 
@@ -112,7 +117,14 @@ class Pair:
 
 
 def pair(left: Voice, right: Voice) -> Pair:
-    """The rows of two networks side by side; of clean pictures alone where all views would take too much memory."""
+    """The rows of two networks side by side.
+
+    Args:
+        left, right: the networks, with their rows of the same pictures.
+
+    Returns:
+        Rows float32 [n, V, d]; of clean pictures alone (V = 1) where all views would take too much memory.
+    """
     a, b = left.rows, right.rows
     parts = [rows.x[:, :, slice(*rows.taps.sets()["last"])] for rows in (a, b)] + [a.x, b.x]
     views = min(a.x.shape[1], b.x.shape[1])

@@ -36,7 +36,12 @@ class Forecast:
 
 
 def within(waiting: Sequence[Waiting], seconds: float) -> list[Waiting]:
-    """Those that are done after so many seconds, the most promising first, as a comparison takes them."""
+    """The networks that are done within a time, the most promising first, as a comparison takes them.
+
+    Args:
+        waiting: networks with the score of the look at them.
+        seconds: there are.
+    """
     found: list[Waiting] = []
     for one in sorted(waiting, key=lambda one: -one.look):
         if one.seconds <= seconds:

@@ -40,7 +40,22 @@ def request(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
     given: Given, *, origin: str | None, folder: Path, resume: bool, offline: bool, problems: Sequence[str] = (),
 ) -> SearchRequest:  # fmt: skip
-    """Check everything; `given` holds fields of Settings and of SearchSettings. Raises ConfigError: every problem."""
+    """Check all that a search was asked for.
+
+    Args:
+        backbone: one network, or several to search over; None where the settings name it.
+        searched: settings and their values, as `--search` takes them.
+        space: a space, its file, or a function of Keras Tuner's hyperparameters, instead of `searched`.
+        given: fields of Settings and of SearchSettings.
+        origin: the path of the data; None for what is in memory.
+        folder: of the run.
+        resume: whether a search may be there already.
+        offline: never fetch weights.
+        problems: those found before.
+
+    Raises:
+        ConfigError: lists every problem.
+    """
     found = [*problems, *check_search(Layout(folder).journal, resume), *preflight.inside(folder, origin)]
     base, chosen, search, texts = settle(backbone, searched, space, given, offline, found)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
@@ -63,9 +78,16 @@ def settle(
     backbone: str | Sequence[str] | None, searched: Sequence[str] | Mapping[str, Any], space: SpaceLike | None,
     given: Given, offline: bool, problems: Sequence[str],
 ) -> tuple[Settings, Space, SearchSettings, list[str]]:  # fmt: skip
-    """Settings that stay, the space, how to search it, and `searched` as texts; without looking at any folder.
+    """Settings that stay, the space, and how to search it; without looking at any folder.
 
-    Raises ConfigError: `problems` and every other.
+    Args:
+        backbone, searched, space, given, offline, problems: as for `request`.
+
+    Returns:
+        Settings, space, search settings, and `searched` as texts.
+
+    Raises:
+        ConfigError: lists every problem, `problems` among them.
     """
     found = list(problems)
     networks = [backbone] if isinstance(backbone, str) else list(backbone or ())
@@ -107,8 +129,13 @@ def _with_networks(space: Space, networks: list[str]) -> Space:
 
 
 def check_search(journal: Path, resume: bool, what: str = "a search") -> list[str]:
-    """Problems of writing a search into the folder of `journal`. As with `finetune`, `resume` begins one where there is
-    nothing yet."""
+    """Problems of writing a search into a folder. As with `finetune`, `resume` begins one where there is nothing yet.
+
+    Args:
+        journal: its journal, in that folder.
+        resume: whether it may be there already.
+        what: it is, with its article.
+    """
     folder = journal.parent
     if journal.exists():
         if resume:

@@ -21,7 +21,18 @@ Builders = dict[str, tuple[str, "Callable[[bool], Figure]"]]
 
 
 def builders(layout: Layout, search: SearchRecord) -> Builders:
-    """Name → what it shows, and how it is drawn (light or dark). `search` is that part of metrics.json."""
+    """The figures of a finished search.
+
+    Args:
+        layout: of the run, whose journal is read.
+        search: that part of metrics.json.
+
+    Returns:
+        Name → what it shows, and how it is drawn (light or dark).
+
+    Raises:
+        RunError: the journal is damaged, or is not the one that the run was finished with.
+    """
     path = layout.journal
     layout.check_sealed(path)
     header, events = Journal.read(path)

@@ -48,11 +48,19 @@ class Importance:
 
 
 def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importance | None:
-    """Importance of each setting of `space` over `trials`, pairs of values and score (None: failed, left out).
+    """How much each setting of a space mattered.
 
-    The trials should have had the same number of epochs. Returns None below 8 scored trials, or where all scores are
-    equal. Permutation importance after Breiman 2001, on held-out folds: in-sample it flatters settings that a forest
-    can only memorise. The same trials and seed give the same numbers.
+    Permutation importance (Breiman 2001) of a random forest, on held-out folds: in-sample it flatters settings that a
+    forest can only memorise. The same trials and seed give the same numbers.
+
+    Args:
+        space: the settings.
+        trials: values and score of each (None: failed, left out); they should have had the same number of epochs.
+        seed: of forests and folds.
+
+    Returns:
+        Shares that sum to 1 (all 0 where none matters), the greatest first, with their spread over folds; None below 8
+        scored trials, or where all scores are equal.
     """
     scored = [(values, float(score)) for values, score in trials if score is not None and np.isfinite(score)]
     if len(scored) < FEWEST or len({score for _, score in scored}) == 1:
@@ -109,10 +117,16 @@ def _forest(categorical: list[int], seed: int) -> Any:
 
 
 def matrix(space: Space, trials: Sequence[Mapping[str, Any]]) -> tuple[Array, list[int]]:
-    """Values as numbers [trials, settings], and the columns whose numbers name choices.
+    """Values as numbers.
 
-    Numbers on a log scale enter as logarithms; choices of words are numbered, choices of numbers stay numbers; what
-    was inactive is -1 among choices and below every other value among numbers.
+    Args:
+        space: the settings.
+        trials: values of each by setting; one that was not active is missing, or None.
+
+    Returns:
+        float64 [trials, settings], and the columns whose numbers name choices. Numbers on a log scale enter as
+        logarithms; choices of words are numbered, choices of numbers stay numbers; what was inactive is -1 among
+        choices and below every other value among numbers.
     """
     columns, categorical = [], []
     for place, name in enumerate(space.names):

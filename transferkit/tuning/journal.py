@@ -86,7 +86,15 @@ class Journal:
 
 
 def require_sound(path: Path, events: Sequence[Event]) -> None:
-    """Raise RunError naming the line where an event lacks what a search, or its figures, read of it."""
+    """Refuse a journal in which an event lacks what a search, or its figures, read of it.
+
+    Args:
+        path: of the journal, for the error.
+        events: of it, without the header.
+
+    Raises:
+        RunError: names the line.
+    """
     asked: set[str] = set()
     for number, event in enumerate(events, start=2):
         kind, trial, proposal = event.get("event"), event.get("trial"), event.get("proposal", event)

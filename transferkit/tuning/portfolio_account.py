@@ -174,7 +174,13 @@ def _metric(metric: str, task: str) -> str:
 
 
 def said(one: NetworkAnswers, metric: str, task: str) -> str:
-    """A network that is done, in a line."""
+    """A network that is done, in a line.
+
+    Args:
+        one: what was chosen on it.
+        metric: as it was asked for; "auto" is the task's own.
+        task: the name of the task.
+    """
     what = terms.candidate(one.classifier, one.features)
     return f"{shown(one.network)}: {what}, {terms.score(_metric(metric, task))} {_scored(one.score, one.interval)}"
 

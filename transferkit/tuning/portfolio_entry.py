@@ -36,7 +36,23 @@ def request(
     networks: Sequence[str], named: bool, budget: Any, given: Given, origin: str | None, folder: Path, resume: bool,
     offline: bool, distill: str = "", problems: Sequence[str] = (),
 ) -> PortfolioRequest:  # fmt: skip
-    """Check everything; `named`: whether the user named the networks. Raises ConfigError: every problem."""
+    """Check all that a comparison of networks was asked for.
+
+    Args:
+        networks: to compare, in their order.
+        named: whether the user named them; else they were found.
+        budget: seconds, or text as `10m`.
+        given: fields of Settings.
+        origin: the path of the data; None for what is in memory.
+        folder: of the run.
+        resume: whether a comparison may be there already.
+        offline: never fetch weights.
+        distill: a network to be taught afterwards; empty for none.
+        problems: those found before.
+
+    Raises:
+        ConfigError: lists every problem.
+    """
     found = [*problems, *check_search(Layout(folder).networks, resume, "a comparison of networks")]
     found += preflight.inside(folder, origin)
     base, seconds = settle(networks, budget, distill, given, offline, found)
@@ -47,9 +63,16 @@ def request(
 def settle(
     networks: Sequence[str], budget: Any, distill: str, given: Given, offline: bool, problems: Sequence[str] = ()
 ) -> tuple[Settings, float]:
-    """The settings that all networks share, and seconds; without looking at any folder.
+    """The settings that all networks share, and the budget; without looking at any folder.
 
-    Raises ConfigError: `problems` and every other.
+    Args:
+        networks, budget, distill, given, offline, problems: as for `request`.
+
+    Returns:
+        Settings, which name the first network, and seconds.
+
+    Raises:
+        ConfigError: lists every problem, `problems` among them.
     """
     found = list(problems)
     found += [

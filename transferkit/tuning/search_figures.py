@@ -36,7 +36,15 @@ def over_time(
 ) -> Figure:  # fmt: skip
     """Score of every trial in the order they ended, and the best so far; failed ones as crosses at the foot.
 
-    With `seconds` (since the search began, one a trial) the axis is time. Raises DataError without a trial.
+    Args:
+        scores: of the trials; None: failed.
+        metric: what they are called on the axis.
+        maximise: whether greater is better.
+        seconds: since the search began, one a trial: the axis is time then.
+        dark: for a dark page.
+
+    Raises:
+        DataError: there is no trial.
     """
     if not scores:
         raise DataError("no trials to draw")
@@ -141,7 +149,15 @@ def parallel(
 ) -> Figure:
     """One line a scored trial through all its settings to its score; the best drawn last and thickest.
 
-    A setting that was not active is passed below its axis. Raises DataError where no trial has a score.
+    Args:
+        space: the settings; one that was not active is passed below its axis.
+        trials: values and score of each (None: failed).
+        metric: what scores are called on the axis.
+        maximise: whether greater is better.
+        dark: for a dark page.
+
+    Raises:
+        DataError: no trial has a score.
     """
     import matplotlib
 
@@ -185,7 +201,12 @@ def _upright(axis: Axes, place: int, heights: Sequence[float], texts: Sequence[s
 
 
 def importance_bars(found: Importance, *, dark: bool = False) -> Figure:
-    """Share of each setting in what the trials explain, with its spread; says so where they explain nothing."""
+    """Share of each setting in what the trials explain, with its spread; says so where they explain nothing.
+
+    Args:
+        found: of `importance`.
+        dark: for a dark page.
+    """
     names = list(found.shares)[::-1]
     with style(dark) as colours:
         figure = blank(5.4, max(1.8, 0.9 + 0.32 * len(names)))
@@ -211,7 +232,15 @@ def against_score(
 ) -> Figure:
     """One panel a setting: its value against the score of every scored trial, the best one marked.
 
-    Choices lie side by side with their mean as a bar. Raises DataError where no trial has a score.
+    Args:
+        space: the settings; choices lie side by side with their mean as a bar.
+        trials: values and score of each (None: failed).
+        metric: what scores are called on the axis.
+        maximise: whether greater is better.
+        dark: for a dark page.
+
+    Raises:
+        DataError: no trial has a score.
     """
     scored, scales = _scored(trials), _scales(space)
     sign = 1 if maximise else -1

@@ -47,7 +47,13 @@ class SearchFiles:
 
 
 def write_trials(path: Path, trials: list[Trial], space: Space) -> None:
-    """trials.csv: what was tried and what came of it, in the order of their numbers."""
+    """trials.csv: what was tried and what came of it.
+
+    Args:
+        path: of the file, which is replaced.
+        trials: in the order of their numbers.
+        space: whose settings are its columns.
+    """
     names = space.names
     rows = []
     for trial in trials:
@@ -60,7 +66,14 @@ def write_trials(path: Path, trials: list[Trial], space: Space) -> None:
 
 
 def write_best(files: SearchFiles, search: Search, data: str | None, base: Settings) -> None:
-    """best.toml: settings that `finetune --config` takes, so that an interrupted search is not without use."""
+    """best.toml: settings that `finetune --config` takes, so that an interrupted search is not without use.
+
+    Args:
+        files: where it is written; nothing is, before a trial has a score.
+        search: with its trials so far.
+        data: the path of the data, for the command in it; None for what is in memory.
+        base: settings that are not searched.
+    """
     ranked = search.ranked()
     if not ranked:
         return
@@ -100,7 +113,17 @@ def content(
     seconds: float,
     seed: int,
 ) -> SearchRecord:
-    """The search's part of metrics.json."""
+    """The search's part of metrics.json.
+
+    Args:
+        search: the trials.
+        candidates: the finalists, the winner first.
+        algorithm: that proposed them.
+        space: the settings.
+        found: the winner against the others.
+        seconds: that the search took.
+        seed: of the settings' importance.
+    """
     trials = search.trials
     scored = [t for t in trials if t.outcome.score is not None]
     mattered = importance(space, [(t.proposal.values, t.outcome.score) for t in search.longest()], seed)
@@ -127,7 +150,13 @@ def content(
 
 
 def words(search: Search, candidates: list[Finalist], found: list[WinnerComparison]) -> list[str]:
-    """What the search came to, in sentences."""
+    """What a search came to, in sentences.
+
+    Args:
+        search: the trials.
+        candidates: the finalists, the winner first.
+        found: the winner against the others.
+    """
     winner, seeds = candidates[0], len(candidates[0].scores)
     fresh = "fresh " * winner.fresh
     mean = f"mean {search.metric} {figure(winner.mean)} on validation over {seeds} {fresh}seed{'s' * (seeds > 1)}"

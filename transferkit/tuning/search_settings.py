@@ -98,7 +98,12 @@ def contradictions(s: SearchSettings) -> list[str]:
 
 
 def space_problems(s: SearchSettings, space: Space) -> list[str]:
-    """What only the space can refute."""
+    """Settings of a search that have no effect on this space.
+
+    Args:
+        s: the settings.
+        space: what is searched.
+    """
     if algorithm(s, space) == "grid" and "trials" in s.model_fields_set and s.algorithm == "grid":
         size = space.grid_size()
         if size != s.trials:
@@ -107,7 +112,12 @@ def space_problems(s: SearchSettings, space: Space) -> list[str]:
 
 
 def algorithm(s: SearchSettings, space: Space) -> Algorithm:
-    """The algorithm that was named; else grid where it fits into the trials, Bayesian where they are many."""
+    """The algorithm that was named; else grid where it fits into the trials, Bayesian where they are many, or random.
+
+    Args:
+        s: the settings.
+        space: what is searched.
+    """
     if s.algorithm != "auto":
         return s.algorithm
     size = space.size()

@@ -56,9 +56,18 @@ class WinnerComparison:
 def against(
     other: str, part: str, samples: Samples, goal: str, winner: np.ndarray, answers: np.ndarray, seed: int
 ) -> WinnerComparison | None:
-    """Compare answers [n, t] (probabilities, or numbers in the user's units) on the same pictures.
+    """The winner of a search against another finalist on the same pictures, by a paired bootstrap.
 
-    None where the metric is undefined on them, or there are no pictures.
+    Args:
+        other: what it is called.
+        part: "val" or "test".
+        samples: the pictures of that part.
+        goal: the metric; "auto" is the task's own.
+        winner, answers: the winner's and the other's, [n, t]: probabilities, or numbers in the user's units.
+        seed: of the resamples.
+
+    Returns:
+        None where the metric is undefined on these pictures, or there are none.
     """
     if not len(samples):
         return None

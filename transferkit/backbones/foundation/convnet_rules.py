@@ -10,7 +10,12 @@ from transferkit.backbones.foundation.rules import Rule, dense, same
 
 
 def convnet(a: ConvNet, layout: ConvNetLayout) -> Iterator[Rule]:
-    """The rules for every weight of `a`."""
+    """The rules for every weight of a network of convolutions.
+
+    Args:
+        a: the network.
+        layout: the names of its weights in the checkpoint.
+    """
     places = {f"block{i}_": block.place for i, block in enumerate(a.blocks)}
     for name, kind, unit, inputs in a.rows():
         begin = name.partition("_")[0] + "_"

@@ -8,7 +8,15 @@ from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit
 
 
 def features(a: ConvNet, pixels: Any) -> Any:
-    """Scaled pixels (batch, size, size, 3) to the last map."""
+    """The graph of a network of convolutions.
+
+    Args:
+        a: the network.
+        pixels: scaled, a tensor [b, size, size, 3].
+
+    Returns:
+        The last map, a tensor [b, h, w, c].
+    """
     import keras
 
     x = pixels

@@ -100,9 +100,14 @@ class ConvNet:
 
 
 def residual(kind: str, place: tuple[int, int], widths: tuple[int, int], stride: int, shortcut: str) -> Block:
-    """A ResNet's block, `basic` or `bottleneck`, of `widths` inside and at its end; `shortcut` names its unit, if any.
+    """A ResNet's block. The convolution over places has the stride, as in torchvision's form.
 
-    The convolution over places has the stride, as in torchvision's form.
+    Args:
+        kind: "basic" or "bottleneck".
+        place: numbers of stage and block in the checkpoint's names.
+        widths: filters inside, and at its end.
+        stride: 1 or 2.
+        shortcut: what the unit of the shortcut is called; empty where the input is added as it is.
     """
     inner, outer = widths
     if kind == "bottleneck":

@@ -58,5 +58,12 @@ class Described:
 
 
 def of_family(family: str, architecture: Architecture, layout: Layout, native: int) -> Described:
-    """A network with what is known of its family."""
+    """A network with what is known of its family: licence, year, paper, and mean and deviation of its pictures.
+
+    Args:
+        family: a name in the table above.
+        architecture: its sizes.
+        layout: the names of its weights in the checkpoint.
+        native: the picture side that its weights were made with, in pixels.
+    """
     return Described(family, architecture, layout, native, *_FAMILIES[family])

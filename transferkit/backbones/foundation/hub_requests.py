@@ -73,7 +73,13 @@ def _hashes(siblings: Any) -> dict[str, str]:
 
 
 def address_of(repository: str, commit: str, name: str) -> str:
-    """Where one of its files lies."""
+    """Where a file of a repository lies: on the hub, or on the mirror that HF_ENDPOINT names.
+
+    Args:
+        repository: `owner/name`.
+        commit: hex digits, or a branch.
+        name: of the file.
+    """
     return f"{_endpoint()}/{repository}/resolve/{commit}/{name}"
 
 
@@ -108,7 +114,12 @@ def status_of(error: BaseException | None) -> int:
 
 
 def remedy(repository: str, status: int) -> str:
-    """What to do where the hub answers with an HTTP status, or (0) does not answer."""
+    """What to do where the hub does not give a file.
+
+    Args:
+        repository: `owner/name`.
+        status: of HTTP; 0 where there was no answer.
+    """
     if status in (401, 403):
         page = f"{_endpoint()}/{repository}"
         return (

@@ -53,9 +53,18 @@ class Preset:
 
 
 def preprocessing(converter: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> dict[str, Any]:
-    """What a preset says of pictures, in the words of transformers: image_converter.json, else preprocessor.json.
+    """What a KerasHub preset says of pictures, in the words of transformers.
 
-    A converter multiplies pixels 0..255 by `scale` and adds `offset`. Raises BackboneError for what is no number.
+    Args:
+        converter: image_converter.json, which is asked first; it multiplies pixels 0…255 by `scale` and adds `offset`.
+        preprocessor: preprocessor.json, which may hold the same.
+
+    Returns:
+        `image_mean` and `image_std` of pixels 0…1, three numbers each, and `interpolation`; empty where neither says
+        it.
+
+    Raises:
+        BackboneError: scale and offset are no finite numbers of three channels.
     """
     outer = preprocessor.get("config")
     inner = outer.get("image_converter") if isinstance(outer, dict) else None

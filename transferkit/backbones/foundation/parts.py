@@ -6,10 +6,18 @@ from typing import Any
 
 
 def scale(name: str, x: Any, *, bias: bool = False) -> Any:
-    """A factor (and an addend) for each channel of tokens or a map, as a layer that Keras has.
+    """A factor (and an addend) for each channel, as a layer that Keras has.
 
     A depthwise convolution of one place: EinsumDense can say it too, but is twelve times slower, and LiteRT's kernels
     refuse it.
+
+    Args:
+        name: of the layer.
+        x: tokens [b, n, c] or a map [b, h, w, c].
+        bias: whether there is an addend.
+
+    Returns:
+        A tensor of the shape of `x`.
     """
     import keras
 

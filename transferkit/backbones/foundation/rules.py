@@ -27,26 +27,52 @@ class Rule:
 
 
 def norm(ours: str, theirs: str, width: int) -> Iterator[Rule]:
-    """A layer norm's scale and centre."""
+    """A layer norm's scale and centre.
+
+    Args:
+        ours: its name.
+        theirs: what the names of its tensors begin with.
+        width: number of channels.
+    """
     yield Rule(ours + "/gamma", ((theirs + ".weight", (width,)),), same)
     yield Rule(ours + "/beta", ((theirs + ".bias", (width,)),), same)
 
 
 def dense(ours: str, theirs: str, inputs: int, outputs: int, *, bias: bool = True) -> Iterator[Rule]:
-    """A dense layer."""
+    """A dense layer, whose kernel PyTorch keeps transposed.
+
+    Args:
+        ours: its name.
+        theirs: what the names of its tensors begin with.
+        inputs, outputs: its widths.
+        bias: whether it has one.
+    """
     yield Rule(ours + "/kernel", ((theirs + ".weight", (outputs, inputs)),), np.transpose)
     if bias:
         yield Rule(ours + "/bias", ((theirs + ".bias", (outputs,)),), same)
 
 
 def convolution(ours: str, theirs: str, shape: Shape) -> Iterator[Rule]:
-    """A convolution with a bias; `shape` is that of their kernel."""
+    """A convolution with a bias.
+
+    Args:
+        ours: its name.
+        theirs: what the names of its tensors begin with.
+        shape: of their kernel: (outputs, inputs, height, width).
+    """
     yield Rule(ours + "/kernel", ((theirs + ".weight", shape),), lambda x: x.transpose(2, 3, 1, 0))
     yield Rule(ours + "/bias", ((theirs + ".bias", shape[:1]),), same)
 
 
 def parts(ours: list[str], theirs: str, inputs: int, outputs: int, biases: tuple[bool, ...]) -> Iterator[Rule]:
-    """Dense layers whose kernels the checkpoint keeps as one."""
+    """Dense layers whose kernels the checkpoint keeps as one, one below the other.
+
+    Args:
+        ours: their names, in the order of the tensor.
+        theirs: what the names of the tensors begin with.
+        inputs, outputs: widths of each layer.
+        biases: whether each layer's bias comes from the tensor as well.
+    """
     whole = len(ours) * outputs
     for i, (name, bias) in enumerate(zip(ours, biases, strict=True)):
         part = slice(i * outputs, (i + 1) * outputs)
@@ -58,9 +84,14 @@ def parts(ours: list[str], theirs: str, inputs: int, outputs: int, biases: tuple
 def projections(
     block: tuple[str, str], pieces: Mapping[str, str], qkv: str, width: int, biases: tuple[bool, bool, bool]
 ) -> Iterator[Rule]:
-    """Query, key and value, as layers of their own or (`qkv`) as one tensor.
+    """Query, key and value. Where only keys have no bias, timm keeps the two others beside the kernels' one tensor.
 
-    Where only keys have no bias, timm keeps the two others beside the kernels' one tensor. `block` is ours and theirs.
+    Args:
+        block: what names of ours and of theirs begin with.
+        pieces: our names of a block's layers → theirs.
+        qkv: the name of the tensor that holds all three; empty where each has its own.
+        width: of tokens.
+        biases: whether query, key and value have one.
     """
     ours, theirs = block
     names = ("query", "key", "value")

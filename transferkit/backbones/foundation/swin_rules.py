@@ -23,7 +23,13 @@ _FAR = 8.0  # the distance that becomes 1
 
 
 def swin(a: Swin, layout: SwinLayout, size: int) -> Iterator[Rule]:
-    """The rules for every weight of `a`, for pictures of `size` pixels a side."""
+    """The rules for every weight of a Swin.
+
+    Args:
+        a: the network.
+        layout: the names of its weights in the checkpoint.
+        size: of the pictures, pixels a side, by which the windows' positions are counted.
+    """
     w, p, biases = a.width, a.patch, (True, not a.second, True)  # V2's keys have none
     yield from convolution("stem_conv", layout.stem_conv, (w, 3, p, p))
     yield from norm("stem_norm", layout.stem_norm, w)

@@ -56,7 +56,15 @@ def resnet(shapes: Sizes) -> Described:
 
 
 def efficientnet(shapes: Sizes, name: str) -> Described:
-    """An EfficientNet (V1, V2, Lite) of timm, or a MobileNetV4 of convolutions alone. Raises BackboneError."""
+    """An EfficientNet (V1, V2, Lite) of timm, or a MobileNetV4 of convolutions alone.
+
+    Args:
+        shapes: of the checkpoint's tensors, by name.
+        name: timm's, which says strides, padding and activation.
+
+    Raises:
+        BackboneError: the tensors are not those of such a network.
+    """
     mobile = name.startswith("mobilenetv4")
     strides = _STRIDES["mobilenet" if mobile else "efficientnet"]
     activation: Function = "relu" if mobile else "relu6" if "lite" in name else "silu"

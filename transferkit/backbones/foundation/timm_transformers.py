@@ -25,7 +25,16 @@ _LEARNED = (12, 12, 12, 6)  # windows of the networks whose bias was learned wit
 
 
 def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Described:
-    """A vision transformer by its tensors and timm's `name` for it. Raises BackboneError."""
+    """A vision transformer by its tensors.
+
+    Args:
+        shapes: of the checkpoint's tensors, by name.
+        arguments: of timm's model, as its config has them.
+        name: timm's, which says family and activation.
+
+    Raises:
+        BackboneError: the tensors are not those of such a network.
+    """
     family = _family(name)
     try:
         width, _, patch, other = shapes["patch_embed.proj.weight"]
@@ -60,7 +69,16 @@ def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Descr
 
 
 def swin(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Described:
-    """A Swin or Swin V2 by its tensors and timm's `name` for it. Raises BackboneError."""
+    """A Swin or Swin V2 by its tensors.
+
+    Args:
+        shapes: of the checkpoint's tensors, by name.
+        arguments: of timm's model, as its config has them: `window_size`, `pretrained_window_sizes`.
+        name: timm's, which says the picture size, and windows that the arguments leave out.
+
+    Raises:
+        BackboneError: the tensors are not those of such a network.
+    """
     second, windows = "swinv2" in name, _SWIN_V2.fullmatch(name)
     layout = layouts.TIMM_SWIN_V2 if second else layouts.TIMM_SWIN
     if "layers.0.downsample.norm.weight" in shapes:  # as Microsoft keeps them: at the end of the stage before

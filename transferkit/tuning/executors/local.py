@@ -204,7 +204,15 @@ def _accept(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
 
 
 def engine(kind: str, plan: TrialPlan, workers: int, reporter: Reporter, **options: Any) -> Engine:
-    """The engine of that name: `local` (`workers` > 1: processes) or `ray`."""
+    """What runs trials.
+
+    Args:
+        kind: "local" or "ray".
+        plan: of the search.
+        workers: trials at a time; of local ones more than 1 are processes.
+        reporter: is told of the progress.
+        options: of Ray: where the cluster is, and what a trial takes.
+    """
     if kind == "ray":
         from transferkit.tuning.executors.ray_executor import Ray
 

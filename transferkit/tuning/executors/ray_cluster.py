@@ -148,7 +148,12 @@ def _knock(address: str) -> None:
 
 
 def fitting(nodes: list[dict[str, float]], wanted: Mapping[str, float]) -> int:
-    """How many trials that want these resources (`CPU`, `GPU`) run at a time on these nodes."""
+    """How many trials run at a time on a cluster.
+
+    Args:
+        nodes: the resources of each (`CPU`, `GPU`).
+        wanted: those of a trial; one that wants none of a resource does not count it.
+    """
     return sum(min(math.floor(node.get(k, 0) / v + 1e-9) for k, v in wanted.items() if v > 0) for node in nodes)
 
 

@@ -6,7 +6,12 @@ from typing import Any
 
 
 def driver_path(job: Any, path: Any) -> None:
-    """Set what a job puts on the module path of every worker."""
+    """Set what a job puts on the module path of every worker.
+
+    Args:
+        job: a JobConfig of Ray.
+        path: a list of folders, or what acts as one.
+    """
     job._py_driver_sys_path = path
 
 

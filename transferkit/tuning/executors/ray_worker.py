@@ -73,7 +73,16 @@ _bench: Bench | None = None  # of this process
 
 
 def run(key: str, shipment: list[Any], task: Task) -> Reply:
-    """The Ray task. `shipment` holds the reference to a Shipment, in a list so that Ray does not fetch it each time."""
+    """The Ray task: train one trial, with what this process keeps from trial to trial.
+
+    Args:
+        key: of the search; another key than before fetches the shipment.
+        shipment: the reference to a Shipment, in a list so that Ray does not fetch it each time.
+        task: the trial.
+
+    Returns:
+        Its outcome, and where it came about.
+    """
     global _bench
     if _bench is None or (_bench.key != key and not _bench.hangs):
         import ray

@@ -18,10 +18,16 @@ ELITE = 5
 
 
 def propose(oracle: Any, seed: int) -> Values | None:
-    """The untried values of least lower confidence bound (Srinivas et al. 2010) by the oracle's process.
+    """The untried values of least lower confidence bound (Srinivas et al. 2010) by an oracle's Gaussian process.
 
-    `oracle` is a Bayesian oracle of Keras Tuner with `left` and `tried`. Returns None where no candidate is untried.
     Keras Tuner instead descends from 50 points, one prediction at a time, and may land on what was tried.
+
+    Args:
+        oracle: a Bayesian oracle of Keras Tuner with `left` and `tried`.
+        seed: of the candidates that are drawn.
+
+    Returns:
+        Values by setting; None where no candidate is untried.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -58,7 +64,12 @@ def _search(oracle: Any, rng: np.random.Generator) -> Values | None:
 
 
 def decode(space: list[Any], row: Array) -> Values:
-    """Active values at a point of the unit cube."""
+    """Active values at a point of the unit cube.
+
+    Args:
+        space: hyperparameters of Keras Tuner, parents before what depends on them.
+        row: a share 0…1 of each, float [settings].
+    """
     values: Values = {}
     for hp, share in zip(space, row, strict=True):
         if all(condition.is_active(values) for condition in hp.conditions):
@@ -67,7 +78,15 @@ def decode(space: list[Any], row: Array) -> Values:
 
 
 def vector(space: list[Any], values: Values) -> list[float]:
-    """The point of the unit cube that stands for `values`; what is inactive stands at its default."""
+    """The point of the unit cube that stands for values; what is inactive stands at its default.
+
+    Args:
+        space: hyperparameters of Keras Tuner.
+        values: by setting.
+
+    Returns:
+        A share 0…1 of each.
+    """
     return [
         hp.value_to_prob(values[hp.name] if all(c.is_active(values) for c in hp.conditions) else hp.default)
         for hp in space

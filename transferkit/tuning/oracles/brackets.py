@@ -8,9 +8,14 @@ FACTOR = 3  # of this many trials, one goes on to the next rung
 
 
 def plan(max_epochs: int, most: float) -> list[list[tuple[int, int]]]:
-    """The brackets of Hyperband that cost `most` epochs at most: for each, trials and total epochs of every rung.
+    """The brackets of Hyperband (Li et al. 2018), in the sizes of Keras Tuner.
 
-    Li et al. 2018, in the sizes of Keras Tuner. The first bracket is in the list whatever it costs.
+    Args:
+        max_epochs: of a trial in the last rung.
+        most: epochs that all brackets may cost; the first is in the list whatever it costs.
+
+    Returns:
+        For each bracket, trials and total epochs of every rung.
     """
     deepest, epochs = 0, float(max_epochs)
     while epochs / FACTOR >= 1:

@@ -27,7 +27,12 @@ def ordered(dimensions: Sequence[Dimension]) -> tuple[Dimension, ...]:
 
 
 def combinations(dimensions: Sequence[Dimension], resolution: int | None) -> Iterator[Values]:
-    """Every combination of active settings, each once; the first dimension varies slowest."""
+    """Every combination of active settings, each once; the first dimension varies slowest.
+
+    Args:
+        dimensions: parents before what depends on them.
+        resolution: values that stand for a continuous range; None where there is none.
+    """
     yield from _extend({}, list(dimensions), resolution)
 
 
@@ -44,7 +49,15 @@ def _extend(chosen: Values, left: list[Dimension], resolution: int | None) -> It
 
 
 def count(dimensions: Sequence[Dimension], resolution: int | None) -> int | None:
-    """How many combinations there are, without listing them; None where one is continuous."""
+    """How many combinations there are, without listing them.
+
+    Args:
+        dimensions: parents before what depends on them.
+        resolution: values that stand for a continuous range; None: as many as there are.
+
+    Returns:
+        None where a range is continuous and there is no resolution.
+    """
     parents = {d.when[0] for d in dimensions if d.when}
     # Only the settings that others depend on have to be gone through; the rest multiply.
     skeleton, leaves = [d for d in dimensions if d.name in parents], [d for d in dimensions if d.name not in parents]

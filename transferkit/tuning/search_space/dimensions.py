@@ -160,9 +160,15 @@ def spelled(value: Any) -> str:
 
 
 def parse(name: str, text: Any) -> Any:
-    """One value of the setting `name` from text or a file's own types; what cannot be read stays as it is.
+    """One value of a setting, from text or a file's own types.
 
-    Whether the value is allowed is for the settings' own validation to say.
+    Args:
+        name: of the setting.
+        text: the value.
+
+    Returns:
+        The value, or what was given where it cannot be read: whether it is allowed is for the settings' validation to
+        say.
     """
     if name == "head_width":
         return _widths(text)
@@ -177,7 +183,15 @@ def parse(name: str, text: Any) -> Any:
 
 
 def number(name: str, word: str) -> Any:
-    """A float or int, as the setting wants it; the word itself where it is none."""
+    """A number, as a setting wants it.
+
+    Args:
+        name: of the setting.
+        word: the number as text.
+
+    Returns:
+        A float or an int; the word itself where it is none.
+    """
     try:
         value = float(word)
     except ValueError:

@@ -193,6 +193,11 @@ def from_function(build: Callable[[keras_tuner.HyperParameters], Any]) -> Space:
 
 
 def check(space: Space, settings: Settings | Mapping[str, Any]) -> list[str]:
-    """Every problem of searching `space` beside the base `settings`; empty where there is none."""
+    """Every problem of searching a space beside settings; empty where there is none.
+
+    Args:
+        space: what is searched.
+        settings: that are not searched; of Settings, those that were given.
+    """
     given = settings.model_dump(include=settings.model_fields_set) if isinstance(settings, Settings) else settings
     return space_checks.problems(space.dimensions, dict(given))

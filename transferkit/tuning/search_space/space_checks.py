@@ -17,7 +17,12 @@ REMEDY = "a condition keeps settings apart that exclude each other, e.g. --searc
 
 
 def problems(dimensions: Sequence[Dimension], given: Values) -> list[str]:
-    """Unknown names, conditions that cannot hold, values that the settings refuse: alone, then together."""
+    """Unknown names, conditions that cannot hold, values that the settings refuse: alone, then together.
+
+    Args:
+        dimensions: of the space.
+        given: settings that are not searched.
+    """
     if not dimensions:
         return ["nothing to search; name a setting, e.g. --search learning_rate=1e-4:1e-2:log"]
     found = [*_names(dimensions, given), *_conditions(dimensions), *_overlaps(dimensions)]
