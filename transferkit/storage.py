@@ -124,8 +124,14 @@ def ready_cache(say: Callable[[str], None]) -> None:
     """Make the cache folder, to be called by code that will compute features, before it does.
 
     Where the user's own cache folder cannot be made or written (no HOME, a read-only one), a temporary one takes its
-    place until this process ends, and `say` is told. Processes that this one starts use it too. Raises ConfigError
-    where `TRANSFERKIT_CACHE` names a folder that cannot be used: it was set on purpose.
+    place until this process ends, and `say` is told. Processes that this one starts use it too.
+
+    Args:
+        say: is told where the features are kept instead.
+
+    Raises:
+        ConfigError: `TRANSFERKIT_CACHE` names a folder that cannot be used: it was set on purpose.
+        StorageError: a temporary folder cannot be made either.
     """
     folder = cache_folder()
     problem = _unusable(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -57,6 +57,60 @@ def test_public_functions_say_what_each_argument_is(room: str) -> None:
     paths = modules(room)
     found = [f"{p.relative_to(PACKAGE)}: {text}" for p in paths for text in lacking(p.read_text("utf-8"))]
     assert not found, "\n".join(found)
+
+
+def own(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """What a function does itself and lets out: without inner functions, and without what is tried."""
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        yield node
+        caught = isinstance(node, ast.Try) and node.handlers
+        inner = (*node.handlers, *node.orelse, *node.finalbody) if caught else ast.iter_child_nodes(node)
+        yield from own(inner)
+
+
+def untold(source: str) -> Iterator[str]:
+    """Functions of a module that raise an error which their docstring does not name."""
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if any(PASSED.search(ast.unparse(decorator)) for decorator in node.decorator_list):
+            continue
+        raised = [n.exc for n in own(node.body) if isinstance(n, ast.Raise) and n.exc is not None]
+        calls = [n for n in own(node.body) if isinstance(n, ast.Call)]
+        several = [call.args[0] for call in calls if ast.unparse(call.func) == "raise_problems"]
+        made = [ast.unparse(e.func if isinstance(e, ast.Call) else e).rpartition(".")[2] for e in (*raised, *several)]
+        for name in dict.fromkeys(made):
+            if re.fullmatch(r"[A-Z]\w*Error", name) and name not in (ast.get_docstring(node) or ""):
+                yield f"{node.name} (line {node.lineno}) does not say when it raises {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_public_functions_say_what_they_raise_themselves(room: str) -> None:
+    found = [f"{p.relative_to(PACKAGE)}: {text}" for p in modules(room) for text in untold(p.read_text("utf-8"))]
+    assert not found, "\n".join(found)
+
+
+def test_an_error_that_is_not_told_is_named() -> None:
+    source = '''
+def told(a):
+    """Raises errors.DataError for nothing."""
+    raise errors.DataError(a)
+
+def untold(a):
+    def inner():
+        raise KeyError(a)
+    try:
+        raise ValueError(a)
+    except ValueError as error:
+        raise RunError(a) from error
+    raise_problems(ConfigError, [])
+'''
+    assert list(untold(source)) == [
+        "untold (line 6) does not say when it raises RunError",
+        "untold (line 6) does not say when it raises ConfigError",
+    ]
 
 
 def options(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Option]]:

@@ -230,7 +230,11 @@ def preview(
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:
-    """`.7,.15,.15` or `700,150,150` as numbers; whole numbers stay whole."""
+    """`.7,.15,.15` or `700,150,150` as numbers; whole numbers stay whole.
+
+    Raises:
+        ConfigError: a part is no number.
+    """
     try:
         parts = [part.strip() for part in text.split(",")]
         return tuple(int(part) if part.isdecimal() else float(part) for part in parts)

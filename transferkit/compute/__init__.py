@@ -114,7 +114,11 @@ def _chosen_backend() -> tuple[str, str]:
 
 
 def backend() -> str:
-    """`"tensorflow"` or `"jax"`; other backends of Keras are refused."""
+    """Keras' backend, `"tensorflow"` or `"jax"`.
+
+    Raises:
+        ConfigError: it is another.
+    """
     import keras
 
     name = str(keras.backend.backend())

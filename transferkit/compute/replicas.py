@@ -62,7 +62,11 @@ def step(one: Step, inputs: Sequence[Any], targets: Any, weights: Any) -> tuple[
 
 
 def sum_gradients_first(optimizer: Any) -> None:
-    """Let `optimizer` limit the gradient of the whole batch. Keras limits each device's own, then sums them up."""
+    """Let an optimizer limit the gradient of the whole batch. Keras limits each device's own, then sums them up.
+
+    Raises:
+        ConfigError: it adds the gradients of several steps up, which does not go together with several devices.
+    """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if inner.gradient_accumulation_steps:
         raise ConfigError(

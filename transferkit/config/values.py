@@ -15,7 +15,11 @@ POLICY = re.compile(r"none|all|gradual|from:.+|last:[1-9]\d*")
 
 
 def parse_duration(value: Any) -> Any:
-    """Seconds of `"90s"`, `"10m"`, `"1.5h"` or a plain number of seconds."""
+    """Seconds of `"90s"`, `"10m"`, `"1.5h"` or a plain number of seconds; what is no text stays as it is.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", value)
@@ -68,7 +72,11 @@ def parse_columns(value: Any) -> Any:
 
 
 def check_policy(value: Any) -> Any:
-    """A freeze policy in the field's notation."""
+    """A freeze policy in the field's notation.
+
+    Raises:
+        ValueError: it is none; says what may have been meant.
+    """
     text = str(value).strip()
     if not POLICY.fullmatch(text):
         # A stage or a number alone says what is meant; for most words no stage has that name.

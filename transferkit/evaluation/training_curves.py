@@ -45,7 +45,14 @@ def curves(
 
 
 def curve_panels(history: Sequence[Row]) -> list[str]:
-    """The columns of `history` that `curves` has a panel for."""
+    """The columns of a history that `curves` has a panel for.
+
+    Args:
+        history: rows of history.csv.
+
+    Raises:
+        DataError: it is empty.
+    """
     if not history:
         raise DataError("the history is empty; nothing was trained")
     metric, rates = score_name(history), number_column(history, "learning_rate")

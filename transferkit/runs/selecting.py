@@ -264,6 +264,9 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
 
     Returns:
         None, which is said, where a class has too few pictures for folds.
+
+    Raises:
+        DataError: it has, and there is a pool, which only the choice can use.
     """
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)

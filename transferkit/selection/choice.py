@@ -113,6 +113,9 @@ def choose(
 
     Returns:
         The choice: of the candidates within one paired standard error of the best, one of the simplest kind.
+
+    Raises:
+        TrainingError: none of the candidates is admitted.
     """
     started = time.monotonic()
     projected: dict[tuple[int, int], Rows] = {}

@@ -19,7 +19,11 @@ UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
 
 def parse_bytes(value: Any) -> Any:
-    """Bytes of `"4GB"`, `"500M"` or a plain number."""
+    """Bytes of `"4GB"`, `"500M"` or a plain number, in powers of 1000; what is no text stays as it is.
+
+    Raises:
+        ValueError: the text is no size.
+    """
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", value.lower())

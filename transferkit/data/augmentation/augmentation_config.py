@@ -146,8 +146,14 @@ PRESETS: dict[str, AugmentationRanges] = {
 
 
 def augmentation(choice: str | AugmentationRanges | dict[str, Any]) -> AugmentationRanges:
-    """A preset (ours or a plugin's) by name, custom ranges as text (see `parse`) or from a dictionary, or the settings
-    themselves.
+    """The ranges of an augmentation.
+
+    Args:
+        choice: a preset (ours or a plugin's) by name, ranges as text (see `parse`) or by name in a dictionary, or
+            ranges, which are given back.
+
+    Raises:
+        ConfigError: a name is unknown, or a range makes no sense.
     """
     if isinstance(choice, AugmentationRanges):
         return choice

@@ -120,7 +120,14 @@ def identify(handle: IO[bytes], name: str) -> Image.Image:
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """What is refused within is refused as the picture `name`."""
+    """What is refused within is refused as one picture.
+
+    Args:
+        name: the picture's, printable.
+
+    Raises:
+        PictureError: in place of a ReadingError.
+    """
     try:
         yield
     except ReadingError as error:

@@ -34,6 +34,9 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
         quantize: the precision, for litert; the others ignore it, `formats.lookup` having refused a choice without
             effect.
         calibration: for litert, an iterator of uint8 [size, size, 3].
+
+    Raises:
+        ConfigError: TensorFlow writes this format, and another backend is at work.
     """
     if name == "keras":
         shutil.copyfile(source, to)
