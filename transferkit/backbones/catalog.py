@@ -73,7 +73,8 @@ class Row:
     def file_for(self, size: int) -> tuple[str, str]:
         """Name and URL of the weights file for pictures of `size`, chosen as `keras.applications` does.
 
-        MobileNet and MobileNetV2 have a file per training size; any other size takes the one for 224.
+        MobileNet and MobileNetV2 have a file per training size; any other size takes the one for 224. Raises
+        BackboneError for a network without published weights.
         """
         if self.weights_file is None or self.weights_url is None:
             raise BackboneError(f"'{self.name}' has no weights to download")

@@ -58,7 +58,8 @@ class Packaged:
         return dict(content)
 
     def read(self) -> dict[str, NDArray[np.float32]]:
-        """The weights as float32 arrays by "layer/variable", after the hash was verified."""
+        """The weights as float32 arrays by "layer/variable", after the hash was verified. Raises WeightsError where they
+        are missing or damaged."""
         try:
             content = self.weights.read_bytes()
         except FileNotFoundError as error:

@@ -197,7 +197,7 @@ class Exclusion:
         return bool(hits) or listed_here is not None
 
     def check_used(self) -> None:
-        """Refuse patterns that matched nothing: a misspelt exclusion would silently keep what it names."""
+        """Raise DataError for patterns that matched nothing: a misspelt exclusion would silently keep what it names."""
         unused = [p for p in self.patterns if p not in self.used]
         if unused:
             hint = nearest(unused[0], self.seen)

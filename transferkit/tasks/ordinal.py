@@ -55,7 +55,7 @@ class Ordinal(Classes):
     card_answer = "print(classes[(scores.cumsum() < 0.5).sum()], scores)  # the median class"
 
     def arranged(self, names: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...] | None:
-        """As `order` says, lowest first, else by number."""
+        """As `order` says, lowest first, else by number. Raises DataError where two are one number."""
         if order is not None:
             return _declared(names, order)
         values = {name: float(name) for name in names if NUMBER.fullmatch(name)}

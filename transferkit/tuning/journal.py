@@ -55,7 +55,7 @@ class Journal:
     def append(self, event: Mapping[str, object]) -> None:
         """Write one event; it is on disk when this returns. NaN and infinities are written as null.
 
-        Raises StorageError where the disk refuses; what was written before stays valid.
+        Raises StorageError where the disk refuses; what was written before stays valid. RunError: it is closed.
         """
         if self._handle is None:
             raise RunError(f"{self.path} is closed; open it again with resume=True")

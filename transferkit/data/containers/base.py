@@ -54,7 +54,8 @@ class Container(ABC):
 
     @cached_property
     def folders(self) -> dict[str, dict[str, bool]]:
-        """By folder (`""` is the container itself) what lies directly in it, and whether that is a folder."""
+        """By folder (`""` is the container itself) what lies directly in it, and whether that is a folder. Raises
+        DataError where one name is both."""
         found: dict[str, dict[str, bool]] = {"": {}}
         for name in self.names():
             folder, _, base = name.rpartition("/")

@@ -149,14 +149,14 @@ class Bucket(Container):
         return self.size(name) == 0
 
     def size(self, name: str) -> int:
-        """Bytes of a file; -1 where the store does not say."""
+        """Bytes of a file; -1 where the store does not say. Raises KeyError where there is no such file."""
         facts = self._known(name)
         if facts is None:
             raise KeyError(name)
         return facts[0]
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file, from the cache where it is unchanged."""
+        """The bytes of a file, from the cache where it is unchanged. Raises FileNotFoundError where there is none."""
         while True:
             with suppress(FileNotFoundError):  # it had to make room for others since
                 return self.local(name).read_bytes()
@@ -165,7 +165,8 @@ class Bucket(Container):
                 raise FileNotFoundError(2, "No such file or directory", f"{self.name}/{name}")
 
     def local(self, name: str) -> Path:
-        """The file in the cache, fetched if need be. Raises EntryError where it cannot be."""
+        """The file in the cache, fetched if need be. Raises EntryError where it cannot be, FileNotFoundError where
+        there is none."""
         facts = self._known(name)
         if facts is None:
             raise FileNotFoundError(2, "No such file or directory", f"{self.name}/{name}")

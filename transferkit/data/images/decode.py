@@ -92,7 +92,7 @@ class DecodeSettings:
 
     @classmethod
     def from_key(cls, key: dict[str, Any]) -> DecodeSettings:
-        """The settings that made `key`. Refuses a decoder version that this one does not stand in for.
+        """The settings that made `key`. Raises ConfigError for a decoder version that this one does not stand in for.
 
         Older ones in `STANDS_IN_FOR` gave the same pixels for all but rare forms of pictures; `outdated` says which.
         """

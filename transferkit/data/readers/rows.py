@@ -44,7 +44,7 @@ class Table:
         return self.places.get(line) or f"{self.unit} {line}"
 
     def raise_problems(self, more: Sequence[str] = ()) -> None:
-        """Raise everything that was found."""
+        """Raise a DataError of everything that was found, and of what a caller found (`more`); without any, go on."""
         name = shown(self.path)
         kinds = [
             f"{name}: {len(lines)} rows {kind} ({'; '.join(lines[:_MOST])}"

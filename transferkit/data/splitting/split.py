@@ -112,7 +112,7 @@ def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tup
 
 
 def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: int = 2) -> list[list[Indices]]:
-    """Folds for repeated cross-validation over train + val, drawn anew in each round.
+    """Folds for repeated cross-validation over train + val, drawn again in each round.
 
     Args:
         samples: the data.

@@ -156,7 +156,7 @@ class BracketOracle(_Repeatable, HyperbandOracle):  # type: ignore[misc]
         return dict(super()._random_trial(trial_id, bracket))
 
     def bracket_of(self, trial_id: str) -> int:
-        """The bracket of a trial that was just created, counted from 0."""
+        """The bracket of a trial that was just created, counted from 0. Raises KeyError for any other."""
         for bracket in self._brackets:
             if any(info["id"] == trial_id for rung in bracket["rounds"] for info in rung):
                 return int(bracket["number"])

@@ -55,7 +55,10 @@ class Dimension:
         return None if self.kind == "float" else int(high) - int(low) + 1
 
     def points(self, resolution: int | None = None) -> list[Any]:
-        """Every value, or `resolution` evenly spread over a range that has more (both ends among them)."""
+        """Every value, or `resolution` evenly spread over a range that has more (both ends among them).
+
+        Raises ValueError for a continuous range without a resolution.
+        """
         if self.kind == "choice":
             return list(self.values)
         low, high = self.range()
@@ -75,7 +78,7 @@ class Dimension:
         return round(value) if self.kind == "int" else value
 
     def range(self) -> tuple[float, float]:
-        """Both ends of a range of numbers."""
+        """Both ends of a range of numbers. Raises ValueError for a list of values."""
         if self.low is None or self.high is None:
             raise ValueError(f"{self.name} has no range")
         return self.low, self.high
