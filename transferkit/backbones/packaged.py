@@ -58,8 +58,10 @@ class Packaged:
         return dict(content)
 
     def read(self) -> dict[str, NDArray[np.float32]]:
-        """The weights as float32 arrays by "layer/variable", after the hash was verified. Raises WeightsError where they
-        are missing or damaged."""
+        """The weights as float32 arrays by "layer/variable", after the hash was verified.
+
+        Raises WeightsError where they are missing or damaged.
+        """
         try:
             content = self.weights.read_bytes()
         except FileNotFoundError as error:
