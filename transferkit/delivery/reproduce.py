@@ -109,7 +109,7 @@ def given_settings(manifest: RunRecord) -> JsonObject:
         if name in given and path.is_file():
             given[name] = os.path.abspath(path)
     pool = given.get("unlabeled")
-    if pool is not None and not is_address(pool):  # a file, a folder or a pattern
+    if isinstance(pool, str) and not is_address(pool):  # a file, a folder or a pattern
         given["unlabeled"] = os.path.abspath(Path(manifest.working_directory, os.path.expanduser(pool)))
     # What was left to a default then must not follow a default that has changed since.
     now = manifests.settings(given).model_dump(mode="json")

@@ -76,7 +76,7 @@ def build(
     import keras
 
     kind, fixed = OPTIMIZERS[name]
-    arguments = {**fixed, "global_clipnorm": CLIP_NORM}
+    arguments: dict[str, float | bool | None] = {**fixed, "global_clipnorm": CLIP_NORM}
     if accumulate > 1:
         arguments["gradient_accumulation_steps"] = accumulate
     arguments |= numbers(name, weight_decay, average_steps)
