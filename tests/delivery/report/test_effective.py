@@ -5,7 +5,7 @@ from transferkit._version import __version__
 from transferkit.config import Settings
 from transferkit.delivery.report.effective import effective, given
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
-from transferkit.runs.run_record import RunRecord
+from transferkit.runs.run_record import ConfigRecord, RunRecord
 
 FACTS = ModelFacts(
     task="classify", classes=["a"], decode=DecodeRecord(decoder=1, size=224), thresholds=None, scaling="torch"
@@ -29,7 +29,7 @@ def test_nothing_is_left_open():
     found = shown()
     open_ = ("", "–", "None", "auto", "not set", "not recorded")
     assert [name for name, value in found.items() if value in open_] == []
-    assert {"learning_rate": "0.003", "label_smoothing": "0.1", "weight_decay": "0.0001", "warmup": "0",
+    assert {"learning_rate": "0.003", "label_smoothing": "0.1", "weight_decay": "0.0001",
             "image_size": "224 × 224 pixels", "weights": "pretrained (auto)", "batch_size": "32",
             "budget": "no limit"}.items() <= found.items()  # fmt: skip
 
@@ -50,10 +50,18 @@ def test_they_are_those_that_training_uses():
         shown(batch_size="auto")["batch_size"]
         == f"{batches.batch_size(Settings(backbone='mini', batch_size='auto'), 400)} (auto)"
     )
-    assert shown(unfreeze="all")["warmup"].startswith("0.05")
     assert shown("regress")["label_smoothing"].startswith("0 ")
     assert shown(optimizer="sgd")["weight_decay"] == "0"
     assert shown(label_smoothing=0.3)["label_smoothing"] == "0.3"
+
+
+def test_a_setting_that_is_gone_is_shown_of_the_runs_that_had_it():
+    record = manifest(unfreeze="all")
+    assert "warmup" not in effective(record, metrics_of({"goal": "accuracy"}), FACTS)
+    record.config = ConfigRecord.read({**record.config.as_json(), "warmup": None, "clip_norm": 0.5})
+    found = effective(record, metrics_of({"goal": "accuracy"}), FACTS)
+    assert found["warmup"].startswith("0.05")
+    assert found["clip_norm"] == "0.5"
 
 
 def test_what_another_version_chose_is_not_made_up():
