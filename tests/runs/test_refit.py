@@ -67,6 +67,17 @@ def test_each_phase_is_trained_again_as_it_was_best_and_no_other(
     assert all(f"{epochs} epochs of the {terms.phase(name)}" in both.notes[-1] for name, epochs in again.items())
 
 
+@pytest.mark.extended
+def test_what_memory_allowed_holds_for_more_pictures(digits, tmp_path, monkeypatch):
+    made = recipe_for(digits, epochs=2, patience=1, batch_size=4)
+    trained = made.run()
+    made.trainer.batch_size, made.trainer.accumulate = 2, 2  # as a halved batch leaves them
+    runs, inner = [], refit.Recipe.run
+    monkeypatch.setattr(refit.Recipe, "run", lambda self: runs.append(self) or inner(self))
+    refit.on_all(made, trained, tmp_path)
+    assert (runs[0].trainer.batch_size, runs[0].trainer.accumulate) == (2, 2)
+
+
 def test_numbers_are_learnt_again_in_the_units_in_which_the_model_answers(digits, tmp_path):
     made = recipe_for(digits, task="regress", per_class=8, epochs=12, patience=11, dropout=0.0)
     # Validation lies elsewhere, so that units of both together would be others.
