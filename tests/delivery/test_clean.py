@@ -28,7 +28,8 @@ from transferkit.data.source import scan
 from transferkit.delivery import clean as room
 from transferkit.delivery.pages.cleaning import Cleaning, cards
 from transferkit.delivery.pages.decisions import Decision, Decisions
-from transferkit.delivery.pages.server import Request, Server
+from transferkit.delivery.pages.messages import Request
+from transferkit.delivery.pages.server import Server
 from transferkit.errors import ConfigError, DataError
 
 HERE = Path(__file__).parents[2]

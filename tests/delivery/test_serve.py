@@ -30,7 +30,7 @@ from tests.records import facts_of
 from tests.runs.sealing import reseal
 from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
-from transferkit.delivery.pages.server import Request, RequestError
+from transferkit.delivery.pages.messages import Request, RequestError
 from transferkit.runs import model_file
 
 HERE = Path(__file__).parents[2]

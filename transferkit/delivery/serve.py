@@ -22,7 +22,8 @@ from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.members import Member
 from transferkit.delivery.pages import multipart
-from transferkit.delivery.pages.server import Request, RequestError, Response, Server, as_json, jpeg, page, text
+from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json, jpeg, page, text
+from transferkit.delivery.pages.server import Server
 from transferkit.delivery.predict import Prediction, Predictor, abstain_at
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file, pictures

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from transferkit.delivery.pages.messages import RequestError
 from transferkit.delivery.pages.multipart import MOST, files
-from transferkit.delivery.pages.server import RequestError
 
 KIND = "multipart/form-data; boundary=xyz"
 

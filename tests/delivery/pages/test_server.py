@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from transferkit.delivery.pages import server as room
-from transferkit.delivery.pages.server import Request, RequestError, Response, Server, as_json
+from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json
+from transferkit.delivery.pages.server import Server
 from transferkit.errors import ConfigError
 
 

@@ -21,7 +21,7 @@ from transferkit.data.readers.exclusions import ACTIONS
 from transferkit.data.readers.relabel import target
 from transferkit.data.samples import Samples, shown
 from transferkit.delivery.pages.decisions import Decision, Decisions
-from transferkit.delivery.pages.server import Request, RequestError, Response, as_json, jpeg, page, text
+from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json, jpeg, page, text
 from transferkit.errors import DataError
 
 SIDE = 640  # pixels of a picture on the page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from email.message import Message
 
-from transferkit.delivery.pages.server import RequestError
+from transferkit.delivery.pages.messages import RequestError
 
 MOST = 32  # files at once
 _HEAD = 4096  # bytes of a part's own headers
