@@ -29,3 +29,17 @@ def assets():
     if not (folder / "weights").is_dir():
         pytest.skip(f"no real weights: {folder / 'weights'} is absent (set TRANSFERKIT_TEST_ASSETS)")
     return folder
+
+
+@pytest.fixture
+def one_bit_off(tmp_path, monkeypatch):
+    """`one_bit_off(module)`: the weights file of a bundled network is a copy with one bit turned."""
+
+    def damage(module):
+        content = bytearray(module.WEIGHTS_FILE.read_bytes())
+        content[len(content) // 2] ^= 1
+        broken = tmp_path / module.WEIGHTS_FILE.name
+        broken.write_bytes(content)
+        monkeypatch.setattr(module, "WEIGHTS_FILE", broken)
+
+    return damage

@@ -137,12 +137,8 @@ def test_it_is_small_and_its_hash_is_recorded():
     assert facts["parameters"] == ROW.parameters
 
 
-def test_a_damaged_file_is_named(tmp_path, monkeypatch):
-    content = bytearray(lite.WEIGHTS_FILE.read_bytes())
-    content[len(content) // 2] ^= 1
-    broken = tmp_path / "efficientnet_lite0.npz"
-    broken.write_bytes(content)
-    monkeypatch.setattr(lite, "WEIGHTS_FILE", broken)
+def test_a_damaged_file_is_named(one_bit_off):
+    one_bit_off(lite)
     with pytest.raises(WeightsError, match=r"lite0\.npz is damaged: .* scripts/convert_efficientnet_lite0\.py"):
         build.build("efficientnet_lite0", size=32, offline=True)
 

@@ -130,12 +130,8 @@ def test_pretrained_features_differ_from_random_ones(pretrained, digits):
     assert not np.allclose(before, pooled(pretrained, few), atol=0.01)
 
 
-def test_a_damaged_file_is_named_and_changes_nothing(tmp_path, monkeypatch):
-    content = bytearray(mini.WEIGHTS_FILE.read_bytes())
-    content[len(content) // 2] ^= 1
-    broken = tmp_path / "mini.npz"
-    broken.write_bytes(content)
-    monkeypatch.setattr(mini, "WEIGHTS_FILE", broken)
+def test_a_damaged_file_is_named_and_changes_nothing(one_bit_off):
+    one_bit_off(mini)
     model = mini.build_mini()
     before = model.get_weights()
     with pytest.raises(WeightsError, match=r"mini\.npz is damaged: its SHA-256 is .* reinstall"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.fresh import Fresh
 from transferkit.files import read_csv
 
 ANSWER = """
@@ -41,15 +40,14 @@ def test_the_run_learns_and_leaves_its_files(run: tk.Run) -> None:
         assert path.stat().st_size > 0
 
 
-def test_the_model_answers_elsewhere_as_it_was_judged(run: tk.Run, tmp_path: Path) -> None:
+def test_the_model_answers_elsewhere_as_it_was_judged(run: tk.Run, tmp_path: Path, fresh: Fresh) -> None:
     from transferkit.data.images.decode import decode
     from transferkit.runs import model_file
 
     settings = model_file.facts(run.layout.model).decoding()
     rows, root = read_csv(run.layout.predictions), Path(run.manifest["data"]["path"])
     np.save(tmp_path / "in.npy", np.stack([decode(root / row["path"], settings) for row in rows]))
-    paths = [run.layout.model, tmp_path / "in.npy", tmp_path / "out.npy"]
-    done = subprocess.run([sys.executable, "-P", "-c", ANSWER, *paths], capture_output=True, text=True, check=False)
+    done = fresh(ANSWER, run.layout.model, tmp_path / "in.npy", tmp_path / "out.npy", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     said = [[float(value) for name, value in row.items() if name.startswith("p_")] for row in rows]
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), said, atol=1e-4)

@@ -45,6 +45,7 @@ def decided(folder: Path, digits: Path, gain: float) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
         patch.setenv("TRANSFERKIT_STATE", str(folder / "state"))
+        patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)  # drawn where it is read
         patch.setattr(tails, "behind", lambda *_: (gain, 0.01))
         return tk.finetune(digits, "mini", output=folder / "run", **TAIL)
 

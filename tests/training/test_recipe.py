@@ -46,7 +46,8 @@ POLICIES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("policy", "batchnorm"), extended(POLICIES, [("all", "frozen"), ("from:block3", "train")], spread=True)
+    ("policy", "batchnorm"),
+    extended(POLICIES, [("all", "frozen"), ("from:block3", "train"), ("gradual", "train")], spread=True),
 )
 def test_frozen_means_frozen(digits, policy, batchnorm):
     if policy == "none" and batchnorm == "train":

@@ -98,7 +98,7 @@ def _address(kind: str, content: bytes) -> str:
 
 
 class Serving:
-    """The page's app; see `server.App`. `examples` are (label, content) of pictures that may be shown."""
+    """The page's app; see `messages.App`. `examples` are (label, content) of pictures that may be shown."""
 
     def __init__(
         self, answering: Answering, title: str, megabytes: float, examples: Sequence[tuple[str, bytes]] = ()

@@ -73,7 +73,7 @@ def cards(
 
 
 class Cleaning:
-    """The page's app; see `server.App`."""
+    """The page's app; see `messages.App`."""
 
     def __init__(self, samples: Samples, found: Sequence[Card], decisions: Decisions, title: str) -> None:
         self.samples, self.cards, self.decisions, self.title = samples, list(found), decisions, title
