@@ -1,17 +1,13 @@
-"""Plugins of other packages: the example package works from end to end, and broken ones are named."""
+"""Plugins of other packages: the example package works from end to end, and its names are known everywhere."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
-import textwrap
-import tomllib
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ import transferkit as tk
 from tests.cli.calls import call
 from tests.data.readers.forms import Corpus
 from tests.fresh import Fresh
+from tests.plugins.conftest import EXAMPLE, OFFER, ROOT
 from transferkit import plugins
 from transferkit.config import make
 from transferkit.data.containers.plugged import BUILTIN
@@ -30,56 +27,7 @@ from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.readers.registry import READERS
 from transferkit.data.source import scan
 from transferkit.delivery.exporting.formats import lookup
-from transferkit.errors import BackboneError, ConfigError, DataError, WeightsError
-
-ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "examples" / "plugins"
-OFFER = Callable[..., None]
-
-
-def metadata(folder: Path, name: str, version: str, points: dict[str, dict[str, str]]) -> None:
-    """What an installer writes of a package: its name, its version and its entry points."""
-    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in some.items()) for group, some in points.items()]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example package as an installer would leave it."""
-    folder = tmp_path_factory.mktemp("site")
-    shutil.copytree(EXAMPLE / "transferkit_example", folder / "transferkit_example")
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    metadata(folder, project["name"], project["version"], project["entry-points"])
-    return folder
-
-
-@pytest.fixture
-def example(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The example package is installed, for this process and those it starts."""
-    monkeypatch.syspath_prepend(installed)
-    monkeypatch.setenv("PYTHONPATH", str(installed))
-    return installed
-
-
-@pytest.fixture
-def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OFFER:
-    """`offer("heads", source, odd="mine:HEAD")` installs a module `mine_…` of that source with these entry points."""
-    count = 0
-
-    def install(kind: str, source: str, **points: str) -> None:
-        nonlocal count
-        count += 1
-        module, folder = f"mine_{tmp_path.name}_{count}", tmp_path / f"site{count}"
-        targets = {name: target.replace("mine:", f"{module}:") for name, target in points.items()}
-        metadata(folder, f"package-{count}", "0.1", {f"transferkit.{kind}": targets})
-        (folder / f"{module}.py").write_text("from transferkit.plugins import *\n" + textwrap.dedent(source))
-        monkeypatch.syspath_prepend(folder)
-
-    return install
-
+from transferkit.errors import BackboneError, ConfigError, DataError
 
 # ---------------------------------------------------------------------------------------------- the example package
 
@@ -305,47 +253,6 @@ def test_argument_errors_beside_plugins_import_no_keras(example: Path, digits: P
     assert "its stages are stage1, stage2, stage3" in done.stderr
 
 
-# ---------------------------------------------------------------------------------------------- plugins gone wrong
-
-
-HEADS = {
-    "another class": (
-        "import keras\nclass Own(keras.layers.Layer):\n    def call(self, x): return x\n"
-        "HEAD = Head(lambda x, n, s: keras.layers.Dense(n)(Own(name='own')(x)))",
-        r"has the layer 'own' of class mine_\w+\.Own; a saved model is made of Keras' own layers",
-    ),
-    "a Lambda": (
-        "import keras\nHEAD = Head(lambda x, n, s: keras.layers.Dense(n)(keras.layers.Lambda(lambda v: v * 2)(x)))",
-        "uses a Lambda; a saved model is made of Keras' own",
-    ),
-    "a function": (
-        "import keras\ndef odd(v): return v * v\nHEAD = Head(lambda x, n, s: keras.layers.Dense(n, activation=odd)(x))",
-        "uses the function odd; a saved model",
-    ),
-    "another width": (
-        "import keras\nHEAD = Head(lambda x, n, s: keras.layers.Dense(n + 1)(x))",
-        r"gives logits of shape \(None, 5\); it must be \(None, 4\)",
-    ),
-    "an error": ("HEAD = Head(lambda x, n, s: 1 / 0)", "cannot build a head of 4 outputs: ZeroDivisionError"),
-    "no record": ("HEAD = 3", "is a int; it must be a transferkit.plugins.Head"),
-    "no import": ("import nothing_of_that_name", "cannot be loaded from .*: ModuleNotFoundError"),
-    "no such setting": ("HEAD = Head(lambda x, n, s: x, uses=('pooling',))", "uses pooling; allowed are head_width"),
-}
-
-
-@pytest.mark.extended
-@pytest.mark.parametrize("case", HEADS)
-def test_a_bad_head_is_refused_by_name(case: str, offer: OFFER) -> None:
-    import keras
-
-    source, message = HEADS[case]
-    offer("heads", source, odd="mine:HEAD")
-    base = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
-    with pytest.raises(ConfigError, match=message) as error:
-        tk.build_head(base, classes=4, kind="odd")
-    assert "head plugin 'odd' (package-1 0.1)" in str(error.value)
-
-
 def test_a_good_head_repeats_with_its_seed(example: Path) -> None:
     import keras
 
@@ -354,74 +261,6 @@ def test_a_good_head_repeats_with_its_seed(example: Path) -> None:
     kernels = [np.concatenate([np.ravel(w) for w in head.get_weights()]) for head in (first, second, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
-
-
-BACKBONES = {
-    "layers": ({"layers": 2}, "says 2 layers with weights, its network has 1"),
-    "parameters": ({"parameters": 1}, "says 1 parameters, its network has 112"),
-    "stages": ({"stages": (("a", ""), ("b", "nowhere"))}, "lacks the layer that begins stage 'b'"),
-    "sizes": ({"minimum": 100}, "minimum 100 and default 32"),
-    "input": ({"build": "wrong_size"}, r"takes \(None, 9, 9, 3\); it must take \(None, 32, 32, 3\)"),
-    "error": ({"build": "failing"}, "cannot be built for 32 pixels: OSError: gone"),
-    "kind": ({"build": "no_model"}, "builds a int; it must be a functional keras.Model"),
-}
-NETWORK = """
-    def network(size):
-        import keras
-        pixels = keras.Input((size, size, 3))
-        return keras.Model(pixels, keras.layers.Conv2D(4, 3, name="first")(pixels))
-    def wrong_size(size): return network(9)
-    def failing(size): raise OSError("gone")
-    def no_model(size): return 3
-    said = dict(build=network, size=32, minimum=8, scaling="unit", stages=(("first", ""),), parameters=112, layers=1)
-"""
-
-
-@pytest.mark.parametrize("case", BACKBONES)
-def test_a_bad_backbone_is_refused_by_name(case: str, offer: OFFER) -> None:
-    changes, message = BACKBONES[case]
-    named = {k: v for k, v in changes.items() if k != "build"}
-    source = textwrap.dedent(NETWORK) + f"said |= {named!r}\n"
-    source += f"said |= {{'build': {changes['build']}}}\n" if "build" in changes else ""
-    offer("backbones", source + "BACKBONE = Backbone(**said)", odd="mine:BACKBONE")
-    with pytest.raises(BackboneError, match=message) as error:
-        tk.backbone("odd", weights="random")
-    assert "backbone plugin 'odd' (package-1 0.1)" in str(error.value)
-
-
-def test_a_backbone_without_weights_says_so(offer: OFFER) -> None:
-    offer("backbones", NETWORK + "    BACKBONE = Backbone(**said)", bare="mine:BACKBONE")
-    with pytest.raises(WeightsError, match=r"'bare' comes without weights .*use --weights random"):
-        tk.backbone("bare")
-    assert tk.backbone("bare", weights="random").output_shape == (None, 30, 30, 4)
-
-
-def test_weights_that_do_not_load_are_the_plugins(offer: OFFER) -> None:
-    source = NETWORK + "    BACKBONE = Backbone(**said, load=lambda model: model.layers[1].set_weights([]))"
-    offer("backbones", source, odd="mine:BACKBONE")
-    with pytest.raises(WeightsError, match=r"backbone plugin 'odd' \(package-1 0.1\) cannot load its weights: Value"):
-        tk.backbone("odd")
-
-
-VIEWS = {
-    "floats": ("A = Augmentation({}, then=lambda p, s: p / 2)", "gives float64 .* for a view; it must be uint8"),
-    "shape": ("A = Augmentation({}, then=lambda p, s: p[1:])", r"gives uint8 \(15, 16, 3\) for a view"),
-    "error": ("A = Augmentation({}, then=lambda p, s: p[99])", "failed on a view: IndexError"),
-    "range": ("A = Augmentation({'rotate': 999})", "rotate 999 is out of range"),
-    "unknown": ("A = Augmentation({'twirl': 9})", "no range 'twirl'"),
-}
-
-
-@pytest.mark.parametrize("case", VIEWS)
-def test_a_bad_augmentation_is_refused_by_name(case: str, offer: OFFER) -> None:
-    from transferkit.data.augmentation.augment import augmentation, render
-    from transferkit.data.images.decode import DecodeSettings
-
-    source, message = VIEWS[case]
-    offer("augmentations", source, odd="mine:A")
-    with pytest.raises(ConfigError, match=message) as error:
-        render(np.zeros((20, 20, 3), np.uint8), DecodeSettings(16), augmentation("odd"), [1])
-    assert "augmentation plugin 'odd' (package-1 0.1)" in str(error.value)
 
 
 def test_views_of_a_plugin_repeat_and_another_version_is_another_key(example: Path) -> None:
@@ -439,37 +278,6 @@ def test_views_of_a_plugin_repeat_and_another_version_is_another_key(example: Pa
     newer = dataclasses.replace(chosen, plugin=dataclasses.replace(chosen.plugin, version="2.0"))
     assert chosen.key() != newer.key()
     assert json.loads(json.dumps(chosen.key()))["then"] == ["microscope", "transferkit-example-plugins", "1.0"]
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("M = Metric(lambda t, p, c: 1 / 0, 'max', ('classify',))", "cannot score 2 pictures: ZeroDivisionError"),
-        ("M = Metric(lambda t, p, c: 'much', 'max', ('classify',))", "cannot score 2 pictures: ValueError"),
-        ("M = Metric(lambda t, p, c: 1, 'up', ('classify',))", "direction 'up' is neither max nor min"),
-        ("M = Metric(lambda t, p, c: 1, 'max', ('sort',))", "choose of classify, multilabel, regress"),
-    ],
-)
-def test_a_bad_metric_is_refused_by_name(source: str, message: str, offer: OFFER) -> None:
-    from transferkit.evaluation.metrics import score
-
-    offer("metrics", source, odd="mine:M")
-    with pytest.raises(ConfigError, match=message) as error:
-        score("classify", [0, 1], [[1, 0], [0, 1]], ["a", "b"], extra=["odd"])
-    assert "metric plugin 'odd' (package-1 0.1)" in str(error.value)
-
-
-def test_a_bad_exporter_is_refused_and_leaves_nothing(run: tk.Run, offer: OFFER, tmp_path: Path) -> None:
-    source = "X = Exporter({write}, 'f', 'os:getcwd', 'x', 'import x', 'x')"
-    for write, message in (
-        ("lambda s, f, t: 1 / 0", "cannot write f: ZeroDivisionError"),
-        ("lambda s, f, t: None", "wrote no f; tell its author"),
-    ):
-        name = "odd" + str(len(message))
-        offer("exporters", source.format(write=write), **{name: "mine:X"})
-        with pytest.raises(tk.TransferKitError, match=message):
-            run.export(name, output=tmp_path / "export")
-        assert not [p for p in tmp_path.iterdir() if "export" in p.name]
 
 
 def test_another_version_of_a_plugin_is_told_on_resume(example: Path) -> None:
