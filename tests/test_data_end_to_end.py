@@ -93,6 +93,7 @@ def test_finetune_refuses_or_skips_broken_files_and_says_which(damaged: tuple[Pa
     assert json.loads(again.out)["accuracy"] == pytest.approx(saved)
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(120)
 @pytest.mark.filterwarnings("ignore")
 def test_finetune_takes_the_exclusions_that_the_check_writes(damaged: tuple[Path, set[str]], tmp_path: Path) -> None:
@@ -240,6 +241,7 @@ def test_every_training_says_what_the_short_check_finds(tmp_path: Path) -> None:
     assert f"transferkit data check {root}" in warning
 
 
+@pytest.mark.extended
 def test_numbers_of_pictures_instead_of_shares(tmp_path: Path) -> None:
     root = folder_of_classes(tmp_path / "pictures", {"a": 15, "b": 15}, 24)
     result = call("finetune", root, *MINI, "--split", "18,6,6", "--output", tmp_path / "run")

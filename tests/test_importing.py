@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile import EARLY, NAMES, plant, signs
+from tests.marks import extended
 from transferkit import importing
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def test_the_command_line_started_as_a_module(arguments: list[str], tmp_path: Pa
         assert "evilhead" not in done.stdout
 
 
-@pytest.mark.parametrize("path", ["", ".", f".{os.pathsep}", os.pathsep, "../here/rose"])
+@pytest.mark.parametrize("path", extended(["", ".", f".{os.pathsep}", os.pathsep, "../here/rose"], [".", os.pathsep]))
 def test_a_pythonpath_with_an_empty_or_relative_entry(path: str, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "rose").symlink_to(tmp_path / "here")

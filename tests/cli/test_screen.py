@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.pictures import folder_of_classes
+from tests.marks import extended
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
@@ -102,9 +103,15 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("words", MISTAKES.values(), ids=MISTAKES)
-@pytest.mark.parametrize("columns", [80, 50])
-def test_errors_break_between_words_and_hang(words: list[str], columns: int, place: Path) -> None:
+WIDTHS = [(name, columns) for columns in (80, 50) for name in MISTAKES]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    extended(WIDTHS, [(name, 80) for name in MISTAKES if name != "several at once"], spread=True),
+)
+def test_errors_break_between_words_and_hang(name: str, columns: int, place: Path) -> None:
+    words = MISTAKES[name]
     found = drive([*RUN, *words], place, columns)
     assert found.code == 2
     assert [line for line in found.screen.folded if " " in line.strip()] == []

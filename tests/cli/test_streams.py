@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from tests.marks import extended
 from transferkit.cli._common import heed_termination
 from transferkit.runs.finetune import Job
 
@@ -50,7 +51,7 @@ def test_a_full_output_is_one_clear_error(flowers: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437"])
+@pytest.mark.parametrize("encoding", extended(["cp1252", "latin-1", "ascii", "cp437"], ["latin-1", "cp437"]))
 def test_every_encoding_gets_what_it_can_hold(encoding: str, flowers: Path) -> None:
     said = shell("", "data", "summary", flowers, PYTHONIOENCODING=encoding)
     assert said.returncode == 0

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.marks import extended
 from transferkit import heads
 from transferkit.errors import ConfigError
 from transferkit.evaluation import heatmaps
@@ -108,7 +109,7 @@ def test_an_unknown_method_names_those_there_are():
         heatmaps.explainer(colour_model(), "lime")
 
 
-@pytest.mark.parametrize("method", heatmaps.METHODS)
+@pytest.mark.parametrize("method", extended(heatmaps.METHODS, ["occlusion"]))
 @pytest.mark.parametrize("part", ["head", "mini"])
 def test_randomised_weights_change_the_map(digits_run, digits, method, part):
     """Adebayo et al. 2018, Sanity checks for saliency maps: a map that survives this explains nothing."""

@@ -262,6 +262,7 @@ def both(digits, tiny, tmp_path_factory, store):
         return compared(digits, tiny, folder / "run")
 
 
+@pytest.mark.extended
 def test_two_networks_are_shipped_as_one_file_of_keras_own_layers(both, digits, tiny):
     model = keras.saving.load_model(both.folder / "model.keras", safe_mode=True)
     names = {layer.name: layer for layer in model.layers}
@@ -275,6 +276,7 @@ def test_two_networks_are_shipped_as_one_file_of_keras_own_layers(both, digits, 
     assert members[0]["weights_sha256"] != members[1]["weights_sha256"]
 
 
+@pytest.mark.extended
 def test_a_run_of_two_networks_is_like_any_other(both, digits, tiny):
     picture = next((digits / "3").iterdir())
     assert both.metrics["test"]["accuracy"] > 0.8

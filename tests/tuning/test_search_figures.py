@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.marks import extended
 from transferkit.errors import DataError
 from transferkit.evaluation.plot_style import encode
 from transferkit.tuning import search_figures
@@ -58,10 +59,14 @@ def words(figure):
     return found
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("count", [1, 2, 40])
-@pytest.mark.parametrize("space", [SPACE, HOSTILE], ids=["usual", "hostile"])
-def test_any_search_is_drawn_without_a_warning(space, count, dark):
+SPACES = {"usual": SPACE, "hostile": HOSTILE}
+SEARCHES = [(name, count, dark) for name in SPACES for count in (1, 2, 40) for dark in (False, True)]
+CORNERS = [("usual", 40, False), ("usual", 1, True), ("hostile", 2, False), ("hostile", 40, True)]
+
+
+@pytest.mark.parametrize(("name", "count", "dark"), extended(SEARCHES, set(SEARCHES) - set(CORNERS), spread=True))
+def test_any_search_is_drawn_without_a_warning(name, count, dark):
+    space = SPACES[name]
     trials = tried(space, count)
     drawn(search_figures.over_time([score for _, score in trials], "macro_f1 $%", dark=dark))
     drawn(search_figures.parallel(space, trials, "macro_f1 $%", dark=dark))

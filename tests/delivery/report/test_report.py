@@ -12,6 +12,7 @@ import pytest
 
 from tests.data.pictures import folder_of_classes
 from tests.delivery.contents import HOSTILE, SCRIPT, TASKS, classify, regress
+from tests.marks import extended
 from tests.records import metrics_of
 from transferkit.cli.browse import SECTIONS
 from transferkit.data.audit.audit import check
@@ -217,8 +218,11 @@ def measured(folder, html, width, dark):
 @needs_chromium
 @pytest.mark.parametrize(
     ("task", "width", "dark"),
-    [("classify", 390, False), ("classify", 390, True), ("classify", 768, False), ("classify", 1440, True),
-     ("multilabel", 390, False), ("regress", 390, False)],
+    extended(
+        [("classify", 390, False), ("classify", 390, True), ("classify", 768, False), ("classify", 1440, True),
+         ("multilabel", 390, False), ("regress", 390, False)],
+        [("classify", 390, True), ("classify", 768, False), ("multilabel", 390, False)], spread=True,
+    ),
 )  # fmt: skip
 def test_it_fits_phone_and_desktop_in_light_and_dark(tmp_path, pages, task, width, dark):
     wide, broken, cut, paper = measured(tmp_path, pages[task], width, dark)
