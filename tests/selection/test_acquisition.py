@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from transferkit.selection import acquisition
 from transferkit.selection.acquisition import FEW, typical, unsure, worth_labelling
 
 STEPS = (20, 40)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Beside other tests, threads that wait for each other would take ten times as long."""
-    with threadpool_limits(1):
-        yield
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

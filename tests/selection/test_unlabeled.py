@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from transferkit.evaluation.metric_registry import goal
 from transferkit.selection.candidate_scores import Judge
@@ -19,13 +16,6 @@ from transferkit.selection.unlabeled import WAYS, Taught, Way, WayScore, best_wa
 
 CLASSES, WIDTH = 4, 20
 Chosen = tuple[HeadChoice, list[list[np.ndarray]], Judge]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Beside other tests, threads that wait for each other would take ten times as long."""
-    with threadpool_limits(1):
-        yield
 
 
 def curves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

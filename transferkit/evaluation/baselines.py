@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
+from transferkit.compute.blas import one_thread
 from transferkit.errors import DataError
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
@@ -147,10 +148,8 @@ def _choose(
 
 
 def few_threads(numbers: int) -> AbstractContextManager[Any]:
-    """One BLAS thread inside for small features: spreading those over cores costs more than it saves."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    return nullcontext() if numbers > SMALL else threadpool_limits(1, user_api="blas")
+    """One BLAS thread inside for small features."""
+    return nullcontext() if numbers > SMALL else one_thread()
 
 
 def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callable[[Array], Floats]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.compute.blas import one_thread
 from transferkit.evaluation.baselines import few_threads
 from transferkit.selection import projection
 from transferkit.selection.fitted import Floats, Rows, unit
@@ -125,11 +126,10 @@ def _clusters(z: Rows, count: int, seed: int, weight: Floats | None) -> Indices:
 
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     kind = KMeans if len(z) <= 5000 else MiniBatchKMeans
-    # Spreading steps this small over cores costs more than it saves, and on a busy machine many times as much.
-    with warnings.catch_warnings(), threadpool_limits(1):
+    # On a busy machine, threads for steps this small cost many times what they save.
+    with warnings.catch_warnings(), one_thread(None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different pictures than clusters
         found = kind(count, random_state=seed, n_init=1).fit_predict(z.astype(np.float64), sample_weight=weight)
     return np.asarray(found, np.int64)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.compute.blas import one_thread
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.learner import Folds, Path, Setting, refitted, spread
 
@@ -152,7 +153,6 @@ def _softmax_path(x: Rows, labels: npt.NDArray[np.int64], count: int, strengths:
 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     present = np.unique(labels)
     weights, bias = np.zeros((x.shape[1], count), np.float32), np.full(count, -20.0, np.float32)
@@ -163,8 +163,7 @@ def _softmax_path(x: Rows, labels: npt.NDArray[np.int64], count: int, strengths:
     model = LogisticRegression(max_iter=STEPS, warm_start=True, tol=1e-3)
     for strength in strengths:
         model.set_params(C=strength)
-        # Spreading steps this small over cores costs more than it saves.
-        with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+        with warnings.catch_warnings(), one_thread():
             warnings.simplefilter("ignore", ConvergenceWarning)  # so many along a path are near enough
             model.fit(x, labels)
         weights, bias = weights.copy(), bias.copy()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.compute.blas import one_thread
 from transferkit.tuning.search_space.dimensions import Values
 
 Array = npt.NDArray[np.float64]
@@ -29,10 +30,8 @@ def propose(oracle: Any, seed: int) -> Values | None:
     Returns:
         Values by setting; None where no candidate is untried.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     # Matrices of tens of rows: threads only cost time, and their sums differ in the last digit.
-    with threadpool_limits(1):
+    with one_thread(None):
         _fit(oracle)
         rng = np.random.default_rng(seed)
         space = oracle.hyperparameters.space
