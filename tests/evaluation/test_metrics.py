@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation import counts
 from transferkit.evaluation.metrics import best_thresholds, score
 
 
@@ -252,3 +253,15 @@ def test_labels_one_by_one_and_together_agree_with_scikit_learn(seed):
         assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx([p[c] for p in rows])
         assert row["roc_auc"] == pytest.approx(oracle.roc_auc_score(true[:, c], probs[:, c]), abs=1e-6)
         assert row["pr_auc"] == pytest.approx(oracle.average_precision_score(true[:, c], probs[:, c]), abs=1e-6)
+
+
+@pytest.mark.parametrize("area", [counts.roc_auc, counts.average_precision])
+def test_areas_of_many_classes_are_the_same_in_blocks(area, monkeypatch):
+    rng = np.random.default_rng(0)
+    true, scores = rng.random((30, 7)) < 0.3, np.round(rng.random((30, 7)), 1)  # with ties
+    true[:, 2] = False
+    whole = area(true.astype(np.int64), scores)
+    assert whole[2] is None
+    assert None not in whole[3:]
+    monkeypatch.setattr(counts, "CELLS", 60)  # two columns at once
+    assert area(true.astype(np.int64), scores) == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+CELLS = 1 << 20  # numbers that are ordered at once
 
 
 def confusion(true: Array, guess: Array, count: int) -> npt.NDArray[np.int64]:
@@ -91,42 +93,65 @@ def top_k(true: Array, probs: Floats, k: int) -> float:
     return float((ahead <= k).mean())
 
 
-def roc_auc(true: Array, scores: Floats) -> float | None:
-    """Area under the ROC curve by rank sums.
+def roc_auc(true: Array, scores: Floats) -> list[float | None]:
+    """Area under the ROC curve of each class or label, by rank sums.
 
     Args:
-        true: 0/1 [N].
-        scores: [N], higher for what is more likely 1.
+        true: 0/1 [N, C].
+        scores: [N, C], higher for what is more likely 1.
 
     Returns:
-        In 0…1; None where one of the two sides is empty.
+        C areas in 0…1; None where one of the two sides is empty.
     """
-    positives = int(true.sum())
-    negatives = len(true) - positives
-    if not positives or not negatives:
-        return None
-    above = ranks(scores)[true.astype(bool)].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+    return _by_columns(_roc_areas, true, scores)
 
 
-def average_precision(true: Array, scores: Floats) -> float | None:
-    """Area under the precision-recall curve as a step sum.
+def average_precision(true: Array, scores: Floats) -> list[float | None]:
+    """Area under the precision-recall curve of each class or label, as a step sum.
 
     Args:
-        true: 0/1 [N].
-        scores: [N], higher for what is more likely 1.
+        true: 0/1 [N, C].
+        scores: [N, C], higher for what is more likely 1.
 
     Returns:
-        In 0…1; None where there is no positive.
+        C areas in 0…1; None where there is no positive.
     """
-    positives = int(true.sum())
-    if not positives:
-        return None
-    order = np.argsort(-scores, kind="stable")
-    ordered, hits = scores[order], np.cumsum(true[order])
-    ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # last sample of each tied score
-    precision = hits[ends] / (ends + 1)
-    return float((np.diff(hits[ends], prepend=0) * precision).sum() / positives)
+    return _by_columns(_precisions, true, scores)
+
+
+def _by_columns(areas: Callable[[Array, Floats], Floats], true: Array, scores: Floats) -> list[float | None]:
+    """What `areas` finds, NaN as None, over as many columns at once as fit into the memory of a few."""
+    step = max(1, CELLS // max(1, len(true)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = [areas(true[:, at : at + step], scores[:, at : at + step]) for at in range(0, true.shape[1], step)]
+    return [None if np.isnan(area) else float(area) for part in found for area in part]
+
+
+def _roc_areas(true: Array, scores: Floats) -> Floats:
+    order = np.argsort(scores, axis=0, kind="stable")
+    first, last = _ties(np.take_along_axis(scores, order, 0))
+    # Ranks from 1, ties sharing their mean rank; twice that is a whole number.
+    twice = (np.take_along_axis(true, order, 0) * (first + last + 2)).sum(axis=0)
+    positives = true.sum(axis=0, dtype=np.int64)
+    above = (twice - positives * (positives + 1)) / 2
+    return np.asarray(above / (positives * (len(true) - positives)), np.float64)
+
+
+def _precisions(true: Array, scores: Floats) -> Floats:
+    order = np.argsort(-scores, axis=0, kind="stable")
+    hits = np.take_along_axis(true, order, 0)
+    _, last = _ties(np.take_along_axis(scores, order, 0))
+    reached = np.take_along_axis(np.cumsum(hits, axis=0), last, 0) / (last + 1)
+    return np.asarray((hits * reached).sum(axis=0) / hits.sum(axis=0), np.float64)
+
+
+def _ties(ordered: Floats) -> tuple[Array, Array]:
+    """The places, in each ordered column [N, C], of the first and the last of those as large as each."""
+    index, change = np.arange(len(ordered))[:, None], ordered[1:] != ordered[:-1]
+    edge = np.ones((1, ordered.shape[1]), bool)
+    first = np.where(np.concatenate([edge, change]), index, 0)
+    last = np.where(np.concatenate([change, edge]), index, len(ordered) - 1)
+    return np.maximum.accumulate(first), np.minimum.accumulate(last[::-1])[::-1]
 
 
 def ranks(values: Array) -> Floats:

@@ -118,8 +118,7 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> Scores
     table = from_confusion(matrix)
     support = matrix.sum(axis=1)
     hot = np.eye(count, dtype=np.int64)[true]
-    aucs = [roc_auc(hot[:, c], probs[:, c]) for c in range(count)]
-    aps = [average_precision(hot[:, c], probs[:, c]) for c in range(count)]
+    aucs, aps = roc_auc(hot, probs), average_precision(hot, probs)
     chosen = probs[np.arange(len(true)), true]
     result = Scores({"n": len(true), **task.scores(true, probs), **{k: _plain(v) for k, v in table.scalars.items()}})
     for k in (3, 5):
@@ -160,8 +159,7 @@ def _labels(true: Array, probs: Floats, names: list[str], limits: Floats) -> Sco
     hits, support, called = (true & guess).sum(axis=0), true.sum(axis=0), guess.sum(axis=0)
     precision, recall, f1 = ratio(hits, called), ratio(hits, support), ratio(2 * hits, support + called)
     seen = support + called > 0  # a label that neither occurs nor is predicted says nothing
-    aucs = [roc_auc(true[:, c], probs[:, c]) for c in range(len(names))]
-    aps = [average_precision(true[:, c], probs[:, c]) for c in range(len(names))]
+    aucs, aps = roc_auc(true, probs), average_precision(true, probs)
     clipped = np.clip(probs, TINY, 1 - TINY)
     result = Scores(
         {

@@ -153,8 +153,7 @@ def _measure(task: str, key: str, classes: list[str]) -> Measure:
     if key == "map":
 
         def mean_precision(true: Array, guess: Array, _: Array | None) -> float | None:
-            found = [average_precision(true[:, c], guess[:, c]) for c in range(true.shape[1])]
-            known = [value for value in found if value is not None]
+            known = [value for value in average_precision(true, guess) if value is not None]
             return float(np.mean(known)) if known else None
 
         return mean_precision
