@@ -38,6 +38,7 @@ def run(installed: Path, digits: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("plugged")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
+        patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
         patch.syspath_prepend(installed)
         return tk.finetune(
             digits, "edges", head="cosine", augment="microscope", metric="worst_recall", image_size=32, views=1,

@@ -79,6 +79,7 @@ def imprecise(monkeypatch):
     monkeypatch.setattr(precision, "choose_training", lambda *_: Precision())
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_scores_and_calibration_of_a_run_are_those_of_its_model(digits, tmp_path, imprecise):
     run = tk.finetune(
         digits, "mini", output=tmp_path / "run", epochs=3, patience=2, views=1, precision="bfloat16", quiet=True

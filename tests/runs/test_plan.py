@@ -24,6 +24,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpublished")
 def test_the_plan_is_what_the_run_then_does(
     pictures: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,10 +83,12 @@ def trained(forms: dict[str, Prepared], tmp_path_factory: pytest.TempPathFactory
         output = folder / form.replace(" ", "_")
         if output.exists():
             return tk.Run(output)
-        return tk.finetune(
-            source, "mini", output=output, head="linear", augment="none", epochs=1, image_size=32, precision="float32",
-            quiet=True, **{k: v for k, v in options.items() if k != "names"},
-        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
+            return tk.finetune(
+                source, "mini", output=output, head="linear", augment="none", epochs=1, image_size=32,
+                precision="float32", quiet=True, **{k: v for k, v in options.items() if k != "names"},
+            )  # fmt: skip
 
     return run
 
