@@ -113,6 +113,7 @@ def finetune(
 
     def job() -> Job:
         """The run with its pictures taken in: each was opened."""
+        from transferkit.config.values import film_step
         from transferkit.delivery.inputs import find
         from transferkit.runs.finetune import Job
         from transferkit.runs.intake import take_in
@@ -121,7 +122,9 @@ def finetune(
         return Job(
             intake=intake, settings=chosen, layout=layout, origin=origin, reporter=reporter, resume=resume,
             offline=offline, cache=cache, callbacks=watching,
-            unlabeled=[] if chosen.unlabeled is None else find([Path(chosen.unlabeled).expanduser()], reporter.warn),
+            unlabeled=[] if chosen.unlabeled is None else find(
+                [Path(chosen.unlabeled).expanduser()], reporter.warn, step=film_step(chosen.frames)
+            ),
         )  # fmt: skip
 
     if dry_run:

@@ -68,7 +68,7 @@ def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[An
     found = sources_of(item, members.intensity(runs) if isinstance(item, Image.Image) else "full")
     if found is None and not isinstance(item, str | os.PathLike):
         raise DataError(f"pictures: a {type(item).__name__} is no picture; give {TAKEN}")
-    return find([item], reporter.warn, runs) if found is None else found
+    return find([item], reporter.warn, runs, members.film_step(runs)) if found is None else found
 
 
 @restoring

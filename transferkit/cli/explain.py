@@ -33,12 +33,13 @@ def explain(
     from transferkit import compute
     from transferkit.delivery import explain as room
     from transferkit.delivery.inputs import find
+    from transferkit.delivery.members import film_step
     from transferkit.runs.layout import Layout
 
     layout = Layout(run)
     layout.complete()
     speaker = reporter(quiet, as_json)
-    chosen = list(find(paths, speaker.warn)) if paths else room.worst(layout)
+    chosen = find(paths, speaker.warn, step=film_step([run])) if paths else room.worst(layout)
     compute.start(reporter=speaker)
     rows = room.explain_to(layout, chosen, folder or run / "explained", method, output, speaker)
     if as_json:

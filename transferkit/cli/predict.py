@@ -173,12 +173,14 @@ def _sources(paths: tuple[Path, ...], runs: list[Path], speaker: Reporter) -> tu
     """Pictures, how many (0: not known), and the width of the table's first column."""
     from transferkit.data.samples import shown
     from transferkit.delivery.inputs import STANDARD_INPUT, find, from_input
+    from transferkit.delivery.members import film_step
 
+    step = film_step(runs)
     if STANDARD_INPUT in map(str, paths):
         if len(paths) > 1:
             raise click.UsageError("- (standard input) stands alone; give it, or paths")
-        return from_input(), 0, 0
-    found = find(paths, speaker.warn, runs)
+        return from_input(step=step), 0, 0
+    found = find(paths, speaker.warn, runs, step)
     return found, len(found), min(WIDEST, max(len(shown(path)) for path in found))
 
 

@@ -20,6 +20,7 @@ from transferkit.data.images.decode import open_picture
 from transferkit.data.images.opening import sniff
 from transferkit.data.images.reading import HEAD
 from transferkit.data.readers.cells import column
+from transferkit.data.readers.folder import walk_folder
 from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.data.source import based
@@ -57,10 +58,13 @@ def convert(samples: Samples, output: Path, progress: Progress | None = None) ->
         return _csv(samples, output)
     if kind == ".parquet":
         return _parquet(samples, output, tell)
-    by_class = samples.kind.exclusive and not any(samples.group)
     with _new_folder(output) as folder:
-        (_class_folders if by_class else _with_table)(samples, folder, tell)
-    return "a folder of class folders" if by_class else "a folder of pictures with labels.csv"
+        if not samples.kind.exclusive or any(samples.group):
+            _with_table(samples, folder, tell)
+            return "a folder of pictures with labels.csv"
+        _class_folders(samples, folder, tell)
+    nested = any("/" in name for name in samples.classes)
+    return "a folder of class folders" + (" in each other; read it with --class-level path" if nested else "")
 
 
 def content(samples: Samples, index: int) -> bytes:
@@ -101,15 +105,39 @@ def _rows(samples: Samples, paths: list[str]) -> tuple[list[str], Iterator[tuple
 
 
 def _class_folders(samples: Samples, folder: Path, tell: Progress) -> None:
-    odd = [name for name in samples.classes if is_hidden(name, True) or name != os.path.basename(name) or "\0" in name]
+    odd = [name for name in samples.classes if not all(map(_can_be_folder, name.split("/")))]
     if odd:
         raise DataError(f"the classes {listed(odd)} cannot be folders; convert to a .csv or .parquet file")
     splits = set(samples.split) <= set(PARTS) and len(set(samples.split)) > 1
     used: set[str] = set()
+    written: dict[str, tuple[str, str | None]] = {}
     for index in range(len(samples)):
-        place = os.path.join(str(samples.split[index]) if splits else "", samples.label(index))
-        _write(samples, index, folder, place, used)
+        part, label = samples.split[index] if splits else None, samples.classes[int(samples.targets[index])]
+        written[_write(samples, index, folder, os.path.join(part or "", *label.split("/")), used)] = (label, part)
         tell(index + 1, len(samples))
+    _prove(folder, written, any("/" in name for name in samples.classes))
+
+
+def _can_be_folder(name: str) -> bool:
+    return (
+        name == os.path.basename(name)
+        and name not in ("", ".", "..")
+        and "\0" not in name
+        and not is_hidden(name, True)
+    )
+
+
+def _prove(folder: Path, written: dict[str, tuple[str, str | None]], nested: bool) -> None:
+    """Raise DataError where the folder would be read as other classes, as where one of several is called `train`."""
+    walk = walk_folder(folder, lambda path, label: False, class_level="path" if nested else "")
+    found = {path: (label, part) for path, label, part in walk.found}
+    other = sorted({label for path, (label, part) in written.items() if found.get(path) != (label, part)})
+    if other or walk.problems:
+        classes = other or sorted({label for label, _ in written.values()})
+        raise DataError(
+            f"as folders, the classes {listed(classes)} would not be read as they are: their names are those of "
+            "splits, or of what is passed through; convert to a .csv or .parquet file"
+        )
 
 
 def _with_table(samples: Samples, folder: Path, tell: Progress) -> None:

@@ -8,12 +8,13 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from transferkit.console import plural
-from transferkit.data.containers.films import is_film
+from transferkit.data.containers import places
+from transferkit.data.containers.films import Film, is_film, name_of
 from transferkit.data.containers.places import exists, is_folder, picture_rows
 from transferkit.data.readers.encoding import decode_text, locate
 from transferkit.data.readers.grids import TEXT
@@ -21,26 +22,31 @@ from transferkit.data.readers.rows import load_paths
 from transferkit.data.readers.table import TABLES
 from transferkit.data.readers.walk import is_picture, natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
-from transferkit.errors import DataError, nearest
+from transferkit.errors import DataError, TransferKitError, nearest
 from transferkit.runs.layout import is_run
 
 STANDARD_INPUT = "-"
+SECOND = 1.0  # between the pictures of a film, where nothing else is known
 UTF8, UTF16 = codecs.BOM_UTF8, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def find(
-    paths: Iterable[str | Path], say: Callable[[str], None] | None = None, asked: Sequence[Path] = ()
-) -> list[Path]:
+    paths: Iterable[str | Path], say: Callable[[str], None] | None = None, asked: Sequence[Path] = (),
+    step: float | None = None,
+) -> list[Path]:  # fmt: skip
     """Picture files of paths: files as they are, folders with all pictures below them as training finds them.
 
-    The figures of runs are no pictures: runs inside a folder, or matched by a pattern, are left out.
+    The figures of runs are no pictures: runs inside a folder, or matched by a pattern, are left out. A film stands for
+    what is seen in it every so many seconds. Those of a folder are taken where films were trained on, or where nothing
+    else is in it.
 
     Args:
         paths: files, folders, and runs, which are refused. One that does not exist is read as a pattern
             (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`, relative to its own folder, in every form
             that training reads.
-        say: is told of runs that are left out.
+        say: is told of runs and films that are left out.
         asked: runs that are asked: a refusal says how to ask the refused one too.
+        step: seconds from one picture of a film to the next, as training took them; None: it took none.
 
     Raises:
         DataError: paths that do not exist or are runs, folders without pictures, patterns that match nothing and lists
@@ -50,18 +56,45 @@ def find(
     _refuse_runs([item for item in items if _is_model(item)], asked)
     found: list[Path] = []
     problems: list[str] = []
-    left: dict[Path, int] = {}
+    left = _Left()
     for item in items:
         try:
-            found += _expand(item, left)
+            found += _expand(item, left, step)
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
-    if left and say is not None:
-        count = plural(sum(left.values()), "figure")
-        say(f"left out {count} of {listed([str(run) for run in left], 3)}, as figures of runs are no pictures")
-    return found
+    for note in left.notes() if say is not None else ():
+        say(note)
+    return [part for path in found for part in _parts(path, step or SECOND)]
+
+
+@dataclass
+class _Left:
+    """What was passed over: figures by their run, and films by the folder that was named."""
+
+    figures: dict[Path, int] = field(default_factory=dict)
+    films: dict[Path, int] = field(default_factory=dict)
+
+    def notes(self) -> Iterator[str]:
+        """The same in words."""
+        if self.figures:
+            count, runs = plural(sum(self.figures.values()), "figure"), [str(run) for run in self.figures]
+            yield f"left out {count} of {listed(runs, 3)}, as figures of runs are no pictures"
+        for folder, number in self.films.items():
+            yield f"left out {plural(number, 'film')} of {shown(folder)}: name the films themselves to have them too"
+
+
+def _parts(path: Path, step: float) -> list[Path]:
+    """What stands for a path: itself, or the pictures of a film. Of one that cannot be read its first, for the decoder
+    to say why."""
+    if not is_film(path.name):
+        return [path]
+    try:
+        film = places.opened(path)
+        return [path / name for name in film.every(step)] if isinstance(film, Film) else [path]
+    except (TransferKitError, OSError):
+        return [path / name_of(0)]
 
 
 def _is_model(item: Path) -> bool:
@@ -77,7 +110,7 @@ def _refuse_runs(runs: list[Path], asked: Sequence[Path]) -> None:
     raise DataError(f"{listed([str(run) for run in runs], 3)} {what}{way}")
 
 
-def _outside_runs(pictures: list[Path], root: Path, left: dict[Path, int]) -> list[Path]:
+def _outside_runs(pictures: list[Path], root: Path, left: _Left) -> list[Path]:
     """Those of `pictures` that lie in no run below `root`; the others are counted in `left` by their run."""
     known: dict[Path, Path | None] = {root: None}
 
@@ -93,11 +126,13 @@ def _outside_runs(pictures: list[Path], root: Path, left: dict[Path, int]) -> li
         if run is None:
             kept.append(picture)
         else:
-            left[run] = left.get(run, 0) + 1
+            left.figures[run] = left.figures.get(run, 0) + 1
     return kept
 
 
-def _expand(item: Path, left: dict[Path, int]) -> list[Path]:
+def _expand(item: Path, left: _Left, step: float | None) -> list[Path]:
+    if is_film(item.name) and not item.is_dir() and exists(item):
+        return [item]
     if is_picture(item.name) and item.is_file():  # nobody is asked what else it might be: there may be many
         return [item]
     if item.suffix.lower() in TEXT and item.is_file():
@@ -105,7 +140,7 @@ def _expand(item: Path, left: dict[Path, int]) -> list[Path]:
     if not item.is_dir() and (rows := picture_rows(item)):
         return rows
     if is_folder(item):
-        return _below(item, left)
+        return _below(item, left, step)
     if item.suffix.lower() in TABLES and item.is_file():
         return _listed(item)
     if exists(item) or item.is_symlink():
@@ -116,17 +151,20 @@ def _expand(item: Path, left: dict[Path, int]) -> list[Path]:
     raise DataError(f"{shown(item)}: no such file or folder{nearest(item.name, siblings)}")
 
 
-def _below(folder: Path, left: dict[Path, int]) -> list[Path]:
-    inside, others = pictures_below(folder)
+def _below(folder: Path, left: _Left, step: float | None) -> list[Path]:
+    inside, walk = pictures_below(folder, films=step is not None)
+    if not inside:
+        inside, walk = pictures_below(folder, films=True)
     kept = _outside_runs(inside, folder, left)
     if not kept:
-        others = " (only runs, whose figures are no pictures)" if inside else others
-        films = f"; name the films themselves, as {shown(folder / '**' / '*.mp4')}" if ".mp4" in others else ""
-        raise DataError(f"{shown(folder)}: no pictures in this folder{others}{films}")
+        others = " (only runs, whose figures are no pictures)" if inside else walk.ignored()
+        raise DataError(f"{shown(folder)}: no pictures in this folder{others}")
+    films = sum(map(is_film, walk.other))
+    left.films |= {folder: films} if films else {}
     return kept
 
 
-def _matching(pattern: str, left: dict[Path, int]) -> list[Path]:
+def _matching(pattern: str, left: _Left) -> list[Path]:
     hits = list(map(Path, glob.glob(pattern, recursive=True)))
     found = without_system_files(pattern, (p for p in hits if p.is_file()))
     files = sorted(found, key=lambda path: natural(str(path)))  # in the order of folders
@@ -134,14 +172,7 @@ def _matching(pattern: str, left: dict[Path, int]) -> list[Path]:
     if not kept:
         what = "matches files of runs only" if files else "matches folders only; add /*" if hits else "matches nothing"
         raise DataError(f"{shown(pattern)}: this pattern {what}")
-    return [picture for path in kept for picture in (_below(path, left) if _is_readable_film(path) else [path])]
-
-
-def _is_readable_film(path: Path) -> bool:
-    """Whether a file is a film; one that is damaged is answered as a picture that cannot be read."""
-    with suppress(DataError):
-        return is_film(path.name) and is_folder(path)
-    return False
+    return kept
 
 
 def _fixed(pattern: str) -> Path:
@@ -159,15 +190,15 @@ def _listed(path: Path) -> list[Path]:
     return found
 
 
-def from_input(stream: io.BufferedIOBase | None = None) -> Iterator[Path]:
+def from_input(stream: io.BufferedIOBase | None = None, step: float | None = None) -> Iterator[Path]:
     """Paths from standard input, one a line (or separated by NUL, as `find -print0` writes them), as they come.
 
-    Empty lines are left out. Paths that lead nowhere are left to the decoder to name.
+    Empty lines are left out, films taken as `find` takes them. Paths that lead nowhere are left to the decoder to name.
     """
     source = stream if stream is not None else cast(io.BufferedIOBase, sys.stdin.buffer)
     for name in _pieces(source):
         if name:
-            yield Path(locate(Path(), os.fsdecode(name))[0])
+            yield from _parts(Path(locate(Path(), os.fsdecode(name))[0]), step or SECOND)
 
 
 def _pieces(source: io.BufferedIOBase) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute, tasks
+from transferkit.config.values import film_step as step_of
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Pixels, listed, shown
@@ -154,6 +155,16 @@ def intensity(runs: Sequence[Path]) -> Intensity:
             "image object cannot be read for all of them; give its file"
         )
     return found[0]
+
+
+def film_step(runs: Sequence[Path]) -> float | None:
+    """Seconds from one picture of a film to the next, as the runs were trained; the least, where they differ.
+
+    None where none was trained on films, or only a model's file is there.
+    """
+    layouts = [Layout(run) for run in runs if run.suffix != ".keras"]
+    steps = [step_of(layout.read_manifest().config.frames) for layout in layouts]
+    return min((step for step in steps if step is not None), default=None)
 
 
 def order(facts: ModelFacts, first: ModelFacts) -> np.ndarray:

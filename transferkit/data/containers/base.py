@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
 
 from transferkit.errors import DataError
 from transferkit.text import shown
 
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts")
 LARGEST = 1 << 30  # bytes of one entry; the decoder refuses larger files too
 RATIO = 100  # bytes that one byte of an archive may become; pictures hardly shrink
 ALLOWANCE = 64 << 20
 _lock = threading.Lock()
+
+
+def is_film(name: str) -> bool:
+    """Whether a file of this name is taken for a film."""
+    return os.path.splitext(name)[1].lower() in FILMS
 
 
 class EntryError(OSError):
@@ -79,8 +90,21 @@ class Archive(Container):
 
     def __init__(self, name: str, path: Path) -> None:
         super().__init__(name)
+        self.path = path
         self.file = File(path)
         self.index: dict[str, tuple[int, ...]] = {}
+
+    @abstractmethod
+    def opened(self, name: str) -> IO[bytes]:
+        """An entry as a file at any place of which one can read, without the whole of it in memory.
+
+        Raises DataError where it is damaged.
+        """
+
+    def refuse_whole(self, size: int) -> None:
+        """Raise EntryError for an entry that is too large to be read into memory."""
+        if size > LARGEST:
+            raise EntryError(f"has {size:,} bytes; more than {LARGEST:,} are not read at once")
 
     def names(self) -> Collection[str]:
         """Every entry."""
@@ -118,7 +142,7 @@ class Archive(Container):
 
     def refuse_bomb(self, name: str, packed: int, size: int) -> None:
         """Raise DataError where an entry would become far more than pictures do."""
-        if size > LARGEST:
+        if size > LARGEST and not is_film(name):  # which is never in memory as a whole
             raise DataError(f"{self.name}: {shown(name)} has {size:,} bytes; more than {LARGEST:,} are not read")
         if size > ALLOWANCE + RATIO * packed:
             raise DataError(
@@ -153,6 +177,45 @@ class File:
         with _lock:  # Windows
             os.lseek(self._fd, offset, os.SEEK_SET)
             return os.read(self._fd, size)
+
+
+class Window(io.RawIOBase):
+    """A stretch of a file as a file of its own."""
+
+    def __init__(self, file: File, offset: int, size: int) -> None:
+        super().__init__()
+        self._file, self._offset, self._size, self._at = file, offset, size, 0
+
+    @classmethod
+    def of(cls, file: File, offset: int, size: int) -> IO[bytes]:
+        """One, by the type of what `open` gives."""
+        return cast(IO[bytes], cls(file, offset, size))
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; it is given back."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """The place that is read next."""
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill `buffer` as far as there is something left."""
+        view = memoryview(buffer).cast("B")
+        found = self._file.read(self._offset + self._at, max(0, min(len(view), self._size - self._at)))
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 class Derived(Container):

@@ -1,28 +1,30 @@
 """Films: what is seen at a time as the bytes of a PNG, `film.mp4/12.5s.png`. Read by PyAV.
 
 A frame belongs to its time by the times that the film itself tells, not by counting, and decoding begins at the nearest
-key frame before; so a frame is the same whatever was read before it. Nothing but the film's own file is opened.
+key frame before; so a frame is the same whatever was read before it. Nothing but the film's own file is opened, or in
+an archive its own entry.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
-import os
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from transferkit.data.containers.base import FILMS as FILMS
 from transferkit.data.containers.base import Derived, EntryError
+from transferkit.data.containers.base import is_film as is_film
 from transferkit.data.containers.pixels import Array, png
-from transferkit.errors import DataError
+from transferkit.errors import DataError, TransferKitError
 from transferkit.text import shown
 
-FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts")
 MOST_FRAMES = 100_000  # read of one film
 _MOST_PACKETS = 5_000_000  # two days at 30 frames a second
 _MOST_PIXELS = 89_478_485  # as of every picture
@@ -31,11 +33,6 @@ _DECODERS = 4  # open at once in a process: threads that read ahead each go on w
 _NAME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)s\.png")
 _lock = threading.Lock()
 _waiting: list[tuple[Film, _Decoder]] = []
-
-
-def is_film(name: str) -> bool:
-    """Whether a file of this name is taken for a film."""
-    return os.path.splitext(name)[1].lower() in FILMS
 
 
 def name_of(seconds: float) -> str:
@@ -60,13 +57,16 @@ def form_of(head: bytes) -> str:
 
 
 class Film(Derived):
-    """The frames of a film. Opening looks once at the times of all of them, and decodes none."""
+    """The frames of a film. Opening looks once at the times of all of them, and decodes none.
+
+    `start` opens it, where it is no file of its own at `path`.
+    """
 
     kind = "film"
 
-    def __init__(self, path: Path, head: bytes) -> None:
+    def __init__(self, path: Path, head: bytes, start: Callable[[], IO[bytes] | io.FileIO] | None = None) -> None:
         super().__init__(shown(path))
-        self.path, self.form = path, form_of(head)
+        self.start, self.form = start or partial(io.FileIO, path), form_of(head)
         self.first, self.length = self._times()
 
     def _times(self) -> tuple[float, float]:
@@ -122,7 +122,10 @@ class Film(Derived):
         waiting = _waiting_for(self, wanted)
         # Damage on the way from an earlier time says nothing of this one: then from its own key frame.
         for decoder in (waiting, None) if waiting else (None,):
-            decoder = decoder or _Decoder(self)
+            try:
+                decoder = decoder or _Decoder(self)
+            except TransferKitError as failed:  # it was changed since, or its copy has no room
+                raise EntryError(f"cannot be opened ({failed})") from failed
             try:
                 found = decoder.at(wanted)
             except _errors(ValueError) as failed:
@@ -141,7 +144,7 @@ class _Source:
         av = _library(film.name)
         if not film.form:
             raise DataError(f"{film.name} is called like a film, but is of no form that is read; make it an .mp4")
-        self._handle = io.FileIO(film.path)
+        self._handle = film.start()
         try:
             self.film: Any = av.open(self._handle, format=film.form, metadata_errors="replace")
             self.stream: Any = self.film.streams.video[0]

@@ -7,10 +7,11 @@ import stat
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 from transferkit.data.containers import films, kept, pixels, plugged, tfrecords
-from transferkit.data.containers.base import Container
+from transferkit.data.containers.base import Archive, Container
 from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
 from transferkit.data.containers.tars import Tar, plain
 from transferkit.data.containers.zips import Zip
@@ -70,7 +71,7 @@ def opened_before(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
 
 
 def nested(holder: Container, entry: str, name: str) -> Container | None:
-    """The file of arrays that an entry of a container is; opened once and kept with the container.
+    """The file of arrays, or the film, that an entry of a container is; opened once and kept with the container.
 
     Args:
         holder: the container.
@@ -79,12 +80,25 @@ def nested(holder: Container, entry: str, name: str) -> Container | None:
 
     Returns:
         A container of its pictures, or None where it is no such file.
+
+    Raises:
+        DataError: it is damaged.
     """
     with _lock:
         if entry not in holder.nested:
-            content = holder.read(entry)
-            holder.nested[entry] = _arrays(Path(name), content[:_HEAD], content)
+            if isinstance(holder, Archive) and films.is_film(entry):
+                holder.nested[entry] = _film_in(holder, entry, name)
+            else:
+                content = holder.read(entry)
+                holder.nested[entry] = _arrays(Path(name), content[:_HEAD], content)
         return holder.nested[entry]
+
+
+def _film_in(holder: Archive, entry: str, name: str) -> films.Film:
+    start = partial(holder.opened, entry)
+    with start() as handle:
+        head = handle.read(_HEAD)
+    return films.Film(Path(name), head, start)
 
 
 def _opened(path: Path) -> Container | None:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import IO
 
 from transferkit.data.containers import bucket, fragments
-from transferkit.data.containers.base import Archive, Container, EntryError
+from transferkit.data.containers.base import Archive, Container, EntryError, is_film
+from transferkit.data.containers.films import Film
 from transferkit.data.containers.fragments import Fragment
 from transferkit.data.containers.kinds import container, nested, opened_before
 from transferkit.data.containers.parquet import Rows
 from transferkit.data.containers.tfrecords import Records
 from transferkit.errors import DataError
+from transferkit.text import shown
 
 _CONTAINERS = (
     ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz", ".npy", ".parquet", ".arrow", ".tfrec", ".tfrecord",
@@ -39,7 +41,10 @@ def _sure(path: str | os.PathLike[str], holder: Container, entry: str) -> bytes:
 
 
 def opened(path: str | os.PathLike[str]) -> Container | None:
-    """The container at `path`, also a file of arrays inside an archive; None for all else. Raises as `container`."""
+    """The container at `path`, also a file of arrays or a film inside an archive; None for all else.
+
+    Raises as `container`.
+    """
     found = inside(path)
     if found is None or not found[1]:
         return None if found is None else found[0]
@@ -73,12 +78,25 @@ def _fetched(holder: bucket.Bucket, name: str) -> tuple[Container, str]:
     for count in range(1, len(parts) + 1):
         entry = "/".join(parts[:count])
         # TensorFlow puts the number behind the ending: a.tfrecord-00000-of-00002
-        if os.path.splitext(entry)[1].lower().partition("-")[0] in _CONTAINERS and holder.has(entry):
-            there = holder.local(entry)
-            found = container(there)
+        ending = os.path.splitext(entry)[1].lower().partition("-")[0]
+        if (ending in _CONTAINERS or is_film(entry)) and holder.has(entry):
+            called = f"{holder.name}/{entry}"
+            found = _called(holder.local(entry), called)
             if found is not None:
-                return _deeper(found, "/".join(parts[count:]), os.fspath(there))
+                return _deeper(found, "/".join(parts[count:]), called)
     return holder, name
+
+
+def _called(there: Path, name: str) -> Container | None:
+    """The container that was fetched to `there`, which messages call by the `name` that people gave."""
+    try:
+        found = container(there)
+    except DataError as error:
+        raise DataError(str(error).replace(shown(there), shown(name))) from error
+    if found is not None and found.name != shown(name):
+        found.name = shown(name)
+        found.notes = [note.replace(there.name, shown(os.path.basename(name))) for note in found.notes]
+    return found
 
 
 def local(path: Path) -> Path:
@@ -88,7 +106,7 @@ def local(path: Path) -> Path:
 
 
 def _deeper(holder: Container, rest: str, above: str) -> tuple[Container, str]:
-    """Past a file of arrays that lies in an archive."""
+    """Past a file of arrays, or a film, that lies in an archive."""
     if not isinstance(holder, Archive) or holder.has(rest) or rest in holder.folders:
         return holder, rest
     entry = rest
@@ -110,10 +128,18 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     if os.path.isdir(path):
         return True
     try:
-        found = inside(path)
-        return found is not None and found[1] in found[0].folders
+        return _folder_in(path) is not None
     except DataError:
         return False
+
+
+def _folder_in(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
+    """The container that `path` leads into, and the folder in it that is meant; a film is one, wherever it lies."""
+    found = inside(path)
+    if found is None or found[1] in found[0].folders:
+        return found
+    film = opened(path) if is_film(found[1]) else None
+    return None if film is None else (film, "")
 
 
 def picture_rows(path: Path) -> list[Path]:
@@ -155,8 +181,8 @@ def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry
         with os.scandir(folder) as entries:
             return list(entries)
     except (NotADirectoryError, FileNotFoundError):
-        found = inside(folder)
-        if found is None or found[1] not in found[0].folders:
+        found = _folder_in(folder)
+        if found is None:
             raise
         where = os.fspath(folder)
         return [Entry(name, where, below) for name, below in found[0].folders[found[1]].items()]
@@ -201,6 +227,8 @@ def _reason_inside(path: str | os.PathLike[str]) -> str | None:
     holder, name = found
     if holder.has(name):
         return "is empty (0 bytes)" if holder.is_empty(name) else None
+    if isinstance(holder, Film) and not name:  # which is a file where it lies on the disk
+        return None
     if name in holder.folders:
         return "is a folder"
     part = fragments.parse(path)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from transferkit.data.containers import kept
-from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError
+from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError, Window
 from transferkit.data.containers.tfrecords import HEAD, is_record
 from transferkit.errors import DataError
 from transferkit.files import atomic_path, digest
@@ -69,10 +69,15 @@ class Tar(Archive):
     def read(self, name: str) -> bytes:
         """The bytes of an entry."""
         offset, size = self.index[name]
+        self.refuse_whole(size)
         content = self.file.read(offset, size)
         if len(content) != size:
             raise EntryError("is cut short (the archive became smaller)")
         return content
+
+    def opened(self, name: str) -> IO[bytes]:
+        """An entry as a file, where it lies."""
+        return Window.of(self.file, *self.index[name])
 
 
 def plain(path: Path, head: bytes) -> Path:

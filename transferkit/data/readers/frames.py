@@ -20,7 +20,7 @@ from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.readers.reading import Excluded
 from transferkit.data.samples import Pixels, Samples, shown
 from transferkit.data.threads import map_ordered
-from transferkit.errors import DataError, raise_problems
+from transferkit.errors import DataError, TransferKitError, raise_problems
 
 _HOLDS_SEVERAL = (".tif", ".tiff", ".gif", ".webp", ".png", ".dcm", ".dicom", ".avif", ".heic", ".heif")
 
@@ -78,6 +78,6 @@ def _moments(step: float, source: Path | Pixels) -> list[str] | str:
         film = places.opened(source)
         if isinstance(film, films.Film):
             return [os.sep + name for name in film.every(step)]
-    except DataError as error:
+    except (TransferKitError, OSError) as error:  # what cannot be fetched, too
         return str(error)
-    return f"{shown(source)} lies in an archive or a bucket; films are read from a folder on this disk: copy it there"
+    return f"{shown(source)} is called like a film, and is none"

@@ -143,16 +143,16 @@ def kinds(paths: Iterable[str]) -> str:
     return ", ".join(f"{number} {shown(kind)}" for kind, number in counts.most_common(5))
 
 
-def pictures_below(folder: Path) -> tuple[list[Path], str]:
-    """All pictures of a folder as training finds them, unreadable ones too; and in words what else it holds."""
-    walk = Walk(folder)
+def pictures_below(folder: Path, films: bool = False) -> tuple[list[Path], Walk]:
+    """All pictures of a folder as training finds them, unreadable ones and, if wanted, films among them; and the walk."""
+    walk = Walk(folder, films=films)
     folders, pictures = walk.entries("")
     found = list(pictures)
     for name in folders:
         # As in training, where each class is walked by itself.
         found += walk.below(name, {identify(folder)})
     found += [path for path, _ in walk.unreadable]
-    return [folder / path for path in found], walk.ignored()
+    return [folder / path for path in found], walk
 
 
 def without_system_files(pattern: str, hits: Iterable[Path]) -> Iterator[Path]:
