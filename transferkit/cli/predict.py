@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from transferkit.runs.model_facts import ModelFacts
 
 WIDEST = 48  # columns a path may take before the answers of short ones are no longer aligned with it
-SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".txt": "table"}
+SUFFIXES = {
+    ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".txt": "table", ".parquet": "parquet",
+}  # fmt: skip
+SHAPES = ("table", "csv", "json", "parquet", "submission", "labelstudio", "coco")
+TOPLESS = {
+    "csv": "csv holds all scores", "parquet": "parquet holds all scores", "submission": "the sample says what is asked",
+    "labelstudio": "it holds the answer", "coco": "it holds the answer",
+}  # fmt: skip
 
 
 @click.command(
@@ -33,9 +40,9 @@ SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
     help="A file that is not there yet, written whole. [default: the screen]",
 )
 @click.option(
-    "--format", "shape", type=click.Choice(["table", "csv", "json", "submission"]),
-    help="table for people; csv with all scores; json, one object a line; submission for a competition. "
-    "[default: by the suffix of --output, else table; json with --json]",
+    "--format", "shape", type=click.Choice(SHAPES),
+    help="table for people; csv and parquet with all scores; json, one object a line; submission for a competition; "
+    "labelstudio and coco for those tools. [default: by the suffix of --output, else table; json with --json]",
 )  # fmt: skip
 @click.option(
     "--sample", type=click.Path(path_type=Path),
@@ -63,7 +70,7 @@ def predict(
     standard input, one a line. Pictures that cannot be read are listed with their reason; the exit code is then 1.
     Several runs, RUN,RUN,…, answer together with the mean of their probabilities.
     """
-    from transferkit.delivery import members, sorting
+    from transferkit.delivery import answer_files, members, sorting
     from transferkit.delivery import predict as room
 
     shape = _shape(shape, output, as_json)
@@ -71,6 +78,8 @@ def predict(
     facts = members.common(runs)
     task, names = facts.task, facts.classes
     _refuse(shape, task, top, sample, abstain, tta, len(runs))
+    if shape in ("labelstudio", "coco"):
+        answer_files.refuse_numbers(shape, task)
     top = None if tasks.of(task).numbers else top or 3
     threshold = None if abstain is None else room.abstain_at(abstain, runs[0], task)
     sorter = None if copy_to is None else sorting.Sorter(copy_to, task, names)
@@ -85,18 +94,28 @@ def predict(
     tally = {"answered": 0, "failed": 0, "abstained": 0}
     predictor = room.Predictor.of(list(runs), threshold, precision, tta, speaker)
     stream: Iterator[Prediction]
-    if output is None and sys.stdout.isatty() and shape != "submission":  # answers and a bar would mix on the screen
+    if (
+        output is None and sys.stdout.isatty() and shape in ("table", "csv", "json")
+    ):  # answers and a bar would mix on the screen
         stream = _after_first(predictor.stream(sources, reporter(quiet=True), total), speaker)
     else:
         stream = predictor.stream(sources, speaker, total)
     stream = _counted(stream if sorter is None else sorter.sort(stream), tally)
-    lines: Callable[[], Iterable[str]] = {
-        "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
-        "json": lambda: room.as_json_lines(stream, top),
-        "table": lambda: room.as_table(stream, top, task, width),
-        "submission": lambda: submission.lines(list(stream)) if submission else (),
-    }[shape]
-    _write(lines(), output, raw=shape in ("csv", "submission"))
+    if shape in ("labelstudio", "coco"):
+        stream = _named_lost(stream, speaker)
+    if shape == "parquet" and output is not None:
+        answer_files.write_parquet(stream, names, task, output, abstains=threshold is not None)
+    else:
+        folder = Path() if output is None else output.parent
+        lines: Callable[[], Iterable[str]] = {
+            "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
+            "json": lambda: room.as_json_lines(stream, top),
+            "table": lambda: room.as_table(stream, top, task, width),
+            "submission": lambda: submission.lines(list(stream)) if submission else (),
+            "labelstudio": lambda: answer_files.label_studio(stream, names, task, folder, run),
+            "coco": lambda: answer_files.coco(stream, names, task, folder),
+        }[shape]
+        _write(lines(), output, raw=shape in ("csv", "submission", "labelstudio", "coco"))
     _close(speaker, tally, sorter, output)
     return 1 if tally["failed"] else 0
 
@@ -108,6 +127,8 @@ def _shape(shape: str | None, output: Path | None, as_json: bool) -> str:
     if as_json:
         shape = "json"
     if output is None:
+        if shape == "parquet":
+            raise click.UsageError("--format parquet is for a file, not for the screen; add --output answers.parquet")
         return shape or "table"
     if output.exists() or output.is_symlink():
         kind = "is a folder; name a file in it" if output.is_dir() else "exists; choose another name, or remove it"
@@ -124,9 +145,8 @@ def _refuse(
     shape: str, task: str, top: int | None, sample: Path | None, abstain: str | None, tta: bool, runs: int
 ) -> None:  # fmt: skip
     """Options that could not take effect."""
-    if top is not None and (shape in ("csv", "submission") or tasks.of(task).numbers):
-        reasons = {"csv": "csv holds all scores", "submission": "the sample says what is written"}
-        raise click.UsageError(f"--top {top} has no effect: {reasons.get(shape, 'all targets are given')}; drop it")
+    if top is not None and (shape in TOPLESS or tasks.of(task).numbers):
+        raise click.UsageError(f"--top {top} has no effect: {TOPLESS.get(shape, 'all targets are given')}; drop it")
     if sample is not None and shape != "submission":
         raise click.UsageError(f"--sample has no effect on --format {shape}; add --format submission, or drop it")
     if abstain is not None and shape == "submission":
@@ -197,6 +217,16 @@ def _counted(predictions: Iterator[Prediction], tally: dict[str, int]) -> Iterat
     for prediction in predictions:
         kind = "failed" if prediction.error else "abstained" if prediction.abstained else "answered"
         tally[kind] += 1
+        yield prediction
+
+
+def _named_lost(predictions: Iterator[Prediction], speaker: Reporter) -> Iterator[Prediction]:
+    """The same; what cannot be read, and so is left out of the file, is said."""
+    from transferkit.data.samples import shown
+
+    for prediction in predictions:
+        if prediction.error:
+            speaker.warn(f"{shown(prediction.path)} cannot be read and is left out: {prediction.error}")
         yield prediction
 
 

@@ -29,7 +29,7 @@ from transferkit.files import atomic_path, write_csv
 
 _ENDINGS = {
     "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif",
-    "HEIF": ".heic", "DICOM": ".dcm",
+    "HEIF": ".heic", "JXL": ".jxl", "DICOM": ".dcm",
 }  # fmt: skip
 _AT_ONCE = 100  # rows of a group in Parquet: what a reader holds in memory
 Progress = Callable[[int, int], None]

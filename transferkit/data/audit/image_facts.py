@@ -23,7 +23,7 @@ _SMALL = DecodeSettings(64, intensity="percentile")
 _PROMISED = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP",
     ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF", ".heic": "HEIF", ".heif": "HEIF",
-    ".avif": "AVIF", ".dcm": "DICOM", ".dicom": "DICOM",
+    ".avif": "AVIF", ".jxl": "JXL", ".dcm": "DICOM", ".dicom": "DICOM",
 }  # fmt: skip
 
 

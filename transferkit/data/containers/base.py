@@ -9,13 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, Any, cast
 
 from transferkit.errors import DataError
 from transferkit.text import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer
 
 FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts")
 LARGEST = 1 << 30  # bytes of one entry; the decoder refuses larger files too
@@ -209,7 +206,7 @@ class Window(io.RawIOBase):
         """The place that is read next."""
         return self._at
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         """Fill `buffer` as far as there is something left."""
         view = memoryview(buffer).cast("B")
         found = self._file.read(self._offset + self._at, max(0, min(len(view), self._size - self._at)))

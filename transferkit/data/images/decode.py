@@ -117,9 +117,10 @@ def decoder_versions() -> dict[str, str]:
     names = ("libjpeg_turbo", "jpg", "libtiff", "webp", "avif", "zlib")
     found = {name: str(features.version(name)) for name in names}
     # OpenCV comes as several distributions: what counts is the library that is imported.
-    return (
-        found | {"opencv": cv2.__version__} | {name: _version(name) for name in ("pillow", "pillow-heif", "simplejpeg")}
-    )
+    found |= {"opencv": cv2.__version__}
+    found |= {name: _version(name) for name in ("pillow", "pillow-heif", "simplejpeg")}
+    jxl = _version("pillow-jxl-plugin")
+    return found | ({} if jxl == "None" else {"pillow-jxl-plugin": jxl})  # absent, it changes no key of older caches
 
 
 def _version(package: str) -> str:

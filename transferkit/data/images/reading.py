@@ -139,6 +139,8 @@ def sniff(head: bytes) -> str | None:
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
         return "HEIF" if any(b in brands for b in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")) else None
+    if head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+        return "JXL"
     return "BMP" if head[:2] == b"BM" else None
 
 
@@ -175,6 +177,8 @@ def identify(handle: IO[bytes], page: int = 0) -> Image.Image:
         raise ReadingError(f"is not a picture that can be read ({_looks_like(head[:64])})", "not_a_picture")
     if kind == "HEIF" and not enable_heif():
         raise ReadingError(NO_HEIC, "unsupported")
+    if kind == "JXL":
+        _check_jxl(handle)
     try:
         image = Image.open(handle, formats=("JPEG", "MPO") if kind == "JPEG" else (kind,))
         if image.width * image.height > MAX_PIXELS:
@@ -198,8 +202,23 @@ def _dicom(handle: IO[bytes], page: int) -> Image.Image:
         raise ReadingError(str(error), error.kind) from error
 
 
+def _check_jxl(handle: IO[bytes]) -> None:
+    try:
+        from transferkit.data.images import jxl
+    except ImportError as error:  # beside an exported model
+        raise ReadingError("is JPEG XL, which is read where transferkit is installed only", "unsupported") from error
+    try:
+        jxl.check(handle, MAX_PIXELS)
+    except jxl.JxlError as error:
+        raise ReadingError(str(error), error.kind) from error
+
+
 def orientation_of(image: Image.Image) -> int:
     """EXIF (else XMP) orientation 2 … 8, as Pillow finds it; 1 for upright, unknown or damaged."""
+    if (
+        image.format == "JXL"
+    ):  # which tells it beside the pixels, where its reader obeys it; what EXIF says is not meant
+        return 1
     try:
         orientation = image.getexif().get(0x0112, 1)
         return orientation if orientation in ORIENTATIONS else 1
@@ -257,4 +276,4 @@ def _looks_like(head: bytes) -> str:
         return "it is a film; in training, --frames every:1s takes pictures from films"
     if not head.strip(b"\0"):
         return "it holds zeros only"
-    return "unknown content; supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC and DICOM"
+    return "unknown content; supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG XL and DICOM"

@@ -15,7 +15,7 @@ from transferkit.data.samples import Part, shown, unreadable_reason
 
 EXTENSIONS = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif",
-    ".dcm", ".dicom",
+    ".jxl", ".dcm", ".dicom",
 ])  # compared in lower case  # fmt: skip
 JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 JUNK_FOLDERS = frozenset({
@@ -144,7 +144,7 @@ def kinds(paths: Iterable[str]) -> str:
 
 
 def pictures_below(folder: Path, films: bool = False) -> tuple[list[Path], Walk]:
-    """All pictures of a folder as training finds them, unreadable ones and, if wanted, films among them; and the walk."""
+    """All pictures of a folder as training finds them, unreadable ones and, if wanted, films too; and the walk."""
     walk = Walk(folder, films=films)
     folders, pictures = walk.entries("")
     found = list(pictures)
