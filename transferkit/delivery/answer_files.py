@@ -1,0 +1,155 @@
+"""Answers as files of other tools: a Parquet table, tasks with predictions for Label Studio, images and labels of COCO.
+
+Pictures are named from where the file lies: relative to its folder where they lie below it, else by their whole path.
+The readers of training take COCO's file and the table back as labels (`--label-column predicted`), and Label Studio's
+once somebody has looked through it there and exported it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from urllib.parse import quote
+
+from transferkit import tasks
+from transferkit.data.containers.bucket import address, is_address
+from transferkit.data.images.opening import PictureError, read_header
+from transferkit.delivery.predict import Prediction
+from transferkit.delivery.sorting import parted
+from transferkit.errors import ConfigError
+from transferkit.files import atomic_path
+
+AT_ONCE = 10_000  # rows of a group in Parquet
+LOCAL = "/data/local-files/?d="  # how Label Studio names pictures on its own disk
+TURNED = (5, 6, 7, 8)  # orientations by which width and height change places
+Columns = dict[str, Callable[[Prediction], object]]
+
+
+def refuse_numbers(shape: str, task: str) -> None:
+    """Raise ConfigError for a form of classes, of a run that predicts numbers."""
+    if tasks.of(task).numbers:
+        raise ConfigError(f"--format {shape} holds classes, and this run predicts numbers; give csv, json or parquet")
+
+
+def write_parquet(
+    predictions: Iterable[Prediction], names: Sequence[str], task: str, output: Path, abstains: bool = False
+) -> None:
+    """A table with the columns of `predict.as_csv`, numbers as float64; null where there is none.
+
+    Args:
+        predictions: one a picture.
+        names: of the classes.
+        task: of the run.
+        output: the file, written whole or not at all.
+        abstains: adds a column `abstained`.
+
+    Raises:
+        ConfigError: pyarrow is missing.
+    """
+    try:
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ConfigError(
+            "--format parquet needs pyarrow; install it with: pip install 'transferkit[parquet]'"
+        ) from error
+    number, text = arrow.float64(), arrow.string()
+    prefix = tasks.of(task).prefix
+    types = {"path": text, "predicted": text, "confidence": number, **{prefix + name: number for name in names}}
+    types |= {"abstained": arrow.bool_()} if abstains else {}
+    schema = arrow.schema([*types.items(), ("error", text)])
+    answers = iter(predictions)
+    with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
+        while group := list(islice(answers, AT_ONCE)):
+            rows = [_row(p, names, prefix, output.parent) | ({"abstained": p.abstained} if abstains else {})
+                    for p in group]  # fmt: skip
+            out.write_table(arrow.Table.from_pylist(rows, schema))
+
+
+def _row(p: Prediction, names: Sequence[str], prefix: str, folder: Path) -> dict[str, object]:
+    scores = dict(p.scores)
+    values = {prefix + name: scores.get(name) for name in names}
+    said = p.label if not p.error and not p.abstained else None
+    return {"path": named_from(p.path, folder), "predicted": said, "confidence": p.confidence, **values,
+            "error": p.error or None}  # fmt: skip
+
+
+def label_studio(
+    predictions: Iterable[Prediction], names: Sequence[str], task: str, folder: Path, version: str
+) -> Iterator[str]:
+    """Lines of a JSON list of tasks for Label Studio, each with the answer as a prediction (`choice` of `image`).
+
+    Args:
+        predictions: one a picture; those that could not be read are left out.
+        names: of the classes.
+        task: of the run.
+        folder: in which the file will lie, for `LOCAL_FILES_DOCUMENT_ROOT`.
+        version: what answered, in words.
+    """
+    before = "["
+    for p in predictions:
+        if p.error:
+            continue
+        path = named_from(p.path, folder)
+        image = path if is_address(path) else LOCAL + quote(path)
+        value = {"type": "choices", "from_name": "choice", "to_name": "image"}
+        labels = labels_of(p, names, task)
+        answer = {
+            "model_version": version, "score": p.confidence, "result": [value | {"value": {"choices": labels}}]
+        }  # fmt: skip
+        yield before + json.dumps({"data": {"image": image}, "predictions": [answer] if labels else []})
+        before = ","
+    yield "[]" if before == "[" else "]"
+
+
+def coco(predictions: Iterable[Prediction], names: Sequence[str], task: str, folder: Path) -> Iterator[str]:
+    """Lines of a JSON object with COCO's images, annotations (of labels, without boxes; `score` is the confidence) and
+    categories.
+
+    Args:
+        predictions: one a picture; those that could not be read are left out.
+        names: of the classes, numbered from 1.
+        task: of the run.
+        folder: in which the file will lie.
+    """
+    number_of = {name: number for number, name in enumerate(names, start=1)}
+    notes: list[str] = []
+    yield '{"images": ['
+    between = ""
+    for image, p in enumerate((p for p in predictions if not p.error), start=1):
+        size = _size(p.path)
+        yield between + json.dumps({"id": image, "file_name": named_from(p.path, folder), **size})
+        between = ","
+        notes += [json.dumps({"id": len(notes) + 1 + i, "image_id": image, "category_id": number_of[label],
+                              "score": p.confidence}) for i, label in enumerate(labels_of(p, names, task))]  # fmt: skip
+    yield '], "annotations": ['
+    yield ",\n".join(notes)
+    categories = [{"id": number, "name": name} for name, number in number_of.items()]
+    yield f'], "categories": {json.dumps(categories)}}}'
+
+
+def labels_of(prediction: Prediction, names: Sequence[str], task: str) -> list[str]:
+    """The names that an answer gives; none where it abstains."""
+    if prediction.abstained:
+        return []
+    return [prediction.label] if tasks.of(task).exclusive else list(parted(prediction.label, names))
+
+
+def named_from(path: str, folder: Path) -> str:
+    """A picture's path as a file in `folder` names it: relative where it lies below, else whole, addresses too."""
+    if is_address(path):
+        return address(path)
+    there = os.path.abspath(path)
+    return there.removeprefix(os.path.join(os.path.abspath(folder), ""))
+
+
+def _size(path: str) -> dict[str, int]:
+    with suppress(PictureError):  # it went since
+        header = read_header(Path(path))
+        width, height = header.size if header.orientation not in TURNED else header.size[::-1]
+        return {"width": width, "height": height}
+    return {}
