@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from transferkit.data.containers.pixels import png
+from transferkit.data.source import scan
+from transferkit.data.splitting.split import split
 
 CLASSES = ("daisy", "rose", "tulip")
 EACH = 40
@@ -182,7 +184,7 @@ def idx(corpus: Corpus, to: Path) -> Source:
     with gzip.open(to / "train-images-idx4-ubyte.gz", "wb") as handle:
         handle.write(head + pixels.tobytes())
     (to / "train-labels-idx1-ubyte").write_bytes(struct.pack(">BBBBI", 0, 0, 8, 1, len(labels)) + labels.tobytes())
-    return to / "train-images-idx4-ubyte.gz", {"names": False}
+    return to / "train-images-idx4-ubyte.gz", {}
 
 
 def cifar_batches(corpus: Corpus, to: Path) -> Path:
@@ -440,3 +442,87 @@ def lossless_films(corpus: Corpus, to: Path) -> Source:
 
 
 FORMS |= {"films": lossless_films, "tfrecords": tfrecords, "tfrecord, packed": tfrecord_packed, "tfds": tfds}
+
+
+def packed_films(kind: str) -> Builder:
+    """The same in an archive, where they are packed, or lie as they are."""
+
+    def build(corpus: Corpus, to: Path) -> Source:
+        (to / "films").mkdir()
+        source, options = lossless_films(corpus, to / "films")
+        if kind == "tar":
+            with tarfile.open(to / "films.tar", "w") as out:
+                out.add(source, "films")
+            return to / "films.tar", options
+        compression = zipfile.ZIP_DEFLATED if kind == "deflated" else zipfile.ZIP_STORED
+        with zipfile.ZipFile(to / "films.zip", "w", compression) as archive:
+            for path in sorted(source.rglob("*.mov")):
+                archive.write(path, path.relative_to(source))
+        return to / "films.zip", options
+
+    return build
+
+
+def named_columns(corpus: Corpus, to: Path) -> Source:
+    """A table of which every column is called otherwise than one would guess, with splits and groups."""
+    flat(corpus, to)
+    samples = scan(class_folders(corpus, to / "split by this"))
+    parts = split(samples.hashed(), (0.7, 0.15, 0.15), 0).assignment
+    rows = (
+        (
+            i,
+            f"{name}.png",
+            label.upper(),
+            label,
+            {"train": "training", "val": "dev", "test": "test"}[part],
+            f"{part} {i // 3}",
+        )
+        for i, ((name, label, _), part) in enumerate(zip(corpus, parts, strict=True))
+    )
+    path = write_rows(to / "list.csv", ["n", "what", "shouted", "spoken", "use", "bed"], rows)
+    return path, {"image_column": "what", "label_column": ("spoken",), "split_column": "use", "group_column": "bed"}
+
+
+def table_in_zip(corpus: Corpus, to: Path) -> Source:
+    with zipfile.ZipFile(to / "all.zip", "w") as archive:
+        for name, _, content in corpus:
+            archive.writestr(f"train_images/{name}.png", content)
+        archive.writestr("train.csv", "id_code,diagnosis\n" + "".join(f"{name},{label}\n" for name, label, _ in corpus))
+    return to / "all.zip" / "train.csv", {}
+
+
+def nested(level: str) -> Builder:
+    """Class folders that hold folders (`top`), or lie in others: the class is the last of them, or all."""
+
+    def build(corpus: Corpus, to: Path) -> Source:
+        for i, (name, label, content) in enumerate(corpus):
+            folder = to / (f"{label}/bed {i // 20 % 2}" if level == "top" else f"plant/{label}")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.png").write_bytes(content)
+        return to, {} if level == "top" else {"class_level": level}
+
+    return build
+
+
+def label_studio_min(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to)
+    tasks = [
+        {"id": i, "image": f"/data/local-files/?d={name}.png", "choice": label, "annotator": 1}
+        for i, (name, label, _) in enumerate(corpus)
+    ]
+    (to / "min.json").write_text(json.dumps(tasks))
+    return to / "min.json", {}
+
+
+FORMS |= {
+    "tar.bz2": tarred("bz2"),
+    "csv of named columns": named_columns,
+    "csv in a zip": table_in_zip,
+    "folders in class folders": nested("top"),
+    "class folders in folders, leaf": nested("leaf"),
+    "class folders in folders, path": nested("path"),
+    "label studio, min": label_studio_min,
+    "films in a zip": packed_films("deflated"),
+    "films in a zip, stored": packed_films("stored"),
+    "films in a tar": packed_films("tar"),
+}

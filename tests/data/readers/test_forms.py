@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,32 @@ import pytest
 
 import transferkit as tk
 from tests.data.readers.forms import CLASSES, FORMS, Corpus
+from tests.data.readers.label_forms import LABEL_FORMS, LABELS, Labelled
+from tests.data.readers.pixel_forms import PIXEL_FORMS, Divided, as_png, class_folders
+from tests.data.readers.training import finetune, outcome
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.readers.reading import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
 
-NUMBERED = ("idx",)  # forms that know classes by number only
+SHARES = (0.7, 0.15, 0.15)
+# Forms that know classes by number only, and one that names them with what lies around them.
+CALLED = {"idx": ("0", "1", "2"), "class folders in folders, path": tuple(f"plant/{name}" for name in CLASSES)}
 TRAINED = ("zip",)  # the others when asked for
 Prepared = tuple[Path, dict[str, Any]]
+
+
+class Made(dict[str, Prepared]):
+    """Forms, each made when it is first asked for."""
+
+    def __init__(self, build: Callable[[str, Path], Prepared], to: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self.build, self.to = build, to
+
+    def __missing__(self, form: str) -> Prepared:
+        self[form] = self.build(form, self.to.mktemp(form.replace(" ", "_").replace(",", "")))
+        return self[form]
 
 
 @pytest.fixture(scope="module")
@@ -28,32 +46,39 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def forms(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus) -> dict[str, Prepared]:
-    """Every form, made when first asked for."""
+def forms(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus) -> Made:
+    return Made(lambda form, to: FORMS[form](corpus, to), tmp_path_factory)
 
-    class Made(dict[str, Prepared]):
-        def __missing__(self, form: str) -> Prepared:
-            self[form] = FORMS[form](corpus, tmp_path_factory.mktemp(form.replace(" ", "_").replace(",", "")))
-            return self[form]
 
-    return Made()
+@pytest.fixture(scope="module")
+def pixel_forms(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(lambda form, to: PIXEL_FORMS[form][1](Divided(PIXEL_FORMS[form][0]()), to), tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def label_forms(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    labelled = Labelled()
+    return Made(lambda form, to: LABEL_FORMS[form](labelled, to), tmp_path_factory)
+
+
+def reading_of(options: dict[str, Any]) -> Reading:
+    return Reading.checked({k: v for k, v in options.items() if k != "intensity"})
 
 
 def read(forms: dict[str, Prepared], form: str) -> Samples:
     source, options = forms[form]
-    return scan(source, reading=Reading.checked({k: v for k, v in options.items() if k != "names"})).hashed()
+    return scan(source, reading=reading_of(options)).hashed()
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same_pictures_labels_and_splits(
-    form: str, forms: dict[str, Prepared], corpus: Corpus, tmp_path: Path
+    form: str, forms: dict[str, Prepared], corpus: Corpus
 ) -> None:
     plain, found = read(forms, "folder"), read(forms, form)
     assert found.sha256 == plain.sha256
     assert found.targets.tolist() == plain.targets.tolist()
-    assert found.classes == (("0", "1", "2") if form in NUMBERED else CLASSES)
-    shares = (0.7, 0.15, 0.15)
-    assert split(found, shares, 0).assignment == split(plain, shares, 0).assignment
+    assert found.classes == CALLED.get(form, CLASSES)
+    assert split(found, SHARES, 0).assignment == split(plain, SHARES, 0).assignment
     for index in (0, 60, 119):
         assert np.array_equal(decode(found.pinned(index), DecodeSettings(32)), corpus.pixels[index])
     assert found.reader["name"]
@@ -63,43 +88,79 @@ def test_every_form_gives_the_same_pictures_labels_and_splits(
 @pytest.mark.parametrize("form", FORMS)
 def test_a_saved_split_is_found_again(form: str, forms: dict[str, Prepared], tmp_path: Path) -> None:
     found = read(forms, form)
-    splits = split(found, (0.7, 0.15, 0.15), 0)
+    splits = split(found, SHARES, 0)
     save_splits(tmp_path / "splits.csv", found, splits)
     assert load_splits(tmp_path / "splits.csv", read(forms, form)).assignment == splits.assignment
     wanted = set(itertools.islice(found.paths, 5))
     source, options = forms[form]
-    reading = Reading.checked({k: v for k, v in options.items() if k != "names"})
+    reading = reading_of(options)
     again = scan(source, found.task, classes=found.classes, only=wanted, strict=False, reading=reading)
     assert set(again.paths) == wanted
 
 
+@pytest.mark.parametrize("form", PIXEL_FORMS)
+def test_forms_that_keep_pixels_give_the_same_pixels_labels_and_splits(form: str, pixel_forms: Made) -> None:
+    plain, found = Divided(PIXEL_FORMS[form][0]()), read(pixel_forms, form)
+    assert [found.label(i) for i in range(len(found))] == plain.labels
+    assert list(found.split) == plain.parts
+    settings = DecodeSettings(32, intensity=pixel_forms[form][1].get("intensity", "full"))
+    pixels = np.stack([decode(found.pinned(i), settings) for i in range(len(found))])
+    assert np.array_equal(pixels, plain.pixels)
+
+
+@pytest.mark.parametrize("form", LABEL_FORMS)
+def test_forms_of_several_labels_give_the_same_labels_and_splits(form: str, label_forms: Made) -> None:
+    plain, found = read(label_forms, "csv"), read(label_forms, form)
+    assert (found.task, found.classes) == ("multilabel", LABELS)
+    assert found.sha256 == plain.sha256
+    assert found.targets.tolist() == Labelled().marks()
+    assert split(found, SHARES, 0).assignment == split(plain, SHARES, 0).assignment
+
+
+# ------------------------------------------------------------------------------------------ training
+
+
 @pytest.fixture(scope="module")
-def trained(forms: dict[str, Prepared], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run on a form; the features of all are computed once, for the pictures are the same."""
-    folder = tmp_path_factory.mktemp("runs")
-
-    def run(form: str) -> tk.Run:
-        source, options = forms[form]
-        output = folder / form.replace(" ", "_")
-        if output.exists():
-            return tk.Run(output)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
-            return tk.finetune(
-                source, "mini", output=output, head="linear", augment="none", epochs=1, image_size=32,
-                precision="float32", quiet=True, **{k: v for k, v in options.items() if k != "names"},
-            )  # fmt: skip
-
-    return run
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize(
-    "form", [pytest.param(f, marks=() if f in TRAINED else (pytest.mark.extended,)) for f in FORMS if f != "folder"]
-)
-def test_every_form_trains_to_the_same_scores(form: str, trained: Any) -> None:
-    plain, run = trained("folder"), trained(form)
-    for part in ("val", "test"):
-        ours, theirs = run.metrics[part], plain.metrics[part]
-        assert (ours["loss"], ours["accuracy"]) == (theirs["loss"], theirs["accuracy"])
+def trained(runs: Path, kind: str, forms: Made, form: str) -> tk.Run:
+    """A run on a form; the features of equal files are computed once."""
+    source, options = forms[form]
+    return finetune(source, runs / f"{kind} {form}".replace(",", ""), **options)
+
+
+def but(forms: dict[str, Any], first: str) -> list[Any]:
+    """All forms but the one that is compared with, most of them when asked for."""
+    return [pytest.param(f, marks=() if f in TRAINED else (pytest.mark.extended,)) for f in forms if f != first]
+
+
+@pytest.mark.parametrize("form", but(FORMS, "folder"))
+def test_every_form_trains_to_the_same_scores(form: str, forms: Made, runs: Path) -> None:
+    plain, run = trained(runs, "same", forms, "folder"), trained(runs, "same", forms, form)
+    assert outcome(run) == outcome(plain)
     assert run.manifest["data"]["reader"]["name"]
     assert run.evaluate()["loss"] == run.metrics["test"]["loss"]
+
+
+@pytest.mark.parametrize("form", but(PIXEL_FORMS, ""))
+def test_forms_that_keep_pixels_train_to_the_same_scores(
+    form: str, pixel_forms: Made, runs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pixels = PIXEL_FORMS[form][0]
+    output = runs / f"plain {pixels.__name__}"
+    if output.exists():
+        plain = tk.Run(output)
+    else:
+        source, _ = class_folders(as_png)(Divided(pixels()), tmp_path_factory.mktemp(pixels.__name__))
+        plain = finetune(source, output)
+    run = trained(runs, "pixels", pixel_forms, form)
+    assert outcome(run) == outcome(plain)
+    assert run.evaluate()["loss"] == run.metrics["test"]["loss"]
+
+
+@pytest.mark.parametrize("form", but(LABEL_FORMS, "csv"))
+def test_forms_of_several_labels_train_to_the_same_scores(form: str, label_forms: Made, runs: Path) -> None:
+    plain, run = trained(runs, "labels", label_forms, "csv"), trained(runs, "labels", label_forms, form)
+    assert outcome(run) == outcome(plain)
