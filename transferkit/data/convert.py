@@ -180,7 +180,10 @@ def _parquet(samples: Samples, output: Path, tell: Progress) -> str:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise DataError("writing Parquet needs pyarrow; install it with: pip install 'transferkit[parquet]'") from error
-    header, rows = _rows(samples, list(samples.paths))
+    header, rows = _rows(samples, [path if path.isprintable() else shown(path) for path in samples.paths])
+    bad = [name for name in samples.classes if not _is_utf8(name)]
+    if bad:
+        raise DataError(f"the names {listed(bad)} are no UTF-8, which Parquet holds alone; convert to a folder")
     image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     schema = arrow.schema([("image", image), *((name, arrow.string()) for name in header[1:])])
     with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
@@ -193,6 +196,13 @@ def _parquet(samples: Samples, output: Path, tell: Progress) -> str:
                 group.clear()
             tell(index + 1, len(samples))
     return "a Parquet file with the pictures in it"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode("utf-8") or True)
+    except UnicodeEncodeError:
+        return False
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def write_parquet(
         ) from error
     number, text = arrow.float64(), arrow.string()
     prefix = tasks.of(task).prefix
-    types = {"path": text, "predicted": text, "confidence": number, **{prefix + name: number for name in names}}
+    types = {"path": text, "predicted": text, "confidence": number, **{_utf8(prefix + n): number for n in names}}
     types |= {"abstained": arrow.bool_()} if abstains else {}
     schema = arrow.schema([*types.items(), ("error", text)])
     answers = iter(predictions)
@@ -72,10 +72,15 @@ def write_parquet(
 
 def _row(p: Prediction, names: Sequence[str], prefix: str, folder: Path) -> dict[str, object]:
     scores = dict(p.scores)
-    values = {prefix + name: scores.get(name) for name in names}
-    said = p.label if not p.error and not p.abstained else None
-    return {"path": named_from(p.path, folder), "predicted": said, "confidence": p.confidence, **values,
+    values = {_utf8(prefix + name): scores.get(name) for name in names}
+    said = _utf8(p.label) if not p.error and not p.abstained else None
+    return {"path": _utf8(named_from(p.path, folder)), "predicted": said, "confidence": p.confidence, **values,
             "error": p.error or None}  # fmt: skip
+
+
+def _utf8(name: str) -> str:
+    """A name as Parquet takes it: bytes that are no UTF-8 are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def label_studio(
@@ -95,7 +100,7 @@ def label_studio(
         if p.error:
             continue
         path = named_from(p.path, folder)
-        image = path if is_address(path) else LOCAL + quote(path)
+        image = path if is_address(path) else LOCAL + quote(os.fsencode(path))
         value = {"type": "choices", "from_name": "choice", "to_name": "image"}
         labels = labels_of(p, names, task)
         answer = {

@@ -1,4 +1,4 @@
-"""Every form has a twin that is damaged, contradicts itself or means harm; each is refused by an error that names it."""
+"""Every form has a twin that is damaged, contradicts itself or means harm; each is refused by name."""
 
 from __future__ import annotations
 

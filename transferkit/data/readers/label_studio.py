@@ -24,7 +24,7 @@ def detect(source: Path) -> float:
     tasks = load_json(source)
     if not isinstance(tasks, list) or not tasks or not isinstance(tasks[0], dict):
         return 0.0
-    whole = "data" in tasks[0] and ("annotations" in tasks[0] or "completions" in tasks[0])
+    whole = "data" in tasks[0] and any(key in tasks[0] for key in ("annotations", "completions", "predictions"))
     return 1.0 if whole or ("annotator" in tasks[0] and _picture(tasks[0])) else 0.0
 
 
@@ -36,17 +36,23 @@ def parse(source: Path, crop: bool) -> Export:
         crop: makes a row of each rectangle instead of each picture.
 
     Raises:
-        DataError: it is damaged, or a task names no picture.
+        DataError: it is damaged, a task names no picture, or there are predictions only.
     """
-    export, rows, without = Export(), list[Row](), 0
+    export, rows, without, guessed = Export(), list[Row](), 0, 0
     for at, task in enumerate(load_json(source)):
         picture = _picture(task.get("data", task)) if isinstance(task, dict) else ""
         if not picture:
             raise DataError(f"{shown(source)}: task [{at}] names no picture (a field `image`); export it again")
-        found = _rows(task, _local(picture), f"task [{at}]")
+        found = _rows(task, _local(picture, source.parent), f"task [{at}]")
         export.boxes += sum(row.box is not None for row in found)
         rows += [row for row in found if (row.box is not None) == crop or not crop]
         without += not found
+        guessed += not found and bool(task.get("predictions"))
+    if guessed and not rows:
+        raise DataError(
+            f"{shown(source)} holds predictions, and no annotation of a person: look through them in Label Studio, "
+            "submit, and export the project"
+        )
     if without:
         export.said.append(f"{without} tasks without an annotation are left out")
     for row in rows if not crop else ():
@@ -61,12 +67,16 @@ def _picture(data: dict[str, Any]) -> str:
     return next((value for value in values if isinstance(value, str) and value), "")
 
 
-def _local(picture: str) -> str:
-    """The path behind an address of Label Studio's own server: its name, or what `?d=` says."""
+def _local(picture: str, folder: Path) -> str:
+    """The path behind an address of Label Studio's own server: its name, or what `?d=` says, from the `folder` of the
+    export or else as a whole path.
+    """
     address = urlparse(picture)
     inside = parse_qs(address.query).get("d")
     if inside:
-        return os.path.normpath(inside[0]).lstrip("/")
+        path = os.path.normpath(inside[0])
+        below = path.lstrip("/")
+        return path if path != below and places.exists(Path(path)) and not places.exists(folder / below) else below
     path = unquote(address.path)
     if "://" in picture or path.startswith("/data/"):
         base = os.path.basename(path)
@@ -77,13 +87,13 @@ def _local(picture: str) -> str:
 
 def _rows(task: dict[str, Any], picture: str, where: str) -> list[Row]:
     annotations = task.get("annotations", task.get("completions"))
-    if annotations is None:  # JSON-MIN
+    if annotations is None and "data" not in task:  # JSON-MIN
         values: Any = next((task[key] for key in _SHORT if task.get(key)), [])
         values = values.get("choices", []) if isinstance(values, dict) else values
         labels = [values] if isinstance(values, str) else [v for v in values if isinstance(v, str)]
         return [Row(picture, labels, where)] if labels else []
     rows = []
-    for annotation in annotations:
+    for annotation in annotations or ():
         if annotation.get("was_cancelled"):
             continue
         rows += [row for result in annotation.get("result", []) if (row := _row(result, picture, where)) is not None]
