@@ -13,6 +13,7 @@ from tests.data.readers import forms
 from tests.data.readers.forms import Corpus
 from transferkit.data.convert import convert
 from transferkit.data.readers.reading import Reading
+from transferkit.data.samples import Samples
 from transferkit.data.source import scan
 from transferkit.errors import DataError, StorageError
 
@@ -51,6 +52,42 @@ def test_labels_splits_and_groups_are_kept(name: str, corpus: Corpus, tmp_path: 
     for field in ("sha256", "split", "group"):
         assert getattr(after, field) == getattr(before, field)
     assert np.array_equal(after.targets, before.targets)
+
+
+@pytest.mark.parametrize("name", ["plain", "plain.csv", "plain.parquet"])
+@pytest.mark.parametrize("splits", [False, True])
+def test_classes_in_classes_are_read_back_as_they_were(name: str, splits: bool, corpus: Corpus, tmp_path: Path) -> None:
+    names = ("animal/cat", "animal/dog", "animal", "plant")
+    parts = ("train", "train", "val", "test")
+    forms.flat(corpus, tmp_path / "from")
+    rows = ((f"{n}.png", names[i % 4], parts[i // 4 % 4] if splits else "") for i, n in enumerate(corpus.names))
+    before = scan(forms.write_rows(tmp_path / "from" / "a.csv", ["path", "label", "split"], rows)).hashed()
+    said = convert(before, tmp_path / name)
+    folder = name == "plain"
+    assert ("--class-level path" in said) == folder
+    after = scan(tmp_path / name, reading=Reading(class_level="path") if folder else None).hashed()
+    assert after.classes == before.classes == ("animal", "animal/cat", "animal/dog", "plant")
+
+    def content(samples: Samples) -> list[tuple[str, str, str | None]]:
+        return sorted(zip(samples.sha256 or (), map(samples.label, range(120)), samples.split, strict=True))
+
+    assert content(after) == content(before)
+
+
+@pytest.mark.parametrize(
+    "names", [("train/cat", "train/dog"), ("train/cat", "bird"), ("train", "val"), ("a//b", "c"), ("a/../b", "c")]
+)
+def test_a_folder_that_would_be_read_otherwise_is_refused(
+    names: tuple[str, str], corpus: Corpus, tmp_path: Path
+) -> None:
+    forms.flat(corpus, tmp_path / "from")
+    rows = ((f"{name}.png", names[i % 2]) for i, name in enumerate(corpus.names))
+    samples = scan(forms.write_rows(tmp_path / "from" / "a.csv", ["path", "label"], rows))
+    with pytest.raises(DataError, match=r"convert to a \.csv or \.parquet"):
+        convert(samples, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["from"]
+    convert(samples, tmp_path / "out.parquet")
+    assert scan(tmp_path / "out.parquet").classes == tuple(sorted(names))
 
 
 def test_boxes_become_pictures(corpus: Corpus, tmp_path: Path) -> None:

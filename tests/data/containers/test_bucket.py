@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.readers.forms import Corpus
+from tests.data.readers.forms import Corpus, folder
+from tests.data.readers.training import finetune, outcome
 from transferkit.data.containers import bucket
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.source import origin_of, scan
@@ -124,6 +125,12 @@ def test_data_in_a_bucket_is_the_same_data(source: str, line: Line) -> None:
     assert len(found) == 120
     assert np.array_equal(decode(found.pinned(77), DecodeSettings(32)), corpus.pixels[77])
     assert origin_of(source) == source
+
+
+@pytest.mark.parametrize("source", ["s3://garden/flowers", "s3://garden/flowers.zip"])
+def test_data_in_a_bucket_trains_to_the_same_scores(source: str, line: Line, tmp_path: Path) -> None:
+    plain, _ = folder(Corpus(), tmp_path)
+    assert outcome(finetune(source, tmp_path / "run")) == outcome(finetune(plain, tmp_path / "plain"))
 
 
 def test_what_was_fetched_is_read_from_the_cache(line: Line) -> None:

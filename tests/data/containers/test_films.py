@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -15,14 +17,14 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data.containers import films, kinds, places
+from transferkit.data.containers import base, films, kept, kinds, places
 from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
 from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
-from transferkit.delivery.inputs import find
+from transferkit.delivery.inputs import find, from_input
 from transferkit.errors import ConfigError, DataError
 
 EVERY = Reading(frames="every:0.5s")
@@ -139,12 +141,109 @@ def test_films_are_passed_over_where_they_are_not_asked_for_and_missed_where_the
 def test_films_that_a_pattern_matches_are_looked_at_as_one_that_is_named(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         film(tmp_path / "new" / name, seconds=2)
-    assert find([tmp_path / "new" / "*.mp4"]) == find([tmp_path / "new" / "a.mp4", tmp_path / "new" / "b.mp4"])
-    assert [path.name for path in find([tmp_path / "new" / "*.mp4"])] == ["0s.png", "1s.png"] * 2
-    with pytest.raises(DataError, match=r"name the films themselves, as .*\*\.mp4"):
-        find([tmp_path / "new"])
-    (tmp_path / "new" / "c.mp4").write_bytes(b"nothing")
-    assert tmp_path / "new" / "c.mp4" in find([tmp_path / "new" / "*.mp4"])
+    both = find([tmp_path / "new" / "*.mp4"])
+    assert both == find([tmp_path / "new" / "a.mp4", tmp_path / "new" / "b.mp4"])
+    assert [path.name for path in both] == ["0s.png", "1s.png"] * 2
+    assert [path.name for path in find([tmp_path / "new" / "a.mp4"], step=0.5)] == [
+        "0s.png", "0.5s.png", "1s.png", "1.5s.png",
+    ]  # fmt: skip
+    (tmp_path / "list.csv").write_text("path\nnew/b.mp4\n")
+    assert find([tmp_path / "list.csv"]) == both[2:]
+    assert list(from_input(io.BytesIO(f"{tmp_path}/new/b.mp4\n".encode()))) == both[2:]
+
+
+def test_a_film_that_cannot_be_read_is_answered_with_the_reason(tmp_path: Path) -> None:
+    path = film(tmp_path / "cut.mp4", seconds=20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (found,) = find([tmp_path / "*.mp4"])
+    with pytest.raises(PictureError, match=r"cut\.mp4/0s\.png: cannot be opened \(.*cut\.mp4 is"):
+        decode(found, DecodeSettings(24))
+
+
+def test_films_of_a_folder_are_taken_where_nothing_else_is_in_it_or_training_took_some(tmp_path: Path) -> None:
+    for name in ("a/x.mp4", "b/y.mkv"):
+        film(tmp_path / "new" / name, seconds=2)
+    names = ["a/x.mp4/0s.png", "a/x.mp4/1s.png", "b/y.mkv/0s.png", "b/y.mkv/1s.png"]
+    said: list[str] = []
+
+    def found(step: float | None = None) -> list[str]:
+        said.clear()
+        return [
+            path.relative_to(tmp_path / "new").as_posix() for path in find([tmp_path / "new"], said.append, (), step)
+        ]
+
+    assert (found(), said) == (names, [])
+    Image.new("RGB", (20, 20)).save(tmp_path / "new" / "a" / "p.png")
+    assert (found(), len(said)) == (["a/p.png"], 1)
+    assert "left out 2 films of" in said[0]
+    assert (sorted(found(1.0)), said) == (sorted([*names, "a/p.png"]), [])
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_films_in_archives_are_the_same_films(name: str, packed: int, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for number, label in enumerate("aabb"):
+        film(folder / label / f"{number}.mp4", 2, ground=40 * number)
+    Image.new("RGB", (20, 20)).save(folder / "a" / "p.png")
+    archive = tmp_path / name
+    if name == "a.zip":
+        with zipfile.ZipFile(archive, "w", packed) as out:
+            for path in sorted(folder.rglob("*.*")):
+                out.write(path, path.relative_to(folder))
+    else:
+        with tarfile.open(archive, "w:gz" if name.endswith("gz") else "w") as tar:
+            tar.add(folder, "data")
+    plain, found = scan(folder, reading=EVERY).hashed(), scan(archive, reading=EVERY).hashed()
+    assert len(plain) == 4 * 4 + 1
+    assert (found.sha256, found.targets.tolist()) == (plain.sha256, plain.targets.tolist())
+    groups = [None if group is None else Path(group).name for group in found.group]
+    assert groups == [None if group is None else Path(group).name for group in plain.group]
+    inside = archive / found.paths[0].partition(".mp4")[0] if name == "a.zip" else None
+    if inside is not None:
+        assert find([inside.with_suffix(".mp4")]) == [inside.with_suffix(".mp4") / f"{second}s.png" for second in "01"]
+    assert len(find([archive], step=0.5)) == 17
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["data", name])
+
+
+def test_a_film_that_a_zip_has_packed_is_unpacked_once_and_again_where_it_had_to_go(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as out:
+        for label in "ab":
+            out.write(film(tmp_path / f"{label}.mp4", 20, ground=100 * (label == "b")), f"{label}/x.mp4")
+    before = set(kept.files("archives"))
+    found = scan(tmp_path / "a.zip", reading=EVERY)
+    hashes = found.hashed().sha256
+    (first, *_) = made = set(kept.files("archives")) - before
+    assert len(made) == 2
+    for path in made:
+        path.unlink()
+    assert found.hashed().sha256 == hashes
+    again = set(kept.files("archives")) - before
+    assert again == made
+    assert first.suffix == ".entry"
+
+
+def test_a_film_that_is_damaged_in_a_zip_is_named(tmp_path: Path) -> None:
+    for packed in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", packed) as out:
+            for label in "ab":
+                out.write(film(tmp_path / f"{label}.mp4"), f"{label}/x.mp4")
+        content = bytearray((tmp_path / "a.zip").read_bytes())
+        at = content.index(b"a/x.mp4") + 700
+        content[at : at + 20] = bytes(20)
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.zip/a/x\.mp4 is damaged"):
+            scan(tmp_path / "a.zip", reading=EVERY)
+
+
+def test_a_large_film_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "LARGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        for label in "ab":
+            out.write(film(tmp_path / f"{label}.mp4"), f"{label}/x.mp4")
+    assert len(scan(tmp_path / "a.zip", reading=EVERY).hashed()) == 12
+    with pytest.raises(PictureError, match="are not read at once"):
+        decode(tmp_path / "a.zip" / "a" / "x.mp4", DecodeSettings(24))
 
 
 # ------------------------------------------------------------------------------------------ hostile
@@ -213,14 +312,6 @@ def test_a_film_among_pictures_is_called_one(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv", "a.avi"):
         with pytest.raises(PictureError, match="it is a film; in training, --frames every:1s"):
             decode(film(tmp_path / name), DecodeSettings(24))
-
-
-def test_films_in_an_archive_are_refused_by_name(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
-        for label in "ab":
-            out.write(film(tmp_path / f"{label}.mp4"), f"{label}/x.mp4")
-    with pytest.raises(DataError, match=r"a\.zip/a/x\.mp4 lies in an archive or a bucket"):
-        scan(tmp_path / "a.zip", reading=EVERY)
 
 
 def test_a_missing_reader_names_what_to_install(tmp_path: Path) -> None:

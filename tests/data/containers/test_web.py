@@ -10,18 +10,22 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import transferkit as tk
 from tests.cli.calls import call
 from tests.data.containers.servers import Azure, Google, Hub, Store, serving
 from tests.data.readers import forms
 from tests.data.readers.forms import CLASSES, Corpus
+from tests.data.readers.training import finetune, outcome
 from transferkit.data.containers import bucket, kept, kinds
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.readers.reading import Reading
 from transferkit.data.source import scan
+from transferkit.delivery.inputs import find
 from transferkit.errors import DataError, TransferKitError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the clients' own libraries
@@ -163,6 +167,13 @@ def test_a_file_that_changes_while_it_is_fetched_is_refused(web: Store, monkeypa
 # ------------------------------------------------------------------------------------------ stores
 
 
+@pytest.fixture(scope="module")
+def plain_outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What training on the same pictures in a folder comes to."""
+    source, _ = forms.folder(Corpus(), tmp_path_factory.mktemp("plain"))
+    return outcome(finetune(source, tmp_path_factory.mktemp("plain run") / "run"))
+
+
 def same(source: str, **options: str) -> None:
     corpus, found = Corpus(), scan(source, reading=Reading.checked(options)).hashed()
     assert (len(found), found.classes) == (120, CLASSES)
@@ -222,7 +233,34 @@ def test_folders_of_shards_in_a_store_are_the_same_data(form: str, google: Store
 
 
 @pytest.mark.extended
-def test_a_data_set_of_the_hub_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["web", "google", "azure"])
+def test_data_in_a_store_trains_to_the_same_scores(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, plain_outcome: dict[str, Any]
+) -> None:
+    store: Store = request.getfixturevalue(kind)
+    address = {"web": archive(store), "google": "gs://garden/flowers", "azure": "az://garden/flowers"}[kind]
+    assert outcome(finetune(address, tmp_path / "run")) == plain_outcome
+
+
+@pytest.mark.extended
+def test_films_in_a_store_are_read_and_damaged_ones_called_by_their_address(google: Store, tmp_path: Path) -> None:
+    source, options = forms.FORMS["films"](Corpus(), tmp_path)
+    for path in source.rglob("*.mov"):
+        google.files[f"films/{path.relative_to(source).as_posix()}"] = path.read_bytes()
+    same("gs://garden/films", **options)
+    rows = "".join(f"{name},{name.split('/')[1]}\n" for name in sorted(google.files) if name.endswith(".mov"))
+    google.files["films.csv"] = f"path,label\n{rows}".encode()
+    same("gs://garden/films.csv", **options)
+    assert [path.name for path in find([Path("gs://garden/films/rose/r000.mov")])] == ["0s.png"]
+    google.files["films/rose/r007.mov"] = google.files["films/rose/r007.mov"][:200]
+    forget()
+    with pytest.raises(DataError, match=r"gs://garden/films/rose/r007\.mov is (damaged|no film)") as caught:
+        same("gs://garden/films", **options)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.extended
+def test_a_data_set_of_the_hub_is_read(tmp_path: Path, plain_outcome: dict[str, Any]) -> None:
     pytest.importorskip("huggingface_hub")
     made = tmp_path / "made"
     made.mkdir()
@@ -240,6 +278,14 @@ def test_a_data_set_of_the_hub_is_read(tmp_path: Path) -> None:
             found = json.loads(done.stdout)
             assert (found["reader"]["name"], found["pictures"]) == (reader, 120)
             assert found["classes"] == dict.fromkeys(CLASSES, 40)
+        train = [
+            "--backbone", "mini", "--head", "linear", "--augment", "none", "--epochs", "1", "--image-size", "32",
+            "--precision", "float32", "--quiet", "--output", str(tmp_path / "run"),
+        ]  # fmt: skip
+        words_of_training = [*words[:3], "finetune", "hf://datasets/gardener/flowers", *train]
+        done = subprocess.run(words_of_training, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert outcome(tk.Run(tmp_path / "run")) == plain_outcome
         words[-1] = "hf://datasets/gardener/none"
         done = subprocess.run(words, capture_output=True, text=True, env=environment)
         assert done.returncode == 2
