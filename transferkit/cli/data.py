@@ -142,8 +142,9 @@ def split(
     if keep_alike:
         samples = _grouped(samples, reporter(quiet, as_json))
     splits = divide(samples, parse_ratios(ratios), seed, folds)
-    save_splits(output, based(samples, output), splits)
-    notes = [*samples.notes, *splits.notes]
+    there = based(samples, output)
+    save_splits(output, there, splits)
+    notes = [*there.notes, *splits.notes]
     counted = {str(part): number for part, number in splits.counts().items()}
     result = {"output": str(output), **counted, "folds": folds, "seed": seed, "notes": notes}
     lines = [f"{key}: {value}" for key, value in result.items() if key != "notes"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from transferkit.data.containers import places
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.containers.films import is_film
 from transferkit.data.containers.pixels import png
 from transferkit.data.images.decode import open_picture
@@ -89,9 +90,9 @@ def content(samples: Samples, index: int) -> bytes:
 def _csv(samples: Samples, output: Path) -> str:
     if samples.root is None:
         raise DataError("pictures in memory have no paths for a CSV; convert to a folder or a .parquet file")
-    there = based(replace(samples, root=Path(os.path.abspath(samples.root))), output)
+    there = based(samples if is_address(samples.root) else replace(samples, root=samples.root.absolute()), output)
     write_csv(output, *_rows(there, list(there.paths)))
-    return "a CSV of where they are"
+    return "a CSV of where they are" + "".join(f"; {note}" for note in there.notes[len(samples.notes) :])
 
 
 def _rows(samples: Samples, paths: list[str]) -> tuple[list[str], Iterator[tuple[str, ...]]]:

@@ -123,10 +123,16 @@ def based(samples: Samples, table: Path) -> Samples:
         table: where the table is, or will be.
 
     Returns:
-        Paths relative to the table's folder, where the pictures lie below it, else absolute.
+        Paths relative to the table's folder, where the pictures lie below it, else absolute. Of pictures in a store they
+        lead from a folder of the store, where the table is to be put; a note says so.
+
+    Raises:
+        DataError: the pictures lie behind an address, where nothing can be put.
     """
     if samples.root is None:
         return samples
+    if bucket.is_address(samples.root):
+        return _based_in_store(samples, samples.root, table)
     here, root = os.path.abspath(table.parent), os.path.abspath(samples.root)
     if here == root:
         return samples
@@ -134,6 +140,22 @@ def based(samples: Samples, table: Path) -> Samples:
     full = [os.path.join(root, path) for path in samples.paths]
     paths = tuple(path.removeprefix(inside) for path in full)
     return replace(samples, root=table.parent, paths=paths)
+
+
+def _based_in_store(samples: Samples, root: Path, table: Path) -> Samples:
+    folder = root
+    while (found := places.inside(folder)) is not None and not isinstance(found[0], bucket.Bucket):
+        folder = folder.parent  # out of the archive
+    where = bucket.address(folder)
+    if where.startswith("http"):
+        raise DataError(
+            f"the pictures of {shown(bucket.address(root))} have no place that a table beside them could be put to; make "
+            "a copy first: transferkit data convert DATA OUT"
+        )
+    prefix = os.fspath(root)[len(os.fspath(folder)) :].lstrip("/")
+    paths = tuple(os.path.join(prefix, path) for path in samples.paths)
+    note = f"the paths lead from {where}: put {shown(table.name)} there, and give it as DATA"
+    return replace(samples, root=folder, paths=paths, notes=(*samples.notes, note))
 
 
 def exclusion(data: Data, exclude: Sequence[str], exclude_file: str | os.PathLike[str] | None) -> Exclusion:

@@ -243,6 +243,27 @@ def test_data_in_a_store_trains_to_the_same_scores(
 
 
 @pytest.mark.extended
+@pytest.mark.parametrize("name", ["flowers", "flowers.zip"])
+def test_a_split_of_a_store_is_data_where_it_says_that_it_belongs(name: str, google: Store, tmp_path: Path) -> None:
+    for command, file in (("split", "splits.csv"), ("convert", "list.csv")):
+        words = ["--output", tmp_path / file] if command == "split" else [tmp_path / file]
+        result = call("data", command, f"gs://garden/{name}", *words)
+        where = "gs://garden/flowers" if name == "flowers" else "gs://garden"
+        assert (result.code, f"the paths lead from {where}: put {file} there" in result.out) == (0, True), result.err
+        place = f"{where}/{file}".removeprefix("gs://garden/")
+        google.files[place] = (tmp_path / file).read_bytes()
+        same(f"gs://garden/{place}")
+        del google.files[place]
+        forget()
+
+
+def test_a_split_of_what_lies_behind_an_address_is_refused_with_what_to_do(web: Store, tmp_path: Path) -> None:
+    result = call("data", "split", archive(web), "--output", tmp_path / "splits.csv")
+    assert (result.code, "make a copy first: transferkit data convert" in result.err) == (2, True), result.err
+    assert list(tmp_path.glob("*.csv")) == []
+
+
+@pytest.mark.extended
 def test_films_in_a_store_are_read_and_damaged_ones_called_by_their_address(google: Store, tmp_path: Path) -> None:
     source, options = forms.FORMS["films"](Corpus(), tmp_path)
     for path in source.rglob("*.mov"):

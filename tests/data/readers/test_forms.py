@@ -18,7 +18,7 @@ from tests.data.readers.training import finetune, outcome
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.readers.reading import Reading
 from transferkit.data.samples import Samples
-from transferkit.data.source import scan
+from transferkit.data.source import based, scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
 
 SHARES = (0.7, 0.15, 0.15)
@@ -96,6 +96,26 @@ def test_a_saved_split_is_found_again(form: str, forms: dict[str, Prepared], tmp
     reading = reading_of(options)
     again = scan(source, found.task, classes=found.classes, only=wanted, strict=False, reading=reading)
     assert set(again.paths) == wanted
+
+
+@pytest.mark.parametrize("form", [*FORMS, *PIXEL_FORMS])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_split_file_is_data_wherever_it_lies(
+    form: str, beside: bool, forms: Made, pixel_forms: Made, tmp_path: Path
+) -> None:
+    made = forms if form in FORMS else pixel_forms
+    found = read(made, form)
+    table = (Path(str(found.root)) if beside and Path(str(found.root)).is_dir() else tmp_path) / "our splits.csv"
+    splits = split(found, SHARES, 0)
+    save_splits(table, based(found, table), splits)
+    try:
+        again = scan(table).hashed()
+        assert (again.sha256, again.classes) == (found.sha256, found.classes)
+        assert again.targets.tolist() == found.targets.tolist()
+        assert (again.split, again.group) == (splits.assignment, found.group)
+        assert split(again, SHARES, 5).assignment == splits.assignment
+    finally:
+        table.unlink()
 
 
 @pytest.mark.parametrize("form", PIXEL_FORMS)
