@@ -90,7 +90,8 @@ def content(samples: Samples, index: int) -> bytes:
 def _csv(samples: Samples, output: Path) -> str:
     if samples.root is None:
         raise DataError("pictures in memory have no paths for a CSV; convert to a folder or a .parquet file")
-    there = based(samples if is_address(samples.root) else replace(samples, root=samples.root.absolute()), output)
+    root = samples.root if is_address(samples.root) else Path(os.path.abspath(samples.root))
+    there = based(replace(samples, root=root), output)
     write_csv(output, *_rows(there, list(there.paths)))
     return "a CSV of where they are" + "".join(f"; {note}" for note in there.notes[len(samples.notes) :])
 

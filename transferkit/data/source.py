@@ -149,8 +149,8 @@ def _based_in_store(samples: Samples, root: Path, table: Path) -> Samples:
     where = bucket.address(folder)
     if where.startswith("http"):
         raise DataError(
-            f"the pictures of {shown(bucket.address(root))} have no place that a table beside them could be put to; make "
-            "a copy first: transferkit data convert DATA OUT"
+            f"beside the pictures of {shown(bucket.address(root))} no table can be put; make a copy of them first: "
+            "transferkit data convert DATA OUT"
         )
     prefix = os.fspath(root)[len(os.fspath(folder)) :].lstrip("/")
     paths = tuple(os.path.join(prefix, path) for path in samples.paths)
