@@ -199,11 +199,12 @@ def test_films_in_archives_are_the_same_films(name: str, packed: int, tmp_path: 
     assert (found.sha256, found.targets.tolist()) == (plain.sha256, plain.targets.tolist())
     groups = [None if group is None else Path(group).name for group in found.group]
     assert groups == [None if group is None else Path(group).name for group in plain.group]
-    inside = archive / found.paths[0].partition(".mp4")[0] if name == "a.zip" else None
-    if inside is not None:
-        assert find([inside.with_suffix(".mp4")]) == [inside.with_suffix(".mp4") / f"{second}s.png" for second in "01"]
+    first = found.source([".mp4" in path for path in found.paths].index(True))
+    assert isinstance(first, Path)
+    inside = first.parent
+    assert find([inside]) == [inside / f"{second}s.png" for second in "01"]
     assert len(find([archive], step=0.5)) == 17
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["data", name])
+    assert {path.name for path in tmp_path.iterdir()} - {"cache"} == {"data", name}
 
 
 def test_a_film_that_a_zip_has_packed_is_unpacked_once_and_again_where_it_had_to_go(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_film_that_is_damaged_in_a_zip_is_named(tmp_path: Path) -> None:
                 out.write(film(tmp_path / f"{label}.mp4"), f"{label}/x.mp4")
         content = bytearray((tmp_path / "a.zip").read_bytes())
         at = content.index(b"a/x.mp4") + 700
-        content[at : at + 20] = bytes(20)
+        content[at : at + 20] = bytes(byte ^ 255 for byte in content[at : at + 20])
         (tmp_path / "a.zip").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.zip/a/x\.mp4 is damaged"):
             scan(tmp_path / "a.zip", reading=EVERY)

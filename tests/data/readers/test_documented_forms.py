@@ -35,7 +35,7 @@ def form(name: str, *more: str) -> Prepare:
     """One of the forms, whose files may be called otherwise: `a>b`."""
 
     def prepare(to: Path) -> None:
-        kinds: dict[str, Any] = {**forms.FORMS, **label_forms.LABEL_FORMS}
+        kinds: dict[str, Any] = {**label_forms.LABEL_FORMS, **forms.FORMS}
         data: Any = Labelled() if name not in forms.FORMS else Corpus()
         if name in pixel_forms.PIXEL_FORMS:
             pixel_forms.PIXEL_FORMS[name][1](Divided(pixel_forms.PIXEL_FORMS[name][0]()), to)

@@ -251,7 +251,7 @@ TWINS: dict[str, tuple[Harm, str]] = {
     "json lines": (text("", '{"file_name": "d004.png"', '{"file_name": "d004.png'), "line 5 is no JSON"),
     "excel": (cut(), r"list\.xlsx"),
     "parquet": (no_bytes, r"flowers\.parquet/image/7|holds no bytes"),
-    "parquet of paths": (gone("d009.png"), r"row 10: images/d009\.png"),
+    "parquet of paths": (gone("d009.png"), r"row 9: images/d009\.png"),
     "npz": (objects, "save plain arrays"),
     "idx": (shorter_idx, "needs 368,640 bytes for them, but has 368,635"),
     "cifar": (pickled_harm, r"data_batch_1 is a pickle.*posix\.system"),

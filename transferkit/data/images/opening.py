@@ -41,7 +41,9 @@ class PictureError(DataError):
 
 @dataclass(frozen=True)
 class Header:
-    """What the head of a picture file says: size (width, height) as stored, Pillow's mode and format."""
+    """What the head of a picture file says: size (width, height) as stored, Pillow's mode and format, and how many
+    frames there are, 0 where damage keeps them from being counted.
+    """
 
     size: tuple[int, int]
     mode: str
@@ -72,7 +74,7 @@ def header_in(handle: IO[bytes], name: str) -> Header:
         with suppress(*DAMAGE):
             image.load()
     orientation = orientation_of(image)
-    frames = 1
+    frames = 0
     with suppress(*DAMAGE):
         frames = int(getattr(image, "n_frames", 1))
     return Header(image.size, image.mode, str(image.format), frames, orientation)

@@ -22,6 +22,7 @@ from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, nearest
 
 LOOKED_AT = 20  # rows, for a guess
+MOST = 0.75  # of them that lead to pictures, where not all do
 _IMAGES = ("image", "img", "picture", "photo", "file", "filename", "file_name", "image_path", "filepath", "image_id")
 _LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "y")
 _SPLITS = ("split", "subset", "set", "partition", "data set", "dataset")
@@ -102,14 +103,19 @@ def _say_image(
     elif reading.image_column or "path" in columns:
         found.image = reading.image_column or "path"
         if reading.image_column and rows and not any(finder.find(row[found.image]) for row in rows):
-            ways = _by_table(path, _ways(found.image, rows, finder))
+            ways = _by_table(path, _ways(found.image, rows, finder, MOST))
             if len(ways) > 1:
                 raise DataError(_ambiguous(path, ways))
             found.template = ways[0] if ways else ""
             found.said += [f"pictures are found as {shown(way)}" for way in ways]
     else:
         others = {"label", "split", "group", reading.group_column, reading.split_column, *reading.label_column}
-        ways = [way for column in columns if column not in others for way in _ways(column, rows, finder)]
+        named = [column for column in columns if column not in others]
+        # Where a picture or two are missing, they are to be named, and not the column.
+        for share in (1.0, MOST):
+            ways = [way for column in named for way in _ways(column, rows, finder, share)]
+            if ways:
+                break
         ways = _by_table(path, _usual(ways) or ways)
         if not ways:
             raise DataError(
@@ -177,17 +183,26 @@ def filled(template: str, row: Cells) -> str:
     return "".join(text + (row[name].strip() if name is not None else "") for text, name, _, _ in pieces)
 
 
-def _ways(column: str, rows: Sequence[Cells], finder: Finder) -> list[str]:
-    """Templates by which every one of the first rows leads to a picture."""
+def _ways(column: str, rows: Sequence[Cells], finder: Finder, share: float = 1.0) -> list[str]:
+    """Templates by which the first rows, or that share of them, lead to pictures."""
     values = [row[column].strip() for row in rows]
     if not values or not all(values) or len(set(values)) == 1 < len(values):
         return []
-    if all(finder.find(value) for value in values):
+
+    def leads(prefix: str) -> bool:
+        lost = 0
+        for value in values:
+            lost += finder.find(prefix + value) is None
+            if lost > (1 - share) * len(values):
+                return False
+        return True
+
+    if leads(""):
         return [f"{{{column}}}"]
     if any(len(value) > 255 or "\n" in value for value in values):
         return []
     prefixes = [f"{folder}/" for folder in finder.folders()]
-    return [f"{p}{{{column}}}" for p in prefixes if all(finder.find(p + value) for value in values)]
+    return [f"{prefix}{{{column}}}" for prefix in prefixes if leads(prefix)]
 
 
 def _split(columns: Sequence[str], rows: Sequence[Cells], found: Mapping) -> str:

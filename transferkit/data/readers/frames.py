@@ -38,7 +38,7 @@ def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
         frames: "all" or "every:TIME", as `--frames` takes it.
 
     Raises:
-        DataError: names every film that cannot be read.
+        DataError: names every film that cannot be read, and every file whose pages cannot be counted.
     """
     step = film_step(frames)
     parts_of: Callable[[Path | Pixels], list[str] | str] = _pages if step is None else partial(_moments, step)
@@ -60,12 +60,15 @@ def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
     )  # fmt: skip
 
 
-def _pages(source: Path | Pixels) -> list[str]:
-    """What the pages of a file end with; nothing for a file of one."""
+def _pages(source: Path | Pixels) -> list[str] | str:
+    """What the pages of a file end with; nothing for a file of one, the reason where they cannot be counted."""
     if not isinstance(source, Path) or os.path.splitext(source)[1].lower() not in _HOLDS_SEVERAL:
         return []
     with suppress(PictureError):
         count = read_header(source).frames
+        if not count:
+            told = "is damaged or cut short, so that its pages cannot be counted"
+            return f"{shown(source)} {told}; fetch it again, or --exclude it"
         return [f"#page={page}" for page in range(count)] if count > 1 else []
     return []
 
