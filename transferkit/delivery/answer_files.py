@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from urllib.parse import quote
 from transferkit import tasks
 from transferkit.data.containers.bucket import address, is_address
 from transferkit.data.images.opening import PictureError, read_header
+from transferkit.data.readers.cells import in_cell
 from transferkit.delivery.predict import Prediction
 from transferkit.delivery.sorting import parted
 from transferkit.errors import ConfigError
@@ -27,7 +28,6 @@ from transferkit.files import atomic_path
 AT_ONCE = 10_000  # rows of a group in Parquet
 LOCAL = "/data/local-files/?d="  # how Label Studio names pictures on its own disk
 TURNED = (5, 6, 7, 8)  # orientations by which width and height change places
-Columns = dict[str, Callable[[Prediction], object]]
 
 
 def refuse_numbers(shape: str, task: str) -> None:
@@ -39,7 +39,8 @@ def refuse_numbers(shape: str, task: str) -> None:
 def write_parquet(
     predictions: Iterable[Prediction], names: Sequence[str], task: str, output: Path, abstains: bool = False
 ) -> None:
-    """A table with the columns of `predict.as_csv`, numbers as float64; null where there is none.
+    """A table with the columns of `predict.as_csv`, numbers as float64; null where there is none. In `predicted`, names
+    that hold `;` stand in quotes.
 
     Args:
         predictions: one a picture.
@@ -65,15 +66,16 @@ def write_parquet(
     answers = iter(predictions)
     with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
         while group := list(islice(answers, AT_ONCE)):
-            rows = [_row(p, names, prefix, output.parent) | ({"abstained": p.abstained} if abstains else {})
+            rows = [_row(p, names, task, output.parent) | ({"abstained": p.abstained} if abstains else {})
                     for p in group]  # fmt: skip
             out.write_table(arrow.Table.from_pylist(rows, schema))
 
 
-def _row(p: Prediction, names: Sequence[str], prefix: str, folder: Path) -> dict[str, object]:
-    scores = dict(p.scores)
+def _row(p: Prediction, names: Sequence[str], task: str, folder: Path) -> dict[str, object]:
+    scores, prefix = dict(p.scores), tasks.of(task).prefix
     values = {_utf8(prefix + name): scores.get(name) for name in names}
-    said = _utf8(p.label) if not p.error and not p.abstained else None
+    labels = p.label if tasks.of(task).numbers else ";".join(map(in_cell, labels_of(p, names, task)))
+    said = _utf8(labels) if not p.error and not p.abstained else None
     return {"path": _utf8(named_from(p.path, folder)), "predicted": said, "confidence": p.confidence, **values,
             "error": p.error or None}  # fmt: skip
 
