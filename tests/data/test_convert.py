@@ -15,7 +15,7 @@ from transferkit.data.convert import convert
 from transferkit.data.readers.reading import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
-from transferkit.errors import DataError, StorageError
+from transferkit.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,11 @@ def test_boxes_become_pictures(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_nothing_is_written_over_or_outside(corpus: Corpus, tmp_path: Path) -> None:
     source, _ = forms.folder(corpus, tmp_path)
-    with pytest.raises(StorageError, match="exists already"):
+    with pytest.raises(ConfigError, match="exists already"):
         convert(scan(source), source)
+    for name in ("out.zip", "out.json", "out.png"):
+        with pytest.raises(ConfigError, match=r"is not written; name a folder, a \.csv or a \.parquet"):
+            convert(scan(source), tmp_path / name)
     rows = ((f"daisy/{name}.png", "../rose" if i % 2 else "daisy") for i, name in enumerate(corpus.names[:40]))
     table = forms.write_rows(source / "a.csv", ["path", "label"], rows)
     with pytest.raises(DataError, match=r"\.\./rose cannot be folders"):

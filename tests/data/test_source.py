@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import TRASHNET, folder_of_classes, needs_trashnet, photo
+from transferkit.data.containers import bucket
 from transferkit.data.source import scan
+from transferkit.delivery.inputs import find
 from transferkit.errors import ConfigError, DataError
 
 
@@ -293,7 +295,39 @@ def test_paths_written_on_windows_absolute_paths_and_addresses(flowers: Path, tm
     samples = scan(table(flowers, text))
     assert samples.paths == ("rose/0.png", f"{flowers}/iris/0.png")
     assert samples.source(1) == flowers / "iris/0.png"
-    assert "addresses on the web" in refusal(table(flowers, "path,label\nhttp://a.b/c.jpg,rose\n"))
+
+
+@pytest.mark.parametrize("head", ["path,label", "image_url,kind"])
+@pytest.mark.parametrize("place", ["s3://bucket/c.jpg", "http://a.b/c.jpg", "https://a.b/flowers.zip/rose/1.jpg"])
+def test_what_a_table_names_is_never_looked_for_in_the_network(
+    head: str, place: str, flowers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(bucket, "of", lambda path: asked() if bucket.is_address(path) else None)
+    monkeypatch.chdir(flowers)  # from where a name of an address would be one
+    text = f"{head}\n{place},rose\n{place.replace('c.jpg', 'd.jpg')},iris\n"
+    for path in (table(flowers, text), Path("data.csv")):
+        assert "addresses on the web, which are not read" in refusal(path)
+        assert scan_fails_lenient(path)
+    if head.startswith("path"):
+        (found, *_) = find([Path("data.csv")])
+        assert not bucket.is_address(found)
+
+
+def scan_fails_lenient(path: Path) -> bool:
+    """Whether a table is refused as well where files that are missing would be kept."""
+    with pytest.raises(DataError):
+        scan(path, strict=False)
+    return True
+
+
+def test_what_is_no_data_says_what_is_meant(flowers: Path) -> None:
+    assert "data is not read from ftp:// but from s3://" in refusal("ftp://host/x.zip")
+    assert "is one picture" in refusal(flowers / "rose" / "0.png")
+    text = "path,label\nrose/0.jpg,rose\niris/0.jpg,iris\n"
+    assert "the first is there as rose/0.png: correct the endings" in refusal(table(flowers, text))
 
 
 def test_undecodable_and_multiline_paths(flowers: Path) -> None:

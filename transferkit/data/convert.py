@@ -25,13 +25,17 @@ from transferkit.data.readers.folder import walk_folder
 from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.data.source import based
-from transferkit.errors import DataError, StorageError
+from transferkit.errors import ConfigError, DataError, StorageError
 from transferkit.files import atomic_path, write_csv
 
 _ENDINGS = {
     "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif",
     "HEIF": ".heic", "JXL": ".jxl", "DICOM": ".dcm",
 }  # fmt: skip
+_OTHER_FILES = (
+    ".tsv", ".txt", ".json", ".jsonl", ".xlsx", ".xml", ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".npz",
+    ".npy", ".arrow", ".feather", ".tfrecord", ".tfrec",
+)  # fmt: skip
 _AT_ONCE = 100  # rows of a group in Parquet: what a reader holds in memory
 Progress = Callable[[int, int], None]
 
@@ -48,13 +52,15 @@ def convert(samples: Samples, output: Path, progress: Progress | None = None) ->
         What was written, in words.
 
     Raises:
-        StorageError: there is something at `output`.
+        ConfigError: there is something at `output`, or its ending is that of another kind of file.
         DataError: pictures cannot be read, or a class cannot be the name of a folder.
     """
     if os.path.lexists(output):
-        raise StorageError(f"{shown(output)} exists already; choose another name, or remove it")
+        raise ConfigError(f"{shown(output)} exists already; choose another name, or remove it")
     tell = progress or (lambda done, total: None)
     kind = output.suffix.lower()
+    if kind in _OTHER_FILES or is_picture(output.name):
+        raise ConfigError(f"{shown(output)}: {kind} is not written; name a folder, a .csv or a .parquet")
     if kind == ".csv":
         return _csv(samples, output)
     if kind == ".parquet":

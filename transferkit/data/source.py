@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -23,9 +24,11 @@ from transferkit.data.readers.reading import Excluded, Reading, Request, names_f
 from transferkit.data.readers.registry import chosen
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.readers.table import is_table as is_table
+from transferkit.data.readers.walk import is_picture
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import ConfigError, DataError, nearest
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+]+):/", re.I)
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
 
 
@@ -334,8 +337,12 @@ def _narrow(samples: Samples, task: str | None, rule: Excluded) -> Samples:
 def _no_data(path: Path) -> str:
     forms = "give a folder of one sub-folder per class, or a CSV with the columns path and label"
     if not places.exists(path):
+        if not bucket.is_address(path) and (scheme := _SCHEME.match(os.fspath(path))):
+            return f"data is not read from {scheme[1]}:// but from {', '.join(bucket.SCHEMES)}, or from this disk"
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         return f"{shown(path)} does not exist; {forms}{nearest(path.name, siblings)}"
+    if is_picture(path.name):
+        return f"{shown(path)} is one picture; {forms}. For its class, ask a run: transferkit predict RUN {shown(path)}"
     if path.suffix.lower() in (".7z", ".rar"):
         return f"{shown(path)} is an archive of a kind that is not read; make it a .zip or .tar, or unpack it"
     return f"{shown(path)} is neither a folder nor a CSV, nor of another form that is read (docs/data.md); {forms}"

@@ -14,6 +14,7 @@ from typing import cast
 
 from transferkit.console import plural
 from transferkit.data.containers import places
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.containers.films import Film, is_film, name_of
 from transferkit.data.containers.places import exists, is_folder, picture_rows
 from transferkit.data.readers.encoding import decode_text, locate
@@ -184,7 +185,11 @@ def _fixed(pattern: str) -> Path:
 
 def _listed(path: Path) -> list[Path]:
     """Paths of a list, in its order; what does not exist is left to the decoder to name."""
-    found = [path.parent / locate(path.parent, name)[0] for name in load_paths(path)]
+    # A stranger's list may name any host: by a whole path an address is none, and is not fetched.
+    found = [
+        (path.parent.absolute() if is_address(name) else path.parent) / locate(path.parent, name)[0]
+        for name in load_paths(path)
+    ]
     if not found:
         raise DataError(f"{shown(path)}: this list names no picture")
     return found

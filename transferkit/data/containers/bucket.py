@@ -28,6 +28,7 @@ from transferkit.storage import is_offline
 from transferkit.text import shown
 
 _ADDRESS = re.compile(r"(s3|gs|gcs|az|abfs|abfss|hf|https?):/{1,2}([^/]+)(?:/(.*))?", re.DOTALL)
+SCHEMES = ("s3://", "gs://", "az://", "hf://", "https://", "http://")  # as people are told; there are other spellings
 _NEEDS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "hf": "hub"}
 _TRIES = 4
 _PAUSE = 0.5  # seconds before the second try; doubled for each further one

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.data.containers import places
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.readers.encoding import locate
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.reading import Reading
@@ -118,6 +119,12 @@ def _say_image(
                 break
         ways = _by_table(path, _usual(ways) or ways)
         if not ways:
+            web = [column for column in named if rows and all(is_address(row[column].strip()) for row in rows)]
+            if web:
+                raise DataError(
+                    f"{shown(path)}: column '{shown(web[0])}' holds addresses on the web, which are not read; fetch the "
+                    "pictures, and put the names of the files into a column"
+                )
             raise DataError(
                 f"{shown(path)} has no column 'path'{nearest('path', columns)}, and no column whose cells lead to "
                 f"pictures below {shown(finder.root)}; say which names the picture with --image-column, or how its "
@@ -261,7 +268,7 @@ class Finder:
         Raises DataError where several files differ by their endings only.
         """
         name = name.strip()
-        if not name:
+        if not name or is_address(name):
             return None
         place, reason = locate(self.root, name)
         if reason != "does not exist" and reason != "is a folder":

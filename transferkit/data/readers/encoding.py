@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from transferkit.data.containers import places
+from transferkit.data.containers.bucket import is_address
 from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import DataError
 
@@ -90,7 +91,7 @@ def locate(root: Path, name: str) -> tuple[str, str | None]:
     """A name as a file below a folder spells it.
 
     What is there under the very name wins; then blanks and quotes around it, backslashes of Windows, Windows-1252 and
-    the two forms of accents are tried.
+    the two forms of accents are tried. What is written in a file is never looked for in the network, whatever it names.
 
     Args:
         root: the folder.
@@ -99,6 +100,8 @@ def locate(root: Path, name: str) -> tuple[str, str | None]:
     Returns:
         The spelling that is there, else `name` as it came; and why that file cannot be read (None: it can).
     """
+    if is_address(name):
+        return name, "does not exist"
     reason = unreadable_reason(root / name)
     if reason != "does not exist":
         return name, reason

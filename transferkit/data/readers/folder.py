@@ -148,6 +148,8 @@ def _lie(count: int) -> str:
 def _above(root: Path) -> str:
     """What to add where `root` may be the folder of one class: the folder above has others with pictures."""
     above = root.parent
+    if not os.path.isdir(root):  # an archive is no class
+        return ""
     with suppress(OSError):
         beside = [entry for entry in above.iterdir() if entry.is_dir() and entry.name[0] != "." and entry != root]
         if any(Walk(above, strict=False).entries(entry.name)[1] for entry in beside[:8]):
