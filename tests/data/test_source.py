@@ -325,7 +325,7 @@ def scan_fails_lenient(path: Path) -> bool:
 
 def test_what_is_no_data_says_what_is_meant(flowers: Path) -> None:
     assert "data is not read from ftp:// but from s3://" in refusal("ftp://host/x.zip")
-    assert "is one picture" in refusal(flowers / "rose" / "0.png")
+    assert "but one picture" in refusal(flowers / "rose" / "0.png")
     text = "path,label\nrose/0.jpg,rose\niris/0.jpg,iris\n"
     assert "the first is there as rose/0.png: correct the endings" in refusal(table(flowers, text))
 

@@ -342,7 +342,7 @@ def _no_data(path: Path) -> str:
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         return f"{shown(path)} does not exist; {forms}{nearest(path.name, siblings)}"
     if is_picture(path.name):
-        return f"{shown(path)} is one picture; {forms}. For its class, ask a run: transferkit predict RUN {shown(path)}"
+        return f"{shown(path)} is neither a folder nor a CSV, but one picture; {forms}"
     if path.suffix.lower() in (".7z", ".rar"):
         return f"{shown(path)} is an archive of a kind that is not read; make it a .zip or .tar, or unpack it"
     return f"{shown(path)} is neither a folder nor a CSV, nor of another form that is read (docs/data.md); {forms}"

@@ -259,7 +259,7 @@ def test_a_split_of_a_store_is_data_where_it_says_that_it_belongs(name: str, goo
 
 def test_a_split_of_what_lies_behind_an_address_is_refused_with_what_to_do(web: Store, tmp_path: Path) -> None:
     result = call("data", "split", archive(web), "--output", tmp_path / "splits.csv")
-    assert (result.code, "make a copy first: transferkit data convert" in result.err) == (2, True), result.err
+    assert (result.code, "make a copy of them first" in result.err) == (2, True), result.err
     assert list(tmp_path.glob("*.csv")) == []
 
 

@@ -122,8 +122,8 @@ def _say_image(
             web = [column for column in named if rows and all(is_address(row[column].strip()) for row in rows)]
             if web:
                 raise DataError(
-                    f"{shown(path)}: column '{shown(web[0])}' holds addresses on the web, which are not read; fetch the "
-                    "pictures, and put the names of the files into a column"
+                    f"{shown(path)}: column '{shown(web[0])}' holds addresses on the web, which are not read; fetch "
+                    "the pictures, and put the names of the files into a column"
                 )
             raise DataError(
                 f"{shown(path)} has no column 'path'{nearest('path', columns)}, and no column whose cells lead to "

@@ -104,9 +104,10 @@ def _locate(table: Table, root: Path, excluded: Excluded, single: bool, strict: 
         if excluded(row["path"], ";".join(names_in(row["label"])) if single else None):
             continue
         kept.append((line, row))
-        if is_address(row["path"]):  # never fetched: a stranger's table may name any host
+        if is_address(row["path"]) or ("://" in row["path"] and reason == "does not exist"):
+            # Never fetched: a stranger's table may name any host.
             table.bad(
-                "name addresses, which are not fetched; fetch the pictures, and name the files", line, row["path"]
+                "name addresses on the web, which are not read; fetch them, and name the files", line, row["path"]
             )
         elif reason == "does not exist" and strict:
             missing = missing or f"name files that do not exist below {place}{_elsewhere(root, row['path'])}"
