@@ -245,6 +245,8 @@ def test_a_column_that_may_group_pictures_is_said(corpus: Corpus, tmp_path: Path
     source = forms.write_rows(tmp_path / "a.csv", ["image", "label", "patient_id"], rows)
     assert any("--group-column patient_id" in said for said in read(source).reader["said"])
     assert len(set(read(source, group_column="patient_id").group)) == 30
+    source.write_text(source.read_text().replace("image,label", "image,diagnosis"))
+    assert read(source).classes == forms.CLASSES  # a patient's number is no class
 
 
 def test_damaged_tables_of_other_kinds_say_so(corpus: Corpus, tmp_path: Path) -> None:
