@@ -234,7 +234,7 @@ def _labels(name: str, columns: Sequence[str], rows: Sequence[Cells], found: Map
     named = [c for c in rest if c.lower() in _LABELS]
     # Whose picture it is, by a number of a patient, is no class of it.
     plain = [c for c in rest if not (_GROUPS.fullmatch(c) and c.lower().endswith("id"))]
-    chosen = plain if len(plain) == 1 else named if len(named) == 1 else _marks(rest, rows)
+    chosen = next((some for some in (rest, plain, named) if len(some) == 1), None) or _marks(rest, rows)
     if not chosen:
         what = f"may be meant: {listed(rest)}" if rest else "is left beside the picture's"
         raise DataError(
