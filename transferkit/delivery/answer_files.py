@@ -31,7 +31,15 @@ TURNED = (5, 6, 7, 8)  # orientations by which width and height change places
 
 
 def refuse_numbers(shape: str, task: str) -> None:
-    """Raise ConfigError for a form of classes, of a run that predicts numbers."""
+    """Refuse a form that holds classes.
+
+    Args:
+        shape: the form's name.
+        task: of the run.
+
+    Raises:
+        ConfigError: the run predicts numbers.
+    """
     if tasks.of(task).numbers:
         raise ConfigError(f"--format {shape} holds classes, and this run predicts numbers; give csv, json or parquet")
 
@@ -74,9 +82,9 @@ def write_parquet(
 def _row(p: Prediction, names: Sequence[str], task: str, folder: Path) -> dict[str, object]:
     scores, prefix = dict(p.scores), tasks.of(task).prefix
     values = {_utf8(prefix + name): scores.get(name) for name in names}
-    labels = p.label if tasks.of(task).numbers else ";".join(map(in_cell, labels_of(p, names, task)))
+    labels = p.label if tasks.of(task).numbers else ";".join(map(in_cell, _labels_of(p, names, task)))
     said = _utf8(labels) if not p.error and not p.abstained else None
-    return {"path": _utf8(named_from(p.path, folder)), "predicted": said, "confidence": p.confidence, **values,
+    return {"path": _utf8(_named_from(p.path, folder)), "predicted": said, "confidence": p.confidence, **values,
             "error": p.error or None}  # fmt: skip
 
 
@@ -101,10 +109,10 @@ def label_studio(
     for p in predictions:
         if p.error:
             continue
-        path = named_from(p.path, folder)
+        path = _named_from(p.path, folder)
         image = path if is_address(path) else LOCAL + quote(os.fsencode(path))
         value = {"type": "choices", "from_name": "choice", "to_name": "image"}
-        labels = labels_of(p, names, task)
+        labels = _labels_of(p, names, task)
         answer = {
             "model_version": version, "score": p.confidence, "result": [value | {"value": {"choices": labels}}]
         }  # fmt: skip
@@ -129,24 +137,25 @@ def coco(predictions: Iterable[Prediction], names: Sequence[str], task: str, fol
     between = ""
     for image, p in enumerate((p for p in predictions if not p.error), start=1):
         size = _size(p.path)
-        yield between + json.dumps({"id": image, "file_name": named_from(p.path, folder), **size})
+        yield between + json.dumps({"id": image, "file_name": _named_from(p.path, folder), **size})
         between = ","
-        notes += [json.dumps({"id": len(notes) + 1 + i, "image_id": image, "category_id": number_of[label],
-                              "score": p.confidence}) for i, label in enumerate(labels_of(p, names, task))]  # fmt: skip
+        for label in _labels_of(p, names, task):
+            note = {"id": len(notes) + 1, "image_id": image, "category_id": number_of[label], "score": p.confidence}
+            notes.append(json.dumps(note))
     yield '], "annotations": ['
     yield ",\n".join(notes)
     categories = [{"id": number, "name": name} for name, number in number_of.items()]
     yield f'], "categories": {json.dumps(categories)}}}'
 
 
-def labels_of(prediction: Prediction, names: Sequence[str], task: str) -> list[str]:
+def _labels_of(prediction: Prediction, names: Sequence[str], task: str) -> list[str]:
     """The names that an answer gives; none where it abstains."""
     if prediction.abstained:
         return []
     return [prediction.label] if tasks.of(task).exclusive else list(parted(prediction.label, names))
 
 
-def named_from(path: str, folder: Path) -> str:
+def _named_from(path: str, folder: Path) -> str:
     """A picture's path as a file in `folder` names it: relative where it lies below, else whole, addresses too."""
     if is_address(path):
         return address(path)

@@ -199,6 +199,10 @@ def from_input(stream: io.BufferedIOBase | None = None, step: float | None = Non
     """Paths from standard input, one a line (or separated by NUL, as `find -print0` writes them), as they come.
 
     Empty lines are left out, films taken as `find` takes them. Paths that lead nowhere are left to the decoder to name.
+
+    Args:
+        stream: what is read; None: standard input.
+        step: seconds from one picture of a film to the next; None: each second.
     """
     source = stream if stream is not None else cast(io.BufferedIOBase, sys.stdin.buffer)
     for name in _pieces(source):
