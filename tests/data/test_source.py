@@ -323,6 +323,19 @@ def scan_fails_lenient(path: Path) -> bool:
     return True
 
 
+def test_pictures_of_one_split_are_found_again_where_splits_are_folders(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        folder_of_classes(tmp_path / "data" / part, {"rose": 2, "iris": 2})
+    found = scan(tmp_path / "data")
+    for part in ("train", "val", "test"):
+        wanted = [path for path, own in zip(found.paths, found.split, strict=True) if own == part]
+        again = scan(tmp_path / "data", classes=found.classes, only=wanted, strict=False)
+        assert (list(again.paths), set(again.split)) == (wanted, {part})
+        assert [again.label(i) for i in range(4)] == [os.path.basename(os.path.dirname(path)) for path in wanted]
+    (tmp_path / "data" / "test" / "rose" / "0.png").unlink()
+    assert len(scan(tmp_path / "data", classes=found.classes, only=wanted, strict=False)) == 3
+
+
 def test_what_is_no_data_says_what_is_meant(flowers: Path) -> None:
     assert "data is not read from ftp:// but from s3://" in refusal("ftp://host/x.zip")
     assert "but one picture" in refusal(flowers / "rose" / "0.png")

@@ -250,9 +250,15 @@ class Only(Exclusion):
         # Of files with several pictures, their parts are named: the files are wanted until they are taken apart.
         parts = (film_of(path) or (fragments.parse(path) or ("",))[0] for path in self.wanted)
         self.wholes = frozenset(whole for whole in parts if whole)
+        self.tops = frozenset(path.partition(os.sep)[0] for path in self.wanted)
 
     def __call__(self, path: str, label: str | None = None) -> bool:
-        """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it."""
+        """True where `path` is none of them; a CSV's may be written as on Windows, or with blanks around it.
+
+        Without a `label`, the folder of a split is asked about as well: it is wanted where one of them lies in it.
+        """
+        if label is None and path in self.tops:
+            return False
         if path in self.wholes and path not in self.wanted:
             return False
         return path not in self.wanted and path.strip().replace("\\", "/") not in self.wanted

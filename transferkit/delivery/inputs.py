@@ -65,8 +65,9 @@ def find(
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
-    for note in left.notes() if say is not None else ():
-        say(note)
+    if say is not None:
+        for note in left.notes():
+            say(note)
     return [part for path in found for part in _parts(path, step or SECOND)]
 
 

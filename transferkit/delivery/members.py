@@ -29,6 +29,7 @@ from transferkit.files import sha256_file
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
+from transferkit.runs.pictures import reading_of
 from transferkit.runs.scoring import BATCH
 
 Named = str | os.PathLike[str]
@@ -162,8 +163,8 @@ def film_step(runs: Sequence[Path]) -> float | None:
 
     None where none was trained on films, or only a model's file is there.
     """
-    layouts = [Layout(run) for run in runs if run.suffix != ".keras"]
-    steps = [step_of(layout.read_manifest().config.frames) for layout in layouts]
+    readings = [reading_of(Layout(run).read_manifest()) for run in runs if run.suffix != ".keras"]
+    steps = [step_of(reading.frames or "first") for reading in readings]
     return min((step for step in steps if step is not None), default=None)
 
 

@@ -95,7 +95,7 @@ def split_folders(walk: Walk, folders: list[str], excluded: Excluded) -> list[tu
     if len(inner) < len(folders) and "train" not in parts and len(parts) == 1 and not holds_siblings:
         return []
     _say_beside(walk, inner, named, [name for name in folders if name not in inner and not excluded(name, name)])
-    chosen = [(name, named[name]) for name in folders if name in inner and not excluded(name, name)]
+    chosen = [(name, named[name]) for name in folders if name in inner and not excluded(name, None)]
     _say_names(walk, chosen, inner)
     return [(inner[name], part) for name, part in chosen]
 
