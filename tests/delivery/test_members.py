@@ -18,6 +18,7 @@ from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.fake_engine import faked
 from tests.records import facts_of
+from tests.runs.sealing import reseal
 from transferkit import compute
 from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
@@ -250,3 +251,18 @@ def test_a_model_that_no_file_is_known_of_is_kerass(tmp_path: Path, monkeypatch:
     one = member(tiny(tmp_path / "m.keras", ["a", "b", "c"]))
     one.settle(10**6, np.zeros((4, 16, 16, 3), np.uint8), Reporter(quiet=True))
     assert fake.asked == 0
+
+
+def test_films_are_looked_at_as_often_as_in_training(digits_run: Any, tmp_path: Path) -> None:
+    runs = []
+    for number, frames in enumerate(("every:2s", "every:0.5s")):
+        run = tmp_path / str(number)
+        shutil.copytree(digits_run.folder, run)
+        record = json.loads((run / "run.json").read_text())
+        record["config"]["frames"] = frames
+        (run / "run.json").write_text(json.dumps(record))
+        reseal(run)
+        runs.append(run)
+    assert members.film_step([digits_run.folder, digits_run.folder / "model.keras"]) is None
+    assert members.film_step(runs[:1]) == 2.0
+    assert members.film_step([digits_run.folder, *runs]) == 0.5
