@@ -126,8 +126,8 @@ def based(samples: Samples, table: Path) -> Samples:
         table: where the table is, or will be.
 
     Returns:
-        Paths relative to the table's folder, where the pictures lie below it, else absolute. Of pictures in a store they
-        lead from a folder of the store, where the table is to be put; a note says so.
+        Paths relative to the table's folder, where the pictures lie below it, else absolute. Of pictures in a store
+        they lead from a folder of the store, where the table is to be put; a note says so.
 
     Raises:
         DataError: the pictures lie behind an address, where nothing can be put.

@@ -26,7 +26,15 @@ class JxlError(Exception):
 
 
 def check(handle: IO[bytes], most: int) -> None:
-    """Make Pillow know JPEG XL. Raises JxlError where it cannot, and for a file of more than `most` pixels."""
+    """Make Pillow know JPEG XL, and look how large a file is.
+
+    Args:
+        handle: the open file.
+        most: pixels that it may have.
+
+    Raises:
+        JxlError: there is no reader, the file is larger, or its head is damaged.
+    """
     try:
         importlib.import_module("pillow_jxl")
     except ImportError as error:
@@ -39,7 +47,14 @@ def check(handle: IO[bytes], most: int) -> None:
 
 
 def size_of(handle: IO[bytes]) -> tuple[int, int]:
-    """Width and height that an open file tells of. Raises JxlError where it tells none."""
+    """Width and height that a file tells of.
+
+    Args:
+        handle: the open file.
+
+    Raises:
+        JxlError: it tells none.
+    """
     handle.seek(_start(handle))
     head = handle.read(_HEAD)
     if head[:2] != CODESTREAM or len(head) < 4:

@@ -144,7 +144,15 @@ def kinds(paths: Iterable[str]) -> str:
 
 
 def pictures_below(folder: Path, films: bool = False) -> tuple[list[Path], Walk]:
-    """All pictures of a folder as training finds them, unreadable ones and, if wanted, films too; and the walk."""
+    """All pictures of a folder as training finds them, unreadable ones too.
+
+    Args:
+        folder: on the disk or in a container.
+        films: takes films as well.
+
+    Returns:
+        Their paths, and the whole walk.
+    """
     walk = Walk(folder, films=films)
     folders, pictures = walk.entries("")
     found = list(pictures)
