@@ -21,7 +21,7 @@ from transferkit.data.readers.exclusions import Exclusions, load_exclusions
 from transferkit.data.readers.folder import unwrapped
 from transferkit.data.readers.frames import every_frame
 from transferkit.data.readers.reading import Excluded, Reading, Request, names_file
-from transferkit.data.readers.registry import chosen
+from transferkit.data.readers.registry import Reader, chosen
 from transferkit.data.readers.relabel import relabel
 from transferkit.data.readers.table import is_table as is_table
 from transferkit.data.readers.walk import is_picture
@@ -321,7 +321,7 @@ def _read(data: Data, request: Request) -> Samples:
         raise DataError(_no_data(path))
     reader, why = found
     request.reading.unused(reader.uses, reader.name)
-    samples = reader.read(path, request)
+    samples = _read_by(reader, path, request)
     if request.reading.frames:
         samples = every_frame(samples, request.excluded, request.reading.frames)
         if request.reading.films and not isinstance(request.excluded, Only) and not any(map(film_of, samples.paths)):
@@ -331,6 +331,16 @@ def _read(data: Data, request: Request) -> Samples:
             )
     asked = {name: list(v) if isinstance(v, tuple) else v for name, v in request.reading.given().items()}
     return replace(samples, reader={"name": reader.name, "why": why, **asked, **samples.reader})
+
+
+def _read_by(reader: Reader, path: Path, request: Request) -> Samples:
+    """What a reader reads. Its refusals name it, but for folders and tables, which nobody takes for something else."""
+    try:
+        return reader.read(path, request)
+    except DataError as error:
+        if type(error) is not DataError or reader.name in ("folder", "table") or f"'{reader.name}'" in str(error):
+            raise
+        raise DataError(f"{error} (reader '{reader.name}')") from error
 
 
 def _narrow(samples: Samples, task: str | None, rule: Excluded) -> Samples:

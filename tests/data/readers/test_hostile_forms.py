@@ -312,6 +312,7 @@ def test_exports_that_point_to_nothing_name_the_entry(corpus: Corpus, tmp_path: 
     content["annotations"][7]["category_id"] = 99
     source.write_text(json.dumps(content))
     assert "annotations[7] has the category_id 99" in refusal(source)
+    assert refusal(source).endswith("(reader 'coco')")
     content["annotations"][7]["category_id"] = 1
     content["images"][3]["file_name"] = "gone.png"
     source.write_text(json.dumps(content))
