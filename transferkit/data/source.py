@@ -356,7 +356,7 @@ def _no_data(path: Path) -> str:
         if not bucket.is_address(path) and (scheme := _SCHEME.match(os.fspath(path))):
             return f"data is not read from {scheme[1]}:// but from {', '.join(bucket.SCHEMES)}, or from this disk"
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        return f"{shown(path)} does not exist; {forms}{nearest(path.name, siblings)}"
+        return f"{shown(bucket.address(path))} does not exist; {forms}{nearest(path.name, siblings)}"
     if is_picture(path.name):
         return f"{shown(path)} is neither a folder nor a CSV, but one picture; {forms}"
     if path.suffix.lower() in (".7z", ".rar"):
