@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.calls import call, tree
+from tests.data.containers.test_films import film
 from transferkit.delivery.predict import Prediction
 from transferkit.delivery.sorting import Sorter, folder_names
 from transferkit.errors import ConfigError, StorageError
@@ -152,3 +153,12 @@ def test_copies_never_go_where_pictures_are_read(digits_run: Any, digits: Path, 
     assert "is a file" in call("predict", digits_run.folder, digits, "--copy-to", tmp_path / "file").err
     with pytest.raises(ConfigError, match="predicts numbers"):
         Sorter(tmp_path / "out", "regress", ["y"])
+
+
+def test_frames_are_called_by_their_films_too(tmp_path: Path) -> None:
+    frames = []
+    for name in ("a.mp4", "b.mp4"):
+        frames += [film(tmp_path / "in" / name, 2, ground=100 * len(frames)) / f"{second}s.png" for second in "01"]
+    sorter = Sorter(tmp_path / "out", "classify", ["rose", "iris"])
+    list(sorter.sort([answered(frame, "rose") for frame in frames]))
+    assert names(tmp_path / "out") == ["rose/a_0s.png", "rose/a_1s.png", "rose/b_0s.png", "rose/b_1s.png"]

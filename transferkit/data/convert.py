@@ -15,7 +15,7 @@ import numpy as np
 
 from transferkit.data.containers import places
 from transferkit.data.containers.bucket import is_address
-from transferkit.data.containers.films import is_film
+from transferkit.data.containers.films import copy_name
 from transferkit.data.containers.pixels import png
 from transferkit.data.images.decode import open_picture
 from transferkit.data.images.opening import sniff
@@ -174,9 +174,7 @@ def _write(samples: Samples, index: int, folder: Path, place: str, used: set[str
 
 def _name(path: str, found: bytes) -> str:
     """A file's name for a picture, with an ending that says what it is."""
-    folder, base = os.path.split(path.replace("\\", "/"))
-    if is_film(folder):  # whose frames are all called by their time
-        base = f"{os.path.splitext(os.path.basename(folder))[0]}_{base}"
+    base = copy_name(path.replace("\\", "/"))
     if is_picture(base) and not is_hidden(base):
         return base
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in base).lstrip(".") or "picture"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from transferkit import files, tasks
 from transferkit.console import Reporter
+from transferkit.data.containers.films import copy_name
 from transferkit.data.images.decode import fit, open_pixels
 from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
@@ -185,7 +186,7 @@ def explain_to(
     with reporter.progress("explaining", len(paths)) as advance:
         for number, found in enumerate(explaining.stream(paths, output), start=1):
             # Numbered: pictures of several folders may have one name.
-            target = found.save(folder / f"{number:03d}-{Path(found.path).stem}.png")
+            target = found.save(folder / f"{number:03d}-{Path(copy_name(found.path)).stem}.png")
             rows.append(
                 {"path": found.path, "overlay": str(target), "predicted": found.label,
                  "confidence": found.confidence, "explained": found.output, "method": method}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transferkit import tasks
 from transferkit.data.containers import places
+from transferkit.data.containers.films import copy_name
 from transferkit.data.samples import shown
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import ConfigError, StorageError
@@ -104,7 +105,8 @@ def _fetch(source: Path, target: Path) -> None:
 
 def _place(temporary: Path, folder: Path, source: Path) -> bool:
     """Give the copy the first free name; False where the same content is there under one of them."""
-    number, name = 1, source.name
+    whole = copy_name(str(source))
+    (stem, suffix), number, name = os.path.splitext(whole), 1, whole
     while True:
         target = folder / name
         try:
@@ -115,7 +117,7 @@ def _place(temporary: Path, folder: Path, source: Path) -> bool:
             if target.is_file() and _same(target, temporary):
                 return False
         number += 1
-        name = f"{source.stem}-{number}{source.suffix}"
+        name = f"{stem}-{number}{suffix}"
 
 
 def _link(temporary: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -38,6 +39,16 @@ _waiting: list[tuple[Film, _Decoder]] = []
 def name_of(seconds: float) -> str:
     """The entry of a time, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s.png"
+
+
+def copy_name(path: str) -> str:
+    """The name of a copy of a picture: its own, and of a frame, which is called by its time, with its film's before it.
+
+    Args:
+        path: of the picture, with `/` or what the system has between folders.
+    """
+    folder, base = os.path.split(path)
+    return f"{os.path.splitext(os.path.basename(folder))[0]}_{base}" if is_film(folder) else base
 
 
 def form_of(head: bytes) -> str:
