@@ -133,6 +133,9 @@ def test_from_the_command_line(digits_run: Any, digits: Path, tmp_path: Path) ->
     content = json.loads((tmp_path / "coco" / "answers.json").read_text())
     assert len(content["images"]) == len(content["annotations"]) == len(list((digits / "3").iterdir()))
     assert json.loads(call("predict", digits_run.folder, digits / "3" / "3_0000.png", "--format", "coco").out)["images"]
+    by_suffix = tmp_path / "by suffix.parquet"
+    assert call("predict", digits_run.folder, digits / "3" / "3_0000.png", "--output", by_suffix).code == 0
+    assert by_suffix.read_bytes()[:4] == b"PAR1"
     for words, said in (
         (["--format", "parquet"], "add --output answers.parquet"),
         (["--format", "coco", "--top", 3], "--top 3 has no effect: it holds the answer"),
