@@ -25,6 +25,7 @@ SHARES = (0.7, 0.15, 0.15)
 # Forms that know classes by number only, and one that names them with what lies around them.
 CALLED = {"idx": ("0", "1", "2"), "class folders in folders, path": tuple(f"plant/{name}" for name in CLASSES)}
 TRAINED = ("zip",)  # the others when asked for
+SPLIT = ("folder", "zip", "npz", "pages of tiffs", "frames of films in a zip", "boxes of voc")  # likewise
 Prepared = tuple[Path, dict[str, Any]]
 
 
@@ -98,7 +99,9 @@ def test_a_saved_split_is_found_again(form: str, forms: dict[str, Prepared], tmp
     assert set(again.paths) == wanted
 
 
-@pytest.mark.parametrize("form", [*FORMS, *PIXEL_FORMS])
+@pytest.mark.parametrize(
+    "form", [pytest.param(f, marks=() if f in SPLIT else (pytest.mark.extended,)) for f in (*FORMS, *PIXEL_FORMS)]
+)
 @pytest.mark.parametrize("beside", [False, True])
 def test_a_split_file_is_data_wherever_it_lies(
     form: str, beside: bool, forms: Made, pixel_forms: Made, tmp_path: Path

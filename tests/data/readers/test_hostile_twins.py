@@ -110,7 +110,7 @@ def linked(source: Path, options: Options) -> None:
 
 def bomb(source: Path, options: Options) -> None:
     with gzip.open(source, "wb", 9) as out:
-        for _ in range(100):
+        for _ in range(80):
             out.write(bytes(1 << 20))
 
 
@@ -188,7 +188,7 @@ def playlist_in_tar(source: Path, options: Options) -> None:
 
 def growing_film(source: Path, options: Options) -> None:
     with zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED) as out:
-        out.writestr("train/rose/extra.mov", bytes(100 << 20))
+        out.writestr("train/rose/extra.mov", bytes(80 << 20))
 
 
 def many_channels(source: Path, options: Options) -> None:
