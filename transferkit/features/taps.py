@@ -1,7 +1,8 @@
 """Vectors from several depths of a network at once: what lower layers know costs nothing more, and is often missed.
 
 Linear probes of all depths together beat the last layer alone on most tasks far from ImageNet (Head2Toe: Evci et al.
-2022). Taps are where the network's stages end, which the catalog's rows name and a file's graph shows.
+2022). Taps are where the network's stages end, which the catalog's rows name and a file's graph shows, and where its
+inverted residual blocks do (`blocks`).
 """
 
 from __future__ import annotations
@@ -12,20 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.backbones.cut import frontier
+from transferkit.backbones.cut import calls_of, frontier
+from transferkit.features.blocks import inverted_residuals
 from transferkit.heads import has_class_token
 
 if TYPE_CHECKING:
     import keras
 
 MOST = 16  # taps; of more stages the uppermost are taken
+MOST_BLOCKS = 32  # taps where each block is one; in deeper networks only stages are
 WIDEST = 8192  # numbers in a row: wider ones are kept in 16 bits (features.store), and gain little
+Ends = dict[str, tuple[Any, ...]]  # a stage or block → the tensors that it gives
 
 
 @dataclass(frozen=True)
 class Tap:
     """Columns `start:stop` of a tapped row: the `statistic` ("mean" or "std" over positions, or "cls", the class token)
-    of what stage `stage` gives."""
+    of what stage or block `stage` gives."""
 
     stage: str
     statistic: str
@@ -35,7 +39,8 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """Where vectors are taken. `tensors` are those of `backbone.model`'s own graph, a few a stage.
+    """Where vectors are taken. `tensors` are those of `backbone.model`'s own graph, a few a stage; `deviations` says of
+    each stage whether it gives those beside means.
 
     `patches` is 0 but for a network with a class token: then of its tokens the last `patches` are patches, and each
     stage gives their mean and the class token; registers are left out.
@@ -43,24 +48,24 @@ class Taps:
 
     names: tuple[str, ...]
     tensors: tuple[tuple[Any, ...], ...]
-    deviations: bool
+    deviations: tuple[bool, ...]
     patches: int = 0
 
     def columns(self) -> list[Tap]:
         """Where each vector lies in a row, from the lowest stage to the last."""
         found, at = [], 0
-        for name, tensors in zip(self.names, self.tensors, strict=True):
+        for name, tensors, deviations in zip(self.names, self.tensors, self.deviations, strict=True):
             width = sum(int(t.shape[-1]) for t in tensors)
-            for statistic in self._statistics(tensors):
+            for statistic in self._statistics(tensors, deviations):
                 found.append(Tap(name, statistic, at, at + width))
                 at += width
         return found
 
-    def _statistics(self, tensors: tuple[Any, ...]) -> tuple[str, ...]:
+    def _statistics(self, tensors: tuple[Any, ...], deviations: bool) -> tuple[str, ...]:
         if self.patches and all(len(t.shape) == 3 for t in tensors):
             return "cls", "mean"  # as --pooling cls+mean has them
         spatial = any(len(t.shape) > 2 for t in tensors)
-        return ("mean", "std") if self.deviations and spatial else ("mean",)
+        return ("mean", "std") if deviations and spatial else ("mean",)
 
     def sets(self) -> dict[str, tuple[int, int]]:
         """Sets of features to choose from, as ranges of columns: the last stage's mean (and class token), the upper
@@ -74,36 +79,63 @@ class Taps:
 
 
 def taps(backbone: LoadedBackbone) -> Taps:
-    """The taps of a network: the ends of its stages, and its output."""
-    model, row = backbone.model, backbone.row
-    ends = [
-        (name, freeze.stage_start(model, row, after))
-        for name, after in zip(row.stage_names, row.stage_names[1:], strict=False)
-    ]
-    names: list[str] = []
-    tensors: list[tuple[Any, ...]] = []
-    for name, first in ends:
-        usable = tuple(t for t in frontier(model, first) if len(t.shape) in (2, 3, 4) and "float" in str(t.dtype))
-        if usable and not any(_same(usable, known) for known in tensors):
-            names.append(name)
-            tensors.append(usable)
-    names.append(row.stage_names[-1] if row.stage_names else "output")
-    tensors.append(tuple(model.outputs))
-    names, tensors = names[-MOST:], tensors[-MOST:]
+    """The taps of a network: the ends of its stages and of its inverted residual blocks, and its output."""
+    model = backbone.model
+    stages, blocks, output = _stages(backbone), inverted_residuals(model), tuple(model.outputs)
+    names = backbone.row.stage_names
+    last = names[-1] if names else "output"
     tokens = tuple(model.output_shape[1:])
-    found = Taps(tuple(names), tuple(tensors), True, tokens[0] - 1 if has_class_token(tokens) else 0)
-    return found if found.columns()[-1].stop <= WIDEST else _narrower(found)
+    patches = tokens[0] - 1 if has_class_token(tokens) else 0
+
+    def made(ends: Ends) -> Taps:
+        # The output of inverted residuals is several times as wide as what it is computed from: deviations of all of it
+        # would outweigh whatever lower depths say.
+        deviations = (*(True for _ in ends), not blocks)
+        return Taps((*ends, last), (*ends.values(), output), deviations, patches)
+
+    # Each layer of a file counts as a stage: the uppermost of these know less than all of its blocks.
+    finer = _with_blocks(model, {} if backbone.row.kind == "file" else stages, blocks)
+    if blocks and len(finer) < MOST_BLOCKS and _fits(found := made(finer)):
+        return found
+    found = made(dict(list(stages.items())[1 - MOST :]))
+    return found if _fits(found) else _narrower(found)
+
+
+def _stages(backbone: LoadedBackbone) -> Ends:
+    """What each stage but the last gives, from the lowest on."""
+    model, row = backbone.model, backbone.row
+    found: Ends = {}
+    for name, after in zip(row.stage_names, row.stage_names[1:], strict=False):
+        crossing = frontier(model, freeze.stage_start(model, row, after))
+        usable = tuple(t for t in crossing if len(t.shape) in (2, 3, 4) and "float" in str(t.dtype))
+        if usable and not any(_same(usable, known) for known in found.values()):
+            found[name] = usable
+    return found
+
+
+def _with_blocks(model: keras.Model, stages: Ends, blocks: Sequence[tuple[str, Any]]) -> Ends:
+    """Stages and blocks in the order in which they are computed."""
+    found = dict(stages)
+    for name, tensor in blocks:
+        if name not in found and not any(_same((tensor,), known) for known in found.values()):
+            found[name] = (tensor,)
+    order = {id(t): place for place, node in enumerate(calls_of(model)) for t in node.output_tensors}
+    return dict(sorted(found.items(), key=lambda end: max(order[id(t)] for t in end[1])))
 
 
 def _same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
     return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
+def _fits(found: Taps) -> bool:
+    return found.columns()[-1].stop <= WIDEST
+
+
 def _narrower(found: Taps) -> Taps:
     """Without deviations; then without the lowest stages, until a row is no wider than `WIDEST`."""
-    found = replace(found, deviations=False)
-    while len(found.names) > 1 and found.columns()[-1].stop > WIDEST:
-        found = replace(found, names=found.names[1:], tensors=found.tensors[1:])
+    found = replace(found, deviations=(False,) * len(found.names))
+    while len(found.names) > 1 and not _fits(found):
+        found = replace(found, names=found.names[1:], tensors=found.tensors[1:], deviations=found.deviations[1:])
     return found
 
 
