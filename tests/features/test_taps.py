@@ -8,7 +8,7 @@ from keras import layers
 from transferkit.backbones.build import LoadedBackbone, build
 from transferkit.backbones.freeze import row_of_file
 from transferkit.features import taps as room
-from transferkit.features.taps import tapping_model, taps
+from transferkit.features.taps import tapped, tapping_model, taps
 
 
 def rows_of(backbone, found, seed=0):
@@ -64,18 +64,13 @@ def test_each_block_of_the_bundled_network_for_photographs_is_tapped():
     backbone = build("efficientnet_lite0", "random", 64)
     found = taps(backbone)
     pixels, columns = rows_of(backbone, found)
-    ends = [
-        "stem_activation",
-        "block1a_project_bn",
-        "block2b_add",
-        "block5a_project_bn",
-        "block6c_add",
-        "top_activation",
-    ]
-    names = ["stem", "block1", "block2", "block5a_project_bn", "block6c_add", "top"]
-    assert set(names) < set(found.names)
+    ends = {
+        "stem": "stem_activation", "block1": "block1a_project_bn", "block2": "block2b_add",
+        "block5a_project_bn": "block5a_project_bn", "block6c_add": "block6c_add", "top": "top_activation",
+    }  # fmt: skip
+    assert set(ends) < set(found.names)
     assert len(found.names) == 18
-    for name, x in zip(names, given(backbone, pixels, ends), strict=True):
+    for name, x in zip(ends, given(backbone, pixels, ends.values()), strict=True):
         for statistic, expected in statistics(x).items():
             if (name, statistic) != ("top", "std"):
                 np.testing.assert_allclose(columns[name, statistic], expected, atol=1e-4)
@@ -113,3 +108,16 @@ def test_a_row_stays_as_narrow_as_is_allowed(monkeypatch):
     assert {tap.statistic for tap in found.columns()} == {"mean"}
     assert found.names == ("block6", "block7", "top")[-2:]
     assert found.columns()[-1].stop == 320 + 1280
+
+
+@pytest.mark.parametrize("columns", ["last", "top", "all"])
+def test_a_saved_model_on_some_columns_gives_what_was_extracted(tmp_path, columns):
+    backbone = own(4)
+    found = taps(backbone)
+    pixels, _ = rows_of(backbone, found)
+    start, stop = found.sets()[columns]
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    keras.Model(inputs, tapped(backbone, found, inputs, (start, stop))).save(tmp_path / "model.keras")
+    shipped = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    rows = np.asarray(tapping_model(backbone, found)(pixels))
+    np.testing.assert_allclose(np.asarray(shipped(pixels)), rows[:, start:stop], atol=1e-4)
