@@ -24,17 +24,18 @@ def network(expand=24, activation=None, after="conv", shortcut=True):
 @pytest.mark.parametrize("shortcut", [True, False])
 def test_a_block_ends_where_its_projection_was_normalised_and_added(shortcut):
     model, end = network(shortcut=shortcut)
-    [(name, found)] = inverted_residuals(model)
-    assert found is end
-    assert model.get_layer(name).output is end
+    [block] = inverted_residuals(model)
+    assert block.end is end
+    assert model.get_layer(block.name).output is end
+    assert block.expanded.shape == (None, 8, 8, 24)
 
 
 def test_a_sum_written_with_a_plus_is_one_too():
     inputs = keras.Input((8, 8, 4))
     sums = inputs + layers.Conv2D(4, 1)(layers.Conv2D(16, 1, activation="relu")(inputs))
     model = keras.Model(inputs, layers.Conv2D(8, 3)(sums))
-    [(_, found)] = inverted_residuals(model)
-    assert found is sums
+    [block] = inverted_residuals(model)
+    assert block.end is sums
 
 
 @pytest.mark.parametrize("otherwise", [{"activation": "relu"}, {"after": "activation"}, {"expand": 8}])
@@ -58,9 +59,8 @@ def test_other_networks_have_none(name):
 @pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "size", "count"),
-    [("efficientnet_b0", 32, 16), ("efficientnet_v2_b0", 32, 20), ("resnet50", 32, 0), ("resnet50_v2", 32, 0),
-     ("densenet121", 32, 0), ("inception_v3", 75, 0), ("inception_resnet_v2", 75, 0), ("xception", 71, 0),
-     ("nasnet_mobile", 32, 0), ("convnext_tiny", 32, 0)],
+    [("efficientnet_b0", 32, 16), ("efficientnet_v2_b0", 32, 20), ("resnet50", 32, 0), ("densenet121", 32, 0),
+     ("inception_v3", 75, 0), ("nasnet_mobile", 32, 0), ("convnext_tiny", 32, 0)],
 )  # fmt: skip
-def test_of_all_families_only_inverted_residuals_are_found(name, size, count):
+def test_of_other_families_only_inverted_residuals_are_found(name, size, count):
     assert len(inverted_residuals(build(name, "random", size).model)) == count

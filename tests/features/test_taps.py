@@ -66,16 +66,20 @@ def test_each_block_of_the_bundled_network_for_photographs_is_tapped():
     pixels, columns = rows_of(backbone, found)
     ends = {
         "stem": "stem_activation", "block1": "block1a_project_bn", "block2": "block2b_add",
+        "block3a_project_bn_expanded": "block3a_activation", "block4b_add_expanded": "block4b_activation",
         "block5a_project_bn": "block5a_project_bn", "block6c_add": "block6c_add", "top": "top_activation",
     }  # fmt: skip
     assert set(ends) < set(found.names)
-    assert len(found.names) == 18
+    assert [name.split("_")[0] for name in found.names if name.endswith("expanded")] == [
+        "block3a", "block3b", "block4a", "block4b", "block4c",
+    ]  # fmt: skip
+    assert len(found.names) == 23
     for name, x in zip(ends, given(backbone, pixels, ends.values()), strict=True):
         for statistic, expected in statistics(x).items():
             if (name, statistic) != ("top", "std"):
                 np.testing.assert_allclose(columns[name, statistic], expected, atol=1e-4)
     assert ("top", "std") not in columns
-    assert found.columns()[-1].stop == 2 * 1840 + 1280
+    assert found.columns()[-1].stop == 2 * (1840 + 1584) + 1280
 
 
 @pytest.mark.parametrize(("name", "stages"), [("mini", 5), ("mobilenet_0.25", 14), ("vgg16", 5)])

@@ -6,7 +6,7 @@ activation follows. Each block adds what those before it lack, so that the last 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transferkit.backbones.cut import calls_of
 
@@ -17,15 +17,23 @@ WITHIN = ("BatchNormalization", "Dropout", "Add")  # what follows a projection i
 BEYOND = ("Conv2D", "DepthwiseConv2D", "ZeroPadding2D", "Add")  # what reads a block's end; no activation does
 
 
-def inverted_residuals(model: keras.Model) -> list[tuple[str, Any]]:
+class Block(NamedTuple):
+    """An inverted residual: the `name` of its last layer, its `end`, and the `expanded` map that is projected to it."""
+
+    name: str
+    end: Any
+    expanded: Any
+
+
+def inverted_residuals(model: keras.Model) -> list[Block]:
     """The ends of the inverted residual blocks of a functional model, from the input upwards.
 
     Args:
         model: the network.
 
     Returns:
-        For each block the name of the layer that gives it, and its tensor: what a 1×1 convolution to fewer channels
-        projects, normalised perhaps and added to a shortcut. No blocks where an activation or a pooling follows.
+        Blocks that end with what a 1×1 convolution to fewer channels projects, normalised perhaps and added to a
+        shortcut. There is none where an activation or a pooling follows.
     """
     nodes = list(calls_of(model))
     readers: dict[int, list[Any]] = {}
@@ -33,11 +41,12 @@ def inverted_residuals(model: keras.Model) -> list[tuple[str, Any]]:
         for tensor in {id(t): t for t in node.input_tensors}.values():
             readers.setdefault(id(tensor), []).append(node)
     found = []
-    for node in filter(_projects, nodes):
+    for projection in filter(_projects, nodes):
+        node = projection
         while len(after := readers.get(id(node.output_tensors[0]), [])) == 1 and _kind(after[0]) in WITHIN:
             node = after[0]
         if after and all(_kind(reader) in BEYOND for reader in after):
-            found.append((node.operation.name, node.output_tensors[0]))
+            found.append(Block(node.operation.name, node.output_tensors[0], projection.input_tensors[0]))
     return found
 
 

@@ -2,7 +2,7 @@
 
 Linear probes of all depths together beat the last layer alone on most tasks far from ImageNet (Head2Toe: Evci et al.
 2022). Taps are where the network's stages end, which the catalog's rows name and a file's graph shows, and where its
-inverted residual blocks do (`blocks`).
+inverted residual blocks do (`blocks`), with the wide maps inside those.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import calls_of, frontier
-from transferkit.features.blocks import inverted_residuals
+from transferkit.features.blocks import Block, inverted_residuals
 from transferkit.heads import has_class_token
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST = 16  # taps; of more stages the uppermost are taken
 MOST_BLOCKS = 32  # taps where each block is one; in deeper networks only stages are
+SMALL = 8  # pixels to a position of an expanded map that is tapped: larger maps take long to pool, and bring no more
 WIDEST = 8192  # numbers in a row: wider ones are kept in 16 bits (features.store), and gain little
 Ends = dict[str, tuple[Any, ...]]  # a stage or block → the tensors that it gives
 
@@ -79,7 +80,8 @@ class Taps:
 
 
 def taps(backbone: LoadedBackbone) -> Taps:
-    """The taps of a network: the ends of its stages and of its inverted residual blocks, and its output."""
+    """The taps of a network: the ends of its stages and of its inverted residual blocks, and its output; and what those
+    blocks expand, from the lowest up, while there is room."""
     model = backbone.model
     stages, blocks, output = _stages(backbone), inverted_residuals(model), tuple(model.outputs)
     names = backbone.row.stage_names
@@ -94,9 +96,13 @@ def taps(backbone: LoadedBackbone) -> Taps:
         return Taps((*ends, last), (*ends.values(), output), deviations, patches)
 
     # Each layer of a file counts as a stage: the uppermost of these know less than all of its blocks.
-    finer = _with_blocks(model, {} if backbone.row.kind == "file" else stages, blocks)
-    if blocks and len(finer) < MOST_BLOCKS and _fits(found := made(finer)):
-        return found
+    ends = [(block.name, block.end) for block in blocks]
+    finer = _joined(model, {} if backbone.row.kind == "file" else stages, ends)
+    if blocks and _room(made(finer)):
+        for block in blocks:
+            if _small(block, backbone.size) and _room(made(wider := _joined(model, finer, [_expanded(block)]))):
+                finer = wider
+        return made(finer)
     found = made(dict(list(stages.items())[1 - MOST :]))
     return found if _fits(found) else _narrower(found)
 
@@ -113,10 +119,22 @@ def _stages(backbone: LoadedBackbone) -> Ends:
     return found
 
 
-def _with_blocks(model: keras.Model, stages: Ends, blocks: Sequence[tuple[str, Any]]) -> Ends:
-    """Stages and blocks in the order in which they are computed."""
-    found = dict(stages)
-    for name, tensor in blocks:
+def _small(block: Block, size: int) -> bool:
+    return block.expanded.shape[1] is not None and int(block.expanded.shape[1]) <= -(-size // SMALL)
+
+
+def _expanded(block: Block) -> tuple[str, Any]:
+    return f"{block.name}_expanded", block.expanded
+
+
+def _room(found: Taps) -> bool:
+    return len(found.names) <= MOST_BLOCKS and _fits(found)
+
+
+def _joined(model: keras.Model, known: Ends, more: Sequence[tuple[str, Any]]) -> Ends:
+    """What is known and more, in the order in which it is computed."""
+    found = dict(known)
+    for name, tensor in more:
         if name not in found and not any(_same((tensor,), known) for known in found.values()):
             found[name] = (tensor,)
     order = {id(t): place for place, node in enumerate(calls_of(model)) for t in node.output_tensors}
