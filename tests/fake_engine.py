@@ -17,11 +17,12 @@ Outputs = list[np.ndarray]
 
 
 class Fake:
-    """TensorFlow takes a second a call, this engine `speed`. `asked` counts networks it compiled, `called` calls."""
+    """TensorFlow takes a second a call, this engine `speed`. `asked` counts networks it compiled, `called` calls;
+    `together` is whether the last was to compute one picture on all threads."""
 
     def __init__(self) -> None:
         self.speed, self.now = 0.3, 0.0
-        self.asked, self.called = 0, 0
+        self.asked, self.called, self.together = 0, 0, False
         self.change: Callable[[Outputs], Outputs] = lambda outputs: outputs
         self.compiled: Callable[[], None] = lambda: None
 
@@ -40,8 +41,9 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
         return call
 
-    def forward(name: str, model: Any, threads: int) -> Any:
+    def forward(name: str, model: Any, threads: int, together: bool = False) -> Any:
         assert name == "fake"
+        made.together = together
         assert threads > 0
         made.asked += 1
         made.compiled()

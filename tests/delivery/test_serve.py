@@ -13,12 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,11 +28,16 @@ from tests.chromium import Browser, needs_chromium
 from tests.cli.calls import call
 from tests.data.pictures import encoded, photo
 from tests.delivery.pages.test_multipart import body, named
+from tests.fake_engine import faked
 from tests.records import facts_of
 from tests.runs.sealing import reseal
+from transferkit.compute.engines import EngineError
+from transferkit.console import Reporter
 from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
 from transferkit.delivery.pages.messages import Request, RequestError
+from transferkit.delivery.pages.server import Server
+from transferkit.features import engines as choosing
 from transferkit.runs import model_file
 
 HERE = Path(__file__).parents[2]
@@ -140,6 +147,88 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     result = call("serve", tmp_path)
     assert result.code == 2
     assert "not a run directory" in result.err
+
+
+# ------------------------------------------------------------------------------------------------- by whom
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[bytes]:
+    return [encoded(photo(seed, 40, 30), "PNG") for seed in range(16)]
+
+
+@contextmanager
+def served(layout: Any, reporter: Reporter) -> Iterator[tuple[str, room.Answering]]:
+    """Address of the page in this process, whose engines a test can replace."""
+    answering = room.Answering.of(layout, reporter)
+    server = Server(room.Serving(answering, "t", 20), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_address[1]}", answering
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def asked(server: str, contents: list[bytes]) -> list[dict[str, float]]:
+    """The scores of pictures that are sent one by one; whatever they set going has ended then."""
+    found = []
+    for content in contents:
+        status, answer = post(server, body((named("p.png"), content)), query="?top=10")
+        assert status == 200
+        found += [said["scores"] for said in answer["predictions"]]
+    for thread in threading.enumerate():
+        if thread.name == "transferkit-engine":
+            thread.join()
+    return found
+
+
+@pytest.mark.parametrize(("off", "by"), [(0.0, "fake"), (2e-3, "keras")])
+def test_another_engine_answers_requests_only_as_keras_does(
+    digits_run: Any, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch, off: float, by: str
+) -> None:
+    fake = faked(monkeypatch)
+    fake.change = lambda outputs: [x + np.float32(off) for x in outputs]
+    reporter = Reporter(quiet=True)
+    with served(digits_run.layout, reporter) as (server, answering):
+        asked(server, pictures[:15])
+        assert fake.asked == 0, "fifteen pictures do not show whether it agrees"
+        asked(server, pictures[15:])
+        assert (fake.asked, fake.together) == (1, True), "one picture at a time, on all threads"
+        before = fake.called
+        found = asked(server, pictures)
+        assert (fake.called > before) is answering._member.settled is (by == "fake")
+        asked(server, pictures)
+        assert fake.asked == 1, "it is asked once, and a refusal is remembered"
+        if by == "fake":
+            fake.change = lambda outputs: failing()
+            for again, once in zip(asked(server, pictures), found, strict=True):
+                assert again == pytest.approx(once, abs=1e-6)
+            assert reporter.warnings == ["Fake: broken; going on with TensorFlow"]
+    with served(digits_run.layout, Reporter(quiet=True)) as (server, answering):
+        fake.change = lambda outputs: outputs
+        asked(server, pictures)
+        assert answering._member.settled is (by == "fake"), "the next server knows it from the first"
+        wanted = list(digits_run.predict(pictures))
+        for scores, answer in zip(asked(server, pictures), wanted, strict=True):
+            assert scores == pytest.approx(dict(answer.scores), abs=1e-6)
+
+
+def failing() -> Any:
+    raise EngineError("Fake: broken")
+
+
+def test_few_pictures_are_not_worth_a_trial(
+    digits_run: Any, pictures: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = faked(monkeypatch)
+    monkeypatch.setattr(choosing, "START", 20.0)  # of TensorFlow's seconds, of which a picture takes one
+    monkeypatch.setattr(choosing, "SHARES", {False: 0.5, True: 0.5})
+    with served(digits_run.layout, Reporter(quiet=True)) as (server, _):
+        asked(server, pictures * 4)
+        assert fake.asked == 0, "64 pictures: a trial takes 20 + 16 + 8 seconds of 64"
+        asked(server, pictures * 4)
+        assert fake.asked == 1, "128: it takes less than half of as many again"
 
 
 # ----------------------------------------------------------------------------------------------- a real server

@@ -65,7 +65,7 @@ def engine_version(name: str) -> str:
         return ""
 
 
-def forward(name: str, model: Any, threads: int) -> Forward:
+def forward(name: str, model: Any, threads: int, together: bool = False) -> Forward:
     """The inference pass of a network by another engine.
 
     Pictures are computed one by one, each on one thread: activations of one picture stay in the caches, and no core
@@ -75,6 +75,7 @@ def forward(name: str, model: Any, threads: int) -> Forward:
         name: of the engine, a key of `ENGINES`.
         model: with one input, uint8 pictures [n, height, width, 3].
         threads: how many pictures are computed at a time.
+        together: one picture at a time instead, on all threads: for calls of one picture.
 
     Raises:
         EngineError: the engine cannot be used for this network; its calls raise the same.
@@ -83,8 +84,8 @@ def forward(name: str, model: Any, threads: int) -> Forward:
     if compiled is None:
         raise EngineError(f"there is no engine '{name}' here")
     with _failing(name):
-        run = compiled(model, threads)
-    pool = ThreadPoolExecutor(threads, f"transferkit-{name}")
+        run = compiled(model, threads, together)
+    pool = ThreadPoolExecutor(1 if together else threads, f"transferkit-{name}")
 
     def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
         assert rows is None, "engines take pictures, which are never held"
@@ -120,7 +121,7 @@ def _function(model: Any) -> Any:
     return answer
 
 
-def _openvino(model: Any, threads: int) -> One:
+def _openvino(model: Any, threads: int, together: bool) -> One:
     """By way of a frozen graph in a file, which its runtime reads by itself."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -132,7 +133,8 @@ def _openvino(model: Any, threads: int) -> One:
         read = core.read_model(path)
         names = [tensor.name.partition(":")[0] for tensor in graph.outputs]
         order = _outputs(read, names)
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+        streams = 1 if together else threads
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads}
         compiled = core.compile_model(read, "CPU", settings)
     own = threading.local()  # a request serves one thread
 
@@ -165,7 +167,7 @@ def _outputs(read: Any, names: Sequence[str]) -> list[int]:
     return [next(number for number, here in enumerate(known) if name in here) for name in names]
 
 
-def _onnxruntime(model: Any, _threads: int) -> One:
+def _onnxruntime(model: Any, threads: int, together: bool) -> One:
     import onnxruntime
 
     function = _function(model)
@@ -175,7 +177,8 @@ def _onnxruntime(model: Any, _threads: int) -> One:
             write_onnx(function, function.input_signature, path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # each of our threads runs the session by itself
+        # Each of our threads runs the session by itself.
+        options.intra_op_num_threads = threads if together else 1
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [f"output_{i}" for i in range(len(session.get_outputs()))]
     return lambda pixels: list(session.run(names, {INPUT: pixels}))

@@ -26,6 +26,7 @@ from transferkit.features.extract import at_once
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied, candidates
 from transferkit.files import sha256_file
+from transferkit.record import JsonObject
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
@@ -64,20 +65,26 @@ class Member:
         """The context in which the model computes in its precision."""
         return applied(self.model, self._how)
 
-    def settle(self, total: int, pixels: Pixels, reporter: Reporter) -> None:
+    def settle(self, total: int, pixels: Pixels, reporter: Reporter, singly: bool = False) -> None:
         """Let another engine than Keras answer `total` pictures such as uint8 [n, size, size, 3], if it is done sooner
-        and answers as Keras does. One that has been compiled stays."""
+        and answers as Keras does. One that has been compiled stays. `singly`: they come one at a time."""
         if self._engine is not None or not self.file or self._how != Precision() or not engines.offered():
             return
-        passes, rows = Passes(reporter), total * len(self.looks)
+        passes, rows = Passes(reporter, together=singly), total * len(self.looks)
+        batch, parallel = (1, 1) if singly else (BATCH, at_once(self.model))
+        key: JsonObject = {"model": self.file, **({"singly": True} if singly else {})}
         work = engines.Work(
-            network=self.model, pixels=lambda: pixels, batch=BATCH, parallel=at_once(self.model),
-            key={"model": self.file}, compiled=lambda option: passes.of(self.model, option), lacking=lambda _: rows,
-            allowed=ANSWERS,
+            network=self.model, pixels=lambda: pixels, batch=batch, parallel=parallel, key=key,
+            compiled=lambda option: passes.of(self.model, option), lacking=lambda _: rows, allowed=ANSWERS,
         )  # fmt: skip
         chosen = engines.choose(self._how, work, reporter)
         passes.keep(chosen)
         self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether another engine than Keras answers."""
+        return self._engine is not None
 
     def by_look(self, pixels: Pixels) -> np.ndarray:
         """Outputs [looks, n, t] of uint8 [n ≤ BATCH, looks, size, size, 3], columns in the common order."""

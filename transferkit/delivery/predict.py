@@ -78,11 +78,13 @@ class Predictor:
 
     `facts` are those by which they answer (see `members.common`), `threshold` the confidence below which they abstain.
     Several members, and several looks of one, are averaged: probabilities, each calibrated by its own run, or numbers.
+    `settles`: the first pictures of a stream tell which engine answers it.
     """
 
     members: Sequence[Member]
     facts: ModelFacts
     threshold: float | None = None
+    settles: bool = True
 
     @classmethod
     def of(
@@ -125,7 +127,7 @@ class Predictor:
         """`_blocks`, the first of which tells by which engine each member answers `total` pictures."""
         for number, block in enumerate(self._blocks(sources)):
             seen = [one for _, one in block if not isinstance(one, PictureError)]
-            if number == 0 and seen:
+            if self.settles and number == 0 and seen:
                 for member in self.members:
                     pixels = [one[member.settings, member.looks[0]] for one in seen[:PROBED]]
                     member.settle(total, np.stack(pixels), reporter)

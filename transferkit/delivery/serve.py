@@ -1,6 +1,7 @@
 """A page on this machine, and an address for programs: send pictures, get classes, confidence, where the model looked.
 
-Pictures stay in memory, and only our decoder opens them. One is computed at a time.
+Pictures stay in memory, and only our decoder opens them. One is computed at a time. How many are still to come nobody
+knows: another engine than Keras is tried, as `predict` tries it, when as many as have come would be worth it.
 """
 
 from __future__ import annotations
@@ -12,20 +13,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from transferkit import tasks
 from transferkit.console import Reporter
 from transferkit.data.images.decode import PictureError
 from transferkit.data.images.thumbnail import thumbnail
 from transferkit.data.readers.walk import EXTENSIONS
-from transferkit.data.samples import shown
+from transferkit.data.samples import Pixels, shown
 from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.members import Member
 from transferkit.delivery.pages import multipart
 from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json, jpeg, page, text
 from transferkit.delivery.pages.server import Server
-from transferkit.delivery.predict import Prediction, Predictor, abstain_at
+from transferkit.delivery.predict import PROBED, Prediction, Predictor, abstain_at
+from transferkit.delivery.tta_views import PLAIN, looked
 from transferkit.errors import ConfigError
+from transferkit.files import sha256_file
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
@@ -37,12 +42,21 @@ _ENVELOPE = 64_000  # bytes of a body around its files
 
 
 class Answering:
-    """One loaded model that answers one request at a time. `threshold`: below this confidence it is not sure enough."""
+    """One loaded model that answers one request at a time. `threshold`: below this confidence it is not sure enough.
 
-    def __init__(self, model: Any, facts: ModelFacts, threshold: float | None = None, file: str = "") -> None:
-        self.facts, self.threshold = facts, threshold
-        self._predictor = Predictor([Member(model, facts, file=file)], facts, threshold)
+    `file` is the SHA-256 of the model's file (see `Member`); `reporter` is told which engine answers.
+    """
+
+    def __init__(
+        self, model: Any, facts: ModelFacts, threshold: float | None = None, file: str = "",
+        reporter: Reporter | None = None,
+    ) -> None:  # fmt: skip
+        self.facts, self.threshold, self.reporter = facts, threshold, reporter or Reporter(quiet=True)
+        self._member = Member(model, facts, file=file)
+        self._predictor = Predictor([self._member], facts, threshold, settles=False)
         self._lock = threading.Lock()
+        self._answered = 0
+        self._some: list[Pixels] = []  # of the first pictures, on which engines are tried
         self._explaining: Explaining | None = None
         self.cannot_explain = ""
         try:
@@ -51,7 +65,7 @@ class Answering:
             self.cannot_explain = str(error)
 
     @classmethod
-    def of(cls, layout: Layout) -> Answering:
+    def of(cls, layout: Layout, reporter: Reporter | None = None) -> Answering:
         """From a finished run, with its threshold for abstaining where it has one."""
         layout.complete()
         facts = model_file.facts(layout.model)
@@ -60,7 +74,7 @@ class Answering:
             threshold = abstain_at("run", layout.folder, facts.task)
         except ConfigError:  # numbers, several labels, or nothing promised by validation
             threshold = None
-        return cls(model_file.load(layout.model), facts, threshold)
+        return cls(model_file.load(layout.model), facts, threshold, sha256_file(layout.model), reporter)
 
     def predict(self, files: Sequence[tuple[str, bytes]], top: int, heat: bool, drawn: bool) -> list[dict[str, object]]:
         """Answers as `predict --format json` gives them, in order; what cannot be read carries its `error`.
@@ -78,7 +92,32 @@ class Answering:
                 if not prediction.error and drawn:
                     answer["picture"] = _address("jpeg", thumbnail(content, SIDE, self.facts.decode.intensity))
                 answers.append(answer)
+            before, self._answered = self._answered, self._answered + sum(not one.error for one in found)
+            self._keep([content for (_, content), one in zip(files, found, strict=True) if not one.error])
+        # As many as came are to come, as far as one can tell, so it is asked again when they are twice as many. Not
+        # this answer waits for a trial, but those that are asked for meanwhile.
+        if before.bit_length() < self._answered.bit_length() and len(self._some) == PROBED:
+            # No daemon: a trial that the process's end cuts short would count against the engine.
+            threading.Thread(target=self.settle, name="transferkit-engine", daemon=False).start()
         return answers
+
+    def settle(self) -> None:
+        """Let another engine answer from now on, if it is done sooner with as many pictures as have been answered."""
+        with self._lock:
+            if self._member.settled:
+                return
+            try:
+                with self._member.applied():
+                    self._member.settle(self._answered, np.stack(self._some), self.reporter, singly=True)
+            except Exception as error:  # a full memory, say: Keras goes on answering
+                self.reporter.warn(f"engine: {type(error).__name__}: {error}; going on with TensorFlow")
+            if self._member.settled:
+                self._some.clear()
+
+    def _keep(self, contents: Sequence[bytes]) -> None:
+        """Pixels of readable pictures, as the network is given them, until there are enough for a trial."""
+        lacking = 0 if self._member.settled else PROBED - len(self._some)
+        self._some += [looked(content, self._member.settings, (PLAIN,))[0] for content in contents[:lacking]]
 
     def _plain(self, prediction: Prediction, top: int) -> dict[str, object]:
         answer = prediction.as_dict(top)
@@ -209,7 +248,7 @@ def serve(
         reporter.warn(f"--host {host}: everybody who reaches this machine can use the page; there is no password")
     shown_ones = examples_of(layout) if examples else []
     compute.start(reporter=reporter)
-    app = Serving(Answering.of(layout), layout.folder.absolute().name, megabytes, shown_ones)
+    app = Serving(Answering.of(layout, reporter), layout.folder.absolute().name, megabytes, shown_ones)
 
     def failed(error: Exception) -> None:
         reporter.warn(f"an answer failed: {type(error).__name__}: {error}")

@@ -30,6 +30,7 @@ GAIN = 1.15  # how much faster an engine must be: nearly equal ones must not be 
 LITTLE = 5e10  # multiply-adds of the whole job below which not even TensorFlow's speed is worth measuring
 START = 4.0  # seconds that starting an engine may take, as far as one knows before
 ROUNDS = 2
+CALLS = 8  # at least so many, where they are of one picture: single ones vary
 # Networks whose pictures take more multiply-adds than this spend them in large convolutions, at the processor's speed
 # whatever the engine: one is tried where a trial is next to nothing of the job. Small ones gain a factor.
 DENSE = 1e9
@@ -189,24 +190,26 @@ def _measure(base: Precision, names: list[str], work: Work, memory: _Memory, rep
         return
     dense = adds > DENSE
     pixels = work.pixels()
-    batch = pixels if dense else np.resize(pixels, (work.batch, *pixels.shape[1:]))
+    batch = pixels[: work.batch] if dense else np.resize(pixels, (work.batch, *pixels.shape[1:]))
+    compared = batch if work.batch >= len(pixels) else pixels
+    rounds = CALLS if work.batch == 1 else ROUNDS
     if not memory.has(_entry(base)):
-        memory.write(_entry(base), _timed(lambda: work.compiled(base), batch, work.parallel, 1)[0])
+        memory.write(_entry(base), _timed(lambda: work.compiled(base), batch, work.parallel, 1))
     plain = memory.of(_entry(base))
-    trial = START + len(batch) * plain.forward * (1 + ROUNDS * work.parallel)
+    trial = START + plain.forward * (len(compared) + len(batch) * rounds * work.parallel)
     if trial > SHARES[dense] * rows * plain.forward:
         return
     reporter.say("engine: trying others than TensorFlow for the frozen network (once for this network and machine)")
-    plain, _ = _timed(lambda: work.compiled(base), batch, work.parallel)
+    plain = _timed(lambda: work.compiled(base), batch, work.parallel, rounds)
     plain = replace(plain, start=memory.of(_entry(base)).start)  # it has been compiled by now
     memory.write(_entry(base), plain)
-    expected = _flat(work.compiled(Precision())([batch]))
+    expected = _outputs(work.compiled(Precision()), compared, work.batch)
     for name in names:
         if memory.has(name):
             continue
         memory.write(name, Measured(refused="it ended the process in which it was tried"))  # unless it comes back
         try:
-            memory.write(name, _tried(name, work, batch, expected))
+            memory.write(name, _tried(name, work, batch, rounds, compared, expected))
         except KeyboardInterrupt:  # who is tired of waiting has not said that it fails
             memory.forget(name)
             raise
@@ -215,9 +218,12 @@ def _measure(base: Precision, names: list[str], work: Work, memory: _Memory, rep
             return
 
 
-def _tried(name: str, work: Work, batch: np.ndarray, expected: np.ndarray) -> Measured:
+def _tried(
+    name: str, work: Work, batch: np.ndarray, rounds: int, compared: np.ndarray, expected: np.ndarray
+) -> Measured:
     try:
-        found, outputs = _timed(lambda: work.compiled(_option(name)), batch, work.parallel)
+        found = _timed(lambda: work.compiled(_option(name)), batch, work.parallel, rounds)
+        outputs = _outputs(work.compiled(_option(name)), compared, work.batch)
     except EngineError as error:
         return Measured(refused=str(error))
     apart = difference(outputs, expected)
@@ -232,16 +238,14 @@ def _said(name: str, base: Precision, memory: _Memory) -> str:
     return refused if found.refused else _named(name, base, memory).reason
 
 
-def _timed(
-    make: Callable[[], compute.Forward], batch: np.ndarray, parallel: int, rounds: int = ROUNDS
-) -> tuple[Measured, np.ndarray]:
-    """Seconds of making a pass and of its first call, beyond those of another; and a picture; and the outputs [n, d].
+def _timed(make: Callable[[], compute.Forward], batch: np.ndarray, parallel: int, rounds: int) -> Measured:
+    """Seconds of making a pass and of its first call, beyond those of another; and of a picture.
 
     Calls go on beside each other as extraction makes them.
     """
     started = time.perf_counter()
     run = make()
-    outputs = _flat(run([batch]))
+    run([batch])
     first = time.perf_counter() - started
     seconds = []
     for _ in range(rounds):
@@ -249,9 +253,11 @@ def _timed(
         list(map_ordered(lambda pixels: run([pixels]), [batch] * parallel, threads=parallel, window=parallel))
         seconds.append((time.perf_counter() - started) / (parallel * len(batch)))
     forward = min(seconds)
-    return Measured(max(0.0, first - forward * len(batch)), forward), outputs
+    return Measured(max(0.0, first - forward * len(batch)), forward)
 
 
-def _flat(outputs: list[np.ndarray]) -> np.ndarray:
+def _outputs(run: compute.Forward, pixels: np.ndarray, batch: int) -> np.ndarray:
     """All outputs of each picture in one row."""
-    return np.concatenate([output.reshape(len(output), -1) for output in outputs], axis=1)
+    found = [run([pixels[start : start + batch]]) for start in range(0, len(pixels), batch)]
+    rows = [np.concatenate([output.reshape(len(output), -1) for output in part], axis=1) for part in found]
+    return np.concatenate(rows)

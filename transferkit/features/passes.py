@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Passes:
-    """What a probe has compiled serves the work after it."""
+    """What a probe has compiled serves the work after it. Other engines than TensorFlow compute one picture on one
+    thread, or, where they come one at a time (`together`), on all of them."""
 
     reporter: Reporter
+    together: bool = False
     _made: dict[tuple[int, Precision], tuple[keras.Model, compute.Forward]] = field(default_factory=dict)
 
     def of(self, model: keras.Model, precision: Precision) -> compute.Forward:
@@ -32,7 +34,7 @@ class Passes:
         key = id(model), replace(precision, reason="")
         if key not in self._made:
             if precision.engine:
-                run = engines.forward(precision.engine, model, available_threads())
+                run = engines.forward(precision.engine, model, available_threads(), self.together)
             else:
                 plain = compute.forward(model, graph_bfloat16=precision.how == "graph")
                 run = compute.halving(plain, self.reporter.warn)
