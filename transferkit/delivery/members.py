@@ -65,11 +65,14 @@ class Member:
         """The context in which the model computes in its precision."""
         return applied(self.model, self._how)
 
-    def settle(self, total: int, pixels: Pixels, reporter: Reporter, singly: bool = False) -> None:
+    def settle(self, total: int, pixels: Pixels, reporter: Reporter, singly: bool = False) -> bool:
         """Let another engine than Keras answer `total` pictures such as uint8 [n, size, size, 3], if it is done sooner
-        and answers as Keras does. One that has been compiled stays. `singly`: they come one at a time."""
+        and answers as Keras does. One that has been compiled stays. `singly`: they come one at a time.
+
+        Returns whether another engine answers.
+        """
         if self._engine is not None or not self.file or self._how != Precision() or not engines.offered():
-            return
+            return self._engine is not None
         passes, rows = Passes(reporter, together=singly), total * len(self.looks)
         batch, parallel = (1, 1) if singly else (BATCH, at_once(self.model))
         key: JsonObject = {"model": self.file, **({"singly": True} if singly else {})}
@@ -80,6 +83,7 @@ class Member:
         chosen = engines.choose(self._how, work, reporter)
         passes.keep(chosen)
         self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
+        return self._engine is not None
 
     @property
     def settled(self) -> bool:

@@ -108,11 +108,10 @@ class Answering:
                 return
             try:
                 with self._member.applied():
-                    self._member.settle(self._answered, np.stack(self._some), self.reporter, singly=True)
+                    if self._member.settle(self._answered, np.stack(self._some), self.reporter, singly=True):
+                        self._some.clear()
             except Exception as error:  # a full memory, say: Keras goes on answering
                 self.reporter.warn(f"engine: {type(error).__name__}: {error}; going on with TensorFlow")
-            if self._member.settled:
-                self._some.clear()
 
     def _keep(self, contents: Sequence[bytes]) -> None:
         """Pixels of readable pictures, as the network is given them, until there are enough for a trial."""
