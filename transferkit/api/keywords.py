@@ -56,8 +56,8 @@ class FinetuneSettings(TypedDict, total=False):
     """Training loss. [default: crossentropy; regression squared]"""
     augment: str
     """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
-    views: int
-    """Changed views per training picture, beside the clean one. [default: 4; where a classifier is chosen, 2]"""
+    views: int | Literal['auto']
+    """Changed views per training picture, beside the clean one. auto extracts more as long as left-out training pictures are answered better by them. [default: 4; where a classifier is chosen, 2]"""
     mixup: float
     """MixUp strength. [default: 0.0]"""
     cutmix: float
@@ -148,8 +148,8 @@ class BestSettings(TypedDict, total=False):
     """All classes in their order, the lowest first; or names for codes. The order with task='ordinal', where they are no numbers; a FILE (table, JSON, or a text of names by their numbers) has the names of the data's codes. [default: by number; the labels themselves]"""
     augment: str
     """Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md). [default: 'light']"""
-    views: int
-    """Changed views per training picture, beside the clean one. [default: 4; where a classifier is chosen, 2]"""
+    views: int | Literal['auto']
+    """Changed views per training picture, beside the clean one. auto extracts more as long as left-out training pictures are answered better by them. [default: 4; where a classifier is chosen, 2]"""
     metric: str
     """Metric that decides. By default accuracy for classes, map for several labels, mae for numbers and ordered classes; or macro_f1, recall, auc, loss and those of docs/metrics.md. [default: accuracy, map or mae]"""
     precision: Literal['auto', 'float32', 'bfloat16', 'float16']

@@ -77,6 +77,7 @@ def _try(values: Given) -> tuple[Settings | None, list[str]]:
 EXPECTED = {
     "learning_rate": "must be a number above 0, at most 10, or auto",
     "batch_size": "must be a whole number from 1 to 4096, or auto",
+    "views": "must be a whole number from 0 to 1000, or auto",
     "head_width": "must be whole numbers from 1 to 65536, e.g. 256 or 256,128",
     "split": "must be three numbers: train,validation,test, e.g. .7,.15,.15",
     "exclude": "must be a list of patterns",

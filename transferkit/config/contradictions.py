@@ -33,7 +33,9 @@ def contradictions(s: Declarations) -> list[str]:
     if s.adapt == "lora" and s.batchnorm == "train":
         found.append("--batchnorm train has no effect with --adapt lora, which trains no norm; drop one of them")
     clash("batchnorm", frozen and s.batchnorm == "train", "with --unfreeze none: nothing is trained there")
-    clash("views", s.augment == "none" and s.views > 0, "with --augment none; drop one of them")
+    clash("views", s.augment == "none" and s.views != 0, "with --augment none; drop one of them")
+    every = "with --unfreeze all: nothing is kept there, and every epoch draws new views; drop it"
+    clash("views", s.views == "auto" and s.unfreeze == "all" and s.augment != "none", every)
     clash("augment", s.augment != "none" and s.views == 0, "with --views 0; drop one of them")
     clash("patience", s.patience >= s.epochs, f"with --epochs {s.epochs}: training ends first")
     clash("scaling", s.backbone == "mini" and s.scaling != "auto", "with mini, whose scaling is fixed")

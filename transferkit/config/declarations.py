@@ -36,6 +36,7 @@ TRAINED = (
 OF_HEADS = (
     "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "class_weights",
 )  # fmt: skip
+USUAL_VIEWS = 4  # per training picture
 AUTO_VIEWS = 2  # per training picture where a head is chosen and nothing else was asked for
 AUGMENTATIONS = ("none", "light", "medium", "strong")
 Width = Annotated[int, Field(ge=1, le=65536)]
@@ -135,9 +136,11 @@ class Declarations(BaseModel):
         "Random changes to the pictures. In training only: none, light, medium, strong, or ranges of your own: "
         "rotate=15,zoom=0.8:1.2,flip_horizontal=yes (docs/data.md).",
         "augmentation", "STRENGTH", common=True, searched=True, features=True)] = "light"
-    views: Annotated[int, Field(ge=0, le=1000), Setting(
-        "Changed views per training picture, beside the clean one.",
-        "augmentation", "K", default="4; where a classifier is chosen, 2", searched=True, features=True)] = 4
+    views: Annotated[Annotated[int, Field(ge=0, le=1000)] | Literal["auto"], Setting(
+        "Changed views per training picture, beside the clean one. auto extracts more as long as left-out training "
+        "pictures are answered better by them.",
+        "augmentation", "K|auto", default="4; where a classifier is chosen, 2", searched=True,
+        features=True)] = USUAL_VIEWS
     mixup: Annotated[float, Field(ge=0, le=10), Setting(
         "MixUp strength.",
         "augmentation", "A", searched=True)] = 0.0
@@ -264,12 +267,22 @@ class Declarations(BaseModel):
     @property
     def choice_views(self) -> int:
         """Augmented views of each picture that a classifier is chosen by: more cost more than they bring."""
-        return self.used_views if "views" in self.model_fields_set else min(self.used_views, AUTO_VIEWS)
+        return self.used_views if self._counts_views else min(self.used_views, AUTO_VIEWS)
 
     @property
     def used_views(self) -> int:
-        """Augmented views of each training picture that are made."""
+        """Augmented views of each training picture that are made; of `auto`, as many as are reckoned with."""
         if self.augment == "none":
             return 0
-        few = self.chooses_head and self.unfreeze == "none" and "views" not in self.model_fields_set
-        return AUTO_VIEWS if few else self.views
+        few = self.chooses_head and self.unfreeze == "none" and not self._counts_views
+        return AUTO_VIEWS if few else self.full_views
+
+    @property
+    def full_views(self) -> int:
+        """Views where a head is trained, whether or not one is chosen."""
+        return USUAL_VIEWS if self.views == "auto" else self.views
+
+    @property
+    def _counts_views(self) -> bool:
+        """Whether a number of views was asked for."""
+        return "views" in self.model_fields_set and self.views != "auto"

@@ -151,8 +151,9 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     backbone = build(s.backbone, s.weights, s.image_size, s.seed, True, scaling, reporter.say)
     if backbone.weights_sha256 != manifest.weights.sha256:
         raise RunError(f"the weights of {s.backbone} are not those the run was made with; put them back")
-    views = Views(DecodeSettings(backbone.size, s.resize, s.intensity), augmentation(s.augment), s.views, s.seed)
-    count = 1 if s.augment == "none" else 1 + s.views
+    made = s.full_views if manifest.views is None else manifest.views.chosen
+    views = Views(DecodeSettings(backbone.size, s.resize, s.intensity), augmentation(s.augment), made, s.seed)
+    count = 1 if s.augment == "none" else 1 + made
     precision = manifest.precision
     computed = Precision(precision.name, precision.how, precision.reason)
     if computed.engine not in ("", *engines.offered()):

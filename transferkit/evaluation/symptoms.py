@@ -302,7 +302,8 @@ def more_views(case: Case) -> list[Remedy]:
     if augment != "strong":
         stronger = {"none": "medium", "light": "medium"}.get(augment, "strong")
         return [case.remedy("show each picture in more ways", f"--augment {stronger} --views {max(4, views)}")]
-    return [case.remedy("show each picture in more ways", f"--views {2 * views}")] if views < 16 else []
+    found = views < 16 and case.word("views") != "auto"  # which has found that more do not help
+    return [case.remedy("show each picture in more ways", f"--views {2 * views}")] if found else []
 
 
 def rate(case: Case, factor: float) -> str:

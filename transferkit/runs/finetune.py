@@ -22,7 +22,7 @@ from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
 from transferkit.features.extract import Views
-from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails
+from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails, view_count
 from transferkit.runs.assessment import Assessment
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.context import RunContext, rows_of
@@ -126,6 +126,9 @@ class Job:
         )  # fmt: skip
         layers, frozen = plan.layers(backbone, found)
         coarse, unlabeled = coarse_test(counts["test"], self.samples.task, s.folds), self._pool()
+        notes = [*([] if coarse is None else [coarse]), *([] if unlabeled is None else [unlabeled.words])]
+        if s.views == "auto":
+            notes.append(f"how many views pay is found in training; {views.count} are reckoned with here")
         weights = f"{s.weights}: {absent} is to be fetched" if absent else backbone.weights
         return plan.DryRun(
             data=self.origin or "arrays", pictures=len(self.samples), bytes=total, sides=sides,
@@ -135,7 +138,7 @@ class Job:
             frozen_layers=frozen, unfreeze=s.unfreeze, adapt=s.adapt, views=views.count,
             batch_size=work.trainer.batch_size, folds=s.folds, check=self.intake.seconds, outlook=found,
             needed=needed, free=free, cache=cache, asked=self.cache, output=str(self.layout.folder),
-            notes=[*([] if coarse is None else [coarse]), *([] if unlabeled is None else [unlabeled.words])],
+            notes=notes,
         )  # fmt: skip
 
     def choose(self, splits: Splits) -> ClassifierChoice:
@@ -233,7 +236,7 @@ class Job:
     # -- the work
 
     def _train_and_assess(self, manifest: Manifest, context: RunContext, folds: list[Problem], started: float) -> None:
-        s, splits, record = self.settings, context.splits, manifest.record
+        splits, record = context.splits, manifest.record
         resumption.check_data(record, self.samples, splits, self.layout)
         pool.check_same(record, self.pool)
         if not self.layout.splits.exists():
@@ -241,6 +244,8 @@ class Job:
         self._record_data(record, splits)
         record.weights = resumption.weights_of(record, context.backbone)
         manifest.write()
+        context = self._with_views(manifest, context)
+        s = context.settings
         work = recipe.Recipe(
             context.backbone, s, context.problem, context.views, self.reporter,
             checkpoints=self.layout.checkpoints, deadline=None if s.budget is None else started + s.budget,
@@ -258,6 +263,19 @@ class Job:
         assessment.run()
         self.shipped = assessment.shipped
         record.warnings = self.reporter.warnings
+
+    def _with_views(self, manifest: Manifest, context: RunContext) -> RunContext:
+        """The run with as many views as `--views auto` comes to, which is found once."""
+        if self.settings.views != "auto":
+            return context
+        record = manifest.record
+        if record.views is None:
+            began = time.monotonic()
+            record.views = view_count.measure(context, self.cache, self._problem)
+            record.add_timings({"views": time.monotonic() - began})
+            self.reporter.say(f"views: {record.views.words}")
+            manifest.write()
+        return view_count.with_views(context, record.views.chosen)
 
     def _record_data(self, record: RunRecord, splits: Splits) -> None:
         data, intake = record.data, self.intake

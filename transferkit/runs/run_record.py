@@ -108,6 +108,50 @@ class PrecisionRecord(Record):
     reason: str = ""
 
 
+class ViewPoint(Record):
+    """What so many views come to: the mean loss of left-out pictures, and by how much it is lower than at the point
+    before, with the standard error of that."""
+
+    views: Count
+    loss: Number
+    gain: Number | None = None
+    gain_se: Number | None = None
+
+    @property
+    def pays(self) -> bool:
+        """Whether these are worth more than fewer, beyond one standard error; the first point has none to beat."""
+        return self.gain is None or self.gain > (self.gain_se or 0.0)
+
+
+class ViewsRecord(Record):
+    """How many views `--views auto` came to (`chosen`), by `by` in so many folds of `n` pictures; `reason` says why
+    nothing was measured."""
+
+    chosen: Count
+    measure: str
+    n: Count = 0
+    folds: Count = 0
+    by: str = ""
+    curve: list[ViewPoint] = []
+    reason: str = ""
+
+    @property
+    def words(self) -> str:
+        """In one line."""
+        if self.reason:
+            return f"{self.chosen} of each training picture, as without auto; {self.reason}"
+        losses = ", ".join(f"{point.loss:.4g} with {point.views}" for point in self.curve)
+        last = self.curve[-1]
+        why = "the most that fit were tried"
+        if last.gain is not None and last.gain_se is not None:
+            ends = "more are not tried" if last.pays else "they do not pay"
+            why = f"{last.views} gain {last.gain:.2g} ± {last.gain_se:.2g}: {ends}"
+        return (
+            f"{self.chosen} of each training picture: {self.measure} of {self.n} left-out pictures by {self.by} is "
+            f"{losses}; {why}"
+        )
+
+
 class PhaseRecord(Record):
     """One training phase. `score` and `loss` are validation's, at `best_epoch` (counted from 1)."""
 
@@ -191,6 +235,7 @@ class RunRecord(Record):
     split_sha256: str | None = None
     weights: WeightsRecord = WeightsRecord(source="")
     precision: PrecisionRecord = PrecisionRecord(name="unknown", reason="not recorded")
+    views: ViewsRecord | None = None
     phases: list[PhaseRecord] = []
     chosen: str = ""
     learnt_from: str | None = None

@@ -192,6 +192,25 @@ class Recipe:
         self.trainer.train(replace(self.head_phase(name), pause=self.pause), body, source)
         return body
 
+    def left_out(self, parts: Sequence[Problem]) -> list[np.ndarray]:
+        """What heads that are trained on each part's training pictures answer to its validation pictures.
+
+        Args:
+            parts: of the training pictures.
+
+        Returns:
+            Of each part, logits float32 [n, t].
+        """
+        freeze.freeze_at(self.backbone.model, len(operations_of(self.backbone.model)))
+        pooled = self.frozen.pooled()
+        self._extract(pooled)
+        source, found = self.frozen.source(pooled, self.problem.samples, self.wanted()), []
+        for part in parts:
+            trainer, body = self._trainer(part, None), self._body(source, pooled, part)
+            trainer.train(self.head_phase("left out"), body, source)
+            found.append(trainer.outputs(body, source, part.val))
+        return found
+
     # -- inputs
 
     def wanted(self) -> dict[int, range]:

@@ -22,6 +22,7 @@ from transferkit.tuning.search_space.dimensions import Dimension
 from transferkit.tuning.search_space.space import Space
 
 AUTO = "--head auto chooses by itself; tune searches over settings of a head that is trained: use mlp or linear"
+VIEWS = "--views auto is for one run; a search compares numbers, e.g. --search views=0,2,4,8"
 FIRST = {"splits.csv"}  # what a search writes before its journal
 SpaceLike = Space | str | Path | Callable[..., Any]
 
@@ -71,6 +72,8 @@ def of_a_choice(values: Given) -> list[str]:
     ]
     if values.get("head") == "auto":
         found.insert(0, AUTO)
+    if values.get("views") == "auto":
+        found.append(VIEWS)
     return found
 
 
@@ -106,7 +109,8 @@ def settle(
     base = config.make(values, found)
     assert search is not None
     chosen = _with_networks(_space(texts, space, base), networks)
-    auto = [AUTO for d in chosen.dimensions if d.name == "head" and "auto" in d.values]
+    refused = {"head": AUTO, "views": VIEWS}
+    auto = [refused[d.name] for d in chosen.dimensions if d.name in refused and "auto" in d.values]
     raise_problems(ConfigError, [*auto, *spaces.check(chosen, base), *how.space_problems(search, chosen)])
     return base, chosen, search, texts
 

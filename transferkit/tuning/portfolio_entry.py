@@ -82,6 +82,8 @@ def settle(
     asked = [{"backbone": name} for name in (*networks, *([distill] if distill else []))] or [{}]
     for named in asked:
         found += [p for p in preflight.problems({**values, **named}, offline) if p not in found]
+    if values.get("views") == "auto":
+        found.append("--views auto is for one run; best compares networks on the same number of views, e.g. --views 4")
     seconds = _seconds(budget, found)
     # Where none is named yet, any will do to check the others.
     return config.make({**values, "backbone": networks[0] if networks else "vgg16"}, found), seconds

@@ -194,7 +194,7 @@ class TrialRunner:
         )  # fmt: skip
         freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))
         decode = DecodeSettings(backbone.size, s.resize, s.intensity)
-        count = 0 if s.augment == "none" else s.views
+        count = 0 if s.augment == "none" else s.full_views
         views = Views(decode, augmentation(s.augment), count, plan.base.seed)
         frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter)
         pooled, wanted = frozen.pooled(), self._wanted(count)

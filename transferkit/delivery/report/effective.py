@@ -53,7 +53,9 @@ def _as_read(manifest: RunRecord) -> dict[str, str]:
 def _by_choice(manifest: RunRecord) -> dict[str, str]:
     """Settings whose defaults are others where a classifier is chosen, as they were in effect."""
     found = {} if manifest.learnt_from is None else {"refit": manifest.learnt_from}
-    if manifest.versions.get("transferkit") == __version__:
+    if manifest.views is not None:
+        found["views"] = f"{manifest.views.chosen} (auto)"
+    elif manifest.versions.get("transferkit") == __version__:
         found["views"] = str(manifests.given(manifest).used_views)
     return found
 
