@@ -115,6 +115,9 @@ def test_remedies_in_use_are_not_proposed_again():
     settings = {"augment": "strong", "views": 4, "dropout": 0.5, "l2": 1e-4, "unfreeze": "none"}
     found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "settings": settings})
     assert [remedy.command for remedy in found.remedies] == ["transferkit finetune DATA --views 8"]
+    settings["views"] = "auto"  # which has found that more do not help
+    found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "settings": settings})
+    assert not any("--views" in remedy.command for remedy in found.remedies)
 
 
 @pytest.mark.parametrize("loss", [[1.0, 0.8, float("nan")], [1.0, 3.0, 9.0, 40.0]])
