@@ -118,6 +118,11 @@ def test_remedies_in_use_are_not_proposed_again():
     settings["views"] = "auto"  # which has found that more do not help
     found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "settings": settings})
     assert not any("--views" in remedy.command for remedy in found.remedies)
+    settings["augment"] = "light"
+    found = diagnose(run(falling()), scores(0.99, 0.75), {**CONTEXT, "settings": settings})
+    assert [remedy.command for remedy in found.remedies if "--augment" in remedy.command] == [
+        "transferkit finetune DATA --augment medium"
+    ]
 
 
 @pytest.mark.parametrize("loss", [[1.0, 0.8, float("nan")], [1.0, 3.0, 9.0, 40.0]])

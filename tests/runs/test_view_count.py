@@ -16,7 +16,7 @@ from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import DataError
 from transferkit.features.extract import Views
-from transferkit.runs import finetune, view_count
+from transferkit.runs import view_count
 from transferkit.runs.run_record import ViewsRecord
 
 
@@ -58,8 +58,8 @@ def test_extraction_stops_where_more_views_no_longer_pay(monkeypatch: pytest.Mon
     assert (found.chosen, asked) == (4, [0, 2, 4, 8]), "what sixteen would bring nobody paid for"
     assert [point.views for point in found.curve] == [0, 2, 4, 8]
     assert found.curve[1].gain == pytest.approx(0.1, abs=0.01)
-    assert found.words.startswith("4 of each training picture: log loss of 400 left-out pictures by the head is 0.")
-    assert found.words.endswith("they do not pay")
+    assert found.words.startswith("4 of each training picture; log loss of 400 left-out pictures by the head: 0.")
+    assert found.words.endswith("; 8 do not pay")
 
 
 def test_pictures_that_gain_nothing_are_learnt_from_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,10 +102,9 @@ def test_a_run_that_goes_on_keeps_what_it_found(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("it was measured before")
 
     monkeypatch.setattr(view_count, "measure", again)
-    record = SimpleNamespace(views=ViewsRecord(chosen=8, measure="log loss"))
-    job = SimpleNamespace(settings=SimpleNamespace(views="auto"))
-    found = finetune.Job._with_views(job, SimpleNamespace(record=record), context())  # type: ignore[arg-type]
-    assert (found.settings.views, found.settings.used_views, found.views.count) == (8, 8, 8)
+    record: Any = SimpleNamespace(views=ViewsRecord(chosen=8, measure="log loss"))
+    settings, views = view_count.found(context(), record, None, lambda *_: None)  # type: ignore[arg-type, return-value]
+    assert (settings.views, settings.used_views, views.count) == (8, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +153,8 @@ def test_a_run_finds_says_records_and_repeats_it(
     assert second.views.as_json() == first.views.as_json()
     assert runs[0].metrics["test"] == runs[1].metrics["test"]
     assert "--views auto" in first.command
+    said = runs[0].metrics["diagnosis"]
+    assert not any(f"--views {count} " in f"{remedy['command']} " for remedy in said["remedies"] for count in range(17))
     assert f"{first.views.chosen} (auto)" in runs[0].layout.report.read_text("utf-8")
     fixed = tk.finetune(
         digits, "mini", head=head, views=first.views.chosen, output=tmp_path / "fixed", quiet=True,

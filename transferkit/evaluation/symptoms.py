@@ -299,11 +299,13 @@ def recalls(scores: Scores | None) -> list[tuple[ScoreRow, float]]:
 def more_views(case: Case) -> list[Remedy]:
     """A remedy by augmentation that the run does not use yet."""
     augment, views = case.word("augment", "none"), int(case.number("views", 1))
+    found = case.word("views") == "auto"  # as many as help, of those that are made so
     if augment != "strong":
         stronger = {"none": "medium", "light": "medium"}.get(augment, "strong")
-        return [case.remedy("show each picture in more ways", f"--augment {stronger} --views {max(4, views)}")]
-    found = views < 16 and case.word("views") != "auto"  # which has found that more do not help
-    return [case.remedy("show each picture in more ways", f"--views {2 * views}")] if found else []
+        many = "" if found else f" --views {max(4, views)}"
+        return [case.remedy("show each picture in more ways", f"--augment {stronger}{many}")]
+    more = views < 16 and not found
+    return [case.remedy("show each picture in more ways", f"--views {2 * views}")] if more else []
 
 
 def rate(case: Case, factor: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,8 +244,9 @@ class Job:
         self._record_data(record, splits)
         record.weights = resumption.weights_of(record, context.backbone)
         manifest.write()
-        context = self._with_views(manifest, context)
-        s = context.settings
+        s, views = view_count.found(context, record, self.cache, self._problem)
+        context = replace(context, views=views)
+        manifest.write()
         work = recipe.Recipe(
             context.backbone, s, context.problem, context.views, self.reporter,
             checkpoints=self.layout.checkpoints, deadline=None if s.budget is None else started + s.budget,
@@ -263,19 +264,6 @@ class Job:
         assessment.run()
         self.shipped = assessment.shipped
         record.warnings = self.reporter.warnings
-
-    def _with_views(self, manifest: Manifest, context: RunContext) -> RunContext:
-        """The run with as many views as `--views auto` comes to, which is found once."""
-        if self.settings.views != "auto":
-            return context
-        record = manifest.record
-        if record.views is None:
-            began = time.monotonic()
-            record.views = view_count.measure(context, self.cache, self._problem)
-            record.add_timings({"views": time.monotonic() - began})
-            self.reporter.say(f"views: {record.views.words}")
-            manifest.write()
-        return view_count.with_views(context, record.views.chosen)
 
     def _record_data(self, record: RunRecord, splits: Splits) -> None:
         data, intake = record.data, self.intake

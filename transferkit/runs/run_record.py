@@ -142,13 +142,11 @@ class ViewsRecord(Record):
             return f"{self.chosen} of each training picture, as without auto; {self.reason}"
         losses = ", ".join(f"{point.loss:.4g} with {point.views}" for point in self.curve)
         last = self.curve[-1]
-        why = "the most that fit were tried"
-        if last.gain is not None and last.gain_se is not None:
-            ends = "more are not tried" if last.pays else "they do not pay"
-            why = f"{last.views} gain {last.gain:.2g} ± {last.gain_se:.2g}: {ends}"
+        why = "" if last.gain is None else f" (gain {last.gain:.2g} ± {last.gain_se:.2g})"
+        ends = "more are not tried" if last.pays else f"{last.views} do not pay"
         return (
-            f"{self.chosen} of each training picture: {self.measure} of {self.n} left-out pictures by {self.by} is "
-            f"{losses}; {why}"
+            f"{self.chosen} of each training picture; {self.measure} of {self.n:,} left-out pictures by {self.by}: "
+            f"{losses}{why}; {ends}"
         )
 
 

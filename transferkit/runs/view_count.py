@@ -7,18 +7,21 @@ split is not looked at.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.splitting.split import rounds_of_folds
 from transferkit.errors import DataError
+from transferkit.features.extract import Views
 from transferkit.features.frozen import Frozen
 from transferkit.runs.context import RunContext
-from transferkit.runs.run_record import ViewPoint, ViewsRecord
+from transferkit.runs.run_record import RunRecord, ViewPoint, ViewsRecord
 from transferkit.runs.selecting import judge_of
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection import choice as choosing
@@ -32,6 +35,25 @@ FOLDS = 3
 
 Floats = npt.NDArray[np.float64]
 Parts = Callable[[np.ndarray, np.ndarray], Problem]  # row numbers of training and validation → what is to be learnt
+
+
+def found(context: RunContext, record: RunRecord, cache: bool | None, parts: Parts) -> tuple[Settings, Views]:
+    """Settings and views to train with: those of the run, with a number in the place of `auto`.
+
+    Args:
+        context: of the run.
+        record: run.json, where the number is kept. One that is there already is taken.
+        cache: as for `Frozen`.
+        parts: makes the problem of a fold.
+    """
+    if context.settings.views != "auto":
+        return context.settings, context.views
+    if record.views is None:
+        began = time.monotonic()
+        record.views = measure(context, cache, parts)
+        record.add_timings({"views": time.monotonic() - began})
+        context.reporter.say(f"views: {record.views.words}")
+    return _with_views(context, record.views.chosen)
 
 
 def measure(context: RunContext, cache: bool | None, parts: Parts) -> ViewsRecord:
@@ -84,17 +106,15 @@ def _curve(
 
 def _recipe(context: RunContext, cache: bool | None, count: int, pool: HeadPool) -> Recipe:
     """The recipe of the run with so many views. It tells of features, and not of the heads of folds."""
-    settings = with_views(context, count).settings
-    views = replace(context.views, count=count)
+    settings, views = _with_views(context, count)
     frozen = Frozen(context.backbone, settings, views, cache, context.reporter)
     quiet = Reporter(quiet=True)
     return Recipe(context.backbone, settings, context.problem, views, quiet, cache=cache, shared=frozen, pool=pool)
 
 
-def with_views(context: RunContext, count: int) -> RunContext:
-    """The run with a number in the place of `auto`."""
-    settings = context.settings.model_copy(update={"views": count})
-    return replace(context, settings=settings, views=replace(context.views, count=count))
+def _with_views(context: RunContext, count: int) -> tuple[Settings, Views]:
+    """What is said of the run keeps `auto`: a command that repeats it has to find the number again."""
+    return context.settings.model_copy(update={"views": count}), replace(context.views, count=count)
 
 
 def _by_heads(work: Recipe, folds: Sequence[np.ndarray], parts: Parts) -> Floats:
