@@ -49,7 +49,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, worth: dict[int, float | None], no
     monkeypatch.setattr(view_count, "rounds_of_folds", lambda *_: [[np.arange(200), np.arange(200, 400)]])
     monkeypatch.setattr(view_count, "_recipe", lambda context, cache, count, pool: count)
     monkeypatch.setattr(view_count, "_by_heads", losses)
-    monkeypatch.setattr(view_count, "_by_linear", losses)
+    monkeypatch.setattr(view_count, "_by_ridge", losses)
     return view_count.measure(context("auto" if None in worth.values() else "mlp"), None, lambda *_: None), asked  # type: ignore[arg-type, return-value]
 
 
@@ -82,7 +82,7 @@ def test_the_last_step_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_views_that_do_not_fit_into_memory_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = measured(monkeypatch, {0: 0.7, 2: 0.6, 4: None})
-    assert (found.chosen, found.by) == (2, "linear classifiers")
+    assert (found.chosen, found.by) == (2, "ridge regression")
 
 
 def test_where_nothing_can_be_measured_the_usual_number_stands_and_the_reason_is_said(

@@ -25,7 +25,7 @@ from transferkit.runs.run_record import RunRecord, ViewPoint, ViewsRecord
 from transferkit.runs.selecting import judge_of
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection import choice as choosing
-from transferkit.selection.candidates import LINEAR, learners
+from transferkit.selection.linear import Ridge
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.problem import Problem
 from transferkit.training.recipe import Recipe
@@ -77,7 +77,7 @@ def measure(context: RunContext, cache: bool | None, parts: Parts) -> ViewsRecor
     paid = [point.views for point in curve if point.pays]
     return ViewsRecord(
         chosen=paid[-1], measure=what, n=n, folds=len(folds), curve=curve,
-        by="linear classifiers" if settings.chooses_head else "the head",
+        by="ridge regression" if settings.chooses_head else "the head",
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def _curve(
     for count in STEPS:
         work = _recipe(context, cache, count, pool)
         chooses = context.settings.chooses_head
-        losses = _by_linear(work, folds) if chooses else _by_heads(work, folds, parts)
+        losses = _by_ridge(work, folds) if chooses else _by_heads(work, folds, parts)
         if losses is None:  # so many views of all pictures do not fit into memory, and would not be learnt from
             break
         point = ViewPoint(views=count, loss=float(losses.mean()))
@@ -127,15 +127,15 @@ def _by_heads(work: Recipe, folds: Sequence[np.ndarray], parts: Parts) -> Floats
     return kind.surprise(work.problem.samples.targets[np.concatenate(left_out)], answers)
 
 
-def _by_linear(work: Recipe, folds: Sequence[np.ndarray]) -> Floats | None:
-    """Losses [n] of training and validation pictures, as the choice cross-validates them, by the linear classifier
-    with the least; None where the views do not fit into memory."""
+def _by_ridge(work: Recipe, folds: Sequence[np.ndarray]) -> Floats | None:
+    """Losses [n] of training and validation pictures by the plainest candidate of every task that learns from views, on
+    the depths and with the penalty that lose least; None where the views do not fit into memory."""
     rows, problem, settings = tapped_rows(work), work.problem, work.settings
     if rows.x.shape[1] <= work.views.count:
         return None
     kind, judge = problem.samples.kind, judge_of(problem, settings.metric, rows.pictures)
-    some = [learner for learner in learners(problem.samples.task) if isinstance(learner, LINEAR)]
     places = [rows.places(fold) for fold in folds]
-    found = choosing.choose(rows.x, rows.y, [places], choosing.sets(rows.taps.sets(), some), judge, settings.seed)
-    best = min(found.contenders, key=lambda trial: judge.loss(trial.mean_logits))
+    candidates = choosing.sets(rows.taps.sets(), [Ridge()])
+    tried = choosing.choose(rows.x, rows.y, [places], candidates, judge, settings.seed)
+    best = min(tried.contenders, key=lambda trial: judge.loss(trial.mean_logits))
     return kind.surprise(problem.samples.targets[rows.pictures], judge.answers(best.mean_logits))
