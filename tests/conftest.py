@@ -16,7 +16,7 @@ from transferkit.wording import speak_shell
 # Before TensorFlow is imported by any test: no page of device discovery on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Before NumPy is: tests run beside each other, and threads of several processes on the same cores wait for one another.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 # Networks are many small objects that refer to each other, and to look through all of them as often as Python does by
 # itself is a tenth of the tests' time.

@@ -113,6 +113,7 @@ def test_a_bug_says_so_and_debug_shows_where(capsys: pytest.CaptureFixture[str],
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.extended
 def test_a_reader_that_goes_away_is_no_error(digits_run: Any, digits: Path) -> None:
     command = f"{sys.executable} -m transferkit predict {digits_run.folder} {digits} | head -1; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=200, check=True)

@@ -13,7 +13,7 @@ def found(tmp_path_factory, digits):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
         patch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
-        settings = {"views": 1, "epochs": 8, "patience": 7, "unfreeze": "last:2", "quiet": True}
+        settings = {"views": 1, "epochs": 8, "patience": 7, "unfreeze": "last:2", "head": "mlp", "quiet": True}
         with_it = tk.finetune(digits, "mini", output=folder / "a", random_baseline=True, **settings)
         return with_it, tk.finetune(digits, "mini", output=folder / "b", **settings)
 

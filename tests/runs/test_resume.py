@@ -86,6 +86,7 @@ def test_a_killed_run_resumes_to_the_same_result(
     assert manifest["resumed"] == 1
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 @pytest.mark.slow
 def test_interrupt_ends_with_130_and_a_run_that_resumes(made: Made, digits: Path, fresh: Fresh, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_what_is_said_of_validation_are_answers_to_pictures_left_out(chosen: Any
     assert chosen.metrics["val"]["accuracy"] < 1.0 or chosen.metrics["cross_validation"]["score"] > 0.97
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("unpublished")
 def test_the_run_is_repeated_bit_by_bit(chosen: Any, tmp_path: Path) -> None:
     again = tk.reproduce(chosen, output=tmp_path / "again", quiet=True)
