@@ -48,12 +48,12 @@ def whole(screen: Screen) -> None:
 
 
 def test_something_is_said_before_tensorflow_is_there(place: Path) -> None:
-    """Within a second and a half of the start; on a machine that is busy, within what a few starts take there."""
+    """Within a second and a half of the start. On a busy machine, eight calls for help: TensorFlow takes twenty."""
     spent, start = [], []
     for _ in range(3):
         spent.append(drive([*TRAIN, "--output", "first"], place, until="reading flowers").first)
-        start.append(drive([*RUN, "--version"], place).first)
-    assert statistics.median(spent) <= max(1.5, 4 * statistics.median(start))
+        start.append(drive([*RUN, "finetune", "--help"], place).first)
+    assert statistics.median(spent) <= max(1.5, 8 * statistics.median(start))
 
 
 def test_lines_are_whole_and_the_summary_fits(session: Session) -> None:
