@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -11,11 +11,14 @@ class ConvNetLayout:
     """Names in a checkpoint of a network of convolutions. `block` takes the numbers of stage and block.
 
     `pieces` has a table for each kind of block, and for `stem` and `top`: our unit → their convolution and norm.
+    `attention` maps layers of a block of attention likewise, and `scale` is the factor of each channel of a block.
     """
 
     block: str
     pieces: Mapping[str, Mapping[str, tuple[str, str]]]
     squeeze: tuple[str, str] = ("", "")
+    attention: Mapping[str, str] = field(default_factory=dict)
+    scale: str = ""
     unused: tuple[str, ...] = ()
     unused_ends: tuple[str, ...] = (".num_batches_tracked",)
 
@@ -75,4 +78,13 @@ TIMM_EFFICIENTNET = ConvNetLayout(
     unused=("classifier.",),
 )  # fmt: skip
 # What comes behind the pooling belongs to its head.
-TIMM_MOBILENET_V4 = replace(TIMM_EFFICIENTNET, unused=("classifier.", "conv_head.", "norm_head."))
+TIMM_MOBILENET_V4 = replace(
+    TIMM_EFFICIENTNET,
+    attention={
+        "norm": "norm", "query": "attn.query.proj", "key_down": "attn.key.down_conv", "key_norm": "attn.key.norm",
+        "key": "attn.key.proj", "value_down": "attn.value.down_conv", "value_norm": "attn.value.norm",
+        "value": "attn.value.proj", "projection": "attn.output.proj",
+    },
+    scale="layer_scale.gamma",
+    unused=("classifier.", "conv_head.", "norm_head."),
+)  # fmt: skip

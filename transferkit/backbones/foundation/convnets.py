@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit
+from transferkit.backbones.foundation.convolutional import Attention, Block, ConvNet, Unit
+from transferkit.backbones.foundation.parts import scale
 
 
 def features(a: ConvNet, pixels: Any) -> Any:
@@ -36,13 +37,43 @@ def features(a: ConvNet, pixels: Any) -> Any:
 def _block(a: ConvNet, block: Block, x: Any, name: str) -> Any:
     import keras
 
-    y = x
+    y = x if block.attention is None else _attended(a, block.attention, x, name)
     for unit in block.units:
         y = _unit(a, unit, y, name + unit.name)
+    if block.scaled:
+        y = scale(name + "scale", y)
     if block.skips:
         shortcut = x if block.shortcut is None else _unit(a, block.shortcut, x, name + block.shortcut.name)
         y = keras.layers.Add(name=name + "add")([shortcut, y])
     return _activated(block.activation, y, name + "activation")
+
+
+def _attended(a: ConvNet, attention: Attention, x: Any, name: str) -> Any:
+    import keras
+
+    height, width, _ = x.shape[1:]
+    y = keras.layers.BatchNormalization(epsilon=a.epsilon, name=name + "norm")(x)
+    query = keras.layers.Dense(attention.heads * attention.width, use_bias=False, name=name + "query")(y)
+    parts = []
+    for part in ("key", "value"):
+        found = _halved(a, attention.kernel, y, name + part) if attention.kernel else y
+        found = keras.layers.Dense(attention.width, use_bias=False, name=name + part)(found)
+        places = found.shape[1] * found.shape[2]
+        parts.append(keras.layers.Reshape((places, 1, attention.width), name=f"{name}{part}_places")(found))
+    # All heads share key and value, so a head's query is as good as one more place.
+    places = height * width * attention.heads
+    query = keras.layers.Reshape((places, 1, attention.width), name=name + "queries")(query)
+    y = keras.ops.dot_product_attention(query, *parts)
+    y = keras.layers.Reshape((height, width, attention.heads * attention.width), name=name + "attention")(y)
+    return keras.layers.Dense(attention.filters, use_bias=False, name=name + "projection")(y)
+
+
+def _halved(a: ConvNet, kernel: int, x: Any, name: str) -> Any:
+    import keras
+
+    x = keras.layers.ZeroPadding2D(kernel // 2, name=name + "_pad")(x)
+    x = keras.layers.DepthwiseConv2D(kernel, strides=2, use_bias=False, name=name + "_down")(x)
+    return keras.layers.BatchNormalization(epsilon=a.epsilon, name=name + "_norm")(x)
 
 
 def _unit(a: ConvNet, unit: Unit, x: Any, name: str) -> Any:

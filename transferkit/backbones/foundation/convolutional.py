@@ -31,10 +31,35 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """Attention of every place of a map of `filters` channels, by `heads` queries of `width` that share key and value.
+
+    Where `kernel`, a depthwise convolution of that side halves the map that keys and values are made of, with its norm.
+    """
+
+    filters: int
+    heads: int
+    width: int
+    kernel: int = 0
+
+    def shapes(self, name: str) -> Shapes:
+        """Shape of every weight, by "layer/variable"; `name` begins the layers'."""
+        found = _batch_norm(name + "norm", self.filters)
+        for part in ("key", "value") if self.kernel else ():
+            found[f"{name}{part}_down/kernel"] = (self.kernel, self.kernel, self.filters, 1)
+            found |= _batch_norm(f"{name}{part}_norm", self.filters)
+        found |= {f"{name}{part}/kernel": (self.filters, self.width) for part in ("key", "value")}
+        found[name + "query/kernel"] = (self.filters, self.heads * self.width)
+        return found | {name + "projection/kernel": (self.heads * self.width, self.filters)}
+
+
+@dataclass(frozen=True)
 class Block:
-    """`units` in a row. `kind` is what the publisher's tables of names call it, `place` its stage and number there.
+    """`units` in a row, or `attention`. `kind` is what the publisher's tables of names call it, `place` its stage and
+    number there.
 
     Where `skips`, its input is added to its output: as it is, or through the unit `shortcut`; then comes `activation`.
+    Where `scaled`, the output has a factor for each channel before that.
     """
 
     kind: str
@@ -43,6 +68,13 @@ class Block:
     skips: bool = True
     shortcut: Unit | None = None
     activation: Function = ""
+    attention: Attention | None = None
+    scaled: bool = False
+
+    @property
+    def filters(self) -> int:
+        """Channels of its output."""
+        return self.units[-1].filters if self.attention is None else self.attention.filters
 
 
 @dataclass(frozen=True)
@@ -91,12 +123,20 @@ class ConvNet:
         for name, _, unit, inputs in self.rows():
             width = unit.filters or inputs
             found[f"{name}_conv/kernel"] = (unit.kernel, unit.kernel, inputs, unit.filters or 1)
-            for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
-                found[f"{name}_norm/{variable}"] = (width,)
+            found |= _batch_norm(f"{name}_norm", width)
             if unit.squeeze:
                 found |= {f"{name}_reduce/kernel": (width, unit.squeeze), f"{name}_reduce/bias": (unit.squeeze,)}
                 found |= {f"{name}_excite/kernel": (unit.squeeze, width), f"{name}_excite/bias": (width,)}
+        for i, block in enumerate(self.blocks):
+            if block.attention is not None:
+                found |= block.attention.shapes(f"block{i}_")
+            if block.scaled:
+                found[f"block{i}_scale/kernel"] = (1, 1, block.filters, 1)
         return found
+
+
+def _batch_norm(name: str, width: int) -> Shapes:
+    return {f"{name}/{variable}": (width,) for variable in ("gamma", "beta", "moving_mean", "moving_variance")}
 
 
 def residual(kind: str, place: tuple[int, int], widths: tuple[int, int], stride: int, shortcut: str) -> Block:

@@ -29,7 +29,7 @@ _CONVNEXT = re.compile(r"convnext(v2)?_[a-z]+(_\d+)?")
 _RESNET = re.compile(r"resnet\d+[cdst]?|wide_resnet\d+_2")
 _EFFICIENTNET = re.compile(
     r"(tf_)?efficientnet_(b\d|l2|lite\d)|(tf_)?efficientnetv2_(s|m|l|xl|b\d)|efficientnetv2_rw_[tsm]"
-    r"|mobilenetv4_conv_(small|small_035|small_050|medium|large)"
+    r"|mobilenetv4_conv_(small|small_035|small_050|medium|large)|mobilenetv4_hybrid_(medium|medium_075|large|large_075)"
 )
 # Arguments in a config that make another network without a trace in its tensors.
 _UNSEEN = {"act_layer", "norm_layer", "pad_type", "bn_eps", "aa_layer", "output_stride", "embed_layer", "block_fn"}
@@ -42,8 +42,8 @@ def require_read(config: Mapping[str, Any]) -> str:
     if not any(pattern.fullmatch(name) for pattern in _READ):
         raise BackboneError(
             f"timm's {shown(name[:60])} is not read; read are its vit_* (with clip, siglip, dinov2, dinov3), deit*, "
-            "swin_*, swinv2_*, convnext*, resnet*, efficientnet* and mobilenetv4_conv_*, without variants that add "
-            "other parts"
+            "swin_*, swinv2_*, convnext*, resnet*, efficientnet* and mobilenetv4_*, without variants that add other "
+            "parts"
         )
     return name
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from transferkit.backbones.foundation import convnet_layouts, layouts
 from transferkit.backbones.foundation.architecture import ConvNeXt
-from transferkit.backbones.foundation.convolutional import Block, ConvNet, Function, Unit
+from transferkit.backbones.foundation.convolutional import Attention, Block, ConvNet, Function, Unit
 from transferkit.backbones.foundation.described import UNSTATED, Described, of_family
 from transferkit.errors import BackboneError
 
@@ -56,7 +56,7 @@ def resnet(shapes: Sizes) -> Described:
 
 
 def efficientnet(shapes: Sizes, name: str) -> Described:
-    """An EfficientNet (V1, V2, Lite) of timm, or a MobileNetV4 of convolutions alone.
+    """An EfficientNet (V1, V2, Lite) of timm, or a MobileNetV4, hybrid or not.
 
     Args:
         shapes: of the checkpoint's tensors, by name.
@@ -67,7 +67,8 @@ def efficientnet(shapes: Sizes, name: str) -> Described:
     """
     mobile = name.startswith("mobilenetv4")
     strides = _STRIDES["mobilenet" if mobile else "efficientnet"]
-    activation: Function = "relu" if mobile else "relu6" if "lite" in name else "silu"
+    mobiles: Function = "gelu" if "hybrid_large" in name else "relu"
+    activation: Function = mobiles if mobile else "relu6" if "lite" in name else "silu"
     places = _places(shapes, r"blocks\.(\d+)\.(\d+)\..*weight")
     if not places or places[-1][0] >= len(strides):
         raise BackboneError(f"it has not the stages that {name} has")
@@ -77,7 +78,7 @@ def efficientnet(shapes: Sizes, name: str) -> Described:
         block = _inverted(shapes, (stage, at), width, strides[stage] if at == 0 else 1, activation)
         # MobileNetV4's plain convolutions have no shortcut, EfficientNetV2's have.
         blocks.append(replace(block, skips=block.skips and not (mobile and block.kind == "cn")))
-        width = block.units[-1].filters
+        width = block.filters
     top = () if mobile else (_unit("last", shapes, "conv_head", activation=activation),)
     like_tensorflow = name.startswith("tf_")
     net = ConvNet(
@@ -110,7 +111,9 @@ def _residual(shapes: Sizes, stage: int, at: int) -> Block:
 
 def _inverted(shapes: Sizes, place: tuple[int, int], inputs: int, stride: int, activation: Function) -> Block:
     begin = "blocks.{}.{}.".format(*place)
-    kind = _kind(shapes, begin)
+    kind, scaled = _kind(shapes, begin), begin + "layer_scale.gamma" in shapes
+    if kind == "mqa":
+        return Block(kind, place, (), attention=_attention(shapes, begin + "attn."), scaled=scaled)
     units = []
     names = {unit: begin + names[0] for unit, names in convnet_layouts.TIMM_EFFICIENTNET.pieces[kind].items()}
     names = {unit: name for unit, name in names.items() if name + ".weight" in shapes}
@@ -124,12 +127,32 @@ def _inverted(shapes: Sizes, place: tuple[int, int], inputs: int, stride: int, a
         squeeze = shapes.get(begin + "se.conv_reduce.weight", (0,))[0]
         before = "depthwise" if "depthwise" in names else "expand"
         units.append(replace(found, squeeze=squeeze) if unit == before else found)
-    return Block(kind, place, tuple(units), skips=stride == 1 and units[-1].filters == inputs)
+    return Block(kind, place, tuple(units), skips=stride == 1 and units[-1].filters == inputs, scaled=scaled)
+
+
+def _attention(shapes: Sizes, begin: str) -> Attention:
+    """MobileNetV4's attention as its tensors say it; what halves keys and values has stride 2 in all published ones."""
+    try:
+        queries, filters = shapes[begin + "query.proj.weight"][:2]
+        width = shapes[begin + "key.proj.weight"][0]
+        kernel = shapes.get(begin + "key.down_conv.weight", (0,))[-1]
+    except (KeyError, ValueError, IndexError) as error:
+        raise BackboneError("it lacks what every MobileNetV4 of timm has in its attention") from error
+    if not width or queries % width or begin + "query.norm.weight" in shapes:
+        raise BackboneError("its attention is of a kind that is not read")
+    return Attention(filters, queries // width, width, kernel)
 
 
 def _kind(shapes: Sizes, begin: str) -> str:
     """What sort of block it is, by a tensor that only this sort has."""
-    marks = {"pw_exp.conv": "uir", "conv_exp": "er", "conv_pwl": "ir", "conv_pw": "ds", "conv": "cn"}
+    marks = {
+        "attn.query.proj": "mqa",
+        "pw_exp.conv": "uir",
+        "conv_exp": "er",
+        "conv_pwl": "ir",
+        "conv_pw": "ds",
+        "conv": "cn",
+    }
     kind = next((kind for mark, kind in marks.items() if f"{begin}{mark}.weight" in shapes), None)
     if kind is None:
         raise BackboneError(f"its block {begin[:-1]} is of a kind that is not read")
