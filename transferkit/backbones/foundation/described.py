@@ -1,6 +1,7 @@
 """A network as its files describe it, and what no file says of a family: licence, paper, picture statistics. No Keras.
 
 Licences are those that publishers state for their own weights; the model card in a folder is asked first (`folder`).
+Where a family has many publishers, weights without a card are said to have no stated licence.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ _FAMILIES: dict[str, tuple[str, int, str, tuple[float, ...], tuple[float, ...]]]
     "DINOv2": ("Apache-2.0 (Meta)", 2023, "arXiv:2304.07193", *_IMAGENET),
     "DINOv3": (_DINOV3_TERMS, 2025, "arXiv:2508.10104", *_IMAGENET),
     "DINOv3 ConvNeXt": (_DINOV3_TERMS, 2025, "arXiv:2508.10104", *_IMAGENET),
-    "ViT": ("Apache-2.0", 2020, "arXiv:2010.11929", *_HALF),
-    "DeiT": ("Apache-2.0", 2020, "arXiv:2012.12877", *_IMAGENET),
-    "CLIP": ("MIT (OpenAI)", 2021, "arXiv:2103.00020", *_CLIP),
+    "ViT": (UNSTATED, 2020, "arXiv:2010.11929", *_HALF),
+    "DeiT": ("Apache-2.0 (Meta)", 2020, "arXiv:2012.12877", *_IMAGENET),
+    "CLIP": ("MIT (OpenAI, by its repository; its model cards name none)", 2021, "arXiv:2103.00020", *_CLIP),
     "SigLIP": ("Apache-2.0 (Google)", 2023, "arXiv:2303.15343", *_HALF),
     "SigLIP 2": ("Apache-2.0 (Google)", 2025, "arXiv:2502.14786", *_HALF),
-    "ConvNeXt": ("Apache-2.0 (Meta)", 2022, "arXiv:2201.03545", *_IMAGENET),
-    "ConvNeXt V2": ("CC-BY-NC-4.0 (Meta, by its own repository: no commercial use)", 2023, "arXiv:2301.00808",
-                    *_IMAGENET),
+    "ConvNeXt": ("MIT (Meta)", 2022, "arXiv:2201.03545", *_IMAGENET),
+    "ConvNeXt V2": ("CC-BY-NC-4.0 (Meta, by its repository, whatever a model card says: no commercial use)", 2023,
+                    "arXiv:2301.00808", *_IMAGENET),
     "Swin": ("MIT (Microsoft)", 2021, "arXiv:2103.14030", *_IMAGENET),
     "ResNet": (UNSTATED, 2015, "arXiv:1512.03385", *_IMAGENET),
     "EfficientNet": (UNSTATED, 2019, "arXiv:1905.11946", *_IMAGENET),
@@ -44,7 +45,8 @@ _FAMILIES: dict[str, tuple[str, int, str, tuple[float, ...], tuple[float, ...]]]
 
 @dataclass(frozen=True)
 class Described:
-    """A network as its config describes it. `native` is the picture size that its weights were made with."""
+    """A network as its config describes it. `native` is the picture size that its weights were made with; `pools`
+    whether they bring a pooling of the network's own (`Transformer.pooler`)."""
 
     family: str
     architecture: Architecture
@@ -55,6 +57,7 @@ class Described:
     paper: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    pools: bool = False
 
 
 def of_family(family: str, architecture: Architecture, layout: Layout, native: int) -> Described:

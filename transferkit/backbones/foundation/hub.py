@@ -32,7 +32,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@[\w.
 _SHARD = re.compile(r"(model|pytorch_model)-\d{5}-of-\d{5}\.(safetensors|bin)")
 _SMALL = ("config.json", "preprocessor_config.json", "image_converter.json", "preprocessor.json", "README.md")
 
-# Names to type, the repository, and the licence that its card states.
+# Names to type, the repository, and the licence that its card states; in brackets what another source states.
 SHORT: dict[str, tuple[str, str]] = {
     "dinov2_small": ("facebook/dinov2-small", "Apache-2.0"),
     "dinov2_base": ("facebook/dinov2-base", "Apache-2.0"),
@@ -48,10 +48,10 @@ SHORT: dict[str, tuple[str, str]] = {
     "siglip2_base": ("google/siglip2-base-patch16-224", "Apache-2.0"),
     "siglip2_large": ("google/siglip2-large-patch16-256", "Apache-2.0"),
     "siglip_base": ("google/siglip-base-patch16-224", "Apache-2.0"),
-    "clip_vit_base": ("openai/clip-vit-base-patch16", "MIT"),
-    "clip_vit_large": ("openai/clip-vit-large-patch14", "MIT"),
+    "clip_vit_base": ("openai/clip-vit-base-patch16", "MIT (by OpenAI's repository; its card names none)"),
+    "clip_vit_large": ("openai/clip-vit-large-patch14", "MIT (by OpenAI's repository; its card names none)"),
     "vit_base": ("google/vit-base-patch16-224-in21k", "Apache-2.0"),
-    "convnextv2_tiny": ("facebook/convnextv2-tiny-22k-224", "CC-BY-NC-4.0 (by Meta's own repository)"),
+    "convnextv2_tiny": ("facebook/convnextv2-tiny-22k-224", "CC-BY-NC-4.0 (Meta's repository; its card: Apache-2.0)"),
 }
 
 
