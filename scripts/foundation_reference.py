@@ -7,9 +7,9 @@ Runs in an environment of its own, never the project's: torch (the CPU wheel), t
     python scripts/foundation_reference.py /tmp/base dinov2 clip --base               # of base shape, compared by hand
 
 Each folder is what a download from the hub is (config.json, weights) plus reference.npz: for three picture sizes the
-output of every block and the last features, float32. The input of size s is
-`numpy.random.default_rng(s).standard_normal((1, s, s, 3))`. Weights are drawn with the spread that trained ones have:
-norms around 1, factors of both signs, positions as large as patches, so that a missing term shows.
+output of every block, the last features, and what attention pooling makes of them (`pooled`, of SigLIP), float32. The
+input of size s is `numpy.random.default_rng(s).standard_normal((1, s, s, 3))`. Weights are drawn with the spread that
+trained ones have: norms around 1, factors of both signs, positions as large as patches, so that a missing term shows.
 `--dinov2 FOLDER` names a checkout of DINOv2's own repository, for the form of its .pth files.
 """
 
@@ -37,12 +37,14 @@ BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, 
         "image_size": 224, "patch_size": 16}  # fmt: skip
 MAPS = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
 BASE_MAPS = {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3]}
+_POOLERS = ("SiglipMultiheadAttentionPoolingHead", "Siglip2MultiheadAttentionPoolingHead", "AttentionPoolLatent")
 _BLOCKS = (
     "Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "ViTLayer", "DeiTLayer", "CLIPEncoderLayer",
     "SiglipEncoderLayer", "Siglip2EncoderLayer", "ConvNextLayer", "ConvNextV2Layer", "DINOv3ConvNextLayer", "Block",
     "ConvNeXtBlock", "SwinLayer", "Swinv2Layer", "LayerScaleBlock", "NestedTensorBlock", "EvaBlock",
     "SwinTransformerBlock", "SwinTransformerV2Block", "BasicBlock", "Bottleneck", "ConvBnAct", "DepthwiseSeparableConv",
-    "InvertedResidual", "EdgeResidual", "UniversalInvertedResidual", "ResNetBasicLayer", "ResNetBottleNeckLayer",
+    "InvertedResidual", "EdgeResidual", "UniversalInvertedResidual", "MobileAttention", "ResNetBasicLayer",
+    "ResNetBottleNeckLayer",
 )  # fmt: skip
 
 
@@ -64,6 +66,9 @@ def spread(model: torch.nn.Module, seed: int) -> None:
                 p.copy_(normal(p.shape, 0.3, 0.5))
             elif "norm" in name or name.startswith("stem.1") or ("downsampl" in name and p.ndim == 1):
                 p.copy_(normal(p.shape, 1.0 if last == "weight" else 0.0, 0.3))
+            elif name.endswith((".attn.query.proj.weight", ".attn.key.proj.weight")):
+                # On maps that no norm keeps small: sharper scores would magnify rounding a thousandfold.
+                p.copy_(normal(p.shape, 0.0, 0.3 / math.sqrt(math.prod(p.shape[1:]))))
             elif p.ndim >= 2 and last == "weight" and "position" not in name:
                 p.copy_(normal(p.shape, 0.0, 1.2 / math.sqrt(math.prod(p.shape[1:]))))
             else:
@@ -94,7 +99,11 @@ def outputs(
     hooks = [block.register_forward_hook(keep(f"block{i}")) for i, block in enumerate(blocks)]
     picture = np.random.default_rng(size).standard_normal((1, size, size, 3)).astype(np.float32)
     with torch.no_grad():
-        found["features"] = _array(call(torch.from_numpy(picture).permute(0, 3, 1, 2)), channels_last)
+        features = call(torch.from_numpy(picture).permute(0, 3, 1, 2))
+        found["features"] = _array(features, channels_last)
+        for module in model.modules():
+            if type(module).__name__ in _POOLERS:
+                found["pooled"] = _array(module(features), channels_last)
     for hook in hooks:
         hook.remove()
     return found
@@ -216,6 +225,13 @@ def _timm(
         _keep(folder, arrays)
 
     return write
+
+
+def _headless(name: str, **arguments: Any) -> torch.nn.Module:
+    """A MobileNetV4 without what comes behind the pooling, which is a third of a small one."""
+    model = timm.models.mobilenetv3._gen_mobilenet_v4(name, **arguments)
+    model.conv_head = model.norm_head = torch.nn.Identity()
+    return model
 
 
 def _residual(block: str) -> Callable[..., Any]:
@@ -367,6 +383,10 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
                                          nets._gen_efficientnetv2_base),
             "timm_mobilenetv4_small": _timm("mobilenetv4_conv_small", {"channel_multiplier": 0.05}, map_sizes,
                                             timm.models.mobilenetv3._gen_mobilenet_v4),
+            "timm_mobilenetv4_hybrid": _timm("mobilenetv4_hybrid_medium", {"channel_multiplier": 0.05}, map_sizes,
+                                             _headless),
+            "timm_mobilenetv4_hybrid_large": _timm("mobilenetv4_hybrid_large", {"channel_multiplier": 0.05}, map_sizes,
+                                                   _headless),
             "timm_mobilenetv4": _timm("mobilenetv4_conv_medium", {"channel_multiplier": 0.05}, map_sizes,
                                       timm.models.mobilenetv3._gen_mobilenet_v4),
         }  # fmt: skip
@@ -393,6 +413,7 @@ _BASE_TIMM = {
     "efficientnetv2_s": [64, 224, 250],
     "mobilenetv4_conv_small": [64, 224, 250],
     "mobilenetv4_conv_medium": [64, 224, 250],
+    "mobilenetv4_hybrid_medium": [64, 224, 256],
 }
 
 

@@ -109,11 +109,11 @@ def _siglip(folder: Path, base: bool) -> None:
     )  # fmt: skip
     whole = models.SigLIPBackbone(vision_encoder=vision, text_encoder=text)
     ends = [layer.output for layer in vision.encoder_layers]
-    every = keras.Model(vision.inputs, [*ends, vision.post_layer_norm.output])
+    every = keras.Model(vision.inputs, [*ends, vision.post_layer_norm.output, *vision.outputs])
     spread(whole, 3)
     whole.save_to_preset(str(folder))
     picture = np.random.default_rng(side).standard_normal((1, side, side, 3)).astype(np.float32)
-    names = [*(f"{side}/block{i}" for i in range(len(ends))), f"{side}/features"]
+    names = [*(f"{side}/block{i}" for i in range(len(ends))), f"{side}/features", f"{side}/pooled"]
     found = dict(zip(names, map(_array, every({"images": picture})), strict=True))
     np.savez_compressed(folder / "reference.npz", **found)
     print(folder.name, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e3:.0f} kB", file=sys.stderr)

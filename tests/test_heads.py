@@ -7,7 +7,7 @@ import pytest
 from transferkit import compute, heads
 from transferkit.errors import ConfigError
 
-OF_MAPS = [pooling for pooling in heads.POOLINGS if "cls" not in pooling]
+OF_MAPS = [pooling for pooling in heads.POOLINGS if "cls" not in pooling and pooling != "pooler"]
 MAPS = np.random.default_rng(0).uniform(0, 3, (4, 3, 3, 6)).astype(np.float32)
 
 
@@ -34,6 +34,12 @@ def test_every_combination_builds_and_answers(pooling, width, dropout, task, cla
 
 
 TOKENS = np.random.default_rng(1).standard_normal((2, 10, 5)).astype(np.float32)
+
+
+def test_a_networks_own_pooler_is_asked_for_where_the_network_is_built():
+    with pytest.raises(ConfigError, match=r"backbone\(…, pooler=True\)"):
+        heads.pool((10, 5), "pooler")
+    assert heads.pool((5,), "pooler") is None
 
 
 @pytest.mark.parametrize(

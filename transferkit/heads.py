@@ -21,9 +21,9 @@ from transferkit.tasks import TaskName
 if TYPE_CHECKING:
     import keras
 
-Pooling = Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention"]
+Pooling = Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention", "pooler"]
 KINDS = ("mlp", "linear")
-POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention")
+POOLINGS: tuple[Pooling, ...] = ("avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention", "pooler")
 QUERIES = 8  # of attention pooling: each weighs the places for a share of the channels
 GEM_POWER = 3.0  # the value Radenović et al. 2018 start from
 
@@ -49,13 +49,13 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
             as vision transformers give them.
         pooling: "avg", "max", "flatten" or "gem"; of tokens also "cls", the class token, "mean", the average of the
             others (without a class token, of all), and "cls+mean", both; "attention" has weights that are trained with
-            the head.
+            the head; "pooler" says that the network pools by itself (`backbones.build`).
 
     Returns:
         The model; None where the output is a vector already.
 
     Raises:
-        ConfigError: a class token is asked for that is not there.
+        ConfigError: a class token or a pooler is asked for that is not there.
     """
     import keras
 
@@ -63,6 +63,8 @@ def pool(shape: Sequence[int | None], pooling: Pooling) -> keras.Model | None:
         return None
     if pooling == "attention":
         return attention_pool(shape)
+    if pooling == "pooler":
+        raise ConfigError("pooling 'pooler' needs a network that was built with its own: backbone(…, pooler=True)")
     tokens = len(shape) == 2
     inputs = keras.Input(tuple(shape), name="feature_map")
     if pooling == "gem":

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 @restoring
 def backbone(
-    name: str, *, weights: str = "auto", size: int | None = None, seed: int = 0, offline: bool = False
-) -> keras.Model:
+    name: str, *, weights: str = "auto", size: int | None = None, seed: int = 0, offline: bool = False,
+    pooler: bool = False,
+) -> keras.Model:  # fmt: skip
     """A pretrained network without its top, as a plain keras.Model that takes scaled float pictures.
 
     `assemble` puts the scaling it expects in front.
@@ -26,9 +27,10 @@ def backbone(
         size: pixels a side; None is the network's default.
         seed: of random weights.
         offline: never download weights.
+        pooler: end with the attention pooling that SigLIP was trained with.
 
     Returns:
-        float32 [n, size, size, 3] → a feature map [n, h, w, c] or tokens [n, t, c].
+        float32 [n, size, size, 3] → a feature map [n, h, w, c] or tokens [n, t, c]; with the pooler a vector [n, c].
 
     Raises:
         BackboneError, WeightsError, ConfigError: what was asked for cannot be built, with the remedy.
@@ -36,7 +38,7 @@ def backbone(
     from transferkit.backbones.build import build
 
     compute.start(dtypes=False)  # the loop is the user's, and so is its number format
-    return build(name, weights, size, seed, offline).model
+    return build(name, weights, size, seed, offline, pooler=pooler).model
 
 
 def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.Model:

@@ -44,8 +44,8 @@ class FinetuneSettings(TypedDict, total=False):
     """L1 penalty on the head's kernels. [default: 0.0]"""
     l2: float
     """L2 penalty on the head's kernels. [default: 0.0]"""
-    pooling: Literal['avg', 'max', 'flatten', 'gem', 'cls', 'mean', 'cls+mean', 'attention']
-    """From feature map to vector. cls takes a vision transformer's class token, mean its patches; attention learns with the head which places count. [default: 'avg']"""
+    pooling: Literal['avg', 'max', 'flatten', 'gem', 'cls', 'mean', 'cls+mean', 'attention', 'pooler']
+    """From feature map to vector. cls takes a vision transformer's class token, mean its patches; attention learns with the head which places count; pooler is what SigLIP was trained with. [default: 'avg']"""
     normalize: bool
     """Standardise features. [default: True]"""
     task: Literal['auto', 'classify', 'multilabel', 'regress', 'ordinal']

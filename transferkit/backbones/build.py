@@ -51,8 +51,9 @@ class LoadedBackbone:
 
 
 def check(
-    backbone: str, size: int | None = None, policy: str = "none", weights: str = "auto", offline: bool = False
-) -> list[str]:
+    backbone: str, size: int | None = None, policy: str = "none", weights: str = "auto", offline: bool = False,
+    pooler: bool = False,
+) -> list[str]:  # fmt: skip
     """Every problem with these arguments. Never imports Keras.
 
     Of a `.keras` file only its path and the weights are checked, and of a network of the hub that is not here only its
@@ -64,6 +65,7 @@ def check(
         policy: what is to be trained, as for `freeze.freeze`.
         weights: as for `build`.
         offline: whether weights may not be fetched.
+        pooler: as for `build`.
 
     Returns:
         Problems, each with its remedy; empty if there is none.
@@ -71,7 +73,7 @@ def check(
     found: list[str] = []
     try:
         if published.is_published(backbone):
-            found += published.problems(backbone, size, policy, weights, offline)
+            found += published.problems(backbone, size, policy, weights, offline, pooler)
             _named(backbone, "file", weights)
         elif userfile.is_file(backbone):
             found += userfile.path_problems(backbone)
@@ -82,6 +84,8 @@ def check(
             fetched = _source(row, weights) == "imagenet" and row.weights_file is not None
             if fetched and is_offline(offline) and store.locate(row, size or row.size) is None:
                 found.append(store.offline_problem(row, size or row.size))
+        if pooler and not published.is_published(backbone):
+            found.append(folder.no_pooler(backbone))
     except (BackboneError, WeightsError) as error:
         found.append(str(error))
     return found
@@ -95,6 +99,7 @@ def build(
     offline: bool = False,
     scaling: str | None = None,
     reporter: Callable[[str], None] | None = None,
+    pooler: bool = False,
 ) -> LoadedBackbone:
     """Build a network without its top.
 
@@ -108,6 +113,7 @@ def build(
         offline: never download weights.
         scaling: overrides what the weights expect (for files: "none", pixels 0…255).
         reporter: hears of downloads.
+        pooler: end with the pooling that the network's own weights bring (SigLIP's), and so give a vector.
 
     Raises:
         BackboneError, WeightsError, ConfigError: what cannot be built; before anything is, wherever the arguments alone
@@ -117,7 +123,9 @@ def build(
         require(scaling)
     if published.is_published(backbone):
         found = published.opened(backbone, offline, reporter, weights in published.OWN)
-        return _from_published(found, weights, size, seed, scaling)
+        return _from_published(folder.pooled(found) if pooler else found, weights, size, seed, scaling)
+    if pooler:
+        raise BackboneError(folder.no_pooler(backbone))
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)

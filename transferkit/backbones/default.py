@@ -176,7 +176,8 @@ def _problems(name: str, given: Mapping[str, Any], offline: bool) -> list[str]:
     policy = str(given.get("unfreeze", "none"))
     policy = policy if POLICY.fullmatch(policy) else "none"
     size = _whole(given.get("image_size"), 0) or None
-    found = build.check(name, size, policy, str(given.get("weights", "auto")), offline)
+    pooler = given.get("pooling") == "pooler"
+    found = build.check(name, size, policy, str(given.get("weights", "auto")), offline, pooler)
     if name == TINY and given.get("scaling", "auto") != "auto":
         found.append("its scaling is fixed")
     return found

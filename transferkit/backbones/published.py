@@ -82,7 +82,9 @@ def weights_bytes(backbone: str) -> int | None:
     return None if place is None else folder.describe(place, bare=True).tensors.size_bytes
 
 
-def problems(backbone: str, size: int | None, policy: str, weights: str, offline: bool) -> list[str]:
+def problems(
+    backbone: str, size: int | None, policy: str, weights: str, offline: bool, pooler: bool = False
+) -> list[str]:
     """What keeps size and freeze policy from fitting; never imports Keras.
 
     Of a network of the hub that is not here only the name is checked: what it is, is known once it is fetched.
@@ -93,6 +95,7 @@ def problems(backbone: str, size: int | None, policy: str, weights: str, offline
         policy: as for `freeze.freeze`.
         weights: as for `build.build`.
         offline: whether the network is forbidden.
+        pooler: as for `build.build`.
 
     Returns:
         Problems, each with its remedy; empty if there is none.
@@ -103,6 +106,7 @@ def problems(backbone: str, size: int | None, policy: str, weights: str, offline
         return named
     try:
         found = folder.describe(place, bare=weights not in OWN)
+        found = folder.pooled(found) if pooler else found
     except (BackboneError, WeightsError) as error:
         return [str(error)]
     sizes = folder.size_problems(found.row, found.described.architecture, size)

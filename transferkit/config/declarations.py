@@ -112,9 +112,11 @@ class Declarations(BaseModel):
     l2: Annotated[float, Field(ge=0), Setting(
         "L2 penalty on the head's kernels.",
         "head", "X", searched=True)] = 0.0
-    pooling: Annotated[Literal["avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention"], Setting(
+    pooling: Annotated[Literal[
+        "avg", "max", "flatten", "gem", "cls", "mean", "cls+mean", "attention", "pooler"
+    ], Setting(
         "From feature map to vector. cls takes a vision transformer's class token, mean its patches; attention learns "
-        "with the head which places count.",
+        "with the head which places count; pooler is what SigLIP was trained with.",
         "head", searched=True, features=True)] = "avg"
     normalize: Annotated[bool, Setting(
         "Standardise features.",

@@ -147,8 +147,8 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     compute.start(reporter=reporter)
     # Only what was given: a default spelt out may contradict another setting.
     s = given(manifest)
-    scaling = None if s.scaling == "auto" else s.scaling
-    backbone = build(s.backbone, s.weights, s.image_size, s.seed, True, scaling, reporter.say)
+    scaling, pooler = None if s.scaling == "auto" else s.scaling, s.pooling == "pooler"
+    backbone = build(s.backbone, s.weights, s.image_size, s.seed, True, scaling, reporter.say, pooler)
     if backbone.weights_sha256 != manifest.weights.sha256:
         raise RunError(f"the weights of {s.backbone} are not those the run was made with; put them back")
     made = s.full_views if manifest.views is None else manifest.views.chosen

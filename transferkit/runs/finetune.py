@@ -226,7 +226,7 @@ class Job:
         with self.reporter.step(f"building {shown(s.backbone)}"):
             backbone = build(
                 s.backbone, weights or s.weights, s.image_size, s.seed, self.offline,
-                None if s.scaling == "auto" else s.scaling, self.reporter.say,
+                None if s.scaling == "auto" else s.scaling, self.reporter.say, s.pooling == "pooler",
             )  # fmt: skip
         for note in backbone.notes:
             self.reporter.say(f"backbone: {note}")

@@ -45,7 +45,8 @@ def problems(settings: Given, offline: bool) -> list[str]:
         # A malformed policy or size is reported by `make`, once.
         policy = policy if POLICY.fullmatch(policy) else "none"
         pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
-        found += check(name.strip(), pixels, policy, str(settings.get("weights", "auto")), offline)
+        weights, pooler = str(settings.get("weights", "auto")), settings.get("pooling") == "pooler"
+        found += check(name.strip(), pixels, policy, weights, offline, pooler)
     augment = settings.get("augment", "")
     if isinstance(augment, str) and "=" in augment:
         try:

@@ -41,7 +41,8 @@ def random_weights(context: RunContext, work: recipe.Recipe, test: Samples) -> B
     backbone, problem, views = context.backbone, context.problem, context.views
     changes = {"weights": "random", "unfreeze": "none", "folds": 0, "budget": None}
     settings = work.settings.model_copy(update=changes)
-    drawn = build(settings.backbone, "random", backbone.size, settings.seed, True, backbone.scaling)
+    pooler = settings.pooling == "pooler"
+    drawn = build(settings.backbone, "random", backbone.size, settings.seed, True, backbone.scaling, pooler=pooler)
     drawn = _settled(drawn, problem, views, settings.seed)
     quiet = Reporter(quiet=True)
     training = recipe.Recipe(drawn, settings, problem, views, quiet, cache=work.cache)

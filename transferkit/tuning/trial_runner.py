@@ -190,7 +190,7 @@ class TrialRunner:
         # The seed of weights and views is the search's, whatever seed a repeated trial has: features stay the same.
         backbone = build(
             s.backbone, s.weights, s.image_size, plan.base.seed, plan.offline,
-            None if s.scaling == "auto" else s.scaling, self.reporter.say,
+            None if s.scaling == "auto" else s.scaling, self.reporter.say, s.pooling == "pooler",
         )  # fmt: skip
         freeze.freeze_at(backbone.model, len(operations_of(backbone.model)))
         decode = DecodeSettings(backbone.size, s.resize, s.intensity)

@@ -15,7 +15,8 @@ NAMES = sorted(file.parent.name for file in FIXTURES.glob("*/reference.npz"))
 
 
 def worst(folder: Path) -> dict[str, float]:
-    """The largest difference, relative to the largest number of that output, of each size's blocks and features."""
+    """The largest difference, relative to the largest number of that output, of each size's blocks and features, and of
+    the vector that the network's own pooling makes of them."""
     import keras
 
     from transferkit.backbones.build import build
@@ -37,8 +38,16 @@ def worst(folder: Path) -> dict[str, float]:
                 extra = theirs.shape[1] - ours.shape[1]
                 theirs = np.delete(theirs, range(1, 1 + extra), axis=1)
             assert ours.shape == theirs.shape, (size, name, ours.shape, theirs.shape)
-            found[f"{size}/{name}"] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+            found[f"{size}/{name}"] = _difference(ours, theirs)
+        if f"{size}/pooled" in reference:
+            pooled = build(str(folder), size=size, pooler=True).model(picture, training=False)
+            found[f"{size}/pooled"] = _difference(np.asarray(pooled), reference[f"{size}/pooled"])
     return found
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    assert ours.shape == theirs.shape
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
 def _end(model: object, block: str) -> str:

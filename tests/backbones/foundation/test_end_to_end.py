@@ -65,6 +65,26 @@ def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path
 
 @pytest.mark.extended
 @pytest.mark.slow
+def test_a_run_takes_siglips_own_pooling_and_trains_it(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / "siglip", tmp_path / "tiny")
+    data = pictures(tmp_path / "data")
+    run = tk.finetune(
+        str(data), backbone=str(tmp_path / "tiny"), head="linear", pooling="pooler", unfreeze="from:pooler", epochs=2,
+        augment="none", output=str(tmp_path / "run"), seed=0,
+    )  # fmt: skip
+
+    model = keras.saving.load_model(run.layout.model, safe_mode=True)
+    network = next(layer for layer in model.layers if hasattr(layer, "layers") and layer.name != "head")
+    assert network.output_shape == (None, 32)
+    assert any(layer.name == "pooler_scores" for layer in network.layers)
+    assert run.evaluate()["loss"] == pytest.approx(run.metrics["test"]["loss"], abs=1e-5)
+    assert run.explain(sorted((data / "c1").iterdir())[0]).heat.max() > 0.9
+    assert run.export("onnx") is not None
+    assert run.reproduce(output=tmp_path / "again").same
+
+
+@pytest.mark.extended
+@pytest.mark.slow
 def test_pooling_that_is_learnt_goes_from_stored_tokens_into_the_file(tmp_path: Path) -> None:
     shutil.copytree(FIXTURES / "dinov2_registers", tmp_path / "tiny")
     data = pictures(tmp_path / "data")

@@ -17,6 +17,8 @@ from tests.backbones.foundation.checkpoints import conversion, rewritten, split_
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.build import check
 from transferkit.backbones.foundation import folder
+from transferkit.backbones.foundation.described import UNSTATED
+from transferkit.backbones.foundation.safetensors import SafetensorsFile
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 
 
@@ -195,7 +197,7 @@ def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[s
         ("swin", {"window_size": 0}, "window_size = 0"),
         ("swin", {"use_absolute_embeddings": True}, "no published Swin has"),
         ("timm_vit", {"architecture": "vit_base_patch16_rope_224"}, "is not read"),
-        ("timm_vit", {"architecture": "mobilenetv4_hybrid_medium"}, "is not read"),
+        ("timm_vit", {"architecture": "mobilenetv4_conv_blur_medium"}, "is not read"),
         ("timm_vit", {"architecture": "resnext50_32x4d"}, "is not read"),
         ("timm_vit", {"architecture": "resnet50"}, r"lacks conv1\.weight"),
         ("timm_vit", {"architecture": "efficientnet_b0"}, "has not the stages"),
@@ -280,3 +282,46 @@ def test_terms_are_said_of_weights_that_are_not_free(copy: Any) -> None:
     path = copy("vit")
     (path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     assert folder.describe(str(path)).terms == "the weights of vit are under: cc-by-nc-4.0 (says its model card)"
+
+
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("vit", UNSTATED), ("timm_convnext", UNSTATED), ("timm_efficientnet", UNSTATED), ("resnet", UNSTATED),
+        ("deit", "Apache-2.0 (Meta)"), ("siglip2", "Apache-2.0 (Google)"), ("swinv2", "MIT (Microsoft)"),
+        ("convnext", "MIT (Meta)"), ("clip", "MIT (OpenAI, by its repository; its model cards name none)"),
+    ],
+)  # fmt: skip
+def test_a_licence_is_claimed_only_where_the_family_has_one_publisher(copy: Any, name: str, licence: str) -> None:
+    path = copy(name)
+    config = json.loads((path / "config.json").read_text())
+    config.get("pretrained_cfg", config).pop("license", None)
+    (path / "config.json").write_text(json.dumps(config))
+
+    assert folder.describe(str(path)).row.licence == licence
+
+
+def test_a_mobilenet_with_other_attention_is_refused(copy: Any) -> None:
+    path = copy("timm_mobilenetv4_hybrid")
+    file = SafetensorsFile(path / "model.safetensors")
+    name = next(name for name in file.shapes if name.endswith("attn.query.proj.weight"))
+    rewritten(path / "model.safetensors", **{name.replace("query.proj", "query.norm").replace(".", "__"): np.zeros(3)})
+
+    with pytest.raises(BackboneError, match="attention is of a kind"):
+        folder.describe(str(path))
+
+
+def test_a_pooler_is_a_stage_of_networks_whose_weights_bring_one() -> None:
+    found = folder.pooled(folder.describe(str(FIXTURES / "siglip")))
+    assert found.row.stage_names[-1] == "pooler"
+    assert check(str(FIXTURES / "siglip"), None, "from:pooler", pooler=True) == []
+    assert "no stage 'pooler'" in check(str(FIXTURES / "siglip"), None, "from:pooler")[0]
+    assert folder.describe(str(FIXTURES / "timm_siglip")).facts()["pooler"] is True
+    for name in (str(FIXTURES / "dinov2"), str(FIXTURES / "convnext"), "vgg16", "absent.keras"):
+        assert "--pooling pooler takes the pooling that SigLIP's weights bring" in check(name, pooler=True)[-1]
+
+
+def test_a_config_that_says_no_head_has_no_pooler(copy: Any) -> None:
+    path = copy("siglip", vision_use_head=False)
+
+    assert not folder.describe(str(path)).described.pools

@@ -18,7 +18,8 @@ class Transformer:
     `prefix` counts the tokens before the patches: the class token (`has_class`), a distillation token, registers.
     Of these only the class token leaves the network. `grid` is the side of the stored position table, in patches; 0
     where positions are `rotary` (then the base of its angles). `offset` is added to the new side where the table is
-    resampled: DINOv2's own code does, and its published numbers hold with it.
+    resampled: DINOv2's own code does, and its published numbers hold with it. With `pooler` the network ends with the
+    attention pooling that SigLIP was trained with, and gives a vector.
     """
 
     width: int
@@ -38,11 +39,13 @@ class Transformer:
     rotary: float = 0.0
     resampling: Resampling = "bicubic"
     offset: float = 0.0
+    pooler: bool = False
 
     @property
     def stages(self) -> tuple[tuple[str, str], ...]:
         """Stages as in a catalog row: (name, marker of the first layer)."""
-        return (("stem", ""), *((f"block{i}", f"block{i}_norm1") for i in range(self.depth)))
+        blocks = ((f"block{i}", f"block{i}_norm1") for i in range(self.depth))
+        return (("stem", ""), *blocks, *([("pooler", "pooler_scores")] if self.pooler else []))
 
     @property
     def step(self) -> int:
@@ -77,7 +80,12 @@ class Transformer:
             found |= _dense(block + "gate", w, h) if self.gated else {}
             found |= _dense(block + "expand", w, h) | _dense(block + "contract", h, w)
             found |= {block + "scale2/kernel": (1, w, 1)} if self.layer_scale else {}
-        return found | _norm("norm", w)
+        found |= _norm("norm", w)
+        if self.pooler:
+            found |= {"pooler_scores/kernel": (w, self.heads)}
+            found |= _dense("pooler_value", w, w) | _dense("pooler_projection", w, w) | _norm("pooler_norm2", w)
+            found |= _dense("pooler_expand", w, h) | _dense("pooler_contract", h, w)
+        return found
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from transferkit.backbones.foundation.checkpoint import Tensors
 from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
 from transferkit.backbones.foundation.convnet_rules import convnet
 from transferkit.backbones.foundation.layouts import ConvNeXtLayout, Layout, SwinLayout, TransformerLayout
+from transferkit.backbones.foundation.pooler_rules import pooler
 from transferkit.backbones.foundation.positions import resampled
 from transferkit.backbones.foundation.rules import Rule, Shape, convolution, dense, norm, parts, projections, same
 from transferkit.backbones.foundation.swin_rules import swin
@@ -111,6 +112,9 @@ def _transformer(
     for i in range(a.depth):
         yield from _block(a, layout, i)
     yield from norm("norm", layout.norm, a.width)
+    if a.pooler:
+        assert layout.pooler is not None
+        yield from pooler(a, layout.pooler)
 
 
 def _block(a: Transformer, layout: TransformerLayout, number: int) -> Iterator[Rule]:

@@ -6,6 +6,7 @@ Configs on the hub leave out what is the library's default, so the defaults are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -167,7 +168,8 @@ def _clip(n: Numbers) -> Described:
 
 
 def _siglip(n: Numbers) -> Described:
-    return _encoder(n, "SigLIP", layouts.HF_SIGLIP, prefix=0, has_class=False)
+    found = _encoder(n, "SigLIP", layouts.HF_SIGLIP, prefix=0, has_class=False)
+    return replace(found, pools=n.flag("vision_use_head"))
 
 
 def _siglip2(n: Numbers) -> Described:
@@ -176,7 +178,8 @@ def _siglip2(n: Numbers) -> Described:
         **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
         grid=grid, resampling="bilinear_antialias",
     )  # fmt: skip
-    return of_family("SigLIP 2", net, layouts.HF_SIGLIP, grid * common["patch"])
+    found = of_family("SigLIP 2", net, layouts.HF_SIGLIP, grid * common["patch"])
+    return replace(found, pools=n.flag("vision_use_head"))
 
 
 def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
@@ -228,6 +231,7 @@ def _swin(n: Numbers, *, second: bool = False) -> Described:
     return of_family("Swin V2" if second else "Swin", net, layout, n.whole("image_size"))
 
 
+_SIGLIP = _BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "vision_use_head": True}
 _Reader = Callable[[Numbers], Described]
 # `model_type` in a config of transformers: defaults, and what reads it.
 MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
@@ -241,9 +245,8 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
     "vit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, _vit),
     "deit": (_BASE | {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "qkv_bias": True}, partial(_vit, family="DeiT")),
     "clip_vision_model": (_BASE | {"patch_size": 32, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}, _clip),
-    "siglip_vision_model": (_BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}, _siglip),
-    "siglip2_vision_model": (
-        _BASE | {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_patches": 256}, _siglip2),
+    "siglip_vision_model": (_SIGLIP, _siglip),
+    "siglip2_vision_model": (_SIGLIP | {"num_patches": 256}, _siglip2),
     "swin": (_WINDOWS, _swin),
     "swinv2": (_WINDOWS | {"pretrained_window_sizes": [0, 0, 0, 0]}, partial(_swin, second=True)),
     "resnet": (

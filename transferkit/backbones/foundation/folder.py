@@ -65,6 +65,7 @@ class Published:
                 "patch": net.patch,
                 "tokens": f"{net.tokens(size)} at {size} pixels",
                 "class_token": net.has_class,
+                "pooler": self.described.pools,
             }
         how = [self.resampling, f"middle {self.crop:.3g}" if self.crop else ""]
         return facts | {"published_resizing": ", ".join(filter(None, how)) or None}
@@ -165,6 +166,28 @@ def build(published: Published, size: int, *, random: bool, seed: int) -> keras.
     return model
 
 
+def pooled(published: Published) -> Published:
+    """With the pooling that its weights bring as its last stage, so that it gives a vector. Raises BackboneError."""
+    described, net = published.described, published.described.architecture
+    if not (described.pools and isinstance(net, Transformer)):
+        raise BackboneError(no_pooler(published.row.name))
+    described = replace(described, architecture=replace(net, pooler=True))
+    row = replace(published.row, **_counts(described.architecture, published.row.size))
+    return replace(published, described=described, row=row)
+
+
+def no_pooler(name: str) -> str:
+    """That a network cannot be had with a pooler.
+
+    Args:
+        name: of the network.
+    """
+    return (
+        f"--pooling pooler takes the pooling that SigLIP's weights bring, and '{name}' brings none; choose mean, "
+        "attention (which is learnt) or another"
+    )
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """What is found wrong with a folder's small files is said with its path."""
@@ -248,22 +271,29 @@ def _row(path: Path, described: Described) -> Row:
     step = net.step
     usual = WINDOWED_SIZE if isinstance(net, Swin) else DEFAULT_SIZE
     size = max(net.minimum, min(usual, described.native) // step * step)
-    shapes = net.shapes(size)
-    batch_norms = {key.rpartition("/")[0] for key in shapes if key.endswith("/moving_mean")}  # which no policy counts
     return Row(
         name=_name(path),
         constructor=described.family,
         size=size,
         minimum=net.minimum,
         scaling=spelled(described.mean, described.std),
-        stages=net.stages,
-        parameters=sum(map(math.prod, shapes.values())),
-        layers=len({key.rpartition("/")[0] for key in shapes} - batch_norms),
+        **_counts(net, size),
         kind="published",
         licence=described.licence,
         year=described.year,
         paper=described.paper,
     )
+
+
+def _counts(net: Architecture, size: int) -> dict[str, Any]:
+    """What a row says of the graph: its stages, parameters and layers with weights."""
+    shapes = net.shapes(size)
+    batch_norms = {key.rpartition("/")[0] for key in shapes if key.endswith("/moving_mean")}  # which no policy counts
+    return {
+        "stages": net.stages,
+        "parameters": sum(map(math.prod, shapes.values())),
+        "layers": len({key.rpartition("/")[0] for key in shapes} - batch_norms),
+    }
 
 
 def _name(path: Path) -> str:

@@ -28,7 +28,8 @@ def build(architecture: Architecture, size: int, name: str) -> keras.Model:
 
     Returns:
         float32 [n, size, size, 3], scaled, → features: a transformer's tokens [n, t, width], the class token, if it has
-        one, then the patches row by row; the last map [n, h, w, width] of others.
+        one, then the patches row by row, or with its pooler a vector [n, width]; the last map [n, h, w, width] of
+        others.
     """
     import keras
 
@@ -64,6 +65,8 @@ def _transformer(a: Transformer, pixels: Any) -> Any:
         x = _attention(a, x, f"block{i}_", tokens, head, turn)
         x = _feed_forward(a, x, f"block{i}_")
     x = _norm(a, "norm")(x)
+    if a.pooler:
+        return _pooled(a, x, tokens, head)
     kept = int(a.has_class)
     if a.prefix == kept:
         return x
@@ -106,6 +109,24 @@ def _feed_forward(a: Transformer, x: Any, block: str) -> Any:
     if a.layer_scale:
         y = scale(block + "scale2", y)
     return keras.layers.Add(name=block + "add2")([x, y])
+
+
+def _pooled(a: Transformer, x: Any, tokens: int, head: int) -> Any:
+    """The tokens' vector by attention of one query, which is a weight, and two dense layers on it.
+
+    A constant query needs no keys: with it they are a kernel of one score a head (`conversion`), and their bias adds
+    the same to all scores of a head, which the softmax takes out again.
+    """
+    import keras
+
+    scores = keras.layers.Dense(a.heads, use_bias=False, name="pooler_scores")(x)
+    weights = keras.layers.Softmax(axis=1, name="pooler_weights")(scores)
+    weights = keras.layers.Reshape((tokens, a.heads, 1), name="pooler_weights_heads")(weights)
+    values = keras.layers.Dense(a.width, name="pooler_value")(x)
+    values = keras.layers.Reshape((tokens, a.heads, head), name="pooler_value_heads")(values)
+    y = keras.ops.sum(keras.layers.Multiply(name="pooler_weighed")([weights, values]), axis=1)
+    y = keras.layers.Reshape((a.width,), name="pooler_attention")(y)
+    return _feed_forward(a, keras.layers.Dense(a.width, name="pooler_projection")(y), "pooler_")
 
 
 def _activated(x: Any, a: Transformer, block: str) -> Any:

@@ -7,10 +7,10 @@ as the original networks do it; KerasHub resamples otherwise (TensorFlow's cubic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from transferkit.backbones.foundation import families
+from transferkit.backbones.foundation import families, layouts
 from transferkit.backbones.foundation.convnet_layouts import RESNET, RESNET_DEEP, ConvNetLayout
 from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
@@ -19,11 +19,8 @@ from transferkit.errors import BackboneError
 from transferkit.text import shown
 
 _VISION = "layers/sig_lip_vision_encoder/layers/"
-# Beginnings of what no picture tower needs: text, the pooling of the whole, numbers of positions.
-UNUSED = (
-    "layers/sig_lip_text_encoder/", "layers/sig_lip_head/", _VISION + "sig_lip_multi_head_attention_pooling/",
-    _VISION + "sig_lip_vision_embedding/vars/",
-)  # fmt: skip
+# Beginnings of what no picture tower needs: text, numbers of positions.
+UNUSED = ("layers/sig_lip_text_encoder/", "layers/sig_lip_head/", _VISION + "sig_lip_vision_embedding/vars/")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ def described(config: Mapping[str, Any]) -> Described:
     name, arguments = _class(config)
     if name == "ResNetBackbone":
         return of_family("ResNet", *_resnet(arguments), 224)
-    return families.described(_READERS[name][0](Numbers(arguments, {})))
+    found = families.described(_READERS[name][0](Numbers(arguments, {})))
+    return replace(found, layout=layouts.KERASHUB_SIGLIP) if name == "SigLIPBackbone" else found
 
 
 def _class(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -194,6 +192,12 @@ def _siglip_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
         for name in ("fc1", "fc2"):
             yield from _pair(f"{ours}mlp.{name}", f"{theirs}mlp/{name}", "into")
     yield from _pair("post_layernorm", tower + "layer_normalization", "same")
+    pooling = tower + "sig_lip_multi_head_attention_pooling/"
+    yield "head.probe", Source(pooling + "vars/0", "same")
+    yield from _attention("head.attention.{}_proj", "head.attention.out_proj", pooling + "attention/", short=True)
+    yield from _pair("head.layernorm", pooling + "layer_norm", "same")
+    for name in ("fc1", "fc2"):
+        yield from _pair(f"head.mlp.{name}", f"{pooling}mlp/{name}", "into")
 
 
 # Class of KerasHub: its config in the words of transformers, and where its tensors lie.

@@ -11,6 +11,22 @@ from dataclasses import dataclass, replace
 
 from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
 
+Part = tuple[str, int, int]  # a pair of tensors, "weight" or "bias" in place of {}; which part of how many it is
+
+
+@dataclass(frozen=True)
+class PoolerLayout:
+    """Names of an attention pooling. Query, key and value may be parts of a larger pair of tensors."""
+
+    probe: str
+    query: Part
+    key: Part
+    value: Part
+    projection: str
+    norm: str
+    expand: str
+    contract: str
+
 
 @dataclass(frozen=True)
 class TransformerLayout:
@@ -30,6 +46,7 @@ class TransformerLayout:
     qkv: str = ""
     packed: str = ""
     unused: tuple[str, ...] = ()
+    pooler: PoolerLayout | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +140,27 @@ HF_CLIP = TransformerLayout(
     embedding_norm="pre_layrnorm",  # so spelled
     unused=("embeddings.position_ids",),
 )
-HF_SIGLIP = replace(HF_CLIP, tokens=(), embedding_norm="", unused=(*HF_CLIP.unused, "head."))
+_HF_POOLER = PoolerLayout(
+    probe="head.probe",
+    query=("head.attention.in_proj_{}", 0, 3),
+    key=("head.attention.in_proj_{}", 1, 3),
+    value=("head.attention.in_proj_{}", 2, 3),
+    projection="head.attention.out_proj",
+    norm="head.layernorm",
+    expand="head.mlp.fc1",
+    contract="head.mlp.fc2",
+)
+HF_SIGLIP = replace(
+    HF_CLIP, tokens=(), embedding_norm="", unused=(*HF_CLIP.unused, "head."), pooler=_HF_POOLER
+)  # fmt: skip
+# As `kerashub_families` names them.
+KERASHUB_SIGLIP = replace(
+    HF_SIGLIP,
+    pooler=replace(
+        _HF_POOLER, query=("head.attention.q_proj.{}", 0, 1), key=("head.attention.k_proj.{}", 0, 1),
+        value=("head.attention.v_proj.{}", 0, 1),
+    ),
+)  # fmt: skip
 TIMM_VIT = TransformerLayout(
     patch="patch_embed.proj",
     tokens=("cls_token", "dist_token", "reg_token", "register_tokens"),
@@ -138,6 +175,11 @@ TIMM_VIT = TransformerLayout(
     qkv="attn.qkv",
     packed="mlp.fc1",
     unused=("mask_token", "head.", "head_dist.", "attn_pool."),
+    pooler=PoolerLayout(
+        probe="attn_pool.latent", query=("attn_pool.q.{}", 0, 1), key=("attn_pool.kv.{}", 0, 2),
+        value=("attn_pool.kv.{}", 1, 2), projection="attn_pool.proj", norm="attn_pool.norm",
+        expand="attn_pool.mlp.fc1", contract="attn_pool.mlp.fc2",
+    ),
 )  # fmt: skip
 TIMM_DINOV3 = replace(
     TIMM_VIT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,7 +66,8 @@ def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Descr
         rotary=100.0 if family == "DINOv3" else 0.0,
         resampling="bicubic_antialias",
     )
-    return of_family(family, net, _layout(shapes, family), grid * patch or 256)
+    found = of_family(family, net, _layout(shapes, family), grid * patch or 256)
+    return replace(found, pools=math.prod(shapes.get("attn_pool.latent", ())) == width)
 
 
 def swin(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Described:
