@@ -91,6 +91,23 @@ def test_quantizing_shrinks_the_file(run: Any) -> None:
 
 
 @pytest.mark.usefixtures("unpublished")
+def test_keras_in_half_the_bytes_passes_the_check_of_float16(tmp_path: Path, digits: Any, run: Any) -> None:
+    drawn = tk.finetune(digits, "mini", weights="random", head="linear", epochs=1, augment="none",
+                        output=tmp_path / "run", quiet=True)  # fmt: skip
+    whole, half = drawn.export("keras"), drawn.export("keras", quantize="float16")
+    assert (whole.folder.name, half.folder.name) == ("keras", "keras-float16")
+    assert half.figures["passed"]
+    assert half.figures["largest_difference"] <= BAR["float16"]
+    assert half.figures["size_bytes"] < 0.6 * whole.figures["size_bytes"]
+    assert json.loads((half.folder / "export.json").read_text())["precision"] == "float16"
+    # The weights that come with mini were kept in 16 bits, so the run's own file is as small already.
+    assert run.layout.model.stat().st_size < 0.7 * whole.figures["size_bytes"]
+    assert any("are stored as float16" in note for note in run.manifest["notes"])
+    with pytest.raises(ConfigError, match="stored as that already"):
+        run.export("keras", quantize="float16")
+
+
+@pytest.mark.usefixtures("unpublished")
 def test_numbers_from_arrays_with_letterbox(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (40, 24, 40, 3), np.uint8)

@@ -16,6 +16,7 @@ from tests.cli.calls import call
 from transferkit.console import Reporter
 from transferkit.delivery import reproduce as room
 from transferkit.errors import DataError, RunError, WeightsError
+from transferkit.runs import half_weights
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import PrecisionRecord
 
@@ -209,3 +210,15 @@ def test_another_engine_is_a_reason_for_other_numbers() -> None:
     assert room._choices(of("openvino"), of("openvino")) == []
     (reason,) = room._choices(of("openvino"), of("plain"))
     assert "features computed in float32 by openvino then, float32 now" in reason
+
+
+def test_weights_that_are_stored_in_half_the_bytes_are_the_same_weights(tmp_path: Path) -> None:
+    import keras
+
+    inputs = keras.Input((64,))
+    model = keras.Model(inputs, keras.layers.Dense(128, kernel_initializer="ones")(inputs))
+    for name in ("whole", "half"):
+        model.save(tmp_path / f"{name}.keras")
+    assert half_weights.halve(tmp_path / "half.keras", exact=True) is not None
+
+    assert room._weights(tmp_path / "half.keras") == room._weights(tmp_path / "whole.keras")

@@ -165,8 +165,8 @@ class Run:
 
         `all` makes every format that can be made here, and returns their table; `output` is the folder above then.
 
-        `quantize` (litert): float32, float16 or int8. `data` is where the run's data is now, if it moved, or the
-        arrays it was trained on. See `transferkit.delivery.exporting.export`.
+        `quantize`: float32, float16 (keras, litert) or int8 (litert). `data` is where the run's data is now, if it
+        moved, or the arrays it was trained on. See `transferkit.delivery.exporting.export`.
         """
         from transferkit.data.readers import datasets
         from transferkit.delivery.exporting.every import export_all

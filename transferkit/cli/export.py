@@ -16,7 +16,10 @@ from transferkit.cli._common import Once, common, echo, emit, reporter, tell
     "--format", "kind", metavar="keras|saved_model|litert|onnx|all|PLUGIN", required=True,
     help="litert is TensorFlow Lite; onnx needs: pip install 'transferkit[onnx]'; all makes every one, and a table.",
 )  # fmt: skip
-@click.option("--quantize", metavar="float32|float16|int8", help="Precision of litert. [default: float32]")
+@click.option(
+    "--quantize", metavar="float32|float16|int8",
+    help="Precision: float16 of keras and litert, int8 of litert. [default: float32]",
+)  # fmt: skip
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -162,8 +162,9 @@ def _check_weights(manifest: RunRecord, settings: Settings, offline: bool) -> No
     compute.start()
     scaling = None if settings.scaling == "auto" else settings.scaling
     backbone = build(
-        settings.backbone, settings.weights, settings.image_size, settings.seed, offline, scaling, lambda _: None
-    )
+        settings.backbone, settings.weights, settings.image_size, settings.seed, offline, scaling, lambda _: None,
+        settings.pooling == "pooler",
+    )  # fmt: skip
     then = manifest.weights.sha256 or backbone.weights_sha256
     if backbone.weights_sha256 != then:
         raise WeightsError(
@@ -301,7 +302,7 @@ def _rows(found: tables.Predictions) -> tuple[Any, ...]:
 
 
 def _weights(path: Path) -> dict[str, bytes]:
-    """Every array in a .keras file by its place, as shape, type and bytes; needs no Keras."""
+    """Every array in a .keras file by its place, as shape, type and bytes of what is computed with; needs no Keras."""
     import h5py
 
     problem = archives.problem(path)
@@ -312,6 +313,7 @@ def _weights(path: Path) -> dict[str, bytes]:
     def keep(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
             array = np.asarray(item)
+            array = array.astype(np.float32) if array.dtype == np.float16 else array  # as Keras reads it
             found[name] = f"{array.dtype} {array.shape} ".encode() + array.tobytes()
 
     with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as content:

@@ -65,6 +65,8 @@ class Assessment:
             self._count_use(metrics)
             self._compare(metrics, features, outputs)
         record = self.manifest.record
+        if packaging.halved is not None:
+            record.notes = [*record.notes, f"model.keras: {packaging.halved}; none has changed by it"]
         record.timings = record.timings | {"test": round(time.monotonic() - started, 2)}
         self._diagnose(metrics, features, val_outputs)
         write_json(context.layout.metrics, metrics.as_json())

@@ -16,6 +16,7 @@ from transferkit.config import Settings
 from transferkit.errors import ConfigError
 from transferkit.evaluation.metrics_record import CostRecord
 from transferkit.features.taps import tapped, taps
+from transferkit.runs.half_weights import halve
 from transferkit.selection import shipping
 from transferkit.selection.fitted import Affine
 from transferkit.selection.projection import Projection
@@ -130,6 +131,7 @@ def size(model: Any) -> float:
     with scratch() as folder:
         path = folder / "model.keras"
         model.save(path)
+        halve(path, exact=True)
         return path.stat().st_size / MB
 
 

@@ -16,6 +16,7 @@ from transferkit.data.samples import shown, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.files import atomic_path, parse_json, to_json
 from transferkit.record import RecordError
+from transferkit.runs.half_weights import Halved, halve
 from transferkit.runs.model_facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -25,21 +26,26 @@ MEMBER = "transferkit.json"
 LARGEST = 16 << 20  # bytes of the page of facts: names of a hundred thousand classes
 
 
-def save(model: keras.Model, facts: ModelFacts, path: Path) -> None:
-    """Write `model` with `facts`, whole or not at all.
+def save(model: keras.Model, facts: ModelFacts, path: Path) -> Halved | None:
+    """Write `model` with `facts`, whole or not at all; weights that float16 holds exactly are stored as that.
 
     Args:
         model: uint8 pictures → answers.
         facts: what its file says of it.
         path: of the file.
 
+    Returns:
+        What is stored in half the bytes, if anything.
+
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
     with atomic_path(path) as temporary:
         model.save(temporary)
+        halved = halve(temporary, exact=True)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, to_json(facts.as_json(), indent=1))
+    return halved
 
 
 def facts(path: Path) -> ModelFacts:

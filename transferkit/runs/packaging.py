@@ -14,6 +14,7 @@ from transferkit.evaluation.scores import CountedScores
 from transferkit.record import SCHEMA_VERSION
 from transferkit.runs import analysis, model_file, scoring
 from transferkit.runs.context import RunContext
+from transferkit.runs.half_weights import Halved
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
 from transferkit.runs.results import answer, write_predictions
 from transferkit.training.recipe import Trained
@@ -29,6 +30,7 @@ class Packaging:
     context: RunContext
     trained: Trained
     facts: ModelFacts = field(init=False)  # what travels in the model's file; `ship` finds them
+    halved: Halved | None = field(init=False, default=None)  # what of that file is float16
     shipped: keras.Model | None = field(init=False, default=None)  # as it was loaded from its file, to be tested
 
     def ship(self) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +63,7 @@ class Packaging:
             weights=context.backbone.weights,
             pooling=context.settings.pooling,
         )
-        model_file.save(model, self.facts, context.layout.model)
+        self.halved = model_file.save(model, self.facts, context.layout.model)
         return val, train
 
     @property

@@ -35,11 +35,8 @@ class FormatRow:
     @property
     def name(self) -> str:
         """The format, and its precision where that is a choice."""
-        return (
-            f"{self.format} {self.precision}"
-            if self.format in FORMATS and FORMATS[self.format].quantizes
-            else self.format
-        )
+        known = FORMATS.get(self.format)
+        return self.format if known is None else place(known, self.precision).replace("-", " ")
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -117,13 +114,13 @@ def export_all(
     rows = [*FORMATS.values(), *(Format(name, "", "") for name in plugins.names("exporters", FORMATS))]
     manifest, folder = layout.complete(), output or layout.folder / "exports"
     lookup("litert", quantize)
-    wanted = [(row, quantize or "float32" if row.quantizes else "float32") for row in rows]
+    wanted = [(row, quantize if quantize in row.precisions else "float32") for row in rows]
     places = {row.name: folder / place(row, precision) for row, precision in wanted}
     problems = [p for target in places.values() for p in target_problems(target, replace, manifest.data.path)]
     raise_problems(RunError, problems)
     found = []
     for row, precision in wanted:
-        asked = precision if row.quantizes else None
+        asked = precision if row.quantizes and quantize in row.precisions else None
         try:
             lookup(row.name, asked)
             made = export(

@@ -57,7 +57,7 @@ def export(
         layout: of the run.
         kind: keras, saved_model, litert or onnx, or a plugin's.
         reporter: is told of the progress.
-        quantize: (litert) float32, float16 or int8.
+        quantize: float32, float16 (keras, litert) or int8 (litert).
         output: the folder, which must not exist; by default RUN/exports/KIND[-PRECISION].
         allow_mismatch: keep a file that does not answer as the run's model does.
         replace: take the place of an export that is there already.
@@ -108,7 +108,8 @@ def place(row: Format, precision: str) -> str:
         row: its format.
         precision: its precision.
     """
-    return f"{row.name}-{precision}" if row.quantizes else row.name
+    as_it_is = row.name == "keras" and precision == "float32"  # a copy of the run's own
+    return f"{row.name}-{precision}" if row.quantizes and not as_it_is else row.name
 
 
 def _write(

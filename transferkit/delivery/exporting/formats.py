@@ -28,7 +28,8 @@ class Gate:
 class Format:
     """One row of the table. `needs` are modules that must be importable; `extra` is what installs them.
 
-    Of a plugin's format, `exporter` is the record and `plugin` says whose.
+    `precisions` are those that it can be written in. Of a plugin's format, `exporter` is the record and `plugin` says
+    whose.
     """
 
     name: str
@@ -36,18 +37,23 @@ class Format:
     runtime: str
     extra: str = ""
     needs: tuple[str, ...] = ()
-    quantizes: bool = False
+    precisions: tuple[str, ...] = ("float32",)
     exporter: plugins.Exporter | None = None
     plugin: Plugin | None = None
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether the precision is a choice."""
+        return len(self.precisions) > 1
 
 
 FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
-        Format("keras", "model.keras", "keras"),
+        Format("keras", "model.keras", "keras", precisions=("float32", "float16")),
         Format("saved_model", "saved_model", "tf.saved_model"),
         # Without ai-edge-litert the check falls back to TensorFlow's own copy of the interpreter.
-        Format("litert", "model.tflite", "ai-edge-litert", "litert", (), quantizes=True),
+        Format("litert", "model.tflite", "ai-edge-litert", "litert", (), QUANTIZE),
         Format("onnx", "model.onnx", "onnxruntime", "onnx", ("tf2onnx", "onnx", "onnxruntime")),
     )
 }
@@ -70,8 +76,8 @@ def lookup(name: str, quantize: str | None) -> tuple[Format, str]:
     row = FORMATS.get(name) or _offered(name)
     if quantize is not None and quantize not in QUANTIZE:
         raise ConfigError(f"quantize '{quantize}' is unknown; choose from {', '.join(QUANTIZE)}")
-    if quantize is not None and not row.quantizes:
-        able = ", ".join(f.name for f in FORMATS.values() if f.quantizes)
+    if quantize is not None and (quantize not in row.precisions or not row.quantizes):
+        able = ", ".join(f.name for f in FORMATS.values() if f.quantizes and quantize in f.precisions)
         raise ConfigError(f"quantize {quantize} has no effect on format {name}; drop it, or choose format {able}")
     missing = [module for module in row.needs if importlib.util.find_spec(module) is None]
     if missing:

@@ -18,6 +18,7 @@ from transferkit.data.samples import Pixels
 from transferkit.delivery.exporting import graphs
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
+from transferkit.runs.half_weights import halve
 from transferkit.runs.model_facts import ModelFacts
 
 Calibration = Callable[[], Iterator[Pixels]]
@@ -31,8 +32,8 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
         source: the model's file.
         facts: what it says of it.
         to: the path that is written (a folder for saved_model).
-        quantize: the precision, for litert; the others ignore it, `formats.lookup` having refused a choice without
-            effect.
+        quantize: the precision, for keras and litert; the others ignore it, `formats.lookup` having refused a choice
+            without effect.
         calibration: for litert, an iterator of uint8 [size, size, 3].
 
     Raises:
@@ -40,6 +41,11 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
     """
     if name == "keras":
         shutil.copyfile(source, to)
+        if quantize == "float16" and halve(to, exact=False) is None:
+            raise ConfigError(
+                "quantize float16 has no effect on this model: its large weights are stored as that already, or it has "
+                "none; drop it"
+            )
         return
     if compute.backend() != "tensorflow":
         raise ConfigError(f"format {name} is written by TensorFlow; repeat with KERAS_BACKEND=tensorflow")
