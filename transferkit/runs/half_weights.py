@@ -7,7 +7,6 @@ Keras reads arrays of either type into its variables, so nothing of ours is need
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +45,9 @@ def halve(path: Path, *, exact: bool) -> Halved | None:
     import h5py
 
     before = path.stat().st_size
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        old, new, whole = (Path(folder) / name for name in ("old.h5", "new.h5", "whole.keras"))
+    # Beside it, and by its name: what a killed process leaves goes with the other temporaries of the folder.
+    old, new, whole = scraps = [path.with_suffix(end) for end in (".old.h5", ".new.h5", ".whole")]
+    try:
         with zipfile.ZipFile(path) as archive, archive.open(MEMBER) as stored, open(old, "wb") as copy:
             shutil.copyfileobj(stored, copy)
         with h5py.File(old, "r") as source, h5py.File(new, "w") as target:
@@ -61,6 +61,9 @@ def halve(path: Path, *, exact: bool) -> Halved | None:
                 else:
                     result.writestr(member, archive.read(member))
         whole.replace(path)
+    finally:
+        for scrap in scraps:
+            scrap.unlink(missing_ok=True)
     return Halved(halved / numbers, before, path.stat().st_size)
 
 
