@@ -413,7 +413,6 @@ _BASE_TIMM = {
     "efficientnetv2_s": [64, 224, 250],
     "mobilenetv4_conv_small": [64, 224, 250],
     "mobilenetv4_conv_medium": [64, 224, 250],
-    "mobilenetv4_hybrid_medium": [64, 224, 256],
 }
 
 

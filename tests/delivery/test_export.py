@@ -101,10 +101,10 @@ def test_keras_in_half_the_bytes_passes_the_check_of_float16(tmp_path: Path, dig
     assert half.figures["size_bytes"] < 0.6 * whole.figures["size_bytes"]
     assert json.loads((half.folder / "export.json").read_text())["precision"] == "float16"
     # The weights that come with mini were kept in 16 bits, so the run's own file is as small already.
-    assert run.layout.model.stat().st_size < 0.7 * whole.figures["size_bytes"]
+    assert run.layout.model.stat().st_size < 0.8 * whole.figures["size_bytes"]
     assert any("are stored as float16" in note for note in run.manifest["notes"])
     with pytest.raises(ConfigError, match="stored as that already"):
-        run.export("keras", quantize="float16")
+        writers.write("keras", half.path, facts_of({}), tmp_path / "again.keras", "float16", lambda: iter(()))
 
 
 @pytest.mark.usefixtures("unpublished")
