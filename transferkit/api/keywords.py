@@ -184,6 +184,16 @@ class BestSettings(TypedDict, total=False):
     """What to do where pictures cannot be read. [default: 'error']"""
     seed: int
     """Seed of splits, views, weights and order. [default: 0]"""
+    workers: int
+    """Networks at a time on Ray. [default: 1]"""
+    engine: Literal['local', 'ray']
+    """Where networks are compared. In this process, or on a Ray cluster. [default: 'local']"""
+    address: str | None
+    """The Ray cluster. [default: one on this machine]"""
+    trial_cpus: float | None
+    """CPUs of a network on Ray. [default: 1; on this machine its cores / workers]"""
+    trial_gpus: float | None
+    """GPUs of a network on Ray. [default: 0]"""
 
 
 

@@ -15,13 +15,13 @@ from transferkit.api.train import resumable
 from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.runs.layout import Layout
-from transferkit.tuning.portfolio_settings import SETTINGS
+from transferkit.tuning.portfolio_settings import PLACE, SETTINGS
 
 if TYPE_CHECKING:
     from transferkit.api.keywords import BestSettings
 
 
-@listing(only=SETTINGS)
+@listing(only=(*SETTINGS, *PLACE))
 @restoring
 def best(
     data: Any, backbone: PathOrName | Sequence[PathOrName] | None = None, *, budget: float | str = "10m",
@@ -50,7 +50,7 @@ def best(
         cache: whether features are stored; by default what measured costs and the disk say.
         quiet: no progress, warnings only.
         reporter: who is told instead of the terminal.
-        settings: those of a run that bear on all networks alike, below.
+        settings: those of a run that bear on all networks alike, and where networks are compared, below.
 
     Returns:
         The finished run of the winner; `metrics["portfolio"]` says what was compared.
@@ -72,7 +72,8 @@ def best(
     several = [named] if isinstance(named, str) else list(named or ())
     if not several:
         this.announce(reporter)
-    networks, choice, more = unnamed.networks(several, this.data, given, origin, output if resume else None, offline)
+    of_runs = {name: value for name, value in given.items() if name not in PLACE}
+    networks, choice, more = unnamed.networks(several, this.data, of_runs, origin, output if resume else None, offline)
     folder = this.folder(output, "best")
     student = "" if distill is None else os.fspath(distill)
     found = request(
@@ -84,7 +85,7 @@ def best(
         PortfolioJob(
             intake=take_in(this.source, found.base, origin, reporter), base=found.base, networks=found.networks,
             named=found.named, budget=spent, layout=layout, origin=origin, command=found.command, reporter=reporter,
-            offline=offline, cache=cache, distill=found.distill,
+            offline=offline, cache=cache, distill=found.distill, place=found.place,
         ).run()  # fmt: skip
         for folder in [layout.folder, *([layout.folder / FOLDER] if student else [])]:
             publish(Layout(folder), reporter)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from transferkit.config import Settings
 from transferkit.setting import Declared, declared
-from transferkit.tuning.portfolio_settings import SETTINGS
+from transferkit.tuning.portfolio_settings import PLACE, SETTINGS, place_settings
 from transferkit.tuning.search_settings import SearchSettings
 from transferkit.wording import in_python
 
@@ -37,14 +37,14 @@ def settings(search: bool = False, only: Sequence[str] | None = None) -> dict[st
 
     Args:
         search: those of a search among them, as `tune` takes them.
-        only: names of some of a run's settings, as `best` takes them; None: all.
+        only: names of some settings, as `best` takes them: of a run, and of where networks are compared; None: all.
 
     Returns:
         Name → declaration, in the order of the help.
     """
     own = declared(SearchSettings) if search else {}
     if only is not None:
-        return {name: s for name, s in declared(Settings).items() if name in only}
+        return {name: s for name, s in {**declared(Settings), **place_settings()}.items() if name in only}
     return {**own, **{n: s for n, s in declared(Settings).items() if n != "backbone" and n not in own}}
 
 
@@ -65,7 +65,7 @@ def source() -> str:
         *_class("FinetuneSettings", "TypedDict", "What `finetune` takes as keywords; every one may be left out.",
                 settings()), "",
         *_class("BestSettings", "TypedDict", "What `best` takes as keywords; every one may be left out.",
-                settings(only=SETTINGS)), "",
+                settings(only=(*SETTINGS, *PLACE))), "",
         *_class("TuneSettings", "FinetuneSettings", "What `tune` takes as keywords: those of a run, and of a search.",
                 searching),
     ])  # fmt: skip

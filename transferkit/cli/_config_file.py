@@ -126,13 +126,15 @@ def _unknown(file: Given, own: dict[str, Types]) -> list[str]:
     What means nothing anywhere is found with all other mistakes by the settings themselves.
     """
     from transferkit.config import Settings
+    from transferkit.tuning.portfolio_settings import PLACE
     from transferkit.tuning.search_settings import NAMES
 
     elsewhere = {
         **dict.fromkeys(OWN_OF_BEST, "best"), **dict.fromkeys((*OWN_OF_TUNE, *NAMES), "tune"),
         **dict.fromkeys(OWN, "finetune"),
     }  # fmt: skip
-    known = {*Settings.model_fields, *own, *(NAMES if own is OWN_OF_TUNE else ())}
+    search = NAMES if own is OWN_OF_TUNE else tuple(PLACE) if own is OWN_OF_BEST else ()
+    known = {*Settings.model_fields, *own, *search}
     hints = {name: f"it is an option of {command}" for name, command in elsewhere.items()}
     hints |= dict.fromkeys(COMMAND_LINE_ONLY, "it stands on the command line only")
     return [f"unknown setting '{name}'; {hints[name]}" for name in file if name in hints and name not in known]

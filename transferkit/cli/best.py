@@ -20,7 +20,7 @@ from transferkit.cli._help import (
 )
 from transferkit.config import Settings
 from transferkit.setting import declared
-from transferkit.tuning.portfolio_settings import SETTINGS
+from transferkit.tuning.portfolio_settings import SETTINGS, place_settings
 
 # fmt: off
 
@@ -44,6 +44,7 @@ from transferkit.tuning.portfolio_settings import SETTINGS
     f"student/, scored beside its teacher.{default('none')}",
 )
 @with_settings(setting_option(setting) for name, setting in declared(Settings).items() if name in SETTINGS)
+@with_settings(map(setting_option, place_settings().values()))
 @output_option("runs/DATA-best")
 @config_option("Settings (and budget, distill, output…) from a TOML file or a run; options win.")
 @option("--resume", is_flag=True, common=True, help="Go on with the comparison in --output.")

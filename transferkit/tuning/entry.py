@@ -172,7 +172,6 @@ def _command(
         words += ["--search", text]
     if isinstance(space, str | Path):
         words += ["--space", str(space)]
-    for name, value in search.model_dump(exclude_unset=True, exclude_none=True).items():
-        words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += how.words(search)
     made_in_python = origin is None or isinstance(space, Space) or callable(space)
     return shlex.join([*words, "--output", str(folder)]) + (IN_PYTHON * made_in_python)

@@ -1,7 +1,8 @@
-"""Networks on the same folds of training and validation pictures: ranked by a cheap look, then compared one by one.
+"""Networks on the same folds of training and validation pictures: ranked by a cheap look, then compared.
 
-The first network is always finished; of the others each is begun only where it is expected to be done in time, and what
-was left out is said. What is done is kept in the journal and beside it, so that it is not done again.
+One after the other in this process, or as tasks of a cluster. The first network is always finished; of the others each
+is begun only where it is expected to be done in time, and what was left out is said. What is done is kept in the
+journal and beside it, so that it is not done again.
 """
 
 from __future__ import annotations
@@ -11,31 +12,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from transferkit import compute
 from transferkit.backbones import published
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
 from transferkit.console import Reporter, duration, plural
 from transferkit.data.samples import Samples, shown
-from transferkit.data.splitting.split import Splits, rounds_of_folds
-from transferkit.errors import BackboneError, ConfigError, TransferKitError, WeightsError
+from transferkit.data.splitting.split import Splits
+from transferkit.errors import TrainingError, TransferKitError
 from transferkit.evaluation.portfolio_record import LeftOutNetwork
-from transferkit.runs.finetune import ClassifierChoice
-from transferkit.runs.network_scores import probe
-from transferkit.runs.selecting import FOLDS
 from transferkit.selection.member import Member
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning import portfolio_account
+from transferkit.tuning.executors.local import Engine
+from transferkit.tuning.interrupts import heeded
 from transferkit.tuning.journal import Event, Journal
 from transferkit.tuning.kept_answers import KeptAnswers, content
+from transferkit.tuning.network_runner import choice_task, look_task, place_of
 from transferkit.tuning.portfolio_account import Look
+from transferkit.tuning.records import Limits, Outcome, Task
 
-LOOK = 300  # pictures by which networks are ranked
 LOOKING = 0.25  # share of the budget after which no further network is looked at
 FINISH = 0.15  # share of it that is kept for training and judging the winner
 DECODING = 0.004  # seconds that one view of a picture takes beside the network
+LONG = 300.0  # seconds: below twice this, and a minute, no network is taken to hang, however short the budget
 
 
 @dataclass
@@ -63,10 +63,11 @@ class NetworkComparison:
     """One comparison. `base` are the settings that all networks share; the first of `networks` is always finished.
 
     `named`: whether the user named them, who is then told where one cannot be had. `settled`: the winner is in training
-    already, so that no further network has a say. `choose` cross-validates on a network. `kept` has the answers of
-    networks that are done. After `run`, `found` is what was compared, the first network first, `looks` what was looked
-    at, and `left_out` what was not compared, and why; `waiting` are those of them that lacked time, with the seconds
-    that each would have taken, None where that is not known.
+    already, so that no further network has a say. `engine` begins what does the tasks of `network_runner`; it is asked
+    for only where there is one to do. `kept` has the answers of networks that are done. After `run`, `found` is what
+    was compared, the first network first, `looks` what was looked at, and `left_out` what was not compared, and why;
+    `waiting` are those of them that lacked time, with the seconds that each would have taken, None where that is not
+    known.
     """
 
     samples: Samples
@@ -76,16 +77,17 @@ class NetworkComparison:
     named: bool
     settled: bool
     budget: Budget
-    choose: Callable[[str], ClassifierChoice]
+    engine: Callable[[], Engine]
     journal: Journal
     kept: KeptAnswers
     reporter: Reporter
-    offline: bool
     found: list[NetworkAnswers] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     left_out: list[LeftOutNetwork] = field(default_factory=list)
     waiting: dict[str, float | None] = field(default_factory=dict)
     failed: TransferKitError | None = None  # why the network before could not be used
+    _at_work: Engine | None = field(default=None, init=False)
+    _running: int = field(default=0, init=False)  # tasks that were begun and are not done
 
     def run(self) -> None:
         """Do what is not done yet. Raises what is wrong with the last network where none could be used."""
@@ -95,96 +97,134 @@ class NetworkComparison:
             f"comparing {plural(len(self.networks), 'network')} on {self.pictures:,} pictures in "
             f"{duration(self.budget.seconds)}; the test split is not looked at"
         )
-        if len(self.networks) > 1:
-            self._look()
-        first = self.networks[0]
-        ranked = sorted((look for look in self.looks if look.network != first), key=lambda look: -look.score)
-        for name in (first, *(look.network for look in ranked)):
-            if all(row.network != name for row in self.left_out):
-                self._try(name)
+        try:
+            if len(self.networks) > 1:
+                self._look()
+            self._compare()
+        finally:
+            if self._at_work is not None:
+                self._at_work.close()
         if not self.found and self.failed is not None:
             raise self.failed
+
+    def _work(self, tasks: Iterator[Task], note: Callable[[str, Outcome], None]) -> None:
+        """Have them done, as many at a time as the engine takes. The next one is asked for when there is room for it:
+        whether it is begun goes by the time that is left then."""
+        with heeded() as check:
+            while True:
+                while self._at_work is None or self._running < self._at_work.slots:
+                    task = next(tasks, None)
+                    if task is None:
+                        break
+                    self._at_work = self._at_work or self.engine()
+                    self._at_work.submit(task)
+                    self._running += 1
+                if self._at_work is None or not self._running:
+                    return
+                for outcome in self._at_work.wait():
+                    check()
+                    self._running -= 1
+                    note(self.networks[place_of(outcome)], outcome)
 
     # -- the cheap look
 
     def _look(self) -> None:
         """A look at each network: the first one, then the small ones before the large."""
-        some, folds = self._some()
         known = {e["network"]: Look(**content(e)) for e in self._events("look")}
-        for name in sorted(self.networks, key=lambda name: (name != self.networks[0], _parameters(name))):
+        order = sorted(self.networks, key=lambda name: (name != self.networks[0], _parameters(name)))
+
+        def note(name: str, outcome: Outcome) -> None:
+            look, reason = outcome.payload, outcome.payload
+            if isinstance(look, Look):
+                known[name] = look
+                self.journal.append({"event": "look", **look.__dict__})
+            elif self.named and isinstance(reason, TransferKitError):
+                raise reason
+            else:
+                self._fail(name, outcome)
+
+        self._work(self._to_be_looked_at(order, known), note)
+        self.looks = [known[name] for name in order if name in known]
+
+    def _to_be_looked_at(self, order: Sequence[str], known: dict[str, Look]) -> Iterator[Task]:
+        for name in order:
+            if name in known:
+                continue
             late = self.settled or self.budget.spent > LOOKING * self.budget.seconds
-            if name not in known and self.looks and late:
+            if late and (known or self._running):
                 self._leave(name, "no time was left to look at it")
                 self.waiting[name] = None
                 continue
-            if name not in known:
-                try:
-                    one = probe(name, some, folds, self.base.seed, self.offline, self.reporter, self.base.intensity)
-                except (BackboneError, WeightsError) as error:
-                    if self.named:
-                        raise
-                    self._fail(name, error)
-                    continue
-                finally:
-                    compute.release()
-                known[name] = Look(name, one.metric, one.score, one.spread, one.images_per_second)
-                self.journal.append({"event": "look", **known[name].__dict__})
-            self.looks.append(known[name])
-
-    def _some(self) -> tuple[Samples, list[tuple[np.ndarray, np.ndarray]]]:
-        """Pictures of training and validation, at most LOOK, and folds over them as positions among these."""
-        (drawn,) = rounds_of_folds(self.samples, self.splits, FOLDS, 1)
-        known = np.sort(np.concatenate(drawn))
-        if len(known) > LOOK:
-            known = np.sort(np.random.default_rng(self.base.seed).choice(known, LOOK, replace=False))
-        positions = [np.flatnonzero(np.isin(known, fold)) for fold in drawn]
-        everything = np.arange(len(known))
-        return self.samples.select(known), [(np.setdiff1d(everything, part), part) for part in positions if len(part)]
+            title = f"the look at {shown(name)}"
+            yield look_task(self.networks.index(name), name, title, self.base.seed, self._limits())
 
     # -- the comparison
 
-    def _try(self, name: str) -> None:
-        """Append to `found` what the network came to, or to `left_out` why not."""
+    def _compare(self) -> None:
+        """The first network, then the most promising ones."""
+        first = self.networks[0]
+        ranked = sorted((look for look in self.looks if look.network != first), key=lambda look: -look.score)
+        order = [first, *(look.network for look in ranked)]
+        self._work(self._to_be_compared(order), self._compared)
+        self.found.sort(key=lambda one: order.index(one.network))  # whichever was done first
+
+    def _to_be_compared(self, order: Sequence[str]) -> Iterator[Task]:
+        for name in order:
+            if any(row.network == name for row in self.left_out) or not self._begins(name):
+                continue
+            begun = len(self.found) + self._running
+            self.reporter.heading(f"network {begun + 1}: {shown(name)}")
+            limits = self._limits() if begun else Limits()
+            yield choice_task(self.networks.index(name), name, f"network {shown(name)}", self.base.seed, limits)
+
+    def _begins(self, name: str) -> bool:
+        """Whether it is to be done now. What is done already is appended to `found`, what is not done to `left_out`."""
         done = self.kept.read(Member((name,)))
         if done is not None:
             self.found.append(done)
-            return
+            return False
         before = [event for event in self._events("left") if event["network"] == name]
         if before and self.settled:  # what was decided stays
             self.left_out.append(LeftOutNetwork(network=name, why=str(before[-1]["why"])))
             self.waiting |= {name: self._needed(name)} if before[-1].get("late") else {}
-            return
-        needed = self._needed(name)
-        if self.found and not self.budget.allows(needed + max(FINISH * self.budget.seconds, 2 * self.found[0].choice)):
+            return False
+        needed, choice = self._needed(name), self.found[0].choice if self.found else 0.0
+        begun = self.found or self._running
+        if begun and not self.budget.allows(needed + max(FINISH * self.budget.seconds, 2 * choice)):
             self._leave(name, f"no time was left: it would have needed about {duration(needed)}", late=True)
             self.waiting[name] = needed
+            return False
+        return True
+
+    def _compared(self, name: str, outcome: Outcome) -> None:
+        """Append to `found` what the network came to, or to `left_out` why not."""
+        one = outcome.payload
+        if not isinstance(one, NetworkAnswers):
+            self._fail(name, outcome)
             return
-        self.reporter.heading(f"network {len(self.found) + 1}: {shown(name)}")
-        started = time.monotonic()
-        try:
-            choice = self.choose(name)
-        except (ConfigError, BackboneError, WeightsError) as error:
-            self._fail(name, error)
-            return
-        finally:
-            compute.release()
-        one = NetworkAnswers.of(name, choice.parameters, choice.size, choice.found, time.monotonic() - started)
         self.kept.keep(one)
         self.found.append(one)
         self.reporter.say(portfolio_account.said(one, self.base.metric, self.samples.task))
 
     def _needed(self, name: str) -> float:
-        """Seconds that a network will take, by its speed and by what the choice of a classifier took on the first."""
+        """Seconds that a network will take, by its speed and by what the choice of a classifier took on the first, if
+        that is done."""
         look = next((look for look in self.looks if look.network == name), None)
-        if look is None or not self.found:
+        if look is None:
             return 0.0
         views = self.pictures * (1 + self.base.used_views)
-        return views * (1 / look.speed + DECODING) + self.found[0].choice
+        return views * (1 / look.speed + DECODING) + (self.found[0].choice if self.found else 0.0)
 
-    def _fail(self, name: str, error: TransferKitError) -> None:
-        self.failed = error
+    def _limits(self) -> Limits:
+        """By which a worker is taken to hang."""
+        return Limits(max(self.budget.seconds, LONG))
+
+    def _fail(self, name: str, outcome: Outcome) -> None:
+        reason = outcome.payload
+        self.failed = reason if isinstance(reason, TransferKitError) else TrainingError(outcome.error)
         # The first sentence says why; what may be done about it follows, and is said where the network is asked for.
-        self._leave(name, re.split(r"\. (?=[A-Z])|\n", str(error), maxsplit=1)[0], self.reporter.warn)
+        why = re.split(r"\. (?=[A-Z])|\n", str(self.failed), maxsplit=1)[0]
+        self._leave(name, why, self.reporter.warn)
 
     def _leave(self, name: str, why: str, say: Callable[[str], None] | None = None, late: bool = False) -> None:
         self.left_out.append(LeftOutNetwork(network=name, why=why))

@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
 from transferkit import compute
-from transferkit.config import Settings
 from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError
@@ -33,18 +32,23 @@ from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
 from transferkit.tuning import portfolio_account
 from transferkit.tuning.distillation import Distillation
+from transferkit.tuning.executors.local import Engine, InProcess
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.kept_answers import KeptAnswers
 from transferkit.tuning.network_comparison import Budget, NetworkComparison
+from transferkit.tuning.network_runner import NetworkRunners, settings_of
 from transferkit.tuning.portfolio_account import Story
 from transferkit.tuning.portfolio_decision import Decider, Decision
+from transferkit.tuning.records import TrialPlan
 from transferkit.tuning.refinement import Refinement
+from transferkit.tuning.search_settings import SearchSettings
 
 
 @dataclass(kw_only=True)
 class PortfolioJob(JournalledJob):
-    """One comparison and the run of its winner. See `NetworkComparison` for `networks`, `named` and `budget`."""
+    """One comparison and the run of its winner. See `NetworkComparison` for `networks`, `named` and `budget`. `place`:
+    where networks are compared, in the words of a search; all else is done here."""
 
     WHAT: ClassVar[str] = "comparison"
 
@@ -52,6 +56,7 @@ class PortfolioJob(JournalledJob):
     named: bool
     budget: Budget
     distill: str = ""  # the student, where one is taught
+    place: SearchSettings = field(default_factory=SearchSettings)
 
     @property
     def kept(self) -> Path:
@@ -125,16 +130,24 @@ class PortfolioJob(JournalledJob):
         return NetworkComparison(
             samples=self.samples, splits=splits, base=self.base, networks=self.networks, named=self.named,
             settled=self.layout.manifest.exists(), budget=self.budget,
-            choose=lambda name: self._job(name).choose(splits), journal=journal, kept=kept,
-            reporter=self.reporter, offline=self.offline,
+            engine=lambda: self._engine(splits), journal=journal, kept=kept, reporter=self.reporter,
         )  # fmt: skip
 
+    def _engine(self, splits: Splits) -> Engine:
+        """What cross-validates networks."""
+        plan, made = TrialPlan(self.samples, (), self.base, self.kept, self.offline, self.cache), NetworkRunners(splits)
+        if self.place.engine == "local":
+            return InProcess(plan, self.reporter, made)
+        from transferkit.tuning.executors.ray_executor import Ray
+
+        p = self.place
+        return Ray(plan, p.workers, self.reporter, p.address, p.trial_cpus, p.trial_gpus, made)
+
     def _job(self, network: str) -> Job:
-        given = {name: getattr(self.base, name) for name in self.base.model_fields_set}
-        settings = Settings(**{**given, "backbone": network})
         return Job(
-            intake=replace(self.intake, samples=self.samples), settings=settings, layout=self.layout,
-            origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
+            intake=replace(self.intake, samples=self.samples), settings=settings_of(self.base, network),
+            layout=self.layout, origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline,
+            cache=self.cache,
         )  # fmt: skip
 
     def _refinement(self, compared: NetworkComparison, kept: KeptAnswers, splits: Splits, judge: Judge) -> Refinement:

@@ -52,7 +52,8 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class Task:
-    """One training to be done. `epochs` pauses the last phase there; `continues` is the trial it goes on from."""
+    """One piece of work to be done. `id` is fit for the name of a folder. `epochs` pauses the last phase there;
+    `continues` is the trial it goes on from; `title` is what people are told, by default `trial ID`."""
 
     id: str
     values: Values
@@ -60,13 +61,20 @@ class Task:
     limits: Limits = field(default_factory=Limits)
     epochs: int | None = None
     continues: str | None = None
+    title: str = ""
+
+    @property
+    def said(self) -> str:
+        """What it is called where it is told of."""
+        return self.title or f"trial {self.id}"
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of a task. `score` is the goal metric's mean over `scores` (one a pair); `loss` likewise. `features`
     are the seconds in which features were computed or waited for, `seconds` all others, of which `training` the epochs
-    would take at their median pace. `memory` is what the process holds afterwards, in bytes."""
+    would take at their median pace. `memory` is what the process holds afterwards, in bytes. `payload` is what else
+    came of it: it goes from process to process, and not into a journal."""
 
     id: str
     status: Status
@@ -81,10 +89,12 @@ class Outcome:
     memory: int = 0
     note: str = ""
     error: str = ""
+    payload: object = None
 
     def event(self) -> JsonObject:
         """As a line of the journal."""
-        return {**self.__dict__, "scores": list(self.scores)}
+        plain = {name: value for name, value in self.__dict__.items() if name != "payload"}
+        return {**plain, "scores": list(self.scores)}
 
     def finite(self) -> Outcome:
         """As the journal will give it back: a score or loss that is no finite number is none."""

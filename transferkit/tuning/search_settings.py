@@ -81,6 +81,14 @@ class SearchSettings(BaseModel):
 NAMES = tuple(SearchSettings.model_fields)
 
 
+def words(settings: SearchSettings) -> list[str]:
+    """The options that give what is set."""
+    found = list[str]()
+    for name, value in settings.model_dump(exclude_unset=True, exclude_none=True).items():
+        found += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return found
+
+
 def make(values: Given) -> tuple[SearchSettings | None, list[str]]:
     """The settings, or every problem."""
     try:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Listener, wait
@@ -43,13 +43,25 @@ class Engine(Protocol):
         """End at once; what still runs is lost."""
 
 
+class LocalRunner(Protocol):
+    """What does tasks in this process."""
+
+    def run(self, task: Task) -> Outcome:
+        """Do one, and tell what came of it."""
+
+    def forget(self) -> None:
+        """Drop what is kept in memory from task to task."""
+
+
 class InProcess:
-    """One task at a time, here."""
+    """One task at a time, here, by what `make` gives."""
 
     slots = 1
 
-    def __init__(self, plan: TrialPlan, reporter: Reporter) -> None:
-        self._bench = TrialRunner(plan, reporter)
+    def __init__(
+        self, plan: TrialPlan, reporter: Reporter, make: Callable[[TrialPlan, Reporter], LocalRunner] = TrialRunner
+    ) -> None:
+        self._bench = make(plan, reporter)
         self._waiting: list[Task] = []
 
     def submit(self, task: Task) -> None:
@@ -134,7 +146,7 @@ class Processes:
         what = f"signal {-code}" if code < 0 else f"exit code {code}"
         if attempts > ATTEMPTS:
             return [Outcome(task.id, "killed", error=f"its worker ended {ATTEMPTS} times, the last time by {what}")]
-        self.reporter.say(f"trial {task.id}: its worker ended by {what}; running it again")
+        self.reporter.say(f"{task.said}: its worker ended by {what}; running it again")
         self.submit(task)
         return []
 

@@ -147,7 +147,7 @@ class Ray:
 
     def _tell(self, task: Task, reply: Reply, lost: int) -> None:
         if lost:
-            self.reporter.say(f"trial {task.id}: its worker or node was lost; it was run again on {reply.node}")
+            self.reporter.say(f"{task.said}: its worker or node was lost; it was run again on {reply.node}")
         if not reply.shared and reply.node not in self._apart:
             self._apart.add(reply.node)
             self.reporter.warn(
