@@ -1,7 +1,6 @@
 """Which networks a comparison looks at, tries and leaves out, without any network."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +16,8 @@ from transferkit.tuning import network_comparison
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.kept_answers import KeptAnswers
 from transferkit.tuning.network_comparison import Budget, NetworkComparison
+from transferkit.tuning.portfolio_account import Look
+from transferkit.tuning.records import Outcome
 
 SCORES = {"mini": 0.7, "mobilenet": 0.8, "vgg16": 0.9}
 
@@ -40,28 +41,51 @@ def samples():
     )  # fmt: skip
 
 
-@pytest.fixture
-def comparison(samples, tmp_path, monkeypatch):
-    """One of the three networks of `SCORES`, which take a second each."""
-    now = [0.0]
+class Engine:
+    """Does each task in a second, `slots` at a time, the newest first. `refused` are networks that cannot be looked at,
+    or not be used: by an error, or by a worker that is lost."""
 
-    def answers(name, parameters, size, found, seconds):
+    def __init__(self, now, slots=1, unseen=(), unusable=(), lost=()):
+        self.now, self.slots, self.waiting, self.closed, self.begun = now, slots, [], False, []
+        self.unseen, self.unusable, self.lost = unseen, unusable, lost
+
+    def submit(self, task):
+        assert len(self.waiting) < self.slots
+        self.waiting.append(task)
+        self.begun.append((task.values["backbone"], task.limits.seconds))
+
+    def wait(self):
+        self.now[0] += 1
+        task = self.waiting.pop()
+        name, look = task.values["backbone"], task.values["look"]
+        if name in (self.unseen if look else self.unusable):
+            error = WeightsError(f"no weights of {name} at v1.0. To put them there: do so\nand more")
+            return [Outcome(task.id, "failed", error=str(error), payload=error)]
+        if name in self.lost and not look:
+            return [Outcome(task.id, "killed", error="its worker or node was lost 3 times")]
         one = OutOfFold(logits=[np.zeros((51, 2))], scores=[0.5], by_picture=None)
-        return NetworkAnswers(name, 1, 32, "ridge", "last", 0.5, None, [one], 0, seconds, 1.0)
+        answers = NetworkAnswers(name, 1, 32, "ridge", "last", 0.5, None, [one], 0, 1.0, 1.0)
+        return [Outcome(task.id, "ok", payload=Look(name, "accuracy", SCORES[name], 0.1, 100.0) if look else answers)]
 
-    def choose(name):
-        now[0] += 1
-        return refused()(name)
+    def close(self):
+        self.closed = True
 
+
+@pytest.fixture
+def now():
+    """The time, by the clock of the budget."""
+    return [0.0]
+
+
+@pytest.fixture
+def comparison(samples, tmp_path, monkeypatch, now):
+    """One of the three networks of `SCORES`, which take a second each."""
     monkeypatch.setattr(network_comparison.compute, "start", lambda **_: None)
-    monkeypatch.setattr(network_comparison.compute, "release", lambda: None)
-    monkeypatch.setattr(network_comparison, "probe", refused())
-    monkeypatch.setattr(NetworkAnswers, "of", answers)
     journal = Journal.open(tmp_path / "networks.jsonl", {}, resume=True)
     return NetworkComparison(
         samples=samples, splits=split(samples), base=Settings(backbone="mini", augment="none"), networks=[*SCORES],
-        named=False, settled=False, budget=Budget(100.0, lambda: now[0]), choose=choose, journal=journal,
-        kept=KeptAnswers(tmp_path / "networks", journal, [*SCORES]), reporter=Reporter(quiet=True), offline=True,
+        named=False, settled=False, budget=Budget(100.0, lambda: now[0]), engine=lambda: Engine(now), journal=journal,
+        kept=KeptAnswers(tmp_path / "networks", journal, [*SCORES]), reporter=Reporter(quiet=True),
     )  # fmt: skip
 
 
@@ -70,23 +94,9 @@ def again(comparison, **more):
     return replace(comparison, found=[], looks=[], left_out=[], **more)
 
 
-def refused(*names):
-    """A probe, or a choice, that answers for all networks but these."""
-
-    def of(name, *_):
-        if name in names:
-            raise WeightsError(f"no weights of {name} at v1.0. To put them there: do so\nand more")
-        return SimpleNamespace(
-            metric="accuracy",
-            score=SCORES[name],
-            spread=0.1,
-            images_per_second=100.0,
-            parameters=1,
-            size=32,
-            found=None,
-        )
-
-    return of
+def never():
+    """There is no cluster any more."""
+    raise AssertionError("nothing is left to be done")
 
 
 def test_the_first_comes_first_and_the_others_by_what_they_promise(comparison):
@@ -98,50 +108,52 @@ def test_the_first_comes_first_and_the_others_by_what_they_promise(comparison):
 def test_what_is_done_is_not_done_again(comparison):
     comparison.run()
     events = len(comparison.journal.events)
-    resumed = again(comparison, choose=refused(*SCORES))
+    resumed = again(comparison, engine=never)
     resumed.run()
     assert [one.network for one in resumed.found] == [one.network for one in comparison.found]
     assert resumed.looks == comparison.looks
     assert len(comparison.journal.events) == events
 
 
-def test_a_network_that_cannot_be_looked_at_is_told_once_and_not_tried(comparison, monkeypatch):
-    monkeypatch.setattr(network_comparison, "probe", refused("mini"))
+def test_a_network_that_cannot_be_looked_at_is_told_once_and_not_tried(comparison, now):
+    comparison.engine = lambda: Engine(now, unseen=["mini"])
     comparison.run()
     assert [one.network for one in comparison.found] == ["vgg16", "mobilenet"]
     assert [(row.network, row.why) for row in comparison.left_out] == [("mini", "no weights of mini at v1.0")]
 
 
-def test_who_named_a_network_that_cannot_be_had_is_told(comparison, monkeypatch):
-    monkeypatch.setattr(network_comparison, "probe", refused("vgg16"))
+def test_who_named_a_network_that_cannot_be_had_is_told(comparison, now):
+    engine = Engine(now, unseen=["vgg16"])
+    comparison.engine = lambda: engine
     comparison.named = True
     with pytest.raises(WeightsError, match="vgg16"):
         comparison.run()
+    assert engine.closed
 
 
-def test_where_no_network_can_be_used_the_last_reason_is_raised(comparison, monkeypatch):
-    monkeypatch.setattr(network_comparison, "probe", refused(*SCORES))
+def test_where_no_network_can_be_used_the_last_reason_is_raised(comparison, now):
+    comparison.engine = lambda: Engine(now, unseen=SCORES)
     with pytest.raises(WeightsError, match="no weights of"):
         comparison.run()
     assert len(comparison.left_out) == 3
 
 
-def test_a_network_that_fails_is_left_out(comparison):
-    comparison.choose = refused("vgg16")
+def test_a_network_that_fails_is_left_out(comparison, now):
+    comparison.engine = lambda: Engine(now, unusable=["vgg16"])
     comparison.run()
     assert [one.network for one in comparison.found] == ["mini", "mobilenet"]
     assert [row.network for row in comparison.left_out] == ["vgg16"]
 
 
-def test_time_is_kept_for_the_winner(comparison):
+def test_time_is_kept_for_the_winner(comparison, now):
     """Fifteen of a hundred seconds: what would take a part of them is not begun."""
-    inner = comparison.choose
 
-    def slow(name):
-        comparison.budget.begun -= 84
-        return inner(name)
+    class Slow(Engine):
+        def submit(self, task):
+            self.now[0] += 0 if task.values["look"] else 84
+            super().submit(task)
 
-    comparison.choose = slow
+    comparison.engine = lambda: Slow(now)
     comparison.run()
     assert [one.network for one in comparison.found] == ["mini"]
     assert [row.network for row in comparison.left_out] == ["vgg16", "mobilenet"]
@@ -156,3 +168,41 @@ def test_once_the_winner_is_in_training_no_other_has_a_say(comparison):
     resumed.run()
     assert [one.network for one in resumed.found] == ["mini"]
     assert resumed.left_out == comparison.left_out
+
+
+@pytest.mark.parametrize("slots", [2, 3, 9])
+def test_several_at_a_time_come_to_the_same_whichever_is_done_first(comparison, now, slots):
+    engine = Engine(now, slots=slots)
+    comparison.engine = lambda: engine
+    comparison.run()
+    assert [one.network for one in comparison.found] == ["mini", "vgg16", "mobilenet"]
+    assert [look.network for look in comparison.looks] == ["mini", "mobilenet", "vgg16"]
+    assert [name for name, _ in engine.begun[3:]] == ["mini", "vgg16", "mobilenet"]
+    assert engine.closed
+
+
+def test_only_the_first_network_may_take_as_long_as_it_needs(comparison, now):
+    engine = Engine(now, slots=3)
+    comparison.engine, comparison.budget = lambda: engine, Budget(400.0, lambda: now[0])
+    comparison.run()
+    assert engine.begun[3:] == [("mini", None), ("vgg16", 400.0), ("mobilenet", 400.0)]
+
+
+def test_beside_the_first_network_others_begin_only_where_there_is_time_for_their_pass(comparison, now):
+    engine = Engine(now, slots=3)
+    comparison.engine, comparison.budget = lambda: engine, Budget(4.0, lambda: now[0])
+    comparison.run()
+    assert [one.network for one in comparison.found] == ["mini"]
+    assert {row.network for row in comparison.left_out} == {"vgg16", "mobilenet"}
+
+
+def test_a_network_whose_worker_is_lost_is_left_out_and_tried_again_on_resume(comparison, now):
+    """Even one that was named: it can be had."""
+    comparison.engine, comparison.named = lambda: Engine(now, slots=2, lost=["vgg16"]), True
+    comparison.run()
+    assert [one.network for one in comparison.found] == ["mini", "mobilenet"]
+    assert [(row.network, row.why) for row in comparison.left_out] == [("vgg16", "its worker or node was lost 3 times")]
+    resumed = again(comparison, engine=lambda: Engine(now, slots=2))
+    resumed.run()
+    assert [one.network for one in resumed.found] == ["mini", "vgg16", "mobilenet"]
+    assert resumed.left_out == []

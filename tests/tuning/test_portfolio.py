@@ -18,7 +18,7 @@ from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
 from transferkit.runs.tail_plan import TailPlan
 from transferkit.selection import ensemble
-from transferkit.tuning import network_comparison, portfolio
+from transferkit.tuning import network_runner, portfolio
 from transferkit.tuning.refinement import Refinement
 
 pytestmark = pytest.mark.usefixtures("unpublished", "one_cache")
@@ -168,7 +168,7 @@ def test_networks_are_looked_at_with_the_pictures_as_they_will_be_read(tmp_path,
         asked.append(arguments[-1])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(network_comparison, "probe", probed)
+    monkeypatch.setattr(network_runner, "probe", probed)
     with pytest.raises(KeyboardInterrupt):
         compared(tmp_path / "deep", tiny, tmp_path / "run", intensity="percentile")
     assert asked == ["percentile"]
@@ -192,7 +192,7 @@ def test_without_time_the_first_network_is_finished_all_the_same(digits, tiny, t
 def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monkeypatch):
     test = {row.path for row in Layout(done.folder).read_splits() if row.split == "test"}
     seen = []
-    probe, choose = network_comparison.probe, Job.choose
+    probe, choose = network_runner.probe, Job.choose
 
     def probed(name, samples, *rest):
         seen.extend(samples.paths)
@@ -206,7 +206,7 @@ def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monk
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(network_comparison, "probe", probed)
+    monkeypatch.setattr(network_runner, "probe", probed)
     monkeypatch.setattr(Job, "choose", chosen)
     monkeypatch.setattr(portfolio.portfolio, "choose", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -226,6 +226,9 @@ def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monk
         (["--resume"], "--resume needs --output"),
         (["--distill", "minni"], "unknown backbone 'minni'"),
         (["--metric", "acuracy"], "--metric acuracy"),
+        (["--address", "auto"], "--address has no effect with --engine local; add --engine ray"),
+        (["--workers", "2"], "--workers 2 has no effect with --engine local"),
+        (["--engine", "rai"], "--engine rai"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(digits, tmp_path, words, said, monkeypatch):
