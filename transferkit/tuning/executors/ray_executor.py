@@ -22,7 +22,8 @@ from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 
 LOOK = 10.0  # seconds without an outcome after which the cluster is looked at
-HANDED = ("KERAS_BACKEND", "KERAS_HOME")  # of the environment; what begins with TRANSFERKIT_ goes too
+# Of the environment; what begins with TRANSFERKIT_ goes too, secrets (HF_TOKEN) do not.
+HANDED = ("KERAS_BACKEND", "KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
