@@ -134,12 +134,12 @@ class NetworkComparison:
         order = sorted(self.networks, key=lambda name: (name != self.networks[0], _parameters(name)))
 
         def note(name: str, outcome: Outcome) -> None:
-            look, reason = outcome.payload, outcome.payload
-            if isinstance(look, Look):
-                known[name] = look
-                self.journal.append({"event": "look", **look.__dict__})
-            elif self.named and isinstance(reason, TransferKitError):
-                raise reason
+            came = outcome.payload
+            if isinstance(came, Look):
+                known[name] = came
+                self.journal.append({"event": "look", **came.__dict__})
+            elif self.named and isinstance(came, TransferKitError):
+                raise came
             else:
                 self._fail(name, outcome)
 
