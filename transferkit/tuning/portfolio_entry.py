@@ -125,8 +125,8 @@ def _command(
     """The shell command that repeats it."""
     values = {name: getattr(base, name) for name in base.model_fields_set if name != "backbone"}
     words = shlex.split(repeatable(origin, Settings(backbone=base.backbone, **values)))
-    place = words.index("--backbone")
-    words = ["transferkit", "best", *words[2:place], *words[place + 2 :]]
+    at = words.index("--backbone")
+    words = ["transferkit", "best", *words[2:at], *words[at + 2 :]]
     for network in networks:
         words += ["--backbone", network]
     words += ["--distill", distill] if distill else []
