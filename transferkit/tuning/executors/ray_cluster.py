@@ -87,14 +87,14 @@ class Cluster:
         # The ports that Ray opens run any code that is sent to them. Since 2.60 it asks for a token there; where it is
         # given one, it writes none into the user's home.
         token = {"RAY_AUTH_TOKEN": TOKEN} if "RAY_AUTH_MODE" not in os.environ else {}
-        with _environment({**token, **importing.variables()}, "RAY_AUTH_MODE"):
+        with _environment({**token, **importing.variables()}, "RAY_AUTH_MODE"), ray_private.patience():
             try:
                 self.ray.init(
                     address="local", num_cpus=cores, object_store_memory=STORE + store, include_dashboard=False,
                     log_to_driver=False, logging_level=logging.ERROR, _temp_dir=str(folder),
                     job_config=self._job(),
                 )  # fmt: skip
-            except Exception as error:  # a bare one where the machine is too busy to start it in half a minute (2.60)
+            except Exception as error:  # a bare one where the machine is too busy to start it (2.60)
                 self._scratch.close()
                 raise TrainingError(f"Ray did not start on this machine: {_words(error)}") from error
 

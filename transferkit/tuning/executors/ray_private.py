@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+START_SECONDS = 180.0  # that a node may take to start: on a busy machine more than the 30 that Ray waits for it
 
 
 def driver_path(job: Any, path: Any) -> None:
@@ -31,3 +36,27 @@ def attempt() -> int:
         return int(core.core_worker.get_current_task_attempt_number())
     except (ImportError, AttributeError):
         return 0
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Inside, `ray.init` waits START_SECONDS for the node that it starts. Ray asks for it again and again, for half a
+    minute that cannot be set: here each question waits for an answer itself."""
+    from ray._private import services
+
+    ask, ends = services.get_node, time.monotonic() + START_SECONDS
+
+    def asked(*arguments: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return ask(*arguments, **options)
+            except RuntimeError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = asked
+    try:
+        yield
+    finally:
+        services.get_node = ask
