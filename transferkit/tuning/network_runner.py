@@ -30,12 +30,24 @@ LOOK = 300  # pictures by which networks are ranked
 
 
 def look_task(place: int, network: str, title: str, seed: int, limits: Limits) -> Task:
-    """The task of looking at a network, which stands at `place` among those of the comparison."""
+    """The task of looking at a network.
+
+    Args:
+        place: of the network among those of the comparison.
+        network: its name.
+        title: what people are told is done.
+        seed: of the comparison.
+        limits: by which a worker is taken to hang.
+    """
     return Task(f"look-{place}", {"backbone": network, "look": True}, seed, limits, title=title)
 
 
 def choice_task(place: int, network: str, title: str, seed: int, limits: Limits) -> Task:
-    """The task of choosing a classifier on it."""
+    """The task of choosing a classifier on a network.
+
+    Args:
+        place, network, title, seed, limits: as for `look_task`.
+    """
     return Task(f"network-{place}", {"backbone": network, "look": False}, seed, limits, title=title)
 
 
@@ -45,7 +57,12 @@ def place_of(outcome: Outcome) -> int:
 
 
 def settings_of(base: Settings, network: str) -> Settings:
-    """`base`, which all networks share, for one of them."""
+    """The settings of a run on one of the networks.
+
+    Args:
+        base: those that all share.
+        network: its name.
+    """
     given = {name: getattr(base, name) for name in base.model_fields_set}
     return Settings(**{**given, "backbone": network})
 
