@@ -44,7 +44,8 @@ def patience() -> Iterator[None]:
     minute that cannot be set: here each question waits for an answer itself."""
     from ray._private import services
 
-    ask, ends = services.get_node, time.monotonic() + START_SECONDS
+    ask: Any = services.get_node
+    ends = time.monotonic() + START_SECONDS
 
     def asked(*arguments: Any, **options: Any) -> Any:
         while True:
