@@ -34,6 +34,8 @@ def load() -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     # A trial that needs more memory than there is would be repeated for ever.
     os.environ.setdefault("RAY_task_oom_retries", "1")
+    # A node ends where its helper process is not there in half a minute, which takes longer on a busy machine.
+    os.environ.setdefault("RAY_agent_register_timeout_ms", str(int(1000 * ray_private.START_SECONDS)))
     try:
         import ray
     except ImportError as error:
