@@ -1,4 +1,7 @@
-"""Ordered work on threads, bounded memory: results come in input order, and only some of them exist at once."""
+"""Ordered work on threads, bounded memory: results come in input order, and only some of them exist at once.
+
+Beside it what a machine has: processors and memory that this process may use.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,20 @@ def available_threads() -> int:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # macOS, Windows
         return max(1, os.cpu_count() or 1)
+
+
+def machine_memory() -> int:
+    """Bytes of memory of the machine, or of the container this runs in where that is less."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as handle:
+                return min(total, int(handle.read()))
+        except (OSError, ValueError):
+            continue
+    return total
 
 
 def map_ordered(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit.data.images.decode import DecodeSettings, fit, open_pixels
+from transferkit.data.images.memory import MEMORY
 from transferkit.data.samples import Pixels, Source
 
 SHARE = 0.9  # of each side that the crop keeps
@@ -44,8 +45,9 @@ def looked(source: Source, settings: DecodeSettings, looks: Sequence[Look]) -> P
     Raises:
         PictureError: it cannot be read.
     """
-    whole = open_pixels(source, settings)
-    fitted = {crop: fit(_middle(whole) if crop else whole, settings) for crop in {look.crop for look in looks}}
+    with MEMORY.turn():
+        whole = open_pixels(source, settings)
+        fitted = {crop: fit(_middle(whole) if crop else whole, settings) for crop in {look.crop for look in looks}}
     return np.stack([fitted[look.crop][:, ::-1] if look.mirror else fitted[look.crop] for look in looks])
 
 

@@ -19,6 +19,7 @@ from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import AugmentationRanges, render, view_seed
 from transferkit.data.images.decode import BUNDLE, DecodeSettings, decoder_versions, open_pixels
+from transferkit.data.images.memory import MEMORY
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
@@ -55,9 +56,10 @@ class Views:
         Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
         """
         assert samples.sha256 is not None
-        image = open_pixels(samples.pinned(index), self.decode)
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
-        found = render(image, self.decode, self.augmentation, seeds)
+        with MEMORY.turn():
+            image = open_pixels(samples.pinned(index), self.decode)
+            found = render(image, self.decode, self.augmentation, seeds)
         return np.ascontiguousarray(found[:, :, ::-1]) if self.mirrored else found
 
     def name(self, sha256: str, view: int) -> str:

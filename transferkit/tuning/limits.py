@@ -20,20 +20,6 @@ def memory_in_use() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def machine_memory() -> int:
-    """Bytes of memory of the machine, or of the container this runs in where that is less."""
-    import psutil
-
-    total = int(psutil.virtual_memory().total)
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path) as handle:
-                return min(total, int(handle.read()))
-        except (OSError, ValueError):
-            continue
-    return total
-
-
 def within(limit: int | None) -> Callable[[], None]:
     """A function that raises TrialMemoryError once this process holds more than `limit` bytes."""
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.data.splitting.split import Splits, fold_indices
+from transferkit.data.threads import machine_memory
 from transferkit.errors import TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.record import JsonObject
@@ -25,7 +26,7 @@ from transferkit.tuning import search_results, verdict
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.executors.local import Engine, engine
 from transferkit.tuning.journalled import JournalledJob
-from transferkit.tuning.limits import SHARE, machine_memory
+from transferkit.tuning.limits import SHARE
 from transferkit.tuning.oracles.oracle import Oracle
 from transferkit.tuning.records import Limits, Pair, Task, TrialPlan
 from transferkit.tuning.search import DEFAULT, Finalist, Search

@@ -11,6 +11,7 @@ from PIL import Image
 
 from transferkit.data.containers.places import open_file, part_of, sha256_in
 from transferkit.data.images.decode import DecodeSettings, open_picture, picture_in
+from transferkit.data.images.memory import MEMORY
 from transferkit.data.images.opening import Fault, PictureError, header_in, opened, sniff
 from transferkit.data.images.reading import HEAD
 from transferkit.data.samples import Pixels, hash_source, shown, unreadable_reason
@@ -71,7 +72,8 @@ def _examine(source: Path | Pixels, deep: bool, sha256: str | None = None) -> Im
         with opened(source, name) as handle:  # once: out of a container each opening costs the reading of the entry
             sha256 = sha256 or sha256_in(handle, part)
             head = header_in(handle, name)
-            likeness, tiny = _likeness(picture_in(handle, name, _SMALL, part)) if deep else (None, None)
+            with MEMORY.turn():
+                likeness, tiny = _likeness(picture_in(handle, name, _SMALL, part)) if deep else (None, None)
     except PictureError as error:
         return ImageFacts(error.kind, error.reason, sha256, promised=promised)
     except OSError as error:

@@ -21,6 +21,7 @@ from transferkit.data.augmentation.augmentation_config import (
 )
 from transferkit.data.augmentation.views import Canvas, Draw
 from transferkit.data.images.decode import DecodeSettings, fit, open_pixels, read_many
+from transferkit.data.images.memory import MEMORY
 from transferkit.data.images.opening import PictureError
 from transferkit.data.samples import Pixels, Source
 
@@ -100,6 +101,7 @@ def render_many(
     """
 
     def one(item: tuple[Source, Sequence[int]]) -> Pixels:
-        return render(open_pixels(item[0], settings), settings, augment, item[1])
+        with MEMORY.turn():
+            return render(open_pixels(item[0], settings), settings, augment, item[1])
 
     return read_many(one, work, threads, on_error)

@@ -31,10 +31,11 @@ from PIL import Image, features
 from transferkit.data.containers.fragments import Fragment
 from transferkit.data.containers.places import part_of, sha256_in
 from transferkit.data.images import jpeg, reading
+from transferkit.data.images.memory import BUFFERED, MEMORY, needed
 from transferkit.data.images.opening import PictureError, identify, named, opened
 from transferkit.data.images.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
 from transferkit.data.images.sizing import LETTERBOX, fitted, letterboxed, scaled
-from transferkit.data.images.tones import as_rgb
+from transferkit.data.images.tones import as_rgb, strips
 from transferkit.data.samples import Pinned, Pixels, Source, hash_source, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
@@ -143,7 +144,8 @@ def decode(source: Source, settings: DecodeSettings) -> Pixels:
     Raises:
         PictureError: it cannot be read.
     """
-    return fit(open_pixels(source, settings), settings)
+    with MEMORY.turn():
+        return fit(open_pixels(source, settings), settings)
 
 
 @dataclass(frozen=True)
@@ -190,10 +192,12 @@ def whole(path: Path, name: str) -> bytes:
     Raises:
         PictureError: it may not be opened, or is too large.
     """
-    with opened(path, name) as handle:
-        if handle.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
+    with opened(path, name) as handle, MEMORY.turn():
+        size = handle.seek(0, os.SEEK_END)
+        if size > MAX_FILE_BYTES:
             identify(handle, name)  # which refuses it in its own words
         handle.seek(0)
+        MEMORY.take(size)
         return handle.read()
 
 
@@ -204,7 +208,12 @@ def _straight(handle: IO[bytes], name: str, settings: DecodeSettings) -> Pixels 
     handle.seek(0)
     content = handle.read()
     size = jpeg.size_of(content)
-    pixels = None if size is None else jpeg.pixels(content, size, draft_scale(size, settings.size, settings.resize))
+    if size is None:
+        return None
+    scale = draft_scale(size, settings.size, settings.resize)
+    kept = 0 if jpeg.in_one_scan(content) else BUFFERED
+    MEMORY.take(size[0] * size[1] * kept + 3 * size[0] * size[1] // scale**2)
+    pixels = jpeg.pixels(content, size, scale)
     if pixels is None or not jpeg.may_be_turned(content):
         return pixels
     return _turned(pixels, orientation_of(identify(io.BytesIO(content), name)))
@@ -295,12 +304,23 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
     Raises:
         PictureError: it cannot be read.
     """
-    content, name = content_of(source)
-    if isinstance(content, np.ndarray):
-        return np.asarray(_from_array(content, name))
-    with _file(content, name) as (handle, part):  # once: out of a container each opening reads the entry
-        straight = _straight(handle, name, settings) if part is None else None
-        return np.asarray(picture_in(handle, name, settings, part)) if straight is None else straight
+    with MEMORY.turn():
+        content, name = content_of(source)
+        if isinstance(content, np.ndarray):
+            return np.asarray(_from_array(content, name))
+        with _file(content, name) as (handle, part):  # once: out of a container each opening reads the entry
+            straight = _straight(handle, name, settings) if part is None else None
+            return _pixels(picture_in(handle, name, settings, part)) if straight is None else straight
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    """`np.asarray(image)`, which holds the pixels of a large picture twice, by strips."""
+    found = np.empty((image.height, image.width, 3), np.uint8)
+    for top, strip in strips(image):
+        if strip is image:
+            return np.asarray(image)
+        found[top : top + strip.height] = strip
+    return found
 
 
 def open_picture(source: Source, settings: DecodeSettings | None = None) -> Image.Image:
@@ -314,11 +334,12 @@ def open_picture(source: Source, settings: DecodeSettings | None = None) -> Imag
     Raises:
         PictureError: with the reason (missing, empty, a pipe, truncated, not a picture, too large, …).
     """
-    content, name = content_of(source)
-    if isinstance(content, np.ndarray):
-        return _from_array(content, name)
-    with _file(content, name) as (handle, part):
-        return picture_in(handle, name, settings, part)
+    with MEMORY.turn():
+        content, name = content_of(source)
+        if isinstance(content, np.ndarray):
+            return _from_array(content, name)
+        with _file(content, name) as (handle, part):
+            return picture_in(handle, name, settings, part)
 
 
 @contextmanager
@@ -349,12 +370,15 @@ def picture_in(
         PictureError: it cannot be read, or has the box outside.
     """
     intensity = "full" if settings is None else settings.intensity
-    with named(name):
-        if part is None:
-            size, resize = (0, "stretch") if settings is None else (settings.size, settings.resize)
-            return reading.read(handle, size, resize, intensity=intensity)
-        image = reading.read(handle, page=part.page, intensity=intensity)  # whole: boxes are told in its pixels
-    if part.box is None:
+    # Of a part the whole is read: boxes are told in its pixels.
+    size, resize = (0, "stretch") if settings is None or part is not None else (settings.size, settings.resize)
+    page = 0 if part is None else part.page
+    with named(name), MEMORY.turn():
+        image = reading.identify(handle, page)
+        scale = draft_scale(image.size, size, resize) if size and image.format in ("JPEG", "MPO") else 1
+        MEMORY.take(needed(image, scale))
+        image = reading.upright(handle, image, size, resize, page, intensity)
+    if part is None or part.box is None:
         return image
     box = part.pixels(image.width, image.height)
     if box is None:

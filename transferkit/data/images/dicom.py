@@ -12,6 +12,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from transferkit.data.images.tones import STRIP
+
 MOST_FRAMES = 100_000
 
 
@@ -73,20 +75,22 @@ def _eight_bits(found: Any, array: np.ndarray) -> np.ndarray:
         return array
     if array.ndim != 2 or not kind.startswith("MONOCHROME"):
         raise DicomError(f"is DICOM of a form that is not supported ({kind}, {array.dtype})", "unsupported")
-    values = array.astype(np.float64) * float(found.get("RescaleSlope") or 1) + float(
-        found.get("RescaleIntercept") or 0
-    )
-    low, high = _window(found, values)
-    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255
-    grey = np.rint(scaled).astype(np.uint8)
+    slope, intercept = float(found.get("RescaleSlope") or 1), float(found.get("RescaleIntercept") or 0)
+    rows = max(1, STRIP // max(1, array.shape[1]))
+    low, high = _window(found, array, slope, intercept)
+    grey = np.empty(array.shape, np.uint8)
+    for top in range(0, len(array), rows):
+        values = array[top : top + rows].astype(np.float64) * slope + intercept
+        grey[top : top + rows] = np.rint(np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255)
     return 255 - grey if kind == "MONOCHROME1" else grey
 
 
-def _window(found: Any, values: np.ndarray) -> tuple[float, float]:
+def _window(found: Any, array: np.ndarray, slope: float, intercept: float) -> tuple[float, float]:
     """The values that become black and white, by the standard's linear function (PS3.3, C.11.2.1.2)."""
     centre, width = (_first(found.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None or width < 1:
-        return float(values.min()), float(values.max())
+        low, high = sorted(float(value) * slope + intercept for value in (array.min(), array.max()))
+        return low, high
     if str(found.get("VOILUTFunction", "LINEAR")) == "LINEAR_EXACT":
         return centre - width / 2, centre + width / 2
     return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2

@@ -8,6 +8,7 @@ library) is left to Pillow, so that there is one set of rules and one set of mes
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from transferkit.data.samples import Pixels
 
 MAX_BYTES = 64 << 20  # larger files are read piece by piece, by Pillow
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
+_SEQUENTIAL = (0xC0, 0xC1)  # frames whose rows are told one after the other
 _LARGEST = 1 << 24  # bytes kept for the next picture
 _kept = threading.local()
 
@@ -24,18 +26,37 @@ def may_be_turned(content: bytes) -> bool:
     """Whether a JPEG has a segment that may tell an orientation (EXIF and XMP lie in APP1), wherever before its pixels;
     True also where its segments cannot be followed.
     """
-    at = 2
-    while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
-        marker = content[at + 1]
+    for marker, _ in _segments(content):
         if marker in (_APP1, _START_OF_SCAN):
             return marker == _APP1
+    return True
+
+
+def in_one_scan(content: bytes) -> bool:
+    """Whether the pixels come row by row, so that libjpeg keeps a few rows; else it keeps the whole picture, at full
+    scale. False also where the segments cannot be followed.
+    """
+    channels = 0
+    for marker, at in _segments(content):
+        if marker in _SEQUENTIAL:
+            channels = content[at + 9] if at + 9 < len(content) else 0
+        if marker == _START_OF_SCAN:
+            return 0 < channels == content[at + 4]
+    return False
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment, as far as they can be followed."""
+    at = 2
+    while content[at : at + 1] == b"\xff" and at + 4 < len(content):
+        marker = content[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD9:  # markers without a length
             at += 2
         else:
+            yield marker, at
             at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return True
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:

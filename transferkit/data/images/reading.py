@@ -88,7 +88,14 @@ def read(
     Raises:
         ReadingError: with the reason.
     """
-    image = identify(handle, page)
+    return upright(handle, identify(handle, page), size, resize, page, intensity)
+
+
+def upright(
+    handle: IO[bytes], image: Image.Image, size: int = 0, resize: str = "stretch", page: int = 0,
+    intensity: str = "full",
+) -> Image.Image:  # fmt: skip
+    """What `read` gives of a file that was identified as `image`. Raises ReadingError with the reason."""
     kind = str(image.format)
     try:
         if page and kind != "DICOM":
@@ -98,6 +105,8 @@ def read(
         rgb = _colours(handle, image, intensity)
         # Asked after `load()`: PNG may tell it at the end, and Pillow's TIFF reader has applied its own by then.
         method = ORIENTATIONS.get(orientation_of(image))
+        if rgb is not image:
+            image.im = None  # its pixels: a large picture is not held three times
         return rgb if method is None else rgb.transpose(method)
     except DAMAGE as error:
         if _UNSUPPORTED.search(str(error)):

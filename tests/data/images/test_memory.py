@@ -1,0 +1,205 @@
+"""Large pictures: their pixels are what they always were, and all threads together hold what they may."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.corpus import corpus
+from tests.data.pictures import encoded, photo
+from transferkit.data.images import jpeg, tones
+from transferkit.data.images.decode import DecodeSettings, open_pixels
+from transferkit.data.images.memory import SMALL, Budget, needed
+
+MB = 1 << 20
+
+
+@pytest.mark.parametrize("intensity", ["full", "percentile"])
+def test_strip_by_strip_every_form_gives_the_pixels_of_the_whole(
+    intensity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = DecodeSettings(64, intensity=intensity)  # type: ignore[arg-type]
+    forms = {name: item.content for name, item in corpus().items()}
+    whole = {name: open_pixels(content, settings).copy() for name, content in forms.items()}
+    monkeypatch.setattr(tones, "STRIP", 60 * 7)  # seven rows of the scene at a time, and an incomplete last strip
+    for name, content in forms.items():
+        np.testing.assert_array_equal(open_pixels(content, settings), whole[name], err_msg=name)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_over_white_is_what_pillow_lays_over_it(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (50, 40, 4), dtype=np.uint8)).convert("RGBA")
+    if mode == "P":
+        image = image.quantize(40)
+        image.info["transparency"] = bytes(range(0, 240, 6))
+    else:
+        image = image.convert(mode)
+    clear = Image.open(io.BytesIO(encoded(image, "PNG")))
+    clear.load()
+    expected = Image.alpha_composite(Image.new("RGBA", image.size, "white"), clear.convert("RGBA")).convert("RGB")
+    monkeypatch.setattr(tones, "STRIP", 40 * 8)
+    np.testing.assert_array_equal(np.asarray(tones.as_rgb(clear)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("values", [
+    np.random.default_rng(0).normal(size=(37, 41)).astype(np.float32), np.arange(37 * 41).reshape(37, 41) * 7 % 60_000,
+    np.array([[3.5]], np.float32), np.array([[1.0, np.nan, np.inf]], np.float32),
+])  # fmt: skip
+def test_percentiles_are_numpys_to_the_last_bit(values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(values if values.dtype == np.float32 else values.astype(np.uint16))
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    expected = tuple(map(float, np.percentile(finite, tones.PERCENTILES)))
+    monkeypatch.setattr(tones, "STRIP", 41 * 5)
+    assert tones._percentiles(image) == expected
+
+
+def test_threads_wait_for_room_and_one_that_needs_more_than_all_has_it_alone() -> None:
+    budget, inside, most = Budget(100 * MB), [], []
+
+    def work(megabytes: int) -> None:
+        with budget.turn():
+            budget.take(megabytes * MB)
+            inside.append(megabytes)
+            most.append(sum(inside))
+            time.sleep(0.01)
+            inside.remove(megabytes)
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in (40, 30, 60, 20, 400, 50, 90) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert max(total for total in most if total != 400) <= 100
+    assert 400 in most, "the largest one was alone"
+    assert not [total for total in most if total > 400]
+
+
+def test_turns_may_be_nested_and_what_was_taken_is_given_back_at_the_end_of_the_outermost() -> None:
+    budget, done = Budget(100 * MB), threading.Event()
+
+    def other() -> None:
+        with budget.turn():
+            budget.take(60 * MB)
+            done.set()
+
+    with budget.turn():
+        with budget.turn():
+            budget.take(30 * MB)
+        budget.take(30 * MB)  # what it reads with the first still there
+        threading.Thread(target=other).start()
+        assert not done.wait(0.2)
+    assert done.wait(10)
+    with suppress(KeyError), budget.turn():
+        budget.take(100 * MB)
+        raise KeyError
+    with budget.turn():
+        budget.take(100 * MB)
+
+
+def test_small_pictures_do_not_wait() -> None:
+    budget = Budget(20 * MB)
+    with budget.turn():
+        budget.take(20 * MB)
+
+        def small() -> None:
+            with budget.turn():
+                budget.take(SMALL)
+
+        thread = threading.Thread(target=small)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("options", "one"), [({}, True), ({"progressive": True}, False)])
+def test_jpegs_that_come_in_several_scans_are_known(options: dict[str, bool], one: bool) -> None:
+    for image in (photo(3), photo(3).convert("L")):
+        content = encoded(image, "JPEG", **options)
+        assert jpeg.in_one_scan(content) == one
+        assert needed(Image.open(io.BytesIO(content))) >= (14, 8)[one] * 60 * 44
+    assert not jpeg.in_one_scan(encoded(photo(3), "JPEG")[:100])
+
+
+# What a process holds at the most while it decodes large pictures on eight threads, in megabytes above what it held.
+PROGRAM = """
+import io, resource, sys
+import numpy as np
+from PIL import Image
+from transferkit.data.images import memory
+from transferkit.data.images.decode import DecodeSettings, decode, decode_many
+
+side, form, threads, budget = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+ramp = np.add.outer(np.arange(side, dtype=np.uint32), np.arange(side, dtype=np.uint32))
+
+def content():
+    buffer = io.BytesIO()
+    kind, _, mode = form.partition(" ")
+    if mode in ("RGB", "RGBA", "L", "P"):
+        image = Image.fromarray((ramp // 64 % 256).astype(np.uint8)).convert(mode)
+    elif mode == "16":
+        image = Image.fromarray((ramp % 65536).astype(np.uint16))
+    else:
+        image = Image.fromarray(ramp.astype(np.float32))
+    more = {"TIFF": {"compression": "tiff_deflate"}, "WEBP": {"quality": 20, "method": 0}, "AVIF": {"speed": 10}}
+    image.save(buffer, kind, **({"progressive": True} if mode == "RGB" and kind == "JPEG" else more.get(kind, {})))
+    return buffer.getvalue()
+
+path = sys.argv[5]
+if len(sys.argv) == 7:
+    open(path, "wb").write(content())
+    raise SystemExit
+content = open(path, "rb").read()
+settings = DecodeSettings(64)
+tiny = io.BytesIO()
+Image.new("RGB", (64, 64)).save(tiny, "PNG")
+decode(tiny.getvalue(), settings)
+if form.startswith("HEIF"):
+    from transferkit.data.images.reading import enable_heif
+    enable_heif()
+memory.MEMORY.most = budget << 20
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+list(decode_many([content] * threads, settings, threads=threads))
+image = Image.open(io.BytesIO(content))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, memory.needed(image) >> 20)
+"""
+
+
+def peak(form: str, side: int, threads: int, budget: int, folder: str) -> tuple[int, int]:
+    """Megabytes held and reckoned with. The picture is made by another process: its maker's memory is not counted."""
+    words = [sys.executable, "-c", PROGRAM, str(side), form, str(threads), str(budget), f"{folder}/picture"]
+    subprocess.run([*words, "make"], check=True)
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    held, reckoned = map(int, done.stdout.split())
+    return held, reckoned
+
+
+FORMS = ["JPEG RGB", "JPEG L", "PNG RGBA", "PNG 16", "PNG P", "TIFF RGB", "TIFF float", "TIFF 16", "WEBP RGBA", "GIF P",
+         "BMP RGB", "AVIF RGB"]  # fmt: skip
+
+
+@pytest.mark.extended
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory as Linux tells it")
+@pytest.mark.parametrize("form", FORMS)
+def test_no_picture_takes_more_than_is_reckoned_with(form: str, tmp_path: str) -> None:
+    held, reckoned = peak(form, 3000, 1, 0, str(tmp_path))
+    assert held <= reckoned + 20
+
+
+@pytest.mark.extended
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory as Linux tells it")
+@pytest.mark.parametrize("form", ["PNG RGBA", "TIFF float"])
+def test_eight_threads_of_large_pictures_hold_what_the_budget_says(form: str, tmp_path: str) -> None:
+    unbounded, reckoned = peak(form, 3000, 8, 8 * 1024, str(tmp_path))
+    bounded, _ = peak(form, 3000, 8, 2 * reckoned, str(tmp_path))
+    assert bounded <= 2 * reckoned + 100  # the windows of results and what the allocator keeps
+    assert bounded < unbounded, "the budget changes nothing"

@@ -1,0 +1,74 @@
+"""How much memory pictures take while they are decoded, over all threads: large ones wait for their turn.
+
+The largest picture that is read (`reading.MAX_PIXELS`) holds up to a gigabyte until it is small, and as many are
+decoded at once as there are processors. What one will take is estimated from its head, before any of it is decoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transferkit.data.threads import machine_memory
+
+LEAST = 1 << 30  # bytes: the largest picture passes alone, wherever it is read
+SHARE = 8  # of the machine's memory: one part of so many
+SMALL = 16 << 20  # bytes of a picture of which no account is kept
+# Bytes a pixel at the peak, measured with pictures of 64 million pixels: what the format's library holds, Pillow's four
+# bytes, and the RGB that is made of them.
+PEAK = {"JPEG": 8, "MPO": 8, "PNG": 8, "BMP": 8, "GIF": 12, "TIFF": 12, "WEBP": 20, "AVIF": 20, "HEIF": 20, "DICOM": 8}
+BUFFERED = 6  # bytes a pixel of the whole picture that libjpeg keeps of one which comes in several scans
+
+
+class Budget:
+    """`most` bytes for the pictures of all threads together; one that needs more has them to itself."""
+
+    def __init__(self, most: int = 0) -> None:
+        self.most, self._taken, self._free, self._mine = most, 0, threading.Condition(), threading.local()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What this thread takes inside is given back at the end of the outermost turn."""
+        depth = getattr(self._mine, "depth", 0)
+        self._mine.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._mine.depth = depth
+            if not depth:
+                self._hold(0)
+
+    def take(self, more: int) -> None:
+        """Wait until there is room for `more` bytes of this thread, to be called inside a turn."""
+        held = getattr(self._mine, "held", 0)
+        if held or more > SMALL:
+            # What is held is given back before all is asked for: two threads that each hold some would wait for ever.
+            self._hold(0)
+            self._hold(held + more)
+
+    def _hold(self, wanted: int) -> None:
+        held = getattr(self._mine, "held", 0)
+        if held == wanted:
+            return
+        with self._free:
+            self.most = self.most or max(LEAST, machine_memory() // SHARE)
+            wanted = min(wanted, self.most)
+            self._taken -= held
+            self._mine.held = 0  # already here: waiting may be interrupted
+            self._free.notify_all()
+            self._free.wait_for(lambda: self._taken + wanted <= self.most)
+            self._taken += wanted
+        self._mine.held = wanted
+
+
+MEMORY = Budget()
+
+
+def needed(image: Any, scale: int = 1) -> int:
+    """Bytes that decoding an opened Pillow image will take at the most, beside its file; JPEGs at 1/`scale`."""
+    pixels = image.width * image.height
+    deep = 16 if image.mode in ("F", "I") or image.mode.startswith("I;") else 0
+    kept = BUFFERED * pixels if image.info.get("progressive") else 0
+    return kept + max(PEAK.get(str(image.format), 20), deep) * pixels // scale**2
