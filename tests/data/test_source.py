@@ -96,6 +96,30 @@ def test_nested_folders_links_junk_and_upper_case(flowers: Path, tmp_path: Path)
     assert "4 hidden or system files ignored" in said
     assert "1 other file ignored: 1 .txt" in said
     assert "leads back" in said
+    link = f"1 link leads out of the folder and what is there is read too: lily to {elsewhere / 'more'}"
+    assert link in samples.notes
+
+
+def test_links_that_stay_inside_are_no_news_and_many_that_leave_are_one_line(flowers: Path, tmp_path: Path) -> None:
+    (flowers / "tulip").mkdir()
+    inside = sorted((flowers / "rose").iterdir())[0]
+    (flowers / "tulip" / "0.png").symlink_to(inside)
+    assert not [note for note in scan(flowers).notes if "link" in note]
+    elsewhere = folder_of_classes(tmp_path / "elsewhere", {"more": 3}, start=60)
+    for number, path in enumerate(sorted((elsewhere / "more").iterdir())):
+        (flowers / "tulip" / f"{number + 1}.png").symlink_to(path)
+    (said,) = [note for note in scan(flowers).notes if "link" in note]
+    assert said.startswith("3 links lead out of the folder and what is there is read too: tulip/1.png to ")
+    # The folder itself may be given by a link.
+    (tmp_path / "given").symlink_to(flowers)
+    assert [note for note in scan(tmp_path / "given").notes if "link" in note] == [said]
+
+
+@pytest.mark.parametrize(("name", "told"), [("=1+1", True), ("@SUM(1)", True), ("-rf", True), ("-1", False)])
+def test_classes_that_a_spreadsheet_would_compute_are_told(name: str, told: bool, tmp_path: Path) -> None:
+    samples = scan(folder_of_classes(tmp_path, {name: 2, "bus": 2}))
+    assert name in samples.classes  # as it is, in every file
+    assert any("begins as formulas do" in note for note in samples.notes) == told
 
 
 def test_all_problems_of_a_folder_are_reported_at_once(flowers: Path) -> None:

@@ -34,6 +34,7 @@ from transferkit.errors import DataError, nearest, raise_problems
 from transferkit.tasks import SINGLE
 
 MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it
+FORMULA = tuple("=+-@\t\r")  # what a spreadsheet computes, where it is the beginning of a cell
 SAYING = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".parquet", ".arrow", ".xlsx")  # of pictures beside them
 
 
@@ -261,6 +262,13 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     walk.notes += odd_names(walk.classes)
     if walk.other:
         walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{_films_in(walk, '')}")
+    if walk.outside:
+        path, target = next(iter(walk.outside.items()))
+        what = "link leads" if len(walk.outside) == 1 else "links lead"
+        walk.notes.append(
+            f"{len(walk.outside)} {what} out of the folder and what is there is read too: {shown(path)} to "
+            f"{shown(target)}{' first' if len(walk.outside) > 1 else ''}"
+        )
     if walk.hidden:
         walk.notes.append(f"{len(walk.hidden)} hidden or system files ignored")
 
@@ -275,4 +283,16 @@ def odd_names(classes: set[str] | Sequence[str]) -> list[str]:
     notes += [f"classes {', '.join(map(repr, n))} differ by case, blanks or accents only" for n in alike]
     notes += [f"class {name!r} is spelt like a missing label" for name in sorted(classes) if name.casefold() in MISSING]
     notes += [f"class {name!r} is named like a split" for name in sorted(classes) if split_name(name)]
+    notes += [
+        f"class {name!r} begins as formulas do: take the run's CSV files into a spreadsheet as text"
+        for name in sorted(classes) if name[:1] in FORMULA and not _is_number(name)
+    ]  # fmt: skip
     return notes
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+        return True
+    except ValueError:
+        return False

@@ -58,6 +58,7 @@ class Walk:
     classes: set[str] = field(default_factory=set)
     hidden: list[str] = field(default_factory=list)  # files, and folders as a whole
     other: list[str] = field(default_factory=list)
+    outside: dict[str, str] = field(default_factory=dict)  # links that lead out of `root` → where to
     problems: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # path, reason
     notes: list[str] = field(default_factory=list)
@@ -79,7 +80,10 @@ class Walk:
         folder_here = is_folder(entry)
         if is_hidden(entry.name, folder_here):
             self.hidden.append(path)
-        elif folder_here:
+            return
+        if isinstance(entry, os.DirEntry) and entry.is_symlink():
+            self._note_link(path)
+        if folder_here:
             folders.append(entry.name)
         elif not (is_picture(entry.name) or (self.films and is_film(entry.name))):
             self.other.append(path)
@@ -87,6 +91,11 @@ class Walk:
             pictures.append(entry.name)
         else:
             self.unreadable.append((path, unreadable_reason(Path(entry.path)) or "is no plain file"))
+
+    def _note_link(self, path: str) -> None:
+        top, target = os.path.realpath(self.root), os.path.realpath(self.root / path)
+        if target != top and not target.startswith(os.path.join(top, "")):
+            self.outside[path] = target
 
     def below(self, folder: str, visited: set[tuple[int, int]]) -> list[str]:
         """Paths of all pictures below `folder`; each real folder is entered once: no loops."""
