@@ -4,43 +4,54 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tortures import shim
-from tortures.kills import differences, left_over
-from tortures.trying import SMALL, Row, Session
+from tortures.killing import differences, left_over
+from tortures.trying import SMALL, Row, Session, finish
 
 NAME = "disk"
 FIXED: tuple[str, ...] = ()
 OPEN = ("with no room in the state folder a look at the test split is not counted; the summary of the run says so",)
+SHARED_MEMORY = Path("/dev/shm")  # nosec B108 (a file system of its own, where there is one)
 PLACES = ("tries", "cache", "state", "home", "tmp")
 
 
 def rows(session: Session) -> Iterator[Row]:
-    """A full disk below each folder in turn, while a run is made; then folders without permission."""
+    """A full disk below each folder in turn, while a run is made; other disks; folders without permission."""
     words = ("finetune", session.digits(), *SMALL, "--seed", 0)
+    whole, count = session.fresh("whole") / "run", session.folder / "count"
+    folders = [_place(session, place) for place in PLACES]
+    said = session.command(
+        *words, "--output", whole, env=session.environment() | shim.faults(*folders, count=count)
+    )  # fmt: skip
+    if said.code != 0:
+        row = Row("finetune")
+        row.add(said, said.tail(), of="undisturbed")
+        yield row
+        return
+    yield _forbidden(session, words)
+    if not session.short:
+        yield _withdrawn(session.part(4), words, whole, said.seconds)
+        yield _elsewhere(session.part(3), words, whole)
     if shim.library() is None:
         yield Row("full disk", note=shim.LACKING)
     else:
-        yield from _full(session, words)
-    yield from _forbidden(session, words)
+        yield from _full(session, words, whole, dict(zip(PLACES, shim.counted(count, len(PLACES)), strict=True)))
 
 
-def _full(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
-    whole, count = session.fresh("whole") / "run", session.folder / "count"
+def _place(session: Session, place: str) -> Path:
+    return session.folder / ("whole" if place == "tries" else place)
+
+
+def _full(session: Session, words: tuple[Any, ...], whole: Path, operations: dict[str, int]) -> Iterator[Row]:
     found = {place: Row(f"full below the {_name(place)}: finetune, then resume with room again") for place in PLACES}
-    operations = {}
     for place in PLACES:
-        shutil.rmtree(whole, ignore_errors=True)
-        _empty(session)
-        count.write_text("0")
-        under = whole.parent if place == "tries" else session.folder / place
-        said = session.command(*words, "--output", whole, env=shim.environment(session, under, count=count))
-        operations[place] = int(count.read_text())
-        found[place].note = "" if operations[place] else "a run writes nothing there"
-        if said.code != 0:
-            found[place].add(said, said.tail(), of="undisturbed")
+        found[place].note = f"of {operations[place]} changes" if operations[place] else "a run writes nothing there"
     rng = session.rng("disk")
     used = [place for place in PLACES if operations[place]]
     for number in session.times(4, 60):
@@ -54,11 +65,62 @@ def _full(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
             faults.append(f"no word of the disk ({said.code}): {said.tail()}")
         row, where = found[place], f"change {at} of {operations[place]}"
         row.add(said, *faults, where=where)
-        again = ("resume", run) if (run / "run.json").exists() else (*words, "--output", run, "--resume")
-        said = session.command(*again)
-        row.failures += [f"{where}, with room again: {fault}" for fault in
-                         (*said.faults(), *differences(said, run, whole), *left_over(session, run))]  # fmt: skip
+        row.failures += [f"{where}, with room again: {fault}" for fault in _again(session, words, run, whole)]
     yield from found.values()
+
+
+def _again(session: Session, words: tuple[Any, ...], run: Path, whole: Path) -> list[str]:
+    """Faults of going on once all is well again."""
+    said = session.command(*(("resume", run) if (run / "run.json").exists() else (*words, "--output", run, "--resume")))
+    return [*said.faults(), *differences(said, run, whole), *left_over(session, run)]
+
+
+def _withdrawn(session: Session, words: tuple[Any, ...], whole: Path, seconds: float) -> Row:
+    """The permission to write is taken from a folder while a run is made; with it again the run is gone on with."""
+    row = Row("the permission to write removed from the output or the cache during a finetune, then given again")
+    rng = session.rng("disk withdrawn")
+    for number in session.times(0, 30):
+        place = ("tries", "cache")[number % 2]
+        _empty(session)
+        run, env = session.fresh("tries") / "run", session.environment()
+        process = session.start(*words, "--output", run, env=env, preexec_fn=_ordinary)
+        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        folders = [path for path in ((session.folder / place), *(session.folder / place).rglob("*")) if path.is_dir()]
+        for folder in folders:
+            folder.chmod(0o555)
+        said = finish(process)
+        for folder in folders:
+            folder.chmod(0o755)
+        faults = []
+        if said.code and b"ermission" not in said.err and b"cannot" not in said.err:
+            faults.append(f"no word of the permission ({said.code}): {said.tail()}")
+        if said.code == 0:
+            faults += differences(said, run, whole)
+        row.add(said, *faults, where=f"{number} {_name(place)}")
+        row.failures += [f"{number} {_name(place)}, given again: {fault}"
+                         for fault in (() if said.code == 0 else _again(session, words, run, whole))]  # fmt: skip
+    return row
+
+
+def _elsewhere(session: Session, words: tuple[Any, ...], whole: Path) -> Row:
+    """Folders on another file system, to which nothing can be renamed or linked."""
+    row = Row("output, cache, home, state and temporary files on another file system: finetune")
+    if not SHARED_MEMORY.is_dir() or SHARED_MEMORY.stat().st_dev == session.folder.stat().st_dev:
+        row.note = "there is only one"
+        return row
+    names = {"cache": "TRANSFERKIT_CACHE", "home": "HOME", "state": "TRANSFERKIT_STATE", "tmp": "TMPDIR"}
+    with tempfile.TemporaryDirectory(prefix="transferkit-torture-", dir=SHARED_MEMORY) as other:
+        for number in session.times(0, len(PLACES)):
+            place = PLACES[number]
+            _empty(session)
+            there = Path(other) / place
+            there.mkdir()
+            run = (there if place == "tries" else session.fresh("tries")) / "run"
+            env = session.environment(**({names[place]: str(there)} if place in names else {}))
+            said = session.command(*words, "--output", run, env=env)
+            stray = [path for path in there.rglob("*") if ".tmp" in path.name] if place in ("tries", "cache") else []
+            row.add(said, *differences(said, run, whole), *(f"left over: {path}" for path in stray), where=place)
+    return row
 
 
 def _name(place: str) -> str:
@@ -70,7 +132,7 @@ def _empty(session: Session) -> None:
         shutil.rmtree(session.folder / name, ignore_errors=True)
 
 
-def _forbidden(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
+def _forbidden(session: Session, words: tuple[Any, ...]) -> Row:
     """As an ordinary user: where this is root, the command does without root's right to pass over permissions."""
     row = Row("folders and pictures without permission, as an ordinary user: finetune")
     data = session.digits()
@@ -94,7 +156,7 @@ def _forbidden(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
         if said.code and target.name not in said.err.decode("utf-8", "replace"):
             faults.append(f"the error does not name {target.name}: {said.tail()}")
         row.add(said, *faults, where=place)
-    yield row
+    return row
 
 
 def _ordinary() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import PurePath
 
@@ -12,6 +17,7 @@ from tortures.trying import Row, Session, in_child, mutated
 NAME = "pictures"
 FIXED = ("libtiff, Pillow and NumPy printed lines of their own about damaged TIFFs, EXIF blocks, NaNs and bombs",)
 OPEN = ("a process that decoded 1,000 large damaged pictures held up to 1.75 GB; above 2 GB counts as a failure",)
+MOST = 2000  # megabytes that a process may hold
 
 
 def rows(session: Session) -> Iterator[Row]:
@@ -23,6 +29,10 @@ def rows(session: Session) -> Iterator[Row]:
         forms.setdefault(PurePath(name).suffix[1:], []).append(item.content)
     for kind, content in _more():
         forms.setdefault(kind, []).append(content)
+    yield _large(session.part(4))
+    yield _crowded(session.part(4))
+    if not session.short:
+        yield _guided(session.part(3), [content for contents in forms.values() for content in contents])
     for kind, contents in forms.items():
         row = Row(kind, note=f"{len(contents)} forms, mutated")
         rng = session.rng(f"pictures {kind}")
@@ -31,11 +41,80 @@ def rows(session: Session) -> Iterator[Row]:
             cases.append((number, mutated(contents[number % len(contents)], rng)))
         in_child(cases, _attempt, row, lambda case: f"number {case[0]}", session.until)
         yield row
-    yield _large(session)
 
 
 def _large(session: Session) -> Row:
-    """Pictures whose work is large where numbers in them are believed: strips, tiles, pages, frames, deep pixels."""
+    """Pictures whose work is large where numbers in them are believed, one after the other."""
+    contents, rng = _large_ones(), session.rng("pictures large")
+    row = Row("large ones of each", note=f"{len(contents)} forms, mutated, one at a time")
+    cases = [(number, mutated(contents[number % len(contents)], rng)) for number in session.times(48, 1000)]
+    in_child(cases, _attempt, row, lambda case: f"number {case[0]}", session.until, most_mb=MOST)
+    return row
+
+
+def _crowded(session: Session) -> Row:
+    """Eight at a time on eight threads."""
+    contents, rng = _large_ones(), session.rng("pictures crowded")
+    row = Row("large ones of each, eight threads at a time", note=f"{len(contents)} forms, mutated")
+    cases = [
+        (number, [mutated(contents[(number + each) % len(contents)], rng) for each in range(8)])
+        for number in session.times(6, 250)
+    ]
+    in_child(cases, _attempt_eight, row, lambda case: f"number {case[0]}", session.until, 60, MOST)
+    return row
+
+
+def _attempt_eight(case: tuple[int, list[bytes]]) -> tuple[bool, list[str]]:
+    from transferkit.data.images.decode import DecodeSettings, decode_many
+
+    refused: list[int] = []
+    found = list(decode_many(case[1], DecodeSettings(24), 8, lambda index, _: refused.append(index)))
+    right = all(pixels.shape == (24, 24, 3) for _, pixels in found) and len(found) + len(refused) == 8
+    return bool(refused), [] if right else [f"{len(found)} read and {len(refused)} refused of 8"]
+
+
+GUIDED = """
+import sys
+import atheris
+with atheris.instrument_imports(include=["PIL", "transferkit.data.images"]):
+    from transferkit.data.images.decode import DecodeSettings, PictureError, decode
+def one(content):
+    try:
+        found = decode(content, DecodeSettings(24))
+    except PictureError:
+        return
+    assert found.shape == (24, 24, 3) and found.dtype == "uint8"
+atheris.Setup(sys.argv, one)
+atheris.Fuzz()
+"""
+
+
+def _guided(session: Session, contents: list[bytes]) -> Row:
+    """Pictures that a coverage-guided fuzzer makes of those that are there."""
+    row = Row("pictures that atheris makes, guided by which lines of Pillow and of the decoder they reach")
+    if importlib.util.find_spec("atheris") is None:
+        row.note = "atheris is not installed"
+        return row
+    place = session.fresh("guided")
+    for number, content in enumerate(contents):
+        (place / f"{number}").write_bytes(content)
+    seconds = int(max(1, min(900, session.until - time.monotonic())))
+    done = subprocess.run(
+        [sys.executable, "-c", GUIDED, f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-timeout=30",
+         f"-seed={session.seed + 1}", "-print_final_stats=1", "-max_len=100000",
+         f"-artifact_prefix={session.folder}/guided-", str(place)],
+        env=session.environment(), cwd=session.folder, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    told = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
+    row.tried = int(told.get("number_of_executed_units", 0))
+    row.note = f"{seconds} s, most memory {told.get('peak_rss_mb', '?')} MB"
+    if done.returncode:
+        row.failures.append(f"ended with {done.returncode}: {done.stderr[-400:]!r}")
+    return row
+
+
+def _large_ones() -> list[bytes]:
+    """Strips, tiles, pages, frames, deep pixels."""
     from PIL import Image
 
     from tests.data.pictures import encoded, photo
@@ -47,10 +126,7 @@ def _large(session: Session) -> Row:
     contents += [encoded(deep, "TIFF"), encoded(scene, "TIFF", **frames), encoded(scene, "GIF", **frames)]
     contents += [encoded(photo(50, 300, 200), "WEBP", **frames), encoded(scene, "JPEG", progressive=True)]
     contents.append(encoded(scene, "BMP"))
-    row, rng = Row("large ones of each", note=f"{len(contents)} forms, mutated"), session.rng("pictures large")
-    cases = [(number, mutated(contents[number % len(contents)], rng)) for number in session.times(48, 1000)]
-    in_child(cases, _attempt, row, lambda case: f"number {case[0]}", session.until)
-    return row
+    return contents
 
 
 def _more() -> Iterator[tuple[str, bytes]]:

@@ -8,9 +8,9 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-SHARED = ("trying", "page", "registry", "shim")
+SHARED = ("trying", "killing", "page", "registry", "shim")
 # The cheap ones first; those not named here follow by name.
-ORDER = ("pictures", "texts", "surroundings", "kills", "disk", "together")
+ORDER = ("pictures", "texts", "served", "hostile", "surroundings", "kills", "disk", "together", "changes")
 
 
 @functools.cache

@@ -1,9 +1,10 @@
 /* Faults of a disk, put before the C library (LD_PRELOAD), counted over what changes files below one folder.
 
-   TORTURE_UNDER  the folder, absolute
+   TORTURE_UNDER  the folder, absolute; several, to be counted each, are parted by colons
    TORTURE_AT     number of the operation, from 1, at which it happens
    TORTURE_DO     kill: half of the write is done, then SIGKILL; full: this and all later ones fail with ENOSPC
-   TORTURE_COUNT  a file that gets the number of operations so far, in digits */
+   TORTURE_COUNT  a file that gets the numbers of operations so far, in digits, parted by blanks
+   TORTURE_CLOCK  seconds that the time of day is put on, or with a minus back */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,14 +17,19 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
-static atomic_long seen;
+#define FOLDERS 8
+
+static atomic_long seen[FOLDERS];
 static __thread int busy; /* our own calls are not counted */
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+/* Which of the folders a path is below, from 1; 0: none. */
 static int below(const char *path) {
     const char *under = getenv("TORTURE_UNDER");
     char full[8192];
@@ -34,8 +40,12 @@ static int below(const char *path) {
         snprintf(full, sizeof full, "%s/%s", here, path);
         path = full;
     }
-    size_t length = strlen(under);
-    return !strncmp(path, under, length) && (path[length] == '/' || !path[length]);
+    for (int number = 1; under && number <= FOLDERS; number++) {
+        size_t length = strcspn(under, ":");
+        if (length && !strncmp(path, under, length) && (path[length] == '/' || !path[length])) return number;
+        under = under[length] ? under + length + 1 : NULL;
+    }
+    return 0;
 }
 
 static int below_fd(int fd) {
@@ -48,13 +58,14 @@ static int below_fd(int fd) {
 }
 
 /* 0: go on; 1: kill now; 2: no space. */
-static int due(void) {
+static int due(int folder) {
     const char *at = getenv("TORTURE_AT"), *what = getenv("TORTURE_DO"), *count = getenv("TORTURE_COUNT");
-    long number = atomic_fetch_add(&seen, 1) + 1;
+    long number = atomic_fetch_add(&seen[folder - 1], 1) + 1;
     if (count) {
-        char digits[32];
-        int fd = syscall(SYS_openat, AT_FDCWD, count, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        int length = snprintf(digits, sizeof digits, "%ld", number);
+        char digits[32 * FOLDERS];
+        int length = 0, fd = syscall(SYS_openat, AT_FDCWD, count, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        for (int each = 0; each < FOLDERS; each++)
+            length += snprintf(digits + length, sizeof digits - length, "%ld ", atomic_load(&seen[each]));
         if (fd >= 0) {
             syscall(SYS_write, fd, digits, length);
             syscall(SYS_close, fd);
@@ -65,11 +76,11 @@ static int due(void) {
     return number >= atol(at) ? 2 : 0;
 }
 
-static int fault(int relevant, int spare) {
+static int fault(int folder, int spare) {
     int found, before = errno;
-    if (busy || !relevant) return 0;
+    if (busy || !folder) return 0;
     busy = 1;
-    found = due();
+    found = due(folder);
     busy = 0;
     errno = before;
     if (found == 1 && !spare) kill(getpid(), SIGKILL);
@@ -113,7 +124,7 @@ int unlink(const char *path) { /* makes room rather than takes it */
 }
 static int opened(int folder, const char *path, int flags, mode_t mode) {
     struct stat there;
-    int makes = (flags & O_CREAT) && below(path) && syscall(SYS_newfstatat, AT_FDCWD, path, &there, 0);
+    int makes = (flags & O_CREAT) && syscall(SYS_newfstatat, AT_FDCWD, path, &there, 0) ? below(path) : 0;
     return fault(makes, 0) == 2 ? -1 : (int)syscall(SYS_openat, folder, path, flags, mode);
 }
 #define OPENS(folder)                           \
@@ -127,3 +138,24 @@ int open(const char *path, int flags, ...) { OPENS(AT_FDCWD); }
 int open64(const char *path, int flags, ...) { OPENS(AT_FDCWD); }
 int openat(int folder, const char *path, int flags, ...) { OPENS(folder); }
 int openat64(int folder, const char *path, int flags, ...) { OPENS(folder); }
+
+static long shift(void) {
+    const char *clock = getenv("TORTURE_CLOCK");
+    return clock ? atol(clock) : 0;
+}
+int clock_gettime(clockid_t which, struct timespec *found) {
+    int code = (int)syscall(SYS_clock_gettime, which, found);
+    if (!code && (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE)) found->tv_sec += shift();
+    return code;
+}
+int gettimeofday(struct timeval *restrict found, void *restrict zone) {
+    int code = (int)syscall(SYS_gettimeofday, found, zone);
+    if (!code) found->tv_sec += shift();
+    return code;
+}
+time_t time(time_t *into) {
+    struct timespec found;
+    clock_gettime(CLOCK_REALTIME, &found);
+    if (into) *into = found.tv_sec;
+    return found.tv_sec;
+}

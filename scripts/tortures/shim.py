@@ -8,8 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tortures.trying import Session
@@ -35,16 +33,29 @@ def library() -> Path | None:
 
 def environment(session: Session, under: Path, at: int = 0, do: str = "", count: Path | None = None) -> dict[str, str]:
     """The session's environment with the fault `do` at the operation `at` below `under`."""
-    found = session.environment()
-    if library() is not None:
-        found |= {"LD_PRELOAD": str(library()), "TORTURE_UNDER": str(under)}
-        found |= {"TORTURE_AT": str(at), "TORTURE_DO": do} if do else {}
-        found |= {"TORTURE_COUNT": str(count)} if count else {}
+    return session.environment() | faults(under, at=at, do=do, count=count)
+
+
+def faults(*under: Path, at: int = 0, do: str = "", count: Path | None = None) -> dict[str, str]:
+    """What an environment is given besides, for the fault `do` at the operation `at` below a folder, or for a count
+    of the operations below each of several.
+    """
+    if library() is None:
+        return {}
+    found = {"LD_PRELOAD": str(library()), "TORTURE_UNDER": ":".join(map(str, under))}
+    found |= {"TORTURE_AT": str(at), "TORTURE_DO": do} if do else {}
+    if count is not None:
+        count.write_text("0")
+        found["TORTURE_COUNT"] = str(count)
     return found
 
 
-@contextmanager
-def counting(count: Path) -> Iterator[None]:
-    """A count that begins at nothing."""
-    count.write_text("0")
-    yield
+def counted(count: Path, folders: int = 1) -> list[int]:
+    """The numbers of operations that were counted, a folder each."""
+    found = [int(number) for number in count.read_text().split()]
+    return (found + [0] * folders)[:folders]
+
+
+def clock(seconds: int) -> dict[str, str]:
+    """What an environment is given besides, for a time of day that is `seconds` later, or with a minus earlier."""
+    return {} if library() is None else {"LD_PRELOAD": str(library()), "TORTURE_CLOCK": str(seconds)}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tortures.kills import told
+from tortures.killing import told
 from tortures.trying import SMALL, Row, Session, finish
 
 NAME = "surroundings"
@@ -38,7 +39,30 @@ def rows(session: Session) -> Iterator[Row]:
     yield _shells(session, "data summary", ("data", "summary", data), list(SHELLS))
     few = ["stdout closed", "LANG=C", "ulimit -v 4 GB"] if session.short else list(SHELLS)
     yield _shells(session, "finetune", ("finetune", data, *SMALL, "--seed", 0), few)
+    yield _memory(session.part(2))
     yield _planted(session)
+
+
+def _memory(session: Session) -> Row:
+    """All layers trained on large batches, with less and less memory: the batch is halved, or one clear error."""
+    row, halved = Row("finetune --unfreeze all --batch-size 512 with a bound on memory (ulimit -v)"), 0
+    data, tried = session.digits(60), []
+    words = ("finetune", data, *SMALL[:4], "--epochs", 1, "--views", 1, "--unfreeze", "all")
+    sizes = (3.0, 5.0) if session.short else (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0)
+    for number in session.times(len(sizes), len(sizes)):
+        limit = int(sizes[number] * 2**30)
+        output = session.fresh("bounded") / "run"
+        said = session.command(*words, "--batch-size", 512, "--output", output, preexec_fn=_bounded(limit))
+        halved += b"out of memory with" in said.err
+        faults = [] if said.code == 0 or b"memory" in said.err.lower() else [f"no word of memory: {said.tail()}"]
+        row.add(said, *faults, where=f"{sizes[number]} GB")
+        tried.append(f"{sizes[number]:g} GB")
+    row.note = f"{', '.join(tried)}; the batch was halved in {halved}"
+    return row
+
+
+def _bounded(limit: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _shells(session: Session, name: str, words: tuple[object, ...], which: list[str]) -> Row:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tortures.kills import differences, left_over
+from tortures.killing import differences, left_over
 from tortures.trying import SMALL, Row, Session, end, finish
 
 NAME = "together"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import marshal
 import os
 import random
 import signal
@@ -18,7 +20,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from tortures import kills, page, registry, shim  # noqa: E402 - scripts are no package
+from tortures import changes, hostile, killing, page, registry, shim  # noqa: E402 - scripts are no package
 from tortures.trying import Row, Said, Session, end, finish, in_child, left_alive, mutated  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, signals and limits of POSIX systems")
@@ -162,6 +164,21 @@ def test_the_disk_fails_at_the_operation_asked_for(at: int, do: str, code: int, 
     assert subprocess.run(elsewhere, env=env, capture_output=True, check=False).stdout == b"done\n"
 
 
+@pytest.mark.skipif(shim.library() is None, reason="no C compiler, or not Linux")
+def test_operations_are_counted_for_each_folder_and_the_clock_is_put_back(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "ab", "b")]
+    for folder in folders:
+        folder.mkdir()
+    session, count = session_in(tmp_path), tmp_path / "count"
+    env = session.environment() | shim.faults(*folders, count=count)
+    for folder in folders[1:2]:
+        subprocess.run([sys.executable, "-c", WRITER, str(folder)], env=env, check=True, capture_output=True)
+    assert shim.counted(count, 3) == [0, 3, 0]
+    tell = [sys.executable, "-c", "import time, datetime; print(time.time(), datetime.datetime.now().timestamp())"]
+    told = subprocess.run(tell, env=session.environment() | shim.clock(-86_400), capture_output=True, check=True)
+    assert all(time.time() - float(now) == pytest.approx(86_400, abs=60) for now in told.stdout.split())
+
+
 def test_what_outlives_a_command_is_found_and_ended(tmp_path: Path) -> None:
     code = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
@@ -179,10 +196,40 @@ def test_a_command_at_its_limit_is_ended_with_all_it_started(tmp_path: Path) -> 
     end(process)  # once more does no harm
 
 
+def test_what_is_done_to_data_changes_it_and_what_is_harmless_does_not(tmp_path: Path) -> None:
+    from transferkit.data.digits import write_digits
+
+    for number, (name, harm) in enumerate(changes.HARMS.items()):
+        data = write_digits(tmp_path / str(number), 3)
+        before = changes._hashes(data)
+        picture = min(data.glob("4/*.png"))
+        told = picture.stat()
+        harm(picture)
+        assert (changes._hashes(data) == before) == (name in changes.HARMLESS), name
+        if picture.exists() and name not in changes.HARMLESS:
+            assert picture.stat().st_mtime_ns == told.st_mtime_ns, "the time of the file must not give it away"
+
+
+def test_hostile_models_are_what_they_are_called(tmp_path: Path) -> None:
+    layers = [{"config": {"activation": "linear", "name": "a"}}, {"config": {"name": "b"}, "class_name": "Dense"}]
+    plain = {"config.json": json.dumps({"config": {"layers": layers}}).encode(), "model.weights.h5": b"x"}
+    for name, change in hostile.MODELS.items():
+        if "300 MB" in name:
+            continue
+        members = dict(plain)
+        change(members, tmp_path / "sign")
+        assert members != plain, name
+    members = dict(plain)
+    hostile.MODELS["a Lambda layer"](members, tmp_path / "sign")
+    code = json.loads(members["config.json"])["config"]["layers"][-1]["config"]["function"]["config"]["code"]
+    exec(marshal.loads(base64.b64decode(code)))  # the code does what it must not get to do
+    assert (tmp_path / "sign").exists()
+
+
 def test_results_are_compared_but_for_their_times(tmp_path: Path) -> None:
     for name, seconds, loss in (("a", "1.5", "0.25"), ("b", "2.5", "0.25"), ("c", "1.5", "0.35")):
         (tmp_path / f"{name}.csv").write_text(f"epoch,loss,seconds\n1,{loss},{seconds}\n")
         (tmp_path / f"{name}.json").write_text(json.dumps({"loss": loss, "search": {"seconds": seconds}}))
     for ending in ("csv", "json"):
-        assert kills.told(tmp_path / f"a.{ending}") == kills.told(tmp_path / f"b.{ending}")
-        assert kills.told(tmp_path / f"a.{ending}") != kills.told(tmp_path / f"c.{ending}")
+        assert killing.told(tmp_path / f"a.{ending}") == killing.told(tmp_path / f"b.{ending}")
+        assert killing.told(tmp_path / f"a.{ending}") != killing.told(tmp_path / f"c.{ending}")

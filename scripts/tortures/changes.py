@@ -1,0 +1,194 @@
+"""Data that changes between runs or during one, and clocks that are wrong: detected and said, or nothing is changed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tortures import shim
+from tortures.killing import differences, left_over
+from tortures.trying import SMALL, Row, Said, Session, end, finish
+
+NAME = "changes"
+FIXED: tuple[str, ...] = ()
+OPEN: tuple[str, ...] = ()
+YEAR = 365 * 86_400
+
+
+def rows(session: Session) -> Iterator[Row]:
+    """Pictures changed under a run that is gone on with, repeated, evaluated; under one that is made; clocks."""
+    words = (*SMALL, "--seed", 0)
+    whole, data = session.fresh("whole") / "run", session.digits()
+    said = session.command("finetune", data, *words, "--output", whole)
+    if said.code != 0:
+        row = Row("finetune")
+        row.add(said, said.tail(), of="undisturbed")
+        yield row
+        return
+    yield from _between(session.part(3), words, whole)
+    yield _during(session.part(2), words, said.seconds)
+    yield from _clocks(session, words, whole, said.seconds)
+
+
+# ------------------------------------------------------------------------------------------ what is done to the data
+
+
+def _other_content(path: Path) -> None:
+    """Another picture's bytes under the name, with the time of the file as it was."""
+    before = path.stat()
+    other = next(file for file in sorted(path.parent.parent.glob("*/*.png")) if file.parent != path.parent)
+    path.write_bytes(other.read_bytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _one_bit(path: Path) -> None:
+    """One bit behind the pixels, with size and time as they were."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _removed(path: Path) -> None:
+    path.unlink()
+
+
+def _moved(path: Path) -> None:
+    """To another class."""
+    path.rename(next(folder for folder in path.parent.parent.iterdir() if folder != path.parent) / path.name)
+
+
+def _added(path: Path) -> None:
+    """One more, of a content that is there already in another class."""
+    shutil.copy(path, next(folder for folder in path.parent.parent.iterdir() if folder != path.parent) / "added.png")
+
+
+def _touched(path: Path) -> None:
+    """Nothing but its time: no change."""
+    os.utime(path, (0, 0))
+
+
+HARMS: dict[str, Callable[[Path], None]] = {
+    "another picture under its name": _other_content, "one bit": _one_bit, "removed": _removed,
+    "moved to another class": _moved, "one more": _added, "a new time only": _touched,
+}  # fmt: skip
+HARMLESS = ("a new time only",)
+
+
+def _picture(run: Path, data: Path, part: str, rng: random.Random) -> Path:
+    with open(run / "splits.csv", newline="", encoding="utf-8") as handle:
+        return data / rng.choice([row["path"] for row in csv.DictReader(handle) if row["split"] == part])
+
+
+# ------------------------------------------------------------------------------------------ rows
+
+
+def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[Row]:
+    """A run of a copy of the data, a change, and then each command that reads the pictures again."""
+    found = {name: Row(f"{name}, pictures changed since") for name in ("reproduce", "evaluate", "resume")}
+    found["resume"].what = "a killed run, pictures changed, then resume"
+    rng, own = session.rng("changes between"), session.fresh("between")
+    data = shutil.copytree(session.digits(), own / "digits")
+    said = session.command("finetune", data, *words, "--output", own / "run")
+    if said.code != 0:
+        found["reproduce"].add(said, said.tail(), of="undisturbed")
+    kept = shutil.copytree(data, own / "kept")
+    for number in session.times(2, 36):
+        command = tuple(found)[number % 3]
+        name = tuple(HARMS)[(number // 3) % len(HARMS)]
+        shutil.rmtree(data)
+        shutil.copytree(kept, data)
+        run = own / "run"
+        if command == "resume":
+            run = own / "killed"
+            shutil.rmtree(run, ignore_errors=True)
+            _killed(session, ("finetune", data, *words, "--output", run), run)
+        HARMS[name](_picture(own / "run", data, "test" if command == "evaluate" else "train", rng))
+        output = ("--output", session.fresh("again") / "run") if command == "reproduce" else ()
+        said = session.command(command, run, *output)
+        faults = _judged(said, name)
+        if said.code == 0 and command == "resume":
+            faults += differences(said, run, whole)
+        found[command].add(said, *faults, where=name)
+    yield from found.values()
+
+
+def _judged(said: Said, name: str) -> list[str]:
+    if name in HARMLESS:
+        return [] if said.code == 0 else [f"refused although nothing changed: {said.tail()}"]
+    if name == "one more":  # not of the run: it may be left out
+        return [] if said.code in (0, 2) else [f"ended with {said.code}: {said.tail()}"]
+    told = b"chang" in said.err or b"not the" in said.err or b"differ" in said.err or b"gone" in said.err
+    told = told or b"no longer" in said.err or b"missing" in said.err or b"not there" in said.err
+    if said.code == 0:
+        return ["not detected"]
+    return [] if told else [f"refused without saying that the data changed: {said.tail()}"]
+
+
+def _killed(session: Session, words: tuple[Any, ...], run: Path) -> None:
+    """Begin a run and kill it once its split is written."""
+    process, until = session.start(*words), time.monotonic() + 120
+    while not (run / "splits.csv").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    end(process)
+
+
+def _during(session: Session, words: tuple[Any, ...], seconds: float) -> Row:
+    """A change at a random moment of a run: it is refused, or the run is of the pictures that its splits.csv tells."""
+    row, rng = Row("pictures changed at a random moment of a finetune"), session.rng("changes during")
+    names = [name for name in HARMS if name not in HARMLESS]
+    for number in session.times(1, 30):
+        shutil.rmtree(session.folder / "cache", ignore_errors=True)
+        own, name = session.fresh("during"), names[number % len(names)]
+        data = shutil.copytree(session.digits(), own / "digits")
+        before = _hashes(data)
+        process = session.start("finetune", data, *words, "--output", own / "run")
+        moment = rng.uniform(0.05, 1.0) * seconds
+        time.sleep(moment)
+        HARMS[name](rng.choice(sorted(data.glob("*/*.png"))))
+        said = finish(process)
+        faults = []
+        if said.code == 0:
+            states = (before, _hashes(data))
+            with open(own / "run" / "splits.csv", newline="", encoding="utf-8") as handle:
+                told = {item["path"]: item["sha256"] for item in csv.DictReader(handle)}
+            if not any(set(told.items()) <= set(state.items()) for state in states):
+                faults.append("splits.csv is neither of the data before nor of the data after")
+        elif said.code not in (1, 2):
+            faults.append(f"ended with {said.code}: {said.tail()}")
+        row.add(said, *faults, where=f"{name} after {moment:.1f} s")
+    return row
+
+
+def _hashes(data: Path) -> dict[str, str]:
+    return {str(p.relative_to(data)): hashlib.sha256(p.read_bytes()).hexdigest() for p in data.glob("*/*.png")}
+
+
+def _clocks(session: Session, words: tuple[Any, ...], whole: Path, seconds: float) -> Iterator[Row]:
+    """A run that is killed and gone on with under a clock that was set back, or on."""
+    row, rng = Row("killed, then resumed with the clock set back or on by years"), session.rng("changes clock")
+    if shim.library() is None:
+        yield Row(row.what, note=shim.LACKING)
+        return
+    data = session.digits()
+    for number in session.times(1, 20):
+        shutil.rmtree(session.folder / "cache", ignore_errors=True)
+        run, shift = session.fresh("clock") / "run", (-YEAR, -55 * YEAR, 20 * YEAR)[number % 3]
+        process = session.start("finetune", data, *words, "--output", run)
+        time.sleep(rng.uniform(0.3, 1.0) * seconds)
+        end(process)
+        env = session.environment() | shim.clock(shift)
+        again = ("resume", run) if (run / "run.json").exists() else ("finetune", data, *words, "--output", run)
+        said = session.command(*again, env=env)
+        more = session.command("summary", run)
+        faults = [*differences(said, run, whole), *left_over(session, run)]
+        faults += more.faults() + ([f"summary ends with {more.code}: {more.tail()}"] if more.code else [])
+        row.add(said, *faults, where=f"{number}, by {shift // YEAR} years")
+    yield row
