@@ -49,7 +49,7 @@ def rows(session: Session) -> Iterator[Row]:
 
 
 def _code(sign: Path) -> str:
-    return base64.b64encode(marshal.dumps(compile(f"open({str(sign)!r}, 'w')", "x", "exec"))).decode()
+    return base64.b64encode(marshal.dumps(compile(f"open({str(sign)!r}, 'w').close()", "x", "exec"))).decode()
 
 
 def _layer(**layer: Any) -> Change:

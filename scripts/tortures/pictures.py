@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import subprocess
@@ -65,10 +66,11 @@ def _crowded(session: Session) -> Row:
 
 
 def _attempt_eight(case: tuple[int, list[bytes]]) -> tuple[bool, list[str]]:
-    from transferkit.data.images.decode import DecodeSettings, decode_many
+    from transferkit.data.images.decode import DecodeSettings, decode, read_many
 
-    refused: list[int] = []
-    found = list(decode_many(case[1], DecodeSettings(24), 8, lambda index, _: refused.append(index)))
+    settings, refused = DecodeSettings(24), list[int]()
+    read = functools.partial(decode, settings=settings)
+    found = list(read_many(read, case[1], 8, lambda index, _: refused.append(index)))
     right = all(pixels.shape == (24, 24, 3) for _, pixels in found) and len(found) + len(refused) == 8
     return bool(refused), [] if right else [f"{len(found)} read and {len(refused)} refused of 8"]
 

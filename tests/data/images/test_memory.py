@@ -126,7 +126,7 @@ def test_jpegs_that_come_in_several_scans_are_known(options: dict[str, bool], on
     for image in (photo(3), photo(3).convert("L")):
         content = encoded(image, "JPEG", **options)
         assert jpeg.in_one_scan(content) == one
-        assert needed(Image.open(io.BytesIO(content))) >= (14, 8)[one] * 60 * 44
+        assert needed(Image.open(io.BytesIO(content))) >= (14, 8)[one] * 48 * 40
     assert not jpeg.in_one_scan(encoded(photo(3), "JPEG")[:100])
 
 
@@ -136,7 +136,8 @@ import io, resource, sys
 import numpy as np
 from PIL import Image
 from transferkit.data.images import memory
-from transferkit.data.images.decode import DecodeSettings, decode, decode_many
+from transferkit.data.images.decode import DecodeSettings, decode
+from transferkit.data.threads import map_ordered
 
 side, form, threads, budget = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 ramp = np.add.outer(np.arange(side, dtype=np.uint32), np.arange(side, dtype=np.uint32))
@@ -168,7 +169,7 @@ if form.startswith("HEIF"):
     enable_heif()
 memory.MEMORY.most = budget << 20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-list(decode_many([content] * threads, settings, threads=threads))
+list(map_ordered(lambda one: decode(one, settings), [content] * threads, threads))
 image = Image.open(io.BytesIO(content))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, memory.needed(image) >> 20)
 """
@@ -183,7 +184,7 @@ def peak(form: str, side: int, threads: int, budget: int, folder: str) -> tuple[
     return held, reckoned
 
 
-FORMS = ["JPEG RGB", "JPEG L", "PNG RGBA", "PNG 16", "PNG P", "TIFF RGB", "TIFF float", "TIFF 16", "WEBP RGBA", "GIF P",
+FORMS = ["JPEG RGB", "PNG RGBA", "PNG 16", "PNG P", "TIFF RGB", "TIFF float", "WEBP RGBA", "GIF P",
          "BMP RGB", "AVIF RGB"]  # fmt: skip
 
 
@@ -201,5 +202,5 @@ def test_no_picture_takes_more_than_is_reckoned_with(form: str, tmp_path: str) -
 def test_eight_threads_of_large_pictures_hold_what_the_budget_says(form: str, tmp_path: str) -> None:
     unbounded, reckoned = peak(form, 3000, 8, 8 * 1024, str(tmp_path))
     bounded, _ = peak(form, 3000, 8, 2 * reckoned, str(tmp_path))
-    assert bounded <= 2 * reckoned + 100  # the windows of results and what the allocator keeps
-    assert bounded < unbounded, "the budget changes nothing"
+    assert bounded <= 2 * reckoned + 20
+    assert unbounded > 3 * reckoned, "one at a time as it is: the budget changes nothing"

@@ -6,19 +6,25 @@ decoded at once as there are processors. What one will take is estimated from it
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from transferkit.data.images.tones import STRIP, is_deep
 from transferkit.data.threads import machine_memory
 
 LEAST = 1 << 30  # bytes: the largest picture passes alone, wherever it is read
 SHARE = 8  # of the machine's memory: one part of so many
 SMALL = 16 << 20  # bytes of a picture of which no account is kept
-# Bytes a pixel at the peak, measured with pictures of 64 million pixels: what the format's library holds, Pillow's four
+LARGE = 64 << 20  # bytes of one whose decoding takes so long that the search for freed memory behind it costs little
+# Bytes a pixel at the peak, measured with pictures of 16 million pixels: what the format's library holds, Pillow's four
 # bytes, and the RGB that is made of them.
-PEAK = {"JPEG": 8, "MPO": 8, "PNG": 8, "BMP": 8, "GIF": 12, "TIFF": 12, "WEBP": 20, "AVIF": 20, "HEIF": 20, "DICOM": 8}
+PEAK = {"JPEG": 8, "MPO": 8, "PNG": 8, "BMP": 8, "GIF": 8, "TIFF": 8, "WEBP": 17, "AVIF": 16, "HEIF": 16, "DICOM": 8}
+DEEP = 14  # of grey of 32 bits, spread between its percentiles
+STRIPS = 20 << 20  # bytes for the strips of a picture that is computed in several
 BUFFERED = 6  # bytes a pixel of the whole picture that libjpeg keeps of one which comes in several scans
 
 
@@ -52,6 +58,8 @@ class Budget:
         held = getattr(self._mine, "held", 0)
         if held == wanted:
             return
+        if held > LARGE and not wanted:
+            _trim()
         with self._free:
             self.most = self.most or max(LEAST, machine_memory() // SHARE)
             wanted = min(wanted, self.most)
@@ -63,12 +71,29 @@ class Budget:
         self._mine.held = wanted
 
 
+@functools.cache
+def _trimming() -> Callable[[int], int] | None:
+    """glibc's, where this is glibc."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        return found
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def _trim() -> None:
+    """Give freed memory back to the system: each thread keeps what it freed, which no other thread can use."""
+    trim = _trimming()
+    if trim is not None:
+        trim(0)
+
+
 MEMORY = Budget()
 
 
 def needed(image: Any, scale: int = 1) -> int:
     """Bytes that decoding an opened Pillow image will take at the most, beside its file; JPEGs at 1/`scale`."""
     pixels = image.width * image.height
-    deep = 16 if image.mode in ("F", "I") or image.mode.startswith("I;") else 0
     kept = BUFFERED * pixels if image.info.get("progressive") else 0
-    return kept + max(PEAK.get(str(image.format), 20), deep) * pixels // scale**2
+    kept += STRIPS if pixels > STRIP else 0
+    return kept + max(PEAK.get(str(image.format), 20), DEEP if is_deep(image.mode) else 0) * pixels // scale**2
