@@ -17,6 +17,7 @@ JSON, PAGE = ROOT / "docs" / "reliability.json", ROOT / "docs" / "reliability.md
 def line(kind: str, row: Row) -> str:
     """One row for a terminal."""
     said = f"{row.tried} tried, {row.refused} refused, {len(row.failures)} failed, slowest {row.slowest:.1f} s"
+    said += f", held {row.held:.0f} MB" if row.held else ""
     said = said if row.tried else "not tried"
     return f"{kind:13} {row.what}: {said}"
 
@@ -67,4 +68,5 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _what(row: Mapping[str, Any]) -> str:
-    return row["what"] + (f" ({row['note']})" if row["note"] else "")
+    notes = [row["note"]] * bool(row["note"]) + [f"{row['held']:.0f} MB held at the most"] * bool(row.get("held"))
+    return row["what"] + (f" ({'; '.join(notes)})" if notes else "")

@@ -63,6 +63,9 @@ class Page:
         return found
 
 
+Visit = Callable[[Page, random.Random, int], list[str]]  # what one does, and its faults
+
+
 def form(*files: tuple[str, bytes]) -> bytes:
     """A multipart body."""
     parts = [b"--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"%s\"\r\n\r\n%s\r\n"
@@ -82,24 +85,22 @@ def rows(session: Session) -> Iterator[Row]:
     server = _started(session, run)
     try:
         page = _page(session, server)
-        for what, visit, short, long in (
+        visits: tuple[tuple[str, Visit, int, int], ...] = (
             ("eight visitors at once, each with the same picture", _crowd, 4, 60),
             ("names and origins of other hosts (DNS rebinding), requests that are none", _foreign, 13, 300),
             ("bodies that are damaged, of any type, with pictures that are damaged", _damaged, 40, 1000),
             ("bodies of up to a gigabyte, by what they say or by what they send", _huge, 4, 60),
             ("slow senders and visitors who hang up, sixty at once", _slow, 1, 8),
-        ):  # fmt: skip
-            yield _visited(session, page, what, visit, short, long)
+        )  # fmt: skip
+        for number, (what, visit, short, long) in enumerate(visits):
+            yield _visited(session.part(len(visits) - number), page, what, visit, short, long)
         if server.poll() is not None:
             yield Row("the server", 1, 0, [f"ended with {server.returncode}"])
     finally:
         end(server)
 
 
-def _visited(
-    session: Session, page: Page, what: str, visit: Callable[[Page, random.Random, int], list[str]], short: int,
-    long: int,
-) -> Row:  # fmt: skip
+def _visited(session: Session, page: Page, what: str, visit: Visit, short: int, long: int) -> Row:
     row, rng = Row(what), session.rng(f"served {what}")
     for number in session.times(short, long):
         started = time.monotonic()
@@ -137,7 +138,7 @@ def _crowd(page: Page, rng: random.Random, number: int) -> list[str]:
     return [f"answered {wrong[0]}"] if wrong else []
 
 
-def _raw(page: Page, request: bytes, seconds: float = 20) -> bytes:
+def _raw(page: Page, request: bytes, seconds: float = 20.0) -> bytes:
     """The first bytes of the answer to a request, whatever it is."""
     with closing(socket.create_connection(("127.0.0.1", page.port), timeout=seconds)) as connection:
         with suppress(ConnectionError):
@@ -162,7 +163,7 @@ def _foreign(page: Page, rng: random.Random, number: int) -> list[str]:
         request = f"GET /about HTTP/1.1\r\nHost: {own}\r\nHost: {host}\r\n\r\n".encode()
     else:
         request = mutated(f"GET /about HTTP/1.1\r\nHost: {host or 'evil.example'}\r\n\r\n".encode(), rng)
-    answer = _raw(page, request)
+    answer = _raw(page, request, 2)
     return [f"{request[:120]!r} was answered {answer[:60]!r}"] if b" 200 " in answer.partition(b"\r\n")[0] else []
 
 

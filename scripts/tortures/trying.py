@@ -31,7 +31,10 @@ BUGS = (b"Traceback (most recent", b"error: unexpected", b"bug in transferkit", 
 
 @dataclass
 class Row:
-    """One kind of harm: how often it was tried, how often it ended in one clear error, and what went wrong."""
+    """One kind of harm: how often it was tried, how often it ended in one clear error, and what went wrong.
+
+    `held` are megabytes at the peak of a process that tried many, where that was watched.
+    """
 
     what: str
     tried: int = 0
@@ -39,6 +42,7 @@ class Row:
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
     note: str = ""
+    held: float = 0.0
 
     def add(self, said: Said, *faults: str, of: str = "", where: str = "") -> None:
         """Count one command: `faults` are what its caller found besides."""
@@ -214,7 +218,7 @@ def in_child(
             refused, faults, seconds, peak = json.loads(line)
             # The peak is that of the process: told of the case that raised it.
             faults += [f"held {peak:.0f} MB"] if peak > most_mb >= before else []
-            before = peak
+            before, row.held = peak, max(row.held, round(peak))
             _count(row, refused, faults, seconds, where(case))
         if said:
             row.failures.append(f"before {where(cases[done])} + {len(lines)}: on standard error: {said[-200:]!r}")

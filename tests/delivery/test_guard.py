@@ -21,7 +21,16 @@ def test_this_machine_asks_itself(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:7860", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "*"],
+    [
+        "evil.example",
+        "evil.example:7860",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "",
+        "*",
+        "[::1",
+    ],
 )
 def test_other_names_are_refused(host: str) -> None:
     assert not answers(Guard("127.0.0.1"), host)

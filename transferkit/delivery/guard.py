@@ -72,5 +72,6 @@ def _address(name: str) -> bool:
 def _name(host: str) -> str:
     """Without the port, and without the brackets of IPv6."""
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        name, closed, _ = host[1:].partition("]")
+        return name.lower() if closed else ""
     return (host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and ":" in host else host).lower()
