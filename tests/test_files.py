@@ -144,3 +144,18 @@ def test_every_reader_of_arrays_takes_a_header_that_does_not_close_for_damage(tm
             pixels.npy(tmp_path / "x.npy", content)
     with pytest.raises(DataError, match=r"x\.npz"):
         pixels.npz(tmp_path / "x.npz")
+
+
+def test_temporaries_of_one_file_are_removed_and_those_of_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].json"
+    own, recent = tmp_path / ".a[1].7-aaaaaaaa.tmp.json", tmp_path / ".a[1].8-aaaaaaaa.tmp.json"
+    names = (".a1.7-aaaaaaaa.tmp.json", ".a[1].7-aaaaaaaa.tmp.csv", "a[1].json", ".a[1].part")
+    others = [tmp_path / name for name in names]
+    for file in (own, recent, *others):
+        file.write_text("x")
+    os.utime(own, (0, 0))
+    files.remove_temporaries_of(path, idle=60)
+    assert [own.exists(), recent.exists()] == [False, True]
+    files.remove_temporaries_of(path)
+    assert not recent.exists()
+    assert all(file.exists() for file in others)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import glob
 import hashlib
 import io
 import json
 import os
 import struct
+import time
 import tokenize
 import uuid
 import zipfile
@@ -76,6 +78,19 @@ def remove_temporaries(folder: Path) -> None:
     """Remove what a killed process left half-written directly in `folder`; nobody else may be writing there."""
     for leftover in folder.glob(".*.tmp*"):
         leftover.unlink(missing_ok=True)
+
+
+def remove_temporaries_of(path: Path, idle: float = 0.0) -> None:
+    """The same for the one file `path`, while others may be writing other files beside it.
+
+    Args:
+        path: is locked; or else
+        idle: seconds for which nobody may have written a temporary file that is removed.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
+        with suppress(OSError):
+            if not idle or time.time() - leftover.stat().st_mtime > idle:
+                leftover.unlink()
 
 
 def sync_folder(folder: Path) -> None:

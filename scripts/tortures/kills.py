@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -9,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +21,10 @@ from tortures.killing import killed, left_over
 from tortures.trying import SMALL, Row, Session, end, finish
 
 NAME = "kills"
-FIXED = ("`export` that was killed left its half-written folder, and inputs of its check, for six hours",)
+FIXED = (
+    "`export` that was killed left its half-written folder, and inputs of its check, for six hours",
+    "a killed `weights fetch` or `weights add` left its temporary file in the store, however large",
+)
 OPEN = ("TensorFlow leaves `__autograph_generated_file*.py`, some kilobytes, in the folder for temporary files",)
 FORMATS = ("litert", "keras", "saved_model", "onnx")
 ALGORITHMS = {
@@ -29,24 +33,33 @@ ALGORITHMS = {
     "hyperband": ("--search", "learning_rate=1e-3:1e-2:log", "--search", "dropout=0,.3", "--trials", "3"),
     "grid": ("--search", "learning_rate=1e-3,1e-2", "--search", "dropout=0,.3"),
 }
+LEAST = 150.0  # seconds for a row: less is hardly one try
 WEIGHTS = "mobilenet_0.25"  # whose file is checked for being whole, for want of a published hash
 
 
 def rows(session: Session) -> Iterator[Row]:
-    """The cheap ones first: weights, exports, finetune, extraction, then searches without and with workers."""
+    """Weights, exports, finetune, extraction, then searches without and with workers; with a seed other than 0 in an
+    order that is drawn, so that runs of little time come to all of them in the end.
+    """
     data = session.digits()
-    searches = [("random", 2)] if session.short else [(name, n) for name in ALGORITHMS for n in (1, 2)]
-    left = len(searches)
-    yield _fetches(session.part(left + 6))
-    yield from _exports(session.part(left + 3))
-    yield from killed(session.part(left + 2), "finetune", ("finetune", data, *SMALL, "--seed", 0), 3, 20)
-    if not session.short:
-        words = ("finetune", data, *SMALL, "--augment", "light", "--views", 4, "--seed", 1)
-        yield from killed(session.part(left + 1), "extraction of features", words, 0, 10, "cache")
-    for number, (algorithm, workers) in enumerate(searches):
+    words = {
+        "finetune": ("finetune", data, *SMALL, "--seed", 0),
+        "extraction of features": ("finetune", data, *SMALL[:6], "--augment", "light", "--views", 4, "--seed", 1),
+    }
+    for algorithm, workers in ((name, n) for name in ALGORITHMS for n in (1, 2)):
         name = f"tune, {algorithm}, {'in one process' if workers == 1 else 'two workers'}"
-        words = ("tune", data, *SMALL, *ALGORITHMS[algorithm], "--algorithm", algorithm, "--workers", workers)
-        yield from killed(session.part(left - number), name, (*words, "--seed", 0), 1, 5)
+        search = (*ALGORITHMS[algorithm], "--algorithm", algorithm, "--workers", workers, "--seed", 0)
+        words[name] = ("tune", data, *SMALL, *search)
+    chosen = ["finetune", "tune, random, two workers"] if session.short else list(words)
+    groups: list[Callable[[Session], Iterator[Row]]] = [_fetches, _exports]
+    for name in chosen:
+        short, long = (1, 5) if name.startswith("tune") else (3, 20)
+        under = "cache" if name.startswith("extraction") else ""
+        groups.append(functools.partial(killed, name=name, words=words[name], short=short, long=long, under=under))
+    if session.seed:
+        session.rng("order of kills").shuffle(groups)
+    for number, group in enumerate(groups):
+        yield from group(session.part(len(groups) - number, least=LEAST))
 
 
 def _exports(session: Session) -> Iterator[Row]:
@@ -101,7 +114,7 @@ def _names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def _fetches(session: Session) -> Row:
+def _fetches(session: Session) -> Iterator[Row]:
     """Kills while weights come slowly from a server on this machine; the next fetch goes on and the file is whole."""
     row = Row("weights fetch from a server on this machine: at random times, and at random changes of a file")
     content, rng = _weights(), session.rng("kills fetch")
@@ -130,7 +143,7 @@ def _fetches(session: Session) -> Row:
             faults += [] if files and files == right else ["the file is not what the server has"]
             faults += [f"left over: {path.name}" for path in home.rglob("*") if ".part" in path.name]
             row.add(said, *faults, *left_over(session), where=f"try {number}, {where}")
-    return row
+    yield row
 
 
 def _weights() -> bytes:

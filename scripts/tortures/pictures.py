@@ -30,8 +30,8 @@ def rows(session: Session) -> Iterator[Row]:
         forms.setdefault(PurePath(name).suffix[1:], []).append(item.content)
     for kind, content in _more():
         forms.setdefault(kind, []).append(content)
-    yield _large(session.part(4))
-    yield _crowded(session.part(4))
+    yield _large(session.part(4, least=90))
+    yield _crowded(session.part(4, least=90))
     if not session.short:
         yield _guided(session.part(3), [content for contents in forms.values() for content in contents])
     for kind, contents in forms.items():
@@ -125,6 +125,7 @@ def _guided(session: Session, contents: list[bytes]) -> Row:
     return row
 
 
+@functools.cache
 def _large_ones() -> list[bytes]:
     """Strips, tiles, pages, frames, deep pixels."""
     from PIL import Image

@@ -95,13 +95,15 @@ class Session:
         """Whether the time is."""
         return time.monotonic() > self.until
 
-    def part(self, of: int) -> Session:
-        """The same with one of `of` equal parts of the time that is left, so that one row does not use up all of it.
+    def part(self, of: int, least: float = 0.0) -> Session:
+        """The same with one of `of` equal parts of the time that is left, so that one row does not use up all of it;
+        or `least` seconds, where the row can do nothing with less.
 
         The short form, which has hardly any, begins at the beginning.
         """
         now = time.monotonic()
-        return self if self.short else replace(self, until=now + (self.until - now) / of)
+        share = max((self.until - now) / of, least)
+        return self if self.short else replace(self, until=min(self.until, now + share))
 
     def times(self, short: int, long: int) -> Iterable[int]:
         """Numbers of tries, until there are enough or the time is over."""

@@ -286,6 +286,26 @@ def test_two_processes_transfer_one_file_once(store):
     assert left_behind(store) == [NAME]
 
 
+def test_what_a_killed_fetch_half_wrote_goes_with_the_next_one(store, monkeypatch, tmp_path):
+    store.mkdir(parents=True, exist_ok=True)
+    of_others = store / ".other_weights.h5.1-aaaaaaaa.tmp.h5"
+    leftovers = [store / f"..{NAME}.part.1-aaaaaaaa.tmp.json", of_others]
+    for path in leftovers:
+        path.write_text("{")
+    with serving(CONTENT) as server:
+        fetch(server)
+    assert [path.exists() for path in leftovers] == [False, True]  # somebody may be writing that one now
+    given = tmp_path / UNHASHED_NAME
+    given.write_bytes(CONTENT)
+    stem = UNHASHED_NAME.removesuffix(".h5")
+    leftovers = [store / f".{stem}.1-aaaaaaaa.tmp.h5", store / ".transferkit-pins.1-aaaaaaaa.tmp.json"]
+    for path in leftovers:
+        path.write_text("{")
+    weights.add(given)
+    assert not any(path.exists() for path in leftovers)
+    assert (store / UNHASHED_NAME).read_bytes() == CONTENT
+
+
 def test_killed_in_the_middle_then_resumed(store):
     part = store / f".{NAME}.part"
     with serving(CONTENT, "stalls") as server:

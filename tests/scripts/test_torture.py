@@ -110,6 +110,23 @@ def test_each_kind_says_what_it_tries_and_the_page_tells_it(monkeypatch: pytest.
     assert json.loads((tmp_path / "figures.json").read_text())["made-up"]["rows"][1]["failures"] == ["b 1: lost"]
 
 
+def test_a_row_that_a_run_does_not_come_to_keeps_what_an_earlier_one_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made_up: Any = ModuleType("made_up", "What is made up.")
+    made_up.NAME, made_up.FIXED, made_up.OPEN = "made-up", (), ()
+    monkeypatch.setattr(registry, "modules", lambda: {"made-up": made_up})
+    monkeypatch.setattr(page, "JSON", tmp_path / "figures.json")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    page.record("made-up", [Row("a", 3), Row("b", 2, 0, ["b 1: lost"], held=300), Row("never")], 0, 4)
+    page.record("made-up", [Row("a", 7), Row("b"), Row("never")], 1, 4)
+    lines = (tmp_path / "page.md").read_text().splitlines()
+    today = time.strftime("%Y-%m-%d")
+    assert "| a | 7 | 0 | 0 | 0.0 s |" in lines
+    assert f"| b (300 MB held at the most); run of {today} with seed 0 | 2 | 0 | **1** | 0.0 s |" in lines
+    assert "- never" in lines
+
+
 def test_the_recorded_page_is_the_one_its_figures_make() -> None:
     content = json.loads(page.JSON.read_text("utf-8"))
     assert page.PAGE.read_text("utf-8") == "\n".join(page.lines(content)) + "\n"

@@ -13,7 +13,7 @@ from time import sleep
 from typing import Any
 
 from transferkit.errors import WeightsError
-from transferkit.files import read_json, sync_folder, write_json
+from transferkit.files import read_json, remove_temporaries_of, sync_folder, write_json
 
 _BLOCK = 1 << 18
 _WORTH_REPEATING = (408, 425, 429)
@@ -61,6 +61,7 @@ def download(
     if not url.startswith(("http://", "https://", "file://")):
         raise WeightsError(f"{url} is no address to fetch from; it must begin with https://, http:// or file://")
     part, misfits, last = path.with_name(f".{path.name}.part"), 0, ""
+    remove_temporaries_of(_note(part))  # of a transfer that was killed
     for attempt in range(retries + 1):
         if attempt:
             say(f"{path.name}: {last}; trying again ({attempt} of {retries})")

@@ -17,7 +17,7 @@ from pathlib import Path
 from transferkit.backbones.catalog import ROWS, Row
 from transferkit.backbones.download import download
 from transferkit.errors import WeightsError
-from transferkit.files import atomic_path, read_json, sha256_file, write_json
+from transferkit.files import atomic_path, read_json, remove_temporaries_of, sha256_file, write_json
 from transferkit.storage import is_offline, locked
 
 Say = Callable[[str], None]
@@ -191,8 +191,10 @@ def add(file: Path, reporter: Say | None = None) -> Path:
     require_writable(folder(), "give --weights FILE")
     target = folder() / name
     if not (target.exists() and target.samefile(file)):
-        with locked(folder() / f".{name}.lock"), atomic_path(target) as temporary:
-            shutil.copyfile(file, temporary)
+        with locked(folder() / f".{name}.lock"):
+            remove_temporaries_of(target)
+            with atomic_path(target) as temporary:
+                shutil.copyfile(file, temporary)
     if row.weights_hash is None:
         _pin(name, say)
     say(f"added {name} for {row.name}")
@@ -248,6 +250,7 @@ def _pin(name: str, say: Say) -> None:
     digest = sha256_file(folder() / name)
     try:
         with locked(folder() / f".{PINS}.lock"):
+            remove_temporaries_of(folder() / PINS)
             write_json(folder() / PINS, {**_pins(), name: digest})
     except OSError:
         say(f"{folder()} is not writable: the hash of {name} cannot be kept, a later change will go unnoticed")

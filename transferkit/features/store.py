@@ -24,7 +24,7 @@ import numpy as np
 from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes
-from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, write_json
+from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
 
@@ -140,6 +140,7 @@ class FeatureSet:
                 path.unlink(missing_ok=True)
         for path in self.folder.glob(".chunk-*.tmp.*"):
             path.unlink(missing_ok=True)
+        remove_temporaries_of(self.folder / "set.json", idle=3600)  # which is written without the lock
 
     def places(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Chunk numbers and rows of `names`, int64 arrays. Raises KeyError for a row that is not stored."""

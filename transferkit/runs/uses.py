@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transferkit.errors import TransferKitError
 from transferkit.evaluation.metrics_record import TestUses
-from transferkit.files import digest, read_csv, read_json, write_json
+from transferkit.files import digest, read_csv, read_json, remove_temporaries_of, write_json
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord
 from transferkit.storage import locked, state_folder
@@ -57,6 +57,7 @@ def count(layout: Layout, record: RunRecord, split: str) -> TestUses:
         with locked(path.with_suffix(".lock"), PATIENCE):
             known = _known(path)
             runs = known if own in known else [*known, *(run for run in beside if run not in {own, *known}), own]
+            remove_temporaries_of(path)  # of a process that was killed
             if runs != known:
                 write_json(path, {"runs": runs})
     except (TransferKitError, OSError, ValueError, RuntimeError) as error:

@@ -55,6 +55,16 @@ def test_the_least_recently_used_makes_room_and_what_is_held_stays(monkeypatch: 
     assert not oldest.exists()
 
 
+def test_what_a_killed_process_half_wrote_is_cleared_and_what_is_being_written_is_not() -> None:
+    kept_file("a", 300, 10)
+    abandoned = kept_file(".b.1-aaaaaaaa.tmp.jpg", 200, 10)
+    fresh = kept_file(".c.1-aaaaaaaa.tmp.jpg", 100, 0)
+    os.utime(fresh)
+    assert kept.clear("fetched") == (2, 500)
+    assert not abandoned.exists()
+    assert fresh.exists()
+
+
 def test_use_is_what_counts_and_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "1000")
     first, second = kept_file("a", 400, 30), kept_file("b", 400, 20)

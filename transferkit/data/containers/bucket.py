@@ -23,7 +23,7 @@ from typing import Any
 from transferkit.data.containers import kept
 from transferkit.data.containers.base import Container, EntryError
 from transferkit.errors import DataError, TransferKitError
-from transferkit.files import atomic_path, digest
+from transferkit.files import atomic_path, digest, remove_temporaries_of
 from transferkit.storage import is_offline
 from transferkit.text import shown
 
@@ -174,6 +174,7 @@ class Bucket(Container):
         key = digest([self.scheme, self.bucket, name, facts[0], facts[1] or _MINE])
         target = kept.store("fetched") / key[:2] / f"{key}{os.path.splitext(name)[1][:12]}"
         if not target.exists():
+            remove_temporaries_of(target, idle=kept.ABANDONED)
             with atomic_path(target) as temporary, open(temporary, "wb") as out:
                 for piece in self._pieces(name, *facts):
                     kept.make_room(len(piece), f"{self.name}/{shown(name)}")

@@ -30,6 +30,8 @@ class _Sum:
     counted: float
 
 
+ABANDONED = 3600.0  # seconds after which a half-written file is taken for one whose writer is gone
+
 _sum: _Sum | None = None
 
 
@@ -42,6 +44,15 @@ def files(name: str = "") -> list[Path]:
     """The files that are kept, of one of the `STORES` or of all; none that are just being written."""
     found = [path for one in ([name] if name else STORES) for path in store(one).rglob("*")]
     return sorted(p for p in found if not p.name.startswith(".") and p.suffix != ".lock" and p.is_file())
+
+
+def _abandoned(name: str) -> list[Path]:
+    """What processes that were killed left half-written."""
+    now, found = time.time(), []
+    for path in store(name).rglob(".*.tmp*"):
+        with suppress(OSError):
+            found += [path] if now - path.stat().st_mtime > ABANDONED else []
+    return found
 
 
 def limit() -> int:
@@ -109,7 +120,7 @@ def clear(name: str) -> tuple[int, int]:
     """Remove what one store keeps; how many files there were, and their bytes."""
     global _sum
     count = freed = 0
-    for path in files(name):
+    for path in (*files(name), *_abandoned(name)):
         size = _bytes(path)
         with suppress(OSError):
             path.unlink()

@@ -23,7 +23,7 @@ from transferkit.data.containers import kept
 from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError, Window
 from transferkit.data.containers.tfrecords import HEAD, is_record
 from transferkit.errors import DataError
-from transferkit.files import atomic_path, digest
+from transferkit.files import atomic_path, digest, remove_temporaries_of
 from transferkit.storage import locked
 from transferkit.text import shown
 
@@ -104,6 +104,7 @@ def plain(path: Path, head: bytes) -> Path:
             return path
         with locked(target.with_suffix(".lock")):
             if not target.exists():
+                remove_temporaries_of(target)  # of a process that was killed
                 _unpack(path, head, target, ALLOWANCE + RATIO * status.st_size)
     kept.use(target)
     return target
