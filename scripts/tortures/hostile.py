@@ -20,7 +20,10 @@ import numpy as np
 from tortures.trying import SMALL, Row, Session, in_child
 
 NAME = "hostile"
-FIXED = ("links that lead out of the data folder were followed without a word",)
+FIXED = (
+    "links that lead out of the data folder were followed without a word",
+    "`report`, `export` and `explain` wrote through `figures`, `exports`, `explained` of a run where these were links",
+)
 OPEN = ("CSV files hold class names exactly: one that begins with = is told, and a spreadsheet would compute it",)
 NAMES = ("<img src=x onerror=alert(1)>", "=cmd|' C'!A0", "\x1b[31mred", "a;b,c\t\"d\"", "@SUM(1)", "-rf", "{{7*7}}",
          "%s%n", "\u202egnp", "line\nbreak", "C:\\x", "con", "' OR 1=1 --",
@@ -272,14 +275,14 @@ def _links(session: Session, data: Path, run: Path) -> Iterator[Row]:
 
 
 WRITERS = (
-    ("figures", "report"), ("exports", "export"), ("report.html", "report"), ("exports", "resume"),
+    ("figures", "report"), ("exports", "export"), ("report.html", "report"), ("explained", "explain"),
     ("CARD.md", "report"), ("run.json", "report"), ("metrics.json", "evaluate"), ("figures", "evaluate"),
     ("history.csv", "resume"),
 )  # fmt: skip
 
 
 def _through(session: Session, run: Path, place: Path) -> Row:
-    row = Row("links in a run folder to files and folders outside: report, evaluate, export, resume")
+    row = Row("links in a run folder to files and folders outside: report, evaluate, explain, export, resume")
     kept, own = place / "precious", place / "linked"
     for number in session.times(2, len(WRITERS)):
         target, command = WRITERS[number]
@@ -292,7 +295,7 @@ def _through(session: Session, run: Path, place: Path) -> Row:
         if there.is_dir():
             shutil.rmtree(there)
         there.unlink(missing_ok=True)
-        there.symlink_to(kept if target in ("figures", "exports") else mine)
+        there.symlink_to(kept if target in ("figures", "exports", "explained") else mine)
         before = mine.read_bytes()
         said = session.command(command, own, *(("--format", "keras") if command == "export" else ()))
         new = [path.name for path in kept.iterdir() if path != mine]

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.calls import call
 from transferkit.errors import RunError
 from transferkit.files import read_json, write_json
+from transferkit.runs.layout import Layout, run_lock
 
 REACHED = "the model was reached"
 UNPROMISED = "--abstain: the run has no threshold"  # said of the sound run as well: its validation split is small
@@ -175,6 +176,37 @@ def test_wrong_types_inside_valid_json(name, digits_run, digits, copy, reached):
             fine = sound(result, name, "splits.csv", copy, "--resume")
             assert fine, f"{place}: {command[0]}: {result.code} {result.err[-300:]}"
             assert "\x1b" not in result.out + result.err, f"{place}: {command[0]}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("figures", "report"), ("exports", "export --format keras"), ("exports", "export --format all"),
+     ("explained", "explain")],
+)  # fmt: skip
+def test_nothing_is_written_through_links_inside_a_run(name, command, copy, reached, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if (copy / name).exists():
+        remove(copy / name)
+    (copy / name).symlink_to(outside)
+    word, *options = command.split()
+    done = call(word, copy, *options)
+    assert done.code == 2
+    assert f"{name} is a link to {outside}" in done.err
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+@pytest.mark.parametrize("name", [".lock", "checkpoints"])
+def test_nor_is_work_on_a_run_begun_behind_them(name, tmp_path):
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    outside.write_text("mine")
+    run.mkdir()
+    (run / name).symlink_to(outside)
+    with pytest.raises(RunError, match=f"{name} is a link to {outside}"), run_lock(Layout(run)):
+        pytest.fail("begun")
+    assert outside.read_text() == "mine"
 
 
 def test_a_foreign_command_is_not_shown_as_advice(copy):

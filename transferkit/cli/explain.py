@@ -40,8 +40,9 @@ def explain(
     layout.complete()
     speaker = reporter(quiet, as_json)
     chosen = find(paths, speaker.warn, step=film_step([run])) if paths else room.worst(layout)
+    where = folder or layout.written(run / "explained")
     compute.start(reporter=speaker)
-    rows = room.explain_to(layout, chosen, folder or run / "explained", method, output, speaker)
+    rows = room.explain_to(layout, chosen, where, method, output, speaker)
     if as_json:
         emit(rows)
         return

@@ -104,6 +104,16 @@ class Layout:
         """Held by the process that works on the run; gone when it is done."""
         return self.folder / ".lock"
 
+    def written(self, path: Path) -> Path:
+        """`path` in the run directory, which is about to be written. Raises RunError where it is a link: in a run from
+        a stranger it may lead anywhere."""
+        if path.is_symlink():
+            raise RunError(
+                f"{shown(path)} is a link to {shown(os.path.realpath(path))}, and nothing is written through links "
+                "inside a run directory; remove it and repeat the command"
+            )
+        return path
+
     # -- readers: each raises one RunError that names the file, for whatever is wrong with it
 
     def read_manifest(self) -> RunRecord:
@@ -312,7 +322,8 @@ def run_lock(layout: Layout) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     layout.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(str(layout.lock), timeout=0)
+    layout.written(layout.checkpoints)
+    lock = FileLock(str(layout.written(layout.lock)), timeout=0)
     try:
         lock.acquire()
     except Timeout as error:

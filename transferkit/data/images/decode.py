@@ -319,7 +319,7 @@ def _pixels(image: Image.Image) -> Pixels:
     for top, strip in strips(image):
         if strip is image:
             return np.asarray(image)
-        found[top : top + strip.height] = strip
+        found[top : top + strip.height] = np.asarray(strip)
     return found
 
 

@@ -96,4 +96,5 @@ def needed(image: Any, scale: int = 1) -> int:
     pixels = image.width * image.height
     kept = BUFFERED * pixels if image.info.get("progressive") else 0
     kept += STRIPS if pixels > STRIP else 0
-    return kept + max(PEAK.get(str(image.format), 20), DEEP if is_deep(image.mode) else 0) * pixels // scale**2
+    each = max(PEAK.get(str(image.format), 20), DEEP if is_deep(image.mode) else 0)
+    return int(kept + each * pixels // scale**2)

@@ -106,7 +106,7 @@ def upright(
         # Asked after `load()`: PNG may tell it at the end, and Pillow's TIFF reader has applied its own by then.
         method = ORIENTATIONS.get(orientation_of(image))
         if rgb is not image:
-            image.im = None  # its pixels: a large picture is not held three times
+            image.im = None  # type: ignore[assignment]  # its pixels: a large picture is not held three times
         return rgb if method is None else rgb.transpose(method)
     except DAMAGE as error:
         if _UNSUPPORTED.search(str(error)):

@@ -112,7 +112,7 @@ def export_all(
             before anything is written.
     """
     rows = [*FORMATS.values(), *(Format(name, "", "") for name in plugins.names("exporters", FORMATS))]
-    manifest, folder = layout.complete(), output or layout.folder / "exports"
+    manifest, folder = layout.complete(), output or layout.written(layout.folder / "exports")
     lookup("litert", quantize)
     wanted = [(row, quantize if quantize in row.precisions else "float32") for row in rows]
     places = {row.name: folder / place(row, precision) for row, precision in wanted}

@@ -69,7 +69,7 @@ def export(
     """
     row, precision = lookup(kind, quantize)
     manifest = layout.complete()
-    target = output or layout.folder / "exports" / place(row, precision)
+    target = output or layout.written(layout.folder / "exports") / place(row, precision)
     raise_problems(RunError, target_problems(target, replace, manifest.data.path))
     layout.check_model()
     facts = model_file.facts(layout.model)

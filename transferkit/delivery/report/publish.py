@@ -47,11 +47,12 @@ def publish(layout: Layout, reporter: Reporter, model: keras.Model | None = None
     Returns:
         The report's path.
     """
+    figures = layout.written(layout.figures)
     with reporter.step("writing the report"):
         content = report_content(layout, model)
         drawn = drawings(content)
         for name, drawing in drawn.items():
-            files.write_bytes(layout.figures / f"{name}.png", drawing.png())
+            files.write_bytes(figures / f"{name}.png", drawing.png())
         write_card(content, layout.card)
         return write_report(content, layout.report, drawn)
 
