@@ -136,7 +136,9 @@ def _forbidden(session: Session, words: tuple[Any, ...]) -> Row:
     """As an ordinary user: where this is root, the command does without root's right to pass over permissions."""
     row = Row("folders and pictures without permission, as an ordinary user: finetune")
     data = session.digits()
-    for place in ("output", "cache", "state", "home", "tmp", "data", "picture"):
+    places = ("output", "data", "picture", "cache", "state", "home", "tmp")
+    for number in session.times(len(places), len(places)):
+        place = places[number]
         _empty(session)
         env = session.environment()
         own = session.fresh("forbidden")

@@ -74,6 +74,15 @@ def test_a_damaged_count_begins_again(tmp_path: Path) -> None:
     assert read_json(path)["runs"] == [uses.identity(manifest(0))]
 
 
+def test_what_a_killed_process_half_counted_goes_with_the_next(tmp_path: Path) -> None:
+    count(Layout(tmp_path / "runs" / "x"), manifest(0), SPLIT)
+    folder = state_folder() / "test-splits"
+    half = folder / f".{SPLIT}.1-aaaaaaaa.tmp.json"
+    half.write_text("{")
+    assert count(Layout(tmp_path / "runs" / "y"), manifest(1), SPLIT)["run"] == 2
+    assert not half.exists()
+
+
 def test_processes_that_count_at_once_lose_none(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "runs" / "x")
     with ThreadPoolExecutor(8) as pool:

@@ -32,3 +32,15 @@ def test_a_tar_is_known_by_its_content_and_unpacked_once(tmp_path: Path) -> None
     kinds._open.clear()
     assert len(scan(tmp_path / "flowers.gz")) == 120
     assert [path.stat().st_ino for path in kept.files("archives")] == [before]
+
+
+def test_what_a_killed_process_had_unpacked_goes_with_the_next(tmp_path: Path) -> None:
+    source, _ = forms.tarred("gz")(Corpus(), tmp_path)
+    scan(source)
+    (copy,) = kept.files("archives")
+    copy.unlink()
+    half = copy.with_name(f".{copy.stem}.1-aaaaaaaa.tmp{copy.suffix}")
+    half.write_bytes(b"half")
+    kinds._open.clear()
+    assert len(scan(source)) == 120
+    assert not half.exists()
