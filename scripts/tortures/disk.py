@@ -34,7 +34,7 @@ def rows(session: Session) -> Iterator[Row]:
         row.add(said, said.tail(), of="undisturbed")
         yield row
         return
-    yield _forbidden(session, words)
+    yield _forbidden(session.part(3), words)
     if not session.short:
         yield _withdrawn(session.part(4), words, whole, said.seconds)
         yield _elsewhere(session.part(3), words, whole)

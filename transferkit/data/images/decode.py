@@ -31,7 +31,7 @@ from PIL import Image, features
 from transferkit.data.containers.fragments import Fragment
 from transferkit.data.containers.places import part_of, sha256_in
 from transferkit.data.images import jpeg, reading
-from transferkit.data.images.memory import BUFFERED, MEMORY, needed
+from transferkit.data.images.memory import BUFFERED, MEMORY, SMALL, needed
 from transferkit.data.images.opening import PictureError, identify, named, opened
 from transferkit.data.images.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
 from transferkit.data.images.sizing import LETTERBOX, fitted, letterboxed, scaled
@@ -211,8 +211,9 @@ def _straight(handle: IO[bytes], name: str, settings: DecodeSettings) -> Pixels 
     if size is None:
         return None
     scale = draft_scale(size, settings.size, settings.resize)
-    kept = 0 if jpeg.in_one_scan(content) else BUFFERED
-    MEMORY.take(size[0] * size[1] * kept + 3 * size[0] * size[1] // scale**2)
+    area = size[0] * size[1]
+    if (3 + BUFFERED) * area > SMALL:
+        MEMORY.take(3 * area // scale**2 + (0 if jpeg.in_one_scan(content) else BUFFERED * area))
     pixels = jpeg.pixels(content, size, scale)
     if pixels is None or not jpeg.may_be_turned(content):
         return pixels

@@ -9,8 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from transferkit.data.images.tones import STRIP, is_deep
@@ -34,17 +33,17 @@ class Budget:
     def __init__(self, most: int = 0) -> None:
         self.most, self._taken, self._free, self._mine = most, 0, threading.Condition(), threading.local()
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """What this thread takes inside is given back at the end of the outermost turn."""
-        depth = getattr(self._mine, "depth", 0)
-        self._mine.depth = depth + 1
-        try:
-            yield
-        finally:
-            self._mine.depth = depth
-            if not depth:
-                self._hold(0)
+    def turn(self) -> Budget:
+        """A context: what this thread takes inside is given back at the end of the outermost one."""
+        return self  # and no generator: small pictures take 200 µs in all
+
+    def __enter__(self) -> None:
+        self._mine.depth = getattr(self._mine, "depth", 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._mine.depth -= 1
+        if not self._mine.depth:
+            self._hold(0)
 
     def take(self, more: int) -> None:
         """Wait until there is room for `more` bytes of this thread, to be called inside a turn."""
