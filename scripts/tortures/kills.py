@@ -77,8 +77,11 @@ def _exports(session: Session) -> Iterator[Row]:
         yield found["keras"]
         return
     rng, expected = session.rng("kills export"), dict[str, tuple[set[str], int]]()
+    forms = list(FORMATS)
+    if session.seed:
+        rng.shuffle(forms)
     for number in session.times(2, 24):
-        form = FORMATS[number % 4]
+        form = forms[number % 4]
         if form not in expected:
             expected[form] = _exported(session, run, form, found[form])
         _export_killed(session, run, form, rng.random(), expected[form], found[form])

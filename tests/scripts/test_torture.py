@@ -141,6 +141,8 @@ def test_no_row_takes_the_time_of_those_behind_it(tmp_path: Path) -> None:
     long = Session(tmp_path, 0, False, now + 60)
     assert long.part(3).until - now == pytest.approx(20, abs=1)
     assert long.part(1).until == pytest.approx(long.until)
+    assert long.part(10, least=30).until - now == pytest.approx(30, abs=1)
+    assert long.part(10, least=300).until == long.until
     assert session_in(tmp_path).part(3).until > now + 50
     assert Session(tmp_path, 0, False, now - 1).part(3).over
 
