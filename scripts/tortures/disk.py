@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,16 @@ def rows(session: Session) -> Iterator[Row]:
         row.add(said, said.tail(), of="undisturbed")
         yield row
         return
-    yield _forbidden(session.part(3), words)
+    operations = dict(zip(PLACES, shim.counted(count, len(PLACES)), strict=True))
+    groups: list[Callable[[Session], Iterator[Row]]] = [functools.partial(_forbidden, words=words)]
     if not session.short:
-        yield _withdrawn(session.part(4), words, whole, said.seconds)
-        yield _elsewhere(session.part(3), words, whole)
-    if shim.library() is None:
-        yield Row("full disk", note=shim.LACKING)
-    else:
-        yield from _full(session, words, whole, dict(zip(PLACES, shim.counted(count, len(PLACES)), strict=True)))
+        groups.append(functools.partial(_withdrawn, words=words, whole=whole, seconds=said.seconds))
+        groups.append(functools.partial(_elsewhere, words=words, whole=whole))
+    groups.append(functools.partial(_full, words=words, whole=whole, operations=operations))
+    # With another seed another begins, so that runs of little time come to all of them in the end.
+    for number in range(len(groups)):
+        group = groups[(number - session.seed) % len(groups)]
+        yield from group(session.part(len(groups) - number, least=150))
 
 
 def _place(session: Session, place: str) -> Path:
@@ -49,13 +52,16 @@ def _place(session: Session, place: str) -> Path:
 
 
 def _full(session: Session, words: tuple[Any, ...], whole: Path, operations: dict[str, int]) -> Iterator[Row]:
+    if shim.library() is None:
+        yield Row("full disk", note=shim.LACKING)
+        return
     found = {place: Row(f"full below the {_name(place)}: finetune, then resume with room again") for place in PLACES}
     for place in PLACES:
         found[place].note = f"of {operations[place]} changes" if operations[place] else "a run writes nothing there"
     rng = session.rng("disk")
     used = [place for place in PLACES if operations[place]]
     for number in session.times(4, 60):
-        place = used[number % len(used)]
+        place = used[(number + session.seed) % len(used)]
         _empty(session)
         run, at = session.fresh("tries") / "run", rng.randint(1, operations[place])
         env = shim.environment(session, session.folder / place, at=at, do="full")
@@ -75,7 +81,7 @@ def _again(session: Session, words: tuple[Any, ...], run: Path, whole: Path) -> 
     return [*said.faults(), *differences(said, run, whole), *left_over(session, run)]
 
 
-def _withdrawn(session: Session, words: tuple[Any, ...], whole: Path, seconds: float) -> Row:
+def _withdrawn(session: Session, words: tuple[Any, ...], whole: Path, seconds: float) -> Iterator[Row]:
     """The permission to write is taken from a folder while a run is made; with it again the run is gone on with."""
     row = Row("the permission to write removed from the output or the cache during a finetune, then given again")
     rng = session.rng("disk withdrawn")
@@ -99,15 +105,16 @@ def _withdrawn(session: Session, words: tuple[Any, ...], whole: Path, seconds: f
         row.add(said, *faults, where=f"{number} {_name(place)}")
         row.failures += [f"{number} {_name(place)}, given again: {fault}"
                          for fault in (() if said.code == 0 else _again(session, words, run, whole))]  # fmt: skip
-    return row
+    yield row
 
 
-def _elsewhere(session: Session, words: tuple[Any, ...], whole: Path) -> Row:
+def _elsewhere(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[Row]:
     """Folders on another file system, to which nothing can be renamed or linked."""
     row = Row("output, cache, home, state and temporary files on another file system: finetune")
     if not SHARED_MEMORY.is_dir() or SHARED_MEMORY.stat().st_dev == session.folder.stat().st_dev:
         row.note = "there is only one"
-        return row
+        yield row
+        return
     names = {"cache": "TRANSFERKIT_CACHE", "home": "HOME", "state": "TRANSFERKIT_STATE", "tmp": "TMPDIR"}
     with tempfile.TemporaryDirectory(prefix="transferkit-torture-", dir=SHARED_MEMORY) as other:
         for number in session.times(0, len(PLACES)):
@@ -120,7 +127,7 @@ def _elsewhere(session: Session, words: tuple[Any, ...], whole: Path) -> Row:
             said = session.command(*words, "--output", run, env=env)
             stray = [path for path in there.rglob("*") if ".tmp" in path.name] if place in ("tries", "cache") else []
             row.add(said, *differences(said, run, whole), *(f"left over: {path}" for path in stray), where=place)
-    return row
+    yield row
 
 
 def _name(place: str) -> str:
@@ -132,7 +139,7 @@ def _empty(session: Session) -> None:
         shutil.rmtree(session.folder / name, ignore_errors=True)
 
 
-def _forbidden(session: Session, words: tuple[Any, ...]) -> Row:
+def _forbidden(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
     """As an ordinary user: where this is root, the command does without root's right to pass over permissions."""
     row = Row("folders and pictures without permission, as an ordinary user: finetune")
     data = session.digits()
@@ -158,7 +165,7 @@ def _forbidden(session: Session, words: tuple[Any, ...]) -> Row:
         if said.code and target.name not in said.err.decode("utf-8", "replace"):
             faults.append(f"the error does not name {target.name}: {said.tail()}")
         row.add(said, *faults, where=place)
-    return row
+    yield row
 
 
 def _ordinary() -> None:
