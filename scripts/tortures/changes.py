@@ -79,6 +79,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
     "another picture under its name": _other_content, "one bit": _one_bit, "removed": _removed,
     "moved to another class": _moved, "one more": _added, "a new time only": _touched,
 }  # fmt: skip
+TOLD = (b"changed", b"not what", b"other content", b"differ", b"no longer", b"missing", b"not there", b"gone")
 HARMLESS = ("a new time only",)
 
 
@@ -125,8 +126,7 @@ def _judged(said: Said, name: str) -> list[str]:
         return [] if said.code == 0 else [f"refused although nothing changed: {said.tail()}"]
     if name == "one more":  # not of the run: it may be left out
         return [] if said.code in (0, 2) else [f"ended with {said.code}: {said.tail()}"]
-    told = b"chang" in said.err or b"not the" in said.err or b"differ" in said.err or b"gone" in said.err
-    told = told or b"no longer" in said.err or b"missing" in said.err or b"not there" in said.err
+    told = any(word in said.err for word in TOLD)
     if said.code == 0:
         return ["not detected"]
     return [] if told else [f"refused without saying that the data changed: {said.tail()}"]
