@@ -91,7 +91,12 @@ MEMORY = Budget()
 
 
 def needed(image: Any, scale: int = 1) -> int:
-    """Bytes that decoding an opened Pillow image will take at the most, beside its file; JPEGs at 1/`scale`."""
+    """Bytes that the decoding of a picture will take at the most, beside its file.
+
+    Args:
+        image: Pillow's, opened and not decoded yet.
+        scale: of JPEGs: 1, 2, 4 or 8, by which they are decoded smaller.
+    """
     pixels = image.width * image.height
     kept = BUFFERED * pixels if image.info.get("progressive") else 0
     kept += STRIPS if pixels > STRIP else 0

@@ -95,7 +95,19 @@ def upright(
     handle: IO[bytes], image: Image.Image, size: int = 0, resize: str = "stretch", page: int = 0,
     intensity: str = "full",
 ) -> Image.Image:  # fmt: skip
-    """What `read` gives of a file that was identified as `image`. Raises ReadingError with the reason."""
+    """What `read` gives of a file that was identified.
+
+    Args:
+        handle: of the file, at any place.
+        image: what `identify` gave.
+        size: as for `read`.
+        resize: as for `read`.
+        page: as for `read`.
+        intensity: as for `read`.
+
+    Raises:
+        ReadingError: with the reason.
+    """
     kind = str(image.format)
     try:
         if page and kind != "DICOM":
