@@ -16,6 +16,7 @@ import pytest
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.marks import extended
+from transferkit import compute
 from transferkit.cli._common import heed_termination
 from transferkit.runs.finetune import Job
 
@@ -32,6 +33,45 @@ def shell(redirections: str, *words: object, **variables: str) -> subprocess.Com
     command = " ".join(["exec", sys.executable, "-m", "transferkit", *map(str, words), redirections])
     environment = {**os.environ, **variables}
     return subprocess.run(["bash", "-c", command], capture_output=True, timeout=200, env=environment, check=False)
+
+
+class OpError(Exception):
+    """Called as the base of TensorFlow's errors is."""
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (MemoryError("Unable to allocate 9 GiB for an array"), True),
+        (OpError("an exception:Status: 1, message: could not create a primitive, in file mkl_conv_ops.cc:1112"), True),
+        (OpError("Status: 3, message: could not create a primitive"), False),  # not implemented
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_a_full_memory_is_no_bug_of_ours(error: Exception, memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("transferkit.data.source.scan", scan)
+    said = call("data", "summary", ".")
+    assert said.code == 1
+    assert ("error: out of memory" in said.err) == memory
+    assert ("bug in transferkit" in said.err) != memory
+    assert ("ulimit -v" in said.err) == memory
+
+
+def test_libraries_that_cannot_be_mapped_are_a_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "keras":
+                raise ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
+
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
+    with pytest.raises(MemoryError, match="the libraries of tensorflow do not fit"):
+        compute._import()
 
 
 @posix

@@ -43,6 +43,7 @@ ERRORS = [
     tf.errors.ResourceExhaustedError(None, None, "failed to allocate memory"),
     XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 68719476736 bytes"),
     MemoryError(),
+    tf.errors.AbortedError(None, None, "an exception:Status: 1, message: could not create a primitive, in file x.cc"),
 ]
 
 

@@ -296,6 +296,15 @@ def _failed(error: Exception, debug: bool) -> int:
     if isinstance(error, TransferKitError):
         complain(f"error: {error}")
         return error.exit_code
+    from transferkit import compute
+
+    if compute.out_of_memory(error):
+        complain(
+            f"error: out of memory ({str(error).splitlines()[0] if str(error) else 'an allocation was refused'})\n"
+            "Close other programs, raise the bound of this shell (ulimit -v) or container, or take less at a time: "
+            "--batch-size, --image-size, --workers."
+        )
+        return 1
     where = "" if debug else "; --debug shows where"
     complain(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.")
     return 1

@@ -74,6 +74,10 @@ def _import_quietly() -> None:
         raise refused
 
 
+# How the system's loader says that a library does not fit into memory.
+_UNMAPPED = ("failed to map segment", "annot allocate memory")
+
+
 def _import() -> None:
     try:
         import keras
@@ -83,6 +87,10 @@ def _import() -> None:
         if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
             raise ConfigError(
                 f"Keras' backend '{name}' ({where}) cannot be imported ({error}); set KERAS_BACKEND=tensorflow"
+            ) from error
+        if isinstance(error, ImportError) and any(words in str(error) for words in _UNMAPPED):
+            raise MemoryError(
+                f"the libraries of {name} do not fit into what this process may take ({error})"
             ) from error
         if isinstance(error, ImportError):
             raise
@@ -240,13 +248,17 @@ def gpu_count() -> int:
     return count
 
 
+# oneDNN says its status by number: 1 is `dnnl_out_of_memory`.
+_REFUSED = ("RESOURCE_EXHAUSTED", "Status: 1, message: could not")
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a computation did not fit into the memory of its device or of this process."""
     if isinstance(error, MemoryError):
         return True
     # By name: TensorFlow's and JAX's classes are in modules that need not be there.
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    refused = "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
+    refused = any(words in str(error) for words in _REFUSED) or "out of memory" in str(error).lower()
     return "ResourceExhaustedError" in kinds or (
         refused and bool(kinds & {"XlaRuntimeError", "JaxRuntimeError", "OpError"})
     )
