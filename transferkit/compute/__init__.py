@@ -248,8 +248,8 @@ def gpu_count() -> int:
     return count
 
 
-# oneDNN says its status by number: 1 is `dnnl_out_of_memory`.
-_REFUSED = ("RESOURCE_EXHAUSTED", "Status: 1, message: could not")
+# oneDNN says its status by number: 1 is `dnnl_out_of_memory`, 5 `dnnl_runtime_error`, seen under `ulimit -v` alone.
+_REFUSED = ("RESOURCE_EXHAUSTED", "Status: 1, message: could not", "Status: 5, message: could not execute")
 
 
 def out_of_memory(error: BaseException) -> bool:
