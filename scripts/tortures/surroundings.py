@@ -14,9 +14,7 @@ from tortures.killing import told
 from tortures.trying import SMALL, Row, Session, finish
 
 NAME = "surroundings"
-FIXED = (
-    "under `ulimit -v` 2 GB TensorFlow's libraries, and under 3 GB oneDNN's refusals, ended in \"a bug in transferkit\"",
-)
+FIXED = ("below 3 GB of `ulimit -v` TensorFlow's libraries and oneDNN's refusals ended in \"a bug in transferkit\"",)
 OPEN: tuple[str, ...] = ()
 # What is put before and behind a command in a shell, and whether it has to end well all the same.
 SHELLS = {
