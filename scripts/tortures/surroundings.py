@@ -45,14 +45,14 @@ def rows(session: Session) -> Iterator[Row]:
 
 def _memory(session: Session) -> Row:
     """All layers trained on large batches, with less and less memory: the batch is halved, or one clear error."""
-    row, halved = Row("finetune --unfreeze all --batch-size 512 with a bound on memory (ulimit -v)"), 0
+    row, halved = Row("finetune --unfreeze all --batch-size 256 with a bound on memory (ulimit -v)"), 0
     data, tried = session.digits(60), []
     words = ("finetune", data, *SMALL[:4], "--epochs", 1, "--views", 1, "--unfreeze", "all")
-    sizes = (3.0,) if session.short else (4.0, 2.0, 6.0, 3.0, 5.0, 1.5, 8.0, 2.5, 3.5, 12.0)
+    sizes = (2.0,) if session.short else (4.0, 2.0, 6.0, 3.0, 5.0, 1.5, 8.0, 2.5, 3.5, 12.0)
     for number in session.times(len(sizes), len(sizes)):
         limit = int(sizes[number] * 2**30)
         output = session.fresh("bounded") / "run"
-        said = session.command(*words, "--batch-size", 512, "--output", output, preexec_fn=_bounded(limit))
+        said = session.command(*words, "--batch-size", 256, "--output", output, limit=400, preexec_fn=_bounded(limit))
         halved += b"out of memory with" in said.err
         faults = [] if said.code == 0 or b"memory" in said.err.lower() else [f"no word of memory: {said.tail()}"]
         row.add(said, *faults, where=f"{sizes[number]} GB")
