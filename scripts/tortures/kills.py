@@ -27,7 +27,7 @@ FIXED = (
 )
 OPEN = (
     "TensorFlow leaves `__autograph_generated_file*.py`, some kilobytes, in the folder for temporary files",
-    "onnxruntime 1.32 writes `~/.cache/Microsoft` and `.ses` in the folder for temporary files when it is imported, and "
+    "onnxruntime 1.32 writes `~/.cache/Microsoft` and `.ses` (temporary files) as soon as it is imported, and "
     "openvino 2026.4 `~/intel`: files of their own telemetry; seen above in exports and in a search",
 )
 FORMATS = ("litert", "keras", "saved_model", "onnx")
