@@ -11,7 +11,7 @@ PRIVATE = re.compile(
     r"|track_variable|momentums|velocities|model_variables_moving_average|iterations|py_driver_sys_path)\b"
     r"|ray\._private|keras\.src"
 )
-HOMES = {"compute/keras_private.py", "tuning/executors/ray_private.py"}
+HOMES = {"compute/keras_private.py", "compute/ray_private.py"}
 
 
 def test_private_names_of_keras_and_ray_stay_in_their_adapters() -> None:

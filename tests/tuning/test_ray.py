@@ -18,9 +18,10 @@ import pytest
 
 from tests.tuning import ray_trials
 from tests.tuning.ray_trials import digits_plan, drain, plan_of, simulated, values
+from transferkit.compute import ray_cluster
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.tuning.executors import ray_cluster, ray_executor, ray_worker
+from transferkit.tuning.executors import ray_executor, ray_worker
 from transferkit.tuning.executors.local import InProcess
 from transferkit.tuning.executors.ray_executor import Ray
 from transferkit.tuning.records import Limits, Outcome, Task

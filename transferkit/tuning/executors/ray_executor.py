@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import uuid
 from collections.abc import Callable
@@ -12,19 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from transferkit import importing
+from transferkit.compute.ray_cluster import Cluster, fitting, handed, short, whole_share
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.files import write_text
-from transferkit.storage import cache_folder
-from transferkit.tuning.executors.ray_cluster import Cluster, fitting
 from transferkit.tuning.executors.ray_worker import Reply, Runner, Shipment, run, trial_runner
 from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 
 LOOK = 10.0  # seconds without an outcome after which the cluster is looked at
-# Of the environment; what begins with TRANSFERKIT_ goes too, secrets (HF_TOKEN) do not.
-HANDED = ("KERAS_BACKEND", "KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 class Ray:
@@ -55,7 +50,7 @@ class Ray:
         self._marker = plan.checkpoints.absolute() / f".search-{self._key}"
         try:
             share = cores / slots if self._cluster.local else 1
-            self._wanted = {"CPU": cpus or _whole(share), "GPU": gpus or 0}
+            self._wanted = {"CPU": cpus or whole_share(share), "GPU": gpus or 0}
             self._require_room()
             write_text(self._marker, "who sees this file shares these folders with the search\n")
             portable = replace(plan, checkpoints=plan.checkpoints.absolute(), samples=_absolute(plan.samples))
@@ -122,7 +117,7 @@ class Ray:
 
     def _handed(self) -> dict[str, str]:
         """Environment of the workers; they take no code from the working directory or the data."""
-        return _handed(self._wanted["CPU"]) | {importing.FOREIGN: self._foreign, "PYTHONSAFEPATH": "1"}
+        return handed(self._wanted["CPU"]) | {importing.FOREIGN: self._foreign, "PYTHONSAFEPATH": "1"}
 
     def _outcome(self, ref: Any) -> Outcome | None:
         """What came of a task; None where its process could not take it and it was handed on."""
@@ -130,14 +125,14 @@ class Ray:
         try:
             reply: Reply = self._ray.get(ref)
         except errors.OutOfMemoryError as error:
-            return Outcome(task.id, "memory", error=f"its node ran out of memory: {_short(error)}")
+            return Outcome(task.id, "memory", error=f"its node ran out of memory: {short(error)}")
         except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
             # Failures of trials come back as outcomes: this one did not begin.
             hint = "a worker could not begin; is the same transferkit installed on every node?"
-            return Outcome(task.id, "failed", error=f"{hint} {_short(getattr(error, 'cause', None) or error)}")
+            return Outcome(task.id, "failed", error=f"{hint} {short(getattr(error, 'cause', None) or error)}")
         except errors.RayError as error:
             return Outcome(
-                task.id, "killed", error=f"its worker or node was lost {ATTEMPTS} times, the last time: {_short(error)}"
+                task.id, "killed", error=f"its worker or node was lost {ATTEMPTS} times, the last time: {short(error)}"
             )
         lost += reply.attempt
         if reply.outcome is None:
@@ -193,21 +188,6 @@ def _require_shares(cpus: float | None, gpus: float | None) -> None:
             raise ConfigError(f"{flag} {value:g}: above 1, Ray takes whole numbers only; use {int(value)}")
 
 
-def _whole(share: float) -> float:
-    """A share that Ray takes: whole above 1, else four digits."""
-    return math.floor(share) if share >= 1 else max(math.floor(share * 1e4) / 1e4, 1e-4)
-
-
-def _handed(cpus: float) -> dict[str, str]:
-    """Environment of the workers: the cache, and threads for the CPUs they were given."""
-    names = [name for name in os.environ if name in HANDED or name.startswith("TRANSFERKIT_")]
-    found = {name: os.environ[name] for name in names}
-    found["TRANSFERKIT_CACHE"] = str(cache_folder().absolute())
-    # Several trials may share a GPU: none takes all of its memory at once.
-    found |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    return found | dict.fromkeys(THREADS, str(max(1, int(cpus))))
-
-
 def _absolute(samples: Any) -> Any:
     return samples if samples.root is None else replace(samples, root=samples.root.absolute())
 
@@ -215,9 +195,3 @@ def _absolute(samples: Any) -> Any:
 def _pixels(plan: TrialPlan) -> int:
     """Bytes of pictures that travel in the plan itself."""
     return sum(p.nbytes for p in plan.samples.pixels or ())
-
-
-def _short(error: BaseException) -> str:
-    """The error on one line: of Ray's pages the first says what happened."""
-    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from transferkit._version import __version__
+from transferkit.compute import ray_private
 from transferkit.data.containers import places
 from transferkit.storage import cache_folder
-from transferkit.tuning.executors import ray_private
 from transferkit.tuning.records import Outcome, Task, TrialPlan
 
 LINGER = 5.0  # seconds that a process with a hanging trial lives on, so that its answer gets out

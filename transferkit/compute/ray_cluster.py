@@ -1,4 +1,4 @@
-"""A Ray cluster to run trials on: the caller's own session, one that is running, or one for the time of the search."""
+"""A Ray cluster to work on: the caller's own session, one that is running, or one for the time of the work."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from transferkit import importing
+from transferkit.compute import ray_private
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.storage import scratch
-from transferkit.tuning.executors import ray_private
+from transferkit.storage import cache_folder, scratch
 
 MISSING = "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]', or leave out --engine"
 STORE = 100 * 2**20  # bytes of a local object store; it holds the plan
 # One for all sessions of this process: Ray reads it once.
 TOKEN = secrets.token_hex(32)
+# Of the environment; what begins with TRANSFERKIT_ goes too, secrets (HF_TOKEN) do not.
+HANDED = ("KERAS_BACKEND", "KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def load() -> Any:
@@ -30,9 +33,9 @@ def load() -> Any:
     Raises ConfigError where it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Trials that ask for no GPU see none. Ray would announce that it is going to change this.
+    # Work that asks for no GPU sees none. Ray would announce that it is going to change this.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    # A trial that needs more memory than there is would be repeated for ever.
+    # What needs more memory than there is would be repeated for ever.
     os.environ.setdefault("RAY_task_oom_retries", "1")
     # A node ends where its helper process is not there in half a minute, which takes longer on a busy machine.
     os.environ.setdefault("RAY_agent_register_timeout_ms", str(int(1000 * ray_private.START_SECONDS)))
@@ -150,13 +153,34 @@ def _knock(address: str) -> None:
 
 
 def fitting(nodes: list[dict[str, float]], wanted: Mapping[str, float]) -> int:
-    """How many trials run at a time on a cluster.
+    """How many workers run at a time on a cluster.
 
     Args:
         nodes: the resources of each (`CPU`, `GPU`).
-        wanted: those of a trial; one that wants none of a resource does not count it.
+        wanted: those of a worker; one that wants none of a resource does not count it.
     """
     return sum(min(math.floor(node.get(k, 0) / v + 1e-9) for k, v in wanted.items() if v > 0) for node in nodes)
+
+
+def whole_share(share: float) -> float:
+    """A share that Ray takes: whole above 1, else four digits."""
+    return math.floor(share) if share >= 1 else max(math.floor(share * 1e4) / 1e4, 1e-4)
+
+
+def handed(cpus: float) -> dict[str, str]:
+    """Environment of the workers: the cache, and threads for the CPUs they were given."""
+    names = [name for name in os.environ if name in HANDED or name.startswith("TRANSFERKIT_")]
+    found = {name: os.environ[name] for name in names}
+    found["TRANSFERKIT_CACHE"] = str(cache_folder().absolute())
+    # Several workers may share a GPU: none takes all of its memory at once.
+    found |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    return found | dict.fromkeys(THREADS, str(max(1, int(cpus))))
+
+
+def short(error: BaseException) -> str:
+    """The error on one line: of Ray's pages the first says what happened."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
 
 
 def _words(error: Exception) -> str:
