@@ -160,7 +160,7 @@ def test_a_kill_while_writing_leaves_no_chunk_and_no_rubbish(features):
             handle.write(b"half a chunk")
             handle.flush()
             os.kill(os.getpid(), 9)
-        store._write = half
+        store.write_rows = half
         features.append(["q0"], content[3:4])
         """
     )

@@ -18,12 +18,22 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_most = 0  # threads that this process was told to keep to; 0: no limit
+
+
+def limit_threads(most: int) -> None:
+    """Keep this process to `most` threads where it would take one for each core: others have the rest of them."""
+    global _most
+    _most = most
+
+
 def available_threads() -> int:
     """CPU cores this process may use (cgroup pinning and `taskset` respected where the system tells)."""
     try:
-        return max(1, len(os.sched_getaffinity(0)))
+        cores = max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # macOS, Windows
-        return max(1, os.cpu_count() or 1)
+        cores = max(1, os.cpu_count() or 1)
+    return min(cores, _most or cores)
 
 
 def machine_memory() -> int:

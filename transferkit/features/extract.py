@@ -7,7 +7,7 @@ or computed each time they are asked for. Training cannot tell the difference: t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,7 @@ from transferkit import compute
 from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import AugmentationRanges, render, view_seed
-from transferkit.data.images.decode import BUNDLE, DecodeSettings, decoder_versions, open_pixels
+from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError, decoder_versions, open_pixels
 from transferkit.data.images.memory import MEMORY
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
@@ -37,6 +37,7 @@ CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this siz
 COMMIT_SECONDS = 20.0  # or as often as this: what a kill can cost
 RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
 VIEWS_AT_ONCE = 32  # drawn from one decoded picture; bounds what waits in memory
+Unreadable = Callable[[int, PictureError], None]  # is told the number of a picture, and why it cannot be read
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def extract(
     wanted: Mapping[int, Sequence[int]],
     reporter: Reporter,
     parallel: int = 1,
+    on_error: Unreadable | None = None,
 ) -> int:
     """Compute the rows of `wanted` that any of `sets` lacks.
 
@@ -195,11 +197,13 @@ def extract(
         wanted: row number of a picture → its views.
         reporter: is told of the progress.
         parallel: batches for which `network` is called at a time.
+        on_error: is told of a picture that cannot be read, which is left out; without it, its error is raised.
 
     Returns:
         How many rows were computed.
 
     Raises:
+        PictureError: a picture cannot be read.
         TrainingError: the network gives infinity or NaN.
         StorageError: the disk is full.
     """
@@ -209,16 +213,17 @@ def extract(
         return 0
     pending: list[tuple[str, list[np.ndarray]]] = []
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
-    committed = time.monotonic()
+    committed, done = time.monotonic(), 0
     with reporter.progress("computing features", total, "views") as advance:
-        for names, outputs in _batches(network, views, samples, todo, parallel):
+        for names, outputs in _batches(network, views, samples, todo, parallel, on_error):
+            done += len(names)
             pending += [(name, [o[i] for o in outputs]) for i, name in enumerate(names)]
             advance(len(names))
             if len(pending) >= limit or time.monotonic() - committed > COMMIT_SECONDS:
                 _commit(sets, pending)
                 pending, committed = [], time.monotonic()
         _commit(sets, pending)
-    return total
+    return done
 
 
 def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> list[str]:
@@ -249,31 +254,44 @@ def _missing(
 
 
 def _batches(
-    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]], parallel: int
-) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    network: compute.Forward, views: Views, samples: Samples, todo: dict[int, list[int]], parallel: int,
+    on_error: Unreadable | None,
+) -> Iterator[tuple[list[str], list[np.ndarray]]]:  # fmt: skip
     """Row names and outputs, batch by batch; decoding and drawing run ahead on threads."""
 
     def run(batch: tuple[list[str], np.ndarray]) -> tuple[list[str], list[np.ndarray]]:
         names, pixels = batch
         return names, [o[: len(names)] for o in network([_padded(pixels, FORWARD_BATCH)])]
 
-    with closing(ahead(_drawn(views, samples, todo), depth=1)) as batches:
+    with closing(ahead(_drawn(views, samples, todo, on_error), depth=1)) as batches:
         yield from map_ordered(run, batches, threads=parallel, window=parallel)
 
 
-def _drawn(views: Views, samples: Samples, todo: dict[int, list[int]]) -> Iterator[tuple[list[str], np.ndarray]]:
+def _drawn(
+    views: Views, samples: Samples, todo: dict[int, list[int]], on_error: Unreadable | None
+) -> Iterator[tuple[list[str], np.ndarray]]:
     """Row names and uint8 pixels [n ≤ FORWARD_BATCH, size, size, 3]."""
     assert samples.sha256 is not None
+
+    def draw(item: tuple[int, list[int]]) -> tuple[int, list[int], np.ndarray | PictureError]:
+        try:
+            return *item, views.pixels(samples, *item)
+        except PictureError as error:
+            if on_error is None:
+                raise
+            return *item, error
+
     names: list[str] = []
     waiting: list[np.ndarray] = []
     work = ((i, some[k : k + VIEWS_AT_ONCE]) for i, some in todo.items() for k in range(0, len(some), VIEWS_AT_ONCE))
     # Two batches in the making: with less, decoding would wait for the network, and it for decoding.
     most = max(1, min(VIEWS_AT_ONCE, max(map(len, todo.values()))))
     window = max(2 * available_threads(), 2 * FORWARD_BATCH // most)
-    drawn = map_ordered(
-        lambda item: (*item, views.pixels(samples, *item)), work, window=window, bundle=max(1, BUNDLE // most)
-    )
-    for i, some, pixels in drawn:
+    for i, some, pixels in map_ordered(draw, work, window=window, bundle=max(1, BUNDLE // most)):
+        if isinstance(pixels, PictureError):
+            assert on_error is not None
+            on_error(i, pixels)
+            continue
         names += [views.name(samples.sha256[i], v) for v in some]
         waiting.extend(pixels)
         while len(waiting) >= FORWARD_BATCH:

@@ -269,14 +269,17 @@ class Frozen:
         size = self.backbone.size
         return Streamed(self.views, samples, None, [(size, size, 3)])
 
-    def choose_precision(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
-        """Decide how the frozen part computes the rows of `wanted`, before anything is computed."""
-        rows = sum(len(views) for views in wanted.values())
+    def choose_precision(
+        self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]], times: float = 1.0
+    ) -> None:
+        """Decide how the frozen part computes the rows of `wanted`, before anything is computed. The pictures may be a
+        sample of data that has so many `times` as many."""
+        rows = round(times * sum(len(views) for views in wanted.values()))
         self.precision = choose(
             self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
         )
         if self.settings.precision == "auto" and engines.offered():
-            self.precision = engines.choose(self.precision, self._work(kind, samples, wanted), self.reporter)
+            self.precision = engines.choose(self.precision, self._work(kind, samples, wanted, times), self.reporter)
             self._passes.keep(self.precision)
         asked = self.settings.precision
         if asked not in ("auto", self.precision.name) and "precision" not in self._warned:
@@ -286,12 +289,12 @@ class Frozen:
                 "are computed in float32, so that the head learns from what it will be given"
             )
 
-    def _work(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> engines.Work:
+    def _work(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]], times: float) -> engines.Work:
         names = row_names(self.views, samples, wanted)
 
         def lacking(option: Precision) -> int:
             here = listed_rows(self._spec(kind, option), names) if self.cache is not False else ()
-            return len(names) - len(here)
+            return round(times * (len(names) - len(here)))
 
         return engines.Work(
             network=kind.model, pixels=lambda: self._some(samples), batch=FORWARD_BATCH, parallel=at_once(kind.model),

@@ -13,8 +13,8 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,6 +29,7 @@ from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
 
 FORMAT = 2
+AN_HOUR = 3600.0  # seconds; nothing takes that long to write a chunk
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
 
 
@@ -110,24 +111,12 @@ class FeatureSet:
         Raises StorageError when the disk is full; what was stored before stays valid.
         """
         rows = packed(rows)
-        try:
-            with locked(self.folder / "write.lock"):
-                self._sweep()
-                stem = self.folder / f"chunk-{time.time_ns():020d}-{os.getpid()}"
-                with atomic_path(stem.with_suffix(".npy")) as temporary, open(temporary, "wb") as handle:
-                    _write(handle, rows)
-                write_json(stem.with_suffix(".json"), {"rows": list(names), "checksum": checksum(rows)})
-        except OSError as error:
-            cause = error.__cause__ if isinstance(error, StorageError) else error
-            if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise StorageError(
-                    f"no space left for features in {self.folder}; free some (`transferkit cache clear`), move the "
-                    "cache with TRANSFERKIT_CACHE, or use --no-cache"
-                ) from error
-            raise StorageError(
-                f"cannot write features in {self.folder} ({getattr(cause, 'strerror', None) or cause}); set "
-                "TRANSFERKIT_CACHE to a folder that can be written, or give --no-cache"
-            ) from error
+        with storing(self.folder), locked(self.folder / "write.lock"):
+            self._sweep()
+            stem = self.folder / f"chunk-{time.time_ns():020d}-{os.getpid()}"
+            with atomic_path(stem.with_suffix(".npy")) as temporary, open(temporary, "wb") as handle:
+                write_rows(handle, rows)
+            write_json(stem.with_suffix(".json"), index_of(names, rows))
         self.refresh()
 
     def _sweep(self) -> None:
@@ -141,6 +130,10 @@ class FeatureSet:
         for path in self.folder.glob(".chunk-*.tmp.*"):
             path.unlink(missing_ok=True)
         remove_temporaries_of(self.folder / "set.json", idle=3600)  # which is written without the lock
+        for path in self.folder.glob(".shard-*"):  # which are written without the lock (`shard_store`)
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > AN_HOUR:
+                    path.unlink()
 
     def places(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Chunk numbers and rows of `names`, int64 arrays. Raises KeyError for a row that is not stored."""
@@ -188,7 +181,35 @@ def unpacked(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.nda
     ]
 
 
-def _write(handle: IO[bytes], rows: np.ndarray) -> None:
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """What the disk refuses while features are written into `folder` becomes a StorageError with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError(
+                f"no space left for features in {folder}; free some (`transferkit cache clear`), move the "
+                "cache with TRANSFERKIT_CACHE, or use --no-cache"
+            ) from error
+        raise StorageError(
+            f"cannot write features in {folder} ({getattr(cause, 'strerror', None) or cause}); set "
+            "TRANSFERKIT_CACHE to a folder that can be written, or give --no-cache"
+        ) from error
+
+
+def index_of(names: Sequence[str], rows: np.ndarray) -> JsonObject:
+    """The index of a chunk of `packed` rows: what they are called, and how to tell whether they are whole.
+
+    Args:
+        names: of the rows, in their order.
+        rows: [n, width], as they are written.
+    """
+    return {"rows": list(names), "checksum": checksum(rows)}
+
+
+def write_rows(handle: IO[bytes], rows: np.ndarray) -> None:
     """As np.save, which hides the error number of a full disk."""
     rows = np.ascontiguousarray(rows)
     np.lib.format.write_array_header_1_0(handle, np.lib.format.header_data_from_array_1_0(rows))
@@ -213,6 +234,12 @@ def root() -> Path:
     return cache_folder() / "features"
 
 
+def place_of(spec: JsonObject) -> str:
+    """The folder of the set that belongs to `spec`, relative to that of all sets."""
+    name = digest({"format": FORMAT, **spec})
+    return f"{name[:2]}/{name}"
+
+
 def open_set(spec: JsonObject, shapes: Sequence[tuple[int, ...]]) -> FeatureSet:
     """The set that belongs to `spec`, made if absent.
 
@@ -220,8 +247,7 @@ def open_set(spec: JsonObject, shapes: Sequence[tuple[int, ...]]) -> FeatureSet:
         spec: everything that changes the content of a row.
         shapes: of a row's tensors, without the batch axis.
     """
-    name = digest({"format": FORMAT, **spec})
-    return FeatureSet(root() / name[:2] / name, spec, shapes)
+    return FeatureSet(root() / place_of(spec), spec, shapes)
 
 
 def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
@@ -231,9 +257,8 @@ def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
         spec: as for `open_set`.
         names: of rows.
     """
-    name = digest({"format": FORMAT, **spec})
     found: set[str] = set()
-    for index in (root() / name[:2] / name).glob("chunk-*.json"):
+    for index in (root() / place_of(spec)).glob("chunk-*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             found.update(read_json(index)["rows"])
     return found.intersection(names)
