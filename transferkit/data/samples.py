@@ -116,7 +116,7 @@ class Samples:
         """
         if self.sha256 is not None:
             return self
-        results = list(map_ordered(_hash_or_reason, self.sources(), threads))
+        results = list(map_ordered(hash_or_reason, self.sources(), threads))
         raise_problems(DataError, _unreadable(self.paths, [reason for _, reason in results]))
         return replace(self, sha256=tuple(value for value, _ in results))
 
@@ -149,7 +149,8 @@ def hash_source(source: Path | Pixels) -> str:
     return places.sha256(source)
 
 
-def _hash_or_reason(source: Path | Pixels) -> tuple[str, str | None]:
+def hash_or_reason(source: Path | Pixels) -> tuple[str, str | None]:
+    """`hash_source`, and why there is none (the hash is empty then) for a file that cannot be read."""
     if not isinstance(source, np.ndarray):
         # An empty file has a hash like any other; the decoder and the audit refuse it by name.
         reason = unreadable_reason(source)

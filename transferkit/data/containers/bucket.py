@@ -271,6 +271,13 @@ def _facts(entry: Mapping[str, Any]) -> tuple[int, str]:
     return (int(size) if size is not None else -1), mark
 
 
+def filesystem(path: str | os.PathLike[str]) -> Any:
+    """The library's own file system for an address, to write by. Raises DataError where it is missing."""
+    found = _ADDRESS.fullmatch(os.fspath(path))
+    assert found is not None, "ask `is_address` first"
+    return _filesystem(found[1], f"{found[1]}://{shown(found[2])}")
+
+
 def _filesystem(scheme: str, name: str) -> Any:
     extra = _NEEDS.get(scheme, "web")
     try:

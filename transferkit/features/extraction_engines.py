@@ -1,0 +1,116 @@
+"""Where features are extracted in shards: in this process, or by actors on a Ray cluster. The rows are the same."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+from transferkit.compute.ray_cluster import Cluster, fitting
+from transferkit.console import Reporter
+from transferkit.errors import ConfigError, TrainingError
+from transferkit.features.ray_extraction import RayRun
+from transferkit.features.shard_worker import Extraction, ShardWorker
+from transferkit.features.shards import Extracted, Pictures, ShardQueue
+
+CPUS = 4  # of an actor where nothing is asked for: more of them compute less each
+
+
+class ExtractionEngine(Protocol):
+    """Extracts pictures, somewhere."""
+
+    def run(self, work: Extraction, pictures: Pictures, reporter: Reporter) -> Extracted:
+        """Compute and store what is lacking of all `pictures`."""
+
+
+class Here:
+    """In this process."""
+
+    def run(self, work: Extraction, pictures: Pictures, reporter: Reporter) -> Extracted:
+        """See `ExtractionEngine`. Raises what `ShardWorker.run` does."""
+        worker, found = ShardWorker(work), Extracted()
+        queue = ShardQueue(len(pictures), pictures.most())
+        worker.begin()
+        with reporter.progress("computing features", len(pictures)) as advance:
+            while (span := queue.take(1)) is not None:
+                done = worker.run(pictures.shard(span))
+                queue.finish(span, done.seconds)
+                found.add(pictures, span, done)
+                advance(len(span))
+        found.close(pictures, queue)
+        return found
+
+
+class RayActors:
+    """On a Ray cluster, by `workers` actors with `cpus` and `gpus` of a node each.
+
+    `address`: see `ray_cluster.Cluster`. `workers` None: as many as there is room for. `cpus` None: 4, or as many as
+    the smallest node has; on this machine its cores divided by `workers`.
+    """
+
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, cpus: float | None = None,
+        gpus: float | None = None,
+    ) -> None:  # fmt: skip
+        self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
+        if cpus is not None and cpus > 1 and cpus != int(cpus):
+            raise ConfigError(f"--worker-cpus {cpus:g}: above 1, Ray takes whole numbers only; use {int(cpus)}")
+
+    def run(self, work: Extraction, pictures: Pictures, reporter: Reporter) -> Extracted:
+        """See `ExtractionEngine`.
+
+        Raises:
+            ConfigError: no cluster, no room on it, or no machine of it makes the same rows.
+            EngineError, TrainingError, StorageError: as `ShardWorker.run`.
+        """
+        cluster = Cluster(self.address, os.cpu_count() or 1, work.bytes)
+        try:
+            wanted, slots = self.wanted(cluster.nodes(), cluster.local)
+            return RayRun(cluster, wanted, slots, work, pictures, reporter).run()
+        except ConnectionError as error:
+            raise TrainingError(
+                f"the Ray cluster is gone ({error}); repeat the command when it is there again: rows that are stored "
+                "are not computed again"
+            ) from error
+        finally:
+            cluster.close()
+
+    def wanted(self, nodes: list[dict[str, float]], local: bool) -> tuple[dict[str, float], int]:
+        """What an actor takes of a node, and how many there are to be. Raises ConfigError where none has room."""
+        able = [node["CPU"] for node in nodes if node.get("CPU", 0) >= 1] or [1.0]
+        share = max(able) / self.workers if local and self.workers else min(CPUS, min(able))
+        cpus = self.cpus or max(1, math.floor(share))
+        found = {"CPU": cpus, "GPU": self.gpus or 0}
+        room = fitting(nodes, found)
+        if not room:
+            most = "; ".join(sorted({f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes}))
+            raise ConfigError(
+                f"no node of the Ray cluster has {cpus:g} CPUs and {self.gpus or 0:g} GPUs for a worker (there are "
+                f"nodes with {most}); lower --worker-cpus or --worker-gpus, or add a node first"
+            )
+        return found, self.workers or room
+
+
+def engine_of(
+    name: str, address: str | None, workers: int | None, cpus: float | None, gpus: float | None
+) -> ExtractionEngine:
+    """The engine of that name.
+
+    Args:
+        name: "local" or "ray".
+        address: of the cluster; the others as `RayActors` has them.
+        workers: see there.
+        cpus: see there.
+        gpus: see there.
+
+    Raises:
+        ConfigError: what has no effect with that engine.
+    """
+    if name == "ray":
+        return RayActors(address, workers, cpus, gpus)
+    given: Mapping[str, object] = {"address": address, "workers": workers, "worker-cpus": cpus, "worker-gpus": gpus}
+    idle = [f"--{option}" for option, value in given.items() if value is not None]
+    if idle:
+        raise ConfigError(f"{', '.join(idle)} has no effect with --engine {name}; add --engine ray, or drop it")
+    return Here()
