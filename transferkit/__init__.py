@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         build_head,
         compare,
         evaluate,
+        extract_features,
         finetune,
         freeze,
         label,
@@ -53,6 +54,7 @@ _HOMES = {
             "build_head",
             "compare",
             "evaluate",
+            "extract_features",
             "finetune",
             "freeze",
             "label",
@@ -72,8 +74,8 @@ _HOMES = {
 }
 __all__ = [
     "Callback", "Data", "HyperModel", "Run", "Settings", "Space", "TransferKitError", "__version__", "assemble",
-    "backbone", "best", "build_head", "compare", "evaluate", "finetune", "freeze", "label", "load_data", "load_run",
-    "predict", "reproduce", "tune",
+    "backbone", "best", "build_head", "compare", "evaluate", "extract_features", "finetune", "freeze", "label",
+    "load_data", "load_run", "predict", "reproduce", "tune",
 ]  # fmt: skip
 
 

@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "label": ("transferkit.cli.label:label", "Choose the pictures that are worth a label next"),
         "backbones": ("transferkit.cli.backbones:backbones", "List pretrained networks, or rank them on your pictures"),
         "weights": ("transferkit.cli.weights:weights", "Fetch, check and add pretrained weights"),
+        "features": ("transferkit.cli.features:features", "Compute features beforehand, here or on many machines"),
         "cache": ("transferkit.cli.cache:cache", "See or shrink the store of computed features"),
     },
     "Setup": {

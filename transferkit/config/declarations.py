@@ -37,6 +37,13 @@ OF_HEADS = (
     "head_width", "dropout", "l1", "l2", "pooling", "normalize", "loss", "mixup", "cutmix", "class_weights",
 )  # fmt: skip
 USUAL_VIEWS = 4  # per training picture
+# Settings that change which rows a run looks for, how they are computed, or which pictures there are.
+OF_FEATURES = (
+    "backbone", "weights", "scaling", "image_size", "resize", "intensity", "unfreeze", "head", "pooling", "augment",
+    "views", "precision", "seed", "task", "classes", "exclude", "exclude_file", "reader", "image_column",
+    "label_column", "split_column", "path_template", "label_delimiter", "crop_boxes", "frames", "class_level",
+    "on_bad_file",
+)  # fmt: skip
 AUTO_VIEWS = 2  # per training picture where a head is chosen and nothing else was asked for
 AUGMENTATIONS = ("none", "light", "medium", "strong")
 Width = Annotated[int, Field(ge=1, le=65536)]

@@ -15,7 +15,9 @@ from transferkit.backbones.cut import operations_of
 from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.features.extract import Source
+from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision
+from transferkit.heads import has_class_token
 from transferkit.training import adapting, models, optimizers
 from transferkit.training.phase import Phase
 from transferkit.training.problem import Problem
@@ -25,6 +27,36 @@ HEAD_RATES = {"adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3, "sgd": 1e-1, "moment
 TAIL_RATE = 0.13  # of the head's learning rate
 JUDGED_TRAINING = 1000  # training pictures on which the final model is scored, to see over- and underfitting
 SAMPLE_ROWS, SAMPLE_BYTES = 4096, 256 << 20  # by which features are standardised
+
+
+def pooled_for(settings: Settings, backbone: LoadedBackbone) -> Settings:
+    """The settings with the pooling that they come to on a network.
+
+    Args:
+        settings: of the run.
+        backbone: the network.
+    """
+    if settings.chooses_head and has_class_token(backbone.model.output_shape[1:]):
+        # What is chosen stands on the class token and the patches' mean; trained layers go on from it.
+        return settings.model_copy(update={"pooling": "cls+mean"})
+    return settings
+
+
+def kinds(frozen: Frozen, settings: Settings, upper: Rows) -> list[Rows]:
+    """What one pass over the pictures is to give: the activations that the lowest tail begins with, if there is one and
+    something below it is frozen; and `upper`.
+
+    Args:
+        frozen: the frozen side.
+        settings: of the run.
+        upper: rows of the whole network.
+    """
+    backbone = frozen.backbone
+    steps = tail_steps(settings, backbone.row)
+    if not steps:
+        return [upper]
+    _, rows = frozen.at(freeze.first_trainable(backbone.model, backbone.row, steps[0]))
+    return [upper] if rows is None or rows.tail is None else [rows, upper]
 
 
 def head_rate(settings: Settings) -> float:

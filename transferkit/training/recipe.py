@@ -23,7 +23,6 @@ from transferkit.console import Reporter
 from transferkit.features.extract import Source, Views
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
-from transferkit.heads import has_class_token
 from transferkit.training import lr_finder, models, planning
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback
@@ -81,9 +80,7 @@ class Recipe:
     again: Mapping[str, Again] | None = None  # by name, the phases to be trained as they were before, and no others
 
     def __post_init__(self) -> None:
-        if self.settings.chooses_head and has_class_token(self.backbone.model.output_shape[1:]):
-            # What is chosen stands on the class token and the patches' mean; trained layers go on from it.
-            self.settings = self.settings.model_copy(update={"pooling": "cls+mean"})
+        self.settings = planning.pooled_for(self.settings, self.backbone)
         self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
         # Always through a reusable head: a run comes to the very numbers of the trial that a search took it from.
         if self.pool is None:  # an empty one is false, and is to be shared all the same
@@ -234,9 +231,7 @@ class Recipe:
     def kinds(self, upper: Rows) -> list[Rows]:
         """What one pass over the pictures is to give: the activations that the lowest tail begins with, if there is one
         and something below it is frozen; and `upper`."""
-        steps = self.steps
-        _, rows = self.frozen.at(self.first(steps[0])) if steps else (None, None)
-        return [upper] if rows is None or rows.tail is None else [rows, upper]
+        return planning.kinds(self.frozen, self.settings, upper)
 
     def first(self, policy: str) -> int:
         """The operation of the network that a tail of `policy` begins with."""
