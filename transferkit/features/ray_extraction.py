@@ -58,8 +58,9 @@ class RayRun:
         self.by_ref: dict[Any, _Actor] = {}
         self.refused: dict[str, str] = {}  # what keeps a worker from beginning → where
         self.stillborn = 0  # actors that were lost before they had begun, in a row
-        self.finished: set[tuple[int, int]] = set()  # spans that were handed out twice
         self.told: set[tuple[int, int]] = set()  # spans that are slow
+        self.twice: set[tuple[int, int]] = set()  # spans that two actors were given,
+        self.finished: set[tuple[int, int]] = set()  # and those of them that one has answered
         self.crowded = False
 
     def run(self) -> Extracted:
@@ -133,16 +134,16 @@ class RayRun:
         actor.since = time.monotonic()
         if span is None:
             actor.node, self.stillborn = str(answer), 0
-        elif (key := (span.start, span.stop)) not in self.finished:
+        elif _key(span) not in self.finished:
             self._finish(span, answer, actor.since - started)
             advance(len(span))
-            if key in self.told:
-                self.finished.add(key)
 
     def _finish(self, span: Span, done: Done, seconds: float) -> None:
         self.queue.finish(span, done.seconds)
         self.found.add(self.pictures, span, done)
-        if (span.start, span.stop) in self.told:
+        if _key(span) in self.twice:
+            self.finished.add(_key(span))
+        if _key(span) in self.told:
             self.found.slow.append(f"{self._named(span)} took {duration(seconds)} on {done.node}")
 
     def _failed(self, actor: _Actor, error: BaseException) -> None:
@@ -170,7 +171,7 @@ class RayRun:
                 raise TrainingError(f"workers end before they have begun, the last one: {short(error)}")
         self._drop(actor)
         for place, span in enumerate(spans):
-            if (span.start, span.stop) in self.finished or self._elsewhere(span):
+            if _key(span) in self.finished or self._elsewhere(span):
                 continue
             if place == 0:
                 self.reporter.say(f"a worker on {actor.node} was lost; {self._named(span)} go to another one")
@@ -193,7 +194,7 @@ class RayRun:
         room, once."""
         if self.queue.seconds is not None:
             for actor in [a for a in self.actors if a.spans and a.spans[0] is not None]:
-                self._look_at(actor, actor.spans[0])
+                self._look_at(actor)
         if answered:
             return
         crowded = not fitting(self.cluster.nodes(), self.wanted)
@@ -203,21 +204,24 @@ class RayRun:
             )
         self.crowded = crowded
 
-    def _look_at(self, actor: _Actor, span: Span | None) -> None:
+    def _look_at(self, actor: _Actor) -> None:
+        span = actor.spans[0]
         assert span is not None
         assert self.queue.seconds is not None
-        age, key = time.monotonic() - actor.since, (span.start, span.stop)
-        if age < max(SLOW_SECONDS, SLOW * self.queue.seconds * len(span)) or key in self.finished:
+        age, usual = time.monotonic() - actor.since, self.queue.seconds * len(span)
+        if age < max(SLOW_SECONDS, SLOW * usual) or _key(span) in self.finished:
             return
-        if key not in self.told:
-            self.told.add(key)
+        if _key(span) not in self.told:
+            self.told.add(_key(span))
             self.reporter.warn(
-                f"{actor.node} has been at {self._named(span)} for {duration(age)}; others take "
-                f"{duration(self.queue.seconds * len(span))} for as many"
+                f"{actor.node} has been at {self._named(span)} for {duration(age)}; others take {duration(usual)} for "
+                "as many"
             )
-        idle = next((a for a in self.actors if a.node and not a.spans), None)
-        if idle is not None and not self.queue.waiting and not self._elsewhere(span, but=actor):
-            self._hand(idle, span, idle.handle.run.remote(self.pictures.shard(span)))
+        for waiting in [] if self.queue.waiting else list(actor.spans):  # what stands behind it waits as well
+            idle = next((a for a in self.actors if a.node and not a.spans), None)
+            if idle is not None and waiting is not None and not self._elsewhere(waiting, but=actor):
+                self.twice.add(_key(waiting))
+                self._hand(idle, waiting, idle.handle.run.remote(self.pictures.shard(waiting)))
 
     def _elsewhere(self, span: Span, but: _Actor | None = None) -> bool:
         """Whether another actor has that span as well."""
@@ -227,3 +231,7 @@ class RayRun:
         paths, order = self.pictures.samples.paths, self.pictures.order
         first, last = paths[order[span.start]], paths[order[span.stop - 1]]
         return first if len(span) == 1 else f"{len(span):,} pictures from {first} to {last}"
+
+
+def _key(span: Span) -> tuple[int, int]:
+    return span.start, span.stop

@@ -1,0 +1,117 @@
+"""Workers write what the store reads: same files, same names, whole or not at all, from many at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from transferkit.errors import StorageError
+from transferkit.features import store
+from transferkit.features.shard_store import FolderSet, Names, open_shards
+
+SHAPES = [(4,), (2, 3)]
+SPEC = {"network": "n", "rows": "r", "precision": "float32"}
+
+
+def rows(count, seed=0):
+    return np.random.default_rng(seed).normal(0, 1, (count, 10)).astype(np.float32)
+
+
+def names(count, first=0):
+    return [f"{i:032x}" for i in range(first, first + count)]
+
+
+def opened():
+    return open_shards(str(store.root()), SPEC, SHAPES)
+
+
+def read(features, asked):
+    return features.gather(*features.places(asked))
+
+
+def test_the_store_reads_what_a_worker_wrote_and_the_worker_knows_what_is_there():
+    opened().append(names(3), rows(3))
+    features = store.open_set(SPEC, SHAPES)
+    np.testing.assert_array_equal(read(features, names(3)), rows(3))
+    features.append(names(2, 10), rows(2, 1))
+    worker = opened()
+    assert worker.missing(names(12)) == set(names(7, 3))
+    assert worker.width == 10
+    worker.append(names(1, 5), rows(1, 2))
+    assert worker.missing(names(12)) == set(names(2, 3)) | set(names(4, 6))
+    assert opened().missing(names(12)) == worker.missing(names(12))
+
+
+def test_a_worker_reads_indices_only(monkeypatch):
+    opened().append(names(3), rows(3))
+    monkeypatch.setattr(np, "load", None)
+    assert opened().missing(names(4)) == {names(4)[3]}
+
+
+def test_many_workers_write_at_a_time_and_nothing_is_lost():
+    workers = [opened() for _ in range(4)]
+
+    def write(number):
+        for part in range(5):
+            first = 100 * number + 10 * part
+            workers[number].append(names(10, first), rows(10, first))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    features = store.open_set(SPEC, SHAPES)
+    for first in range(0, 400, 10):
+        if first % 100 < 50:
+            np.testing.assert_array_equal(read(features, names(10, first)), rows(10, first))
+
+
+def test_what_a_killed_worker_left_is_no_row_and_is_removed_when_it_is_old():
+    worker = opened()
+    assert isinstance(worker, FolderSet)
+    left = [worker.folder / name for name in (".shard-1.npy", ".shard-2.json")]
+    for path in left:
+        path.write_bytes(b"half")
+    os.utime(left[0], (time.time() - 7200,) * 2)
+    features = store.open_set(SPEC, SHAPES)
+    features.append(names(1), rows(1))
+    assert [path.exists() for path in left] == [False, True], "the younger one may still be written"
+    assert features.missing(names(2)) == {names(2)[1]}
+
+
+def test_a_damaged_index_costs_its_rows_only():
+    worker = opened()
+    worker.append(names(2), rows(2))
+    worker.append(names(2, 2), rows(2, 1))
+    first = sorted(worker.folder.glob("chunk-*.json"))[0]
+    first.write_text("{")
+    assert opened().missing(names(4)) == set(names(2))
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch):
+    worker = opened()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="no space left for features"):
+        worker.append(names(2), rows(2))
+    monkeypatch.undo()
+    assert worker.missing(names(2)) == set(names(2))
+    assert not list(worker.folder.glob("*shard-*")) + list(worker.folder.glob("chunk-*"))
+
+
+def test_names_of_rows_that_are_known():
+    known = Names(["b" * 32, "a" * 32, "a" * 32])
+    assert len(known) == 2
+    assert known.missing(["a" * 32, "c" * 32]) == {"c" * 32}
+    known.add(["c" * 32])
+    assert known.missing(["a" * 32, "c" * 32, "0" * 32]) == {"0" * 32}
+    assert known.missing([]) == set()
+    assert Names([]).missing(["a" * 32]) == {"a" * 32}
