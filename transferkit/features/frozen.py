@@ -34,6 +34,9 @@ from transferkit.features.extract import (
 from transferkit.features.number_formats import row_bytes
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied, choose
+from transferkit.features.shard_store import marked
+from transferkit.features.shard_worker import Extraction
+from transferkit.features.shards import Pictures
 from transferkit.features.store import (
     FeatureSet,
     ResidentSet,
@@ -49,6 +52,8 @@ from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
+
+    from transferkit.features.extraction_engines import ExtractionEngine
 
 
 MAP = "map"  # the label of rows that are the backbone's output itself
@@ -89,6 +94,7 @@ class Frozen:
     reporter: Reporter
     precision: Precision = field(default_factory=Precision)
     rows_computed: int = 0
+    engine: ExtractionEngine | None = None  # extracts what is to be stored, where that is many pictures; None: here
 
     def __post_init__(self) -> None:
         self._warned: set[str] = set()
@@ -158,12 +164,37 @@ class Frozen:
         model = self.together(stored)
         sets = [kind.features for kind in stored if kind.features is not None]
         try:
+            if self.engine is not None:
+                self._extract_elsewhere(self.engine, model, stored, samples, wanted)
             with applied(model, self.precision):
                 run = self._passes.of(model, self.precision)
                 self.rows_computed += extract(run, sets, self.views, samples, wanted, self.reporter, at_once(model))
         except EngineError as error:
             self.precision = self._passes.failed(error)
             self.prepare(kinds, samples, wanted)
+
+    def _extract_elsewhere(
+        self, engine: ExtractionEngine, model: keras.Model, kinds: Sequence[Rows], samples: Samples,
+        wanted: Mapping[int, Sequence[int]],
+    ) -> None:  # fmt: skip
+        """Have rows that are lacking computed by an engine. What it does not bring is computed here afterwards."""
+        sets = [kind.features for kind in kinds if kind.features is not None]
+        lacking = set().union(*(s.missing(row_names(self.views, samples, wanted)) for s in sets))
+        assert samples.sha256 is not None
+        hashes = samples.sha256
+        order = [i for i, some in wanted.items() if any(self.views.name(hashes[i], v) in lacking for v in some)]
+        if len(order) <= FORWARD_BATCH or any(isinstance(features, ResidentSet) for features in sets):
+            return
+        folder = str(root().absolute())
+        with marked(folder) as marker:
+            specs = [(self.spec(kind), kind.shapes) for kind in kinds]
+            work = Extraction.of(model, specs, self.views, self.precision, folder, marker)
+            found = engine.run(work, Pictures(samples, order, wanted.__getitem__), self.reporter)
+        self.rows_computed += found.computed
+        for line in found.slow:
+            self.reporter.say(f"took much longer than others: {line}")
+        for features in sets:
+            features.refresh()
 
     def compiled(self, model: keras.Model) -> compute.Forward:
         """The forward pass in the chosen precision, in halves where memory runs out; by TensorFlow from where another

@@ -22,7 +22,7 @@ from transferkit.data.containers import bucket
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import packed
 from transferkit.features.store import FORMAT, index_of, place_of, root, storing, write_rows
-from transferkit.files import parse_json, read_json, sync_folder, to_json, write_json
+from transferkit.files import parse_json, read_json, sync_folder, to_json, write_json, write_text
 from transferkit.record import JsonObject
 from transferkit.storage import locked
 
@@ -154,6 +154,20 @@ def open_shards(target: str, spec: JsonObject, shapes: Shapes) -> ShardSet:
     if bucket.is_address(target):
         return AddressSet(f"{bucket.address(target).rstrip('/')}/{place_of(spec)}", spec, shapes)
     return FolderSet(Path(target) / place_of(spec), spec, shapes)
+
+
+@contextmanager
+def marked(target: str) -> Iterator[Path | None]:
+    """A file in the store `target`, by which workers see that they share it; None for an address."""
+    if bucket.is_address(target):
+        yield None
+        return
+    marker = Path(target) / f".extraction-{uuid.uuid4().hex}"
+    write_text(marker, "who sees this file shares this store with an extraction that is running\n")
+    try:
+        yield marker
+    finally:
+        marker.unlink(missing_ok=True)
 
 
 def filesystem(address: str) -> Any:

@@ -8,11 +8,8 @@ split is made later, by hashes that are not known yet.
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +20,6 @@ from transferkit.compute.engines import EngineError
 from transferkit.config import Settings
 from transferkit.console import Reporter, duration, plural
 from transferkit.data.augmentation.augment import augmentation
-from transferkit.data.containers import bucket
 from transferkit.data.images.decode import DecodeSettings, PictureError
 from transferkit.data.samples import Samples, hash_or_reason, shown
 from transferkit.errors import BackboneError, DataError, StorageError, raise_problems
@@ -32,10 +28,10 @@ from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.number_formats import row_bytes
 from transferkit.features.precision import Precision
+from transferkit.features.shard_store import marked
 from transferkit.features.shard_worker import Extraction
 from transferkit.features.shards import Extracted, Pictures
 from transferkit.features.store import listed_rows, make_room, room_for, root
-from transferkit.files import write_text
 from transferkit.runs.run_record import Skipped
 from transferkit.training import planning
 
@@ -167,7 +163,7 @@ class ExtractionJob:
             self._require_room(kinds, row_names(self.views, some, wanted), times)
             sets = [(self.frozen.spec(kind), kind.shapes) for kind in kinds]
             try:
-                with self._marked() as marker:
+                with marked(self._store) as marker:
                     work = Extraction.of(
                         self.frozen.together(kinds), sets, self.views, self.frozen.precision, self._store, marker
                     )
@@ -217,19 +213,6 @@ class ExtractionJob:
                     "TRANSFERKIT_CACHE, let it grow with TRANSFERKIT_CACHE_SIZE, or give --store s3://…"
                 )
             promised += needed
-
-    @contextmanager
-    def _marked(self) -> Iterator[Path | None]:
-        """A file in the store by which workers see that they share it; None for an address."""
-        if bucket.is_address(self._store):
-            yield None
-            return
-        marker = Path(self._store) / f".extraction-{uuid.uuid4().hex}"
-        write_text(marker, "who sees this file shares this store with an extraction that is running\n")
-        try:
-            yield marker
-        finally:
-            marker.unlink(missing_ok=True)
 
     def _require_readable(self, report: FeaturesExtracted) -> None:
         if report.unreadable and self.settings.on_bad_file == "error":

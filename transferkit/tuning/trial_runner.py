@@ -22,6 +22,7 @@ from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import TransferKitError
 from transferkit.features.extract import Source, Views
+from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.files import digest
 from transferkit.record import HistoryRow
@@ -58,8 +59,9 @@ class Stand:
 class TrialRunner:
     """Runs the tasks of one plan, one after the other, in this process."""
 
-    def __init__(self, plan: TrialPlan, reporter: Reporter) -> None:
-        self.plan, self.reporter = plan, reporter
+    def __init__(self, plan: TrialPlan, reporter: Reporter, engine: ExtractionEngine | None = None) -> None:
+        """Run trials of `plan`. `engine` extracts their features; None: this process."""
+        self.plan, self.reporter, self._engine = plan, reporter, engine
         self._stands: OrderedDict[str, Stand] = OrderedDict()
         self._waited = 0.0
         compute.start()
@@ -196,7 +198,7 @@ class TrialRunner:
         decode = DecodeSettings(backbone.size, s.resize, s.intensity)
         count = 0 if s.augment == "none" else s.full_views
         views = Views(decode, augmentation(s.augment), count, plan.base.seed)
-        frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter)
+        frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter, engine=self._engine)
         pooled, wanted = frozen.pooled(), self._wanted(count)
         frozen.choose_precision(pooled, plan.samples, wanted)
         frozen.prepare([pooled], plan.samples, wanted)

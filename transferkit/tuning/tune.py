@@ -13,8 +13,9 @@ import numpy as np
 from transferkit import compute
 from transferkit.data.splitting.split import Splits, fold_indices
 from transferkit.data.threads import machine_memory
-from transferkit.errors import TrainingError
+from transferkit.errors import ConfigError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
+from transferkit.features.extraction_engines import RayActors
 from transferkit.record import JsonObject
 from transferkit.runs.finetune import Job, require_whole
 from transferkit.runs.layout import run_lock
@@ -119,6 +120,7 @@ class SearchJob(JournalledJob):
         self._announce(oracle, len(plan.samples), len(plan.pairs))
         with self._opened(splits) as journal:
             self._begin(journal)
+            self._extract(plan)
             runner = self._engine(plan)
             ends = None if s.budget is None else time.monotonic() + s.budget
             search = Search(
@@ -139,6 +141,20 @@ class SearchJob(JournalledJob):
         s = self.search
         options = {"address": s.address, "cpus": s.trial_cpus, "gpus": s.trial_gpus} if s.engine == "ray" else {}
         return engine(s.engine, plan, s.workers, self.reporter, **options)
+
+    def _extract(self, plan: TrialPlan) -> None:
+        """On a cluster, have all of it compute the features of the settings as they stand: one trial would do it while
+        the others wait. Where its machines do not share the store, each makes its own as before."""
+        s = self.search
+        if s.engine != "ray" or plan.cache is False:
+            return
+        runner = TrialRunner(plan, self.reporter, RayActors(s.address, None, s.trial_cpus, s.trial_gpus))
+        try:
+            runner.stand(plan.settings({}, plan.base.seed))
+        except ConfigError as error:
+            self.reporter.warn(f"features are left to the trials: {error}")
+        finally:
+            runner.forget()
 
     def _limits(self) -> Limits:
         s = self.search
