@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -146,7 +147,8 @@ class SearchJob(JournalledJob):
         """On a cluster, have all of it compute the features of the settings as they stand: one trial would do it while
         the others wait. Where its machines do not share the store, each makes its own as before."""
         s = self.search
-        if s.engine != "ray" or plan.cache is False:
+        shared = s.engine == "ray" and (s.address or os.environ.get("RAY_ADDRESS"))  # not one made for this search
+        if not shared or plan.cache is False:
             return
         runner = TrialRunner(plan, self.reporter, RayActors(s.address, None, s.trial_cpus, s.trial_gpus))
         try:
