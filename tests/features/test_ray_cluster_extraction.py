@@ -45,7 +45,7 @@ def bucket_address():
 
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
-        address = "http://127.0.0.1:{}".format(server.get_host_and_port()[1])
+        address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
         for name, value in {
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": address,
