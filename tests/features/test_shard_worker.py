@@ -112,6 +112,8 @@ def test_a_worker_whose_rows_would_differ_or_not_arrive_does_not_begin(mini, vie
         ShardWorker(replace(work, marker=tmp_path / "nowhere")).begin()
     with pytest.raises(ConfigError, match="another one here"):
         ShardWorker(replace(work, structure="0")).begin()
+    with pytest.raises(ConfigError, match="another one here"):
+        ShardWorker(replace(work, weights=[2 * values for values in work.weights])).begin()
 
 
 def test_a_worker_keeps_to_the_threads_it_was_given(mini, views, monkeypatch):

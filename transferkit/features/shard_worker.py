@@ -24,6 +24,7 @@ from transferkit.data.images.decode import PictureError, decoder_versions
 from transferkit.data.samples import Samples, hash_or_reason
 from transferkit.data.threads import limit_threads, map_ordered
 from transferkit.errors import ConfigError
+from transferkit.features.engines import DIFFERENCE, difference
 from transferkit.features.extract import Views, at_once, extract
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied
@@ -41,7 +42,7 @@ class Extraction:
     """All that a worker needs to know, besides the pictures: it travels once.
 
     `network` is the graph from pixels to the tensors of all sets, `weights` its values in order, and `structure` what
-    it is once put together. `sets` are specs and shapes. `target` is the folder or the address of the store, `marker` a
+    it is once put together, which `probe` shows to be whole. `sets` are specs and shapes. `target` is the folder or the address of the store, `marker` a
     file in it by which a worker sees that it is the same one; `folder` is where the asking process works.
     """
 
@@ -55,6 +56,7 @@ class Extraction:
     marker: Path | None
     folder: Path
     versions: dict[str, str]
+    probe: np.ndarray  # what the network gives for two pictures of noise, float32 [2, d]
     version: str = __version__
 
     @classmethod
@@ -75,7 +77,7 @@ class Extraction:
         weights = [np.asarray(values) for values in model.get_weights()]
         return cls(
             model.to_json(), weights, structure(model), list(sets), views, precision, target, marker, Path.cwd(),
-            versions_of(precision),
+            versions_of(precision), _probed(model),
         )  # fmt: skip
 
     @property
@@ -169,9 +171,17 @@ def _made(work: Extraction) -> Any:
     model = keras.models.model_from_json(work.network)
     model.set_weights(work.weights)
     model.trainable = False
-    if structure(model) != work.structure:
+    if structure(model) != work.structure or difference(_probed(model), work.probe) > DIFFERENCE:
         raise ConfigError("the network that travelled is another one here; install the same Keras on all machines")
     return model
+
+
+def _probed(model: Any) -> np.ndarray:
+    """What a network gives for two pictures of noise, in float32 and one row each."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), np.uint8)
+    outputs = model(pixels, training=False)
+    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return np.concatenate([np.asarray(output, np.float32).reshape(2, -1) for output in outputs], axis=1)
 
 
 def _require_same(here: dict[str, str], there: dict[str, str], node: str) -> None:
