@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 class Extraction:
     """All that a worker needs to know, besides the pictures: it travels once.
 
-    `network` is the graph from pixels to the tensors of all sets, `weights` its values in order, and `structure` what
-    it is once put together, which `probe` shows to be whole. `sets` are specs and shapes. `target` is the folder or the address of the store, `marker` a
-    file in it by which a worker sees that it is the same one; `folder` is where the asking process works.
+    `network` is the graph from pixels to the tensors of all sets, `weights` its values in order; `structure` and
+    `probe` tell whether it has been put together right. `sets` are specs and shapes. `target` is the folder or the
+    address of the store, `marker` a file in it by which a worker sees that it is the same one; `folder` is where the
+    asking process works.
     """
 
     network: str
