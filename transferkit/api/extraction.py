@@ -16,6 +16,7 @@ from transferkit.errors import ConfigError, nearest
 from transferkit.runs import preflight
 
 if TYPE_CHECKING:
+    from transferkit.features.extraction_engines import ExtractionEngine
     from transferkit.runs.extraction import FeaturesExtracted
 
 
@@ -91,6 +92,28 @@ def fetch_features(store: str | os.PathLike[str]) -> tuple[int, int]:
 
     raise_problems(ConfigError, _no_store(store))
     return shard_store.fetch(os.fspath(store))
+
+
+def extraction_engine(
+    engine: str, address: str | None, cache: bool | None
+) -> tuple[ExtractionEngine | None, list[str]]:
+    """Where a run's features are extracted, None for its own process; and problems.
+
+    Args:
+        engine: "local" or "ray".
+        address: of the cluster.
+        cache: whether features are stored; workers have no other way to hand them over.
+    """
+    from transferkit.features.extraction_engines import engine_of
+
+    if engine not in ("local", "ray"):
+        return None, [f"--engine {engine}: choose local or ray"]
+    if engine == "ray" and cache is False:
+        return None, ["--no-cache contradicts --engine ray, whose workers put features into the cache; drop one"]
+    try:
+        return engine_of(engine, address, None, None, None) if engine == "ray" or address else None, []
+    except ConfigError as error:
+        return None, [str(error)]
 
 
 def _idle(settings: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transferkit.api import plain, unnamed
 from transferkit.api.asked import PathOrName, asked
+from transferkit.api.extraction import extraction_engine
 from transferkit.api.objects import Run
 from transferkit.api.signature import listing
 from transferkit.compute import restoring
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: Literal[False] = False,
-    **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), engine: Literal["local", "ray"] = "local",
+    address: str | None = None, dry_run: Literal[False] = False, **settings: Unpack[FinetuneSettings],
 ) -> Run: ...  # fmt: skip
 
 
@@ -42,8 +43,8 @@ def finetune(
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: Literal[True],
-    **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), engine: Literal["local", "ray"] = "local",
+    address: str | None = None, dry_run: Literal[True], **settings: Unpack[FinetuneSettings],
 ) -> DryRun: ...  # fmt: skip
 
 
@@ -51,7 +52,8 @@ def finetune(
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: bool, **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), engine: Literal["local", "ray"] = "local",
+    address: str | None = None, dry_run: bool, **settings: Unpack[FinetuneSettings],
 ) -> Run | DryRun: ...  # fmt: skip
 
 
@@ -60,8 +62,8 @@ def finetune(
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
-    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), dry_run: bool = False,
-    **settings: Unpack[FinetuneSettings],
+    track: Sequence[str] = (), callbacks: Sequence[Any] | Any = (), engine: Literal["local", "ray"] = "local",
+    address: str | None = None, dry_run: bool = False, **settings: Unpack[FinetuneSettings],
 ) -> Run | DryRun:  # fmt: skip
     """Train the best classifier `data` allows on top of `backbone`, judge it, and write a run directory.
 
@@ -79,6 +81,8 @@ def finetune(
         track: who else is told of the run as it goes: "tensorboard", "mlflow", "wandb".
         callbacks: objects that watch the training and may end it, of classes made from `transferkit.Callback` or, where
             their contract can be kept, of Keras'. With any, a head is trained, never chosen by cross-validation.
+        engine: where features are extracted: "local", in this process, or "ray", by all of a Ray cluster.
+        address: of the cluster (`auto`, `host:port`, `ray://host:port`); None: one on this machine.
         dry_run: check everything, measure a few pictures, and train and make nothing.
         settings: the fields of `transferkit.Settings`, below.
 
@@ -103,7 +107,8 @@ def finetune(
     folder = this.folder(output, str(given["backbone"]))
     track = (track,) if isinstance(track, str) else tuple(track)
     found = _problems(given, folder, origin, track, resume=resume, dry_run=dry_run, offline=offline)
-    chosen = make(given, [*problems, *this.problems, *more, *found])
+    where, wrong = extraction_engine(engine, address, cache)
+    chosen = make(given, [*problems, *this.problems, *more, *found, *wrong])
     this.begin(reporter, choice, cache)
     layout = Layout(folder)
     if watching:
@@ -121,7 +126,7 @@ def finetune(
         intake = take_in(this.source, chosen, origin, reporter)
         return Job(
             intake=intake, settings=chosen, layout=layout, origin=origin, reporter=reporter, resume=resume,
-            offline=offline, cache=cache, callbacks=watching,
+            offline=offline, cache=cache, callbacks=watching, engine=where,
             unlabeled=[] if chosen.unlabeled is None else find(
                 [Path(chosen.unlabeled).expanduser()], reporter.warn, step=film_step(chosen.frames)
             ),

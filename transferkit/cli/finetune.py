@@ -32,11 +32,17 @@ from transferkit.setting import declared
     "--track", multiple=True, metavar="mlflow|wandb", help="Also tell MLflow or Weights & Biases (extras). Repeatable."
 )
 @CACHE
+@option(
+    "--engine", type=click.Choice(["local", "ray"]),
+    help="Where features are extracted. On this machine, or by all of a Ray cluster. [default: local]",
+)
+@option("--address", metavar="auto|ray://HOST:PORT", help="The Ray cluster. [default: one on this machine]")
 @VERBOSE
 @common()
 def finetune(
     data: Path, output: Path | None, config: Path | None, resume: bool, dry_run: bool, offline: bool, tensorboard: bool,
-    track: tuple[str, ...], cache: bool | None, verbose: bool, quiet: bool, as_json: bool, **options: Any,
+    track: tuple[str, ...], cache: bool | None, engine: str | None, address: str | None, verbose: bool, quiet: bool,
+    as_json: bool, **options: Any,
 ) -> None:
     # fmt: on
     """Train the best classifier that the pictures in DATA allow. DATA is a folder of
@@ -45,12 +51,15 @@ def finetune(
     from transferkit import api
 
     file = from_file(config)
-    kept = own_options(file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track)
+    kept = own_options(
+        file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track, engine=engine,
+        address=address,
+    )  # fmt: skip
     settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=kept["output"], resume=resume, offline=kept["offline"], cache=kept["cache"],
         reporter=reporter(quiet, as_json), track=("tensorboard",) * kept["tensorboard"] + tuple(kept["track"]),
-        dry_run=dry_run, **settings,
+        engine=kept["engine"] or "local", address=kept["address"], dry_run=dry_run, **settings,
     )  # fmt: skip
     if isinstance(run, api.Run):
         present(run, verbose, as_json)

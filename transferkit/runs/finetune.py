@@ -22,6 +22,7 @@ from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
 from transferkit.features.extract import Views
+from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails, view_count
 from transferkit.runs.assessment import Assessment
 from transferkit.runs.beforehand import coarse_test
@@ -67,6 +68,7 @@ class Job:
     tracking: Tracking | None = None  # is told every epoch
     callbacks: Sequence[Callback] = ()  # the caller's
     unlabeled: Sequence[Path] = ()  # picture files of `settings.unlabeled`
+    engine: ExtractionEngine | None = None  # extracts the features; None: this process
 
     def __post_init__(self) -> None:
         self.samples = self.intake.samples
@@ -251,6 +253,7 @@ class Job:
             context.backbone, s, context.problem, context.views, self.reporter,
             checkpoints=self.layout.checkpoints, deadline=None if s.budget is None else started + s.budget,
             cache=self.cache, folds=folds, callbacks=[*([self.tracking] if self.tracking else []), *self.callbacks],
+            engine=self.engine,
         )  # fmt: skip
         trained, choice = self._trained(work, splits)
         write_history(self.layout.history, trained.history)

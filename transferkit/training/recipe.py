@@ -21,6 +21,7 @@ from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.features.extract import Source, Views
+from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision, choose_training
 from transferkit.training import lr_finder, models, planning
@@ -77,11 +78,14 @@ class Recipe:
     pause: int | None = None  # of the last phase, the one that takes the time (see `Loop`)
     shared: Frozen | None = None  # the frozen side, where several recipes train on the same features
     pool: HeadPool | None = None  # trains heads of several recipes through one compiled trace
+    engine: ExtractionEngine | None = None  # extracts the features; None: this process
     again: Mapping[str, Again] | None = None  # by name, the phases to be trained as they were before, and no others
 
     def __post_init__(self) -> None:
         self.settings = planning.pooled_for(self.settings, self.backbone)
-        self.frozen = self.shared or Frozen(self.backbone, self.settings, self.views, self.cache, self.reporter)
+        self.frozen = self.shared or Frozen(
+            self.backbone, self.settings, self.views, self.cache, self.reporter, engine=self.engine
+        )
         # Always through a reusable head: a run comes to the very numbers of the trial that a search took it from.
         if self.pool is None:  # an empty one is false, and is to be shared all the same
             self.pool = HeadPool()
