@@ -152,3 +152,17 @@ def test_the_small_form_of_growth_measures_every_stage() -> None:
     for found in figures["stages"].values():
         assert set(found["seconds"]) == {"check", "split", "extraction", "choice", "test", "report", "total"}
         assert {"choosing", "computing features", "writing the report"} <= set(found["peak_above_import_mb"])
+
+
+@pytest.mark.extended
+@pytest.mark.ray
+def test_the_small_form_of_ray_measures_the_asking_process_and_the_actors() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "bench.py", "ray", "--quick"], capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[0])
+    assert [found["rows"] for found in figures["asking"].values()] == [200, 400]
+    assert all(found["peak_mb"] > found["before_mb"] * 0.9 > 0 for found in figures["asking"].values())
+    if figures["ratio"] is not None:  # the real pictures are here
+        assert set(figures["pictures_per_second"]) == {"in process", "one actor", "two actors"}
