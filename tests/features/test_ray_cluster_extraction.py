@@ -132,9 +132,9 @@ def expected(digits, tmp_path, monkeypatch):
 def test_rows_in_a_bucket_are_those_of_one_machine_and_a_second_time_nothing_is_computed(
     tmp_path, cluster, digits, bucket_address, monkeypatch
 ):
-    found = asked(digits, cluster, store=bucket_address)
+    found = asked(digits, cluster, workers=2, store=bucket_address)
     assert (found.pictures, found.computed + found.present, found.unreadable) == (200, 600, [])
-    again = asked(digits, cluster, store=bucket_address)
+    again = asked(digits, cluster, workers=1, store=bucket_address)
     assert (again.computed, again.present) == (0, 600)
     assert not list(store.root().glob("*/*/chunk-*"))
     chunks, size = shard_store.fetch(bucket_address)
@@ -162,7 +162,7 @@ def test_a_killed_asking_process_leaves_no_worker_and_the_same_command_goes_on(
         asking.wait()
     _, alive = psutil.wait_procs(workers, timeout=90)
     assert not alive
-    found = asked(digits, cluster)
+    found = asked(digits, cluster, workers=1)
     assert found.present >= 3 * 64 - 8, "what one worker had stored"
     assert 0 < found.computed <= 600 - found.present
     assert np.array_equal(content(digits), expected(digits, tmp_path, monkeypatch))

@@ -104,10 +104,7 @@ class RayRun:
 
     def _step(self, advance: Advance) -> None:
         """Hand out what there is, and take in what has come."""
-        for turn in range(AHEAD):  # everybody gets one before anybody gets two
-            for actor in self.actors:
-                if actor.node and len(actor.spans) == turn and (span := self.queue.take(len(self.actors))) is not None:
-                    self._hand(actor, span, actor.handle.run.remote(self.pictures.shard(span)))
+        self._hand_out()
         if not self.by_ref:
             raise ConfigError("; ".join(dict.fromkeys(self.refused)) or "no worker is left")
         ready, _ = self.ray.wait(list(self.by_ref), num_returns=1, timeout=LOOK)
@@ -117,6 +114,14 @@ class RayRun:
             if (actor := self.by_ref.get(ref)) is not None:  # it may have been found lost meanwhile
                 self._take(actor, advance)
         self._look(bool(ready))
+
+    def _hand_out(self) -> None:
+        for turn in range(AHEAD):  # everybody gets one before anybody gets two, also those that have yet to begin
+            for actor in self.actors:
+                if turn and self.queue.left <= LEAST * len(self.actors):
+                    return
+                if actor.node and len(actor.spans) == turn and (span := self.queue.take(len(self.actors))) is not None:
+                    self._hand(actor, span, actor.handle.run.remote(self.pictures.shard(span)))
 
     def _take(self, actor: _Actor, advance: Advance) -> None:
         """An actor's next answer, or its end."""

@@ -141,6 +141,11 @@ class ShardQueue:
         return bool(self._returned) or self._next < self.count
 
     @property
+    def left(self) -> int:
+        """Pictures that are to be handed out for the first time."""
+        return self.count - self._next
+
+    @property
     def finished(self) -> bool:
         """Whether all is done."""
         return self.done == self.count
@@ -151,7 +156,7 @@ class ShardQueue:
             return self._returned.popleft()
         if self._next >= self.count:
             return None
-        start, left = self._next, self.count - self._next
+        start, left = self._next, self.left
         wanted = FIRST if self.seconds is None else int(SECONDS / max(self.seconds, 1e-9))
         size = min(wanted, max(LEAST, left // (2 * max(1, workers))))
         self._next = min(self.count, start + min(self.most, max(LEAST, size // LEAST * LEAST)))
