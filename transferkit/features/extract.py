@@ -81,6 +81,22 @@ class Source(Protocol):
         ...
 
 
+class RowSet(Protocol):
+    """What `extract` writes to: a set of the store, or what a worker has of one."""
+
+    shapes: list[tuple[int, ...]]
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+
+    def missing(self, names: Sequence[str]) -> set[str]:
+        """Those of `names` that are not stored."""
+
+    def append(self, names: Sequence[str], rows: np.ndarray) -> None:
+        """Store `rows` [n, width] under `names`, whole or not at all."""
+
+
 @dataclass(frozen=True)
 class ResidentRows:
     """All rows of a source in the backend's memory: `tensors` [R, *shape]; `places` int32 [pictures, views] says which
@@ -177,7 +193,7 @@ def at_once(model: keras.Model) -> int:
 
 def extract(
     network: compute.Forward,
-    sets: Sequence[FeatureSet],
+    sets: Sequence[RowSet],
     views: Views,
     samples: Samples,
     wanted: Mapping[int, Sequence[int]],
@@ -239,7 +255,7 @@ def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]
 
 
 def _missing(
-    sets: Sequence[FeatureSet], views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]
+    sets: Sequence[RowSet], views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]
 ) -> dict[int, list[int]]:
     assert samples.sha256 is not None
     names = {(i, v): views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some}
@@ -301,7 +317,7 @@ def _drawn(
         yield names, np.stack(waiting)
 
 
-def _commit(sets: Sequence[FeatureSet], pending: list[tuple[str, list[np.ndarray]]]) -> None:
+def _commit(sets: Sequence[RowSet], pending: list[tuple[str, list[np.ndarray]]]) -> None:
     if not pending:
         return
     start = 0

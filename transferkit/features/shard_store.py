@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from transferkit import cache_quota
 from transferkit.data.containers import bucket
 from transferkit.errors import StorageError
+from transferkit.features.extract import RowSet
 from transferkit.features.number_formats import packed
 from transferkit.features.store import FORMAT, index_of, place_of, root, storing, write_rows
 from transferkit.files import parse_json, read_json, sync_folder, to_json, write_json, write_text
@@ -27,22 +28,6 @@ from transferkit.record import JsonObject
 from transferkit.storage import locked
 
 Shapes = Sequence[tuple[int, ...]]
-
-
-class ShardSet(Protocol):
-    """What `extract` writes to."""
-
-    shapes: list[tuple[int, ...]]
-
-    @property
-    def width(self) -> int:
-        """Numbers in a row."""
-
-    def missing(self, names: Sequence[str]) -> set[str]:
-        """Those of `names` that are not stored."""
-
-    def append(self, names: Sequence[str], rows: np.ndarray) -> None:
-        """Store `rows` [n, width] under `names`, whole or not at all."""
 
 
 class Names:
@@ -143,7 +128,7 @@ class AddressSet(_Set):
         self.known.add(names)
 
 
-def open_shards(target: str, spec: JsonObject, shapes: Shapes) -> ShardSet:
+def open_shards(target: str, spec: JsonObject, shapes: Shapes) -> RowSet:
     """The set of `spec` in `target`, made if absent.
 
     Args:
