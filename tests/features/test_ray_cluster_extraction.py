@@ -56,6 +56,17 @@ def bucket_address():
         server.stop()
 
 
+def started(cluster, **more):
+    """A node, tried three times: Ray gives it half a minute, which is short where other tests keep the cores busy."""
+    for last in (False, False, True):
+        try:
+            return cluster.add_node(**NODE, **more)
+        except Exception:
+            if last:
+                raise
+    raise AssertionError
+
+
 @pytest.fixture(scope="module")
 def cluster(bucket_address):
     """Three nodes of one CPU each."""
@@ -64,9 +75,10 @@ def cluster(bucket_address):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # as if this package and its tests were installed on every node
-        found = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        found.add_node(**NODE)
-        found.third = found.add_node(**NODE)
+        found = Cluster()
+        started(found, include_dashboard=False)
+        started(found)
+        found.third = started(found)
     yield found
     found.shutdown()
 
