@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -300,3 +302,14 @@ def test_the_key_names_only_what_is_not_as_it_always_was() -> None:
         assert DecodeSettings.from_key(settings.key()) == settings
     with pytest.raises(ConfigError, match="intensity 'max' is unknown; choose from full, percentile"):
         DecodeSettings(32, intensity="max")  # type: ignore[arg-type]
+
+
+@pytest.mark.extended
+def test_versions_that_rows_are_kept_under_do_not_depend_on_what_was_imported_first() -> None:
+    """TensorFlow brings a zlib of its own, and whose is loaded first serves both."""
+    ask = "from transferkit.data.images.decode import decoder_versions; print(sorted(decoder_versions().items()))"
+    found = [
+        subprocess.run([sys.executable, "-c", f"{first}{ask}"], capture_output=True, text=True, check=True).stdout
+        for first in ("", "import tensorflow; ")
+    ]
+    assert found[0] == found[1]

@@ -115,7 +115,9 @@ def decoder_versions() -> dict[str, str]:
     """Versions of the libraries that compute pixels, for cache keys beside `DecodeSettings.key()`."""
     import cv2
 
-    names = ("libjpeg_turbo", "jpg", "libtiff", "webp", "avif", "zlib")
+    # Not zlib: unpacking is exact whatever its version, and which one it is depends on what was imported before Pillow
+    # (TensorFlow brings its own), so that two processes of one machine would not find each other's rows.
+    names = ("libjpeg_turbo", "jpg", "libtiff", "webp", "avif")
     found = {name: str(features.version(name)) for name in names}
     # OpenCV comes as several distributions: what counts is the library that is imported.
     found |= {"opencv": cv2.__version__}
