@@ -27,7 +27,7 @@ def _settings() -> Any:
 # fmt: off
 @features.command(
     cls=Grouped,
-    epilog="Example:  transferkit features extract flowers/ --backbone vgg16 --engine ray --address auto",
+    epilog="Example:  transferkit features extract flowers/ --engine ray --address auto",
 )
 @click.argument("data", type=click.Path(path_type=Path))
 @with_settings(_settings())

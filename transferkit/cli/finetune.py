@@ -51,15 +51,13 @@ def finetune(
     from transferkit import api
 
     file = from_file(config)
-    kept = own_options(
-        file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track, engine=engine,
-        address=address,
-    )  # fmt: skip
+    kept = own_options(file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track)
+    where = {name: value for name, value in (("engine", engine), ("address", address)) if value is not None}
     settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=kept["output"], resume=resume, offline=kept["offline"], cache=kept["cache"],
         reporter=reporter(quiet, as_json), track=("tensorboard",) * kept["tensorboard"] + tuple(kept["track"]),
-        engine=kept["engine"] or "local", address=kept["address"], dry_run=dry_run, **settings,
+        dry_run=dry_run, **where, **settings,
     )  # fmt: skip
     if isinstance(run, api.Run):
         present(run, verbose, as_json)
