@@ -14,6 +14,7 @@ from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.data import threads
 from transferkit.data.samples import Samples
+from transferkit.data.source import scan
 from transferkit.errors import ConfigError
 from transferkit.features import store
 from transferkit.features.extraction_engines import Here, RayActors, engine_of
@@ -157,3 +158,42 @@ def test_pictures_in_memory_travel_and_are_computed_too(mini, views, samples):
         work_of(frozen, kinds, views, store.root()), Pictures(arrays, range(10), lambda i: range(1)), QUIET
     )
     assert (found.computed, found.bad) == (10, [])
+
+
+class Counting(Here):
+    """The engine of a run, which says what it was asked for."""
+
+    def __init__(self, leaves=0):
+        self.asked, self.leaves = [], leaves
+
+    def run(self, work, pictures, reporter):
+        self.asked.append(len(pictures))
+        return super().run(work, replace(pictures, order=pictures.order[self.leaves :]), reporter)
+
+
+def test_a_run_with_an_engine_finds_its_rows_and_computes_what_the_engine_did_not_bring(mini, digits, views):
+    samples = scan(digits).hashed().select(range(100))
+    wanted = {i: range(1 + i % 3) for i in range(100)}
+    engine = Counting(leaves=10)
+    frozen = Frozen(mini, make({"backbone": "mini"}), views, True, QUIET, engine=engine)
+    kind = frozen.tapped()[1]
+    frozen.prepare([kind], samples, wanted)
+    assert engine.asked == [100]
+    assert frozen.rows_computed == sum(map(len, wanted.values()))
+    first = np.arange(100), np.zeros(100, int)
+    (rows,) = frozen.source(kind, samples, wanted).take(*first)
+    plain = Frozen(mini, make({"backbone": "mini"}), views, False, QUIET)
+    again = plain.tapped()[1]
+    plain.prepare([again], samples, wanted)
+    np.testing.assert_array_equal(
+        rows, plain.source(again, samples, wanted).take(np.arange(100), np.zeros(100, int))[0]
+    )
+    frozen.prepare([kind], samples, wanted)
+    assert engine.asked == [100], "nothing is lacking: nobody is asked"
+
+
+def test_a_few_pictures_are_not_worth_an_engine(mini, samples, views):
+    engine = Counting()
+    frozen = Frozen(mini, make({"backbone": "mini"}), views, True, QUIET, engine=engine)
+    frozen.prepare([frozen.pooled()], samples, {i: range(3) for i in range(len(samples))})
+    assert (engine.asked, frozen.rows_computed) == ([], 90)

@@ -14,7 +14,10 @@ import pytest
 from tests.marks import extended
 from transferkit.api import Run
 from transferkit.errors import ConfigError
+from transferkit.features.extraction_engines import Here
 from transferkit.files import read_csv
+from transferkit.tuning import tune
+from transferkit.tuning.executors.local import InProcess
 
 from .job import QUICK, SPACES, pictures, search
 
@@ -410,3 +413,26 @@ def test_other_data_is_refused_on_resume(digits, tmp_path, done):
             other, "mini", output=done("random").folder, resume=True, algorithm="random", trials=5,
             search=SPACES["random"], **QUICK,
         )  # fmt: skip
+
+
+@pytest.mark.extended
+def test_on_a_cluster_all_of_it_extracts_the_features_before_the_first_trial(digits, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "cache"))
+
+    class Everywhere(Here):
+        def __init__(self, *options):
+            told.append(options)
+
+        def run(self, work, pictures, reporter):
+            told.append(len(pictures))
+            return super().run(work, pictures, reporter)
+
+    def begin(name, plan, slots, reporter, **options):
+        told.append(name)
+        return InProcess(plan, reporter)
+
+    monkeypatch.setattr(tune, "RayActors", Everywhere)
+    monkeypatch.setattr(tune, "engine", begin)
+    search(digits, tmp_path / "run", "random", engine="ray", address="auto", trial_cpus=2.0, trials=2)
+    assert told == [("auto", None, 2.0, None), 119, "ray"]
