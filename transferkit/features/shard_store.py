@@ -175,7 +175,12 @@ def reaching(address: str) -> Iterator[None]:
 
 
 def indices(files: Any, address: str) -> list[str]:
-    """The paths of the indices of a set, whose chunks are there then."""
+    """The paths of the indices of a set, whose chunks are there then.
+
+    Args:
+        files: the file system.
+        address: of the set.
+    """
     try:
         listed = files.ls(address, detail=False, refresh=True)
     except FileNotFoundError:

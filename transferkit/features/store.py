@@ -210,7 +210,12 @@ def index_of(names: Sequence[str], rows: np.ndarray) -> JsonObject:
 
 
 def write_rows(handle: IO[bytes], rows: np.ndarray) -> None:
-    """As np.save, which hides the error number of a full disk."""
+    """As np.save, which hides the error number of a full disk.
+
+    Args:
+        handle: of the file.
+        rows: `packed`, [n, width].
+    """
     rows = np.ascontiguousarray(rows)
     np.lib.format.write_array_header_1_0(handle, np.lib.format.header_data_from_array_1_0(rows))
     handle.write(rows.view(np.uint8).reshape(-1).data)
