@@ -165,4 +165,4 @@ def test_the_small_form_of_ray_measures_the_asking_process_and_the_actors() -> N
     assert [found["rows"] for found in figures["asking"].values()] == [200, 400]
     assert all(found["peak_mb"] > found["before_mb"] * 0.9 > 0 for found in figures["asking"].values())
     if figures["ratio"] is not None:  # the real pictures are here
-        assert set(figures["pictures_per_second"]) == {"in process", "one actor", "two actors"}
+        assert set(figures["pictures_per_second"]) == {"in process", "two actors"}
