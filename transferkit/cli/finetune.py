@@ -52,7 +52,7 @@ def finetune(
 
     file = from_file(config)
     kept = own_options(file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track)
-    where = {name: value for name, value in (("engine", engine), ("address", address)) if value is not None}
+    where: dict[str, Any] = {k: v for k, v in (("engine", engine), ("address", address)) if v is not None}
     settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=kept["output"], resume=resume, offline=kept["offline"], cache=kept["cache"],
