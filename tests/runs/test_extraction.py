@@ -106,6 +106,8 @@ def test_settings_that_features_do_not_depend_on_are_refused(digits):
         tk.extract_features(digits, "mini", dropout=0.5)
     with pytest.raises(ConfigError, match="--store /there is no address such as s3://bucket/features"):
         tk.extract_features(digits, "mini", store="/there")
+    with pytest.raises(ConfigError, match="--store s3://garden/f lies in the network, which --offline forbids"):
+        tk.extract_features(digits, "mini", store="s3://garden/f", offline=True)
 
 
 def test_the_command_says_what_it_did_and_json_has_all_of_it(digits):

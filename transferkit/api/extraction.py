@@ -14,6 +14,8 @@ from transferkit.console import Reporter
 from transferkit.data.containers import bucket
 from transferkit.errors import ConfigError, nearest
 from transferkit.runs import preflight
+from transferkit.storage import is_offline
+from transferkit.text import shown
 
 if TYPE_CHECKING:
     from transferkit.features.extraction_engines import ExtractionEngine
@@ -56,7 +58,7 @@ def extract_features(
 
     reporter = reporter or Reporter(quiet)
     this = asked(data, backbone, settings, None, resume=False, offline=offline, resumed="")
-    problems = [*this.problems, *_idle(settings), *_no_store(store)]
+    problems = [*this.problems, *_idle(settings), *_no_store(store, offline)]
     if this.given.get("backbone") is None:
         this.announce(reporter)
     choice, more = unnamed.backbone(this.data, this.given, this.origin, None, offline)
@@ -125,9 +127,14 @@ def _idle(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def _no_store(store: str | os.PathLike[str] | None) -> list[str]:
-    if store is None or bucket.is_address(os.fspath(store)):
+def _no_store(store: str | os.PathLike[str] | None, offline: bool = False) -> list[str]:
+    """Why rows cannot go to `store`."""
+    if store is None:
         return []
-    return [
-        f"--store {os.fspath(store)} is no address such as s3://bucket/features; for a folder, set TRANSFERKIT_CACHE"
-    ]
+    name = shown(os.fspath(store))
+    if not bucket.is_address(os.fspath(store)):
+        return [f"--store {name} is no address such as s3://bucket/features; for a folder, set TRANSFERKIT_CACHE"]
+    if is_offline(offline):
+        by = "--offline" if offline else "TRANSFERKIT_OFFLINE"
+        return [f"--store {name} lies in the network, which {by} forbids; drop one of them"]
+    return []
