@@ -12,6 +12,7 @@ from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits
 from transferkit.features.extract import Views
+from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.runs.layout import Layout
 from transferkit.tasks import TaskName
 from transferkit.training.problem import Problem
@@ -30,6 +31,7 @@ class RunContext:
     problem: Problem
     backbone: LoadedBackbone
     views: Views
+    engine: ExtractionEngine | None = None  # extracts the features; None: this process
 
     @property
     def task(self) -> TaskName:

@@ -106,6 +106,7 @@ class Job:
                 samples=self.samples, splits=splits, settings=self.settings, layout=self.layout, origin=self.origin,
                 reporter=self.reporter, problem=problem, backbone=backbone,
                 views=self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity)),
+                engine=self.engine,
             )  # fmt: skip
             with manifest.recorded(started):
                 self._train_and_assess(manifest, context, folds, started)

@@ -107,7 +107,7 @@ def _curve(
 def _recipe(context: RunContext, cache: bool | None, count: int, pool: HeadPool) -> Recipe:
     """The recipe of the run with so many views. It tells of features, and not of the heads of folds."""
     settings, views = _with_views(context, count)
-    frozen = Frozen(context.backbone, settings, views, cache, context.reporter)
+    frozen = Frozen(context.backbone, settings, views, cache, context.reporter, engine=context.engine)
     quiet = Reporter(quiet=True)
     return Recipe(context.backbone, settings, context.problem, views, quiet, cache=cache, shared=frozen, pool=pool)
 
