@@ -24,12 +24,9 @@ NAME = "kills"
 FIXED = (
     "`export` that was killed left its half-written folder, and inputs of its check, for six hours",
     "a killed `weights fetch` or `weights add` left its temporary file in the store, however large",
+    "ONNX Runtime's own statistics of use left files in the home folder and the one for temporary files",
 )
-OPEN = (
-    "TensorFlow leaves `__autograph_generated_file*.py`, some kilobytes, in the folder for temporary files",
-    "onnxruntime 1.32 writes `~/.cache/Microsoft` and `.ses` (temporary files) as soon as it is imported, and "
-    "openvino 2026.4 `~/intel`: files of their own telemetry; seen above in exports and in a search",
-)
+OPEN = ("TensorFlow leaves `__autograph_generated_file*.py`, some kilobytes, in the folder for temporary files",)
 FORMATS = ("litert", "keras", "saved_model", "onnx")
 ALGORITHMS = {
     "random": ("--search", "learning_rate=1e-3:1e-2:log", "--search", "dropout=0,.3", "--trials", "3"),

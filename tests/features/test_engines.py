@@ -302,18 +302,23 @@ def _incomplete_gamma(x):
     return tf.math.igamma(tf.cast(x, tf.float32) + 1.0, 2.0)
 
 
-@pytest.mark.skipif("openvino" not in REAL, reason="OpenVINO is not installed")
-def test_openvino_tells_nobody_that_it_is_used(tmp_path):
+@pytest.mark.parametrize(
+    ("engine", "asked"),
+    [("openvino", "'CPU' in runtime.Core().available_devices"), ("onnxruntime", "runtime.get_available_providers()")],
+)
+def test_an_engine_tells_nobody_that_it_is_used(engine, asked, tmp_path):
+    if engine not in REAL:
+        pytest.skip(f"{engine} is not installed")
     code = (
         "import socket, sys\n"
         "def refused(*a, **k): raise AssertionError('network')\n"
         "socket.socket.connect = refused\n"
         "from transferkit.compute import engines\n"
-        "core = engines._openvino_alone().Core()\n"
-        "assert 'CPU' in core.available_devices\n"
+        f"runtime = engines._{engine}_alone()\n"
+        f"assert {asked}\n"
         "assert not [name for name in sys.modules if 'telemetry' in name], sys.modules\n"
     )
-    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -167,10 +168,15 @@ def _outputs(read: Any, names: Sequence[str]) -> list[int]:
     return [next(number for number, here in enumerate(known) if name in here) for name in names]
 
 
-def _onnxruntime(model: Any, threads: int, together: bool) -> One:
-    import onnxruntime
+def _onnxruntime_alone() -> ModuleType:
+    """ONNX Runtime without the statistics of use for its makers, whose identity and store its import leaves in the home
+    folder."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which it reads when it is imported (1.32)
+    return importlib.import_module("onnxruntime")
 
-    function = _function(model)
+
+def _onnxruntime(model: Any, threads: int, together: bool) -> One:
+    onnxruntime, function = _onnxruntime_alone(), _function(model)
     with scratch() as folder:
         path = folder / "model.onnx"
         with native_logs.filtered():

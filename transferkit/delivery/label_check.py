@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import tasks
+from transferkit import tasks, text
 from transferkit.console import Reporter
 from transferkit.data.audit.checks import LabelIssue
 from transferkit.data.containers import places
@@ -35,7 +35,7 @@ def source_of(run: Path) -> tuple[str, ScanOptions]:
     manifest = Layout(run).complete()
     origin, settings = manifest.data.path, manifest.config
     if origin is None or not places.exists(Path(origin).expanduser()):
-        gone = "it was trained on arrays" if origin is None else f"{origin} is no longer there"
+        gone = "it was trained on arrays" if origin is None else f"its data {text.shown(origin)} is no longer there"
         raise DataError(f"the data of run {run} cannot be read again: {gone}")
     task = tasks.named(settings.task)
     left_out = settings.exclude_file

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from transferkit.config.values import check_policy
+from transferkit.config.values import check_policy, parse_frames
 from transferkit.record import Count, Number, Record, RecordError, SchemaVersion
 from transferkit.tasks import TaskName
 
@@ -28,6 +28,10 @@ class Relabelled(Record):
     was: str
 
 
+def _frames(value: str | None) -> str | None:
+    return str(parse_frames(value)) if value else value
+
+
 class ConfigRecord(Record):
     """All settings, as the version that made the run wrote them; those declared are looked at by themselves."""
 
@@ -44,6 +48,18 @@ class ConfigRecord(Record):
     exclude_file: str | None = None
     refit: str = "train"
     budget: Number | None = None
+    # How the data is read again.
+    reader: str | None = None
+    image_column: str | None = None
+    label_column: list[str] | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+    path_template: str | None = None
+    label_delimiter: str | None = None
+    classes: list[str] | None = None
+    crop_boxes: bool = False
+    frames: Annotated[str | None, AfterValidator(_frames)] = None
+    class_level: Literal["", "top", "leaf", "path"] | None = None
 
 
 class PoolRecord(Record):

@@ -38,7 +38,8 @@ CALLS: dict[str, tuple[str, str, str]] = {
         'answer = model(pictures=pixels)["{output}"][0]',
     ),
     "onnx": (
-        "onnxruntime", "import onnxruntime",
+        "onnxruntime",
+        'import os\n\nos.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import\nimport onnxruntime',
         'model = onnxruntime.InferenceSession(here / "{file}", providers=["CPUExecutionProvider"])\n'
         'answer = model.run(["{output}"], {{"pictures": pixels}})[0][0]',
     ),

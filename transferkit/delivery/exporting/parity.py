@@ -80,6 +80,7 @@ def answers(
         **importing.variables(foreign),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
+        "ORT_DISABLE_TELEMETRY": "1",  # as `compute.engines` has it
     }
     # Beside the file: should this process be killed, the next export clears it away.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
