@@ -12,7 +12,15 @@ from transferkit.backbones.foundation.rules import Rule, Shape, dense, norm
 
 
 def pooler(a: Transformer, layout: PoolerLayout) -> Iterator[Rule]:
-    """The rules for every weight of the pooler of `a`."""
+    """The rules for every weight of a pooler.
+
+    Args:
+        a: the architecture that has it.
+        layout: what its tensors are called in the checkpoint.
+
+    Returns:
+        One rule a variable of the Keras layers.
+    """
     w = a.width
     sources = [(layout.probe, (w,)), *_sources(layout.query, w), _sources(layout.key, w)[0]]
     yield Rule("pooler_scores/kernel", tuple(sources), _scores(a, layout.query, layout.key))
