@@ -75,7 +75,7 @@ def test_the_table_of_settings_has_each_once_with_its_meaning():
         assert html.escape(setting.effective) in text
     poolings = "<wbr>".join(f"{name}|" for name in POOLINGS).rstrip("|")
     assert f">pooling</code></td><td><code>{poolings}</code></td><td>avg</td>" in text
-    assert "which places count. <em>Searched, with new features.</em>" in text
+    assert "pooler is what SigLIP was trained with. <em>Searched, with new features.</em>" in text
     assert "at least 0, below 1" in text
     assert "<!-- settings -->" in (ROOT / "docs/reference/settings.md").read_text("utf-8")
 

@@ -15,9 +15,9 @@ import transferkit as tk
 from tests.cli.calls import call
 from tests.tuning.ray_networks import Dying
 from tests.tuning.test_portfolio import networks_alone
+from transferkit.compute import ray_cluster
 from transferkit.runs.layout import Layout
 from transferkit.tuning import portfolio
-from transferkit.tuning.executors import ray_cluster
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.network_runner import NetworkRunners
 
