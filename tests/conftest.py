@@ -69,6 +69,15 @@ def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
 
 
+@pytest.fixture
+def parted() -> Iterator[None]:
+    """A test that fails leaves no connection to Ray behind for the next one."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of `one_cache`, for fixtures that make runs before any test does."""

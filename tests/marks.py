@@ -16,3 +16,17 @@ def extended(values: Iterable[Any], those: Collection[Any], spread: bool = False
         marks = [pytest.mark.extended] if value in those else []
         marked.append(pytest.param(*(value if spread else (value,)), marks=marks))
     return marked
+
+
+# For tests on real clusters of Ray, which opens its log files and pipes and leaves their closing to the end of the
+# process. The fixture `parted` of `conftest` lets no connection go on to the next test.
+RAY = [
+    pytest.mark.extended,
+    pytest.mark.slow,
+    pytest.mark.ray,
+    pytest.mark.usefixtures("parted"),
+    pytest.mark.filterwarnings("ignore:unclosed file.*:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
+]

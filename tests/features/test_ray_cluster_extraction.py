@@ -17,20 +17,12 @@ import pytest
 
 import transferkit as tk
 from tests.features.ray_job import SIGNS, Held, settings
+from tests.marks import RAY
 from transferkit.compute import ray_cluster
 from transferkit.data.source import scan
 from transferkit.features import ray_extraction, shard_store, store
 
-pytestmark = [
-    pytest.mark.extended,
-    pytest.mark.slow,
-    pytest.mark.ray,
-    # Ray opens its log files and pipes and leaves their closing to the end of the process.
-    pytest.mark.filterwarnings("ignore:unclosed file.*:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
-]
+pytestmark = RAY
 ROOT = Path(__file__).parents[2]
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
@@ -81,15 +73,6 @@ def cluster(bucket_address):
         found.third = started(found)
     yield found
     found.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def parted():
-    """A test that fails leaves no connection behind for the next one."""
-    yield
-    ray = sys.modules.get("ray")
-    if ray and ray.is_initialized():
-        ray.shutdown()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.marks import RAY
 from tests.tuning.ray_networks import Dying
 from tests.tuning.test_portfolio import networks_alone
 from transferkit.compute import ray_cluster
@@ -21,28 +22,13 @@ from transferkit.tuning import portfolio
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.network_runner import NetworkRunners
 
-pytestmark = [
-    pytest.mark.extended,
-    pytest.mark.slow,
-    pytest.mark.ray,
-    pytest.mark.usefixtures("unpublished"),
-    # Ray opens its log files and pipes and leaves their closing to the end of the process.
-    pytest.mark.filterwarnings("ignore:unclosed file.*:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
-]
+pytestmark = [*RAY, pytest.mark.usefixtures("unpublished")]
 GIVEN = {"augment": "none", "precision": "float32", "offline": True, "budget": "1h"}
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     networks_alone(monkeypatch)
-    monkeypatch.setattr("transferkit.delivery.report.publish.publish", lambda *_: None)
-    yield
-    ray = sys.modules.get("ray")
-    if ray and ray.is_initialized():
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

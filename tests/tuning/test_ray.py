@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.marks import RAY
 from tests.tuning import ray_trials
 from tests.tuning.ray_trials import digits_plan, drain, plan_of, simulated, values
 from transferkit.compute import ray_cluster
@@ -26,14 +27,7 @@ from transferkit.tuning.executors.local import InProcess
 from transferkit.tuning.executors.ray_executor import Ray
 from transferkit.tuning.records import Limits, Outcome, Task
 
-pytestmark = [
-    pytest.mark.extended,
-    # Ray opens its log files and pipes and leaves their closing to the end of the process.
-    pytest.mark.filterwarnings("ignore:unclosed file.*:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
-]
+pytestmark = RAY
 ONE = {"cpus": 0.5, "make": simulated}
 
 
@@ -176,15 +170,6 @@ def cluster():
     patch.undo()
     yield found
     found.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def parted():
-    """A test that fails leaves no connection behind for the next one."""
-    yield
-    ray = sys.modules.get("ray")
-    if ray and ray.is_initialized():
-        ray.shutdown()
 
 
 class Elsewhere:
