@@ -18,6 +18,7 @@ from tests.data.pictures import folder_of_classes
 from tests.marks import extended
 from transferkit import compute
 from transferkit.cli._common import heed_termination
+from transferkit.errors import ConfigError
 from transferkit.runs.finetune import Job
 
 posix = pytest.mark.skipif(os.name != "posix", reason="shell redirections and signals of POSIX systems")
@@ -62,16 +63,35 @@ def test_a_full_memory_is_no_bug_of_ours(error: Exception, memory: bool, monkeyp
     assert ("ulimit -v" in said.err) == memory
 
 
-def test_libraries_that_cannot_be_mapped_are_a_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@posix
+@pytest.mark.parametrize("bound", [2 << 30, None], ids=["bounded", "without a bound"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtensorflow_cc.so.2: failed to map segment from shared object"),
+        AttributeError("partially initialized module 'jax' has no attribute 'version'"),
+    ],
+    ids=["the loader's words", "a library that failed unnoticed"],
+)
+def test_libraries_that_cannot_be_mapped_are_a_full_memory(
+    error: Exception, bound: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
     class Refusing:
         def find_spec(self, name: str, *_: object) -> None:
             if name == "keras":
-                raise ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
+                raise error
+
+    most = resource.RLIM_INFINITY if bound is None else bound
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (most, most))
 
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.delitem(sys.modules, "keras", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
-    with pytest.raises(MemoryError, match="the libraries of tensorflow do not fit"):
+    memory = bound is not None or isinstance(error, ImportError)
+    said = "the libraries of tensorflow do not fit" if memory else "Keras refuses its settings"
+    with pytest.raises(MemoryError if memory else ConfigError, match=said):
         compute._import()
 
 

@@ -76,6 +76,7 @@ def _import_quietly() -> None:
 
 # How the system's loader says that a library does not fit into memory.
 _UNMAPPED = ("failed to map segment", "annot allocate memory")
+_AMPLE = 4 << 30  # bytes of addresses (`ulimit -v`) with which an import fails for other reasons
 
 
 def _import() -> None:
@@ -84,13 +85,13 @@ def _import() -> None:
     # Older Keras asserts what newer ones raise.
     except (ImportError, ValueError, TypeError, AttributeError, AssertionError) as error:
         name, where = _chosen_backend()
+        if _cramped(error):
+            raise MemoryError(
+                f"the libraries of {name} do not fit into what this process may take ({error})"
+            ) from error
         if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
             raise ConfigError(
                 f"Keras' backend '{name}' ({where}) cannot be imported ({error}); set KERAS_BACKEND=tensorflow"
-            ) from error
-        if isinstance(error, ImportError) and any(words in str(error) for words in _UNMAPPED):
-            raise MemoryError(
-                f"the libraries of {name} do not fit into what this process may take ({error})"
             ) from error
         if isinstance(error, ImportError):
             raise
@@ -102,6 +103,19 @@ def _import() -> None:
         import tensorflow as tf
 
         tf.constant(0)  # devices are discovered at the first operation
+
+
+def _cramped(error: Exception) -> bool:
+    """Whether an import failed for want of memory. A library that is optional to another may fail first, unnoticed, and
+    then be missing from within."""
+    if isinstance(error, ImportError) and any(words in str(error) for words in _UNMAPPED):
+        return True
+    try:
+        import resource
+    except ImportError:  # another system, which has no such bounds
+        return False
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return "partially initialized module" in str(error) and most != resource.RLIM_INFINITY and most < _AMPLE
 
 
 def _keras_json() -> str:
