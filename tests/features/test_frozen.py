@@ -12,7 +12,7 @@ from transferkit.backbones.build import build
 from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import augmentation
-from transferkit.data.images import decode
+from transferkit.data.images import decode_settings
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import ConfigError
 from transferkit.features import frozen as room
@@ -151,7 +151,7 @@ def test_the_key_changes_with_everything_that_changes_content(mini, views, monke
         "scaling": key(replace(mini, scaling="unit"), views),
         "pooling": key(mini, views, pooling="max"),
     }
-    monkeypatch.setattr(decode, "DECODER_VERSION", 999)
+    monkeypatch.setattr(decode_settings, "DECODER_VERSION", 999)
     others["decoder"] = key(mini, views)
     monkeypatch.undo()
     monkeypatch.setattr(keras, "__version__", "9.9")
