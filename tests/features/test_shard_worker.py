@@ -124,7 +124,9 @@ def test_a_worker_keeps_to_the_threads_it_was_given(mini, views, monkeypatch):
     assert threads.available_threads() == 1
 
 
-def test_options_that_have_no_effect_here_are_refused():
+def test_an_engine_that_there_is_not_and_options_without_effect_are_refused():
+    with pytest.raises(ConfigError, match="--engine spark: choose local or ray"):
+        engine_of("spark", None, None, None, None)
     with pytest.raises(ConfigError, match="--address, --workers has no effect with --engine local; add --engine ray"):
         engine_of("local", "auto", 3, None, None)
     with pytest.raises(ConfigError, match=r"--worker-cpus 1\.5: above 1, Ray takes whole numbers only; use 1"):

@@ -108,12 +108,10 @@ def extraction_engine(
     """
     from transferkit.features.extraction_engines import engine_of
 
-    if engine not in ("local", "ray"):
-        return None, [f"--engine {engine}: choose local or ray"]
     if engine == "ray" and cache is False:
         return None, ["--no-cache contradicts --engine ray, whose workers put features into the cache; drop one"]
     try:
-        return engine_of(engine, address, None, None, None) if engine == "ray" or address else None, []
+        return None if engine == "local" and not address else engine_of(engine, address, None, None, None), []
     except ConfigError as error:
         return None, [str(error)]
 

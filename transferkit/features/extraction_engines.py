@@ -105,8 +105,10 @@ def engine_of(
         gpus: see there.
 
     Raises:
-        ConfigError: what has no effect with that engine.
+        ConfigError: there is no such engine, or what has no effect with it.
     """
+    if name not in ("local", "ray"):
+        raise ConfigError(f"--engine {name}: choose local or ray")
     if name == "ray":
         return RayActors(address, workers, cpus, gpus)
     given: Mapping[str, object] = {"address": address, "workers": workers, "worker-cpus": cpus, "worker-gpus": gpus}
