@@ -16,7 +16,7 @@ from transferkit.data import threads
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError
-from transferkit.features import store
+from transferkit.features import extract, store
 from transferkit.features.extraction_engines import Here, RayActors, engine_of
 from transferkit.features.frozen import Frozen
 from transferkit.features.shard_worker import Extraction, ShardWorker
@@ -76,7 +76,8 @@ def spoilt(samples, tmp_path):
     return replace(unhashed(some), root=tmp_path / "data")
 
 
-def test_pictures_that_cannot_be_read_are_named_and_cost_nobody_else_anything(mini, views, spoilt):
+def test_pictures_that_cannot_be_read_are_named_once_and_cost_nobody_else_anything(mini, views, spoilt, monkeypatch):
+    monkeypatch.setattr(extract, "VIEWS_AT_ONCE", 2)  # each is opened for its first two views, and for the third
     frozen, kinds = prepared(mini, views)
     found = Here().run(
         work_of(frozen, kinds, views, store.root()), Pictures(spoilt, range(10), lambda i: range(3)), QUIET

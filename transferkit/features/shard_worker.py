@@ -141,27 +141,28 @@ class ShardWorker:
         wanted = {i: shard.views[place] for i, place in enumerate(places)}
 
         def unreadable(i: int, error: PictureError) -> None:
-            bad.append((places[i], error.reason))
+            bad[places[i]] = error.reason
 
         with applied(self._model, self._work.precision):
             computed = extract(
                 self._run, self._sets, self._work.views, samples, wanted, self._reporter, at_once(self._model),
                 unreadable,
             )  # fmt: skip
-        asked = sum(len(shard.views[place]) for place in places if place not in {at for at, _ in bad})
+        asked = sum(len(shard.views[place]) for place in places if place not in bad)
         return Done(
-            computed=computed, present=asked - computed, bad=sorted(bad), seconds=time.monotonic() - started,
+            computed=computed, present=asked - computed, bad=sorted(bad.items()), seconds=time.monotonic() - started,
             node=socket.gethostname(),
         )  # fmt: skip
 
 
-def _readable(samples: Samples) -> tuple[Samples, list[int], list[tuple[int, str]]]:
-    """Those of a shard's pictures whose bytes can be read, hashed, their places, and the places of the others."""
+def _readable(samples: Samples) -> tuple[Samples, list[int], dict[int, str]]:
+    """Those of a shard's pictures whose bytes can be read, hashed, their places, and the places of the others with the
+    reason."""
     if samples.sha256 is not None:
-        return samples, list(range(len(samples))), []
+        return samples, list(range(len(samples))), {}
     found = list(map_ordered(hash_or_reason, samples.sources(), bundle=8))
     places = [place for place, (_, reason) in enumerate(found) if reason is None]
-    bad = [(place, reason) for place, (_, reason) in enumerate(found) if reason is not None]
+    bad = {place: reason for place, (_, reason) in enumerate(found) if reason is not None}
     hashes = tuple(found[place][0] for place in places)
     return replace(samples.select(places), sha256=hashes), places, bad
 
