@@ -9,9 +9,10 @@ import time
 import numpy as np
 import pytest
 
+from transferkit.data.containers import bucket
 from transferkit.errors import StorageError
 from transferkit.features import store
-from transferkit.features.shard_store import FolderSet, Names, open_shards
+from transferkit.features.shard_store import FolderSet, Names, fetch, open_shards
 
 SHAPES = [(4,), (2, 3)]
 SPEC = {"network": "n", "rows": "r", "precision": "float32"}
@@ -105,6 +106,44 @@ def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch):
     monkeypatch.undo()
     assert worker.missing(names(2)) == set(names(2))
     assert not list(worker.folder.glob("*shard-*")) + list(worker.folder.glob("chunk-*"))
+
+
+class Line:
+    """The store in `folder` as one behind an address, of which `most` files come through."""
+
+    def __init__(self, folder, most):
+        self.folder, self.most = folder, most
+
+    def _names(self, pattern):
+        return [f"s3://garden/{path.relative_to(self.folder)}" for path in sorted(self.folder.glob(pattern))]
+
+    def glob(self, pattern):
+        return self._names(pattern.removeprefix("s3://garden/"))
+
+    def ls(self, address, detail, refresh):
+        return self._names(f"{address.removeprefix('s3://garden/')}/*")
+
+    def cat_file(self, name):
+        if not self.most:
+            raise ConnectionResetError("the line is gone")
+        self.most -= 1
+        return (self.folder / name.removeprefix("s3://garden/")).read_bytes()
+
+
+def test_of_a_fetch_that_was_cut_short_the_chunks_that_came_are_kept(tmp_path, monkeypatch):
+    there = open_shards(str(tmp_path / "there"), SPEC, SHAPES)
+    there.append(names(2), rows(2))
+    there.append(names(2, 2), rows(2, 1))
+    line = Line(tmp_path / "there", 2)
+    monkeypatch.setattr(bucket, "filesystem", lambda address: line)
+    with pytest.raises(StorageError, match="the line is gone"):
+        fetch("s3://garden")
+    features = store.open_set(SPEC, SHAPES)
+    features.append(names(1, 10), rows(1, 2))  # who writes first sweeps up what lies about
+    assert store.open_set(SPEC, SHAPES).missing(names(4)) == set(names(2, 2))
+    line.most = 10
+    assert fetch("s3://garden")[0] == 1
+    np.testing.assert_array_equal(read(store.open_set(SPEC, SHAPES), names(2, 2)), rows(2, 1))
 
 
 def test_names_of_rows_that_are_known():

@@ -111,7 +111,7 @@ class AddressSet(_Set):
     """A set behind an address (`s3://bucket/features/…`), by fsspec. There a file is there whole, or not at all."""
 
     def __init__(self, address: str, spec: JsonObject, shapes: Shapes) -> None:
-        self.address, self._files = address, filesystem(address)
+        self.address, self._files = address, bucket.filesystem(address)
         with reaching(address):
             if not self._files.exists(f"{address}/set.json"):
                 self._files.pipe_file(f"{address}/set.json", to_json(_about(spec, shapes)).encode())
@@ -155,11 +155,6 @@ def marked(target: str) -> Iterator[Path | None]:
         marker.unlink(missing_ok=True)
 
 
-def filesystem(address: str) -> Any:
-    """fsspec's for an address. Raises DataError where its library is missing."""
-    return bucket.filesystem(address)
-
-
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
     """What a library raises inside, of whatever kind, becomes a StorageError that names the address."""
@@ -201,15 +196,16 @@ def fetch(address: str) -> tuple[int, int]:
     Raises:
         StorageError: it cannot be reached, or the disk is full.
     """
-    base, files = bucket.address(address).rstrip("/"), filesystem(address)
+    base, files = bucket.address(address).rstrip("/"), bucket.filesystem(address)
     copied = size = 0
     with reaching(base):
         found = [str(path) for path in files.glob(f"{base}/*/*/set.json")]
     for about in found:
         remote = about.rpartition("/")[0]
         local = root().joinpath(*remote.split("/")[-2:])
-        whole = indices(files, remote)
-        for name in (*(f"{index.removesuffix('.json')}.npy" for index in whole), *whole, about):
+        # Chunk by chunk, each with its index: a chunk without one is swept away by the next who writes.
+        whole = [f"{index.removesuffix('.json')}{end}" for index in indices(files, remote) for end in (".npy", ".json")]
+        for name in (*whole, about):
             target = local / name.rpartition("/")[2]
             if target.exists():
                 continue
