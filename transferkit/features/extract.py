@@ -223,7 +223,7 @@ def extract(
         TrainingError: the network gives infinity or NaN.
         StorageError: the disk is full.
     """
-    todo = _missing(sets, views, samples, wanted)
+    todo = missing(sets, views, samples, wanted)
     total = sum(len(v) for v in todo.values())
     if not total:
         return 0
@@ -254,9 +254,17 @@ def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]
     return list(dict.fromkeys(views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some))
 
 
-def _missing(
+def missing(
     sets: Sequence[RowSet], views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]
 ) -> dict[int, list[int]]:
+    """What of `wanted` any of `sets` lacks; of exact duplicates, which share their rows, the first.
+
+    Args:
+        sets: where rows are kept.
+        views: names the rows.
+        samples: the pictures, hashed.
+        wanted: row number of a picture → its views.
+    """
     assert samples.sha256 is not None
     names = {(i, v): views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some}
     lacking = set().union(*(s.missing(list(names.values())) for s in sets))

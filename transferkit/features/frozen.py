@@ -29,6 +29,7 @@ from transferkit.features.extract import (
     at_once,
     content_key,
     extract,
+    missing,
     row_names,
 )  # fmt: skip
 from transferkit.features.number_formats import row_bytes
@@ -151,9 +152,8 @@ class Frozen:
 
         Vectors are kept in memory then.
         """
-        promised = 0
+        promised, names = 0, row_names(self.views, samples, wanted)
         for kind in kinds:
-            names = row_names(self.views, samples, wanted)
             if self.cache is False:
                 self._hold(kind, names)
             elif self._worth_storing(kind, samples, names, len(wanted)):
@@ -179,17 +179,14 @@ class Frozen:
     ) -> None:  # fmt: skip
         """Have rows that are lacking computed by an engine. What it does not bring is computed here afterwards."""
         sets = [kind.features for kind in kinds if kind.features is not None]
-        lacking = set().union(*(s.missing(row_names(self.views, samples, wanted)) for s in sets))
-        assert samples.sha256 is not None
-        hashes = samples.sha256
-        order = [i for i, some in wanted.items() if any(self.views.name(hashes[i], v) in lacking for v in some)]
-        if len(order) <= FORWARD_BATCH or any(isinstance(features, ResidentSet) for features in sets):
+        lacking = missing(sets, self.views, samples, wanted)
+        if len(lacking) <= FORWARD_BATCH or any(isinstance(features, ResidentSet) for features in sets):
             return
         folder = str(root().absolute())
         with marked(folder) as marker:
             specs = [(self.spec(kind), kind.shapes) for kind in kinds]
             work = Extraction.of(model, specs, self.views, self.precision, folder, marker)
-            found = engine.run(work, Pictures(samples, order, wanted.__getitem__), self.reporter)
+            found = engine.run(work, Pictures(samples, list(lacking), lacking.__getitem__), self.reporter)
         self.rows_computed += found.computed
         for line in found.slow:
             self.reporter.say(f"took much longer than others: {line}")
@@ -227,7 +224,7 @@ class Frozen:
         with applied(kind.model, self.precision):
             run = self.compiled(kind.model)
             key = {**self._key(kind), "precision": self.precision.name, "how": self.precision.how}
-            cost = measured(key, root(), lambda: self._some(samples), lambda pixels: run(pixels), FORWARD_BATCH)
+            cost = measured(key, root(), lambda: self._some(samples), run, FORWARD_BATCH)
         again, stored = cost.again(visits), cost.stored(visits, lacking, size)
         self.reporter.say(
             f"activations ({kind.label}, {lacking * size / 1e9:.1f} GB): storing and reading them costs about "
