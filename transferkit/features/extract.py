@@ -361,11 +361,11 @@ def content_key(weights_sha256: str, network: JsonObject, decode: DecodeSettings
     Returns:
         A JSON object for the key of a `FeatureSet`.
     """
+    return {"weights": weights_sha256, **network, "decode": decode.key(), "versions": {**library_versions()}}
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that compute a row, from the file on."""
     import keras
 
-    return {
-        "weights": weights_sha256,
-        **network,
-        "decode": decode.key(),
-        "versions": {"keras": keras.__version__, **compute.backend_versions(), **decoder_versions()},
-    }
+    return {"keras": keras.__version__, **compute.backend_versions(), **decoder_versions()}

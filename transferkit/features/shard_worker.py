@@ -20,12 +20,12 @@ from transferkit import compute
 from transferkit._version import __version__
 from transferkit.compute.engines import engine_version
 from transferkit.console import Reporter
-from transferkit.data.images.decode import PictureError, decoder_versions
+from transferkit.data.images.decode import PictureError
 from transferkit.data.samples import Samples, hash_or_reason
 from transferkit.data.threads import limit_threads, map_ordered
 from transferkit.errors import ConfigError
 from transferkit.features.engines import DIFFERENCE, difference
-from transferkit.features.extract import Views, at_once, extract
+from transferkit.features.extract import Views, at_once, extract, library_versions
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied
 from transferkit.features.shard_store import open_shards
@@ -89,10 +89,8 @@ class Extraction:
 
 def versions_of(precision: Precision) -> dict[str, str]:
     """Everything installed here that the rows depend on."""
-    import keras
-
     engine = {precision.engine: engine_version(precision.engine)} if precision.engine else {}
-    return {"keras": keras.__version__, **compute.backend_versions(), **decoder_versions(), **engine}
+    return library_versions() | engine
 
 
 class ShardWorker:
