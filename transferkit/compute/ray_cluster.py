@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from transferkit import importing
@@ -167,13 +168,20 @@ def whole_share(share: float) -> float:
     return math.floor(share) if share >= 1 else max(math.floor(share * 1e4) / 1e4, 1e-4)
 
 
-def handed(cpus: float) -> dict[str, str]:
-    """Environment of the workers: the cache, and threads for the CPUs they were given."""
+def handed(cpus: float, data: Path | None) -> dict[str, str]:
+    """Environment of the workers: the cache, threads, and where no code is taken from.
+
+    Args:
+        cpus: that a worker was given.
+        data: the folder of the pictures, which is no place for code, as the working directory is none.
+    """
     names = [name for name in os.environ if name in HANDED or name.startswith("TRANSFERKIT_")]
     found = {name: os.environ[name] for name in names}
     found["TRANSFERKIT_CACHE"] = str(cache_folder().absolute())
     # Several workers may share a GPU: none takes all of its memory at once.
     found |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    foreign = importing.spelled([os.getcwd(), *([] if data is None else [str(data)])])
+    found |= {importing.FOREIGN: foreign, "PYTHONSAFEPATH": "1"}
     return found | dict.fromkeys(THREADS, str(max(1, int(cpus))))
 
 

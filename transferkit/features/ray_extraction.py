@@ -6,14 +6,12 @@ lost costs the shard that it had begun, of which what was committed is not compu
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from transferkit import importing
 from transferkit.compute.engines import EngineError
 from transferkit.compute.ray_cluster import Cluster, fitting, handed, short
 from transferkit.console import Advance, Reporter, duration
@@ -81,9 +79,7 @@ class RayRun:
         return self.found
 
     def _actor_class(self) -> Any:
-        root = self.pictures.samples.root
-        foreign = importing.spelled([os.getcwd(), *filter(None, [str(root or "")])])
-        variables = handed(self.wanted["CPU"]) | {importing.FOREIGN: foreign, "PYTHONSAFEPATH": "1"}
+        variables = handed(self.wanted["CPU"], self.pictures.samples.root)
         return self.ray.remote(
             num_cpus=self.wanted["CPU"], num_gpus=self.wanted["GPU"], max_restarts=0, max_task_retries=0,
             runtime_env={"env_vars": variables},

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transferkit import importing
 from transferkit.compute.ray_cluster import Cluster, fitting, handed, short, whole_share
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
@@ -31,7 +30,7 @@ class Ray:
     cluster answers, or no node has room for a trial.
     """
 
-    _foreign = ""  # folders that workers take no code from, see `importing`
+    _data: Path | None = None  # the folder of the pictures
 
     def __init__(
         self, plan: TrialPlan, slots: int, reporter: Reporter, address: str | None = None, cpus: float | None = None,
@@ -55,7 +54,7 @@ class Ray:
             write_text(self._marker, "who sees this file shares these folders with the search\n")
             portable = replace(plan, checkpoints=plan.checkpoints.absolute(), samples=_absolute(plan.samples))
             self._shipment = self._ray.put(Shipment(portable, make, self._marker, Path.cwd(), GRACE))
-            self._foreign = importing.spelled([os.getcwd(), *filter(None, [str(plan.samples.root or "")])])
+            self._data = plan.samples.root
             self._remote = self._function()
         except BaseException:
             self.close()
@@ -117,7 +116,7 @@ class Ray:
 
     def _handed(self) -> dict[str, str]:
         """Environment of the workers; they take no code from the working directory or the data."""
-        return handed(self._wanted["CPU"]) | {importing.FOREIGN: self._foreign, "PYTHONSAFEPATH": "1"}
+        return handed(self._wanted["CPU"], self._data)
 
     def _outcome(self, ref: Any) -> Outcome | None:
         """What came of a task; None where its process could not take it and it was handed on."""
