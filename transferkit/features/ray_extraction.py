@@ -54,7 +54,7 @@ class RayRun:
             )
         self.actors: list[_Actor] = []
         self.by_ref: dict[Any, _Actor] = {}
-        self.refused: dict[str, str] = {}  # what keeps a worker from beginning → where
+        self.refused: list[str] = []  # what keeps workers from beginning
         self.stillborn = 0  # actors that were lost before they had begun, in a row
         self.told: set[tuple[int, int]] = set()  # spans that are slow
         self.twice: set[tuple[int, int]] = set()  # spans that two actors were given,
@@ -102,7 +102,7 @@ class RayRun:
         """Hand out what there is, and take in what has come."""
         self._hand_out()
         if not self.by_ref:
-            raise ConfigError("; ".join(dict.fromkeys(self.refused)) or "no worker is left")
+            raise ConfigError("; ".join(self.refused) or "no worker is left")
         ready, _ = self.ray.wait(list(self.by_ref), num_returns=1, timeout=LOOK)
         if ready:
             ready, _ = self.ray.wait(list(self.by_ref), num_returns=len(self.by_ref), timeout=0)
@@ -155,7 +155,7 @@ class RayRun:
                 f"a worker could not begin; is the same transferkit installed on every node? {short(error)}"
             )  # fmt: skip
             if why not in self.refused:
-                self.refused[why] = actor.node
+                self.refused.append(why)
                 self.reporter.warn(why)
             return
         if isinstance(error, TransferKitError | EngineError):
