@@ -129,7 +129,7 @@ class FeatureSet:
                 path.unlink(missing_ok=True)
         for path in self.folder.glob(".chunk-*.tmp.*"):
             path.unlink(missing_ok=True)
-        remove_temporaries_of(self.folder / "set.json", idle=3600)  # which is written without the lock
+        remove_temporaries_of(self.folder / "set.json", AN_HOUR)  # which is written without the lock
         for path in self.folder.glob(".shard-*"):  # which are written without the lock (`shard_store`)
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > AN_HOUR:
