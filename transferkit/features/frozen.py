@@ -32,7 +32,7 @@ from transferkit.features.extract import (
     missing,
     row_names,
 )  # fmt: skip
-from transferkit.features.number_formats import row_bytes
+from transferkit.features.number_formats import row_bytes, width_of
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.shard_store import marked
@@ -72,6 +72,11 @@ class Rows:
     ends: Sequence[Any] = ()  # of a cut: its tensors in the backbone's own graph
     taps: Taps | None = None  # of tapped rows
     _structure: str = ""
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return width_of(self.shapes)
 
     def structure(self) -> str:
         """How all that computes these rows is put together, from the pixels on."""
@@ -216,7 +221,7 @@ class Frozen:
 
     def _worth_storing(self, kind: Rows, samples: Samples, names: Sequence[str], pictures: int) -> bool:
         """Whether reading rows of a cut is expected to cost less than computing them each time they are read."""
-        size = row_bytes(sum(int(np.prod(shape)) for shape in kind.shapes))
+        size = row_bytes(kind.width)
         if self.cache or kind.tail is None or len(names) * size < LARGE:
             return True
         lacking = len(open_set(self.spec(kind), kind.shapes).missing(names))
@@ -261,8 +266,7 @@ class Frozen:
 
     def _hold(self, kind: Rows, names: Sequence[str]) -> bool:
         """Whether rows of `kind` are vectors that fit into memory; they are given a place there."""
-        width = sum(int(np.prod(shape)) for shape in kind.shapes)
-        if any(len(shape) > 1 for shape in kind.shapes) or 4 * width * len(names) > RESIDENT_BYTES:
+        if any(len(shape) > 1 for shape in kind.shapes) or 4 * kind.width * len(names) > RESIDENT_BYTES:
             return False
         if not isinstance(kind.features, ResidentSet):
             kind.features = ResidentSet(kind.shapes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 HALF_ABOVE = 8192  # rows longer than this are kept in 16 bits a number, where that is near enough
@@ -49,6 +51,11 @@ def packed(rows: np.ndarray) -> np.ndarray:
 def as_numbers(rows: np.ndarray) -> np.ndarray:
     """What `packed` gave, as numbers."""
     return (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == BFLOAT16 else rows
+
+
+def width_of(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Numbers in a row of tensors of these shapes, without the batch axis."""
+    return sum(int(np.prod(shape)) for shape in shapes)
 
 
 def row_bytes(width: int) -> int:

@@ -21,7 +21,7 @@ from transferkit import cache_quota
 from transferkit.data.containers import bucket
 from transferkit.errors import StorageError
 from transferkit.features.extract import RowSet
-from transferkit.features.number_formats import packed
+from transferkit.features.number_formats import packed, width_of
 from transferkit.features.store import FORMAT, index_of, place_of, root, storing, write_rows
 from transferkit.files import parse_json, read_json, sync_folder, to_json, write_json, write_text
 from transferkit.record import JsonObject
@@ -64,7 +64,7 @@ class _Set:
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
+        return width_of(self.shapes)
 
     def missing(self, names: Sequence[str]) -> set[str]:
         """Those of `names` that are not stored."""

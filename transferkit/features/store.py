@@ -23,7 +23,7 @@ import numpy as np
 
 from transferkit import cache_quota
 from transferkit.errors import StorageError
-from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes
+from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes, width_of
 from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
@@ -58,7 +58,7 @@ class FeatureSet:
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
+        return width_of(self.shapes)
 
     def refresh(self) -> None:
         """Take in chunks that this or another process has finished."""

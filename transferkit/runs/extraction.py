@@ -117,7 +117,7 @@ class ExtractionJob:
         found = self._extract(kinds, upper, pictures)
         report = FeaturesExtracted(
             data=self.origin or "arrays", backbone=backbone.row.name, precision=self.frozen.precision.name,
-            rows=[kind.label.partition(":")[0] for kind in kinds], width=sum(map(_width, kinds)),
+            rows=[kind.label.partition(":")[0] for kind in kinds], width=sum(kind.width for kind in kinds),
             views=1 + self.views.count, pictures=len(pictures), for_testing=len(self.samples) - len(pictures),
             computed=found.computed, present=found.present, seconds=time.monotonic() - started, store=self._store,
             machines=found.machines, workers_lost=found.lost, slow=found.slow,
@@ -202,13 +202,13 @@ class ExtractionJob:
         promised = 0
         for kind in kinds:
             rows = round(times * (len(names) - len(listed_rows(self.frozen.spec(kind), names))))
-            fits, needed, free = room_for(rows, _width(kind), promised)
+            fits, needed, free = room_for(rows, kind.width, promised)
             if not fits:
                 make_room(needed + promised)
-                fits, needed, free = room_for(rows, _width(kind), promised)
+                fits, needed, free = room_for(rows, kind.width, promised)
             if not fits:
                 raise StorageError(
-                    f"about {rows:,} rows of {row_bytes(_width(kind)):,} bytes ({needed / 1e9:.1f} GB) are to be "
+                    f"about {rows:,} rows of {row_bytes(kind.width):,} bytes ({needed / 1e9:.1f} GB) are to be "
                     f"stored and {free / 1e9:.1f} GB are there for them; move the cache to a larger disk with "
                     "TRANSFERKIT_CACHE, let it grow with TRANSFERKIT_CACHE_SIZE, or give --store s3://…"
                 )
@@ -221,7 +221,3 @@ class ExtractionJob:
                 "stored.\n" + "\n".join(report.lines()[1:])
                 + "\nMend or remove them, or pass --on-bad-file skip"
             )  # fmt: skip
-
-
-def _width(kind: Rows) -> int:
-    return sum(int(np.prod(shape)) for shape in kind.shapes)

@@ -97,11 +97,10 @@ def clean_rows(frozen: Frozen, kind: Rows, samples: Samples, pictures: np.ndarra
 
 
 def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> np.ndarray:
-    width = sum(int(np.prod(shape)) for shape in kind.shapes)
-    if 4 * width * views * len(pictures) > MOST_BYTES:
+    if 4 * kind.width * views * len(pictures) > MOST_BYTES:
         views = 1
     blocks = np.array_split(pictures, max(1, -(-len(pictures) // 512)))
-    found = np.empty((len(pictures), views, width), np.float32)
+    found = np.empty((len(pictures), views, kind.width), np.float32)
     at = 0
     for block in blocks:
         for view in range(views):

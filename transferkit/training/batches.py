@@ -10,6 +10,7 @@ import numpy as np
 from transferkit.config import Settings
 from transferkit.errors import ConfigError
 from transferkit.features.extract import ResidentRows, Source
+from transferkit.features.number_formats import width_of
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
 STEPS_AT_ONCE = 2048  # in one compiled call on rows in memory: bounds how long an interrupt waits
@@ -84,7 +85,7 @@ class Batches:
         return order, views[order], weights
 
     def _batches_per_chunk(self) -> int:
-        row = 4 * sum(int(np.prod(shape)) for shape in self.source.shapes)
+        row = 4 * width_of(self.source.shapes)
         return max(1, min(self.steps, CHUNK_BYTES // (row * self.size)))
 
     def _chunk(self, order: np.ndarray, views: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Chunk:

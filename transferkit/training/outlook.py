@@ -119,17 +119,13 @@ def outlook(work: Recipe) -> Outlook:
     # Threads read while an accelerator computes; on a CPU both share its cores.
     seconds = max(reading, computing) if compute.gpu_count() else reading + computing
     stored = [
-        StoredRows(kind.label, len(names), len(here), (len(names) - len(here)) * _bytes(kind))
+        StoredRows(kind.label, len(names), len(here), (len(names) - len(here)) * row_bytes(kind.width))
         for kind, here in zip(kinds, cached, strict=True)
     ]
     return Outlook(
         min(MEASURED, len(wanted)), decode, forward, trace, seconds + (trace if lacking else 0.0),
         frozen.precision.name, stored, _phases(work, pooled, decode),
     )  # fmt: skip
-
-
-def _bytes(kind: Rows) -> int:
-    return row_bytes(sum(int(np.prod(shape)) for shape in kind.shapes))
 
 
 def _decoding(work: Recipe, samples: Samples) -> tuple[float, np.ndarray]:

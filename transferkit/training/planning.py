@@ -16,6 +16,7 @@ from transferkit.compute import keras_private
 from transferkit.config import Settings
 from transferkit.features.extract import Source
 from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.number_formats import width_of
 from transferkit.features.precision import Precision
 from transferkit.heads import has_class_token
 from transferkit.training import adapting, models, optimizers
@@ -206,7 +207,7 @@ def sampled(source: Source, train: np.ndarray, views: int, seed: int) -> np.ndar
         The first tensor of the rows, [m, …].
     """
     depth = views + 1
-    width = sum(int(np.prod(shape)) for shape in source.shapes)
+    width = width_of(source.shapes)
     most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))
     pairs = np.random.default_rng(seed).choice(len(train) * depth, most, replace=False)
     return source.take(train[pairs // depth], pairs % depth)[0]
