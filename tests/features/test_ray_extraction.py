@@ -14,7 +14,7 @@ from transferkit.data.samples import Samples
 from transferkit.errors import ConfigError, StorageError, TrainingError
 from transferkit.features import ray_extraction
 from transferkit.features.ray_extraction import RayRun
-from transferkit.features.shards import Done, Pictures
+from transferkit.features.shards import ENDS, Done, Pictures
 
 
 class RayError(Exception):
@@ -151,6 +151,11 @@ def test_an_actor_has_two_shards_at_most_however_many_pictures_there_are():
     assert max(most) == ray_extraction.AHEAD
 
 
+def test_towards_the_end_nobody_takes_a_second_shard_while_others_begin():
+    found = run_of(Behaviour(), count=192)[0].run()
+    assert found.machines == {"node-0": 64, "node-1": 64, "node-2": 64}
+
+
 def test_a_lost_actor_costs_the_shard_that_it_had_begun_and_another_takes_its_place(capfd):
     died = []
 
@@ -196,8 +201,10 @@ def test_no_machine_that_can_do_it_is_an_error_with_the_reason():
     def special(number, what, argument):
         raise RayTaskError(ConfigError("node has pillow 9.0"))
 
-    with pytest.raises(ConfigError, match=r"node has pillow 9\.0"):
-        run_of(Behaviour(special))[0].run()
+    reporter = Reporter(quiet=True)
+    with pytest.raises(ConfigError, match=r"^node has pillow 9\.0$"):
+        run_of(Behaviour(special), reporter=reporter)[0].run()
+    assert reporter.warnings == ["node has pillow 9.0"], "what three of them say is said once"
 
 
 def test_workers_that_never_begin_are_not_started_for_ever():
@@ -208,6 +215,26 @@ def test_workers_that_never_begin_are_not_started_for_ever():
     with pytest.raises(TrainingError, match="end before they have begun, the last one: RayError: out of memory"):
         run.run()
     assert len(ray.actors) < 15
+
+
+def test_workers_that_begin_now_and_then_are_started_again():
+    def special(number, what, argument):
+        if number < 18 and what == ("run" if number % 3 == 0 else "begin"):
+            raise RayError("out of memory")
+
+    run, ray = run_of(Behaviour(special))
+    assert run.run().computed == 1000
+    assert len(ray.actors) > 18
+
+
+def test_a_cluster_without_room_is_said_once():
+    reporter, rounds = Reporter(quiet=True), itertools.count()
+    run, ray = run_of(
+        Behaviour(lambda number, what, argument: "later" if next(rounds) < 20 else None), reporter=reporter
+    )
+    run.cluster = SimpleNamespace(ray=ray, nodes=list)
+    assert run.run().computed == 1000
+    assert ["no node is left with room" in warning for warning in reporter.warnings] == [True]
 
 
 @pytest.mark.parametrize("error", [StorageError("no space left"), TrainingError("gives NaN")])
@@ -241,15 +268,50 @@ def test_a_shard_that_takes_very_long_is_named_and_given_to_another_actor_as_wel
     assert any("node-0 has been at" in warning for warning in reporter.warnings)
 
 
-def test_pictures_that_could_not_be_read_are_named_by_their_number():
+@pytest.mark.parametrize("end", ["it answers", "it is lost"])
+def test_a_shard_that_another_actor_has_done_meanwhile_counts_once(monkeypatch, end):
+    monkeypatch.setattr(ray_extraction, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(ray_extraction, "SLOW", 0.0)
+    late = []
+
     def special(number, what, argument):
+        if number == 0 and what == "run":
+            if argument.samples.paths[0] not in behave.seen:
+                return "later"
+            late.append(argument.samples.paths)
+            if end == "it is lost":
+                raise RayError("killed")
+        return None
+
+    behave = Behaviour(special)
+    found = run_of(behave, count=400)[0].run()
+    assert late, "it came too late"
+    assert (found.computed, sum(found.machines.values()), found.lost) == (400, 400, 0)
+
+
+def test_a_shard_is_slow_by_its_own_time_not_by_that_of_those_before_it(monkeypatch):
+    reporter, clock = Reporter(quiet=True), [0.0]
+    monkeypatch.setattr(ray_extraction, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def special(number, what, argument):
+        clock[0] += ray_extraction.SLOW_SECONDS / 3
+
+    found = run_of(Behaviour(special), count=2000, slots=1, reporter=reporter)[0].run()
+    assert (found.computed, found.slow, reporter.warnings) == (2000, [], [])
+    assert clock[0] > 2 * ray_extraction.SLOW_SECONDS
+
+
+def test_pictures_that_could_not_be_read_are_named_by_their_number_in_order():
+    def special(number, what, argument):
+        if what == "run" and "00100.jpg" in argument.samples.paths:
+            raise RayError("segmentation fault")
         if what == "run" and "00300.jpg" in argument.samples.paths:
             place = argument.samples.paths.index("00300.jpg")
             return Done(computed=len(argument.views) - 1, present=0, bad=[(place, "empty")], seconds=0.1, node="n")
         return None
 
     found = run_of(Behaviour(special))[0].run()
-    assert (found.bad, found.computed) == ([(300, "empty")], 999)
+    assert (found.bad, found.computed) == ([(100, ENDS), (300, "empty")], 998)
 
 
 def test_no_pictures_need_no_actor():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ def test_shards_begin_small_are_as_long_as_the_speed_says_and_end_together():
     assert len(first) == FIRST
     queue.finish(first, len(first) * 0.01)
     assert len(queue.take(4)) == 1984, "20 seconds of 10 ms each, in whole batches"
+    queue.finish(Span(0, 100), 100 * 0.11)
+    assert queue.seconds == pytest.approx(0.04), "a slow one does not speak for all"
     queue = ShardQueue(1000)
     queue.finish(queue.take(4), FIRST * 0.01)
     sizes = []
@@ -96,6 +99,8 @@ def test_what_travels_is_paths_and_hashes_and_grows_with_the_shard_alone():
     assert shard.samples.paths == pictures_of(1000).paths[64:128]
     assert shard.samples.sha256 is None
     assert shard.samples.root == Path("/data")
+    here = Pictures(replace(pictures_of(64), root=Path("data")), range(64), lambda i: range(1))
+    assert here.shard(Span(0, 64)).samples.root == Path.cwd() / "data", "a worker works elsewhere"
     assert [len(views) for views in shard.views[:3]] == [1, 2, 1]
 
 
