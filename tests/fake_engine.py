@@ -55,7 +55,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
         return call
 
-    monkeypatch.setattr(engines, "ENGINES", {"fake": Engine("Fake", "keras", ("keras",), "fake")})
+    monkeypatch.setattr(engines, "ENGINES", {"fake": Engine("Fake", "keras", ("keras",))})
     monkeypatch.setattr(engines, "installed", lambda: ["fake"])
     monkeypatch.setattr(engines, "forward", forward)
     monkeypatch.setattr(compute, "forward", tensorflow)

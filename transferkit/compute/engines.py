@@ -39,17 +39,16 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class Engine:
-    """`package` says the version; `modules` have to be there; `extra` of ours installs them."""
+    """`package` says the version; `modules` have to be there."""
 
     title: str
     package: str
     modules: tuple[str, ...]
-    extra: str
 
 
 ENGINES = {
-    "openvino": Engine("OpenVINO", "openvino", ("openvino",), "openvino"),
-    "onnxruntime": Engine("ONNX Runtime", "onnxruntime", ("onnxruntime", "tf2onnx", "onnx"), "onnx"),
+    "openvino": Engine("OpenVINO", "openvino", ("openvino",)),
+    "onnxruntime": Engine("ONNX Runtime", "onnxruntime", ("onnxruntime", "tf2onnx", "onnx")),
 }
 
 
