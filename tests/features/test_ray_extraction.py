@@ -286,6 +286,7 @@ def test_a_shard_that_another_actor_has_done_meanwhile_counts_once(monkeypatch, 
     behave = Behaviour(special)
     found = run_of(behave, count=400)[0].run()
     assert late, "it came too late"
+    assert sorted(set(behave.seen)) == list(work_of(400).samples.paths), "nothing else is left out for it"
     assert (found.computed, sum(found.machines.values()), found.lost) == (400, 400, 0)
 
 
