@@ -123,11 +123,31 @@ class Line:
     def ls(self, address, detail, refresh):
         return self._names(f"{address.removeprefix('s3://garden/')}/*")
 
+    def exists(self, name):
+        return bool(self._names(name.removeprefix("s3://garden/")))
+
+    def pipe_file(self, name, content):
+        path = self.folder / name.removeprefix("s3://garden/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
     def cat_file(self, name):
         if not self.most:
             raise ConnectionResetError("the line is gone")
         self.most -= 1
         return (self.folder / name.removeprefix("s3://garden/")).read_bytes()
+
+
+def test_a_worker_that_writes_behind_an_address_knows_what_is_there_and_a_fetch_brings_it(tmp_path, monkeypatch):
+    line = Line(tmp_path / "there", 100)
+    monkeypatch.setattr(bucket, "filesystem", lambda address: line)
+    worker = open_shards("s3://garden/", SPEC, SHAPES)
+    worker.append(names(2), rows(2))
+    assert worker.missing(names(3)) == {names(3)[2]}
+    assert open_shards("s3://garden", SPEC, SHAPES).missing(names(3)) == {names(3)[2]}
+    assert fetch("s3://garden")[0] == 1
+    np.testing.assert_array_equal(read(store.open_set(SPEC, SHAPES), names(2)), rows(2))
+    assert fetch("s3://garden") == (0, 0)
 
 
 def test_of_a_fetch_that_was_cut_short_the_chunks_that_came_are_kept(tmp_path, monkeypatch):

@@ -141,6 +141,7 @@ def test_an_engine_that_there_is_not_and_options_without_effect_are_refused():
         ([{"CPU": 2.0}, {"CPU": 16.0}], {}, False, {"CPU": 2, "GPU": 0}, 9),
         ([{"CPU": 8.0, "GPU": 2.0}], {"gpus": 1}, False, {"CPU": 4, "GPU": 1}, 2),
         ([{"CPU": 2.0}], {"workers": 2}, True, {"CPU": 1, "GPU": 0}, 2),
+        ([{"CPU": 3.0}], {"workers": 2}, True, {"CPU": 1, "GPU": 0}, 2),  # above 1, Ray takes whole numbers only
         ([{"CPU": 4.0}], {"workers": 100, "cpus": 1}, False, {"CPU": 1, "GPU": 0}, 100),
     ],
 )

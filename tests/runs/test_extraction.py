@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.cli.calls import call
 from transferkit.errors import ConfigError, DataError, StorageError
 from transferkit.features import extract as room
 from transferkit.features import frozen, store
+from transferkit.runs.extraction import FeaturesExtracted
+from transferkit.runs.run_record import Skipped
 
 
 @pytest.fixture
@@ -99,6 +102,37 @@ def test_rows_for_which_there_is_no_room_are_refused_beforehand(digits, monkeypa
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "1k")
     with pytest.raises(StorageError, match=r"about 600 rows of [\d,]+ bytes .* TRANSFERKIT_CACHE_SIZE"):
         tk.extract_features(digits, "mini", quiet=True)
+
+
+def test_rows_that_are_there_need_no_room_and_sets_that_nobody_uses_make_room(digits, monkeypatch):
+    settings = {"augment": "none", "quiet": True}
+    tk.extract_features(digits, "mini", **settings)
+    (stored,) = store.listing()
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", f"{stored.bytes // 2}")
+    assert tk.extract_features(digits, "mini", **settings).computed == 0
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", f"{3 * stored.bytes // 2}")
+    assert tk.extract_features(digits, "mini", resize="crop", **settings).computed == 200
+    assert [one.folder == stored.folder for one in store.listing()] == [False]
+
+
+def test_where_it_ran_what_was_slow_and_what_cannot_be_read_is_told():
+    found = FeaturesExtracted(
+        data="flowers", backbone="mini", precision="float32", rows=["taps"], width=8, views=2, pictures=50,
+        for_testing=5, computed=1234, present=6, seconds=1.0, store="/there", machines={"b": 20, "a": 30},
+        workers_lost=1, slow=["x took long"],
+        unreadable=[Skipped(path=f"{i}.jpg", reason="is empty") for i in range(22)],
+    )  # fmt: skip
+    assert found.lines()[1:5] == [
+        "store: /there", "5 pictures that are for testing were left out",
+        "pictures by machine: a 30, b 20; workers lost: 1", "took much longer than others:\n  x took long",
+    ]  # fmt: skip
+    listed = found.lines()[5].split("\n")
+    assert (listed[:2], listed[-1], len(listed)) == (
+        ["cannot be read:", "  0.jpg: is empty"], "  … and 2 more", 22,
+    )  # fmt: skip
+    assert replace(found, machines={"a": 50}, workers_lost=0, for_testing=0, slow=[], unreadable=[]).lines()[1:] == [
+        "store: /there"
+    ]
 
 
 def test_settings_that_features_do_not_depend_on_are_refused(digits):
