@@ -85,6 +85,33 @@ def test_views_that_do_not_fit_into_memory_are_not_used(monkeypatch: pytest.Monk
     assert (found.chosen, found.by) == (2, "ridge regression")
 
 
+def test_rows_of_one_view_stand_for_views_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_count, "tapped_rows", lambda work: SimpleNamespace(x=np.zeros((5, 1, 3))))
+    work = SimpleNamespace(problem=None, settings=None, views=SimpleNamespace(count=2))
+    assert view_count._by_ridge(work, []) is None  # type: ignore[arg-type]
+
+
+def test_heads_answer_for_training_pictures_that_they_did_not_see_and_for_no_others() -> None:
+    learnt: list[tuple[list[int], list[int]]] = []
+
+    def part(train: np.ndarray, out: np.ndarray) -> Any:
+        learnt.append((train.tolist(), out.tolist()))
+        return SimpleNamespace(units=None, val=out)
+
+    kind = SimpleNamespace(
+        answers=lambda logits, temperature, units: logits, surprise=lambda targets, answers: targets - answers
+    )
+    samples = SimpleNamespace(kind=kind, targets=10.0 * np.arange(7))
+    work = SimpleNamespace(
+        problem=SimpleNamespace(train=np.arange(4), samples=samples),
+        left_out=lambda problems: [1.0 * problem.val for problem in problems],
+    )
+    folds = [np.array(fold) for fold in ([0, 4], [1, 2, 5], [6])]  # 4, 5 and 6 are for validation
+    losses = view_count._by_heads(work, folds, part)  # type: ignore[arg-type]
+    assert learnt == [([1, 2, 3], [0]), ([0, 3], [1, 2])]
+    assert losses.tolist() == [0.0, 9.0, 18.0], "of 0, 1 and 2, each with its own target"
+
+
 def test_where_nothing_can_be_measured_the_usual_number_stands_and_the_reason_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
