@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from transferkit import importing
+from transferkit.compute.ray_cluster import handed
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.errors import ConfigError, StorageError, TrainingError
@@ -137,6 +140,18 @@ def test_every_picture_once_and_all_actors_share_the_work():
     assert sorted(ray.killed) == [0, 1, 2]
     assert ray.options["max_restarts"] == 0
     assert ray.options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_workers_take_no_code_from_the_data_or_the_working_directory_and_get_no_secrets(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    found = handed(2.0, tmp_path)
+    assert {bytes.fromhex(folder).decode() for folder in found[importing.FOREIGN].split(":")} == {
+        os.getcwd(), str(tmp_path),
+    }  # fmt: skip
+    assert (found["PYTHONSAFEPATH"], found["OMP_NUM_THREADS"], "HF_TOKEN" in found) == ("1", "2", False)
+    of_arrays = handed(0.5, None)
+    assert bytes.fromhex(of_arrays[importing.FOREIGN]).decode() == os.getcwd()
+    assert of_arrays["OMP_NUM_THREADS"] == "1"
 
 
 def test_an_actor_has_two_shards_at_most_however_many_pictures_there_are():
