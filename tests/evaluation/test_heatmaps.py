@@ -6,6 +6,7 @@ import pytest
 
 from tests.marks import extended
 from transferkit import heads
+from transferkit.data.images.sizing import fitted
 from transferkit.errors import ConfigError
 from transferkit.evaluation import heatmaps
 
@@ -152,6 +153,14 @@ def test_the_map_is_put_back_where_the_decoder_took_it_from():
     assert boxed.shape == (40, 80)
     assert boxed[5, 10] == 1
     assert boxed[35, 10] == boxed[5, 60] == 0
+
+
+@pytest.mark.parametrize("size", [(43, 40), (40, 43), (44, 41), (41, 40)])
+def test_the_map_of_a_cropped_picture_lies_on_the_very_pixels_that_the_decoder_took(size):
+    seen = heatmaps.place(np.ones((40, 40), np.float32), "crop", size) > 0
+    picture = np.arange(size[0] * size[1] * 3).reshape(size[1], size[0], 3).astype(np.uint8)
+    cropped = fitted(picture, min(size), "crop")
+    np.testing.assert_array_equal(picture[seen], cropped.reshape(-1, 3))
 
 
 def test_the_overlay_shows_heat_in_colour_and_the_rest_in_grey():

@@ -15,7 +15,8 @@ from PIL import Image
 from transferkit import compute
 from transferkit.backbones.cut import Parts, cut, operations_of
 from transferkit.compute import keras_private
-from transferkit.data.images.decode import LETTERBOX, Resize, central_square
+from transferkit.data.images.decode import LETTERBOX, Resize
+from transferkit.data.images.sizing import central_square
 from transferkit.errors import ConfigError
 from transferkit.evaluation import token_maps
 
@@ -259,7 +260,7 @@ def place(heat: Heat, resize: Resize, size: tuple[int, int]) -> Heat:
         width, height = (max(1, round(side * scale)) for side in size)
         left, top = (len(heat) - width) // 2, (len(heat) - height) // 2
         return np.asarray(image.resize(size, bilinear, box=(left, top, left + width, top + height)))
-    left, top, right, bottom = (round(edge) for edge in central_square(size))
+    left, top, right, bottom = central_square(*size)
     result = np.zeros((size[1], size[0]), np.float32)
     result[top:bottom, left:right] = np.asarray(image.resize((right - left, bottom - top), bilinear))
     return result

@@ -332,14 +332,6 @@ def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
     return found
 
 
-def central_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the largest centred square."""
-    width, height = size
-    side = min(size)
-    left, top = (width - side) / 2, (height - side) / 2
-    return left, top, left + side, top + side
-
-
 def _from_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     if array.dtype != np.uint8:
         how = "of values 0–1 make them by (255 * x).astype('uint8')"

@@ -29,10 +29,16 @@ def fitted(pixels: Any, size: int, resize: str) -> Any:
     if resize == "letterbox":
         return letterboxed(pixels, size)
     if resize == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
+        left, top, right, bottom = central_square(width, height)
+        pixels = pixels[top:bottom, left:right]
     return scaled(pixels, size, size)
+
+
+def central_square(width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the largest centred square of a picture, in whole pixels."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def scaled(pixels: Any, width: int, height: int) -> Any:
