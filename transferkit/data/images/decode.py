@@ -16,10 +16,8 @@ themselves are in `reading`, `tones` and `sizing`.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -28,8 +26,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from transferkit.data.containers.fragments import Fragment
-from transferkit.data.containers.places import part_of, sha256_in
 from transferkit.data.images import jpeg, reading
+from transferkit.data.images.content import Part, content_of
 from transferkit.data.images.decode_settings import (
     DECODER_VERSION,
     INTENSITIES,
@@ -40,24 +38,20 @@ from transferkit.data.images.decode_settings import (
     decoder_versions,
     outdated,
 )
-from transferkit.data.images.memory import BUFFERED, MEMORY, SMALL, needed
-from transferkit.data.images.opening import PictureError, identify, named, opened
-from transferkit.data.images.reading import DRAFT_MARGIN, MAX_FILE_BYTES, MAX_PIXELS, draft_scale, orientation_of
+from transferkit.data.images.memory import MEMORY, needed
+from transferkit.data.images.opening import PictureError, named, opened
+from transferkit.data.images.reading import DRAFT_MARGIN, MAX_PIXELS, draft_scale
 from transferkit.data.images.sizing import LETTERBOX, fitted, letterboxed, scaled
 from transferkit.data.images.tones import as_rgb, strips
-from transferkit.data.samples import Pinned, Pixels, Source, hash_source, shown
+from transferkit.data.samples import Pixels, Source
 from transferkit.data.threads import map_ordered
 
 __all__ = [
     "DECODER_VERSION", "DRAFT_MARGIN", "INTENSITIES", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings",
-    "Intensity", "PictureError", "Resize", "content_of", "decode", "decode_many", "decoder_versions", "fit",
-    "letterboxed", "open_picture", "open_pixels", "outdated", "picture_in", "read_many", "scaled", "whole",
+    "Intensity", "PictureError", "Resize", "decode", "decode_many", "decoder_versions", "fit",
+    "letterboxed", "open_picture", "open_pixels", "outdated", "picture_in", "read_many", "scaled",
 ]  # fmt: skip
 
-CHANGED = (
-    "has changed since its content was hashed, so its results would go under another picture's name; let nothing write "
-    "to the data while it is in use, and start again"
-)
 T = TypeVar("T")
 BUNDLE = 8  # pictures that a thread takes at a time
 
@@ -77,89 +71,6 @@ def decode(source: Source, settings: DecodeSettings) -> Pixels:
     """
     with MEMORY.turn():
         return fit(open_pixels(source, settings), settings)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a picture (`containers.fragments`), still to be cut out of it."""
-
-    content: Path | bytes
-    part: Fragment
-
-
-def content_of(source: Source) -> tuple[Path | bytes | Pixels | Part, str]:
-    """What is to be decoded, and its name for messages. A pinned file is read here, once: what is decoded is what is
-    compared with its hash. Raises PictureError for one that has changed.
-    """
-    if isinstance(source, bytes):
-        return source, "<bytes>"
-    if isinstance(source, np.ndarray):
-        return source, f"<array {source.dtype} {list(source.shape)}>"
-    if isinstance(source, Path):
-        cut = part_of(source)
-        return source if cut is None else Part(*cut), shown(source)
-    name = shown(source.name)
-    if isinstance(source.source, np.ndarray):
-        _hold(source, hash_source(source.source), name)
-        return source.source, name
-    cut = part_of(source.source)
-    content = whole(source.source, name)
-    _hold(source, sha256_in(io.BytesIO(content), None if cut is None else cut[1]), name)
-    return content if cut is None else Part(content, cut[1]), name
-
-
-def _hold(source: Pinned, found: str, name: str) -> None:
-    if found != source.sha256:
-        raise PictureError(name, CHANGED, "unreadable")
-
-
-def whole(path: Path, name: str) -> bytes:
-    """All bytes of a picture file.
-
-    Args:
-        path: of the file; of one that means a part of it (a page, a box), the whole file is read.
-        name: for errors, printable.
-
-    Raises:
-        PictureError: it may not be opened, or is too large.
-    """
-    with opened(path, name) as handle, MEMORY.turn():
-        size = handle.seek(0, os.SEEK_END)
-        if size > MAX_FILE_BYTES:
-            identify(handle, name)  # which refuses it in its own words
-        handle.seek(0)
-        MEMORY.take(size)
-        return handle.read()
-
-
-def _straight(handle: IO[bytes], name: str, settings: DecodeSettings) -> Pixels | None:
-    """The upright pixels of an ordinary JPEG, as `picture_in` gives them; None for all else."""
-    if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > jpeg.MAX_BYTES:
-        return None
-    handle.seek(0)
-    content = handle.read()
-    size = jpeg.size_of(content)
-    if size is None:
-        return None
-    scale = draft_scale(size, settings.size, settings.resize)
-    area = size[0] * size[1]
-    if (3 + BUFFERED) * area > SMALL:
-        MEMORY.take(3 * area // scale**2 + (0 if jpeg.in_one_scan(content) else BUFFERED * area))
-    pixels = jpeg.pixels(content, size, scale)
-    if pixels is None or not jpeg.may_be_turned(content):
-        return pixels
-    return _turned(pixels, orientation_of(identify(io.BytesIO(content), name)))
-
-
-def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """What Pillow's `transpose` by `reading.ORIENTATIONS` does, for arrays."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
 
 
 def decode_many(
@@ -241,7 +152,7 @@ def open_pixels(source: Source, settings: DecodeSettings) -> Pixels:
         if isinstance(content, np.ndarray):
             return np.asarray(_from_array(content, name))
         with _file(content, name) as (handle, part):  # once: out of a container each opening reads the entry
-            straight = _straight(handle, name, settings) if part is None else None
+            straight = jpeg.straight(handle, name, settings) if part is None else None
             return _pixels(picture_in(handle, name, settings, part)) if straight is None else straight
 
 

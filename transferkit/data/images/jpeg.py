@@ -7,12 +7,18 @@ library) is left to Pillow, so that there is one set of rules and one set of mes
 
 from __future__ import annotations
 
+import io
+import os
 import threading
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 
-from transferkit.data.images.reading import MAX_PIXELS
+from transferkit.data.images.decode_settings import DecodeSettings
+from transferkit.data.images.memory import BUFFERED, MEMORY, SMALL
+from transferkit.data.images.opening import identify
+from transferkit.data.images.reading import MAX_PIXELS, draft_scale, orientation_of
 from transferkit.data.samples import Pixels
 
 MAX_BYTES = 64 << 20  # larger files are read piece by piece, by Pillow
@@ -20,6 +26,48 @@ _APP1, _START_OF_SCAN = 0xE1, 0xDA
 _SEQUENTIAL = (0xC0, 0xC1)  # frames whose rows are told one after the other
 _LARGEST = 1 << 24  # bytes kept for the next picture
 _kept = threading.local()
+
+
+def straight(handle: IO[bytes], name: str, settings: DecodeSettings) -> Pixels | None:
+    """The upright pixels of an ordinary JPEG, as `decode.picture_in` gives them.
+
+    Args:
+        handle: of the file, at its start.
+        name: for errors, printable.
+        settings: by whose size it may be decoded at a reduced scale.
+
+    Returns:
+        uint8 [h, w, 3], valid until the next call on the same thread; None for all else.
+
+    Raises:
+        PictureError: it is damaged.
+    """
+    if handle.read(3) != b"\xff\xd8\xff" or handle.seek(0, os.SEEK_END) > MAX_BYTES:
+        return None
+    handle.seek(0)
+    content = handle.read()
+    size = size_of(content)
+    if size is None:
+        return None
+    scale = draft_scale(size, settings.size, settings.resize)
+    area = size[0] * size[1]
+    if (3 + BUFFERED) * area > SMALL:
+        MEMORY.take(3 * area // scale**2 + (0 if in_one_scan(content) else BUFFERED * area))
+    found = pixels(content, size, scale)
+    if found is None or not may_be_turned(content):
+        return found
+    return _turned(found, orientation_of(identify(io.BytesIO(content), name)))
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """What Pillow's `transpose` by `reading.ORIENTATIONS` does, for arrays."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def may_be_turned(content: bytes) -> bool:
