@@ -15,8 +15,9 @@ from xml.etree import ElementTree
 from transferkit.data.containers import places
 from transferkit.data.containers.fragments import boxed
 from transferkit.data.readers.cells import in_cell
-from transferkit.data.readers.columns import LOOKED_AT, Finder
+from transferkit.data.readers.columns import LOOKED_AT
 from transferkit.data.readers.encoding import read_text
+from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.names import load_names
 from transferkit.data.readers.reading import Request
