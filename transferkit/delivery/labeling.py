@@ -16,8 +16,8 @@ import numpy as np
 from transferkit import tasks
 from transferkit.console import Reporter, plural
 from transferkit.data.audit.newcomers import newcomers
+from transferkit.data.containers.films import film_of
 from transferkit.data.samples import Samples, shown
-from transferkit.data.source import film_of
 from transferkit.delivery import label_features
 from transferkit.delivery.inputs import find
 from transferkit.delivery.label_check import own_samples

@@ -12,8 +12,8 @@ import numpy as np
 
 from transferkit.console import Reporter, plural
 from transferkit.data.audit.newcomers import newcomers
+from transferkit.data.containers.films import film_of
 from transferkit.data.samples import Samples, shown
-from transferkit.data.source import film_of
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs.run_record import PoolRecord, RunRecord
 

@@ -51,6 +51,12 @@ def copy_name(path: str) -> str:
     return f"{os.path.splitext(os.path.basename(folder))[0]}_{base}" if is_film(folder) else base
 
 
+def film_of(path: str) -> str:
+    """The film that `path` is a frame of; empty for all else."""
+    film = os.path.dirname(path)
+    return film if is_film(film) else ""
+
+
 def form_of(head: bytes) -> str:
     """The form that a film's first bytes announce, by FFmpeg's name; empty for none that is read.
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transferkit import files
-from transferkit.data.readers.exclusions import ACTIONS, load_exclusions
-from transferkit.data.source import place
+from transferkit.data.readers.exclusions import ACTIONS, load_exclusions, place
 from transferkit.errors import ConfigError, DataError
 from transferkit.text import shown
 
