@@ -45,7 +45,7 @@ def parse(source: Path, crop: bool) -> Export:
             raise DataError(f"{shown(source)}: task [{at}] names no picture (a field `image`); export it again")
         found = _rows(task, _local(picture, source.parent), f"task [{at}]")
         export.boxes += sum(row.box is not None for row in found)
-        rows += [row for row in found if (row.box is not None) == crop or not crop]
+        rows += [row for row in found if not crop or row.box is not None]
         without += not found
         guessed += not found and bool(task.get("predictions"))
     if guessed and not rows:

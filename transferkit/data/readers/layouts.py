@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from transferkit.data.containers.places import listing
+from transferkit.data.readers.reading import Excluded
 from transferkit.data.readers.walk import Walk, is_folder, is_hidden, is_picture
 from transferkit.data.samples import PARTS, Part, listed, shown
 
-Excluded = Callable[[str, str | None], bool]
 _USUAL: dict[str, Part] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
