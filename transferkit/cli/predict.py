@@ -94,9 +94,8 @@ def predict(
     tally = {"answered": 0, "failed": 0, "abstained": 0}
     predictor = room.Predictor.of(list(runs), threshold, precision, tta, speaker)
     stream: Iterator[Prediction]
-    if (
-        output is None and sys.stdout.isatty() and shape in ("table", "csv", "json")
-    ):  # answers and a bar would mix on the screen
+    # Answers and a bar would mix on the screen.
+    if output is None and sys.stdout.isatty() and shape in ("table", "csv", "json"):
         stream = _after_first(predictor.stream(sources, reporter(quiet=True), total), speaker)
     else:
         stream = predictor.stream(sources, speaker, total)

@@ -236,9 +236,8 @@ def _check_jxl(handle: IO[bytes]) -> None:
 
 def orientation_of(image: Image.Image) -> int:
     """EXIF (else XMP) orientation 2 … 8, as Pillow finds it; 1 for upright, unknown or damaged."""
-    if (
-        image.format == "JXL"
-    ):  # which tells it beside the pixels, where its reader obeys it; what EXIF says is not meant
+    # JPEG XL tells it beside the pixels, where its reader obeys it; what EXIF says is not meant.
+    if image.format == "JXL":
         return 1
     try:
         orientation = image.getexif().get(0x0112, 1)
