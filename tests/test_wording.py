@@ -32,6 +32,7 @@ def python(words):
         ("--mixup and --cutmix are both set", "mixup= and cutmix= are both set"),
         ("see `transferkit tune --help`, --seed 3", "see `transferkit tune --help`, seed=3"),
         ("again:\n  transferkit tune d --folds 3\n--views 0", "again:\n  transferkit tune d --folds 3\nviews=0"),
+        ("say it with --label-column (repeat it)", "say it with label_column= (repeat it)"),
         ("a -- b, x--y, ---", "a -- b, x--y, ---"),
     ],
 )  # fmt: skip
