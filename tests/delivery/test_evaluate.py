@@ -3,13 +3,17 @@
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 import transferkit as tk
 from tests.cli.calls import call
+from tests.data.readers import forms
 from transferkit.data.digits import write_digits
-from transferkit.errors import RunError
+from transferkit.data.readers.reading import Reading
+from transferkit.delivery.evaluate import _read_as_then
+from transferkit.errors import DataError, RunError
 from transferkit.files import read_csv, read_json, write_csv, write_json
 
 
@@ -57,6 +61,26 @@ def test_its_own_test_split_needs_no_exclusion_file(made, copy):
         (copy / "moved.txt").rename(made / "out.txt")
     assert result.code == 0, result.err
     assert json.loads(result.out)["accuracy"] == read_json(copy / "run" / "metrics.json")["test"]["accuracy"]
+
+
+def test_what_is_wrong_with_new_data_of_the_runs_columns_is_told(tmp_path):
+    corpus = forms.Corpus()
+    forms.flat(corpus, tmp_path)
+    rows = [(f"{name}.png", label, label.upper()) for name, label, _ in corpus]
+    facts = SimpleNamespace(task="classify", classes=list(forms.CLASSES))
+    then = Reading(image_column="file", label_column=("kind",))
+
+    def read(header, rows):
+        return _read_as_then(forms.write_rows(tmp_path / "a.csv", header, iter(rows)), then, facts)
+
+    assert read(["file", "kind", "sort"], rows).label(0) == "daisy"
+    assert read(["path", "label"], [row[:2] for row in rows]).label(0) == "daisy"
+    with pytest.raises(DataError, match=r"image.column.*kind.*line 122: gone\.png"):
+        read(["file", "kind", "sort"], [*rows, ("gone.png", "rose", "ROSE")])
+    with pytest.raises(DataError, match=r"itself: .*line 122: gone\.png"):
+        read(["path", "label"], [*(row[:2] for row in rows), ("gone.png", "rose")])
+    with pytest.raises(DataError, match=r"^[^\n]*nowhere\.csv does not exist[^\n]*$"):
+        _read_as_then(tmp_path / "nowhere.csv", then, facts)
 
 
 def test_labels_that_changed_since_are_refused(copy):

@@ -6,7 +6,6 @@ Pictures of other data that the run was trained on are counted, and the rest is 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -163,10 +162,23 @@ def _with_classes(data: Any, manifest: RunRecord, facts: ModelFacts) -> Samples:
 
 def _read_as_then(data: Any, then: Reading, facts: ModelFacts) -> Samples:
     """New data, read as the run's own was where it has the same columns, else by what it is itself."""
-    with suppress(DataError, ConfigError):
-        if then and isinstance(data, str | os.PathLike):
-            return scan(data, facts.task, classes=facts.classes, reading=then)
-    return scan(data, facts.task, classes=facts.classes)
+    if not then or not isinstance(data, str | os.PathLike):
+        return scan(data, facts.task, classes=facts.classes)
+    refused: DataError | None = None
+    try:
+        return scan(data, facts.task, classes=facts.classes, reading=then)
+    except ConfigError:
+        pass  # it is of another form, which takes no such options
+    except DataError as error:
+        refused = error  # it has other columns, or the same and something is wrong with its rows
+    try:
+        return scan(data, facts.task, classes=facts.classes)
+    except DataError as error:
+        if refused is None or str(refused) == str(error):
+            raise
+        raise DataError(
+            f"read as the data of the run was ({' '.join(then.words())}): {refused}\nread by what it is itself: {error}"
+        ) from error
 
 
 def _own_test(layout: Layout, saved: list[Picture], facts: ModelFacts) -> Samples:
