@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -72,6 +74,25 @@ def test_every_form_of_a_table_is_read_alike_by_training_predict_and_exclusion(f
     left = scan(pictures, exclude_file=table, exclude=[])
     assert left.classes == ("c", "d")
     assert left.notes[-1] == "6 paths excluded on request"
+
+
+@pytest.mark.parametrize("name", ["list.xlsx", "list.parquet", "list.jsonl"])
+def test_lists_in_files_other_than_text_are_read_alike_by_training_and_predict(name: str, pictures: Path) -> None:
+    samples = scan(pictures)
+    rows = [(path, samples.label(i)) for i, path in enumerate(samples.paths)]
+    if name == "list.xlsx":
+        book = importlib.import_module("openpyxl").Workbook()
+        for row in [("path", "label"), *rows]:
+            book.active.append(row)
+        book.save(pictures / name)
+    elif name == "list.parquet":
+        columns = dict(zip(("path", "label"), map(list, zip(*rows, strict=True)), strict=True))
+        table = importlib.import_module("pyarrow").table(columns)
+        importlib.import_module("pyarrow.parquet").write_table(table, pictures / name)
+    else:
+        (pictures / name).write_text("".join(json.dumps({"path": p, "label": k}) + "\n" for p, k in rows))
+    assert scan(pictures / name).paths == samples.paths
+    assert find([pictures / name]) == [pictures / path for path, _ in rows]
 
 
 @pytest.mark.parametrize("form", ["plain", "byte order mark", "UTF-16", "Windows-1252", "Macintosh line ends"])

@@ -66,7 +66,7 @@ def predict(
 ) -> int:  # fmt: skip
     """Answer with the model of RUN (or a model.keras) for pictures PATHS.
 
-    PATHS are files, folders, patterns such as 'new/**/*.jpg', lists (.csv with a column `path`), or - for paths on
+    PATHS are files, folders, patterns such as 'new/**/*.jpg', lists (tables with a column `path`), or - for paths on
     standard input, one a line. Pictures that cannot be read are listed with their reason; the exit code is then 1.
     Several runs, RUN,RUN,…, answer together with the mean of their probabilities.
     """

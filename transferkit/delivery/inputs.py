@@ -43,8 +43,8 @@ def find(
 
     Args:
         paths: files, folders, and runs, which are refused. One that does not exist is read as a pattern
-            (`new/**/*.jpg`); a .csv or .tsv is a list with a column `path`, relative to its own folder, in every form
-            that training reads.
+            (`new/**/*.jpg`); a table is a list with a column `path`, relative to its own folder, in every form that
+            training reads.
         say: is told of runs and films that are left out.
         asked: runs that are asked: a refusal says how to ask the refused one too.
         step: seconds from one picture of a film to the next, as training took them; None: it took none.
@@ -141,10 +141,10 @@ def _expand(item: Path, left: _Left, step: float | None) -> list[Path]:
         return _listed(item)
     if not item.is_dir() and (rows := picture_rows(item)):
         return rows
+    if item.suffix.lower() in TABLES and item.is_file():  # before folders: an Excel sheet is an archive, too
+        return _listed(item)
     if is_folder(item):
         return _below(item, left, step)
-    if item.suffix.lower() in TABLES and item.is_file():
-        return _listed(item)
     if exists(item) or item.is_symlink():
         return [item]
     if any(sign in str(item) for sign in "*?["):
