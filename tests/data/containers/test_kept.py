@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,22 @@ def test_unpacked_archives_make_room_for_others_and_are_unpacked_again(
     kinds._open.clear()
     kinds._opened_before.clear()
     assert scan(first).hashed().sha256 == found.sha256
+
+
+def test_a_fetched_archive_stays_while_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = kept_file("a.zip", 300, 10)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rose/1.png", bytes(300))
+    holder = kinds.container(path)
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "600")
+    with pytest.raises(StorageError, match="does not fit"):
+        kept.make_room(500, "x")
+    assert kept.files() == [path]
+    kinds._open.clear()
+    kinds._opened_before.clear()
+    del holder
+    kept.make_room(500, "x")
+    assert kept.files() == []
 
 
 def test_an_archive_that_can_never_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.corpus import corpus
 from tests.data.pictures import encoded, photo
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
 from transferkit.data.images.handed import pixels_of, sources_of
@@ -35,6 +37,15 @@ def test_a_pillow_image_is_its_file(mode: str, kind: str, loaded: bool, tmp_path
             image.load()
         for _ in range(2):  # the image is as it was
             assert np.array_equal(pixels_of(image), np.asarray(open_picture(path)))
+
+
+@pytest.mark.parametrize("name", ["bits_clear.png", "two_bits_clear.png", "four_bits_clear.png", "grey_16_clear.png"])
+def test_transparent_grey_is_read_as_of_the_file_and_left_as_it_was(name: str) -> None:
+    content = corpus()[name].content
+    with Image.open(io.BytesIO(content)) as image:
+        clear = image.info["transparency"]
+        assert np.array_equal(pixels_of(image), np.asarray(open_picture(content)))
+        assert image.info["transparency"] == clear
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

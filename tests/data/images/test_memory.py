@@ -121,6 +121,15 @@ def test_small_pictures_do_not_wait() -> None:
         assert not thread.is_alive()
 
 
+@pytest.mark.parametrize(("kind", "each"), [("JPEG", 3), ("PNG", 8)])
+def test_large_pictures_wait_for_as_much_as_they_take(kind: str, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("RGB", (2400, 2000)), kind)
+    taken: list[int] = []
+    monkeypatch.setattr(Budget, "take", lambda budget, more: taken.append(more))
+    open_pixels(content, DecodeSettings(2000))
+    assert max(taken) >= each * 2400 * 2000
+
+
 @pytest.mark.parametrize(("options", "one"), [({}, True), ({"progressive": True}, False)])
 def test_jpegs_that_come_in_several_scans_are_known(options: dict[str, bool], one: bool) -> None:
     for image in (photo(3), photo(3).convert("L")):

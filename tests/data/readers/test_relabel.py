@@ -77,7 +77,7 @@ def test_what_cannot_be_meant_is_refused_by_its_line(row: str, words: str, data:
 
 
 def test_lines_that_match_nothing_are_said(data: Path, tmp_path: Path) -> None:
-    found = scan(data, exclude_file=said(tmp_path, "a/9.png,relabel,b", "z/1.png,exclude,"))
+    found = scan(data, exclude_file=said(tmp_path, "a/9.png,relabel,b", "z/1.png,exclude,", "a/1.png,relabel,b"))
     assert found.notes[-1].startswith("2 lines of the exclusion file match no picture: a/9.png, z/1.png")
 
 
