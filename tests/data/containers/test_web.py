@@ -324,7 +324,7 @@ def test_a_data_set_of_the_hub_is_read(tmp_path: Path, plain_outcome: dict[str, 
 def test_a_missing_library_names_what_to_install(tmp_path: Path) -> None:
     for address, module, extra in (
         ("hf://datasets/a/b", "huggingface_hub", "hub"), ("gs://a/b", "gcsfs", "gcs"), ("az://a/b", "adlfs", "azure"),
-        ("https://a/b.zip", "aiohttp", "web"),
+        ("https://a/b.zip", "aiohttp", "web"), ("s3://a/b", "s3fs", "s3"),
     ):  # fmt: skip
         code = (
             f"import sys; sys.modules[{module!r}] = None; from transferkit.data.source import scan; scan(sys.argv[1])"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import transferkit as tk
 from transferkit.data.audit.audit import check
 from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
@@ -100,6 +104,27 @@ def test_a_file_without_an_ending_is_known_by_its_content(tmp_path: Path) -> Non
     ]
     convert(scan(tmp_path / "in" / "labels.csv"), tmp_path / "out")
     assert (tmp_path / "out" / "a" / "IM0001.dcm").is_file()
+
+
+def written(path: Path) -> Iterator[bytes]:
+    """A file's bytes, and of an archive those of its entries."""
+    yield path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from map(archive.read, archive.namelist())
+
+
+def test_nobody_is_named_by_anything_that_a_run_writes(tmp_path: Path) -> None:
+    for label, picture in (("ill", RAMP), ("well", RAMP.T)):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        for number in range(8):
+            dicom(tmp_path / "in" / label / f"{number}.dcm", picture + number)
+    assert b"Doe^Jane" in (tmp_path / "in" / "ill" / "0.dcm").read_bytes()
+    tk.finetune(tmp_path / "in", "mini", output=tmp_path / "run", head="linear", epochs=1, augment="none", quiet=True)
+    (tmp_path / "run" / "check.json").write_text(json.dumps(check(tmp_path / "in").to_json()))
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {"report.html", "CARD.md", "model.keras"} <= {path.name for path in files}
+    assert not [path for path in files if any(b"Jane" in content or b"Doe^" in content for content in written(path))]
 
 
 def test_damage_and_odd_forms_are_refused_by_name(tmp_path: Path) -> None:

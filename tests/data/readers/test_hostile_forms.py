@@ -261,7 +261,11 @@ def test_damaged_tables_of_other_kinds_say_so(corpus: Corpus, tmp_path: Path) ->
 def test_a_missing_extra_names_what_to_install(corpus: Corpus, tmp_path: Path) -> None:
     forms.parquet(corpus, tmp_path)
     forms.excel(corpus, tmp_path)
-    for name, module, extra in (("flowers.parquet", "pyarrow", "parquet"), ("list.xlsx", "openpyxl", "excel")):
+    (tmp_path / "flowers.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd")
+    for name, module, extra in (
+        ("flowers.parquet", "pyarrow", "parquet"), ("list.xlsx", "openpyxl", "excel"),
+        ("flowers.tar.zst", "zstandard", "zstd"),
+    ):  # fmt: skip
         code = (
             f"import sys; sys.modules[{module!r}] = None; from transferkit.data.source import scan; scan(sys.argv[1])"
         )
