@@ -299,20 +299,3 @@ def sha256_in(handle: IO[bytes], part: Fragment | None = None) -> str:
     handle.seek(0)
     whole = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]  # every open file has what it asks for
     return whole.hexdigest() if part is None else hashlib.sha256(whole.digest() + part.text.encode()).hexdigest()
-
-
-__all__ = [
-    "Container",
-    "Entry",
-    "EntryError",
-    "container",
-    "exists",
-    "inside",
-    "is_folder",
-    "listing",
-    "open_file",
-    "read",
-    "sha256",
-    "size",
-    "unreadable_reason",
-]  # fmt: skip

@@ -13,7 +13,8 @@ from typing import IO, Literal, cast
 
 from PIL import Image
 
-from transferkit.data.containers.places import EntryError, open_file, part_of, unreadable_reason
+from transferkit.data.containers.base import EntryError
+from transferkit.data.containers.places import open_file, part_of, unreadable_reason
 from transferkit.data.images import reading
 from transferkit.data.images.reading import DAMAGE, MAX_PIXELS, NO_HEIC, ReadingError, orientation_of, sniff
 from transferkit.errors import DataError
