@@ -114,6 +114,7 @@ def written(path: Path) -> Iterator[bytes]:
             yield from map(archive.read, archive.namelist())
 
 
+@pytest.mark.extended  # trains
 def test_nobody_is_named_by_anything_that_a_run_writes(tmp_path: Path) -> None:
     for label, picture in (("ill", RAMP), ("well", RAMP.T)):
         (tmp_path / "in" / label).mkdir(parents=True)

@@ -277,7 +277,7 @@ TWINS: dict[str, tuple[Harm, str]] = {
     "yolo for classification": (added("train/loose.png"), r"directly in train/ \(train/loose\.png\)|loose\.png"),
     "dicom": (cut("*.dcm", 0.9), r"\.dcm.*DICOM whose pixels cannot be unpacked"),
     "dicom of several frames": (cut("*.dcm", 0.9), "DICOM whose pixels cannot be unpacked"),
-    "16 bits by percentiles": (many_channels, r"p000\.tif.*not supported"),
+    "16 bits by percentiles": (many_channels, r"p000\.tif.*not supported.*save it as RGB"),
     "pages of tiffs": (cut("*.tif", 0.5), r"all\.tif"),
     "frames of films": (cut("*.mov"), r"all\.mov is (damaged|no film)"),
     "frames of films in a zip": (growing_film, r"train/rose/extra\.mov would grow from"),
