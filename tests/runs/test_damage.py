@@ -11,7 +11,8 @@ import pytest
 from tests.cli.calls import call
 from transferkit.errors import RunError
 from transferkit.files import read_json, write_json
-from transferkit.runs.layout import Layout, run_lock
+from transferkit.runs.directory import run_lock
+from transferkit.runs.layout import Layout
 
 REACHED = "the model was reached"
 UNPROMISED = "--abstain: the run has no threshold"  # said of the sound run as well: its validation split is small

@@ -18,7 +18,8 @@ from tests.holder import held
 from tests.marks import extended
 from tests.runs.conftest import OPTIONS, Made, again
 from transferkit.errors import RunError
-from transferkit.runs.layout import Layout, run_lock
+from transferkit.runs.directory import run_lock
+from transferkit.runs.layout import Layout
 
 # The real command in a real process that ends itself, by the signal given, when `name` of `module` is called for the
 # n-th time: a kill at a chosen moment rather than after so many seconds.
@@ -156,7 +157,8 @@ def test_resume_refuses_data_that_changed(digits: Path, tmp_path: Path, monkeypa
 
 def test_a_second_process_is_refused_while_the_first_works(digits: Path, tmp_path: Path) -> None:
     holder = (
-        "from transferkit.runs.layout import Layout, run_lock\n"
+        "from transferkit.runs.directory import run_lock\n"
+        "from transferkit.runs.layout import Layout\n"
         "with run_lock(Layout(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
     )
     folder = tmp_path / "run"

@@ -18,8 +18,9 @@ from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
 from transferkit.files import write_csv
 from transferkit.runs import manifest, model_file
+from transferkit.runs.directory import check_new, free_name
 from transferkit.runs.intake import readable
-from transferkit.runs.layout import Layout, check_new, free_name
+from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide, write_history
 
 # ------------------------------------------------------------------------------------------------- layout

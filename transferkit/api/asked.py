@@ -15,7 +15,7 @@ from transferkit.console import Reporter
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
 from transferkit.runs import preflight
-from transferkit.runs.layout import free_name
+from transferkit.runs.directory import free_name
 from transferkit.storage import ready_cache
 
 PathOrName = str | os.PathLike[str]

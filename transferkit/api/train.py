@@ -20,7 +20,8 @@ from transferkit.console import Reporter
 from transferkit.data.samples import shown
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs import preflight, trackers
-from transferkit.runs.layout import Layout, check_new
+from transferkit.runs.directory import check_new
+from transferkit.runs.layout import Layout
 from transferkit.training import user_callbacks
 from transferkit.training.fit import Callback
 

@@ -14,7 +14,8 @@ from transferkit.api.train import finetune
 from transferkit.compute import restoring
 from transferkit.console import Reporter
 from transferkit.errors import DataError, RunError, raise_problems
-from transferkit.runs.layout import Layout, check_new, free_name
+from transferkit.runs.directory import check_new, free_name
+from transferkit.runs.layout import Layout
 
 if TYPE_CHECKING:
     from transferkit.delivery.compare import Comparison

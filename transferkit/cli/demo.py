@@ -22,7 +22,7 @@ def demo(output: Path, seed: int, quiet: bool, as_json: bool) -> None:
     from transferkit import api
     from transferkit.data.digits import write_digits
     from transferkit.errors import RunError
-    from transferkit.runs.layout import check_new
+    from transferkit.runs.directory import check_new
 
     speaker = reporter(quiet, as_json)
     if check_new(output / "run", resume=False):

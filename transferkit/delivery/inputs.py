@@ -24,7 +24,7 @@ from transferkit.data.readers.table import TABLES
 from transferkit.data.readers.walk import is_picture, natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, TransferKitError, nearest
-from transferkit.runs.layout import is_run
+from transferkit.runs.directory import is_run
 
 STANDARD_INPUT = "-"
 SECOND = 1.0  # between the pictures of a film, where nothing else is known

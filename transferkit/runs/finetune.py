@@ -27,8 +27,9 @@ from transferkit.runs import agreement, limits, plan, pool, refit, resumption, s
 from transferkit.runs.assessment import Assessment
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.context import RunContext, rows_of
+from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.intake import Intake
-from transferkit.runs.layout import Layout, run_lock
+from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import Manifest, command_line, data_digest, split_digest
 from transferkit.runs.results import judge, write_history
 from transferkit.runs.run_record import PhaseRecord, PrecisionRecord, RatePoint, RunOptions, RunRecord
@@ -321,26 +322,6 @@ class Job:
     def _views(self, decode: DecodeSettings) -> Views:
         s = self.settings
         return Views(decode, augmentation(s.augment), s.used_views, s.seed)
-
-
-def require_whole(layout: Layout, tested: bool, *more: Path) -> None:
-    """Raise where a file of the contract is gone: somebody removed the folder meanwhile.
-
-    Args:
-        layout: of the run.
-        tested: whether there is a test split.
-        more: further files.
-
-    Raises:
-        RunError: naming what is gone.
-    """
-    wanted = [layout.splits, layout.history, layout.metrics, layout.model, *more]
-    lost = [path.name for path in (*wanted, *[layout.predictions] * tested) if not path.is_file()]
-    if lost:
-        raise RunError(
-            f"{layout.folder} was removed or changed while the run was worked on: {', '.join(lost)} of it are gone. "
-            "Leave it alone and finish it with --resume, or choose another --output"
-        )
 
 
 def _record_training(record: RunRecord, work: recipe.Recipe, trained: recipe.Trained) -> None:

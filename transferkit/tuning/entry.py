@@ -13,7 +13,8 @@ from transferkit.config import Given, Settings
 from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import preflight
 from transferkit.runs.advice import IN_PYTHON
-from transferkit.runs.layout import Layout, check_new
+from transferkit.runs.directory import check_new
+from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import repeatable
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.search_settings import SearchSettings

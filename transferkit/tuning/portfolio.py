@@ -21,8 +21,8 @@ from transferkit.evaluation.metrics_record import CrossValidation
 from transferkit.evaluation.portfolio_record import PortfolioRecord
 from transferkit.record import JsonObject
 from transferkit.runs import tail_plan
-from transferkit.runs.finetune import Job, require_whole
-from transferkit.runs.layout import run_lock
+from transferkit.runs.directory import require_whole, run_lock
+from transferkit.runs.finetune import Job
 from transferkit.runs.manifest import amend
 from transferkit.runs.run_record import PortfolioOrigin
 from transferkit.runs.selecting import FOLDS

@@ -18,8 +18,8 @@ from transferkit.errors import ConfigError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.features.extraction_engines import RayActors
 from transferkit.record import JsonObject
-from transferkit.runs.finetune import Job, require_whole
-from transferkit.runs.layout import run_lock
+from transferkit.runs.directory import require_whole, run_lock
+from transferkit.runs.finetune import Job
 from transferkit.runs.manifest import amend
 from transferkit.runs.results import answer, judge
 from transferkit.runs.run_record import SearchOrigin
