@@ -229,6 +229,10 @@ def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monk
         (["--address", "auto"], "--address has no effect with --engine local; add --engine ray"),
         (["--workers", "2"], "--workers 2 has no effect with --engine local"),
         (["--engine", "rai"], "--engine rai"),
+        (
+            ["--engine", "ray", "--trial-cpus", "1.5", "--trial-gpus", "2.5"],
+            "--trial-cpus 1.5: above 1, Ray takes whole numbers only; use 1\n  - --trial-gpus 2.5: above 1, Ray takes",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(digits, tmp_path, words, said, monkeypatch):

@@ -41,12 +41,6 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("shares", [{"cpus": 1.5}, {"gpus": 2.5}])
-def test_shares_that_ray_does_not_take_are_refused_at_once(tmp_path, shares):
-    with pytest.raises(ConfigError, match=r"--trial-.pus [12]\.5: above 1, Ray takes whole numbers only; use [12]"):
-        Ray(plan_of(tmp_path), 1, Reporter(quiet=True), **shares)
-
-
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:9", "127.0.0.1:9"])
 def test_an_address_where_nobody_answers_is_refused(tmp_path, address):
     with pytest.raises(ConfigError, match=rf"no Ray cluster to be had at '{address}'.*refused.*ray start --head"):

@@ -99,11 +99,14 @@ def make(values: Given) -> tuple[SearchSettings | None, list[str]]:
 
 
 def contradictions(s: SearchSettings) -> list[str]:
-    """Settings that cannot take effect together."""
+    """Settings that cannot take effect together, or not on Ray."""
     problems = []
     for name in ("address", "trial_cpus", "trial_gpus"):
         if getattr(s, name) is not None and s.engine != "ray":
             problems.append(f"--{name.replace('_', '-')} has no effect with --engine {s.engine}; add --engine ray")
+    for flag, value in (("--trial-cpus", s.trial_cpus), ("--trial-gpus", s.trial_gpus)):
+        if value is not None and value > 1 and value != int(value):
+            problems.append(f"{flag} {value:g}: above 1, Ray takes whole numbers only; use {int(value)}")
     if "finalists" in s.model_fields_set and s.seeds == 1 and s.finalists > 1:
         problems.append(f"--finalists {s.finalists} has no effect with --seeds 1: nothing is trained again")
     return problems

@@ -37,7 +37,6 @@ class Ray:
         gpus: float | None = None, make: Callable[[TrialPlan], Runner] = trial_runner,
     ) -> None:  # fmt: skip
         self.slots, self.reporter = slots, reporter
-        _require_shares(cpus, gpus)
         cores = os.cpu_count() or 1
         self._cluster = Cluster(address, cores, _pixels(plan))
         self._ray = self._cluster.ray
@@ -179,12 +178,6 @@ class Ray:
                 "no node is left with room for a trial; waiting for one to join (`ray start --address=…`), Ctrl-C ends"
             )
         self._crowded = crowded
-
-
-def _require_shares(cpus: float | None, gpus: float | None) -> None:
-    for flag, value in (("--trial-cpus", cpus), ("--trial-gpus", gpus)):
-        if value is not None and value > 1 and value != int(value):
-            raise ConfigError(f"{flag} {value:g}: above 1, Ray takes whole numbers only; use {int(value)}")
 
 
 def _absolute(samples: Any) -> Any:
