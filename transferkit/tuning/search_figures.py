@@ -232,12 +232,10 @@ def against_score(
 ) -> Figure:
     """One panel a setting: its value against the score of every scored trial, the best one marked.
 
+    Choices lie side by side with their mean as a bar.
+
     Args:
-        space: the settings; choices lie side by side with their mean as a bar.
-        trials: values and score of each (None: failed).
-        metric: what scores are called on the axis.
-        maximise: whether greater is better.
-        dark: for a dark page.
+        space, trials, metric, maximise, dark: as for `parallel`.
 
     Raises:
         DataError: no trial has a score.
