@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +30,9 @@ from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import Manifest, command_line, data_digest, split_digest
+from transferkit.runs.manifest import Manifest, command_line
 from transferkit.runs.results import judge, write_history
-from transferkit.runs.run_record import PhaseRecord, PrecisionRecord, RatePoint, RunOptions, RunRecord
+from transferkit.runs.run_record import RunOptions
 from transferkit.runs.trackers import Tracking
 from transferkit.selection.candidate_scores import Judge as CandidateJudge
 from transferkit.selection.choice import HeadChoice
@@ -81,9 +81,9 @@ class Job:
         started = time.monotonic()
         # Nothing is written before data and network have proved sound.
         splits = self._splits()
-        coarse = coarse_test(splits.counts()["test"], self.samples.task, self.settings.folds)
-        if coarse is not None:
-            self.reporter.say(coarse)
+        said = coarse_test(splits.counts()["test"], self.samples.task, self.settings.folds)
+        if said is not None:
+            self.reporter.say(said)
         splitting = time.monotonic() - started
         problem, folds = self._problems(splits)
         user_callbacks.check_monitored(self.callbacks, problem)
@@ -106,7 +106,7 @@ class Job:
             context = RunContext(
                 samples=self.samples, splits=splits, settings=self.settings, layout=self.layout, origin=self.origin,
                 reporter=self.reporter, problem=problem, backbone=backbone,
-                views=self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity)),
+                views=self._views(backbone.size),
                 engine=self.engine,
             )  # fmt: skip
             with manifest.recorded(started):
@@ -122,15 +122,15 @@ class Job:
         absent = to_be_fetched(s.backbone, s.weights, s.image_size)
         backbone = self._backbone("random" if absent else None)  # as fast with any weights
         limits.check(backbone, problem.outputs, s)
-        views = self._views(DecodeSettings(backbone.size, s.resize, s.intensity))
+        views = self._views(backbone.size)
         work = recipe.Recipe(backbone, s, problem, views, self.reporter, cache=self.cache, folds=folds)
         found = outlook.outlook(work)
         counts, (total, sides), (needed, free, cache) = (
             splits.counts(), plan.sizes(self.samples), plan.disk(found, self.cache)
         )  # fmt: skip
         layers, frozen = plan.layers(backbone, found)
-        coarse, unlabeled = coarse_test(counts["test"], self.samples.task, s.folds), self._pool()
-        notes = [*([] if coarse is None else [coarse]), *([] if unlabeled is None else [unlabeled.words])]
+        said, unlabeled = coarse_test(counts["test"], self.samples.task, s.folds), self._pool()
+        notes = [*([] if said is None else [said]), *([] if unlabeled is None else [unlabeled.words])]
         if s.views == "auto":
             notes.append(f"how many views pay is found in training; {views.count} are reckoned with here")
         weights = f"{s.weights}: {absent} is to be fetched" if absent else backbone.weights
@@ -157,7 +157,7 @@ class Job:
         problem, _ = self._problems(splits)
         backbone = self._backbone()
         limits.check(backbone, problem.outputs, self.settings)
-        views = self._views(DecodeSettings(backbone.size, self.settings.resize, self.settings.intensity))
+        views = self._views(backbone.size)
         return recipe.Recipe(backbone, self.settings, problem, views, self.reporter, cache=self.cache)
 
     def judge(self, splits: Splits) -> CandidateJudge:
@@ -174,18 +174,11 @@ class Job:
             begun = Manifest.start(self.layout, self.origin, self.settings, command, cache=self.cache)
             begun.record.callbacks = user_callbacks.names(self.callbacks)
             return begun
-        record = self.layout.read_manifest()
         if not self.resume:
             raise RunError(
                 f"--output {self.layout.folder}: another process has made a run there; choose another folder"
             )
-        resumption.check_settings(record, self.settings)
-        user_callbacks.check_same(record.callbacks, self.callbacks)
-        forgetful = user_callbacks.forgetful(self.callbacks)
-        if forgetful:
-            self.reporter.say(f"callbacks without a state begin again: {', '.join(forgetful)}")
-        for line in resumption.other_versions(record, self.settings):
-            self.reporter.warn(line)
+        record = resumption.begun(self.layout, self.settings, self.callbacks, self.reporter)
         # What the run was started with, unless this call says otherwise: a full disk may be why it has to go on.
         record.cache = self.cache = record.cache if self.cache is None else self.cache
         record.forget("error")
@@ -245,7 +238,7 @@ class Job:
         pool.check_same(record, self.pool)
         if not self.layout.splits.exists():
             save_splits(self.layout.splits, self.samples, splits)
-        self._record_data(record, splits)
+        manifest.note_data(self.intake, self.samples, splits, None if self.pool is None else self.pool.record)
         record.weights = resumption.weights_of(record, context.backbone)
         manifest.write()
         s, views = view_count.found(context, record, self.cache, self._problem)
@@ -259,7 +252,7 @@ class Job:
         )  # fmt: skip
         trained, choice = self._trained(work, splits)
         write_history(self.layout.history, trained.history)
-        _record_training(record, work, trained)
+        manifest.note_training(work, trained)
         record.learnt_from = "train+val" if trained.refitted or s.refit == "train+val" else "train"
         watched = user_callbacks.names(self.callbacks)
         asked = [f"trained with callbacks ({', '.join(watched)}), which the command does not repeat"] if watched else []
@@ -269,19 +262,6 @@ class Job:
         assessment.run()
         self.shipped = assessment.shipped
         record.warnings = self.reporter.warnings
-
-    def _record_data(self, record: RunRecord, splits: Splits) -> None:
-        data, intake = record.data, self.intake
-        data.parts = {str(part): count for part, count in splits.counts().items()}
-        data.sha256, data.n = data_digest(self.samples), len(self.samples)
-        if intake.skipped:
-            data.skipped = intake.skipped
-        if intake.relabelled:
-            data.relabelled = intake.relabelled
-        if self.pool is not None:
-            data.unlabeled = self.pool.record
-        data.reader = {key: value for key, value in self.samples.reader.items() if key != "said"}
-        record.split_sha256 = split_digest(self.samples, splits)
 
     def _trained(self, work: recipe.Recipe, splits: Splits) -> tuple[recipe.Trained, selecting.HeadSelection | None]:
         """The network with its head, chosen or trained, and how it was chosen, where it was."""
@@ -319,17 +299,6 @@ class Job:
             self.samples, train, val, lambda samples, units: judge(samples, self.settings.metric, units)
         )
 
-    def _views(self, decode: DecodeSettings) -> Views:
+    def _views(self, size: int) -> Views:
         s = self.settings
-        return Views(decode, augmentation(s.augment), s.used_views, s.seed)
-
-
-def _record_training(record: RunRecord, work: recipe.Recipe, trained: recipe.Trained) -> None:
-    """Phases, times and precision of what was trained."""
-    precision = work.frozen.precision
-    record.add_timings(work.timings)
-    record.precision = PrecisionRecord(name=precision.name, how=precision.how, reason=precision.reason)
-    record.phases = [PhaseRecord.model_validate(asdict(phase)) for phase in trained.phases]
-    record.chosen = trained.chosen
-    record.rate_curve = [RatePoint(learning_rate=p["learning_rate"], loss=p["loss"]) for p in trained.rate_curve]
-    record.learning_rate = work.rate
+        return Views(DecodeSettings(size, s.resize, s.intensity), augmentation(s.augment), s.used_views, s.seed)

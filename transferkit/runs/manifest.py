@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -30,7 +30,22 @@ from transferkit.plugins import Plugin
 from transferkit.record import SCHEMA_VERSION, JsonObject
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
-from transferkit.runs.run_record import ConfigRecord, DataRecord, HardwareRecord, PluginRecord, RunRecord
+from transferkit.runs.run_record import (
+    ConfigRecord,
+    DataRecord,
+    HardwareRecord,
+    PhaseRecord,
+    PluginRecord,
+    PoolRecord,
+    PrecisionRecord,
+    RatePoint,
+    RunRecord,
+)
+
+if TYPE_CHECKING:
+    from transferkit.runs.intake import Intake
+    from transferkit.training.problem import Trained
+    from transferkit.training.recipe import Recipe
 
 PACKAGES = (
     "keras", "tensorflow", "jax", "numpy", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn",
@@ -191,6 +206,42 @@ class Manifest:
                 timings={},
             ),
         )
+
+    def note_data(self, intake: Intake, samples: Samples, splits: Splits, pool: PoolRecord | None) -> None:
+        """What the run learns from, and how it is split.
+
+        Args:
+            intake: what was taken in.
+            samples: the pictures of it, with their hashes.
+            splits: which part each belongs to.
+            pool: of pictures without labels, where there are any.
+        """
+        data = self.record.data
+        data.parts = {str(part): count for part, count in splits.counts().items()}
+        data.sha256, data.n = data_digest(samples), len(samples)
+        if intake.skipped:
+            data.skipped = intake.skipped
+        if intake.relabelled:
+            data.relabelled = intake.relabelled
+        if pool is not None:
+            data.unlabeled = pool
+        data.reader = {key: value for key, value in samples.reader.items() if key != "said"}
+        self.record.split_sha256 = split_digest(samples, splits)
+
+    def note_training(self, work: Recipe, trained: Trained) -> None:
+        """Phases, times and precision of what was trained.
+
+        Args:
+            work: the recipe.
+            trained: what it came to.
+        """
+        record, precision = self.record, work.frozen.precision
+        record.add_timings(work.timings)
+        record.precision = PrecisionRecord(name=precision.name, how=precision.how, reason=precision.reason)
+        record.phases = [PhaseRecord.model_validate(dataclasses.asdict(phase)) for phase in trained.phases]
+        record.chosen = trained.chosen
+        record.rate_curve = [RatePoint(learning_rate=p["learning_rate"], loss=p["loss"]) for p in trained.rate_curve]
+        record.learning_rate = work.rate
 
     def write(self) -> None:
         """Write run.json."""

@@ -1,11 +1,12 @@
-"""Whether a run that is to go on is the one that was begun: settings, data, split, weights and versions."""
+"""Whether a run that is to go on is the one that was begun: settings, callbacks, data, split, weights, versions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.config import Settings, gone
+from transferkit.console import Reporter
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import ConfigError, RunError
@@ -13,6 +14,32 @@ from transferkit.runs.advice import own
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import data_digest, split_digest, versions
 from transferkit.runs.run_record import RunRecord, WeightsRecord
+from transferkit.training import user_callbacks
+from transferkit.training.fit import Callback
+
+
+def begun(layout: Layout, settings: Settings, callbacks: Sequence[Callback], reporter: Reporter) -> RunRecord:
+    """run.json of a run that is to go on, once it is found to be what is asked for now.
+
+    Args:
+        layout: of the run.
+        settings: of now.
+        callbacks: the caller's, of now.
+        reporter: is told what may make numbers differ.
+
+    Raises:
+        ConfigError: settings or callbacks are others.
+        RunError: run.json is damaged.
+    """
+    record = layout.read_manifest()
+    check_settings(record, settings)
+    user_callbacks.check_same(record.callbacks, callbacks)
+    forgetful = user_callbacks.forgetful(callbacks)
+    if forgetful:
+        reporter.say(f"callbacks without a state begin again: {', '.join(forgetful)}")
+    for line in _other_versions(record, settings):
+        reporter.warn(line)
+    return record
 
 
 def check_settings(record: RunRecord, settings: Settings) -> None:
@@ -45,13 +72,8 @@ def check_settings(record: RunRecord, settings: Settings) -> None:
         )
 
 
-def other_versions(record: RunRecord, settings: Settings) -> Iterator[str]:
-    """A warning where libraries are of other versions than when the run was started.
-
-    Args:
-        record: run.json.
-        settings: of now; the plugins that they use count too.
-    """
+def _other_versions(record: RunRecord, settings: Settings) -> Iterator[str]:
+    """A warning where libraries, or plugins that the settings use, are of other versions than when it was started."""
     saved, now = record.versions, versions(settings)
     other = [f"{name} {saved.get(name)} → {now.get(name)}" for name in now if saved.get(name) != now.get(name)]
     if other:
