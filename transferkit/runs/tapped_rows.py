@@ -13,6 +13,7 @@ from transferkit.features.extract import Source
 from transferkit.features.frozen import Frozen, Rows
 from transferkit.features.precision import Precision
 from transferkit.features.taps import Taps, tapped
+from transferkit.training import planning
 from transferkit.training.problem import Trained
 from transferkit.training.recipe import Recipe
 
@@ -73,7 +74,7 @@ def tapped_rows(work: Recipe, precision: Precision | None = None) -> TappedRows:
         work.frozen.choose_precision(kind, problem.samples, wanted)
     else:
         work.frozen.precision = precision
-    work.frozen.prepare(work.kinds(kind), problem.samples, wanted)
+    work.frozen.prepare(planning.kinds(work.frozen, work.settings, kind), problem.samples, wanted)
     source = work.frozen.source(kind, problem.samples, wanted)
     return TappedRows(
         backbone=work.backbone, taps=taps, kind=kind, source=source, pictures=pictures,

@@ -106,7 +106,7 @@ def outlook(work: Recipe) -> Outlook:
     pooled = frozen.tapped()[1] if chooses else frozen.pooled()
     if chooses:  # the chosen classifier is fitted on validation pictures too
         wanted |= {int(i): range(work.settings.choice_views + 1) for i in work.problem.val}
-    kinds = work.kinds(pooled)
+    kinds = planning.kinds(frozen, work.settings, pooled)
     frozen.choose_precision(pooled, samples, wanted)
     names = row_names(work.views, samples, wanted)
     cached = [listed_rows(frozen.spec(kind), names if work.cache is not False else ()) for kind in kinds]

@@ -226,16 +226,11 @@ class Recipe:
     def _extract(self, pooled: Rows) -> None:
         started = time.monotonic()
         samples, wanted = self.problem.samples, self.wanted()
-        kinds = self.kinds(pooled)
+        kinds = planning.kinds(self.frozen, self.settings, pooled)
         if self.again is None:
             self.frozen.choose_precision(pooled, samples, wanted)
         self.frozen.prepare(kinds, samples, wanted)
         self.timings["features"] = time.monotonic() - started
-
-    def kinds(self, upper: Rows) -> list[Rows]:
-        """What one pass over the pictures is to give: the activations that the lowest tail begins with, if there is one
-        and something below it is frozen; and `upper`."""
-        return planning.kinds(self.frozen, self.settings, upper)
 
     def first(self, policy: str) -> int:
         """The operation of the network that a tail of `policy` begins with."""
