@@ -19,6 +19,7 @@ from transferkit.runs.layout import Layout
 from transferkit.runs.tail_plan import TailPlan
 from transferkit.selection import ensemble
 from transferkit.tuning import network_runner, portfolio
+from transferkit.tuning.portfolio_entry import request
 from transferkit.tuning.refinement import Refinement
 
 pytestmark = pytest.mark.usefixtures("unpublished", "one_cache")
@@ -242,6 +243,12 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(digits, tmp_p
     assert result.code == 2
     assert said in result.err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_says_where_networks_are_compared(tmp_path):
+    given = {"engine": "ray", "workers": 2, "trial_cpus": 2.0}
+    found = request(["mini"], True, "10m", given, str(tmp_path / "data"), tmp_path / "run", False, True)
+    assert "--backbone mini --workers 2 --engine ray --trial-cpus 2 --budget 600" in found.command
 
 
 def test_too_few_pictures_for_folds_are_told(tmp_path):
