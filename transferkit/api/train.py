@@ -16,6 +16,7 @@ from transferkit.api.objects import Run
 from transferkit.api.signature import listing
 from transferkit.compute import restoring
 from transferkit.config import Given, Settings, make
+from transferkit.config.values import film_step
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
 from transferkit.errors import ConfigError, DataError, RunError
@@ -119,7 +120,6 @@ def finetune(
 
     def job() -> Job:
         """The run with its pictures taken in: each was opened."""
-        from transferkit.config.values import film_step
         from transferkit.delivery.inputs import find
         from transferkit.runs.finetune import Job
         from transferkit.runs.intake import take_in

@@ -83,8 +83,7 @@ def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) ->
 
     Returns:
         The scores of docs/metrics.md by name; with `data` also `drift`, which says whether the pictures lie far from
-            those
-        of training (see `evaluation.drift`).
+        those of training (see `evaluation.drift`).
 
     Raises:
         RunError: no finished run.

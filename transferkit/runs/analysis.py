@@ -104,8 +104,7 @@ def beside(
 
     Returns:
         Their scores, and `against` by score: how much better the model is on the same test pictures (see
-            `versus.edge`). The
-        scores shown first have their own 95 % intervals too.
+        `versus.edge`). The scores shown first have their own 95 % intervals too.
     """
     task, classes = samples.task, list(samples.classes)
     aim = GOALS[found.goal].key if found.goal in GOALS else None
