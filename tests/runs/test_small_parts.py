@@ -18,25 +18,11 @@ from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
 from transferkit.files import write_csv
 from transferkit.runs import manifest, model_file
-from transferkit.runs.directory import check_new, free_name
 from transferkit.runs.intake import readable
 from transferkit.runs.layout import Layout
 from transferkit.runs.results import decide, write_history
 
 # ------------------------------------------------------------------------------------------------- layout
-
-
-def test_free_names(tmp_path: Path) -> None:
-    assert free_name(tmp_path, "a").name == "a"
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a-2").mkdir()
-    assert free_name(tmp_path, "a").name == "a-3"
-
-
-def test_an_empty_folder_or_one_with_leftovers_may_be_used(tmp_path: Path) -> None:
-    assert check_new(tmp_path / "new" / "deep", resume=False) == []
-    (tmp_path / ".lock").touch()
-    assert check_new(tmp_path, resume=False) == check_new(tmp_path, resume=True) == []
 
 
 def test_history_is_read_with_its_types(tmp_path: Path) -> None:
