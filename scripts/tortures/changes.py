@@ -14,7 +14,7 @@ from typing import Any
 
 from tortures import shim
 from tortures.killing import differences, left_over
-from tortures.trying import SMALL, Row, Said, Session, end, finish
+from tortures.trying import SMALL, Row, Said, Session, end, finish, unmade
 
 NAME = "changes"
 FIXED: tuple[str, ...] = ()
@@ -28,9 +28,7 @@ def rows(session: Session) -> Iterator[Row]:
     whole, data = session.fresh("whole") / "run", session.digits()
     said = session.command("finetune", data, *words, "--output", whole)
     if said.code != 0:
-        row = Row("finetune")
-        row.add(said, said.tail(), of="undisturbed")
-        yield row
+        yield unmade("finetune", said, "undisturbed")
         return
     yield from _between(session.part(3), words, whole)
     yield _during(session.part(2), words, said.seconds)
@@ -99,7 +97,7 @@ def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[
     data = shutil.copytree(session.digits(), own / "digits")
     said = session.command("finetune", data, *words, "--output", own / "run")
     if said.code != 0:
-        found["reproduce"].add(said, said.tail(), of="undisturbed")
+        found["reproduce"].add(said, said.tail(), where="undisturbed")
     kept = shutil.copytree(data, own / "kept")
     for number in session.times(2, 36):
         command = tuple(found)[number % 3]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tortures import shim
 from tortures.killing import differences, left_over
-from tortures.trying import SMALL, Row, Session, finish
+from tortures.trying import SMALL, Row, Session, finish, unmade
 
 NAME = "disk"
 FIXED: tuple[str, ...] = ()
@@ -27,13 +27,10 @@ def rows(session: Session) -> Iterator[Row]:
     words = ("finetune", session.digits(), *SMALL, "--seed", 0)
     whole, count = session.fresh("whole") / "run", session.folder / "count"
     folders = [_place(session, place) for place in PLACES]
-    said = session.command(
-        *words, "--output", whole, env=session.environment() | shim.faults(*folders, count=count)
-    )  # fmt: skip
+    env = session.environment() | shim.faults(*folders, count=count)
+    said = session.command(*words, "--output", whole, env=env)
     if said.code != 0:
-        row = Row("finetune")
-        row.add(said, said.tail(), of="undisturbed")
-        yield row
+        yield unmade("finetune", said, "undisturbed")
         return
     operations = dict(zip(PLACES, shim.counted(count, len(PLACES)), strict=True))
     groups: list[Callable[[Session], Iterator[Row]]] = [functools.partial(_forbidden, words=words)]
@@ -64,7 +61,7 @@ def _full(session: Session, words: tuple[Any, ...], whole: Path, operations: dic
         place = used[(number + session.seed) % len(used)]
         _empty(session)
         run, at = session.fresh("tries") / "run", rng.randint(1, operations[place])
-        env = shim.environment(session, session.folder / place, at=at, do="full")
+        env = session.environment() | shim.faults(session.folder / place, at=at, do="full")
         said = session.command(*words, "--output", run, env=env)
         faults = []
         if said.code not in (0, 1, 2) or (said.code and b"space" not in said.err):

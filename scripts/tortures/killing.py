@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tortures import shim
-from tortures.trying import Row, Said, Session, end, finish, left_alive
+from tortures.trying import Row, Said, Session, end, finish, left_alive, unmade
 
 MEASURED = ("seconds", "features_seconds")  # columns that no two runs share
 
@@ -30,8 +30,7 @@ def killed(
         return
     whole, operations, said = _undisturbed(session, words, under)
     if said.code != 0:
-        times.add(said, f"the run that nobody kills fails: {said.tail()}", of="undisturbed")
-        yield times
+        yield unmade(times.what, said, "the run that nobody kills")
         return
     rng = session.rng(f"kills {name}")
     changes.note = f"of {operations} changes" if shim.library() else shim.LACKING

@@ -18,7 +18,7 @@ from typing import Any
 
 from tortures import shim
 from tortures.killing import killed, left_over
-from tortures.trying import SMALL, Row, Session, end, finish
+from tortures.trying import SMALL, Row, Session, end, finish, unmade
 
 NAME = "kills"
 FIXED = (
@@ -74,8 +74,7 @@ def _exports(session: Session) -> Iterator[Row]:
     run = session.fresh("exported") / "run"
     said = session.command("finetune", session.digits(), *SMALL, "--output", run)
     if said.code != 0:
-        found["keras"].add(said, said.tail(), of="the run to export")
-        yield found["keras"]
+        yield unmade(found["keras"].what, said, "the run to export")
         return
     rng, expected = session.rng("kills export"), dict[str, tuple[set[str], int]]()
     forms = list(FORMATS)
@@ -93,9 +92,9 @@ def _exported(session: Session, run: Path, form: str, row: Row) -> tuple[set[str
     """The files of an export that nobody kills, and how many changes it makes."""
     shutil.rmtree(run / "exports", ignore_errors=True)
     count = session.folder / "count"
-    said = session.command("export", run, "--format", form, env=shim.environment(session, run, count=count))
+    said = session.command("export", run, "--format", form, env=session.environment() | shim.faults(run, count=count))
     if said.code != 0:
-        row.add(said, said.tail(), of=f"{form} undisturbed")
+        row.add(said, said.tail(), where=f"{form} undisturbed")
     return _names(run / "exports"), shim.counted(count)[0]
 
 
@@ -105,7 +104,7 @@ def _export_killed(
     files, operations = expected
     shutil.rmtree(run / "exports", ignore_errors=True)
     words, at = ("export", run, "--format", form), 1 + int(share * operations)
-    finish(session.start(*words, env=shim.environment(session, run, at=at, do="kill")))
+    finish(session.start(*words, env=session.environment() | shim.faults(run, at=at, do="kill")))
     # The last change may have been behind the whole export.
     said = session.command(*words, *(["--replace"] if (run / "exports").exists() else []))
     there = _names(run / "exports")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tortures.trying import SMALL, Row, Said, Session, end, mutated
+from tortures.trying import SMALL, Row, Said, Session, end, mutated, unmade
 
 NAME = "served"
 FIXED = ("a Host whose bracket does not close (`[::1`) was answered",)
@@ -78,9 +78,7 @@ def rows(session: Session) -> Iterator[Row]:
     run = session.fresh("served") / "run"
     said = session.command("finetune", session.digits(), *SMALL, "--output", run)
     if said.code != 0:
-        row = Row("the served page")
-        row.add(said, said.tail(), of="the run to serve")
-        yield row
+        yield unmade("the served page", said, "the run to serve")
         return
     server = _started(session, run)
     try:

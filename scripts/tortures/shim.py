@@ -10,8 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tortures.trying import Session
-
 LACKING = "no C compiler, or not Linux"
 
 
@@ -29,11 +27,6 @@ def library() -> Path | None:
         [compiler, "-O1", "-shared", "-fPIC", "-o", str(made), str(source), "-ldl"], capture_output=True, check=False
     )
     return made if done.returncode == 0 else None
-
-
-def environment(session: Session, under: Path, at: int = 0, do: str = "", count: Path | None = None) -> dict[str, str]:
-    """The session's environment with the fault `do` at the operation `at` below `under`."""
-    return session.environment() | faults(under, at=at, do=do, count=count)
 
 
 def faults(*under: Path, at: int = 0, do: str = "", count: Path | None = None) -> dict[str, str]:

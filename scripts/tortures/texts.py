@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tortures.trying import BUGS, CONTROL, SMALL, Row, Session, in_child, mutated
+from tortures.trying import BUGS, CONTROL, SMALL, Row, Session, in_child, mutated, unmade
 
 NAME = "texts"
 FIXED = ("a stored chunk of features, an `.npy` or `.npz` whose header does not close ended in a bare TokenError",)
 OPEN: tuple[str, ...] = ()
 NAMES = ("<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", "\x1b[31mred", "a;b,c\t\"d\"", "..", "@SUM(1)", "-rf",
-         "{{7*7}}", "%s%n", "\u202egnp", "line\nbreak", "C:\\x", "con", "' OR 1=1 --")  # fmt: skip
+         "{{7*7}}", "%s%n", "\u202egnp", "line\nbreak", "C:\\x", "con", "' OR 1=1 --",
+         "</script><script>x()</script>")  # fmt: skip
 SETTINGS = {
     "toml": 'backbone = "mini"\nepochs = 4\nlearning_rate = 0.003\n[search]\ndropout = [0, 0.3]\n',
     "yaml": "backbone: mini\nepochs: 4\nlearning_rate: 0.003\nsearch:\n  dropout: [0, 0.3]\n",
@@ -48,7 +49,7 @@ def _where(case: Case) -> str:
     return f"{case[1]} number {case[0]}"
 
 
-def _called(*words: object) -> tuple[bool, list[str], Any]:
+def called(*words: object) -> tuple[bool, list[str], Any]:
     """A command in this process: whether it was refused, its faults, and the JSON it printed."""
     from tests.cli.calls import call
 
@@ -71,13 +72,13 @@ def _tables(session: Session) -> Iterator[Row]:
     writer = csv.writer(buffer)
     writer.writerow(["path", "label", "split"])
     for number, picture in enumerate(pictures):
-        writer.writerow([picture.relative_to(data), NAMES[number % len(NAMES)] if number < 28 else "x", ""])
+        writer.writerow([picture.relative_to(data), NAMES[number % len(NAMES)] if number < 2 * len(NAMES) else "x", ""])
     place = session.fresh("tables")
     shutil.copytree(data, place / "of", dirs_exist_ok=True)
 
     def attempt(case: Case) -> tuple[bool, list[str]]:
         (place / "of" / "table.csv").write_bytes(case[2])
-        refused, faults, _ = _called("data", "summary", place / "of" / "table.csv", "--json")
+        refused, faults, _ = called("data", "summary", place / "of" / "table.csv", "--json")
         return refused, faults
 
     row = Row("tables of pictures, with labels of markup, formulas and escapes: data summary")
@@ -92,8 +93,8 @@ def _settings(session: Session) -> Iterator[Row]:
     def attempt(case: Case) -> tuple[bool, list[str]]:
         path = place / f"settings.{case[1]}"
         path.write_bytes(case[2])
-        refused, faults, _ = _called("config", "validate", path)
-        other, more, _ = _called("finetune", data, "--config", path, "--output", place / "no", "--dry-run")
+        refused, faults, _ = called("config", "validate", path)
+        other, more, _ = called("finetune", data, "--config", path, "--output", place / "no", "--dry-run")
         made = ["a run was made by --dry-run"] if (place / "no").exists() else []
         return refused or other, faults + more + made
 
@@ -178,9 +179,7 @@ def _runs(session: Session) -> Iterator[Row]:
     data, run = session.digits(), session.fresh("kept") / "run"
     said = session.command("finetune", data, *SMALL, "--output", run)
     if said.code != 0:
-        failed = Row("files of a run")
-        failed.add(said, said.tail(), of="the run to be damaged")
-        yield failed
+        yield unmade("files of a run", said, "the run to be damaged")
         return
     names = ("run.json", "metrics.json", "splits.csv", "predictions.csv", "history.csv", "model.keras", "typical.npz")
     sources = {name: (run / name).read_bytes() for name in names if (run / name).exists()}
@@ -200,7 +199,7 @@ def _runs(session: Session) -> Iterator[Row]:
             (damaged / name).write_bytes(case[2] if name == case[1] else content)
         refused, faults = False, []
         for words in commands:
-            one, more, content = _called(*words)
+            one, more, content = called(*words)
             refused, faults = refused or one, faults + more
             if words[0] == "summary" and content is not None and _score(content) != truth:
                 faults.append(f"summary tells {_score(content)} instead of {truth}")

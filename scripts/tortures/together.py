@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tortures.killing import differences, left_over
-from tortures.trying import SMALL, Row, Session, end, finish
+from tortures.trying import SMALL, Row, Session, end, finish, unmade
 
 NAME = "together"
 FIXED: tuple[str, ...] = ()
@@ -23,8 +23,7 @@ def rows(session: Session) -> Iterator[Row]:
     said = session.command(*words, "--output", whole)
     pairs = Row("two runs that fill one empty cache")
     if said.code != 0:
-        pairs.add(said, said.tail(), of="undisturbed")
-        yield pairs
+        yield unmade(pairs.what, said, "undisturbed")
         return
     for number in session.part(3).times(1, 10):
         shutil.rmtree(session.folder / "cache")

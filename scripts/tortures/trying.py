@@ -44,12 +44,12 @@ class Row:
     note: str = ""
     held: float = 0.0
 
-    def add(self, said: Said, *faults: str, of: str = "", where: str = "") -> None:
+    def add(self, said: Said, *faults: str, where: str = "") -> None:
         """Count one command: `faults` are what its caller found besides."""
         self.tried += 1
         self.refused += said.code in (1, 2)
         self.slowest = max(self.slowest, said.seconds)
-        self.failures += [f"{where or of}: {fault}" for fault in (*said.faults(), *faults)]
+        self.failures += [f"{where}: {fault}" for fault in (*said.faults(), *faults)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,13 @@ class Said:
     def tail(self) -> str:
         """The end of what it complained."""
         return self.err.decode("utf-8", "replace").strip()[-300:].replace("\n", " | ")
+
+
+def unmade(what: str, said: Said, where: str) -> Row:
+    """The row of a kind that cannot be tried: what harm is to be done to could not be made."""
+    row = Row(what)
+    row.add(said, said.tail(), where=where)
+    return row
 
 
 @dataclass(frozen=True)

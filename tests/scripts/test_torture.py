@@ -172,7 +172,7 @@ def test_the_disk_fails_at_the_operation_asked_for(at: int, do: str, code: int, 
     under = tmp_path / "under"
     under.mkdir()
     (tmp_path / "beside").mkdir()
-    env = shim.environment(session_in(tmp_path), under, at=at, do=do, count=tmp_path / "count")
+    env = session_in(tmp_path).environment() | shim.faults(under, at=at, do=do, count=tmp_path / "count")
     done = subprocess.run(
         [sys.executable, "-c", WRITER, str(under)], env=env, capture_output=True, text=True, check=False
     )
