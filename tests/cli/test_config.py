@@ -60,13 +60,15 @@ output = "runs/a"
 offline = true
 cache = false
 track = "mlflow"
+engine = "ray"
+address = "auto"
 ''')  # fmt: skip
-    found = asked(monkeypatch, tmp_path, "--config", file, "--epochs", 2, "--output", "runs/b")
+    found = asked(monkeypatch, tmp_path, "--config", file, "--epochs", 2, "--output", "runs/b", "--engine", "local")
     assert found.pop("reporter")
     assert found == {
         "backbone": "mini", "image_size": 64, "head_width": [8, 4], "epochs": "2", "ema": False, "resume": False,
         "output": Path("runs/b"), "offline": True, "cache": False, "track": ("mlflow",),
-        "dry_run": False,
+        "dry_run": False, "engine": "local", "address": "auto",
     }  # fmt: skip
 
 

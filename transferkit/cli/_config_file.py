@@ -13,6 +13,7 @@ Types = tuple[type, ...]
 # Options of each command that are no settings of the run, with their types in a file.
 OWN: dict[str, Types] = {
     "output": (str,), "offline": (bool,), "cache": (bool,), "tensorboard": (bool,), "track": (str, list),
+    "engine": (str,), "address": (str,),
 }  # fmt: skip
 OWN_OF_TUNE: dict[str, Types] = {
     "output": (str,), "offline": (bool,), "cache": (bool,), "space": (str,), "search": (str, list, dict),

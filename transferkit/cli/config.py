@@ -174,10 +174,12 @@ def _refused(check: Callable[[Given], object], content: Given) -> TransferKitErr
 
 
 def _as_finetune(settings: Given) -> None:
+    from transferkit.api.extraction import extraction_engine
     from transferkit.runs import trackers
 
     own = own_options(settings)
-    _checked(settings, own.get("offline", False), trackers.problems(tuple(own.get("track", ()))))
+    _, problems = extraction_engine(own.get("engine", "local"), own.get("address"), own.get("cache"))
+    _checked(settings, own.get("offline", False), [*trackers.problems(tuple(own.get("track", ()))), *problems])
 
 
 def _as_tune(settings: Given) -> None:

@@ -51,8 +51,11 @@ def finetune(
     from transferkit import api
 
     file = from_file(config)
-    kept = own_options(file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track)
-    where: dict[str, Any] = {k: v for k, v in (("engine", engine), ("address", address)) if v is not None}
+    kept = own_options(
+        file, offline=offline, cache=cache, tensorboard=tensorboard, output=output, track=track, engine=engine,
+        address=address,
+    )  # fmt: skip
+    where = {name: kept[name] for name in ("engine", "address") if kept[name] is not None}
     settings = {**file, **{k: v for k, v in options.items() if v is not None and v != ()}}
     run = api.finetune(
         data, output=kept["output"], resume=resume, offline=kept["offline"], cache=kept["cache"],
