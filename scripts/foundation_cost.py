@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from benches.measuring import peak_mb, timed
 
 BATCH, PASSES = 8, 6
 _DINOV2 = {"model_type": "dinov2", "image_size": 518}
@@ -50,14 +51,14 @@ def measure(number: int) -> dict[str, float]:
     run = compute.forward(model)
     pictures = np.random.default_rng(0).standard_normal((BATCH, size, size, 3)).astype(np.float32)
     run([pictures])
-    seconds = []
-    for _ in range(PASSES):
-        started = time.perf_counter()
-        run([pictures])
-        seconds.append(time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    seconds = [timed(lambda: run([pictures])) for _ in range(PASSES)]
     tokens = net.tokens(size) if hasattr(net, "tokens") else 0
-    return {"tokens": tokens, "parameters": model.count_params(), "rate": BATCH / min(seconds), "peak": peak}
+    return {
+        "tokens": tokens,
+        "parameters": model.count_params(),
+        "rate": BATCH / min(seconds),
+        "peak": peak_mb() * (1 << 20),
+    }
 
 
 def networks() -> None:
@@ -85,19 +86,10 @@ def commands(data: Path) -> None:
         (place / "dinov2-small" / "config.json").write_text(json.dumps(_DINOV2 | _SMALL))
         os.environ["TRANSFERKIT_CACHE"] = str(place / "cache")
         run = str(place / "run")
-        own = [
-            "--backbone",
-            str(place / "dinov2-small"),
-            "--weights",
-            "random",
-            "--pooling",
-            "cls+mean",
-            "--head",
-            "mlp",
-        ]
+        own = ["--backbone", str(place / "dinov2-small"), "--weights", "random", "--pooling", "cls+mean"]
         print("| command | seconds | memory at its peak |\n|---|---|---|")
         for words in (
-            ["finetune", str(data), *own, "--precision", "float32", "--output", run],
+            ["finetune", str(data), *own, "--head", "mlp", "--precision", "float32", "--output", run],
             ["predict", run, str(data)],
             ["export", run, "--format", "onnx"],
         ):

@@ -1,4 +1,4 @@
-"""The plumbing of scripts/bench.py: what is judged, what is recorded, what is run. The measuring itself is not run."""
+"""The plumbing of scripts/bench.py: what is judged, what is recorded, what is run. Only two small forms measure."""
 
 from __future__ import annotations
 
@@ -141,13 +141,18 @@ def test_growth_is_the_exponent_between_two_sizes_of_stages_that_are_long_enough
     assert exponents == pytest.approx({"check": 1.0, "choice": 2.0, "report": 0.0})
 
 
+def small_form(name: str) -> dict[str, Any]:
+    """The figures of `bench.py NAME --quick`."""
+    command = [sys.executable, SCRIPTS / "bench.py", name, "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    return figures
+
+
 @pytest.mark.extended
 def test_the_small_form_of_growth_measures_every_stage() -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / "bench.py", "growth", "--quick"], capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[0])
+    figures = small_form("growth")
     assert figures["counts"] == [60, 120]
     for found in figures["stages"].values():
         assert set(found["seconds"]) == {"check", "split", "extraction", "choice", "test", "report", "total"}
@@ -157,11 +162,7 @@ def test_the_small_form_of_growth_measures_every_stage() -> None:
 @pytest.mark.extended
 @pytest.mark.ray
 def test_the_small_form_of_ray_measures_the_asking_process_and_the_actors() -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPTS / "bench.py", "ray", "--quick"], capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[0])
+    figures = small_form("ray")
     assert [found["rows"] for found in figures["asking"].values()] == [200, 400]
     assert all(found["peak_mb"] > found["before_mb"] * 0.9 > 0 for found in figures["asking"].values())
     if figures["ratio"] is not None:  # the real pictures are here
