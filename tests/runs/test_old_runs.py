@@ -103,25 +103,29 @@ def test_an_old_run_whose_pictures_have_changed_is_not_reproduced(kept: Path, tm
         run.reproduce(data, output=tmp_path / "third", offline=True)
 
 
-def with_gone(run: Path, to: Path, value: float, only: bool = False) -> Path:
+def with_gone(run: Path, to: Path, value: float, only: bool = False, joined: str = " ") -> Path:
     """A copy of a run that was given `clip_norm`, as versions that had it wrote it; with `only`, nothing else of how a
     head is trained."""
     folder = shutil.copytree(run, to)
     content = read_json(folder / "run.json")
-    content["command"] += f" --clip-norm {value:g}"
+    content["command"] += f" --clip-norm{joined}{value:g}"
     content["given"] += ["clip_norm"]
     content["config"]["clip_norm"] = value
     if only:
         content["command"] = content["command"].replace("--head mlp --head-width 16 ", "").replace("--epochs 4 ", "")
         content["given"] = ["backbone", "clip_norm", "views"]
         content["config"] |= {"head": "auto", "head_width": [256], "epochs": 30}
+    content["command"] = content["command"].replace("--head mlp", f"--head{joined}mlp")
     write_json(folder / "run.json", content)
     return folder
 
 
+@pytest.mark.parametrize("joined", [" ", "="], ids=["two words", "one word"])
 @pytest.mark.parametrize("only", [False, True], ids=["and more", "alone"])
-def test_a_setting_that_is_gone_and_had_its_default_stops_nobody(kept: Path, tmp_path: Path, only: bool) -> None:
-    folder = with_gone(kept / "trained", tmp_path / "run", 5.0, only)
+def test_a_setting_that_is_gone_and_had_its_default_stops_nobody(
+    kept: Path, tmp_path: Path, only: bool, joined: str
+) -> None:
+    folder = with_gone(kept / "trained", tmp_path / "run", 5.0, only, joined)
     result = call("resume", folder)
     assert result.code == 0, result.err
     assert "complete already; nothing to resume" in result.err + result.out

@@ -91,19 +91,20 @@ def _without_gone(words: list[str], given: JsonObject | None) -> list[str]:
     Raises:
         RunError: an option said something else than what is always done now, or may have changed what a search tries.
     """
-    found = list(words)
-    for name, usual in gone.GONE.items():
-        option = "--" + name.replace("_", "-")
-        if option not in found:
+    found, rest, names = list[str](), iter(words), {"--" + name.replace("_", "-"): name for name in gone.GONE}
+    for word in rest:
+        option, joined, value = word.partition("=")
+        if option not in names:
+            found.append(word)
             continue
-        place = found.index(option)
-        value = " ".join(found[place + 1 : place + 2])
-        if given is None or value.removesuffix(".0") != str(usual).removesuffix(".0"):
+        name, value = names[option], value if joined else next(rest, "")
+        if given is None or value.removesuffix(".0") != str(gone.GONE[name]).removesuffix(".0"):
             raise RunError(
                 f"this was begun with {option} {shown(value)}, no setting any more: {synonyms.answer(name, words[0])}. "
                 "Begin it again in another --output"
             )
-        del found[place : place + 2]
     # Where only such an option asked for a head that is trained, that has to be said in its place.
-    asked = found != words and given is not None and "head" in given and "--head" not in found
-    return [*found, "--head", str(given["head"])] if asked and given is not None else found
+    said = any(word.partition("=")[0] == "--head" for word in found)
+    if found != words and given is not None and "head" in given and not said:
+        found += ["--head", str(given["head"])]
+    return found
