@@ -164,10 +164,12 @@ def served(layout: Any, reporter: Reporter) -> Iterator[tuple[str, room.Answerin
     server = Server(room.Serving(answering, "t", 20), "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"127.0.0.1:{server.server_address[1]}", answering
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}", answering
+    finally:  # the thread would keep this process for ever
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def asked(server: str, contents: list[bytes]) -> list[dict[str, float]]:
