@@ -3,16 +3,19 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.containers.test_films import film
+from tests.runs.sealing import reseal
 from transferkit.cli import cli
 from transferkit.cli._common import guarded
 from transferkit.delivery.explain import Explaining, worst
 from transferkit.errors import ConfigError
-from transferkit.files import read_csv
+from transferkit.files import read_csv, read_json, write_json
 from transferkit.runs.layout import Layout
 
 
@@ -27,6 +30,17 @@ def test_the_command_writes_one_overlay_a_picture(digits_run, digits, tmp_path, 
         assert np.ptp(image.astype(int), axis=2).max() > 20  # there is heat
     predicted = [p.label for p in digits_run.predict(some)]
     assert [row["predicted"] for row in rows] == [row["explained"] for row in rows] == predicted
+
+
+def test_of_a_film_what_training_saw_of_one_is_explained(digits_run, tmp_path, capsys):
+    run = shutil.copytree(digits_run.folder, tmp_path / "run")
+    record = read_json(run / "run.json")
+    record["config"]["frames"] = "every:2s"
+    write_json(run / "run.json", record)
+    words = [str(reseal(run)), str(film(tmp_path / "a.mp4", 3)), "--output", str(tmp_path / "out"), "--json"]
+    assert guarded(cli, ["explain", *words]) == 0
+    overlays = [Path(row["overlay"]).name for row in json.loads(capsys.readouterr().out)]
+    assert overlays == ["001-a_0s.png", "002-a_2s.png"]
 
 
 def test_without_paths_the_most_confident_mistakes_are_explained(digits_run, tmp_path, capsys):
