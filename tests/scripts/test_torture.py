@@ -21,7 +21,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from tortures import changes, hostile, killing, page, registry, shim  # noqa: E402 - scripts are no package
+from tortures import changes, hostile, killing, page, registry, shim, texts  # noqa: E402 - scripts are no package
 from tortures.trying import Row, Said, Session, end, finish, in_child, left_alive, mutated  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, signals and limits of POSIX systems")
@@ -245,6 +245,12 @@ def test_hostile_models_are_what_they_are_called(tmp_path: Path) -> None:
     code = json.loads(members["config.json"])["config"]["layers"][-1]["config"]["function"]["config"]["code"]
     exec(marshal.loads(base64.b64decode(code)))  # the code does what it must not get to do
     assert (tmp_path / "sign").exists()
+
+
+@pytest.mark.parametrize("name", texts.SETTINGS)
+def test_settings_are_valid_before_they_are_damaged(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(texts.SETTINGS[name])
+    assert texts.called("config", "validate", tmp_path / name)[:2] == (False, [])
 
 
 def test_results_are_compared_but_for_their_times(tmp_path: Path) -> None:
