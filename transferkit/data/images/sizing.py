@@ -35,7 +35,14 @@ def fitted(pixels: Any, size: int, resize: str) -> Any:
 
 
 def central_square(width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the largest centred square of a picture, in whole pixels."""
+    """Where the largest centred square of a picture lies.
+
+    Args:
+        width, height: of the picture, in pixels.
+
+    Returns:
+        Left, top, right and bottom, in whole pixels.
+    """
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return left, top, left + side, top + side
