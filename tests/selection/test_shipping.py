@@ -56,3 +56,19 @@ def test_what_training_goes_on_from_is_the_linear_classifier_itself() -> None:
         assert np.abs(np.asarray(model(x[:, 0])) - expected).max() < 1e-4
         assert [layer.name for layer in model.layers[1:]] == ["normalize", "logits"]
         assert len(model.trainable_weights) == 2
+
+
+def test_large_weights_that_nearly_cancel_are_summed_exactly() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 6, 2000)
+    x = (rng.normal(size=(2000, 1, 40)) + 0.1 * labels[:, None, None]).astype(np.float32)
+    found = projection.fit(x[:, 0], 0, 40)
+    fitted = KernelRidge().fit(found(x), np.eye(6)[labels], {"gamma": 0.7, "penalty": 0.01})
+    new = rng.normal(size=(200, 40)).astype(np.float32)
+    scale, z = 7.0, found(new).astype(np.float64)
+    squares = ((z[:, None] - fitted.supports.astype(np.float64)[None]) ** 2).sum(-1)
+    exact = (np.exp(-fitted.gamma * squares) @ fitted.weights.astype(np.float64) + fitted.bias) * scale
+    terms = scale * np.abs(np.exp(-fitted.gamma * squares) @ np.abs(fitted.weights.astype(np.float64))).max()
+    assert terms > 4000 * np.abs(exact).max()
+    assert np.abs(np.asarray(body(found, fitted, scale)(new)) - exact).max() < 1e-8 * terms
+    assert np.abs(fitted(found(new)) * scale - exact).max() < 1e-8 * terms

@@ -36,10 +36,9 @@ class Kernel:
 
     def __call__(self, z: Rows) -> Floats:
         """Outputs [n, C] of projected features float32 [n, d]."""
-        parts = [
-            (gaussian(z[i : i + BLOCK], self.supports, self.gamma) @ self.weights) for i in range(0, len(z), BLOCK)
-        ]
-        return (np.concatenate(parts) + self.bias).astype(np.float64)
+        weights = self.weights.astype(np.float64)  # large terms nearly cancel
+        parts = [gaussian(z[i : i + BLOCK], self.supports, self.gamma) @ weights for i in range(0, len(z), BLOCK)]
+        return np.concatenate(parts) + self.bias
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from transferkit.selection.projection import Projection
 
 if TYPE_CHECKING:
     import keras
+
+HALF = 0.5  # about what a similarity is
 
 
 def body(projection: Projection, fitted: Fitted, scale: float = 1.0, shift: float = 0.0) -> keras.Model:
@@ -32,10 +36,13 @@ def body(projection: Projection, fitted: Fitted, scale: float = 1.0, shift: floa
         logits = _affine(inputs, projection, fitted, scale, shift)
     else:
         z = _projected(inputs, projection)
-        last = fitted.weights if isinstance(fitted, Kernel) else fitted.values
-        bias = fitted.bias if isinstance(fitted, Kernel) else np.zeros(last.shape[1], np.float32)
-        similar = _kernel(z, fitted) if isinstance(fitted, Kernel) else _votes(z, fitted)
-        logits = _dense(similar, last * np.float32(scale), (bias - np.float32(shift)) * np.float32(scale), "logits")
+        if isinstance(fitted, Kernel):
+            fitted = _whole_blocks(fitted)
+            weights, bias = fitted.weights.astype(np.float64), fitted.bias.astype(np.float64)
+            logits = _sum(_kernel(z, fitted), weights * scale, (bias - shift) * scale)
+        else:
+            values = fitted.values.astype(np.float64)
+            logits = _dense(_votes(z, fitted), values * scale, np.full(values.shape[1], -shift * scale), "logits")
     return keras.Model(inputs, logits, name="head")
 
 
@@ -93,6 +100,38 @@ def _kernel(z: Any, fitted: Kernel) -> Any:
     square = keras.layers.Rescaling(-gamma, dtype="float32", name="minus_square")(square)
     exponent = keras.layers.Add(dtype="float32", name="minus_distance")([products, square])
     return keras.layers.Activation("exponential", dtype="float32", name="similarity")(exponent)
+
+
+def _sum(similar: Any, weights: Floats, bias: Floats) -> Any:
+    """`similar @ weights + bias`, in float32, of thousands of large terms that nearly cancel.
+
+    Summed one after the other they lose four digits, which is some thousandths of a logit. Half is taken off each
+    similarity, which lies between 0 and 1, and put into the bias; and a sum of sums rounds less than one long sum. Both
+    together make it about ten times as exact.
+    """
+    import keras
+
+    outputs, width = weights.shape[1], _block(len(weights))
+    blocks = len(weights) // width
+    bias = bias + HALF * weights.sum(0)
+    x = keras.layers.Rescaling(1.0, -HALF, dtype="float32", name="centred")(similar)
+    x = keras.layers.Reshape((blocks, width), dtype="float32", name="blocks")(x)
+    layer = keras.layers.EinsumDense("abc,bcd->abd", (blocks, outputs), bias_axes="d", dtype="float32", name="sums")
+    x = layer(x)
+    kernel = (weights * blocks).reshape(blocks, width, outputs)
+    layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return keras.layers.GlobalAveragePooling1D(dtype="float32", name="logits")(x)
+
+
+def _whole_blocks(fitted: Kernel) -> Kernel:
+    """With supports without weight up to a whole number of blocks."""
+    missing = ((0, -len(fitted.supports) % _block(len(fitted.supports))), (0, 0))
+    return replace(fitted, supports=np.pad(fitted.supports, missing), weights=np.pad(fitted.weights, missing))
+
+
+def _block(count: int) -> int:
+    """How many of `count` terms are summed together: as many as there are then sums."""
+    return math.isqrt(count - 1) + 1
 
 
 def _votes(z: Any, fitted: Neighbours) -> Any:
