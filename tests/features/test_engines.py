@@ -247,14 +247,16 @@ def test_heads_on_an_engines_rows_are_trained_as_on_others(fake, digits):
 
 @pytest.fixture(scope="module")
 def network():
-    """Two outputs of different shapes, the second of them first in the graph."""
+    """More than ten outputs, of different shapes, the second of them first in the graph."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((24, 24, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
     below = keras.layers.Conv2D(4, 3, padding="same", activation="gelu")(x)
     x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu6")(below)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(keras.layers.BatchNormalization()(x))
-    return keras.Model(inputs, [x, below])
+    return keras.Model(
+        inputs, [x, below, *(keras.layers.Rescaling(float(i), dtype="float32")(x) for i in range(2, 12))]
+    )
 
 
 @pytest.mark.parametrize("name", REAL)

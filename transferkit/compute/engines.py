@@ -108,7 +108,7 @@ def _failing(name: str) -> Iterator[None]:
 
 
 def _function(model: Any) -> Any:
-    """tf.function: uint8 [1, size, size, 3] → {"output_0": float32, …}, in inference mode."""
+    """tf.function: uint8 [1, size, size, 3] → {"output_0000": float32, …}, in inference mode."""
     import tensorflow as tf
 
     signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.uint8, name=INPUT)]
@@ -116,9 +116,14 @@ def _function(model: Any) -> Any:
     @tf.function(input_signature=signature, autograph=False)
     def answer(pictures: Any) -> dict[str, Any]:
         outputs = flat(model(pictures, training=False))
-        return {f"output_{i}": tf.identity(tf.cast(o, tf.float32)) for i, o in enumerate(outputs)}
+        return {_output(i): tf.identity(tf.cast(o, tf.float32)) for i, o in enumerate(outputs)}
 
     return answer
+
+
+def _output(number: int) -> str:
+    """A name of an output. TensorFlow puts outputs in the order of their names."""
+    return f"output_{number:04d}"
 
 
 def _openvino(model: Any, threads: int, together: bool) -> One:
@@ -185,7 +190,7 @@ def _onnxruntime(model: Any, threads: int, together: bool) -> One:
         # Each of our threads runs the session by itself.
         options.intra_op_num_threads = threads if together else 1
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [f"output_{i}" for i in range(len(session.get_outputs()))]
+    names = [_output(i) for i in range(len(session.get_outputs()))]
     return lambda pixels: list(session.run(names, {INPUT: pixels}))
 
 
