@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from transferkit.api import unnamed
+from transferkit.api.arguments import checked
 from transferkit.api.asked import PathOrName, asked
 from transferkit.compute import restoring
 from transferkit.config import make
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 @restoring
+@checked
 def extract_features(
     data: Any, backbone: PathOrName | None = None, *, engine: Literal["local", "ray"] = "local",
     address: str | None = None, workers: int | None = None, worker_cpus: float | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from transferkit.api import unnamed
+from transferkit.api.arguments import checked
 from transferkit.api.asked import PathOrName, asked
 from transferkit.api.objects import Run
 from transferkit.api.signature import listing
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 @listing(only=(*SETTINGS, *PLACE))
 @restoring
+@checked
 def best(
     data: Any, backbone: PathOrName | Sequence[PathOrName] | None = None, *, budget: float | str = "10m",
     distill: PathOrName | None = None, output: str | Path | None = None, resume: bool = False, offline: bool = False,

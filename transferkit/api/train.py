@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from transferkit.api import plain, unnamed
+from transferkit.api.arguments import checked
 from transferkit.api.asked import PathOrName, asked
 from transferkit.api.extraction import extraction_engine
 from transferkit.api.objects import Run
@@ -61,6 +62,7 @@ def finetune(
 
 @listing()
 @restoring
+@checked
 def finetune(
     data: Any, backbone: PathOrName | None = None, *, output: str | Path | None = None, resume: bool = False,
     offline: bool = False, cache: bool | None = None, quiet: bool = False, reporter: Reporter | None = None,
@@ -163,6 +165,7 @@ def _watched(settings: Settings, reporter: Reporter) -> Settings:
 
 @listing(search=True)
 @restoring
+@checked
 def tune(
     data: Any, backbone: PathOrName | Sequence[PathOrName] | None = None, *,
     search: Sequence[str] | Mapping[str, Any] = (), space: Any = None, output: str | Path | None = None,

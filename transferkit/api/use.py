@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferkit.api.arguments import checked
 from transferkit.api.data import Data
 from transferkit.api.objects import Run
 from transferkit.api.train import finetune
@@ -28,6 +29,7 @@ Named = str | Path | Run
 
 
 @restoring
+@checked
 def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, quiet: bool = False) -> list[Prediction]:
     """Answers of a run, or of several together, for pictures, in their order.
 
@@ -73,6 +75,7 @@ def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[An
 
 
 @restoring
+@checked
 def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) -> dict[str, Any]:
     """Scores of a run's model on `data`, or on the run's own test split (decoded and predicted again).
 
@@ -97,6 +100,7 @@ def evaluate(run: str | Path | Run, data: Any = None, *, quiet: bool = False) ->
 
 
 @restoring
+@checked
 def reproduce(
     run: str | Path | Run, data: Any = None, *, output: str | Path | None = None, fresh: bool = False,
     offline: bool = False, quiet: bool = False, reporter: Reporter | None = None,
@@ -135,6 +139,7 @@ def reproduce(
     return room.compare(before, again.layout, reasons)
 
 
+@checked
 def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
     """Finished runs side by side on the same test pictures, with paired tests; print it, or see its `pairs`.
 
@@ -154,6 +159,7 @@ def compare(*runs: str | Path | Run, seed: int = 0) -> Comparison:
 
 
 @restoring
+@checked
 def label(
     pool: str | Path | Sequence[str | Path], run: str | Path | Run | None = None, *, next: int = 20,
     test: int | None = None, output: str | Path | None = None, backbone: str | Path | None = None, seed: int = 0,

@@ -1,0 +1,56 @@
+"""Arguments of another type are refused at once, all of them, with what they may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.api.arguments import checked
+from transferkit.errors import ConfigError
+
+
+def test_all_wrong_arguments_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        tk.finetune(tmp_path / "absent", cache="/big/disk", quiet="no", output=3, epochs=1)  # type: ignore[call-overload]
+    told = str(refused.value).splitlines()
+    assert told == [
+        "output=3: must be a path or None",
+        "cache='/big/disk': must be True or False or None; the folder of the cache is that of the variable "
+        "TRANSFERKIT_CACHE",
+        "quiet='no': must be True or False",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument", "value"),
+    [
+        (tk.tune, "resume", "yes"),
+        (tk.best, "offline", 1),
+        (tk.extract_features, "quiet", None),
+        (tk.predict, "tta", "yes"),
+        (tk.evaluate, "quiet", 0),
+        (tk.reproduce, "fresh", "yes"),
+        (tk.label, "next", 2.5),
+        (tk.compare, "seed", True),
+    ],
+)
+def test_each_verb_asks_for_its_types(verb: Any, argument: str, value: Any) -> None:
+    first = () if verb is tk.compare else ("data", "pictures") if verb is tk.predict else ("data",)
+    with pytest.raises(ConfigError, match=f"{argument}={value!r}: must be "):
+        verb(*first, **{argument: value})
+
+
+def test_what_is_meant_is_taken() -> None:
+    @checked
+    def verb(data: object, *, quiet: bool = False, seed: int = 0, output: str | Path | None = None) -> object:
+        return data, quiet, seed, output
+
+    given: Any = {"quiet": True, "seed": np.int64(3), "output": Path("a")}
+    assert verb("x", **given) == ("x", True, 3, Path("a"))
+    assert verb(3, output=None) == (3, False, 0, None)
+    with pytest.raises(TypeError, match="unknown"):
+        verb(3, unknown=1)  # type: ignore[call-arg]
