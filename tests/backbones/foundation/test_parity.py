@@ -16,7 +16,8 @@ MORE = [
     "timm_siglip", "timm_dinov3", "timm_swinv2", "timm_resnet", "timm_efficientnet", "timm_efficientnet_tf",
     "timm_efficientnet_lite",
     "timm_mobilenetv4_small", "kerashub_vit", "kerashub_dinov2", "kerashub_dinov2_gated", "kerashub_dinov3",
-    "kerashub_resnet",
+    "kerashub_resnet", "torchvision_convnext", "torchvision_swin", "torchvision_efficientnet",
+    "torchvision_efficientnetv2", "torchvision_vit",
 ]  # fmt: skip
 
 

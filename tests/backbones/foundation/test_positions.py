@@ -7,7 +7,7 @@ import pytest
 
 from transferkit.backbones.foundation.positions import resampled, rotary
 
-WAYS = ("bicubic", "bicubic_antialias", "bilinear_antialias")
+WAYS = ("bicubic", "bicubic_corners", "bicubic_antialias", "bilinear_antialias")
 
 
 @pytest.mark.parametrize("way", WAYS)

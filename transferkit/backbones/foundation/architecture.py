@@ -8,7 +8,7 @@ from typing import Literal
 from transferkit.backbones.foundation.convolutional import ConvNet, Shapes
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
-Resampling = Literal["bicubic", "bicubic_antialias", "bilinear_antialias"]
+Resampling = Literal["bicubic", "bicubic_corners", "bicubic_antialias", "bilinear_antialias"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones.catalog import Row
-from transferkit.backbones.foundation import families, graphs, kerashub, kerashub_families, timm
+from transferkit.backbones.foundation import families, graphs, kerashub, kerashub_families, timm, torchvision
 from transferkit.backbones.foundation.architecture import Architecture, Swin, Transformer
 from transferkit.backbones.foundation.checkpoint import KERAS, SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
 from transferkit.backbones.foundation.conversion import Conversion
@@ -100,6 +100,7 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
         config = _json(folder / "config.json")
     tensors = _tensors(path, file, config)
     with _naming(path):
+        tensors = torchvision.renamed(tensors) if config is None else tensors
         described = _described(config, tensors)
         described, resampling, crop = _preprocessing(folder, config, described)
     card = _licence(folder)
@@ -212,7 +213,7 @@ def _tensors(path: Path, file: Path | None, config: Mapping[str, Any] | None) ->
 
 def _described(config: Mapping[str, Any] | None, tensors: Tensors) -> Described:
     if config is None:
-        found = timm.guessed(tensors)
+        found = torchvision.described(tensors) if isinstance(tensors, torchvision.Renamed) else timm.guessed(tensors)
         if found is None:
             raise BackboneError(
                 "there is no config.json beside the weights to say what network they are for; put the one that was "

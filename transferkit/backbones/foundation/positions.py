@@ -29,7 +29,10 @@ def resampled(table: np.ndarray, side: int, resampling: Resampling, offset: floa
     if old == side:
         return table.astype(np.float32)
     if resampling == "bicubic":
-        matrix = _bicubic(old, side, old / (side + offset))
+        scale = old / (side + offset)
+        matrix = _bicubic(old, [scale * (row + 0.5) - 0.5 for row in range(side)])
+    elif resampling == "bicubic_corners":  # torchvision's: the first and last place stay where they are
+        matrix = _bicubic(old, [row * (old - 1) / max(side - 1, 1) for row in range(side)])
     else:
         matrix = _antialiased(old, side, old / (side + offset), *_FILTERS[resampling])
     made: np.ndarray = np.einsum("ai,ijc,bj->abc", matrix, table.astype(np.float64), matrix, optimize=True)
@@ -62,11 +65,10 @@ def rotary(side: int, head: int, base: float, prefix: int) -> tuple[np.ndarray, 
     return np.concatenate([cosines, cosines], axis=1), np.concatenate([-sines, sines], axis=1)
 
 
-def _bicubic(old: int, new: int, scale: float) -> np.ndarray:
+def _bicubic(old: int, places: list[float]) -> np.ndarray:
     """Four samples around each place, those outside clamped to the edge; cubic of Keys with a = -0.75."""
-    matrix = np.zeros((new, old))
-    for row in range(new):
-        place = scale * (row + 0.5) - 0.5
+    matrix = np.zeros((len(places), old))
+    for row, place in enumerate(places):
         first = math.floor(place)
         for tap in range(-1, 3):
             matrix[row, min(max(first + tap, 0), old - 1)] += _cubic(place - first - tap, -0.75)
