@@ -126,6 +126,12 @@ def test_files_that_are_none_or_point_elsewhere_are_refused(copy: Any, tmp_path:
         file.create_dataset(name, (32,), "f4", external=[(str(tmp_path / "secret"), 0, 128)])
     with pytest.raises(WeightsError, match="no numbers of its own"):
         folder.describe(str(path))
+    for options in ({"chunks": (1 << 16,)}, {"chunks": (1 << 16,), "compression": "gzip"}):
+        with h5py.File(path / "model.weights.h5", "a") as file:
+            del file[name]
+            file.create_dataset(name, (1 << 40,), "f4", **options)  # claimed, and never written
+        with pytest.raises(WeightsError, match="no numbers of its own"):
+            folder.describe(str(path))
     (path / "model.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
     with pytest.raises(WeightsError, match="Fetch it again"):
         folder.describe(str(path))

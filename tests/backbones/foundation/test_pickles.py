@@ -139,6 +139,9 @@ def test_a_tensor_written_by_hand_is_read(tmp_path: Path, torch_names: Any) -> N
         {"shape": (7,), "strides": (1,), "count": 7},
         {"shape": (6,), "strides": (1,), "count": 1 << 40},
         {"shape": (6,), "strides": (1,), "count": -6},
+        {"shape": (1 << 40,), "strides": (0,)},
+        {"shape": (1 << 30, 1 << 30), "strides": (0, 0)},
+        {"shape": (3, 1 << 22), "strides": (1, 0)},
     ],
 )
 def test_tensors_beyond_their_numbers_are_refused(tmp_path: Path, torch_names: Any, change: dict[str, Any]) -> None:

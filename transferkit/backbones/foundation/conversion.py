@@ -150,7 +150,14 @@ def _embedding(a: Transformer, layout: TransformerLayout, stored: Callable[[str]
     for name in tokens:
         shape = stored(name) or ()
         sources.append((name, (math.prod(shape) // a.width if a.width else 0, a.width)))
-    has_bias = stored(layout.patch + ".bias") is not None
+    held = sum(shape[0] for _, shape in sources)
+    if held != a.prefix:
+        names = ", ".join(layout.tokens[: 1 + (a.prefix > 1)])
+        raise WeightsError(
+            f"it has {held} of the {a.prefix} tokens before those of the patches" + (f" ({names})" if names else "")
+        )
+    # CLIP's patches have none: a norm comes right behind them.
+    has_bias = not a.norm_first or stored(layout.patch + ".bias") is not None
     sources += [(layout.patch + ".bias", (a.width,))] if has_bias else []
     rows = _rows(stored(layout.positions) if layout.positions else None)
     if layout.positions and not a.grid**2 <= rows <= a.grid**2 + a.prefix:

@@ -92,7 +92,9 @@ def _datasets(path: Path) -> dict[str, Shape]:
 
     def keep(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual or item.dtype.kind not in "fiu":
+            # A dataset may claim any shape: numbers that were never written take no place.
+            written = item.id.get_storage_size() == item.nbytes
+            if item.external or item.is_virtual or item.dtype.kind not in "fiu" or not written:
                 raise WeightsError(f"{path}: {shown(name[:80])} holds no numbers of its own")
             found[name] = tuple(map(int, item.shape))
 

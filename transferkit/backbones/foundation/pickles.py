@@ -7,6 +7,7 @@ and the older stream.
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from transferkit.errors import WeightsError
 from transferkit.text import shown
 
 LONGEST_PICKLE = 64 << 20  # bytes of structure; the data lie beside it
+LARGEST_REPEAT = 1 << 20  # numbers of a tensor that has more of them than the file
 _DTYPES: dict[str, np.dtype[Any]] = {
     "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
     "BFloat16Storage": np.dtype(ml_dtypes.bfloat16), "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
@@ -48,6 +50,8 @@ class _Tensor:
         last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
         if 0 not in shape and last >= storage.count:
             raise pickle.UnpicklingError(f"a tensor that reaches to number {last:,} of {storage.count:,}")
+        if math.prod(shape) > max(storage.count, LARGEST_REPEAT):  # by strides of 0, or rows that overlap
+            raise pickle.UnpicklingError(f"a tensor of {math.prod(shape):,} numbers made of {storage.count:,}")
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
 

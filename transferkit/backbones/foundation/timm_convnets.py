@@ -22,12 +22,13 @@ _TF_EPSILON = 1e-3
 
 def convnext(shapes: Sizes) -> Described:
     """A ConvNeXt of timm. Raises BackboneError."""
-    depths, widths = [], []
+    depths: list[int] = []
+    widths: list[int] = []
     for stage in range(4):
         names = [name for name in shapes if re.fullmatch(rf"stages\.{stage}\.blocks\.\d+\.conv_dw\.weight", name)]
         depths.append(len(names))
-        widths += [shapes[names[0]][0]] if names else []
-    if 0 in depths or "stem.0.weight" not in shapes:
+        widths += shapes[names[0]][:1] if names else ()
+    if 0 in depths or len(widths) < 4 or not shapes.get("stem.0.weight"):
         raise BackboneError("it lacks what every ConvNeXt of timm has")
     second = "stages.0.blocks.0.mlp.grn.weight" in shapes
     net = ConvNeXt(
@@ -79,6 +80,9 @@ def efficientnet(shapes: Sizes, name: str) -> Described:
         # MobileNetV4's plain convolutions have no shortcut, EfficientNetV2's have.
         blocks.append(replace(block, skips=block.skips and not (mobile and block.kind == "cn")))
         width = block.filters
+    scaled = {block.scaled for block in blocks if block.kind in ("uir", "mqa")}
+    if len(scaled) > 1 or ("hybrid" in name and scaled != {True}):
+        raise BackboneError("some of its blocks lack their layer_scale.gamma")
     top = () if mobile else (_unit("last", shapes, "conv_head", activation=activation),)
     like_tensorflow = name.startswith("tf_")
     net = ConvNet(
@@ -118,13 +122,15 @@ def _inverted(shapes: Sizes, place: tuple[int, int], inputs: int, stride: int, a
     names = {unit: begin + names[0] for unit, names in convnet_layouts.TIMM_EFFICIENTNET.pieces[kind].items()}
     names = {unit: name for unit, name in names.items() if name + ".weight" in shapes}
     # The first convolution over places has the stride; of V4's two depthwise ones the second.
-    strided = next(unit for unit in ("depthwise", "start", "expand", "conv") if unit in names)
+    strided = next((unit for unit in ("depthwise", "start", "expand", "conv") if unit in names), None)
+    if strided is None:
+        raise BackboneError(f"its block {begin[:-1]} lacks the convolution over places")
     for unit, name in names.items():
         last = unit in ("project", "start")
         found = _unit(
             unit, shapes, name, stride=stride if unit == strided else 1, activation="" if last else activation
         )
-        squeeze = shapes.get(begin + "se.conv_reduce.weight", (0,))[0]
+        squeeze = (*shapes.get(begin + "se.conv_reduce.weight", ()), 0)[0]
         before = "depthwise" if "depthwise" in names else "expand"
         units.append(replace(found, squeeze=squeeze) if unit == before else found)
     return Block(kind, place, tuple(units), skips=stride == 1 and units[-1].filters == inputs, scaled=scaled)

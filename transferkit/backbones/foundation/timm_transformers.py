@@ -44,8 +44,11 @@ def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Descr
         hidden, gated = _hidden(shapes)
     except (KeyError, ValueError, IndexError) as error:
         raise BackboneError(f"it lacks what every vision transformer of timm has ({shown(str(error)[:60])})") from error
-    if patch != other or "norm.weight" not in shapes:
+    if patch != other or patch < 1 or "norm.weight" not in shapes:
         raise BackboneError("its patches are not square, or it ends without a norm of its tokens (fc_norm)")
+    registers = 4 if family == "DINOv3" else int((re.search(r"_reg(\d)", name) or "00")[1])
+    if registers and shapes.get("reg_token", ())[1:2] != (registers,):
+        raise BackboneError(f"it lacks the {registers} registers (reg_token) that {name} has")
     own = [shapes[name][1] for name in layouts.TIMM_VIT.tokens if len(shapes.get(name, ())) == 3]
     grid = int(positions**0.5)
     net = Transformer(
@@ -54,14 +57,14 @@ def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Descr
         heads=_heads(family, width, arguments),
         hidden=hidden,
         patch=patch,
-        prefix=sum(own),
-        has_class="cls_token" in shapes,
+        prefix=1 + registers if family == "DINOv3" else sum(own),
+        has_class=family == "DINOv3" or "cls_token" in shapes,
         activation="silu" if gated else _activation(name),
         gated=gated,
         epsilon=1e-5 if family in ("CLIP", "DINOv3") else 1e-6,
         layer_scale=not {"blocks.0.ls1.gamma", "blocks.0.gamma_1"}.isdisjoint(shapes),
         norm_first="norm_pre.weight" in shapes,
-        biases=_biases(shapes),
+        biases=_biases(shapes, family),
         grid=grid,
         rotary=100.0 if family == "DINOv3" else 0.0,
         resampling="bicubic_antialias",
@@ -141,10 +144,11 @@ def _hidden(shapes: Sizes) -> tuple[int, bool]:
     return hidden, hidden * 2 == inner
 
 
-def _biases(shapes: Sizes) -> tuple[bool, bool, bool]:
+def _biases(shapes: Sizes, family: str) -> tuple[bool, bool, bool]:
+    """Of query, key and value: only DINOv3 is published in several forms."""
     if "blocks.0.attn.q_bias" in shapes:
         return (True, False, True)
-    return ("blocks.0.attn.qkv.bias" in shapes,) * 3
+    return (family != "DINOv3" or "blocks.0.attn.qkv.bias" in shapes,) * 3
 
 
 def _layout(shapes: Sizes, family: str) -> layouts.TransformerLayout:
