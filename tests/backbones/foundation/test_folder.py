@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backbones.foundation.checkpoints import conversion, rewritten, split_up
+from tests.backbones.foundation.checkpoints import conversion, rewritten, split_up, written
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.build import check
-from transferkit.backbones.foundation import folder
+from transferkit.backbones.foundation import families, folder
 from transferkit.backbones.foundation.described import UNSTATED
 from transferkit.backbones.foundation.safetensors import SafetensorsFile
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
@@ -199,6 +199,8 @@ def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[s
         ("timm_vit", {"architecture": "vit_base_patch16_rope_224"}, "is not read"),
         ("timm_vit", {"architecture": "mobilenetv4_conv_blur_medium"}, "is not read"),
         ("timm_vit", {"architecture": "resnext50_32x4d"}, "is not read"),
+        ("timm_vit", {"architecture": "naflexvit_base_patch16_siglip"}, "timm's naflexvit_.* is not read"),
+        ("siglip", {"model_type": "siglip", "vision_config": "x"}, "vision_config = 'x'"),
         ("timm_vit", {"architecture": "resnet50"}, r"lacks conv1\.weight"),
         ("timm_vit", {"architecture": "efficientnet_b0"}, "has not the stages"),
         ("timm_vit", {"model_args": {"act_layer": "relu"}}, "model_args 'act_layer'"),
@@ -319,6 +321,53 @@ def test_a_pooler_is_a_stage_of_networks_whose_weights_bring_one() -> None:
     assert folder.describe(str(FIXTURES / "timm_siglip")).facts()["pooler"] is True
     for name in (str(FIXTURES / "dinov2"), str(FIXTURES / "convnext"), "vgg16", "absent.keras"):
         assert "--pooling pooler takes the pooling that SigLIP's weights bring" in check(name, pooler=True)[-1]
+
+
+@pytest.mark.parametrize(("name", "words", "family"), [
+    ("siglip", 256_000, "SigLIP 2"), ("siglip", 250_000, "SigLIP"), ("siglip", None, "SigLIP"),
+    ("siglip2", 256_000, "SigLIP 2"),
+])  # fmt: skip
+def test_a_picture_tower_is_read_out_of_a_model_of_pictures_and_text(
+    copy: Any, name: str, words: int | None, family: str
+) -> None:
+    path = copy(name)
+    expected = dict(conversion(path, 24).values())
+    tower = json.loads((path / "config.json").read_text())
+    config = {
+        "model_type": name,
+        "vision_config": tower,
+        "text_config": {"vocab_size": words},
+        "initializer_factor": 1.0,
+    }
+    (path / "config.json").write_text(json.dumps(config))
+    file = SafetensorsFile(path / "model.safetensors")
+    tensors = {"vision_model." + n.removeprefix("vision_model."): file.read(n) for n in file.shapes}
+    written(
+        path / "model.safetensors",
+        {**tensors, "text_model.head.bias": np.zeros(3, "f4"), "logit_scale": np.ones(1, "f4")},
+    )
+
+    found = dict(conversion(path, 24).values())
+    row = folder.describe(str(path)).row
+    assert (row.constructor, row.paper) == (family, "arXiv:2502.14786" if family == "SigLIP 2" else "arXiv:2303.15343")
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key], expected[key]) for key in found)
+
+
+def test_a_tower_that_is_as_the_library_makes_it_need_not_be_described() -> None:
+    found = families.described({"model_type": "siglip2"})
+
+    assert (found.family, found.native, found.pools) == ("SigLIP 2", 256, True)
+    assert found.architecture.tokens(256) == 256  # type: ignore[union-attr]
+
+
+def test_timms_siglip_2_is_told_by_its_tag(copy: Any) -> None:
+    path = copy("timm_siglip")
+    config = json.loads((path / "config.json").read_text())
+    for tag, family in (("webli", "SigLIP"), ("v2_webli", "SigLIP 2")):
+        config["pretrained_cfg"]["tag"] = tag
+        (path / "config.json").write_text(json.dumps(config))
+        assert folder.describe(str(path)).row.constructor == family
 
 
 def test_a_config_that_says_no_head_has_no_pooler(copy: Any) -> None:

@@ -6,7 +6,7 @@ Where a family has many publishers, weights without a card are said to have no s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transferkit.backbones.foundation.architecture import Architecture
 from transferkit.backbones.foundation.layouts import Layout
@@ -58,6 +58,12 @@ class Described:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pools: bool = False
+
+
+def renamed(described: Described, family: str) -> Described:
+    """The same network as of another family, whose year and paper it has."""
+    _, year, paper, *_ = _FAMILIES[family]
+    return replace(described, family=family, year=year, paper=paper)
 
 
 def of_family(family: str, architecture: Architecture, layout: Layout, native: int) -> Described:

@@ -13,7 +13,7 @@ from typing import Any
 from transferkit.backbones.foundation import convnet_layouts, layouts
 from transferkit.backbones.foundation.architecture import Activation, ConvNeXt, Resampling, Swin, Transformer
 from transferkit.backbones.foundation.convolutional import ConvNet, Unit, residual
-from transferkit.backbones.foundation.described import Described, of_family
+from transferkit.backbones.foundation.described import Described, of_family, renamed
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
@@ -261,16 +261,29 @@ MODEL_TYPES: dict[str, tuple[dict[str, Any], _Reader]] = {
 _TOWERS = {"clip": "clip_vision_model", "siglip": "siglip_vision_model", "siglip2": "siglip2_vision_model"}
 
 
+_SIGLIP_2_WORDS = 256_000  # SigLIP 2 of one picture size has SigLIP's config; its text tower knows more words
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The settings under `name`; none where there are none. Raises BackboneError for anything else."""
+    found = config.get(name) or {}
+    if not isinstance(found, dict):
+        raise BackboneError(f"its config.json says {name} = {_clipped(found)}; it must be a list of settings")
+    return found
+
+
 def described(config: Mapping[str, Any]) -> Described:
     """The network of a `config.json` of transformers. Raises BackboneError for one that is not known or not sound."""
     kind = str(config.get("model_type"))
-    if kind in _TOWERS and isinstance(config.get("vision_config"), dict):
-        config, kind = config["vision_config"], _TOWERS[kind]
-    if kind not in MODEL_TYPES:
+    tower = _part(config, "vision_config") if kind in _TOWERS else config
+    own = _TOWERS.get(kind, kind)
+    if own not in MODEL_TYPES:
         known = ", ".join(dict.fromkeys([*MODEL_TYPES, *_TOWERS]))
         raise BackboneError(f"its config.json is of model_type {_clipped(kind)}; known are {known}")
-    defaults, reader = MODEL_TYPES[kind]
-    found = reader(Numbers(config, defaults))
+    defaults, reader = MODEL_TYPES[own]
+    found = reader(Numbers(tower, defaults))
+    if kind == "siglip" and _part(config, "text_config").get("vocab_size") == _SIGLIP_2_WORDS:
+        found = renamed(found, "SigLIP 2")
     net = found.architecture
     if isinstance(net, Transformer) and not net.rotary and net.grid < 1:
         raise BackboneError("its pictures are smaller than a patch")

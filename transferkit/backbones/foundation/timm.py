@@ -13,7 +13,7 @@ from typing import Any
 from transferkit.backbones.foundation import timm_convnets, timm_transformers
 from transferkit.backbones.foundation.architecture import Transformer
 from transferkit.backbones.foundation.checkpoint import Tensors
-from transferkit.backbones.foundation.described import Described
+from transferkit.backbones.foundation.described import Described, renamed
 from transferkit.errors import BackboneError
 from transferkit.text import shown
 
@@ -68,6 +68,8 @@ def described(config: Mapping[str, Any], tensors: Tensors) -> Described:
     native = sides[-1] if isinstance(sides, list) and sides and type(sides[-1]) is int else found.native
     mean, std = (_three(said.get(key), other) for key, other in (("mean", found.mean), ("std", found.std)))
     licence = str(said.get("license") or "") or found.licence
+    if found.family == "SigLIP" and str(said.get("tag")).startswith("v2_"):
+        found = renamed(found, "SigLIP 2")
     return replace(found, native=native, mean=mean, std=std, licence=licence)
 
 
