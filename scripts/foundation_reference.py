@@ -10,6 +10,9 @@ Each folder is what a download from the hub is (config.json, weights) plus refer
 output of every block, the last features, and what attention pooling makes of them (`pooled`, of SigLIP), float32. The
 input of size s is `numpy.random.default_rng(s).standard_normal((1, s, s, 3))`. Weights are drawn with the spread that
 trained ones have: norms around 1, factors of both signs, positions as large as patches, so that a missing term shows.
+Batch norms keep mean and variance of what comes to them, as training leaves them: with statistics that do not fit, maps
+grow from block to block, and rounding with them.
+`--double` computes the same float32 weights in float64, to tell a difference of graphs from one of rounding.
 `--dinov2 FOLDER` names a checkout of DINOv2's own repository, for the form of its .pth files.
 """
 
@@ -22,6 +25,7 @@ import math
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,8 @@ BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, 
         "image_size": 224, "patch_size": 16}  # fmt: skip
 MAPS = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
 BASE_MAPS = {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3]}
+_BATCH = 8  # pictures whose statistics batch norms keep
+_PRECISION = [torch.float32]  # that outputs are computed in; `--double` sets it
 _POOLERS = ("SiglipMultiheadAttentionPoolingHead", "Siglip2MultiheadAttentionPoolingHead", "AttentionPoolLatent")
 _BLOCKS = (
     "Dinov2Layer", "Dinov2WithRegistersLayer", "DINOv3ViTLayer", "ViTLayer", "DeiTLayer", "CLIPEncoderLayer",
@@ -44,7 +50,7 @@ _BLOCKS = (
     "ConvNeXtBlock", "SwinLayer", "Swinv2Layer", "LayerScaleBlock", "NestedTensorBlock", "EvaBlock",
     "SwinTransformerBlock", "SwinTransformerV2Block", "BasicBlock", "Bottleneck", "ConvBnAct", "DepthwiseSeparableConv",
     "InvertedResidual", "EdgeResidual", "UniversalInvertedResidual", "MobileAttention", "ResNetBasicLayer",
-    "ResNetBottleNeckLayer",
+    "ResNetBottleNeckLayer", "EncoderBlock", "CNBlock", "MBConv", "FusedMBConv",
 )  # fmt: skip
 
 
@@ -59,17 +65,18 @@ def spread(model: torch.nn.Module, seed: int) -> None:
     def normal(shape: Any, mean: float, deviation: float) -> torch.Tensor:
         return mean + deviation * torch.randn(shape, generator=generator)
 
+    norms = {id(p) for m in model.modules() if isinstance(m, torch.nn.LayerNorm) for p in m.parameters()}
     with torch.no_grad():
         for name, p in model.named_parameters():
             last = name.rpartition(".")[2]
             if "grn" in name or last in ("lambda1", "gamma", "gamma_1", "gamma_2", "layer_scale_parameter"):
                 p.copy_(normal(p.shape, 0.3, 0.5))
-            elif "norm" in name or name.startswith("stem.1") or ("downsampl" in name and p.ndim == 1):
+            elif "norm" in name or id(p) in norms or ("downsampl" in name and p.ndim == 1):
                 p.copy_(normal(p.shape, 1.0 if last == "weight" else 0.0, 0.3))
             elif name.endswith((".attn.query.proj.weight", ".attn.key.proj.weight")):
-                # On maps that no norm keeps small: sharper scores would magnify rounding a thousandfold.
+                # All places of a map ask alike: sharper scores would pick one by its rounding.
                 p.copy_(normal(p.shape, 0.0, 0.3 / math.sqrt(math.prod(p.shape[1:]))))
-            elif p.ndim >= 2 and last == "weight" and "position" not in name:
+            elif p.ndim >= 2 and last in ("weight", "in_proj_weight") and "position" not in name:
                 p.copy_(normal(p.shape, 0.0, 1.2 / math.sqrt(math.prod(p.shape[1:]))))
             else:
                 p.copy_(normal(p.shape, 0.0, 0.3 if last == "bias" else 0.7))
@@ -78,8 +85,33 @@ def spread(model: torch.nn.Module, seed: int) -> None:
                 shape = module.weight.shape
                 module.weight.copy_(normal(shape, 1.0, 0.3))
                 module.bias.copy_(normal(shape, 0.0, 0.3))
-                module.running_mean.copy_(normal(shape, 0.0, 0.3))
-                module.running_var.copy_(0.5 + torch.rand(shape, generator=generator))
+
+
+def settle(model: torch.nn.Module, call: Callable[[torch.Tensor], Any], size: int) -> None:
+    """Give every batch norm mean and variance of what comes to it from a batch of noise, one norm after the other.
+
+    Noise is all alike to a deep network, pictures are not: the variance is raised so that no mean is more than twice
+    the deviation. Else the difference that is left would be mostly rounding, made large.
+    """
+
+    def keep(norm: Any, inputs: Any) -> None:
+        mean = inputs[0].mean((0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(inputs[0].var((0, 2, 3)) + mean.square() / 4)
+
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(keep) for norm in norms]
+    with torch.no_grad():
+        if norms:
+            call(_picture(0, (_BATCH, size, size, 3)))
+    for hook in hooks:
+        hook.remove()
+
+
+def _picture(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Noise, channels first."""
+    pixels = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def outputs(
@@ -94,12 +126,11 @@ def outputs(
 
         return hook
 
-    named = model.named_modules()
+    named = model.to(_PRECISION[0]).named_modules()
     blocks = [module for name, module in named if type(module).__name__ in _BLOCKS and "text_model" not in name]
     hooks = [block.register_forward_hook(keep(f"block{i}")) for i, block in enumerate(blocks)]
-    picture = np.random.default_rng(size).standard_normal((1, size, size, 3)).astype(np.float32)
     with torch.no_grad():
-        features = call(torch.from_numpy(picture).permute(0, 3, 1, 2))
+        features = call(_picture(size, (1, size, size, 3)).to(_PRECISION[0]))
         found["features"] = _array(features, channels_last)
         for module in model.modules():
             if type(module).__name__ in _POOLERS:
@@ -111,7 +142,7 @@ def outputs(
 
 def _array(tensor: torch.Tensor, channels_last: bool) -> np.ndarray:
     tensor = tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 and not channels_last else tensor
-    return tensor.detach().float().contiguous().numpy()
+    return tensor.detach().to(_PRECISION[0]).contiguous().numpy()
 
 
 def _write(folder: Path, model: torch.nn.Module, sizes: list[int], call: Callable[[torch.Tensor], Any]) -> None:
@@ -127,6 +158,7 @@ def _hf(kind: str, config: Any, sizes: list[int], call: str = "tokens") -> Calla
     def make(folder: Path) -> None:
         model = getattr(hf, kind)(config).eval()
         spread(model, len(folder.name))
+        settle(model, lambda x: _CALLS[call](model, x), sizes[-1])
         model.save_pretrained(folder)
         _write(folder, model, sizes, lambda x: _CALLS[call](model, x))
 
@@ -211,6 +243,7 @@ def _timm(
         folder.mkdir(parents=True, exist_ok=True)
         model = built()
         spread(model, len(name))
+        settle(model, model.forward_features, sizes[-1])
         said = {} if make is not None else arguments
         timm.models.save_for_hf(model, str(folder), model_args=said, safe_serialization=True)
         (folder / "pytorch_model.bin").unlink(missing_ok=True)
@@ -239,24 +272,95 @@ def _residual(block: str) -> Callable[..., Any]:
     return lambda name, **arguments: timm.models.resnet._create_resnet(name, block=kind, **arguments)
 
 
-def _torchvision(base: bool) -> Callable[[Path], None]:
+def _torchvision_resnet(base: bool) -> Callable[[Path], None]:
     """A ResNet as torchvision's files are: a state dict with its classifier, no config."""
+    if base:
+        return _torchvision(torchvision.models.resnet50, [64, 224, 250])
+    small = {"layers": [1, 1, 2, 1], "channels": (8, 8, 16, 16), "num_classes": 3}
+    return _torchvision(lambda: _residual("BasicBlock")("resnet18", **small), [32, 64, 70])
 
-    def make(folder: Path) -> None:
+
+def _torchvision(make: Callable[[], torch.nn.Module], sizes: list[int], last: bool = False) -> Callable[[Path], None]:
+    """One of torchvision's networks, saved as its files are; `last`: its maps have their channels last."""
+
+    def write(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        if base:
-            model = torchvision.models.resnet50().eval()
-        else:
-            small = {"layers": [1, 1, 2, 1], "channels": (8, 8, 16, 16), "num_classes": 3}
-            model = _residual("BasicBlock")("resnet18", **small).eval()
+        model = make().eval()
         spread(model, 9)
-        torch.save(model.state_dict(), folder / "resnet.pth")
-        whole = torch.nn.Sequential(
-            *[m for n, m in model.named_children() if n not in ("fc", "avgpool", "global_pool")]
-        )
-        _write(folder, whole, [64, 224, 250] if base else [32, 64, 70], whole)
+        ends = ("fc", "avgpool", "global_pool", "classifier", "head", "flatten", "permute")
+        whole = torch.nn.Sequential(*[m for n, m in model.named_children() if n not in ends])
+        settle(whole, whole, sizes[-1])
+        torch.save(model.state_dict(), folder / f"{folder.name.partition('_')[2]}.pth")
+        _keep(folder, {f"{s}/{n}": x for s in sizes for n, x in outputs(whole, s, whole, last).items()})
 
-    return make
+    return write
+
+
+def _torchvision_vit(base: bool) -> Callable[[Path], None]:
+    """torchvision's ViT; for other sizes its positions are resampled as `interpolate_embeddings` does."""
+    from torchvision.models import vision_transformer as code
+
+    shape: dict[str, Any] = {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072}
+    if not base:
+        shape = {"patch_size": 8, "num_layers": 1, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 32, "num_classes": 3}
+    native, patch = 224 if base else 32, shape["patch_size"]
+
+    def write(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        model = code.VisionTransformer(image_size=native, **shape)
+        spread(model, 9)
+        halves = {name: value if base else value.half() for name, value in model.state_dict().items()}
+        torch.save(halves, folder / "vit.pth")
+        arrays = {}
+        for s in _sizes(patch, native):
+            net = code.VisionTransformer(image_size=s, **shape).eval()
+            state = {name: value.float() for name, value in halves.items()}
+            net.load_state_dict(code.interpolate_embeddings(s, patch, state))
+
+            def call(x: torch.Tensor, net: Any = net) -> torch.Tensor:
+                return net.encoder(torch.cat([net.class_token, net._process_input(x)], dim=1))
+
+            arrays |= {f"{s}/{name}": value for name, value in outputs(net, s, call).items()}
+        _keep(folder, arrays)
+
+    return write
+
+
+def _torchvision_efficientnet(second: bool) -> torch.nn.Module:
+    """A thin EfficientNet of torchvision's code, or a V2."""
+    from torchvision.models import efficientnet as code
+
+    if not second:
+        stages, _ = code._efficientnet_conf("efficientnet_b0", width_mult=0.1, depth_mult=0.5)
+        return code.EfficientNet(stages, 0.0, num_classes=3)
+    fused = ((1, 3, 1, 8, 8, 1), (4, 3, 2, 8, 16, 2), (4, 3, 2, 16, 16, 1))
+    plain = ((4, 3, 2, 16, 24, 1), (6, 3, 1, 24, 24, 2), (6, 3, 2, 24, 32, 1))
+    stages = [*(code.FusedMBConvConfig(*row) for row in fused), *(code.MBConvConfig(*row) for row in plain)]
+    norm = partial(torch.nn.BatchNorm2d, eps=1e-3)
+    return code.EfficientNet(stages, 0.0, num_classes=3, last_channel=64, norm_layer=norm)
+
+
+def _torchvision_cases(base: bool) -> dict[str, Callable[[Path], None]]:
+    models = torchvision.models
+    if base:
+        found = {
+            "convnext": _torchvision(models.convnext_tiny, [64, 224, 300]),
+            "swin": _torchvision(models.swin_t, [224, 256, 320], last=True),
+            "efficientnet": _torchvision(models.efficientnet_b0, [64, 224, 250]),
+            "efficientnetv2": _torchvision(models.efficientnet_v2_s, [64, 224, 250]),
+        }
+    else:
+        config = models.convnext.CNBlockConfig
+        stages = [config(8, 16, 1), config(16, 24, 1), config(24, 32, 2), config(32, None, 1)]
+        windows = {"patch_size": [4, 4], "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": [4, 4]}
+        found = {
+            "convnext": _torchvision(lambda: models.convnext.ConvNeXt(stages, num_classes=3), [32, 64, 70]),
+            "swin": _torchvision(lambda: models.SwinTransformer(**windows, num_classes=3), [32, 48, 64], last=True),
+            "efficientnet": _torchvision(lambda: _torchvision_efficientnet(False), [32, 64, 70]),
+            "efficientnetv2": _torchvision(lambda: _torchvision_efficientnet(True), [32, 64, 70]),
+        }
+    found |= {"resnet": _torchvision_resnet(base), "vit": _torchvision_vit(base)}
+    return {f"torchvision_{name}": make for name, make in found.items()}
 
 
 def _meta(checkout: Path, registers: int) -> Callable[[Path], None]:
@@ -345,7 +449,7 @@ def cases(base: bool, dinov2: Path | None) -> dict[str, Callable[[Path], None]]:
         "convnextv2": _hf("ConvNextV2Model", hf.ConvNextV2Config(**maps), map_sizes),
         "swin": _swin(base),
         "swinv2": _swin(base, second=True),
-        "torchvision_resnet": _torchvision(base),
+        **_torchvision_cases(base),
         "dinov3_convnext": _hf("DINOv3ConvNextModel", hf.DINOv3ConvNextConfig(**maps), map_sizes, "map"),
     }  # fmt: skip
     if not base:
@@ -413,6 +517,8 @@ _BASE_TIMM = {
     "efficientnetv2_s": [64, 224, 250],
     "mobilenetv4_conv_small": [64, 224, 250],
     "mobilenetv4_conv_medium": [64, 224, 250],
+    "mobilenetv4_hybrid_medium": [64, 224, 256],
+    "mobilenetv4_hybrid_large": [64, 224, 256],
 }
 
 
@@ -422,8 +528,11 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--base", action="store_true")
+    parser.add_argument("--double", action="store_true")
     parser.add_argument("--dinov2", type=Path)
     options = parser.parse_args()
+    if options.double:
+        _PRECISION[0] = torch.float64
     torch.set_num_threads(2)
     found = cases(options.base, options.dinov2)
     for name in options.names or found:

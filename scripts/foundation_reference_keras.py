@@ -36,16 +36,39 @@ def spread(model: keras.Model, seed: int) -> None:
             continue
         if last in ("gamma", "lambda1"):
             value = generator.normal(1.0 if last == "gamma" else 0.3, 0.3, shape)
-        elif last in ("beta", "bias", "moving_mean"):
+        elif last in ("moving_mean", "moving_variance"):
+            continue  # `settle` gives them
+        elif last in ("beta", "bias"):
             value = generator.normal(0.0, 0.3, shape)
-        elif last == "moving_variance":
-            value = generator.uniform(0.5, 1.5, shape)
         elif last == "kernel":
             outputs = shape[-1] if "output_dense" in path or len(shape) != 3 else int(np.prod(shape[1:]))
             value = generator.normal(0.0, 1.2 / np.sqrt(np.prod(shape) / outputs), shape)
         else:
             value = generator.normal(0.0, 0.7, shape)
         weight.assign(value.astype("float32"))
+
+
+def settle(model: keras.Model, size: int) -> None:
+    """Give every batch norm mean and variance of what comes to it, as `settle` of foundation_reference.py does."""
+
+    def keep(norm: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        def kept(inputs: Any, *arguments: Any, **named: Any) -> Any:
+            x = _array(inputs)
+            mean = x.mean((0, 1, 2))
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(x.var((0, 1, 2)) + mean**2 / 4)
+            return call(inputs, *arguments, **named)
+
+        return kept
+
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    calls = [norm.call for norm in norms]
+    for norm, call in zip(norms, calls, strict=True):
+        norm.call = keep(norm, call)
+    if norms:
+        model(np.random.default_rng(0).standard_normal((8, size, size, 3)).astype(np.float32))
+    for norm, call in zip(norms, calls, strict=True):
+        norm.call = call
 
 
 def _blocks(model: keras.Model) -> list[Any]:
@@ -80,12 +103,13 @@ def outputs(model: keras.Model, size: int) -> dict[str, np.ndarray]:
 
 
 def _array(tensor: Any) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(tensor), dtype=np.float32)
+    return np.array(keras.ops.convert_to_numpy(keras.ops.stop_gradient(tensor)), dtype=np.float32)
 
 
 def _make(folder: Path, model: keras.Model, sizes: list[int], *, any_size: bool = False) -> None:
     """Save the preset, and what it gives as loaded again: a table of positions is made of another then."""
     spread(model, 3)
+    settle(model, sizes[-1])
     model.save_to_preset(str(folder))
     found = {}
     for s in sizes:
