@@ -61,7 +61,12 @@ class Described:
 
 
 def renamed(described: Described, family: str) -> Described:
-    """The same network as of another family, whose year and paper it has."""
+    """The same network as of another family, whose year and paper it has.
+
+    Args:
+        described: the network, as of the family whose form its files have.
+        family: a name in the table above.
+    """
     _, year, paper, *_ = _FAMILIES[family]
     return replace(described, family=family, year=year, paper=paper)
 
