@@ -26,7 +26,8 @@ from transferkit.data.source import scan
 from transferkit.delivery import inputs
 from transferkit.delivery.exporting import companions
 from transferkit.delivery.exporting.formats import FORMATS
-from transferkit.features.extract import Views, extract
+from transferkit.features.extract import extract
+from transferkit.features.row_sources import Views
 from transferkit.features.store import open_set
 from transferkit.runs.model_facts import ModelFacts
 

@@ -114,8 +114,8 @@ def _frozen(backbone: Any) -> tuple[Any, Any]:
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
     from transferkit.data.source import scan
-    from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen
+    from transferkit.features.row_sources import Views
 
     settings = make({"backbone": backbone.row.name, "augment": "none", "views": 0})
     views = Views(DecodeSettings(backbone.size), augmentation("none"), 0, 0)

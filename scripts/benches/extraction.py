@@ -58,8 +58,8 @@ class Extraction:
         from transferkit.data.augmentation.augment import augmentation
         from transferkit.data.images.decode import DecodeSettings
         from transferkit.data.source import scan
-        from transferkit.features.extract import Views
         from transferkit.features.frozen import Frozen
+        from transferkit.features.row_sources import Views
 
         compute.start()
         self.folder, self.count, self.reporter = folder, count, Reporter(quiet=True)
@@ -100,8 +100,8 @@ class Extraction:
         return self._bare()
 
     def _compiled(self) -> Any:
-        from transferkit.features.extract import FORWARD_BATCH
         from transferkit.features.precision import applied
+        from transferkit.features.row_sources import FORWARD_BATCH
 
         size = self.backbone.size
         with applied(self.rows.model, self.frozen.precision):
@@ -113,8 +113,8 @@ class Extraction:
         """The forward pass as one would write it in TensorFlow: no copies, no preprocessing, nothing kept."""
         import tensorflow as tf
 
-        from transferkit.features.extract import FORWARD_BATCH
         from transferkit.features.precision import applied
+        from transferkit.features.row_sources import FORWARD_BATCH
 
         key, size, precision = "auto_mixed_precision_onednn_bfloat16", self.backbone.size, self.frozen.precision
         batch = tf.random.stateless_uniform((FORWARD_BATCH, size, size, 3), (0, 0), -1.0, 1.0)

@@ -89,7 +89,7 @@ class _Ours:
         from transferkit.data.augmentation.augment import augmentation
         from transferkit.data.images.decode import DecodeSettings
         from transferkit.data.samples import Samples
-        from transferkit.features.extract import Stored, Views
+        from transferkit.features.row_sources import Stored, Views
         from transferkit.features.store import open_set
         from transferkit.runs.results import judge
         from transferkit.training.problem import problem

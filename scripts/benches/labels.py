@@ -53,8 +53,8 @@ def rows(data: Path, backbone: str, weights: str = "auto", most: int | None = No
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
     from transferkit.data.source import scan
-    from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen
+    from transferkit.features.row_sources import Views
 
     compute.start()
     samples = scan(data).hashed()

@@ -40,8 +40,8 @@ def up_to_features(data: str, size: int) -> dict[str, Any]:
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
     from transferkit.data.source import scan
-    from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen
+    from transferkit.features.row_sources import Views
     from transferkit.runs.intake import readable
 
     tf.constant(0)  # the runtime is part of the import

@@ -4,7 +4,7 @@ from transferkit.backbones.build import build
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
-from transferkit.features.extract import Views
+from transferkit.features.row_sources import Views
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.features import cost, frozen
 from transferkit.features.cost import Cost
-from transferkit.features.extract import Stored, Streamed
 from transferkit.features.frozen import Frozen
+from transferkit.features.row_sources import Stored, Streamed
 
 DEAR, CHEAP = (1e3, 1e3), (1e12, 1e12)  # bytes a second of the disk
 

@@ -15,6 +15,7 @@ import transferkit as tk
 from tests.fake_engine import faked
 from tests.training.job import recipe_for
 from transferkit import compute
+from transferkit.backbones.build import build
 from transferkit.compute import engines
 from transferkit.compute.engines import EngineError
 from transferkit.config import make
@@ -35,24 +36,30 @@ def fake(monkeypatch):
     return faked(monkeypatch)
 
 
-def frozen(mini, views, cache=None, **settings):
-    return Frozen(mini, make({"backbone": "mini", **settings}), views, cache, Reporter(quiet=True))
+@pytest.fixture
+def small(tiny):
+    """What an engine computes is TensorFlow's affair here: a network that is compiled in no time."""
+    return build(str(tiny))
 
 
-def chosen(mini, views, samples, wanted=WANTED, **settings):
+def frozen(backbone, views, cache=None, **settings):
+    return Frozen(backbone, make({"backbone": "mini", **settings}), views, cache, Reporter(quiet=True))
+
+
+def chosen(backbone, views, samples, wanted=WANTED, **settings):
     """What is chosen, and the frozen part and rows it is chosen for."""
-    part = frozen(mini, views, **settings)
+    part = frozen(backbone, views, **settings)
     kind = part.pooled()
     part.choose_precision(kind, samples, wanted)
     return part, kind
 
 
-def test_an_engine_that_agrees_and_is_faster_is_taken_and_remembered(fake, mini, views, samples):
-    part, _ = chosen(mini, views, samples)
+def test_an_engine_that_agrees_and_is_faster_is_taken_and_remembered(fake, small, views, samples):
+    part, _ = chosen(small, views, samples)
     assert (part.precision.name, part.precision.how) == ("float32", "fake")
     assert "3.3 × the speed of TensorFlow" in part.precision.reason
     assert fake.asked == 1
-    again, _ = chosen(mini, views, samples)
+    again, _ = chosen(small, views, samples)
     assert again.precision == part.precision
     assert fake.asked == 1, "remembered"
 
@@ -67,15 +74,15 @@ def test_an_engine_that_agrees_and_is_faster_is_taken_and_remembered(fake, mini,
     ],
     ids=["a bias", "in another order", "no numbers", "too few"],
 )
-def test_wrong_outputs_are_refused_however_fast(fake, mini, views, samples, change):
+def test_wrong_outputs_are_refused_however_fast(fake, small, views, samples, change):
     fake.change = change
     for _ in range(2):
-        part, _ = chosen(mini, views, samples)
+        part, _ = chosen(small, views, samples)
         assert part.precision.how == "plain"
     assert fake.asked == 1, "and that is remembered"
 
 
-def test_a_slower_engine_is_not_taken_and_not_kept_in_memory(fake, mini, views, samples, monkeypatch):
+def test_a_slower_engine_is_not_taken_and_not_kept_in_memory(fake, small, views, samples, monkeypatch):
     made, inner = [], engines.forward
 
     def forward(*arguments):
@@ -85,19 +92,19 @@ def test_a_slower_engine_is_not_taken_and_not_kept_in_memory(fake, mini, views, 
 
     monkeypatch.setattr(engines, "forward", forward)
     fake.speed = 0.95
-    part, _ = chosen(mini, views, samples)
+    part, _ = chosen(small, views, samples)
     gc.collect()
     assert part.precision.how == "plain"
     assert [run() for run in made] == [None]
 
 
-def test_a_start_that_costs_more_than_it_saves_is_not_worth_it(fake, mini, views, samples):
+def test_a_start_that_costs_more_than_it_saves_is_not_worth_it(fake, small, views, samples):
     fake.compiled = lambda: setattr(fake, "now", fake.now + 100)
-    part, _ = chosen(mini, views, samples)  # one batch: 1 s by TensorFlow
+    part, _ = chosen(small, views, samples)  # one batch: 1 s by TensorFlow
     assert part.precision.how == "plain"
     many = {i: range(1000) for i in range(30)}  # 469 s, and 141 by the engine
-    assert chosen(mini, views, samples, many)[0].precision.how == "fake"
-    assert chosen(mini, views, samples)[0].precision.how == "plain", "by what was measured, for each job anew"
+    assert chosen(small, views, samples, many)[0].precision.how == "fake"
+    assert chosen(small, views, samples)[0].precision.how == "plain", "by what was measured, for each job anew"
 
 
 def failing(*_):
@@ -105,39 +112,39 @@ def failing(*_):
 
 
 @pytest.mark.parametrize("where", ["compiled", "change"])
-def test_an_engine_that_fails_is_left_alone(fake, mini, views, samples, where):
+def test_an_engine_that_fails_is_left_alone(fake, small, views, samples, where):
     setattr(fake, where, failing)
     for _ in range(2):
-        part, _ = chosen(mini, views, samples)
+        part, _ = chosen(small, views, samples)
         assert part.precision.how == "plain"
     assert fake.asked == 1
 
 
-def test_an_engine_in_which_the_process_ended_is_not_tried_again(fake, mini, views, samples):
+def test_an_engine_in_which_the_process_ended_is_not_tried_again(fake, small, views, samples):
     def ended():
         raise SystemExit(139)
 
     fake.compiled = ended
     with pytest.raises(SystemExit):
-        chosen(mini, views, samples)
-    part, _ = chosen(mini, views, samples)
+        chosen(small, views, samples)
+    part, _ = chosen(small, views, samples)
     assert (part.precision.how, fake.asked) == ("plain", 1)
 
 
-def test_an_interrupted_trial_says_nothing_of_the_engine(fake, mini, views, samples):
+def test_an_interrupted_trial_says_nothing_of_the_engine(fake, small, views, samples):
     def interrupted():
         raise KeyboardInterrupt
 
     fake.compiled = interrupted
     with pytest.raises(KeyboardInterrupt):
-        chosen(mini, views, samples)
+        chosen(small, views, samples)
     fake.compiled = lambda: None
-    assert chosen(mini, views, samples)[0].precision.how == "fake"
+    assert chosen(small, views, samples)[0].precision.how == "fake"
 
 
-def test_who_measures_beside_another_trial_keeps_what_came_of_that(fake, mini, views, samples):
+def test_who_measures_beside_another_trial_keeps_what_came_of_that(fake, small, views, samples):
     """While an engine is tried it is marked as one that ended the process: a reader must not write that back."""
-    part = frozen(mini, views)
+    part = frozen(small, views)
     key = part._key(part.pooled())
     first = choosing._Memory(key)
     first.write("fake", choosing.Measured(refused="it ended the process in which it was tried"))
@@ -147,19 +154,19 @@ def test_who_measures_beside_another_trial_keeps_what_came_of_that(fake, mini, v
     assert choosing._Memory(key).of("fake") == choosing.Measured(1.0, 0.1)
 
 
-def test_what_the_cache_holds_of_one_engine_is_not_computed_again_by_another(fake, mini, views, samples, monkeypatch):
+def test_what_the_cache_holds_of_one_engine_is_not_computed_again_by_another(fake, small, views, samples, monkeypatch):
     monkeypatch.setattr(engines, "installed", list)
-    part, kind = chosen(mini, views, samples)
+    part, kind = chosen(small, views, samples)
     part.prepare([kind], samples, WANTED)
     monkeypatch.setattr(engines, "installed", lambda: ["fake"])
-    part, kind = chosen(mini, views, samples)
+    part, kind = chosen(small, views, samples)
     assert (part.precision.how, fake.asked) == ("plain", 0)
 
 
-def test_rows_have_their_own_key_and_are_as_tensorflows(fake, mini, views, samples):
-    part, kind = chosen(mini, views, samples)
+def test_rows_have_their_own_key_and_are_as_tensorflows(fake, small, views, samples):
+    part, kind = chosen(small, views, samples)
     part.prepare([kind], samples, WANTED)
-    plain = frozen(mini, views)
+    plain = frozen(small, views)
     assert part.spec(kind) != plain.spec(kind)
     assert fake.called > 0
     plain.prepare([other := plain.pooled()], samples, WANTED)
@@ -168,20 +175,20 @@ def test_rows_have_their_own_key_and_are_as_tensorflows(fake, mini, views, sampl
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_an_engine_that_fails_half_way_leaves_the_work_to_tensorflow(fake, mini, views, samples):
-    part, kind = chosen(mini, views, samples)
+def test_an_engine_that_fails_half_way_leaves_the_work_to_tensorflow(fake, small, views, samples):
+    part, kind = chosen(small, views, samples)
     fake.change = failing
     part.prepare([kind], samples, WANTED)
     assert part.precision == Precision(reason="Fake: no such operation")
     assert part.reporter.warnings == ["Fake: no such operation; going on with TensorFlow"]
-    plain = frozen(mini, views)
+    plain = frozen(small, views)
     assert part.spec(kind) == plain.spec(kind)
     assert kind.features is not None
     assert not kind.features.missing([views.name(samples.sha256[i], 1) for i in range(30)])
 
 
-def test_streamed_rows_go_on_by_tensorflow_too(fake, mini, views, samples):
-    part, kind = chosen(mini, views, samples, cutmix=0.5)
+def test_streamed_rows_go_on_by_tensorflow_too(fake, small, views, samples):
+    part, kind = chosen(small, views, samples, cutmix=0.5)
     source = part.source(kind, samples, WANTED)
     expected = source.take(np.arange(5), np.zeros(5, np.int64))[0]
     fake.change = failing
@@ -190,9 +197,9 @@ def test_streamed_rows_go_on_by_tensorflow_too(fake, mini, views, samples):
     assert len(part.reporter.warnings) == 1
 
 
-def test_a_network_that_a_chosen_engine_cannot_take_is_tensorflows(fake, mini, views, samples):
+def test_a_network_that_a_chosen_engine_cannot_take_is_tensorflows(fake, small, views, samples):
     """Only one kind of row was tried; a cut's network is another one, and a full disk may keep an engine from any."""
-    part, kind = chosen(mini, views, samples, cutmix=0.5)
+    part, kind = chosen(small, views, samples, cutmix=0.5)
     kind = part.pooled()
     pixels = np.zeros((2, *kind.model.input_shape[1:]), np.uint8)
     fake.compiled = failing
@@ -203,15 +210,15 @@ def test_a_network_that_a_chosen_engine_cannot_take_is_tensorflows(fake, mini, v
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
-def test_who_asks_for_a_format_gets_tensorflow(fake, mini, views, samples, asked):
-    part, _ = chosen(mini, views, samples, precision=asked)
+def test_who_asks_for_a_format_gets_tensorflow(fake, small, views, samples, asked):
+    part, _ = chosen(small, views, samples, precision=asked)
     assert part.precision.how != "fake"
     assert fake.asked == 0
 
 
-def test_without_an_extra_there_is_only_tensorflow(fake, mini, views, samples, monkeypatch):
+def test_without_an_extra_there_is_only_tensorflow(fake, small, views, samples, monkeypatch):
     monkeypatch.setattr(engines, "installed", list)
-    part, _ = chosen(mini, views, samples)
+    part, _ = chosen(small, views, samples)
     assert (part.precision.how, part.reporter.warnings) == ("plain", [])
 
 

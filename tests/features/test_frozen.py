@@ -11,15 +11,14 @@ from transferkit.backbones import freeze
 from transferkit.backbones.build import build
 from transferkit.config import make
 from transferkit.console import Reporter
-from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images import decode_settings
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import ConfigError
 from transferkit.features import frozen as room
-from transferkit.features import number_formats, store
-from transferkit.features.extract import Stored, Streamed, Views
+from transferkit.features import number_formats, store, stored_sets
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
+from transferkit.features.row_sources import Stored, Streamed, Views
 
 QUIET = Reporter(quiet=True)
 
@@ -75,7 +74,7 @@ def test_without_a_cache_vectors_are_held_in_memory_and_nothing_is_stored(mini, 
     frozen = below(mini, views, cache=False)
     source, (found,) = rows_of(frozen, frozen.pooled(), samples)
     assert isinstance(source, Stored)
-    assert store.listing() == []
+    assert stored_sets.listing() == []
     assert frozen.rows_computed == 3 * len(samples)
     kept = below(mini, views)
     np.testing.assert_array_equal(found, rows_of(kept, kept.pooled(), samples)[1][0])
@@ -86,7 +85,7 @@ def test_without_a_cache_maps_are_streamed_as_the_store_would_give_them(mini, sa
     first = first_of(mini, "from:block2")
     source, found = rows_of(frozen, frozen.at(first)[1], samples)
     assert isinstance(source, Streamed)
-    assert store.listing() == []
+    assert stored_sets.listing() == []
     stored, expected = rows_of(kept, kept.at(first)[1], samples)
     assert isinstance(stored, Stored)
     assert sum(int(np.prod(shape)) for shape in stored.shapes) > number_formats.HALF_ABOVE, "they are rounded"
@@ -211,21 +210,9 @@ def test_a_network_that_ends_in_a_vector(tmp_path, samples, views):
         below(backbone, views, cutmix=1.0).pooled()
 
 
-def test_cutmix_keeps_the_map(mini, views):
-    kind = below(mini, views, cutmix=1.0).pooled()
-    assert (kind.label, kind.shapes) == (room.MAP, [(4, 4, 224)])
-
-
 def test_a_network_trained_whole_is_fed_pixels(mini, samples, views):
     frozen = below(mini, views)
     parts, rows = frozen.at(0)
     assert rows is None
     assert parts.tail is mini.model
     assert frozen.pixels(samples).shapes == [(32, 32, 3)]
-
-
-def test_augmentation_settings_are_in_the_rows_name_only(views):
-    strong = Views(views.decode, augmentation("strong"), 2, 0)
-    assert views.name("ab", 0) == strong.name("ab", 0)
-    assert views.name("ab", 1) != strong.name("ab", 1)
-    assert views.name("ab", 1) != views.name("ab", 2)

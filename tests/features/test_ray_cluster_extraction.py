@@ -102,7 +102,7 @@ def content(digits, folder: Path | None = None):
     """All rows of the one set in a store, in the order of pictures and views, and the names they were asked by."""
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
-    from transferkit.features.extract import Views
+    from transferkit.features.row_sources import Views
 
     views = Views(DecodeSettings(32), augmentation("light"), 2, 0)
     hashes = scan(digits).hashed().sha256

@@ -1,28 +1,15 @@
 import errno
-import os
-import shutil
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
 
-from transferkit import cache_quota
-from transferkit.errors import ConfigError, StorageError
+from transferkit.errors import StorageError
 from transferkit.features import number_formats, store
 
-SHAPES = [(2, 3), (4,)]  # two tensors at the cut: 10 numbers a row
-SPEC = {"network": "n", "rows": "cut:3", "precision": "float32"}
-
-
-def rows(count, width=10, seed=0):
-    return np.random.default_rng(seed).normal(0, 1, (count, width)).astype(np.float32)
-
-
-def names(count, prefix="p"):
-    return [f"{prefix}{i}" for i in range(count)]
+from .rows import SHAPES, SPEC, names, rows
 
 
 def read(features, wanted):
@@ -273,128 +260,6 @@ def test_what_the_store_gives_back_depends_on_the_row_alone():
     np.testing.assert_array_equal(read(together, ["a", "b", "c"]), number_formats.rounded(wide))
     np.testing.assert_array_equal(number_formats.rounded(wide)[:2], wide[:2])
     np.testing.assert_array_equal(number_formats.rounded(wide)[2], wide[2].astype(np.float16))
-
-
-def test_the_least_recently_used_go_first():
-    sets = []
-    for number in range(3):
-        one = store.open_set({**SPEC, "rows": str(number)}, SHAPES)
-        one.append(names(50), rows(50))
-        sets.append(one)
-    for age, one in ((30, sets[1]), (20, sets[0]), (10, sets[2])):
-        os.utime(one.folder / "set.json", (time.time() - age, time.time() - age))
-    sets[0].refresh()  # used again: now the most recent
-    sizes = {entry.spec["rows"]: entry.bytes for entry in store.listing()}
-    removed, freed = store.clear(sizes["0"] + sizes["2"])
-    assert (removed, freed) == (1, sizes["1"])
-    assert [entry.spec["rows"] for entry in store.listing()].count("1") == 0
-    assert store.clear(sizes["0"])[0] == 1
-    assert [entry.spec["rows"] for entry in store.listing()] == ["0"]
-    assert store.clear()[0] == 1
-    assert store.listing() == []
-
-
-def test_a_set_that_was_cleared_meanwhile_is_made_again(features):
-    features.append(names(2), rows(2))
-    store.clear()
-    features.append(["later"], rows(1))
-    again = store.open_set(SPEC, SHAPES)
-    assert again.missing(["later", "p0"]) == {"p0"}
-    assert [entry.spec for entry in store.listing()] == [SPEC]
-
-
-def test_a_damaged_description_can_still_be_listed_and_cleared(features):
-    features.append(names(2), rows(2))
-    (features.folder / "set.json").write_text("{")
-    (entry,) = store.listing()
-    assert entry.spec["network"] == "(damaged)"
-    assert store.clear()[0] == 1
-
-
-def test_room_counts_what_is_lacking_and_what_is_promised():
-    fits, needed, free = store.room_for(10, 100)
-    assert (fits, needed) == (True, 4000)
-    assert store.room_for(10, 10000)[1] == 10 * 10000 * 2
-    assert not store.room_for(free, 100)[0]
-    assert not store.room_for(10, 100, promised=2 * free)[0]  # others may be deleting meanwhile
-    assert store.room_for(0, 100, promised=2 * free)[0]  # all of it is stored already
-
-
-def filled(rows, count=25, width=1000):
-    """A set of `count` KB × 4 that nobody uses any more, used `rows` seconds after the others."""
-    one = store.open_set({**SPEC, "rows": rows}, [(width,)])
-    one.append([f"{rows}-{i}" for i in range(count)], np.zeros((count, width), np.float32))
-    os.utime(one.folder / "set.json", (int(rows), int(rows)))
-    return one
-
-
-def stored_sets():
-    return sorted(entry.spec["rows"] for entry in store.listing())
-
-
-def test_sets_that_nobody_uses_make_room_least_recently_used_first(monkeypatch):
-    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "450KB")
-    kept = filled("1")  # the oldest, and in use
-    for name in "234":
-        filled(name)
-    assert store.room_for(20, 1000)[0] is False  # 4 × 0.1 MB are there
-    removed, freed = store.make_room(80_000)
-    assert (removed, stored_sets()) == (1, ["1", "3", "4"])
-    assert freed > 100_000
-    assert store.room_for(20, 1000)[0]
-    assert store.make_room(80_000) == (0, 0)
-    assert store.make_room(300_000)[0] == 2
-    assert stored_sets() == ["1"]
-    assert store.make_room(440_000) == (0, 0)  # what is in use stays, room or not
-    assert kept.gather(*kept.places(["1-0"])).shape == (1, 1000)
-
-
-def test_nothing_is_evicted_in_vain(monkeypatch):
-    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "300 KB")
-    filled("1")
-    assert store.make_room(400_000) == (0, 0)
-    assert stored_sets() == ["1"]
-
-
-def test_a_set_that_another_process_uses_is_not_evicted(monkeypatch, cache):
-    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "150kb")
-    filled("1")
-    code = (
-        "import sys; from transferkit.features import store\n"
-        f"one = store.open_set({ {**SPEC, 'rows': '1'}!r}, [(1000,)])\n"
-        "print('open', flush=True); sys.stdin.read()"
-    )
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert other.stdout.readline() == "open\n"
-        assert store.make_room(100_000) == (0, 0)
-        assert stored_sets() == ["1"]
-        other.kill()
-        other.wait()
-        assert store.make_room(100_000)[0] == 1
-    finally:
-        other.kill()
-        other.communicate()
-
-
-@pytest.mark.parametrize(("text", "size"), [("20GB", 20e9), ("1.5 tb", 1.5e12), ("700", 700), ("3M", 3e6)])
-def test_the_limit_is_what_the_variable_says(monkeypatch, tmp_path, text, size):
-    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", text)
-    assert cache_quota.limit(tmp_path) == size
-
-
-@pytest.mark.parametrize("text", ["much", "-3GB", "20 apples", "GB"])
-def test_a_size_that_is_none_is_refused(monkeypatch, tmp_path, text):
-    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", text)
-    with pytest.raises(ConfigError, match=r"TRANSFERKIT_CACHE_SIZE=.*20GB"):
-        cache_quota.limit(tmp_path)
-
-
-def test_without_the_variable_half_of_the_disk_is_the_limit(monkeypatch, tmp_path):
-    monkeypatch.delenv("TRANSFERKIT_CACHE_SIZE", raising=False)
-    absent = tmp_path / "not" / "yet"
-    assert cache_quota.limit(absent) == shutil.disk_usage(tmp_path).total // 2
-    assert not absent.exists()
 
 
 def test_checksums_are_read_once_a_process(features, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.features.extract import Views
+from transferkit.features.row_sources import Views
 from transferkit.files import read_csv
 from transferkit.runs import analysis
 from transferkit.runs.assessment import Assessment

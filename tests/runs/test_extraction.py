@@ -13,7 +13,7 @@ import transferkit as tk
 from tests.cli.calls import call
 from transferkit.errors import ConfigError, DataError, StorageError
 from transferkit.features import extract as room
-from transferkit.features import frozen, store
+from transferkit.features import frozen, store, stored_sets
 from transferkit.runs.extraction import FeaturesExtracted
 from transferkit.runs.run_record import Skipped
 
@@ -107,12 +107,12 @@ def test_rows_for_which_there_is_no_room_are_refused_beforehand(digits, monkeypa
 def test_rows_that_are_there_need_no_room_and_sets_that_nobody_uses_make_room(digits, monkeypatch):
     settings = {"augment": "none", "quiet": True}
     tk.extract_features(digits, "mini", **settings)
-    (stored,) = store.listing()
+    (stored,) = stored_sets.listing()
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", f"{stored.bytes // 2}")
     assert tk.extract_features(digits, "mini", **settings).computed == 0
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", f"{3 * stored.bytes // 2}")
     assert tk.extract_features(digits, "mini", resize="crop", **settings).computed == 200
-    assert [one.folder == stored.folder for one in store.listing()] == [False]
+    assert [one.folder == stored.folder for one in stored_sets.listing()] == [False]
 
 
 def test_where_it_ran_what_was_slow_and_what_cannot_be_read_is_told():

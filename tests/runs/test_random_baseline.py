@@ -74,7 +74,7 @@ def test_the_signal_of_a_random_network_does_not_fade(digits):
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
     from transferkit.data.source import scan
-    from transferkit.features.extract import Views
+    from transferkit.features.row_sources import Views
     from transferkit.runs.random_baseline import _settled
     from transferkit.training.recipe import Problem
 

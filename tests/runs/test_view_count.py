@@ -15,7 +15,7 @@ from tests.cli.calls import call
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import DataError
-from transferkit.features.extract import Views
+from transferkit.features.row_sources import Views
 from transferkit.runs import view_count
 from transferkit.runs.run_record import ViewsRecord
 

@@ -7,7 +7,7 @@ import numpy as np
 from transferkit import compute, heads, tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.extract import ResidentRows, Stored
+from transferkit.features.row_sources import ResidentRows, Stored
 from transferkit.training.fit import StoppingMetric
 from transferkit.training.phase import Phase, Trainer
 from transferkit.training.problem import Problem

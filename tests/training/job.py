@@ -64,7 +64,7 @@ def recipe_for(digits, checkpoints=None, *, per_class=4, task="classify", goal=j
     from transferkit.console import Reporter
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
-    from transferkit.features.extract import Views
+    from transferkit.features.row_sources import Views
     from transferkit.training import recipe
 
     quick = {k: v for k, v in QUICK.items() if (k, settings.get("augment")) != ("views", "none")}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transferkit.delivery.exporting.every import Exports
     from transferkit.delivery.exporting.export import Export
     from transferkit.delivery.predict import Prediction
-    from transferkit.delivery.reproduce import Reproduction
+    from transferkit.delivery.reproduction import Reproduction
     from transferkit.record import HistoryRow
 
 

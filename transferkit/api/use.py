@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transferkit.delivery.compare import Comparison
     from transferkit.delivery.labeling import Labeling
     from transferkit.delivery.predict import Prediction
-    from transferkit.delivery.reproduce import Reproduction
+    from transferkit.delivery.reproduction import Reproduction
 
 
 Named = str | Path | Run
@@ -125,6 +125,7 @@ def reproduce(
     """
     from transferkit.data.readers import datasets
     from transferkit.delivery import reproduce as room
+    from transferkit.delivery import reproduction
 
     reporter = reporter or Reporter(quiet)
     before = Layout(Path(run))
@@ -136,7 +137,7 @@ def reproduce(
     with room.cache(fresh, folder):
         kept = room.cache_of(before)
         again = finetune(origin, output=folder, offline=offline, cache=kept, reporter=reporter, **settings)
-    return room.compare(before, again.layout, reasons)
+    return reproduction.compare(before, again.layout, reasons)
 
 
 @checked

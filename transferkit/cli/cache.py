@@ -22,9 +22,9 @@ def info(quiet: bool, as_json: bool) -> None:
     """Where it is, how large, how large it may grow, and what it holds."""
     from transferkit import cache_quota
     from transferkit.data.containers import kept
-    from transferkit.features import store
+    from transferkit.features import store, stored_sets
 
-    sets = store.listing()
+    sets = stored_sets.listing()
     data = {name: _size(kept.files(name)) for name in kept.STORES}
     total, limit = sum(s.bytes for s in sets), cache_quota.limit(store.root())
     if as_json:
@@ -52,9 +52,9 @@ def clear(keep: float, quiet: bool, as_json: bool) -> None:
     All are made again when needed.
     """
     from transferkit.data.containers import kept
-    from transferkit.features import store
+    from transferkit.features import stored_sets
 
-    removed, freed = store.clear(int(keep * 1e9))
+    removed, freed = stored_sets.clear(int(keep * 1e9))
     (archives, more), (fetched, yet_more) = ((0, 0), (0, 0)) if keep else map(kept.clear, kept.STORES)
     freed += more + yet_more
     if as_json:

@@ -139,9 +139,9 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
     from transferkit.features import engines
-    from transferkit.features.extract import Views
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision
+    from transferkit.features.row_sources import Views
 
     ready_cache(reporter.warn)
     compute.start(reporter=reporter)

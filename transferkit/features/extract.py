@@ -1,7 +1,6 @@
-"""Run the frozen part once over every view of every picture, and hand out the activations.
+"""Run the frozen part once over every view of every picture, and keep the activations.
 
-`Views` says which picture copies exist, `Source` hands out network inputs for (picture, view) pairs: from the store,
-or computed each time they are asked for. Training cannot tell the difference: the numbers are the same.
+Rows are committed as they come, so that an interrupted pass goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -9,76 +8,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from transferkit import compute
 from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
-from transferkit.data.augmentation.augment import AugmentationRanges, render, view_seed
-from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError, decoder_versions, open_pixels
-from transferkit.data.images.memory import MEMORY
+from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError, decoder_versions
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, available_threads, map_ordered
 from transferkit.errors import TrainingError
-from transferkit.features.number_formats import rounded
-from transferkit.features.store import FeatureSet, unpacked
-from transferkit.files import digest
+from transferkit.features.row_sources import FORWARD_BATCH, Views, padded
 from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
 
-FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
 SMALL = 256 << 20  # bytes of a network's largest activation for one such batch
 CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size,
 COMMIT_SECONDS = 20.0  # or as often as this: what a kill can cost
-RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
 VIEWS_AT_ONCE = 32  # drawn from one decoded picture; bounds what waits in memory
 Unreadable = Callable[[int, PictureError], None]  # is told the number of a picture, and why it cannot be read
-
-
-@dataclass(frozen=True)
-class Views:
-    """Clean pictures (view 0) and `count` seeded augmented copies of each (views 1…count); `mirrored`: of all these the
-    mirror images."""
-
-    decode: DecodeSettings
-    augmentation: AugmentationRanges
-    count: int
-    seed: int
-    mirrored: bool = False
-
-    def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
-        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it.
-
-        Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
-        """
-        assert samples.sha256 is not None
-        seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
-        with MEMORY.turn():
-            image = open_pixels(samples.pinned(index), self.decode)
-            found = render(image, self.decode, self.augmentation, seeds)
-        return np.ascontiguousarray(found[:, :, ::-1]) if self.mirrored else found
-
-    def name(self, sha256: str, view: int) -> str:
-        """The row's name in a feature set. A clean view is the same row whatever the augmentation and seed."""
-        mirrored = ["mirrored"] * self.mirrored
-        if view == 0:
-            return digest([sha256, 0, *mirrored])[:32] if mirrored else sha256[:32]
-        return digest([sha256, view, self.seed, self.augmentation.key(), *mirrored])[:32]
-
-
-class Source(Protocol):
-    """Network inputs for (picture, view) pairs."""
-
-    shapes: list[tuple[int, ...]]
-
-    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """Tensors [n, *shape] float32 for pairs given as two int arrays [n]."""
-        ...
 
 
 class RowSet(Protocol):
@@ -95,94 +46,6 @@ class RowSet(Protocol):
 
     def append(self, names: Sequence[str], rows: np.ndarray) -> None:
         """Store `rows` [n, width] under `names`, whole or not at all."""
-
-
-@dataclass(frozen=True)
-class ResidentRows:
-    """All rows of a source in the backend's memory: `tensors` [R, *shape]; `places` int32 [pictures, views] says which
-    row belongs to which view, -1 where there is none.
-    """
-
-    tensors: list[Any]
-    places: np.ndarray
-
-    def rows(self, pictures: np.ndarray, views: np.ndarray | int) -> np.ndarray:
-        """Row numbers int32 [n] of (picture, view) pairs."""
-        rows: np.ndarray = self.places[pictures, views]
-        assert (rows >= 0).all(), "a view was asked for that was not extracted"
-        return rows
-
-
-class Stored:
-    """Rows of a feature set, found once, then gathered by number."""
-
-    def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]):
-        assert samples.sha256 is not None
-        self.features, self.shapes = features, features.shapes
-        depth = 1 + max((max(v) for v in wanted.values() if len(v)), default=0)
-        pairs = [(i, v) for i, some in wanted.items() for v in some]
-        chunks, rows = features.places([views.name(samples.sha256[i], v) for i, v in pairs])
-        self._chunk = np.full((len(samples), depth), -1, np.int64)
-        self._row = np.zeros((len(samples), depth), np.int64)
-        at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
-        self._chunk[at], self._row[at] = chunks, rows
-        self._resident: ResidentRows | None = None
-
-    def resident(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
-        """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
-        if self._resident is not None:
-            return self._resident
-        if any(len(shape) > 1 for shape in self.shapes):
-            return None
-        at = np.nonzero(self._chunk >= 0)
-        pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
-        if 4 * self.features.width * pairs.shape[1] > most:
-            return None
-        tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
-        places = np.full(self._chunk.shape, -1, np.int32)
-        places[at] = numbers.ravel()
-        self._resident = ResidentRows(tensors, places)
-        return self._resident
-
-    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """See `Source.take`."""
-        chunks = self._chunk[pictures, views]
-        assert (chunks >= 0).all(), "a view was asked for that was not extracted"
-        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views]))
-
-
-class Streamed:
-    """Views drawn (and, with a network, pushed through the frozen part) each time they are asked for."""
-
-    def __init__(self, views: Views, samples: Samples, network: compute.Forward | None, shapes: Any) -> None:
-        self.views, self.samples, self.network = views, samples, network
-        self.shapes = shapes
-
-    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """See `Source.take`. Pixels are float32 0…255 where there is no network."""
-        pairs = zip(pictures.tolist(), views.tolist(), strict=True)
-        drawn = map_ordered(lambda pair: self.views.pixels(self.samples, pair[0], [pair[1]]), pairs)
-        pixels = np.concatenate(list(drawn))
-        if self.network is None:
-            return [pixels.astype(np.float32)]
-        tensors = _in_batches(self.network, pixels)
-        return unpacked(rounded(np.concatenate([x.reshape(len(pixels), -1) for x in tensors], axis=1)), self.shapes)
-
-
-def _in_batches(network: compute.Forward, pixels: np.ndarray) -> list[np.ndarray]:
-    """Outputs of `network` for uint8 [n, …], always called with FORWARD_BATCH rows (the last batch is padded)."""
-    parts = []
-    for start in range(0, len(pixels), FORWARD_BATCH):
-        batch = pixels[start : start + FORWARD_BATCH]
-        outputs = network([_padded(batch, FORWARD_BATCH)])
-        parts.append([output[: len(batch)] for output in outputs])
-    return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
-
-
-def _padded(batch: np.ndarray, size: int) -> np.ndarray:
-    if len(batch) == size:
-        return batch
-    return np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
 
 
 def at_once(model: keras.Model) -> int:
@@ -202,8 +65,6 @@ def extract(
     on_error: Unreadable | None = None,
 ) -> int:
     """Compute the rows of `wanted` that any of `sets` lacks.
-
-    Rows are committed as they come, so that an interrupted pass goes on where it stopped.
 
     Args:
         network: uint8 [64, size, size, 3] → the tensors of all sets, one set after the other.
@@ -242,18 +103,6 @@ def extract(
     return done
 
 
-def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> list[str]:
-    """Names of all rows of `wanted`, each once (exact duplicates share theirs).
-
-    Args:
-        views: names the rows.
-        samples: the pictures, hashed.
-        wanted: row number of a picture → its views.
-    """
-    assert samples.sha256 is not None
-    return list(dict.fromkeys(views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some))
-
-
 def missing(
     sets: Sequence[RowSet], views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]
 ) -> dict[int, list[int]]:
@@ -285,7 +134,7 @@ def _batches(
 
     def run(batch: tuple[list[str], np.ndarray]) -> tuple[list[str], list[np.ndarray]]:
         names, pixels = batch
-        return names, [o[: len(names)] for o in network([_padded(pixels, FORWARD_BATCH)])]
+        return names, [o[: len(names)] for o in network([padded(pixels)])]
 
     with closing(ahead(_drawn(views, samples, todo, on_error), depth=1)) as batches:
         yield from map_ordered(run, batches, threads=parallel, window=parallel)

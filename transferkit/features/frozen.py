@@ -4,84 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit import compute, heads
+from transferkit import compute
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.backbones.cut import Parts, cut
+from transferkit.backbones.cut import Parts
 from transferkit.compute.engines import EngineError, engine_version
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
-from transferkit.errors import ConfigError
-from transferkit.features import engines
+from transferkit.features import engines, row_kinds
 from transferkit.features.cost import LARGE, measured
-from transferkit.features.extract import (
+from transferkit.features.extract import at_once, content_key, extract, missing
+from transferkit.features.number_formats import row_bytes
+from transferkit.features.passes import Passes
+from transferkit.features.precision import Precision, applied, choose
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import (
     FORWARD_BATCH,
     RESIDENT_BYTES,
     Source,
     Stored,
     Streamed,
     Views,
-    at_once,
-    content_key,
-    extract,
-    missing,
     row_names,
 )  # fmt: skip
-from transferkit.features.number_formats import row_bytes, width_of
-from transferkit.features.passes import Passes
-from transferkit.features.precision import Precision, applied, choose
 from transferkit.features.shard_store import marked
 from transferkit.features.shard_worker import Extraction
 from transferkit.features.shards import Pictures
-from transferkit.features.store import (
-    FeatureSet,
-    ResidentSet,
-    listed_rows,
-    make_room,
-    open_set,
-    room_for,
-    root,
-)
-from transferkit.features.structure import structure
-from transferkit.features.taps import Taps, tapping_model, taps
+from transferkit.features.store import ResidentSet, listed_rows, open_set, root
+from transferkit.features.stored_sets import make_room, room_for
+from transferkit.features.taps import Taps
 from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
     import keras
 
     from transferkit.features.extraction_engines import ExtractionEngine
-
-
-MAP = "map"  # the label of rows that are the backbone's output itself
-
-
-@dataclass
-class Rows:
-    """One kind of row: the pooled features (`label` "pooled:avg") or the activations at a cut ("cut:17")."""
-
-    label: str
-    model: keras.Model
-    shapes: list[tuple[int, ...]]
-    features: FeatureSet | None = None
-    tail: keras.Model | None = None  # of a cut: from these rows to the backbone's output
-    ends: Sequence[Any] = ()  # of a cut: its tensors in the backbone's own graph
-    taps: Taps | None = None  # of tapped rows
-    _structure: str = ""
-
-    @property
-    def width(self) -> int:
-        """Numbers in a row."""
-        return width_of(self.shapes)
-
-    def structure(self) -> str:
-        """How all that computes these rows is put together, from the pixels on."""
-        self._structure = self._structure or structure(self.model)
-        return self._structure
 
 
 @dataclass
@@ -107,50 +69,20 @@ class Frozen:
         self._passes = Passes(self.reporter)
 
     def pooled(self) -> Rows:
-        """The backbone's output, pooled as the head wants it (a map for `flatten` keeps its numbers, in a row)."""
-        inputs = self._pixels()
-        x = self.backbone.model(self.backbone.prepared(inputs))
-        # CutMix pastes rectangles, so it needs the map itself.
-        if self.settings.cutmix:
-            self._require_map([x.shape])
-            return _rows(MAP, _model(inputs, x))
-        if self.settings.pooling == "attention" and len(x.shape) > 2:  # it is trained, so the head does it
-            return _rows(MAP, _model(inputs, x))
-        pool = heads.pool(x.shape[1:], self.settings.pooling)
-        return _rows(f"pooled:{self.settings.pooling}", _model(inputs, x if pool is None else pool(x)))
+        """The backbone's output, pooled as the head wants it."""
+        return row_kinds.pooled(self.backbone, self.settings)
 
     def at(self, first: int) -> tuple[Parts, Rows | None]:
         """The parts of a cut before operation `first`, and its rows (None: nothing is frozen, pixels are the input)."""
-        parts = cut(self.backbone.model, first)
-        if parts.frozen is None:
-            return parts, None
-        inputs = self._pixels()
-        rows = _rows(f"cut:{first}", _model(inputs, parts.frozen(self.backbone.prepared(inputs))))
-        if self.settings.cutmix:
-            self._require_map([tensor.shape for tensor in rows.model.outputs])
-        rows.tail, rows.ends = parts.tail, tuple(parts.frozen.outputs)
-        return parts, rows
+        return row_kinds.at(self.backbone, self.settings, first)
 
     def tapped(self) -> tuple[Taps, Rows]:
         """Vectors from several depths, in one row of one pass."""
-        found = taps(self.backbone)
-        columns = "+".join(f"{tap.stage}.{tap.statistic}" for tap in found.columns())
-        rows = _rows(f"taps:{columns}", tapping_model(self.backbone, found))
-        rows.taps = found
-        return found, rows
+        return row_kinds.tapped(self.backbone)
 
-    def _require_map(self, shapes: Sequence[Any]) -> None:
-        if not any(len(shape) == 4 and shape[1] * shape[2] > 1 for shape in shapes):
-            raise ConfigError(
-                f"--cutmix needs a feature map of more than one place, and {self.backbone.row.name} has none there "
-                f"with pictures of {self.backbone.size} pixels; use --mixup"
-            )
-
-    def _pixels(self) -> Any:
-        import keras
-
-        size = self.backbone.size
-        return keras.Input((size, size, 3), dtype="uint8", name="pixels")
+    def together(self, kinds: Sequence[Rows]) -> keras.Model:
+        """One model with the outputs of all kinds, in order, a cut's first; nothing runs twice."""
+        return row_kinds.together(self.backbone, self.settings, kinds)
 
     def prepare(self, kinds: Sequence[Rows], samples: Samples, wanted: Mapping[int, Sequence[int]]) -> None:
         """Fill the store with the rows of all `kinds` in one pass, where they fit; otherwise they will be streamed.
@@ -202,22 +134,6 @@ class Frozen:
         """The forward pass in the chosen precision, in halves where memory runs out; by TensorFlow from where another
         engine fails."""
         return self._passes.guarded(model, self.precision)
-
-    def together(self, kinds: Sequence[Rows]) -> keras.Model:
-        """One model with the outputs of all kinds, in order, a cut's first. Nothing runs twice: pooled rows grow on the
-        cut's, and tapped ones share their graph."""
-        if len(kinds) == 1:
-            return kinds[0].model
-        lower, pooled = kinds
-        if pooled.taps is not None:
-            return tapping_model(self.backbone, pooled.taps, lower.ends)
-        assert lower.tail is not None
-        inputs = self._pixels()
-        below = lower.model(inputs)
-        top = lower.tail(below)
-        pool = heads.pool(top.shape[1:], self.settings.pooling) if pooled.label != MAP else None
-        outputs = [*(below if isinstance(below, list) else [below]), top if pool is None else pool(top)]
-        return _model(inputs, outputs)
 
     def _worth_storing(self, kind: Rows, samples: Samples, names: Sequence[str], pictures: int) -> bool:
         """Whether reading rows of a cut is expected to cost less than computing them each time they are read."""
@@ -348,13 +264,3 @@ class Frozen:
         """uint8 [16, size, size, 3] of pictures from all over the data."""
         chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
         return np.concatenate(list(map_ordered(lambda i: self.views.pixels(samples, int(i), [0]), chosen)))
-
-
-def _model(inputs: Any, outputs: Any) -> keras.Model:
-    import keras
-
-    return keras.Model(inputs, outputs)
-
-
-def _rows(label: str, model: keras.Model) -> Rows:
-    return Rows(label, model, [tuple(t.shape[1:]) for t in model.outputs])

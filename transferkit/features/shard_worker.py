@@ -25,9 +25,10 @@ from transferkit.data.samples import Samples, hash_or_reason
 from transferkit.data.threads import limit_threads, map_ordered
 from transferkit.errors import ConfigError
 from transferkit.features.engines import DIFFERENCE, difference
-from transferkit.features.extract import Views, at_once, extract, library_versions
+from transferkit.features.extract import at_once, extract, library_versions
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied
+from transferkit.features.row_sources import Views
 from transferkit.features.shard_store import open_shards
 from transferkit.features.shards import Done, Shard
 from transferkit.features.structure import structure

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -23,14 +21,13 @@ import numpy as np
 
 from transferkit import cache_quota
 from transferkit.errors import StorageError
-from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, row_bytes, width_of
+from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
 from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
 
 FORMAT = 2
 AN_HOUR = 3600.0  # seconds; nothing takes that long to write a chunk
-SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
 
 
 # Chunks whose checksum this process has verified: a set is opened several times in a run, and reading all of it each
@@ -267,80 +264,3 @@ def listed_rows(spec: JsonObject, names: Sequence[str]) -> set[str]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             found.update(read_json(index)["rows"])
     return found.intersection(names)
-
-
-def room_for(rows: int, width: int, promised: int = 0) -> tuple[bool, int, int]:
-    """Whether rows fit: within the store's limit, and never more than half of what is free on the disk.
-
-    Args:
-        rows: how many.
-        width: numbers in a row.
-        promised: bytes that have been given to others and are not written yet.
-
-    Returns:
-        Whether they fit, bytes needed, bytes there are.
-    """
-    folder = root()
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = rows * row_bytes(width)
-    there = min(_disk_share(folder), cache_quota.limit(folder) - sum(s.bytes for s in listing()))
-    return needed + promised <= there or not needed, needed, max(0, there)
-
-
-def make_room(needed: int) -> tuple[int, int]:
-    """Evict sets that nobody uses, least recently used first, until `needed` bytes fit; (sets removed, bytes freed).
-
-    Nothing is evicted where that would not be enough.
-    """
-    folder, sets = root(), sorted(listing(), key=lambda s: s.used)
-    stored, cap = sum(s.bytes for s in sets), cache_quota.limit(folder)
-    if needed > cap or needed > _disk_share(folder) + SHARE_OF_FREE_DISK * stored:
-        return 0, 0
-    removed, freed = 0, 0
-    for entry in sets:
-        if stored - freed + needed <= cap and needed <= _disk_share(folder):
-            break
-        if cache_quota.remove_unused(Path(entry.folder)):
-            removed, freed = removed + 1, freed + entry.bytes
-    return removed, freed
-
-
-def _disk_share(folder: Path) -> int:
-    return int(shutil.disk_usage(folder).free * SHARE_OF_FREE_DISK)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredSet:
-    """A set on disk: what makes it this one, its bytes, and the time of its last use (seconds since 1970)."""
-
-    folder: str
-    spec: JsonObject
-    bytes: int
-    used: float
-
-
-def listing() -> list[StoredSet]:
-    """Every stored set."""
-    found = []
-    for folder in sorted(root().glob("*/*/")):
-        meta = folder / "set.json"
-        try:
-            spec, used = read_json(meta)["spec"], meta.stat().st_mtime
-        except (OSError, ValueError, KeyError, TypeError):
-            spec, used = {"network": "(damaged)", "rows": "?", "precision": "?"}, 0.0  # the first to go
-        size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
-        found.append(StoredSet(folder=str(folder), spec=spec, bytes=size, used=used))
-    return found
-
-
-def clear(keep_bytes: int = 0) -> tuple[int, int]:
-    """Remove least recently used sets until at most `keep_bytes` remain; returns (sets removed, bytes freed)."""
-    sets = sorted(listing(), key=lambda s: s.used)
-    total, removed, freed = sum(s.bytes for s in sets), 0, 0
-    for entry in sets:
-        if total - freed <= keep_bytes:
-            break
-        with locked(Path(entry.folder) / "write.lock"):
-            shutil.rmtree(entry.folder, ignore_errors=True)
-        removed, freed = removed + 1, freed + entry.bytes
-    return removed, freed

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit.features.extract import Views
 from transferkit.features.precision import Precision
+from transferkit.features.row_sources import Views
 from transferkit.runs import scoring
 from transferkit.runs.results import answer
 from transferkit.training.problem import PhaseReport, Problem, Trained

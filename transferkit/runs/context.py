@@ -11,8 +11,8 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits
-from transferkit.features.extract import Views
 from transferkit.features.extraction_engines import ExtractionEngine
+from transferkit.features.row_sources import Views
 from transferkit.runs.layout import Layout
 from transferkit.tasks import TaskName
 from transferkit.training.problem import Problem

@@ -23,15 +23,17 @@ from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings, PictureError
 from transferkit.data.samples import Samples, hash_or_reason, shown
 from transferkit.errors import BackboneError, DataError, StorageError, raise_problems
-from transferkit.features.extract import Views, row_names
 from transferkit.features.extraction_engines import ExtractionEngine
-from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.frozen import Frozen
 from transferkit.features.number_formats import row_bytes
 from transferkit.features.precision import Precision
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import Views, row_names
 from transferkit.features.shard_store import marked
 from transferkit.features.shard_worker import Extraction
 from transferkit.features.shards import Extracted, Pictures
-from transferkit.features.store import listed_rows, make_room, room_for, root
+from transferkit.features.store import listed_rows, root
+from transferkit.features.stored_sets import make_room, room_for
 from transferkit.runs.run_record import Skipped
 from transferkit.training import planning
 

@@ -21,8 +21,8 @@ from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
-from transferkit.features.extract import Views
 from transferkit.features.extraction_engines import ExtractionEngine
+from transferkit.features.row_sources import Views
 from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails, view_count
 from transferkit.runs.assessment import Assessment
 from transferkit.runs.beforehand import coarse_test

@@ -20,9 +20,10 @@ from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Samples, shown
 from transferkit.evaluation import transferability
-from transferkit.features.extract import FORWARD_BATCH, Views
-from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.frozen import Frozen
 from transferkit.features.precision import applied
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import FORWARD_BATCH, Views
 from transferkit.heads import has_class_token
 
 TIMED = 2  # passes of FORWARD_BATCH pictures, after one that compiles

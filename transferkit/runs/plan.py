@@ -22,7 +22,8 @@ from transferkit.data.containers import places
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.features.cost import LARGE
-from transferkit.features.store import room_for, root
+from transferkit.features.store import root
+from transferkit.features.stored_sets import room_for
 from transferkit.training.adapting import Adapt, words
 from transferkit.training.outlook import Outlook
 

@@ -13,7 +13,7 @@ from transferkit.console import Reporter, duration
 from transferkit.data.samples import Samples
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.baselines import Baseline
-from transferkit.features.extract import Views
+from transferkit.features.row_sources import Views
 from transferkit.files import sha256_bytes
 from transferkit.runs import scoring
 from transferkit.runs.context import RunContext

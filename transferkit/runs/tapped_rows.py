@@ -9,9 +9,10 @@ import numpy as np
 
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.data.samples import Samples
-from transferkit.features.extract import Source
-from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import Source
 from transferkit.features.taps import Taps, tapped
 from transferkit.training import planning
 from transferkit.training.problem import Trained

@@ -18,8 +18,8 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.splitting.split import rounds_of_folds
 from transferkit.errors import DataError
-from transferkit.features.extract import Views
 from transferkit.features.frozen import Frozen
+from transferkit.features.row_sources import Views
 from transferkit.runs.context import RunContext
 from transferkit.runs.run_record import RunRecord, ViewPoint, ViewsRecord
 from transferkit.runs.selecting import judge_of

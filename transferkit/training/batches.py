@@ -9,8 +9,8 @@ import numpy as np
 
 from transferkit.config import Settings
 from transferkit.errors import ConfigError
-from transferkit.features.extract import ResidentRows, Source
 from transferkit.features.number_formats import width_of
+from transferkit.features.row_sources import ResidentRows, Source
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
 STEPS_AT_ONCE = 2048  # in one compiled call on rows in memory: bounds how long an interrupt waits

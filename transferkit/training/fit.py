@@ -19,7 +19,7 @@ import numpy as np
 from transferkit import compute, tasks, terms
 from transferkit.data.threads import ahead
 from transferkit.errors import TrainingError
-from transferkit.features.extract import ResidentRows
+from transferkit.features.row_sources import ResidentRows
 from transferkit.record import HistoryRow, number_of
 from transferkit.training import schedules
 from transferkit.training.batches import Batches

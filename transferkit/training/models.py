@@ -11,7 +11,7 @@ from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import Parts, operations_of
 from transferkit.config import Settings
-from transferkit.features.frozen import MAP, Rows
+from transferkit.features.row_kinds import MAP, Rows
 from transferkit.training.adapting import Adapted, adapted
 
 if TYPE_CHECKING:

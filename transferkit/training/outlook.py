@@ -17,10 +17,11 @@ from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
-from transferkit.features.extract import FORWARD_BATCH, at_once, row_names
-from transferkit.features.frozen import Rows
+from transferkit.features.extract import at_once
 from transferkit.features.number_formats import row_bytes
 from transferkit.features.precision import Precision, applied
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import FORWARD_BATCH, row_names
 from transferkit.features.store import listed_rows
 from transferkit.training import models, planning
 from transferkit.training.phase import Phase
@@ -85,7 +86,7 @@ class Drawn:
     scale: float = 1.0
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """See `features.extract.Source`."""
+        """See `features.row_sources.Source`."""
         rng = np.random.default_rng(0)
         return [self.scale * rng.random((len(pictures), *shape), np.float32) for shape in self.shapes]
 

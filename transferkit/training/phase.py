@@ -17,8 +17,8 @@ from transferkit.config import Settings
 from transferkit.config.declarations import HEADS
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
-from transferkit.features.extract import ResidentRows, Source, Stored, Streamed
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
+from transferkit.features.row_sources import ResidentRows, Source, Stored, Streamed
 from transferkit.features.store import ResidentSet
 from transferkit.record import HistoryRow
 from transferkit.training import batches as b

@@ -14,10 +14,11 @@ from transferkit.backbones.catalog import Row
 from transferkit.backbones.cut import operations_of
 from transferkit.compute import keras_private
 from transferkit.config import Settings
-from transferkit.features.extract import Source
-from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.frozen import Frozen
 from transferkit.features.number_formats import width_of
 from transferkit.features.precision import Precision
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import Source
 from transferkit.heads import has_class_token
 from transferkit.training import adapting, models, optimizers
 from transferkit.training.phase import Phase

@@ -10,8 +10,8 @@ import numpy as np
 
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
-from transferkit.features.extract import Source
-from transferkit.features.frozen import Rows
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import Source
 from transferkit.record import HistoryRow
 from transferkit.training.fit import StoppingMetric
 

@@ -20,10 +20,11 @@ from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.extract import Source, Views
 from transferkit.features.extraction_engines import ExtractionEngine
-from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision, choose_training
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import Source, Views
 from transferkit.training import lr_finder, models, planning
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback

@@ -21,9 +21,10 @@ from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.errors import TransferKitError
-from transferkit.features.extract import Source, Views
 from transferkit.features.extraction_engines import ExtractionEngine
-from transferkit.features.frozen import Frozen, Rows
+from transferkit.features.frozen import Frozen
+from transferkit.features.row_kinds import Rows
+from transferkit.features.row_sources import Source, Views
 from transferkit.files import digest
 from transferkit.record import HistoryRow
 from transferkit.runs import scoring

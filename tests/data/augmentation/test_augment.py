@@ -25,7 +25,7 @@ from transferkit.data.augmentation.views import Canvas, Draw
 from transferkit.data.images.decode import DecodeSettings, PictureError, Resize, fit, open_picture
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError
-from transferkit.features.extract import Views
+from transferkit.features.row_sources import Views
 
 SETTINGS = DecodeSettings(32)
 MODES: tuple[Resize, ...] = ("stretch", "crop", "letterbox")

@@ -1,0 +1,67 @@
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from transferkit import compute
+from transferkit.data.augmentation.augment import augmentation
+from transferkit.features import extract
+from transferkit.features.frozen import Frozen
+from transferkit.features.precision import Precision
+from transferkit.features.row_sources import Stored, Streamed, Views
+
+from .sums import QUIET, SHAPES, Network, everything, opened, wanted_of
+
+
+def test_stored_and_streamed_are_the_same_numbers(samples, views):
+    wanted, features = wanted_of(samples), opened()
+    assert extract.extract(Network(), [features], views, samples, wanted, QUIET) == 3 * len(samples)
+    stored = everything(Stored(features, views, samples, wanted), samples)
+    streamed = everything(Streamed(views, samples, Network(), SHAPES), samples)
+    for a, b in zip(stored, streamed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(np.unique(stored[0], axis=0)) > 2 * len(samples)  # views differ from one another
+
+
+def test_pixels_are_streamed_as_they_are_drawn(samples, views):
+    (pixels,) = Streamed(views, samples, None, [(32, 32, 3)]).take(np.array([4, 4]), np.array([0, 2]))
+    assert pixels.dtype == np.float32
+    np.testing.assert_array_equal(pixels, views.pixels(samples, 4, [0, 2]))
+
+
+def test_mirrored_views_are_the_same_pictures_the_other_way_round_under_names_of_their_own(samples, views):
+    mirrored = replace(views, mirrored=True)
+    plain, other = (each.pixels(samples, 4, [0, 1, 2]) for each in (views, mirrored))
+    assert np.array_equal(plain[:, :, ::-1], other)
+    names = {each.name(samples.sha256[4], view) for each in (views, mirrored) for view in range(3)}
+    assert len(names) == 6
+    assert views.name(samples.sha256[4], 0) == samples.sha256[4][:32], "a clean row keeps the name it always had"
+
+
+def test_a_view_that_was_not_extracted_is_an_error(samples, views):
+    features, wanted = opened(), wanted_of(samples, 1)
+    extract.extract(Network(), [features], views, samples, wanted, QUIET)
+    with pytest.raises((AssertionError, IndexError)):
+        Stored(features, views, samples, wanted).take(np.array([0]), np.array([2]))
+
+
+def test_graph_precision_streams_from_a_thread(samples, views, mini):
+    from transferkit.config import make
+
+    frozen = Frozen(mini, make({"backbone": "mini"}), views, False, QUIET, Precision("bfloat16", "graph"))
+    kind = frozen.pooled()
+    source, found = frozen.source(kind, samples, wanted_of(samples)), []
+    thread = threading.Thread(target=lambda: found.append(source.take(np.arange(5), np.zeros(5, int))[0]))
+    thread.start()
+    thread.join()
+    exact = compute.forward(kind.model)([np.stack([views.pixels(samples, i, [0])[0] for i in range(5)])])[0]
+    cosine = (found[0] * exact).sum(1) / np.linalg.norm(found[0], axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosine.min() > 0.999
+
+
+def test_augmentation_settings_are_in_the_rows_name_only(views):
+    strong = Views(views.decode, augmentation("strong"), 2, 0)
+    assert views.name("ab", 0) == strong.name("ab", 0)
+    assert views.name("ab", 1) != strong.name("ab", 1)
+    assert views.name("ab", 1) != views.name("ab", 2)

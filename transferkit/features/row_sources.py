@@ -1,0 +1,168 @@
+"""Network inputs for (picture, view) pairs: rows of the store, or computed each time they are asked for.
+
+`Views` says which copies of a picture there are and what their rows are called, a `Source` hands out the inputs.
+Training cannot tell one source from another: the numbers are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from transferkit import compute
+from transferkit.data.augmentation.augment import AugmentationRanges, render, view_seed
+from transferkit.data.images.decode import DecodeSettings, open_pixels
+from transferkit.data.images.memory import MEMORY
+from transferkit.data.samples import Samples
+from transferkit.data.threads import map_ordered
+from transferkit.features.number_formats import rounded
+from transferkit.features.store import FeatureSet, unpacked
+from transferkit.files import digest
+
+FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
+RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
+
+
+@dataclass(frozen=True)
+class Views:
+    """Clean pictures (view 0) and `count` seeded augmented copies of each (views 1…count); `mirrored`: of all these the
+    mirror images."""
+
+    decode: DecodeSettings
+    augmentation: AugmentationRanges
+    count: int
+    seed: int
+    mirrored: bool = False
+
+    def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
+        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it.
+
+        Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
+        """
+        assert samples.sha256 is not None
+        seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
+        with MEMORY.turn():
+            image = open_pixels(samples.pinned(index), self.decode)
+            found = render(image, self.decode, self.augmentation, seeds)
+        return np.ascontiguousarray(found[:, :, ::-1]) if self.mirrored else found
+
+    def name(self, sha256: str, view: int) -> str:
+        """The row's name in a feature set. A clean view is the same row whatever the augmentation and seed."""
+        mirrored = ["mirrored"] * self.mirrored
+        if view == 0:
+            return digest([sha256, 0, *mirrored])[:32] if mirrored else sha256[:32]
+        return digest([sha256, view, self.seed, self.augmentation.key(), *mirrored])[:32]
+
+
+def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]) -> list[str]:
+    """Names of all rows of `wanted`, each once (exact duplicates share theirs).
+
+    Args:
+        views: names the rows.
+        samples: the pictures, hashed.
+        wanted: row number of a picture → its views.
+    """
+    assert samples.sha256 is not None
+    return list(dict.fromkeys(views.name(samples.sha256[i], v) for i, some in wanted.items() for v in some))
+
+
+class Source(Protocol):
+    """Network inputs for (picture, view) pairs."""
+
+    shapes: list[tuple[int, ...]]
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """Tensors [n, *shape] float32 for pairs given as two int arrays [n]."""
+        ...
+
+
+@dataclass(frozen=True)
+class ResidentRows:
+    """All rows of a source in the backend's memory: `tensors` [R, *shape]; `places` int32 [pictures, views] says which
+    row belongs to which view, -1 where there is none.
+    """
+
+    tensors: list[Any]
+    places: np.ndarray
+
+    def rows(self, pictures: np.ndarray, views: np.ndarray | int) -> np.ndarray:
+        """Row numbers int32 [n] of (picture, view) pairs."""
+        rows: np.ndarray = self.places[pictures, views]
+        assert (rows >= 0).all(), "a view was asked for that was not extracted"
+        return rows
+
+
+class Stored:
+    """Rows of a feature set, found once, then gathered by number."""
+
+    def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]):
+        assert samples.sha256 is not None
+        self.features, self.shapes = features, features.shapes
+        depth = 1 + max((max(v) for v in wanted.values() if len(v)), default=0)
+        pairs = [(i, v) for i, some in wanted.items() for v in some]
+        chunks, rows = features.places([views.name(samples.sha256[i], v) for i, v in pairs])
+        self._chunk = np.full((len(samples), depth), -1, np.int64)
+        self._row = np.zeros((len(samples), depth), np.int64)
+        at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
+        self._chunk[at], self._row[at] = chunks, rows
+        self._resident: ResidentRows | None = None
+
+    def resident(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
+        """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
+        if self._resident is not None:
+            return self._resident
+        if any(len(shape) > 1 for shape in self.shapes):
+            return None
+        at = np.nonzero(self._chunk >= 0)
+        pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
+        if 4 * self.features.width * pairs.shape[1] > most:
+            return None
+        tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
+        places = np.full(self._chunk.shape, -1, np.int32)
+        places[at] = numbers.ravel()
+        self._resident = ResidentRows(tensors, places)
+        return self._resident
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """See `Source.take`."""
+        chunks = self._chunk[pictures, views]
+        assert (chunks >= 0).all(), "a view was asked for that was not extracted"
+        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views]))
+
+
+class Streamed:
+    """Views drawn (and, with a network, pushed through the frozen part) each time they are asked for."""
+
+    def __init__(self, views: Views, samples: Samples, network: compute.Forward | None, shapes: Any) -> None:
+        self.views, self.samples, self.network = views, samples, network
+        self.shapes = shapes
+
+    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """See `Source.take`. Pixels are float32 0…255 where there is no network."""
+        pairs = zip(pictures.tolist(), views.tolist(), strict=True)
+        drawn = map_ordered(lambda pair: self.views.pixels(self.samples, pair[0], [pair[1]]), pairs)
+        pixels = np.concatenate(list(drawn))
+        if self.network is None:
+            return [pixels.astype(np.float32)]
+        tensors = _in_batches(self.network, pixels)
+        return unpacked(rounded(np.concatenate([x.reshape(len(pixels), -1) for x in tensors], axis=1)), self.shapes)
+
+
+def _in_batches(network: compute.Forward, pixels: np.ndarray) -> list[np.ndarray]:
+    """Outputs of `network` for uint8 [n, …], always called with FORWARD_BATCH rows (the last batch is padded)."""
+    parts = []
+    for start in range(0, len(pixels), FORWARD_BATCH):
+        batch = pixels[start : start + FORWARD_BATCH]
+        outputs = network([padded(batch)])
+        parts.append([output[: len(batch)] for output in outputs])
+    return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
+
+
+def padded(batch: np.ndarray) -> np.ndarray:
+    """`batch` [n ≤ FORWARD_BATCH, …] with rows of zeros up to FORWARD_BATCH."""
+    if len(batch) == FORWARD_BATCH:
+        return batch
+    return np.concatenate([batch, np.zeros((FORWARD_BATCH - len(batch), *batch.shape[1:]), batch.dtype)])
