@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="chromium is not instal
 
 
 class Browser:
-    """One page. `errors` are what its console complained of; `asked` the addresses it asked for."""
+    """A process that shows one page at a time (`page`). `errors` are what that page's console was told, and complained
+    of; `asked` the addresses it asked for."""
 
     def __init__(self) -> None:
         self.home = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
@@ -39,16 +42,24 @@ class Browser:
         self.buffer, self.number, self.session = b"", 0, ""
         self.errors: list[str] = []
         self.asked: list[str] = []
-        targets = self.call("Target.getTargets")["targetInfos"]
-        page = next(t["targetId"] for t in targets if t["type"] == "page")
-        self.session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+
+    @contextmanager
+    def page(self) -> Iterator[Browser]:
+        """A page that knows nothing of those before it."""
+        self.errors, self.asked = [], []
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.call(f"{domain}.enable")
+        try:
+            yield self
+        finally:
+            self.session = ""
+            self.call("Target.disposeBrowserContext", browserContextId=context)
 
-    def __enter__(self) -> Browser:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the process."""
         self.process.kill()
         self.process.wait()
         os.close(self.to)
@@ -77,6 +88,8 @@ class Browser:
         about = message.get("params", {})
         if message.get("method") == "Runtime.exceptionThrown":
             self.errors.append(str(about["exceptionDetails"]))
+        elif message.get("method") == "Runtime.consoleAPICalled":
+            self.errors.append(str(about["args"]))
         elif message.get("method") == "Log.entryAdded" and about["entry"]["level"] == "error":
             self.errors.append(about["entry"]["text"])
         elif message.get("method") == "Network.requestWillBeSent":

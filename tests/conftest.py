@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import Browser
 from tests.fresh import Fresh
 from transferkit.wording import speak_shell
 
@@ -25,6 +26,14 @@ gc.set_threshold(50_000, 20, 50)
 _STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
 os.environ["TRANSFERKIT_STATE"] = _STATE.name
 _NUMBERS = count()  # pytest's own numbered folders take milliseconds where there are thousands
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unsynced() -> Iterator[None]:
+    """Nobody cuts the power under a test: nothing waits for the disk. `test_files` holds that we would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)  # a handle that is none is still an error
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +70,21 @@ def fresh() -> Iterator[Fresh]:
     made = Fresh()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The process behind `browser`."""
+    made = Browser()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """An empty page in headless Chromium; for tests that are marked `needs_chromium`."""
+    with chromium.page() as page:
+        yield page
 
 
 @pytest.fixture
@@ -108,3 +132,17 @@ def digits_run(tmp_path_factory, digits):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_CACHE", str(folder / "cache"))
         return tk.finetune(digits, "mini", output=folder / "digits", epochs=8, patience=7, views=1, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a network of two convolutions that has seen nothing yet, and is compiled in no time. Read only."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("files") / "tiny.keras"
+    x = inputs = keras.Input((32, 32, 3))
+    for width in (4, 8):
+        x = keras.layers.Conv2D(width, 3, strides=2, activation="relu")(x)
+    keras.Model(inputs, x).save(path)
+    return path

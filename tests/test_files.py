@@ -34,6 +34,16 @@ def test_a_failure_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def test_what_is_written_is_on_the_disk_before_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, done, replace = tmp_path / "a.txt", [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(("synced", os.fstat(handle).st_ino)))
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append(("renamed", 0)), replace(*names)))
+    files.write_text(path, "new")
+    assert done == [("synced", path.stat().st_ino), ("renamed", 0), ("synced", tmp_path.stat().st_ino)]
+
+
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

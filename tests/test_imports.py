@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,21 @@ RUN = """
 import json, sys
 from transferkit.cli import cli
 from transferkit.cli._common import guarded
-code = guarded(cli, sys.argv[1:])
-print(json.dumps([code, sorted(sys.modules)]), file=sys.__stdout__)
+codes = [guarded(cli, arguments) for arguments in json.loads(sys.argv[1])]
+print(json.dumps([codes, sorted(sys.modules)]), file=sys.__stdout__)
 """
 
 
-def modules(code: str, *arguments: object) -> tuple[int, set[str]]:
-    """Exit code and names of all modules that a fresh process imported."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-    ended, names = json.loads(result.stdout.splitlines()[-1])
+def modules(code: str, *commands: Sequence[object]) -> tuple[list[int], set[str]]:
+    """Exit codes of `commands`, and names of all modules that they imported in one fresh process."""
+    words = json.dumps([[*map(str, command)] for command in commands])
+    done = subprocess.run([sys.executable, "-c", code, words], capture_output=True, text=True, timeout=100, check=True)
+    ended, names = json.loads(done.stdout.splitlines()[-1])
     return ended, set(names)
 
 
 def test_importing_the_package_imports_next_to_nothing() -> None:
-    code = "import json, sys, transferkit as tk; dir(tk); print(json.dumps([0, sorted(sys.modules)]))"
+    code = "import json, sys, transferkit as tk; dir(tk); print(json.dumps([[], sorted(sys.modules)]))"
     _, names = modules(code)
     assert not names & {*HEAVY, "numpy", "pydantic", "click", "rich"}
 
@@ -40,7 +41,7 @@ def test_every_public_name_is_found() -> None:
         "import json, sys, transferkit as tk\n"
         "for name in tk.__all__:\n"
         "    if name != 'HyperModel': getattr(tk, name)\n"  # a subclass of Keras Tuner's
-        "print(json.dumps([0, sorted(sys.modules)]))"
+        "print(json.dumps([[], sorted(sys.modules)]))"
     )
     _, names = modules(code)
     assert not names & set(HEAVY)
@@ -55,8 +56,8 @@ def test_every_public_name_is_found() -> None:
      ["finetune", "--help"], ["best", "--help"], ["tune", "--help-all"]],
 )  # fmt: skip
 def test_help_imports_nothing_that_computes(arguments: list[str]) -> None:
-    code, names = modules(RUN, *arguments)
-    assert code == 0
+    codes, names = modules(RUN, arguments)
+    assert codes == [0]
     # The options of these are made of the settings, which are pydantic's.
     made = set() if arguments[0] in ("finetune", "best", "tune", "data") else {"pydantic"}
     assert not names & {*HEAVY, "numpy", "rich", "PIL", *made}
@@ -67,14 +68,14 @@ def test_errors_of_arguments_and_data_never_import_tensorflow(tmp_path: Path) ->
 
     data = folder_of_classes(tmp_path / "data", {"a": 8, "b": 2})
     run = tmp_path / "run"
-    for arguments in (
+    codes, names = modules(
+        RUN,
         ["finetune", data, "--backbone", "vgg61", "--epochs", "0", "--metric", "nothing", "--output", run],
         ["finetune", tmp_path / "absent", "--backbone", "mini", "--output", run],
         ["finetune", data, "--backbone", "mini", "--output", run],  # a class too small for the split
         ["predict", run, data],
         ["evaluate", run],
-    ):
-        code, names = modules(RUN, *arguments)
-        assert code == 2, arguments
-        assert not names & {"tensorflow", "keras", "jax"}, arguments
+    )
+    assert codes == [2] * 5
+    assert not names & {"tensorflow", "keras", "jax"}
     assert not run.exists()

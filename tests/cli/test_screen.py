@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.marks import extended
 
@@ -113,14 +113,17 @@ WIDTHS = [(name, columns) for columns in (80, 50) for name in MISTAKES]
     ("name", "columns"),
     extended(WIDTHS, [(name, 80) for name in MISTAKES if name != "several at once"], spread=True),
 )
-def test_errors_break_between_words_and_hang(name: str, columns: int, place: Path) -> None:
+def test_errors_break_between_words_and_hang(
+    name: str, columns: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = MISTAKES[name]
     found = drive([*RUN, *words], place, columns)
     assert found.code == 2
     assert [line for line in found.screen.folded if " " in line.strip()] == []
-    piped = subprocess.run([*RUN, *words], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    monkeypatch.chdir(place)
+    piped = call(*words)
     lines = [line.rstrip() for line in found.screen.lines if line.strip()]
-    written = piped.stderr.strip().splitlines()
+    written = piped.err.strip().splitlines()
     message = next(line for line in written if line.lower().startswith("error"))
     start = next(number for number, line in enumerate(lines) if line.lower().startswith("error"))
     assert len(message) <= columns or lines[start + 1].startswith("  ")
@@ -129,7 +132,9 @@ def test_errors_break_between_words_and_hang(name: str, columns: int, place: Pat
     assert " ".join(" ".join(lines[start:]).split()) == " ".join(" ".join(written[written.index(message) :]).split())
 
 
-def test_what_a_newcomer_leaves_out_or_mistypes_is_answered_with_the_way(place: Path) -> None:
+def test_what_a_newcomer_leaves_out_or_mistypes_is_answered_with_the_way(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each on its own; what to do is in the answer."""
     folder_of_classes(place / "my flowers", {"iris": 6, "rose": 6})
     answers = {
@@ -141,15 +146,18 @@ def test_what_a_newcomer_leaves_out_or_mistypes_is_answered_with_the_way(place: 
         "finetune flowers --epochs ten": "--epochs ten: must be a whole number",
         "tune flowers --trials x": "--trials x: must be a whole number",
     }
+    monkeypatch.chdir(place)
     for words, wanted in answers.items():
-        done = subprocess.run([*RUN, *words.split()], cwd=place, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert wanted in done.stderr, words
+        done = call(*words.split())
+        assert done.code == 2
+        assert wanted in done.err, words
         if "is missing" in wanted:
-            assert f"Example:  transferkit {words.split()[0]} " in done.stderr
+            assert f"Example:  transferkit {words.split()[0]} " in done.err
 
 
-def test_tables_and_findings_fit_the_screen_and_hold_no_escapes(session: Session, place: Path) -> None:
+def test_tables_and_findings_fit_the_screen_and_hold_no_escapes(
+    session: Session, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`runs` is drawn by a library that would colour it; findings are sentences."""
     table = drive([*RUN, "runs", "."], place)
     assert "run" in table.screen.lines[0].split()
@@ -158,8 +166,8 @@ def test_tables_and_findings_fit_the_screen_and_hold_no_escapes(session: Session
     (place / "flowers" / "rose" / "what somebody once wrote about these flowers.txt").write_text("x")
     whole(drive([*RUN, "data", "check", "flowers"], place).screen)
     whole(drive([*RUN, "backbones", "show", "vgg16"], place, 60).screen)
-    inside = subprocess.run([*RUN, "predict", ".", "flowers"], cwd=place, capture_output=True, text=True, check=False)
-    assert "runs in it: " in inside.stderr
+    monkeypatch.chdir(place)
+    assert "runs in it: " in call("predict", ".", "flowers").err
 
 
 def test_answers_stand_alone_on_the_screen(session: Session, place: Path) -> None:

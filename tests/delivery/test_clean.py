@@ -277,8 +277,8 @@ def test_pictures_are_asked_for_by_number_and_only_with_the_secret(data: Path, t
 
 
 @needs_chromium
-def test_the_page_by_keyboard(data: Path, tmp_path: Path) -> None:
-    with serving(prepared(data, tmp_path / "out.csv").app) as server, Browser() as browser:
+def test_the_page_by_keyboard(data: Path, tmp_path: Path, browser: Browser) -> None:
+    with serving(prepared(data, tmp_path / "out.csv").app) as server:
         browser.open(server.url)
         browser.until("document.querySelector('figure img')?.complete")
         assert browser.run("document.getElementById('why').textContent").endswith("with different labels")
@@ -303,8 +303,8 @@ def test_the_page_by_keyboard(data: Path, tmp_path: Path) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_fits_every_width_and_is_legible(dark: bool, data: Path, tmp_path: Path) -> None:
-    with serving(prepared(data, tmp_path / "out.csv").app) as server, Browser() as browser:
+def test_the_page_fits_every_width_and_is_legible(dark: bool, data: Path, tmp_path: Path, browser: Browser) -> None:
+    with serving(prepared(data, tmp_path / "out.csv").app) as server:
         for width in (390, 768, 1440):
             browser.open(server.url, width, dark)
             browser.until("document.querySelector('figure img')?.complete")
@@ -314,10 +314,10 @@ def test_the_page_fits_every_width_and_is_legible(dark: bool, data: Path, tmp_pa
 
 
 @needs_chromium
-def test_names_of_strangers_are_text(data: Path, tmp_path: Path) -> None:
+def test_names_of_strangers_are_text(data: Path, tmp_path: Path, browser: Browser) -> None:
     evil = "<img src=x onerror=document.title='hit'>"
     os.rename(data / "b", data / evil)
-    with serving(prepared(data, tmp_path / "out.csv").app) as server, Browser() as browser:
+    with serving(prepared(data, tmp_path / "out.csv").app) as server:
         browser.open(server.url)
         browser.until("document.querySelector('figure img')?.complete")
         browser.key("1")

@@ -307,46 +307,42 @@ def test_foreign_hosts_and_other_paths_are_refused(server: str) -> None:
 
 
 @needs_chromium
-def test_a_batch_in_the_browser(server: str, digits: Path, tmp_path: Path) -> None:
+def test_a_batch_in_the_browser(server: str, digits: Path, tmp_path: Path, browser: Browser) -> None:
     (tmp_path / "page.jpg").write_text("<html><script>document.title='hit'</script>")
     (tmp_path / "bomb.png").write_bytes(bomb())
     (tmp_path / "large.png").write_bytes(bytes(2_500_000))
-    with Browser() as browser:
-        browser.open(f"http://{server}/")
-        browser.until("document.title === '<b>run'")
-        files = [
-            sorted((digits / "5").iterdir())[2],
-            *(tmp_path / f"{n}" for n in ("page.jpg", "bomb.png", "large.png")),
-        ]
-        browser.upload("#file", *files)
-        browser.until("document.querySelectorAll('.says').length === 4")
-        said = browser.run("document.getElementById('answers').innerText")
-        assert re.search(r"<img src=x onerror=document\.title='hit'>\d, (\d|>)", said)
-        for words in ("HTML page", "decompression bomb", "larger than 2 MB"):
-            assert words in said
-        assert (
-            browser.run("[...document.querySelectorAll('.answer img')].filter(i => i.src.includes('png')).length") == 0
-        )
-        browser.run("document.getElementById('heat').click()")
-        browser.until("document.querySelector(\".answer img[src^='data:image/png']\")?.naturalWidth === 32")
-        browser.run("document.querySelector('#samples button').click()")
-        browser.until("document.querySelectorAll('.says').length === 5")
-        assert browser.run("document.querySelector('img[src=x]')") is None
-        assert browser.run("document.title") == "<b>run"
-        assert browser.errors == []
-        assert all(url.startswith((f"http://{server}/", "data:", "about:", "blob:")) for url in browser.asked)
+    browser.open(f"http://{server}/")
+    browser.until("document.title === '<b>run'")
+    files = [
+        sorted((digits / "5").iterdir())[2],
+        *(tmp_path / f"{n}" for n in ("page.jpg", "bomb.png", "large.png")),
+    ]
+    browser.upload("#file", *files)
+    browser.until("document.querySelectorAll('.says').length === 4")
+    said = browser.run("document.getElementById('answers').innerText")
+    assert re.search(r"<img src=x onerror=document\.title='hit'>\d, (\d|>)", said)
+    for words in ("HTML page", "decompression bomb", "larger than 2 MB"):
+        assert words in said
+    assert browser.run("[...document.querySelectorAll('.answer img')].filter(i => i.src.includes('png')).length") == 0
+    browser.run("document.getElementById('heat').click()")
+    browser.until("document.querySelector(\".answer img[src^='data:image/png']\")?.naturalWidth === 32")
+    browser.run("document.querySelector('#samples button').click()")
+    browser.until("document.querySelectorAll('.says').length === 5")
+    assert browser.run("document.querySelector('img[src=x]')") is None
+    assert browser.run("document.title") == "<b>run"
+    assert browser.errors == []
+    assert all(url.startswith((f"http://{server}/", "data:", "about:", "blob:")) for url in browser.asked)
 
 
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_fits_every_width_and_is_legible(dark: bool, server: str, digits: Path) -> None:
-    with Browser() as browser:
-        for width in (390, 768, 1440):
-            browser.open(f"http://{server}/", width, dark)
-            browser.until("document.title === '<b>run'")
-            browser.upload("#file", sorted((digits / "5").iterdir())[2])
-            browser.until("!!document.querySelector('.says')")
-            browser.run("document.querySelector('details').open = true")
-            assert not browser.scrolls_sideways(), width
-            assert browser.faint() == [], width
-        assert browser.errors == []
+def test_the_page_fits_every_width_and_is_legible(dark: bool, server: str, digits: Path, browser: Browser) -> None:
+    for width in (390, 768, 1440):
+        browser.open(f"http://{server}/", width, dark)
+        browser.until("document.title === '<b>run'")
+        browser.upload("#file", sorted((digits / "5").iterdir())[2])
+        browser.until("!!document.querySelector('.says')")
+        browser.run("document.querySelector('details').open = true")
+        assert not browser.scrolls_sideways(), width
+        assert browser.faint() == [], width
+    assert browser.errors == []

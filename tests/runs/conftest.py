@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calls import Result, call, spawn, tree
+from tests.cli.calls import Result, call, tree
+from tests.fresh import Fresh
 
 OPTIONS = (
     "--backbone", "mini", "--head", "mlp", "--unfreeze", "from:block4", "--views", "1", "--epochs", "3", "--offline",
 )  # fmt: skip
+
+
+COMMAND = "from transferkit.cli import main\nmain()"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory, digits: Path, fresh: Fresh) -> Made:
     """`transferkit finetune … --json` on the digits, in a fresh process with an empty home. Read only."""
     base = tmp_path_factory.mktemp("made")
     home, work, cache = base / "home", base / "work", base / "cache"
@@ -48,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Made:
         environment.pop(name, None)
     before = tree(digits)
     arguments = ("finetune", digits, *OPTIONS, "--seed", "0", "--output", base / "run", "--json")
-    result = spawn(*arguments, env=environment, cwd=work)
+    result = fresh(COMMAND, *arguments, env=environment, cwd=work)
     after = tree(digits)
     return Made(base / "run", result.stdout, result.stderr, result.returncode, before, after, home, cache, work)
 

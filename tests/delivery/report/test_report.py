@@ -4,12 +4,12 @@ import base64
 import hashlib
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from tests.chromium import needs_chromium
 from tests.data.pictures import folder_of_classes
 from tests.delivery.contents import HOSTILE, SCRIPT, TASKS, classify, regress
 from tests.marks import extended
@@ -19,9 +19,6 @@ from transferkit.data.audit.audit import check
 from transferkit.data.audit.audit_page import audit_page
 from transferkit.delivery.report.report import Example, ReportContent, render, write_report
 from transferkit.evaluation.scores import BaselineScores
-
-CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed; the page is not opened")
 
 
 class Page(HTMLParser):
@@ -157,62 +154,43 @@ def test_a_wrong_baseline_is_not_drawn_wider_than_the_track():
     assert max(widths) == 100.0
 
 
-def chromium(folder, page, *options):
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-             "--disable-dev-shm-usage", "--enable-logging=stderr",
-             f"--user-data-dir={folder / 'profile'}")  # fmt: skip
-    command = [CHROMIUM, *flags, *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
 @needs_chromium
-def test_the_browser_would_be_heard_complaining(tmp_path):
+def test_the_browser_would_be_heard_complaining(tmp_path, browser):
     page = tmp_path / "bad.html"
     page.write_text("<script>console.error('heard')</script>")
-    assert "CONSOLE" in chromium(tmp_path, page, "--dump-dom").stderr
+    browser.open(page.as_uri())
+    assert "heard" in browser.errors[0]
 
 
 @needs_chromium
 @pytest.mark.parametrize("task", TASKS)
-def test_a_browser_shows_it_without_a_complaint(tmp_path, pages, task):
+def test_a_browser_shows_it_without_a_complaint(tmp_path, browser, pages, task):
     page = tmp_path / "report.html"
     page.write_text(pages[task], "utf-8")
-    found = chromium(tmp_path, page, "--dump-dom")
-    assert "</main>" in found.stdout
-    assert found.stdout.count("<script") == 1
-    assert "CONSOLE" not in found.stderr
-    assert found.stdout.count('class="copy"') == pages[task].count('class="command"')  # made by the script
+    browser.open(page.as_uri())
+    found = browser.run("document.documentElement.outerHTML")
+    assert "</main>" in found
+    assert found.count("<script") == 1
+    assert browser.errors == []
+    assert found.count('class="copy"') == pages[task].count('class="command"')  # made by the script
 
 
-MEASURE = """<script>addEventListener("load", () => {
+MEASURE = """(() => {
   document.querySelectorAll("details").forEach(d => { d.open = true; });
   const broken = [...document.images].filter(i => !i.naturalWidth).length;
   const cut = [...document.querySelectorAll(".big, .number, .whisker, td, th, pre, p, li, button")].filter(
     e => e.getBoundingClientRect().right > innerWidth + .5 || e.scrollWidth > e.clientWidth + 1 && e.clientWidth
   ).length;
-  document.title = `wide ${document.scrollingElement.scrollWidth - innerWidth} broken ${broken} cut ${cut} ` +
-    getComputedStyle(document.body).backgroundColor;
-});</script></head>"""
+  const paper = getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0];
+  return [document.scrollingElement.scrollWidth - innerWidth, broken, cut, Number(paper)];
+})()"""
 
 
-def measured(folder, html, width, dark):
-    """What a page comes to in a frame of so many pixels: its overflow, broken pictures, what is cut off, its paper."""
-    # A frame gives the width of a phone, which the browser's own window refuses; the probe is a script.
-    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
-    html = html.replace("</head>", MEASURE.replace("document.title =", "parent.postMessage(").replace(
-        "backgroundColor;", 'backgroundColor, "*");'))  # fmt: skip
+def measured(folder, browser, html, width, dark):
+    """What a page comes to in a window of so many pixels: its overflow, broken pictures, what is cut off, its paper."""
     (folder / "report.html").write_text(html, "utf-8")
-    outer = folder / "outer.html"
-    outer.write_text(
-        f'<p id="said"></p><iframe src="report.html" style="width: {width}px; height: 900px"></iframe>'
-        '<script>addEventListener("message", e => said.textContent = e.data)</script>'
-    )
-    scheme = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if dark else []
-    found = chromium(folder, outer, "--dump-dom", "--virtual-time-budget=8000", "--window-size=1500,1000", *scheme)
-    said = re.search(r'id="said">wide (-?\d+) broken (\d+) cut (\d+) rgba?\((\d+)', found.stdout)
-    assert said, found.stdout[:500]
-    return [int(number) for number in said.groups()]
+    browser.open((folder / "report.html").as_uri(), width, dark)
+    return browser.run(MEASURE)
 
 
 @needs_chromium
@@ -224,27 +202,27 @@ def measured(folder, html, width, dark):
         [("classify", 390, True), ("classify", 768, False), ("multilabel", 390, False)], spread=True,
     ),
 )  # fmt: skip
-def test_it_fits_phone_and_desktop_in_light_and_dark(tmp_path, pages, task, width, dark):
-    wide, broken, cut, paper = measured(tmp_path, pages[task], width, dark)
+def test_it_fits_phone_and_desktop_in_light_and_dark(tmp_path, browser, pages, task, width, dark):
+    wide, broken, cut, paper = measured(tmp_path, browser, pages[task], width, dark)
     assert (wide <= 0, broken, cut) == (True, 0, 0)
     assert (paper < 60) == dark
 
 
 @needs_chromium
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (1440, True)])
-def test_the_page_of_the_data_check_fits_too(tmp_path, width, dark):
+def test_the_page_of_the_data_check_fits_too(tmp_path, browser, width, dark):
     root = folder_of_classes(tmp_path / "data", {"a" * 60: 12, "b": 12}, 40)
     shutil.copy(root / "b" / "0.png", root / "b" / f"{'same_' * 20}.png")
     (root / "b" / "bad.jpg").write_bytes(b"<html>")
-    wide, broken, cut, paper = measured(tmp_path, audit_page(check(root)), width, dark)
+    wide, broken, cut, paper = measured(tmp_path, browser, audit_page(check(root)), width, dark)
     assert (wide <= 0, broken, cut) == (True, 0, 0)
     assert (paper < 60) == dark
 
 
 @needs_chromium
-def test_the_probe_sees_what_is_cut_off(tmp_path):
+def test_the_probe_sees_what_is_cut_off(tmp_path, browser):
     html = "<head></head><body><main style='overflow: hidden'><p style='width: 900px'>0.9</p></main></body>"
-    assert measured(tmp_path, html, 390, False)[2] == 1
+    assert measured(tmp_path, browser, html, 390, False)[2] == 1
 
 
 def test_hostile_names_reach_the_tables_whole(pages):
