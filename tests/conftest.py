@@ -28,6 +28,13 @@ os.environ["TRANSFERKIT_STATE"] = _STATE.name
 _NUMBERS = count()  # pytest's own numbered folders take milliseconds where there are thousands
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: libraries and tests are a million objects, and to forget a network
+    (`compute.release`) looks through all that there are, half a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def unsynced() -> Iterator[None]:
     """Nobody cuts the power under a test: nothing waits for the disk. `test_files` holds that we would."""
