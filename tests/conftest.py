@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ gc.set_threshold(50_000, 20, 50)
 # Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
 _STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
 os.environ["TRANSFERKIT_STATE"] = _STATE.name
-_NUMBERS = count()  # pytest's own numbered folders take milliseconds where there are thousands
+_NUMBERS = count()
 
 
 def pytest_collection_finish() -> None:
@@ -41,6 +42,15 @@ def unsynced() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)  # a handle that is none is still an error
         yield
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, which looks through the folders of all tests before it for a number that is free."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}-{next(_NUMBERS)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture(autouse=True)

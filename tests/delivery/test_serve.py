@@ -197,22 +197,22 @@ def test_another_engine_answers_requests_only_as_keras_does(
         assert fake.asked == 0, "fifteen pictures do not show whether it agrees"
         asked(server, pictures[15:])
         assert (fake.asked, fake.together) == (1, True), "one picture at a time, on all threads"
-        before = fake.called
-        found = asked(server, pictures)
+        before, few = fake.called, pictures[:3]
+        found = asked(server, few)
         assert (fake.called > before) is answering._member.settled is (by == "fake")
-        asked(server, pictures)
+        asked(server, few)
         assert fake.asked == 1, "it is asked once, and a refusal is remembered"
         if by == "fake":
             fake.change = lambda outputs: failing()
-            for again, once in zip(asked(server, pictures), found, strict=True):
+            for again, once in zip(asked(server, few), found, strict=True):
                 assert again == pytest.approx(once, abs=1e-6)
             assert reporter.warnings == ["Fake: broken; going on with TensorFlow"]
     with served(digits_run.layout, Reporter(quiet=True)) as (server, answering):
         fake.change = lambda outputs: outputs
         asked(server, pictures)
         assert answering._member.settled is (by == "fake"), "the next server knows it from the first"
-        wanted = list(digits_run.predict(pictures))
-        for scores, answer in zip(asked(server, pictures), wanted, strict=True):
+        wanted = list(digits_run.predict(few))
+        for scores, answer in zip(asked(server, few), wanted, strict=True):
             assert scores == pytest.approx(dict(answer.scores), abs=1e-6)
 
 

@@ -120,8 +120,7 @@ def with_gone(run: Path, to: Path, value: float, only: bool = False, joined: str
     return folder
 
 
-@pytest.mark.parametrize("joined", [" ", "="], ids=["two words", "one word"])
-@pytest.mark.parametrize("only", [False, True], ids=["and more", "alone"])
+@pytest.mark.parametrize(("only", "joined"), [(False, "="), (True, " ")], ids=["among others, one word", "alone, two"])
 def test_a_setting_that_is_gone_and_had_its_default_stops_nobody(
     kept: Path, tmp_path: Path, only: bool, joined: str
 ) -> None:

@@ -14,6 +14,8 @@ from transferkit.files import read_csv
 from transferkit.runs import refit
 from transferkit.training.fit import StoppingMetric
 
+pytestmark = pytest.mark.usefixtures("one_cache")
+
 
 def scripted(scores):
     """A goal that gives these scores, epoch after epoch, then the last one."""
