@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from pathlib import Path
 from types import ModuleType
 
 import click
+import kinds
 
 from benches.measuring import Bar
 
@@ -20,10 +19,7 @@ ORDER = ("decode", "memory", "views", "head", "extraction", "precision", "featur
 @functools.cache
 def modules() -> dict[str, ModuleType]:
     """Name of the measurement → its module, in the order in which `all` runs them."""
-    names = [found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]) if found.name not in SHARED]
-    names.sort(key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-    loaded = [importlib.import_module(f"benches.{name}") for name in names]
-    return {str(module.measure.name): module for module in loaded}
+    return {str(module.measure.name): module for module in kinds.modules(Path(__file__).parent, SHARED, ORDER)}
 
 
 def bars() -> dict[str, tuple[Bar, ...]]:

@@ -120,6 +120,7 @@ def with_gone(run: Path, to: Path, value: float, only: bool = False, joined: str
     return folder
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.parametrize(("only", "joined"), [(False, "="), (True, " ")], ids=["among others, one word", "alone, two"])
 def test_a_setting_that_is_gone_and_had_its_default_stops_nobody(
     kept: Path, tmp_path: Path, only: bool, joined: str
