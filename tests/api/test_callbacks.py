@@ -56,7 +56,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unpublished")
+@pytest.mark.usefixtures("unpublished", "one_cache")
 def test_a_run_interrupted_between_two_epochs_goes_on_with_its_callbacks_to_the_same_end(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

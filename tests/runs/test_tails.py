@@ -137,6 +137,7 @@ def test_without_time_for_it_the_frozen_choice_is_shipped(digits: Path, tmp_path
     assert not changed(run)
 
 
+@pytest.mark.usefixtures("unpublished")
 def test_numbers_go_by_the_same_rule(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 60, (60, 32, 32, 3)).astype(np.uint8)

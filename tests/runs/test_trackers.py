@@ -25,8 +25,9 @@ ABOUT = RunRecord.read(
 )  # fmt: skip
 needs_mlflow = pytest.mark.skipif(not find_spec("mlflow"), reason="mlflow-skinny is not installed")
 needs_wandb = pytest.mark.skipif(not find_spec("wandb"), reason="wandb is not installed")
-# Their own use of other libraries, nothing of ours.
 pytestmark = [
+    pytest.mark.usefixtures("one_cache"),
+    # Their own use of other libraries, nothing of ours.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -9,6 +9,7 @@ from ..marks import extended
 from .job import recipe_for
 
 
+@pytest.mark.usefixtures("one_cache")
 @pytest.mark.parametrize("policy", extended(["from:block4", "none"], ["none"]))
 def test_paused_twice_equals_never_paused(digits, tmp_path, policy):
     settings = {"epochs": 5, "patience": 4, "unfreeze": policy}
