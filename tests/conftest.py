@@ -48,7 +48,7 @@ def unsynced() -> Iterator[None]:
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As pytest's own, which looks through the folders of all tests before it for a number that is free."""
     name = re.sub(r"\W", "_", request.node.name)[:30]
-    folder = tmp_path_factory.getbasetemp() / f"{name}-{next(_NUMBERS)}"
+    folder = tmp_path_factory.getbasetemp() / f"{name}_{next(_NUMBERS)}"  # a module may be called so
     folder.mkdir(mode=0o700)
     return folder
 
