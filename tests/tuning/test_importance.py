@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from transferkit.tuning.importance import FEWEST, importance, matrix
+from transferkit.tuning.importance import FEWEST, REPEATS, _forest, _permuted, importance, matrix
 from transferkit.tuning.search_space.space import parse_search
 
 SPACE = parse_search(
@@ -71,6 +71,22 @@ def test_failed_trials_are_left_out_and_the_seed_decides():
     spoilt = [*tried[:5], (tried[0][0], None), *tried[5:], (tried[1][0], float("nan"))]
     assert importance(SPACE, spoilt, seed=3) == importance(SPACE, tried, seed=3)
     assert importance(SPACE, tried, seed=3) != importance(SPACE, tried, seed=4)
+
+
+def test_permuting_is_scikit_learns_to_the_last_digit():
+    from sklearn.inspection import permutation_importance
+
+    values = trials(60, useful)
+    x, categorical = matrix(SPACE, [row for row, _ in values])
+    y = np.array([score for _, score in values])
+    forest = _forest(categorical, 0).fit(x[:40], y[:40])
+    guesses, mattered = _permuted(forest, x[40:], y[40:], np.random.RandomState(5))
+    expected = permutation_importance(
+        forest, x[40:], y[40:], scoring="neg_mean_squared_error", n_repeats=REPEATS,
+        random_state=np.random.RandomState(5),
+    )  # fmt: skip
+    np.testing.assert_array_equal(guesses, forest.predict(x[40:]))
+    np.testing.assert_array_equal(mattered, expected.importances_mean)
 
 
 def test_numbers_words_and_what_is_off_become_columns():

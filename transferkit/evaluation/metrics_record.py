@@ -188,6 +188,21 @@ class Final(Record):
     fresh: bool = True
 
 
+class ImportanceRecord(Record):
+    """How much each searched setting mattered (`tuning.importance`)."""
+
+    shares: dict[str, Number]
+    spread: dict[str, Number]
+    explained: Number
+    trials: Count
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        if self.shares.keys() != self.spread.keys():
+            raise ValueError("shares and spread must be of the same settings")
+        return self
+
+
 class SearchRecord(Record):
     """What a search tried, what won, and whether that is more than chance."""
 
@@ -205,7 +220,7 @@ class SearchRecord(Record):
     finals: list[Final] = []
     comparisons: list[JsonObject] = []
     words: list[str]
-    importance: JsonObject | None = None
+    importance: ImportanceRecord | None = None
 
 
 class MetricsRecord(Record):

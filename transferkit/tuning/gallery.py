@@ -10,7 +10,7 @@ from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import SearchRecord
 from transferkit.runs.layout import Layout
 from transferkit.tuning import search_figures
-from transferkit.tuning.importance import importance
+from transferkit.tuning.importance import Importance
 from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.search_space.space import Space
 
@@ -38,7 +38,7 @@ def builders(layout: Layout, search: SearchRecord) -> Builders:
     header, events = Journal.read(path)
     require_sound(path, events)
     try:
-        space, seed = Space.from_dict(header["space"]), int(header["settings"]["seed"])
+        space = Space.from_dict(header["space"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{shown(path)} is damaged (its first line: {shown(str(error)[:200])})") from error
     asked = {e["trial"]: e["proposal"] for e in events if e["event"] == "ask"}
@@ -63,8 +63,9 @@ def builders(layout: Layout, search: SearchRecord) -> Builders:
             "one line a trial, through its settings to its score",
             lambda dark: search_figures.parallel(space, tried, metric, maximise=way, dark=dark),
         )
-    mattered = importance(space, tried, seed)
-    if mattered is not None:
+    if search.importance is not None:
+        record = search.importance
+        mattered = Importance(record.shares, record.spread, record.explained, record.trials)
         found["search_importance"] = (
             "how much each setting mattered, judged on trials that were left out",
             lambda dark: search_figures.importance_bars(mattered, dark=dark),

@@ -65,7 +65,6 @@ def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importan
     scored = [(values, float(score)) for values, score in trials if score is not None and np.isfinite(score)]
     if len(scored) < FEWEST or len({score for _, score in scored}) == 1:
         return None
-    from sklearn.inspection import permutation_importance
     from sklearn.metrics import r2_score
     from sklearn.model_selection import KFold
 
@@ -75,11 +74,8 @@ def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importan
     # Two rounds of folds: one division of few trials is a matter of luck.
     for fold, (train, held_out) in enumerate(_folds(KFold, len(y), seed)):
         forest = _forest(categorical, seed + fold).fit(x[train], y[train])
-        guesses[held_out] = forest.predict(x[held_out])
-        found = permutation_importance(
-            forest, x[held_out], y[held_out], scoring="neg_mean_squared_error", n_repeats=REPEATS, random_state=rng
-        )
-        drops.append(found.importances_mean)
+        guesses[held_out], mattered = _permuted(forest, x[held_out], y[held_out], rng)
+        drops.append(mattered)
     each = np.maximum(np.array(drops), 0)
     mean = np.maximum(np.mean(drops, axis=0), 0)
     total = float(mean.sum())
@@ -92,6 +88,23 @@ def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importan
         float(r2_score(y, guesses)),
         len(scored),
     )
+
+
+def _permuted(forest: Any, x: Array, y: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
+    """What a forest says of rows that it has not seen [n], and how much its mean squared error grows when a column of
+    them is permuted [columns]: scikit-learn's `permutation_importance` to the last digit. All permuted copies are asked
+    about at once, since a call of a forest takes as long as thousands of rows do.
+    """
+    copies, seed = [x], rng.randint(np.iinfo(np.int32).max + 1)
+    for column in range(x.shape[1]):
+        draw, order, copy = np.random.RandomState(seed), np.arange(len(x)), x.copy()
+        for _ in range(REPEATS):
+            draw.shuffle(order)
+            copy[:, column] = copy[order, column]
+            copies.append(copy.copy())
+    found = forest.predict(np.concatenate(copies)).reshape(len(copies), len(x))
+    errors = np.mean((y - found) ** 2, axis=1)
+    return found[0], np.mean(errors[1:].reshape(x.shape[1], REPEATS) - errors[0], axis=1)
 
 
 def _folds(kind: Any, count: int, seed: int) -> list[tuple[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transferkit.config import Settings
 from transferkit.console import figure
-from transferkit.evaluation.metrics_record import Final, SearchRecord
+from transferkit.evaluation.metrics_record import Final, ImportanceRecord, SearchRecord
 from transferkit.files import write_csv, write_text
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import repeatable
@@ -145,7 +145,7 @@ def content(
         ],
         comparisons=[c.as_dict() for c in found],
         words=words(search, candidates, found) + ([] if mattered is None else [mattered.words()]),
-        importance=None if mattered is None else asdict(mattered),
+        importance=None if mattered is None else ImportanceRecord(**asdict(mattered)),
     )
 
 
