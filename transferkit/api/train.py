@@ -218,12 +218,13 @@ def tune(
     this.begin(reporter, choice, cache)
     layout = Layout(folder)
     with resumable(layout):
-        SearchJob(
+        job = SearchJob(
             intake=take_in(this.source, found.base, origin, reporter), base=found.base, space=found.space,
             search=found.search, layout=layout, origin=origin, command=found.command, reporter=reporter,
             offline=offline, cache=cache,
-        ).run()  # fmt: skip
-        publish(layout, reporter)
+        )  # fmt: skip
+        job.run()
+        publish(layout, reporter, job.shipped)
     return Run(folder)
 
 

@@ -37,6 +37,7 @@ from transferkit.runs.trackers import Tracking
 from transferkit.selection.candidate_scores import Judge as CandidateJudge
 from transferkit.selection.choice import HeadChoice
 from transferkit.training import outlook, planning, recipe, user_callbacks
+from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback
 from transferkit.training.problem import Problem, coarse
 
@@ -70,6 +71,8 @@ class Job:
     callbacks: Sequence[Callback] = ()  # the caller's
     unlabeled: Sequence[Path] = ()  # picture files of `settings.unlabeled`
     engine: ExtractionEngine | None = None  # extracts the features; None: this process
+    network: LoadedBackbone | None = None  # what `build` would give for `settings`, where it is there already
+    heads: HeadPool | None = None  # through which heads like this one were trained before
 
     def __post_init__(self) -> None:
         self.samples = self.intake.samples
@@ -221,7 +224,7 @@ class Job:
         s = self.settings
         compute.start(reporter=self.reporter)
         with self.reporter.step(f"building {shown(s.backbone)}"):
-            backbone = build(
+            backbone = self.network or build(
                 s.backbone, weights or s.weights, s.image_size, s.seed, self.offline,
                 None if s.scaling == "auto" else s.scaling, self.reporter.say, s.pooling == "pooler",
             )  # fmt: skip
@@ -248,7 +251,7 @@ class Job:
             context.backbone, s, context.problem, context.views, self.reporter,
             checkpoints=self.layout.checkpoints, deadline=None if s.budget is None else started + s.budget,
             cache=self.cache, folds=folds, callbacks=[*([self.tracking] if self.tracking else []), *self.callbacks],
-            engine=self.engine,
+            engine=self.engine, pool=self.heads,
         )  # fmt: skip
         trained, choice = self._trained(work, splits)
         write_history(self.layout.history, trained.history)

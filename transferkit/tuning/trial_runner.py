@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,27 +46,57 @@ A_DAY = 86400.0  # how long to wait for another process that computes the same f
 
 
 @dataclass
-class Stand:
-    """A network with its features of all pictures, ready for any number of trials."""
+class Network:
+    """A network with what computes its features of any pictures."""
 
     backbone: LoadedBackbone
     views: Views
     frozen: Frozen
     pooled: Rows
-    source: Source
     pretrained: list[np.ndarray]
+
+
+@dataclass
+class Stand(Network):
+    """A network with its features of all pictures, ready for any number of trials."""
+
+    source: Source
+
+
+@dataclass
+class Built:
+    """Networks, by what decides their features, and compiled heads: one runner leaves them to the next, and to the run
+    that trains the winner. Building and tracing them again would take longer than all that the winner's training does.
+    """
+
+    networks: OrderedDict[str, Network] = field(default_factory=OrderedDict)
+    heads: HeadPool = field(default_factory=HeadPool)
+
+    def network(self, settings: Settings) -> LoadedBackbone | None:
+        """The network that `build` would give for these settings, where it is here; it may have been trained on."""
+        found = self.networks.get(_key(settings))
+        return None if found is None else found.backbone
+
+    def clear(self) -> None:
+        """Let go of all, their compiled graphs too."""
+        self.networks.clear()
+        self.heads.clear()
+        compute.release()
 
 
 class TrialRunner:
     """Runs the tasks of one plan, one after the other, in this process."""
 
-    def __init__(self, plan: TrialPlan, reporter: Reporter, engine: ExtractionEngine | None = None) -> None:
-        """Run trials of `plan`. `engine` extracts their features; None: this process."""
+    def __init__(
+        self, plan: TrialPlan, reporter: Reporter, engine: ExtractionEngine | None = None, built: Built | None = None
+    ) -> None:
+        """Run trials of `plan`. `engine` extracts their features; None: this process. What is in `built` is not built
+        again, and what is built goes there; None: this runner's alone."""
         self.plan, self.reporter, self._engine = plan, reporter, engine
-        self._stands: OrderedDict[str, Stand] = OrderedDict()
+        self._stands: dict[str, Stand] = {}
         self._waited = 0.0
         compute.start()
-        self._pool = HeadPool()
+        self._built, self._lent = built or Built(), built is not None
 
     def run(self, task: Task) -> Outcome:
         """Train and judge. What goes wrong is told in the outcome; only an interrupt gets out."""
@@ -81,17 +111,18 @@ class TrialRunner:
             status = "memory" if "RESOURCE_EXHAUSTED" in str(error) or "OOM" in str(error) else "failed"
             outcome = Outcome(task.id, status, error=f"{type(error).__name__}: {error}"[:2000])  # type: ignore[arg-type]
         if outcome.status != "ok":
-            self.forget()  # what failed may have left a network half trained, or memory full
+            self._stands.clear()  # what failed may have left a network half trained, or memory full
+            self._built.clear()
         seconds = time.monotonic() - started - self._waited
         return replace(
             outcome, seconds=round(seconds, 3), features=round(self._waited, 3), memory=memory_in_use()
         )  # fmt: skip
 
     def forget(self) -> None:
-        """Drop all networks and features from memory."""
+        """Drop features from memory, and networks, unless they were lent: who lent them lets go of them."""
         self._stands.clear()
-        self._pool.clear()
-        compute.release()
+        if not self._lent:
+            self._built.clear()
 
     def folder(self, trial: str) -> Path:
         """Where a trial leaves what others go on from: nothing, where training again is as fast."""
@@ -168,27 +199,40 @@ class TrialRunner:
             stand.backbone, settings, problem, stand.views, Reporter(quiet=True),
             self.folder(task.id) / f"pair-{number}" if lasting else None,
             None if limit is None else time.monotonic() + limit, self.plan.cache,
-            callbacks=callbacks, pause=task.epochs, shared=stand.frozen, pool=self._pool,
+            callbacks=callbacks, pause=task.epochs, shared=stand.frozen, pool=self._built.heads,
         )  # fmt: skip
 
     # -- features
 
     def stand(self, settings: Settings) -> Stand:
         """The stand of trials with these settings: made once, its features read from the store where they are."""
-        key = digest([{name: getattr(settings, name) for name in FEATURES}, bool(settings.cutmix)])
+        key, networks = _key(settings), self._built.networks
         if key not in self._stands:
             started = time.monotonic()
-            while len(self._stands) >= STANDS:
-                self._stands.popitem(last=False)
+            while key not in networks and len(networks) >= STANDS:
+                self._stands.pop(networks.popitem(last=False)[0], None)
             # Of several processes one computes the features, the others wait and find them.
             lock = locked(cache_folder() / "locks" / f"{key[:32]}.lock", timeout=A_DAY)
             with nullcontext() if self.plan.cache is False else lock:
-                self._stands[key] = self._make(settings)
+                self._stands[key] = self._made(key, settings)
             self._waited = time.monotonic() - started
-        self._stands.move_to_end(key)
+        networks.move_to_end(key)
         return self._stands[key]
 
-    def _make(self, settings: Settings) -> Stand:
+    def _made(self, key: str, settings: Settings) -> Stand:
+        """A network and its features of the plan's pictures."""
+        plan, network = self.plan, self._built.networks.get(key)
+        if network is None:
+            network = self._built.networks[key] = self._network(settings)
+        else:  # a run may have trained it
+            compute.assign(network.backbone.model.weights, network.pretrained)
+        frozen, pooled, wanted = network.frozen, network.pooled, self._wanted(network.views.count)
+        # Of a network that was left by another runner too: the job is another, and an engine may be refused by now.
+        frozen.choose_precision(pooled, plan.samples, wanted)
+        frozen.prepare([pooled], plan.samples, wanted)
+        return Stand(**vars(network), source=frozen.source(pooled, plan.samples, wanted))
+
+    def _network(self, settings: Settings) -> Network:
         s, plan = settings, self.plan
         # The seed of weights and views is the search's, whatever seed a repeated trial has: features stay the same.
         backbone = build(
@@ -200,16 +244,17 @@ class TrialRunner:
         count = 0 if s.augment == "none" else s.full_views
         views = Views(decode, augmentation(s.augment), count, plan.base.seed)
         frozen = Frozen(backbone, s, views, plan.cache is not False, self.reporter, engine=self._engine)
-        pooled, wanted = frozen.pooled(), self._wanted(count)
-        frozen.choose_precision(pooled, plan.samples, wanted)
-        frozen.prepare([pooled], plan.samples, wanted)
-        source = frozen.source(pooled, plan.samples, wanted)
-        return Stand(backbone, views, frozen, pooled, source, compute.values(backbone.model.weights))
+        return Network(backbone, views, frozen, frozen.pooled(), compute.values(backbone.model.weights))
 
     def _wanted(self, count: int) -> dict[int, range]:
         """Views per picture: all where any pair trains on it, the clean one where it only validates."""
         wanted = {int(i): range(1) for part in (self.plan.judged, *(val for _, val in self.plan.pairs)) for i in part}
         return wanted | {int(i): range(count + 1) for train, _ in self.plan.pairs for i in train}
+
+
+def _key(settings: Settings) -> str:
+    """The same for settings of the same network, views and features."""
+    return digest([{name: getattr(settings, name) for name in FEATURES}, bool(settings.cutmix)])
 
 
 class _Check(Callback):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -34,7 +34,10 @@ from transferkit.tuning.records import Limits, Pair, Task, TrialPlan
 from transferkit.tuning.search import DEFAULT, Finalist, Search
 from transferkit.tuning.search_settings import SearchSettings
 from transferkit.tuning.search_space.space import Space
-from transferkit.tuning.trial_runner import TrialRunner
+from transferkit.tuning.trial_runner import Built, TrialRunner
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(kw_only=True)
@@ -45,12 +48,13 @@ class SearchJob(JournalledJob):
 
     space: Space
     search: SearchSettings
+    shipped: keras.Model | None = field(init=False, default=None)  # as the winner's run loaded it from its file
 
     def run(self) -> None:
         """Do everything that is not done yet. An interrupt leaves what was found so far, and how to go on."""
         started = time.monotonic()
         self.algorithm = how.algorithm(self.search, self.space)
-        self.folder = search_results.SearchFiles(self.layout)
+        self.folder, self._built = search_results.SearchFiles(self.layout), Built()
         with run_lock(self.layout):
             splits = self._splits()
             if self._is_trained(splits) and self.layout.read_metrics().search is not None:
@@ -66,13 +70,16 @@ class SearchJob(JournalledJob):
             settings = settings.model_copy(update={"head": "mlp"})
         self.reporter.heading(f"training the winner: {search_results.named(winner)}")
         self._hand_over(winner)
-        Job(
+        job = Job(
             intake=replace(self.intake, samples=self.samples), settings=settings, layout=self.layout,
             origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
-            search_seconds=seconds,
-        ).run()  # fmt: skip
+            search_seconds=seconds, network=self._built.network(settings), heads=self._built.heads,
+        )  # fmt: skip
+        job.run()
+        self.shipped = job.shipped
         require_whole(self.layout, "test" in splits.assignment, self.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
+        self._built.clear()
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
     # -- before the first trial
@@ -141,7 +148,7 @@ class SearchJob(JournalledJob):
     def _engine(self, plan: TrialPlan) -> Engine:
         s = self.search
         options = {"address": s.address, "cpus": s.trial_cpus, "gpus": s.trial_gpus} if s.engine == "ray" else {}
-        return engine(s.engine, plan, s.workers, self.reporter, **options)
+        return engine(s.engine, plan, s.workers, self.reporter, built=self._built, **options)
 
     def _extract(self, plan: TrialPlan) -> None:
         """On a cluster, have all of it compute the features of the settings as they stand: one trial would do it while
@@ -210,7 +217,7 @@ class SearchJob(JournalledJob):
         # What was kept of a search by folds was trained on other pictures.
         kept = self.folder.checkpoints / "judged" if self.base.folds else self.folder.checkpoints
         plan = TrialPlan(self.samples, ((train, val),), self.base, kept.absolute(), self.offline, self.cache, test)
-        bench = TrialRunner(plan, self.reporter)
+        bench = TrialRunner(plan, self.reporter, built=self._built)
         answers = {c.id: self._answers(bench, c, train, val) for c in (winner, *rivals)}
         found = []
         for rival in rivals:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, Listener, wait
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from transferkit.errors import TrainingError
 from transferkit.storage import scratch
 from transferkit.tuning.limits import ATTEMPTS, GRACE
 from transferkit.tuning.records import Outcome, Task, TrialPlan
-from transferkit.tuning.trial_runner import TrialRunner
+from transferkit.tuning.trial_runner import Built, TrialRunner
 
 WORKER = "transferkit.tuning.executors.worker"
 LONGEST = 80  # bytes of a folder for temporary files in which a socket has room
@@ -215,7 +216,9 @@ def _accept(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
     return line
 
 
-def engine(kind: str, plan: TrialPlan, workers: int, reporter: Reporter, **options: Any) -> Engine:
+def engine(
+    kind: str, plan: TrialPlan, workers: int, reporter: Reporter, built: Built | None = None, **options: Any
+) -> Engine:  # fmt: skip
     """What runs trials.
 
     Args:
@@ -223,6 +226,7 @@ def engine(kind: str, plan: TrialPlan, workers: int, reporter: Reporter, **optio
         plan: of the search.
         workers: trials at a time; of local ones more than 1 are processes.
         reporter: is told of the progress.
+        built: takes the networks of trials in this process, and gives those that are there.
         options: of Ray: where the cluster is, and what a trial takes.
     """
     if kind == "ray":
@@ -232,4 +236,4 @@ def engine(kind: str, plan: TrialPlan, workers: int, reporter: Reporter, **optio
     if workers > 1:
         root = plan.samples.root
         return Processes(plan, workers, reporter, [] if root is None else [str(root)])
-    return InProcess(plan, reporter)
+    return InProcess(plan, reporter, partial(TrialRunner, built=built))

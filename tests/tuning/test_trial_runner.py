@@ -1,0 +1,54 @@
+"""One runner leaves its networks and compiled heads to the next: the same outcomes, and nothing is built twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.tuning.ray_trials import digits_plan, values
+from transferkit import compute
+from transferkit.console import Reporter
+from transferkit.errors import TrainingError
+from transferkit.tuning import trial_runner
+from transferkit.tuning.records import Task
+from transferkit.tuning.trial_runner import Built, TrialRunner
+
+TASK = Task("0", {"head_width": (16,)}, 0)
+
+
+@pytest.mark.extended
+def test_a_network_that_was_trained_on_meanwhile_is_taken_over_as_it_came(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    build = trial_runner.build
+    monkeypatch.setattr(trial_runner, "build", lambda *given: made.append(given) or build(*given))
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "cache"))
+    whole, built, quiet = digits_plan(digits, tmp_path), Built(), Reporter(quiet=True)
+    ((train, val),) = whole.pairs
+    first = TrialRunner(replace(whole, pairs=((train, val[:9]),)), quiet, built=built)
+    assert first.run(TASK).status == "ok"
+    first.forget()
+    network = built.network(whole.settings(TASK.values, 0))
+    assert network is not None
+    compute.assign(network.model.weights, [np.zeros_like(value) for value in compute.values(network.model.weights)])
+    # The features of the other validation pictures are computed only now.
+    assert values(TrialRunner(whole, quiet, built=built).run(TASK)) == values(TrialRunner(whole, quiet).run(TASK))
+    assert len(made) == 2, "the first and the last runner build"
+    assert len(built.heads) == 1
+
+
+def test_what_failed_leaves_nothing_to_the_next(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> None:
+        raise TrainingError("half trained")
+
+    built: Any = Built()
+    built.networks["some"] = object()
+    runner = TrialRunner(digits_plan(digits, tmp_path), Reporter(quiet=True), built=built)
+    monkeypatch.setattr(runner, "_run", failing)
+    assert runner.run(TASK).error == "half trained"
+    assert not built.networks
