@@ -121,6 +121,28 @@ def test_the_gradient_by_the_input_is_the_slope_of_the_output():
         np.testing.assert_allclose(gradient[:, i], (up - down) / 2e-2, atol=1e-3)
 
 
+def test_what_is_made_for_a_batch_or_two_is_not_compiled():
+    called = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, x):
+            called.append(x.shape)
+            return 2 * x
+
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(Counted()(inputs)))
+    x, weights = np.random.default_rng(0).normal(0, 1, (4, 5)).astype(np.float32), np.eye(4, 3, dtype=np.float32)
+    compiled = compute.forward(model), compute.input_gradient(model)
+    with compute.uncompiled():
+        run, gradient = compute.forward(model), compute.input_gradient(model)
+    called.clear()
+    for _ in range(2):
+        np.testing.assert_allclose(run([x])[0], compiled[0]([x])[0], atol=1e-6)
+        for found, expected in zip(gradient(x, weights), compiled[1](x, weights), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(called) == 2 * 2 + 2, "the layer itself at each call, and once for each compiled function"
+
+
 def test_values_are_copies():
     variable = keras.Variable(np.zeros(3, np.float32))
     (kept,) = compute.values([variable])

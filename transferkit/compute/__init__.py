@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -29,7 +29,7 @@ from transferkit.signals import held_back
 __all__ = [
     "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "backend_versions",
     "device_count", "forward", "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release",
-    "restoring", "start", "steps", "values",
+    "restoring", "start", "steps", "uncompiled", "values",
 ]  # fmt: skip
 
 
@@ -182,6 +182,13 @@ def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
     """
     run: Forward = _engine().forward(model, graph_bfloat16)
     return run
+
+
+def uncompiled() -> AbstractContextManager[None]:
+    """Forward passes and gradients that are made inside are not compiled: for a batch or two, which takes less time
+    than compiling does. Under JAX they are all the same."""
+    made: AbstractContextManager[None] = _engine().uncompiled()
+    return made
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:

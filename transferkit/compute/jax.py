@@ -7,7 +7,8 @@ a whole process and splits every batch over all devices, where here the batch's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -73,6 +74,12 @@ def forward(model: Any, graph_bfloat16: bool = False) -> Forward:
         return [np.asarray(o) for o in run(trainable, fixed, content, _placed(mesh, rows, 0))]
 
     return call
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Nothing: JAX compiles each operation by itself where the whole is not, which takes longer."""
+    yield
 
 
 def input_gradient(model: Any) -> InputGradient:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,28 @@ def device_count() -> int:
     return replicas.count()
 
 
+_uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """See `transferkit.compute.uncompiled`."""
+    before = _uncompiled.set(True)
+    try:
+        yield
+    finally:
+        _uncompiled.reset(before)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of tensors, compiled at its first call; as it is where that is not wanted, and devices do not share
+    its work."""
+    if _uncompiled.get() and replicas.count() == 1:
+        return function
+    compiled: Callable[..., Any] = tf.function(function, autograph=False, reduce_retracing=True)
+    return compiled
+
+
 def forward(model: Any, graph_bfloat16: bool) -> Forward:
     """See `transferkit.compute.forward`.
 
@@ -49,8 +72,7 @@ def forward(model: Any, graph_bfloat16: bool) -> Forward:
     def spread(*inputs: Any) -> list[Any]:
         return whole(*inputs) if replicas.count() == 1 else replicas.outputs(whole, inputs)
 
-    run = tf.function(spread, autograph=False, reduce_retracing=True)
-
+    run = _compiled(spread)
     picking: list[Any] = []
 
     def call(inputs: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
@@ -118,13 +140,14 @@ _graph_options = _GraphOptions()
 def input_gradient(model: Any) -> InputGradient:
     """See `transferkit.compute.input_gradient`."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def run(x: Any, weights: Any) -> Any:
+    def whole(x: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
             outputs = tf.cast(model(x, training=False), tf.float32)
             value = tf.reduce_sum(outputs * weights)
         return outputs, tape.gradient(value, x)
+
+    run = _compiled(whole)
 
     def call(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with _graph_options(False):

@@ -158,11 +158,12 @@ def overlays(layout: Layout, paths: Sequence[Path], model: Any = None) -> list[n
     if not paths:
         return []
     compute.start()
-    try:
-        explaining = Explaining.of(layout) if model is None else Explaining(model, model_file.facts(layout.model))
-    except ConfigError:
-        return []  # a vector backbone: `explain --method occlusion` would take minutes
-    return [found.overlay for found in explaining.stream(paths)]
+    with compute.uncompiled():  # there are a dozen pictures at most
+        try:
+            explaining = Explaining.of(layout) if model is None else Explaining(model, model_file.facts(layout.model))
+        except ConfigError:
+            return []  # a vector backbone: `explain --method occlusion` would take minutes
+        return [found.overlay for found in explaining.stream(paths)]
 
 
 def explain_to(
