@@ -14,6 +14,7 @@ import pytest
 from tests import computed
 from tests.marks import extended
 from transferkit import compute, parts
+from transferkit.compute.optional import absent
 from transferkit.errors import ConfigError
 from transferkit.training import losses, optimizers
 
@@ -452,3 +453,28 @@ def test_settings_that_keras_cannot_work_with_are_named(tmp_path, content, varia
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ConfigError")
     assert said in done.stdout
+
+
+def test_what_is_absent_is_found_again_afterwards():
+    names = "colorsys", "json"  # one that nobody has imported, one that everybody has
+    sys.modules.pop("colorsys", None)
+    with absent(*names):
+        import json
+
+        assert json is sys.modules["json"]
+        with pytest.raises(ImportError):
+            import colorsys
+    import colorsys
+
+    assert colorsys.rgb_to_hsv(0, 0, 0)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("ours", [True, False])
+def test_our_own_process_starts_keras_without_what_keras_alone_would_import(ours):
+    code = f"import sys; from transferkit import compute, importing; {ours} and importing.secure(); compute.start()\n"
+    code += "print(*sys.modules); import matplotlib, matplotlib.pyplot"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    names = set(done.stdout.split())
+    assert ("matplotlib" in names) is not ours
+    assert {"keras", "tensorflow"} <= names

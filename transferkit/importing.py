@@ -23,6 +23,7 @@ def _here() -> list[str]:
 
 
 _BEGAN = _here()  # what `-m` put on the path, wherever the process goes later
+_ours = False
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -62,11 +63,18 @@ def spelled(folders: list[str]) -> str:
 
 def secure() -> None:
     """Clear the path of this process, which is ours alone, and of every Python that it starts."""
+    global _ours
+    _ours = True
     sys.path[:] = trusted(sys.path)
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONSAFEPATH"] = "1"
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in given if os.path.isabs(entry))
+
+
+def is_ours() -> bool:
+    """Whether this process is ours alone: no program of the user's runs in it."""
+    return _ours
 
 
 def begin() -> None:

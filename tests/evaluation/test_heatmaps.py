@@ -172,3 +172,10 @@ def test_the_overlay_shows_heat_in_colour_and_the_rest_in_grey():
     assert image.dtype == np.uint8
     assert np.ptp(image[10, 25]) <= 1
     assert np.ptp(image[10, 2].astype(int)) > 50
+
+
+def test_the_colours_are_matplotlibs_inferno():
+    import matplotlib
+
+    expected = matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255
+    np.testing.assert_array_equal(heatmaps._inferno(), np.rint(expected))

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import native_logs
+from transferkit import importing, native_logs
 from transferkit.compute import ambient
 from transferkit.compute.ambient import restoring as restoring
+from transferkit.compute.optional import OF_KERAS, absent
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
@@ -65,9 +66,12 @@ def _import_quietly() -> None:
     if not os.path.exists("/dev/nvidia0") and not os.path.exists("/dev/dxg"):
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # no GPU: do not look for its driver, and complain
     refused: ConfigError | None = None
+    # A program of the user's may want of Keras and TensorFlow what these are for.
+    unused = OF_KERAS if importing.is_ours() and _chosen_backend()[0] == "tensorflow" else ()
     with native_logs.filtered():
         try:
-            _import()
+            with absent(*unused):
+                _import()
         except ConfigError as error:  # says it all; nothing that was logged adds to it
             refused = error
     if refused is not None:

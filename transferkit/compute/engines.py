@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import native_logs
+from transferkit.compute.optional import absent
 from transferkit.compute.types import Arrays, Forward, flat
 from transferkit.storage import scratch
 
@@ -155,15 +155,8 @@ def _openvino(model: Any, threads: int, together: bool) -> One:
 def _openvino_alone() -> ModuleType:
     """OpenVINO without its converter, whose very import sends statistics of use to its makers and leaves an identity in
     the home folder."""
-    converter = "openvino.tools.ovc"
-    absent = converter not in sys.modules
-    if absent:
-        sys.modules[converter] = None  # type: ignore[assignment]  # not to be found, which OpenVINO allows for
-    try:
+    with absent("openvino.tools.ovc"):  # which OpenVINO allows for
         return importlib.import_module("openvino")
-    finally:
-        if absent:
-            del sys.modules[converter]
 
 
 def _outputs(read: Any, names: Sequence[str]) -> list[int]:
