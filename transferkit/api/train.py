@@ -196,7 +196,8 @@ def tune(
     Raises:
         ConfigError, DataError, BackboneError, WeightsError: before anything is written, with every problem found.
     """
-    from transferkit.delivery.report.publish import publish
+    from transferkit.delivery.report.beside import draughtsman
+    from transferkit.delivery.report.publish import drawn_when_scored, publish
     from transferkit.runs.intake import take_in
     from transferkit.tuning.entry import request
     from transferkit.tuning.tune import SearchJob
@@ -218,13 +219,16 @@ def tune(
     this.begin(reporter, choice, cache)
     layout = Layout(folder)
     with resumable(layout):
-        job = SearchJob(
-            intake=take_in(this.source, found.base, origin, reporter), base=found.base, space=found.space,
-            search=found.search, layout=layout, origin=origin, command=found.command, reporter=reporter,
-            offline=offline, cache=cache,
-        )  # fmt: skip
-        job.run()
-        publish(layout, reporter, job.shipped)
+        intake = take_in(this.source, found.base, origin, reporter)
+        with draughtsman(intake.samples.root) as drawing:
+            job = SearchJob(
+                intake=intake, base=found.base, space=found.space, search=found.search, layout=layout, origin=origin,
+                command=found.command, reporter=reporter, offline=offline, cache=cache,
+                searched=None if drawing is None else drawing.searched,
+                scored=drawn_when_scored(layout, drawing),
+            )  # fmt: skip
+            job.run()
+            publish(layout, reporter, job.shipped, drawing)
     return Run(folder)
 
 
@@ -295,9 +299,11 @@ def _tell_changes(layout: Layout, data: Any, settings: Settings, reporter: Repor
 
 
 def _finetune(job: Job, track: Sequence[str]) -> None:
-    from transferkit.delivery.report.publish import publish
+    from transferkit.delivery.report.beside import draughtsman
+    from transferkit.delivery.report.publish import drawn_when_scored, publish
 
-    with trackers.tracked(track, job.reporter) as job.tracking:
+    with trackers.tracked(track, job.reporter) as job.tracking, draughtsman(job.samples.root) as drawing:
+        job.scored = drawn_when_scored(job.layout, drawing)
         job.run()
-        publish(job.layout, job.reporter, job.shipped)
+        publish(job.layout, job.reporter, job.shipped, drawing)
         job.tracking.finish(job.layout)

@@ -6,6 +6,7 @@ The test split is read here, once: every choice has been made and the model is o
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable
 from transferkit.runs.packaging import Packaging
 from transferkit.runs.random_baseline import random_weights
-from transferkit.runs.run_record import TestSplitRecord
+from transferkit.runs.run_record import RunRecord, TestSplitRecord
 from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tapped_rows import narrowed
 from transferkit.training import recipe
@@ -38,6 +39,7 @@ class Assessment:
     trained: recipe.Trained
     choice: HeadSelection | None
     manifest: Manifest
+    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
     shipped: keras.Model | None = field(init=False, default=None)  # loaded from its file; without a test split, none
 
     def run(self) -> MetricsRecord:
@@ -60,6 +62,8 @@ class Assessment:
         one_pass = self._one_pass(features["train"])
         outputs, vectors = packaging.test(metrics, one_pass is not None)
         self.shipped = packaging.shipped
+        if self.scored is not None:
+            self.scored(self.manifest.record, metrics)
         if len(context.test):
             features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.row_sources import Views
 from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails, view_count
@@ -32,7 +33,7 @@ from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import Manifest, command_line
 from transferkit.runs.results import judge, write_history
-from transferkit.runs.run_record import RunOptions
+from transferkit.runs.run_record import RunOptions, RunRecord
 from transferkit.runs.trackers import Tracking
 from transferkit.selection.candidate_scores import Judge as CandidateJudge
 from transferkit.selection.choice import HeadChoice
@@ -73,6 +74,7 @@ class Job:
     engine: ExtractionEngine | None = None  # extracts the features; None: this process
     network: LoadedBackbone | None = None  # what `build` would give for `settings`, where it is there already
     heads: HeadPool | None = None  # through which heads like this one were trained before
+    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
 
     def __post_init__(self) -> None:
         self.samples = self.intake.samples
@@ -261,7 +263,9 @@ class Job:
         asked = [f"trained with callbacks ({', '.join(watched)}), which the command does not repeat"] if watched else []
         record.notes = [*context.backbone.notes, *trained.notes, *asked]
         manifest.write()
-        assessment = Assessment(context=context, work=work, trained=trained, choice=choice, manifest=manifest)
+        assessment = Assessment(
+            context=context, work=work, trained=trained, choice=choice, manifest=manifest, scored=self.scored
+        )
         assessment.run()
         self.shipped = assessment.shipped
         record.warnings = self.reporter.warnings

@@ -187,9 +187,9 @@ class Layout:
                 return pictures
         raise self._changed(self.splits)
 
-    def read_predictions(self) -> tables.Predictions:
-        """predictions.csv, found to hold the run's test split."""
-        metrics, test = self.read_metrics(), [p for p in self.read_splits() if p.split == "test"]
+    def read_predictions(self, metrics: MetricsRecord | None = None) -> tables.Predictions:
+        """predictions.csv, found to hold the run's test split. `metrics`: of a run that has not written its own yet."""
+        metrics, test = metrics or self.read_metrics(), [p for p in self.read_splits() if p.split == "test"]
         classes, task = metrics.classes, metrics.task
         return self._table(self.predictions, lambda rows: tables.predictions(rows, classes, task, test))
 

@@ -13,7 +13,7 @@ from transferkit.evaluation.metrics_record import Final, ImportanceRecord, Searc
 from transferkit.files import write_csv, write_text
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import repeatable
-from transferkit.tuning.importance import importance
+from transferkit.tuning.importance import Importance
 from transferkit.tuning.search import DEFAULT, Finalist, Search, Trial
 from transferkit.tuning.search_space.space import Space
 from transferkit.tuning.verdict import WinnerComparison
@@ -111,7 +111,7 @@ def content(
     space: Space,
     found: list[WinnerComparison],
     seconds: float,
-    seed: int,
+    mattered: Importance | None,
 ) -> SearchRecord:
     """The search's part of metrics.json.
 
@@ -122,11 +122,10 @@ def content(
         space: the settings.
         found: the winner against the others.
         seconds: that the search took.
-        seed: of the settings' importance.
+        mattered: how much each setting mattered, if that can be said.
     """
     trials = search.trials
     scored = [t for t in trials if t.outcome.score is not None]
-    mattered = importance(space, [(t.proposal.values, t.outcome.score) for t in search.longest()], seed)
     return SearchRecord(
         algorithm=algorithm,
         metric=search.metric,
@@ -145,8 +144,13 @@ def content(
         ],
         comparisons=[c.as_dict() for c in found],
         words=words(search, candidates, found) + ([] if mattered is None else [mattered.words()]),
-        importance=None if mattered is None else ImportanceRecord(**asdict(mattered)),
+        importance=recorded(mattered),
     )
+
+
+def recorded(mattered: Importance | None) -> ImportanceRecord | None:
+    """Importance as metrics.json has it."""
+    return None if mattered is None else ImportanceRecord(**asdict(mattered))
 
 
 def words(search: Search, candidates: list[Finalist], found: list[WinnerComparison]) -> list[str]:

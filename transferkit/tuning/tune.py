@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,19 +16,21 @@ import numpy as np
 from transferkit import compute
 from transferkit.data.splitting.split import Splits, fold_indices
 from transferkit.data.threads import machine_memory
-from transferkit.errors import ConfigError, TrainingError
+from transferkit.errors import ConfigError, RunError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
+from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.features.extraction_engines import RayActors
 from transferkit.record import JsonObject
 from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.finetune import Job
 from transferkit.runs.manifest import amend
 from transferkit.runs.results import answer, judge
-from transferkit.runs.run_record import SearchOrigin
+from transferkit.runs.run_record import RunRecord, SearchOrigin
 from transferkit.training.recipe import problem as problem_of
-from transferkit.tuning import search_results, verdict
+from transferkit.tuning import gallery, search_results, verdict
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.executors.local import Engine, engine
+from transferkit.tuning.importance import importance
 from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.limits import SHARE
 from transferkit.tuning.oracles.oracle import Oracle
@@ -48,6 +52,8 @@ class SearchJob(JournalledJob):
 
     space: Space
     search: SearchSettings
+    searched: Callable[[JsonObject], None] | None = None  # is told what the figures of the search show
+    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
     shipped: keras.Model | None = field(init=False, default=None)  # as the winner's run loaded it from its file
 
     def run(self) -> None:
@@ -62,6 +68,12 @@ class SearchJob(JournalledJob):
                 return
             candidates, searched = self._search(splits)
         winner = candidates[0]
+        tried = [(t.proposal.values, t.outcome.score) for t in searched.longest()]
+        self._mattered = importance(self.space, tried, self.base.seed)
+        if self.searched is not None:
+            mattered = search_results.recorded(self._mattered)
+            with suppress(RunError):  # of what is wrong with the journal others tell
+                self.searched(gallery.content(self.journal, searched.metric, searched.maximise, mattered))
         seconds = time.monotonic() - started
         settings = TrialPlan(self.samples, (), self.base, self.folder.checkpoints).settings(
             winner.values, self.base.seed
@@ -74,6 +86,7 @@ class SearchJob(JournalledJob):
             intake=replace(self.intake, samples=self.samples), settings=settings, layout=self.layout,
             origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
             search_seconds=seconds, network=self._built.network(settings), heads=self._built.heads,
+            scored=self.scored,
         )  # fmt: skip
         job.run()
         self.shipped = job.shipped
@@ -197,7 +210,7 @@ class SearchJob(JournalledJob):
         found = self._compare(splits, candidates[0], rivals)
         content = search_results.content(
             search, candidates, algorithm=self.algorithm, space=self.space, found=found, seconds=seconds,
-            seed=self.base.seed,
+            mattered=self._mattered,
         )  # fmt: skip
         manifest = self.layout.read_manifest()
         if manifest.search is None:  # a kill may come before the next file, by which a search is known to be complete

@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from transferkit.evaluation.calibration import ReliabilityBin
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.record import HistoryRow
+from transferkit.record import HistoryRow, JsonObject
 from transferkit.runs.run_record import RatePoint
-from transferkit.tuning.gallery import Builders
 
 
 class Example(TypedDict, total=False):
@@ -40,7 +39,7 @@ class ReportContent(TypedDict, total=False):
     reliability: Sequence[ReliabilityBin]  # of calibration.reliability, on test
     regression: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # targets and predictions [N, T]
     learning_rate_range: tuple[Sequence[RatePoint], float]  # the finder's points, and the rate it chose
-    search_figures: Builders
+    search: JsonObject  # of `tuning.gallery.content`
     errors: Sequence[Example]
     confident: Sequence[Example]
     uncertain: Sequence[Example]

@@ -1,4 +1,7 @@
-"""The figures of a run, each built and laid out once: SVG for the page, its dark form, and PNG for the folder."""
+"""The figures of a run, each built and laid out once: SVG for the page, its dark form, and PNG for the folder.
+
+What they show is plain values, known before the run is done: another process may draw them meanwhile (`beside`).
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,16 @@ from transferkit.delivery.report.content import ReportContent
 from transferkit.evaluation import figures, plot_style, training_curves
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
-from transferkit.record import HistoryRow
+from transferkit.files import parse_json, to_json
+from transferkit.record import HistoryRow, JsonObject
 from transferkit.runs.run_record import RatePoint
+from transferkit.tuning import gallery
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Pairs = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+BY_THE_PAGE = {"per_class"}  # which the page draws by itself, and only the folder has
 MANY = 25  # classes above which a PNG is smaller than an SVG of all those marks
 
 
@@ -62,8 +68,79 @@ class Drawing:
         return plot_style.address(light, kind), plot_style.address(dark, kind)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was drawn elsewhere; see `Drawing`."""
+
+    alt: str
+    wide: bool
+    encoded: bytes
+    pairs: list[tuple[str, str]]
+
+    def png(self) -> bytes:
+        """For a folder of figures."""
+        return self.encoded
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """For the page."""
+        return self.pairs
+
+
+def facts_of_run(content: ReportContent) -> str:
+    """What the figures of a run show, as JSON: the same text for the same figures."""
+    metrics = content["metrics"]
+    learnt = metrics.learning_curve
+    sweep, pairs = content.get("learning_rate_range"), content.get("regression")
+    return to_json({
+        "metrics": {
+            "task": metrics.task, "classes": metrics.classes, "goal": metrics.goal, "test": metrics.test,
+            "learning_curve": None if learnt is None else learnt.as_json(), "baselines": {},
+        },
+        "history": [*content.get("history", ())], "kept": content.get("kept"),
+        "settings": {"loss": str((content.get("settings") or {}).get("loss", ""))},
+        "reliability": [*content.get("reliability", ())],
+        "regression": None if pairs is None else [np.asarray(one).tolist() for one in pairs],
+        "learning_rate_range": None if sweep is None else [[point.as_json() for point in sweep[0]], sweep[1]],
+    })  # fmt: skip
+
+
+def from_facts(facts: str) -> dict[str, Drawing]:
+    """The figures of a run, or of a search, from the text of what they show (`facts_of_run`, `facts_of_search`)."""
+    found = parse_json(facts.encode())
+    if "search" in found:
+        return _of_search(found["search"])
+    content = ReportContent(
+        metrics=MetricsRecord.read(found["metrics"]), history=found["history"], kept=found["kept"],
+        settings=found["settings"], reliability=found["reliability"],
+    )  # fmt: skip
+    if found["regression"] is not None:
+        targets, outputs = (np.array(one, np.float64) for one in found["regression"])
+        content["regression"] = targets, outputs
+    if found["learning_rate_range"] is not None:
+        points, chosen = found["learning_rate_range"]
+        content["learning_rate_range"] = [RatePoint.read(point) for point in points], chosen
+    return _of_run(content)
+
+
+def facts_of_search(shown: JsonObject) -> str:
+    """What the figures of a search show (`tuning.gallery.content`), as JSON."""
+    return to_json({"search": shown})
+
+
 def drawings(content: ReportContent) -> dict[str, Drawing]:
     """Every figure that `content` has the numbers for, by name."""
+    search = content.get("search")
+    return _of_run(content) | ({} if search is None else _of_search(search))
+
+
+def _of_search(shown: JsonObject) -> dict[str, Drawing]:
+    return {
+        key: Drawing(alt, build, recoloured=False, vector=True, wide=key != "search_importance")
+        for key, (alt, build) in gallery.builders(shown).items()
+    }
+
+
+def _of_run(content: ReportContent) -> dict[str, Drawing]:
     metrics = content["metrics"]
     test, names, curve = metrics.test, metrics.classes, metrics.learning_curve
     pairs, sweep = content.get("regression"), content.get("learning_rate_range")
@@ -85,14 +162,11 @@ def drawings(content: ReportContent) -> dict[str, Drawing]:
                                 lambda dark: _learning_rates(content["learning_rate_range"], dark)),
     }  # fmt: skip
     crowded = {"confusion", "per_class"} if len(names) > MANY else {"regression"}  # of very many marks
-    found = {
+    return {
         key: Drawing(alt, build, recoloured=key != "confusion", vector=key not in crowded, panels=_panels(key, content))
         for key, (given, alt, build) in wanted.items()
         if given
     }
-    for key, (alt, build) in (content.get("search_figures") or {}).items():
-        found[key] = Drawing(alt, build, recoloured=False, vector=True, wide=key != "search_importance")
-    return found
 
 
 def _has_f1(test: Scores) -> bool:

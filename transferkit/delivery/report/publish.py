@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,11 @@ from transferkit.delivery.explain import overlays
 from transferkit.delivery.next_steps import next_steps
 from transferkit.delivery.report.card import write_card
 from transferkit.delivery.report.content import Example, ReportContent
-from transferkit.delivery.report.drawings import drawings
+from transferkit.delivery.report.drawings import Drawing, Drawn, drawings, facts_of_run, facts_of_search
 from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.report.report import write_report
 from transferkit.delivery.statements import looks, networks
+from transferkit.errors import TransferKitError
 from transferkit.evaluation import calibration
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.record import HistoryRow
@@ -32,17 +35,22 @@ from transferkit.tuning import gallery
 if TYPE_CHECKING:
     import keras
 
+    from transferkit.delivery.report.beside import Draughtsman
+
 SHOWN = 12  # pictures in a gallery
 PICTURE = 320  # pixels on the long side, in a gallery
 
 
-def publish(layout: Layout, reporter: Reporter, model: keras.Model | None = None) -> Path:
+def publish(
+    layout: Layout, reporter: Reporter, model: keras.Model | None = None, drawing: Draughtsman | None = None
+) -> Path:  # fmt: skip
     """Write figures/*.png, report.html and CARD.md of a finished run.
 
     Args:
         layout: of the run.
         reporter: is told of it.
         model: the run's, where it has been loaded from its file already.
+        drawing: has drawn the figures, if it was told in time what they show.
 
     Returns:
         The report's path.
@@ -50,11 +58,22 @@ def publish(layout: Layout, reporter: Reporter, model: keras.Model | None = None
     figures = layout.written(layout.figures)
     with reporter.step("writing the report"):
         content = report_content(layout, model)
-        drawn = drawings(content)
-        for name, drawing in drawn.items():
-            files.write_bytes(figures / f"{name}.png", drawing.png())
+        drawn = _drawn(content, drawing)
+        for name, one in drawn.items():
+            files.write_bytes(figures / f"{name}.png", one.png())
         write_card(content, layout.card)
         return write_report(content, layout.report, drawn)
+
+
+def _drawn(content: ReportContent, drawing: Draughtsman | None) -> Mapping[str, Drawing | Drawn]:
+    """The figures: those that were drawn of the very same facts, or new ones."""
+    if drawing is not None:
+        search = content.get("search")
+        texts = [facts_of_run(content), *([] if search is None else [facts_of_search(search)])]
+        found = [drawing.drawn(text) for text in texts]
+        if None not in found:
+            return {name: one for part in found if part is not None for name, one in part.items()}
+    return drawings(content)
 
 
 def report_content(layout: Layout, model: keras.Model | None = None) -> ReportContent:
@@ -67,8 +86,6 @@ def report_content(layout: Layout, model: keras.Model | None = None) -> ReportCo
     manifest, metrics = layout.complete(), layout.read_metrics()
     layout.check_model()
     facts, table = model_file.facts(layout.model), layout.read_predictions()
-    shipped = [phase.name for phase in led_to_it(manifest)]
-    history = [row for row in layout.read_history() if row.get("phase") in shipped]
     config, source = manifest.config, manifest.weights.source
     members = networks(config.backbone, metrics)
     backbone, name = " + ".join(map(called, members)), Path(manifest.data.path or "arrays").name
@@ -76,11 +93,9 @@ def report_content(layout: Layout, model: keras.Model | None = None) -> ReportCo
         title=f"{name}, {backbone}",
         created=manifest.started,
         version=manifest.versions.get("transferkit", ""),
-        metrics=metrics,
+        **_training(layout, manifest, metrics),
         counts=manifest.data.parts,
         summary=_story(manifest, metrics),
-        history=history,
-        kept=_kept(history, manifest),
         findings=[f"left out: {one.path}: {one.reason}" for one in manifest.data.skipped] + manifest.warnings,
         settings=effective(manifest, metrics, facts),
         given=given(manifest),
@@ -97,13 +112,68 @@ def report_content(layout: Layout, model: keras.Model | None = None) -> ReportCo
         intensity=facts.decode.intensity,
         places=[manifest.data.path or "arrays", manifest.working_directory, str(layout.folder.absolute())],
     )
-    if manifest.rate_curve and manifest.learning_rate is not None:
-        content["learning_rate_range"] = manifest.rate_curve, manifest.learning_rate
     if metrics.search is not None:
-        content["search_figures"] = gallery.builders(layout, metrics.search)
+        search = metrics.search
+        layout.check_sealed(layout.journal)
+        content["search"] = gallery.content(layout.journal, search.metric, search.maximise, search.importance)
     if len(table):
         _add_pictures(content, layout, table, facts, model)
     return content
+
+
+def drawn_when_scored(
+    layout: Layout, drawing: Draughtsman | None
+) -> Callable[[RunRecord, MetricsRecord], None] | None:  # fmt: skip
+    """What has the figures of a run drawn as soon as its test pictures are scored (`runs.finetune.Job.scored`).
+
+    Args:
+        layout: of the run.
+        drawing: draws them; None: they are drawn when the report is written.
+    """
+    if drawing is None:
+        return None
+
+    def ask(record: RunRecord, metrics: MetricsRecord) -> None:
+        with suppress(TransferKitError, ValueError):  # what is wrong there is told by `publish`
+            drawing.ask(facts_of_run(figures_content(layout, record, metrics)))
+
+    return ask
+
+
+def figures_content(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> ReportContent:
+    """What of `report_content` the figures show, once the test pictures are scored: run.json and metrics.json need not
+    be whole yet.
+
+    Args:
+        layout: of the run.
+        record: run.json so far.
+        metrics: metrics.json so far.
+    """
+    content = _training(layout, record, metrics)
+    content["settings"] = effective(record, metrics, model_file.facts(layout.model))
+    table = layout.read_predictions(metrics)
+    if len(table):
+        _add_answers(content, table)
+    return content
+
+
+def _training(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> ReportContent:
+    """How the training went."""
+    shipped = [phase.name for phase in led_to_it(record)]
+    history = [row for row in layout.read_history() if row.get("phase") in shipped]
+    content = ReportContent(metrics=metrics, history=history, kept=_kept(history, record))
+    if record.rate_curve and record.learning_rate is not None:
+        content["learning_rate_range"] = record.rate_curve, record.learning_rate
+    return content
+
+
+def _add_answers(content: ReportContent, table: Predictions) -> None:
+    """The reliability or regression plot of the test pictures."""
+    task = tasks.of(table.task)
+    if task.numbers:
+        content["regression"] = table.targets, table.outputs
+    elif task.abstains:
+        content["reliability"] = calibration.reliability(table.outputs, table.targets)
 
 
 def _add_pictures(
@@ -190,8 +260,8 @@ def _story(manifest: RunRecord, metrics: MetricsRecord) -> list[str]:
 
 def _add_test(content: ReportContent, table: Predictions) -> list[str]:
     """Galleries, and the reliability or regression plot; returns the paths of the pictures that are to be shown."""
+    _add_answers(content, table)
     if tasks.of(table.task).numbers:
-        content["regression"] = table.targets, table.outputs
         order = np.argsort(-np.abs(table.targets - table.outputs).mean(1))
         content["errors"] = [_example(table, i) for i in order[:SHOWN]]
         return [e["path"] for e in content["errors"]]
@@ -201,8 +271,6 @@ def _add_test(content: ReportContent, table: Predictions) -> list[str]:
     content["errors"] = [_example(table, i) for i in order[wrong[order]][:SHOWN]]
     content["confident"] = [_example(table, i) for i in order[~wrong[order]][: SHOWN // 2]]
     content["uncertain"] = [_example(table, i) for i in order[::-1][: SHOWN // 2]]
-    if tasks.of(table.task).abstains:
-        content["reliability"] = calibration.reliability(table.outputs, table.targets)
     return [e["path"] for name in ("errors", "confident", "uncertain") for e in content[name]]
 
 

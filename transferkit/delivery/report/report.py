@@ -15,7 +15,7 @@ import numpy.typing as npt
 from transferkit import files, look, tasks, terms
 from transferkit.delivery.report import first_screen, sections
 from transferkit.delivery.report.content import Example, ReportContent
-from transferkit.delivery.report.drawings import Drawing, drawings
+from transferkit.delivery.report.drawings import BY_THE_PAGE, Drawing, Drawn, drawings
 from transferkit.delivery.report.numbers import plain, rough_duration
 from transferkit.delivery.report.usable import usable
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -31,7 +31,7 @@ THUMBNAIL = 224  # pixels on the long side
 WORST = 3  # mistakes on the first screen
 
 
-def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing] | None = None) -> Path:
+def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing | Drawn] | None = None) -> Path:
     """Write the report as one HTML file, whole or not at all.
 
     No external address; class and file names are escaped. Its one script makes copy buttons, and the page is complete
@@ -50,7 +50,7 @@ def write_report(content: ReportContent, path: Path, drawn: Mapping[str, Drawing
     return path
 
 
-def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -> str:
+def render(content: ReportContent, drawn: Mapping[str, Drawing | Drawn] | None = None) -> str:
     """The report as HTML text.
 
     Args:
@@ -71,8 +71,7 @@ def render(content: ReportContent, drawn: Mapping[str, Drawing] | None = None) -
         "worst": [e for e in examples["errors"] if e["picture"]][:WORST],
         "examples": examples,
         **_sections(metrics),
-        # The bars of classes are drawn by the page itself.
-        "figures": {k: _figure(d) for k, d in drawn.items() if k != "per_class"},
+        "figures": {k: _figure(d) for k, d in drawn.items() if k not in BY_THE_PAGE},
         "timings": [(stage, rough_duration(seconds)) for stage, seconds in (content.get("timings") or {}).items()],
         "settings": _settings(content),
         "style": look.style(),
@@ -148,7 +147,7 @@ def _day(text: str) -> str:
 # ---------------------------------------------------------------------------------------------- pictures
 
 
-def _figure(drawing: Drawing) -> dict[str, object]:
+def _figure(drawing: Drawing | Drawn) -> dict[str, object]:
     pairs = [{"light": light, "dark": dark} for light, dark in drawing.addresses()]
     return {"alt": drawing.alt, "wide": drawing.wide, "panels": pairs}
 

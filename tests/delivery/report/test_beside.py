@@ -1,0 +1,87 @@
+"""Another process draws what this one would, byte for byte; where it does not, this one does."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tuning.job import search
+from transferkit import importing
+from transferkit.api import Run
+from transferkit.console import Reporter
+from transferkit.delivery.report import publish as publishing
+from transferkit.delivery.report.beside import Draughtsman, draughtsman
+from transferkit.delivery.report.content import ReportContent
+from transferkit.delivery.report.drawings import drawings, facts_of_run
+from transferkit.delivery.report.publish import figures_content, publish, report_content
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.files import read_json, write_json
+from transferkit.runs.layout import Layout
+
+LITTLE = ReportContent(
+    metrics=MetricsRecord.read({
+        "task": "classify", "classes": ["a", "b"], "goal": "accuracy", "baselines": {},
+        "test": {"n": 4, "accuracy": 0.75, "confusion": [[2, 0], [1, 1]]},
+    }),
+)  # fmt: skip
+
+
+def test_another_process_draws_the_same(tmp_path: Path) -> None:
+    drawing = Draughtsman(tmp_path)
+    try:
+        assert drawing.drawn(facts_of_run(LITTLE)) is None, "it was not asked"
+        drawing.ask(facts_of_run(LITTLE))
+        found = drawing.drawn(facts_of_run(LITTLE))
+    finally:
+        drawing.close()
+    assert found is not None
+    expected = drawings(LITTLE)
+    assert found.keys() == expected.keys() == {"confusion"}
+    for name, one in found.items():
+        assert (one.png(), one.alt, one.wide) == (expected[name].png(), expected[name].alt, expected[name].wide)
+        assert one.addresses() == expected[name].addresses()
+
+
+def test_what_the_figures_show_is_known_before_the_run_is_done(digits_run: Run, tmp_path: Path) -> None:
+    layout = Layout(shutil.copytree(digits_run.folder, tmp_path / "run"))
+    record, metrics, done = layout.read_manifest(), layout.read_metrics(), facts_of_run(report_content(layout))
+    layout.metrics.unlink()
+    running = read_json(layout.manifest)
+    write_json(layout.manifest, {**running, "status": "running", "files": {}})
+    assert facts_of_run(figures_content(layout, record, metrics)) == done
+
+
+def test_a_process_that_died_leaves_the_figures_to_this_one(digits_run: Run, tmp_path: Path) -> None:
+    layout = Layout(shutil.copytree(digits_run.folder, tmp_path / "run"))
+    drawing = Draughtsman(None)
+    drawing.ask(facts_of_run(report_content(layout)))
+    drawing.close()
+    shutil.rmtree(layout.figures)
+    publish(layout, Reporter(quiet=True), None, drawing)
+    assert {path.name for path in layout.figures.iterdir()} >= {"confusion.png", "reliability.png"}
+
+
+def test_there_is_none_in_a_program_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_ours", False)
+    with draughtsman(None) as drawing:
+        assert drawing is None
+
+
+@pytest.mark.extended
+def test_the_figures_of_a_search_and_its_run_were_drawn_when_the_page_is_made(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(content: Any) -> Any:
+        raise AssertionError("drawn here")
+
+    monkeypatch.setattr(importing, "_ours", True)
+    monkeypatch.setattr(publishing, "drawings", late)
+    run = search(
+        digits, tmp_path / "run", "random", trials=2, seeds=1, finalists=1, head="linear", search=["dropout=0:0.5"]
+    )
+    names = {path.stem for path in run.layout.figures.iterdir()}
+    assert names >= {"curves", "confusion", "reliability", "search_over_time", "search_settings"}
+    assert run.layout.report.read_text().count("data:image/svg") > 8

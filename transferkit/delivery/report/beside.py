@@ -1,0 +1,130 @@
+"""Figures are drawn beside the work: by another process, from when the test pictures are scored until the page is made.
+
+Drawing is Python's own work, and so is much of what the run does meanwhile: threads of one process would wait for each
+other. It is for the command line only, where the process is ours, and for machines with a core to spare. Whatever goes
+wrong there, the figures are drawn here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferkit import importing
+from transferkit.data.threads import available_threads
+
+if TYPE_CHECKING:
+    from transferkit.delivery.report.drawings import Drawn
+    from transferkit.record import JsonObject
+
+MODULE = "transferkit.delivery.report.beside"
+
+
+class Draughtsman:
+    """A process that draws. Ask as soon as it is known what the figures show; the answer is read when it is needed."""
+
+    def __init__(self, foreign: Path | None) -> None:
+        """Start it; it takes no code from the folder `foreign`."""
+        environment = {**os.environ, **importing.variables([] if foreign is None else [str(foreign)])}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, env=environment,
+        )  # fmt: skip
+        self._line = ThreadPoolExecutor(1, "transferkit-figures")
+        self._asked: dict[str, Future[dict[str, Drawn]]] = {}
+
+    def ask(self, facts: str) -> None:
+        """Have figures drawn of what they show (`drawings.facts_of_run`, `facts_of_search`)."""
+        if facts not in self._asked:
+            self._asked[facts] = self._line.submit(self._answer, facts)
+
+    def drawn(self, facts: str) -> dict[str, Drawn] | None:
+        """The figures of what was asked for; None for all else, and where it failed."""
+        if facts not in self._asked:
+            return None
+        try:
+            return self._asked[facts].result()
+        except Exception:  # whatever befell it: drawing them here tells of what is wrong with the figures themselves
+            return None
+
+    def searched(self, shown: JsonObject) -> None:
+        """Ask for the figures of a search (`tuning.gallery.content`)."""
+        from transferkit.delivery.report.drawings import facts_of_search
+
+        self.ask(facts_of_search(shown))
+
+    def close(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._line.shutdown(cancel_futures=True)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                assert stream is not None
+                stream.close()
+
+    def _answer(self, facts: str) -> dict[str, Drawn]:
+        from transferkit.delivery.report.drawings import Drawn
+
+        given, taken = self._process.stdin, self._process.stdout
+        assert given is not None
+        assert taken is not None
+        given.write(facts.encode() + b"\n")
+        given.flush()
+        found = json.loads(taken.readline())
+        return {
+            name: Drawn(alt, wide, base64.b64decode(png), [(light, dark) for light, dark in pairs])
+            for name, (alt, wide, png, pairs) in found.items()
+        }
+
+
+@contextmanager
+def draughtsman(foreign: Path | None) -> Iterator[Draughtsman | None]:
+    """One for the time of a run, on pictures in the folder `foreign`; None where there is to be none."""
+    if not importing.is_ours() or available_threads() < 2:
+        yield None
+        return
+    try:
+        found = Draughtsman(foreign)
+    except OSError:  # no more processes
+        yield None
+        return
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def main() -> None:
+    """Draw what each line of standard input says, until there is none; the answers are lines of standard output."""
+    # Ctrl-C reaches the whole process group; the process that asked decides what becomes of us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.font_manager  # noqa: F401  # each takes long: before anything is asked
+
+    from transferkit.delivery.report.drawings import BY_THE_PAGE, from_facts
+
+    for line in sys.stdin.buffer:
+        found = {}
+        for name, drawing in from_facts(line.decode()).items():
+            png = base64.b64encode(drawing.png()).decode()  # before the others: it is laid out for them too
+            pairs = [] if name in BY_THE_PAGE else drawing.addresses()
+            found[name] = drawing.alt, drawing.wide, png, pairs
+        out.write(json.dumps(found).encode() + b"\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
