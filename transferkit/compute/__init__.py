@@ -6,12 +6,13 @@ small heads do not pay Python's price per step.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -70,12 +71,29 @@ def _import_quietly() -> None:
     unused = OF_KERAS if importing.is_ours() and _chosen_backend()[0] == "tensorflow" else ()
     with native_logs.filtered():
         try:
-            with absent(*unused):
+            with absent(*unused), _uncollected():
                 _import()
         except ConfigError as error:  # says it all; nothing that was logged adds to it
             refused = error
     if refused is not None:
         raise refused
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Inside, Python does not look for what nobody uses any more: of what a large library makes of itself that is
+    nothing, and looking through it again and again takes a quarter of its import. In our own process it is not looked
+    through afterwards either.
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if importing.is_ours():
+            gc.freeze()
+        if before:
+            gc.enable()
 
 
 # How the system's loader says that a library does not fit into memory.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, importing
 from transferkit.data.splitting.split import Splits, fold_indices
 from transferkit.data.threads import machine_memory
 from transferkit.errors import ConfigError, RunError, TrainingError
@@ -92,7 +92,8 @@ class SearchJob(JournalledJob):
         self.shipped = job.shipped
         require_whole(self.layout, "test" in splits.assignment, self.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
-        self._built.clear()
+        if not importing.is_ours():  # which ends soon, and lets go of all
+            self._built.clear()
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
     # -- before the first trial
