@@ -18,7 +18,7 @@ def absent(*names: str) -> Iterator[None]:
     Other threads are not to import them meanwhile.
 
     Args:
-        names: of modules that whoever imports them does without.
+        names: of modules; an import of them is to be one that may fail.
     """
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # which Python takes for "there is none"
