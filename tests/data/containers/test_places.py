@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import zipfile
@@ -35,6 +36,22 @@ def test_arrays_in_an_archive_are_those_of_the_archive_as_it_is_now(tmp_path: Pa
             archive.writestr("part/a.npz", arrays(value))
         os.utime(path, ns=(value, value))
         assert decode(path / "part" / "a.npz" / "x" / "1.png", DecodeSettings(8)).tolist()[0][0] == [value] * 3
+
+
+def test_only_small_files_on_the_disk_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = tmp_path / "small.jpg"
+    small.write_bytes(b"abc")
+    assert places.at_once(small) == b"abc"
+    assert places.sha256(small) == hashlib.sha256(b"abc").hexdigest()
+    (tmp_path / "empty.jpg").touch()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("a.jpg", b"abc")
+    for name in ("gone.jpg", "empty.jpg", "pipe.jpg", ".", "data.zip/a.jpg", "nul\0.jpg"):
+        assert places.at_once(tmp_path / name) is None, name
+    monkeypatch.setattr(places, "AT_ONCE", 2)
+    assert places.at_once(small) is None
+    assert places.sha256(small) == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_only_boxes_and_pages_are_parts(tmp_path: Path) -> None:

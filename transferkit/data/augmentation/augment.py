@@ -65,8 +65,10 @@ def render(
         uint8 [V, size, size, 3], in the order of `seeds`.
     """
     pixels: Pixels = np.asarray(image)
-    views = np.empty((len(seeds), settings.size, settings.size, 3), dtype=np.uint8)
     drawn = {} if augment.is_none else {i: Draw.of(augment, s) for i, s in enumerate(seeds) if s != CLEAN}
+    if len(seeds) == 1 and not drawn:
+        return fit(pixels, settings)[None]
+    views = np.empty((len(seeds), settings.size, settings.size, 3), dtype=np.uint8)
     if drawn:
         canvas = Canvas.of(pixels, settings)
         for i, draw in drawn.items():

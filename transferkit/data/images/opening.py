@@ -5,6 +5,7 @@ Nothing here decodes pixels. A pipe or device is refused before it is opened, so
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import IO, Literal, cast
 from PIL import Image
 
 from transferkit.data.containers.base import EntryError
-from transferkit.data.containers.places import open_file, part_of, unreadable_reason
+from transferkit.data.containers.places import at_once, open_file, part_of, unreadable_reason
 from transferkit.data.images import reading
 from transferkit.data.images.reading import DAMAGE, MAX_PIXELS, NO_HEIC, ReadingError, orientation_of, sniff
 from transferkit.errors import DataError
@@ -94,17 +95,26 @@ def opened(path: os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
     """
     part = part_of(path)
     path = path if part is None else part[0]
+    content = at_once(path)
+    if content is not None:
+        with io.BytesIO(content) as handle:
+            yield handle
+        return
+    with _opened(path, name) as handle:
+        yield handle
+
+
+def _opened(path: os.PathLike[str], name: str) -> IO[bytes]:
+    """A file that cannot be read at once, open. Raises PictureError with the reason where it cannot be read at all."""
     reason = unreadable_reason(path)
     if reason is not None:
         raise PictureError(name, reason, "empty" if "0 bytes" in reason else "unreadable")
     try:
-        handle = open_file(path)  # closed below; only the opening is guarded
+        return open_file(path)
     except EntryError as error:
         raise PictureError(name, str(error), "damaged") from error
     except OSError as error:
         raise PictureError(name, f"cannot be opened ({error.strerror or error})", "unreadable") from error
-    with handle:
-        yield handle
 
 
 def identify(handle: IO[bytes], name: str) -> Image.Image:
