@@ -218,3 +218,22 @@ def test_eight_threads_of_large_pictures_hold_what_the_budget_says(form: str, tm
     bounded, _ = peak(form, 3000, 8, 2 * reckoned, str(tmp_path))
     assert bounded <= 2 * reckoned + 20
     assert unbounded > 3 * reckoned, "one at a time as it is: the budget changes nothing"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="thresholds are those of glibc")
+def test_small_pictures_on_threads_are_not_given_new_memory_each() -> None:
+    """It was twenty page faults a picture; in a process of its own, since a large block that was freed mends them."""
+    code = (
+        "import resource\n"
+        "from tests.data.pictures import encoded, photo\n"
+        "from transferkit.data.images.decode import DecodeSettings, decode_many\n"
+        "content = encoded(photo(0, 340, 256), 'JPEG')\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in decode_many([content] * 300, DecodeSettings(224), threads=2): pass\n"
+        "    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 300\n"
+        "faults()\n"
+        "print(faults())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 8

@@ -38,7 +38,7 @@ from transferkit.data.images.decode_settings import (
     decoder_versions,
     outdated,
 )
-from transferkit.data.images.memory import MEMORY, needed
+from transferkit.data.images.memory import MEMORY, keep_freed, needed
 from transferkit.data.images.opening import PictureError, named, opened
 from transferkit.data.images.reading import DRAFT_MARGIN, MAX_PIXELS, draft_scale
 from transferkit.data.images.sizing import LETTERBOX, fitted, letterboxed, scaled
@@ -125,6 +125,7 @@ def read_many(
         except PictureError as error:
             return error
 
+    keep_freed()
     for index, result in enumerate(map_ordered(one, items, threads, bundle=bundle)):
         if not isinstance(result, PictureError):
             yield index, result

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from transferkit.data.images.tones import STRIP, is_deep
 from transferkit.data.threads import machine_memory
 
@@ -19,6 +21,7 @@ LEAST = 1 << 30  # bytes: the largest picture passes alone, wherever it is read
 SHARE = 8  # of the machine's memory: one part of so many
 SMALL = 16 << 20  # bytes of a picture of which no account is kept
 LARGE = 64 << 20  # bytes of one whose decoding takes so long that the search for freed memory behind it costs little
+KEPT = 16 << 20  # bytes: twice as many are kept of what a thread has freed
 # Bytes a pixel at the peak, measured with pictures of 16 million pixels: what the format's library holds, Pillow's four
 # bytes, and the RGB that is made of them.
 PEAK = {"JPEG": 8, "MPO": 8, "PNG": 8, "BMP": 8, "GIF": 8, "TIFF": 8, "WEBP": 17, "AVIF": 16, "HEIF": 16, "DICOM": 8}
@@ -78,6 +81,17 @@ def _trimming() -> Callable[[int], int] | None:
         return found
     except (OSError, AttributeError, TypeError):
         return None
+
+
+@functools.cache
+def keep_freed() -> None:
+    """Let glibc keep the memory of one small picture for the next.
+
+    It gives what threads free back to the system, and gets it again page by page, until the process has freed a larger
+    block once: its thresholds follow the largest (mallopt(3)). Twenty page faults were a tenth of a small picture's
+    processor time, and threads wait for each other in them.
+    """
+    np.empty(KEPT, np.uint8)  # never touched, and freed at once
 
 
 def _trim() -> None:
