@@ -287,6 +287,38 @@ def test_any_number_of_pictures_from_any_thread(network, name):
     assert len(found) == 5
 
 
+@pytest.mark.parametrize("name", REAL)
+def test_pictures_that_may_not_be_written_are_computed(network, name):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
+    run = engines.forward(name, network, 2)
+    expected = run([pixels])
+    pixels.flags.writeable = False
+    for x, y in zip(run([pixels]), expected, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.skipif("openvino" not in REAL, reason="OpenVINO is not installed")
+def test_openvino_ties_no_thread_to_a_core(network, monkeypatch):
+    """The streams of several processes would share the first core, and leave the others idle."""
+    runtime, compiled = engines._openvino_alone(), []
+
+    class Core:
+        def __init__(self):
+            self.core = inner()
+
+        def __getattr__(self, name):
+            return getattr(self.core, name)
+
+        def compile_model(self, *arguments):
+            compiled.append(self.core.compile_model(*arguments))
+            return compiled[-1]
+
+    inner = runtime.Core
+    monkeypatch.setattr(runtime, "Core", Core)
+    engines.forward("openvino", network, 1)
+    assert [one.get_property("ENABLE_CPU_PINNING") for one in compiled] == [False]
+
+
 @pytest.mark.parametrize("where", ["compiling", "computing"])
 def test_a_full_memory_is_the_engines_failure_so_that_tensorflow_goes_on_in_halves(network, monkeypatch, where):
     def full(*_):
