@@ -6,8 +6,9 @@ Rows are committed as they come, so that an interrupted pass goes on where it st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,10 +16,11 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones.cut import largest
 from transferkit.console import Reporter
-from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError, decoder_versions
+from transferkit.data.images.decode import DecodeSettings, decoder_versions
 from transferkit.data.samples import Samples
-from transferkit.data.threads import ahead, available_threads, map_ordered
+from transferkit.data.threads import ahead, map_ordered
 from transferkit.errors import TrainingError
+from transferkit.features.drawing import Batch, Drawing, Unreadable
 from transferkit.features.row_sources import FORWARD_BATCH, Views, padded
 from transferkit.record import JsonObject
 
@@ -29,7 +31,6 @@ SMALL = 256 << 20  # bytes of a network's largest activation for one such batch
 CHUNK_BYTES = 64 << 20  # rows are committed to disk in pieces of about this size,
 COMMIT_SECONDS = 20.0  # or as often as this: what a kill can cost
 VIEWS_AT_ONCE = 32  # drawn from one decoded picture; bounds what waits in memory
-Unreadable = Callable[[int, PictureError], None]  # is told the number of a picture, and why it cannot be read
 
 
 class RowSet(Protocol):
@@ -131,47 +132,20 @@ def _batches(
     on_error: Unreadable | None,
 ) -> Iterator[tuple[list[str], list[np.ndarray]]]:  # fmt: skip
     """Row names and outputs, batch by batch; decoding and drawing run ahead on threads."""
-
-    def run(batch: tuple[list[str], np.ndarray]) -> tuple[list[str], list[np.ndarray]]:
-        names, pixels = batch
-        return names, [o[: len(names)] for o in network([padded(pixels)])]
-
-    with closing(ahead(_drawn(views, samples, todo, on_error), depth=1)) as batches:
-        yield from map_ordered(run, batches, threads=parallel, window=parallel)
-
-
-def _drawn(
-    views: Views, samples: Samples, todo: dict[int, list[int]], on_error: Unreadable | None
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Row names and uint8 pixels [n ≤ FORWARD_BATCH, size, size, 3]."""
-    assert samples.sha256 is not None
-
-    def draw(item: tuple[int, list[int]]) -> tuple[int, list[int], np.ndarray | PictureError]:
-        try:
-            return *item, views.pixels(samples, *item)
-        except PictureError as error:
-            if on_error is None:
-                raise
-            return *item, error
-
-    names: list[str] = []
-    waiting: list[np.ndarray] = []
-    work = ((i, some[k : k + VIEWS_AT_ONCE]) for i, some in todo.items() for k in range(0, len(some), VIEWS_AT_ONCE))
-    # Two batches in the making: with less, decoding would wait for the network, and it for decoding.
+    hashes = samples.sha256
+    assert hashes is not None
     most = max(1, min(VIEWS_AT_ONCE, max(map(len, todo.values()))))
-    window = max(2 * available_threads(), 2 * FORWARD_BATCH // most)
-    for i, some, pixels in map_ordered(draw, work, window=window, bundle=max(1, BUNDLE // most)):
-        if isinstance(pixels, PictureError):
-            assert on_error is not None
-            on_error(i, pixels)
-            continue
-        names += [views.name(samples.sha256[i], v) for v in some]
-        waiting.extend(pixels)
-        while len(waiting) >= FORWARD_BATCH:
-            yield names[:FORWARD_BATCH], np.stack(waiting[:FORWARD_BATCH])
-            names, waiting = names[FORWARD_BATCH:], waiting[FORWARD_BATCH:]
-    if waiting:
-        yield names, np.stack(waiting)
+    work = ((i, some[k : k + most]) for i, some in todo.items() for k in range(0, len(some), most))
+    drawing = Drawing(partial(views.pixels, samples), views.decode.size, FORWARD_BATCH, on_error)
+
+    def run(batch: Batch) -> tuple[list[str], list[np.ndarray]]:
+        outputs = network([padded(batch.pixels)])
+        drawing.use_again(batch, outputs)
+        names = [views.name(hashes[picture], view) for picture, view in batch.views]
+        return names, [output[: len(names)] for output in outputs]
+
+    with closing(ahead(drawing.batches(work, most), depth=1)) as batches:
+        yield from map_ordered(run, batches, threads=parallel, window=parallel)
 
 
 def _commit(sets: Sequence[RowSet], pending: list[tuple[str, list[np.ndarray]]]) -> None:
