@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,14 @@ BARS = (
     Bar("ratio", ">=", 0.9, "extraction by two actors of one core each / in one process on the same two cores"),
 )
 SIZE = 8  # pixels a side of the tiny pictures
-SIDES = {"in process": ("local", None), "one actor": ("ray", 1), "two actors": ("ray", 2)}
+SIDES = {"in process": ("local", None), "two actors": ("ray", 2)}  # whose ratio is judged: in turns, several times
+BESIDE = {"one actor": ("ray", 1), "four actors": ("ray", 4)}  # for the page, once
+PAGE, MARK = "distributed.md", "throughput of extraction"  # the part of a page of docs/ that `text` gives
+# What is assumed where figures are extrapolated; all of it is named on the page.
+PICTURES, NODES, CORES, PRICE = 1_000_000_000, 100, 16, 0.04  # dollars an hour of a core
+PART = 10_000_000  # pictures of one command
+WIDTH, NAME = 256, 40  # numbers of 4 bytes in a row of MobileNet-0.25, and bytes of its name in the index
+PICTURE = 100_000  # bytes of a file
 
 
 @measurement("ray", BARS)
@@ -53,8 +60,9 @@ def measure(quick: bool, sizes: str, rounds: int, network: str) -> dict[str, Any
     }  # fmt: skip
     if not Path(TRASHNET).is_dir():
         return figures | {"ratio": None}
-    sides = {name: lambda name=name: speed(name, network, quick) for name in SIDES if not quick or name != "one actor"}
-    speeds = turns(sides, 1 if quick else rounds, warm_up=not quick)
+    speeds = turns(_sides(SIDES, network, quick), 1 if quick else rounds, warm_up=not quick)
+    if not quick:
+        speeds |= turns(_sides(BESIDE, network, quick), 1, warm_up=False)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     ratio = medians["two actors"] / medians["in process"]
     return figures | {"pictures_per_second": medians, "all": speeds, "ratio": ratio}
@@ -125,9 +133,12 @@ class Noting(Reporter):
         return sum(count for _, count in self.answers[1:]) / (last - first)
 
 
-def speed(side: str, network: str, quick: bool) -> float:
+def _sides(sides: dict[str, tuple[str, int | None]], network: str, quick: bool) -> dict[str, Any]:
+    return {name: lambda how=how: speed(*how, network, quick) for name, how in sides.items()}
+
+
+def speed(engine: str, workers: int | None, network: str, quick: bool) -> float:
     """Pictures a second of one side, from an empty cache."""
-    engine, workers = SIDES[side]
     with scratch() as folder:
         arguments = {"engine": engine, "workers": workers, "network": network, "quick": quick}
         return float(in_child("distributed", "extraction", arguments, folder / "cache")["speed"])
@@ -138,10 +149,65 @@ def extraction(engine: Any, workers: int | None, network: str, quick: bool) -> d
     import transferkit as tk
 
     note = Noting()
-    more = {"engine": engine} if workers is None else {"engine": engine, "workers": workers, "worker_cpus": 1}
+    cpus = min(1, (os.cpu_count() or 1) / (workers or 1))  # four actors on two cores have half of one each
+    more = {"engine": engine} if workers is None else {"engine": engine, "workers": workers, "worker_cpus": cpus}
     skip = ("metal", "paper", "plastic", "trash") if quick else ()
     found = tk.extract_features(
         str(TRASHNET), "mobilenet_0.25", weights=network, augment="none", exclude=skip, on_bad_file="skip",
         offline=True, reporter=note, **more,
     )  # fmt: skip
     return {"speed": note.speed(), "pictures": found.pictures, "precision": found.precision}
+
+
+def text(found: Mapping[str, Any], machine: Mapping[str, Any]) -> Iterator[str]:
+    """The part of docs/distributed.md that these figures give, and what they extrapolate to."""
+    small, large = found["pictures"][0], found["pictures"][-1]
+    first, last = (found["asking"][str(count)] for count in (small, large))
+    load = machine.get("load")
+    yield (
+        f"Measured by `scripts/bench.py ray` on {machine['cores']} cores of {machine['cpu']}"
+        + ("." if load is None else f", load {load:.1f} when it ended.")
+    )
+    yield ""
+    yield f"| the asking process, tiny pictures (8 × 8 pixels, one view) | {small:,} | {large:,} | a further row |"
+    yield "|---|---|---|---|"
+    for what, key in (("processor time, all of it", "cpu"), ("of it until the first shard is handed out", "listing")):
+        more = 1000 * (last[key] - first[key]) / (large - small)
+        yield f"| {what} | {first[key]:.2f} s | {last[key]:.2f} s | {more:.4f} ms |"
+    memory = found["growth_mb"] / (large - small)  # MB a row
+    yield f"| most memory | {first['peak_mb']:.0f} MB | {last['peak_mb']:.0f} MB | {1024 * memory:.2f} KB |"
+    speeds = found.get("pictures_per_second")
+    if speeds is None:
+        return
+    yield ""
+    yield "| MobileNet-0.25 on TrashNet, 224 pixels | pictures a second | of the same cores in one process |"
+    yield "|---|---|---|"
+    for name in ("in process", "one actor", "two actors", "four actors"):
+        share = "" if name == "one actor" else f"{speeds[name] / speeds['in process']:.2f}"
+        yield f"| {name} | {speeds[name]:.0f} | {share} |"
+    yield ""
+    yield f"One actor has one core of the {machine['cores']}; four actors share them all. **Extrapolated** from these:"
+    yield ""
+    yield from _extrapolated(found, speeds["two actors"] / min(2, machine["cores"]), last["peak_mb"], memory)
+
+
+def _extrapolated(found: Mapping[str, Any], core: float, peak: float, memory: float) -> Iterator[str]:
+    """A table: `core` pictures a second, `peak` MB at the most pictures, `memory` MB a further row."""
+    seconds = PICTURES / (core * NODES * CORES)
+    asking = found["milliseconds_a_row"] * PICTURES / 1000
+    slower = max(seconds, asking)
+    most = peak + max(0, PART - found["pictures"][-1]) * memory
+    stored = PICTURES * (4 * WIDTH + NAME)
+    yield f"| {NODES} machines of {CORES} cores | assumed | {PICTURES:,} pictures |"
+    yield "|---|---|---|"
+    yield f"| the workers | {core:.0f} pictures a second of each core, as of an actor here | {seconds:,.0f} s |"
+    yield (
+        f"| the asking process | {found['milliseconds_a_row']:.4f} ms a picture, in {PICTURES // PART} parts one after "
+        f"the other | {asking:,.0f} s, beside the workers |"
+    )
+    yield f"| its memory | {1024 * memory:.2f} KB a picture of a part, above what it has here | {most / 1024:.1f} GB |"
+    yield f"| the store | {WIDTH} numbers of 4 bytes a row, and {NAME} bytes of its name | {stored / 1e12:.1f} TB |"
+    yield f"| writing to it | all that time | {stored / slower / 1e6:,.0f} MB a second |"
+    yield f"| reading | {PICTURE // 1000} KB a picture | {PICTURES * PICTURE / slower / 1e9:.1f} GB a second |"
+    dollars = PRICE * NODES * CORES * slower / 3600
+    yield f"| price | {PRICE:g} $ an hour of a core, all machines to the end | {dollars:,.0f} $ |"

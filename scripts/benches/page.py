@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benches.measuring import ROOT, Bar
@@ -46,6 +46,18 @@ def record(name: str, figures: dict[str, Any]) -> None:
     ordered = rounded({key: content[key] for key in registry.bars() if key in content})
     JSON.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", "utf-8")
     PAGE.write_text("\n".join(lines(ordered, registry.bars())) + "\n", "utf-8")
+    module = registry.modules().get(name)
+    if module is not None and hasattr(module, "text"):  # figures that stand in a page of their own, too
+        path = PAGE.with_name(module.PAGE)
+        new = with_part(path.read_text("utf-8"), module.MARK, module.text(ordered[name], ordered[name]["machine"]))
+        path.write_text(new, "utf-8")
+
+
+def with_part(content: str, mark: str, part: Iterable[str]) -> str:
+    """A page with other lines between its two marks, which are comments."""
+    begin, end = f"<!-- begin: {mark} -->\n", f"<!-- end: {mark} -->\n"
+    before, rest = content.split(begin)
+    return before + begin + "\n".join(part) + "\n" + end + rest.split(end)[1]
 
 
 def rounded(content: Any) -> Any:
@@ -70,7 +82,8 @@ def lines(content: dict[str, Any], bars: dict[str, tuple[Bar, ...]]) -> Iterator
     yield "# Benchmarks"
     yield ""
     yield "Written by `scripts/bench.py`; every figure is in `benchmarks.json`. Each row was measured within one run,"
-    yield "the sides of a comparison taking turns; `load` is that of the machine when the measurement ended."
+    yield "the sides of a comparison taking turns; `load` is that of the machine when the measurement ended. All are of"
+    yield "processors (CPUs): transferkit was never measured on a GPU."
     yield ""
     yield "| measurement | what | figure | bar | reached |"
     yield "|---|---|---|---|---|"

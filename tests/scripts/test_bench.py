@@ -130,6 +130,38 @@ def test_listing_the_bars_needs_no_tensorflow() -> None:
     assert "extraction" in done.stdout
 
 
+def test_what_many_machines_would_need_is_written_into_its_page_from_the_figures(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benches import distributed
+
+    before = (measuring.ROOT / "docs" / distributed.PAGE).read_text("utf-8")
+    path = recorded / distributed.PAGE
+    path.write_text(before, "utf-8")
+    speeds = {"in process": 100.0, "one actor": 45.0, "two actors": 90.0, "four actors": 95.0}
+    figures = {
+        "pictures": [10_000, 1_000_000], "peak_mb": 1000.0, "growth_mb": 198.0, "milliseconds_a_row": 0.02,
+        "pictures_per_second": speeds, "ratio": 0.9,
+        "asking": {
+            "10000": {"cpu": 3.0, "listing": 2.5, "peak_mb": 802.0},
+            "1000000": {"cpu": 22.8, "listing": 12.4, "peak_mb": 1000.0},
+        },
+    }  # fmt: skip
+    page.record("ray", figures)
+    after = path.read_text("utf-8")
+    assert after.split("<!-- begin")[0] == before.split("<!-- begin")[0]
+    assert after.split("<!-- end")[1] == before.split("<!-- end")[1]
+    for row in (
+        "| processor time, all of it | 3.00 s | 22.80 s | 0.0200 ms |",
+        "| four actors | 95 | 0.95 |",
+        "| the workers | 45 pictures a second of each core, as of an actor here | 13,889 s |",  # 1e9 / (45 · 1,600)
+        "one after the other | 20,000 s, beside the workers |",
+        "| its memory | 0.20 KB a picture of a part, above what it has here | 2.7 GB |",  # 1,000 MB + 9 million rows
+        "| price | 0.04 $ an hour of a core, all machines to the end | 356 $ |",  # the asking process is the slower one
+    ):
+        assert row in after
+
+
 def test_growth_is_the_exponent_between_two_sizes_of_stages_that_are_long_enough() -> None:
     from benches import growth
 

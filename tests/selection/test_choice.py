@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from transferkit.errors import TrainingError
 from transferkit.evaluation.metric_registry import goal
-from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import Candidate, CandidateScore, choose, fit, sets, simplest
+from transferkit.features import row_blocks
+from transferkit.features.row_blocks import StoredRows, Table
+from transferkit.selection import expectation, kernels
+from transferkit.selection.candidate_scores import Judge, OutOfFold
+from transferkit.selection.choice import Candidate, CandidateScore, HeadChoice, choose, fit, sets, simplest
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.kernels import KernelRidge
-from transferkit.selection.learner import Folds, Path, Setting
+from transferkit.selection.learner import Folds, Setting
+from transferkit.selection.learner import Path as Answered
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
 
 
@@ -116,7 +121,7 @@ class Counting:
     simplicity: int = 0
     gives_logits: bool = True
 
-    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Answered]:
         self.calls.append(1)
         yield {}, [np.zeros_like(y) for _ in rounds]
 
@@ -204,3 +209,43 @@ def test_what_is_worse_than_a_baseline_is_not_taken_for_being_plain() -> None:
         )  # fmt: skip
     assert simplest(trials, judge_).candidate.name == "logistic on last"
     assert simplest([trials[0], trials[2]], judge_).candidate.name == "class mean on all"
+
+
+def test_rows_that_memory_has_no_room_for_are_chosen_by_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(kernels, "EXACT", 100)
+    rng = np.random.default_rng(0)
+    labels = np.arange(210) % 3
+    x = (rng.normal(size=(210, 2, 20)) + 0.7 * rng.normal(size=(3, 20))[labels][:, None]).astype(np.float32)
+    candidates = sets({"last": (12, 20), "all": (0, 20)}, [Discriminant(), Ridge(), Logistic(), KernelRidge()])
+
+    def chosen(rows: Table) -> HeadChoice:
+        return choose(rows, np.eye(3)[labels], rounds(210), candidates, judge(labels))
+
+    there = chosen(x)
+    monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 32)
+    stored = StoredRows(lambda places: x[places], x.shape)
+    found = chosen(stored)
+    assert all(isinstance(answers, np.memmap) for trial in found.contenders for answers in trial.logits)
+    assert [row.name for row in found.table] == [row.name for row in there.table]
+    assert [row.score for row in found.table] == pytest.approx([row.score for row in there.table])
+    assert (found.trial.candidate.name, found.trial.setting) == (there.trial.candidate.name, there.trial.setting)
+    assert (found.score, found.apparent) == pytest.approx((there.score, there.apparent))
+    assert np.allclose(found.logits, there.logits, atol=1e-4)
+    outputs = [
+        fitted(projection(x[:, 0]))
+        for projection, fitted in (fit(x, np.eye(3)[labels], there.trial), fit(stored, np.eye(3)[labels], found.trial))
+    ]
+    assert np.allclose(*outputs, atol=1e-4)
+
+
+def test_expecting_of_many_pictures_takes_no_more_memory_for_more_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, trials, of = np.random.default_rng(0), [], judge(np.arange(150) % 3)
+    for _ in range(4):
+        logits = rng.normal(size=(150, 3)) + np.eye(3)[of.targets]
+        trials.append(OutOfFold.of(logits, of))
+    whole = expected(trials, of)
+    monkeypatch.setattr(expectation, "DRAWN", 150 * 7)  # a thousand draws in sevens, and the rest
+    assert expected(trials, of)[0] == pytest.approx(whole[0], abs=1e-12)

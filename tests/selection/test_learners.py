@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from transferkit.selection import kernels
+from transferkit.features import row_blocks
+from transferkit.features.row_blocks import StoredRows
+from transferkit.selection import kernels, linear
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Learner
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
@@ -98,6 +102,44 @@ def test_discriminant_and_ridge_agree_with_scikit_learn() -> None:
     strength = penalty * x.var(0).sum() * len(x)
     ours = Ridge().fit(z, y, {"penalty": penalty})(z[:, 0])
     assert np.abs(ours - Reference(alpha=strength).fit(x, y).predict(x)).max() < 1e-4
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_logistic_regression_is_that_of_scikit_learn(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    monkeypatch.setattr(linear, "GRADIENT", 1e-6)  # to the end, not until it is near enough
+    monkeypatch.setattr(linear, "STEPS", 1000)
+    z, y, _ = pictures(n=150, views=1, classes=classes)
+    reference = LogisticRegression(C=0.03, tol=1e-6, max_iter=1000).fit(z[:, 0].astype(np.float64), y.argmax(1))
+    found = Logistic().fit(z, y, {"C": 0.03})(z[:, 0])
+    chances = np.exp(found) / np.exp(found).sum(1, keepdims=True)
+    assert np.abs(chances - reference.predict_proba(z[:, 0].astype(np.float64))).max() < 1e-4
+
+
+# Of the largest output. The kernel to landmarks is in single precision, of which a product's rounding goes by its size.
+TOLERANCE = {"logistic": 1e-4, "kernel": 1e-5}
+
+
+@pytest.mark.parametrize("learner", [*LEARNERS, Logistic(exclusive=False)], ids=lambda learner: learner.name)
+@pytest.mark.parametrize("exact", [4000, 50])
+def test_rows_on_disk_teach_what_rows_in_memory_do(
+    learner: Learner, exact: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In blocks of 16 pictures from the disk, and all at once in memory."""
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(kernels, "EXACT", exact)
+    z, y, folds = pictures(n=203, apart=1.0)
+    stored = StoredRows(lambda places: z[places], z.shape)
+    whole = [(setting, outs) for setting, outs in learner.path(z, y, [folds, folds[::-1]])]
+    alone = learner.fit(z, y, whole[-1][0])(z[:, 0])
+    monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 16)
+    most = TOLERANCE.get(learner.name, 1e-6)
+    for (setting, outs), (other, found) in zip(whole, learner.path(stored, y, [folds, folds[::-1]]), strict=True):
+        assert other == setting
+        for out, again in zip(outs, found, strict=True):
+            assert np.abs(out - again).max() < most * np.abs(out).max()
+    assert np.abs(learner.fit(stored, y, whole[-1][0])(z[:, 0]) - alone).max() < most * np.abs(alone).max()
 
 
 def test_numbers_and_labels_are_learnt_as_well() -> None:

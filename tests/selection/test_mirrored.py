@@ -37,7 +37,7 @@ def trial():
 
 
 def answers(judge, rounds, mirrored):
-    return both_ways(looks(judge, 1)[:, None], mirrored, np.eye(2)[judge.targets], rounds, trial(), judge)
+    return both_ways(looks(judge, 1)[:, None], mirrored[:, None], np.eye(2)[judge.targets], rounds, trial(), judge)
 
 
 def test_a_second_look_with_errors_of_its_own_gains(judge, rounds):
@@ -60,7 +60,7 @@ def test_no_picture_has_a_say_in_its_own_answer(judge, rounds):
     other = Judge(judge.task, judge.targets.copy(), judge.classes, judge.goal)
     other.targets[7] = 1 - other.targets[7]
     y = np.eye(2)[other.targets]
-    after = both_ways(looks(judge, 1)[:, None], looks(judge, 2), y, rounds, trial(), other).mean_logits
+    after = both_ways(looks(judge, 1)[:, None], looks(judge, 2)[:, None], y, rounds, trial(), other).mean_logits
     assert np.array_equal(before[7], after[7])
     assert not np.array_equal(before, after)
     assert OutOfFold.of(after, other).by_picture is not None

@@ -126,11 +126,11 @@ class Stored:
         self._resident = ResidentRows(tensors, places)
         return self._resident
 
-    def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """See `Source.take`."""
+    def take(self, pictures: np.ndarray, views: np.ndarray, once: bool = False) -> list[np.ndarray]:
+        """See `Source.take`; `once`: see `FeatureSet.gather`."""
         chunks = self._chunk[pictures, views]
         assert (chunks >= 0).all(), "a view was asked for that was not extracted"
-        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views]))
+        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views], once))
 
 
 class Streamed:

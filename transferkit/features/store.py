@@ -22,6 +22,7 @@ import numpy as np
 from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
+from transferkit.features.row_blocks import release
 from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
@@ -138,13 +139,16 @@ class FeatureSet:
         chunks, rows = np.array(found, np.int64).reshape(-1, 2).T
         return chunks, rows
 
-    def gather(self, chunks: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Rows at the given places, in that order, as float32 [n, width]."""
+    def gather(self, chunks: np.ndarray, rows: np.ndarray, once: bool = False) -> np.ndarray:
+        """Rows at the given places, in that order, as float32 [n, width]. `once`: they are not asked for again soon, so
+        that no memory is kept for them."""
         out = np.empty((len(rows), self.width), np.float32)
         for chunk in np.unique(chunks):
             here = np.flatnonzero(chunks == chunk)
             here = here[np.argsort(rows[here], kind="stable")]  # reading forwards is what disks like
             out[here] = as_numbers(self._chunks[chunk][rows[here]])
+            if once:
+                release(self._chunks[chunk])
         return out
 
     def unpack(self, rows: np.ndarray) -> list[np.ndarray]:
@@ -223,6 +227,7 @@ def _intact(path: Path, rows: np.ndarray, expected: int) -> bool:
     key = (str(path), status.st_size, status.st_mtime_ns, expected)
     if key not in _verified and checksum(rows) == expected:
         _verified.add(key)
+        release(rows)  # all of them have just been read
     return key in _verified
 
 

@@ -164,7 +164,7 @@ def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray)
 
 def diagnosis_context(
     context: RunContext, *, chosen: str, command: str, metrics: MetricsRecord, val: np.ndarray,
-    features: dict[str, Split], learning_rate: float | None,
+    train: Pictures, features: dict[str, Split], learning_rate: float | None,
 ) -> DiagnosisContext:  # fmt: skip
     """What `diagnosis.diagnose` wants to know beside curves and scores.
 
@@ -174,6 +174,7 @@ def diagnosis_context(
         command: what repeats the run.
         metrics: what is known of the run so far.
         val: calibrated answers [n, t] on validation.
+        train: the training pictures that `features` are of.
         features: vectors of train, val and test by the network as it came.
         learning_rate: of the head, however it was found.
     """
@@ -195,7 +196,7 @@ def diagnosis_context(
             for name, part in features.items()
             if name != "train"
         },
-        doubtful_labels=doubtful_labels(fit, samples, problem.train, context.settings.seed) if judged else None,
+        doubtful_labels=doubtful_labels(fit, samples, train, context.settings.seed) if judged else None,
         confident_errors=diagnosis.confident_errors(val, samples.targets[problem.val]) if single else None,
         data=context.origin,
         run=str(context.layout.folder),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transferkit.console import plural
 from transferkit.evaluation import diagnosis
 from transferkit.evaluation.baselines import Baseline, Split
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -23,7 +24,7 @@ from transferkit.runs.packaging import Packaging
 from transferkit.runs.random_baseline import random_weights
 from transferkit.runs.run_record import RunRecord, TestSplitRecord
 from transferkit.runs.selecting import HeadSelection
-from transferkit.runs.tapped_rows import narrowed
+from transferkit.runs.tapped_rows import few_enough, narrowed
 from transferkit.training import recipe
 
 if TYPE_CHECKING:
@@ -78,9 +79,19 @@ class Assessment:
 
     def _features(self) -> dict[str, Split]:
         """Vectors of the last layer of the network as it came, of training and validation; see `_save_typical`."""
-        context = self.context
+        context, width = self.context, self.trained.features.width
         train, val, _ = rows_of(context.splits)
-        self._rows = analysis.features(self.work, self.trained, context.samples, [train, val])
+        self._train, val = (few_enough(part, width, share, context.settings.seed)
+                            for part, share in ((train, 0.5), (val, 0.25)))  # fmt: skip
+        if len(self._train) < len(train):
+            words = (
+                f"simpler classifiers, the learning curve and what is said of labels and copies go by "
+                f"{len(self._train):,} of {plural(len(train), 'training picture')}: there is no memory for more "
+                "features"
+            )
+            context.reporter.say(words)
+            self.manifest.record.notes = [*self.manifest.record.notes, words]
+        self._rows = analysis.features(self.work, self.trained, context.samples, [self._train, val])
         found = (Split(narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
         return dict(zip(("train", "val"), found, strict=True))
 
@@ -135,7 +146,7 @@ class Assessment:
         with context.reporter.step("looking for what is wrong"):
             about = analysis.diagnosis_context(
                 context, chosen=self.trained.chosen, command=repeatable(context.origin, context.settings),
-                metrics=metrics, val=val_outputs, features=features, learning_rate=self.work.rate,
+                metrics=metrics, val=val_outputs, train=self._train, features=features, learning_rate=self.work.rate,
             )  # fmt: skip
         # Of a classifier that was fitted in one step there is no curve; that of the network that lost is another's.
         fitted = any(phase.name == self.trained.chosen and not phase.epochs for phase in self.trained.phases)

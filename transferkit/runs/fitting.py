@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit import terms
+from transferkit.features.row_blocks import at, narrow
 from transferkit.runs import agreement
 from transferkit.runs.pool_choice import PoolChoice
 from transferkit.runs.tapped_rows import TappedRows
@@ -45,13 +46,13 @@ def classifier(
     alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
     learnt = rows.places(problem.train if alone else rows.pictures)
     if taught is None:
-        projection, fitted = choosing.fit(rows.x[learnt], rows.y[learnt], trial)
+        projection, fitted = choosing.fit(at(rows.x, learnt), rows.y[learnt], trial)
     else:
         projection, fitted = taught.fit(learnt)
     body = shipping.body(projection, fitted, trial.scale, trial.shift)
     columns = trial.candidate.start, trial.candidate.stop
     where = rows.places(problem.val)
-    asked = rows.x[where[agreement.sampled(problem)], 0]
+    asked = rows.x[where[agreement.sampled(problem)]][:, 0]
     expected = (fitted(projection(asked)) - trial.shift) * trial.scale
     val = found.logits[where]
     report = PhaseReport(
@@ -109,11 +110,11 @@ def start(rows: TappedRows, found: HeadChoice) -> Callable[[np.ndarray], keras.M
     trial = next(t for t in found.leaders if t.candidate.features == "last" and isinstance(t.candidate.learner, LINEAR))
     trial = replace(trial, candidate=replace(trial.candidate, start=0, stop=stop - first))
     known, y = rows.pictures, rows.y
-    vectors = rows.x[:, :, first:stop].copy()  # not all of `x`, which is large
+    vectors = narrow(rows.x, first, stop)  # not all of `x`, which is large
 
     def made(pictures: np.ndarray) -> keras.Model:  # must not hold `rows`, which have it
         places = np.searchsorted(known, pictures)
-        projection, fitted = choosing.fit(vectors[places], y[places], trial)
+        projection, fitted = choosing.fit(at(vectors, places), y[places], trial)
         assert isinstance(fitted, Affine)
         return shipping.trainable(projection, fitted, trial.scale, trial.shift)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,10 @@ import numpy as np
 from transferkit import terms
 from transferkit.console import figure, plural
 from transferkit.data.samples import Samples
+from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import UnlabeledRecord
-from transferkit.runs.tapped_rows import TappedRows, clean_rows
+from transferkit.features.row_blocks import StoredRows, held
+from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.choice import CandidateScore, HeadChoice, gain_of, row_of
 from transferkit.selection.expectation import expected
@@ -20,6 +23,19 @@ from transferkit.selection.learner import Folds
 from transferkit.selection.projection import Projection
 from transferkit.selection.unlabeled import Taught, WayScore, best_way
 from transferkit.training.recipe import Recipe
+
+
+def require_memory(rows: TappedRows, pool: Samples) -> None:
+    """Raise DataError where features of a pool, or of pictures with labels, are too large to be held: labels spread
+    along a graph of all pictures."""
+    size, most = 4 * rows.kind.width * len(pool), most_in_memory()
+    if isinstance(rows.x, StoredRows) or size > most:
+        size = max(size, 4 * math.prod(rows.x.shape))
+        raise DataError(
+            f"--unlabeled needs the features of all pictures in memory; those of {plural(len(rows.x), 'picture')} with "
+            f"labels or of the {len(pool)} without take {size / 1e9:.1f} GB, and {most / 1e9:.1f} GB are given to "
+            "them; name fewer pictures, or leave it out"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +58,7 @@ class PoolChoice:
         """Ask every way of learning from the pool `samples`."""
         of = judge(rows.pictures)
         unlabelled = clean_rows(work.frozen, replace(rows.kind), samples, np.arange(len(samples)))
-        taught = Taught(rows.x, rows.y, unlabelled, found.trial)
+        taught = Taught(held(rows.x), rows.y, held(unlabelled)[:, 0], found.trial)
         with work.reporter.step("asking whether unlabelled pictures help"):
             best, asked = best_way(taught, rounds, of)
         # Whether the pool is used is part of the choice, whatever comes of it.

@@ -6,6 +6,7 @@ One frozen pass gives vectors of several depths; everything after it costs secon
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import duration, figure
+from transferkit.console import duration, figure, plural
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
@@ -29,9 +30,10 @@ from transferkit.evaluation.metrics_record import (
 )
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
+from transferkit.features.row_blocks import StoredRows
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.limits import Account, Limits
-from transferkit.runs.tapped_rows import TappedRows, tapped_rows
+from transferkit.runs.tapped_rows import SHARE, TappedRows, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge, OutOfFold
@@ -133,6 +135,8 @@ class Selector:
         """Only the cross-validation: what would be chosen, and nothing fitted."""
         work, started = self.work, time.monotonic()
         self.rows = tapped_rows(work, self.precision)
+        if self.pool is not None:
+            pool_choice.require_memory(self.rows, self.pool)
         self.account = Account(Limits.of(work.settings), work.reporter.say)
         work.timings["features"] = time.monotonic() - started
         return self._choose()
@@ -146,11 +150,28 @@ class Selector:
         self.work.reporter.heading("choosing the classifier by cross-validation")
         samples, settings, rows = self.work.problem.samples, self.work.settings, self.rows
         rounds = self._rounds()
-        candidates = choosing.sets(rows.taps.sets(), learners(samples.task))
+        on_disk = isinstance(rows.x, StoredRows)
+        if on_disk:
+            self._say_on_disk()
+        candidates = choosing.sets(rows.taps.sets(), learners(samples.task, on_disk))
         with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:
             return choosing.choose(
                 rows.x, rows.y, rounds, candidates, self._judge(rows.pictures), settings.seed, advance, self._admitted
             )  # fmt: skip
+
+    def _say_on_disk(self) -> None:
+        """What else is read, and what is not tried."""
+        work, task = self.work, self.work.problem.samples.task
+        tried = learners(task, on_disk=True)
+        left = ", ".join(terms.CLASSIFIERS[one.name] for one in learners(task) if one not in tried)
+        words = (
+            f"features of {plural(len(self.rows.x), 'picture')} take {4 * math.prod(self.rows.x.shape) / 1e9:.3g} GB, "
+            f"more than one part in {SHARE} of the memory: they are read from disk, a block at a time. Not tried, "
+            f"since it holds all of them: {left}"
+        )
+        work.reporter.say(words)
+        if words not in work.notes:
+            work.notes.append(words)
 
     def _rounds(self) -> list[list[np.ndarray]]:
         """Rounds of folds, as places in the rows."""

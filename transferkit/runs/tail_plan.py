@@ -18,9 +18,10 @@ from transferkit.data.splitting.split import Splits
 from transferkit.evaluation.baselines import Split
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import CurveFit
+from transferkit.features.row_blocks import narrow
 from transferkit.runs import analysis
 from transferkit.runs.finetune import Job
-from transferkit.runs.tapped_rows import tapped_rows
+from transferkit.runs.tapped_rows import few_enough, tapped_rows
 from transferkit.training import outlook
 from transferkit.training.recipe import Recipe
 
@@ -83,8 +84,11 @@ def _curve(work: Recipe) -> CurveFit | None:
     rows, problem = tapped_rows(work), work.problem
     start, stop = rows.taps.sets()["last"]
 
+    last = narrow(rows.x, start, stop)
+
     def part(pictures: np.ndarray) -> Split:
-        return Split(rows.x[rows.places(pictures), 0, start:stop], problem.samples.targets[pictures])
+        some = few_enough(pictures, stop - start, 0.5, work.settings.seed)
+        return Split(last[rows.places(some)][:, 0], problem.samples.targets[some])
 
     samples = problem.samples
     found = analysis.curve(

@@ -1,18 +1,24 @@
-"""What a classifier is chosen by and fitted on: vectors from several depths of the frozen network, in one pass."""
+"""What a classifier is chosen by and fitted on: vectors from several depths of the frozen network, in one pass.
+
+They are in memory, or where they would take too much of it, on disk.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.data.samples import Samples
+from transferkit.data.threads import machine_memory
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
+from transferkit.features.row_blocks import StoredRows, Table, held, mapped
 from transferkit.features.row_kinds import Rows
-from transferkit.features.row_sources import Source
+from transferkit.features.row_sources import Source, Stored
 from transferkit.features.taps import Taps, tapped
 from transferkit.training import planning
 from transferkit.training.problem import Trained
@@ -21,20 +27,23 @@ from transferkit.training.recipe import Recipe
 if TYPE_CHECKING:
     import keras
 
-MOST_BYTES = 2 << 30  # of tapped rows in memory; beyond that, only the clean pictures are learnt from
+MOST_BYTES = 2 << 30  # of tapped rows; beyond that, only the clean pictures are learnt from
+SHARE = 4  # of the machine's memory: beyond one part of so many, rows stay on disk; what is made of them takes as much
+READ = 512  # rows at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class TappedRows:
-    """Rows `x` float32 [n, V, D] and targets `y` float64 [n, C] of the pictures at `pictures`, those of training and
-    validation in order; view 0 is the clean picture. `source` gives the rows `kind` of any of their views."""
+    """Rows `x` float32 [n, V, D], in memory or on disk, and targets `y` float64 [n, C] of the pictures at `pictures`,
+    those of training and validation in order; view 0 is the clean picture. `source` gives the rows `kind` of any of
+    their views."""
 
     backbone: LoadedBackbone
     taps: Taps
     kind: Rows
     source: Source
     pictures: np.ndarray
-    x: np.ndarray
+    x: Table
     y: np.ndarray
 
     @property
@@ -84,8 +93,8 @@ def tapped_rows(work: Recipe, precision: Precision | None = None) -> TappedRows:
     )  # fmt: skip
 
 
-def clean_rows(frozen: Frozen, kind: Rows, samples: Samples, pictures: np.ndarray) -> np.ndarray:
-    """Tapped rows float32 [n, D] of the clean pictures alone, by one pass or from the store.
+def clean_rows(frozen: Frozen, kind: Rows, samples: Samples, pictures: np.ndarray) -> Table:
+    """Tapped rows float32 [n, 1, D] of the clean pictures alone, by one pass or from the store.
 
     Args:
         frozen: the network.
@@ -95,20 +104,48 @@ def clean_rows(frozen: Frozen, kind: Rows, samples: Samples, pictures: np.ndarra
     """
     wanted = {int(i): range(1) for i in pictures}
     frozen.prepare([kind], samples, wanted)
-    return _read(frozen.source(kind, samples, wanted), kind, pictures, 1)[:, 0]
+    return _read(frozen.source(kind, samples, wanted), kind, pictures, 1)
 
 
-def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> np.ndarray:
+def most_in_memory() -> int:
+    """Bytes of rows up to which they are read into memory."""
+    return machine_memory() // SHARE
+
+
+def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.ndarray:
+    """As many of the pictures as memory has room for, in their order; drawn where that is not all.
+
+    Args:
+        pictures: numbers of pictures, int [n].
+        width: numbers of 4 bytes in a row of each.
+        share: of the memory that rows may take.
+        seed: of the draw.
+    """
+    most = max(1, int(share * most_in_memory()) // (4 * width))
+    if len(pictures) <= most:
+        return pictures
+    return np.sort(np.random.default_rng(seed).permutation(pictures)[:most])
+
+
+def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> Table:
     if 4 * kind.width * views * len(pictures) > MOST_BYTES:
         views = 1
-    blocks = np.array_split(pictures, max(1, -(-len(pictures) // 512)))
-    found = np.empty((len(pictures), views, kind.width), np.float32)
-    at = 0
-    for block in blocks:
-        for view in range(views):
-            found[at : at + len(block), view] = source.take(block, np.full(len(block), view, np.int64))[0]
-        at += len(block)
-    return found
+
+    take = partial(source.take, once=True) if isinstance(source, Stored) else source.take
+
+    def read(places: np.ndarray) -> np.ndarray:
+        found = np.empty((len(places), views, kind.width), np.float32)
+        for start in range(0, len(places), READ):
+            some = pictures[places[start : start + READ]]
+            for view in range(views):
+                found[start : start + READ, view] = take(some, np.full(len(some), view, np.int64))[0]
+        return found
+
+    rows = StoredRows(read, (len(pictures), views, kind.width))
+    if 4 * kind.width * views * len(pictures) <= most_in_memory():
+        return held(rows)
+    # What is computed each time it is asked for is asked for once.
+    return rows if isinstance(source, Stored) else mapped(rows, lambda block: block, kind.width)
 
 
 def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:

@@ -128,9 +128,9 @@ class EnsembleJob(Job):
         left, right = (rows[name] for name in member.networks)
         both, work = voices.pair(left, right), left.work
         trial = both.choose(work, splits).trial
-        model, fitted = both.shipped(trial)
         places = left.rows.places(work.problem.val[agreement.sampled(work.problem)])
-        found = agreement.gap(model, fitted[places], work.problem, work.views, trial.mean_logits[places])
+        model, expected = both.shipped(trial, places)
+        found = agreement.gap(model, expected, work.problem, work.views, trial.mean_logits[places])
         self._require_small(found, work)
         return Branch(model, share, member.mirrored, trial.mean_logits, self._report(member, trial, model, left))
 

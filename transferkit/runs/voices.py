@@ -11,6 +11,7 @@ import numpy as np
 
 from transferkit.data.splitting.split import Splits
 from transferkit.features.frozen import Frozen
+from transferkit.features.row_blocks import StoredRows, Table, beside, narrow
 from transferkit.runs.selecting import judge_of, rounds_of
 from transferkit.runs.tapped_rows import MOST_BYTES, TappedRows, clean_rows, tapped_rows
 from transferkit.selection import choice as choosing
@@ -56,8 +57,8 @@ def again(work: Recipe, answers: NetworkAnswers) -> Voice:
     return Voice(work, rows, answers.trial(rows.taps.sets(), learners(work.problem.samples.task)))
 
 
-def _mirrored(work: Recipe, rows: TappedRows) -> np.ndarray:
-    """Tapped rows float32 [n, D] of the mirror images of clean pictures, by the network as it came."""
+def _mirrored(work: Recipe, rows: TappedRows) -> Table:
+    """Tapped rows float32 [n, 1, D] of the mirror images of clean pictures, by the network as it came."""
     views, samples = replace(work.views, mirrored=True, count=0), work.problem.samples
     frozen = Frozen(work.backbone, work.settings, views, work.cache, work.reporter, work.frozen.precision)
     _, kind = frozen.tapped()
@@ -71,7 +72,7 @@ class Pair:
 
     left: TappedRows
     right: TappedRows
-    x: np.ndarray
+    x: Table
     y: np.ndarray
 
     @property
@@ -90,16 +91,18 @@ class Pair:
     def choose(self, work: Recipe, splits: Splits) -> HeadChoice:
         """The classifier by cross-validation, as on one network."""
         work.reporter.say("choosing a classifier on the features of both networks")
-        candidates = choosing.sets(self.sets(), learners(work.problem.samples.task))
+        on_disk = isinstance(self.x, StoredRows)
+        candidates = choosing.sets(self.sets(), learners(work.problem.samples.task, on_disk))
         judge = judge_of(work.problem, work.settings.metric, self.left.pictures)
         rounds = rounds_of(work, splits, self.left)
         return choosing.choose(self.x, self.y, rounds, candidates, judge, work.settings.seed)
 
-    def shipped(self, trial: CandidateScore) -> tuple[keras.Model, np.ndarray]:
-        """uint8 pictures → logits by `trial`, fitted on all rows; and the logits [n, C] it gives for these."""
+    def shipped(self, trial: CandidateScore, places: np.ndarray) -> tuple[keras.Model, np.ndarray]:
+        """uint8 pictures → logits by `trial`, fitted on all rows; and the logits [k, C] it gives for those at `places`,
+        int [k]."""
         projection, fitted = choosing.fit(self.x, self.y, trial)
         body = shipping.body(projection, fitted, trial.scale, trial.shift)
-        expected = (fitted(projection(self.x[:, 0])) - trial.shift) * trial.scale
+        expected = (fitted(projection(self.x[places][:, 0])) - trial.shift) * trial.scale
         return self._network(body, trial.candidate.features), expected
 
     def _network(self, body: keras.Model, features: str) -> keras.Model:
@@ -126,8 +129,8 @@ def pair(left: Voice, right: Voice) -> Pair:
         Rows float32 [n, V, d]; of clean pictures alone (V = 1) where all views would take too much memory.
     """
     a, b = left.rows, right.rows
-    parts = [rows.x[:, :, slice(*rows.taps.sets()["last"])] for rows in (a, b)] + [a.x, b.x]
+    parts = [narrow(rows.x, *rows.taps.sets()["last"]) for rows in (a, b)] + [a.x, b.x]
     views = min(a.x.shape[1], b.x.shape[1])
     if 4 * len(a.x) * views * sum(part.shape[2] for part in parts) > MOST_BYTES:
         views = 1
-    return Pair(a, b, np.concatenate([part[:, :views] for part in parts], axis=2), a.y)
+    return Pair(a, b, beside(parts, views), a.y)

@@ -5,6 +5,7 @@ What is said of the winner is not its own winning score, which is the best of ma
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ import numpy as np
 from transferkit.errors import TrainingError
 from transferkit.evaluation.baselines import few_threads
 from transferkit.evaluation.metrics_record import HeadCandidate
+from transferkit.features.row_blocks import StoredRows, Table, mapped, release
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import Judge, OutOfFold, scaled
 from transferkit.selection.expectation import expected
-from transferkit.selection.fitted import Fitted, Floats, Rows
+from transferkit.selection.fitted import Fitted, Floats
 from transferkit.selection.learner import Folds, Learner, Setting
 
 HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
@@ -95,14 +97,15 @@ class HeadChoice:
 
 
 def choose(
-    x: Rows, y: Floats, rounds: Sequence[Folds], candidates: Sequence[Candidate], judge: Judge, seed: int = 0,
+    x: Table, y: Floats, rounds: Sequence[Folds], candidates: Sequence[Candidate], judge: Judge, seed: int = 0,
     advance: Callable[[int], None] = lambda count: None,
     admitted: Callable[[CandidateScore], bool] = lambda trial: True,
 ) -> HeadChoice:  # fmt: skip
     """Cross-validate all candidates and choose.
 
     Args:
-        x: tapped features float32 [n, V, D]; view 0 is the clean picture.
+        x: tapped features float32 [n, V, D]; view 0 is the clean picture. Where they are on disk, so is what is made of
+            them: one set of features at a time, and the answers.
         y: targets float64 [n, C].
         rounds: rounds of folds; each covers every picture once. Pictures that belong together are in one fold.
         candidates: what is tried.
@@ -118,19 +121,21 @@ def choose(
         TrainingError: none of the candidates is admitted.
     """
     started = time.monotonic()
-    projected: dict[tuple[int, int], Rows] = {}
+    projected: dict[tuple[int, int], Table] = {}
     alive, trials, refused = list(candidates), list[CandidateScore](), list[Candidate]()
     # One round of all, then the others of those that may still win.
     for stage, some in enumerate((rounds[:1], rounds[1:])):
         for candidate in alive if some else ():
-            with few_threads(x.size):
+            with few_threads(math.prod(x.shape)):
                 z = _projected(x, candidate, projected)
                 found = list(candidate.learner.path(z, y, some))
             for setting, outputs in found:
                 for one in outputs:
                     enter(trials, candidate, setting, one, judge, first=stage == 0)
             advance(1)
-        before, alive = len(alive), _hopeful(trials, judge)
+        hopeful = _hopeful(trials, judge)
+        # In their order, in which one set of features follows the other.
+        before, alive = len(alive), [candidate for candidate in alive if candidate in hopeful]
         advance(before - len(alive) if stage == 0 else 0)
     full = [t for t in trials if t.candidate in alive]
     best = simplest(full, judge)
@@ -150,7 +155,7 @@ def choose(
     )  # fmt: skip
 
 
-def fit(x: Rows, y: Floats, trial: CandidateScore) -> tuple[projection.Projection, Fitted]:
+def fit(x: Table, y: Floats, trial: CandidateScore) -> tuple[projection.Projection, Fitted]:
     """The winner learnt from all pictures of `x` [n, V, D] and `y` [n, C].
 
     Args:
@@ -162,15 +167,18 @@ def fit(x: Rows, y: Floats, trial: CandidateScore) -> tuple[projection.Projectio
         The projection of its columns, and the classifier on what that gives.
     """
     candidate = trial.candidate
-    with few_threads(x.size):
-        found = projection.fit(x[:, 0], candidate.start, candidate.stop)
-        return found, candidate.learner.fit(found(x), y, trial.setting)
+    with few_threads(math.prod(x.shape)):
+        found = projection.fit(x, candidate.start, candidate.stop)
+        return found, candidate.learner.fit(mapped(x, found, found.width), y, trial.setting)
 
 
-def _projected(x: Rows, candidate: Candidate, known: dict[tuple[int, int], Rows]) -> Rows:
+def _projected(x: Table, candidate: Candidate, known: dict[tuple[int, int], Table]) -> Table:
     key = candidate.start, candidate.stop
     if key not in known:
-        known[key] = projection.fit(x[:, 0], *key)(x)
+        if isinstance(x, StoredRows):
+            known.clear()  # all of them may be too much for the disk as well
+        found = projection.fit(x, *key)
+        known[key] = mapped(x, found, found.width)
     return known[key]
 
 
@@ -192,6 +200,10 @@ def enter(
     if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)
     logits = (outputs - shift) * scale
+    if isinstance(outputs, np.memmap):  # on disk, where they stay
+        outputs[:] = logits
+        logits = outputs
+        release(logits)
     score, mine = judge.score(logits), judge.by_picture(logits)
     if first:
         trials.append(

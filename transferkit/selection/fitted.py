@@ -10,7 +10,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float32]
 
-BLOCK = 8192  # rows at a time, where all of them would take too much memory
+BLOCK = 8192  # rows at a time, where all of them would take too much memory,
+VOTES = 1 << 26  # or as many as have so many neighbours in all
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Neighbours:
 
     def __call__(self, z: Rows) -> Floats:
         """Votes [n, C] of projected features float32 [n, d]."""
-        parts = [self._votes(z[i : i + BLOCK]) for i in range(0, len(z), BLOCK)]
+        step = max(1, min(BLOCK, VOTES // len(self.keys)))
+        parts = [self._votes(z[i : i + step]) for i in range(0, len(z), step)]
         return np.concatenate(parts).astype(np.float64)
 
     def _votes(self, z: Rows) -> Rows:

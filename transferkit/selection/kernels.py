@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.selection.fitted import BLOCK, Fitted, Floats, Kernel, Rows, gaussian
+from transferkit.features.row_blocks import Table, blocks, held, room
+from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, gaussian
 from transferkit.selection.learner import Folds, Path, Setting, spread
 
 EXACT = 4000  # pictures up to which every one is a support
@@ -30,15 +31,16 @@ class KernelRidge:
     gammas: tuple[float, ...] = (0.25, 0.7, 2.0)
     penalties: tuple[float, ...] = (0.01, 0.05)
 
-    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+    def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
         if len(z) > EXACT:
             yield from self._sparse_path(z, y, rounds)
             return
+        z = held(z)
         for gamma in self.gammas:
             yield from _ridge_path(self._kernel(z, gamma), y, rounds, self.penalties, {"gamma": gamma})
 
-    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+    def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
         gamma, penalty, mean = setting["gamma"] / spread(z), setting["penalty"], y.mean(0)
         views = z.shape[1]
@@ -48,6 +50,7 @@ class KernelRidge:
                 *_normal(z, y - mean, supports, gamma, [np.arange(len(z))]), supports, gamma, penalty, len(z)
             )
             return Kernel(supports, gamma, weights.astype(np.float32), mean.astype(np.float32))
+        z = held(z)
         weights = _dual(self._kernel(z, setting["gamma"]), y - mean, penalty)
         supports = np.ascontiguousarray(z.transpose(1, 0, 2).reshape(-1, z.shape[2]))
         tied = np.tile(weights / views, (views, 1)).astype(np.float32)
@@ -65,21 +68,22 @@ class KernelRidge:
                 total += one + one.T
         return np.asarray(total / views**2)
 
-    def _sparse_path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
-        supports, mean = _landmarks(z), y.mean(0)
+    def _sparse_path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+        supports, mean, distance = _landmarks(z), y.mean(0), spread(z)
         for gamma in self.gammas:
-            scaled = gamma / spread(z)
-            outs = [[np.empty_like(y) for _ in rounds] for _ in self.penalties]
+            scaled = gamma / distance
+            outs = [[room(z, y) for _ in rounds] for _ in self.penalties]
             for number, folds in enumerate(rounds):
                 parts = [_normal(z, y - mean, supports, scaled, [fold]) for fold in folds]
                 whole = [sum(part[i] for part in parts) for i in range(2)]
                 for fold, part in zip(folds, parts, strict=True):
                     left = [w - p for w, p in zip(whole, part, strict=True)]
-                    for penalty, out in zip(self.penalties, outs, strict=True):
-                        weights = _solved(left[0], left[1], supports, scaled, penalty, len(z) - len(fold))
-                        for i in range(0, len(fold), BLOCK):
-                            rows = fold[i : i + BLOCK]
-                            out[number][rows] = gaussian(z[rows, 0], supports, scaled) @ weights + mean
+                    count = len(z) - len(fold)
+                    every = [_solved(left[0], left[1], supports, scaled, penalty, count) for penalty in self.penalties]
+                    for places, rows in blocks(z, fold):
+                        similar = gaussian(rows[:, 0], supports, scaled)
+                        for weights, out in zip(every, outs, strict=True):
+                            out[number][places] = similar @ weights + mean
             yield from (
                 ({"gamma": gamma, "penalty": penalty}, out) for penalty, out in zip(self.penalties, outs, strict=True)
             )
@@ -123,23 +127,22 @@ def _dual(kernel: Floats, y: Floats, penalty: float) -> Floats:
     return np.asarray(cho_solve(cho_factor(regular, overwrite_a=True), y))
 
 
-def _landmarks(z: Rows) -> Rows:
+def _landmarks(z: Table) -> Rows:
     chosen = np.random.default_rng(0).permutation(len(z))[:LANDMARKS]
-    return np.ascontiguousarray(z[np.sort(chosen), 0])
+    return np.ascontiguousarray(z[np.sort(chosen)][:, 0])
 
 
-def _normal(z: Rows, y: Floats, supports: Rows, gamma: float, folds: Folds) -> tuple[Floats, Floats]:
+def _normal(z: Table, y: Floats, supports: Rows, gamma: float, folds: Folds) -> tuple[Floats, Floats]:
     """`ΦᵀΦ` and `Φᵀy` over the pictures of `folds`, Φ the kernel to the supports, averaged over views."""
     gram, moment = np.zeros((len(supports), len(supports))), np.zeros((len(supports), y.shape[1]))
     for fold in folds:
-        for i in range(0, len(fold), BLOCK):
-            rows = fold[i : i + BLOCK]
-            views = [gaussian(z[rows, v], supports, gamma) for v in range(z.shape[1])]
+        for places, rows in blocks(z, fold):
+            views = [gaussian(rows[:, v], supports, gamma) for v in range(z.shape[1])]
             phi: Floats = np.asarray(
                 np.mean(views, axis=0, dtype=np.float64)
             )  # in single precision the sums lose their definiteness
             gram += phi.T @ phi
-            moment += phi.T @ y[rows]
+            moment += phi.T @ y[places]
     return gram, moment
 
 

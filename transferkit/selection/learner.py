@@ -2,6 +2,7 @@
 
 All work on rows float32 [n, V, d]: V views of each picture (view 0 is the clean one), and targets float64 [n, C]:
 one-hot, 0/1, or standardised numbers. Outputs are what a softmax, a sigmoid or the units of regression are put on.
+Rows are in memory or on disk (`row_blocks`), and read a block at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.selection.fitted import Fitted, Floats, Rows
+from transferkit.features.row_blocks import Places, Rows, Table, at, blocks, mean_and_variance, room
+from transferkit.selection.fitted import Fitted, Floats
 
 Folds = Sequence[npt.NDArray[np.int64]]
 Setting = dict[str, float]
@@ -38,7 +40,7 @@ class Learner(Protocol):
     def gives_logits(self) -> bool:
         """Whether outputs are logits already."""
 
-    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+    def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """Each setting with its out-of-fold outputs [n, C] in each round: every picture is answered for by others.
 
         Args:
@@ -47,18 +49,17 @@ class Learner(Protocol):
             rounds: of folds, which are positions that are held out together; in a round each position is in one fold.
         """
 
-    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+    def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """The classifier learnt from all rows."""
 
 
-def spread(z: Rows) -> float:
+def spread(z: Table) -> float:
     """Mean squared distance of two different pictures (clean views)."""
-    clean = z[:, 0].astype(np.float64)
-    return float(2 * clean.var(0).sum()) or 1.0
+    return float(2 * mean_and_variance(z)[1].sum()) or 1.0
 
 
 def refitted(
-    fits: Callable[[Rows, Floats], Iterable[Fitted]], count: int, z: Rows, y: Floats, rounds: Sequence[Folds]
+    fits: Callable[[Table, Floats], Iterable[Fitted]], count: int, z: Table, y: Floats, rounds: Sequence[Folds]
 ) -> list[list[Floats]]:
     """Out-of-fold outputs by fitting again without each fold.
 
@@ -72,10 +73,23 @@ def refitted(
     Returns:
         For each setting, outputs [n, C] in each round.
     """
-    outs = [[np.empty_like(y) for _ in rounds] for _ in range(count)]
+    outs = [[room(z, y) for _ in rounds] for _ in range(count)]
     for number, folds in enumerate(rounds):
         for fold in folds:
             rest = np.setdiff1d(np.arange(len(z)), fold)
-            for out, fitted in zip(outs, fits(z[rest], y[rest]), strict=True):
-                out[number][fold] = fitted(z[fold, 0])
+            answer(list(fits(at(z, rest), y[rest])), z, fold, [out[number] for out in outs])
     return outs
+
+
+def answer(fitted: Sequence[Callable[[Rows], Floats]], z: Table, fold: Places, outs: Sequence[Floats]) -> None:
+    """What classifiers say of the clean pictures of a fold, which is read once.
+
+    Args:
+        fitted: clean rows float32 [k, d] → outputs [k, C].
+        z: all rows.
+        fold: places.
+        outs: for each classifier, where its outputs for all rows go.
+    """
+    for places, rows in blocks(z, fold):
+        for out, one in zip(outs, fitted, strict=True):
+            out[places] = one(rows[:, 0])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.compute.blas import one_thread
+from transferkit.evaluation.baselines import few_threads
+from transferkit.features.row_blocks import Table, blocks, room
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
-from transferkit.selection.learner import Folds, Path, Setting, refitted, spread
+from transferkit.selection.learner import Folds, Path, Setting, answer, refitted, spread
 
-STEPS = 60  # of L-BFGS for one strength
+STEPS = 60  # of L-BFGS for one strength: so many along a path are near enough,
+GRADIENT = 1e-3  # or what no weight's derivative is above
 
 
 @dataclass(frozen=True)
@@ -24,25 +27,26 @@ class Ridge:
     gives_logits: bool = False
     penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
 
-    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+    def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`. In as many dimensions as there are features: the folds' parts are taken off the whole."""
-        x, mean = _with_one(z), y.mean(0)
-        scale = spread(z) / 2
-        outs = [[np.empty_like(y) for _ in rounds] for _ in self.penalties]
+        mean, scale = y.mean(0), spread(z) / 2
+        outs = [[room(z, y) for _ in rounds] for _ in self.penalties]
         for number, folds in enumerate(rounds):
-            parts = [(_gram(x, fold), _moment(x, y - mean, fold)) for fold in folds]
+            parts = [_normal(z, y, mean, fold) for fold in folds]
             gram, moment = sum(g for g, _ in parts), sum(m for _, m in parts)
-            for penalty, out in zip(self.penalties, outs, strict=True):
-                for fold, (g, m) in zip(folds, parts, strict=True):
-                    weights = _primal(gram - g, moment - m, penalty * scale * (len(z) - len(fold)))
-                    out[number][fold] = x[fold, 0] @ weights + mean
+            for fold, (g, m) in zip(folds, parts, strict=True):
+                count = scale * (len(z) - len(fold))
+                every = [_primal(gram - g, moment - m, penalty * count) for penalty in self.penalties]
+                for places, rows in blocks(z, fold):
+                    x = _with_one(rows[:, :1])[:, 0]
+                    for weights, out in zip(every, outs, strict=True):
+                        out[number][places] = x @ weights + mean
         yield from (({"penalty": penalty}, out) for penalty, out in zip(self.penalties, outs, strict=True))
 
-    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+    def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
-        x, mean, every = _with_one(z), y.mean(0), np.arange(len(z))
-        penalty = setting["penalty"] * spread(z) / 2 * len(z)
-        weights = _primal(_gram(x, every), _moment(x, y - mean, every), penalty)
+        mean, penalty = y.mean(0), setting["penalty"] * spread(z) / 2 * len(z)
+        weights = _primal(*_normal(z, y, mean, np.arange(len(z))), penalty)
         return Affine(weights[:-1].astype(np.float32), (weights[-1] + mean).astype(np.float32))
 
 
@@ -58,25 +62,28 @@ class Discriminant:
     gives_logits: bool = True
     shrinkages: tuple[float, ...] = (0.01, 0.05, 0.2, 0.5)
 
-    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+    def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
-        outs = refitted(lambda x, t: self._fits(x, t, self.shrinkages), len(self.shrinkages), z, y, rounds)
+        outs = [[room(z, y) for _ in rounds] for _ in self.shrinkages]
+        for number, folds in enumerate(rounds):
+            parts = [_class_sums(z, y, fold) for fold in folds]
+            for k, fold in enumerate(folds):
+                fits = list(self._fits(parts[:k] + parts[k + 1 :], self.shrinkages))
+                answer(fits, z, fold, [out[number] for out in outs])
         yield from (({"shrinkage": value}, out) for value, out in zip(self.shrinkages, outs, strict=True))
 
-    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+    def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
-        return next(iter(self._fits(z, y, (setting["shrinkage"],))))
+        return next(iter(self._fits([_class_sums(z, y, np.arange(len(z)))], (setting["shrinkage"],))))
 
     @staticmethod
-    def _fits(z: Rows, y: Floats, shrinkages: Sequence[float]) -> Iterator[Affine]:
+    def _fits(parts: Sequence[tuple[Floats, Floats, Floats]], shrinkages: Sequence[float]) -> Iterator[Affine]:
+        """Of all pictures whose `_class_sums` these are."""
         from scipy.linalg import cho_factor, cho_solve
 
-        x = z.reshape(-1, z.shape[2]).astype(np.float64)
-        weight = np.repeat(y, z.shape[1], axis=0)
-        counts = weight.sum(0)
-        means = (weight.T @ x) / np.maximum(counts, 1)[:, None]
-        inner = x - weight @ means
-        covariance = inner.T @ inner / max(1, len(x) - y.shape[1])
+        counts, sums, squares = (np.asarray(sum(each)) for each in zip(*parts, strict=True))
+        means = sums / np.maximum(counts, 1)[:, None]
+        covariance = (squares - means.T @ sums) / max(1, counts.sum() - len(counts))
         sphere = np.trace(covariance) / len(covariance)
         # A class without pictures here keeps a chance that is small, not none.
         prior = np.log((counts + 0.5 * (counts == 0)) / counts.sum())
@@ -92,8 +99,8 @@ class Discriminant:
 class Logistic:
     """Logistic regression with an L2 penalty: softmax where classes exclude each other, one sigmoid a label else.
 
-    Newton's method with conjugate gradients would be exact sooner; scikit-learn's L-BFGS, each fit started from the
-    one before, is fast enough and well kept.
+    By L-BFGS, each fit started from the one before, with scikit-learn's scaling and stopping rule: its own takes all
+    rows at once, here the gradient is a sum over blocks of them.
     """
 
     exclusive: bool = True
@@ -102,22 +109,21 @@ class Logistic:
     gives_logits: bool = True
     strengths: tuple[float, ...] = (0.003, 0.03, 0.3)  # C, from strong to weak penalty
 
-    def path(self, z: Rows, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
+    def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
         outs = refitted(lambda x, t: self._fits(x, t, self.strengths), len(self.strengths), z, y, rounds)
         yield from (({"C": value}, out) for value, out in zip(self.strengths, outs, strict=True))
 
-    def fit(self, z: Rows, y: Floats, setting: Setting) -> Fitted:
+    def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
         *_, last = self._fits(z, y, [c for c in self.strengths if c < setting["C"]] + [setting["C"]])
         return last
 
-    def _fits(self, z: Rows, y: Floats, strengths: Sequence[float]) -> Iterator[Affine]:
-        x, rows = z[:, 0], y  # of clean pictures: views would cost as much again, and say little that is new
+    def _fits(self, z: Table, y: Floats, strengths: Sequence[float]) -> Iterator[Affine]:
         if self.exclusive:
-            yield from _softmax_path(x, rows.argmax(1), rows.shape[1], strengths)
+            yield from _softmax_path(z, y.argmax(1), y.shape[1], strengths)
             return
-        columns = [list(_softmax_path(x, column.astype(np.int64), 2, strengths)) for column in rows.T]
+        columns = [list(_softmax_path(z, column.astype(np.int64), 2, strengths)) for column in y.T]
         for fits in zip(*columns, strict=True):
             # Of two classes' logits the difference is the sigmoid's.
             weights = np.stack([f.weights[:, 1] - f.weights[:, 0] for f in fits], axis=1)
@@ -128,13 +134,28 @@ def _with_one(z: Rows) -> Floats:
     return np.concatenate([z, np.ones((*z.shape[:2], 1), z.dtype)], axis=2).astype(np.float64)
 
 
-def _gram(x: Floats, fold: npt.NDArray[np.int64]) -> Floats:
-    rows = x[fold].reshape(-1, x.shape[2])
-    return np.asarray(rows.T @ rows / x.shape[1])
+def _normal(z: Table, y: Floats, mean: Floats, fold: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """`XᵀX`, a mean over views, and `Xᵀ(y - mean)` over the pictures of a fold, X with a constant beside it."""
+    width = z.shape[2] + 1
+    gram, moment = np.zeros((width, width)), np.zeros((width, y.shape[1]))
+    for places, rows in blocks(z, fold):
+        x = _with_one(rows)
+        flat = x.reshape(-1, width)
+        gram += flat.T @ flat / x.shape[1]
+        moment += x.mean(1).T @ (y[places] - mean)
+    return gram, moment
 
 
-def _moment(x: Floats, y: Floats, fold: npt.NDArray[np.int64]) -> Floats:
-    return np.asarray(x[fold].mean(1).T @ y[fold])
+def _class_sums(z: Table, y: Floats, fold: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """How many views of pictures of a fold each class has [C], their sum [C, d], and the sum of all `xxᵀ` [d, d]."""
+    views, width = z.shape[1:]
+    sums, squares = np.zeros((y.shape[1], width)), np.zeros((width, width))
+    for places, rows in blocks(z, fold):
+        x = rows.astype(np.float64)
+        sums += y[places].T @ x.sum(1)
+        flat = x.reshape(-1, width)
+        squares += flat.T @ flat
+    return views * y[fold].sum(0), sums, squares
 
 
 def _primal(gram: Floats, moment: Floats, penalty: float) -> Floats:
@@ -147,27 +168,60 @@ def _primal(gram: Floats, moment: Floats, penalty: float) -> Floats:
     return np.asarray(cho_solve(cho_factor(regular), moment))
 
 
-def _softmax_path(x: Rows, labels: npt.NDArray[np.int64], count: int, strengths: Sequence[float]) -> Iterator[Affine]:
-    """Fits for each strength; classes that are absent get a logit that nothing reaches."""
-    import warnings
+def _softmax_path(z: Table, labels: npt.NDArray[np.int64], count: int, strengths: Sequence[float]) -> Iterator[Affine]:
+    """Fits for each strength; classes that are absent get a logit that nothing reaches. They learn from clean pictures:
+    views would cost as much again, and say little that is new."""
+    from scipy.optimize import minimize
 
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    present = np.unique(labels)
-    weights, bias = np.zeros((x.shape[1], count), np.float32), np.full(count, -20.0, np.float32)
+    present, codes = np.unique(labels, return_inverse=True)
+    weights, bias = np.zeros((z.shape[2], count), np.float32), np.full(count, -20.0, np.float32)
     if len(present) < 2:
         bias[present] = 20.0
         yield from (Affine(weights, bias) for _ in strengths)
         return
-    model = LogisticRegression(max_iter=STEPS, warm_start=True, tol=1e-3)
+    outputs = 1 if len(present) == 2 else len(present)  # of two classes, the second one's logit
+    options = {"maxiter": STEPS, "gtol": GRADIENT, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
+    found = np.zeros((z.shape[2] + 1) * outputs)
     for strength in strengths:
-        model.set_params(C=strength)
-        with warnings.catch_warnings(), one_thread():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # so many along a path are near enough
-            model.fit(x, labels)
+        given = z, codes, outputs, strength
+        with few_threads(math.prod(z.shape)):
+            found = minimize(_loss, found, given, method="L-BFGS-B", jac=True, options=options).x
+        table = found.reshape(-1, outputs)
+        table = np.concatenate([-table, table], axis=1) / 2 if outputs == 1 else table
         weights, bias = weights.copy(), bias.copy()
-        two = len(present) == 2
-        weights[:, present] = np.stack([-model.coef_[0], model.coef_[0]], 1) / 2 if two else model.coef_.T
-        bias[present] = np.array([-model.intercept_[0], model.intercept_[0]]) / 2 if two else model.intercept_
+        weights[:, present], bias[present] = table[:-1], table[-1]
         yield Affine(weights, bias)
+
+
+def _loss(found: Floats, z: Table, codes: npt.NDArray[np.int64], outputs: int, strength: float) -> tuple[float, Floats]:
+    """Mean cross-entropy of clean rows with the penalty on weights, and its gradient.
+
+    Args:
+        found: weights and, last, the bias [d + 1, outputs], flat.
+        z: rows [n, V, d].
+        codes: the class of each, [n].
+        outputs: 1 for a sigmoid, or as many as there are classes.
+        strength: one over what the penalty is multiplied by, per row.
+    """
+    table = found.reshape(-1, outputs)
+    total, gradient = 0.0, np.zeros_like(table)
+    for places, rows in blocks(z):
+        x, truth = rows[:, 0], codes[places]
+        logits = (x @ table[:-1].astype(np.float32)).astype(np.float64) + table[-1]
+        if outputs == 1:
+            total += float((np.logaddexp(0, logits[:, 0]) - truth * logits[:, 0]).sum())
+            apart = 1 / (1 + np.exp(-np.clip(logits, -500, 500))) - truth[:, None]
+        else:
+            own = np.arange(len(truth)), truth
+            logits -= logits.max(1, keepdims=True)
+            apart = np.exp(logits)
+            sums = apart.sum(1)
+            total += float((np.log(sums) - logits[own]).sum())
+            apart /= sums[:, None]
+            apart[own] -= 1
+        gradient[:-1] += x.T @ apart.astype(np.float32)
+        gradient[-1] += apart.sum(0)
+    penalty = 1 / (strength * len(z))
+    gradient /= len(z)
+    gradient[:-1] += penalty * table[:-1]
+    return total / len(z) + 0.5 * penalty * float((table[:-1] ** 2).sum()), gradient.ravel()

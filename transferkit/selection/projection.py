@@ -5,10 +5,12 @@ Label-free, so that it may be computed once from all pictures that are learnt fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from transferkit.features.row_blocks import Table, mean_and_variance
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,10 +39,12 @@ class Projection:
     def __call__(self, x: Floats) -> Floats:
         """Features float32 [..., all columns] → [..., width]."""
         z = x[..., self.start : self.stop] * self.scale + self.offset
-        return np.asarray(z if self.directions is None else z @ self.directions, np.float32)
+        if self.directions is not None:  # in one product: of a stack of matrices NumPy multiplies one after the other
+            z = (z.reshape(-1, z.shape[-1]) @ self.directions).reshape(*z.shape[:-1], self.width)
+        return np.asarray(z, np.float32)
 
 
-def fit(x: Floats, start: int, stop: int, most: int = DIRECTIONS) -> Projection:
+def fit(x: Table, start: int, stop: int, most: int = DIRECTIONS) -> Projection:
     """The projection of some columns of features.
 
     Columns are standardised (one that hardly moves is not blown up in use); where they are more than `most`, they are
@@ -48,28 +52,30 @@ def fit(x: Floats, start: int, stop: int, most: int = DIRECTIONS) -> Projection:
     pictures, which kernels and ridge penalties go by, hardly change, and what is shipped is small.
 
     Args:
-        x: clean features float32 [n, all columns].
+        x: clean features float32 [n, all columns], or [n, V, all columns] with the clean view first.
         start: the first column.
         stop: the one after the last.
         most: directions that are kept.
     """
-    part = x[:, start:stop].astype(np.float32)
-    mean, deviation = part.mean(0, dtype=np.float64), part.std(0, dtype=np.float64)
+    if isinstance(x, np.ndarray) and x.ndim == 2:
+        x = x[:, None]
+    mean, variance = mean_and_variance(x, start, stop)
+    deviation = np.sqrt(variance)
     floor = 0.05 * float(np.median(deviation)) + 1e-6
     scale = 1.0 / np.maximum(deviation, floor)
     offset = -mean * scale
     found = Projection(start, stop, scale.astype(np.float32), offset.astype(np.float32), None)
-    if part.shape[1] <= most:
+    if stop - start <= most:
         return found
-    return Projection(start, stop, found.scale, found.offset, _principal(found(x), most))
+    some = np.arange(0, len(x), max(1, -(-len(x) // FIT_ROWS)))
+    return replace(found, directions=_principal(found(x[some][:, 0]), most))
 
 
 def _principal(z: Floats, most: int) -> Floats:
     """Unit directions float32 [D, d] in the order of the variance they explain."""
     from scipy.linalg import eigh
 
-    some = z[:: max(1, -(-len(z) // FIT_ROWS))]
-    some = some - some.mean(0)
+    some = z - z.mean(0)
     n, d = some.shape
     keep = min(most, n - 1, d)
     # The smaller of the two Gram matrices has the same nonzero spectrum.

@@ -1,0 +1,78 @@
+"""Rows on disk are worked on as rows in memory are, a block at a time, and leave no file behind."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transferkit.errors import StorageError
+from transferkit.features import row_blocks
+from transferkit.features.row_blocks import StoredRows, at, beside, blocks, held, mapped, mean_and_variance, narrow
+
+X = np.random.default_rng(0).normal(3.0, 2.0, (53, 2, 9)).astype(np.float32)
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StoredRows:
+    monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 8)
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path))
+    return StoredRows(lambda places: X[places], X.shape)
+
+
+def test_no_more_than_a_block_is_read_at_a_time(stored: StoredRows) -> None:
+    assert [len(rows) for _, rows in blocks(stored)] == [8] * 6 + [5]
+    wide = StoredRows(lambda places: np.zeros((len(places), 1, 1 << 20), np.float32), (40, 1, 1 << 20))
+    assert max(4 * rows.size for _, rows in blocks(wide)) <= row_blocks.BLOCK_BYTES
+
+
+def test_the_moments_are_those_of_all_rows_at_once(stored: StoredRows) -> None:
+    for x in (stored, X):
+        mean, variance = mean_and_variance(x, 2, 7)
+        clean = X[:, 0, 2:7].astype(np.float64)
+        assert np.allclose(mean, clean.mean(0), rtol=1e-12)
+        assert np.allclose(variance, clean.var(0), rtol=1e-12)
+
+
+def test_parts_of_rows_on_disk_are_those_of_rows_in_memory(stored: StoredRows) -> None:
+    some = np.array([40, 3, 17, 3])
+    parts: list[Any] = [
+        (at(stored, some), at(X, some)),
+        (narrow(stored, 2, 5), narrow(X, 2, 5)),
+        (at(narrow(stored, 1, 4), some), X[some][:, :, 1:4]),
+        (beside([stored, X], 1), np.concatenate([X, X], 2)[:, :1]),
+    ]
+    for lazy, there in parts:
+        assert isinstance(lazy, StoredRows)
+        assert lazy.shape == there.shape
+        assert np.array_equal(held(lazy), there)
+
+
+def test_what_is_made_of_rows_on_disk_is_on_disk_in_a_file_without_a_name(stored: StoredRows, tmp_path: Path) -> None:
+    def turned(rows: Any) -> Any:
+        return rows[:, :, :4] * 2
+
+    found = mapped(stored, turned, 4)
+    assert isinstance(found, StoredRows)
+    assert np.array_equal(held(found), mapped(X, turned, 4))
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_full_disk_is_said_before_anything_is_mapped(stored: StoredRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def write(self, _: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(StorageError, match=r"No space left.*TRANSFERKIT_CACHE"):
+        row_blocks.on_disk((10, 10), np.float32)
