@@ -14,7 +14,7 @@ from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.fitted import Floats
 
 BOOTSTRAPS = 1000
-DRAWN = 1 << 23  # pictures of them at a time
+DRAWN = 1 << 21  # pictures of them at a time
 # Folds share their training pictures, so that their answers err together: intervals that take pictures for independent
 # held the truth in 90 and 91 % of simulations, these in 93 to 97 % (Bates, Hastie & Tibshirani 2023 find as much).
 INFLATION = 1.2

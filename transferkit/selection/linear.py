@@ -180,12 +180,13 @@ def _softmax_path(z: Table, labels: npt.NDArray[np.int64], count: int, strengths
         yield from (Affine(weights, bias) for _ in strengths)
         return
     outputs = 1 if len(present) == 2 else len(present)  # of two classes, the second one's logit
-    options = {"maxiter": STEPS, "gtol": GRADIENT, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
     found = np.zeros((z.shape[2] + 1) * outputs)
     for strength in strengths:
-        given = z, codes, outputs, strength
         with few_threads(math.prod(z.shape)):
-            found = minimize(_loss, found, given, method="L-BFGS-B", jac=True, options=options).x
+            found = minimize(
+                _loss, found, (z, codes, outputs, strength), "L-BFGS-B", jac=True,
+                options={"maxiter": STEPS, "gtol": GRADIENT, "ftol": 64 * float(np.finfo(float).eps), "maxls": 50},
+            ).x  # fmt: skip
         table = found.reshape(-1, outputs)
         table = np.concatenate([-table, table], axis=1) / 2 if outputs == 1 else table
         weights, bias = weights.copy(), bias.copy()
