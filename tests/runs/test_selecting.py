@@ -17,6 +17,7 @@ from tests.marks import extended
 from transferkit.config import make
 from transferkit.delivery.explain import Explaining
 from transferkit.errors import ConfigError
+from transferkit.runs import tapped_rows
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,23 @@ def test_what_is_said_of_validation_are_answers_to_pictures_left_out(chosen: Any
     # Fitted on all of train + validation, the shipped model knows the validation pictures by heart.
     assert chosen.manifest["learnt_from"] == "train+val"
     assert chosen.metrics["val"]["accuracy"] < 1.0 or chosen.metrics["cross_validation"]["score"] > 0.97
+
+
+@pytest.mark.extended
+@pytest.mark.usefixtures("unpublished")
+def test_a_run_whose_features_memory_has_no_room_for_comes_to_the_same(
+    chosen: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tapped_rows, "most_in_memory", lambda: 400_000)
+    run = tk.finetune(digits, "mini", output=tmp_path / "run", quiet=True)
+    notes = " ".join(run.manifest["notes"])
+    assert "read from disk" in notes
+    assert "similar pictures' votes" in notes
+    assert "training pictures: there is no memory" in notes
+    there, here = ({row["name"]: row["score"] for row in one.metrics["candidates"] if row["rounds"]}
+                   for one in (chosen, run))  # fmt: skip
+    assert set(there) - set(here) == {f"neighbours on {place}" for place in ("last", "top", "all")}
+    assert here == pytest.approx({name: there[name] for name in here})
 
 
 @pytest.mark.extended
