@@ -63,21 +63,37 @@ def blocks(x: Table, places: Places | None = None) -> Iterator[tuple[Any, Rows]]
 
 
 def at(x: Table, places: Places) -> Table:
-    """The rows at `places` [k], in that order: a copy of what is in memory."""
+    """Some rows: a copy of what is in memory.
+
+    Args:
+        x: rows [n, V, D].
+        places: of those that are wanted, int [k], in that order.
+    """
     if isinstance(x, StoredRows):
         return StoredRows(lambda some: x.read(places[some]), (len(places), *x.shape[1:]))
     return x[places]
 
 
 def narrow(x: Table, start: int, stop: int) -> Table:
-    """Some columns of all rows: a copy of what is in memory."""
+    """Some columns of all rows: a copy of what is in memory.
+
+    Args:
+        x: rows [n, V, D].
+        start: the first column.
+        stop: the one after the last.
+    """
     if isinstance(x, StoredRows):
         return StoredRows(lambda some: x.read(some)[:, :, start:stop], (*x.shape[:2], stop - start))
     return x[:, :, start:stop].copy()
 
 
 def beside(parts: Sequence[Table], views: int) -> Table:
-    """The columns of all `parts` side by side, in their first `views`; on disk where one of them is."""
+    """Columns of several tables side by side; on disk where one of them is.
+
+    Args:
+        parts: rows [n, V, D] of the same pictures.
+        views: how many of the first views are taken.
+    """
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate([part[:][:, :views] for part in parts], axis=2)
     width = sum(part.shape[2] for part in parts)
@@ -124,7 +140,12 @@ def _read_back(found: Rows, shape: tuple[int, int, int]) -> StoredRows:
 
 
 def room(x: Table, y: Floats) -> Floats:
-    """Room for as many numbers as `y` has, on disk where the rows `x` are."""
+    """Room for answers, float64 in the shape of `y`.
+
+    Args:
+        x: rows that are answered for; it is on disk where these are.
+        y: targets [n, C].
+    """
     return on_disk(y.shape, np.float64) if isinstance(x, StoredRows) else np.empty_like(y)
 
 
@@ -150,6 +171,10 @@ def mean_and_variance(x: Table, start: int = 0, stop: int | None = None) -> tupl
 
 def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     """An array of zeros in a file that has no name, and is gone with it.
+
+    Args:
+        shape: of the array.
+        dtype: of its numbers.
 
     Raises:
         StorageError: there is no room for it.

@@ -26,8 +26,15 @@ from transferkit.training.recipe import Recipe
 
 
 def require_memory(rows: TappedRows, pool: Samples) -> None:
-    """Raise DataError where features of a pool, or of pictures with labels, are too large to be held: labels spread
-    along a graph of all pictures."""
+    """Raise where features are too large to be held: labels spread along a graph of all pictures.
+
+    Args:
+        rows: of the pictures with labels.
+        pool: those without.
+
+    Raises:
+        DataError: with what they take.
+    """
     size, most = 4 * rows.kind.width * len(pool), most_in_memory()
     if isinstance(rows.x, StoredRows) or size > most:
         size = max(size, 4 * math.prod(rows.x.shape))
