@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
+from transferkit.errors import DataError
 from transferkit.evaluation.metric_registry import goal
-from transferkit.runs.pool_choice import PoolChoice
+from transferkit.features.row_blocks import StoredRows
+from transferkit.runs import pool_choice
+from transferkit.runs.pool_choice import PoolChoice, require_memory
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.choice import HeadChoice, choose, sets
 from transferkit.selection.linear import Discriminant, Ridge
@@ -60,3 +66,16 @@ def test_what_did_not_gain_is_told_apart_from_what_may_not_be_shipped(
     assert choice.table == found[0].table
     _, refused = asked(found, 0.05, 0.02).outcome(False)
     assert "not used, since the model would cost more than it may: best gain in accuracy +0.050" in refused.words
+
+
+def test_a_pool_is_refused_where_features_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_choice, "most_in_memory", lambda: 4000)
+    x = np.zeros((20, 1, 10), np.float32)
+    rows: Any = SimpleNamespace(x=x, kind=SimpleNamespace(width=10))
+    few: Any = range(100)
+    require_memory(rows, few)
+    with pytest.raises(DataError, match="--unlabeled needs the features of all pictures in memory"):
+        require_memory(rows, range(101))  # type: ignore[arg-type]
+    rows.x = StoredRows(lambda places: x[places], (20, 1, 10))
+    with pytest.raises(DataError, match="20 pictures with labels"):
+        require_memory(rows, few)
