@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.features.row_blocks import Table, mean_and_variance
+from transferkit.features.row_blocks import Table, blocks, mean_and_variance
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,7 +68,8 @@ def fit(x: Table, start: int, stop: int, most: int = DIRECTIONS) -> Projection:
     if stop - start <= most:
         return found
     some = np.arange(0, len(x), max(1, -(-len(x) // FIT_ROWS)))
-    return replace(found, directions=_principal(found(x[some][:, 0]), most))
+    sample = np.concatenate([found(rows[:, 0]) for _, rows in blocks(x, some)])
+    return replace(found, directions=_principal(sample, most))
 
 
 def _principal(z: Floats, most: int) -> Floats:
