@@ -71,7 +71,7 @@ from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.evaluation.metric_registry import goal
 from transferkit.features import row_blocks
-from transferkit.features.extract import Stored, Views
+from transferkit.features.row_sources import Stored, Views
 from transferkit.features.row_blocks import StoredRows
 from transferkit.features.store import open_set
 from transferkit.runs import tapped_rows
