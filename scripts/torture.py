@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -36,7 +37,13 @@ SHORT = 300.0  # seconds for all kinds together, but for what was begun before
 @click.option("--minutes", type=float, help="Longest time a kind. [default: 30; short: 5 in all]")
 def torture(kinds: tuple[str, ...], short: bool, seed: int, minutes: float | None) -> None:
     """Try KINDS of harm, all of them by default; record what was found."""
-    failed, names, end = 0, kinds or tuple(registry.modules()), time.monotonic() + SHORT
+    with tempfile.TemporaryDirectory(prefix="transferkit-torture-") as common:
+        raise SystemExit(1 if _failed(kinds or tuple(registry.modules()), short, seed, minutes, Path(common)) else 0)
+
+
+def _failed(names: Sequence[str], short: bool, seed: int, minutes: float | None, common: Path) -> int:
+    """Try kind after kind; how many tries failed."""
+    failed, end = 0, time.monotonic() + SHORT
     for number, name in enumerate(names):
         started = time.monotonic()
         # In the short form what one kind leaves of its share the others have.
@@ -45,7 +52,7 @@ def torture(kinds: tuple[str, ...], short: bool, seed: int, minutes: float | Non
             click.echo(f"{name:13} not tried: the time is over")
             continue
         with tempfile.TemporaryDirectory(prefix="transferkit-torture-") as folder:
-            session = Session(Path(folder).resolve(), seed, short, started + share)
+            session = Session(Path(folder).resolve(), seed, short, started + share, common.resolve())
             rows = []
             for row in registry.modules()[name].rows(session):
                 rows.append(row)
@@ -55,7 +62,7 @@ def torture(kinds: tuple[str, ...], short: bool, seed: int, minutes: float | Non
                 failed += len(row.failures)
         if not short:
             page.record(name, rows, seed, time.monotonic() - started)
-    raise SystemExit(1 if failed else 0)
+    return failed
 
 
 if __name__ == "__main__":

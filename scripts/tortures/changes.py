@@ -25,8 +25,7 @@ YEAR = 365 * 86_400
 def rows(session: Session) -> Iterator[Row]:
     """Pictures changed under a run that is gone on with, repeated, evaluated; under one that is made; clocks."""
     words = (*SMALL, "--seed", 0)
-    whole, data = session.fresh("whole") / "run", session.digits()
-    said = session.command("finetune", data, *words, "--output", whole)
+    whole, said = session.finished("whole")
     if said.code != 0:
         yield unmade("finetune", said, "undisturbed")
         return
@@ -40,18 +39,23 @@ def rows(session: Session) -> Iterator[Row]:
 
 def _other_content(path: Path) -> None:
     """Another picture's bytes under the name, with the time of the file as it was."""
-    before = path.stat()
     other = next(file for file in sorted(path.parent.parent.glob("*/*.png")) if file.parent != path.parent)
-    path.write_bytes(other.read_bytes())
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    _replace(path, other.read_bytes())
 
 
 def _one_bit(path: Path) -> None:
     """One bit behind the pixels, with size and time as they were."""
-    before, content = path.stat(), bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    _replace(path, bytes(content))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Other bytes and the old time, at once: who reads meanwhile sees the one picture or the other, and no third."""
+    before, made = path.stat(), path.parents[2] / f"new-{path.name}"
+    made.write_bytes(content)
+    os.utime(made, ns=(before.st_atime_ns, before.st_mtime_ns))
+    made.replace(path)
 
 
 def _removed(path: Path) -> None:
@@ -65,7 +69,8 @@ def _moved(path: Path) -> None:
 
 def _added(path: Path) -> None:
     """One more, of a content that is there already in another class."""
-    shutil.copy(path, next(folder for folder in path.parent.parent.iterdir() if folder != path.parent) / "added.png")
+    place = next(folder for folder in path.parent.parent.iterdir() if folder != path.parent) / "added.png"
+    shutil.copy(path, path.parents[2] / place.name).rename(place)
 
 
 def _touched(path: Path) -> None:
@@ -116,6 +121,8 @@ def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[
         if said.code == 0 and command == "resume":
             faults += differences(said, run, whole)
         found[command].add(said, *faults, where=name)
+    for row in found.values():  # the harms go through in their order
+        row.note = ", ".join(tuple(HARMS)[: row.tried])
     yield from found.values()
 
 
@@ -162,6 +169,7 @@ def _during(session: Session, words: tuple[Any, ...], seconds: float) -> Row:
         elif said.code not in (1, 2):
             faults.append(f"ended with {said.code}: {said.tail()}")
         row.add(said, *faults, where=f"{name} after {moment:.1f} s")
+    row.note = ", ".join(names[: row.tried])
     return row
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tortures import shim
+from tortures import page, shim
 from tortures.killing import differences, left_over
 from tortures.trying import SMALL, Row, Session, finish, unmade
 
@@ -37,11 +37,19 @@ def rows(session: Session) -> Iterator[Row]:
     if not session.short:
         groups.append(functools.partial(_withdrawn, words=words, whole=whole, seconds=said.seconds))
         groups.append(functools.partial(_elsewhere, words=words, whole=whole))
-    groups.append(functools.partial(_full, words=words, whole=whole, operations=operations))
+    full = functools.partial(_full, words=words, whole=whole, operations=operations)
+    groups.append(full)
     # With another seed another begins, so that runs of little time come to all of them in the end.
-    for number in range(len(groups)):
-        group = groups[(number - session.seed) % len(groups)]
+    groups = [groups[(number - session.seed) % len(groups)] for number in range(len(groups))]
+    if not session.short and not page.untried(NAME).isdisjoint(map(_title, PLACES)):
+        groups.remove(full)
+        groups.insert(0, full)
+    for number, group in enumerate(groups):
         yield from group(session.part(len(groups) - number, least=150))
+
+
+def _title(place: str) -> str:
+    return f"full below the {_name(place)}: finetune, then resume with room again"
 
 
 def _place(session: Session, place: str) -> Path:
@@ -52,13 +60,16 @@ def _full(session: Session, words: tuple[Any, ...], whole: Path, operations: dic
     if shim.library() is None:
         yield Row("full disk", note=shim.LACKING)
         return
-    found = {place: Row(f"full below the {_name(place)}: finetune, then resume with room again") for place in PLACES}
+    found = {place: Row(_title(place)) for place in PLACES}
     for place in PLACES:
         found[place].note = f"of {operations[place]} changes" if operations[place] else "a run writes nothing there"
     rng = session.rng("disk")
-    used = [place for place in PLACES if operations[place]]
+    turned = session.seed % len(PLACES)
+    used = [place for place in (*PLACES[turned:], *PLACES[:turned]) if operations[place]]
+    if not session.short:  # what was never tried first
+        used.sort(key=lambda place: _title(place) not in page.untried(NAME))
     for number in session.times(4, 60):
-        place = used[(number + session.seed) % len(used)]
+        place = used[number % len(used)]
         _empty(session)
         run, at = session.fresh("tries") / "run", rng.randint(1, operations[place])
         env = session.environment() | shim.faults(session.folder / place, at=at, do="full")

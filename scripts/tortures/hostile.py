@@ -34,8 +34,7 @@ Change = Callable[[Members, Path], None]
 def rows(session: Session) -> Iterator[Row]:
     """Models, then names, then links."""
     data = session.digits()
-    run = session.fresh("kept") / "run"
-    said = session.command("finetune", data, *SMALL, "--output", run)
+    run, said = session.finished("kept")
     if said.code != 0:
         yield unmade("hostile files", said, "the run that they are made of")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ from tortures.trying import Row, Said, Session, end, finish, left_alive, unmade
 MEASURED = ("seconds", "features_seconds")  # columns that no two runs share
 
 
+def titles(name: str) -> tuple[str, str]:
+    """What the two rows of a command are called."""
+    return f"{name}: at random times", f"{name}: in the middle of a change of a file"
+
+
 def killed(
     session: Session, name: str, words: tuple[Any, ...], short: int, long: int, under: str = ""
 ) -> Iterator[Row]:
@@ -24,7 +30,7 @@ def killed(
 
     Each begins with an empty cache, so that features are computed. `under`: only changes in this folder of the two.
     """
-    times, changes = Row(f"{name}: at random times"), Row(f"{name}: in the middle of a change of a file")
+    times, changes = map(Row, titles(name))
     if session.over:
         yield from (times, changes)
         return
@@ -53,7 +59,8 @@ def killed(
             end(process)
         where = f"try {number}, " + (f"change {at}" if at_change else f"after {moment:.2f} s")
         again = ("resume", run) if (run / "run.json").exists() else (*words, "--output", run, "--resume")
-        more = session.command(*again, env=env)
+        # What is left takes no longer than all of it did, however busy this machine is.
+        more = session.command(*again, env=env, limit=max(180, 3 * said.seconds))
         faults += [*differences(more, run, whole), *left_over(session, tries)]
         (changes if at_change else times).add(more, *faults, where=where)
     yield from (times, changes)
@@ -104,7 +111,10 @@ def told(path: Path) -> Any:
 
 
 def left_over(session: Session, *folders: Path) -> list[str]:
-    """Temporary files and locks that are still there after the next run, in `folders` and in those of the session."""
+    """Temporary files and locks that are still there after the next run, in `folders` and in those of the session.
+
+    They are removed, so that each is told of one try: the one that left it.
+    """
     found = []
     for folder in (*folders, session.folder / "cache"):
         in_cache = [path for path in folder.rglob("*") if "cache" in path.relative_to(session.folder).parts]
@@ -114,4 +124,9 @@ def left_over(session: Session, *folders: Path) -> list[str]:
     found += [path for path in (session.folder / "home").iterdir() if path.name != ".keras"]  # Keras' own settings
     # What TensorFlow writes for its own inspection it removes at its end only.
     found += [path for path in (session.folder / "tmp").iterdir() if not path.name.startswith("__autograph")]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return [f"left over: {path.relative_to(session.folder)}" for path in found]

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tortures import shim
-from tortures.killing import killed, left_over
+from tortures import page, shim
+from tortures.killing import killed, left_over, titles
 from tortures.trying import SMALL, Row, Session, end, finish, unmade
 
 NAME = "kills"
@@ -34,13 +34,14 @@ ALGORITHMS = {
     "hyperband": ("--search", "learning_rate=1e-3:1e-2:log", "--search", "dropout=0,.3", "--trials", "4"),
     "grid": ("--search", "learning_rate=1e-3,1e-2", "--search", "dropout=0,.3"),
 }
+FETCH = "weights fetch from a server on this machine: at random times, and at random changes of a file"
 LEAST = 150.0  # seconds for a row: less is hardly one try
 WEIGHTS = "mobilenet_0.25"  # whose file is checked for being whole, for want of a published hash
 
 
 def rows(session: Session) -> Iterator[Row]:
     """Weights, exports, finetune, extraction, then searches without and with workers; with a seed other than 0 in an
-    order that is drawn, so that runs of little time come to all of them in the end.
+    order that is drawn. What was never tried comes first, so that runs of little time come to all of them in the end.
     """
     data = session.digits()
     words = {
@@ -52,27 +53,34 @@ def rows(session: Session) -> Iterator[Row]:
         search = (*ALGORITHMS[algorithm], "--algorithm", algorithm, "--workers", workers, "--seed", 0)
         words[name] = ("tune", data, *SMALL, *search)
     chosen = ["finetune", "tune, random, two workers"] if session.short else list(words)
-    groups: list[Callable[[Session], Iterator[Row]]] = [_fetches, _exports]
+    groups: list[tuple[tuple[str, ...], Callable[[Session], Iterator[Row]]]]
+    groups = [((FETCH,), _fetches), (tuple(map(_title, FORMATS)), _exports)]
     for name in chosen:
         short, long = (1, 5) if name.startswith("tune") else (3, 20)
         under = "cache" if name.startswith("extraction") else ""
-        groups.append(functools.partial(killed, name=name, words=words[name], short=short, long=long, under=under))
+        group = functools.partial(killed, name=name, words=words[name], short=short, long=long, under=under)
+        groups.append((titles(name), group))
     if session.seed:
         session.rng("order of kills").shuffle(groups)
-    for number, group in enumerate(groups):
+    if not session.short:
+        groups.sort(key=lambda group: page.untried(NAME).isdisjoint(group[0]))
+    for number, (_, group) in enumerate(groups):
         yield from group(session.part(len(groups) - number, least=LEAST))
+
+
+def _title(form: str) -> str:
+    return f"export to {form}: in the middle of a change of a file"
 
 
 def _exports(session: Session) -> Iterator[Row]:
     """Kills while a run is exported; the next export succeeds and leaves nothing else behind."""
-    found = {form: Row(f"export to {form}: in the middle of a change of a file") for form in FORMATS}
+    found = {form: Row(_title(form)) for form in FORMATS}
     if session.over or shim.library() is None:
         for row in found.values():
             row.note = "" if session.over else shim.LACKING
         yield from found.values()
         return
-    run = session.fresh("exported") / "run"
-    said = session.command("finetune", session.digits(), *SMALL, "--output", run)
+    run, said = session.finished("exported")
     if said.code != 0:
         yield unmade(found["keras"].what, said, "the run to export")
         return
@@ -119,7 +127,7 @@ def _names(folder: Path) -> set[str]:
 
 def _fetches(session: Session) -> Iterator[Row]:
     """Kills while weights come slowly from a server on this machine; the next fetch goes on and the file is whole."""
-    row = Row("weights fetch from a server on this machine: at random times, and at random changes of a file")
+    row = Row(FETCH)
     content, rng = _weights(), session.rng("kills fetch")
     digest = hashlib.sha256(content).hexdigest()
     with _serving(content) as address:

@@ -22,6 +22,12 @@ def line(kind: str, row: Row) -> str:
     return f"{kind:13} {row.what}: {said}"
 
 
+def untried(kind: str) -> set[str]:
+    """Rows of a kind of which the page knows nothing yet; a run of little time begins with them."""
+    content = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
+    return {row["what"] for row in content.get(kind, {}).get("rows", ()) if not row["tried"]}
+
+
 def record(kind: str, rows: Sequence[Row], seed: int, seconds: float) -> None:
     """Write the rows of one kind, and the page again. A row that this run did not come to keeps what an earlier one
     found."""

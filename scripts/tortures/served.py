@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tortures.trying import SMALL, Row, Said, Session, end, mutated, unmade
+from tortures.trying import Row, Said, Session, end, mutated, unmade
 
 NAME = "served"
 FIXED = ("a Host whose bracket does not close (`[::1`) was answered",)
@@ -75,8 +75,7 @@ def form(*files: tuple[str, bytes]) -> bytes:
 
 def rows(session: Session) -> Iterator[Row]:
     """Each kind of visitor in turn; after each try an ordinary one is answered as at first."""
-    run = session.fresh("served") / "run"
-    said = session.command("finetune", session.digits(), *SMALL, "--output", run)
+    run, said = session.finished("served")
     if said.code != 0:
         yield unmade("the served page", said, "the run to serve")
         return

@@ -3,7 +3,8 @@
    TORTURE_UNDER  the folder, absolute; several, to be counted each, are parted by colons
    TORTURE_AT     number of the operation, from 1, at which it happens
    TORTURE_DO     kill: half of the write is done, then SIGKILL; full: this and all later ones fail with ENOSPC
-   TORTURE_COUNT  a file that gets the numbers of operations so far, in digits, parted by blanks
+   TORTURE_COUNT  a file of eight 64-bit numbers, one a folder: the operations so far of all processes together, so
+                  that of several exactly one is killed, once
    TORTURE_CLOCK  seconds that the time of day is put on, or with a minus back */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -24,7 +26,7 @@
 
 #define FOLDERS 8
 
-static atomic_long seen[FOLDERS];
+static atomic_long own[FOLDERS], *_Atomic seen;
 static __thread int busy; /* our own calls are not counted */
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -57,20 +59,23 @@ static int below_fd(int fd) {
     return below(path);
 }
 
+/* The numbers so far: those of all processes, where there is a file for them. */
+static atomic_long *counters(void) {
+    atomic_long *found = atomic_load(&seen);
+    const char *count = getenv("TORTURE_COUNT");
+    if (found) return found;
+    int fd = count ? (int)syscall(SYS_openat, AT_FDCWD, count, O_RDWR | O_CLOEXEC) : -1;
+    void *shared = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0) syscall(SYS_close, fd);
+    found = shared == MAP_FAILED ? own : shared;
+    atomic_store(&seen, found); /* two threads may map it both; it is the same file */
+    return found;
+}
+
 /* 0: go on; 1: kill now; 2: no space. */
 static int due(int folder) {
-    const char *at = getenv("TORTURE_AT"), *what = getenv("TORTURE_DO"), *count = getenv("TORTURE_COUNT");
-    long number = atomic_fetch_add(&seen[folder - 1], 1) + 1;
-    if (count) {
-        char digits[32 * FOLDERS];
-        int length = 0, fd = syscall(SYS_openat, AT_FDCWD, count, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        for (int each = 0; each < FOLDERS; each++)
-            length += snprintf(digits + length, sizeof digits - length, "%ld ", atomic_load(&seen[each]));
-        if (fd >= 0) {
-            syscall(SYS_write, fd, digits, length);
-            syscall(SYS_close, fd);
-        }
-    }
+    const char *at = getenv("TORTURE_AT"), *what = getenv("TORTURE_DO");
+    long number = atomic_fetch_add(&counters()[folder - 1], 1) + 1;
     if (!at || !what) return 0;
     if (!strcmp(what, "kill")) return number == atol(at);
     return number >= atol(at) ? 2 : 0;

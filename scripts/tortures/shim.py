@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 LACKING = "no C compiler, or not Linux"
+COUNTERS = struct.Struct("=8q")  # of shim.c: a number a folder
 
 
 @functools.cache
@@ -33,20 +36,22 @@ def faults(*under: Path, at: int = 0, do: str = "", count: Path | None = None) -
     """What an environment is given besides, for the fault `do` at the operation `at` below a folder, or for a count
     of the operations below each of several.
     """
-    if library() is None:
+    made = library()
+    if made is None:
         return {}
-    found = {"LD_PRELOAD": str(library()), "TORTURE_UNDER": ":".join(map(str, under))}
-    found |= {"TORTURE_AT": str(at), "TORTURE_DO": do} if do else {}
-    if count is not None:
-        count.write_text("0")
-        found["TORTURE_COUNT"] = str(count)
-    return found
+    if count is None:
+        handle, name = tempfile.mkstemp(dir=made.parent)
+        os.close(handle)
+        count = Path(name)
+    count.write_bytes(COUNTERS.pack(*[0] * 8))
+    found = {"LD_PRELOAD": str(made), "TORTURE_UNDER": ":".join(map(str, under)), "TORTURE_COUNT": str(count)}
+    return found | ({"TORTURE_AT": str(at), "TORTURE_DO": do} if do else {})
 
 
 def counted(count: Path, folders: int = 1) -> list[int]:
-    """The numbers of operations that were counted, a folder each."""
-    found = [int(number) for number in count.read_text().split()]
-    return (found + [0] * folders)[:folders]
+    """The numbers of operations that were counted of all processes together, a folder each."""
+    found = COUNTERS.unpack(count.read_bytes()) if count.exists() else [0] * folders
+    return list(found[:folders])
 
 
 def clock(seconds: int) -> dict[str, str]:

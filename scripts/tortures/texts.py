@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tortures.trying import BUGS, CONTROL, SMALL, Row, Session, in_child, mutated, unmade
+from tortures.trying import BUGS, CONTROL, Row, Session, in_child, mutated, unmade
 
 NAME = "texts"
 FIXED = ("a stored chunk of features, an `.npy` or `.npz` whose header does not close ended in a bare TokenError",)
@@ -177,8 +177,7 @@ def _features(session: Session) -> Row:
 
 
 def _runs(session: Session) -> Iterator[Row]:
-    data, run = session.digits(), session.fresh("kept") / "run"
-    said = session.command("finetune", data, *SMALL, "--output", run)
+    data, (run, said) = session.digits(), session.finished("kept")
     if said.code != 0:
         yield unmade("files of a run", said, "the run to be damaged")
         return

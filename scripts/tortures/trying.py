@@ -21,6 +21,7 @@ from typing import IO, TypeVar
 import psutil
 
 Case = TypeVar("Case")
+_FINISHED: dict[Path, Said] = {}
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--backbone", "mini", "--head", "linear", "--epochs", "4", "--views", "1", "--quiet")
 CODES = (0, 1, 2, 130, 143)  # what a command may end with
@@ -86,12 +87,15 @@ def unmade(what: str, said: Said, where: str) -> Row:
 
 @dataclass(frozen=True)
 class Session:
-    """Where and how long is tried: a scratch folder, a seed, the short or the long form, an end."""
+    """Where and how long is tried: a scratch folder, a seed, the short or the long form, an end; and a folder for what
+    all kinds read.
+    """
 
     folder: Path
     seed: int
     short: bool
     until: float  # of time.monotonic
+    common: Path | None = None
 
     def rng(self, name: str) -> random.Random:
         """Chance of its own for each kind, so that one kind alone tries what it tries among the others."""
@@ -130,7 +134,18 @@ class Session:
         """The handwritten digits, to be read only."""
         from transferkit.data.digits import write_digits
 
-        return write_digits(self.folder / f"digits-{per_class}", per_class)
+        return write_digits((self.common or self.folder) / f"digits-{per_class}", per_class)
+
+    def finished(self, name: str) -> tuple[Path, Said]:
+        """A copy, in an empty folder of that name, of a run of the digits as SMALL has it, with seed 0, that nothing
+        disturbed; and how its command ended. The run is made once for all kinds.
+        """
+        kept, run = (self.common or self.folder) / "finished" / "run", self.fresh(name) / "run"
+        if kept not in _FINISHED:
+            _FINISHED[kept] = self.command("finetune", self.digits(), *SMALL, "--seed", 0, "--output", kept)
+        if kept.exists():
+            shutil.copytree(kept, run)
+        return run, _FINISHED[kept]
 
     def environment(self, **more: str) -> dict[str, str]:
         """Caches, state, home and temporary files below the scratch folder; no network."""

@@ -21,7 +21,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from tortures import changes, hostile, killing, page, registry, shim, texts  # noqa: E402 - scripts are no package
+from tortures import changes, hostile, killing, kills, page, registry, shim, texts  # noqa: E402 - scripts are no package
 from tortures.trying import Row, Said, Session, end, finish, in_child, left_alive, mutated  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, signals and limits of POSIX systems")
@@ -197,6 +197,50 @@ def test_operations_are_counted_for_each_folder_and_the_clock_is_put_back(tmp_pa
     tell = [sys.executable, "-c", "import time, datetime; print(time.time(), datetime.datetime.now().timestamp())"]
     told = subprocess.run(tell, env=session.environment() | shim.clock(-86_400), capture_output=True, check=True)
     assert all(time.time() - float(now) == pytest.approx(86_400, abs=60) for now in told.stdout.split())
+
+
+@pytest.mark.skipif(shim.library() is None, reason="no C compiler, or not Linux")
+def test_of_several_processes_one_is_killed_once(tmp_path: Path) -> None:
+    under, count = tmp_path / "under", tmp_path / "count"
+    under.mkdir()
+    env = session_in(tmp_path).environment() | shim.faults(under, at=5, do="kill", count=count)
+    again = f"import subprocess, sys; [subprocess.run([sys.executable, '-c', {WRITER!r}, sys.argv[1]]) for _ in 'abc']"
+    done = subprocess.run([sys.executable, "-c", again, str(under)], env=env, capture_output=True, check=True)
+    assert done.stdout == b"done\n" * 2  # the second of three was killed, at its second change
+    assert shim.counted(count) == [3 + 2 + 2]  # the third found a.txt there, and made none
+
+
+def test_what_is_left_over_is_told_of_one_try(tmp_path: Path) -> None:
+    session = session_in(tmp_path)
+    session.environment()
+    run = session.fresh("tries") / "run"
+    for stray in (run / ".half", session.folder / "tmp" / "stray" / "a", session.folder / "cache" / "x.tmp"):
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.write_text("")
+    kept = [run / "run.json", session.folder / "home" / ".keras", session.folder / "tmp" / "__autograph_x.py"]
+    for path in kept:
+        path.write_text("")
+    assert len(killing.left_over(session, session.folder / "tries")) == 3
+    assert killing.left_over(session, session.folder / "tries") == []
+    assert all(path.exists() for path in kept)
+
+
+def test_what_was_never_tried_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def told(session: Session, name: str = "", **_: Any) -> Any:
+        yield from map(Row, killing.titles(name) if name else ["weights or exports"])
+
+    monkeypatch.setattr(kills, "killed", told)
+    monkeypatch.setattr(kills, "_fetches", told)
+    monkeypatch.setattr(kills, "_exports", told)
+    monkeypatch.setattr(page, "JSON", tmp_path / "none.json")
+    session = Session(tmp_path.resolve(), 0, False, time.monotonic() + 60)
+    order = [row.what for row in kills.rows(session)]
+    assert order[0] == "weights or exports"
+    late = killing.titles("tune, bayesian, two workers")
+    rows = [{"what": what, "tried": int(what != late[1])} for what in order]
+    (tmp_path / "none.json").write_text(json.dumps({"kills": {"rows": rows}}))
+    assert [row.what for row in kills.rows(session)][:2] == list(late)
+    assert sorted(row.what for row in kills.rows(session)) == sorted(order)
 
 
 def test_what_outlives_a_command_is_found_and_ended(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from transferkit import importing
 from transferkit._version import __version__
 from transferkit.cli._common import guarded, heed_termination, open_streams
 from transferkit.cli._help import WIDTH, Sections
+from transferkit.cli._watch import watched
 from transferkit.storage import cache_folder
 
 # heading → command → where it lives, and what the overview says of it (uncut: a line has room for 64 letters).
@@ -70,6 +71,7 @@ def main() -> None:
     """Entry point: exit codes 0 ok, 2 usage or bad input, 1 failure, 130 interrupted, 143 terminated (SIGTERM)."""
     importing.secure()
     open_streams()
+    watched()
     heed_termination()
     # matplotlib keeps a list of fonts in the user's home unless it is told a place; this process is ours.
     os.environ["MPLBACKEND"] = "agg"  # figures are files here; a notebook's choice may not even be installed

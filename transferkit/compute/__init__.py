@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import importing, native_logs
+from transferkit import addresses, importing, native_logs
 from transferkit.compute import ambient
 from transferkit.compute.ambient import restoring as restoring
 from transferkit.compute.optional import OF_KERAS, absent
@@ -132,12 +132,8 @@ def _cramped(error: Exception) -> bool:
     then be missing from within."""
     if isinstance(error, ImportError) and any(words in str(error) for words in _UNMAPPED):
         return True
-    try:
-        import resource
-    except ImportError:  # another system, which has no such bounds
-        return False
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return "partially initialized module" in str(error) and most != resource.RLIM_INFINITY and most < _AMPLE
+    most = addresses.bound()
+    return "partially initialized module" in str(error) and most is not None and most < _AMPLE
 
 
 def _keras_json() -> str:

@@ -1,6 +1,9 @@
 """Worker processes: divided work, dead and hanging workers, and none left behind."""
 
 import os
+import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -74,6 +77,12 @@ def test_a_long_folder_for_temporary_files_is_no_hindrance(pool, tmp_path, monke
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != "/tmp" and access(path, mode))
     assert gather(pool, "two")["two"].status == "ok"
+
+
+@pytest.mark.parametrize("given", [b"", pickle.dumps(("/no/such/line", b"key", 1))])
+def test_a_worker_whose_search_was_killed_ends_without_a_word(given):
+    done = subprocess.run([sys.executable, "-m", local.WORKER], input=given, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_nothing_is_left_running(pool):

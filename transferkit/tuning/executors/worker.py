@@ -16,8 +16,11 @@ def main() -> None:
     """Take the plan, then tasks, until the line ends."""
     # Ctrl-C reaches the whole process group; the searching process decides what becomes of us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    address, key, threads = pickle.load(sys.stdin.buffer)  # nosec B301  # from the search that began us
-    line = Client(address, authkey=key)
+    try:
+        address, key, threads = pickle.load(sys.stdin.buffer)  # nosec B301  # from the search that began us
+        line = Client(address, authkey=key)
+    except (EOFError, OSError):  # it was killed before it had told us
+        return
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     _serve(line)
