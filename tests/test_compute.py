@@ -15,6 +15,7 @@ from tests import computed
 from tests.marks import extended
 from transferkit import compute, parts
 from transferkit.compute.optional import absent
+from transferkit.console import Reporter
 from transferkit.errors import ConfigError
 from transferkit.training import losses, optimizers
 
@@ -479,3 +480,18 @@ def test_our_own_process_starts_keras_without_what_keras_alone_would_import():
     assert (collecting, frozen) == ("True", "True")
     assert "matplotlib" not in names
     assert {"keras", "tensorflow"} <= {*names}
+
+
+@pytest.mark.parametrize(
+    ("bound", "left", "said"),
+    [(None, None, ""), (8 << 30, 5 << 30, ""), (3 << 30, 400 << 20, "of the 3.0 GB of addresses"), (3 << 30, None, "")],
+    ids=["no bound", "enough", "too little", "nobody knows"],
+)
+def test_a_bound_that_leaves_too_little_is_told_before_anything_may_crash(bound, left, said, monkeypatch):
+    monkeypatch.setattr(compute.addresses, "bound", lambda: bound)
+    monkeypatch.setattr(compute.addresses, "left", lambda: left)
+    reporter = Reporter(quiet=True)
+    assert compute._tell_of_bound(reporter) == bool(said)
+    assert [said in line and "ulimit -v 3145728" in line and "0.4 GB" in line for line in reporter.warnings] == (
+        [True] if said else []
+    )

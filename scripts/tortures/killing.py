@@ -40,7 +40,7 @@ def killed(
         return
     rng = session.rng(f"kills {name}")
     changes.note = f"of {operations} changes" if shim.library() else shim.LACKING
-    for number in session.times(2 * short, 2 * long):  # the two kinds by turns
+    for number in session.times(2 * short, 2 * long, least=2):  # the two kinds by turns
         tries = session.fresh("tries")
         run, env = tries / "run", session.environment(TRANSFERKIT_CACHE=str(tries / "cache"))
         moment, at_change = rng.uniform(0.1, 1.0) * said.seconds, number % 2 == 1

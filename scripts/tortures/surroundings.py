@@ -14,8 +14,14 @@ from tortures.killing import told
 from tortures.trying import SMALL, Row, Session, finish
 
 NAME = "surroundings"
-FIXED = ("below 3 GB of `ulimit -v` TensorFlow's libraries and oneDNN's refusals ended in \"a bug in transferkit\"",)
-OPEN = ("below 4 GB of `ulimit -v` TensorFlow may crash by itself (SIGSEGV), once after the batch was halved",)
+FIXED = (
+    "below 3 GB of `ulimit -v` TensorFlow's libraries and oneDNN's refusals ended in \"a bug in transferkit\"",
+    "below 3.5 GB TensorFlow crashed without a word (SIGSEGV, exit code 127): bounded commands are watched now",
+    'threads that `ulimit -v` refuses ended in "a bug in transferkit"',
+)
+OPEN = (
+    "below 3.5 GB of `ulimit -v` a Python program may end with TensorFlow's crash: it is warned when Keras is started",
+)
 # What is put before and behind a command in a shell, and whether it has to end well all the same.
 SHELLS = {
     "stdout closed": ("", ">&-", True), "stdin closed": ("", "<&-", True),

@@ -116,10 +116,12 @@ class Session:
         share = max((self.until - now) / of, least)
         return self if self.short else replace(self, until=min(self.until, now + share))
 
-    def times(self, short: int, long: int) -> Iterable[int]:
-        """Numbers of tries, until there are enough or the time is over."""
+    def times(self, short: int, long: int, least: int = 0) -> Iterable[int]:
+        """Numbers of tries, until there are enough or the time is over; in the long form `least` at the least, so that
+        what was prepared at some cost is not for nothing.
+        """
         for number in range(short if self.short else long):
-            if self.over:
+            if self.over and (self.short or number >= least):
                 return
             yield number
 

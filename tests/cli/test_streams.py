@@ -45,6 +45,7 @@ class OpError(Exception):
     [
         (MemoryError(), True),
         (MemoryError("Unable to allocate 9 GiB for an array"), True),
+        (RuntimeError("can't start new thread"), True),
         (OpError("an exception:Status: 1, message: could not create a primitive, in file mkl_conv_ops.cc:1112"), True),
         (OpError("an exception:Status: 5, message: could not execute a primitive, in file x.cc:306"), True),
         (OpError("Status: 3, message: could not create a primitive"), False),  # not implemented

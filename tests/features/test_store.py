@@ -2,6 +2,7 @@ import errno
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -177,6 +178,23 @@ def test_processes_append_at_once(features):
     wanted = [f"{who}-{i}" for who in range(2) for i in range(20)]
     assert features.missing(wanted) == set()
     np.testing.assert_array_equal(read(features, wanted)[:, 0], [w * 100 + i for w in range(2) for i in range(20)])
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_rows(features):
+    left = [features.folder / name for name in (".set.7-0a1b2c3d.tmp.json", ".chunk-1-7.7-0a1b2c3d.tmp.npy")]
+    for path in left:
+        path.write_text("{")
+    again = store.open_set(SPEC, SHAPES)
+    again.append(["more"], rows(1))
+    assert not [path for path in left if path.exists()]
+    (features.folder / "set.json").unlink()
+    with store.locked(features.folder / "write.lock"):  # nobody writes it while another may be sweeping
+        waiting = threading.Thread(target=store.open_set, args=(SPEC, SHAPES))
+        waiting.start()
+        waiting.join(0.3)
+        assert not (features.folder / "set.json").exists()
+    waiting.join(60)
+    assert (features.folder / "set.json").exists()
 
 
 def test_a_full_disk_is_a_storage_error_and_harms_nothing(features):

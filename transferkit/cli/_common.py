@@ -301,8 +301,8 @@ def _failed(error: Exception, debug: bool) -> int:
     if compute.out_of_memory(error):
         complain(
             f"error: out of memory ({str(error).splitlines()[0] if str(error) else 'an allocation was refused'})\n"
-            "Close other programs, raise the bound of this shell (ulimit -v) or container, or take less at a time: "
-            "--batch-size, --image-size, --workers."
+            "Close other programs, raise the bound of this shell (ulimit -v; of threads: -u) or container, or take "
+            "less at a time: --batch-size, --image-size, --workers."
         )
         return 1
     where = "" if debug else "; --debug shows where"

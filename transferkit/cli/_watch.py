@@ -11,6 +11,8 @@ import ctypes
 import os
 import signal
 import sys
+import time
+from collections import Counter
 from contextlib import suppress
 from types import FrameType
 
@@ -21,7 +23,9 @@ from transferkit.cli._common import complain
 CRASHES = tuple(
     getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE") if hasattr(signal, name)
 )
-FORWARDED = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+NO_ROOM = 127  # with which the C library ends a process that cannot have memory for a new thread's own variables
+PAUSE = 0.5  # seconds in which a signal to a whole group has reached each of it
 _PR_SET_PDEATHSIG = 1
 
 
@@ -30,14 +34,17 @@ def watched() -> None:
     bound = addresses.bound()
     if bound is None:
         return
-    parent = os.getpid()
+    parent, (heard, hear) = os.getpid(), os.pipe()
+    os.set_blocking(heard, False)
+    os.set_blocking(hear, False)
     # Nothing that asks either to end is lost, nor ends the one without the other.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *FORWARDED))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         child = os.fork()
         if child:
-            _hand_on(child)
+            _hand_on(child, heard)
         else:
+            signal.set_wakeup_fd(hear, warn_on_full_buffer=False)
             _end_with(parent)
     except OSError:  # no more processes: unwatched, as without a bound
         child = 0
@@ -57,30 +64,39 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _hand_on(child: int) -> None:
-    """What asks this process to end is handed on to the child."""
+def _hand_on(child: int, heard: int) -> None:
+    """What asks this process to end is handed on to the child, unless it came to both, as Ctrl-C does: a second one
+    would end the child hard. `heard` gives a byte for each signal that the child got.
+    """
+    asked, got = Counter[int](), Counter[int]()
 
     def send(number: int, frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(child, number)
+        asked[number] += 1
+        time.sleep(PAUSE)
+        with suppress(BlockingIOError):
+            got.update(os.read(heard, 1000))
+        if got[number] < asked[number]:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
-    for number in FORWARDED:
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, send)
 
 
 def _told(code: int, bound: int) -> int:
     """The exit code for a child that ended with `code`; its signal ends this process too, a crash is said."""
-    if code >= 0:
+    if code >= 0 and code != NO_ROOM:
         return code
-    if -code not in CRASHES:
-        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+    if code < 0 and -code not in CRASHES:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
+    how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
     complain(
-        f"error: a library crashed ({signal.Signals(-code).name}), most likely because memory was refused to it: this "
-        f"shell lets a process take {bound / GB:.1f} GB of addresses (ulimit -v {bound // 1024})\n"
-        "TensorFlow alone takes about 2 GB of them: raise the bound, or lift it (ulimit -v unlimited) and bound the "
-        "memory of a container instead. A run that was begun is gone on with by transferkit resume RUN."
+        f"error: a library crashed ({how}), most likely because memory was refused to it: this shell lets a process "
+        f"take {bound / GB:.1f} GB of addresses (ulimit -v {bound // 1024})\n"
+        "TensorFlow takes 2.5 GB of them before it computes anything: raise the bound, or lift it (ulimit -v "
+        "unlimited) and bound the memory of a container instead. transferkit resume RUN goes on with a run."
     )
     return 1

@@ -57,6 +57,25 @@ def start(dtypes: bool = True, reporter: Reporter | None = None) -> None:
 
             replicas.spread()
         ambient.fix(dtypes)
+    if reporter is not None and not _told:
+        _told.append(_tell_of_bound(reporter))
+
+
+ROOM = 1 << 30  # bytes of addresses that training a small network takes beside the libraries (measured: 0.9 GB)
+_told: list[bool] = []  # that the bound is told of once a process
+
+
+def _tell_of_bound(reporter: Reporter) -> bool:
+    """Warn where `ulimit -v` leaves so little that TensorFlow may crash: it does not check every allocation."""
+    bound, left = addresses.bound(), addresses.left()
+    if bound is None or left is None or left >= ROOM:
+        return False
+    reporter.warn(
+        f"of the {bound / addresses.GB:.1f} GB of addresses that this process may take (ulimit -v {bound // 1024}), "
+        f"{max(0, left) / addresses.GB:.1f} GB are left beside the libraries; where memory is refused to them they may "
+        "crash: raise the bound, or lift it (ulimit -v unlimited) and bound the memory of a container instead"
+    )
+    return True
 
 
 def _import_quietly() -> None:
@@ -293,7 +312,8 @@ _REFUSED = ("RESOURCE_EXHAUSTED", "Status: 1, message: could not", "Status: 5, m
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a computation did not fit into the memory of its device or of this process."""
-    if isinstance(error, MemoryError):
+    # A thread needs addresses for its stack; Python says no more of it.
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
         return True
     # By name: TensorFlow's and JAX's classes are in modules that need not be there.
     kinds = {kind.__name__ for kind in type(error).__mro__}

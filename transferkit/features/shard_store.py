@@ -79,7 +79,8 @@ class FolderSet(_Set):
         cache_quota.hold(folder, self)
         with storing(folder):
             if not (folder / "set.json").exists():
-                write_json(folder / "set.json", _about(spec, shapes))
+                with locked(folder / "write.lock"):  # or a sweep would take it, half-written, for a killed worker's
+                    write_json(folder / "set.json", _about(spec, shapes))
         super().__init__(shapes, _rows(map(_index, folder.glob("chunk-*.json"))))
 
     def append(self, names: Sequence[str], rows: np.ndarray) -> None:

@@ -64,13 +64,18 @@ class FeatureSet:
         try:
             os.utime(meta)  # the time of last use, for eviction
         except FileNotFoundError:  # new, or another process has just cleared the cache
-            write_json(meta, {"format": FORMAT, "spec": self.spec, "shapes": self.shapes})
+            self._describe(meta)
         except OSError:  # another user's, or read only: what is there can be read all the same
             pass
         for index in sorted(self.folder.glob("chunk-*.json")):
             if index.name not in self._seen:
                 self._seen.add(index.name)
                 self._open(index)
+
+    def _describe(self, meta: Path) -> None:
+        """Write what the set holds. Under the lock, so that `_sweep` knows a half-written one for a killed writer's."""
+        with storing(self.folder), locked(self.folder / "write.lock"):
+            write_json(meta, {"format": FORMAT, "spec": self.spec, "shapes": self.shapes})
 
     def _open(self, index: Path) -> None:
         try:
@@ -127,7 +132,7 @@ class FeatureSet:
                 path.unlink(missing_ok=True)
         for path in self.folder.glob(".chunk-*.tmp.*"):
             path.unlink(missing_ok=True)
-        remove_temporaries_of(self.folder / "set.json", AN_HOUR)  # which is written without the lock
+        remove_temporaries_of(self.folder / "set.json")
         for path in self.folder.glob(".shard-*"):  # which are written without the lock (`shard_store`)
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > AN_HOUR:

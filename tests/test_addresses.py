@@ -1,0 +1,29 @@
+"""How much a process may take, as a process with a bound sees it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from transferkit import addresses
+
+resource = pytest.importorskip("resource")
+TELL = "from transferkit import addresses; print(addresses.bound(), addresses.left())"
+
+
+def told(bound=None):
+    lines = ["import resource", f"resource.setrlimit(resource.RLIMIT_AS, ({bound}, {bound}))"] if bound else []
+    done = subprocess.run([sys.executable, "-c", "\n".join([*lines, TELL])], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(addresses.bound() is not None, reason="the tests themselves are bounded")
+def test_without_a_bound_there_is_none():
+    assert told() == ["None", "None"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="bounds of addresses as Linux has them")
+def test_what_is_left_is_the_bound_without_what_is_taken():
+    bound, left = map(int, told(addresses.GB))
+    assert bound == addresses.GB
+    assert 0.5 * addresses.GB < left < addresses.GB
