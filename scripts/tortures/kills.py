@@ -150,7 +150,7 @@ def _fetches(session: Session) -> Iterator[Row]:
                 where = f"after {moment:.2f} s"
             said = session.command(*words, env=env)
             faults = [] if said.code == 0 else [f"not fetched ({said.code}): {said.tail()}"]
-            files = [path for path in (home / "models").iterdir() if path.suffix == ".h5"]
+            files = [*home.glob("models/*.h5")]
             right = [path for path in files if hashlib.sha256(path.read_bytes()).hexdigest() == digest]
             faults += [] if files and files == right else ["the file is not what the server has"]
             faults += [f"left over: {path.name}" for path in home.rglob("*") if ".part" in path.name]
