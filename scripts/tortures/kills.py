@@ -89,7 +89,7 @@ def _exports(session: Session) -> Iterator[Row]:
     forms = list(FORMATS)
     if session.seed:
         rng.shuffle(forms)
-    for number in session.times(2, 24):
+    for number in session.times(2, 24, least=len(FORMATS)):
         form = forms[number % 4]
         if form not in expected:
             expected[form] = _exported(session, run, form, found[form])

@@ -54,7 +54,7 @@ def _memory(session: Session) -> Row:
     row, halved = Row("finetune --unfreeze all --batch-size 256 with a bound on memory (ulimit -v)"), 0
     data, tried = session.digits(60), []
     words = ("finetune", data, *SMALL[:4], "--epochs", 1, "--views", 1, "--unfreeze", "all")
-    sizes = (2.0,) if session.short else (4.0, 2.0, 6.0, 3.0, 5.0, 1.5, 8.0, 2.5, 3.5, 12.0)
+    sizes = (2.0,) if session.short else (3.0, 2.0, 4.0, 2.7, 6.0, 3.3, 1.5, 2.4, 5.0, 8.0)
     for number in session.times(len(sizes), len(sizes)):
         limit = int(sizes[number] * 2**30)
         output = session.fresh("bounded") / "run"
