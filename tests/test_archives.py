@@ -1,8 +1,10 @@
 """Archives that would fill the memory are refused by what their directories say; real ones pass."""
 
 import contextlib
+import errno
 import io
 import json
+import tempfile
 import time
 import zipfile
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from transferkit import archives
-from transferkit.errors import BackboneError, RunError, WeightsError
+from transferkit.errors import BackboneError, RunError, StorageError, WeightsError
 from transferkit.runs import model_file
 
 HUGE = 10**10  # bytes
@@ -164,3 +166,22 @@ def test_facts_that_are_none(tmp_path, text):
     with pytest.raises(RunError, match="damaged") as error:
         model_file.facts(keras_file(tmp_path / "m.keras", {model_file.MEMBER: text}))
     assert "\x1b" not in str(error.value)
+
+
+def test_saving_leaves_nothing_in_a_full_folder_for_temporary_files(tmp_path, monkeypatch):
+    """Keras makes a folder there, tries it, and leaves it where that fails."""
+    import keras
+
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(StorageError, match="no space left"):
+        model_file.save(model, None, tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == [place]
+    assert list(place.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_scratch_folders_of_killed_processes_go_and_those_in_use_stay(tmp_path: 
         assert not own.exists()
     with storage.scratch(str(tmp_path)) as own:
         assert {path.name for path in tmp_path.iterdir()} == {own.name, "tk-mine.tmp"}
+
+
+def test_what_libraries_leave_in_the_folder_for_temporary_files_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with storage.own_temporaries():
+        (Path(tempfile.mkdtemp()) / "model.h5").touch()
+    assert list(tmp_path.iterdir()) == []
+    assert tempfile.gettempdir() == str(tmp_path)
+    code = (
+        "import tempfile; tempfile.tempdir = sys.argv[1]; from transferkit import storage\n"
+        "with storage.own_temporaries(): tempfile.mkdtemp(); print('held', flush=True); time.sleep(60)"
+    )
+    with held(code, tmp_path):
+        assert len(list(tmp_path.glob("*/*"))) == 1
+    with storage.own_temporaries():
+        assert len(list(tmp_path.iterdir())) == 1, "that of the killed process is gone"
 
 
 def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

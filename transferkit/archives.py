@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from transferkit.storage import own_temporaries
 from transferkit.text import shown
 
 RATIO = 10  # bytes that a byte of the file may unpack to, above the allowance
@@ -87,7 +88,7 @@ def bounded(path: Path) -> Iterator[None]:
             raise ValueError(_declared(size, made))
         return add(self, shape, *others, **more)
 
-    with _loading:
+    with _loading, own_temporaries():
         keras.layers.Layer.add_weight = counted
         try:
             yield

@@ -6,11 +6,14 @@ import atexit
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from transferkit.errors import ConfigError, StorageError
+
+_diverting = threading.RLock()
 
 
 @contextmanager
@@ -92,6 +95,21 @@ def scratch(within: str | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if claim is not None:
             os.close(claim)
+
+
+@contextmanager
+def own_temporaries() -> Iterator[None]:
+    """Inside, what a library puts into the folder for temporary files is in a `scratch` folder, and goes with it.
+
+    Keras unpacks whole models there, and leaves them where the disk is full or the process is killed. One thread at a
+    time; what other threads make there meanwhile goes too.
+    """
+    with _diverting, scratch() as folder:
+        before, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def is_offline(offline: bool = False) -> bool:

@@ -20,7 +20,7 @@ from transferkit.runs.half_weights import halve
 from transferkit.selection import shipping
 from transferkit.selection.fitted import Affine
 from transferkit.selection.projection import Projection
-from transferkit.storage import scratch
+from transferkit.storage import own_temporaries, scratch
 
 if TYPE_CHECKING:
     import keras
@@ -128,7 +128,7 @@ def latency(model: keras.Model, run: compute.Forward) -> float:
 
 def size(model: Any) -> float:
     """Megabytes (10⁶ bytes) of the file that `model` is saved in."""
-    with scratch() as folder:
+    with own_temporaries(), scratch() as folder:
         path = folder / "model.keras"
         model.save(path)
         halve(path, exact=True)

@@ -18,6 +18,7 @@ from transferkit.files import atomic_path, parse_json, to_json
 from transferkit.record import RecordError
 from transferkit.runs.half_weights import Halved, halve
 from transferkit.runs.model_facts import ModelFacts
+from transferkit.storage import own_temporaries
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +42,8 @@ def save(model: keras.Model, facts: ModelFacts, path: Path) -> Halved | None:
         StorageError: the disk is full, or the place cannot be written.
     """
     with atomic_path(path) as temporary:
-        model.save(temporary)
+        with own_temporaries():
+            model.save(temporary)
         halved = halve(temporary, exact=True)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, to_json(facts.as_json(), indent=1))

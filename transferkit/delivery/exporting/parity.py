@@ -88,6 +88,7 @@ def answers(
         content = np.frombuffer(b"".join(files), np.uint8)
         np.savez(given, pictures=pictures, files=content, ends=np.cumsum([len(f) for f in files]).astype(np.int64))
         # -P: nothing beside the program is importable by accident.
+        environment["TMPDIR"] = folder  # Keras unpacks models there
         command = [sys.executable, "-P", str(program), kind, str(path), str(given), str(found)]
         try:
             done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, check=False)
