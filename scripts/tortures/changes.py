@@ -79,8 +79,8 @@ def _touched(path: Path) -> None:
 
 
 HARMS: dict[str, Callable[[Path], None]] = {
-    "another picture under its name": _other_content, "one bit": _one_bit, "removed": _removed,
-    "moved to another class": _moved, "one more": _added, "a new time only": _touched,
+    "another picture under its name": _other_content, "removed": _removed, "one more": _added, "one bit": _one_bit,
+    "moved to another class": _moved, "a new time only": _touched,
 }  # fmt: skip
 TOLD = (b"changed", b"not what", b"other content", b"differ", b"no longer", b"missing", b"not there", b"gone")
 HARMLESS = ("a new time only",)
@@ -104,7 +104,7 @@ def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[
     if said.code != 0:
         found["reproduce"].add(said, said.tail(), where="undisturbed")
     kept = shutil.copytree(data, own / "kept")
-    for number in session.times(2, 36):
+    for number in session.times(2, 36, least=3 * len(HARMS)):  # each with each command
         command = tuple(found)[number % 3]
         name = tuple(HARMS)[(number // 3) % len(HARMS)]
         shutil.rmtree(data)
@@ -121,8 +121,8 @@ def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[
         if said.code == 0 and command == "resume":
             faults += differences(said, run, whole)
         found[command].add(said, *faults, where=name)
-    for row in found.values():  # the harms go through in their order
-        row.note = ", ".join(tuple(HARMS)[: row.tried])
+    for row in found.values():
+        row.note = ", ".join(tuple(HARMS)[: row.tried])  # which go through in their order
     yield from found.values()
 
 
