@@ -102,10 +102,9 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.extended
-@pytest.mark.parametrize("gigabytes", [2.6, 3.0])
-def test_training_under_a_bound_comes_through_or_says_that_memory_was_refused(gigabytes: float, tmp_path: Path) -> None:
+def test_training_under_a_bound_comes_through_or_says_that_memory_was_refused(tmp_path: Path) -> None:
     flowers = folder_of_classes(tmp_path / "flowers", {"rose": 12, "tulip": 12})
-    bound = int(gigabytes * GB)
+    bound = int(2.7 * GB)  # libraries fit, training hardly does
     words = ("finetune", flowers, "--backbone", "mini", "--head", "linear", "--unfreeze", "all", "--epochs", 1)
     said = subprocess.run(
         [sys.executable, "-m", "transferkit", *map(str, words), "--output", str(tmp_path / "run")],
