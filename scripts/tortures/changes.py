@@ -29,7 +29,7 @@ def rows(session: Session) -> Iterator[Row]:
     if said.code != 0:
         yield unmade("finetune", said, "undisturbed")
         return
-    yield from _between(session.part(3), words, whole)
+    yield from _between(session.part(3), words)
     yield _during(session.part(2), words, said.seconds)
     yield from _clocks(session, words, whole, said.seconds)
 
@@ -94,7 +94,7 @@ def _picture(run: Path, data: Path, part: str, rng: random.Random) -> Path:
 # ------------------------------------------------------------------------------------------ rows
 
 
-def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[Row]:
+def _between(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
     """A run of a copy of the data, a change, and then each command that reads the pictures again."""
     found = {name: Row(f"{name}, pictures changed since") for name in ("reproduce", "evaluate", "resume")}
     found["resume"].what = "a killed run, pictures changed, then resume"
@@ -119,7 +119,7 @@ def _between(session: Session, words: tuple[Any, ...], whole: Path) -> Iterator[
         said = session.command(command, run, *output)
         faults = _judged(said, name)
         if said.code == 0 and command == "resume":
-            faults += differences(said, run, whole)
+            faults += differences(said, run, own / "run")  # of the same folder, which advice names
         found[command].add(said, *faults, where=name)
     for row in found.values():
         row.note = ", ".join(tuple(HARMS)[: row.tried])  # which go through in their order
