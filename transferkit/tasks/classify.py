@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.tasks.task import TINY, Array, Floats, Task, Units
+from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
 
 
 class Classes(Task):
@@ -24,11 +24,9 @@ class Classes(Task):
         """See `Task`."""
         return classes[int(target)]
 
-    def strata(self, targets: Array) -> npt.NDArray[np.int32]:
+    def strata(self, targets: Array) -> Strata:
         """See `Task`."""
-        one_hot = np.zeros((len(targets), int(targets.max(initial=0)) + 1), dtype=np.int32)
-        one_hot[np.arange(len(targets)), targets] = 1
-        return one_hot
+        return np.arange(len(targets)), targets.astype(np.int64)
 
     def columns(self, targets: Array, classes: int) -> Array:
         """See `Task`."""

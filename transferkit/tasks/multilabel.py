@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.tasks.task import TINY, Array, Floats, Task, Units
+from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
 
 
 class MultiLabel(Task):
@@ -47,9 +47,10 @@ class MultiLabel(Task):
         """See `Task`."""
         return ";".join(name for name, on in zip(classes, target, strict=True) if on)
 
-    def strata(self, targets: Array) -> npt.NDArray[np.int32]:
+    def strata(self, targets: Array) -> Strata:
         """Labels; pictures without any are a stratum too."""
-        return np.column_stack([targets, targets.sum(axis=1) == 0]).astype(np.int32)
+        picture, label = np.nonzero(np.column_stack([targets, targets.sum(axis=1) == 0]))
+        return picture, label
 
     def encoded(self, targets: Array, classes: int, train: Array) -> tuple[npt.NDArray[np.float32], Units | None]:
         """See `Task`."""

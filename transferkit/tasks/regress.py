@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.tasks.task import Array, Floats, Task, Units
+from transferkit.tasks.task import Array, Floats, Strata, Task, Units
 
 QUANTILES = 10  # strata of a number's values at most
 
@@ -46,9 +46,10 @@ class Regress(Task):
         """See `Task`."""
         return ";".join(str(float(value)) for value in target)
 
-    def strata(self, targets: Array) -> npt.NDArray[np.int32]:
+    def strata(self, targets: Array) -> Strata:
         """Quantile bins of each number."""
-        return np.concatenate([_bins(column) for column in targets.T], axis=1)
+        picture, label = np.nonzero(np.concatenate([_bins(column) for column in targets.T], axis=1))
+        return picture, label
 
     def encoded(self, targets: Array, classes: int, train: Array) -> tuple[npt.NDArray[np.float32], Units | None]:
         """Standardised by the training pictures."""

@@ -20,6 +20,7 @@ from transferkit.tasks import TaskName
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+Strata = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # pairs: a picture's number, and a stratum it is in
 Units = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # mean and deviation [C] of numbers
 TINY = 1e-7  # the same floor that Keras puts under a probability before it takes the logarithm
 
@@ -115,8 +116,8 @@ class Task(ABC):
         """One picture's target as text: `rose`, `a;b` or `1.5;2.0`."""
 
     @abstractmethod
-    def strata(self, targets: Array) -> npt.NDArray[np.int32]:
-        """0/1 int32 [N, L]: the groups whose shares a split keeps."""
+    def strata(self, targets: Array) -> Strata:
+        """The groups whose shares a split keeps: which picture is in which."""
 
     def columns(self, targets: Array, classes: int) -> Array:
         """Targets as a table [N, C]: one-hot, 0/1 or the numbers."""

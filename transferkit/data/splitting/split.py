@@ -21,6 +21,7 @@ from transferkit.data.splitting.strata import distribute
 from transferkit.data.splitting.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
 from transferkit.errors import ConfigError, DataError, raise_problems
 from transferkit.files import read_csv, write_csv
+from transferkit.tasks.task import Strata
 
 COLUMNS = ("path", "label", "split", "fold", "sha256")
 Indices = npt.NDArray[np.int64]
@@ -241,7 +242,7 @@ def _assign(
     samples: Samples,
     units: Units,
     order: list[int],
-    labels: npt.NDArray[np.int32],
+    labels: Strata,
     wanted: npt.NDArray[np.float64],
     given: list[int],
     notes: list[str],
@@ -283,7 +284,7 @@ def _check_small(samples: Samples, units: Units, chosen: list[int], shares: npt.
 def _fold(
     samples: Samples,
     units: Units,
-    labels: npt.NDArray[np.int32],
+    labels: Strata,
     parts: npt.NDArray[np.int64],
     folds: int,
     seed: int,

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.data.samples import Samples
+from transferkit.data.splitting.strata import UnitLabels
 from transferkit.data.union_find import Links
 from transferkit.errors import DataError, raise_problems
+from transferkit.tasks.task import Strata
 
 Units = list[list[int]]  # positions of the samples of each unit
 
@@ -76,20 +78,21 @@ def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
     raise_problems(DataError, problems)
 
 
-def label_counts(units: Units, chosen: list[int], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def label_counts(units: Units, chosen: list[int], strata: Strata) -> UnitLabels:
     """How often some units have each label.
 
     Args:
         units: positions of the pictures that stay together.
         chosen: numbers of the units, at least one.
-        labels: of each picture, int32 [N, L].
-
-    Returns:
-        int32 [chosen, L].
+        strata: of each picture (see `tasks.task.Task.strata`).
     """
+    picture, label = strata
     members = np.concatenate([units[u] for u in chosen])
-    starts = np.cumsum([0, *(len(units[u]) for u in chosen[:-1])])
-    return np.add.reduceat(labels[members], starts, axis=0)
+    place = np.full(max(int(members.max()), int(picture.max(initial=0))) + 1, -1)
+    place[members] = np.repeat(np.arange(len(chosen)), sizes_of(units, chosen))
+    inside, width = place[picture] >= 0, int(label.max(initial=0)) + 1
+    cells, count = np.unique(place[picture[inside]] * width + label[inside], return_counts=True)
+    return UnitLabels(cells // width, cells % width, count, len(chosen), width)
 
 
 def sizes_of(units: Units, chosen: list[int]) -> npt.NDArray[np.int64]:
