@@ -18,6 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -206,14 +207,16 @@ def settings_text(path: Path, option: str) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV with a header line, whole or not at all.
+    """Write a CSV with a header line, whole or not at all; one row at a time is in memory.
 
     Args:
         path: as for `write_bytes`.
         header: names of the columns.
         rows: cells in their order.
     """
-    write_text(path, "".join(csv_line(row) + "\n" for row in (header, *rows)))
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        for row in chain([header], rows):
+            handle.write((csv_line(row) + "\n").encode("utf-8", "surrogateescape"))
 
 
 def csv_line(cells: Sequence[Any]) -> str:
@@ -234,9 +237,14 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
 
     A row with too many cells holds the rest under None, one with too few None in their place.
     """
+    return list(csv_rows(content))
+
+
+def csv_rows(content: bytes) -> Iterator[dict[str, str]]:
+    """The same one by one, for tables that are too large to be held as text: ValueError comes where the damage is."""
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        return list(csv.DictReader(text))
+        yield from csv.DictReader(text)
     except csv.Error as error:
         raise ValueError(str(error)) from error
 

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation import counts
-from transferkit.evaluation.metrics import best_thresholds, score
+from transferkit.evaluation.metric_registry import GOALS
+from transferkit.evaluation.metrics import best_thresholds, one, score
 
 
 def classified(seed, n=200, count=6, levels=None):
@@ -265,3 +267,13 @@ def test_areas_of_many_classes_are_the_same_in_blocks(area, monkeypatch):
     assert None not in whole[3:]
     monkeypatch.setattr(counts, "CELLS", 60)  # two columns at once
     assert area(true.astype(np.int64), scores) == whole
+
+
+@pytest.mark.parametrize("task", ["classify", "ordinal"])
+def test_one_score_alone_is_what_all_of_them_give(task):
+    true, probs, names = classified(3)
+    every = score(task, true, probs, names)
+    keys = {GOALS[name].key for name in tasks.of(task).metrics}
+    assert {key: one(task, key, true, probs, names) for key in keys} == {key: every[key] for key in keys}
+    with pytest.raises(DataError, match="NaN"):
+        one(task, "loss", true, probs * np.nan, names)

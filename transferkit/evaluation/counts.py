@@ -97,7 +97,7 @@ def roc_auc(true: Array, scores: Floats) -> list[float | None]:
     """Area under the ROC curve of each class or label, by rank sums.
 
     Args:
-        true: 0/1 [N, C].
+        true: 0/1 [N, C], or numbers of classes int [N].
         scores: [N, C], higher for what is more likely 1.
 
     Returns:
@@ -110,7 +110,7 @@ def average_precision(true: Array, scores: Floats) -> list[float | None]:
     """Area under the precision-recall curve of each class or label, as a step sum.
 
     Args:
-        true: 0/1 [N, C].
+        true: 0/1 [N, C], or numbers of classes int [N].
         scores: [N, C], higher for what is more likely 1.
 
     Returns:
@@ -121,9 +121,15 @@ def average_precision(true: Array, scores: Floats) -> list[float | None]:
 
 def _by_columns(areas: Callable[[Array, Floats], Floats], true: Array, scores: Floats) -> list[float | None]:
     """What `areas` finds, NaN as None, over as many columns at once as fit into the memory of a few."""
-    step = max(1, CELLS // max(1, len(true)))
+    step, count = max(1, CELLS // max(1, len(true))), scores.shape[1]
+
+    def columns(start: int) -> Array:
+        if true.ndim > 1:
+            return true[:, start : start + step]
+        return np.asarray(true[:, None] == np.arange(start, min(start + step, count)), np.int64)
+
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = [areas(true[:, at : at + step], scores[:, at : at + step]) for at in range(0, true.shape[1], step)]
+        found = [areas(columns(at), scores[:, at : at + step]) for at in range(0, count, step)]
     return [None if np.isnan(area) else float(area) for part in found for area in part]
 
 

@@ -233,9 +233,20 @@ def _drawn(
             drawn[:, own] = rng.multinomial(counts[own].sum(), counts[own] / counts[own].sum(), repeats)
     else:
         drawn = rng.multinomial(counts.sum(), counts / counts.sum(), repeats).astype(np.float64)
-    eye = np.eye(count)
-    hits = drawn @ (eye[rows] * (rows == columns)[:, None])
-    return from_counts(hits, drawn @ eye[rows], drawn @ eye[columns])
+    right = rows == columns
+    hits = _summed(drawn[:, right], rows[right], count)
+    return from_counts(hits, _summed(drawn, rows, count), _summed(drawn, columns, count))
+
+
+def _summed(drawn: Array, classes: Array, count: int) -> Array:
+    """Columns of draws [repeats, cells] added up by the class of each: [repeats, `count`]."""
+    found = np.zeros((len(drawn), count))
+    if not len(classes):
+        return found
+    order = np.argsort(classes, kind="stable")
+    present, first = np.unique(classes[order], return_index=True)
+    found[:, present] = np.add.reduceat(drawn[:, order], first, axis=1)
+    return found
 
 
 def _resamples(true: Array, repeats: int, rng: np.random.Generator, stratify: bool) -> list[Array]:

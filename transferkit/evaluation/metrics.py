@@ -22,9 +22,13 @@ from transferkit.evaluation.counts import (
     roc_auc,
     top_k,
 )
+from transferkit.evaluation.intervals import FAST
 from transferkit.evaluation.metric_registry import goal
 from transferkit.evaluation.scores import ScoreRow, Scores
+from transferkit.tasks.classify import squared_errors
 from transferkit.tasks.task import TINY, Task
+
+PLAIN = ("loss", "brier", "mae")  # of classes: scores that are the mean of what each picture adds
 
 
 def score(
@@ -68,6 +72,31 @@ def score(
     }[kind.form]()
     found.update(offered)
     return found
+
+
+def one(
+    task: str, key: str, targets: npt.ArrayLike, predictions: npt.ArrayLike, classes: Sequence[str],
+    extra: Sequence[str] = (),
+) -> float | None:  # fmt: skip
+    """The score `key` alone, as `score` has it: where it needs no areas under curves, none are computed, which take a
+    sort of all pictures for each class.
+
+    Args:
+        task, targets, predictions, classes, extra: as for `score`.
+        key: of the score.
+
+    Raises:
+        DataError: as of `score`.
+    """
+    kind = tasks.of(task)
+    if kind.exclusive and (key in PLAIN or key in FAST):
+        true, guess = _checked(kind, np.asarray(targets), np.asarray(predictions, np.float64), len(classes))
+        if key in FAST:
+            return _plain(from_confusion(confusion(true, kind.decide(guess), len(classes))).scalars[key])
+        each = kind.per_picture(key, true, guess)
+        if each is not None:
+            return _plain(each.mean())
+    return score(task, targets, predictions, classes, extra=extra).value(key)
 
 
 def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str]) -> float | None:
@@ -117,8 +146,7 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> Scores
     matrix = confusion(true, guess, count)
     table = from_confusion(matrix)
     support = matrix.sum(axis=1)
-    hot = np.eye(count, dtype=np.int64)[true]
-    aucs, aps = roc_auc(hot, probs), average_precision(hot, probs)
+    aucs, aps = roc_auc(true, probs), average_precision(true, probs)
     chosen = probs[np.arange(len(true)), true]
     result = Scores({"n": len(true), **task.scores(true, probs), **{k: _plain(v) for k, v in table.scalars.items()}})
     for k in (3, 5):
@@ -129,7 +157,7 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> Scores
             "roc_auc": _mean(aucs),
             "pr_auc": _mean(aps),
             "loss": _plain(-np.log(np.clip(chosen, TINY, 1.0)).mean()),
-            "brier": _plain(((probs - hot) ** 2).sum(axis=1).mean()),
+            "brier": _plain(squared_errors(true, probs).mean()),
             "ece": ece(probs, true),
             "confusion": matrix.tolist(),
         }

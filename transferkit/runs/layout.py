@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.files import parse_csv, parse_json, sha256_bytes, sha256_file
+from transferkit.files import csv_rows, parse_json, sha256_bytes, sha256_file
 from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
@@ -164,7 +164,11 @@ class Layout:
 
     def read_history(self) -> list[HistoryRow]:
         """history.csv with numbers as numbers and empty cells as None."""
-        return self._table(self.history, lambda rows: tables.history(rows, bool(rows) or self._has_epochs()))
+        return self._table(self.history, self._epochs)
+
+    def _epochs(self, rows: Iterable[tables.CsvRow]) -> list[HistoryRow]:
+        found = list(rows)
+        return tables.history(found, bool(found) or self._has_epochs())
 
     def _has_epochs(self) -> bool:
         """Whether anything was trained epoch by epoch: a classifier fitted in one step leaves no history."""
@@ -219,10 +223,10 @@ class Layout:
         if wanted is not None and sha256_file(self.model) != wanted:
             raise self._changed(self.model)
 
-    def _table(self, path: Path, read: Callable[[tables.Rows], T]) -> T:
+    def _table(self, path: Path, read: Callable[[Iterable[tables.CsvRow]], T]) -> T:
         content = self._sealed(path)
         try:
-            return read(parse_csv(content))
+            return read(csv_rows(content))
         except ValueError as error:
             raise self._damaged(path, str(error)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
     def value(outputs: np.ndarray) -> float | None:
         # Of numbers, as exactly as they are known: rounding to float32 can hide which epoch was better.
         answers = answer(task, outputs, 1.0, units) if units is None else outputs * units[1] + units[0]
-        return metrics.score(task, samples.targets, answers, classes, extra=goal.extra).value(goal.key)
+        return metrics.one(task, goal.key, samples.targets, answers, classes, goal.extra)
 
     def score(outputs: np.ndarray) -> float:
         found = value(outputs)
@@ -60,8 +61,10 @@ def _tells(
     if units is not None:
         right = (right - units[0]) / units[1]
     rng, found = np.random.default_rng(0), set()
-    for outputs in (rng.standard_normal(right.shape), right, -right, rng.standard_normal(right.shape)):
-        found.add(value(outputs))
+    drawn = partial(rng.standard_normal, right.shape)
+    # One after the other: of many classes each of them is large.
+    for made in (drawn, lambda: right, lambda: -right, drawn):
+        found.add(value(made()))
         if plugin or len(found - {None}) > 1:
             return None not in found
     return False
@@ -123,11 +126,12 @@ def write_predictions(
     classes, task = list(samples.classes), samples.task
     header = ["path", "label", "predicted", "confidence"]
     header += [samples.kind.prefix + name for name in classes]
-    rows = []
-    for i, row in enumerate(outputs):
+
+    def cells(i: int, row: np.ndarray) -> list[str]:
         label, confidence = decide(task, row, classes, thresholds)
-        rows.append([samples.paths[i], samples.label(i), label, confidence, *(f"{v:.9g}" for v in row)])
-    write_csv(layout.predictions, header, rows)
+        return [samples.paths[i], samples.label(i), label, confidence, *(f"{v:.9g}" for v in row)]
+
+    write_csv(layout.predictions, header, (cells(i, row) for i, row in enumerate(outputs)))
 
 
 def decide(task: str, row: np.ndarray, classes: list[str], thresholds: Sequence[float] | None) -> tuple[str, str]:

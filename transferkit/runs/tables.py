@@ -17,7 +17,7 @@ from transferkit.files import digest
 from transferkit.record import HistoryRow
 
 CsvRow = Mapping[str, object]  # of a stranger's table: cells are checked one by one
-Rows = Sequence[CsvRow]
+Rows = Iterable[CsvRow]
 
 
 @dataclass(frozen=True)
@@ -202,13 +202,12 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
         ValueError: saying what is wrong.
     """
     kind = tasks.of(task)
-    columns: list[tuple[str, str, str, float, list[float]]] = []
+    columns: list[tuple[str, str, str, float, npt.NDArray[np.float64]]] = []
+    outputs_of = [kind.prefix + name for name in classes]
     for number, row in enumerate(rows, start=2):
         path, label, predicted = (_cell(number, row, name) for name in ("path", "label", "predicted"))
         confidence = math.nan if kind.numbers else _finite(number, "confidence", row)
-        columns.append(
-            (path, label, predicted, confidence, [_finite(number, kind.prefix + name, row) for name in classes])
-        )
+        columns.append((path, label, predicted, confidence, _numbers(number, outputs_of, row)))
     wanted = {picture.path: picture.label for picture in test}
     cells = {picture.path: picture.cell for picture in test}
     labels = {path: label for path, label, *_ in columns}
@@ -256,6 +255,17 @@ def _value(number: int, name: str, row: CsvRow) -> float | int | None:
         return int(text) if text.lstrip("-").isdecimal() and len(text) < 18 else float(text)
     except ValueError as error:
         raise ValueError(f"line {number}: {shown(name)} {shown(text[:40])!r} is no number") from error
+
+
+def _numbers(number: int, names: Sequence[str], row: CsvRow) -> npt.NDArray[np.float64]:
+    """Several cells of a row [names]."""
+    try:
+        found = np.array([float(row[name]) for name in names])  # type: ignore[arg-type]  # checked below
+        if np.isfinite(found).all():
+            return found
+    except (KeyError, TypeError, ValueError):
+        pass
+    return np.array([_finite(number, name, row) for name in names])  # says which is wrong
 
 
 def _finite(number: int, name: str, row: CsvRow) -> float:

@@ -10,6 +10,24 @@ import numpy.typing as npt
 
 from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
 
+BLOCK = 1 << 22  # numbers that are worked on at once, where there are as many answers as pictures times classes
+
+
+def squared_errors(targets: Array, answers: Floats) -> Floats:
+    """What each picture [N] adds to the Brier score.
+
+    Args:
+        targets: int [N].
+        answers: probabilities [N, C].
+    """
+    found = np.empty(len(targets))
+    step = max(1, BLOCK // answers.shape[1])
+    for start in range(0, len(targets), step):
+        rows = np.array(answers[start : start + step], np.float64)
+        rows[np.arange(len(rows)), targets[start : start + step]] -= 1
+        found[start : start + step] = (rows**2).sum(axis=1)
+    return found
+
 
 class Classes(Task):
     """What every task has whose pictures have one class each."""
@@ -46,7 +64,7 @@ class Classes(Task):
         if key == "loss":
             return np.asarray(-np.log(np.clip(chosen, TINY, 1.0)))
         if key == "brier":
-            return np.asarray(((answers - np.eye(answers.shape[1])[targets]) ** 2).sum(1))
+            return squared_errors(targets, answers)
         return None
 
     def gains(self, key: str, targets: Array, answers: Floats, units: Units | None) -> Floats | None:
@@ -119,9 +137,11 @@ class Classify(Classes):
 
     def answers(self, logits: Array, temperature: float, units: Units | None) -> Floats:
         """Softmax."""
-        scaled = np.asarray(logits, np.float64) / temperature
-        scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(scaled / scaled.sum(axis=1, keepdims=True), np.float64)
+        found: Floats = np.divide(logits, temperature, dtype=np.float64)
+        found -= found.max(axis=1, keepdims=True)
+        np.exp(found, out=found)
+        found /= found.sum(axis=1, keepdims=True)
+        return found
 
     def decide_logits(self, logits: Array) -> npt.NDArray[np.int64]:
         """Softmax keeps the order."""
@@ -138,10 +158,13 @@ class Classify(Classes):
 
     def likelihood(self, logits: Array, targets: Array, temperature: float) -> float:
         """Cross-entropy, never clipped."""
-        scaled = np.asarray(logits, np.float64) / temperature
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        chosen = scaled[np.arange(len(targets)), targets]
-        return float((np.log(np.exp(scaled).sum(axis=1)) - chosen).mean())
+        found, step = np.empty(len(targets)), max(1, BLOCK // logits.shape[1])
+        for start in range(0, len(targets), step):
+            scaled = np.divide(logits[start : start + step], temperature, dtype=np.float64)
+            scaled -= scaled.max(axis=1, keepdims=True)
+            chosen = scaled[np.arange(len(scaled)), targets[start : start + step]]
+            found[start : start + step] = np.log(np.exp(scaled, out=scaled).sum(axis=1)) - chosen
+        return float(found.mean())
 
 
 TASK = Classify()
