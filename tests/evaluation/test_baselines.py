@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from transferkit.errors import DataError
+from transferkit.evaluation import baselines
 from transferkit.evaluation.baselines import linear_probe, majority, nearest_neighbours
 
 
@@ -131,3 +133,27 @@ def test_features_that_are_not_flat_are_refused():
     bad = np.zeros((4, 7, 7, 2)), np.zeros(4, int)
     with pytest.raises(DataError, match=r"train: features \(4, 7, 7, 2\)"):
         linear_probe(bad, bad, bad, "classify", CLASSES)
+
+
+def test_neighbours_of_many_classes_take_the_memory_of_their_answers():
+    rng, names = np.random.default_rng(0), [str(c) for c in range(1000)]
+    parts = [(rng.normal(size=(n, 8)).astype(np.float32), rng.integers(0, 1000, n)) for n in (2000, 300, 300)]
+    tracemalloc.start()
+    found = nearest_neighbours(*parts, "classify", names)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.predictions.shape == (300, 1000)
+    assert most < 60e6  # the votes of 50 neighbours for 1,000 classes would be 120 MB
+
+
+def test_of_very_many_a_part_decides_the_regularisation_and_the_neighbours(monkeypatch):
+    train, val, test = separable(0, noise=8), separable(1, noise=8), separable(2, noise=8)
+    plain = linear_probe(train, val, test, "classify", CLASSES)
+    monkeypatch.setattr(baselines, "LARGE", 100 * 16 * 3)  # of 300 pictures
+    monkeypatch.setattr(baselines, "STORED", 100)
+    fitted = linear_probe(train, val, test, "classify", CLASSES)
+    assert fitted.scores["accuracy"] == pytest.approx(plain.scores["accuracy"], abs=0.05)
+    near = nearest_neighbours(train, val, test, "classify", CLASSES)
+    assert near.chosen["k"] <= 100
+    votes = near.predictions * (near.chosen["k"] + 1)
+    assert votes.sum(1) == pytest.approx(near.chosen["k"] + 1)

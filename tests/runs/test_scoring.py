@@ -1,14 +1,18 @@
 """Every score comes with an interval that holds it, by the means that fits it."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from transferkit import tasks
+from transferkit.evaluation.baselines import Baseline
 from transferkit.evaluation.intervals import bootstrap, wilson
 from transferkit.evaluation.metrics import score
-from transferkit.runs import scoring
+from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import CountedScores, Scores
+from transferkit.runs import analysis, scoring
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -99,3 +103,40 @@ def test_an_absent_class_has_scores_and_intervals_of_nothing():
     row = scoring.scores(samples, outputs / outputs.sum(1, keepdims=True), 0)["per_class"][3]
     assert row["recall"] is None
     assert not [key for key in row if key.endswith("_ci95") and key != "class"]
+
+
+def many(count, n, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, count, n)
+    outputs = rng.random((n, count)) + 0.9 * np.eye(count)[targets]
+    return Pictures(task="classify", targets=targets, classes=[f"class_{c:04}" for c in range(count)]), (
+        outputs / outputs.sum(1, keepdims=True)
+    )
+
+
+def test_of_many_classes_the_mistakes_made_most_often_are_kept():
+    samples, outputs = many(120, 600)
+    found = scoring.scores(samples, outputs, 0)
+    matrix = np.array(score("classify", samples.targets, outputs, samples.classes)["confusion"])
+    assert "confusion" not in found
+    np.fill_diagonal(matrix, 0)
+    assert [one.count for one in found.confused] == sorted(matrix[matrix > 0], reverse=True)[:500]
+    number = {name: c for c, name in enumerate(samples.classes)}
+    assert all(matrix[number[one.true], number[one.predicted]] == one.count for one in found.confused)
+    assert Scores.checked(json.loads(json.dumps(found))).confused == found.confused
+    with pytest.raises(ValueError, match="confused"):
+        Scores.checked({"confused": [{"true": "a"}]})
+
+
+def test_metrics_of_a_thousand_classes_stay_below_two_megabytes():
+    samples, outputs = many(1000, 1000)
+    test = scoring.scores(samples, outputs, 0)
+    rivals = {name: Baseline(Scores(test), outputs, {}) for name in ("majority", "linear_probe", "nearest_neighbours")}
+    found = MetricsRecord(
+        schema_version=1, task="classify", classes=samples.classes, goal="accuracy", val=test, train=test,
+        test=CountedScores(test), baselines={},
+    )  # fmt: skip
+    found.baselines = analysis.beside(rivals, outputs, found, samples, 0)
+    text = json.dumps(found.as_json(), indent=2)
+    assert len(text) < 2e6
+    assert len(MetricsRecord.read(json.loads(text)).test.rows) == 1000

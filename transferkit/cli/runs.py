@@ -12,7 +12,7 @@ from transferkit.cli._common import VERBOSE, Once, common, echo, emit, reporter
 
 RUN = click.argument("run", type=click.Path(path_type=Path))
 # Too long for a screen; --json and metrics.json have them.
-LONG = ("confusion", "per_class", "per_label", "per_target")
+LONG = ("confusion", "confused", "per_class", "per_label", "per_target")
 
 
 @click.command(cls=Once, epilog="Example:  transferkit evaluate runs/flowers new_flowers/")

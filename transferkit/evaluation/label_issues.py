@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +93,7 @@ def find_label_issues(
     if len(features) < 2 * FOLDS:
         raise DataError(f"{len(features)} pictures are too few to judge labels by; it takes {2 * FOLDS}")
     wanted = kind.columns(targets, classes).astype(np.float64)
-    fold = _folds(wanted, groups, seed)
+    fold = _folds(wanted.argmax(1)[:, None] if kind.exclusive else wanted, groups, seed)
     scaled = _standardised(features)
     p = (_ridge(scaled, wanted, fold, kind, seed) + _neighbours(scaled, wanted, fold)) / 2
     return _explained(_single(p, wanted) if kind.exclusive else _multiple(p, wanted))
@@ -178,8 +178,9 @@ def _multiple(p: Floats, wanted: Floats) -> LabelIssues:
     return LabelIssues(agrees.min(1), agrees.argmin(1), (against & (agrees < 0.5)).any(1), p, wrong)
 
 
-def _folds(wanted: Floats, groups: Sequence[str] | None, seed: int) -> npt.NDArray[np.int64]:
-    """Stratified folds that keep groups together: shuffled groups are dealt out class by class."""
+def _folds(wanted: npt.NDArray[Any], groups: Sequence[str] | None, seed: int) -> npt.NDArray[np.int64]:
+    """Stratified folds that keep groups together: shuffled groups are dealt out class by class, or by the columns of
+    `wanted` [N, K]."""
     names = np.arange(len(wanted)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     _, first = np.unique(names, return_index=True)
     rng = np.random.default_rng(seed)
@@ -201,16 +202,19 @@ def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int6
     mapped = _kernel_features(x, seed)
     centre = wanted.mean(0)
     gram, moment = mapped.T @ mapped, mapped.T @ (wanted - centre)
-    answers = np.zeros((len(PENALTIES), *wanted.shape))
-    for k in range(FOLDS):
-        here = fold == k
-        part = mapped[here]
-        # What the other folds know is all, less this fold.
-        rest, goal = gram - part.T @ part, moment - part.T @ (wanted[here] - centre)
-        for i, penalty in enumerate(PENALTIES):
-            answers[i, here] = part @ np.linalg.solve(rest + penalty * np.eye(len(rest)), goal) + centre
-    tried = [_probabilities(z, task) for z in answers]
-    best: Floats = min(tried, key=lambda p: _surprise(p, wanted, task))
+    best, least = np.empty(0), np.inf
+    for penalty in PENALTIES:  # one at a time: with many classes the answers are what takes the memory
+        answers = np.empty(wanted.shape)
+        for k in range(FOLDS):
+            here = fold == k
+            part = mapped[here]
+            # What the other folds know is all, less this fold.
+            rest, goal = gram - part.T @ part, moment - part.T @ (wanted[here] - centre)
+            answers[here] = part @ np.linalg.solve(rest + penalty * np.eye(len(rest)), goal) + centre
+        found = _probabilities(answers, task)
+        surprise = _surprise(found, wanted, task)
+        if surprise < least or not best.size:
+            best, least = found, surprise
     return best
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.evaluation.baselines import Split, fitted_probe, standardised
 from transferkit.evaluation.extrapolation import learning_curve_fit
-from transferkit.evaluation.metrics import score
+from transferkit.evaluation.metrics import one
 from transferkit.evaluation.metrics_record import CurveFit, LearningCurve
 
 FRACTIONS = (0.1, 0.2, 0.35, 0.6, 1.0)
@@ -27,6 +27,7 @@ def learning_curve(
     classes: list[str],
     *,
     strength: float,
+    whole: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> LearningCurve | None:
     """Validation scores of probes trained on 10–100 % of the training pictures, and what twice as many would bring.
@@ -40,6 +41,7 @@ def learning_curve(
         task: says what the targets mean.
         classes: their names.
         strength: the probe's C (regress: its alpha), chosen on validation.
+        whole: predictions on `val` of a probe of all training pictures, where there is one that took long to fit.
         seed: of the draws.
 
     Returns:
@@ -57,6 +59,9 @@ def learning_curve(
     orders = [_order(y if kind.exclusive else None, len(x), rng) for _ in range(draws)]
     rows = []
     for size in sizes:
+        if size == len(x) and whole is not None:
+            rows.append([_value(whole, held_out, task, classes)])
+            continue
         # All pictures are one set however often it is drawn.
         drawn = orders if size < len(x) else orders[:1]
         rows.append([_measure(Split(x[o[:size]], y[o[:size]]), held_out, task, classes, strength) for o in drawn])
@@ -77,8 +82,12 @@ def climbs(fit: CurveFit) -> bool:
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
     fitted, held_out = standardised([train, val])
-    found = score(task, held_out.y, fitted_probe(fitted, task, len(classes), strength)(held_out.x), classes)
-    value = found.value(tasks.of(task).judged_by)
+    answers = fitted_probe(fitted, task, len(classes), strength)(held_out.x)
+    return _value(answers, held_out, task, classes)
+
+
+def _value(answers: npt.ArrayLike, held_out: Split, task: str, classes: list[str]) -> float:
+    value = one(task, tasks.of(task).judged_by, held_out.y, answers, classes)
     # R² has no floor, and one absurd fit on ten pictures would bend the whole curve.
     return max(-1.0, -1.0 if value is None else value)
 

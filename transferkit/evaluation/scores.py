@@ -7,7 +7,7 @@ get and in templates. Code of the package reads them by the methods here, which 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self, TypeGuard
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -17,6 +17,8 @@ from pydantic_core import CoreSchema, core_schema
 TABLES = ("per_class", "per_label", "per_target")
 ROW_NAMES = ("class", "label", "target")
 CI95 = "_ci95"  # what the key of a score's 95 % interval ends with
+MANY = 100  # classes above which the confusion matrix, with its square of them, gives way to its largest cells
+MOST_CONFUSED = 500  # of these
 LARGEST_INTEGER = 2**63  # what other programs can hold
 
 
@@ -30,8 +32,19 @@ class Edge(NamedTuple):
     p: float
 
 
+class Confusion(NamedTuple):
+    """So many pictures of the class `true` were called `predicted`."""
+
+    true: str
+    predicted: str
+    count: int
+
+
 class Scores(dict[str, object]):
-    """Scores by name; `{name}_ci95` holds a 95 % interval, `per_class` or `per_target` a table, `confusion` counts."""
+    """Scores by name; `{name}_ci95` holds a 95 % interval, `per_class` or `per_target` a table, `confusion` counts.
+
+    Of more than `MANY` classes there is no `confusion`, but `confused`: the mistakes made most often.
+    """
 
     def value(self, name: str) -> float | None:
         """The score called `name`; None where it is undefined or was not computed."""
@@ -60,6 +73,23 @@ class Scores(dict[str, object]):
         return found if isinstance(found, list) else []
 
     @property
+    def confused(self) -> list[Confusion]:
+        """The mistakes made most often, of many classes; empty where `confusion` has all."""
+        found = self.get("confused")
+        return [Confusion(**row) for row in found] if isinstance(found, list) else []
+
+    def bounded(self, classes: Sequence[str]) -> None:
+        """Let `confused` take the place of `confusion`, where there are many `classes`."""
+        if len(classes) <= MANY or not self.confusion:
+            return
+        cells = (
+            (count, i, j) for i, row in enumerate(self.confusion) for j, count in enumerate(row) if count and i != j
+        )
+        most = sorted(cells, key=lambda cell: -cell[0])[:MOST_CONFUSED]
+        del self["confusion"]
+        self["confused"] = [Confusion(classes[i], classes[j], count)._asdict() for count, i, j in most]
+
+    @property
     def rows(self) -> list[ScoreRow]:
         """The table by class or by target; empty where there is none. Rows of new scores may be changed in place."""
         found = next((table for name in TABLES if isinstance(table := self.get(name), list) and table), [])
@@ -84,10 +114,13 @@ class Scores(dict[str, object]):
         table = {"type": ["array", "null"], "items": {"type": "object"}}
         interval = {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
         counts = {"type": ["array", "null"], "items": {"type": "array", "items": {"type": "integer"}}}
+        pair = {"true": {"type": "string"}, "predicted": {"type": "string"}, "count": {"type": "integer"}}
+        pairs = {"type": "array", "items": {"type": "object", "properties": pair, "required": list(pair)}}
+        own = {"n": {"type": "integer", "minimum": 0}, "confusion": counts, "confused": pairs}
         return {
             "type": "object",
             "description": "Scores by name; null where a score is undefined.",
-            "properties": {"n": {"type": "integer", "minimum": 0}, "confusion": counts} | dict.fromkeys(TABLES, table),
+            "properties": own | dict.fromkeys(TABLES, table),
             "patternProperties": {f"{CI95}$": interval},
             "additionalProperties": {"type": ["number", "null", "object", "array"]},
         }
@@ -159,6 +192,8 @@ def _check(key: str, value: object, in_table: bool = False) -> None:
         _require(value is None or pair, key, "two numbers")
     elif key == "confusion" and value is not None:
         _check_matrix(value)
+    elif key == "confused":
+        _check_pairs(value)
     elif key in ROW_NAMES:
         _require(isinstance(value, str), key, "a name")
     elif key not in TABLES and not isinstance(value, dict | list):
@@ -179,6 +214,15 @@ def _check_matrix(value: object) -> None:
     square = isinstance(value, list) and all(isinstance(row, list) and len(row) == len(value) for row in value)
     rows: Any = value if square else [[None]]
     _require(all(is_number(cell) for row in rows for cell in row), "confusion", "a square table of numbers")
+
+
+def _check_pairs(value: object) -> None:
+    kinds = {"true": str, "predicted": str, "count": int}
+    whole = isinstance(value, list) and all(
+        isinstance(row, dict) and row.keys() == kinds.keys() and all(isinstance(row[k], t) for k, t in kinds.items())
+        for row in value
+    )
+    _require(whole, "confused", "a list of true and predicted classes and counts")
 
 
 def _require(holds: bool, key: str, what: str) -> None:

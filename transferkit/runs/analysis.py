@@ -15,7 +15,7 @@ from transferkit.data.splitting.split import Splits
 from transferkit.data.splitting.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, diagnosis, intervals
-from transferkit.evaluation.baselines import Baseline, Split, few_threads
+from transferkit.evaluation.baselines import Baseline, Probe, Split, few_threads
 from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
@@ -23,7 +23,7 @@ from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, MetricsRecord
 from transferkit.evaluation.near_duplicates import near_duplicates
-from transferkit.evaluation.scores import BaselineScores
+from transferkit.evaluation.scores import MANY, BaselineScores, Scores
 from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.files import atomic_path
 from transferkit.runs.context import RunContext
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     import keras
 
 FEWEST_JUDGED = 50  # training pictures from which labels can be judged by those of others
+MOST_JUDGED, MOST_ANSWERS = (
+    20_000,
+    10_000_000,
+)  # of them that are judged, and those times classes: an estimate by so many
+MOST_SEARCHED = (
+    5000  # pictures of a split that are looked for in training: how many of them have a copy there is a share
+)
 WIDEST = 8192  # features up to which drift is checked; flattened maps are wider, and say little by distance
 SAMPLED = 400  # pictures of training and of validation that a trained tail is run over
 Pictures = np.ndarray  # row numbers of samples
@@ -70,13 +77,16 @@ def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
     return np.concatenate([part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part for part in rows])
 
 
-def compare_baselines(train: Split, val: Split, test: Split, task: str, classes: list[str]) -> dict[str, Baseline]:
+def compare_baselines(
+    train: Split, val: Split, test: Split, probe: Probe, task: str, classes: list[str]
+) -> dict[str, Baseline]:
     """The majority answer, a linear probe and nearest neighbours, each with its answers on test.
 
     Args:
         train: features and targets of the training pictures.
         val: of validation.
         test: of test.
+        probe: the linear probe of `train`, chosen on `val`.
         task: says what the targets mean.
         classes: their names.
 
@@ -85,7 +95,7 @@ def compare_baselines(train: Split, val: Split, test: Split, task: str, classes:
     """
     return {
         "majority": baselines.majority(train.y, test.y, task, classes),
-        "linear_probe": baselines.linear_probe(train, val, test, task, classes),
+        "linear_probe": probe.scored(test, task, classes),
         "nearest_neighbours": baselines.nearest_neighbours(train, val, test, task, classes),
     }
 
@@ -120,24 +130,25 @@ def beside(
         first = dict.fromkeys(key for key in (usual, aim) if key is not None and key != "accuracy")
         ranges = {f"{key}_ci95": interval(task, key, samples.targets, other, classes, seed) for key in first}
         known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
+        if len(classes) > MANY:  # of a baseline nobody asks which of so many classes it confuses
+            b = b._replace(scores=Scores({k: v for k, v in b.scores.items() if k not in ("per_class", "confusion")}))
         scored[name] = BaselineScores({**b.scores, **known, "chosen": b.chosen, "against": against})
     return scored
 
 
-def curve(train: Split, val: Split, task: str, classes: list[str], seed: int) -> LearningCurve | None:
-    """The learning curve of a linear probe, its regularisation chosen on validation.
+def curve(train: Split, val: Split, probe: Probe, task: str, classes: list[str], seed: int) -> LearningCurve | None:
+    """The learning curve of a linear probe.
 
     Args:
         train: features and targets of the training pictures.
         val: of validation; the test split has no part in this.
+        probe: the linear probe of `train`, chosen on `val`, for its regularisation.
         task: says what the targets mean.
         classes: their names.
         seed: of the draws.
     """
-    # Scored on validation again: the test split has no part in this.
-    (strength,) = baselines.linear_probe(train, val, val, task, classes).chosen.values()
-    assert isinstance(strength, float)
-    return learning_curve(train, val, task, classes, strength=strength, seed=seed)
+    whole = probe.of(val.x) if probe.large else None
+    return learning_curve(train, val, task, classes, strength=probe.strength, whole=whole, seed=seed)
 
 
 def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray) -> None:
@@ -192,9 +203,7 @@ def diagnosis_context(
         duplicates_across_splits=shared(samples, context.splits),
         learning_curve=metrics.learning_curve.fit if metrics.learning_curve else None,
         near_duplicates={
-            name: NearDuplicates(near_duplicates(fit.x, part.x), len(part.x))
-            for name, part in features.items()
-            if name != "train"
+            name: copies(fit.x, part.x, context.settings.seed) for name, part in features.items() if name != "train"
         },
         doubtful_labels=doubtful_labels(fit, samples, train, context.settings.seed) if judged else None,
         confident_errors=diagnosis.confident_errors(val, samples.targets[problem.val]) if single else None,
@@ -204,8 +213,25 @@ def diagnosis_context(
     )
 
 
+def copies(train: np.ndarray, others: np.ndarray, seed: int) -> NearDuplicates:
+    """How many pictures of a split have a near-identical copy in training; of `MOST_SEARCHED` drawn ones at the most.
+
+    Args:
+        train: features [N, D] of the training pictures.
+        others: features [M, D] of those of the split.
+        seed: of the draw.
+    """
+    drawn = others[drawn_of(len(others), MOST_SEARCHED, seed)]
+    return NearDuplicates(near_duplicates(train, drawn), len(drawn))
+
+
+def drawn_of(count: int, most: int, seed: int) -> Pictures:
+    """All of `count` numbers from 0, or `most` of them drawn by `seed`, ascending."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most]) if count > most else np.arange(count)
+
+
 def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> DoubtfulLabels:
-    """How many labels of the training pictures are probably wrong.
+    """How many labels of the training pictures are probably wrong; judged by one another are `MOST_JUDGED` at the most.
 
     Args:
         fit: features and targets of the training pictures.
@@ -215,8 +241,11 @@ def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) ->
     """
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
-    with few_threads(fit.x.size):
-        found = find_label_issues(fit.x, fit.y, samples.task, len(samples.classes), [kin[int(i)] for i in train], seed)
+    classes = len(samples.classes)
+    drawn = drawn_of(len(fit.x), min(MOST_JUDGED, max(FEWEST_JUDGED, MOST_ANSWERS // classes)), seed)
+    x, y, groups = fit.x[drawn], fit.y[drawn], [kin[int(train[i])] for i in drawn]
+    with few_threads(x.size):
+        found = find_label_issues(x, y, samples.task, classes, groups, seed)
     return DoubtfulLabels(int(found.likely.sum()), len(found.likely), **found.wrong._asdict())
 
 

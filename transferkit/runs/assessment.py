@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit.console import plural
-from transferkit.evaluation import diagnosis
-from transferkit.evaluation.baselines import Baseline, Split
+from transferkit.evaluation import baselines, diagnosis
+from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import write_json
 from transferkit.runs import analysis, uses
@@ -55,8 +55,9 @@ class Assessment:
         started = time.monotonic()
         features = self._features()
         with reporter.step("judging what more pictures would bring"):
+            probe = baselines.probe(features["train"], features["val"], context.task, context.classes)
             metrics.learning_curve = analysis.curve(
-                features["train"], features["val"], context.task, context.classes, context.settings.seed
+                features["train"], features["val"], probe, context.task, context.classes, context.settings.seed
             )
             if not self.trained.joined:
                 self._save_typical()
@@ -68,7 +69,7 @@ class Assessment:
         if len(context.test):
             features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)
-            self._compare(metrics, features, outputs)
+            self._compare(metrics, features, probe, outputs)
         record = self.manifest.record
         if packaging.halved is not None:
             record.notes = [*record.notes, f"model.keras: {packaging.halved}; none has changed by it"]
@@ -128,13 +129,13 @@ class Assessment:
         record.test_split = TestSplitRecord.model_validate({"sha256": name, **metrics.test_uses.as_json()})
         self.manifest.write()
 
-    def _compare(self, metrics: MetricsRecord, features: dict[str, Split], outputs: np.ndarray) -> None:
+    def _compare(self, metrics: MetricsRecord, features: dict[str, Split], probe: Probe, outputs: np.ndarray) -> None:
         """Simpler classifiers on the same test pictures, and how much better than each the model is."""
         context, reporter = self.context, self.context.reporter
         tested = context.samples.select(context.test)
         with reporter.step("training simpler classifiers to compare with"):
             rivals: dict[str, Baseline] = analysis.compare_baselines(
-                features["train"], features["val"], features["test"], context.task, context.classes
+                features["train"], features["val"], features["test"], probe, context.task, context.classes
             )
         if context.settings.random_baseline:
             rivals["random_weights"] = random_weights(context, self.work, tested)

@@ -104,6 +104,7 @@ def scores(
     """
     task, classes = samples.task, list(samples.classes)
     found = metrics.score(task, samples.targets, outputs, classes, thresholds=thresholds, extra=extra)
+    found.bounded(classes)
     if not bounded:
         return found
     if outputs.size <= MOST_RESAMPLED:
@@ -157,16 +158,19 @@ def _proportions(found: Scores, samples: Samples, outputs: np.ndarray, threshold
             limits[None, key] = intervals.wilson(round(share * found.n), found.n)
     if "per_class" not in found:
         return limits
-    kind, count = samples.kind, outputs.shape[1]
-    hot = kind.columns(samples.targets, count).astype(bool)
-    called = (
-        kind.columns(kind.decide(outputs), count).astype(bool)
-        if kind.exclusive
-        else outputs >= (0.5 if thresholds is None else thresholds)
-    )
-    for c in range(outputs.shape[1]):
-        hits = int((hot[:, c] & called[:, c]).sum())
-        for key, of in (("recall", hot), ("precision", called)):
-            if of[:, c].any():
-                limits[c, key] = intervals.wilson(hits, int(of[:, c].sum()))
+    for c, (hits, support, called) in enumerate(_counted(samples, outputs, thresholds)):
+        for key, of in (("recall", support), ("precision", called)):
+            if of:
+                limits[c, key] = intervals.wilson(hits, of)
     return limits
+
+
+def _counted(samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> list[tuple[int, int, int]]:
+    """Of each class or label: right answers, pictures that have it, and pictures that are said to."""
+    if samples.kind.exclusive:
+        targets, answers, count = samples.targets, samples.kind.decide(outputs), outputs.shape[1]
+        each = [np.bincount(one, minlength=count) for one in (targets[targets == answers], targets, answers)]
+    else:
+        hot, called = samples.targets.astype(bool), outputs >= (0.5 if thresholds is None else thresholds)
+        each = [(hot & called).sum(0), hot.sum(0), called.sum(0)]
+    return [(int(hits), int(support), int(said)) for hits, support, said in zip(*each, strict=True)]

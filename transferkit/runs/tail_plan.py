@@ -15,6 +15,7 @@ from transferkit.backbones import freeze
 from transferkit.config import Settings
 from transferkit.console import duration, figure
 from transferkit.data.splitting.split import Splits
+from transferkit.evaluation import baselines
 from transferkit.evaluation.baselines import Split
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import CurveFit
@@ -90,10 +91,9 @@ def _curve(work: Recipe) -> CurveFit | None:
         some = few_enough(pictures, stop - start, 0.5, work.settings.seed)
         return Split(last[rows.places(some)][:, 0], problem.samples.targets[some])
 
-    samples = problem.samples
-    found = analysis.curve(
-        part(problem.train), part(problem.val), samples.task, list(samples.classes), work.settings.seed
-    )
+    train, val = part(problem.train), part(problem.val)
+    task, classes = problem.samples.task, list(problem.samples.classes)
+    found = analysis.curve(train, val, baselines.probe(train, val, task, classes), task, classes, work.settings.seed)
     return None if found is None else found.fit
 
 

@@ -15,6 +15,7 @@ from tests.runs.sealing import reseal
 from transferkit.console import Reporter
 from transferkit.delivery.report.publish import publish, report_content
 from transferkit.errors import RunError
+from transferkit.evaluation import scores
 from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
 
@@ -173,3 +174,15 @@ def test_the_python_of_the_card_predicts_with_keras_alone(
     said = capsys.readouterr().out.split()
     assert said[0] == best["predicted"]
     assert float(said[1]) == pytest.approx(float(best["confidence"]), abs=0.02)
+
+
+def test_the_matrix_of_many_classes_is_counted_from_the_predictions(copy: Layout, monkeypatch: Any) -> None:
+    matrix, found = copy.read_metrics().test.confusion, copy.read_metrics()
+    monkeypatch.setattr(scores, "MANY", 5)  # of ten
+    found.test.bounded(found.classes)
+    change(copy.metrics, **found.as_json())
+    reseal(copy.folder)
+    assert report_content(copy)["confusion"].tolist() == matrix
+    publish(copy, QUIET)
+    assert (copy.figures / "confusion.png").exists()
+    assert "the counts are in predictions.csv" in copy.report.read_text("utf-8")

@@ -36,6 +36,7 @@ class ReportContent(TypedDict, total=False):
     summary: Sequence[str]  # what was done, one sentence a step
     history: Sequence[HistoryRow]
     kept: int | None  # the row of the history whose weights were kept
+    confusion: npt.NDArray[np.int64]  # counts [C, C] on test, where there are too many for metrics.json
     reliability: Sequence[ReliabilityBin]  # of calibration.reliability, on test
     regression: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # targets and predictions [N, T]
     learning_rate_range: tuple[Sequence[RatePoint], float]  # the finder's points, and the rate it chose

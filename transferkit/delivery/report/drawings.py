@@ -98,6 +98,7 @@ def facts_of_run(content: ReportContent) -> str:
         },
         "history": [*content.get("history", ())], "kept": content.get("kept"),
         "settings": {"loss": str((content.get("settings") or {}).get("loss", ""))},
+        "confusion": content["confusion"].tolist() if "confusion" in content else None,
         "reliability": [*content.get("reliability", ())],
         "regression": None if pairs is None else [np.asarray(one).tolist() for one in pairs],
         "learning_rate_range": None if sweep is None else [[point.as_json() for point in sweep[0]], sweep[1]],
@@ -113,6 +114,8 @@ def from_facts(facts: str) -> dict[str, Drawing]:
         metrics=MetricsRecord.read(found["metrics"]), history=found["history"], kept=found["kept"],
         settings=found["settings"], reliability=found["reliability"],
     )  # fmt: skip
+    if found["confusion"] is not None:
+        content["confusion"] = np.array(found["confusion"], np.int64)
     if found["regression"] is not None:
         targets, outputs = (np.array(one, np.float64) for one in found["regression"])
         content["regression"] = targets, outputs
@@ -144,12 +147,14 @@ def _of_run(content: ReportContent) -> dict[str, Drawing]:
     metrics = content["metrics"]
     test, names, curve = metrics.test, metrics.classes, metrics.learning_curve
     pairs, sweep = content.get("regression"), content.get("learning_rate_range")
+    matrix = content["confusion"] if "confusion" in content else np.array(test.confusion, np.int64)
+    where = "predictions.csv" if "confusion" in content else "metrics.json"
     # given, words for those who cannot see it, how it is built
     wanted: dict[str, tuple[Any, str, Callable[[bool], Figure]]] = {
         "curves": (content.get("history"), "loss and score by epoch",
                    lambda dark: training_curves.curves(content["history"], **_curves(content), dark=dark)),
-        "confusion": (test.confusion and names, "confusion matrix; the counts are in metrics.json",
-                      lambda dark: figures.confusion(test.confusion, names, dark=dark)),
+        "confusion": (matrix.size, f"confusion matrix; the counts are in {where}",
+                      lambda dark: figures.confusion(matrix, names, dark=dark)),
         "per_class": (not tasks.of(metrics.task).numbers and _has_f1(test), "F1 of each class; the numbers are below",
                       lambda dark: figures.per_class(test.rows, dark=dark)),
         "reliability": (content.get("reliability"), "accuracy against confidence",

@@ -22,7 +22,7 @@ from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.report.report import write_report
 from transferkit.delivery.statements import looks, networks
 from transferkit.errors import TransferKitError
-from transferkit.evaluation import calibration
+from transferkit.evaluation import calibration, counts
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
@@ -168,8 +168,10 @@ def _training(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> Repo
 
 
 def _add_answers(content: ReportContent, table: Predictions) -> None:
-    """The reliability or regression plot of the test pictures."""
+    """The reliability or regression plot of the test pictures, and the confusion matrix that metrics.json lacks."""
     task = tasks.of(table.task)
+    if "confused" in content["metrics"].test and set(table.predicted) <= set(table.classes):
+        content["confusion"] = _confusion(table)
     if task.numbers:
         content["regression"] = table.targets, table.outputs
     elif task.abstains:
@@ -272,6 +274,12 @@ def _add_test(content: ReportContent, table: Predictions) -> list[str]:
     content["confident"] = [_example(table, i) for i in order[~wrong[order]][: SHOWN // 2]]
     content["uncertain"] = [_example(table, i) for i in order[::-1][: SHOWN // 2]]
     return [e["path"] for name in ("errors", "confident", "uncertain") for e in content[name]]
+
+
+def _confusion(table: Predictions) -> Any:
+    """Counts [C, C] of the test pictures."""
+    number = {name: i for i, name in enumerate(table.classes)}
+    return counts.confusion(table.targets, np.array([number[name] for name in table.predicted]), len(number))
 
 
 def _example(table: Predictions, row: int) -> Example:

@@ -13,7 +13,7 @@ from transferkit.delivery.report.first_screen import placed
 from transferkit.delivery.report.numbers import interval, number
 from transferkit.evaluation.metrics_record import AbstentionLevel, CrossValidation, HeadCandidate, MetricsRecord
 from transferkit.evaluation.portfolio_record import ComparedNetwork, PortfolioRecord
-from transferkit.evaluation.scores import ScoreRow
+from transferkit.evaluation.scores import Confusion, ScoreRow
 
 View = dict[str, Any]
 SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE", "support": "pictures"}
@@ -83,18 +83,25 @@ def confusions(metrics: MetricsRecord, most: int = 8) -> list[View]:
         metrics: metrics.json.
         most: how many.
     """
+    sums = (sum(row) for row in metrics.test.confusion)
+    totals = dict(zip(metrics.classes, sums, strict=False)) or {row.name: row.support for row in metrics.test.rows}
+    return [
+        {"count": one.count, "total": totals[one.true], "true": one.true, "predicted": one.predicted,
+         **placed(one.count / totals[one.true], None)}
+        for one in (metrics.test.confused or _confused(metrics))[:most]
+        if totals.get(one.true)
+    ]  # fmt: skip
+
+
+def _confused(metrics: MetricsRecord) -> list[Confusion]:
+    """Of the confusion matrix, the mistakes made most often first."""
     matrix, names = np.array(metrics.test.confusion, int), metrics.classes
     if not matrix.size:
         return []
-    totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = [(int(cell) // len(names), int(cell) % len(names)) for cell in order]
-    return [
-        {"count": int(wrong[i, j]), "total": int(totals[i]), "true": names[i], "predicted": names[j],
-         **placed(wrong[i, j] / totals[i], None)}
-        for i, j in pairs
-        if wrong[i, j]
-    ]  # fmt: skip
+    wrong = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-wrong, axis=None, kind="stable")
+    pairs = ((int(cell) // len(names), int(cell) % len(names)) for cell in order)
+    return [Confusion(names[i], names[j], int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
 
 
 def gain(metrics: MetricsRecord) -> str | None:
