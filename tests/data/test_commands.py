@@ -57,6 +57,19 @@ def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
     assert counted["notes"] == ["4 paths excluded on request"]
 
 
+def test_a_summary_of_many_classes_fits_on_a_screen(tmp_path: Path) -> None:
+    table = tmp_path / "many.csv"
+    rows = [f"{c}_{i}.png,class_{c:03}" for c in range(300) for i in range(3 if c == 7 else 9 if c == 8 else 5)]
+    for name in rows:
+        (tmp_path / name.split(",")[0]).write_bytes(b"x")  # a summary opens none
+    table.write_text("\n".join(["path,label", *rows]))
+    lines = call("summary", table).stdout.splitlines()
+    assert len(lines) < 22
+    assert "300 classes of 3 to 9 pictures, 5 in the middle" in lines
+    assert ["        9  class_008" in lines, "        3  class_007" in lines] == [True, True]
+    assert len(json.loads(call("summary", table, "--json").stdout)["classes"]) == 300
+
+
 @pytest.mark.parametrize("name", ["sheet", "sheet.xyz", "sheet.png\r"])
 def test_a_preview_that_is_no_picture_is_refused(name: str, flowers: Path, tmp_path: Path) -> None:
     result = call("preview", flowers, "--output", tmp_path / name)

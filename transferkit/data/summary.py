@@ -9,6 +9,8 @@ import numpy as np
 from transferkit.data.samples import PARTS, Samples, shown
 
 PICTURES = 10
+MANY = 20  # classes above which a screen shows only some:
+ENDS = 5  # those with the fewest and the most pictures
 
 
 class Summary(TypedDict):
@@ -50,9 +52,27 @@ def text(result: Summary) -> str:
     if read := result["reader"]:
         lines.append(f"read by '{read['name']}': {read['why']}")
         lines += [f"  {said}" for said in read.get("said", ())]
-    lines += [f"  {number:>7}  {shown(name)}" for name, number in result["classes"].items()]
+    lines += _counts(result["classes"])
     if result["given_split"]:
         lines.append("given split: " + ", ".join(f"{part} {n}" for part, n in result["given_split"].items()))
     if result["groups"]:
         lines.append(f"groups: {result['groups']}")
     return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
+
+
+def _counts(classes: dict[str, int]) -> list[str]:
+    """Pictures of each class; of many classes, of those with the fewest and with the most."""
+    if len(classes) <= MANY:
+        return [_count(*item) for item in classes.items()]
+    ordered = sorted(classes.items(), key=lambda item: -item[1])
+    middle = int(np.median(list(classes.values())))
+    return [
+        f"{len(classes):,} classes of {ordered[-1][1]:,} to {ordered[0][1]:,} pictures, {middle:,} in the middle",
+        *(_count(*item) for item in ordered[:ENDS]),
+        f"  {'…':>7}  {len(classes) - 2 * ENDS:,} more (--json lists all)",
+        *(_count(*item) for item in ordered[-ENDS:]),
+    ]
+
+
+def _count(name: str, number: int) -> str:
+    return f"  {number:>7}  {shown(name)}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,14 @@ def test_trashnet_is_split_in_proportion() -> None:
     for c, total in enumerate(samples.counts().values()):
         assert abs(counts["train"][c] - 0.7 * total) <= 2  # three pairs of exact copies stay together
     assert splits.counts() == {"train": 1769, "val": 379, "test": 379}
+
+
+def test_a_split_takes_no_table_of_pictures_by_classes() -> None:
+    labels = [i % 2000 for i in range(8000)]
+    samples = table(labels)
+    tracemalloc.start()
+    found = split(samples, (0.5, 0.25, 0.25))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.counts() == {"train": 4000, "val": 2000, "test": 2000}
+    assert most < 20e6  # 8,000 × 2,000 numbers of four bytes would be 64 MB
