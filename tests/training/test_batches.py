@@ -1,6 +1,10 @@
+import functools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from transferkit import tasks
 from transferkit.errors import ConfigError
 from transferkit.training import batches as b
 from transferkit.training.batches import Batches
@@ -210,3 +214,27 @@ def test_balanced_weights_give_every_class_the_same_say():
     np.testing.assert_allclose(sums, sums[0])
     np.testing.assert_allclose(weights.mean(), 1)
     np.testing.assert_allclose(b.balanced_weights(np.array([0, 1, 2]), 3), 1)
+
+
+@pytest.mark.parametrize("task", ["classify", "ordinal"])
+def test_targets_that_are_made_when_asked_for_are_those_of_a_table(task):
+    kind, labels = tasks.of(task), np.random.default_rng(0).integers(0, 7, 50)
+    whole, _ = kind.encoded(labels, 7, np.arange(50))
+    made, train = b.Encoded(kind, labels, 7), np.arange(10, 50)
+    assert made.shape == whole.shape
+    assert np.array_equal(made.copy(), whole)
+    smooth = functools.partial(kind.smoothed, amount=0.1)
+    rows = np.array([3, 0, 39])
+    assert np.array_equal(b.Smoothed(made, train, smooth)[rows], smooth(whole[train])[rows])
+
+
+def test_an_epoch_is_the_same_in_however_many_calls(monkeypatch):
+    rng = np.random.default_rng(0)
+    resident = SimpleNamespace(rows=lambda pictures, views: pictures * 10 + views)
+    batches = Batches(None, np.arange(40), rng.random((40, 3)).astype(np.float32), np.ones(40, np.float32), 4, 2, 0)
+    (whole,) = batches.picked(1, resident)
+    monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 3 * 4 * 3)  # three steps
+    parts = list(batches.picked(1, resident))
+    assert [len(rows) for rows, _, _ in parts] == [3, 3, 3, 1]
+    for one, pieces in zip(whole, zip(*parts, strict=True), strict=True):
+        assert np.array_equal(one, np.concatenate(pieces))

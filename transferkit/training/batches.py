@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,52 @@ from transferkit.config import Settings
 from transferkit.errors import ConfigError
 from transferkit.features.number_formats import width_of
 from transferkit.features.row_sources import ResidentRows, Source
+from transferkit.tasks.task import Task
 
 CHUNK_BYTES = 48 << 20  # what one compiled call is fed with
 STEPS_AT_ONCE = 2048  # in one compiled call on rows in memory: bounds how long an interrupt waits
 Chunk = tuple[list[np.ndarray], np.ndarray, np.ndarray]
 Picked = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Targets of one class a picture, as the loss wants them, made when they are asked for: a table of 100,000 pictures
+    and 1,000 classes is 400 MB."""
+
+    kind: Task
+    labels: np.ndarray
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """As of the table."""
+        return len(self.labels), self.kind.logits(self.classes)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.kind.encoded(self.labels[rows], self.classes, rows)[0]
+
+    def copy(self) -> np.ndarray:
+        """The table float32 [N, t]."""
+        return self[np.arange(len(self.labels))]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """Targets float32 [n, t] of some pictures, smoothed when they are asked for: of many classes, a second table of all
+    would be the largest thing in memory."""
+
+    targets: np.ndarray | Encoded  # of all pictures
+    pictures: np.ndarray
+    smooth: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """As of an array."""
+        return len(self.pictures), self.targets.shape[1]
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        return self.smooth(self.targets[self.pictures[places]])
 
 
 @dataclass(frozen=True)
@@ -28,7 +69,7 @@ class Batches:
 
     source: Source
     pictures: np.ndarray
-    targets: np.ndarray
+    targets: np.ndarray | Smoothed
     weights: np.ndarray
     size: int
     views: int
@@ -60,12 +101,14 @@ class Batches:
         assert not self.mixes, "mixed batches are made of their inputs"
         order, views, weights = self._order(number, np.random.default_rng((self.seed, number)))
         rows = resident.rows(self.pictures[order], views)
-        for first in range(0, self.steps, STEPS_AT_ONCE):
-            part = slice(first * self.size, min(first + STEPS_AT_ONCE, self.steps) * self.size)
+        width = self.targets.shape[1]
+        per_call = max(1, min(STEPS_AT_ONCE, CHUNK_BYTES // (4 * width * self.size)))
+        for first in range(0, self.steps, per_call):
+            part = slice(first * self.size, min(first + per_call, self.steps) * self.size)
             shape = (-1, self.size)
             yield (
                 rows[part].reshape(shape),
-                self.targets[order[part]].reshape(*shape, self.targets.shape[1]),
+                self.targets[order[part]].reshape(*shape, width),
                 weights[part].reshape(shape),
             )
 

@@ -256,10 +256,11 @@ class Trainer:
         seed = s.seed + 1000 * len(self.phases)
         return b.Batches(source, train, self._targets(), weights, self.batch_size, views, seed, s.mixup, s.cutmix)
 
-    def _targets(self) -> np.ndarray:
+    def _targets(self) -> b.Smoothed:
         """Training targets, smoothed."""
         problem, soft = self.problem, self.settings.label_smoothing
-        return problem.samples.kind.smoothed(problem.targets[problem.train], LABEL_SMOOTHING if soft is None else soft)
+        amount = LABEL_SMOOTHING if soft is None else soft
+        return b.Smoothed(problem.targets, problem.train, partial(problem.samples.kind.smoothed, amount=amount))
 
     def outputs(self, model: keras.Model, source: Source, pictures: np.ndarray) -> np.ndarray:
         """What a model answers to clean pictures.

@@ -13,12 +13,14 @@ from transferkit.errors import DataError
 from transferkit.features.row_kinds import Rows
 from transferkit.features.row_sources import Source
 from transferkit.record import HistoryRow
+from transferkit.training.batches import Encoded
 from transferkit.training.fit import StoppingMetric
 
 if TYPE_CHECKING:
     import keras
 
 Units = tuple[np.ndarray, np.ndarray]
+LARGE = 1 << 24  # pictures times classes above which targets are encoded when they are asked for
 STEP = 0.01  # of a target's deviation, that neighbouring float32 numbers may lie apart
 Judge = Callable[[Samples, Units | None], StoppingMetric]
 
@@ -30,7 +32,7 @@ class Problem:
     samples: Samples
     train: np.ndarray
     val: np.ndarray
-    targets: np.ndarray
+    targets: np.ndarray | Encoded
     units: Units | None  # mean and deviation of regression targets, float64
     goal: StoppingMetric
 
@@ -55,7 +57,11 @@ def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) 
     for name, part in (("training", train), ("validation", val)):
         if not len(part):
             raise DataError(f"there are no {name} pictures; give the {name} part more, e.g. --split .7,.15,.15")
-    targets, units = samples.kind.encoded(samples.targets, len(samples.classes), train)
+    kind, count = samples.kind, len(samples.classes)
+    if kind.exclusive and len(samples) * count > LARGE:
+        table = Encoded(kind, samples.targets, count)
+        return Problem(samples, train, val, table, None, judge(samples.select(val), None))
+    targets, units = kind.encoded(samples.targets, count, train)
     return Problem(samples, train, val, targets, units, judge(samples.select(val), units))
 
 
