@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.fresh import Fresh
 from tests.marks import extended
+from transferkit import tasks
 from transferkit.config import make
 from transferkit.delivery.explain import Explaining
-from transferkit.errors import ConfigError
-from transferkit.runs import tapped_rows
+from transferkit.errors import ConfigError, DataError
+from transferkit.runs import selecting, tapped_rows
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +184,27 @@ def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: P
     run = tk.finetune(tmp_path / "d", "mini", output=tmp_path / "run", quiet=True, views=0, augment="none")
     assert "candidates" not in run.metrics
     assert any("no choice of the classifier" in note for note in run.manifest["notes"])
+
+
+@pytest.mark.parametrize(("classes", "fits"), [(10, True), (1000, False)])
+def test_candidates_whose_answers_do_not_fit_into_memory_are_refused(
+    classes: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selecting, "machine_memory", lambda: 8 << 30)
+    work: Any = SimpleNamespace(
+        problem=SimpleNamespace(
+            train=np.arange(70_000), val=np.arange(70_000, 85_000), outputs=classes,
+            samples=SimpleNamespace(task="classify", kind=tasks.of("classify")),
+        ),
+        frozen=SimpleNamespace(tapped=lambda: (SimpleNamespace(sets=lambda: {"last": (0, 4), "all": (0, 9)}), None)),
+    )  # fmt: skip
+    if fits:
+        selecting.require_room(work)
+        return
+    with pytest.raises(
+        DataError, match="12 candidates' answers for 85,000 pictures and 1,000 classes would take 29 GB"
+    ):
+        selecting.require_room(work)
 
 
 @pytest.mark.usefixtures("unpublished")

@@ -18,6 +18,7 @@ from transferkit import terms
 from transferkit.console import duration, figure, plural
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
+from transferkit.data.threads import machine_memory
 from transferkit.errors import DataError, TrainingError
 from transferkit.evaluation import metric_registry
 from transferkit.evaluation.metrics_record import (
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     import keras
 
 FOLDS, ROUNDS = 5, 2
+SETTINGS = 3.5  # of a candidate on the average, each with answers of its own
+SHARE = 4  # of the machine's memory: one part of so many may be answers
 
 
 @dataclass(kw_only=True)
@@ -284,13 +287,15 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
         pool: pictures without labels.
 
     Returns:
-        None, which is said, where a class has too few pictures for folds.
+        None, which is said, where a class has too few pictures for folds, or the answers of all candidates would take
+        too much memory.
 
     Raises:
-        DataError: it has, and there is a pool, which only the choice can use.
+        DataError: it is so, and there is a pool, which only the choice can use.
     """
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
+        require_room(work)
     except DataError as error:
         if pool is not None:
             raise DataError(
@@ -303,6 +308,21 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
     selection = selector.run()
     allowed = agreement.tolerance(work.frozen.precision, selection.trained.phases)
     return selection if selection.gap <= allowed else _exact(selector, selection)
+
+
+def require_room(work: Recipe) -> None:
+    """Raise DataError where the out-of-fold answers of all candidates, pictures times classes each, would take more
+    than a part of the machine's memory."""
+    problem = work.problem
+    taps, _ = work.frozen.tapped()
+    candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))
+    pictures = len(np.union1d(problem.train, problem.val))
+    needed, memory = 8 * pictures * problem.outputs * candidates * SETTINGS, machine_memory()
+    if needed > memory / SHARE:
+        raise DataError(
+            f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "
+            f"{problem.samples.kind.outputs} would take {needed / 1e9:.0f} GB of the {memory / 1e9:.0f} GB of memory"
+        )
 
 
 def _exact(before: Selector, found: HeadSelection) -> HeadSelection:
