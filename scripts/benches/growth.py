@@ -18,16 +18,20 @@ from transferkit.console import Reporter
 BARS = (
     Bar("steepest", "<=", 1.1, "growth of the seconds of the steepest stage between the two largest: exponent"),
     Bar("report_mb", "<=", 5, "report.html of the largest, in MB"),
+    Bar("metrics_mb", "<=", 2, "metrics.json of the largest, in MB"),
+    Bar("peak_mb", "<=", 2500, "memory held at the most by the run of the largest, TensorFlow included, in MB"),
 )
 SIZE = 32
 STAGES = {"check": ("check",), "split": ("splits",), "extraction": ("features",), "choice": ("choice",),
-          "test": ("test",)}  # fmt: skip
+          "head": ("head",), "test": ("test",)}  # fmt: skip
 NOISE = 1.0  # seconds below which a stage's growth is chance
 
 
 @measurement("growth", BARS)
 @click.option("--sizes", default="1000,10000,100000", show_default=True, help="Numbers of pictures.")
-def measure(quick: bool, sizes: str) -> dict[str, Any]:
+@click.option("--classes", default=10, show_default=True, help="Classes they are in.")
+@click.option("--head", default="auto", show_default=True, help="As of `finetune`.")
+def measure(quick: bool, sizes: str, classes: int, head: str) -> dict[str, Any]:
     """`finetune` of mini with its classifier chosen, on generated pictures of 32 pixels, and the report by itself.
 
     Each size in a process of its own on an empty cache. `exponents` are those of the seconds between the two largest
@@ -37,13 +41,15 @@ def measure(quick: bool, sizes: str) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for count in counts:
         with scratch() as folder:
-            synthetic(folder / "data", count, (SIZE, SIZE))
-            found[str(count)] = in_child("growth", "whole", {"data": folder / "data"}, folder / "cache")
+            synthetic(folder / "data", count, (SIZE, SIZE), classes)
+            found[str(count)] = in_child("growth", "whole", {"data": folder / "data", "head": head}, folder / "cache")
         click.echo(f"{count} pictures: {found[str(count)]}", err=True)
     exponents = grown(found, counts[-2:])
+    largest = found[str(counts[-1])]
     return {
-        "size": SIZE, "counts": counts, "stages": found, "exponents": exponents,
-        "steepest": max(exponents.values(), default=None), "report_mb": found[str(counts[-1])]["report_mb"],
+        "size": SIZE, "classes": classes, "head": head, "counts": counts, "stages": found, "exponents": exponents,
+        "steepest": max(exponents.values(), default=None),
+        **{name: largest[name] for name in ("report_mb", "metrics_mb", "peak_mb")},
     }  # fmt: skip
 
 
@@ -58,7 +64,7 @@ def grown(found: dict[str, dict[str, Any]], counts: list[int]) -> dict[str, floa
     }
 
 
-def whole(data: str) -> dict[str, Any]:
+def whole(data: str, head: str) -> dict[str, Any]:
     """One run, in a process that does nothing else."""
     import transferkit as tk
     from transferkit import compute
@@ -70,7 +76,7 @@ def whole(data: str) -> dict[str, Any]:
     stages: dict[str, float] = {}
     reporter = Noting(stages, before)
     output = Path(data).parent / "run"
-    tk.finetune(data, "mini", augment="none", views=0, output=output, offline=True, reporter=reporter)
+    tk.finetune(data, "mini", head=head, augment="none", views=0, output=output, offline=True, reporter=reporter)
     layout = Layout(output)
     started = time.perf_counter()
     publish(layout, reporter)
@@ -82,6 +88,7 @@ def whole(data: str) -> dict[str, Any]:
     return {
         "seconds": seconds, "milliseconds_a_picture": {k: 1000 * v / pictures for k, v in seconds.items()},
         "peak_above_import_mb": stages, "report_mb": layout.report.stat().st_size / 1e6,
+        "metrics_mb": layout.metrics.stat().st_size / 1e6, "peak_mb": peak_mb(),
     }  # fmt: skip
 
 

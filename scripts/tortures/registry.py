@@ -10,7 +10,7 @@ import kinds
 
 SHARED = ("trying", "killing", "page", "registry", "shim")
 # The cheap ones first; those not named here follow by name.
-ORDER = ("pictures", "texts", "served", "hostile", "surroundings", "kills", "disk", "together", "changes")
+ORDER = ("pictures", "texts", "served", "hostile", "surroundings", "kills", "disk", "together", "changes", "load")
 
 
 @functools.cache

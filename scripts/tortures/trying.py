@@ -161,8 +161,8 @@ class Session:
         """Begin a command, in a session of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "transferkit", *map(str, words)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            cwd=self.folder, env=dict(env or self.environment()), **named,
+            stdin=subprocess.DEVNULL, start_new_session=True, cwd=self.folder, env=dict(env or self.environment()),
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **named},
         )  # type: ignore[call-overload, no-any-return]  # fmt: skip
 
     def command(

@@ -1,0 +1,101 @@
+"""Load: generated pictures in up to 1,000 classes through every command; time a picture and memory, size by size."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benches.pictures import synthetic
+
+from tortures.trying import Row, Said, Session, end
+
+NAME = "load"
+FIXED = (
+    "a split held tables of pictures times classes: some 1.7 GB for 100,000 pictures in 1,000 classes",
+    "metrics.json grew with the square of the classes: 18.9 MB at 500",
+    "the baseline by nearest neighbours held 50 votes a class and test picture: 6 GB for 15,000 in 1,000 classes",
+    "writing and reading predictions.csv held every cell as text: about 1 GB for 15,000 pictures in 1,000 classes",
+    "`data summary` printed a line for each class, off the screen",
+    "wrong labels, near-copies and neighbours were looked for by comparing all pictures with all",
+)  # fmt: skip
+OPEN = (
+    "the default classifier, chosen by cross-validation, holds every candidate's answers: pictures times classes times "
+    "candidates; with hundreds of classes and tens of thousands of pictures, say `--head linear` or `--head mlp`",
+    "look-alikes are searched for exactly: twice the pictures take four times as long, 18 s at 100,000",
+)  # fmt: skip
+SIZE = (32, 32)
+MOST_MB, MOST_METRICS = 2500, 2e6  # of a process, and bytes of metrics.json
+STEEPEST, NOISE = 2.0, 20.0  # times the time a picture of the size before; seconds below which that is chance
+LIMIT = 5400.0
+
+
+def rows(session: Session) -> Iterator[Row]:
+    """A row for each number of pictures and each command."""
+    before: dict[str, float] = {}
+    for count in (2000,) if session.short else (1000, 10_000, 100_000):
+        if session.over:
+            yield Row(f"{count:,} pictures")
+            continue
+        classes = min(1000, count // 10)
+        folder = session.fresh("load")
+        synthetic(folder / "data", count, SIZE, classes)
+        for name, words in _commands(folder, session.short).items():
+            row = Row(f"{count:,} pictures in {classes:,} classes of {SIZE[0]} pixels: {name}")
+            said, row.held = _measured(session, words)
+            faults = [] if said.code == 0 else [f"ended with {said.code}: {said.tail()}"]
+            faults += [f"held {row.held:.0f} MB"] if row.held > MOST_MB else []
+            each = said.seconds / count
+            if name in before and said.seconds > NOISE and each > STEEPEST * before[name]:
+                faults.append(f"{1000 * each:.1f} ms a picture, {1000 * before[name]:.1f} of fewer")
+            before[name] = each
+            row.note = f"{1000 * each:.2f} ms a picture"
+            faults += _large(folder / "run" / "metrics.json") if name == "finetune" else []
+            row.add(said, *faults, where=name)
+            yield row
+            if said.code:
+                break
+        shutil.rmtree(folder)
+
+
+def _commands(folder: Path, short: bool) -> dict[str, tuple[object, ...]]:
+    data, run = folder / "data", folder / "run"
+    found: dict[str, tuple[object, ...]] = {
+        "data summary": ("data", "summary", data),
+        "data check": ("data", "check", data),
+        "data split": ("data", "split", data, "--output", folder / "splits.csv"),
+    }
+    if short:
+        return found
+    train = ("--backbone", "mini", "--head", "linear", "--epochs", 5, "--augment", "none", "--quiet")
+    return found | {
+        "finetune": ("finetune", data, *train, "--output", run),
+        "summary": ("summary", run),
+        "report": ("report", run),
+        "predict": ("predict", run, data, "--format", "csv", "--top", 1, "--quiet"),
+    }
+
+
+def _large(metrics: Path) -> list[str]:
+    size = metrics.stat().st_size if metrics.exists() else 0
+    return [f"metrics.json has {size / 1e6:.1f} MB"] if size > MOST_METRICS else []
+
+
+def _measured(session: Session, words: tuple[object, ...]) -> tuple[Said, float]:
+    """How a command ended, and the megabytes that it held at the peak. What it prints goes to a file."""
+    out, err, started = session.folder / "out", session.folder / "err", time.monotonic()
+    with open(out, "wb") as to, open(err, "wb") as complaints:
+        process = session.start(*words, stdout=to, stderr=complaints)
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            seconds = time.monotonic() - started
+            if pid or seconds > LIMIT:
+                break
+            time.sleep(0.05)
+    if not pid:
+        end(process)
+        return Said(None, b"", err.read_bytes(), seconds), 0.0
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Said(process.returncode, out.read_bytes()[:100_000], err.read_bytes(), seconds), usage.ru_maxrss / 1024
