@@ -28,7 +28,8 @@ SMALL = 20_000_000  # numbers in the features up to which one thread fits fastes
 LARGE = 2_000_000_000  # of these times classes: above, the regularisation is chosen on a part of the pictures
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 STORED = 50_000  # training pictures among which neighbours are looked for, so that the time grows with the pictures
-BLOCK = 512  # pictures that are compared with all others at once
+BLOCK = 512  # pictures that are compared with all others at once, or fewer:
+CELLS = 1 << 22  # comparisons at once
 
 
 class Baseline(NamedTuple):
@@ -63,7 +64,7 @@ def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: st
     """
     train, test = np.asarray(train_targets), np.asarray(test_targets)
     answer = tasks.of(task).constant(train, len(classes))
-    predictions = np.repeat(answer[None], len(test), axis=0)
+    predictions = np.broadcast_to(answer, (len(test), len(answer)))
     return Baseline(score(task, test, predictions, classes), predictions, {"answer": answer.tolist()})
 
 
@@ -287,11 +288,12 @@ def _ridge(train: Split, penalty: float) -> Callable[[Array], Floats]:
 def _nearest(queries: Array, stored: Array, k: int) -> npt.NDArray[np.int64]:
     """Indices [N, k] of the most similar rows of `stored`, nearest first; in blocks, to bound the memory."""
     result = np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries), BLOCK):
-        likeness = queries[start : start + BLOCK] @ stored.T
+    rows = min(BLOCK, max(1, CELLS // len(stored)))
+    for start in range(0, len(queries), rows):
+        likeness = queries[start : start + rows] @ stored.T
         top = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(likeness, top, axis=1), axis=1, kind="stable")
-        result[start : start + BLOCK] = np.take_along_axis(top, order, axis=1)
+        result[start : start + rows] = np.take_along_axis(top, order, axis=1)
     return result
 
 

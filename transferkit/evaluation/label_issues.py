@@ -36,7 +36,8 @@ NEIGHBOURS = 10
 OWN_ERROR = 1.3  # of `wrong_share`: above what clean labels gave, simulated and on TrashNet, 2 to 10 classes
 WEAK = 0.5  # error over chance from which judges are too weak to tell wrong labels from errors of their own
 CERTAIN = 0.99  # one-sided confidence of the lower bound
-_ROWS = 512  # similarities held at once
+_ROWS = 512  # pictures whose similarities to all others are held at once, or fewer:
+_CELLS = 1 << 22  # similarities at once
 
 
 class Wrong(NamedTuple):
@@ -251,8 +252,9 @@ def _neighbours(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np
     """Share of each class among the nearest pictures (cosine) of the other folds, near ones counting more."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     p = np.zeros_like(wanted)
-    for start in range(0, len(x), _ROWS):
-        rows = slice(start, start + _ROWS)
+    step = min(_ROWS, max(1, _CELLS // len(x)))
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
         similar = unit[rows] @ unit.T
         similar[fold[rows][:, None] == fold] = -2  # not of its own fold
         near = np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 NEAR = 0.35  # of the usual distance between neighbours: re-encoded or slightly cropped copies lie nearer, others do not
 SAMPLED = 500  # training pictures that tell the usual distance
-BLOCK = 512
+BLOCK = 512  # pictures that are compared with all stored ones at once, or fewer:
+CELLS = 1 << 22  # comparisons at once
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,10 +41,11 @@ def near_duplicates(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
 def _nearest(queries: Floats, stored: Floats, own: npt.NDArray[np.int64] | None = None) -> Floats:
     """Distance [M] of each query to the nearest stored row, other than its `own`."""
     squares, found = (stored**2).sum(axis=1), np.empty(len(queries), np.float32)
-    for start in range(0, len(queries), BLOCK):
-        part = queries[start : start + BLOCK]
+    rows = min(BLOCK, max(1, CELLS // len(stored)))
+    for start in range(0, len(queries), rows):
+        part = queries[start : start + rows]
         distances = (part**2).sum(axis=1)[:, None] + squares - 2 * part @ stored.T
         if own is not None:
-            distances[np.arange(len(part)), own[start : start + BLOCK]] = np.inf
-        found[start : start + BLOCK] = np.sqrt(np.maximum(distances.min(axis=1), 0))
+            distances[np.arange(len(part)), own[start : start + rows]] = np.inf
+        found[start : start + rows] = np.sqrt(np.maximum(distances.min(axis=1), 0))
     return found
