@@ -61,6 +61,16 @@ def test_quality_figures_draw_any_classes_without_a_warning(names, dark):
         assert 120 < height < 1800
 
 
+def test_of_very_many_classes_the_weakest_are_drawn_and_their_number_is_said():
+    rows = [ScoreRow({"class": f"c{i}", "f1": i / 300, "support": 2}) for i in range(300)]
+    figure = figures.per_class(rows)
+    assert len(figure.axes[0].patches) == 120
+    text = words(figure)
+    assert "the lowest 120 of 300" in figure.axes[0].get_xlabel()
+    assert "c119 (2)" in text
+    assert "c120 (2)" not in text
+
+
 def test_dollar_signs_are_text_not_formulas():
     text = words(figures.confusion(np.eye(9), HOSTILE))
     assert "$x_1^2$" in text

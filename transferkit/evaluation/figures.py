@@ -113,7 +113,7 @@ def reliability(bins: Sequence[Row], *, dark: bool = False) -> Figure:
 
 
 def per_class(rows: Sequence[ScoreRow], *, dark: bool = False) -> Figure:
-    """Bars of the F1 of each class with 95 % intervals where known, the worst first.
+    """Bars of the F1 of each class with 95 % intervals where known, the worst first; of many classes the worst alone.
 
     Args:
         rows: of the scores by class.
@@ -125,6 +125,8 @@ def per_class(rows: Sequence[ScoreRow], *, dark: bool = False) -> Figure:
     known = sorted(((f1, row) for row in rows if (f1 := row.value("f1")) is not None), key=lambda pair: pair[0])
     if not known:
         raise DataError("no class has a defined F1")
+    mean, every = float(np.mean([f1 for f1, _ in known])), len(known)
+    known = known[:NAMED]
     font = float(np.clip(260 / len(known), 5, 9))
     with style(dark) as colours:
         figure = blank(5.2, float(np.clip(0.9 + 0.27 * len(known), 1.6, 13)))
@@ -142,10 +144,11 @@ def per_class(rows: Sequence[ScoreRow], *, dark: bool = False) -> Figure:
                 # At the start of the bar, where no whisker is.
                 where, colour = (0.01, colours["paper"]) if value > 0.15 else (value + 0.01, colours["ink"])
                 axis.text(where, place, f"{value:.2f}", va="center", fontsize=font, ha="left", color=colour)
-        axis.axvline(float(values.mean()), color=ORANGE, lw=1.2)
-        axis.annotate("mean", (float(values.mean()), 1), xycoords=("data", "axes fraction"), color=ORANGE,
+        axis.axvline(mean, color=ORANGE, lw=1.2)
+        axis.annotate("mean", (mean, 1), xycoords=("data", "axes fraction"), color=ORANGE,
                       xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
-        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel="F1; in brackets: test pictures")
+        more = "" if every == len(known) else f"; the lowest {len(known)} of {every:,}"
+        axis.set(xlim=(0, 1.0), ylim=(-0.7, len(known) - 0.3), xlabel=f"F1; in brackets: test pictures{more}")
         axis.grid(visible=False, axis="y")
     return figure
 

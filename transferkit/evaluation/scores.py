@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self, TypeGuard
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -32,7 +33,8 @@ class Edge(NamedTuple):
     p: float
 
 
-class Confusion(NamedTuple):
+@dataclass(frozen=True)
+class Confusion:
     """So many pictures of the class `true` were called `predicted`."""
 
     true: str
@@ -87,7 +89,7 @@ class Scores(dict[str, object]):
         )
         most = sorted(cells, key=lambda cell: -cell[0])[:MOST_CONFUSED]
         del self["confusion"]
-        self["confused"] = [Confusion(classes[i], classes[j], count)._asdict() for count, i, j in most]
+        self["confused"] = [asdict(Confusion(classes[i], classes[j], count)) for count, i, j in most]
 
     @property
     def rows(self) -> list[ScoreRow]:
