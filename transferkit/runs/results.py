@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,10 @@ def _tells(
     if units is not None:
         right = (right - units[0]) / units[1]
     rng, found = np.random.default_rng(0), set()
-    drawn = partial(rng.standard_normal, right.shape)
+
+    def drawn() -> np.ndarray:
+        return np.asarray(rng.standard_normal(right.shape))
+
     # One after the other: of many classes each of them is large.
     for made in (drawn, lambda: right, lambda: -right, drawn):
         found.add(value(made()))
