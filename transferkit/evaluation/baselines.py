@@ -116,7 +116,14 @@ class Probe:
 
 
 def probe(train: Given, val: Given, task: str, classes: Sequence[str]) -> Probe:
-    """The model of `linear_probe`, which says what its arguments are."""
+    """The model of `linear_probe`, by itself.
+
+    Args:
+        train: features [N, D] and targets (as for `metrics.score`) that it learns from.
+        val: those that its regularisation is chosen on.
+        task: says what the targets mean.
+        classes: names of the classes, labels or targets.
+    """
     given, chosen_on = _splits(task, train, val)
     mean, deviation = spread_of(given.x)
     fitted, held_out = standardised([given, chosen_on])

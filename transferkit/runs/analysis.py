@@ -221,11 +221,11 @@ def copies(train: np.ndarray, others: np.ndarray, seed: int) -> NearDuplicates:
         others: features [M, D] of those of the split.
         seed: of the draw.
     """
-    drawn = others[drawn_of(len(others), MOST_SEARCHED, seed)]
+    drawn = others[_drawn(len(others), MOST_SEARCHED, seed)]
     return NearDuplicates(near_duplicates(train, drawn), len(drawn))
 
 
-def drawn_of(count: int, most: int, seed: int) -> Pictures:
+def _drawn(count: int, most: int, seed: int) -> Pictures:
     """All of `count` numbers from 0, or `most` of them drawn by `seed`, ascending."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:most]) if count > most else np.arange(count)
 
@@ -242,7 +242,7 @@ def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) ->
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
     classes = len(samples.classes)
-    drawn = drawn_of(len(fit.x), min(MOST_JUDGED, max(FEWEST_JUDGED, MOST_ANSWERS // classes)), seed)
+    drawn = _drawn(len(fit.x), min(MOST_JUDGED, max(FEWEST_JUDGED, MOST_ANSWERS // classes)), seed)
     x, y, groups = fit.x[drawn], fit.y[drawn], [kin[int(train[i])] for i in drawn]
     with few_threads(x.size):
         found = find_label_issues(x, y, samples.task, classes, groups, seed)
