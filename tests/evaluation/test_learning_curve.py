@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from transferkit.evaluation.baselines import probe
 from transferkit.evaluation.learning_curve import FRACTIONS, _order, learning_curve
 
 
@@ -40,6 +41,15 @@ def test_the_last_point_is_the_probe_on_all_training_pictures():
     assert curve.scores[-1] == pytest.approx(
         linear_probe(train, val, val, "classify", NAMES).scores["accuracy"], abs=0.05
     )
+
+
+def test_a_probe_that_is_fitted_to_all_already_is_not_fitted_again():
+    train, val = blobs(200, 20, 4, 2.0, 0), blobs(150, 20, 4, 2.0, 1)
+    found = probe(train, val, "classify", NAMES)
+    curve = learning_curve(train, val, "classify", NAMES, strength=found.strength, whole=found.of(val[0]))
+    assert curve.scores[-1] == (found.of(val[0]).argmax(1) == val[1]).mean()
+    plain = learning_curve(train, val, "classify", NAMES, strength=found.strength)
+    assert (curve.sizes, curve.scores[:-1]) == (plain.sizes, plain.scores[:-1])
 
 
 def test_the_seed_decides():
