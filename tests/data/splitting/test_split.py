@@ -261,3 +261,12 @@ def test_a_split_takes_no_table_of_pictures_by_classes() -> None:
     tracemalloc.stop()
     assert found.counts() == {"train": 4000, "val": 2000, "test": 2000}
     assert most < 20e6  # 8,000 × 2,000 numbers of four bytes would be 64 MB
+
+
+def test_of_many_small_classes_the_error_names_some() -> None:
+    with pytest.raises(DataError) as raised:
+        split(table([i % 400 for i in range(800)]))
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 12
+    assert "class 'class0' has 2 images" in lines[1]
+    assert lines[-1] == "  - and 390 more classes that are as small"

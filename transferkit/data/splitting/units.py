@@ -14,6 +14,7 @@ from transferkit.data.union_find import Links
 from transferkit.errors import DataError, raise_problems
 from transferkit.tasks.task import Strata
 
+NAMED = 10  # classes that an error names
 Units = list[list[int]]  # positions of the samples of each unit
 
 
@@ -75,6 +76,8 @@ def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
             problems.append(
                 f"class {name!r} has {have}; {what} needs at least {need}. Add images or pass --exclude {name}."
             )
+    if len(problems) > NAMED:
+        problems = [*problems[:NAMED], f"and {len(problems) - NAMED} more classes that are as small"]
     raise_problems(DataError, problems)
 
 
