@@ -14,9 +14,9 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.data.splitting.units import units_of
 from transferkit.errors import RunError
-from transferkit.evaluation import baselines, calibration, diagnosis, intervals
+from transferkit.evaluation import baselines, calibration, intervals
 from transferkit.evaluation.baselines import Baseline, Probe, Split, few_threads
-from transferkit.evaluation.diagnosis_context import DiagnosisContext, DoubtfulLabels, NearDuplicates
+from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
@@ -174,7 +174,7 @@ def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray)
 
 
 def diagnosis_context(
-    context: RunContext, *, chosen: str, command: str, metrics: MetricsRecord, val: np.ndarray,
+    context: RunContext, *, chosen: str, command: str, metrics: MetricsRecord, confident: ConfidentErrors | None,
     train: Pictures, features: dict[str, Split], learning_rate: float | None,
 ) -> DiagnosisContext:  # fmt: skip
     """What `diagnosis.diagnose` wants to know beside curves and scores.
@@ -184,14 +184,13 @@ def diagnosis_context(
         chosen: name of the phase whose weights were kept.
         command: what repeats the run.
         metrics: what is known of the run so far.
-        val: calibrated answers [n, t] on validation.
+        confident: wrong answers among the confident ones on validation; None where answers have no class.
         train: the training pictures that `features` are of.
         features: vectors of train, val and test by the network as it came.
         learning_rate: of the head, however it was found.
     """
     samples, problem, fit = context.samples, context.problem, features["train"]
-    single = samples.kind.exclusive
-    judged = single and len(fit.x) >= FEWEST_JUDGED
+    judged = samples.kind.exclusive and len(fit.x) >= FEWEST_JUDGED
     return DiagnosisContext(
         task=samples.task,
         n_train=len(problem.train),
@@ -206,7 +205,7 @@ def diagnosis_context(
             name: copies(fit.x, part.x, context.settings.seed) for name, part in features.items() if name != "train"
         },
         doubtful_labels=doubtful_labels(fit, samples, train, context.settings.seed) if judged else None,
-        confident_errors=diagnosis.confident_errors(val, samples.targets[problem.val]) if single else None,
+        confident_errors=confident,
         data=context.origin,
         run=str(context.layout.folder),
         learning_rate=learning_rate,

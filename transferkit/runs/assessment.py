@@ -15,6 +15,7 @@ import numpy as np
 from transferkit.console import plural
 from transferkit.evaluation import baselines, diagnosis
 from transferkit.evaluation.baselines import Baseline, Probe, Split
+from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import write_json
 from transferkit.runs import analysis, uses
@@ -52,6 +53,8 @@ class Assessment:
             metrics = packaging.scores(val_outputs, train_outputs)
             if self.choice is not None:
                 self.choice.record(metrics)
+        confident = self._confident(val_outputs)
+        del val_outputs, train_outputs  # of many classes they are large, and nothing below asks for them
         started = time.monotonic()
         features = self._features()
         with reporter.step("judging what more pictures would bring"):
@@ -74,7 +77,7 @@ class Assessment:
         if packaging.halved is not None:
             record.notes = [*record.notes, f"model.keras: {packaging.halved}; none has changed by it"]
         record.timings = record.timings | {"test": round(time.monotonic() - started, 2)}
-        self._diagnose(metrics, features, val_outputs)
+        self._diagnose(metrics, features, confident)
         write_json(context.layout.metrics, metrics.as_json())
         return metrics
 
@@ -142,12 +145,18 @@ class Assessment:
         with reporter.step("comparing with simpler classifiers"):
             metrics.baselines = analysis.beside(rivals, outputs, metrics, tested, context.settings.seed)
 
-    def _diagnose(self, metrics: MetricsRecord, features: dict[str, Split], val_outputs: np.ndarray) -> None:
+    def _confident(self, val_outputs: np.ndarray) -> ConfidentErrors | None:
+        """Wrong answers among the confident ones on validation; None where answers have no class."""
+        samples, val = self.context.samples, self.context.problem.val
+        return diagnosis.confident_errors(val_outputs, samples.targets[val]) if samples.kind.exclusive else None
+
+    def _diagnose(self, metrics: MetricsRecord, features: dict[str, Split], confident: ConfidentErrors | None) -> None:
         context = self.context
         with context.reporter.step("looking for what is wrong"):
             about = analysis.diagnosis_context(
                 context, chosen=self.trained.chosen, command=repeatable(context.origin, context.settings),
-                metrics=metrics, val=val_outputs, train=self._train, features=features, learning_rate=self.work.rate,
+                metrics=metrics, confident=confident, train=self._train, features=features,
+                learning_rate=self.work.rate,
             )  # fmt: skip
         # Of a classifier that was fitted in one step there is no curve; that of the network that lost is another's.
         fitted = any(phase.name == self.trained.chosen and not phase.epochs for phase in self.trained.phases)
