@@ -22,9 +22,11 @@ FIXED = (
     "wrong labels, near-copies and neighbours were looked for by comparing all pictures with all",
 )  # fmt: skip
 OPEN = (
-    "the default classifier, chosen by cross-validation, holds every candidate's answers: pictures times classes times "
-    "candidates; with hundreds of classes and tens of thousands of pictures, say `--head linear` or `--head mlp`",
-    "look-alikes are searched for exactly: twice the pictures take four times as long, 18 s at 100,000",
+    "the classifier chosen by cross-validation holds every candidate's answers, pictures times classes times settings: "
+    "where they would take more than a quarter of the memory, a head is trained instead, and the run says so; up to "
+    "there it takes what it needs, and `best` is not bounded so",
+    "the candidate that votes by neighbours compares all pictures with all, and so does the search for look-alikes of "
+    "`data check`, which is exact (18 s for 100,000): of a million pictures both take hours",
 )  # fmt: skip
 SIZE = (32, 32)
 MOST_MB, MOST_METRICS = 2500, 2e6  # of a process, and bytes of metrics.json
@@ -74,7 +76,7 @@ def _commands(folder: Path, short: bool) -> dict[str, tuple[object, ...]]:
         "finetune": ("finetune", data, *train, "--output", run),
         "summary": ("summary", run),
         "report": ("report", run),
-        "predict": ("predict", run, data, "--format", "csv", "--top", 1, "--quiet"),
+        "predict": ("predict", run, data, "--format", "csv", "--quiet"),
     }
 
 
