@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -167,6 +168,12 @@ def mean_and_variance(x: Table, start: int = 0, stop: int | None = None) -> tupl
         mean += apart * (len(clean) / total)
         count = total
     return mean, squares / max(count, 1)
+
+
+def free_on_disk() -> int:
+    """Bytes that are free where `on_disk` puts arrays."""
+    folder = cache_folder()
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
 
 
 def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:

@@ -31,10 +31,10 @@ from transferkit.evaluation.metrics_record import (
 )
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
-from transferkit.features.row_blocks import StoredRows
+from transferkit.features.row_blocks import StoredRows, free_on_disk
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.limits import Account, Limits
-from transferkit.runs.tapped_rows import SHARE, TappedRows, tapped_rows
+from transferkit.runs.tapped_rows import SHARE, TappedRows, most_in_memory, on_disk, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge, OutOfFold
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 FOLDS, ROUNDS = 5, 2
 SETTINGS = 3.5  # of a candidate on the average, each with answers of its own
-SHARE = 4  # of the machine's memory: one part of so many may be answers
 
 
 @dataclass(kw_only=True)
@@ -312,16 +311,20 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
 
 def require_room(work: Recipe) -> None:
     """Raise DataError where the out-of-fold answers of all candidates, pictures times classes each, would take more
-    than a part of the machine's memory."""
+    than a part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
     problem = work.problem
-    taps, _ = work.frozen.tapped()
+    taps, kind = work.frozen.tapped()
     candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))
     pictures = len(np.union1d(problem.train, problem.val))
-    needed, memory = 8 * pictures * problem.outputs * candidates * SETTINGS, machine_memory()
-    if needed > memory / SHARE:
+    needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
+    where, most, whole = "memory", most_in_memory(), machine_memory()
+    if on_disk(kind, pictures):
+        where, most = "disk", free_on_disk()
+        whole = most
+    if needed > most:
         raise DataError(
             f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "
-            f"{problem.samples.kind.outputs} would take {needed / 1e9:.0f} GB of the {memory / 1e9:.0f} GB of memory"
+            f"{problem.samples.kind.outputs} would take {needed / 1e9:.0f} GB of the {whole / 1e9:.0f} GB of {where}"
         )
 
 

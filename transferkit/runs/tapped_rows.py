@@ -112,6 +112,11 @@ def most_in_memory() -> int:
     return machine_memory() // SHARE
 
 
+def on_disk(kind: Rows, pictures: int) -> bool:
+    """Whether the clean rows of so many pictures are read from disk, and what is made of them lies there."""
+    return 4 * kind.width * pictures > most_in_memory()
+
+
 def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.ndarray:
     """As many of the pictures as memory has room for, in their order; drawn where that is not all.
 
