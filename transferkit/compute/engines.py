@@ -154,7 +154,7 @@ def _openvino(model: Any, threads: int, together: bool) -> One:
         transpose_late(read, runtime.opset13)
         streams = 1 if together else threads
         settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads,
-                    # Else the first stream of every process is tied to the first core, whoever else computes there.
+                    # Else the first stream of every process is tied to the first core, where others compute too.
                     "ENABLE_CPU_PINNING": False}  # fmt: skip
         compiled = core.compile_model(read, "CPU", settings)
     own = threading.local()  # a request serves one thread

@@ -113,7 +113,12 @@ def most_in_memory() -> int:
 
 
 def on_disk(kind: Rows, pictures: int) -> bool:
-    """Whether the clean rows of so many pictures are read from disk, and what is made of them lies there."""
+    """Whether the clean rows of so many pictures are read from disk, and what is made of them lies there.
+
+    Args:
+        kind: of the rows.
+        pictures: how many.
+    """
     return 4 * kind.width * pictures > most_in_memory()
 
 
