@@ -19,7 +19,9 @@ from transferkit import tasks
 from transferkit.config import make
 from transferkit.delivery.explain import Explaining
 from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation import metric_registry
 from transferkit.runs import selecting, tapped_rows
+from transferkit.selection.candidate_scores import Judge, OutOfFold
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,22 @@ def test_what_is_said_of_validation_are_answers_to_pictures_left_out(chosen: Any
     # Fitted on all of train + validation, the shipped model knows the validation pictures by heart.
     assert chosen.manifest["learnt_from"] == "train+val"
     assert chosen.metrics["val"]["accuracy"] < 1.0 or chosen.metrics["cross_validation"]["score"] > 0.97
+
+
+@pytest.mark.parametrize(("mended", "ahead"), [(12, False), (18, True)], ids=["2.7 standard errors", "3.7"])
+def test_a_network_that_is_a_little_better_on_validation_does_not_win(mended: int, ahead: bool) -> None:
+    """Of 400 pictures the winner has 20 wrong; the network has `mended` of these right, and two others wrong."""
+    targets = np.arange(400) % 2
+    judge = Judge("classify", targets, ("a", "b"), metric_registry.goal("accuracy", "classify"), None)
+    wrong, other = np.zeros(400, bool), np.zeros(400, bool)
+    wrong[:20] = True
+    other[mended:22] = True
+    logits = [np.eye(2)[np.where(which, 1 - targets, targets)] * 3 for which in (wrong, other)]
+    work: Any = SimpleNamespace(settings=SimpleNamespace(head_width=(64,)))
+    selector = selecting.Selector(work, splits=None)  # type: ignore[arg-type]
+    beaten, row = selector._beaten(OutOfFold.of(logits[0], judge), logits[1], judge)
+    assert row.score == pytest.approx(1 - (22 - mended) / 400)
+    assert beaten is ahead
 
 
 @pytest.mark.extended

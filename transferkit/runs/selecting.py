@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     import keras
 
 FOLDS, ROUNDS = 5, 2
+# Standard errors by which a neural network has to be better on validation: its epoch was chosen by these very pictures,
+# it never learns from them as the winner does in the end, and that the winner was unlucky with them is likelier.
+CLEARLY = 3.0
 SETTINGS = 3.5  # of a candidate on the average, each with answers of its own
 
 
@@ -217,8 +220,8 @@ class Selector:
         return ((mlp, val) if beaten else None), row
 
     def _beaten(self, theirs: OutOfFold, val: np.ndarray, judge: Judge) -> tuple[bool, HeadCandidate]:
-        """Whether the network's answers on validation are better than the winner's there, beyond one standard error,
-        and its row for the table. Cross-validating it would cost as much again for every fold."""
+        """Whether the network's answers on validation are better than the winner's there, beyond `CLEARLY` standard
+        errors, and its row for the table. Cross-validating it would cost as much again for every fold."""
         ours = OutOfFold.of(val, judge)
         gap, error = choosing.behind(theirs, ours, judge)
         network = HeadCandidate(
@@ -227,7 +230,7 @@ class Selector:
             spread=None, behind_best=-gap, behind_best_se=error, given_up=False, chosen=False,
             judged_on="validation",
         )  # fmt: skip
-        return bool(gap > error), network
+        return bool(gap > CLEARLY * error), network
 
     def _cross_validation(self, found: HeadChoice) -> CrossValidation:
         gain = found.gain
