@@ -20,11 +20,13 @@ GB = 1 << 30
 BOUNDED = (
     f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({3 * GB}, resource.getrlimit(resource.RLIMIT_AS)[1]))"
 )
-WATCHED = "import os, signal, sys, time; from transferkit.cli import _watch; _watch.watched()"
+# In the background of a shell, where tests may run, interrupts are ignored.
+HEEDING = "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+WATCHED = "from transferkit.cli import _watch; _watch.watched()"
 
 
 def program(*lines: str, bounded: bool = True) -> subprocess.Popen[bytes]:
-    code = "\n".join([BOUNDED if bounded else "", WATCHED, *lines])
+    code = "\n".join([BOUNDED if bounded else "", HEEDING, WATCHED, *lines])
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
