@@ -355,3 +355,16 @@ def test_the_goal_is_said_where_it_is_another_score(tmp_path: Path) -> None:
     text = summary(run(tmp_path / "run", test=test, goal="auc"))
     assert lines(text, "Goal") == ["ROC AUC 0.987 (likely range 0.950 to 0.990, 95 % interval) on the same pictures"]
     assert not lines(summary(run(tmp_path / "usual")), "Goal")
+
+
+def test_where_the_screen_is_full_fewer_steps_are_suggested_but_one(tmp_path: Path) -> None:
+    advice = [{"why": f"reason {i}", "command": f"transferkit summary {i}"} for i in range(3)]
+
+    def steps(words: int) -> int:
+        evidence = ["word " * words]
+        diagnosis = {"state": "overfitting", "evidence": evidence, "remedies": advice}
+        text = summary(run(tmp_path / str(words), diagnosis=diagnosis), width=80)
+        assert words > 300 or len(text.splitlines()) <= 22
+        return sum(f"reason {i}:" in text for i in range(3))
+
+    assert [steps(words) for words in (1, 130, 400)] == [3, 2, 1]

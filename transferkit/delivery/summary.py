@@ -19,7 +19,8 @@ from transferkit.runs.manifest import given, repeatable
 from transferkit.runs.run_record import ConfigRecord, PhaseRecord, RunRecord
 from transferkit.text import shown, wrapped
 
-ADVICE = 3  # commands that are suggested
+ADVICE = 3  # commands that are suggested at the most: fewer, but one, where the whole would leave a screen
+SCREEN = 22  # lines of a terminal of 24, without the command and the prompt after it
 LABEL = 10  # columns of the words in front
 
 
@@ -60,8 +61,14 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
     ]
     if verbose:
         parts += [_notes(metrics), _work(manifest, metrics), _files(layout, manifest)]
-    parts += [_next(layout, manifest, metrics), _ways_on(layout, verbose)]
-    return "\n".join(_written(line, width) for part in parts for line in part)
+    before = [_written(line, width) for part in parts for line in part]
+    after = [_written(line, width) for line in _ways_on(layout, verbose)]
+    steps = _steps(layout, manifest, metrics)
+    while True:
+        text = "\n".join([*before, *(_written(line, width) for line in _next(steps)), *after])
+        if verbose or len(steps) <= 1 or len(text.splitlines()) <= SCREEN:
+            return text
+        steps.pop()
 
 
 def _written(line: Line, width: int | None) -> str:
@@ -121,16 +128,17 @@ def _problem(metrics: MetricsRecord) -> Lines:
         yield Line("Weakest", weak)
 
 
-def _next(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> Lines:
-    """What to do now: what the diagnosis advises, then what is always worth a look."""
+def _next(steps: Sequence[tuple[str, str]]) -> Lines:
+    """What to do now."""
     label = "Next"
-    for why, command in _steps(layout, manifest, metrics):
+    for why, command in steps:
         yield Line(label, f"{why}:")
         yield Line("", f"  {command}", command=True)
         label = ""
 
 
 def _steps(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> list[tuple[str, str]]:
+    """What the diagnosis advises, then what is always worth a look: reasons and commands."""
     run = str(layout.folder)
     found = []
     for remedy in metrics.diagnosis.remedies if metrics.diagnosis else ():
