@@ -15,10 +15,9 @@ from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.fresh import Fresh
 from tests.marks import extended
-from transferkit import tasks
 from transferkit.config import make
 from transferkit.delivery.explain import Explaining
-from transferkit.errors import ConfigError, DataError
+from transferkit.errors import ConfigError
 from transferkit.evaluation import metric_registry
 from transferkit.runs import selecting, tapped_rows
 from transferkit.selection.candidate_scores import Judge, OutOfFold
@@ -202,41 +201,6 @@ def test_a_class_too_small_for_folds_gets_a_trained_head_and_is_told(tmp_path: P
     run = tk.finetune(tmp_path / "d", "mini", output=tmp_path / "run", quiet=True, views=0, augment="none")
     assert "candidates" not in run.metrics
     assert any("no choice of the classifier" in note for note in run.manifest["notes"])
-
-
-@pytest.mark.parametrize(
-    ("classes", "width", "said"),
-    [
-        (10, 9, ""),
-        (
-            1000,
-            9,
-            "12 candidates' answers for 85,000 pictures and 1,000 classes would take 29 GB of the 9 GB of memory",
-        ),
-        (1000, 8000, "would take 29 GB of the 20 GB of disk"),
-        (500, 8000, ""),
-    ],
-    ids=["few classes", "many", "many, on disk", "on disk, where there is room"],
-)
-def test_candidates_whose_answers_have_no_room_are_refused(
-    classes: int, width: int, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (selecting, tapped_rows):
-        monkeypatch.setattr(module, "machine_memory", lambda: 8 << 30)
-    monkeypatch.setattr(selecting, "free_on_disk", lambda: 20 * 10**9)
-    taps = SimpleNamespace(sets=lambda: {"last": (0, 4), "all": (0, 9)})
-    work: Any = SimpleNamespace(
-        problem=SimpleNamespace(
-            train=np.arange(70_000), val=np.arange(70_000, 85_000), outputs=classes,
-            samples=SimpleNamespace(task="classify", kind=tasks.of("classify")),
-        ),
-        frozen=SimpleNamespace(tapped=lambda: (taps, SimpleNamespace(width=width))),
-    )  # fmt: skip
-    if not said:
-        selecting.require_room(work)
-        return
-    with pytest.raises(DataError, match=said):
-        selecting.require_room(work)
 
 
 @pytest.mark.usefixtures("unpublished")

@@ -28,6 +28,7 @@ from transferkit.runs import agreement, limits, plan, pool, refit, resumption, s
 from transferkit.runs.assessment import Assessment
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.context import RunContext, rows_of
+from transferkit.runs.cross_validation import judge_of
 from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
@@ -169,7 +170,7 @@ class Job:
         """The run's goal on training and validation pictures together, in the order of their row numbers."""
         self.samples = self.samples.hashed()
         problem, _ = self._problems(splits)
-        return selecting.judge_of(problem, self.settings.metric, np.union1d(problem.train, problem.val))
+        return judge_of(problem, self.settings.metric, np.union1d(problem.train, problem.val))
 
     # -- set-up
 

@@ -18,9 +18,7 @@ from transferkit import terms
 from transferkit.console import duration, figure, plural
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
-from transferkit.data.threads import machine_memory
 from transferkit.errors import DataError, TrainingError
-from transferkit.evaluation import metric_registry
 from transferkit.evaluation.metrics_record import (
     CostRecord,
     CrossValidation,
@@ -31,26 +29,25 @@ from transferkit.evaluation.metrics_record import (
 )
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
-from transferkit.features.row_blocks import StoredRows, free_on_disk
+from transferkit.features.row_blocks import StoredRows
 from transferkit.runs import agreement, fitting, pool_choice
+from transferkit.runs.cross_validation import FOLDS, judge_of, require_room, rounds_of
 from transferkit.runs.limits import Account, Limits
-from transferkit.runs.tapped_rows import SHARE, TappedRows, most_in_memory, on_disk, tapped_rows
+from transferkit.runs.tapped_rows import SHARE, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.candidates import LINEAR, learners
 from transferkit.selection.choice import CandidateScore, HeadChoice
-from transferkit.training.problem import Problem, Trained
+from transferkit.training.problem import Trained
 from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
-FOLDS, ROUNDS = 5, 2
 # Standard errors by which a neural network has to be better on validation: its epoch was chosen by these very pictures,
 # it never learns from them as the winner does in the end, and that the winner was unlucky with them is likelier.
 CLEARLY = 3.0
-SETTINGS = 3.5  # of a candidate on the average, each with answers of its own
 
 
 @dataclass(kw_only=True)
@@ -254,31 +251,6 @@ class Selector:
         )
 
 
-def rounds_of(work: Recipe, splits: Splits, rows: TappedRows) -> list[list[np.ndarray]]:
-    """The rounds of folds by which a run chooses, as places in its rows.
-
-    Args:
-        work: the recipe.
-        splits: which part each picture belongs to.
-        rows: those of training and validation pictures.
-    """
-    drawn = rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, ROUNDS)
-    return [[rows.places(fold) for fold in folds] for folds in drawn]
-
-
-def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
-    """The goal of a run on some pictures.
-
-    Args:
-        problem: the pictures and their targets.
-        metric: of the run.
-        rows: numbers of the pictures, int [n].
-    """
-    samples = problem.samples
-    goal = metric_registry.goal(metric, samples.task)
-    return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
-
-
 def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None) -> HeadSelection | None:
     """The selection of a run.
 
@@ -310,25 +282,6 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
     selection = selector.run()
     allowed = agreement.tolerance(work.frozen.precision, selection.trained.phases)
     return selection if selection.gap <= allowed else _exact(selector, selection)
-
-
-def require_room(work: Recipe) -> None:
-    """Raise DataError where the out-of-fold answers of all candidates, pictures times classes each, would take more
-    than a part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
-    problem = work.problem
-    taps, kind = work.frozen.tapped()
-    candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))
-    pictures = len(np.union1d(problem.train, problem.val))
-    needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
-    where, most, whole = "memory", most_in_memory(), machine_memory()
-    if on_disk(kind, pictures):
-        where, most = "disk", free_on_disk()
-        whole = most
-    if needed > most:
-        raise DataError(
-            f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "
-            f"{problem.samples.kind.outputs} would take {needed / 1e9:.0f} GB of the {whole / 1e9:.0f} GB of {where}"
-        )
 
 
 def _exact(before: Selector, found: HeadSelection) -> HeadSelection:

@@ -21,8 +21,8 @@ from transferkit.errors import DataError
 from transferkit.features.frozen import Frozen
 from transferkit.features.row_sources import Views
 from transferkit.runs.context import RunContext
+from transferkit.runs.cross_validation import judge_of
 from transferkit.runs.run_record import RunRecord, ViewPoint, ViewsRecord
-from transferkit.runs.selecting import judge_of
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection.linear import Ridge

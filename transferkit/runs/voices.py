@@ -12,7 +12,7 @@ import numpy as np
 from transferkit.data.splitting.split import Splits
 from transferkit.features.frozen import Frozen
 from transferkit.features.row_blocks import StoredRows, Table, beside, narrow
-from transferkit.runs.selecting import judge_of, rounds_of
+from transferkit.runs.cross_validation import judge_of, rounds_of
 from transferkit.runs.tapped_rows import MOST_BYTES, TappedRows, clean_rows, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping

@@ -16,11 +16,11 @@ from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import BackboneError, ConfigError, WeightsError
+from transferkit.runs.cross_validation import FOLDS
 from transferkit.runs.finetune import Job
 from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
 from transferkit.runs.network_scores import probe
-from transferkit.runs.selecting import FOLDS
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.tuning.portfolio_account import Look
 from transferkit.tuning.records import Limits, Outcome, Task, TrialPlan

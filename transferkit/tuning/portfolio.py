@@ -21,11 +21,11 @@ from transferkit.evaluation.metrics_record import CrossValidation
 from transferkit.evaluation.portfolio_record import PortfolioRecord
 from transferkit.record import JsonObject
 from transferkit.runs import tail_plan
+from transferkit.runs.cross_validation import FOLDS
 from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.finetune import Job
 from transferkit.runs.manifest import amend
 from transferkit.runs.run_record import PortfolioOrigin
-from transferkit.runs.selecting import FOLDS
 from transferkit.runs.together import EnsembleJob
 from transferkit.selection import portfolio
 from transferkit.selection.candidate_scores import Judge

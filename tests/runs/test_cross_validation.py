@@ -1,0 +1,48 @@
+"""The answers of candidates have to have room, in memory or on disk, before anything is tried."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transferkit import tasks
+from transferkit.errors import DataError
+from transferkit.runs import cross_validation, tapped_rows
+
+
+@pytest.mark.parametrize(
+    ("classes", "width", "said"),
+    [
+        (10, 9, ""),
+        (
+            1000,
+            9,
+            "12 candidates' answers for 85,000 pictures and 1,000 classes would take 29 GB of the 9 GB of memory",
+        ),
+        (1000, 8000, "would take 29 GB of the 20 GB of disk"),
+        (500, 8000, ""),
+    ],
+    ids=["few classes", "many", "many, on disk", "on disk, where there is room"],
+)
+def test_candidates_whose_answers_have_no_room_are_refused(
+    classes: int, width: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (cross_validation, tapped_rows):
+        monkeypatch.setattr(module, "machine_memory", lambda: 8 << 30)
+    monkeypatch.setattr(cross_validation, "free_on_disk", lambda: 20 * 10**9)
+    taps = SimpleNamespace(sets=lambda: {"last": (0, 4), "all": (0, 9)})
+    work: Any = SimpleNamespace(
+        problem=SimpleNamespace(
+            train=np.arange(70_000), val=np.arange(70_000, 85_000), outputs=classes,
+            samples=SimpleNamespace(task="classify", kind=tasks.of("classify")),
+        ),
+        frozen=SimpleNamespace(tapped=lambda: (taps, SimpleNamespace(width=width))),
+    )  # fmt: skip
+    if not said:
+        cross_validation.require_room(work)
+        return
+    with pytest.raises(DataError, match=said):
+        cross_validation.require_room(work)

@@ -1,0 +1,64 @@
+"""What candidates are judged by in a run: its folds, its goal on some pictures, and room for the answers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transferkit.data.splitting.split import Splits, rounds_of_folds
+from transferkit.data.threads import machine_memory
+from transferkit.errors import DataError
+from transferkit.evaluation import metric_registry
+from transferkit.features.row_blocks import free_on_disk
+from transferkit.runs.tapped_rows import TappedRows, most_in_memory, on_disk
+from transferkit.selection import choice as choosing
+from transferkit.selection.candidate_scores import Judge
+from transferkit.selection.candidates import learners
+from transferkit.training.problem import Problem
+from transferkit.training.recipe import Recipe
+
+FOLDS, ROUNDS = 5, 2
+SETTINGS = 3.5  # of a candidate on the average, each with answers of its own
+
+
+def rounds_of(work: Recipe, splits: Splits, rows: TappedRows) -> list[list[np.ndarray]]:
+    """The rounds of folds by which a run chooses, as places in its rows.
+
+    Args:
+        work: the recipe.
+        splits: which part each picture belongs to.
+        rows: those of training and validation pictures.
+    """
+    drawn = rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, ROUNDS)
+    return [[rows.places(fold) for fold in folds] for folds in drawn]
+
+
+def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
+    """The goal of a run on some pictures.
+
+    Args:
+        problem: the pictures and their targets.
+        metric: of the run.
+        rows: numbers of the pictures, int [n].
+    """
+    samples = problem.samples
+    goal = metric_registry.goal(metric, samples.task)
+    return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
+
+
+def require_room(work: Recipe) -> None:
+    """Raise DataError where the out-of-fold answers of all candidates, pictures times classes each, would take more
+    than a part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
+    problem = work.problem
+    taps, kind = work.frozen.tapped()
+    candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))
+    pictures = len(np.union1d(problem.train, problem.val))
+    needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
+    where, most, whole = "memory", most_in_memory(), machine_memory()
+    if on_disk(kind, pictures):
+        where, most = "disk", free_on_disk()
+        whole = most
+    if needed > most:
+        raise DataError(
+            f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "
+            f"{problem.samples.kind.outputs} would take {needed / 1e9:.0f} GB of the {whole / 1e9:.0f} GB of {where}"
+        )
