@@ -63,3 +63,18 @@ def test_other_threads_are_let_be() -> None:
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+def test_who_listens_to_signals_hears_once_of_one_that_was_held_back() -> None:
+    """Not again when it is delivered: a process that passes requests on would count two."""
+    told, tells = os.pipe()
+    os.set_blocking(tells, False)
+    before = signal.set_wakeup_fd(tells)
+    try:
+        with pytest.raises(KeyboardInterrupt), held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.set_wakeup_fd(before) == tells
+        os.close(tells)
+        assert os.read(told, 8) == bytes([signal.SIGINT])
+    finally:
+        os.close(told)

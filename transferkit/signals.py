@@ -35,4 +35,9 @@ def held_back() -> Iterator[None]:
         for number, handler in ours.items():
             signal.signal(number, handler)
         for number in dict.fromkeys(came):
-            signal.raise_signal(number)
+            heard = signal.set_wakeup_fd(-1)  # who listens there heard of it when it came
+            try:
+                signal.raise_signal(number)
+            finally:
+                if heard != -1:
+                    signal.set_wakeup_fd(heard, warn_on_full_buffer=False)

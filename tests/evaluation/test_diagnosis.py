@@ -278,7 +278,7 @@ def test_near_identical_copies_are_leakage_but_a_series_of_shots_is_not():
     found = {"val": {"n": 0, "of": 300}, "test": {"n": 120, "of": 300}}
     leaked = diagnose(*good, {**CONTEXT, "near_duplicates": found})
     assert leaked.state == "leakage suspected"
-    assert leaked.evidence == ["120 of 300 test pictures have a near-identical copy in training"]
+    assert leaked.evidence == ["120 of 300 test pictures that were compared have a near-identical copy in training"]
     assert state(*good, near_duplicates={"test": {"n": 9, "of": 300}}) == GOOD
     assert state(*good, near_duplicates={"test": {"n": 4, "of": 20}}) == GOOD  # four pictures are no evidence
 
@@ -289,8 +289,8 @@ def test_many_labels_beyond_the_judges_own_errors_are_noise_and_a_few_are_not():
     found = diagnose(*good, {**CONTEXT, "doubtful_labels": many})
     assert found.state == "label noise suspected"
     assert found.evidence == [
-        "about 15% of the 1,400 training labels are probably wrong (at least 11%): models that never saw them "
-        "contradict 105 of the 700 where they are surest, more than errors of their own explain"
+        "about 15% of the 1,400 training labels that were judged are probably wrong (at least 11%): models that never "
+        "saw them contradict 105 of the 700 where they are surest, more than errors of their own explain"
     ]
     assert state(*good, doubtful_labels={**many, "low": 0.01}) == GOOD
     assert state(*good, doubtful_labels={**many, "n": 9, "of": 40, "sure": 20}) == GOOD

@@ -44,7 +44,8 @@ def test_parts_of_rows_on_disk_are_those_of_rows_in_memory(stored: StoredRows) -
         (at(stored, some), at(X, some)),
         (narrow(stored, 2, 5), narrow(X, 2, 5)),
         (at(narrow(stored, 1, 4), some), X[some][:, :, 1:4]),
-        (beside([stored, X], 1), np.concatenate([X, X], 2)[:, :1]),
+        (beside([stored, X], 1, 10**6), np.concatenate([X, X], 2)[:, :1]),
+        (beside([X, X], 1, 10), np.concatenate([X, X], 2)[:, :1]),
     ]
     for lazy, there in parts:
         assert isinstance(lazy, StoredRows)

@@ -39,6 +39,7 @@ def test_candidates_whose_answers_have_no_room_are_refused(
             train=np.arange(70_000), val=np.arange(70_000, 85_000), outputs=classes,
             samples=SimpleNamespace(task="classify", kind=tasks.of("classify")),
         ),
+        settings=SimpleNamespace(choice_views=2),
         frozen=SimpleNamespace(tapped=lambda: (taps, SimpleNamespace(width=width))),
     )  # fmt: skip
     if not said:

@@ -187,7 +187,7 @@ def test_the_small_form_of_growth_measures_every_stage() -> None:
     figures = small_form("growth")
     assert figures["counts"] == [60, 120]
     for found in figures["stages"].values():
-        assert set(found["seconds"]) == {"check", "split", "extraction", "choice", "test", "report", "total"}
+        assert set(found["seconds"]) == {"check", "split", "extraction", "choice", "head", "test", "report", "total"}
         assert {"choosing", "computing features", "writing the report"} <= set(found["peak_above_import_mb"])
 
 

@@ -44,7 +44,9 @@ def leakage(case: Case) -> Symptom | None:
         evidence.append(f"{n} pictures lie in more than one split")
     for split, found in case.context.near_duplicates.items():
         if found.n >= 5 and found.n > NEAR_DUPLICATE_SHARE * found.of:
-            evidence.append(f"{found.n} of {found.of} {split} pictures have a near-identical copy in training")
+            evidence.append(
+                f"{found.n} of {found.of} {split} pictures that were compared have a near-identical copy in training"
+            )
     if case.val is not None and case.test is not None:
         spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
         if case.val - case.test > max(0.05, 4 * spread):
@@ -115,8 +117,8 @@ def label_noise(case: Case) -> Symptom | None:
     labels = case.context.doubtful_labels
     if labels and labels.n >= 10 and labels.low > DOUBTFUL:
         evidence.append(
-            f"about {labels.share:.0%} of the {labels.of:,} training labels are probably wrong (at least "
-            f"{labels.low:.0%}): models that never saw them contradict {labels.contradicted} of the "
+            f"about {labels.share:.0%} of the {labels.of:,} training labels that were judged are probably wrong (at "
+            f"least {labels.low:.0%}): models that never saw them contradict {labels.contradicted} of the "
             f"{labels.sure} where they are surest, more than errors of their own explain"
         )
     sure = case.context.confident_errors

@@ -12,7 +12,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,16 +90,18 @@ def narrow(x: Table, start: int, stop: int) -> Table:
     return x[:, :, start:stop].copy()
 
 
-def beside(parts: Sequence[Table], views: int) -> Table:
-    """Columns of several tables side by side; on disk where one of them is.
+def beside(parts: Sequence[Table], views: int, most: int) -> Table:
+    """Columns of several tables side by side: put together in memory where all are there and come to `most` bytes at
+    the most, else whenever they are read.
 
     Args:
         parts: rows [n, V, D] of the same pictures.
         views: how many of the first views are taken.
+        most: see above.
     """
-    if all(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate([part[:][:, :views] for part in parts], axis=2)
     width = sum(part.shape[2] for part in parts)
+    if all(isinstance(part, np.ndarray) for part in parts) and 4 * len(parts[0]) * views * width <= most:
+        return np.concatenate([part[:][:, :views] for part in parts], axis=2)
     return StoredRows(
         lambda some: np.concatenate([part[some][:, :views] for part in parts], axis=2), (len(parts[0]), views, width)
     )
@@ -172,8 +176,15 @@ def mean_and_variance(x: Table, start: int = 0, stop: int | None = None) -> tupl
 
 def free_on_disk() -> int:
     """Bytes that are free where `on_disk` puts arrays."""
+    return shutil.disk_usage(_place()).free
+
+
+def _place() -> Path:
+    """Where `on_disk` puts arrays: the cache, or the folder for temporary files where that cannot be written."""
     folder = cache_folder()
-    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
@@ -187,10 +198,9 @@ def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
         StorageError: there is no room for it.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    folder = cache_folder()
+    folder = _place()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file:
+        with tempfile.TemporaryFile(dir=folder) as file:
             # Written, not only made long: a map into a file that the disk has no room for ends the process.
             for start in range(0, size, WRITE):
                 file.write(bytes(min(WRITE, size - start)))

@@ -83,19 +83,20 @@ class Assessment:
 
     def _features(self) -> dict[str, Split]:
         """Vectors of the last layer of the network as it came, of training and validation; see `_save_typical`."""
-        context, width = self.context, self.trained.features.width
+        # Maps and tokens are averaged over places.
+        context, width = self.context, int(self.trained.features.shapes[0][-1])
         train, val, _ = rows_of(context.splits)
-        self._train, val = (few_enough(part, width, share, context.settings.seed)
+        self._train, judged = (few_enough(part, width, share, context.settings.seed)
                             for part, share in ((train, 0.5), (val, 0.25)))  # fmt: skip
-        if len(self._train) < len(train):
+        if len(self._train) < len(train) or len(judged) < len(val):
             words = (
                 f"simpler classifiers, the learning curve and what is said of labels and copies go by "
-                f"{len(self._train):,} of {plural(len(train), 'training picture')}: there is no memory for more "
-                "features"
+                f"{len(self._train):,} of {plural(len(train), 'training picture')} and {len(judged):,} of "
+                f"{plural(len(val), 'validation picture')}: there is no memory for more features"
             )
             context.reporter.say(words)
             self.manifest.record.notes = [*self.manifest.record.notes, words]
-        self._rows = analysis.features(self.work, self.trained, context.samples, [self._train, val])
+        self._rows = analysis.features(self.work, self.trained, context.samples, [self._train, judged])
         found = (Split(narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
         return dict(zip(("train", "val"), found, strict=True))
 

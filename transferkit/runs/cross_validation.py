@@ -54,9 +54,9 @@ def require_room(work: Recipe) -> None:
     pictures = len(np.union1d(problem.train, problem.val))
     needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
     where, most, whole = "memory", most_in_memory(), machine_memory()
-    if on_disk(kind, pictures):
-        where, most = "disk", free_on_disk()
-        whole = most
+    if on_disk(kind, pictures, work.settings.choice_views + 1):
+        where, whole = "disk", free_on_disk()
+        most = whole - 4 * kind.width * pictures  # features come first
     if needed > most:
         raise DataError(
             f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "

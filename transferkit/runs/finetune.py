@@ -76,6 +76,7 @@ class Job:
     network: LoadedBackbone | None = None  # what `build` would give for `settings`, where it is there already
     heads: HeadPool | None = None  # through which heads like this one were trained before
     scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
+    bounded: bool = True  # whether no classifier is chosen where the answers of all would take too much memory
 
     def __post_init__(self) -> None:
         self.samples = self.intake.samples
@@ -274,7 +275,8 @@ class Job:
     def _trained(self, work: recipe.Recipe, splits: Splits) -> tuple[recipe.Trained, selecting.HeadSelection | None]:
         """The network with its head, chosen or trained, and how it was chosen, where it was."""
         if self.settings.chooses_head:
-            selection = selecting.select(work, splits, pool=None if self.pool is None else self.pool.samples)
+            unlabeled = None if self.pool is None else self.pool.samples
+            selection = selecting.select(work, splits, pool=unlabeled, bounded=self.bounded)
             if selection is not None and self.settings.unfreeze != "none":
                 selection = tails.compete(work, selection)
             if selection is not None:

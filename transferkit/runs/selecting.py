@@ -251,7 +251,9 @@ class Selector:
         )
 
 
-def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None) -> HeadSelection | None:
+def select(
+    work: Recipe, splits: Splits, network: bool = True, pool: Samples | None = None, bounded: bool = True
+) -> HeadSelection | None:
     """The selection of a run.
 
     Args:
@@ -259,6 +261,8 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
         splits: which part each picture belongs to.
         network: whether a neural network is among the candidates.
         pool: pictures without labels.
+        bounded: whether no choice is made where the answers would take too much memory; a comparison of networks has
+            held them already.
 
     Returns:
         None, which is said, where a class has too few pictures for folds, or the answers of all candidates would take
@@ -269,7 +273,8 @@ def select(work: Recipe, splits: Splits, network: bool = True, pool: Samples | N
     """
     try:
         rounds_of_folds(work.problem.samples, splits, work.settings.folds or FOLDS, 1)
-        require_room(work)
+        if bounded:
+            require_room(work)
     except DataError as error:
         if pool is not None:
             raise DataError(

@@ -19,7 +19,7 @@ from transferkit.evaluation import baselines
 from transferkit.evaluation.baselines import Split
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import CurveFit
-from transferkit.features.row_blocks import narrow
+from transferkit.features.row_blocks import at, held, narrow
 from transferkit.runs import analysis
 from transferkit.runs.finetune import Job
 from transferkit.runs.tapped_rows import few_enough, tapped_rows
@@ -89,7 +89,7 @@ def _curve(work: Recipe) -> CurveFit | None:
 
     def part(pictures: np.ndarray) -> Split:
         some = few_enough(pictures, stop - start, 0.5, work.settings.seed)
-        return Split(last[rows.places(some)][:, 0], problem.samples.targets[some])
+        return Split(held(at(last, rows.places(some)))[:, 0], problem.samples.targets[some])
 
     train, val = part(problem.train), part(problem.val)
     task, classes = problem.samples.task, list(problem.samples.classes)

@@ -112,14 +112,20 @@ def most_in_memory() -> int:
     return machine_memory() // SHARE
 
 
-def on_disk(kind: Rows, pictures: int) -> bool:
-    """Whether the clean rows of so many pictures are read from disk, and what is made of them lies there.
+def on_disk(kind: Rows, pictures: int, views: int) -> bool:
+    """Whether the rows of so many pictures are read from disk, and what is made of them lies there.
 
     Args:
         kind: of the rows.
         pictures: how many.
+        views: of each, the clean one among them.
     """
-    return 4 * kind.width * pictures > most_in_memory()
+    return 4 * kind.width * _learnt(kind, pictures, views) * pictures > most_in_memory()
+
+
+def _learnt(kind: Rows, pictures: int, views: int) -> int:
+    """How many views of each picture are learnt from: the clean one alone, where all would be much."""
+    return 1 if 4 * kind.width * views * pictures > MOST_BYTES else views
 
 
 def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.ndarray:
@@ -138,9 +144,7 @@ def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.
 
 
 def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> Table:
-    if 4 * kind.width * views * len(pictures) > MOST_BYTES:
-        views = 1
-
+    stored, views = on_disk(kind, len(pictures), views), _learnt(kind, len(pictures), views)
     take = partial(source.take, once=True) if isinstance(source, Stored) else source.take
 
     def read(places: np.ndarray) -> np.ndarray:
@@ -152,7 +156,7 @@ def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> Table
         return found
 
     rows = StoredRows(read, (len(pictures), views, kind.width))
-    if 4 * kind.width * views * len(pictures) <= most_in_memory():
+    if not stored:
         return held(rows)
     # What is computed each time it is asked for is asked for once.
     return rows if isinstance(source, Stored) else mapped(rows, lambda block: block, kind.width)

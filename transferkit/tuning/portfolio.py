@@ -147,7 +147,7 @@ class PortfolioJob(JournalledJob):
         return Job(
             intake=replace(self.intake, samples=self.samples), settings=settings_of(self.base, network),
             layout=self.layout, origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline,
-            cache=self.cache,
+            cache=self.cache, bounded=False,
         )  # fmt: skip
 
     def _refinement(self, compared: NetworkComparison, kept: KeptAnswers, splits: Splits, judge: Judge) -> Refinement:

@@ -228,7 +228,10 @@ class TrialRunner:
             compute.assign(network.backbone.model.weights, network.pretrained)
         frozen, pooled, wanted = network.frozen, network.pooled, self._wanted(network.views.count)
         # Of a network that was left by another runner too: the job is another, and an engine may be refused by now.
+        before = frozen.precision
         frozen.choose_precision(pooled, plan.samples, wanted)
+        if (frozen.precision.name, frozen.precision.how) != (before.name, before.how):
+            pooled.features = None  # rows in memory were computed otherwise
         frozen.prepare([pooled], plan.samples, wanted)
         return Stand(**vars(network), source=frozen.source(pooled, plan.samples, wanted))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.runs.sealing import reseal
 from tests.tuning.job import search
 from transferkit import importing
 from transferkit.api import Run
@@ -78,6 +79,7 @@ def test_the_figures_of_a_search_and_its_run_were_drawn_when_the_page_is_made(
         raise AssertionError("drawn here")
 
     monkeypatch.setattr(importing, "_ours", True)
+    monkeypatch.setattr("transferkit.delivery.report.beside.available_threads", lambda: 2)
     monkeypatch.setattr(publishing, "drawings", late)
     run = search(
         digits, tmp_path / "run", "random", trials=2, seeds=1, finalists=1, head="linear", search=["dropout=0:0.5"]
@@ -85,3 +87,37 @@ def test_the_figures_of_a_search_and_its_run_were_drawn_when_the_page_is_made(
     names = {path.stem for path in run.layout.figures.iterdir()}
     assert names >= {"curves", "confusion", "reliability", "search_over_time", "search_settings"}
     assert run.layout.report.read_text().count("data:image/svg") > 8
+
+
+def test_an_epoch_without_a_score_is_drawn_here(digits_run: Run, tmp_path: Path) -> None:
+    """A metric may say nothing of an epoch, which is kept as infinity; JSON, which the other reads, lacks it."""
+    layout = Layout(shutil.copytree(digits_run.folder, tmp_path / "run"))
+    head, first, *rest = layout.history.read_text().splitlines()
+    place = head.split(",").index("val_accuracy")
+    values = first.split(",")
+    values[place] = "-inf"
+    layout.history.write_text("\n".join([head, ",".join(values), *rest]) + "\n")
+    reseal(layout.folder)
+    shutil.rmtree(layout.figures)
+    with pytest.raises(ValueError, match=r"inf|JSON"):
+        facts_of_run(report_content(layout))
+    drawing = Draughtsman(None)
+    try:
+        publish(layout, Reporter(quiet=True), None, drawing)
+    finally:
+        drawing.close()
+    assert (layout.figures / "confusion.png").exists()
+
+
+def test_a_thread_that_is_refused_leaves_the_figures_to_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing = Draughtsman(None)
+
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    try:
+        monkeypatch.setattr(drawing._line, "submit", refused)
+        drawing.ask(facts_of_run(LITTLE))
+        assert drawing.drawn(facts_of_run(LITTLE)) is None
+    finally:
+        drawing.close()

@@ -1,4 +1,4 @@
-"""Figures are drawn beside the work: by another process, from when the test pictures are scored until the page is made.
+"""Figures are drawn beside the work: by a process that lives as long as the run, once it is known what they show.
 
 Drawing is Python's own work, and so is much of what the run does meanwhile: threads of one process would wait for each
 other. It is for the command line only, where the process is ours, and for machines with a core to spare. Whatever goes
@@ -45,7 +45,8 @@ class Draughtsman:
     def ask(self, facts: str) -> None:
         """Have figures drawn of what they show (`drawings.facts_of_run`, `facts_of_search`)."""
         if facts not in self._asked:
-            self._asked[facts] = self._line.submit(self._answer, facts)
+            with suppress(RuntimeError):  # no more threads: `drawn` knows of nothing then
+                self._asked[facts] = self._line.submit(self._answer, facts)
 
     def drawn(self, facts: str) -> dict[str, Drawn] | None:
         """The figures of what was asked for; None for all else, and where it failed."""

@@ -69,10 +69,11 @@ def _drawn(content: ReportContent, drawing: Draughtsman | None) -> Mapping[str, 
     """The figures: those that were drawn of the very same facts, or new ones."""
     if drawing is not None:
         search = content.get("search")
-        texts = [facts_of_run(content), *([] if search is None else [facts_of_search(search)])]
-        found = [drawing.drawn(text) for text in texts]
-        if None not in found:
-            return {name: one for part in found if part is not None for name, one in part.items()}
+        with suppress(ValueError):  # infinity, the score of an epoch of which the metric says nothing, is no JSON
+            texts = [facts_of_run(content), *([] if search is None else [facts_of_search(search)])]
+            found = [drawing.drawn(text) for text in texts]
+            if None not in found:
+                return {name: one for part in found if part is not None for name, one in part.items()}
     return drawings(content)
 
 
