@@ -8,7 +8,11 @@ from sklearn.preprocessing import StandardScaler
 
 from transferkit.errors import DataError
 from transferkit.evaluation import baselines
-from transferkit.evaluation.baselines import linear_probe, majority, nearest_neighbours
+from transferkit.evaluation.baselines import Split, majority, nearest_neighbours, probe
+
+
+def linear_probe(train, val, test, task, classes):
+    return probe(train, val, task, classes).scored(Split(*test), task, classes)
 
 
 def test_majority_answers_with_the_commonest_class_of_training():
@@ -48,20 +52,20 @@ def separable(seed, n=300, width=16, count=3, noise=1.0):
 CLASSES = ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
-def test_probes_learn_what_can_be_separated(probe):
-    found = probe(separable(0), separable(1), separable(2, n=90), "classify", CLASSES)
+@pytest.mark.parametrize("rival", [linear_probe, nearest_neighbours])
+def test_probes_learn_what_can_be_separated(rival):
+    found = rival(separable(0), separable(1), separable(2, n=90), "classify", CLASSES)
     assert found.predictions.shape == (90, 3)
     assert found.predictions.sum(1) == pytest.approx(np.ones(90))
     floor = majority(separable(0)[1], separable(2, n=90)[1], "classify", CLASSES).scores["accuracy"]
     assert found.scores["accuracy"] > floor + 0.3
 
 
-@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
-def test_the_test_split_changes_no_choice(probe):
-    one = probe(separable(0), separable(1), separable(2), "classify", CLASSES)
+@pytest.mark.parametrize("rival", [linear_probe, nearest_neighbours])
+def test_the_test_split_changes_no_choice(rival):
+    one = rival(separable(0), separable(1), separable(2), "classify", CLASSES)
     x, y = separable(2)
-    other = probe(separable(0), separable(1), (x, (y + 1) % 3), "classify", CLASSES)
+    other = rival(separable(0), separable(1), (x, (y + 1) % 3), "classify", CLASSES)
     assert one.chosen == other.chosen
     assert (one.predictions == other.predictions).all()
     assert other.scores["accuracy"] < one.scores["accuracy"]
@@ -77,35 +81,35 @@ def test_more_neighbours_than_pictures_are_not_asked_for():
     assert found.chosen["k"] <= 4
 
 
-@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
-def test_classes_missing_from_training_get_no_crash(probe):
+@pytest.mark.parametrize("rival", [linear_probe, nearest_neighbours])
+def test_classes_missing_from_training_get_no_crash(rival):
     x, y = separable(0)
     for kept in ([0, 2], [1]):
         own = np.isin(y, kept)
-        found = probe((x[own], y[own]), separable(1), separable(2), "classify", CLASSES)
+        found = rival((x[own], y[own]), separable(1), separable(2), "classify", CLASSES)
         assert set(found.predictions.argmax(1)) <= set(kept)
 
 
-@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
-def test_multilabel_and_a_label_that_never_occurs(probe):
+@pytest.mark.parametrize("rival", [linear_probe, nearest_neighbours])
+def test_multilabel_and_a_label_that_never_occurs(rival):
     def part(seed):
         x, y = separable(seed)
         return x, np.stack([y == 0, y != 2, np.zeros(len(y))], axis=1).astype(int)
 
-    found = probe(part(0), part(1), part(2), "multilabel", CLASSES)
+    found = rival(part(0), part(1), part(2), "multilabel", CLASSES)
     assert found.scores["map"] > 0.8
     assert (found.predictions[:, 2] < 0.5).all()
 
 
-@pytest.mark.parametrize("probe", [linear_probe, nearest_neighbours])
+@pytest.mark.parametrize("rival", [linear_probe, nearest_neighbours])
 @pytest.mark.parametrize("targets", [1, 2])
-def test_regression_beats_the_median(probe, targets):
+def test_regression_beats_the_median(rival, targets):
     def part(seed):
         x, _ = separable(seed)
         return x, 5 + x[:, 2 : 2 + targets] * 2 if targets > 1 else 5 + x[:, 2] * 2
 
     names = ["u", "v"][:targets]
-    found = probe(part(0), part(1), part(2), "regress", names)
+    found = rival(part(0), part(1), part(2), "regress", names)
     assert found.scores["mae"] < 0.8 * majority(part(0)[1], part(2)[1], "regress", names).scores["mae"]
 
 
@@ -123,16 +127,16 @@ def test_two_thousand_by_256_takes_seconds():
     y = rng.integers(0, 6, 3000)
     x = (rng.normal(0, 1, (6, 256))[y] * 0.3 + rng.normal(0, 1, (3000, 256))).astype(np.float32)
     parts = [(x[a:b], y[a:b]) for a, b in ((0, 2000), (2000, 2500), (2500, 3000))]
-    for probe in (linear_probe, nearest_neighbours):
+    for rival in (linear_probe, nearest_neighbours):
         start = time.process_time()
-        probe(*parts, "classify", list("abcdef"))
+        rival(*parts, "classify", list("abcdef"))
         assert time.process_time() - start < 10  # processor time, so that a busy machine does not fail it
 
 
 def test_features_that_are_not_flat_are_refused():
     bad = np.zeros((4, 7, 7, 2)), np.zeros(4, int)
     with pytest.raises(DataError, match=r"train: features \(4, 7, 7, 2\)"):
-        linear_probe(bad, bad, bad, "classify", CLASSES)
+        probe(bad, bad, "classify", CLASSES)
 
 
 def test_neighbours_of_many_classes_take_the_memory_of_their_answers():

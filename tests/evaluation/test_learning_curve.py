@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from transferkit.evaluation.baselines import probe
+from transferkit.evaluation.baselines import Split, probe
 from transferkit.evaluation.learning_curve import FRACTIONS, _order, learning_curve
 
 
@@ -32,15 +32,12 @@ def test_hard_data_promise_a_gain_and_easy_data_none():
 
 
 def test_the_last_point_is_the_probe_on_all_training_pictures():
-    from transferkit.evaluation.baselines import linear_probe
-
     train, val = blobs(200, 20, 4, 2.0, 0), blobs(150, 20, 4, 2.0, 1)
     curve = learning_curve(train, val, "classify", NAMES, strength=0.1)
     assert curve.metric == "accuracy"
     assert curve.spread[-1] == 0.0
-    assert curve.scores[-1] == pytest.approx(
-        linear_probe(train, val, val, "classify", NAMES).scores["accuracy"], abs=0.05
-    )
+    whole = probe(train, val, "classify", NAMES).scored(Split(*val), "classify", NAMES)
+    assert curve.scores[-1] == pytest.approx(whole.scores["accuracy"], abs=0.05)
 
 
 def test_a_probe_that_is_fitted_to_all_already_is_not_fitted_again():

@@ -68,25 +68,6 @@ def majority(train_targets: npt.ArrayLike, test_targets: npt.ArrayLike, task: st
     return Baseline(score(task, test, predictions, classes), predictions, {"answer": answer.tolist()})
 
 
-def linear_probe(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
-    """A linear model on standardised features: logistic regression (one per label), or ridge.
-
-    About a second for 2,000 × 256. Of very many pictures and classes (`LARGE`) the regularisation is chosen on a part
-    of the pictures, and the model fitted to all. Kornblith et al. 2019.
-
-    Args:
-        train: features [N, D] and targets (as for `metrics.score`) that it learns from.
-        val: those that its regularisation is chosen on, by the task's usual score.
-        test: those that it is scored on, once.
-        task: says what the targets mean.
-        classes: names of the classes, labels or targets.
-
-    Returns:
-        Scores and predictions on `test`, and the regularisation chosen.
-    """
-    return probe(train, val, task, classes).scored(_splits(task, train, val, test)[2], task, classes)
-
-
 @dataclass(frozen=True)
 class Probe:
     """A linear model of features [N, D]: `answers` of standardised ones, and the regularisation that was `chosen`, on a
@@ -116,11 +97,14 @@ class Probe:
 
 
 def probe(train: Given, val: Given, task: str, classes: Sequence[str]) -> Probe:
-    """The model of `linear_probe`, by itself.
+    """A linear model on standardised features: logistic regression (one per label), or ridge.
+
+    About a second for 2,000 × 256. Of very many pictures and classes (`LARGE`) the regularisation is chosen on a part
+    of the pictures, and the model fitted to all. Kornblith et al. 2019.
 
     Args:
         train: features [N, D] and targets (as for `metrics.score`) that it learns from.
-        val: those that its regularisation is chosen on.
+        val: those that its regularisation is chosen on, by the task's usual score.
         task: says what the targets mean.
         classes: names of the classes, labels or targets.
     """
@@ -223,7 +207,7 @@ def few_threads(numbers: int) -> AbstractContextManager[Any]:
 
 
 def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callable[[Array], Floats]:
-    """One linear model of `linear_probe`.
+    """The model of `probe` with a regularisation that is known.
 
     Args:
         train: standardised features and targets.
