@@ -14,24 +14,26 @@ from transferkit.runs import cross_validation, tapped_rows
 
 
 @pytest.mark.parametrize(
-    ("classes", "width", "said"),
+    ("classes", "width", "memory", "said"),
     [
-        (10, 9, ""),
+        (10, 9, 8 << 30, ""),
         (
             1000,
             9,
+            8 << 30,
             "12 candidates' answers for 85,000 pictures and 1,000 classes would take 29 GB of the 9 GB of memory",
         ),
-        (1000, 8000, "would take 29 GB of the 20 GB of disk"),
-        (500, 8000, ""),
+        (1000, 8000, 8 << 30, "would take 29 GB of the 20 GB of disk"),
+        (500, 8000, 8 << 30, ""),
+        (655, 2000, 2 << 30, "would take 19 GB of the 20 GB of disk"),
     ],
-    ids=["few classes", "many", "many, on disk", "on disk, where there is room"],
+    ids=["few classes", "many", "many, on disk", "on disk, where there is room", "on disk, all views"],
 )
 def test_candidates_whose_answers_have_no_room_are_refused(
-    classes: int, width: int, said: str, monkeypatch: pytest.MonkeyPatch
+    classes: int, width: int, memory: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (cross_validation, tapped_rows):
-        monkeypatch.setattr(module, "machine_memory", lambda: 8 << 30)
+        monkeypatch.setattr(module, "machine_memory", lambda: memory)
     monkeypatch.setattr(cross_validation, "free_on_disk", lambda: 20 * 10**9)
     taps = SimpleNamespace(sets=lambda: {"last": (0, 4), "all": (0, 9)})
     work: Any = SimpleNamespace(

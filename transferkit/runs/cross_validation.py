@@ -9,7 +9,7 @@ from transferkit.data.threads import machine_memory
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry
 from transferkit.features.row_blocks import free_on_disk
-from transferkit.runs.tapped_rows import TappedRows, most_in_memory, on_disk
+from transferkit.runs.tapped_rows import TappedRows, most_in_memory, size_of
 from transferkit.selection import choice as choosing
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.candidates import learners
@@ -53,10 +53,11 @@ def require_room(work: Recipe) -> None:
     candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))
     pictures = len(np.union1d(problem.train, problem.val))
     needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
+    features = size_of(kind.width, pictures, work.settings.choice_views + 1)
     where, most, whole = "memory", most_in_memory(), machine_memory()
-    if on_disk(kind, pictures, work.settings.choice_views + 1):
+    if features > most:
         where, whole = "disk", free_on_disk()
-        most = whole - 4 * kind.width * pictures  # features come first
+        most = whole - features  # which come first
     if needed > most:
         raise DataError(
             f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "

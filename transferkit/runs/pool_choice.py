@@ -14,7 +14,7 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import UnlabeledRecord
 from transferkit.features.row_blocks import StoredRows, held
-from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory
+from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory, size_of
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.choice import CandidateScore, HeadChoice, gain_of, row_of
 from transferkit.selection.expectation import expected
@@ -35,7 +35,7 @@ def require_memory(rows: TappedRows, pool: Samples) -> None:
     Raises:
         DataError: with what they take.
     """
-    size, most = 4 * rows.kind.width * len(pool), most_in_memory()
+    size, most = size_of(rows.kind.width, len(pool), 1), most_in_memory()
     if isinstance(rows.x, StoredRows) or size > most:
         size = max(size, 4 * math.prod(rows.x.shape))
         raise DataError(

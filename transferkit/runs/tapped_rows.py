@@ -112,20 +112,24 @@ def most_in_memory() -> int:
     return machine_memory() // SHARE
 
 
-def on_disk(kind: Rows, pictures: int, views: int) -> bool:
-    """Whether the rows of so many pictures are read from disk, and what is made of them lies there.
+def learnt_views(width: int, pictures: int, views: int) -> int:
+    """How many views of each picture are learnt from: the clean one alone, where all would be much.
 
     Args:
-        kind: of the rows.
+        width: numbers of 4 bytes in a row.
         pictures: how many.
         views: of each, the clean one among them.
     """
-    return 4 * kind.width * _learnt(kind, pictures, views) * pictures > most_in_memory()
+    return 1 if 4 * width * views * pictures > MOST_BYTES else views
 
 
-def _learnt(kind: Rows, pictures: int, views: int) -> int:
-    """How many views of each picture are learnt from: the clean one alone, where all would be much."""
-    return 1 if 4 * kind.width * views * pictures > MOST_BYTES else views
+def size_of(width: int, pictures: int, views: int) -> int:
+    """Bytes of the rows that are learnt from; above `most_in_memory`, they and what is made of them are on disk.
+
+    Args:
+        width, pictures, views: as for `learnt_views`.
+    """
+    return 4 * width * learnt_views(width, pictures, views) * pictures
 
 
 def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.ndarray:
@@ -144,7 +148,8 @@ def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.
 
 
 def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> Table:
-    stored, views = on_disk(kind, len(pictures), views), _learnt(kind, len(pictures), views)
+    stored = size_of(kind.width, len(pictures), views) > most_in_memory()
+    views = learnt_views(kind.width, len(pictures), views)
     take = partial(source.take, once=True) if isinstance(source, Stored) else source.take
 
     def read(places: np.ndarray) -> np.ndarray:
