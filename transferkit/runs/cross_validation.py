@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from transferkit.data.splitting.split import Splits, rounds_of_folds
-from transferkit.data.threads import machine_memory
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry
 from transferkit.features.row_blocks import free_on_disk
@@ -54,12 +53,12 @@ def require_room(work: Recipe) -> None:
     pictures = len(np.union1d(problem.train, problem.val))
     needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
     features = size_of(kind.width, pictures, work.settings.choice_views + 1)
-    where, most, whole = "memory", most_in_memory(), machine_memory()
+    where, most = "memory", most_in_memory()
     if features > most:
-        where, whole = "disk", free_on_disk()
-        most = whole - features  # which come first
+        where, most = "disk", max(0, free_on_disk() - features)  # which come first
     if needed > most:
         raise DataError(
             f"{candidates} candidates' answers for {pictures:,} pictures and {problem.outputs:,} "
-            f"{problem.samples.kind.outputs} would take {needed / 1e9:.0f} GB of the {whole / 1e9:.0f} GB of {where}"
+            f"{problem.samples.kind.outputs} would take {needed / 1e9:.1f} GB, and {most / 1e9:.1f} GB of {where} are "
+            "given to them"
         )
