@@ -91,3 +91,28 @@ def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
     low, high = found["mae_ci95"]
     assert low < found["mae"] < high
     assert "r2_ci95" not in found
+
+
+def test_of_very_many_pictures_some_are_judged_and_searched_each_with_its_own_label_and_group(monkeypatch):
+    rng = np.random.default_rng(0)
+    samples = scan((rng.integers(0, 255, (200, 8, 8, 3), np.uint8), np.arange(200) % 2)).hashed()
+    samples = dataclasses.replace(samples, group=tuple(f"g{i // 2}" for i in range(200)))
+    train = np.arange(198, 78, -1)
+    fit = analysis.Split(np.repeat(train[:, None], 5, 1).astype(np.float32), samples.targets[train])
+    asked = []
+    whole = analysis.find_label_issues
+    monkeypatch.setattr(analysis, "find_label_issues", lambda *given: asked.append(given) or whole(*given))
+    monkeypatch.setattr(analysis, "MOST_JUDGED", 60)
+    assert analysis.doubtful_labels(fit, samples, train, 0).of == 60
+    ((features, targets, _, _, groups, _),) = asked
+    pictures = features[:, 0].astype(int)
+    assert len(set(pictures.tolist())) == 60
+    assert (targets == samples.targets[pictures]).all()
+    together = pictures[:, None] // 2 == pictures // 2
+    assert (together == (np.array(groups)[:, None] == np.array(groups))).all()
+    assert together.sum() > 60, "some pictures of one group were both drawn"
+
+    monkeypatch.setattr(analysis, "MOST_SEARCHED", 40)
+    train, others = (rng.normal(size=(n, 16)).astype(np.float32) for n in (100, 80))
+    assert analysis.copies(train, others, 0) == (0, 40)
+    assert analysis.copies(train, train[:80], 0) == (40, 40)

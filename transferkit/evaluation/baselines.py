@@ -126,8 +126,17 @@ def _part(train: Split, count: int) -> Split:
     most = LARGE // (train.x.shape[1] * count)
     if len(train.x) <= most:
         return train
-    drawn = np.sort(np.random.default_rng(0).permutation(len(train.x))[:most])
-    return Split(train.x[drawn], train.y[drawn])
+    some = drawn(len(train.x), most)
+    return Split(train.x[some], train.y[some])
+
+
+def drawn(count: int, most: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """All of `count` numbers from 0, or `most` of them drawn by `seed`, ascending.
+
+    Args:
+        count, most, seed: see above.
+    """
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most]) if count > most else np.arange(count)
 
 
 def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes: Sequence[str]) -> Baseline:
@@ -149,8 +158,8 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
     # Centred, because features after a ReLU all point one way and their angles would tell little.
     parts = standardised(_splits(task, train, val, test))
     if len(parts[0].x) > STORED:
-        drawn = np.sort(np.random.default_rng(0).permutation(len(parts[0].x))[:STORED])
-        parts[0] = Split(parts[0].x[drawn], parts[0].y[drawn])
+        some = drawn(len(parts[0].x), STORED)
+        parts[0] = Split(parts[0].x[some], parts[0].y[some])
     fitted, held_out, final = (Split(_unit(p.x), p.y) for p in parts)
     sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
     kind = tasks.of(task)

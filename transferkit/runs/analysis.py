@@ -15,7 +15,7 @@ from transferkit.data.splitting.split import Splits
 from transferkit.data.splitting.units import units_of
 from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, intervals
-from transferkit.evaluation.baselines import Baseline, Probe, Split, few_threads
+from transferkit.evaluation.baselines import Baseline, Probe, Split, drawn, few_threads
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.drift import Typical, typical
 from transferkit.evaluation.label_issues import find_label_issues
@@ -34,13 +34,9 @@ if TYPE_CHECKING:
     import keras
 
 FEWEST_JUDGED = 50  # training pictures from which labels can be judged by those of others
-MOST_JUDGED, MOST_ANSWERS = (
-    20_000,
-    10_000_000,
-)  # of them that are judged, and those times classes: an estimate by so many
-MOST_SEARCHED = (
-    5000  # pictures of a split that are looked for in training: how many of them have a copy there is a share
-)
+MOST_JUDGED = 20_000  # of them that are judged: what is said is an estimate
+MOST_ANSWERS = 10_000_000  # those times classes
+MOST_SEARCHED = 5000  # pictures of a split that are looked for in training: how many have a copy there is a share
 WIDEST = 8192  # features up to which drift is checked; flattened maps are wider, and say little by distance
 SAMPLED = 400  # pictures of training and of validation that a trained tail is run over
 Pictures = np.ndarray  # row numbers of samples
@@ -220,13 +216,8 @@ def copies(train: np.ndarray, others: np.ndarray, seed: int) -> NearDuplicates:
         others: features [M, D] of those of the split.
         seed: of the draw.
     """
-    drawn = others[_drawn(len(others), MOST_SEARCHED, seed)]
-    return NearDuplicates(near_duplicates(train, drawn), len(drawn))
-
-
-def _drawn(count: int, most: int, seed: int) -> Pictures:
-    """All of `count` numbers from 0, or `most` of them drawn by `seed`, ascending."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:most]) if count > most else np.arange(count)
+    some = others[drawn(len(others), MOST_SEARCHED, seed)]
+    return NearDuplicates(near_duplicates(train, some), len(some))
 
 
 def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> DoubtfulLabels:
@@ -241,8 +232,8 @@ def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) ->
     # Copies must not vouch for each other, nor pictures of one group.
     kin = {i: str(number) for number, members in enumerate(units_of(samples)) for i in members}
     classes = len(samples.classes)
-    drawn = _drawn(len(fit.x), min(MOST_JUDGED, max(FEWEST_JUDGED, MOST_ANSWERS // classes)), seed)
-    x, y, groups = fit.x[drawn], fit.y[drawn], [kin[int(train[i])] for i in drawn]
+    some = drawn(len(fit.x), min(MOST_JUDGED, max(FEWEST_JUDGED, MOST_ANSWERS // classes)), seed)
+    x, y, groups = fit.x[some], fit.y[some], [kin[int(train[i])] for i in some]
     with few_threads(x.size):
         found = find_label_issues(x, y, samples.task, classes, groups, seed)
     return DoubtfulLabels(int(found.likely.sum()), len(found.likely), **found.wrong._asdict())
