@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.tuning.ray_trials import digits_plan, values
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
+from transferkit.features.precision import Precision
 from transferkit.tuning import trial_runner
 from transferkit.tuning.records import Task
 from transferkit.tuning.trial_runner import Built, TrialRunner
@@ -37,9 +39,33 @@ def test_a_network_that_was_trained_on_meanwhile_is_taken_over_as_it_came(
     assert network is not None
     compute.assign(network.model.weights, [np.zeros_like(value) for value in compute.values(network.model.weights)])
     # The features of the other validation pictures are computed only now.
-    assert values(TrialRunner(whole, quiet, built=built).run(TASK)) == values(TrialRunner(whole, quiet).run(TASK))
+    found = values(TrialRunner(whole, quiet, built=built).run(TASK))
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "another cache"))  # not those that were just computed
+    assert found == values(TrialRunner(whole, quiet).run(TASK))
     assert len(made) == 2, "the first and the last runner build"
     assert len(built.heads) == 1
+
+
+@pytest.mark.parametrize(("later", "kept"), [("float32", True), ("bfloat16", False)])
+def test_rows_in_memory_are_computed_again_where_the_precision_is_another(
+    digits: Path, tmp_path: Path, later: str, kept: bool
+) -> None:
+    prepared: list[Any] = []
+    pooled = SimpleNamespace(features="of the runner before")
+
+    def choose_precision(*_: Any) -> None:
+        frozen.precision = Precision(later)
+
+    frozen: Any = SimpleNamespace(
+        precision=Precision("float32"), choose_precision=choose_precision, source=lambda *_: "source",
+        prepare=lambda kinds, *_: prepared.append(kinds[0].features),
+    )  # fmt: skip
+    plan, built = digits_plan(digits, tmp_path), Built()
+    settings, backbone = plan.settings(TASK.values, 0), SimpleNamespace(model=SimpleNamespace(weights=[]))
+    network: Any = trial_runner.Network(backbone, SimpleNamespace(count=0), frozen, pooled, [])  # type: ignore[arg-type]
+    built.networks[trial_runner._key(settings)] = network
+    assert TrialRunner(plan, Reporter(quiet=True), built=built).stand(settings).source == "source"  # type: ignore[comparison-overlap]
+    assert prepared == ["of the runner before" if kept else None]
 
 
 def test_what_failed_leaves_nothing_to_the_next(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
