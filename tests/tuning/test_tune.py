@@ -262,6 +262,20 @@ def test_an_interrupt_ends_with_130_and_leaves_the_best_so_far(digits, tmp_path)
     assert f"{best:.4f}" in (output / "best.toml").read_text()
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_search_that_is_cut_off_lets_go_of_its_networks_in_a_program_of_the_users(monkeypatch, ours):
+    def cut_off(job):
+        job._built.networks["some"] = object()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tune.SearchJob, "_search_and_train", cut_off)
+    monkeypatch.setattr(tune.importing, "is_ours", lambda: ours)
+    job = object.__new__(tune.SearchJob)
+    with pytest.raises(KeyboardInterrupt):
+        job.run()
+    assert bool(job._built.networks) is ours
+
+
 def test_another_space_is_refused_on_resume(digits, done):
     run = done("random")
     with pytest.raises(ConfigError, match="dropout") as caught:

@@ -58,9 +58,18 @@ class SearchJob(JournalledJob):
 
     def run(self) -> None:
         """Do everything that is not done yet. An interrupt leaves what was found so far, and how to go on."""
+        self._built = Built()
+        try:
+            self._search_and_train()
+        finally:
+            # A process that is ours ends soon, and lets go of all.
+            if self._built.networks and not importing.is_ours():
+                self._built.clear()
+
+    def _search_and_train(self) -> None:
         started = time.monotonic()
         self.algorithm = how.algorithm(self.search, self.space)
-        self.folder, self._built = search_results.SearchFiles(self.layout), Built()
+        self.folder = search_results.SearchFiles(self.layout)
         with run_lock(self.layout):
             splits = self._splits()
             if self._is_trained(splits) and self.layout.read_metrics().search is not None:
@@ -92,8 +101,6 @@ class SearchJob(JournalledJob):
         self.shipped = job.shipped
         require_whole(self.layout, "test" in splits.assignment, self.journal, self.folder.trials)
         self._account(splits, candidates, searched, seconds)
-        if not importing.is_ours():  # which ends soon, and lets go of all
-            self._built.clear()
         shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
     # -- before the first trial
