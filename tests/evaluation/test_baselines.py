@@ -161,3 +161,12 @@ def test_of_very_many_a_part_decides_the_regularisation_and_the_neighbours(monke
     assert near.chosen["k"] <= 100
     votes = near.predictions * (near.chosen["k"] + 1)
     assert votes.sum(1) == pytest.approx(near.chosen["k"] + 1)
+
+
+def test_comparing_a_few_at_once_finds_the_same_neighbours(monkeypatch):
+    parts = [separable(s, noise=8) for s in range(3)]
+    whole = nearest_neighbours(*parts, "classify", CLASSES)
+    monkeypatch.setattr(baselines, "CELLS", 7 * 300)
+    few = nearest_neighbours(*parts, "classify", CLASSES)
+    assert few.chosen == whole.chosen
+    np.testing.assert_array_equal(few.predictions, whole.predictions)

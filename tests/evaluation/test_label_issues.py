@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from transferkit.errors import DataError
+from transferkit.evaluation import label_issues
 from transferkit.evaluation.baselines import few_threads
 from transferkit.evaluation.label_issues import find_label_issues, wrong_share
 from transferkit.evaluation.rules import DOUBTFUL
@@ -124,6 +125,20 @@ def test_weak_features_call_no_clean_label_wrong_and_strong_ones_find_what_was_f
     assert noisy.wrong.low > DOUBTFUL
     assert noisy.wrong.share == pytest.approx((given != y).mean(), abs=0.05)
     assert (given != y)[noisy.likely].mean() >= 0.9
+
+
+def test_the_penalty_that_surprises_least_judges_whatever_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clusters()
+    before = find_label_issues(x, y, "classify", 4).probabilities
+    monkeypatch.setattr(label_issues, "PENALTIES", label_issues.PENALTIES[::-1])
+    np.testing.assert_array_equal(find_label_issues(x, y, "classify", 4).probabilities, before)
+
+
+def test_comparing_a_few_at_once_finds_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clusters()
+    before = find_label_issues(x, y, "classify", 4).probabilities
+    monkeypatch.setattr(label_issues, "_CELLS", 7 * len(x))
+    np.testing.assert_allclose(find_label_issues(x, y, "classify", 4).probabilities, before, atol=1e-6)
 
 
 def test_numbers_and_too_few_pictures_are_refused() -> None:

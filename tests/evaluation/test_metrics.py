@@ -265,8 +265,12 @@ def test_areas_of_many_classes_are_the_same_in_blocks(area, monkeypatch):
     whole = area(true.astype(np.int64), scores)
     assert whole[2] is None
     assert None not in whole[3:]
+    labels = rng.integers(0, 7, 30)
+    of_labels = area(np.eye(7, dtype=np.int64)[labels], scores)
+    assert area(labels, scores) == of_labels
     monkeypatch.setattr(counts, "CELLS", 60)  # two columns at once
     assert area(true.astype(np.int64), scores) == whole
+    assert area(labels, scores) == of_labels
 
 
 @pytest.mark.parametrize("task", ["classify", "ordinal"])

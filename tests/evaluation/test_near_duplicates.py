@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from transferkit.evaluation import near_duplicates as module
 from transferkit.evaluation.near_duplicates import near_duplicates
 
 
@@ -29,3 +30,11 @@ def test_scale_and_constant_features_change_nothing(features):
 def test_no_pictures_have_no_near_duplicates(features):
     assert near_duplicates(features[:19], features[:19]) == 0
     assert near_duplicates(features, features[:0]) == 0
+
+
+def test_comparing_a_few_at_once_finds_the_same_distances(features, monkeypatch):
+    stored, own = features[:600], np.arange(100, 500)
+    apart = np.linalg.norm(stored[own][:, None] - stored, axis=2)
+    apart[np.arange(len(own)), own] = np.inf
+    monkeypatch.setattr(module, "CELLS", 7 * len(stored))
+    np.testing.assert_allclose(module._nearest(stored[own], stored, own), apart.min(1), rtol=1e-4)
