@@ -47,3 +47,22 @@ def test_labels_of_every_name_and_task(y: Any, names: list[str], task: Any, tmp_
     assert tables.changes(saved, samples) == []
     found = tables.predictions(read_csv(layout.predictions), samples.classes, task, saved)
     assert np.array_equal(found.targets, samples.targets)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("inf", "line 3: p_b 'inf' is no number"),
+        ("nan", "line 3: p_b 'nan' is no number"),
+        ("much", "line 3: p_b 'much' is no number"),
+        (None, "line 3 has no p_b"),
+    ],
+)
+def test_an_answer_that_is_no_number_is_named_with_its_line(cell: str | None, said: str) -> None:
+    rows = [
+        {"path": f"{i}.png", "label": "a", "predicted": "a", "confidence": ".9", "p_a": ".9", "p_b": ".1"}
+        for i in range(2)
+    ]
+    damaged: list[tables.CsvRow] = [rows[0], {**rows[1], "p_b": cell}]
+    with pytest.raises(ValueError, match=said):
+        tables.predictions(damaged, ["a", "b"], "classify", [])
