@@ -38,10 +38,23 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def unsynced() -> Iterator[None]:
-    """Nobody cuts the power under a test: nothing waits for the disk. `test_files` holds that we would."""
+    """Nobody cuts the power under a test: nothing waits for the disk. Tests with `synced` hold that we would."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: os.fstat(handle) and None)  # a handle that is none is still an error
         yield
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """Of each file and folder that was to be on the disk its size then, by inode: what is there after a power cut."""
+    found: dict[int, int] = {}
+
+    def note(handle: int) -> None:
+        status = os.fstat(handle)
+        found[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", note)
+    return found
 
 
 @pytest.fixture

@@ -67,6 +67,12 @@ def test_fetch_once_then_from_the_store(store):
     assert left_behind(store) == [NAME]
 
 
+def test_weights_are_on_the_disk_before_they_have_their_name(store, synced):
+    with serving(CONTENT) as server:
+        path, _ = fetch(server)
+    assert synced[path.stat().st_ino] == len(CONTENT)
+
+
 @pytest.mark.parametrize("mood", ["drops", "stalls", "hangs_up", "503", "500", "429", "wrong", "promises_less"])
 def test_one_mishap_is_overcome(store, mood):
     with serving(CONTENT, mood) as server:

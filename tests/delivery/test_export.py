@@ -22,7 +22,7 @@ from tests.holder import held
 from tests.records import facts_of
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
-from transferkit.delivery.exporting.export import _remove_stale
+from transferkit.delivery.exporting.export import _remove_stale, _whole_folder
 from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import ConfigError, DataError, RunError, StorageError
@@ -283,6 +283,15 @@ def test_a_failure_while_replacing_keeps_the_old_export(
         run.export("litert", output=target, replace=True)
     assert (target / "export.json").read_bytes() == content
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["out"]
+
+
+def test_an_export_is_on_the_disk_before_it_has_its_name(tmp_path: Path, synced: dict[int, int]) -> None:
+    with _whole_folder(tmp_path / "out") as folder:
+        for path in (folder / "a", folder / "deep" / "b"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("x")
+    made = [path.stat() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert [synced[status.st_ino] for status in made] == [1, 1]
 
 
 def test_what_a_killed_export_left_is_cleared_at_once_but_not_anothers_work(run: Any, tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def test_each_picture_goes_to_its_class_and_stays_where_it_was(tmp_path: Path) -
     assert (sorter.copied, sorter.present) == (3, 0)
 
 
+def test_a_copy_is_on_the_disk_before_it_has_a_name(tmp_path: Path, synced: dict[int, int]) -> None:
+    one = picture(tmp_path / "in", "1.png")
+    list(Sorter(tmp_path / "out", "classify", ["rose"]).sort([answered(one, "rose")]))
+    assert synced == {(tmp_path / "out/rose/1.png").stat().st_ino: len(b"picture")}
+
+
 def test_a_picture_in_an_archive_is_copied_out_of_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
         archive.writestr("day/1.png", b"picture")

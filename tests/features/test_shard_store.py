@@ -108,6 +108,15 @@ def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch):
     assert not list(worker.folder.glob("*shard-*")) + list(worker.folder.glob("chunk-*"))
 
 
+def test_a_chunk_and_its_index_are_on_the_disk_under_their_names(synced):
+    worker = opened()
+    worker.append(names(2), rows(2))
+    written = [path.stat() for path in worker.folder.glob("chunk-*")]
+    assert [synced[status.st_ino] for status in written] == [status.st_size for status in written]
+    assert len(written) == 2
+    assert worker.folder.stat().st_ino in synced
+
+
 class Line:
     """The store in `folder` as one behind an address, of which `most` files come through."""
 

@@ -44,6 +44,14 @@ def test_events_come_back_in_order_and_as_json(tmp_path):
     assert len(path.read_text().splitlines()) == 7
 
 
+def test_an_event_is_on_the_disk_when_append_returns(tmp_path, synced):
+    with Journal.open(tmp_path / "journal.jsonl", HEADER, resume=False) as journal:
+        for _ in range(2):
+            journal.append({"event": "tell", "trial": "x"})
+            status = journal.path.stat()
+            assert synced[status.st_ino] == status.st_size
+
+
 def test_whatever_byte_the_file_ends_at_whole_events_are_kept_and_appending_goes_on(tmp_path):
     whole = filled(tmp_path / "whole").read_bytes()
     first = whole.index(b"\n") + 1
