@@ -26,6 +26,7 @@ HOSTS = (
     "[::1", "2130706433", "0x7f000001", "xn--lcalhost-", "localhost:1:2", "127.0.0.1 evil.example",
 )  # fmt: skip
 BOUNDARY = b"xyz"
+FORM = f"multipart/form-data; boundary={BOUNDARY.decode()}"
 MEGABYTES = 2  # that are taken at once
 GROWTH = 600  # megabytes that the server may hold at the most beyond what it held at first
 
@@ -42,7 +43,7 @@ class Page:
 
     def post(self, body: bytes, **headers: str) -> tuple[int, bytes]:
         """Status and answer to one body."""
-        named = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY.decode()}"} | headers
+        named = {"Content-Type": FORM} | headers
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request("POST", "/predict", body, named)
             answer = connection.getresponse()
@@ -153,9 +154,9 @@ def _foreign(page: Page, rng: random.Random, number: int) -> list[str]:
     if kind == 0:
         request = f"GET /about HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     elif kind == 1:
-        request = (
-            f"POST /predict HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{host}\r\nContent-Length: 0\r\n\r\n".encode()
-        )
+        body = form(("a.png", page.picture))  # that would be answered
+        head = f"POST /predict HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{host}\r\nContent-Length: {len(body)}\r\n"
+        request = f"{head}Content-Type: {FORM}\r\n\r\n".encode() + body
     elif kind == 2:
         request = f"GET /about HTTP/1.1\r\nHost: {own}\r\nHost: {host}\r\n\r\n".encode()
     else:
@@ -168,7 +169,7 @@ def _damaged(page: Page, rng: random.Random, number: int) -> list[str]:
     whole = form(("a.png", mutated(page.picture, rng)), ("<b>x</b>\x1b[31m.png", page.picture))
     body = mutated(whole, rng) if number % 2 else whole
     kinds = (
-        "multipart/form-data; boundary=xyz",
+        FORM,
         "multipart/form-data",
         "text/plain",
         "multipart/form-data; boundary=" + "x" * 90,
