@@ -102,7 +102,8 @@ def _between(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
     data = shutil.copytree(session.digits(), own / "digits")
     said = session.command("finetune", data, *words, "--output", own / "run")
     if said.code != 0:
-        found["reproduce"].add(said, said.tail(), where="undisturbed")
+        yield unmade(found["reproduce"].what, said, "undisturbed")
+        return
     kept = shutil.copytree(data, own / "kept")
     for number in session.times(2, 36, least=3 * len(HARMS)):  # each with each command
         command = tuple(found)[number % 3]

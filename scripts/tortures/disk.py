@@ -170,8 +170,9 @@ def _forbidden(session: Session, words: tuple[Any, ...]) -> Iterator[Row]:
         target.chmod(mode)
         needed = place in ("output", "data", "picture")
         faults = [f"exit {said.code}, not 2: {said.tail()}"] if needed and said.code != 2 else []
-        if said.code and target.name not in said.err.decode("utf-8", "replace"):
-            faults.append(f"the error does not name {target.name}: {said.tail()}")
+        named = str(target.relative_to(copied) if place == "picture" else target)
+        if said.code and named not in said.err.decode("utf-8", "replace"):
+            faults.append(f"the error does not name {named}: {said.tail()}")
         row.add(said, *faults, where=place)
     yield row
 

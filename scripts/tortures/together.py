@@ -70,7 +70,8 @@ def _cleared(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
         while process.poll() is None:
             said = session.command("cache", "clear")
             cleared += said.code == 0
-            row.failures += [f"{number}: cache clear: {fault}" for fault in said.faults()]
+            faults = said.faults() + ([f"ended with {said.code}: {said.tail()}"] if said.code else [])
+            row.failures += [f"{number}: cache clear: {fault}" for fault in faults]
         said = replace(finish(process), seconds=time.monotonic() - started)  # finish() began at the end of it
         row.add(said, *differences(said, run, whole), where=str(number))
     row.note = f"{cleared} times" if row.tried else ""
