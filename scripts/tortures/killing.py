@@ -40,6 +40,8 @@ def killed(
         return
     rng = session.rng(f"kills {name}")
     changes.note = f"of {operations} changes" if shim.library() else shim.LACKING
+    if shim.library() is not None and not operations:
+        changes.failures.append("no change of a file was seen, so that none can be killed")
     for number in session.times(2 * short, 2 * long, least=2):  # the two kinds by turns
         tries = session.fresh("tries")
         run, env = tries / "run", session.environment(TRANSFERKIT_CACHE=str(tries / "cache"))

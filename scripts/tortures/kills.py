@@ -102,9 +102,10 @@ def _exported(session: Session, run: Path, form: str, row: Row) -> tuple[set[str
     shutil.rmtree(run / "exports", ignore_errors=True)
     count = session.folder / "count"
     said = session.command("export", run, "--format", form, env=session.environment() | shim.faults(run, count=count))
-    if said.code != 0:
-        row.add(said, said.tail(), where=f"{form} undisturbed")
-    return _names(run / "exports"), shim.counted(count)[0]
+    operations = shim.counted(count)[0]
+    if said.code != 0 or not operations:
+        row.add(said, said.tail() or "no change of a file was seen", where=f"{form} undisturbed")
+    return _names(run / "exports"), operations
 
 
 def _export_killed(
