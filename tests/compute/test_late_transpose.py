@@ -77,6 +77,19 @@ def test_what_does_not_take_each_number_by_itself_is_left(between: Callable[[Any
     np.testing.assert_array_equal(answers(late), answers(plain))
 
 
+def test_numbers_that_something_else_reads_too_are_left() -> None:
+    def model() -> Any:
+        pictures = OPS.parameter([1, 6, 5, 3], np.uint8)
+        front = floats(OPS.transpose(pictures, np.array([0, 3, 1, 2], np.int64)))
+        twice = [OPS.convolution(OPS.multiply(front, np.float32(factor)), numbers(3, 3, 1, 1), [1, 1], [0, 0], [0, 0],
+                                 [1, 1]) for factor in (2, 3)]  # fmt: skip
+        return RUNTIME.Model([OPS.add(*twice)], [pictures])
+
+    plain, late = model(), model()
+    assert not transpose_late(late, OPS)
+    np.testing.assert_array_equal(answers(late), answers(plain))
+
+
 def test_another_transposition_is_left() -> None:
     model = of(floats, (0, 1, 3, 2), first=6)
     assert not transpose_late(model, OPS)
