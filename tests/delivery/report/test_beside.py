@@ -58,8 +58,10 @@ def test_what_the_figures_show_is_known_before_the_run_is_done(digits_run: Run, 
 def test_a_process_that_died_leaves_the_figures_to_this_one(digits_run: Run, tmp_path: Path) -> None:
     layout = Layout(shutil.copytree(digits_run.folder, tmp_path / "run"))
     drawing = Draughtsman(None)
-    drawing.ask(facts_of_run(report_content(layout)))
+    facts = facts_of_run(report_content(layout))
+    drawing.ask(facts)
     drawing.close()
+    assert drawing.drawn(facts) is None
     shutil.rmtree(layout.figures)
     publish(layout, Reporter(quiet=True), None, drawing)
     assert {path.name for path in layout.figures.iterdir()} >= {"confusion.png", "reliability.png"}
