@@ -14,8 +14,8 @@ from transferkit.evaluation.metric_registry import goal
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows, Table
 from transferkit.selection import expectation, kernels
-from transferkit.selection.candidate_scores import Judge, OutOfFold
-from transferkit.selection.choice import Candidate, CandidateScore, HeadChoice, choose, fit, sets, simplest
+from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
+from transferkit.selection.choice import HeadChoice, choose, fit, sets
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.kernels import KernelRidge
@@ -188,27 +188,6 @@ def test_what_the_choice_brought_is_told_apart_on_the_same_pictures() -> None:
     assert found.gain.gain > 2 * found.gain.error > 0
     alone = choose(x, np.eye(2)[labels], rounds(300), sets({"last": (0, 2)}, [Logistic()]), judge(labels))
     assert alone.gain is None
-
-
-def test_what_is_worse_than_a_baseline_is_not_taken_for_being_plain() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(400) % 4
-    judge_ = judge(labels)
-    kinds = (("all", KernelRidge(), 0.20), ("last", Logistic(), 0.21), ("all", Discriminant("class mean", 0), 0.22))
-    trials = []
-    for features, learner, share in kinds:
-        wrong = rng.permutation(400)[: int(400 * share)]
-        answers = labels.copy()
-        answers[wrong] = (answers[wrong] + 1) % 4
-        logits = np.eye(4)[answers]
-        trials.append(
-            CandidateScore(
-                candidate=Candidate(features, 0, 1, learner), setting={}, logits=[logits],
-                scores=[judge_.score(logits)], by_picture=judge_.by_picture(logits),
-            )
-        )  # fmt: skip
-    assert simplest(trials, judge_).candidate.name == "logistic on last"
-    assert simplest([trials[0], trials[2]], judge_).candidate.name == "class mean on all"
 
 
 def test_rows_that_memory_has_no_room_for_are_chosen_by_all_the_same(

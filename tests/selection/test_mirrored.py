@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from transferkit.evaluation import metric_registry
-from transferkit.selection.candidate_scores import Judge, OutOfFold
-from transferkit.selection.choice import Candidate, CandidateScore, behind
+from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
+from transferkit.selection.comparison import behind
 from transferkit.selection.linear import Ridge
 from transferkit.selection.mirrored import both_ways
 

@@ -15,8 +15,9 @@ from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import UnlabeledRecord
 from transferkit.features.row_blocks import StoredRows, held
 from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory, size_of
-from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.choice import CandidateScore, HeadChoice, gain_of, row_of
+from transferkit.selection.candidate_scores import CandidateScore, Judge
+from transferkit.selection.choice import HeadChoice
+from transferkit.selection.comparison import gain_of, row_of
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Fitted
 from transferkit.selection.learner import Folds

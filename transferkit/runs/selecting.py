@@ -36,9 +36,10 @@ from transferkit.runs.limits import Account, Limits
 from transferkit.runs.tapped_rows import SHARE, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
-from transferkit.selection.candidate_scores import Judge, OutOfFold
+from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold
 from transferkit.selection.candidates import LINEAR, learners
-from transferkit.selection.choice import CandidateScore, HeadChoice
+from transferkit.selection.choice import HeadChoice
+from transferkit.selection.comparison import behind
 from transferkit.training.problem import Trained
 from transferkit.training.recipe import Recipe
 
@@ -220,7 +221,7 @@ class Selector:
         """Whether the network's answers on validation are better than the winner's there, beyond `CLEARLY` standard
         errors, and its row for the table. Cross-validating it would cost as much again for every fold."""
         ours = OutOfFold.of(val, judge)
-        gap, error = choosing.behind(theirs, ours, judge)
+        gap, error = behind(theirs, ours, judge)
         network = HeadCandidate(
             name="mlp on all", features="all", classifier="mlp",
             setting={"width": float(self.work.settings.head_width[0])}, score=ours.score, rounds=0,

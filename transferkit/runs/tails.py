@@ -16,7 +16,7 @@ from transferkit.evaluation.metrics_record import HeadCandidate, UnfrozenRecord
 from transferkit.runs import agreement
 from transferkit.runs.selecting import HeadSelection
 from transferkit.selection.candidate_scores import OutOfFold
-from transferkit.selection.choice import behind
+from transferkit.selection.comparison import behind
 from transferkit.training import adapting
 from transferkit.training.recipe import Recipe
 

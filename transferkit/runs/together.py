@@ -22,8 +22,7 @@ from transferkit.runs import agreement, selecting, tails, voices
 from transferkit.runs.finetune import Job
 from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tapped_rows import tapped_rows
-from transferkit.selection.candidate_scores import Floats, OutOfFold
-from transferkit.selection.choice import CandidateScore
+from transferkit.selection.candidate_scores import CandidateScore, Floats, OutOfFold
 from transferkit.selection.ensemble import together
 from transferkit.selection.member import Member, networks
 from transferkit.selection.mirrored import EVEN

@@ -16,9 +16,9 @@ from transferkit.runs.cross_validation import judge_of, rounds_of
 from transferkit.runs.tapped_rows import TappedRows, clean_rows, learnt_views, most_in_memory, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
-from transferkit.selection.candidate_scores import Judge, OutOfFold
+from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold
 from transferkit.selection.candidates import learners
-from transferkit.selection.choice import CandidateScore, HeadChoice
+from transferkit.selection.choice import HeadChoice
 from transferkit.selection.mirrored import both_ways
 from transferkit.selection.portfolio import NetworkAnswers
 from transferkit.training.recipe import Recipe

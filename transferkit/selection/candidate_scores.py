@@ -1,4 +1,4 @@
-"""How candidates are compared: by the run's own goal, picture by picture where the goal is a mean over pictures."""
+"""Candidates, and how they are scored: by the run's own goal, picture by picture where the goal is a mean of those."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.metric_registry import Metric
+from transferkit.selection.learner import Learner, Setting
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
+BASELINES = ("logistic", "ridge", "neighbours")
 SCALES = np.geomspace(0.5, 200, 24)  # of outputs that are shares rather than logits
 Units = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -85,6 +87,36 @@ class OutOfFold:
     def mean_logits(self) -> Floats:
         """[n, C], mean over the times."""
         return np.asarray(sum(self.logits[1:], start=self.logits[0]) / len(self.logits))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A learner on a set of features, which is a range of columns of the tapped rows."""
+
+    features: str
+    start: int
+    stop: int
+    learner: Learner
+
+    @property
+    def name(self) -> str:
+        """`"kernel on all"`."""
+        return f"{self.learner.name} on {self.features}"
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is what runs are compared with afterwards (`evaluation.baselines`)."""
+        return self.features == "last" and self.learner.name in BASELINES
+
+
+@dataclass(kw_only=True)
+class CandidateScore(OutOfFold):
+    """A candidate with one setting: its out-of-fold answers in each round of folds."""
+
+    candidate: Candidate
+    setting: Setting
+    scale: float = 1.0
+    shift: float = 0.0
 
 
 def scaled(outputs: Floats, targets: npt.NDArray[np.generic], task: str) -> tuple[float, float]:

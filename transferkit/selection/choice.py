@@ -17,54 +17,11 @@ from transferkit.evaluation.baselines import few_threads
 from transferkit.evaluation.metrics_record import HeadCandidate
 from transferkit.features.row_blocks import StoredRows, Table, mapped, release
 from transferkit.selection import projection
-from transferkit.selection.candidate_scores import Judge, OutOfFold, scaled
+from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, scaled
+from transferkit.selection.comparison import Gain, best_of, gain_of, hopeful, row_of, simplest
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Fitted, Floats
 from transferkit.selection.learner import Folds, Learner, Setting
-
-HOPELESS = 3.0  # paired standard errors behind the leader after one round of folds: not tried any further
-BASELINES = ("logistic", "ridge", "neighbours")
-SIMPLEST = ("logistic", "ridge")  # by task, on the last layer: what is called the simplest classifier
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A learner on a set of features, which is a range of columns of the tapped rows."""
-
-    features: str
-    start: int
-    stop: int
-    learner: Learner
-
-    @property
-    def name(self) -> str:
-        """`"kernel on all"`."""
-        return f"{self.learner.name} on {self.features}"
-
-    @property
-    def baseline(self) -> bool:
-        """Whether it is what runs are compared with afterwards (`evaluation.baselines`)."""
-        return self.features == "last" and self.learner.name in BASELINES
-
-
-@dataclass(kw_only=True)
-class CandidateScore(OutOfFold):
-    """A candidate with one setting: its out-of-fold answers in each round of folds."""
-
-    candidate: Candidate
-    setting: Setting
-    scale: float = 1.0
-    shift: float = 0.0
-
-
-@dataclass(frozen=True)
-class Gain:
-    """By how much the choice is better than candidate `over`, as cross-validated on the same pictures, in the goal's
-    units and positive where better, and the standard error of that."""
-
-    over: str
-    gain: float
-    error: float
 
 
 @dataclass(kw_only=True)
@@ -133,9 +90,9 @@ def choose(
                 for one in outputs:
                     enter(trials, candidate, setting, one, judge, first=stage == 0)
             advance(1)
-        hopeful = _hopeful(trials, judge)
+        still = hopeful(trials, judge)
         # In their order, in which one set of features follows the other.
-        before, alive = len(alive), [candidate for candidate in alive if candidate in hopeful]
+        before, alive = len(alive), [candidate for candidate in alive if candidate in still]
         advance(before - len(alive) if stage == 0 else 0)
     full = [t for t in trials if t.candidate in alive]
     best = simplest(full, judge)
@@ -222,102 +179,6 @@ def enter(
         trial.by_picture = (trial.by_picture * rounds + mine) / (rounds + 1)
 
 
-def best_of(trials: Sequence[CandidateScore], judge: Judge) -> dict[str, CandidateScore]:
-    """The best setting of every candidate, by name, best candidate first.
-
-    Args:
-        trials: every setting of every candidate.
-        judge: says which score is better.
-    """
-    found: dict[str, CandidateScore] = {}
-    for trial in sorted(trials, key=lambda t: -judge.signed(t.score)):
-        found.setdefault(trial.candidate.name, trial)
-    return found
-
-
-def behind(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> tuple[float, float]:
-    """By how much `trial` is behind `leader`, and the standard error of that, over the same pictures.
-
-    Args:
-        trial: one candidate's answers.
-        leader: those of the best, to the same pictures in the same rounds.
-        judge: the score.
-
-    Returns:
-        The gap, above 0 where the leader is better, and its standard error, both in units of the score.
-    """
-    if trial.by_picture is not None and leader.by_picture is not None:
-        gap = leader.by_picture - trial.by_picture
-        return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
-    gaps = _bootstrap_gaps(trial, leader, judge)
-    return judge.signed(leader.score - trial.score), float(np.std(gaps))
-
-
-def _bootstrap_gaps(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> list[float]:
-    rng, n = np.random.default_rng(0), len(judge.targets)
-    a, b = leader.mean_logits, trial.mean_logits
-    gaps = []
-    for _ in range(40):
-        rows = rng.integers(0, n, n)
-        gap = judge.score(a[rows], rows) - judge.score(b[rows], rows)
-        gaps += [judge.signed(gap)] if np.isfinite(gap) else []
-    return gaps or [0.0]
-
-
-def _hopeful(trials: Sequence[CandidateScore], judge: Judge) -> list[Candidate]:
-    leaders = best_of(trials, judge)
-    most = max(len(t.scores) for t in trials)
-    current = {name: t for name, t in leaders.items() if len(t.scores) == most}
-    leader = next(iter(current.values()))
-    found = []
-    for trial in current.values():
-        gap, error = behind(trial, leader, judge)
-        if trial is leader or gap <= HOPELESS * error:
-            found.append(trial.candidate)
-    return found
-
-
-def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
-    """The one-standard-error rule (Breiman et al. 1984), with the paired error of the difference; but nothing that is
-    worse than a baseline.
-
-    Args:
-        trials: every setting of every candidate.
-        judge: the score.
-
-    Returns:
-        The simplest of those that are not surely worse than the best.
-    """
-    leaders = list(best_of(trials, judge).values())
-    leader = leaders[0]
-    floor = max((judge.signed(t.score) for t in leaders if t.candidate.baseline), default=-np.inf)
-    near = []
-    for trial in leaders:
-        gap, error = behind(trial, leader, judge)
-        if trial is leader or (gap <= error and judge.signed(trial.score) >= floor):
-            near.append(trial)
-    return min(near, key=lambda t: (t.candidate.learner.simplicity, -judge.signed(t.score)))
-
-
-def gain_of(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
-    """What the chosen candidate brings over the simplest.
-
-    Args:
-        trials: every candidate.
-        chosen: the winner.
-        judge: the score.
-
-    Returns:
-        None where it is that one.
-    """
-    leaders = best_of(trials, judge)
-    simple = next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
-    if simple is None or simple is chosen:
-        return None
-    gap, error = behind(simple, chosen, judge)
-    return Gain(simple.candidate.name, gap, error)
-
-
 def _table(
     trials: Sequence[CandidateScore], alive: Sequence[Candidate], chosen: CandidateScore, judge: Judge
 ) -> list[HeadCandidate]:
@@ -329,23 +190,6 @@ def _table(
         row.given_up, row.chosen = trial.candidate not in alive, trial is chosen
         rows.append(row)
     return rows
-
-
-def row_of(trial: CandidateScore, leader: CandidateScore, judge: Judge) -> HeadCandidate:
-    """A candidate's row in the table, beside the best one.
-
-    Args:
-        trial: the candidate.
-        leader: the best one.
-        judge: the score.
-    """
-    gap, error = behind(trial, leader, judge)
-    return HeadCandidate(
-        name=trial.candidate.name, features=trial.candidate.features, classifier=trial.candidate.learner.name,
-        setting=dict(trial.setting), score=trial.score, rounds=len(trial.scores),
-        spread=float(np.std(trial.scores, ddof=1)) if len(trial.scores) > 1 else None, behind_best=gap,
-        behind_best_se=error, given_up=False, chosen=False,
-    )  # fmt: skip
 
 
 def sets(widths: Mapping[str, tuple[int, int]], learners: Sequence[Learner]) -> list[Candidate]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from transferkit import tasks
 from transferkit.selection.candidate_scores import Floats, Judge, OutOfFold
-from transferkit.selection.choice import behind
+from transferkit.selection.comparison import behind
 from transferkit.tasks.task import TINY
 
 STEPS = 10  # of adding a network

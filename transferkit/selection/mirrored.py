@@ -11,8 +11,7 @@ import numpy.typing as npt
 from transferkit.evaluation.baselines import few_threads
 from transferkit.features.row_blocks import Table, at, blocks, mapped
 from transferkit.selection import projection
-from transferkit.selection.candidate_scores import Judge, OutOfFold
-from transferkit.selection.choice import CandidateScore
+from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold
 from transferkit.selection.ensemble import together
 from transferkit.selection.learner import Folds
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from transferkit.files import ARRAY_DAMAGE
 from transferkit.selection import ensemble
-from transferkit.selection.candidate_scores import Judge, OutOfFold
-from transferkit.selection.choice import CandidateScore, HeadChoice, behind, sets
+from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold
+from transferkit.selection.choice import HeadChoice, sets
+from transferkit.selection.comparison import behind
 from transferkit.selection.ensemble import Ensemble
 from transferkit.selection.expectation import expected
 from transferkit.selection.learner import Learner
