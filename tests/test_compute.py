@@ -14,6 +14,7 @@ import pytest
 from tests import computed
 from tests.marks import extended
 from transferkit import compute, parts
+from transferkit.compute import starting
 from transferkit.compute.optional import absent
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
@@ -488,10 +489,10 @@ def test_our_own_process_starts_keras_without_what_keras_alone_would_import():
     ids=["no bound", "enough", "too little", "nobody knows"],
 )
 def test_a_bound_that_leaves_too_little_is_told_before_anything_may_crash(bound, left, said, monkeypatch):
-    monkeypatch.setattr(compute.addresses, "bound", lambda: bound)
-    monkeypatch.setattr(compute.addresses, "left", lambda: left)
+    monkeypatch.setattr(starting.addresses, "bound", lambda: bound)
+    monkeypatch.setattr(starting.addresses, "left", lambda: left)
     reporter = Reporter(quiet=True)
-    assert compute._tell_of_bound(reporter) == bool(said)
+    assert starting._tell_of_bound(reporter) == bool(said)
     assert [said in line and "ulimit -v 3145728" in line and "0.4 GB" in line for line in reporter.warnings] == (
         [True] if said else []
     )

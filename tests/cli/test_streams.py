@@ -16,8 +16,8 @@ import pytest
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.marks import extended
-from transferkit import compute
 from transferkit.cli._common import heed_termination
+from transferkit.compute import starting
 from transferkit.errors import ConfigError
 from transferkit.runs.finetune import Job
 
@@ -93,7 +93,7 @@ def test_libraries_that_cannot_be_mapped_are_a_full_memory(
     memory = bound is not None or isinstance(error, ImportError)
     said = "the libraries of tensorflow do not fit" if memory else "Keras refuses its settings"
     with pytest.raises(MemoryError if memory else ConfigError, match=said):
-        compute._import()
+        starting._import()
 
 
 @posix
@@ -132,7 +132,7 @@ def test_every_encoding_gets_what_it_can_hold(encoding: str, flowers: Path) -> N
 SWALLOWING = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from transferkit import compute
+from transferkit.compute import starting
 from transferkit.cli import _common, cli
 def swallow():
     try:
@@ -140,13 +140,13 @@ def swallow():
         for _ in range(1000): pass
     except BaseException:
         pass
-compute._import = swallow
-compute.backend = lambda: "jax"
-compute.ambient.fix = lambda dtypes: None
+starting._import = swallow
+starting.backend = lambda: "jax"
+starting.ambient.fix = lambda dtypes: None
 _common.heed_termination()
 command = cli.get_command(None, "cache")
 def work(**options):
-    compute.start()
+    starting.start()
     print("it went on")
 command.commands["info"].callback = work
 sys.exit(_common.guarded(cli, ["cache", "info"]))
