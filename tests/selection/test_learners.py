@@ -11,7 +11,7 @@ from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows
 from transferkit.selection import kernels, linear
 from transferkit.selection.kernels import KernelRidge
-from transferkit.selection.learner import Learner
+from transferkit.selection.learner import Learner, spread
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
 from transferkit.selection.neighbours import NearestNeighbours
 
@@ -42,7 +42,7 @@ def test_one_inverse_gives_every_fold_exactly() -> None:
     z, y, folds = pictures()
     learner = KernelRidge(gammas=(1.0,), penalties=(0.03,))
     ((_, (out,)),) = learner.path(z, y, [folds])
-    kernel, mean = learner._kernel(z, 1.0), y.mean(0)
+    kernel, mean = learner._kernel(z, 1.0 / spread(z)), y.mean(0)
     for fold in folds:
         rest = np.setdiff1d(np.arange(len(z)), fold)
         regular = kernel[np.ix_(rest, rest)] + 0.03 * np.eye(len(rest))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.features.row_blocks import Table, blocks, held, room
+from transferkit.features.row_blocks import Places, Table, blocks, held, room
 from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, gaussian
 from transferkit.selection.learner import Folds, Path, Setting, spread
 
@@ -36,9 +36,9 @@ class KernelRidge:
         if len(z) > EXACT:
             yield from self._sparse_path(z, y, rounds)
             return
-        z = held(z)
+        z, distance = held(z), spread(z)
         for gamma in self.gammas:
-            yield from _ridge_path(self._kernel(z, gamma), y, rounds, self.penalties, {"gamma": gamma})
+            yield from _ridge_path(self._kernel(z, gamma / distance), y, rounds, self.penalties, {"gamma": gamma})
 
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
@@ -46,20 +46,19 @@ class KernelRidge:
         views = z.shape[1]
         if len(z) > EXACT:
             supports = _landmarks(z)
-            weights = _solved(
-                *_normal(z, y - mean, supports, gamma, [np.arange(len(z))]), supports, gamma, penalty, len(z)
-            )
+            inner = gaussian(supports, supports, gamma).astype(np.float64)
+            weights = _solved(*_normal(z, y - mean, supports, gamma, np.arange(len(z))), inner, penalty, len(z))
             return Kernel(supports, gamma, weights.astype(np.float32), mean.astype(np.float32))
         z = held(z)
-        weights = _dual(self._kernel(z, setting["gamma"]), y - mean, penalty)
+        weights = _dual(self._kernel(z, gamma), y - mean, penalty)
         supports = np.ascontiguousarray(z.transpose(1, 0, 2).reshape(-1, z.shape[2]))
         tied = np.tile(weights / views, (views, 1)).astype(np.float32)
         return Kernel(supports, gamma, tied, mean.astype(np.float32))
 
     @staticmethod
     def _kernel(z: Rows, gamma: float) -> Floats:
-        """[n, n], averaged over the views of both pictures."""
-        views, gamma = z.shape[1], gamma / spread(z)
+        """[n, n], averaged over the views of both pictures; `gamma` per squared distance."""
+        views = z.shape[1]
         total = np.zeros((len(z), len(z)))
         for a in range(views):
             total += gaussian(z[:, a], z[:, a], gamma)
@@ -72,14 +71,15 @@ class KernelRidge:
         supports, mean, distance = _landmarks(z), y.mean(0), spread(z)
         for gamma in self.gammas:
             scaled = gamma / distance
+            inner = gaussian(supports, supports, scaled).astype(np.float64)
             outs = [[room(z, y) for _ in rounds] for _ in self.penalties]
             for number, folds in enumerate(rounds):
-                parts = [_normal(z, y - mean, supports, scaled, [fold]) for fold in folds]
+                parts = [_normal(z, y - mean, supports, scaled, fold) for fold in folds]
                 whole = [sum(part[i] for part in parts) for i in range(2)]
                 for fold, part in zip(folds, parts, strict=True):
                     left = [w - p for w, p in zip(whole, part, strict=True)]
                     count = len(z) - len(fold)
-                    every = [_solved(left[0], left[1], supports, scaled, penalty, count) for penalty in self.penalties]
+                    every = [_solved(left[0], left[1], inner, penalty, count) for penalty in self.penalties]
                     for places, rows in blocks(z, fold):
                         similar = gaussian(rows[:, 0], supports, scaled)
                         for weights, out in zip(every, outs, strict=True):
@@ -132,25 +132,23 @@ def _landmarks(z: Table) -> Rows:
     return np.ascontiguousarray(z[np.sort(chosen)][:, 0])
 
 
-def _normal(z: Table, y: Floats, supports: Rows, gamma: float, folds: Folds) -> tuple[Floats, Floats]:
-    """`ΦᵀΦ` and `Φᵀy` over the pictures of `folds`, Φ the kernel to the supports, averaged over views."""
+def _normal(z: Table, y: Floats, supports: Rows, gamma: float, fold: Places) -> tuple[Floats, Floats]:
+    """`ΦᵀΦ` and `Φᵀy` over the pictures of a fold, Φ the kernel to the supports, averaged over views."""
     gram, moment = np.zeros((len(supports), len(supports))), np.zeros((len(supports), y.shape[1]))
-    for fold in folds:
-        for places, rows in blocks(z, fold):
-            views = [gaussian(rows[:, v], supports, gamma) for v in range(z.shape[1])]
-            phi: Floats = np.asarray(
-                np.mean(views, axis=0, dtype=np.float64)
-            )  # in single precision the sums lose their definiteness
-            gram += phi.T @ phi
-            moment += phi.T @ y[places]
+    for places, rows in blocks(z, fold):
+        views = [gaussian(rows[:, v], supports, gamma) for v in range(z.shape[1])]
+        # In single precision the sums lose their definiteness.
+        phi: Floats = np.asarray(np.mean(views, axis=0, dtype=np.float64))
+        gram += phi.T @ phi
+        moment += phi.T @ y[places]
     return gram, moment
 
 
-def _solved(gram: Any, moment: Any, supports: Rows, gamma: float, penalty: float, count: int) -> Floats:
-    """Weights of the supports. The penalty is scaled with the pictures, of which each support stands for several."""
+def _solved(gram: Any, moment: Any, inner: Floats, penalty: float, count: int) -> Floats:
+    """Weights of the supports, of whose kernel `inner` is the table. The penalty is scaled with the pictures, of which
+    each support stands for several."""
     from scipy.linalg import cho_factor, cho_solve
 
-    inner = gaussian(supports, supports, gamma).astype(np.float64)
-    regular = gram + penalty * max(1.0, count / len(supports)) * inner
+    regular = gram + penalty * max(1.0, count / len(inner)) * inner
     regular[np.diag_indices_from(regular)] += 1e-5 * np.trace(regular) / len(regular)
     return np.asarray(cho_solve(cho_factor(regular), moment))
