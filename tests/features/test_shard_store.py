@@ -130,6 +130,8 @@ class Line:
         return self._names(pattern.removeprefix("s3://garden/"))
 
     def ls(self, address, detail, refresh):
+        if not self.most:
+            raise ConnectionResetError("the line is gone")
         return self._names(f"{address.removeprefix('s3://garden/')}/*")
 
     def exists(self, name):
@@ -173,6 +175,13 @@ def test_of_a_fetch_that_was_cut_short_the_chunks_that_came_are_kept(tmp_path, m
     line.most = 10
     assert fetch("s3://garden")[0] == 1
     np.testing.assert_array_equal(read(store.open_set(SPEC, SHAPES), names(2, 2)), rows(2, 1))
+
+
+def test_a_store_whose_files_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    open_shards(str(tmp_path / "there"), SPEC, SHAPES).append(names(2), rows(2))
+    monkeypatch.setattr(bucket, "filesystem", lambda address: Line(tmp_path / "there", 0))
+    with pytest.raises(StorageError, match="--store s3://garden cannot be used .*the line is gone"):
+        fetch("s3://garden")
 
 
 def test_names_of_rows_that_are_known():

@@ -205,7 +205,9 @@ def fetch(address: str) -> tuple[int, int]:
         remote = about.rpartition("/")[0]
         local = root().joinpath(*remote.split("/")[-2:])
         # Chunk by chunk, each with its index: a chunk without one is swept away by the next who writes.
-        whole = [f"{index.removesuffix('.json')}{end}" for index in indices(files, remote) for end in (".npy", ".json")]
+        with reaching(base):
+            listed = indices(files, remote)
+        whole = [f"{index.removesuffix('.json')}{end}" for index in listed for end in (".npy", ".json")]
         for name in (*whole, about):
             target = local / name.rpartition("/")[2]
             if target.exists():
