@@ -180,7 +180,7 @@ def test_of_a_fetch_that_was_cut_short_the_chunks_that_came_are_kept(tmp_path, m
 def test_a_store_whose_files_cannot_be_listed_is_named(tmp_path, monkeypatch):
     open_shards(str(tmp_path / "there"), SPEC, SHAPES).append(names(2), rows(2))
     monkeypatch.setattr(bucket, "filesystem", lambda address: Line(tmp_path / "there", 0))
-    with pytest.raises(StorageError, match="--store s3://garden cannot be used .*the line is gone"):
+    with pytest.raises(StorageError, match=r"--store s3://garden cannot be used .*the line is gone"):
         fetch("s3://garden")
 
 
