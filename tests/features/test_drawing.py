@@ -32,14 +32,16 @@ def test_every_view_is_in_its_batch_in_order(pictures, views, batch):
         np.testing.assert_array_equal(b.pixels[:, 0, 0, 0], [10 * p + v for p, v in b.views])
 
 
-def test_what_cannot_be_read_is_told_and_left_out():
+@pytest.mark.parametrize("batch", [1, 4])  # of one: all of some batches is left out
+def test_what_cannot_be_read_is_told_and_left_out(batch):
     told = []
-    drawing = Drawing(pixels, SIZE, 4, lambda picture, error: told.append((picture, error.reason)))
+    drawing = Drawing(pixels, SIZE, batch, lambda picture, error: told.append((picture, error.reason)))
     found = list(drawing.batches(work(20, 3), 3))
     assert told == [(13, "is damaged")]
     pairs = [pair for b in found for pair in b.views]
     assert pairs == [(p, v) for p in range(20) if p != BROKEN for v in range(3)]
     for b in found:
+        assert b.views
         np.testing.assert_array_equal(b.pixels[:, 0, 0, 0], [10 * p + v for p, v in b.views])
 
 

@@ -135,8 +135,10 @@ def test_the_hopeless_are_tried_once_and_said() -> None:
     x = (rng.normal(size=(200, 1, 5)) + 2 * rng.normal(size=(4, 5))[labels][:, None]).astype(np.float32)
     counting = Counting([])
     candidates = sets({"all": (0, 5)}, [counting, Discriminant()])
-    found = choose(x, np.eye(4)[labels], rounds(200, 3), candidates, judge(labels))
+    told: list[int] = []
+    found = choose(x, np.eye(4)[labels], rounds(200, 3), candidates, judge(labels), advance=told.append)
     assert len(counting.calls) == 1
+    assert sum(told) == 2 * len(candidates)
     row = next(row for row in found.table if row.classifier == "nothing")
     assert row.given_up
     assert row.rounds == 1

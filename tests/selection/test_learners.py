@@ -80,6 +80,16 @@ def test_many_pictures_are_stood_for_by_landmarks(monkeypatch: pytest.MonkeyPatc
     assert (fitted(z[:, 0]).argmax(1) == truth).mean() > best[1] - 0.02
 
 
+def test_a_support_that_stands_for_several_pictures_is_penalised_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, y, _ = pictures(n=60, views=1)
+    setting = {"gamma": 1.0, "penalty": 0.5}
+    expected = KernelRidge().fit(z, y, setting)(z[:, 0])
+    monkeypatch.setattr(kernels, "EXACT", 100)
+    monkeypatch.setattr(kernels, "_landmarks", lambda _: z[:, 0])
+    four = KernelRidge().fit(np.tile(z, (4, 1, 1)), np.tile(y, (4, 1)), setting)
+    assert np.abs(four(z[:, 0]) - expected).max() < 1e-3
+
+
 def test_a_class_that_a_fold_lacks_is_no_obstacle() -> None:
     z, y, folds = pictures(n=30)
     y = np.concatenate([y, np.zeros((30, 1))], axis=1)
