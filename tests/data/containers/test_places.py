@@ -143,3 +143,22 @@ def test_a_picture_under_another_name_is_said_in_an_archive_too(tmp_path: Path) 
         archive.writestr("rose/hidden.dat", content)
     found = [finding.path for finding in check(tmp_path / "data.zip").findings if finding.kind == "misnamed"]
     assert found == ["rose/hidden.dat"]
+
+
+def test_only_small_files_that_stay_as_they_are_are_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, empty, large = (tmp_path / name for name in ("small", "empty", "large"))
+    small.write_bytes(b"123")
+    empty.touch()
+    large.write_bytes(bytes(places.AT_ONCE + 1))
+    assert places.at_once(small) == b"123"
+    assert [places.at_once(path) for path in (empty, large, tmp_path, tmp_path / "none")] == [None] * 4
+
+    def written_to(path: Path, mode: int) -> bool:
+        with open(path, "ab") as handle:
+            handle.write(b"4")
+        return True
+
+    monkeypatch.setattr(os, "access", written_to)
+    assert places.at_once(small) is None
