@@ -6,7 +6,7 @@ import pytest
 
 from transferkit import compute
 from transferkit.data.augmentation.augment import augmentation
-from transferkit.features import extract
+from transferkit.features import extract, row_sources, store
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.features.row_sources import Stored, Streamed, Views
@@ -37,6 +37,22 @@ def test_mirrored_views_are_the_same_pictures_the_other_way_round_under_names_of
     names = {each.name(samples.sha256[4], view) for each in (views, mirrored) for view in range(3)}
     assert len(names) == 6
     assert views.name(samples.sha256[4], 0) == samples.sha256[4][:32], "a clean row keeps the name it always had"
+
+
+def test_only_vectors_that_memory_has_room_for_are_resident(samples, views, monkeypatch):
+    wanted, vectors = wanted_of(samples), store.open_set({"rows": "vectors"}, [(3,)])
+    extract.extract(lambda inputs: Network()(inputs)[:1], [vectors], views, samples, wanted, QUIET)
+    rows = 3 * len(samples)
+    monkeypatch.setattr(row_sources, "RESIDENT_BYTES", 4 * 3 * rows - 1)
+    assert Stored(vectors, views, samples, wanted).resident() is None
+    monkeypatch.setattr(row_sources, "RESIDENT_BYTES", 4 * 3 * rows)
+    found = Stored(vectors, views, samples, wanted).resident()
+    assert found is not None
+    (there,) = Stored(vectors, views, samples, wanted).take(np.array([4, 7]), np.array([2, 0]))
+    np.testing.assert_array_equal(np.array(found.tensors[0])[found.rows(np.array([4, 7]), np.array([2, 0]))], there)
+    maps = opened()
+    extract.extract(Network(), [maps], views, samples, wanted, QUIET)
+    assert Stored(maps, views, samples, wanted).resident() is None
 
 
 def test_a_view_that_was_not_extracted_is_an_error(samples, views):

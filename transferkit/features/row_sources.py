@@ -110,15 +110,15 @@ class Stored:
         self._chunk[at], self._row[at] = chunks, rows
         self._resident: ResidentRows | None = None
 
-    def resident(self, most: int = RESIDENT_BYTES) -> ResidentRows | None:
-        """The rows in memory, read at the first call; None where they are maps or take more than `most` bytes."""
+    def resident(self) -> ResidentRows | None:
+        """The rows in memory, read at the first call; None where they are maps or take more than RESIDENT_BYTES."""
         if self._resident is not None:
             return self._resident
         if any(len(shape) > 1 for shape in self.shapes):
             return None
         at = np.nonzero(self._chunk >= 0)
         pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
-        if 4 * self.features.width * pairs.shape[1] > most:
+        if 4 * self.features.width * pairs.shape[1] > RESIDENT_BYTES:
             return None
         tensors = compute.hold(self.features.unpack(self.features.gather(*pairs)))
         places = np.full(self._chunk.shape, -1, np.int32)
