@@ -29,6 +29,7 @@ from transferkit.training.problem import PhaseReport
 
 WANTED = {i: range(2) for i in range(30)}
 REAL = [name for name in engines.ENGINES if name in engines.installed()]
+SHARES = choosing.SHARES  # of which `fake` knows none
 
 
 @pytest.fixture
@@ -105,6 +106,17 @@ def test_a_start_that_costs_more_than_it_saves_is_not_worth_it(fake, small, view
     many = {i: range(1000) for i in range(30)}  # 469 s, and 141 by the engine
     assert chosen(small, views, samples, many)[0].precision.how == "fake"
     assert chosen(small, views, samples)[0].precision.how == "plain", "by what was measured, for each job anew"
+
+
+def test_no_trial_takes_a_large_part_of_the_job(fake, small, views, samples, monkeypatch):
+    monkeypatch.setattr(choosing, "SHARES", SHARES)
+    many = {i: range(1000) for i in range(30)}
+    assert chosen(small, views, samples)[0].precision.how == "plain"  # one batch, of which a trial takes several
+    monkeypatch.setattr(choosing, "LITTLE", 1e30)
+    assert chosen(small, views, samples, many)[0].precision.how == "plain"
+    assert fake.asked == 0
+    monkeypatch.setattr(choosing, "LITTLE", 0)
+    assert chosen(small, views, samples, many)[0].precision.how == "fake"
 
 
 def failing(*_):
