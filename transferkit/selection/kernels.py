@@ -36,20 +36,21 @@ class KernelRidge:
         if len(z) > EXACT:
             yield from self._sparse_path(z, y, rounds)
             return
-        z, distance = held(z), spread(z)
+        z = held(z)
+        distance = spread(z)
         for gamma in self.gammas:
             yield from _ridge_path(self._kernel(z, gamma / distance), y, rounds, self.penalties, {"gamma": gamma})
 
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
-        gamma, penalty, mean = setting["gamma"] / spread(z), setting["penalty"], y.mean(0)
-        views = z.shape[1]
+        penalty, mean = setting["penalty"], y.mean(0)
         if len(z) > EXACT:
-            supports = _landmarks(z)
+            gamma, supports = setting["gamma"] / spread(z), _landmarks(z)
             inner = gaussian(supports, supports, gamma).astype(np.float64)
             weights = _solved(*_normal(z, y - mean, supports, gamma, np.arange(len(z))), inner, penalty, len(z))
             return Kernel(supports, gamma, weights.astype(np.float32), mean.astype(np.float32))
         z = held(z)
+        gamma, views = setting["gamma"] / spread(z), z.shape[1]
         weights = _dual(self._kernel(z, gamma), y - mean, penalty)
         supports = np.ascontiguousarray(z.transpose(1, 0, 2).reshape(-1, z.shape[2]))
         tied = np.tile(weights / views, (views, 1)).astype(np.float32)
