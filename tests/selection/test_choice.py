@@ -13,7 +13,7 @@ from transferkit.errors import TrainingError
 from transferkit.evaluation.metric_registry import goal
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows, Table
-from transferkit.selection import expectation, kernels
+from transferkit.selection import choice, expectation, kernels
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
 from transferkit.selection.choice import HeadChoice, choose, fit, sets
 from transferkit.selection.expectation import expected
@@ -220,6 +220,16 @@ def test_rows_that_memory_has_no_room_for_are_chosen_by_all_the_same(
         for projection, fitted in (fit(x, np.eye(3)[labels], there.trial), fit(stored, np.eye(3)[labels], found.trial))
     ]
     assert np.allclose(*outputs, atol=1e-4)
+
+
+def test_one_set_of_features_at_a_time_is_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path))
+    x = np.random.default_rng(0).normal(size=(20, 1, 6)).astype(np.float32)
+    candidates = sets({"last": (4, 6), "all": (0, 6)}, [Ridge()])
+    for rows, kept in ((x, 2), (StoredRows(lambda places: x[places], x.shape), 1)):
+        known: dict[tuple[int, int], Table] = {}
+        assert [choice._projected(rows, candidate, known).shape[2] for candidate in candidates] == [2, 6]
+        assert len(known) == kept
 
 
 def test_expecting_of_many_pictures_takes_no_more_memory_for_more_draws(monkeypatch: pytest.MonkeyPatch) -> None:
