@@ -94,6 +94,19 @@ def test_real_weights_give_the_numbers_of_keras(assets, store, monkeypatch):
     assert build.build("mobilenet_0.25", weights=str(file)).weights_sha256 == backbone.weights_sha256
 
 
+def test_real_weights_of_vgg16_give_the_features_of_keras(assets):
+    """Not the published file, but one of its form: all that is known of it is what it holds."""
+    file = assets / "weights" / "vgg16_imagenet_notop.h5"
+    if not file.is_file():
+        pytest.skip(f"{file} is absent")
+    theirs = keras.applications.VGG16(weights=str(file), include_top=False, input_shape=(64, 64, 3))
+    x = pixels(64)
+    expected = np.asarray(theirs(keras.applications.vgg16.preprocess_input(x.astype("float32"))))
+    assert expected.std() > 1  # trained weights: random ones give next to nothing
+    backbone = build.build("vgg16", weights=str(file), size=64)
+    np.testing.assert_allclose(apply(backbone, x), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
 def test_seed_decides_random_weights_and_nothing_else_is_seeded():
     random.seed(5), np.random.seed(5)
     states = random.getstate(), np.random.get_state()[1].tolist()
