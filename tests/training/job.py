@@ -57,7 +57,7 @@ def always_better(samples, units):
 
 
 def recipe_for(digits, checkpoints=None, *, per_class=4, task="classify", goal=judge, weights="auto", cache=True,
-               deadline=None, reporter=None, folds=(), **settings):  # fmt: skip
+               deadline=None, reporter=None, folds=(), size=32, **settings):  # fmt: skip
     """A Recipe on digits; `settings` replace those of QUICK."""
     from transferkit.backbones.build import build
     from transferkit.config import make
@@ -70,10 +70,10 @@ def recipe_for(digits, checkpoints=None, *, per_class=4, task="classify", goal=j
     quick = {k: v for k, v in QUICK.items() if (k, settings.get("augment")) != ("views", "none")}
     s = make({**quick, **settings})
     samples, train, val = part_of(digits, per_class, task)
-    views = Views(DecodeSettings(32), augmentation(s.augment), 0 if s.augment == "none" else s.views, s.seed)
+    views = Views(DecodeSettings(size), augmentation(s.augment), 0 if s.augment == "none" else s.views, s.seed)
     problem = recipe.problem(samples, train, val, goal)
     parts = [recipe.problem(samples, train[a], train[b], goal) for a, b in folds]
-    backbone, reporter = build(s.backbone, weights, 32), reporter or Reporter(quiet=True)
+    backbone, reporter = build(s.backbone, weights, size), reporter or Reporter(quiet=True)
     return recipe.Recipe(backbone, s, problem, views, reporter, checkpoints, deadline, cache, parts)
 
 
