@@ -73,8 +73,9 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
     if as_json:
         emit(facts)
         return
+    width = max(14, *map(len, facts))
     for key, value in facts.items():
-        tell(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
+        tell(f"{key:<{width}} {', '.join(value) if isinstance(value, list) else value}")
 
 
 @backbones.command(epilog="Example:  transferkit backbones recommend flowers/ --figure networks.png")

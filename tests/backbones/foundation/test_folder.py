@@ -84,6 +84,7 @@ def test_mean_and_deviation_come_from_the_folder(copy: Any) -> None:
 
     assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
     assert (found.resampling, found.crop) == ("bicubic", 0.875)
+    assert found.facts()["published_resizing"] == "bicubic, middle 0.875"  # which `backbones show` says
     (path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, "x", 0], "image_std": [1, 2, 3]}))
     with pytest.raises(BackboneError, match="mean and deviation"):
         folder.describe(str(path))
@@ -103,6 +104,20 @@ def test_timms_oldest_configs_say_all_on_one_level(copy: Any) -> None:
 
     assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
     assert (found.resampling, found.crop) == ("bicubic", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("said", "crop"), [(0.9, 0.9), (1.0, 1.0), (1, 1.0), (0, None), (1.5, None), (True, None), ("0.9", None)]
+)
+def test_how_much_of_a_picture_timms_weights_saw_is_a_fact_where_it_is_a_part(copy: Any, said: Any, crop: Any) -> None:
+    path = copy("timm_vit")
+    config = json.loads((path / "config.json").read_text())
+    config["pretrained_cfg"]["crop_pct"] = said
+    (path / "config.json").write_text(json.dumps(config))
+    found = folder.describe(str(path))
+
+    assert found.crop == crop
+    assert found.facts()["published_resizing"] == "bicubic" + (f", middle {crop:.3g}" if crop else "")
 
 
 def test_random_weights_need_a_config_alone(copy: Any) -> None:
