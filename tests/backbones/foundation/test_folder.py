@@ -169,6 +169,14 @@ def test_a_git_lfs_pointer_is_told(copy: Any) -> None:
         folder.describe(str(path))
 
 
+def test_registers_that_a_network_of_timm_is_named_for_must_be_there(copy: Any) -> None:
+    path = copy("timm_dinov2")
+    rewritten(path / "model.safetensors", reg_token=None)
+
+    with pytest.raises(BackboneError, match=r"lacks the 4 registers \(reg_token\) that vit_small_patch14_reg4_dinov2"):
+        folder.describe(str(path))
+
+
 NAME = "encoder__layer__1__norm1__weight"
 
 
@@ -181,6 +189,8 @@ NAME = "encoder__layer__1__norm1__weight"
         ({NAME: np.full(32, np.nan)}, "not finite"),
         ({"embeddings__position_embeddings": np.zeros((1, 12, 32))}, "position"),
         ({"embeddings__patch_embeddings__projection__weight": None}, "no tensor is called"),
+        ({"embeddings__patch_embeddings__projection__bias": None}, r"it lacks embeddings\.patch.*projection\.bias"),
+        ({"embeddings__cls_token": None}, r"0 of the 1 tokens before those of the patches \(embeddings\.cls_token\)"),
     ],
 )
 def test_tensors_that_do_not_fit_the_config_are_named(copy: Any, changes: dict[str, Any], said: str) -> None:

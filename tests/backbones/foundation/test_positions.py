@@ -33,6 +33,16 @@ def test_dinov2s_offset_moves_the_samples_and_is_not_the_default() -> None:
     assert np.array_equal(resampled(table, 37, "bicubic", 0.1), table)
 
 
+def test_torchvisions_corners_stay_where_they_are() -> None:
+    table = np.random.default_rng(0).standard_normal((7, 7, 3)).astype(np.float32)
+    for side in (4, 12):
+        found = resampled(table, side, "bicubic_corners")
+        ends = np.ix_([0, -1], [0, -1])
+        np.testing.assert_allclose(found[ends], table[ends], atol=1e-6)
+    # Every second place of 13 is one of 7.
+    np.testing.assert_allclose(resampled(table, 13, "bicubic_corners")[::2, ::2], table, atol=1e-6)
+
+
 def test_axes_are_not_exchanged() -> None:
     rows = np.broadcast_to(np.arange(8.0)[:, None, None], (8, 8, 1))
     result = resampled(rows, 4, "bilinear_antialias")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.foundation import folder, torchvision
+from transferkit.backbones.foundation.architecture import Swin, Transformer
 from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.backbones.foundation.convolutional import ConvNet
 from transferkit.backbones.foundation.described import UNSTATED, Described
@@ -80,6 +81,17 @@ def test_what_only_some_of_a_family_have_is_seen() -> None:
         net = described({**shapes, top: (filters, *shapes[top][1:])}).architecture
         assert isinstance(net, ConvNet)
         assert net.epsilon == epsilon
+
+
+def test_what_torchvision_does_otherwise_than_timm_is_set_right() -> None:
+    vit, swin = (described(shapes_of(name)).architecture for name in ("vit", "swin"))
+    assert isinstance(vit, Transformer)
+    assert vit.resampling == "bicubic_corners"
+    assert isinstance(swin, Swin)
+    assert swin.pads_first
+    second = described(shapes_of("efficientnetv2")).architecture
+    assert isinstance(second, ConvNet)
+    assert second.epsilon == 1e-3
 
 
 @pytest.mark.parametrize(
