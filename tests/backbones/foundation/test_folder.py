@@ -177,6 +177,24 @@ def test_registers_that_a_network_of_timm_is_named_for_must_be_there(copy: Any) 
         folder.describe(str(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "parts", "said"),
+    [
+        ("timm_vit", r"blocks\.\d+\.attn\.qkv\.bias", "qkv.bias"),
+        ("timm_mobilenetv4_hybrid", r"blocks\.1\.0\.layer_scale\.gamma", "some of its blocks lack their layer_scale"),
+        ("timm_mobilenetv4_hybrid", r".*layer_scale\.gamma", "some of its blocks lack their layer_scale"),
+    ],
+)
+def test_what_every_block_of_timms_must_have(copy: Any, name: str, parts: str, said: str) -> None:
+    path = copy(name)
+    gone = [found for found in SafetensorsFile(path / "model.safetensors").shapes if re.fullmatch(parts, found)]
+    assert gone
+    rewritten(path / "model.safetensors", **dict.fromkeys(tensor.replace(".", "__") for tensor in gone))
+
+    with pytest.raises(TransferKitError, match=said):
+        conversion(path, 64)
+
+
 NAME = "encoder__layer__1__norm1__weight"
 
 

@@ -58,7 +58,7 @@ def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Descr
         hidden=hidden,
         patch=patch,
         prefix=1 + registers if family == "DINOv3" else sum(own),
-        has_class=family == "DINOv3" or "cls_token" in shapes,
+        has_class="cls_token" in shapes,
         activation="silu" if gated else _activation(name),
         gated=gated,
         epsilon=1e-5 if family in ("CLIP", "DINOv3") else 1e-6,
