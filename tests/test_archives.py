@@ -185,3 +185,13 @@ def test_saving_leaves_nothing_in_a_full_folder_for_temporary_files(tmp_path, mo
         model_file.save(model, None, tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == [place]
     assert list(place.iterdir()) == []
+
+
+def test_what_loading_leaves_in_the_folder_for_temporary_files_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    path = keras_file(tmp_path / "m.keras", {"config.json": b"{}"})
+    with pytest.raises(ValueError, match="damaged"), archives.bounded(path):
+        tempfile.mkdtemp()
+        raise ValueError("damaged")
+    assert list((tmp_path / "temporary").iterdir()) == []

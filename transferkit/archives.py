@@ -75,7 +75,7 @@ def bounded(path: Path) -> Iterator[None]:
     """A Keras model that is loaded from `path` inside this block makes no more weights than such a file can hold.
 
     Keras makes the weights of all layers before it reads any, of the sizes that the layers' settings say. Raises
-    ValueError, before the first that is too much. One thread at a time.
+    ValueError, before the first that is too much. One thread at a time. Temporary files of it are gone afterwards.
     """
     import keras
 
