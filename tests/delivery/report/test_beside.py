@@ -36,6 +36,9 @@ def test_another_process_draws_the_same(tmp_path: Path) -> None:
         assert drawing.drawn(facts_of_run(LITTLE)) is None, "it was not asked"
         drawing.ask(facts_of_run(LITTLE))
         found = drawing.drawn(facts_of_run(LITTLE))
+        assert drawing.drawn(facts_of_run(ReportContent(metrics=LITTLE["metrics"], kept=2))) is None, (
+            "others were asked"
+        )
     finally:
         drawing.close()
     assert found is not None
