@@ -76,6 +76,24 @@ def test_there_is_none_in_a_program_of_the_users(monkeypatch: pytest.MonkeyPatch
         assert drawing is None
 
 
+def test_there_is_none_without_a_core_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_ours", True)
+    monkeypatch.setattr("transferkit.delivery.report.beside.available_threads", lambda: 1)
+    with draughtsman(None) as drawing:
+        assert drawing is None
+
+
+def test_no_code_is_taken_from_the_folder_of_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise SystemExit")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    drawing = Draughtsman(tmp_path)
+    try:
+        drawing.ask(facts_of_run(LITTLE))
+        assert drawing.drawn(facts_of_run(LITTLE)) is not None
+    finally:
+        drawing.close()
+
+
 @pytest.mark.extended
 def test_the_figures_of_a_search_and_its_run_were_drawn_when_the_page_is_made(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
