@@ -33,7 +33,7 @@ from transferkit.data.samples import Samples
 from transferkit.tuning.executors.ray_executor import Ray
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.oracles.oracle import Oracle
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
 from transferkit.tuning.search import Search
 from transferkit.tuning.search_space.space import parse_search
 
@@ -62,7 +62,7 @@ class Waiting:
     def __call__(self, plan: TrialPlan) -> Waiting:
         return self
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         # Those that warm up take long enough for each to get a process of its own.
         time.sleep(0.5 if task.epochs else self.seconds)
         score = float(task.values["learning_rate"])
@@ -130,7 +130,7 @@ def warm(engine: Ray) -> None:
     seen = set[str]()
     for turn in range(100):
         for slot in range(engine.slots):
-            engine.submit(Task(f"warm-{turn}-{slot}", {"learning_rate": 1.0}, 0, epochs=1))
+            engine.submit(TrialTask(f"warm-{turn}-{slot}", {"learning_rate": 1.0}, 0, epochs=1))
         left = engine.slots
         while left:
             done = engine.wait()

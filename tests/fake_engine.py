@@ -11,7 +11,7 @@ import pytest
 from transferkit import compute
 from transferkit.compute import engines
 from transferkit.compute.engines import Engine
-from transferkit.features import engines as choosing
+from transferkit.features import engine_choice as choosing
 
 Outputs = list[np.ndarray]
 

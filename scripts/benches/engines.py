@@ -65,7 +65,7 @@ def network(name: str, rounds: int) -> dict[str, Any]:
     from transferkit.compute import engines
     from transferkit.data.threads import available_threads
     from transferkit.features import precision
-    from transferkit.features.engines import difference
+    from transferkit.features.engine_choice import difference
     from transferkit.features.extract import at_once
 
     compute.start()

@@ -120,7 +120,7 @@ def shots(rows: Rows, count: int, seed: int, within: np.ndarray) -> tuple[np.nda
 
 def next_trial(rows: Rows, seed: int, how: str, within: np.ndarray, few: int | None = None) -> list[float]:
     """Test accuracy at each of `STEPS`, the pictures chosen `how`: as `label` does, or "random"."""
-    from transferkit.selection import acquisition
+    from transferkit.selection import active_learning
 
     rng = np.random.default_rng(seed)
     order = rng.permutation(within)
@@ -128,19 +128,19 @@ def next_trial(rows: Rows, seed: int, how: str, within: np.ndarray, few: int | N
     start, stop = rows.sets["last"]
     z = np.ascontiguousarray(rows.x[:, 0, start:stop])
     learnt, scores, answers = np.zeros(0, np.int64), [], None
-    before, acquisition.FEW = acquisition.FEW, acquisition.FEW if few is None else few
+    before, active_learning.FEW = active_learning.FEW, active_learning.FEW if few is None else few
     for step in STEPS:
         rest, count = np.setdiff1d(pool, learnt), step - len(learnt)
         if how == "random":
             picked = rng.permutation(rest)[:count]
         else:
             p = None if answers is None else _softmax(answers(rows.x[rest, 0]))
-            picks = acquisition.worth_labelling(z[rest], z[learnt], count, p, len(learnt), seed)
+            picks = active_learning.worth_labelling(z[rest], z[learnt], count, p, len(learnt), seed)
             picked = rest[[pick.index for pick in picks]]
         learnt = np.concatenate([learnt, picked])
         answers = _plain(rows, learnt)
         scores.append(float((answers(rows.x[tested, 0]).argmax(1) == rows.y[tested]).mean()))
-    acquisition.FEW = before
+    active_learning.FEW = before
     return scores
 
 
@@ -176,7 +176,7 @@ def measure(quick: bool, seeds: int) -> dict[str, Any]:
         of = rows(TRASHNET, "efficientnet_lite0", most=1500 if quick else None)
         small = rows(TRASHNET, "mobilenet_0.25", str(MOBILENET), most=1500 if quick else None)
         strange = rows(CIFAR, "efficientnet_lite0", most=500 if quick else 1500)
-    # The other half is what the ways and limits in `selection.unlabeled` and `selection.acquisition` were found on.
+    # The other half is what the ways and limits in `selection.unlabeled` and `selection.active_learning` were found on.
     every = np.random.default_rng(123).permutation(len(of.y))[len(of.y) // 2 :]
     found: dict[str, Any] = {"seeds": seeds, "pool": {}, "pool_mobilenet": {}, "next": {}}
     for key, one in (("pool", of), ("pool_mobilenet", small)):

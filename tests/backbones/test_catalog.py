@@ -12,7 +12,7 @@ from keras.src.backend.common import global_state
 from keras.src.utils import file_utils
 
 from transferkit.backbones import bundled, freeze
-from transferkit.backbones.catalog import ROWS, Row, find, names
+from transferkit.backbones.catalog import ROWS, BackboneRow, find, names
 from transferkit.errors import BackboneError
 
 from ..marks import extended
@@ -43,7 +43,7 @@ def asked(monkeypatch):
     return seen
 
 
-def construct(row: Row, size: int):
+def construct(row: BackboneRow, size: int):
     """Keras' own ImageNet variant, shapes only: inside this scope variables take no memory.
 
     Keras remembers them as still to be filled with numbers, and the next network built in this process would fill

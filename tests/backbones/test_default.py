@@ -50,7 +50,7 @@ def put(store: Path, *names: str) -> None:
 @pytest.fixture
 def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is in the store has its published hash."""
-    monkeypatch.setattr(weights, "verify", lambda row, size: weights.Entry(row.name, "", Path(), "verified"))
+    monkeypatch.setattr(weights, "verify", lambda row, size: weights.WeightsFile(row.name, "", Path(), "verified"))
 
 
 def test_photographs_get_the_bundled_network_for_them() -> None:

@@ -12,7 +12,7 @@ from tests.cli.calls import call
 from tests.data.readers import forms
 from tests.data.readers.forms import Corpus
 from transferkit.data.convert import convert
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError, DataError

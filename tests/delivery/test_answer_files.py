@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
 from transferkit.delivery.answer_files import coco, label_studio, refuse_numbers, write_parquet

@@ -28,7 +28,7 @@ from transferkit.data.source import scan
 from transferkit.delivery import clean as room
 from transferkit.delivery.pages.cleaning import Cleaning, cards
 from transferkit.delivery.pages.decisions import Decision, Decisions
-from transferkit.delivery.pages.messages import Request
+from transferkit.delivery.pages.messages import PageRequest
 from transferkit.delivery.pages.server import Server
 from transferkit.errors import ConfigError, DataError
 
@@ -59,7 +59,7 @@ def prepared(data: Path, output: Path, **more: Any) -> room.Prepared:
 
 
 def post(app: Cleaning, path: str, content: Any) -> tuple[int, Any]:
-    answer = app.answer(Request("POST", path, {}, "application/json", json.dumps(content).encode()))
+    answer = app.answer(PageRequest("POST", path, {}, "application/json", json.dumps(content).encode()))
     return answer.status, json.loads(answer.body)
 
 
@@ -180,7 +180,7 @@ def test_a_started_file_is_gone_on_with_and_earlier_exclusions_are_taken_over(da
     assert (tmp_path / "out.csv").read_text().splitlines()[1:] == [
         "a/1.png,exclude,", "a/2.png,exclude,", "c/0.jpg,exclude,", "c/0.png,keep,",
     ]  # fmt: skip
-    made = again.answer(Request("GET", "/list", {})).body
+    made = again.answer(PageRequest("GET", "/list", {})).body
     assert len(json.loads(made)["made"]) == 2  # of those that are shown
 
 

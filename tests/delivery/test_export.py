@@ -21,7 +21,7 @@ from tests.data.pictures import photo
 from tests.holder import held
 from tests.records import facts_of
 from transferkit.data.images.decode import DecodeSettings, decode
-from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
+from transferkit.delivery.exporting import companions, parity, parity_pictures, tf_functions, writers
 from transferkit.delivery.exporting.export import _remove_stale, _whole_folder
 from transferkit.delivery.exporting.formats import FORMATS, GATES, Gate, lookup
 from transferkit.delivery.exporting.parity import ExportError
@@ -140,7 +140,7 @@ def test_the_graph_decodes_like_the_decoder(kind: str, resize: Any, tmp_path: Pa
     (image.convert("L") if "grey" in kind else image).save(path, **({"quality": 90} if "jpeg" in kind else {}))
     settings = DecodeSettings(64, resize)
     ours = decode(path, settings).astype(int)
-    theirs = graphs.decode(tf.constant(path.read_bytes()), settings).numpy().astype(int)
+    theirs = tf_functions.decode(tf.constant(path.read_bytes()), settings).numpy().astype(int)
     assert theirs.shape == ours.shape
     assert np.abs(theirs - ours).max() <= 3
     assert np.abs(theirs - ours).mean() < 0.5
@@ -154,7 +154,7 @@ def test_the_bytes_signature_on_real_photographs(tmp_path: Path) -> None:
     if not found:
         pytest.skip(f"no photographs in {assets}; set TRANSFERKIT_TEST_ASSETS")
     settings = DecodeSettings(224)
-    off = [decode(path, settings).astype(int) - graphs.decode(tf.constant(path.read_bytes()), settings).numpy()
+    off = [decode(path, settings).astype(int) - tf_functions.decode(tf.constant(path.read_bytes()), settings).numpy()
            for path in found]  # fmt: skip
     assert np.abs(np.stack(off)).mean() < 1.5
 

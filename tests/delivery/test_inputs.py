@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.pictures import folder_of_classes, photo
-from transferkit.data.containers import plugged
+from transferkit.data.containers import plugged_pictures
 from transferkit.data.source import scan
 from transferkit.delivery.inputs import find, from_input
 from transferkit.errors import DataError
@@ -208,7 +208,7 @@ def test_a_picture_that_is_named_is_asked_of_no_reader(pictures: Path, monkeypat
     def asked() -> None:
         raise AssertionError("a plugin was asked")
 
-    monkeypatch.setattr(plugged, "offered", asked)
+    monkeypatch.setattr(plugged_pictures, "offered", asked)
     named = sorted((pictures / "a").iterdir())
     assert find(named) == named
     with zipfile.ZipFile(pictures / "a.jpg", "w") as archive:

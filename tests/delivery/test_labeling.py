@@ -181,10 +181,12 @@ def test_of_what_a_model_is_unsure_of_its_two_likeliest_answers_are_said(
         return Seen(pool=rows, known=rows[:0], answers=answers, classes=("a", "b", "c"))
 
     monkeypatch.setattr(label_features, "seen", seen)
-    monkeypatch.setattr("transferkit.selection.acquisition.FEW", 0)
+    monkeypatch.setattr("transferkit.selection.active_learning.FEW", 0)
     found = tk.label(pool, next=2, test=0, output=tmp_path / "t.csv", quiet=True)
     assert [row.why for row in found.next] == ["c 0.60 or b 0.30"] * 2
-    monkeypatch.setattr("transferkit.selection.acquisition.FEW", 1)  # with so few labels, its answers are not gone by
+    monkeypatch.setattr(
+        "transferkit.selection.active_learning.FEW", 1
+    )  # with so few labels, its answers are not gone by
     few = tk.label(pool, next=1, test=0, output=tmp_path / "few.csv", quiet=True)
     assert few.next[0].why == "typical of 59 others like it"
 
@@ -250,7 +252,7 @@ def test_from_nothing_to_a_run_and_on(digits: Path, tmp_path: Path, monkeypatch:
     filled(file)
     run = tk.finetune(file, "mini", output=tmp_path / "run", quiet=True, head="linear", epochs=3)
     assert run.metrics["test"]["n"] == 40
-    monkeypatch.setattr("transferkit.selection.acquisition.FEW", 1)
+    monkeypatch.setattr("transferkit.selection.active_learning.FEW", 1)
     second = tk.label(digits, run, next=10, output=file, quiet=True)
     assert all(" or " in row.why for row in second.next)
     assert (second.labelled, second.tested) == (len(first.next), 40)

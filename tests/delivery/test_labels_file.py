@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.pictures import photo
 from transferkit.data.source import scan
-from transferkit.delivery.labels_file import LabelsFile, Row
+from transferkit.delivery.labels_file import LabelRow, LabelsFile
 from transferkit.errors import DataError
 
 
@@ -18,8 +18,10 @@ def test_what_is_written_is_read_again_and_trained_on(tmp_path: Path) -> None:
         name.parent.mkdir(exist_ok=True)
         photo(n).save(name)
     file = LabelsFile(tmp_path / "t.csv")
-    file.add([Row(str(names[0]), "rose", why="typical of 3 like it"), Row(str(names[1]), '"oak; tree"', "test")])
-    file.add([Row(str(names[0]), "other"), Row(str(names[2])), Row(str(names[3]), "", "test")])
+    file.add(
+        [LabelRow(str(names[0]), "rose", why="typical of 3 like it"), LabelRow(str(names[1]), '"oak; tree"', "test")]
+    )
+    file.add([LabelRow(str(names[0]), "other"), LabelRow(str(names[2])), LabelRow(str(names[3]), "", "test")])
     file.write()
     assert file.path.read_text().splitlines()[1] == "new/0.png,rose,,typical of 3 like it"
     again = LabelsFile.read(file.path)
@@ -39,7 +41,7 @@ def test_what_is_written_is_read_again_and_trained_on(tmp_path: Path) -> None:
 def test_groups_are_written_as_paths_are(tmp_path: Path) -> None:
     film = tmp_path / "new" / "film.mp4"
     file = LabelsFile(tmp_path / "t.csv")
-    file.add([Row(str(film / "1.png"), "rose", group=str(film))])
+    file.add([LabelRow(str(film / "1.png"), "rose", group=str(film))])
     file.write()
     assert file.path.read_text().splitlines() == [
         "path,label,split,group,why",

@@ -35,9 +35,9 @@ from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DECODER_VERSION
 from transferkit.delivery import serve as room
-from transferkit.delivery.pages.messages import Request, RequestError
+from transferkit.delivery.pages.messages import PageRequest, RequestError
 from transferkit.delivery.pages.server import Server
-from transferkit.features import engines as choosing
+from transferkit.features import engine_choice as choosing
 from transferkit.runs import model_file
 
 HERE = Path(__file__).parents[2]
@@ -117,7 +117,7 @@ def test_numbers_have_no_threshold_and_a_model_without_a_map_no_heat() -> None:
     assert isinstance(found["scores"]["age"], float)
     assert found["confidence"] is None
     assert found["no_heat"] == answering.cannot_explain != ""
-    about = json.loads(room.Serving(answering, "t", 20).answer(Request("GET", "/about", {})).body)
+    about = json.loads(room.Serving(answering, "t", 20).answer(PageRequest("GET", "/about", {})).body)
     assert (about["heat"], about["threshold"]) == (False, None)
 
 
@@ -125,12 +125,12 @@ def test_numbers_have_no_threshold_and_a_model_without_a_map_no_heat() -> None:
 def test_wrong_requests_say_what_is_right(top: str, answering: room.Answering) -> None:
     app = room.Serving(answering, "t", 20)
     with pytest.raises(RequestError, match="top=5"):
-        app.answer(Request("POST", "/predict", {"top": top}, "", b""))
+        app.answer(PageRequest("POST", "/predict", {"top": top}, "", b""))
     with pytest.raises(RequestError, match="curl -F file="):
-        app.answer(Request("POST", "/predict", {}, "image/png", b"\x89PNG"))
+        app.answer(PageRequest("POST", "/predict", {}, "image/png", b"\x89PNG"))
     kind = "multipart/form-data; boundary=xyz"
     with pytest.raises(RequestError, match="no file in it"):
-        app.answer(Request("POST", "/predict", {}, kind, body(('Content-Disposition: form-data; name="a"', b"1"))))
+        app.answer(PageRequest("POST", "/predict", {}, kind, body(('Content-Disposition: form-data; name="a"', b"1"))))
 
 
 def test_examples_are_test_pictures_of_different_classes_that_are_still_as_they_were(

@@ -7,7 +7,7 @@ from transferkit.backbones import freeze
 from transferkit.config import make
 from transferkit.console import Reporter
 from transferkit.features import cost, frozen
-from transferkit.features.cost import Cost
+from transferkit.features.cost import ExtractionCost
 from transferkit.features.frozen import Frozen
 from transferkit.features.row_sources import Stored, Streamed
 
@@ -91,6 +91,6 @@ def test_the_disk_is_measured_and_nothing_is_left(tmp_path):
 
 
 def test_costs_add_up():
-    found = Cost(decode=0.01, forward=0.04, write=100.0, read=200.0)
+    found = ExtractionCost(decode=0.01, forward=0.04, write=100.0, read=200.0)
     assert found.again(10) == pytest.approx(0.5)
     assert found.stored(visits=10, lacking=3, row_bytes=20) == pytest.approx(0.6 + 1.0)

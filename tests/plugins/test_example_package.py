@@ -22,7 +22,7 @@ from tests.fresh import Fresh
 from tests.plugins.conftest import EXAMPLE, OFFER, ROOT
 from transferkit import plugins
 from transferkit.config import make
-from transferkit.data.containers.plugged import BUILTIN
+from transferkit.data.containers.plugged_pictures import BUILTIN
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.readers.registry import READERS
 from transferkit.data.source import scan

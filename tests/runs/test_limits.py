@@ -11,39 +11,39 @@ import transferkit as tk
 from tests.cli.calls import call
 from transferkit.config import make
 from transferkit.errors import ConfigError
-from transferkit.runs.limits import Account, Cost, Limits
+from transferkit.runs.limits import Account, ClassifierCost, CostLimits
 
 
 @pytest.mark.parametrize(
     ("limits", "cost", "words"),
     [
-        (Limits(None, None), Cost(None, None), ""),
-        (Limits(5, 2), Cost(5.0, 2.0), ""),
-        (Limits(5, None), Cost(5.4, None), "5.4 ms a picture (--max-latency 5)"),
-        (Limits(5, 2), Cost(5.4, 2.5), "5.4 ms a picture (--max-latency 5) and 2.5 MB (--max-size 2)"),
+        (CostLimits(None, None), ClassifierCost(None, None), ""),
+        (CostLimits(5, 2), ClassifierCost(5.0, 2.0), ""),
+        (CostLimits(5, None), ClassifierCost(5.4, None), "5.4 ms a picture (--max-latency 5)"),
+        (CostLimits(5, 2), ClassifierCost(5.4, 2.5), "5.4 ms a picture (--max-latency 5) and 2.5 MB (--max-size 2)"),
     ],
 )
-def test_what_is_above_a_limit_is_said(limits: Limits, cost: Cost, words: str) -> None:
+def test_what_is_above_a_limit_is_said(limits: CostLimits, cost: ClassifierCost, words: str) -> None:
     assert limits.excess(cost) == words
 
 
 def test_each_kind_is_measured_once_and_what_is_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[Any] = []
 
-    def cost(self: Limits, model: Any) -> Cost:
+    def cost(self: CostLimits, model: Any) -> ClassifierCost:
         measured.append(model)
-        return Cost(float(model), None)
+        return ClassifierCost(float(model), None)
 
-    monkeypatch.setattr(Limits, "cost", cost)
+    monkeypatch.setattr(CostLimits, "cost", cost)
     said: list[str] = []
-    account = Account(Limits(5, None), said.append)
+    account = Account(CostLimits(5, None), said.append)
     assert not account.admits("kernel", "kernel machine", lambda: 9)  # type: ignore[arg-type,return-value]
     assert not account.admits("kernel", "kernel machine, other", lambda: 1)  # type: ignore[arg-type,return-value]
     assert account.admits("linear", "ridge", lambda: 3)  # type: ignore[arg-type,return-value]
     assert measured == [9, 3]
     assert len(said) == len(account.left_out) == 2
     assert account.record().latency == 3.0
-    assert Account(Limits(None, None), said.append).record() is None
+    assert Account(CostLimits(None, None), said.append).record() is None
 
 
 @pytest.mark.extended
@@ -51,9 +51,11 @@ def test_the_file_is_no_larger_than_was_allowed_and_what_would_be_is_left_out(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whatever is no line of numbers a class is far too large here.
-    inner = Limits.cost
+    inner = CostLimits.cost
     monkeypatch.setattr(
-        Limits, "cost", lambda self, model: Cost(None, 99.0) if "supports" in names(model) else inner(self, model)
+        CostLimits,
+        "cost",
+        lambda self, model: ClassifierCost(None, 99.0) if "supports" in names(model) else inner(self, model),
     )
     run = tk.finetune(digits, "mini", output=tmp_path / "run", max_size=3.0, quiet=True)
     cost = run.metrics["cost"]

@@ -1,8 +1,11 @@
-"""Each import of ours that stands in a text (code for another process, docs, notebooks) names something that exists."""
+"""What a name stands for: imports in texts (code for another process, docs, notebooks) name what exists, and no two
+modules or classes have one name."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import defaultdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,3 +46,29 @@ def test_files_that_texts_name_are_there():
     assert min(len(named), len(listed)) > 15
     gone = {name for name in named | listed if not any((ROOT / top / name).is_file() for top in ("", "transferkit"))}
     assert not gone
+
+
+def places_of(names: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Those of `names` that stand in more than one place."""
+    return {name: places for name, places in names.items() if len(places) > 1}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    # A verb of the command line or of the API may be called as what it calls.
+    named = defaultdict[str, list[str]](list)
+    for path in ROOT.glob("transferkit/**/*.py"):
+        if path.stem not in ("__init__", "__main__") and path.parent.name not in ("cli", "api"):
+            named[path.stem].append(path.relative_to(ROOT).as_posix())
+    assert len(named) > 300
+    assert not places_of(named)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    named = defaultdict[str, list[str]](list)
+    for path in ROOT.glob("transferkit/**/*.py"):
+        if path != ROOT / "transferkit/plugins.py":  # what plugins import: a plain `Metric`, `Reader` and `Row` there
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef):
+                    named[node.name].append(path.relative_to(ROOT).as_posix())
+    assert len(named) > 300
+    assert not places_of(named)

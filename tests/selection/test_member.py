@@ -2,22 +2,22 @@
 
 import pytest
 
-from transferkit.selection.member import Member, networks
+from transferkit.selection.member import Voter, networks
 
 
 @pytest.mark.parametrize(
     ("member", "said", "plain"),
     [
-        (Member(("a",)), "a", True),
-        (Member(("a",), mirrored=True), "a, also on mirror images", False),
-        (Member(("a", "b")), "a with b", False),
+        (Voter(("a",)), "a", True),
+        (Voter(("a",), mirrored=True), "a, also on mirror images", False),
+        (Voter(("a", "b")), "a with b", False),
     ],
 )
 def test_a_member_says_what_it_is_and_comes_back_from_the_journal(member, said, plain):
     assert str(member) == said
     assert member.plain is plain
-    assert Member.read(member.as_json()) == member
+    assert Voter.read(member.as_json()) == member
 
 
 def test_a_network_in_several_members_is_one_network():
-    assert networks([Member(("a",), True), Member(("b", "a")), Member(("c",))]) == ["a", "b", "c"]
+    assert networks([Voter(("a",), True), Voter(("b", "a")), Voter(("c",))]) == ["a", "b", "c"]

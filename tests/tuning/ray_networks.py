@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transferkit.console import Reporter
 from transferkit.tuning.network_runner import NetworkRunner, NetworkRunners
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DyingRunner:
     what: Dying
     runner: NetworkRunner
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         first = not list(self.what.folder.glob(f"{task.id}-*"))
         (self.what.folder / f"{task.id}-{os.getpid()}").touch()
         if first and task.id == self.what.task:

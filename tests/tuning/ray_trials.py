@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
 
 # A rung and what goes on from it, an ordinary trial, one that fails.
 TASKS = [
-    Task("0", {"head_width": (16,)}, 0, epochs=2),
-    Task("1", {"dropout": 0.3}, 0),
-    Task("2", {"backbone": "no/such"}, 0),
-    Task("3", {"head_width": (16,)}, 0, epochs=3, continues="0"),
+    TrialTask("0", {"head_width": (16,)}, 0, epochs=2),
+    TrialTask("1", {"dropout": 0.3}, 0),
+    TrialTask("2", {"backbone": "no/such"}, 0),
+    TrialTask("3", {"head_width": (16,)}, 0, epochs=3, continues="0"),
 ]
 
 
@@ -31,7 +31,7 @@ class Simulated:
 
     plan: TrialPlan
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         """Wait, die or fail."""
         sign = self.plan.checkpoints.parent / f"{task.id}-{os.getpid()}"
         sign.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def values(outcome: Outcome) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in names}
 
 
-def drain(engine: Any, tasks: list[Task]) -> list[Outcome]:
+def drain(engine: Any, tasks: list[TrialTask]) -> list[Outcome]:
     """Run all tasks as the search does: `slots` at a time."""
     left, running, done = list(tasks), 0, list[Outcome]()
     while left or running:
@@ -108,8 +108,8 @@ def main(folder: str, digits: str) -> None:
         )
     real.close()
     long = Ray(plan_of(Path(folder)), 2, Reporter(), make=simulated)
-    long.submit(Task("dying", {"dies": True}, 0))
-    long.submit(Task("long", {"seconds": 600}, 0))
+    long.submit(TrialTask("dying", {"dies": True}, 0))
+    long.submit(TrialTask("long", {"seconds": 600}, 0))
     print(long.wait()[0].status, file=sys.stderr)
     (Path(folder) / "ready").touch()
     long.wait()

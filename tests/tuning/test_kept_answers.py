@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from transferkit.selection.candidate_scores import OutOfFold
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.kept_answers import KeptAnswers
 
 NETWORKS = ["mini", "vgg16"]
-MEMBERS = [Member(("mini",)), Member(("vgg16",)), Member(("mini",), mirrored=True), Member(("mini", "vgg16"))]
+MEMBERS = [Voter(("mini",)), Voter(("vgg16",)), Voter(("mini",), mirrored=True), Voter(("mini", "vgg16"))]
 
 
-def of(member: Member) -> NetworkAnswers:
+def of(member: Voter) -> NetworkAnswers:
     """Answers by which a member is known again."""
     score = float(MEMBERS.index(member))
     one = OutOfFold(logits=[np.full((5, 2), score)], scores=[score], by_picture=None)
@@ -38,7 +38,7 @@ def kept(tmp_path: Path) -> KeptAnswers:
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=str)
-def test_each_member_has_its_own(kept: KeptAnswers, member: Member) -> None:
+def test_each_member_has_its_own(kept: KeptAnswers, member: Voter) -> None:
     read, wanted = kept.read(member), of(member)
     assert read is not None
     assert replace(read, answers=[]) == replace(wanted, answers=[])

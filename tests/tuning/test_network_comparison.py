@@ -11,12 +11,12 @@ from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import split
 from transferkit.errors import WeightsError
 from transferkit.selection.candidate_scores import OutOfFold
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.tuning import network_comparison
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.kept_answers import KeptAnswers
-from transferkit.tuning.network_comparison import Budget, NetworkComparison
-from transferkit.tuning.portfolio_account import Look
+from transferkit.tuning.network_comparison import NetworkComparison, TimeBudget
+from transferkit.tuning.portfolio_account import FirstLook
 from transferkit.tuning.records import Outcome
 
 SCORES = {"mini": 0.7, "mobilenet": 0.8, "vgg16": 0.9}
@@ -24,7 +24,7 @@ SCORES = {"mini": 0.7, "mobilenet": 0.8, "vgg16": 0.9}
 
 def test_a_budget_counts_what_is_still_to_come():
     now = [100.0]
-    budget = Budget(60, lambda: now[0])
+    budget = TimeBudget(60, lambda: now[0])
     assert budget.allows(60)
     now[0] = 130
     assert budget.spent == 30
@@ -65,7 +65,9 @@ class Engine:
             return [Outcome(task.id, "killed", error="its worker or node was lost 3 times")]
         one = OutOfFold(logits=[np.zeros((51, 2))], scores=[0.5], by_picture=None)
         answers = NetworkAnswers(name, 1, 32, "ridge", "last", 0.5, None, [one], 0, 1.0, 1.0)
-        return [Outcome(task.id, "ok", payload=Look(name, "accuracy", SCORES[name], 0.1, 100.0) if look else answers)]
+        return [
+            Outcome(task.id, "ok", payload=FirstLook(name, "accuracy", SCORES[name], 0.1, 100.0) if look else answers)
+        ]
 
     def close(self):
         self.closed = True
@@ -84,8 +86,8 @@ def comparison(samples, tmp_path, monkeypatch, now):
     journal = Journal.open(tmp_path / "networks.jsonl", {}, resume=True)
     return NetworkComparison(
         samples=samples, splits=split(samples), base=Settings(backbone="mini", augment="none"), networks=[*SCORES],
-        named=False, settled=False, budget=Budget(100.0, lambda: now[0]), engine=lambda: Engine(now), journal=journal,
-        kept=KeptAnswers(tmp_path / "networks", journal, [*SCORES]), reporter=Reporter(quiet=True),
+        named=False, settled=False, budget=TimeBudget(100.0, lambda: now[0]), engine=lambda: Engine(now),
+        journal=journal, kept=KeptAnswers(tmp_path / "networks", journal, [*SCORES]), reporter=Reporter(quiet=True),
     )  # fmt: skip
 
 
@@ -164,7 +166,7 @@ def test_once_the_winner_is_in_training_no_other_has_a_say(comparison):
     comparison.budget.begun = -99
     comparison.run()
     assert len(comparison.found) == 1
-    resumed = again(comparison, settled=True, budget=Budget(1e9))
+    resumed = again(comparison, settled=True, budget=TimeBudget(1e9))
     resumed.run()
     assert [one.network for one in resumed.found] == ["mini"]
     assert resumed.left_out == comparison.left_out
@@ -185,14 +187,14 @@ def test_several_at_a_time_come_to_the_same_whichever_is_done_first(comparison, 
 def test_only_the_first_network_may_take_as_long_as_it_needs(comparison, now, budget, limit):
     """The others may take the budget; where that is short, the five minutes below which nothing is taken to hang."""
     engine = Engine(now, slots=3)
-    comparison.engine, comparison.budget = lambda: engine, Budget(budget, lambda: now[0])
+    comparison.engine, comparison.budget = lambda: engine, TimeBudget(budget, lambda: now[0])
     comparison.run()
     assert engine.begun[3:] == [("mini", None), ("vgg16", limit), ("mobilenet", limit)]
 
 
 def test_beside_the_first_network_others_begin_only_where_there_is_time_for_their_pass(comparison, now):
     engine = Engine(now, slots=3)
-    comparison.engine, comparison.budget = lambda: engine, Budget(4.0, lambda: now[0])
+    comparison.engine, comparison.budget = lambda: engine, TimeBudget(4.0, lambda: now[0])
     comparison.run()
     assert [one.network for one in comparison.found] == ["mini"]
     assert {row.network for row in comparison.left_out} == {"vgg16", "mobilenet"}

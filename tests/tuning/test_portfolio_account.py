@@ -10,14 +10,14 @@ from transferkit.evaluation.portfolio_record import EnsembleMember, EnsembleReco
 from transferkit.record import SCHEMA_VERSION
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.ensemble import Ensemble
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers, NetworkChoice
 from transferkit.tuning import portfolio_account
-from transferkit.tuning.portfolio_account import Look, Story
+from transferkit.tuning.portfolio_account import FirstLook, Story
 
 N = 40
 JUDGE = Judge("classify", np.arange(N) % 2, ("a", "b"), metric_registry.goal("accuracy", "classify"))
-BOTH = Member(("a", "b"))
+BOTH = Voter(("a", "b"))
 
 
 def answers(name, errors, networks=(), mirrored=False):
@@ -71,7 +71,7 @@ def record(*members):
 
 
 def test_one_network_is_chosen_and_the_rest_is_told(told):
-    found = told({Member(("a",)): 1.0}, metrics())
+    found = told({Voter(("a",)): 1.0}, metrics())
     assert [row.chosen for row in found.networks] == [True, False]
     assert found.words[0].startswith("a: ridge regression on the last layer")
     assert found.words[0].endswith("; chosen")
@@ -94,7 +94,7 @@ def test_features_of_two_are_chosen_and_neither_network_is_by_itself(told):
 
 
 def test_shares_are_of_what_answers(told):
-    members = {Member(("a",)): 0.25, Member(("b",), mirrored=True): 0.75}
+    members = {Voter(("a",)): 0.25, Voter(("b",), mirrored=True): 0.75}
     found = told(members, metrics(ensemble=record(*members)), taken=True)
     assert [row.share for row in found.networks] == [0.25, None]
     assert found.words[0].endswith("; 25 % of the answer")
@@ -103,7 +103,7 @@ def test_shares_are_of_what_answers(told):
 
 
 def test_a_tail_that_won_over_an_average_is_why_it_is_not_taken(told):
-    members = {Member(("a",)): 0.5, Member(("b",)): 0.5}
+    members = {Voter(("a",)): 0.5, Voter(("b",)): 0.5}
     found = told(members, metrics(tail=True), taken=True)
     assert not found.together.shipped
     assert "not taken (training layers was better still)" in found.together.words
@@ -112,15 +112,15 @@ def test_a_tail_that_won_over_an_average_is_why_it_is_not_taken(told):
 
 def test_layers_that_lacked_time_in_the_end_are_not_said_to_be_trained(told):
     planned = {"unfreeze": "from:block4", "tail": "layers were trained too, since z"}
-    assert told({Member(("a",)): 1.0}, metrics(tail=False), **planned).tail == planned["tail"]
-    found = told({Member(("a",)): 1.0}, metrics(), **planned)
+    assert told({Voter(("a",)): 1.0}, metrics(tail=False), **planned).tail == planned["tail"]
+    found = told({Voter(("a",)): 1.0}, metrics(), **planned)
     assert found.tail == portfolio_account.OVER
     assert found.tail in found.words
     assert "ten minutes more would bring is not known" in found.forecast.words
 
 
 def test_every_step_has_the_best_so_far(told):
-    steps = told({Member(("a",)): 1.0}, metrics()).steps
+    steps = told({Voter(("a",)): 1.0}, metrics()).steps
     assert [step.what for step in steps] == ["a", "b", "b, also on mirror images", "a with b", "answers averaged"]
     assert [step.best for step in steps[:4]] == pytest.approx([31 / N, 33 / N, 34 / N, 38 / N])
     assert steps[4].best == steps[3].best
@@ -130,7 +130,7 @@ def test_more_time_gains_only_what_it_brings_over_answers_averaged(told, monkeyp
     asked = []
     monkeypatch.setattr(portfolio_account.portfolio_forecast, "forecast", lambda *given: asked.append(given[2]))
     averaged = answers("together", 1).own
-    looks = [Look(name, "accuracy", 0.7, 0.1, 9.0) for name in ("a", "b", "c")]
-    found = told({Member(("a",)): 1.0}, metrics(), averaged=averaged, looks=looks, waiting={"c": 9.0})
+    looks = [FirstLook(name, "accuracy", 0.7, 0.1, 9.0) for name in ("a", "b", "c")]
+    found = told({Voter(("a",)): 1.0}, metrics(), averaged=averaged, looks=looks, waiting={"c": 9.0})
     assert asked == [found.steps[-1].best]
     assert found.steps[-1].best > found.steps[-2].best

@@ -8,10 +8,10 @@ from transferkit.console import Reporter
 from transferkit.runs.tail_plan import TailPlan
 from transferkit.selection.candidate_scores import OutOfFold
 from transferkit.selection.ensemble import Ensemble
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
-from transferkit.tuning.network_comparison import Budget
-from transferkit.tuning.portfolio_decision import Decider, Decision
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers, NetworkChoice
+from transferkit.tuning.network_comparison import TimeBudget
+from transferkit.tuning.portfolio_decision import Decider, PortfolioDecision
 
 ONE = OutOfFold(logits=[np.zeros((4, 2))], scores=[0.5], by_picture=None)
 
@@ -29,7 +29,7 @@ def decide():
 
     def made(winner=0, ensemble=None, spent=0.0, policy="none", **settings):
         now, asked = [0.0], []
-        budget = Budget(100.0, lambda: now[0])
+        budget = TimeBudget(100.0, lambda: now[0])
         now[0] = spent
 
         def tail(network, left):
@@ -48,7 +48,7 @@ def decide():
 
 def test_the_winner_is_shipped_as_it_is(decide):
     found, asked = decide(winner=2)
-    assert found.members == {Member(("a",), True): 1.0}
+    assert found.members == {Voter(("a",), True): 1.0}
     assert not found.plain
     assert found.single == ""
     assert asked == [("a", 100 - 15 - 20)], "time is kept for the end, and for choosing and mirroring once more"
@@ -57,7 +57,7 @@ def test_the_winner_is_shipped_as_it_is(decide):
 def test_an_average_that_gained_has_members_of_every_kind(decide):
     several = Ensemble({1: 0.25, 3: 0.75}, ONE, 0.1, 0.01)
     found, _ = decide(ensemble=several)
-    assert found.members == {Member(("b",)): 0.25, Member(("a", "b")): 0.75}
+    assert found.members == {Voter(("b",)): 0.25, Voter(("a", "b")): 0.75}
     assert found.first == "a"
 
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_afforded_gives_way_to_one_network_which_is_said(decide, 
     several = Ensemble({1: 0.25, 3: 0.75}, ONE, 0.1, 0.01)
     for given in ({"winner": 3}, {"ensemble": several, "winner": 2}):
         found, _ = decide(**given, **more)
-        assert found.members == {Member(("b",)): 1.0}
+        assert found.members == {Voter(("b",)): 1.0}
         assert found.plain
         assert found.single
 
@@ -84,6 +84,6 @@ def test_layers_are_trained_as_planned_where_there_is_time_to_plan(decide):
 
 def test_what_was_decided_comes_back_from_the_journal(decide):
     found, _ = decide(winner=3, policy="from:block4")
-    assert Decision.read(found.event()) == found
-    earlier = Decision.read({"event": "chosen", "shares": {"a": 0.5, "b": 0.5}, "single": ""})
-    assert earlier.members == {Member(("a",)): 0.5, Member(("b",)): 0.5}
+    assert PortfolioDecision.read(found.event()) == found
+    earlier = PortfolioDecision.read({"event": "chosen", "shares": {"a": 0.5, "b": 0.5}, "single": ""})
+    assert earlier.members == {Voter(("a",)): 0.5, Voter(("b",)): 0.5}

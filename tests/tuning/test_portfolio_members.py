@@ -12,7 +12,7 @@ from transferkit.runs import distilling, tail_plan
 from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
 from transferkit.runs.tail_plan import TailPlan
-from transferkit.selection.member import Member
+from transferkit.selection.member import Voter
 from transferkit.tuning.distillation import Distillation
 from transferkit.tuning.portfolio_decision import Decider
 
@@ -24,7 +24,7 @@ def settled(patch, store):
 
     def members(self):
         pair = next(one.member for one in self.every if len(one.member.networks) > 1)
-        return {Member(("mini",), mirrored=True): 0.25, pair: 0.75}
+        return {Voter(("mini",), mirrored=True): 0.25, pair: 0.75}
 
     taught = distilling.student_settings
     patch.setenv("TRANSFERKIT_CACHE", str(store))

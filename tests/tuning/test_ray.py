@@ -25,7 +25,7 @@ from transferkit.errors import ConfigError
 from transferkit.tuning.executors import ray_executor, ray_worker
 from transferkit.tuning.executors.local import InProcess
 from transferkit.tuning.executors.ray_executor import Ray
-from transferkit.tuning.records import Limits, Outcome, Task
+from transferkit.tuning.records import Outcome, TrialLimits, TrialTask
 
 pytestmark = RAY
 ONE = {"cpus": 0.5, "make": simulated}
@@ -91,11 +91,11 @@ def test_a_trial_runs_on_one_node_and_room_is_counted_so(nodes, wanted, room):
 def test_a_process_in_which_a_trial_hangs_takes_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_worker, "LINGER", 86_400.0)  # it would end this very process
     monkeypatch.chdir(Path.cwd())  # it goes where the search works; put back at the end
-    let, task = tmp_path / "hanging-let", Task("hanging", {"held": True}, 0, Limits(seconds=0.1))
+    let, task = tmp_path / "hanging-let", TrialTask("hanging", {"held": True}, 0, TrialLimits(seconds=0.1))
     bench = ray_worker.Bench("key", ray_worker.Shipment(plan_of(tmp_path), simulated, tmp_path, tmp_path, 0.0))
     hung = bench.run(task).outcome
     assert (hung.status, "its worker was ended" in hung.error) == ("timeout", True)
-    assert bench.run(Task("next", {}, 1)).outcome is None
+    assert bench.run(TrialTask("next", {}, 1)).outcome is None
     let.touch()
     assert not signs(tmp_path, "next")
 
@@ -135,7 +135,7 @@ def test_what_a_process_could_not_take_goes_to_a_new_one_with_the_attempts_it_ha
     engine._ray = engine._remote = ray = Bouncing(ended, ended, answer)
     engine.reporter, engine._running, engine._apart = Reporter(), {}, set()
     engine._key, engine._shipment, engine._wanted, engine._restarts = "key", None, {"CPU": 1}, 0
-    engine.submit(Task("7", {}, 0))
+    engine.submit(TrialTask("7", {}, 0))
     assert engine.wait() == [answer.outcome]
     assert ray.begun == ["7", "7", "7"]
     assert [options["max_retries"] for options in ray.told] == [1, 0]
@@ -204,12 +204,12 @@ def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster
     monkeypatch.setattr(ray_executor, "GRACE", 1.0)
     reporter = Reporter()
     engine = Ray(plan_of(tmp_path), 4, reporter, address=cluster.address, **ONE)
-    hanging = Task("hanging", {"seconds": 600}, 7, Limits(seconds=0.5))
-    tasks = {name: Task(name, {"held": name == "0"}, int(name)) for name in "012345"}
+    hanging = TrialTask("hanging", {"seconds": 600}, 7, TrialLimits(seconds=0.5))
+    tasks = {name: TrialTask(name, {"held": name == "0"}, int(name)) for name in "012345"}
     engine.submit(tasks["0"])
     os.kill(sign_of(tmp_path, "0"), signal.SIGKILL)
     (tmp_path / "0-let").touch()
-    for task in (Task("dying", {"dies": True}, 8), Task("failing", {"fails": True}, 9), hanging):
+    for task in (TrialTask("dying", {"dies": True}, 8), TrialTask("failing", {"fails": True}, 9), hanging):
         engine.submit(task)
     done = []
     while len(done) < 4:
@@ -236,7 +236,7 @@ def test_every_trial_is_accounted_for_whatever_befalls_workers(tmp_path, cluster
 @pytest.mark.ray
 def test_trials_follow_one_another_in_the_same_processes(tmp_path, cluster):
     engine = Ray(plan_of(tmp_path), 2, Reporter(quiet=True), address=cluster.address, make=simulated)
-    done = drain(engine, [Task(str(n), {}, n) for n in range(12)])
+    done = drain(engine, [TrialTask(str(n), {}, n) for n in range(12)])
     engine.close()
     assert sorted(o.score for o in done) == list(range(12))
     assert len({sign.name.rpartition("-")[2] for sign in signs(tmp_path)}) <= 4
@@ -247,7 +247,10 @@ def test_trials_follow_one_another_in_the_same_processes(tmp_path, cluster):
 def test_a_process_about_to_end_costs_the_next_trials_nothing(tmp_path, cluster, monkeypatch, capfd):
     monkeypatch.setattr(ray_executor, "GRACE", 0.0)
     engine = Ray(plan_of(tmp_path), 2, Reporter(), address=cluster.address, make=simulated)
-    tasks = [Task("hanging", {"seconds": 600}, 0, Limits(seconds=0.2)), *(Task(str(n), {}, n) for n in range(3))]
+    tasks = [
+        TrialTask("hanging", {"seconds": 600}, 0, TrialLimits(seconds=0.2)),
+        *(TrialTask(str(n), {}, n) for n in range(3)),
+    ]
     done = drain(engine, tasks)
     engine.close()
     assert sorted((o.id, o.status) for o in done) == [("0", "ok"), ("1", "ok"), ("2", "ok"), ("hanging", "timeout")]
@@ -261,7 +264,7 @@ def test_a_node_that_is_removed_costs_no_trial(tmp_path, cluster, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # as the other nodes have it
     node = cluster.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=100 * 2**20)
     engine = Ray(plan_of(tmp_path), 6, Reporter(quiet=True), address=cluster.address, **ONE)
-    tasks = [Task(str(n), {"held": True}, n) for n in range(6)]
+    tasks = [TrialTask(str(n), {"held": True}, n) for n in range(6)]
     for task in tasks:
         engine.submit(task)
     processes = [psutil.Process(sign_of(tmp_path, task.id)) for task in tasks]
@@ -285,12 +288,12 @@ def test_a_node_that_is_removed_costs_no_trial(tmp_path, cluster, monkeypatch):
 @pytest.mark.ray
 def test_a_closed_engine_leaves_no_trial_running_and_the_cluster_as_it_was(tmp_path, cluster):
     engine = Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=cluster.address, **ONE)
-    engine.submit(Task("long", {"seconds": 600}, 0))
+    engine.submit(TrialTask("long", {"seconds": 600}, 0))
     process = psutil.Process(sign_of(tmp_path, "long"))
     engine.close()
     process.wait(60)
     again = Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=cluster.address, **ONE)
-    assert [o.status for o in drain(again, [Task("short", {}, 0)])] == ["ok"]
+    assert [o.status for o in drain(again, [TrialTask("short", {}, 0)])] == ["ok"]
     again.close()
 
 
@@ -301,7 +304,7 @@ def test_a_search_outside_the_cluster_that_shares_no_folder_with_it(tmp_path, cl
     reporter = Reporter()
     monkeypatch.setattr(ray_executor, "write_text", lambda path, text: None)
     engine = Ray(plan_of(tmp_path), 1, reporter, address="ray://127.0.0.1:20801", make=simulated)
-    done = drain(engine, [Task("0", {}, 0), Task("1", {}, 1)])
+    done = drain(engine, [TrialTask("0", {}, 0), TrialTask("1", {}, 1)])
     engine.close()
     assert [(o.status, o.error) for o in done] == [("ok", "")] * 2
     told = [w for w in reporter.warnings if "does not see" in w]
@@ -314,7 +317,7 @@ def test_a_search_outside_the_cluster_that_shares_no_folder_with_it(tmp_path, cl
 @pytest.mark.ray
 def test_a_worker_that_cannot_begin_says_why(tmp_path, cluster):
     engine = Ray(plan_of(tmp_path), 1, Reporter(quiet=True), address=cluster.address, cpus=0.5, make=Elsewhere())
-    outcome = drain(engine, [Task("0", {}, 0)])[0]
+    outcome = drain(engine, [TrialTask("0", {}, 0)])[0]
     engine.close()
     assert outcome.status == "failed"
     assert "same transferkit installed on every node? " in outcome.error

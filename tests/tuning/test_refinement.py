@@ -10,11 +10,11 @@ from transferkit.console import Reporter
 from transferkit.data.splitting.split import Splits
 from transferkit.evaluation import metric_registry
 from transferkit.selection.candidate_scores import Judge, OutOfFold
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.tuning import refinement
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.kept_answers import KeptAnswers
-from transferkit.tuning.network_comparison import Budget
+from transferkit.tuning.network_comparison import TimeBudget
 from transferkit.tuning.refinement import Refinement
 
 N = 40
@@ -53,8 +53,8 @@ def work(tmp_path, asked):
     now, names = [0.0], ["a", "b", "large", "c"]
     made = Refinement(
         found=[answers("a", 9), answers("b", 5), answers("large", 7, size=64), answers("c", 6)],
-        splits=Splits(("train",) * N, (-1,) * N, 0), base=Settings(backbone="mini"), budget=Budget(100, lambda: now[0]),
-        judge=JUDGE, recipe=None, speeds={"b": 100.0}, settled=False,
+        splits=Splits(("train",) * N, (-1,) * N, 0), base=Settings(backbone="mini"),
+        budget=TimeBudget(100, lambda: now[0]), judge=JUDGE, recipe=None, speeds={"b": 100.0}, settled=False,
         kept=KeptAnswers(tmp_path / "networks", journal, names), reporter=Reporter(quiet=True),
     )  # fmt: skip
     made.now = now

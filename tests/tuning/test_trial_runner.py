@@ -16,10 +16,10 @@ from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.features.precision import Precision
 from transferkit.tuning import trial_runner
-from transferkit.tuning.records import Task
+from transferkit.tuning.records import TrialTask
 from transferkit.tuning.trial_runner import Built, TrialRunner
 
-TASK = Task("0", {"head_width": (16,)}, 0)
+TASK = TrialTask("0", {"head_width": (16,)}, 0)
 
 
 @pytest.mark.extended

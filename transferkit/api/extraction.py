@@ -53,7 +53,7 @@ def extract_features(
     Raises:
         ConfigError, DataError, BackboneError, WeightsError, StorageError: as `finetune`.
     """
-    from transferkit.data.readers.reading import Reading
+    from transferkit.data.readers.request import Reading
     from transferkit.data.source import scan
     from transferkit.features.extraction_engines import engine_of
     from transferkit.runs.extraction import ExtractionJob

@@ -19,7 +19,7 @@ from transferkit.text import shown
 if TYPE_CHECKING:
     import keras
 
-    from transferkit.data.readers.reading import ReadingOptions
+    from transferkit.data.readers.request import ReadingOptions
     from transferkit.delivery.explain import Explanation
     from transferkit.delivery.exporting.every import Exports
     from transferkit.delivery.exporting.export import Export
@@ -52,7 +52,7 @@ def load_data(
         ConfigError: an option of `reading` that is unknown, or that the data has no use for.
         DataError: with every problem found.
     """
-    from transferkit.data.readers.reading import Reading
+    from transferkit.data.readers.request import Reading
     from transferkit.data.source import origin_of, scan
 
     data = plain.data(data, {} if task is None else {"task": task})

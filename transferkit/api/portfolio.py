@@ -63,7 +63,7 @@ def best(
     from transferkit.delivery.report.publish import publish
     from transferkit.runs.intake import take_in
     from transferkit.tuning.distillation import FOLDER
-    from transferkit.tuning.network_comparison import Budget
+    from transferkit.tuning.network_comparison import TimeBudget
     from transferkit.tuning.portfolio import PortfolioJob
     from transferkit.tuning.portfolio_entry import request
 
@@ -82,7 +82,7 @@ def best(
         networks, bool(several), budget, given, origin, folder, resume, offline, student, [*this.problems, *more]
     )
     this.begin(reporter, choice, cache)
-    layout, spent = Layout(folder), Budget(found.budget)
+    layout, spent = Layout(folder), TimeBudget(found.budget)
     with resumable(layout):
         PortfolioJob(
             intake=take_in(this.source, found.base, origin, reporter), base=found.base, networks=found.networks,

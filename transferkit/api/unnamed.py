@@ -108,7 +108,7 @@ def _before(layout: Layout) -> str | None:
 
 def _samples(data: Any, given: Given) -> Any:
     """The pictures as the run will take them in, or None where they cannot be had."""
-    from transferkit.data.readers.reading import NAMES, Reading
+    from transferkit.data.readers.request import NAMES, Reading
     from transferkit.data.source import scan
 
     if isinstance(data, Data):

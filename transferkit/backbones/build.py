@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones import bundled, embedded_scaling, freeze, loading, offered, published, userfile
 from transferkit.backbones import weights as store
-from transferkit.backbones.catalog import Row, find
-from transferkit.backbones.foundation import folder
+from transferkit.backbones.catalog import BackboneRow, find
+from transferkit.backbones.foundation import model_folder
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import SCALINGS, preprocessing, require
 from transferkit.errors import BackboneError, WeightsError, raise_problems
@@ -36,7 +36,7 @@ class LoadedBackbone:
     """
 
     model: keras.Model
-    row: Row
+    row: BackboneRow
     size: int
     scaling: str
     weights: str
@@ -85,7 +85,7 @@ def check(
             if fetched and is_offline(offline) and store.locate(row, size or row.size) is None:
                 found.append(store.offline_problem(row, size or row.size))
         if pooler and not published.is_published(backbone):
-            found.append(folder.no_pooler(backbone))
+            found.append(model_folder.no_pooler(backbone))
     except (BackboneError, WeightsError) as error:
         found.append(str(error))
     return found
@@ -123,9 +123,9 @@ def build(
         require(scaling)
     if published.is_published(backbone):
         found = published.opened(backbone, offline, reporter, weights in published.OWN)
-        return _from_published(folder.pooled(found) if pooler else found, weights, size, seed, scaling)
+        return _from_published(model_folder.pooled(found) if pooler else found, weights, size, seed, scaling)
     if pooler:
-        raise BackboneError(folder.no_pooler(backbone))
+        raise BackboneError(model_folder.no_pooler(backbone))
     if userfile.is_file(backbone):
         return _from_file(backbone, weights, size, scaling)
     row = find(backbone)
@@ -164,7 +164,7 @@ def to_be_fetched(backbone: str, weights: str, size: int | None) -> str | None:
     return row.file_for(size or row.size)[0]
 
 
-def _source(row: Row, asked: str) -> str:
+def _source(row: BackboneRow, asked: str) -> str:
     """What `asked` means for `row`. Raises WeightsError for what it has not."""
     if asked == "auto":
         asked = row.pretrained
@@ -198,7 +198,7 @@ def _of_file(backbone: str, asked: str) -> str:
 
 
 def _weights_path(
-    row: Row, size: int, source: str, offline: bool, reporter: Callable[[str], None] | None
+    row: BackboneRow, size: int, source: str, offline: bool, reporter: Callable[[str], None] | None
 ) -> Path | None:
     if source == "random" or (source == row.pretrained and row.kind in ("bundled", "plugin")):
         return None
@@ -207,7 +207,7 @@ def _weights_path(
     return Path(source)
 
 
-def _size_problems(row: Row, size: int | None) -> list[str]:
+def _size_problems(row: BackboneRow, size: int | None) -> list[str]:
     if size is None or size >= row.minimum:
         return []
     return [
@@ -216,7 +216,7 @@ def _size_problems(row: Row, size: int | None) -> list[str]:
     ]
 
 
-def _construct(row: Row, size: int, path: Path | None, *, trusted: bool) -> keras.Model:
+def _construct(row: BackboneRow, size: int, path: Path | None, *, trusted: bool) -> keras.Model:
     """The bare network, with weights from `path` where given; every `layer.output` belongs to its graph."""
     import keras
 
@@ -242,11 +242,11 @@ def _construct(row: Row, size: int, path: Path | None, *, trusted: bool) -> kera
 
 
 def _from_published(
-    found: folder.Published, weights: str, size: int | None, seed: int, scaling: str | None
+    found: model_folder.Published, weights: str, size: int | None, seed: int, scaling: str | None
 ) -> LoadedBackbone:
-    raise_problems(BackboneError, folder.size_problems(found.row, found.described.architecture, size))
+    raise_problems(BackboneError, model_folder.size_problems(found.row, found.described.architecture, size))
     size, source = size or found.row.size, _source(found.row, weights)
-    model = folder.build(found, size, random=source != "file", seed=seed)
+    model = model_folder.build(found, size, random=source != "file", seed=seed)
     if source not in ("file", "random"):
         loading.load(Path(source), model)
     freeze.remember(model, found.row)

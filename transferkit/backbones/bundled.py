@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from transferkit.backbones import efficientnet_lite0, mini
-from transferkit.backbones.catalog import Row
+from transferkit.backbones.catalog import BackboneRow
 from transferkit.backbones.packaged import Packaged
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NETWORKS: dict[str, ModuleType] = {"mini": mini, "efficientnet_lite0": efficientnet_lite0}
 
 
-def build(row: Row, size: int) -> keras.Model:
+def build(row: BackboneRow, size: int) -> keras.Model:
     """The bare network of a bundled row with random weights.
 
     Args:
@@ -28,7 +28,7 @@ def build(row: Row, size: int) -> keras.Model:
     return getattr(NETWORKS[row.name], row.constructor)(size)
 
 
-def load_pretrained(model: keras.Model, row: Row) -> None:
+def load_pretrained(model: keras.Model, row: BackboneRow) -> None:
     """Set the packaged weights.
 
     Args:
@@ -41,7 +41,7 @@ def load_pretrained(model: keras.Model, row: Row) -> None:
     NETWORKS[row.name].load_pretrained(model)
 
 
-def packaged(row: Row) -> Packaged:
+def packaged(row: BackboneRow) -> Packaged:
     """The files of its weights."""
     found: Packaged = NETWORKS[row.name].packaged()
     return found

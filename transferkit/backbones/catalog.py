@@ -28,7 +28,7 @@ PUBLISHED = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 
 @dataclass(frozen=True)
-class Row:
+class BackboneRow:
     """One backbone. `size` and `minimum` are pixels a side, `parameters` and `layers` count the network without top.
 
     `scaling` is what the weights expect: a key of `scaling.SCALINGS`, or what `scaling.spelled` gives. `layers` counts
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What the rows of one family share; see `Row`. `weights_file` and `url` hold `{key}` where the networks differ.
+    """What the rows of one family share; see `BackboneRow`. `weights_file` and `url` hold `{key}` where the networks differ.
 
     `remote` is the file's name at its publisher, where it is not `weights_file`.
     """
@@ -227,13 +227,13 @@ _FAMILIES: tuple[tuple[Family, Table], ...] = (
 # fmt: on
 
 
-def _rows() -> Iterator[Row]:
+def _rows() -> Iterator[BackboneRow]:
     for family, table in _FAMILIES:
         file = family.weights_file
         for name, constructor, size, parameters, layers, key, published in table:
             base, _, alpha = name.rpartition("_")
             has_alpha = base.startswith("mobilenet") and "." in alpha
-            yield Row(
+            yield BackboneRow(
                 name=name,
                 constructor=constructor,
                 size=size,
@@ -256,7 +256,7 @@ def _rows() -> Iterator[Row]:
             )
 
 
-ROWS: dict[str, Row] = {row.name: row for row in _rows()}
+ROWS: dict[str, BackboneRow] = {row.name: row for row in _rows()}
 
 
 def names() -> list[str]:
@@ -264,7 +264,7 @@ def names() -> list[str]:
     return [*ROWS, *plugins.names("backbones", ROWS)]
 
 
-def known(name: str) -> Row | None:
+def known(name: str) -> BackboneRow | None:
     """The row called `name`, of the table or of a plugin, or None. Raises BackboneError for a plugin that is broken."""
     row = ROWS.get(name) or ROWS.get(name.lower())
     if row is not None:
@@ -276,8 +276,8 @@ def known(name: str) -> Row | None:
     return None if found is None else _of_plugin(*found)
 
 
-def _of_plugin(plugin: Plugin, said: plugins.Backbone) -> Row:
-    return Row(
+def _of_plugin(plugin: Plugin, said: plugins.Backbone) -> BackboneRow:
+    return BackboneRow(
         plugin.name, plugin.target, said.size, said.minimum, said.scaling, tuple(said.stages), said.parameters,
         said.layers, kind="plugin", licence=said.licence, year=said.year, paper=said.paper, plugin=plugin,
     )  # fmt: skip
@@ -289,7 +289,7 @@ def _family(word: str) -> str:
     alike = [row for row in ROWS.values() if len(begins) > 2 and _plain(row.name).startswith(begins)]
     if any(_plain(row.name) == begins for row in alike):
         return ""  # one network, spelled otherwise: the nearest name
-    found: dict[tuple[str, str], list[Row]] = {}
+    found: dict[tuple[str, str], list[BackboneRow]] = {}
     for row in alike:
         # A paper is a family; the networks whose weights come along are offered by themselves.
         found.setdefault((row.paper, row.own), []).append(row)
@@ -307,7 +307,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def find(name: str) -> Row:
+def find(name: str) -> BackboneRow:
     """The row called `name` (snake case of the constructor). Raises BackboneError with the nearest names."""
     row = known(name)
     if row is None:

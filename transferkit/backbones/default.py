@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.backbones import build, published, weights
-from transferkit.backbones.catalog import ROWS, Row
+from transferkit.backbones.catalog import ROWS, BackboneRow
 from transferkit.config.values import POLICY
 from transferkit.console import duration
 from transferkit.data.images.opening import PictureError, read_header
@@ -124,7 +124,7 @@ def _stronger(pictures: int, given: Mapping[str, Any], offline: bool) -> list[tu
     ]
 
 
-def _row(name: str) -> Row:
+def _row(name: str) -> BackboneRow:
     """Of a network that is here."""
     row = ROWS.get(name) or published.row(name)
     assert row is not None

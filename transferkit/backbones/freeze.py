@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from transferkit.backbones.catalog import Row, known
+from transferkit.backbones.catalog import BackboneRow, known
 from transferkit.backbones.cut import operations_of
 from transferkit.compute import keras_private
 from transferkit.errors import BackboneError, ConfigError, nearest
@@ -28,7 +28,7 @@ _FIRING = re.compile(r".*(Dropout|Dropout[123]D|GaussianNoise|StochasticDepth|Dr
 # The rate a layer was built with, kept while it is frozen.
 _original_rates: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 # Rows of networks that are in no catalog: what was read from a published folder.
-_published: WeakKeyDictionary[Any, Row] = WeakKeyDictionary()
+_published: WeakKeyDictionary[Any, BackboneRow] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def parse(policy: str) -> Policy:
     raise ConfigError(f"unknown freeze policy '{policy}'; allowed are {POLICIES}")
 
 
-def problems(row: Row, policy: str) -> list[str]:
+def problems(row: BackboneRow, policy: str) -> list[str]:
     """What keeps a policy from fitting a network. Never imports Keras.
 
     Args:
@@ -78,7 +78,7 @@ def problems(row: Row, policy: str) -> list[str]:
     return []
 
 
-def first_trainable(model: keras.Model, row: Row, policy: str) -> int:
+def first_trainable(model: keras.Model, row: BackboneRow, policy: str) -> int:
     """Where what trains begins.
 
     Args:
@@ -106,7 +106,7 @@ def first_trainable(model: keras.Model, row: Row, policy: str) -> int:
     return stage_start(model, row, stage)
 
 
-def stage_start(model: keras.Model, row: Row, stage: str) -> int:
+def stage_start(model: keras.Model, row: BackboneRow, stage: str) -> int:
     """Index in `model.operations` where a stage begins.
 
     Args:
@@ -129,12 +129,12 @@ def stage_start(model: keras.Model, row: Row, stage: str) -> int:
     raise BackboneError(f"'{model.name}' lacks the layer that begins stage '{stage}' of '{row.name}' ({marker})")
 
 
-def gradual_steps(row: Row) -> list[str]:
+def gradual_steps(row: BackboneRow) -> list[str]:
     """The policies of gradual unfreezing in order, from the top stage down (ULMFiT, Howard & Ruder 2018)."""
     return [f"from:{stage}" for stage in reversed(row.stage_names)]
 
 
-def top_policy(row: Row) -> str | None:
+def top_policy(row: BackboneRow) -> str | None:
     """The policy that trains the top of a network: its uppermost stage, with the one below where it is a mere last
     convolution, or the last two layers of a network whose stages are not known; None where no layer has weights."""
     names = row.stage_names
@@ -143,7 +143,7 @@ def top_policy(row: Row) -> str | None:
     return f"from:{names[-2] if names[-1] == 'top' and len(names) > 1 else names[-1]}"
 
 
-def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: Row | None = None) -> keras.Model:
+def freeze(model: keras.Model, policy: str, batchnorm: str = "frozen", row: BackboneRow | None = None) -> keras.Model:
     """Set what of a network trains, in place. Compile again afterwards: Keras keeps the old choice else.
 
     Args:
@@ -194,7 +194,7 @@ def freeze_at(model: keras.Model, first: int, batchnorm: str = "frozen") -> kera
     return model
 
 
-def remember(model: keras.Model, row: Row) -> None:
+def remember(model: keras.Model, row: BackboneRow) -> None:
     """Let `known_row` find the row of this very model.
 
     Args:
@@ -204,12 +204,12 @@ def remember(model: keras.Model, row: Row) -> None:
     _published[model] = row
 
 
-def known_row(model: keras.Model) -> Row | None:
+def known_row(model: keras.Model) -> BackboneRow | None:
     """The row that `remember` was told, else the catalog's of the model's name; None where there is none."""
     return _published.get(model) or known(model.name)
 
 
-def row_of(model: keras.Model) -> Row:
+def row_of(model: keras.Model) -> BackboneRow:
     """The row of a network that `build` made, else a row whose stages are the model's layers."""
     row = known_row(model)
     if row is not None and _weighted_count(operations_of(model)) == row.layers:
@@ -217,12 +217,12 @@ def row_of(model: keras.Model) -> Row:
     return row_of_file(model)
 
 
-def row_of_file(model: keras.Model) -> Row:
+def row_of_file(model: keras.Model) -> BackboneRow:
     """The row of a network that is not the catalog's, even where its file has the name of one that is."""
     operations = operations_of(model)
     size = next((n for n in model.input_shape[1:3] if n), 0) if len(model.inputs) == 1 else 0
     names = [operation.name for operation in operations]
-    return Row(
+    return BackboneRow(
         name=model.name,
         constructor="",
         size=size,

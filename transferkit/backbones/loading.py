@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 from transferkit import archives
 from transferkit.backbones import torch_weights
-from transferkit.backbones.foundation.checkpoint import SUFFIXES as TORCH
+from transferkit.backbones.foundation.checkpoint_files import SUFFIXES as TORCH
 from transferkit.compute import keras_private
 from transferkit.errors import WeightsError
 

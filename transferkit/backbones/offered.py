@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit import plugins
 from transferkit.backbones import freeze, portability
-from transferkit.backbones.catalog import Row
+from transferkit.backbones.catalog import BackboneRow
 from transferkit.errors import BackboneError, ConfigError, TransferKitError, WeightsError
 
 if TYPE_CHECKING:
     import keras
 
 
-def has_weights(row: Row) -> bool:
+def has_weights(row: BackboneRow) -> bool:
     """Whether the plugin brings pretrained weights."""
     return _record(row).load is not None
 
 
-def build(row: Row, size: int) -> keras.Model:
+def build(row: BackboneRow, size: int) -> keras.Model:
     """A plugin's network.
 
     Args:
@@ -49,7 +49,7 @@ def build(row: Row, size: int) -> keras.Model:
     return model
 
 
-def _as_said(row: Row, model: keras.Model) -> None:
+def _as_said(row: BackboneRow, model: keras.Model) -> None:
     """`last:N` and the stages are checked by the row before a network is built, so the row has to be right."""
     counted = sum(freeze.is_counted(operation) for operation in model.operations)
     for what, said, found in (
@@ -64,7 +64,7 @@ def _as_said(row: Row, model: keras.Model) -> None:
             raise BackboneError(f"{row.plugin}: {error}") from error
 
 
-def load_pretrained(model: keras.Model, row: Row) -> None:
+def load_pretrained(model: keras.Model, row: BackboneRow) -> None:
     """Put a plugin's weights into its network.
 
     Args:
@@ -84,13 +84,13 @@ def load_pretrained(model: keras.Model, row: Row) -> None:
         raise WeightsError(str(_broken(row, "cannot load its weights", error))) from error
 
 
-def _record(row: Row) -> plugins.Backbone:
+def _record(row: BackboneRow) -> plugins.Backbone:
     assert row.plugin is not None
     found: Any = plugins.load(row.plugin)
     assert isinstance(found, plugins.Backbone)
     return found
 
 
-def _broken(row: Row, what: str, error: Exception) -> ConfigError:
+def _broken(row: BackboneRow, what: str, error: Exception) -> ConfigError:
     assert row.plugin is not None
     return plugins.broken(row.plugin, what, error)

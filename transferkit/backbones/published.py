@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from transferkit.backbones import freeze
-from transferkit.backbones.catalog import Row
-from transferkit.backbones.foundation import folder, hub
+from transferkit.backbones.catalog import BackboneRow
+from transferkit.backbones.foundation import hub, model_folder
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
 
 OWN = ("auto", "file")  # what is asked for where the weights that come with the network are meant
@@ -15,12 +15,12 @@ OWN = ("auto", "file")  # what is asked for where the weights that come with the
 
 def is_published(backbone: str) -> bool:
     """Whether `backbone` names files as a publisher leaves them: a folder, a checkpoint, or a network of the hub."""
-    return hub.is_name(backbone) or folder.is_published(backbone)
+    return hub.is_name(backbone) or model_folder.is_published(backbone)
 
 
 def opened(
     backbone: str, offline: bool = False, reporter: Callable[[str], None] | None = None, weights: bool = True
-) -> folder.Published:
+) -> model_folder.Published:
     """A published network, described; one of the hub is fetched where it is not here.
 
     Args:
@@ -33,13 +33,13 @@ def opened(
         BackboneError, WeightsError: it is not there, or is none that is read.
     """
     if not hub.is_name(backbone):
-        return folder.describe(backbone, bare=not weights)
+        return model_folder.describe(backbone, bare=not weights)
     if hub.local(backbone) is None:
         # The small files first: weights should not come for a network that is not read, or of which none are wanted.
         place = hub.fetch(backbone, offline=offline, reporter=reporter, weights=False)
-        if folder.is_told_by_config(place) and not weights:
-            return folder.describe(str(place), bare=True)
-    return folder.describe(str(hub.fetch(backbone, offline=offline, reporter=reporter)), bare=not weights)
+        if model_folder.is_told_by_config(place) and not weights:
+            return model_folder.describe(str(place), bare=True)
+    return model_folder.describe(str(hub.fetch(backbone, offline=offline, reporter=reporter)), bare=not weights)
 
 
 def here(backbone: str) -> str | None:
@@ -56,7 +56,7 @@ def at_hand() -> list[str]:
     bound: list[str] = []
     for name in hub.at_hand():
         with suppress(TransferKitError):
-            (bound if folder.describe(str(here(name))).terms else free).append(name)
+            (bound if model_folder.describe(str(here(name))).terms else free).append(name)
     return [*free, *bound]
 
 
@@ -65,10 +65,10 @@ def is_sound(backbone: str) -> bool:
     return hub.is_sound(backbone)
 
 
-def row(backbone: str) -> Row | None:
+def row(backbone: str) -> BackboneRow | None:
     """The row of a network whose files are here. Raises BackboneError or WeightsError for files that are not read."""
     place = here(backbone)
-    return None if place is None else folder.describe(place, bare=True).row
+    return None if place is None else model_folder.describe(place, bare=True).row
 
 
 def to_be_fetched(backbone: str) -> str | None:
@@ -79,7 +79,7 @@ def to_be_fetched(backbone: str) -> str | None:
 def weights_bytes(backbone: str) -> int | None:
     """Size of its weights on disk; None where they are not here."""
     place = here(backbone)
-    return None if place is None else folder.describe(place, bare=True).tensors.size_bytes
+    return None if place is None else model_folder.describe(place, bare=True).tensors.size_bytes
 
 
 def problems(
@@ -105,9 +105,9 @@ def problems(
     if place is None:
         return named
     try:
-        found = folder.describe(place, bare=weights not in OWN)
-        found = folder.pooled(found) if pooler else found
+        found = model_folder.describe(place, bare=weights not in OWN)
+        found = model_folder.pooled(found) if pooler else found
     except (BackboneError, WeightsError) as error:
         return [str(error)]
-    sizes = folder.size_problems(found.row, found.described.architecture, size)
+    sizes = model_folder.size_problems(found.row, found.described.architecture, size)
     return [*sizes, *freeze.problems(found.row, policy)]

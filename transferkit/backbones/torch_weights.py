@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit.backbones import efficientnet_lite0
-from transferkit.backbones.foundation.checkpoint import SUFFIXES, open_file
+from transferkit.backbones.foundation.checkpoint_files import SUFFIXES, open_file
 from transferkit.backbones.packaged import variables_of
 from transferkit.errors import WeightsError
 from transferkit.text import shown

@@ -16,7 +16,7 @@ from transferkit.text import shown
 if TYPE_CHECKING:
     import keras
 
-    from transferkit.backbones.catalog import Row
+    from transferkit.backbones.catalog import BackboneRow
 
 
 def is_file(backbone: str) -> bool:
@@ -38,7 +38,7 @@ def path_problems(backbone: str) -> list[str]:
     return []
 
 
-def open_file(backbone: str) -> tuple[keras.Model, Row, list[str]]:
+def open_file(backbone: str) -> tuple[keras.Model, BackboneRow, list[str]]:
     """The model in the file without its classifier, its row (stages are layer names), and notes to report.
 
     Raises BackboneError for a file that is absent, damaged, needs code of its own to load, or is no network

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from transferkit.backbones.catalog import ROWS, Row
+from transferkit.backbones.catalog import ROWS, BackboneRow
 from transferkit.backbones.download import download
 from transferkit.errors import WeightsError
 from transferkit.files import atomic_path, read_json, remove_temporaries_of, sha256_file, write_json
@@ -25,7 +25,7 @@ PINS = "transferkit-pins.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class WeightsFile:
     """One weights file. `status`: absent, present (not checked), verified (published hash), pinned (as at
     first use), unpinned (no hash to compare with), damaged (not the published hash) or changed (not the
     pinned hash).
@@ -67,7 +67,7 @@ def require_writable(path: Path, otherwise: str) -> None:
         )
 
 
-def locate(row: Row, size: int) -> Path | None:
+def locate(row: BackboneRow, size: int) -> Path | None:
     """The weights file for pictures of `size`, if it is in the store. It is not checked here.
 
     Args:
@@ -79,7 +79,7 @@ def locate(row: Row, size: int) -> Path | None:
 
 
 def fetch(
-    row: Row,
+    row: BackboneRow,
     size: int,
     *,
     offline: bool = False,
@@ -131,7 +131,7 @@ def fetch(
         return _first_use(entry, address, say) if row.weights_hash is None else entry.path
 
 
-def verify(row: Row, size: int) -> Entry:
+def verify(row: BackboneRow, size: int) -> WeightsFile:
     """Compare the file in the store with its published hash, or with its pin.
 
     Args:
@@ -141,19 +141,19 @@ def verify(row: Row, size: int) -> Entry:
     name = row.file_for(size)[0]
     path = folder() / name
     if not path.is_file():
-        return Entry(row.name, name, path, "absent", expected=row.weights_hash)
+        return WeightsFile(row.name, name, path, "absent", expected=row.weights_hash)
     expected = row.weights_hash or _pins().get(name)
     if expected is None:
-        return Entry(row.name, name, path, "unpinned", path.stat().st_size)
+        return WeightsFile(row.name, name, path, "unpinned", path.stat().st_size)
     found = _digest(path, expected)
     good, bad = ("verified", "damaged") if row.weights_hash else ("pinned", "changed")
-    return Entry(row.name, name, path, good if found == expected else bad, path.stat().st_size, expected, found)
+    return WeightsFile(row.name, name, path, good if found == expected else bad, path.stat().st_size, expected, found)
 
 
-def listing() -> list[Entry]:
+def listing() -> list[WeightsFile]:
     """Every weights file of the catalog with whether it is in the store; files are not read."""
     return [
-        Entry(
+        WeightsFile(
             row.name,
             name,
             folder() / name,
@@ -201,7 +201,7 @@ def add(file: Path, reporter: Say | None = None) -> Path:
     return target
 
 
-def offline_problem(row: Row, size: int) -> str:
+def offline_problem(row: BackboneRow, size: int) -> str:
     """What to say where the file is needed, the network is forbidden and the store cannot help.
 
     Args:
@@ -214,14 +214,14 @@ def offline_problem(row: Row, size: int) -> str:
     return f"offline, and {entry.path} {state}. {_by_hand(entry.file, address, row.weights_hash)}"
 
 
-def _known() -> Iterator[tuple[Row, str, str]]:
+def _known() -> Iterator[tuple[BackboneRow, str, str]]:
     for row in ROWS.values():
         if row.weights_file is not None:
             for size in row.weights_sizes or (row.size,):
                 yield row, *row.file_for(size)
 
 
-def _recognise(file: Path) -> tuple[Row, str]:
+def _recognise(file: Path) -> tuple[BackboneRow, str]:
     for row, name, _ in _known():
         if name == file.name:
             return row, name
@@ -235,7 +235,7 @@ def _recognise(file: Path) -> tuple[Row, str]:
     )
 
 
-def _first_use(entry: Entry, url: str, say: Say) -> Path:
+def _first_use(entry: WeightsFile, url: str, say: Say) -> Path:
     """Pin a file that has no published hash; it must be whole at least: Keras leaves partial downloads."""
     problem = _broken(entry.path)
     if problem:
@@ -269,7 +269,7 @@ def _pins() -> dict[str, str]:
         ) from error
 
 
-def _misfit(path: Path, row: Row) -> str | None:
+def _misfit(path: Path, row: BackboneRow) -> str | None:
     """Why the file at `path` is not what `row` needs, or None."""
     if row.weights_hash is None:
         return _broken(path)
@@ -297,14 +297,14 @@ def _address(name: str, url: str, mirror: str | None) -> str:
     return f"{base.rstrip('/')}/{name}" if base else url
 
 
-def _changed(entry: Entry) -> str:
+def _changed(entry: WeightsFile) -> str:
     return (
         f"{entry.path} has changed since it was first used ({_hashes(entry)}). If you trust it, accept it "
         f"with `transferkit weights add {entry.path}`; else remove it to fetch it again"
     )
 
 
-def _hashes(entry: Entry) -> str:
+def _hashes(entry: WeightsFile) -> str:
     return f"hash {entry.found}, expected {entry.expected}"
 
 

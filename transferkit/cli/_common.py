@@ -91,7 +91,7 @@ def _in_pieces(args: list[str]) -> str | None:
     return next((shlex.quote(shown(name)) for name in joined if os.path.exists(name)), None)
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group whose commands refuse an option given twice, and which names the nearest where a name is wrong."""
 
     command_class = Once
@@ -117,7 +117,7 @@ class Group(click.Group):
             formatter.write_dl(rows)
 
 
-class Lazy(Group):
+class Lazy(CommandGroup):
     """A group whose commands live in modules that are imported when they are asked for."""
 
     def __init__(self, *args: Any, commands_at: dict[str, str], **kwargs: Any) -> None:

@@ -14,7 +14,7 @@ def with_reading(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def called(*arguments: Any, **given: Any) -> Any:
-        from transferkit.data.readers.reading import NAMES, Reading
+        from transferkit.data.readers.request import NAMES, Reading
 
         said = {name: value for name in NAMES if (value := given.pop(name, None))}
         return command(*arguments, reading=Reading.checked(said), **given)
@@ -24,7 +24,7 @@ def with_reading(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _options() -> Iterator[GroupedOption]:
     from transferkit.config import Settings
-    from transferkit.data.readers.reading import NAMES
+    from transferkit.data.readers.request import NAMES
     from transferkit.setting import declared
 
     for name, setting in declared(Settings).items():

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from transferkit import tasks
-from transferkit.cli._common import OFFLINE, Group, common, echo, emit, reporter, tell
+from transferkit.cli._common import OFFLINE, CommandGroup, common, echo, emit, reporter, tell
 from transferkit.cli._reading import with_reading
 
 if TYPE_CHECKING:
-    from transferkit.backbones.catalog import Row
+    from transferkit.backbones.catalog import BackboneRow
     from transferkit.data.images.decode import Intensity
-    from transferkit.data.readers.reading import Reading
+    from transferkit.data.readers.request import Reading
 
 
-@click.group(cls=Group, epilog="Example:  transferkit backbones show vgg16")
+@click.group(cls=CommandGroup, epilog="Example:  transferkit backbones show vgg16")
 def backbones() -> None:
     """The pretrained networks."""
 
@@ -61,14 +61,14 @@ def _of_hub(name: str) -> dict[str, object]:
 def show(name: str, quiet: bool, as_json: bool) -> None:
     """Everything known about one network: stages to cut at, scaling, weights file."""
     from transferkit.backbones import catalog, published
-    from transferkit.backbones.foundation import folder
+    from transferkit.backbones.foundation import model_folder
 
     if not published.is_published(name):
         facts = _facts(catalog.find(name))
     elif (here := published.here(name)) is None:
         facts = _of_hub(name)
     else:
-        found = folder.describe(here)
+        found = model_folder.describe(here)
         facts = {**_facts(found.row), "weights": str(found.path), "weights_here": str(found.path), **found.facts()}
     if as_json:
         emit(facts)
@@ -126,7 +126,7 @@ def recommend(
         echo(line)
 
 
-def _facts(row: Row) -> dict[str, object]:
+def _facts(row: BackboneRow) -> dict[str, object]:
     from transferkit.backbones import bundled, weights
 
     file, url = row.file_for(row.size) if row.weights_file else (None, None)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Group, common, echo, emit
+from transferkit.cli._common import CommandGroup, common, echo, emit
 
 
-@click.group(cls=Group, epilog="Example:  transferkit cache info")
+@click.group(cls=CommandGroup, epilog="Example:  transferkit cache info")
 def cache() -> None:
     """The store of computed features."""
 

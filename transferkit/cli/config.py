@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transferkit.cli._common import Group, common, echo, emit, tell
+from transferkit.cli._common import CommandGroup, common, echo, emit, tell
 from transferkit.cli._config_file import OWN, OWN_OF_BEST, OWN_OF_TUNE, from_file, own_options
 from transferkit.config import Given
 
@@ -86,7 +86,7 @@ def _lines_of(setting: Declared, backbone: str | None) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------------- commands
 
 
-@click.group(cls=Group, epilog="Example:  transferkit config init run.toml --backbone vgg16")
+@click.group(cls=CommandGroup, epilog="Example:  transferkit config init run.toml --backbone vgg16")
 def config() -> None:
     """Settings in files: write one, show what a run was given, check one."""
 

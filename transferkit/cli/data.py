@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 import click
 
 from transferkit import tasks
-from transferkit.cli._common import Group, common, echo, emit, reporter, tell
+from transferkit.cli._common import CommandGroup, common, echo, emit, reporter, tell
 from transferkit.cli._reading import with_reading
 from transferkit.errors import ConfigError
 from transferkit.text import shown
@@ -29,7 +29,7 @@ SIDE = 200  # pixels that are decoded at least, of what a terminal shows
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group(cls=Group, epilog="Example:  transferkit data check flowers/ --html check.html")
+@click.group(cls=CommandGroup, epilog="Example:  transferkit data check flowers/ --html check.html")
 def data() -> None:
     """Check, clean, split, count and look at pictures. Nothing in DATA is ever changed."""
 
@@ -160,9 +160,9 @@ def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: U
 
     A terminal that can show pictures (true colour, kitty, iTerm2) shows ten of them with their labels.
     """
+    from transferkit.data.dataset_summary import summarized
+    from transferkit.data.dataset_summary import text as in_words
     from transferkit.data.source import scan
-    from transferkit.data.summary import summarized
-    from transferkit.data.summary import text as in_words
     from transferkit.data.summary_page import summary_page
     from transferkit.files import write_text
 
@@ -246,10 +246,10 @@ def parse_ratios(text: str) -> tuple[float, ...]:
 def _show(samples: Samples) -> None:
     """Ten of the pictures, where standard output is a terminal that shows them."""
     from transferkit.cli import _pictures
+    from transferkit.data.dataset_summary import shown_pictures
     from transferkit.data.images.decode import DecodeSettings, open_picture
     from transferkit.data.images.opening import PictureError
     from transferkit.data.images.thumbnail import DEEP
-    from transferkit.data.summary import shown_pictures
 
     by = _pictures.way()
     if by is None:

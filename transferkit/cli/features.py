@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from transferkit.cli._common import OFFLINE, Group, common, echo, emit, reporter
+from transferkit.cli._common import OFFLINE, CommandGroup, common, echo, emit, reporter
 from transferkit.cli._help import Grouped, option, setting_option, with_settings
 from transferkit.config import Settings
 from transferkit.config.declarations import OF_FEATURES
 from transferkit.setting import declared
 
 
-@click.group(cls=Group, epilog="Example:  transferkit features extract flowers/ --backbone vgg16")
+@click.group(cls=CommandGroup, epilog="Example:  transferkit features extract flowers/ --backbone vgg16")
 def features() -> None:
     """What networks make of pictures, computed beforehand."""
 

@@ -50,7 +50,7 @@ def _builtin() -> dict[str, Collection[str]]:
     """The names that are ours; a plugin of the same name is never reached."""
     from transferkit.backbones.catalog import ROWS
     from transferkit.config.declarations import AUGMENTATIONS, HEADS
-    from transferkit.data.containers.plugged import BUILTIN
+    from transferkit.data.containers.plugged_pictures import BUILTIN
     from transferkit.delivery.exporting.formats import FORMATS
     from transferkit.evaluation.metric_registry import GOALS
 

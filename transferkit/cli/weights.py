@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from transferkit.cli._common import Group, common, echo, emit, reporter
+from transferkit.cli._common import CommandGroup, common, echo, emit, reporter
 
 
-@click.group(cls=Group, epilog="Example:  transferkit weights fetch vgg16")
+@click.group(cls=CommandGroup, epilog="Example:  transferkit weights fetch vgg16")
 def weights() -> None:
     """Pretrained weights on this machine."""
 

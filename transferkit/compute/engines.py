@@ -1,7 +1,7 @@
 """Other engines for a network that no longer changes, on a processor: OpenVINO and ONNX Runtime, both in float32.
 
 Each gets TensorFlow's graph of the model with its weights as constants. They are extras: what is not installed is not
-offered. Nothing here decides which is used (see `features.engines`), and a failure of any kind is an `EngineError`.
+offered. Nothing here decides which is used (see `features.engine_choice`); a failure of any kind is an `EngineError`.
 """
 
 from __future__ import annotations

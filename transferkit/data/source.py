@@ -18,8 +18,8 @@ from transferkit.data.readers.arrays import ARRAYS, scan_arrays
 from transferkit.data.readers.exclusions import Exclusion, Exclusions, Only, load_exclusions
 from transferkit.data.readers.folder import unwrapped
 from transferkit.data.readers.frames import every_frame
-from transferkit.data.readers.reading import Excluded, Reading, Request, names_file
 from transferkit.data.readers.registry import Reader, chosen
+from transferkit.data.readers.request import Excluded, Reading, Request, names_file
 from transferkit.data.readers.table import is_table as is_table
 from transferkit.data.readers.walk import is_picture
 from transferkit.data.samples import Samples, shown

@@ -6,10 +6,10 @@ import base64
 from typing import NamedTuple
 
 from transferkit import look
+from transferkit.data.dataset_summary import shown_pictures
 from transferkit.data.images.opening import PictureError
 from transferkit.data.images.thumbnail import DEEP, thumbnail
 from transferkit.data.samples import Samples, shown
-from transferkit.data.summary import shown_pictures
 from transferkit.text import safe
 
 SIDE = 128

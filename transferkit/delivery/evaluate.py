@@ -13,7 +13,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter, plural
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError, DataError, RunError

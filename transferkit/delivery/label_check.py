@@ -138,7 +138,7 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     from transferkit.backbones.build import build
     from transferkit.data.augmentation.augment import augmentation
     from transferkit.data.images.decode import DecodeSettings
-    from transferkit.features import engines
+    from transferkit.features import engine_choice
     from transferkit.features.frozen import Frozen
     from transferkit.features.precision import Precision
     from transferkit.features.row_sources import Views
@@ -156,7 +156,7 @@ def _features(samples: Samples, manifest: RunRecord, reporter: Reporter) -> np.n
     count = 1 if s.augment == "none" else 1 + made
     precision = manifest.precision
     computed = Precision(precision.name, precision.how, precision.reason)
-    if computed.engine not in ("", *engines.offered()):
+    if computed.engine not in ("", *engine_choice.offered()):
         computed = Precision()
     frozen = Frozen(backbone, s, views, True, reporter, computed)
     rows = frozen.pooled()

@@ -21,12 +21,12 @@ from transferkit.data.samples import Samples, shown
 from transferkit.delivery import label_features
 from transferkit.delivery.inputs import find
 from transferkit.delivery.label_check import own_samples
-from transferkit.delivery.labels_file import TEST, LabelsFile, Row, of_samples
+from transferkit.delivery.labels_file import TEST, LabelRow, LabelsFile, of_samples
 from transferkit.errors import ConfigError, DataError, raise_problems
 from transferkit.runs import pool as pools
 from transferkit.runs import preflight
 from transferkit.runs.layout import Layout
-from transferkit.selection.acquisition import Pick, worth_labelling
+from transferkit.selection.active_learning import Pick, worth_labelling
 
 DRAWN = 50  # test pictures that are drawn where nothing else is asked for, but no more than a third of the pool
 DRAWN_WHY = "drawn at random, for testing"
@@ -42,8 +42,8 @@ class Labeling:
     """
 
     file: Path
-    next: list[Row]
-    test: list[Row]
+    next: list[LabelRow]
+    test: list[LabelRow]
     labelled: int
     waiting: int
     tested: int
@@ -115,12 +115,14 @@ def label(
     known = pools.without_labels([Path(row.path) for row in file.there() if not row.tested]).hashed()
     labelled, waiting, tested = len(file.labelled), len(file.waiting), len(file.tested)
     drawn, rest = _drawn(fresh.paths, {film_of(row.path) for row in file.rows.values()}, test, bool(tested), seed)
-    file.add(tests := [Row(path, "", TEST, film_of(path), DRAWN_WHY) for path in map(fresh.paths.__getitem__, drawn)])
+    file.add(
+        tests := [LabelRow(path, "", TEST, film_of(path), DRAWN_WHY) for path in map(fresh.paths.__getitem__, drawn)]
+    )
     others = fresh.select(rest)
     seen = label_features.seen(run, others, known, backbone, seed, offline, reporter)
     picks = worth_labelling(seen.pool, seen.known, count, seen.answers, labelled, seed)
     found = [(others.paths[pick.index], _why(pick, seen)) for pick in picks]
-    chosen = [Row(path, group=film_of(path), why=why) for path, why in found]
+    chosen = [LabelRow(path, group=film_of(path), why=why) for path, why in found]
     file.add(chosen)
     file.write()
     return Labeling(
@@ -146,7 +148,7 @@ def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
 
 
-def _of_run(layout: Layout) -> list[Row]:
+def _of_run(layout: Layout) -> list[LabelRow]:
     """The pictures that a run was made from. Raises ConfigError where they have not one class each."""
     layout.complete()
     metrics = layout.read_metrics()

@@ -20,7 +20,7 @@ TEST = "test"
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """One picture by its whole path; `label` as its cell is written, empty while nobody has said."""
 
     path: str
@@ -40,7 +40,7 @@ class LabelsFile:
     """Rows in their order, by path."""
 
     path: Path
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, LabelRow] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> LabelsFile:
@@ -58,30 +58,30 @@ class LabelsFile:
         for cells in rows:
             of = dict(zip(names, cells, strict=True))
             place = os.path.abspath(path.parent / locate(path.parent, of["path"])[0])
-            found.rows[place] = Row(place, *(of.get(name, "").strip() for name in COLUMNS[1:]))
+            found.rows[place] = LabelRow(place, *(of.get(name, "").strip() for name in COLUMNS[1:]))
         return found
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[LabelRow]) -> None:
         """Rows behind the others; a picture that has one keeps it."""
         for row in rows:
             self.rows.setdefault(row.path, row)
 
     @property
-    def labelled(self) -> list[Row]:
+    def labelled(self) -> list[LabelRow]:
         """Those with a label that are not kept for testing."""
         return [row for row in self.rows.values() if row.label and not row.tested]
 
     @property
-    def waiting(self) -> list[Row]:
+    def waiting(self) -> list[LabelRow]:
         """Those that still have no label and are not kept for testing."""
         return [row for row in self.rows.values() if not row.label and not row.tested]
 
     @property
-    def tested(self) -> list[Row]:
+    def tested(self) -> list[LabelRow]:
         """Those that are kept for testing."""
         return [row for row in self.rows.values() if row.tested]
 
-    def there(self) -> list[Row]:
+    def there(self) -> list[LabelRow]:
         """All whose picture is there."""
         return [row for row in self.rows.values() if exists(row.path)]
 
@@ -95,7 +95,7 @@ class LabelsFile:
         write_csv(self.path, used, cells)
 
 
-def of_samples(samples: Samples, tested: Sequence[bool]) -> Iterator[Row]:
+def of_samples(samples: Samples, tested: Sequence[bool]) -> Iterator[LabelRow]:
     """Rows of labelled pictures.
 
     Args:
@@ -103,4 +103,4 @@ def of_samples(samples: Samples, tested: Sequence[bool]) -> Iterator[Row]:
         tested: of each, whether it is kept for testing.
     """
     for source, cell, test, group in zip(samples.sources(), column(samples), tested, samples.group, strict=True):
-        yield Row(os.path.abspath(str(source)), cell, TEST if test else "", group or "")
+        yield LabelRow(os.path.abspath(str(source)), cell, TEST if test else "", group or "")

@@ -21,7 +21,7 @@ from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Pixels, listed, shown
 from transferkit.delivery.tta_views import PLAIN, Look
 from transferkit.errors import ConfigError, raise_problems
-from transferkit.features import engines
+from transferkit.features import engine_choice
 from transferkit.features.extract import at_once
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied, candidates
@@ -71,16 +71,16 @@ class Member:
 
         Returns whether another engine answers.
         """
-        if self._engine is not None or not self.file or self._how != Precision() or not engines.offered():
+        if self._engine is not None or not self.file or self._how != Precision() or not engine_choice.offered():
             return self._engine is not None
         passes, rows = Passes(reporter, together=singly), total * len(self.looks)
         batch, parallel = (1, 1) if singly else (BATCH, at_once(self.model))
         key: JsonObject = {"model": self.file, **({"singly": True} if singly else {})}
-        work = engines.Work(
+        work = engine_choice.Work(
             network=self.model, pixels=lambda: pixels, batch=batch, parallel=parallel, key=key,
             compiled=lambda option: passes.of(self.model, option), lacking=lambda _: rows, allowed=ANSWERS,
         )  # fmt: skip
-        chosen = engines.choose(self._how, work, reporter)
+        chosen = engine_choice.choose(self._how, work, reporter)
         passes.keep(chosen)
         self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
         return self._engine is not None

@@ -25,7 +25,7 @@ from transferkit.delivery import guard
 from transferkit.delivery.explain import Explaining
 from transferkit.delivery.members import Member
 from transferkit.delivery.pages import multipart
-from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json, jpeg, page, text
+from transferkit.delivery.pages.messages import PageRequest, RequestError, Response, as_json, jpeg, page, text
 from transferkit.delivery.pages.server import Server
 from transferkit.delivery.predict import PROBED, Prediction, Predictor, abstain_at
 from transferkit.delivery.tta_views import PLAIN, looked
@@ -148,7 +148,7 @@ class Serving:
         """Pictures go to /predict only."""
         return self.bytes + _ENVELOPE if path == "/predict" else 0
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: PageRequest) -> Response:
         """The page, what it shows of the model, an example, or answers for pictures."""
         if request.method == "POST":
             return self._predict(request)
@@ -171,7 +171,7 @@ class Serving:
             "no_heat": self.answering.cannot_explain, "examples": [shown(label) for label, _ in self.examples],
         }  # fmt: skip
 
-    def _predict(self, request: Request) -> Response:
+    def _predict(self, request: PageRequest) -> Response:
         top = request.query.get("top", str(TOP))
         if not (top.isascii() and top.isdecimal() and int(top[:6]) > 0):
             raise RequestError("top is a number of classes, such as top=5")

@@ -21,7 +21,7 @@ STEPS = 100  # of the fixed point; a dozen are usual
 TINY = 1e-12
 
 
-class Probe(NamedTuple):
+class ProbeScore(NamedTuple):
     """Mean of a probe's `score` over folds, its standard deviation `spread`, and the regularisation `chosen`."""
 
     metric: str
@@ -93,7 +93,7 @@ def _evidence(squares: Floats, z: Floats, y: Floats, width: int) -> float:
 def cross_validated_probe(
     features: npt.ArrayLike, targets: npt.ArrayLike, folds: Sequence[tuple[Indices, Indices]], task: str,
     classes: Sequence[str],
-) -> Probe:  # fmt: skip
+) -> ProbeScore:  # fmt: skip
     """Score of a linear probe over folds, at the regularisation that does best.
 
     The choice of one number among six by the same folds flatters every network alike. Kornblith et al. 2019.
@@ -119,7 +119,7 @@ def cross_validated_probe(
             value = score(task, kept.y, guess, list(classes)).value(kind.judged_by)
             table[row, column] = -1.0 if value is None else max(-1.0, value)
     best = int(table.mean(axis=1).argmax())
-    return Probe(kind.judged_by, float(table[best].mean()), float(table[best].std()), float(options[best]))
+    return ProbeScore(kind.judged_by, float(table[best].mean()), float(table[best].std()), float(options[best]))
 
 
 def pareto(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:

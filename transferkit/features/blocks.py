@@ -17,7 +17,7 @@ WITHIN = ("BatchNormalization", "Dropout", "Add")  # what follows a projection i
 BEYOND = ("Conv2D", "DepthwiseConv2D", "ZeroPadding2D", "Add")  # what reads a block's end; no activation does
 
 
-class Block(NamedTuple):
+class InvertedResidual(NamedTuple):
     """An inverted residual: the `name` of its last layer, its `end`, and the `expanded` map that is projected to it."""
 
     name: str
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     expanded: Any
 
 
-def inverted_residuals(model: keras.Model) -> list[Block]:
+def inverted_residuals(model: keras.Model) -> list[InvertedResidual]:
     """The ends of the inverted residual blocks of a functional model, from the input upwards.
 
     Args:
@@ -46,7 +46,7 @@ def inverted_residuals(model: keras.Model) -> list[Block]:
         while len(after := readers.get(id(node.output_tensors[0]), [])) == 1 and _kind(after[0]) in WITHIN:
             node = after[0]
         if after and all(_kind(reader) in BEYOND for reader in after):
-            found.append(Block(node.operation.name, node.output_tensors[0], projection.input_tensors[0]))
+            found.append(InvertedResidual(node.operation.name, node.output_tensors[0], projection.input_tensors[0]))
     return found
 
 

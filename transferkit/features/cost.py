@@ -27,7 +27,7 @@ Pass = Callable[[Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
-class Cost:
+class ExtractionCost:
     """Seconds of a picture's way to its activations, and bytes a second of the disk that would hold them."""
 
     decode: float
@@ -44,7 +44,7 @@ class Cost:
         return lacking * row_bytes / self.write + visits * row_bytes / self.read
 
 
-def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], run: Pass, batch: int) -> Cost:
+def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], run: Pass, batch: int) -> ExtractionCost:
     """The cost of one picture's way through the frozen part, measured once for each network, cut, precision, machine
     and disk.
 
@@ -61,7 +61,7 @@ def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], ru
     known = {**key, "cost": 1, "machine": machine(), "disk": os.stat(folder).st_dev}
     memory = cache_folder() / "precision" / f"{digest(known)[:32]}.json"
     try:
-        return Cost(**read_json(memory))
+        return ExtractionCost(**read_json(memory))
     except (OSError, ValueError, TypeError):
         pass
     started = time.perf_counter()
@@ -72,7 +72,7 @@ def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], ru
     started = time.perf_counter()
     run([full])
     forward = (time.perf_counter() - started) / batch
-    cost = Cost(decode, forward, *disk(folder))
+    cost = ExtractionCost(decode, forward, *disk(folder))
     remember(memory, asdict(cost))
     return cost
 

@@ -25,7 +25,7 @@ class Batch:
     pixels: np.ndarray
 
 
-class Drawing:
+class BatchDrawing:
     """`pixels(picture, views)` gives uint8 [len(views), size, size, 3]; `batch` views go into a batch, less into the
     last one, and where a picture cannot be read: `on_error` is told of it, and without `on_error` its error is raised.
     """

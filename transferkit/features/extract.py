@@ -20,7 +20,7 @@ from transferkit.data.images.decode import DecodeSettings, decoder_versions
 from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, map_ordered
 from transferkit.errors import TrainingError
-from transferkit.features.drawing import Batch, Drawing, Unreadable
+from transferkit.features.drawing import Batch, BatchDrawing, Unreadable
 from transferkit.features.row_sources import FORWARD_BATCH, Views, padded
 from transferkit.record import JsonObject
 
@@ -136,7 +136,7 @@ def _batches(
     assert hashes is not None
     most = max(1, min(VIEWS_AT_ONCE, max(map(len, todo.values()))))
     work = ((i, some[k : k + most]) for i, some in todo.items() for k in range(0, len(some), most))
-    drawing = Drawing(partial(views.pixels, samples), views.decode.size, FORWARD_BATCH, on_error)
+    drawing = BatchDrawing(partial(views.pixels, samples), views.decode.size, FORWARD_BATCH, on_error)
 
     def run(batch: Batch) -> tuple[list[str], list[np.ndarray]]:
         outputs = network([padded(batch.pixels)])

@@ -16,7 +16,7 @@ from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.data.threads import map_ordered
-from transferkit.features import engines, row_kinds
+from transferkit.features import engine_choice, row_kinds
 from transferkit.features.cost import LARGE, measured
 from transferkit.features.extract import at_once, content_key, extract, missing
 from transferkit.features.number_formats import row_bytes
@@ -226,8 +226,10 @@ class Frozen:
         self.precision = choose(
             self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
         )
-        if self.settings.precision == "auto" and engines.offered():
-            self.precision = engines.choose(self.precision, self._work(kind, samples, wanted, times), self.reporter)
+        if self.settings.precision == "auto" and engine_choice.offered():
+            self.precision = engine_choice.choose(
+                self.precision, self._work(kind, samples, wanted, times), self.reporter
+            )
             self._passes.keep(self.precision)
         asked = self.settings.precision
         if asked not in ("auto", self.precision.name) and "precision" not in self._warned:
@@ -237,14 +239,16 @@ class Frozen:
                 "are computed in float32, so that the head learns from what it will be given"
             )
 
-    def _work(self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]], times: float) -> engines.Work:
+    def _work(
+        self, kind: Rows, samples: Samples, wanted: Mapping[int, Sequence[int]], times: float
+    ) -> engine_choice.Work:
         names = row_names(self.views, samples, wanted)
 
         def lacking(option: Precision) -> int:
             here = listed_rows(self._spec(kind, option), names) if self.cache is not False else ()
             return round(times * (len(names) - len(here)))
 
-        return engines.Work(
+        return engine_choice.Work(
             network=kind.model, pixels=lambda: self._some(samples), batch=FORWARD_BATCH, parallel=at_once(kind.model),
             key=self._key(kind), compiled=lambda option: self._passes.of(kind.model, option), lacking=lacking,
         )  # fmt: skip
@@ -252,7 +256,7 @@ class Frozen:
     def refuse_engine(self, kind: Rows, why: str) -> None:
         """Another engine than TensorFlow, where it is chosen, is not chosen again for this network."""
         if self.precision.engine:
-            engines.refuse(self._key(kind), self.precision.engine, why)
+            engine_choice.refuse(self._key(kind), self.precision.engine, why)
 
     def _key(self, kind: Rows) -> JsonObject:
         """What is probed once a machine."""

@@ -24,7 +24,7 @@ from transferkit.data.images.decode import PictureError
 from transferkit.data.samples import Samples, hash_or_reason
 from transferkit.data.threads import limit_threads, map_ordered
 from transferkit.errors import ConfigError
-from transferkit.features.engines import DIFFERENCE, difference
+from transferkit.features.engine_choice import DIFFERENCE, difference
 from transferkit.features.extract import at_once, extract, library_versions
 from transferkit.features.passes import Passes
 from transferkit.features.precision import Precision, applied

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import calls_of, frontier
-from transferkit.features.blocks import Block, inverted_residuals
+from transferkit.features.blocks import InvertedResidual, inverted_residuals
 from transferkit.heads import has_class_token
 
 if TYPE_CHECKING:
@@ -119,11 +119,11 @@ def _stages(backbone: LoadedBackbone) -> Ends:
     return found
 
 
-def _small(block: Block, size: int) -> bool:
+def _small(block: InvertedResidual, size: int) -> bool:
     return block.expanded.shape[1] is not None and int(block.expanded.shape[1]) <= -(-size // SMALL)
 
 
-def _expanded(block: Block) -> tuple[str, Any]:
+def _expanded(block: InvertedResidual) -> tuple[str, Any]:
     return f"{block.name}_expanded", block.expanded
 
 

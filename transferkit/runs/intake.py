@@ -11,7 +11,7 @@ from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, Intensity, PictureError, decode_many
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
 from transferkit.runs import preflight

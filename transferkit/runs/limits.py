@@ -31,14 +31,14 @@ MB = 1e6
 
 
 @dataclass(frozen=True)
-class Limits:
+class CostLimits:
     """Most milliseconds for one picture and most megabytes of the file; None for no limit."""
 
     latency: float | None
     size: float | None
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
+    def of(cls, settings: Settings) -> CostLimits:
         """Those of a run."""
         return cls(settings.max_latency, settings.max_size)
 
@@ -47,14 +47,14 @@ class Limits:
         """Whether there is one."""
         return self.latency is not None or self.size is not None
 
-    def cost(self, model: keras.Model) -> Cost:
+    def cost(self, model: keras.Model) -> ClassifierCost:
         """What `model` (uint8 pictures → outputs) costs of what is limited."""
-        return Cost(
+        return ClassifierCost(
             None if self.latency is None else latency(model, compute.forward(model)),
             None if self.size is None else size(model),
         )
 
-    def excess(self, cost: Cost) -> str:
+    def excess(self, cost: ClassifierCost) -> str:
         """How `cost` is above the limits, in words; empty where it is not."""
         found = []
         if self.latency is not None and cost.latency is not None and cost.latency > self.latency:
@@ -65,7 +65,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ClassifierCost:
     """Milliseconds for one picture, and megabytes of the file; None where they were not measured."""
 
     latency: float | None
@@ -81,11 +81,11 @@ class Account:
     """What was measured of candidates, each kind once, and which of them cost too much. `last` is the cost of what was
     admitted last."""
 
-    limits: Limits
+    limits: CostLimits
     say: Callable[[str], None]
     left_out: list[str] = field(default_factory=list)
-    last: Cost = Cost(None, None)
-    _known: dict[Hashable, Cost] = field(default_factory=dict)
+    last: ClassifierCost = ClassifierCost(None, None)
+    _known: dict[Hashable, ClassifierCost] = field(default_factory=dict)
 
     def admits(self, kind: Hashable, what: str, model: Callable[[], keras.Model]) -> bool:
         """Whether the network that `model` makes is within the limits; networks of one `kind` cost the same."""
@@ -148,7 +148,7 @@ def check(backbone: LoadedBackbone, outputs: int, settings: Settings) -> None:
     """
     import keras
 
-    limits = Limits.of(settings)
+    limits = CostLimits.of(settings)
     if not limits.any:
         return
     found = taps(backbone)

@@ -15,8 +15,8 @@ from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.data import source
 from transferkit.data.containers import places
-from transferkit.data.readers.reading import Reading
 from transferkit.data.readers.relabel import relabel
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError, DataError

@@ -32,7 +32,7 @@ from transferkit.features.precision import Precision
 from transferkit.features.row_blocks import StoredRows
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.cross_validation import FOLDS, judge_of, require_room, rounds_of
-from transferkit.runs.limits import Account, Limits
+from transferkit.runs.limits import Account, CostLimits
 from transferkit.runs.tapped_rows import SHARE, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
@@ -140,7 +140,7 @@ class Selector:
         self.rows = tapped_rows(work, self.precision)
         if self.pool is not None:
             pool_choice.require_memory(self.rows, self.pool)
-        self.account = Account(Limits.of(work.settings), work.reporter.say)
+        self.account = Account(CostLimits.of(work.settings), work.reporter.say)
         work.timings["features"] = time.monotonic() - started
         return self._choose()
 

@@ -24,7 +24,7 @@ from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tapped_rows import tapped_rows
 from transferkit.selection.candidate_scores import CandidateScore, Floats, OutOfFold
 from transferkit.selection.ensemble import together
-from transferkit.selection.member import Member, networks
+from transferkit.selection.member import Voter, networks
 from transferkit.selection.mirrored import EVEN
 from transferkit.tasks.task import TINY
 from transferkit.training.problem import PhaseReport, Trained
@@ -59,7 +59,7 @@ class EnsembleJob(Job):
     """A run of the network of `settings` and others. `members`: each with its share of the answer; they sum to 1. A
     tail, where `settings` unfreeze layers, is of the network of `settings`, and competes with all members together."""
 
-    members: Mapping[Member, float] = field(default_factory=dict)
+    members: Mapping[Voter, float] = field(default_factory=dict)
 
     def _trained(self, work: Recipe, splits: Splits) -> tuple[Trained, HeadSelection | None]:
         self._works = {self.settings.backbone: work}
@@ -93,7 +93,7 @@ class EnsembleJob(Job):
         assert found is not None  # folds were possible when networks were compared
         return found
 
-    def _member(self, member: Member, share: float) -> EnsembleMember:
+    def _member(self, member: Voter, share: float) -> EnsembleMember:
         hashes = [self._works[name].backbone.weights_sha256 for name in member.networks]
         return EnsembleMember(
             network=str(member), weight=share, weights_sha256=hashes[0], networks=list(member.networks),
@@ -107,7 +107,7 @@ class EnsembleJob(Job):
         rows = {name: self._voice(name) for name in networks(member for member in self.members if not member.plain)}
         return [self._branch(member, share, rows, splits) for member, share in self.members.items()]
 
-    def _branch(self, member: Member, share: float, rows: Mapping[str, voices.Voice], splits: Splits) -> Branch:
+    def _branch(self, member: Voter, share: float, rows: Mapping[str, voices.Voice], splits: Splits) -> Branch:
         if len(member.networks) > 1:
             return self._pair(member, share, rows, splits)
         selection = self._found[member.networks[0]]
@@ -121,7 +121,7 @@ class EnsembleJob(Job):
         work = self._works[network]
         return voices.Voice(work, tapped_rows(work, work.frozen.precision), self._found[network].trial)
 
-    def _pair(self, member: Member, share: float, rows: Mapping[str, voices.Voice], splits: Splits) -> Branch:
+    def _pair(self, member: Voter, share: float, rows: Mapping[str, voices.Voice], splits: Splits) -> Branch:
         """Two networks under one classifier, chosen again as it was. Raises TrainingError where what is shipped does
         not answer as what was fitted."""
         left, right = (rows[name] for name in member.networks)
@@ -133,7 +133,7 @@ class EnsembleJob(Job):
         self._require_small(found, work)
         return Branch(model, share, member.mirrored, trial.mean_logits, self._report(member, trial, model, left))
 
-    def _report(self, member: Member, trial: CandidateScore, model: keras.Model, voice: voices.Voice) -> PhaseReport:
+    def _report(self, member: Voter, trial: CandidateScore, model: keras.Model, voice: voices.Voice) -> PhaseReport:
         """How the classifier on two networks was fitted, in the place of that on the first of them."""
         first, problem = self._found[member.networks[0]], voice.work.problem
         logits = trial.mean_logits[voice.rows.places(problem.val)]

@@ -20,7 +20,7 @@ from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfF
 from transferkit.selection.candidates import learners
 from transferkit.selection.choice import HeadChoice
 from transferkit.selection.mirrored import both_ways
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Member:
+class Voter:
     """One of those that answer together.
 
     `networks`: one, or two whose features lie side by side under one classifier. `mirrored`: the answers to a picture
@@ -32,11 +32,11 @@ class Member:
         return {"networks": list(self.networks), "mirrored": self.mirrored}
 
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Member:
+    def read(cls, values: Mapping[str, Any]) -> Voter:
         """What `as_json` gave."""
         return cls(tuple(map(str, values["networks"])), bool(values["mirrored"]))
 
 
-def networks(members: Iterable[Member]) -> list[str]:
+def networks(members: Iterable[Voter]) -> list[str]:
     """Every network of these, each once."""
     return list(dict.fromkeys(name for member in members for name in member.networks))

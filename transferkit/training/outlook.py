@@ -35,7 +35,7 @@ MEASURED = 32  # pictures that are decoded
 
 
 @dataclass(frozen=True)
-class StoredRows:
+class RowCount:
     """One kind of rows: how many there will be, how many the cache has, and the bytes that the others take."""
 
     label: str
@@ -74,12 +74,12 @@ class Outlook:
     trace: float
     features: float
     precision: str
-    stored: list[StoredRows] = field(default_factory=list)
+    stored: list[RowCount] = field(default_factory=list)
     phases: list[PhaseOutlook] = field(default_factory=list)
 
 
 @dataclass
-class Drawn:
+class RandomRows:
     """Random rows in the place of activations: what a step costs does not depend on the numbers in it."""
 
     shapes: list[tuple[int, ...]]
@@ -120,7 +120,7 @@ def outlook(work: Recipe) -> Outlook:
     # Threads read while an accelerator computes; on a CPU both share its cores.
     seconds = max(reading, computing) if compute.gpu_count() else reading + computing
     stored = [
-        StoredRows(kind.label, len(names), len(here), (len(names) - len(here)) * row_bytes(kind.width))
+        RowCount(kind.label, len(names), len(here), (len(names) - len(here)) * row_bytes(kind.width))
         for kind, here in zip(kinds, cached, strict=True)
     ]
     return Outlook(
@@ -154,7 +154,7 @@ def _forward(work: Recipe, model: keras.Model, some: np.ndarray) -> tuple[float,
 
 def _phases(work: Recipe, pooled: Rows, decode: float) -> list[PhaseOutlook]:
     s, backbone, steps = work.settings, work.backbone, work.steps
-    source = Drawn(pooled.shapes)
+    source = RandomRows(pooled.shapes)
     body = _body(work, pooled, s)
     head = _phase(work, work.head_phase("head"), body, source, "", 1 + len(work.folds))
     found = [head]
@@ -164,7 +164,9 @@ def _phases(work: Recipe, pooled: Rows, decode: float) -> list[PhaseOutlook]:
         first = work.first(policy)
         parts, below = work.frozen.at(first)
         name = operations_of(backbone.model)[first].name if first else ""
-        above = Drawn(below.shapes) if below is not None else Drawn([(backbone.size, backbone.size, 3)], 255.0)
+        above = (
+            RandomRows(below.shapes) if below is not None else RandomRows([(backbone.size, backbone.size, 3)], 255.0)
+        )
         trainee, adapted = models.tail(backbone, first, parts, below, body, s)
         phase = replace(planning.tail_phase(policy, len(steps), work.rate, backbone, s, adapted), name=policy)
         again = 0.0 if below is not None else decode / (work.views.count + 1) * len(work.problem.train) * phase.epochs
@@ -174,7 +176,7 @@ def _phases(work: Recipe, pooled: Rows, decode: float) -> list[PhaseOutlook]:
 
 
 def _body(work: Recipe, rows: Rows, settings: Settings) -> keras.Model:
-    some = Drawn(rows.shapes).take(np.arange(FORWARD_BATCH), np.zeros(FORWARD_BATCH, int))[0]
+    some = RandomRows(rows.shapes).take(np.arange(FORWARD_BATCH), np.zeros(FORWARD_BATCH, int))[0]
     return models.head(some, rows.label, work.problem.outputs, settings)
 
 

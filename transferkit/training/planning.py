@@ -10,7 +10,7 @@ import numpy as np
 
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
-from transferkit.backbones.catalog import Row
+from transferkit.backbones.catalog import BackboneRow
 from transferkit.backbones.cut import operations_of
 from transferkit.compute import keras_private
 from transferkit.config import Settings
@@ -83,7 +83,7 @@ def head_phase(name: str, rate: float, settings: Settings, features: Precision) 
     return Phase(name, "head only", rate, settings.epochs, warmup=False, precision=precision)
 
 
-def tail_steps(settings: Settings, row: Row) -> list[str]:
+def tail_steps(settings: Settings, row: BackboneRow) -> list[str]:
     """The freeze policies of the phases after the head's, in their order.
 
     Args:

@@ -19,8 +19,8 @@ from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
 from transferkit.selection.candidate_scores import Floats
 from transferkit.selection.ensemble import together
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.text import shown
 
 FOLDER = "student"  # in the run of the teacher
@@ -34,7 +34,7 @@ class Distillation:
     job: Job
     splits: Splits
     every: Sequence[NetworkAnswers]
-    members: Mapping[Member, float]
+    members: Mapping[Voter, float]
     command: str
 
     @property

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.files import sha256_bytes, write_bytes
-from transferkit.selection import portfolio
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection import network_choice
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.tuning.journal import Event, Journal
 
 
@@ -25,7 +25,7 @@ class KeptAnswers:
 
     def keep(self, one: NetworkAnswers) -> None:
         """Write them."""
-        held, key = portfolio.to_bytes(one), self._key(one.member)
+        held, key = network_choice.to_bytes(one), self._key(one.member)
         self.folder.mkdir(exist_ok=True)
         write_bytes(self._file(key), held)
         plain = {name: value for name, value in one.__dict__.items() if name != "answers"}
@@ -33,18 +33,18 @@ class KeptAnswers:
             {"event": "done", "key": key, **plain, **one.member.as_json(), "sha256": sha256_bytes(held)}
         )
 
-    def read(self, member: Member) -> NetworkAnswers | None:
+    def read(self, member: Voter) -> NetworkAnswers | None:
         """What was kept of `member`; None where there is nothing whole, and it is to be done, or done again."""
         done = (event for event in self.journal.events if event["event"] == "done" and "networks" in event)
-        events = [event for event in done if Member.read(event) == member]
+        events = [event for event in done if Voter.read(event) == member]
         if not events:
             return None
         plain = content(events[-1])
         path, digest = self._file(plain.pop("key")), plain.pop("sha256")
         held = path.read_bytes() if path.is_file() else b""
-        return portfolio.read(held, _rest(plain)) if sha256_bytes(held) == digest else None
+        return network_choice.read(held, _rest(plain)) if sha256_bytes(held) == digest else None
 
-    def _key(self, member: Member) -> str:
+    def _key(self, member: Voter) -> str:
         places = [str(self.networks.index(name)) for name in member.networks]
         return "-".join(["mirrored"] * member.mirrored + ["pair"] * (len(places) > 1) + places)
 

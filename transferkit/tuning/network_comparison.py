@@ -21,16 +21,16 @@ from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import TrainingError, TransferKitError
 from transferkit.evaluation.portfolio_record import LeftOutNetwork
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.tuning import portfolio_account
-from transferkit.tuning.executors.local import Engine
+from transferkit.tuning.executors.local import TrialEngine
 from transferkit.tuning.interrupts import heeded
 from transferkit.tuning.journal import Event, Journal
 from transferkit.tuning.kept_answers import KeptAnswers, content
 from transferkit.tuning.network_runner import choice_task, look_task, place_of
-from transferkit.tuning.portfolio_account import Look
-from transferkit.tuning.records import Limits, Outcome, Task
+from transferkit.tuning.portfolio_account import FirstLook
+from transferkit.tuning.records import Outcome, TrialLimits, TrialTask
 
 LOOKING = 0.25  # share of the budget after which no further network is looked at
 FINISH = 0.15  # share of it that is kept for training and judging the winner
@@ -39,7 +39,7 @@ LONG = 300.0  # seconds: below twice this, and a minute, no network is taken to 
 
 
 @dataclass
-class Budget:
+class TimeBudget:
     """Seconds that may be spent, counted from when it is made."""
 
     seconds: float
@@ -76,17 +76,17 @@ class NetworkComparison:
     networks: Sequence[str]
     named: bool
     settled: bool
-    budget: Budget
-    engine: Callable[[], Engine]
+    budget: TimeBudget
+    engine: Callable[[], TrialEngine]
     journal: Journal
     kept: KeptAnswers
     reporter: Reporter
     found: list[NetworkAnswers] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    looks: list[FirstLook] = field(default_factory=list)
     left_out: list[LeftOutNetwork] = field(default_factory=list)
     waiting: dict[str, float | None] = field(default_factory=dict)
     failed: TransferKitError | None = None  # why the network before could not be used
-    _at_work: Engine | None = field(default=None, init=False)
+    _at_work: TrialEngine | None = field(default=None, init=False)
     _running: int = field(default=0, init=False)  # tasks that were begun and are not done
 
     def run(self) -> None:
@@ -107,7 +107,7 @@ class NetworkComparison:
         if not self.found and self.failed is not None:
             raise self.failed
 
-    def _work(self, tasks: Iterator[Task], note: Callable[[str, Outcome], None]) -> None:
+    def _work(self, tasks: Iterator[TrialTask], note: Callable[[str, Outcome], None]) -> None:
         """Have them done, as many at a time as the engine takes. The next one is asked for when there is room for it:
         whether it is begun goes by the time that is left then."""
         with heeded() as check:
@@ -130,12 +130,12 @@ class NetworkComparison:
 
     def _look(self) -> None:
         """A look at each network: the first one, then the small ones before the large."""
-        known = {e["network"]: Look(**content(e)) for e in self._events("look")}
+        known = {e["network"]: FirstLook(**content(e)) for e in self._events("look")}
         order = sorted(self.networks, key=lambda name: (name != self.networks[0], _parameters(name)))
 
         def note(name: str, outcome: Outcome) -> None:
             came = outcome.payload
-            if isinstance(came, Look):
+            if isinstance(came, FirstLook):
                 known[name] = came
                 self.journal.append({"event": "look", **came.__dict__})
             elif self.named and isinstance(came, TransferKitError):
@@ -146,7 +146,7 @@ class NetworkComparison:
         self._work(self._to_be_looked_at(order, known), note)
         self.looks = [known[name] for name in order if name in known]
 
-    def _to_be_looked_at(self, order: Sequence[str], known: dict[str, Look]) -> Iterator[Task]:
+    def _to_be_looked_at(self, order: Sequence[str], known: dict[str, FirstLook]) -> Iterator[TrialTask]:
         for name in order:
             if name in known:
                 continue
@@ -168,18 +168,18 @@ class NetworkComparison:
         self._work(self._to_be_compared(order), self._compared)
         self.found.sort(key=lambda one: order.index(one.network))  # whichever was done first
 
-    def _to_be_compared(self, order: Sequence[str]) -> Iterator[Task]:
+    def _to_be_compared(self, order: Sequence[str]) -> Iterator[TrialTask]:
         for name in order:
             if any(row.network == name for row in self.left_out) or not self._begins(name):
                 continue
             begun = len(self.found) + self._running
             self.reporter.heading(f"network {begun + 1}: {shown(name)}")
-            limits = self._limits() if begun else Limits()
+            limits = self._limits() if begun else TrialLimits()
             yield choice_task(self.networks.index(name), name, f"network {shown(name)}", self.base.seed, limits)
 
     def _begins(self, name: str) -> bool:
         """Whether it is to be done now. What is done already is appended to `found`, what is not done to `left_out`."""
-        done = self.kept.read(Member((name,)))
+        done = self.kept.read(Voter((name,)))
         if done is not None:
             self.found.append(done)
             return False
@@ -215,9 +215,9 @@ class NetworkComparison:
         views = self.pictures * (1 + self.base.used_views)
         return views * (1 / look.speed + DECODING) + (self.found[0].choice if self.found else 0.0)
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> TrialLimits:
         """By which a worker is taken to hang."""
-        return Limits(max(self.budget.seconds, LONG))
+        return TrialLimits(max(self.budget.seconds, LONG))
 
     def _fail(self, name: str, outcome: Outcome) -> None:
         reason = outcome.payload

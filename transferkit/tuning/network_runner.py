@@ -21,15 +21,15 @@ from transferkit.runs.finetune import Job
 from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
 from transferkit.runs.network_scores import probe
-from transferkit.selection.portfolio import NetworkAnswers
-from transferkit.tuning.portfolio_account import Look
-from transferkit.tuning.records import Limits, Outcome, Task, TrialPlan
+from transferkit.selection.network_choice import NetworkAnswers
+from transferkit.tuning.portfolio_account import FirstLook
+from transferkit.tuning.records import Outcome, TrialLimits, TrialPlan, TrialTask
 from transferkit.wording import speak_shell
 
 LOOK = 300  # pictures by which networks are ranked
 
 
-def look_task(place: int, network: str, title: str, seed: int, limits: Limits) -> Task:
+def look_task(place: int, network: str, title: str, seed: int, limits: TrialLimits) -> TrialTask:
     """The task of looking at a network.
 
     Args:
@@ -39,16 +39,16 @@ def look_task(place: int, network: str, title: str, seed: int, limits: Limits) -
         seed: of the comparison.
         limits: by which a worker is taken to hang.
     """
-    return Task(f"look-{place}", {"backbone": network, "look": True}, seed, limits, title=title)
+    return TrialTask(f"look-{place}", {"backbone": network, "look": True}, seed, limits, title=title)
 
 
-def choice_task(place: int, network: str, title: str, seed: int, limits: Limits) -> Task:
+def choice_task(place: int, network: str, title: str, seed: int, limits: TrialLimits) -> TrialTask:
     """The task of choosing a classifier on a network.
 
     Args:
         place, network, title, seed, limits: as for `look_task`.
     """
-    return Task(f"network-{place}", {"backbone": network, "look": False}, seed, limits, title=title)
+    return TrialTask(f"network-{place}", {"backbone": network, "look": False}, seed, limits, title=title)
 
 
 def place_of(outcome: Outcome) -> int:
@@ -84,8 +84,8 @@ class NetworkRunners:
 
 @dataclass(frozen=True, eq=False)
 class NetworkRunner:
-    """Does one task after the other. An outcome's `payload` is a `Look`, `NetworkAnswers`, or the error that says why
-    the network cannot be used; what else goes wrong is raised. Test pictures are never opened."""
+    """Does one task after the other. An outcome's `payload` is a `FirstLook`, `NetworkAnswers`, or the error that says
+    why the network cannot be used; what else goes wrong is raised. Test pictures are never opened."""
 
     plan: TrialPlan
     splits: Splits
@@ -94,7 +94,7 @@ class NetworkRunner:
     def __post_init__(self) -> None:
         compute.start(reporter=self.reporter)
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         """Look, or choose."""
         network, started = str(task.values["backbone"]), time.monotonic()
         try:
@@ -109,10 +109,10 @@ class NetworkRunner:
         """Drop the network from memory."""
         compute.release()
 
-    def _look(self, network: str) -> Look:
+    def _look(self, network: str) -> FirstLook:
         plan, (some, folds) = self.plan, self._some()
         found = probe(network, some, folds, plan.base.seed, plan.offline, self.reporter, plan.base.intensity)
-        return Look(network, found.metric, found.score, found.spread, found.images_per_second)
+        return FirstLook(network, found.metric, found.score, found.spread, found.images_per_second)
 
     def _choice(self, network: str) -> NetworkAnswers:
         plan, started = self.plan, time.monotonic()

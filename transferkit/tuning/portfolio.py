@@ -27,19 +27,19 @@ from transferkit.runs.finetune import Job
 from transferkit.runs.manifest import amend
 from transferkit.runs.run_record import PortfolioOrigin
 from transferkit.runs.together import EnsembleJob
-from transferkit.selection import portfolio
+from transferkit.selection import network_choice
 from transferkit.selection.candidate_scores import Judge
-from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
+from transferkit.selection.network_choice import NetworkAnswers, NetworkChoice
 from transferkit.tuning import portfolio_account
 from transferkit.tuning.distillation import Distillation
-from transferkit.tuning.executors.local import Engine, InProcess
+from transferkit.tuning.executors.local import InProcess, TrialEngine
 from transferkit.tuning.journal import Journal
 from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.kept_answers import KeptAnswers
-from transferkit.tuning.network_comparison import Budget, NetworkComparison
+from transferkit.tuning.network_comparison import NetworkComparison, TimeBudget
 from transferkit.tuning.network_runner import NetworkRunners, settings_of
 from transferkit.tuning.portfolio_account import Story
-from transferkit.tuning.portfolio_decision import Decider, Decision
+from transferkit.tuning.portfolio_decision import Decider, PortfolioDecision
 from transferkit.tuning.records import TrialPlan
 from transferkit.tuning.refinement import Refinement
 from transferkit.tuning.search_settings import SearchSettings
@@ -54,7 +54,7 @@ class PortfolioJob(JournalledJob):
 
     networks: Sequence[str]
     named: bool
-    budget: Budget
+    budget: TimeBudget
     distill: str = ""  # the student, where one is taught
     place: SearchSettings = field(default_factory=SearchSettings)
 
@@ -79,7 +79,7 @@ class PortfolioJob(JournalledJob):
                 judge = self._job(compared.found[0].network).judge(splits)
                 refined = self._refinement(compared, kept, splits, judge)
                 refined.run()
-                chosen = portfolio.choose(compared.found, judge, self.base.seed, refined.made)
+                chosen = network_choice.choose(compared.found, judge, self.base.seed, refined.made)
                 decision = self._decided(journal, splits, [*compared.found, *refined.made], chosen)
         seconds = time.monotonic() - started
         job = self._winner(decision)
@@ -133,7 +133,7 @@ class PortfolioJob(JournalledJob):
             engine=lambda: self._engine(splits), journal=journal, kept=kept, reporter=self.reporter,
         )  # fmt: skip
 
-    def _engine(self, splits: Splits) -> Engine:
+    def _engine(self, splits: Splits) -> TrialEngine:
         """What cross-validates networks."""
         plan, made = TrialPlan(self.samples, (), self.base, self.kept, self.offline, self.cache), NetworkRunners(splits)
         if self.place.engine == "local":
@@ -162,11 +162,11 @@ class PortfolioJob(JournalledJob):
 
     def _decided(
         self, journal: Journal, splits: Splits, every: Sequence[NetworkAnswers], chosen: NetworkChoice
-    ) -> Decision:
+    ) -> PortfolioDecision:
         """What to train: as decided before, where training has begun."""
         events = [event for event in journal.events if event["event"] == "chosen"]
         if events and self.layout.manifest.exists():
-            return Decision.read(events[-1])
+            return PortfolioDecision.read(events[-1])
         decision = Decider(
             every=every, chosen=chosen, base=self.base, budget=self.budget, reporter=self.reporter,
             tail=lambda network, left: tail_plan.plan(self._job(network), splits, left),
@@ -175,7 +175,7 @@ class PortfolioJob(JournalledJob):
         journal.append(decision.event())
         return decision
 
-    def _winner(self, decision: Decision) -> Job:
+    def _winner(self, decision: PortfolioDecision) -> Job:
         job = self._job(decision.first)
         self.reporter.heading(f"training on what was chosen: {', '.join(shown(str(m)) for m in decision.members)}")
         if decision.unfreeze != "none":

@@ -20,8 +20,8 @@ from transferkit.evaluation.portfolio_record import (
 from transferkit.record import Number
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.expectation import expected
-from transferkit.selection.member import Member, networks
-from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
+from transferkit.selection.member import Voter, networks
+from transferkit.selection.network_choice import NetworkAnswers, NetworkChoice
 from transferkit.text import shown
 from transferkit.tuning import portfolio_forecast
 
@@ -29,7 +29,7 @@ OVER = "no layers were trained: the time was over before they could be"
 
 
 @dataclass(frozen=True)
-class Look:
+class FirstLook:
     """What a network promises: a probe's score over folds of few pictures, its spread, and pictures a second."""
 
     network: str
@@ -48,14 +48,14 @@ class Story:
     that were to be trained, "none" for none, and `tail`, why."""
 
     found: Sequence[NetworkAnswers]
-    looks: Sequence[Look]
+    looks: Sequence[FirstLook]
     left_out: Sequence[LeftOutNetwork]
     waiting: Mapping[str, float | None]
     made: Sequence[NetworkAnswers]
     untried: Sequence[str]
     late: bool
     chosen: NetworkChoice
-    members: Mapping[Member, float]
+    members: Mapping[Voter, float]
     first: str
     single: str
     unfreeze: str
@@ -67,9 +67,9 @@ class Story:
         """The networks and what was made of them."""
         return [*self.found, *self.made]
 
-    def shipped(self, metrics: MetricsRecord) -> dict[Member, float]:
+    def shipped(self, metrics: MetricsRecord) -> dict[Voter, float]:
         """The members with their shares; a tail that won is of one network."""
-        return dict(self.members) if metrics.ensemble else {Member((self.first,)): 1.0}
+        return dict(self.members) if metrics.ensemble else {Voter((self.first,)): 1.0}
 
 
 def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> PortfolioRecord:
@@ -110,13 +110,13 @@ def content(story: Story, base: Settings, task: str, metrics: MetricsRecord) -> 
     return result
 
 
-def _networks(story: Story, shipped: Mapping[Member, float]) -> list[ComparedNetwork]:
+def _networks(story: Story, shipped: Mapping[Voter, float]) -> list[ComparedNetwork]:
     cheap = {look.network: look for look in story.looks}
     used = networks(shipped)
     rows = []
     for place, (one, (gain, error)) in enumerate(zip(story.found, story.chosen.gains, strict=True)):
         look = cheap.get(one.network)
-        share = shipped.get(Member((one.network,)))
+        share = shipped.get(Voter((one.network,)))
         rows.append(ComparedNetwork(
             network=one.network, classifier=one.classifier, features=one.features, parameters=one.parameters,
             score=one.score, ci95=_ends(one.interval), alone=one.own.score, seconds=round(one.seconds, 2),
@@ -127,7 +127,7 @@ def _networks(story: Story, shipped: Mapping[Member, float]) -> list[ComparedNet
     return rows
 
 
-def _refined(story: Story, shipped: Mapping[Member, float]) -> list[RefinedRecord]:
+def _refined(story: Story, shipped: Mapping[Voter, float]) -> list[RefinedRecord]:
     rows = []
     for one, (gain, error) in zip(story.made, story.chosen.refined, strict=True):
         row = RefinedRecord(

@@ -10,19 +10,19 @@ from typing import Any
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.runs.tail_plan import TailPlan
-from transferkit.selection.member import Member, networks
-from transferkit.selection.portfolio import NetworkAnswers, NetworkChoice
+from transferkit.selection.member import Voter, networks
+from transferkit.selection.network_choice import NetworkAnswers, NetworkChoice
 from transferkit.tuning.journal import Event
-from transferkit.tuning.network_comparison import FINISH, Budget
+from transferkit.tuning.network_comparison import FINISH, TimeBudget
 
 
 @dataclass(frozen=True)
-class Decision:
+class PortfolioDecision:
     """`members`: with their shares, which sum to 1; `single`: why what was better is not shipped, empty where it is;
     `unfreeze` and `seconds`: of the tail that is trained, "none" where none is, and `tail` why; `late`: for lack of
     time alone."""
 
-    members: dict[Member, float]
+    members: dict[Voter, float]
     single: str = ""
     unfreeze: str = "none"
     seconds: float = 0.0
@@ -48,12 +48,12 @@ class Decision:
         }  # fmt: skip
 
     @classmethod
-    def read(cls, event: Event) -> Decision:
+    def read(cls, event: Event) -> PortfolioDecision:
         """What `event` gave, or a version that averaged networks only."""
         if "members" not in event:
-            shares = {Member((str(name),)): float(share) for name, share in event["shares"].items()}
+            shares = {Voter((str(name),)): float(share) for name, share in event["shares"].items()}
             return cls(shares, str(event["single"]))
-        members = {Member.read(one): float(one["share"]) for one in event["members"]}
+        members = {Voter.read(one): float(one["share"]) for one in event["members"]}
         tail = str(event["unfreeze"]), float(event["seconds"]), str(event["tail"]), bool(event["late"])
         return cls(members, str(event["single"]), *tail)
 
@@ -66,23 +66,23 @@ class Decider:
     every: Sequence[NetworkAnswers]
     chosen: NetworkChoice
     base: Settings
-    budget: Budget
+    budget: TimeBudget
     tail: Callable[[str, float], TailPlan]
     reporter: Reporter
     single: str = field(default="", init=False)
 
-    def decide(self) -> Decision:
+    def decide(self) -> PortfolioDecision:
         """Members by the rule of the comparison, as far as time goes; then the tail."""
         members = self._members()
-        before = Decision(members, self.single)
+        before = PortfolioDecision(members, self.single)
         left = self.budget.seconds * (1 - FINISH) - self.budget.spent - self._needed(list(members))
         if left <= 0:
-            return Decision(members, self.single, tail="no layers were trained: no time was left", late=True)
+            return PortfolioDecision(members, self.single, tail="no layers were trained: no time was left", late=True)
         plan = self.tail(before.first, left)
         self.reporter.say(plan.words)
-        return Decision(members, self.single, plan.policy, plan.seconds, plan.words, plan.late)
+        return PortfolioDecision(members, self.single, plan.policy, plan.seconds, plan.words, plan.late)
 
-    def _members(self) -> dict[Member, float]:
+    def _members(self) -> dict[Voter, float]:
         several = self.chosen.ensemble
         if several is not None and several.taken:
             members = {self.every[place].member: share for place, share in several.weights.items()}
@@ -96,12 +96,12 @@ class Decider:
         self.single = self._unaffordable(winner)
         return {self.every[self.chosen.plain].member: 1.0}
 
-    def _needed(self, members: Sequence[Member]) -> float:
+    def _needed(self, members: Sequence[Voter]) -> float:
         """Seconds of choosing on each of them again, and on each network in them."""
-        wanted = {*members, *(Member((name,)) for name in networks(members))}
+        wanted = {*members, *(Voter((name,)) for name in networks(members))}
         return sum(one.choice for one in self.every if one.member in wanted)
 
-    def _unaffordable(self, members: dict[Member, float]) -> str:
+    def _unaffordable(self, members: dict[Voter, float]) -> str:
         """Why these are not shipped, though they were better; empty where they may be."""
         if self.base.max_latency is not None or self.base.max_size is not None:
             return "--max-latency and --max-size bound one network"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from transferkit.console import figure, plural
 from transferkit.evaluation.portfolio_record import ForecastRecord
 from transferkit.selection.forecast import FEWEST, Waiting, forecast, within
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.text import shown
 
 SECONDS, MORE = 600.0, "ten minutes more"

@@ -20,7 +20,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # row numbers of training and validation p
 
 
 @dataclass(frozen=True)
-class Limits:
+class TrialLimits:
     """What a trial may take: `seconds` (it stops after the epoch in which they end), bytes of its process's memory."""
 
     seconds: float | None = None
@@ -51,14 +51,14 @@ class TrialPlan:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrialTask:
     """One piece of work to be done. `id` is fit for the name of a folder. `epochs` pauses the last phase there;
     `continues` is the trial it goes on from; `title` is what people are told, by default `trial ID`."""
 
     id: str
     values: Values
     seed: int
-    limits: Limits = field(default_factory=Limits)
+    limits: TrialLimits = field(default_factory=TrialLimits)
     epochs: int | None = None
     continues: str | None = None
     title: str = ""

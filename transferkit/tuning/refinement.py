@@ -18,12 +18,12 @@ from transferkit.runs import voices
 from transferkit.runs.voices import Voice
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.expectation import expected
-from transferkit.selection.member import Member
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.member import Voter
+from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.text import shown
 from transferkit.training.recipe import Recipe
 from transferkit.tuning.kept_answers import KeptAnswers
-from transferkit.tuning.network_comparison import DECODING, FINISH, Budget
+from transferkit.tuning.network_comparison import DECODING, FINISH, TimeBudget
 
 AGAIN = 1.5  # of what a choice on one network took, for one on the features of two
 
@@ -37,7 +37,7 @@ class Refinement:
     found: Sequence[NetworkAnswers]
     splits: Splits
     base: Settings
-    budget: Budget
+    budget: TimeBudget
     judge: Judge
     recipe: Callable[[str], Recipe]
     speeds: dict[str, float]
@@ -55,11 +55,11 @@ class Refinement:
             return
         best, self._voices = self._best(), dict[str, Voice]()
         for one in best:
-            member = Member((one.network,), mirrored=True)
+            member = Voter((one.network,), mirrored=True)
             self._try(member, [one], self._looking(one), f"{shown(one.network)} on mirror images")
         if len(best) == 2:
             names = " and ".join(shown(one.network) for one in best)
-            member, needed = Member(tuple(one.network for one in best)), AGAIN * sum(one.choice for one in best)
+            member, needed = Voter(tuple(one.network for one in best)), AGAIN * sum(one.choice for one in best)
             self._try(member, best, needed, f"features of {names} side by side")
         self._voices.clear()
         compute.release()
@@ -74,7 +74,7 @@ class Refinement:
         pictures = sum(part != "test" for part in self.splits.assignment)
         return one.seconds / 2 if speed is None else pictures * (1 / speed + DECODING) + one.choice
 
-    def _try(self, member: Member, of: Sequence[NetworkAnswers], needed: float, what: str) -> None:
+    def _try(self, member: Voter, of: Sequence[NetworkAnswers], needed: float, what: str) -> None:
         """Append to `made` what comes of it, or to `untried` why nothing does."""
         done = self.kept.read(member)
         if done is None:

@@ -17,11 +17,11 @@ import numpy as np
 
 from transferkit.console import Advance, Reporter
 from transferkit.errors import RunError, TrainingError
-from transferkit.tuning.executors.local import Engine
+from transferkit.tuning.executors.local import TrialEngine
 from transferkit.tuning.interrupts import heeded
 from transferkit.tuning.journal import Event, Journal, require_sound
 from transferkit.tuning.oracles.oracle import Oracle, Proposal
-from transferkit.tuning.records import Limits, Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialLimits, TrialPlan, TrialTask
 from transferkit.tuning.search_space.dimensions import Values
 from transferkit.tuning.search_space.space import OUTER
 
@@ -75,11 +75,11 @@ class Search:
     plan: TrialPlan
     oracle: Oracle
     journal: Journal
-    engine: Engine
+    engine: TrialEngine
     reporter: Reporter
     maximise: bool
     metric: str
-    limits: Limits = field(default_factory=Limits)
+    limits: TrialLimits = field(default_factory=TrialLimits)
     ends: float | None = None
     trials: list[Trial] = field(default_factory=list)
     spent: bool = False  # whether the time budget ended the search
@@ -157,8 +157,8 @@ class Search:
         judged = [c for c in scored if c.fresh] or scored
         return sorted(judged, key=lambda c: sign * c.mean)
 
-    def _final(self, candidate: Finalist, seed: int) -> Task:
-        return Task(f"{candidate.id}-seed{seed}", candidate.values, seed, self.limits)
+    def _final(self, candidate: Finalist, seed: int) -> TrialTask:
+        return TrialTask(f"{candidate.id}-seed{seed}", candidate.values, seed, self.limits)
 
     # -- one after the other
 
@@ -235,9 +235,9 @@ class Search:
         """In the order of running: those on the same features one after the other."""
         return sorted(proposals, key=lambda p: str([p.values.get(name) for name in OUTER]))
 
-    def _task(self, proposal: Proposal) -> Task:
+    def _task(self, proposal: Proposal) -> TrialTask:
         rungs = self.oracle.algorithm == "hyperband"
-        return Task(
+        return TrialTask(
             proposal.id, proposal.values, self.plan.base.seed, self.limits,
             proposal.epochs if rungs else None, proposal.continues,
         )  # fmt: skip
@@ -277,7 +277,7 @@ class Search:
 
     # -- finals
 
-    def _run_all(self, tasks: list[Task], title: str) -> dict[str, Outcome]:
+    def _run_all(self, tasks: list[TrialTask], title: str) -> dict[str, Outcome]:
         """Outcomes of all tasks by their ids, those of the journal included."""
         known = {e["trial"]: e for e in self.journal.events if e["event"] == "final"}
         done = {t.id: Outcome.from_event({**known[t.id], "id": t.id}) for t in tasks if t.id in known}

@@ -34,8 +34,8 @@ from transferkit.training import recipe
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback, Loop
 from transferkit.training.problem import PhaseReport
-from transferkit.tuning.limits import memory_in_use, within
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
+from transferkit.tuning.trial_limits import memory_in_use, within
 
 STANDS = 2  # networks kept in memory; neighbours in the order of trials share theirs
 # Settings that decide which features are computed: trials that agree on them share a stand.
@@ -98,7 +98,7 @@ class TrialRunner:
         compute.start()
         self._built, self._lent = built or Built(), built is not None
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         """Train and judge. What goes wrong is told in the outcome; only an interrupt gets out."""
         started, self._waited = time.monotonic(), 0.0
         try:
@@ -130,7 +130,7 @@ class TrialRunner:
 
     # -- one trial
 
-    def _run(self, task: Task, check: Callable[[], None]) -> Outcome:
+    def _run(self, task: TrialTask, check: Callable[[], None]) -> Outcome:
         settings = self.plan.settings(task.values, task.seed)
         stand = self.stand(settings)
         if task.continues and not self.folder(task.id).exists():
@@ -153,7 +153,7 @@ class TrialRunner:
         )
 
     def _pair(
-        self, task: Task, settings: Settings, stand: Stand, number: int, check: Callable[[], None]
+        self, task: TrialTask, settings: Settings, stand: Stand, number: int, check: Callable[[], None]
     ) -> tuple[PhaseReport, float, float]:
         """How the best phase of one pair went, the seconds of all epochs at their median pace, and those it took."""
         check()
@@ -168,7 +168,7 @@ class TrialRunner:
             report = next(p for p in trained.phases if p.name == trained.chosen)
         return report, _training_seconds(work.trainer.history), time.monotonic() - started
 
-    def answers(self, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    def answers(self, task: TrialTask) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training again (or
         from what was kept of it). For judging settings when every choice has been made.
         """
@@ -186,7 +186,7 @@ class TrialRunner:
         return trained.val_outputs, found
 
     def _recipe(
-        self, task: Task, settings: Settings, stand: Stand, number: int, callbacks: Sequence[Callback] = ()
+        self, task: TrialTask, settings: Settings, stand: Stand, number: int, callbacks: Sequence[Callback] = ()
     ) -> recipe.Recipe:
         problem = recipe.problem(
             self.plan.samples, *self.plan.pairs[number],

@@ -29,15 +29,15 @@ from transferkit.runs.run_record import RunRecord, SearchOrigin
 from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import gallery, search_results, verdict
 from transferkit.tuning import search_settings as how
-from transferkit.tuning.executors.local import Engine, engine
+from transferkit.tuning.executors.local import TrialEngine, engine
 from transferkit.tuning.importance import importance
 from transferkit.tuning.journalled import JournalledJob
-from transferkit.tuning.limits import SHARE
 from transferkit.tuning.oracles.oracle import Oracle
-from transferkit.tuning.records import Limits, Pair, Task, TrialPlan
+from transferkit.tuning.records import Pair, TrialLimits, TrialPlan, TrialTask
 from transferkit.tuning.search import DEFAULT, Finalist, Search
 from transferkit.tuning.search_settings import SearchSettings
 from transferkit.tuning.search_space.space import Space
+from transferkit.tuning.trial_limits import SHARE
 from transferkit.tuning.trial_runner import Built, TrialRunner
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class SearchJob(JournalledJob):
                 search_results.write_trials(self.folder.trials, search.trials, self.space)
                 search_results.write_best(self.folder, search, self.origin, self.base)
 
-    def _engine(self, plan: TrialPlan) -> Engine:
+    def _engine(self, plan: TrialPlan) -> TrialEngine:
         s = self.search
         options = {"address": s.address, "cpus": s.trial_cpus, "gpus": s.trial_gpus} if s.engine == "ray" else {}
         return engine(s.engine, plan, s.workers, self.reporter, built=self._built, **options)
@@ -186,11 +186,11 @@ class SearchJob(JournalledJob):
         finally:
             runner.forget()
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> TrialLimits:
         s = self.search
         # Of a cluster's machines nothing is known here, and Ray watches their memory itself.
         usual = None if s.engine == "ray" else int(SHARE * machine_memory() / s.workers)
-        return Limits(s.trial_budget, s.trial_memory or usual)
+        return TrialLimits(s.trial_budget, s.trial_memory or usual)
 
     def _announce(self, oracle: Oracle, pictures: int, pairs: int) -> None:
         how_judged = f"{pairs} folds" if pairs > 1 else "validation"
@@ -257,7 +257,7 @@ class SearchJob(JournalledJob):
         """Calibrated answers on validation and test."""
         seed = self.base.seed
         name = candidate.own.id if candidate.own else f"{candidate.id}-seed{seed}"
-        on_val, on_test = bench.answers(Task(name, candidate.values, seed))
+        on_val, on_test = bench.answers(TrialTask(name, candidate.values, seed))
         task, temperature = self.samples.task, 1.0
         if self.samples.kind.calibrated:
             temperature = calibration.fit_temperature(on_val, self.samples.targets[val], task)

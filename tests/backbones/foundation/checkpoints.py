@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.backbones.foundation import folder
+from transferkit.backbones.foundation import model_folder
 from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.backbones.foundation.safetensors import SafetensorsFile
 
@@ -37,7 +37,7 @@ def written(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
 
 def conversion(path: Path, size: int = 32) -> Conversion:
     """The rules for what lies at a path."""
-    found = folder.describe(str(path))
+    found = model_folder.describe(str(path))
     return Conversion(found.described.architecture, found.described.layout, found.tensors, size, found.path)
 
 

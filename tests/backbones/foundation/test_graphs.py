@@ -25,7 +25,7 @@ from transferkit import heads
 from transferkit.backbones import build, freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import cut
-from transferkit.backbones.foundation import described, folder
+from transferkit.backbones.foundation import described, model_folder
 from transferkit.backbones.portability import foreign
 from transferkit.data.images.decode import DECODER_VERSION
 
@@ -57,7 +57,7 @@ def made(name: str) -> LoadedBackbone:
 
 def test_every_family_that_is_read_or_promised_is_proved_here() -> None:
     table = README.read_text("utf-8").partition("| foundation networks")[2].partition("\n\n")[0]
-    here = {folder.describe(str(FIXTURES / name.partition("+")[0])).described.family for name in SIZES}
+    here = {model_folder.describe(str(FIXTURES / name.partition("+")[0])).described.family for name in SIZES}
 
     assert re.findall(r"^\| (?!-)([^|]+?) \|", table, flags=re.MULTILINE) == list(ROWS)
     assert set().union(*ROWS.values()) == set(described._FAMILIES) == here
@@ -81,8 +81,8 @@ def test_the_row_says_what_the_network_has(name: str) -> None:
     backbone = loaded(name)
     model, row = backbone.model, backbone.row
     fixture, plus, _ = name.partition("+")
-    found = folder.describe(str(FIXTURES / fixture))
-    shapes = (folder.pooled(found) if plus else found).described.architecture.shapes(SIZES[name])
+    found = model_folder.describe(str(FIXTURES / fixture))
+    shapes = (model_folder.pooled(found) if plus else found).described.architecture.shapes(SIZES[name])
 
     assert {f"{layer.name}/{v.name}": tuple(v.shape) for layer in model.layers for v in layer.weights} == shapes
     assert sum(freeze.is_counted(operation) for operation in model.operations) == row.layers

@@ -10,8 +10,8 @@ import pytest
 
 from tests.backbones.foundation.parity import FIXTURES
 from tests.marks import extended
-from transferkit.backbones.foundation import folder
-from transferkit.backbones.foundation.checkpoint import open_checkpoint, weights_file
+from transferkit.backbones.foundation import model_folder
+from transferkit.backbones.foundation.checkpoint_files import open_checkpoint, weights_file
 from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.errors import TransferKitError
 
@@ -52,9 +52,9 @@ def test_what_one_tensor_is_said_to_be(name: str, monkeypatch: pytest.MonkeyPatc
             shapes = {**real, tensor: claim or ()}
             if claim is None:
                 del shapes[tensor]
-            monkeypatch.setattr(folder, "open_checkpoint", lambda _, shapes=shapes: Claimed(shapes))
+            monkeypatch.setattr(model_folder, "open_checkpoint", lambda _, shapes=shapes: Claimed(shapes))
             try:
-                found = folder.describe(str(path))
+                found = model_folder.describe(str(path))
                 of = found.described
                 Conversion(of.architecture, of.layout, found.tensors, found.row.size, found.path)
             except TransferKitError as error:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.backbones.foundation.checkpoints import split_up
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones import build, download, published
-from transferkit.backbones.foundation import folder, hub
+from transferkit.backbones.foundation import hub, model_folder
 from transferkit.cli.backbones import backbones
 from transferkit.errors import BackboneError, WeightsError
 
@@ -86,7 +86,7 @@ class Server(ThreadingHTTPServer):
 
     def serve(self, folder: Path) -> None:
         """Serve this folder's files in place of those of the ViT."""
-        self.files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "reference.npz"}
+        self.files = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.name != "reference.npz"}
 
     def asked(self) -> list[str]:
         """Names of the files that were asked for."""
@@ -119,7 +119,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 def test_a_network_is_fetched_once_and_known_by_its_name(server: Server) -> None:
     said: list[str] = []
     place = hub.fetch(NAME, reporter=said.append)
-    row = folder.describe(str(place)).row
+    row = model_folder.describe(str(place)).row
 
     assert row.name == "tiny"
     assert row.licence == "apache-2.0 (says its model card)"
@@ -209,7 +209,7 @@ def test_a_file_that_changed_on_disk_is_noticed_and_fetched_again(server: Server
 
     with pytest.raises(WeightsError, match="damaged; repeat"):
         hub.fetch(NAME)
-    assert folder.describe(str(hub.fetch(NAME))).row.layers == 26
+    assert model_folder.describe(str(hub.fetch(NAME))).row.layers == 26
 
 
 def test_the_hubs_own_cache_is_shared(server: Server, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_weights_of_a_network_that_is_not_read_stay_on_the_hub(
 def test_a_config_of_timm_needs_the_tensors_even_for_random_weights(server: Server) -> None:
     server.serve(FIXTURES / "timm_vit")
 
-    expected = folder.describe(str(FIXTURES / "timm_vit")).row.parameters
+    expected = model_folder.describe(str(FIXTURES / "timm_vit")).row.parameters
     assert published.opened(NAME, weights=False).row.parameters == expected
     assert server.asked() == ["config.json", "model.safetensors"]
 

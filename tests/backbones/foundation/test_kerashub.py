@@ -13,7 +13,7 @@ import pytest
 
 from tests.backbones.foundation.checkpoints import conversion
 from tests.backbones.foundation.parity import FIXTURES
-from transferkit.backbones.foundation import folder, hub
+from transferkit.backbones.foundation import hub, model_folder
 from transferkit.errors import BackboneError, WeightsError
 
 
@@ -32,7 +32,7 @@ def copy(tmp_path: Path) -> Any:
 
 
 def test_the_row_says_family_blocks_and_size() -> None:
-    row = folder.describe(str(FIXTURES / "kerashub_dinov2_registers")).row
+    row = model_folder.describe(str(FIXTURES / "kerashub_dinov2_registers")).row
 
     assert (row.constructor, row.size, row.licence) == ("DINOv2", 32, "Apache-2.0 (Meta)")
     assert row.stage_names == ("stem", "block0", "block1", "block2")
@@ -42,8 +42,8 @@ def test_random_weights_need_a_config_alone(copy: Any) -> None:
     path = copy("kerashub_resnet")
     (path / "model.weights.h5").unlink()
 
-    assert folder.is_told_by_config(path)
-    assert folder.describe(str(path), bare=True).row.constructor == "ResNet"
+    assert model_folder.is_told_by_config(path)
+    assert model_folder.describe(str(path), bare=True).row.constructor == "ResNet"
 
 
 def test_mean_and_deviation_come_from_the_image_converter(copy: Any) -> None:
@@ -54,18 +54,18 @@ def test_mean_and_deviation_come_from_the_image_converter(copy: Any) -> None:
     )
     said = {"config": {"scale": scale, "offset": offset, "interpolation": "bilinear"}}
     (path / "image_converter.json").write_text(json.dumps(said))
-    found = folder.describe(str(path))
+    found = model_folder.describe(str(path))
     assert (found.row.scaling, found.resampling) == ("torch", "bilinear")
 
     (path / "image_converter.json").unlink()
     said = {"config": {"image_converter": {"config": {"scale": 1 / 127.5, "offset": -1.0}}}}
     (path / "preprocessor.json").write_text(json.dumps(said))
-    assert folder.describe(str(path)).row.scaling == "tf"
+    assert model_folder.describe(str(path)).row.scaling == "tf"
 
     for wrong in ([1, 2], "x", [0, 1, 1], [float("nan")] * 3):
         (path / "image_converter.json").write_text(json.dumps({"config": {"scale": wrong}}))
         with pytest.raises(BackboneError, match=r"image_converter\.json"):
-            folder.describe(str(path))
+            model_folder.describe(str(path))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_mean_and_deviation_come_from_the_image_converter(copy: Any) -> None:
 )
 def test_configs_that_are_not_read_are_refused(copy: Any, name: str, config: dict[str, Any], said: str) -> None:
     with pytest.raises(BackboneError, match=said):
-        folder.describe(str(copy(name, **config)))
+        model_folder.describe(str(copy(name, **config)))
 
 
 def test_other_classes_are_refused_by_name(copy: Any) -> None:
@@ -93,7 +93,7 @@ def test_other_classes_are_refused_by_name(copy: Any) -> None:
     (path / "config.json").write_text(json.dumps({**said, "class_name": "VGGBackbone"}))
 
     with pytest.raises(BackboneError, match="KerasHub's VGGBackbone is not read; read are ResNetBackbone, ViTBackbone"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_weights_without_their_config_are_refused(copy: Any) -> None:
@@ -101,7 +101,7 @@ def test_weights_without_their_config_are_refused(copy: Any) -> None:
     (path / "config.json").unlink()
 
     with pytest.raises(BackboneError, match="KerasHub preset"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_tensors_left_over_or_missing_are_named(copy: Any) -> None:
@@ -125,16 +125,16 @@ def test_files_that_are_none_or_point_elsewhere_are_refused(copy: Any, tmp_path:
         del file[name]
         file.create_dataset(name, (32,), "f4", external=[(str(tmp_path / "secret"), 0, 128)])
     with pytest.raises(WeightsError, match="no numbers of its own"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
     for options in ({"chunks": (1 << 16,)}, {"chunks": (1 << 16,), "compression": "gzip"}):
         with h5py.File(path / "model.weights.h5", "a") as file:
             del file[name]
             file.create_dataset(name, (1 << 40,), "f4", **options)  # claimed, and never written
         with pytest.raises(WeightsError, match="no numbers of its own"):
-            folder.describe(str(path))
+            model_folder.describe(str(path))
     (path / "model.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
     with pytest.raises(WeightsError, match="Fetch it again"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_the_hub_is_asked_for_a_presets_files() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.backbones.foundation.parity import FIXTURES
-from transferkit.backbones.foundation import folder, torchvision
+from transferkit.backbones.foundation import model_folder, torchvision
 from transferkit.backbones.foundation.architecture import Swin, Transformer
 from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.backbones.foundation.convolutional import ConvNet
@@ -56,7 +56,7 @@ def converted(shapes: Shapes) -> list[str]:
 )  # fmt: skip
 def test_a_file_without_a_config_is_known(name: str, family: str, licence: str) -> None:
     path = FIXTURES / f"torchvision_{name}" / f"{name}.pth"
-    row = folder.describe(str(path)).row
+    row = model_folder.describe(str(path)).row
 
     assert (row.name, row.constructor, row.licence, row.scaling) == (name, family, licence, "torch")
     assert row.stage_names[:2] == ("stem", "block0")

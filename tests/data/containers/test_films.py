@@ -21,7 +21,7 @@ from transferkit.data.containers import base, films, kept, kinds, places
 from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
 from transferkit.data.images.opening import PictureError
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
 from transferkit.delivery.inputs import find, from_input
@@ -320,7 +320,7 @@ def test_a_missing_reader_names_what_to_install(tmp_path: Path) -> None:
     film(tmp_path / "b" / "x.mp4")
     code = (
         "import sys; sys.modules['av'] = None; from transferkit.data.source import scan; "
-        "from transferkit.data.readers.reading import Reading; scan(sys.argv[1], reading=Reading(frames='every:1s'))"
+        "from transferkit.data.readers.request import Reading; scan(sys.argv[1], reading=Reading(frames='every:1s'))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert "pip install 'transferkit[video]'" in done.stderr

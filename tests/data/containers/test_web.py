@@ -23,7 +23,7 @@ from tests.data.readers.forms import CLASSES, Corpus
 from tests.data.readers.training import finetune, outcome
 from transferkit.data.containers import bucket, kept, kinds
 from transferkit.data.images.decode import DecodeSettings, decode
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.delivery.inputs import find
 from transferkit.errors import DataError, TransferKitError

@@ -18,7 +18,7 @@ from transferkit.data.audit.audit import check
 from transferkit.data.convert import convert
 from transferkit.data.images.decode import DecodeSettings, decode, open_picture
 from transferkit.data.images.opening import PictureError, read_header
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 
 RAMP = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)

@@ -17,7 +17,7 @@ from tests.corpus import corpus
 from tests.data.pictures import encoded, photo
 from transferkit.data.images import jpeg, tones
 from transferkit.data.images.decode import DecodeSettings, open_pixels
-from transferkit.data.images.memory import SMALL, Budget, needed
+from transferkit.data.images.memory import SMALL, MemoryBudget, needed
 
 MB = 1 << 20
 
@@ -63,7 +63,7 @@ def test_percentiles_are_numpys_to_the_last_bit(values: np.ndarray, monkeypatch:
 
 
 def test_threads_wait_for_room_and_one_that_needs_more_than_all_has_it_alone() -> None:
-    budget, inside, most = Budget(100 * MB), [], []
+    budget, inside, most = MemoryBudget(100 * MB), [], []
 
     def work(megabytes: int) -> None:
         with budget.turn():
@@ -85,7 +85,7 @@ def test_threads_wait_for_room_and_one_that_needs_more_than_all_has_it_alone() -
 
 
 def test_turns_may_be_nested_and_what_was_taken_is_given_back_at_the_end_of_the_outermost() -> None:
-    budget, done = Budget(100 * MB), threading.Event()
+    budget, done = MemoryBudget(100 * MB), threading.Event()
 
     def other() -> None:
         with budget.turn():
@@ -107,7 +107,7 @@ def test_turns_may_be_nested_and_what_was_taken_is_given_back_at_the_end_of_the_
 
 
 def test_small_pictures_do_not_wait() -> None:
-    budget = Budget(20 * MB)
+    budget = MemoryBudget(20 * MB)
     with budget.turn():
         budget.take(20 * MB)
 
@@ -125,7 +125,7 @@ def test_small_pictures_do_not_wait() -> None:
 def test_large_pictures_wait_for_as_much_as_they_take(kind: str, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(Image.new("RGB", (2400, 2000)), kind)
     taken: list[int] = []
-    monkeypatch.setattr(Budget, "take", lambda budget, more: taken.append(more))
+    monkeypatch.setattr(MemoryBudget, "take", lambda budget, more: taken.append(more))
     open_pixels(content, DecodeSettings(2000))
     assert max(taken) >= each * 2400 * 2000
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.data.readers import forms
 from tests.data.readers.forms import CLASSES, Corpus
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 

@@ -16,7 +16,7 @@ from tests.data.readers.label_forms import LABEL_FORMS, LABELS, Labelled
 from tests.data.readers.pixel_forms import PIXEL_FORMS, Divided, as_png, class_folders
 from tests.data.readers.training import finetune, outcome
 from transferkit.data.images.decode import DecodeSettings, decode
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import based, scan
 from transferkit.data.splitting.split import load_splits, save_splits, split

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.data.pictures import photo
 from transferkit.data.images.decode import DecodeSettings, decode
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import split
 

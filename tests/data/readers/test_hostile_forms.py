@@ -23,7 +23,7 @@ from tests.data.readers import forms
 from tests.data.readers.forms import Corpus
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.images.opening import PictureError
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError, DataError

@@ -22,7 +22,7 @@ from tests.data.readers.label_forms import LABEL_FORMS, Labelled
 from tests.data.readers.pixel_forms import PIXEL_FORMS, Divided
 from tests.data.readers.test_hostile_forms import _Harm, beside
 from transferkit.data.images.decode import DecodeSettings, decode
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError, DataError
 

@@ -9,7 +9,7 @@ import pytest
 from tests.data.pictures import folder_of_classes
 from transferkit.data.convert import convert
 from transferkit.data.readers.layouts import is_usual, meant_as_splits, split_name
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError, DataError
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from transferkit.delivery.pages import server as room
-from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json
+from transferkit.delivery.pages.messages import PageRequest, RequestError, Response, as_json
 from transferkit.delivery.pages.server import Server
 from transferkit.errors import ConfigError
 
@@ -29,7 +29,7 @@ class Echo:
     def largest(self, path: str) -> int:
         return 1000 if path in ("/take", "/fail", "/wrong") else 0
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: PageRequest) -> Response:
         self.hold.wait(30)
         if request.path == "/fail":
             raise KeyError("secret")
@@ -47,7 +47,7 @@ class Echo:
     ],
 )  # fmt: skip
 def test_pictures_are_asked_for_by_numbers_alone(path: str, number: int | None) -> None:
-    assert Request("GET", path, {}).number("picture") == number
+    assert PageRequest("GET", path, {}).number("picture") == number
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from transferkit.console import Reporter
 from transferkit.tuning.executors import local
-from transferkit.tuning.records import Limits, Task
+from transferkit.tuning.records import TrialLimits, TrialTask
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def pool(tmp_path, monkeypatch):
 
 
 def gather(pool, *names, limits=None):
-    waiting, found, running = [Task(name, {}, 0, limits or Limits()) for name in names], {}, 0
+    waiting, found, running = [TrialTask(name, {}, 0, limits or TrialLimits()) for name in names], {}, 0
     while waiting or running:
         while waiting and running < pool.slots:
             pool.submit(waiting.pop(0))
@@ -59,7 +59,7 @@ def test_a_task_that_kills_every_worker_is_given_up_with_the_reason(pool, tmp_pa
 
 def test_a_worker_that_hangs_is_ended(pool, monkeypatch):
     monkeypatch.setattr(local, "GRACE", 0.5)
-    found = gather(pool, "hangs", "other", limits=Limits(seconds=0.5))
+    found = gather(pool, "hangs", "other", limits=TrialLimits(seconds=0.5))
     assert found["hangs"].status == "timeout"
     assert found["other"].status == "ok"
 

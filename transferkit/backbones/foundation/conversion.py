@@ -12,14 +12,23 @@ from pathlib import Path
 import numpy as np
 
 from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Swin, Transformer
-from transferkit.backbones.foundation.checkpoint import Tensors
+from transferkit.backbones.foundation.checkpoint_files import Tensors
 from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
 from transferkit.backbones.foundation.convnet_rules import convnet
-from transferkit.backbones.foundation.layouts import ConvNeXtLayout, Layout, SwinLayout, TransformerLayout
 from transferkit.backbones.foundation.pooler_rules import pooler
 from transferkit.backbones.foundation.positions import resampled
-from transferkit.backbones.foundation.rules import Rule, Shape, convolution, dense, norm, parts, projections, same
 from transferkit.backbones.foundation.swin_rules import swin
+from transferkit.backbones.foundation.weight_names import ConvNeXtLayout, Layout, SwinLayout, TransformerLayout
+from transferkit.backbones.foundation.weight_rules import (
+    Rule,
+    Shape,
+    convolution,
+    dense,
+    norm,
+    parts,
+    projections,
+    same,
+)
 from transferkit.errors import WeightsError
 from transferkit.text import shown
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from transferkit.backbones.foundation.convnet_layouts import ConvNetLayout
 from transferkit.backbones.foundation.convolutional import Attention, ConvNet, Unit
-from transferkit.backbones.foundation.rules import Rule, dense, same
+from transferkit.backbones.foundation.weight_rules import Rule, dense, same
 
 
 def convnet(a: ConvNet, layout: ConvNetLayout) -> Iterator[Rule]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transferkit.backbones.foundation.convolutional import Attention, Block, ConvNet, Unit
-from transferkit.backbones.foundation.parts import scale
+from transferkit.backbones.foundation.family_parts import scale
 
 
 def features(a: ConvNet, pixels: Any) -> Any:

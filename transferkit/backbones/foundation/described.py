@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transferkit.backbones.foundation.architecture import Architecture
-from transferkit.backbones.foundation.layouts import Layout
+from transferkit.backbones.foundation.weight_names import Layout
 from transferkit.backbones.scaling import MEAN, STD
 
 # Mean and deviation of pictures.

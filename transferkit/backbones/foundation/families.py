@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from transferkit.backbones.foundation import convnet_layouts, layouts
+from transferkit.backbones.foundation import convnet_layouts, weight_names
 from transferkit.backbones.foundation.architecture import Activation, ConvNeXt, Resampling, Swin, Transformer
 from transferkit.backbones.foundation.convolutional import ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family, renamed
@@ -125,7 +125,7 @@ def _dinov2(n: Numbers, *, registers: int = 0, antialias: bool = False) -> Descr
         **common, hidden=hidden, prefix=1 + registers, activation="silu" if gated else n.activation(), gated=gated,
         layer_scale=True, biases=(bias,) * 3, grid=n.whole("image_size") // common["patch"], resampling=resampling,
     )  # fmt: skip
-    layout = layouts.HF_DINOV2_GATED if gated else layouts.HF_DINOV2
+    layout = weight_names.HF_DINOV2_GATED if gated else weight_names.HF_DINOV2
     return of_family("DINOv2", net, layout, n.whole("image_size"))
 
 
@@ -145,10 +145,10 @@ def _dinov3(n: Numbers) -> Described:
         activation=n.activation(), gated=gated, layer_scale=True, rotary=n.number("rope_theta"),
         biases=(n.flag("query_bias"), n.flag("key_bias"), n.flag("value_bias")),
     )  # fmt: skip
-    return of_family("DINOv3", net, layouts.HF_DINOV3, n.whole("image_size"))
+    return of_family("DINOv3", net, weight_names.HF_DINOV3, n.whole("image_size"))
 
 
-def _encoder(n: Numbers, family: str, layout: layouts.TransformerLayout, **own: Any) -> Described:
+def _encoder(n: Numbers, family: str, layout: weight_names.TransformerLayout, **own: Any) -> Described:
     """A ViT in the plain form: a table of positions, two dense layers in each block. `own` is what sets it apart."""
     common = _common(n)
     net = Transformer(
@@ -160,15 +160,15 @@ def _encoder(n: Numbers, family: str, layout: layouts.TransformerLayout, **own: 
 
 def _vit(n: Numbers, family: str = "ViT") -> Described:
     bias = n.flag("qkv_bias")
-    return _encoder(n, family, layouts.HF_VIT, prefix=2 if family == "DeiT" else 1, biases=(bias,) * 3)
+    return _encoder(n, family, weight_names.HF_VIT, prefix=2 if family == "DeiT" else 1, biases=(bias,) * 3)
 
 
 def _clip(n: Numbers) -> Described:
-    return _encoder(n, "CLIP", layouts.HF_CLIP, norm_first=True)
+    return _encoder(n, "CLIP", weight_names.HF_CLIP, norm_first=True)
 
 
 def _siglip(n: Numbers) -> Described:
-    found = _encoder(n, "SigLIP", layouts.HF_SIGLIP, prefix=0, has_class=False)
+    found = _encoder(n, "SigLIP", weight_names.HF_SIGLIP, prefix=0, has_class=False)
     return replace(found, pools=n.flag("vision_use_head"))
 
 
@@ -178,7 +178,7 @@ def _siglip2(n: Numbers) -> Described:
         **common, hidden=n.whole("intermediate_size"), prefix=0, has_class=False, activation=n.activation(),
         grid=grid, resampling="bilinear_antialias",
     )  # fmt: skip
-    found = of_family("SigLIP 2", net, layouts.HF_SIGLIP, grid * common["patch"])
+    found = of_family("SigLIP 2", net, weight_names.HF_SIGLIP, grid * common["patch"])
     return replace(found, pools=n.flag("vision_use_head"))
 
 
@@ -187,7 +187,7 @@ def _convnext(n: Numbers, family: str = "ConvNeXt") -> Described:
     if n.activation() != "gelu" or n.whole("num_channels") != 3:
         raise BackboneError("its activation or number of channels is not ConvNeXt's")
     net = ConvNeXt(widths, depths, layer_scale=not second, response_norm=second, first=n.whole("patch_size"))
-    layout = layouts.HF_DINOV3_CONVNEXT if family == "DINOv3 ConvNeXt" else layouts.HF_CONVNEXT
+    layout = weight_names.HF_DINOV3_CONVNEXT if family == "DINOv3 ConvNeXt" else weight_names.HF_CONVNEXT
     return of_family(family, net, layout, n.whole("image_size"))
 
 
@@ -227,7 +227,7 @@ def _swin(n: Numbers, *, second: bool = False) -> Described:
         n.whole("embed_dim"), depths, heads, n.whole("window_size"), n.whole("patch_size"), int(ratio), second=second,
         learned=learned, penalty=200.0 if second else 100.0,  # the library adds V2's mask twice
     )  # fmt: skip
-    layout = layouts.HF_SWIN_V2 if second else layouts.HF_SWIN
+    layout = weight_names.HF_SWIN_V2 if second else weight_names.HF_SWIN
     return of_family("Swin V2" if second else "Swin", net, layout, n.whole("image_size"))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit.backbones.foundation import convnets, swin
 from transferkit.backbones.foundation.architecture import Architecture, ConvNeXt, Swin, Transformer
-from transferkit.backbones.foundation.parts import scale
+from transferkit.backbones.foundation.family_parts import scale
 from transferkit.backbones.foundation.positions import rotary
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from transferkit.backbones.download import download
-from transferkit.backbones.foundation.checkpoint import POINTER, WHOLE, weights_file
+from transferkit.backbones.foundation.checkpoint_files import POINTER, WHOLE, weights_file
 from transferkit.backbones.foundation.hub_requests import address_of, authorization, home, listing, remedy, status_of
 from transferkit.backbones.weights import folder as store
 from transferkit.backbones.weights import require_writable

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.backbones.foundation.kerashub_families import UNUSED, Source
+from transferkit.backbones.foundation.kerashub_families import UNUSED, TensorSource
 from transferkit.errors import BackboneError, WeightsError
 from transferkit.text import shown
 
@@ -33,14 +33,14 @@ _LEAST = {"into": 2, "out": 2, "conv": 4}  # axes
 class Preset:
     """The tensors of a preset by the names that `described` speaks of. `shapes` and `read` as of any checkpoint."""
 
-    def __init__(self, path: Path, named: Mapping[str, Source]) -> None:
+    def __init__(self, path: Path, named: Mapping[str, TensorSource]) -> None:
         """Open the file's directory; `named` says where each tensor lies. Raises WeightsError for one damaged."""
         self.path, self.size_bytes = path, path.stat().st_size
         stored = _datasets(path)
         self._sources = {name: source for name, source in named.items() if source.path in stored}
         known = {source.path for source in self._sources.values()}
         left = [name for name in stored if name not in known and not name.startswith(UNUSED) and _RANDOM not in name]
-        self._sources |= {name: Source(name, "same") for name in left}
+        self._sources |= {name: TensorSource(name, "same") for name in left}
         self.shapes: dict[str, Shape] = {name: _turned(s, stored[s.path]) for name, s in self._sources.items()}
 
     def read(self, name: str) -> np.ndarray:
@@ -108,7 +108,7 @@ def _datasets(path: Path) -> dict[str, Shape]:
     return found
 
 
-def _turned(source: Source, shape: Shape) -> Shape:
+def _turned(source: TensorSource, shape: Shape) -> Shape:
     """The shape after the turn, said without reading anything: a file may claim any."""
     if len(shape) < _LEAST.get(source.kind, 0):
         return shape  # it will not fit

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transferkit.backbones.foundation import families, layouts
+from transferkit.backbones.foundation import families, weight_names
 from transferkit.backbones.foundation.convnet_layouts import RESNET, RESNET_DEEP, ConvNetLayout
 from transferkit.backbones.foundation.convolutional import Block, ConvNet, Unit, residual
 from transferkit.backbones.foundation.described import Described, of_family
@@ -24,7 +24,7 @@ UNUSED = ("layers/sig_lip_text_encoder/", "layers/sig_lip_head/", _VISION + "sig
 
 
 @dataclass(frozen=True)
-class Source:
+class TensorSource:
     """Where a tensor lies in the file, and how its axes are turned: `kind` is one of `kerashub`'s turns."""
 
     path: str
@@ -42,7 +42,7 @@ def described(config: Mapping[str, Any]) -> Described:
     if name == "ResNetBackbone":
         return of_family("ResNet", *_resnet(arguments), 224)
     found = families.described(_READERS[name][0](Numbers(arguments, {})))
-    return replace(found, layout=layouts.KERASHUB_SIGLIP) if name == "SigLIPBackbone" else found
+    return replace(found, layout=weight_names.KERASHUB_SIGLIP) if name == "SigLIPBackbone" else found
 
 
 def _class(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -59,7 +59,7 @@ def _class(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return name, arguments
 
 
-def sources(config: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+def sources(config: Mapping[str, Any]) -> Iterator[tuple[str, TensorSource]]:
     """Where each tensor lies, by the name that `described` speaks of. Raises BackboneError."""
     name, arguments = _class(config)
     if name == "ResNetBackbone":
@@ -78,11 +78,11 @@ def _vit(n: Numbers) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _vit_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
+def _vit_sources(n: Numbers) -> Iterator[tuple[str, TensorSource]]:
     first, encoder = "layers/vi_t_patching_and_embedding/", "layers/vi_t_encoder/"
-    yield "embeddings.cls_token", Source(first + "vars/0", "same")
+    yield "embeddings.cls_token", TensorSource(first + "vars/0", "same")
     yield from _pair("embeddings.patch_embeddings.projection", first + "patch_embedding", "conv")
-    yield "embeddings.position_embeddings", Source(first + "position_embedding/vars/0", "same")
+    yield "embeddings.position_embeddings", TensorSource(first + "position_embedding/vars/0", "same")
     for i in range(_depth(n)):
         theirs, ours = f"{encoder}encoder_layers/vi_t_encoder_block{_number(i)}/", f"encoder.layer.{i}."
         yield from _pair(ours + "layernorm_before", theirs + "layer_norm_1", "same")
@@ -104,18 +104,18 @@ def _dinov2(n: Numbers) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dinov2_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
+def _dinov2_sources(n: Numbers) -> Iterator[tuple[str, TensorSource]]:
     first, encoder = "layers/dinov2_embedding/", "layers/dinov2_encoder/"
     masked, registers = int(n.flag("use_mask_token")), n.whole("num_register_tokens", 0) > 0
-    yield "embeddings.cls_token", Source(first + "vars/0", "same")
+    yield "embeddings.cls_token", TensorSource(first + "vars/0", "same")
     if masked:
-        yield "embeddings.mask_token", Source(first + "vars/1", "same")
+        yield "embeddings.mask_token", TensorSource(first + "vars/1", "same")
     if registers:
-        yield "embeddings.register_tokens", Source(f"{first}vars/{1 + masked}", "same")
+        yield "embeddings.register_tokens", TensorSource(f"{first}vars/{1 + masked}", "same")
     # Then a table made of the next for one picture size, which is left out; what does not train comes last.
     resampled = 1 + masked + int(registers)
-    yield "embeddings.mask_token_resampled", Source(f"{first}vars/{resampled}", "same")
-    yield "embeddings.position_embeddings", Source(f"{first}vars/{resampled + 1}", "same")
+    yield "embeddings.mask_token_resampled", TensorSource(f"{first}vars/{resampled}", "same")
+    yield "embeddings.position_embeddings", TensorSource(f"{first}vars/{resampled + 1}", "same")
     yield from _pair("embeddings.patch_embeddings.projection", first + "patch_embeddings/projection", "conv")
     for i in range(_depth(n)):
         theirs, ours = f"{encoder}layers/dinov2_layer{_number(i)}/", f"encoder.layer.{i}."
@@ -125,7 +125,7 @@ def _dinov2_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
         for name in ("norm1", "norm2"):
             yield from _pair(ours + name, theirs + name, "same")
         for name in ("layer_scale1", "layer_scale2"):
-            yield f"{ours}{name}.lambda1", Source(f"{theirs}{name}/vars/0", "same")
+            yield f"{ours}{name}.lambda1", TensorSource(f"{theirs}{name}/vars/0", "same")
         for name in ("weights_in", "weights_out") if n.flag("use_swiglu_ffn") else ("fc1", "fc2"):
             yield from _pair(f"{ours}mlp.{name}", f"{theirs}mlp/{name}", "into")
     yield from _pair("layernorm", "layers/layer_normalization", "same")
@@ -144,13 +144,13 @@ def _dinov3(n: Numbers) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dinov3_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
+def _dinov3_sources(n: Numbers) -> Iterator[tuple[str, TensorSource]]:
     first, encoder = "layers/dinov3_embedding/", "layers/dinov3_encoder/"
     masked = int(n.flag("use_mask_token"))
-    yield "embeddings.cls_token", Source(first + "vars/0", "same")
+    yield "embeddings.cls_token", TensorSource(first + "vars/0", "same")
     if masked:
-        yield "embeddings.mask_token", Source(first + "vars/1", "same")
-    yield "embeddings.register_tokens", Source(f"{first}vars/{1 + masked}", "same")
+        yield "embeddings.mask_token", TensorSource(first + "vars/1", "same")
+    yield "embeddings.register_tokens", TensorSource(f"{first}vars/{1 + masked}", "same")
     yield from _pair("embeddings.patch_embeddings", first + "patch_embeddings/projection", "conv")
     for i in range(_depth(n)):
         theirs, ours = f"{encoder}layers/dinov3_layer{_number(i)}/", f"layer.{i}."
@@ -159,7 +159,7 @@ def _dinov3_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
         for name in ("norm1", "norm2"):
             yield from _pair(ours + name, theirs + name, "same")
         for name in ("layer_scale1", "layer_scale2"):
-            yield f"{ours}{name}.lambda1", Source(f"{theirs}{name}/vars/0", "same")
+            yield f"{ours}{name}.lambda1", TensorSource(f"{theirs}{name}/vars/0", "same")
         for name in ("gate_proj", "up_proj", "down_proj"):
             yield from _pair(f"{ours}mlp.{name}", f"{theirs}mlp/{name}", "into")
     yield from _pair("norm", "layers/layer_normalization", "same")
@@ -177,11 +177,11 @@ def _siglip(n: Numbers) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _siglip_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
+def _siglip_sources(n: Numbers) -> Iterator[tuple[str, TensorSource]]:
     tower = _VISION
     yield from _pair("embeddings.patch_embedding", tower + "sig_lip_vision_embedding/patch_embedding", "conv")
     place = tower + "sig_lip_vision_embedding/position_embedding/vars/0"
-    yield "embeddings.position_embedding.weight", Source(place, "same")
+    yield "embeddings.position_embedding.weight", TensorSource(place, "same")
     for i in range(_depth(n)):
         theirs, ours = f"{tower}sig_lip_encoder_layer{_number(i)}/", f"encoder.layers.{i}."
         yield from _attention(
@@ -193,7 +193,7 @@ def _siglip_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
             yield from _pair(f"{ours}mlp.{name}", f"{theirs}mlp/{name}", "into")
     yield from _pair("post_layernorm", tower + "layer_normalization", "same")
     pooling = tower + "sig_lip_multi_head_attention_pooling/"
-    yield "head.probe", Source(pooling + "vars/0", "same")
+    yield "head.probe", TensorSource(pooling + "vars/0", "same")
     yield from _attention("head.attention.{}_proj", "head.attention.out_proj", pooling + "attention/", short=True)
     yield from _pair("head.layernorm", pooling + "layer_norm", "same")
     for name in ("fc1", "fc2"):
@@ -201,7 +201,9 @@ def _siglip_sources(n: Numbers) -> Iterator[tuple[str, Source]]:
 
 
 # Class of KerasHub: its config in the words of transformers, and where its tensors lie.
-_READERS: dict[str, tuple[Callable[[Numbers], dict[str, Any]], Callable[[Numbers], Iterator[tuple[str, Source]]]]] = {
+_READERS: dict[
+    str, tuple[Callable[[Numbers], dict[str, Any]], Callable[[Numbers], Iterator[tuple[str, TensorSource]]]]
+] = {
     "ViTBackbone": (_vit, _vit_sources),
     "DINOV2Backbone": (_dinov2, _dinov2_sources),
     "DINOV3Backbone": (_dinov3, _dinov3_sources),
@@ -239,7 +241,7 @@ def _residual(kind: str, place: tuple[int, int], width: int, stride: int) -> Blo
     return residual(name, place, (width, width if name == "basic" else 4 * width), stride, shortcut)
 
 
-def _resnet_sources(net: ConvNet, layout: ConvNetLayout) -> Iterator[tuple[str, Source]]:
+def _resnet_sources(net: ConvNet, layout: ConvNetLayout) -> Iterator[tuple[str, TensorSource]]:
     """Convolutions and norms are numbered as KerasHub's graph orders them: a shortcut before the block's last unit."""
     order = [("", "stem", unit) for unit in net.stem]
     for block in net.blocks:
@@ -247,24 +249,24 @@ def _resnet_sources(net: ConvNet, layout: ConvNetLayout) -> Iterator[tuple[str, 
         order += [(layout.block.format(*block.place), block.kind, unit) for unit in units]
     for i, (begin, kind, unit) in enumerate(order):
         convolution, batch = (begin + name for name in layout.pieces[kind][unit.name])
-        yield f"{convolution}.weight", Source(f"layers/conv2d{_number(i)}/vars/0", "conv")
+        yield f"{convolution}.weight", TensorSource(f"layers/conv2d{_number(i)}/vars/0", "conv")
         for at, name in enumerate(("weight", "bias", "running_mean", "running_var")):
-            yield f"{batch}.{name}", Source(f"layers/batch_normalization{_number(i)}/vars/{at}", "same")
+            yield f"{batch}.{name}", TensorSource(f"layers/batch_normalization{_number(i)}/vars/{at}", "same")
 
 
-def _pair(ours: str, theirs: str, kind: str) -> Iterator[tuple[str, Source]]:
+def _pair(ours: str, theirs: str, kind: str) -> Iterator[tuple[str, TensorSource]]:
     """A layer's two variables."""
-    yield ours + ".weight", Source(theirs + "/vars/0", kind)
-    yield ours + ".bias", Source(theirs + "/vars/1", "same")
+    yield ours + ".weight", TensorSource(theirs + "/vars/0", kind)
+    yield ours + ".bias", TensorSource(theirs + "/vars/1", "same")
 
 
-def _attention(ours: str, projection: str, theirs: str, *, short: bool = False) -> Iterator[tuple[str, Source]]:
+def _attention(ours: str, projection: str, theirs: str, *, short: bool = False) -> Iterator[tuple[str, TensorSource]]:
     for name in ("query", "key", "value"):
         said = ours.format(name[0] if short else name)
-        yield said + ".weight", Source(f"{theirs}{name}_dense/vars/0", "into")
-        yield said + ".bias", Source(f"{theirs}{name}_dense/vars/1", "flat")
-    yield projection + ".weight", Source(theirs + "output_dense/vars/0", "out")
-    yield projection + ".bias", Source(theirs + "output_dense/vars/1", "same")
+        yield said + ".weight", TensorSource(f"{theirs}{name}_dense/vars/0", "into")
+        yield said + ".bias", TensorSource(f"{theirs}{name}_dense/vars/1", "flat")
+    yield projection + ".weight", TensorSource(theirs + "output_dense/vars/0", "out")
+    yield projection + ".bias", TensorSource(theirs + "output_dense/vars/1", "same")
 
 
 def _side(n: Numbers, name: str = "image_shape") -> int:

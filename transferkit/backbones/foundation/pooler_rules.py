@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from transferkit.backbones.foundation.architecture import Transformer
-from transferkit.backbones.foundation.layouts import Part, PoolerLayout
-from transferkit.backbones.foundation.rules import Rule, Shape, dense, norm
+from transferkit.backbones.foundation.weight_names import Part, PoolerLayout
+from transferkit.backbones.foundation.weight_rules import Rule, Shape, dense, norm
 
 
 def pooler(a: Transformer, layout: PoolerLayout) -> Iterator[Rule]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.backbones.foundation.architecture import Swin
-from transferkit.backbones.foundation.parts import scale
+from transferkit.backbones.foundation.family_parts import scale
 
 SHORTEST = 1e-7  # of a vector's squared length, so that one of zeros (padding) has a direction; float16 can hold it
 

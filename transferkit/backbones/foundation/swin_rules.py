@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 
 from transferkit.backbones.foundation.architecture import Swin
-from transferkit.backbones.foundation.layouts import SwinLayout
-from transferkit.backbones.foundation.rules import Rule, convolution, dense, norm, projections, same
+from transferkit.backbones.foundation.weight_names import SwinLayout
+from transferkit.backbones.foundation.weight_rules import Rule, convolution, dense, norm, projections, same
 
 _HIDDEN = 512  # of the network of biases, in every published V2
 _SHARPEST = 100.0  # the factor of cosines is cut there

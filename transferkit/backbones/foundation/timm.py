@@ -12,7 +12,7 @@ from typing import Any
 
 from transferkit.backbones.foundation import timm_convnets, timm_transformers
 from transferkit.backbones.foundation.architecture import Transformer
-from transferkit.backbones.foundation.checkpoint import Tensors
+from transferkit.backbones.foundation.checkpoint_files import Tensors
 from transferkit.backbones.foundation.described import Described, renamed
 from transferkit.errors import BackboneError
 from transferkit.text import shown

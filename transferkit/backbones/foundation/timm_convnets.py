@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from transferkit.backbones.foundation import convnet_layouts, layouts
+from transferkit.backbones.foundation import convnet_layouts, weight_names
 from transferkit.backbones.foundation.architecture import ConvNeXt
 from transferkit.backbones.foundation.convolutional import Attention, Block, ConvNet, Function, Unit
 from transferkit.backbones.foundation.described import UNSTATED, Described, of_family
@@ -35,7 +35,7 @@ def convnext(shapes: Sizes) -> Described:
         tuple(widths), tuple(depths), layer_scale="stages.0.blocks.0.gamma" in shapes, response_norm=second,
         first=shapes["stem.0.weight"][-1],
     )  # fmt: skip
-    found = of_family("ConvNeXt V2" if second else "ConvNeXt", net, layouts.TIMM_CONVNEXT, 224)
+    found = of_family("ConvNeXt V2" if second else "ConvNeXt", net, weight_names.TIMM_CONVNEXT, 224)
     return replace(found, licence=UNSTATED)
 
 

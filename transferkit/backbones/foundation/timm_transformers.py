@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from transferkit.backbones.foundation import layouts
+from transferkit.backbones.foundation import weight_names
 from transferkit.backbones.foundation.architecture import Activation, Swin, Transformer
 from transferkit.backbones.foundation.described import Described, of_family
 from transferkit.errors import BackboneError
@@ -49,7 +49,7 @@ def transformer(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Descr
     registers = 4 if family == "DINOv3" else int((re.search(r"_reg(\d)", name) or "00")[1])
     if registers and shapes.get("reg_token", ())[1:2] != (registers,):
         raise BackboneError(f"it lacks the {registers} registers (reg_token) that {name} has")
-    own = [shapes[name][1] for name in layouts.TIMM_VIT.tokens if len(shapes.get(name, ())) == 3]
+    own = [shapes[name][1] for name in weight_names.TIMM_VIT.tokens if len(shapes.get(name, ())) == 3]
     grid = int(positions**0.5)
     net = Transformer(
         width=width,
@@ -85,7 +85,7 @@ def swin(shapes: Sizes, arguments: Mapping[str, Any], name: str) -> Described:
         BackboneError: the tensors are not those of such a network.
     """
     second, windows = "swinv2" in name, _SWIN_V2.fullmatch(name)
-    layout = layouts.TIMM_SWIN_V2 if second else layouts.TIMM_SWIN
+    layout = weight_names.TIMM_SWIN_V2 if second else weight_names.TIMM_SWIN
     if "layers.0.downsample.norm.weight" in shapes:  # as Microsoft keeps them: at the end of the stage before
         layout = replace(layout, merge_norm="layers.{0}.downsample.norm", merge="layers.{0}.downsample.reduction")
     found = [re.fullmatch(r"layers\.(\d+)\.blocks\.\d+\.norm1\.weight", name) for name in shapes]
@@ -151,10 +151,10 @@ def _biases(shapes: Sizes, family: str) -> tuple[bool, bool, bool]:
     return (family != "DINOv3" or "blocks.0.attn.qkv.bias" in shapes,) * 3
 
 
-def _layout(shapes: Sizes, family: str) -> layouts.TransformerLayout:
+def _layout(shapes: Sizes, family: str) -> weight_names.TransformerLayout:
     if family == "DINOv3":
-        return layouts.TIMM_DINOV3_GATED if "blocks.0.mlp.fc1_g.weight" in shapes else layouts.TIMM_DINOV3
-    return layouts.META_DINOV2_GATED if "blocks.0.mlp.w12.weight" in shapes else layouts.TIMM_VIT
+        return weight_names.TIMM_DINOV3_GATED if "blocks.0.mlp.fc1_g.weight" in shapes else weight_names.TIMM_DINOV3
+    return weight_names.META_DINOV2_GATED if "blocks.0.mlp.w12.weight" in shapes else weight_names.TIMM_VIT
 
 
 def _heads(family: str, width: int, arguments: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from transferkit.backbones.foundation import timm_convnets, timm_transformers
 from transferkit.backbones.foundation.architecture import Swin, Transformer
-from transferkit.backbones.foundation.checkpoint import Tensors
+from transferkit.backbones.foundation.checkpoint_files import Tensors
 from transferkit.backbones.foundation.convolutional import ConvNet
 from transferkit.backbones.foundation.described import UNSTATED, Described
 from transferkit.backbones.scaling import MEAN, STD

@@ -20,8 +20,8 @@ from transferkit.data.audit.checks import LabelIssue as LabelIssue
 from transferkit.data.audit.image_facts import ImageFacts, examine_all, header, picture_by_content
 from transferkit.data.containers.places import is_folder
 from transferkit.data.readers.folder import judge, samples_of, unwrapped, walk_folder
-from transferkit.data.readers.reading import Reading
 from transferkit.data.readers.registry import chosen
+from transferkit.data.readers.request import Reading
 from transferkit.data.readers.walk import Walk, kinds
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.data.source import Data, ScanOptions, exclusion, scan

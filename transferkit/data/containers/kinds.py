@@ -10,9 +10,9 @@ from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
-from transferkit.data.containers import films, kept, pixels, plugged, tfrecords
+from transferkit.data.containers import films, kept, pixels, plugged_pictures, tfrecords
 from transferkit.data.containers.base import Archive, Container
-from transferkit.data.containers.parquet import ARROW, PARQUET, Rows
+from transferkit.data.containers.parquet import ARROW, PARQUET, ParquetRows
 from transferkit.data.containers.tars import Tar, plain
 from transferkit.data.containers.zips import Zip
 from transferkit.errors import DataError
@@ -112,7 +112,7 @@ def _opened(path: Path) -> Container | None:
         if head[:2] == b"PK":
             return Zip(shown(path), path)
         if head[:4] == PARQUET or head[:6] == ARROW or (path.suffix.lower() in (".arrow", ".feather") and head):
-            return Rows(path)
+            return ParquetRows(path)
         there = plain(path, head)
         if there != path:
             head = _head(there)
@@ -128,7 +128,7 @@ def _opened(path: Path) -> Container | None:
             return found
     except PermissionError as error:
         raise DataError(f"{shown(path)} may not be read (no permission)") from error
-    return plugged.container(path)
+    return plugged_pictures.container(path)
 
 
 def _arrays(path: Path, head: bytes, content: bytes | None = None) -> Container | None:

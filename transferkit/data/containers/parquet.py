@@ -74,7 +74,7 @@ class _Batches:
 _KEPT = 4  # groups of rows held in memory
 
 
-class Rows(Derived):
+class ParquetRows(Derived):
     """Pictures of a Parquet or Arrow file: `column/row`. Groups of rows are read as needed; few are kept."""
 
     kind = "Parquet file"

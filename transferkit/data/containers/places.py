@@ -18,7 +18,7 @@ from transferkit.data.containers.base import Archive, Container, EntryError, is_
 from transferkit.data.containers.films import Film
 from transferkit.data.containers.fragments import Fragment
 from transferkit.data.containers.kinds import container, nested, opened_before
-from transferkit.data.containers.parquet import Rows
+from transferkit.data.containers.parquet import ParquetRows
 from transferkit.data.containers.tfrecords import Records
 from transferkit.errors import DataError
 from transferkit.text import shown
@@ -147,7 +147,7 @@ def _folder_in(path: str | os.PathLike[str]) -> tuple[Container, str] | None:
 def picture_rows(path: Path) -> list[Path]:
     """The pictures of a Parquet, Arrow or TFRecord file, whose names tell nothing; nothing for all else."""
     found = container(path)
-    return [path / name for name in found.names()] if isinstance(found, Rows | Records) else []
+    return [path / name for name in found.names()] if isinstance(found, ParquetRows | Records) else []
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
@@ -155,7 +155,7 @@ def exists(path: str | os.PathLike[str]) -> bool:
     return os.path.exists(path) or unreadable_reason(path) != "does not exist"
 
 
-class Entry:
+class ContainerEntry:
     """What `os.scandir` gives, of a container."""
 
     __slots__ = ("_folder", "_within", "name")
@@ -177,7 +177,7 @@ class Entry:
         return not self._folder
 
 
-def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry]:
+def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | ContainerEntry]:
     """What lies directly in a folder, on the disk or in a container. Raises OSError as `os.scandir`, and DataError."""
     try:
         with os.scandir(folder) as entries:
@@ -187,7 +187,7 @@ def listing(folder: str | os.PathLike[str]) -> Sequence[os.DirEntry[str] | Entry
         if found is None:
             raise
         where = os.fspath(folder)
-        return [Entry(name, where, below) for name, below in found[0].folders[found[1]].items()]
+        return [ContainerEntry(name, where, below) for name, below in found[0].folders[found[1]].items()]
 
 
 def unreadable_reason(path: str | os.PathLike[str]) -> str | None:

@@ -27,7 +27,6 @@ from PIL import Image
 
 from transferkit.data.containers.fragments import Fragment
 from transferkit.data.images import jpeg, reading
-from transferkit.data.images.content import Part, content_of
 from transferkit.data.images.decode_settings import (
     DECODER_VERSION,
     INTENSITIES,
@@ -38,6 +37,7 @@ from transferkit.data.images.decode_settings import (
     decoder_versions,
     outdated,
 )
+from transferkit.data.images.decoder_input import Part, content_of
 from transferkit.data.images.memory import MEMORY, keep_freed, needed
 from transferkit.data.images.opening import PictureError, named, opened
 from transferkit.data.images.reading import DRAFT_MARGIN, MAX_PIXELS, draft_scale

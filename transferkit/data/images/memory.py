@@ -30,13 +30,13 @@ STRIPS = 20 << 20  # bytes for the strips of a picture that is computed in sever
 BUFFERED = 6  # bytes a pixel of the whole picture that libjpeg keeps of one which comes in several scans
 
 
-class Budget:
+class MemoryBudget:
     """`most` bytes for the pictures of all threads together; one that needs more has them to itself."""
 
     def __init__(self, most: int = 0) -> None:
         self.most, self._taken, self._free, self._mine = most, 0, threading.Condition(), threading.local()
 
-    def turn(self) -> Budget:
+    def turn(self) -> MemoryBudget:
         """A context: what this thread takes inside is given back at the end of the outermost one."""
         return self  # and no generator: small pictures take 200 µs in all
 
@@ -101,7 +101,7 @@ def _trim() -> None:
         trim(0)
 
 
-MEMORY = Budget()
+MEMORY = MemoryBudget()
 
 
 def needed(image: Any, scale: int = 1) -> int:

@@ -11,7 +11,7 @@ from transferkit.data.readers.cells import in_cell, names_in, number
 from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, filled, mapped
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.names import load_names
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.readers.rows import Table, checked, raw_rows, raw_text
 from transferkit.data.samples import listed, shown
 from transferkit.errors import ConfigError

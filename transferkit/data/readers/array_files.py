@@ -18,7 +18,7 @@ from transferkit.data.containers.pixels import Arrays
 from transferkit.data.readers.arrays import scan_arrays
 from transferkit.data.readers.exported import files_of, folders_of
 from transferkit.data.readers.layouts import split_name
-from transferkit.data.readers.reading import Request
+from transferkit.data.readers.request import Request
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError
 
@@ -29,7 +29,7 @@ _LABELS = ("fine_labels", "labels", "label", "y", "target", "targets", "classes"
 
 
 @dataclass(frozen=True)
-class Group:
+class ArrayGroup:
     """One array of pictures with its labels: `prefix` leads to it from the source, and `names` name its rows."""
 
     names: tuple[str, ...]
@@ -87,7 +87,7 @@ def read(source: Path, request: Request) -> Samples:
     )  # fmt: skip
 
 
-def _said(groups: Sequence[Group]) -> str:
+def _said(groups: Sequence[ArrayGroup]) -> str:
     filled = [group for group in groups if group.names]
     places_of = [
         shown(group.names[0].rpartition("/")[0]) + (f" ({group.part})" if group.part else "") for group in filled
@@ -95,7 +95,7 @@ def _said(groups: Sequence[Group]) -> str:
     return f"pictures of {listed(places_of)}"
 
 
-def _groups(source: Path) -> Iterator[Group]:
+def _groups(source: Path) -> Iterator[ArrayGroup]:
     inner = _inner(source)
     if source.is_file() and not inner:
         yield from _of_file(source, "")
@@ -129,7 +129,7 @@ def _is_batch_file(path: Path) -> bool:
     return bool(_BATCH.fullmatch(path.name)) and path.name in _batches(path.parent)
 
 
-def _of_file(path: Path, prefix: str) -> Iterator[Group]:
+def _of_file(path: Path, prefix: str) -> Iterator[ArrayGroup]:
     holder = places.opened(path)
     if not isinstance(holder, Arrays):
         raise DataError(f"{shown(path)} is no file of arrays")
@@ -140,7 +140,7 @@ def _of_file(path: Path, prefix: str) -> Iterator[Group]:
     for key, labels in _paired(path, holder, arrays):
         part = _part(key) or _part(path.name)
         names = tuple(f"{prefix}{holder.name_of(key, row)}" for row in range(len(holder.pictures[key])))
-        yield Group(names, holder.pictures[key], labels, part, classes)
+        yield ArrayGroup(names, holder.pictures[key], labels, part, classes)
 
 
 def _part(name: str) -> Part | None:

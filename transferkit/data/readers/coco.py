@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.data.containers import places
-from transferkit.data.readers.exported import Export, Row, in_splits, load_json, merged, missing
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, in_splits, load_json, merged, missing
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
@@ -25,7 +25,7 @@ def detect(source: Path) -> float:
     return 1.0 if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in _KEYS) else 0.0
 
 
-def parse(source: Path, crop: bool) -> Export:
+def parse(source: Path, crop: bool) -> AnnotationExport:
     """The rows of a COCO export.
 
     Args:
@@ -35,7 +35,7 @@ def parse(source: Path, crop: bool) -> Export:
     Raises:
         DataError: it is damaged, or lacks what COCO's files have.
     """
-    export = Export()
+    export = AnnotationExport()
     if not places.is_folder(source):
         _add(export, source, crop, "", split_name(source.stem.split("_")[-1]) or "")
         if all(row.split == export.rows[0].split for row in export.rows):
@@ -48,11 +48,11 @@ def parse(source: Path, crop: bool) -> Export:
     return export
 
 
-def _add(export: Export, path: Path, crop: bool, folder: str, split: str) -> None:
+def _add(export: AnnotationExport, path: Path, crop: bool, folder: str, split: str) -> None:
     content = load_json(path)
     names = {_key(path, item, "categories", at): str(item.get("name", item["id"])) for at, item in _items(content, 2)}
     pictures = {_key(path, item, "images", at): item for at, item in _items(content, 0)}
-    rows: list[Row] = []
+    rows: list[ExportedRow] = []
     for at, note in _items(content, 1):
         where = f"annotations[{at}]"
         picture, label = pictures.get(note.get("image_id")), names.get(note.get("category_id"))
@@ -67,7 +67,7 @@ def _add(export: Export, path: Path, crop: bool, folder: str, split: str) -> Non
         export.boxes += box is not None
         if crop and box is None:
             continue
-        rows.append(Row(picture["file_name"], [label], where, split, folder=folder))
+        rows.append(ExportedRow(picture["file_name"], [label], where, split, folder=folder))
         if crop:
             rows[-1].box = _box(path, where, box)
     export.rows += rows if crop else merged(rows)

@@ -16,7 +16,7 @@ from typing import Any
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.layouts import split_name
-from transferkit.data.readers.reading import Reading
+from transferkit.data.readers.request import Reading
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, nearest
 

@@ -20,7 +20,7 @@ from transferkit.data.readers.encoding import read_text
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.names import load_names
-from transferkit.data.readers.reading import Request
+from transferkit.data.readers.request import Request
 from transferkit.data.readers.rows import Table
 from transferkit.data.readers.table import samples_of
 from transferkit.data.readers.walk import is_folder
@@ -32,7 +32,7 @@ _HASHED = 1 << 20  # bytes below which a JSON file is known again by its hash
 
 
 @dataclass
-class Row:
+class ExportedRow:
     """A picture (or a box of one) and what was said of it.
 
     `picture` is its path as the export has it, below `folder` (relative to the source). `box` is left, top, width and
@@ -50,16 +50,16 @@ class Row:
 
 
 @dataclass
-class Export:
+class AnnotationExport:
     """The rows of an export, and what is to be said of them."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ExportedRow] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     boxes: int = 0  # boxes there were, also where they were not asked for
     several: bool | None = None  # several labels a picture; None: as found
 
 
-Parser = Callable[[Path, bool], Export]
+Parser = Callable[[Path, bool], AnnotationExport]
 
 
 def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Samples:
@@ -100,9 +100,9 @@ def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Sam
     return samples_of(table, root, request)
 
 
-def merged(rows: Iterable[Row]) -> list[Row]:
+def merged(rows: Iterable[ExportedRow]) -> list[ExportedRow]:
     """One row for each picture, with all its labels."""
-    found: dict[tuple[str, str], Row] = {}
+    found: dict[tuple[str, str], ExportedRow] = {}
     for row in rows:
         first = found.setdefault((row.folder, row.picture), row)
         if first is not row:
@@ -110,7 +110,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def _rename(rows: Sequence[Row], file: str) -> None:
+def _rename(rows: Sequence[ExportedRow], file: str) -> None:
     names = load_names(Path(file).expanduser())
     unknown = sorted({label for row in rows for label in row.labels} - names.keys())
     if unknown:
@@ -119,7 +119,7 @@ def _rename(rows: Sequence[Row], file: str) -> None:
         row.labels = [names[label] for label in row.labels]
 
 
-def _find(rows: list[Row], source: Path, root: Path, said: list[str]) -> None:
+def _find(rows: list[ExportedRow], source: Path, root: Path, said: list[str]) -> None:
     """Complete the paths of pictures: exports mostly leave out the folder, some the ending."""
     finder = Finder(root)
     prefixes: dict[str, str] = {}
@@ -133,7 +133,7 @@ def _find(rows: list[Row], source: Path, root: Path, said: list[str]) -> None:
         row.picture = finder.find(name) or name
 
 
-def _prefix(folder: str, rows: Sequence[Row], source: Path, finder: Finder) -> str:
+def _prefix(folder: str, rows: Sequence[ExportedRow], source: Path, finder: Finder) -> str:
     names = list(dict.fromkeys(row.picture for row in rows))
     if any(finder.find(os.path.join(folder, name)) for name in names):
         return folder

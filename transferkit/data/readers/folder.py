@@ -26,7 +26,7 @@ from transferkit.data.readers.layouts import (
     splits_inside_classes,
 )
 from transferkit.data.readers.names import load_names
-from transferkit.data.readers.reading import Excluded, Request
+from transferkit.data.readers.request import Excluded, Request
 from transferkit.data.readers.walk import Walk, identify, is_hidden, is_picture, kinds
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError, nearest, raise_problems

@@ -17,7 +17,7 @@ import numpy as np
 from transferkit.config.values import film_step
 from transferkit.data.containers import films, places
 from transferkit.data.images.opening import PictureError, read_header
-from transferkit.data.readers.reading import Excluded
+from transferkit.data.readers.request import Excluded
 from transferkit.data.samples import Pixels, Samples, shown
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, TransferKitError, raise_problems

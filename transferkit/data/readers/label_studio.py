@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from transferkit.data.containers import places
-from transferkit.data.readers.exported import Export, Row, load_json, merged
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, load_json, merged
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
 
@@ -28,7 +28,7 @@ def detect(source: Path) -> float:
     return 1.0 if whole or ("annotator" in tasks[0] and _picture(tasks[0])) else 0.0
 
 
-def parse(source: Path, crop: bool) -> Export:
+def parse(source: Path, crop: bool) -> AnnotationExport:
     """The rows of a Label Studio export.
 
     Args:
@@ -38,7 +38,7 @@ def parse(source: Path, crop: bool) -> Export:
     Raises:
         DataError: it is damaged, a task names no picture, or there are predictions only.
     """
-    export, rows, without, guessed = Export(), list[Row](), 0, 0
+    export, rows, without, guessed = AnnotationExport(), list[ExportedRow](), 0, 0
     for at, task in enumerate(load_json(source)):
         picture = _picture(task.get("data", task)) if isinstance(task, dict) else ""
         if not picture:
@@ -85,13 +85,13 @@ def _local(picture: str, folder: Path) -> str:
     return path
 
 
-def _rows(task: dict[str, Any], picture: str, where: str) -> list[Row]:
+def _rows(task: dict[str, Any], picture: str, where: str) -> list[ExportedRow]:
     annotations = task.get("annotations", task.get("completions"))
     if annotations is None and "data" not in task:  # JSON-MIN
         values: Any = next((task[key] for key in _SHORT if task.get(key)), [])
         values = values.get("choices", []) if isinstance(values, dict) else values
         labels = [values] if isinstance(values, str) else [v for v in values if isinstance(v, str)]
-        return [Row(picture, labels, where)] if labels else []
+        return [ExportedRow(picture, labels, where)] if labels else []
     rows = []
     for annotation in annotations or ():
         if annotation.get("was_cancelled"):
@@ -100,12 +100,12 @@ def _rows(task: dict[str, Any], picture: str, where: str) -> list[Row]:
     return rows
 
 
-def _row(result: dict[str, Any], picture: str, where: str) -> Row | None:
+def _row(result: dict[str, Any], picture: str, where: str) -> ExportedRow | None:
     value = result.get("value", {})
     labels = value.get("choices") or value.get("rectanglelabels") or []
     if not labels:
         return None
-    row = Row(picture, [str(label) for label in labels], where)
+    row = ExportedRow(picture, [str(label) for label in labels], where)
     if value.get("rectanglelabels"):
         try:
             row.box = tuple(float(value[key]) / 100 for key in ("x", "y", "width", "height"))  # type: ignore[assignment]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from transferkit.data.containers.places import listing
-from transferkit.data.readers.reading import Excluded
+from transferkit.data.readers.request import Excluded
 from transferkit.data.readers.walk import Walk, is_folder, is_hidden, is_picture
 from transferkit.data.samples import PARTS, Part, listed, shown
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transferkit.data.containers import places
 from transferkit.data.readers.cells import number
-from transferkit.data.readers.exported import Export, Row, in_splits, merged
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, in_splits, merged
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.rows import load_cells
 from transferkit.data.samples import shown, unreadable_reason
@@ -23,7 +23,7 @@ def detect_roboflow(source: Path) -> float:
     return 1.0 if source.name == ROBOFLOW else 0.0
 
 
-def parse_roboflow(source: Path, crop: bool) -> Export:
+def parse_roboflow(source: Path, crop: bool) -> AnnotationExport:
     """A row a picture of Roboflow's `_classes.csv`, with the columns that hold 1 as labels.
 
     Args:
@@ -33,7 +33,7 @@ def parse_roboflow(source: Path, crop: bool) -> Export:
     Raises:
         DataError: a cell is neither 0 nor 1.
     """
-    export = Export(several=True)
+    export = AnnotationExport(several=True)
     for name in in_splits(source, ROBOFLOW) if places.is_folder(source) else [""]:
         path, folder = source / name if name else source, name.rpartition("/")[0]
         header, rows = load_cells(path, _WHAT)
@@ -43,7 +43,9 @@ def parse_roboflow(source: Path, crop: bool) -> Export:
             if any(value not in (0.0, 1.0) for value in values):
                 raise DataError(f"{shown(path)}: line {at} has cells other than 0 and 1; export it again")
             labels = [label for label, value in zip(classes, values, strict=True) if value]
-            export.rows.append(Row(cells[0].strip(), labels, f"line {at}", split_name(folder) or "", folder=folder))
+            export.rows.append(
+                ExportedRow(cells[0].strip(), labels, f"line {at}", split_name(folder) or "", folder=folder)
+            )
     return export
 
 
@@ -59,7 +61,7 @@ def detect_open_images(source: Path) -> float:
     return 1.0 if {"ImageID", "LabelName"} <= set(head) else 0.0
 
 
-def parse_open_images(source: Path, crop: bool) -> Export:
+def parse_open_images(source: Path, crop: bool) -> AnnotationExport:
     """The rows of an Open Images CSV: labels that people or machines found in pictures (Confidence at least a half), or
     boxes.
 
@@ -74,7 +76,7 @@ def parse_open_images(source: Path, crop: bool) -> Export:
     at = {column: i for i, column in enumerate(header)}
     sides = ("XMin", "XMax", "YMin", "YMax")
     has_boxes = all(side in at for side in sides)
-    export, found, absent = Export(), list[Row](), 0
+    export, found, absent = AnnotationExport(), list[ExportedRow](), 0
     for line, cells in enumerate(rows, start=2):
         confidence = number(cells[at["Confidence"]]) if "Confidence" in at else 1.0
         if confidence is None:
@@ -83,7 +85,7 @@ def parse_open_images(source: Path, crop: bool) -> Export:
         if confidence < 0.5:
             absent += 1
             continue
-        row = Row(cells[at["ImageID"]], [cells[at["LabelName"]]], f"line {line}")
+        row = ExportedRow(cells[at["ImageID"]], [cells[at["LabelName"]]], f"line {line}")
         export.boxes += has_boxes
         if crop and has_boxes:
             values = [number(cells[at[side]]) for side in sides]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from transferkit import plugins
-from transferkit.data.containers.plugged import rows
+from transferkit.data.containers.plugged_pictures import rows
 from transferkit.data.readers.cells import in_cell
-from transferkit.data.readers.reading import Request
+from transferkit.data.readers.request import Request
 from transferkit.data.readers.rows import Table
 from transferkit.data.readers.table import samples_of
 from transferkit.data.samples import Samples

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from transferkit.data.containers import places
-from transferkit.data.containers.plugged import detect as looks
-from transferkit.data.containers.plugged import offered
-from transferkit.data.readers import array_files, coco, label_studio, marked_tables, plugged, shards, tf_records, voc
+from transferkit.data.containers.plugged_pictures import detect as looks
+from transferkit.data.containers.plugged_pictures import offered
+from transferkit.data.readers import array_files, coco, label_studio, marked_tables, plugged, sharded, tf_records, voc
 from transferkit.data.readers.exported import Parser, scan_export
 from transferkit.data.readers.folder import scan_folder
-from transferkit.data.readers.reading import Request
+from transferkit.data.readers.request import Request
 from transferkit.data.readers.table import COLUMN_OPTIONS, is_table, scan_table
 from transferkit.data.readers.walk import is_folder
 from transferkit.data.samples import Samples, shown
@@ -91,11 +91,11 @@ READERS: tuple[Reader, ...] = (
     Reader(
         "huggingface",
         "a data set of Hugging Face, or a folder of Parquet files",
-        shards.detect_hub,
-        shards.read_hub,
+        sharded.detect_hub,
+        sharded.read_hub,
         COLUMN_OPTIONS,
     ),
-    Reader("webdataset", "WebDataset's tar files", shards.detect_web, shards.read_web, ("classes",)),
+    Reader("webdataset", "WebDataset's tar files", sharded.detect_web, sharded.read_web, ("classes",)),
     Reader("tfrecord", "TensorFlow's record files", tf_records.detect, tf_records.read, tf_records.USES),
     Reader("table", "a table of pictures and labels", _table, scan_table, COLUMN_OPTIONS),
 )

@@ -27,7 +27,7 @@ from transferkit.data.readers.cells import LARGEST, are_amounts, is_amount, name
 from transferkit.data.readers.encoding import Spelling, locate
 from transferkit.data.readers.folder import class_order, odd_names
 from transferkit.data.readers.layouts import is_usual, split_name
-from transferkit.data.readers.reading import Excluded, Request
+from transferkit.data.readers.request import Excluded, Request
 from transferkit.data.readers.rows import Table
 from transferkit.data.readers.walk import is_folder, is_picture
 from transferkit.data.samples import Part, Samples, listed, shown

@@ -18,7 +18,7 @@ from transferkit.data.readers.arranged import arrange
 from transferkit.data.readers.encoding import read_text
 from transferkit.data.readers.exported import files_of, folders_of
 from transferkit.data.readers.layouts import split_name
-from transferkit.data.readers.reading import Reading, Request
+from transferkit.data.readers.request import Reading, Request
 from transferkit.data.readers.rows import Table, checked
 from transferkit.data.readers.table import samples_of
 from transferkit.data.readers.walk import natural

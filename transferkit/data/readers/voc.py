@@ -8,7 +8,15 @@ from xml.etree.ElementTree import Element
 
 from transferkit.data.containers import places
 from transferkit.data.readers.encoding import read_text
-from transferkit.data.readers.exported import Export, Row, files_of, folders_of, load_xml, merged, missing
+from transferkit.data.readers.exported import (
+    AnnotationExport,
+    ExportedRow,
+    files_of,
+    folders_of,
+    load_xml,
+    merged,
+    missing,
+)
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
@@ -58,7 +66,7 @@ def _is_voc(path: Path) -> bool:
         return False
 
 
-def parse_voc(source: Path, crop: bool) -> Export:
+def parse_voc(source: Path, crop: bool) -> AnnotationExport:
     """The rows of Pascal VOC's files.
 
     Args:
@@ -68,7 +76,7 @@ def parse_voc(source: Path, crop: bool) -> Export:
     Raises:
         DataError: a file is damaged, or no annotation of VOC.
     """
-    export, empty = Export(), 0
+    export, empty = AnnotationExport(), 0
     for folder in _folders(source):
         above = folder.rpartition("/")[0] if folder.endswith("Annotations") else folder
         splits = _image_sets(source / above)
@@ -93,11 +101,11 @@ def parse_voc(source: Path, crop: bool) -> Export:
     return export
 
 
-def _object(path: Path, item: Element, picture: str, where: str, crop: bool) -> Row:
+def _object(path: Path, item: Element, picture: str, where: str, crop: bool) -> ExportedRow:
     label = _text(item, "name")
     if not label:
         raise missing(path, "an object", "name")
-    row = Row(picture, [label], where.lstrip("/"))
+    row = ExportedRow(picture, [label], where.lstrip("/"))
     if crop:
         try:
             left, top, right, bottom = (float(_text(item, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
@@ -125,7 +133,7 @@ def _image_sets(folder: Path) -> dict[str, str]:
     return found
 
 
-def parse_cvat(source: Path, crop: bool) -> Export:
+def parse_cvat(source: Path, crop: bool) -> AnnotationExport:
     """The rows of CVAT's file.
 
     Args:
@@ -137,13 +145,13 @@ def parse_cvat(source: Path, crop: bool) -> Export:
     """
     path = _cvat_file(source)
     assert path is not None
-    export, empty = Export(), 0
+    export, empty = AnnotationExport(), 0
     for at, image in enumerate(load_xml(path).findall("image")):
         where, picture = f"image [{at}]", image.get("name", "")
         if not picture:
             raise missing(path, where, "name")
         split = split_name(image.get("subset") or "") or ""
-        tags = [Row(picture, [tag.get("label", "")], where, split) for tag in image.findall("tag")]
+        tags = [ExportedRow(picture, [tag.get("label", "")], where, split) for tag in image.findall("tag")]
         boxes = [_cvat_box(path, box, picture, where, split) for box in image.findall("box")]
         export.boxes += len(boxes)
         rows = boxes if crop else tags or boxes
@@ -156,9 +164,9 @@ def parse_cvat(source: Path, crop: bool) -> Export:
     return export
 
 
-def _cvat_box(path: Path, box: Element, picture: str, where: str, split: str) -> Row:
+def _cvat_box(path: Path, box: Element, picture: str, where: str, split: str) -> ExportedRow:
     try:
         left, top, right, bottom = (float(box.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr"))
     except ValueError as error:
         raise missing(path, f"a box of {where}", "xtl, ytl, xbr and ybr") from error
-    return Row(picture, [box.get("label", "")], where, split, box=(left, top, right - left, bottom - top))
+    return ExportedRow(picture, [box.get("label", "")], where, split, box=(left, top, right - left, bottom - top))

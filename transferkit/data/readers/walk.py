@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transferkit.data.containers.films import is_film
-from transferkit.data.containers.places import Entry, listing
+from transferkit.data.containers.places import ContainerEntry, listing
 from transferkit.data.samples import Part, shown, unreadable_reason
 
 EXTENSIONS = frozenset([
@@ -76,7 +76,9 @@ class Walk:
             self._sort_in(entry, os.path.join(folder, entry.name), folders, pictures)
         return folders, pictures
 
-    def _sort_in(self, entry: os.DirEntry[str] | Entry, path: str, folders: list[str], pictures: list[str]) -> None:
+    def _sort_in(
+        self, entry: os.DirEntry[str] | ContainerEntry, path: str, folders: list[str], pictures: list[str]
+    ) -> None:
         folder_here = is_folder(entry)
         if is_hidden(entry.name, folder_here):
             self.hidden.append(path)
@@ -122,7 +124,7 @@ class Walk:
         return f" (it holds {', '.join(filter(None, here))})" if any(here) else ""
 
 
-def is_folder(entry: os.DirEntry[str] | Entry) -> bool:
+def is_folder(entry: os.DirEntry[str] | ContainerEntry) -> bool:
     """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
@@ -130,7 +132,7 @@ def is_folder(entry: os.DirEntry[str] | Entry) -> bool:
         return False
 
 
-def _is_file(entry: os.DirEntry[str] | Entry) -> bool:
+def _is_file(entry: os.DirEntry[str] | ContainerEntry) -> bool:
     try:
         return entry.is_file()
     except OSError:

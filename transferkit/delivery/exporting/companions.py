@@ -11,7 +11,7 @@ from transferkit import tasks
 from transferkit.data.images import reading, sizing, tones
 from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
-from transferkit.delivery.exporting.graphs import ENCODED, INPUT, decodes_itself
+from transferkit.delivery.exporting.tf_functions import ENCODED, INPUT, decodes_itself
 from transferkit.files import write_json, write_text
 from transferkit.runs.model_facts import ModelFacts
 

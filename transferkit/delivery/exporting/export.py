@@ -20,7 +20,7 @@ from transferkit import compute, plugins, tasks
 from transferkit._version import __version__
 from transferkit.console import Reporter
 from transferkit.data.samples import Pixels, shown
-from transferkit.delivery.exporting import companions, graphs, parity, parity_pictures, writers
+from transferkit.delivery.exporting import companions, parity, parity_pictures, tf_functions, writers
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import RunError, TransferKitError, raise_problems
@@ -142,7 +142,7 @@ def _check(
 ) -> parity.ExportFigures:
     pixels = np.stack(list(checked.decoded(facts.decoding())))
     reference = _reference(layout, pixels)
-    decodes = row.name == "saved_model" and graphs.decodes_itself(facts)
+    decodes = row.name == "saved_model" and tf_functions.decodes_itself(facts)
     files, positions = checked.encoded() if decodes else ([], [])
     kind = row.name if row.exporter is None else row.exporter.load
     found = parity.answers(kind, path, pixels, files, checked.folders())

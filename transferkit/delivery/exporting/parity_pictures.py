@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.images.content import content_of
 from transferkit.data.images.decode import DecodeSettings, decode_many
+from transferkit.data.images.decoder_input import content_of
 from transferkit.data.images.opening import sniff
 from transferkit.data.images.reading import HEAD
 from transferkit.data.samples import Pinned, Pixels, Source, hash_source, listed, unreadable_reason

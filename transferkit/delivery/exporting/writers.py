@@ -15,7 +15,7 @@ from typing import Any
 from transferkit import compute
 from transferkit.compute.engines import write_onnx
 from transferkit.data.samples import Pixels
-from transferkit.delivery.exporting import graphs
+from transferkit.delivery.exporting import tf_functions
 from transferkit.errors import ConfigError
 from transferkit.runs import model_file
 from transferkit.runs.half_weights import halve
@@ -52,7 +52,7 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
     model = model_file.load(source)
     with _hushed():
         if name == "saved_model":
-            _saved_model(model, facts, to, encoded=graphs.decodes_itself(facts))
+            _saved_model(model, facts, to, encoded=tf_functions.decodes_itself(facts))
         elif name == "litert":
             to.write_bytes(_litert(model, facts, quantize, calibration, to.parent))
         else:
@@ -82,9 +82,9 @@ def _saved_model(model: Any, facts: ModelFacts, to: Path, encoded: bool) -> None
 
     module = tf.Module()
     module.kept = [variable.value for variable in model.variables]  # what is not reachable is not saved
-    signatures = {"serving_default": graphs.on_pictures(model, facts)}
+    signatures = {"serving_default": tf_functions.on_pictures(model, facts)}
     if encoded:
-        signatures[graphs.ENCODED] = graphs.on_bytes(model, facts)
+        signatures[tf_functions.ENCODED] = tf_functions.on_bytes(model, facts)
     level = tf.get_logger().level
     tf.get_logger().setLevel("ERROR")
     try:
@@ -98,7 +98,7 @@ def _litert(model: Any, facts: ModelFacts, quantize: str, calibration: Calibrati
 
     def pictures() -> Iterator[dict[str, Pixels]]:
         for pixels in calibration():
-            yield {graphs.INPUT: pixels[None]}
+            yield {tf_functions.INPUT: pixels[None]}
 
     with tempfile.TemporaryDirectory(dir=scratch) as folder, warnings.catch_warnings():
         # TensorFlow's converter calibrates with its own interpreter and warns that it is deprecated.
@@ -119,5 +119,5 @@ def _onnx(model: Any, facts: ModelFacts, to: Path) -> None:
     import tensorflow as tf
 
     size = facts.decode.size
-    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name=graphs.INPUT)]
-    write_onnx(graphs.on_pictures(model, facts), signature, to)
+    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name=tf_functions.INPUT)]
+    write_onnx(tf_functions.on_pictures(model, facts), signature, to)

@@ -21,7 +21,7 @@ from transferkit.data.readers.exclusions import ACTIONS
 from transferkit.data.readers.relabel import target
 from transferkit.data.samples import Samples, shown
 from transferkit.delivery.pages.decisions import Decision, Decisions
-from transferkit.delivery.pages.messages import Request, RequestError, Response, as_json, jpeg, page, text
+from transferkit.delivery.pages.messages import PageRequest, RequestError, Response, as_json, jpeg, page, text
 from transferkit.errors import DataError
 
 SIDE = 640  # pixels of a picture on the page
@@ -84,7 +84,7 @@ class Cleaning:
         """Decisions are short."""
         return _LARGEST if path in ("/decide", "/undo") else 0
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: PageRequest) -> Response:
         """The page, its list, a picture, or what became of a decision."""
         if request.method == "POST":
             return self._decide(request)
@@ -118,7 +118,7 @@ class Cleaning:
             return text(404, f"404: this picture {error.reason}")
         return jpeg(content)
 
-    def _decide(self, request: Request) -> Response:
+    def _decide(self, request: PageRequest) -> Response:
         try:
             with self._lock:
                 if request.path == "/undo":

@@ -23,7 +23,7 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Request:
+class PageRequest:
     """One request: `path` below the page's own address, beginning with `/`; `kind` is the type of `body`."""
 
     method: str
@@ -54,7 +54,7 @@ class App(Protocol):
     def largest(self, path: str) -> int:
         """Most bytes that may be posted to `path`; 0 where nothing may."""
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: PageRequest) -> Response:
         """The answer; called on several threads at once."""
 
 

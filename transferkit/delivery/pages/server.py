@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from transferkit.delivery.guard import Guard
-from transferkit.delivery.pages.messages import App, Request, RequestError, Response, text
+from transferkit.delivery.pages.messages import App, PageRequest, RequestError, Response, text
 from transferkit.errors import ConfigError
 
 SECONDS = 60.0  # for a whole request to arrive, and for an answer to be taken
@@ -243,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             query = _query(self.path.partition("?")[2])
             kind = self.headers.get("Content-Type", "")
-            return self.server.app.answer(Request(self.command, self._path(), query, kind, body))
+            return self.server.app.answer(PageRequest(self.command, self._path(), query, kind, body))
         except RequestError as error:
             return text(400, f"400: {error}")
         except Exception as error:

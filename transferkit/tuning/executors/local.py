@@ -20,8 +20,8 @@ from transferkit import importing
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.storage import scratch
-from transferkit.tuning.limits import ATTEMPTS, GRACE
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
+from transferkit.tuning.trial_limits import ATTEMPTS, GRACE
 from transferkit.tuning.trial_runner import Built, TrialRunner
 
 WORKER = "transferkit.tuning.executors.worker"
@@ -29,12 +29,12 @@ LONGEST = 80  # bytes of a folder for temporary files in which a socket has room
 START_SECONDS = 300.0  # a worker imports TensorFlow, perhaps beside others
 
 
-class Engine(Protocol):
+class TrialEngine(Protocol):
     """Takes tasks and gives outcomes, in whatever order they are done."""
 
     slots: int
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: TrialTask) -> None:
         """Begin `task`; at most `slots` at a time."""
 
     def wait(self) -> list[Outcome]:
@@ -47,7 +47,7 @@ class Engine(Protocol):
 class LocalRunner(Protocol):
     """What does tasks in this process."""
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         """Do one, and tell what came of it."""
 
     def forget(self) -> None:
@@ -63,18 +63,18 @@ class InProcess:
         self, plan: TrialPlan, reporter: Reporter, make: Callable[[TrialPlan, Reporter], LocalRunner] = TrialRunner
     ) -> None:
         self._bench = make(plan, reporter)
-        self._waiting: list[Task] = []
+        self._waiting: list[TrialTask] = []
 
-    def submit(self, task: Task) -> None:
-        """See `Engine`."""
+    def submit(self, task: TrialTask) -> None:
+        """See `TrialEngine`."""
         self._waiting.append(task)
 
     def wait(self) -> list[Outcome]:
-        """See `Engine`."""
+        """See `TrialEngine`."""
         return [self._bench.run(self._waiting.pop(0))]
 
     def close(self) -> None:
-        """See `Engine`."""
+        """See `TrialEngine`."""
         self._bench.forget()
 
 
@@ -84,7 +84,7 @@ class _Worker:
 
     process: subprocess.Popen[bytes]
     line: Connection
-    task: Task | None = None
+    task: TrialTask | None = None
     since: float = 0.0
 
 
@@ -102,15 +102,15 @@ class Processes:
     _workers: list[_Worker] = field(default_factory=list)
     _attempts: dict[str, int] = field(default_factory=dict)
 
-    def submit(self, task: Task) -> None:
-        """See `Engine`."""
+    def submit(self, task: TrialTask) -> None:
+        """See `TrialEngine`."""
         idle = next((w for w in self._workers if w.task is None), None) or self._start()
         idle.task, idle.since = task, time.monotonic()
         with suppress(BrokenPipeError, ConnectionError):  # it has died; `wait` finds its line at an end
             idle.line.send(task)
 
     def wait(self) -> list[Outcome]:
-        """See `Engine`."""
+        """See `TrialEngine`."""
         done: list[Outcome] = []
         while not done:
             busy = [w for w in self._workers if w.task]
@@ -124,7 +124,7 @@ class Processes:
         return done
 
     def close(self) -> None:
-        """See `Engine`."""
+        """See `TrialEngine`."""
         for worker in self._workers:
             worker.line.close()
             worker.process.kill()
@@ -218,7 +218,7 @@ def _accept(listener: Listener, process: subprocess.Popen[bytes]) -> Connection:
 
 def engine(
     kind: str, plan: TrialPlan, workers: int, reporter: Reporter, built: Built | None = None, **options: Any
-) -> Engine:  # fmt: skip
+) -> TrialEngine:  # fmt: skip
     """What runs trials.
 
     Args:

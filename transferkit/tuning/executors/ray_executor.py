@@ -15,8 +15,8 @@ from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.files import write_text
 from transferkit.tuning.executors.ray_worker import Reply, Runner, Shipment, run, trial_runner
-from transferkit.tuning.limits import ATTEMPTS, GRACE
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
+from transferkit.tuning.trial_limits import ATTEMPTS, GRACE
 
 LOOK = 10.0  # seconds without an outcome after which the cluster is looked at
 
@@ -40,7 +40,7 @@ class Ray:
         cores = os.cpu_count() or 1
         self._cluster = Cluster(address, cores, _pixels(plan))
         self._ray = self._cluster.ray
-        self._running: dict[Any, tuple[Task, int]] = {}  # and how many workers it lost before
+        self._running: dict[Any, tuple[TrialTask, int]] = {}  # and how many workers it lost before
         self._restarts = 0  # tasks that were handed on from a process about to end
         self._apart: set[str] = set()  # nodes that do not share our files
         self._crowded = False
@@ -59,7 +59,7 @@ class Ray:
             self.close()
             raise
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: TrialTask) -> None:
         """See `Engine`."""
         self._begin(self._remote, task)
 
@@ -92,11 +92,11 @@ class Ray:
 
     # -- tasks
 
-    def _begin(self, function: Any, task: Task, lost: int = 0) -> None:
+    def _begin(self, function: Any, task: TrialTask, lost: int = 0) -> None:
         # In a list, so that Ray hands on the reference and not the plan: a process fetches it once.
         self._running[function.remote(self._key, [self._shipment], task)] = task, lost
 
-    def _begin_elsewhere(self, task: Task, lost: int) -> None:
+    def _begin_elsewhere(self, task: TrialTask, lost: int) -> None:
         """Ray knows of no process that it must not use; one with another environment is a new one."""
         self._restarts += 1
         variables = self._handed() | {"TRANSFERKIT_RESTARTS": str(self._restarts)}
@@ -139,7 +139,7 @@ class Ray:
             self._tell(task, reply, lost)
         return reply.outcome
 
-    def _tell(self, task: Task, reply: Reply, lost: int) -> None:
+    def _tell(self, task: TrialTask, reply: Reply, lost: int) -> None:
         if lost:
             self.reporter.say(f"{task.said}: its worker or node was lost; it was run again on {reply.node}")
         if not reply.shared and reply.node not in self._apart:

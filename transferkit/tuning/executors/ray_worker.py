@@ -18,7 +18,7 @@ from transferkit._version import __version__
 from transferkit.compute import ray_private
 from transferkit.data.containers import places
 from transferkit.storage import cache_folder
-from transferkit.tuning.records import Outcome, Task, TrialPlan
+from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
 
 LINGER = 5.0  # seconds that a process with a hanging trial lives on, so that its answer gets out
 
@@ -26,7 +26,7 @@ LINGER = 5.0  # seconds that a process with a hanging trial lives on, so that it
 class Runner(Protocol):
     """What trains: a trial runner, or a stand-in."""
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: TrialTask) -> Outcome:
         """Train and judge."""
 
 
@@ -72,7 +72,7 @@ def trial_runner(plan: TrialPlan) -> Runner:
 _bench: Bench | None = None  # of this process
 
 
-def run(key: str, shipment: list[Any], task: Task) -> Reply:
+def run(key: str, shipment: list[Any], task: TrialTask) -> Reply:
     """The Ray task: train one trial, with what this process keeps from trial to trial.
 
     Args:
@@ -103,13 +103,13 @@ class Bench:
         # Elsewhere the run's folder does not exist, and is not made: what trials leave goes beside this node's cache.
         self.plan = plan if self.shared else replace(plan, checkpoints=cache_folder().absolute() / "trials" / key)
         self._make = shipment.make
-        self._inbox: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[TrialTask] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self.hangs = False
         # One thread for all trials: Keras and TensorFlow keep part of their state by thread.
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def run(self, task: Task) -> Reply:
+    def run(self, task: TrialTask) -> Reply:
         """Train, or say why not."""
         node = socket.gethostname()
         if self.hangs:
@@ -125,7 +125,7 @@ class Bench:
             outcome = self._explained(outcome, node)
         return Reply(outcome, node, self.shared, ray_private.attempt())
 
-    def _train(self, task: Task) -> Outcome:
+    def _train(self, task: TrialTask) -> Outcome:
         started, allowed = time.monotonic(), task.limits.seconds
         self._inbox.put(task)
         try:

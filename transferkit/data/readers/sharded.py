@@ -18,7 +18,7 @@ from transferkit.data.readers.cells import in_cell
 from transferkit.data.readers.exported import files_of, folders_of
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.names import load_names
-from transferkit.data.readers.reading import Request
+from transferkit.data.readers.request import Request
 from transferkit.data.readers.rows import Table, checked
 from transferkit.data.readers.table import samples_of
 from transferkit.data.readers.walk import is_hidden, is_picture, natural

@@ -21,17 +21,17 @@ from transferkit.selection.comparison import behind
 from transferkit.selection.ensemble import Ensemble
 from transferkit.selection.expectation import expected
 from transferkit.selection.learner import Learner
-from transferkit.selection.member import Member
+from transferkit.selection.member import Voter
 
 
 @dataclass(frozen=True)
 class NetworkAnswers:
-    """What the choice of a classifier came to on one network, or on another `Member`.
+    """What the choice of a classifier came to on one network, or on another `Voter`.
 
     `answers` are the out-of-fold answers of whatever might have been chosen on it; `chosen` is the place of what was,
     and `setting` its own with the `scale` and `shift` that make logits of its outputs. `score` and `interval` (95 %)
     are what to expect of choosing on this network alone, `seconds` what it took, `choice` of them what the
-    cross-validation took. `size` is the side of its pictures in pixels. `networks` and `mirrored`: see `Member`.
+    cross-validation took. `size` is the side of its pictures in pixels. `networks` and `mirrored`: see `Voter`.
     """
 
     network: str
@@ -67,9 +67,9 @@ class NetworkAnswers:
         )  # fmt: skip
 
     @property
-    def member(self) -> Member:
+    def member(self) -> Voter:
         """Who gave these answers."""
-        return Member(self.networks or (self.network,), self.mirrored)
+        return Voter(self.networks or (self.network,), self.mirrored)
 
     def trial(self, places: Mapping[str, tuple[int, int]], learners: Sequence[Learner]) -> CandidateScore:
         """What was chosen, to be fitted again on rows whose sets of features are at `places`."""

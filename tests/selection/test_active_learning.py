@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transferkit.selection import acquisition
-from transferkit.selection.acquisition import FEW, typical, unsure, worth_labelling
+from transferkit.selection import active_learning
+from transferkit.selection.active_learning import FEW, typical, unsure, worth_labelling
 
 STEPS = (20, 40)
 
@@ -98,8 +98,8 @@ def test_never_the_same_twice_and_never_more_than_there_are(labels: int) -> None
 
 def test_what_is_dense_does_not_depend_on_how_many_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     z, _ = digits()
-    whole = acquisition._density(z[:500])
-    monkeypatch.setattr(acquisition, "BLOCK", 64)
-    assert np.allclose(acquisition._density(z[:500]), whole, rtol=1e-5)
+    whole = active_learning._density(z[:500])
+    monkeypatch.setattr(active_learning, "BLOCK", 64)
+    assert np.allclose(active_learning._density(z[:500]), whole, rtol=1e-5)
     squares = ((z[:3, None] - z[None, :3]) ** 2).sum(2)
-    assert np.allclose(acquisition._density(z[:3]), 1 / (np.sqrt(squares).sum(1) / 2), rtol=1e-4)
+    assert np.allclose(active_learning._density(z[:3]), 1 / (np.sqrt(squares).sum(1) / 2), rtol=1e-4)

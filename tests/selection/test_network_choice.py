@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from transferkit.evaluation import metric_registry
-from transferkit.selection import portfolio
+from transferkit.selection import network_choice
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.candidates import learners
 from transferkit.selection.ensemble import Ensemble
-from transferkit.selection.portfolio import NetworkAnswers
+from transferkit.selection.network_choice import NetworkAnswers
 
 N = 400
 NONE = Ensemble({0: 0.5, 1: 0.5}, OutOfFold(logits=[], scores=[], by_picture=None), 0.0, 1.0)
@@ -42,7 +42,7 @@ def wrong(*places):
 def test_the_better_network_wins_though_it_is_larger(judge):
     small = network("small", 10, answers(judge, wrong(*range(100))))
     large = network("large", 99, answers(judge, wrong(*range(40))))
-    found = portfolio.choose([small, large], judge)
+    found = network_choice.choose([small, large], judge)
     assert found.winner == 1
     gain, error = found.gains[1]
     assert gain == pytest.approx(0.15)
@@ -53,7 +53,7 @@ def test_of_two_within_a_standard_error_the_smaller_is_taken(judge):
     """Fifty wrong answers each, of which the large network has one less: no reason to ship ten times the weights."""
     small = network("small", 10, answers(judge, wrong(*range(50))))
     large = network("large", 99, answers(judge, wrong(*range(50, 99))))
-    found = portfolio.choose([large, small], judge)
+    found = network_choice.choose([large, small], judge)
     assert found.winner == 1
     assert found.apparent == small.own.score
 
@@ -62,7 +62,7 @@ def test_of_many_that_guess_the_expected_score_is_not_the_luckiest_ones(judge):
     rng = np.random.default_rng(0)
     guessing = [network(f"n{i}", i, *[answers(judge, rng.random(N) < 0.5) for _ in range(6)]) for i in range(8)]
     best = max(one.score for each in guessing for one in each.answers)
-    found = portfolio.choose(guessing, judge)
+    found = network_choice.choose(guessing, judge)
     assert best > 0.55
     assert abs(found.score - 0.5) < abs(best - 0.5) / 2
     assert found.interval[0] < 0.5 < found.interval[1]
@@ -70,11 +70,11 @@ def test_of_many_that_guess_the_expected_score_is_not_the_luckiest_ones(judge):
 
 def test_what_is_kept_comes_back_and_damage_is_noticed(judge):
     one = network("n", 10, answers(judge, wrong(1)), answers(judge, wrong(2, 3)), chosen=1)
-    content = portfolio.to_bytes(one)
-    again = portfolio.read(content, network("n", 10, answers(judge, wrong()), chosen=0))
+    content = network_choice.to_bytes(one)
+    again = network_choice.read(content, network("n", 10, answers(judge, wrong()), chosen=0))
     assert [a.score for a in again.answers] == [a.score for a in one.answers]
     assert np.array_equal(again.answers[1].by_picture, one.answers[1].by_picture)
-    assert portfolio.read(content[: len(content) // 2], one) is None
+    assert network_choice.read(content[: len(content) // 2], one) is None
 
 
 def test_only_networks_that_look_at_pictures_alike_are_put_together(judge):
@@ -82,9 +82,9 @@ def test_only_networks_that_look_at_pictures_alike_are_put_together(judge):
     one, two = answers(judge, wrong(*range(60))), answers(judge, wrong(*range(60, 120)))
     two.logits[0] *= 3
     one.logits[0][:60] /= 8
-    found = portfolio.choose([network("a", 10, one), network("b", 20, two)], judge)
+    found = network_choice.choose([network("a", 10, one), network("b", 20, two)], judge)
     assert found.ensemble is not None
-    apart = portfolio.choose([network("a", 10, one), network("b", 20, two, size=64)], judge)
+    apart = network_choice.choose([network("a", 10, one), network("b", 20, two, size=64)], judge)
     assert apart.ensemble is None
 
 
@@ -96,8 +96,8 @@ def test_mirror_images_are_a_candidate_that_has_to_gain_more_than_its_error(judg
     plain = network("a", 10, answers(judge, wrong(*range(60))))
     little = made("a", 10, answers(judge, wrong(*range(59))), mirrored=True)
     much = made("a", 10, answers(judge, wrong(*range(30))), mirrored=True)
-    assert portfolio.choose([plain], judge, refined=[little]).winner == 0
-    found = portfolio.choose([plain], judge, refined=[much])
+    assert network_choice.choose([plain], judge, refined=[little]).winner == 0
+    found = network_choice.choose([plain], judge, refined=[much])
     assert found.winner == 1
     assert found.plain == 0
     assert found.refined[0][0] == pytest.approx(30 / N)
@@ -106,19 +106,19 @@ def test_mirror_images_are_a_candidate_that_has_to_gain_more_than_its_error(judg
 def test_features_side_by_side_must_beat_the_better_network(judge):
     one, two = network("a", 10, answers(judge, wrong(*range(60)))), network("b", 20, answers(judge, wrong(*range(50))))
     pair = made("a with b", 30, answers(judge, wrong(*range(20))), networks=("b", "a"))
-    found = portfolio.choose([one, two], judge, refined=[pair])
+    found = network_choice.choose([one, two], judge, refined=[pair])
     assert found.winner == 2
     assert found.refined == [pytest.approx((30 / N, np.std([1.0] * 30 + [0.0] * (N - 30), ddof=1) / N**0.5))]
 
 
 def test_in_an_average_a_network_looks_both_ways_only_where_that_gained(judge, monkeypatch):
     asked = []
-    monkeypatch.setattr(portfolio.ensemble, "find", lambda logits, *_: asked.append(logits) or NONE)
+    monkeypatch.setattr(network_choice.ensemble, "find", lambda logits, *_: asked.append(logits) or NONE)
     a, b = network("a", 10, answers(judge, wrong(*range(60)))), network("b", 20, answers(judge, wrong(*range(50))))
     worse = made("a", 10, answers(judge, wrong(*range(80))), mirrored=True)
     better = made("b", 20, answers(judge, wrong(*range(20))), mirrored=True)
     pair = made("a with b", 30, answers(judge, wrong(*range(49))), networks=("a", "b"))
-    found = portfolio.choose([a, b], judge, refined=[worse, better, pair])
+    found = network_choice.choose([a, b], judge, refined=[worse, better, pair])
     (voices,) = asked
     assert [np.array_equal(x, y.own.mean_logits) for x, y in zip(voices, (a, better), strict=True)] == [True, True]
     assert found.ensemble.weights == {0: 0.5, 3: 0.5}, "by places among the networks and what was made of them"

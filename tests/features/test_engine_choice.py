@@ -20,7 +20,7 @@ from transferkit.compute import engines
 from transferkit.compute.engines import EngineError
 from transferkit.config import make
 from transferkit.console import Reporter
-from transferkit.features import engines as choosing
+from transferkit.features import engine_choice as choosing
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.runs import agreement

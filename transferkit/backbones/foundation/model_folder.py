@@ -12,10 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferkit.backbones.catalog import Row
+from transferkit.backbones.catalog import BackboneRow
 from transferkit.backbones.foundation import families, graphs, kerashub, kerashub_families, timm, torchvision
 from transferkit.backbones.foundation.architecture import Architecture, Swin, Transformer
-from transferkit.backbones.foundation.checkpoint import KERAS, SUFFIXES, Nothing, Tensors, open_checkpoint, weights_file
+from transferkit.backbones.foundation.checkpoint_files import (
+    KERAS,
+    SUFFIXES,
+    Nothing,
+    Tensors,
+    open_checkpoint,
+    weights_file,
+)
 from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.backbones.foundation.described import UNSTATED, Described
 from transferkit.backbones.portability import seeded
@@ -43,7 +50,7 @@ class Published:
 
     path: Path
     described: Described
-    row: Row
+    row: BackboneRow
     tensors: Tensors
     resampling: str = ""
     crop: float | None = None
@@ -122,7 +129,7 @@ def is_told_by_config(folder: Path) -> bool:
     return True
 
 
-def size_problems(row: Row, architecture: Architecture, size: int | None) -> list[str]:
+def size_problems(row: BackboneRow, architecture: Architecture, size: int | None) -> list[str]:
     """Why pictures of `size` do not fit, with sizes that do.
 
     Args:
@@ -269,12 +276,12 @@ def _side(size: Any) -> int | None:
     return size if type(size) is int and size > 0 else None
 
 
-def _row(path: Path, described: Described) -> Row:
+def _row(path: Path, described: Described) -> BackboneRow:
     net = described.architecture
     step = net.step
     usual = WINDOWED_SIZE if isinstance(net, Swin) else DEFAULT_SIZE
     size = max(net.minimum, min(usual, described.native) // step * step)
-    return Row(
+    return BackboneRow(
         name=_name(path),
         constructor=described.family,
         size=size,

@@ -16,7 +16,7 @@ import pytest
 from tests.backbones.foundation.checkpoints import conversion, rewritten, split_up, written
 from tests.backbones.foundation.parity import FIXTURES
 from transferkit.backbones.build import check
-from transferkit.backbones.foundation import families, folder
+from transferkit.backbones.foundation import families, model_folder
 from transferkit.backbones.foundation.described import UNSTATED
 from transferkit.backbones.foundation.safetensors import SafetensorsFile
 from transferkit.errors import BackboneError, TransferKitError, WeightsError
@@ -64,15 +64,15 @@ def test_what_fits_is_no_problem() -> None:
 def test_the_default_size_is_224_not_518(copy: Any) -> None:
     path = copy("dinov2", image_size=518)
 
-    assert folder.describe(str(path)).row.size == 224
+    assert model_folder.describe(str(path)).row.size == 224
 
 
 def test_licence_of_the_card_goes_before_that_of_the_family(copy: Any) -> None:
     path = copy("dinov2")
-    assert folder.describe(str(path)).row.licence == "Apache-2.0 (Meta)"
+    assert model_folder.describe(str(path)).row.licence == "Apache-2.0 (Meta)"
     (path / "README.md").write_text("---\ntags: [x]\nlicense: cc-by-4.0\n---\nlicense: other\n")
-    assert folder.describe(str(path)).row.licence == "cc-by-4.0 (says its model card)"
-    assert "DINOv3 License" in folder.describe(str(FIXTURES / "dinov3")).row.licence
+    assert model_folder.describe(str(path)).row.licence == "cc-by-4.0 (says its model card)"
+    assert "DINOv3 License" in model_folder.describe(str(FIXTURES / "dinov3")).row.licence
 
 
 def test_mean_and_deviation_come_from_the_folder(copy: Any) -> None:
@@ -80,27 +80,27 @@ def test_mean_and_deviation_come_from_the_folder(copy: Any) -> None:
     said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "resample": 3, "do_center_crop": True,
             "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}  # fmt: skip
     (path / "preprocessor_config.json").write_text(json.dumps(said))
-    found = folder.describe(str(path))
+    found = model_folder.describe(str(path))
 
     assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
     assert (found.resampling, found.crop) == ("bicubic", 0.875)
     assert found.facts()["published_resizing"] == "bicubic, middle 0.875"  # which `backbones show` says
     (path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, "x", 0], "image_std": [1, 2, 3]}))
     with pytest.raises(BackboneError, match="mean and deviation"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_a_way_of_resizing_that_is_no_number_is_not_said(copy: Any) -> None:
     path = copy("dinov2")
     (path / "preprocessor_config.json").write_text(json.dumps({"resample": [3]}))
 
-    assert folder.describe(str(path)).resampling == ""
+    assert model_folder.describe(str(path)).resampling == ""
 
 
 def test_timms_oldest_configs_say_all_on_one_level(copy: Any) -> None:
     said = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0], "interpolation": "bicubic", "crop_pct": 0.9}
     path = copy("timm_vit", pretrained_cfg=None, **said)
-    found = folder.describe(str(path))
+    found = model_folder.describe(str(path))
 
     assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
     assert (found.resampling, found.crop) == ("bicubic", 0.9)
@@ -114,7 +114,7 @@ def test_how_much_of_a_picture_timms_weights_saw_is_a_fact_where_it_is_a_part(co
     config = json.loads((path / "config.json").read_text())
     config["pretrained_cfg"]["crop_pct"] = said
     (path / "config.json").write_text(json.dumps(config))
-    found = folder.describe(str(path))
+    found = model_folder.describe(str(path))
 
     assert found.crop == crop
     assert found.facts()["published_resizing"] == "bicubic" + (f", middle {crop:.3g}" if crop else "")
@@ -142,7 +142,7 @@ def test_in_the_hubs_cache_the_name_is_the_repositorys(tmp_path: Path) -> None:
     place = tmp_path / "models--facebook--dinov2-small" / "snapshots" / ("a" * 40)
     shutil.copytree(FIXTURES / "dinov2", place)
 
-    assert folder.describe(str(place)).row.name == "dinov2-small"
+    assert model_folder.describe(str(place)).row.name == "dinov2-small"
 
 
 def test_shards_are_one_checkpoint(copy: Any) -> None:
@@ -158,7 +158,7 @@ def test_shards_are_one_checkpoint(copy: Any) -> None:
         index["weight_map"][next(iter(index["weight_map"]))] = wrong
         (path / "model.safetensors.index.json").write_text(json.dumps(index))
         with pytest.raises(WeightsError):
-            folder.describe(str(path))
+            model_folder.describe(str(path))
 
 
 def test_a_git_lfs_pointer_is_told(copy: Any) -> None:
@@ -166,7 +166,7 @@ def test_a_git_lfs_pointer_is_told(copy: Any) -> None:
     (path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
 
     with pytest.raises(WeightsError, match="Git LFS pointer"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_registers_that_a_network_of_timm_is_named_for_must_be_there(copy: Any) -> None:
@@ -174,7 +174,7 @@ def test_registers_that_a_network_of_timm_is_named_for_must_be_there(copy: Any) 
     rewritten(path / "model.safetensors", reg_token=None)
 
     with pytest.raises(BackboneError, match=r"lacks the 4 registers \(reg_token\) that vit_small_patch14_reg4_dinov2"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_configs_that_cannot_be_are_refused(copy: Any, name: str, config: dict[s
     path = copy(name, **config)
 
     with pytest.raises(BackboneError, match=said) as caught:
-        folder.describe(str(path))
+        model_folder.describe(str(path))
     assert str(path) in str(caught.value)
 
 
@@ -277,20 +277,20 @@ def test_a_config_of_another_network_is_refused_before_anything_is_built(copy: A
 
 def test_other_folders_and_files_are_told(tmp_path: Path, copy: Any) -> None:
     with pytest.raises(BackboneError, match=r"must hold config\.json"):
-        folder.describe(f"{tmp_path}/")
+        model_folder.describe(f"{tmp_path}/")
     path = copy("vit")
     (path / "config.json").write_text("{")
     with pytest.raises(TransferKitError, match=r"config\.json"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
     (path / "config.json").unlink()
     with pytest.raises(BackboneError, match=r"no config\.json"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
     assert "no file" in check(str(tmp_path / "absent.safetensors"))[0]
 
 
 def test_dinov2s_own_file_is_known_without_a_config() -> None:
-    plain = folder.describe(str(FIXTURES / "meta_dinov2" / "dinov2.pth"))
-    registers = folder.describe(str(FIXTURES / "meta_dinov2_registers"))
+    plain = model_folder.describe(str(FIXTURES / "meta_dinov2" / "dinov2.pth"))
+    registers = model_folder.describe(str(FIXTURES / "meta_dinov2_registers"))
 
     assert plain.row.name == "dinov2"
     assert plain.row.licence == "Apache-2.0 (Meta)"
@@ -299,7 +299,7 @@ def test_dinov2s_own_file_is_known_without_a_config() -> None:
 
 
 def test_torchvisions_file_is_known_without_a_config() -> None:
-    found = folder.describe(str(FIXTURES / "torchvision_resnet" / "resnet.pth"))
+    found = model_folder.describe(str(FIXTURES / "torchvision_resnet" / "resnet.pth"))
 
     assert (found.row.constructor, found.row.licence) == ("ResNet", "BSD-3-Clause (torchvision)")
     assert found.row.stage_names == ("stem", "block0", "block1", "block2", "block3", "block4")
@@ -310,7 +310,7 @@ def test_a_checkpoint_of_grouped_convolutions_is_refused(copy: Any) -> None:
     rewritten(path / "model.safetensors", layer1__0__conv2__weight=np.zeros((8, 2, 3, 3)))
 
     with pytest.raises(BackboneError, match="in groups"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_swin_v2_takes_smaller_pictures_than_its_windows_ask() -> None:
@@ -319,14 +319,14 @@ def test_swin_v2_takes_smaller_pictures_than_its_windows_ask() -> None:
 
 
 def test_terms_are_said_of_weights_that_are_not_free(copy: Any) -> None:
-    assert folder.describe(str(FIXTURES / "dinov2")).terms == ""
-    assert "are under: DINOv3 License (Meta)" in folder.describe(str(FIXTURES / "dinov3")).terms
-    assert "no commercial use" in folder.describe(str(FIXTURES / "convnextv2")).terms
+    assert model_folder.describe(str(FIXTURES / "dinov2")).terms == ""
+    assert "are under: DINOv3 License (Meta)" in model_folder.describe(str(FIXTURES / "dinov3")).terms
+    assert "no commercial use" in model_folder.describe(str(FIXTURES / "convnextv2")).terms
     unstated = "the licence of the weights of resnet is not stated with them"
-    assert folder.describe(str(FIXTURES / "resnet")).terms == unstated
+    assert model_folder.describe(str(FIXTURES / "resnet")).terms == unstated
     path = copy("vit")
     (path / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    assert folder.describe(str(path)).terms == "the weights of vit are under: cc-by-nc-4.0 (says its model card)"
+    assert model_folder.describe(str(path)).terms == "the weights of vit are under: cc-by-nc-4.0 (says its model card)"
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_a_licence_is_claimed_only_where_the_family_has_one_publisher(copy: Any,
     config.get("pretrained_cfg", config).pop("license", None)
     (path / "config.json").write_text(json.dumps(config))
 
-    assert folder.describe(str(path)).row.licence == licence
+    assert model_folder.describe(str(path)).row.licence == licence
 
 
 def test_a_mobilenet_with_other_attention_is_refused(copy: Any) -> None:
@@ -353,15 +353,15 @@ def test_a_mobilenet_with_other_attention_is_refused(copy: Any) -> None:
     rewritten(path / "model.safetensors", **{name.replace("query.proj", "query.norm").replace(".", "__"): np.zeros(3)})
 
     with pytest.raises(BackboneError, match="attention is of a kind"):
-        folder.describe(str(path))
+        model_folder.describe(str(path))
 
 
 def test_a_pooler_is_a_stage_of_networks_whose_weights_bring_one() -> None:
-    found = folder.pooled(folder.describe(str(FIXTURES / "siglip")))
+    found = model_folder.pooled(model_folder.describe(str(FIXTURES / "siglip")))
     assert found.row.stage_names[-1] == "pooler"
     assert check(str(FIXTURES / "siglip"), None, "from:pooler", pooler=True) == []
     assert "no stage 'pooler'" in check(str(FIXTURES / "siglip"), None, "from:pooler")[0]
-    assert folder.describe(str(FIXTURES / "timm_siglip")).facts()["pooler"] is True
+    assert model_folder.describe(str(FIXTURES / "timm_siglip")).facts()["pooler"] is True
     for name in (str(FIXTURES / "dinov2"), str(FIXTURES / "convnext"), "vgg16", "absent.keras"):
         assert "--pooling pooler takes the pooling that SigLIP's weights bring" in check(name, pooler=True)[-1]
 
@@ -391,7 +391,7 @@ def test_a_picture_tower_is_read_out_of_a_model_of_pictures_and_text(
     )
 
     found = dict(conversion(path, 24).values())
-    row = folder.describe(str(path)).row
+    row = model_folder.describe(str(path)).row
     assert (row.constructor, row.paper) == (family, "arXiv:2502.14786" if family == "SigLIP 2" else "arXiv:2303.15343")
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[key], expected[key]) for key in found)
@@ -410,10 +410,10 @@ def test_timms_siglip_2_is_told_by_its_tag(copy: Any) -> None:
     for tag, family in (("webli", "SigLIP"), ("v2_webli", "SigLIP 2")):
         config["pretrained_cfg"]["tag"] = tag
         (path / "config.json").write_text(json.dumps(config))
-        assert folder.describe(str(path)).row.constructor == family
+        assert model_folder.describe(str(path)).row.constructor == family
 
 
 def test_a_config_that_says_no_head_has_no_pooler(copy: Any) -> None:
     path = copy("siglip", vision_use_head=False)
 
-    assert not folder.describe(str(path)).described.pools
+    assert not model_folder.describe(str(path)).described.pools
