@@ -1,59 +1,79 @@
-"""Requests to end that come while a library is imported."""
+"""Requests to end that come while a library is imported. In processes of their own: one that is interrupted amiss is
+not that of the tests."""
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
+from tests.fresh import Fresh
 from transferkit.signals import held_back
 
+BEGINNING = """
+import os, signal
+from transferkit.signals import held_back
 
-@pytest.fixture(autouse=True)
-def usual() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_ctrl_c_comes_at_the_end_once_and_swallows_nothing() -> None:
-    reached = []
-
-    def work() -> None:
-        with held_back():
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-            reached.append("the end")
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert reached == ["the end"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_it_comes_although_the_block_fails() -> None:
-    def work() -> None:
-        with held_back():
-            os.kill(os.getpid(), signal.SIGINT)
-            raise ImportError
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-
-
-def test_what_nobody_handles_is_left_alone() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ask():
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+AT_THE_END = """
+reached = []
+try:
     with held_back():
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ask()
+        ask()
+        reached.append("the end")
+except KeyboardInterrupt:
+    reached.append("interrupted")
+assert reached == ["the end", "interrupted"]
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+FAILING = """
+try:
+    with held_back():
+        ask()
+        raise ImportError
+except KeyboardInterrupt as error:
+    assert isinstance(error.__context__, ImportError)
+else:
+    raise AssertionError
+"""
+IGNORED = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with held_back():
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ask()
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
+# Not again when it is delivered: a process that passes requests on would count two.
+LISTENED_TO = """
+told, tells = os.pipe()
+os.set_blocking(tells, False)
+before = signal.set_wakeup_fd(tells)
+try:
+    with held_back():
+        ask()
+except KeyboardInterrupt:
+    assert signal.set_wakeup_fd(before) == tells
+    os.close(tells)
+    assert os.read(told, 8) == bytes([signal.SIGINT])
+else:
+    raise AssertionError
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [AT_THE_END, FAILING, IGNORED, LISTENED_TO], ids=["at the end", "failing", "ignored", "listened to"]
+)
+def test_a_request_to_end_comes_at_the_end_once_if_anybody_heeds_it(fresh: Fresh, program: str) -> None:
+    done = fresh(BEGINNING + program + "print('done')")
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_other_threads_are_let_be() -> None:
-    found = []
+    found, before = [], signal.getsignal(signal.SIGINT)
 
     def work() -> None:
         with held_back():
@@ -62,19 +82,4 @@ def test_other_threads_are_let_be() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [signal.default_int_handler]
-
-
-def test_who_listens_to_signals_hears_once_of_one_that_was_held_back() -> None:
-    """Not again when it is delivered: a process that passes requests on would count two."""
-    told, tells = os.pipe()
-    os.set_blocking(tells, False)
-    before = signal.set_wakeup_fd(tells)
-    try:
-        with pytest.raises(KeyboardInterrupt), held_back():
-            os.kill(os.getpid(), signal.SIGINT)
-        assert signal.set_wakeup_fd(before) == tells
-        os.close(tells)
-        assert os.read(told, 8) == bytes([signal.SIGINT])
-    finally:
-        os.close(told)
+    assert found == [before]
