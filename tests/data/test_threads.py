@@ -1,9 +1,10 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from transferkit.data.threads import ahead, map_ordered
+from transferkit.data.threads import ahead, begun, map_ordered
 
 
 def test_ahead_gives_everything_in_order():
@@ -80,3 +81,39 @@ def test_only_a_window_of_items_is_pulled_ahead():
 
     for count, _ in enumerate(map_ordered(abs, items(), threads=2, window=16, bundle=4), 1):
         assert len(pulled) - count < 16 + 4
+
+
+def test_begun_work_goes_on_beside_and_is_waited_for():
+    let, where = threading.Event(), []
+
+    def work():
+        assert let.wait(10)
+        where.append(threading.current_thread())
+        return 7
+
+    with begun(work, "test-begun") as result:
+        let.set()
+        assert result() == result() == 7
+        let.clear()
+    assert where[0] is not threading.main_thread()
+    with begun(work, "test-begun"):
+        let.set()
+    assert len(where) == 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-begun")]
+
+
+def test_an_error_of_begun_work_is_raised_where_it_is_asked_for():
+    def fail():
+        raise OSError("the disk is gone")
+
+    with begun(fail, "test-begun") as result, pytest.raises(OSError, match="the disk is gone"):
+        result()
+
+
+def test_without_another_thread_begun_work_is_done_when_it_is_asked_for(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    with begun(threading.current_thread, "test-begun") as result:
+        assert result() is threading.main_thread()

@@ -11,6 +11,7 @@ from transferkit import importing
 from transferkit._version import __version__
 from transferkit.cli._common import guarded, heed_termination, open_streams
 from transferkit.cli._help import WIDTH, Sections
+from transferkit.cli._leaving import leave
 from transferkit.cli._watch import watched
 from transferkit.storage import cache_folder
 
@@ -76,4 +77,4 @@ def main() -> None:
     # matplotlib keeps a list of fonts in the user's home unless it is told a place; this process is ours.
     os.environ["MPLBACKEND"] = "agg"  # figures are files here; a notebook's choice may not even be installed
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache_folder(), "matplotlib"))
-    sys.exit(guarded(cli, sys.argv[1:]))
+    leave(guarded(cli, sys.argv[1:]))

@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -102,6 +104,29 @@ class _Bundle(Generic[R]):
         yield from self._results
         if self._error is not None:
             raise self._error
+
+
+@contextmanager
+def begun(work: Callable[[], R], name: str) -> Iterator[Callable[[], R]]:
+    """Begin `work` on a thread of its own while the block does something else. A block that is left waits for it.
+
+    Args:
+        work: is called once. Where no thread can be had, that is when its result is asked for.
+        name: of the thread.
+
+    Yields:
+        A function that gives the result, or raises what `work` raised.
+    """
+    pool = ThreadPoolExecutor(1, name)
+    try:
+        try:
+            future = pool.submit(copy_context().run, work)
+        except RuntimeError:
+            yield work
+        else:
+            yield lambda: future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from transferkit import compute, importing
 from transferkit.data.splitting.split import Splits, fold_indices
-from transferkit.data.threads import machine_memory
+from transferkit.data.threads import begun, machine_memory
 from transferkit.errors import ConfigError, RunError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -30,7 +30,7 @@ from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import gallery, search_results, verdict
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.executors.local import TrialEngine, engine
-from transferkit.tuning.importance import importance
+from transferkit.tuning.importance import Importance, importance
 from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.oracles.oracle import Oracle
 from transferkit.tuning.records import Pair, TrialLimits, TrialPlan, TrialTask
@@ -76,14 +76,25 @@ class SearchJob(JournalledJob):
                 self.reporter.say(f"{self.layout.folder} is complete already; nothing to resume")
                 return
             candidates, searched = self._search(splits)
-        winner = candidates[0]
+        seconds = time.monotonic() - started
+        with begun(lambda: self._weigh(searched), "transferkit-importance") as weighed:
+            self._train(candidates[0], seconds)
+            require_whole(self.layout, "test" in splits.assignment, self.journal, self.folder.trials)
+            self._account(splits, candidates, searched, seconds, weighed)
+        shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
+
+    def _weigh(self, searched: Search) -> Importance | None:
+        """How much each setting mattered; who draws the figures of the search is told."""
         tried = [(t.proposal.values, t.outcome.score) for t in searched.longest()]
-        self._mattered = importance(self.space, tried, self.base.seed)
+        found = importance(self.space, tried, self.base.seed)
         if self.searched is not None:
-            mattered = search_results.recorded(self._mattered)
+            mattered = search_results.recorded(found)
             with suppress(RunError):  # of what is wrong with the journal others tell
                 self.searched(gallery.content(self.journal, searched.metric, searched.maximise, mattered))
-        seconds = time.monotonic() - started
+        return found
+
+    def _train(self, winner: Finalist, seconds: float) -> None:
+        """Train and judge the winner; the search took so many seconds."""
         settings = TrialPlan(self.samples, (), self.base, self.folder.checkpoints).settings(
             winner.values, self.base.seed
         )
@@ -99,9 +110,6 @@ class SearchJob(JournalledJob):
         )  # fmt: skip
         job.run()
         self.shipped = job.shipped
-        require_whole(self.layout, "test" in splits.assignment, self.journal, self.folder.trials)
-        self._account(splits, candidates, searched, seconds)
-        shutil.rmtree(self.folder.checkpoints, ignore_errors=True)
 
     # -- before the first trial
 
@@ -210,7 +218,10 @@ class SearchJob(JournalledJob):
 
     # -- afterwards
 
-    def _account(self, splits: Splits, candidates: list[Finalist], search: Search, seconds: float) -> None:
+    def _account(
+        self, splits: Splits, candidates: list[Finalist], search: Search, seconds: float,
+        weighed: Callable[[], Importance | None],
+    ) -> None:  # fmt: skip
         """Compare the winner with the runner-up and the default, and write it all into the run."""
         started = time.monotonic()
         others = candidates[1:]
@@ -218,7 +229,7 @@ class SearchJob(JournalledJob):
         found = self._compare(splits, candidates[0], rivals)
         content = search_results.content(
             search, candidates, algorithm=self.algorithm, space=self.space, found=found, seconds=seconds,
-            mattered=self._mattered,
+            mattered=weighed(),
         )  # fmt: skip
         manifest = self.layout.read_manifest()
         if manifest.search is None:  # a kill may come before the next file, by which a search is known to be complete
