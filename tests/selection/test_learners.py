@@ -9,7 +9,7 @@ import pytest
 
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows
-from transferkit.selection import kernels, linear
+from transferkit.selection import kernels, linear, neighbours
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.learner import Learner, spread
 from transferkit.selection.linear import Discriminant, Logistic, Ridge
@@ -78,6 +78,15 @@ def test_many_pictures_are_stood_for_by_landmarks(monkeypatch: pytest.MonkeyPatc
     fitted = KernelRidge().fit(z, y, near[0][0])
     assert len(fitted.supports) == 150  # type: ignore[union-attr]
     assert (fitted(z[:, 0]).argmax(1) == truth).mean() > best[1] - 0.02
+
+
+def test_of_many_pictures_some_vote_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, y, folds = pictures(n=400, apart=3.0)
+    monkeypatch.setattr(neighbours, "VOTERS", 100)
+    found = NearestNeighbours().fit(z, y, {"sharpness": 25.0})
+    assert len(found.keys) == len(found.values) == 100  # type: ignore[union-attr]
+    assert (found(z[:, 0]).argmax(1) == y.argmax(1)).mean() > 0.95
+    assert max((out.argmax(1) == y.argmax(1)).mean() for _, (out,) in NearestNeighbours().path(z, y, [folds])) > 0.95
 
 
 def test_a_support_that_stands_for_several_pictures_is_penalised_for_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,24 +153,19 @@ class Selector:
         self.work.reporter.heading("choosing the classifier by cross-validation")
         samples, settings, rows = self.work.problem.samples, self.work.settings, self.rows
         rounds = self._rounds()
-        on_disk = isinstance(rows.x, StoredRows)
-        if on_disk:
+        if isinstance(rows.x, StoredRows):
             self._say_on_disk()
-        candidates = choosing.sets(rows.taps.sets(), learners(samples.task, on_disk))
+        candidates = choosing.sets(rows.taps.sets(), learners(samples.task))
         with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:
             return choosing.choose(
                 rows.x, rows.y, rounds, candidates, self._judge(rows.pictures), settings.seed, advance, self._admitted
             )  # fmt: skip
 
     def _say_on_disk(self) -> None:
-        """What else is read, and what is not tried."""
-        work, task = self.work, self.work.problem.samples.task
-        tried = learners(task, on_disk=True)
-        left = ", ".join(terms.CLASSIFIERS[one.name] for one in learners(task) if one not in tried)
+        work = self.work
         words = (
             f"features of {plural(len(self.rows.x), 'picture')} take {4 * math.prod(self.rows.x.shape) / 1e9:.3g} GB, "
-            f"more than one part in {SHARE} of the memory: they are read from disk, a block at a time. Not tried, "
-            f"since it holds all of them: {left}"
+            f"more than one part in {SHARE} of the memory: they are read from disk, a block at a time"
         )
         work.reporter.say(words)
         if words not in work.notes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit.data.splitting.split import Splits
 from transferkit.features.frozen import Frozen
-from transferkit.features.row_blocks import StoredRows, Table, beside, narrow
+from transferkit.features.row_blocks import Table, beside, narrow
 from transferkit.runs.cross_validation import judge_of, rounds_of
 from transferkit.runs.tapped_rows import TappedRows, clean_rows, learnt_views, most_in_memory, tapped_rows
 from transferkit.selection import choice as choosing
@@ -91,8 +91,7 @@ class Pair:
     def choose(self, work: Recipe, splits: Splits) -> HeadChoice:
         """The classifier by cross-validation, as on one network."""
         work.reporter.say("choosing a classifier on the features of both networks")
-        on_disk = isinstance(self.x, StoredRows)
-        candidates = choosing.sets(self.sets(), learners(work.problem.samples.task, on_disk))
+        candidates = choosing.sets(self.sets(), learners(work.problem.samples.task))
         judge = judge_of(work.problem, work.settings.metric, self.left.pictures)
         rounds = rounds_of(work, splits, self.left)
         return choosing.choose(self.x, self.y, rounds, candidates, judge, work.settings.seed)

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.features.row_blocks import Table, held
+from transferkit.features.row_blocks import Table
 from transferkit.selection.fitted import Fitted, Floats, Neighbours, unit
 from transferkit.selection.learner import Folds, Path, Setting, refitted
+
+VOTERS = 10_000  # of more pictures as many drawn at random: all compared with all would take hours of a million
 
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """The labels of similar pictures, weighted by how similar they are: softly what k nearest neighbours vote. Every
-    picture is held in memory, and shipped."""
+    """The labels of similar pictures, weighted by how similar they are: softly what k nearest neighbours vote. Those
+    who vote are held in memory, and shipped."""
 
     name: str = "neighbours"
     simplicity: int = 3
@@ -25,9 +27,16 @@ class NearestNeighbours:
     def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
         settings = [{"sharpness": sharpness} for sharpness in self.sharpnesses]
-        outs = refitted(lambda x, t: [self.fit(x, t, s) for s in settings], len(settings), z, y, rounds)
+        outs = refitted(lambda x, t: self._fitted(x, t, settings), len(settings), z, y, rounds)
         yield from zip(settings, outs, strict=True)
 
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
-        return Neighbours(unit(held(z)[:, 0]), setting["sharpness"], y.astype(np.float32))
+        return self._fitted(z, y, [setting])[0]
+
+    @staticmethod
+    def _fitted(z: Table, y: Floats, settings: Sequence[Setting]) -> list[Neighbours]:
+        """One for each setting, of the same pictures."""
+        voters = np.sort(np.random.default_rng(0).permutation(len(z))[:VOTERS])
+        keys, values = unit(z[voters][:, 0]), y[voters].astype(np.float32)
+        return [Neighbours(keys, setting["sharpness"], values) for setting in settings]
