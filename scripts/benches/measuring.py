@@ -103,7 +103,8 @@ def _short(result: Any) -> str:
 
 def in_child(module: str, function: str, arguments: dict[str, Any], cache: Path | None = None) -> dict[str, Any]:
     """What `benches.MODULE.FUNCTION(**arguments)` returns in a process of its own: fresh memory, fresh graphs."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if cache is not None:
         environment["TRANSFERKIT_CACHE"] = str(cache)
     command = [sys.executable, str(DISPATCHER), "child", module, function, json.dumps(arguments, default=str)]

@@ -23,10 +23,18 @@ def machine() -> dict[str, Any]:
     from transferkit.data.threads import available_threads
     from transferkit.features.precision import cpu_name
 
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    versions = {name: _version(name) for name in LIBRARIES}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"cpu": cpu_name(), "cores": available_threads(), "memory_gb": _memory_gb(),
             "python": platform.python_version(), **versions, "load": load}  # fmt: skip
+
+
+def _version(name: str) -> str | None:
+    """Of a library; None where it is not installed, as TensorFlow need not be beside JAX."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _memory_gb() -> float | None:

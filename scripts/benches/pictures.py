@@ -23,6 +23,29 @@ def synthetic(folder: Path, count: int, size: tuple[int, int] = (320, 240), clas
         picture.save(place / f"{number}.jpg", quality=80)
 
 
+def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375), classes: int = 10) -> None:
+    """JPEGs of `size` (width, height) that take the time of photographs to decode: detail of all scales, and grain."""
+    from PIL import Image
+
+    from transferkit.data.threads import map_ordered
+
+    def draw(number: int) -> None:
+        rng = np.random.default_rng(number)
+        width, height = size
+        pixels = np.full((height, width, 3), 128, np.float32)
+        for cells, strength in ((4, 60), (16, 30), (64, 18), (256, 8)):
+            coarse = rng.integers(0, 256, (cells * 3 // 4, cells, 3), dtype=np.uint8)
+            fine = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+            pixels += (np.asarray(fine, np.float32) - 128) * (strength / 64)
+        place = folder / f"class_{number % classes}" / f"{number}.jpg"
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(place, quality=85)
+
+    for number in range(classes):
+        (folder / f"class_{number}").mkdir(parents=True, exist_ok=True)
+    for _ in map_ordered(draw, range(count)):
+        pass
+
+
 def parts(data: str | Path, folder: str | Path, shares: Sequence[float], seed: int) -> dict[str, int]:
     """Copy `data` to `folder`/train, val and test by a stratified split, so that both sides read the same one.
 
