@@ -18,7 +18,7 @@ from benches.pictures import photographs
 # Name → what `build` is told. Weights are random: they take the time of published ones.
 VIT_SMALL = {"model_type": "dinov2", "image_size": 518, "hidden_size": 384, "num_attention_heads": 6}
 NETWORKS = ("vgg16", "resnet50", "dinov2_small")
-BATCHES = (128, 64, 256)  # what matters most first, should the run be cut short
+BATCHES = (128, 256, 64)  # what matters most first, should the run be cut short
 SIZE, CLASSES, VALIDATION, EPOCHS = 224, 10, 64, 3  # the first epoch compiles, and does not count
 SHARE = 0.8
 BARS = tuple(
@@ -29,7 +29,7 @@ BARS = tuple(
 
 
 @measurement("accelerator", BARS)
-@click.option("--pictures", default=3072, show_default=True, help="Photograph-like JPEGs of 500 × 375, made for it.")
+@click.option("--pictures", default=6144, show_default=True, help="Photograph-like JPEGs of 500 × 375, made for it.")
 @click.option("--network", "only", multiple=True, help=f"Instead of {', '.join(NETWORKS)}.")
 @click.option("--batch", "batches", type=int, multiple=True, help=f"Instead of {', '.join(map(str, BATCHES))}.")
 @click.option("--precision", "formats", multiple=True, help="Of fine-tuning, instead of bfloat16 and float32.")
@@ -43,8 +43,8 @@ def measure(
     Extraction is in float32 and in what `--precision auto` takes; fine-tuning draws the views that it draws by default.
     """
     names = only or (("mini",) if quick else NETWORKS)
-    pictures, size = (256, 32) if quick else (pictures, SIZE)
-    batches = batches or ((64,) if quick else BATCHES)
+    pictures, size = (128, 32) if quick else (pictures, SIZE)
+    batches = batches or ((32,) if quick else BATCHES)
     formats = formats or (("float32",) if quick else ("bfloat16", "float32"))
     with scratch() as folder:
         device = in_child("device", "described", {})
@@ -65,30 +65,40 @@ def measure(
 
 
 def lowest(networks: dict[str, Any], work: str) -> dict[str, float | None]:
-    """The lowest share of each network of what `auto` takes, or would take; None where there is none."""
+    """The lowest share of each network; None where none was measured."""
     found: dict[str, float | None] = dict.fromkeys(NETWORKS)
     for name, figures in networks.items():
-        shares = [row["busy"] for row in figures[work].values() if row["busy"] is not None and row["default"]]
+        shares = [row["busy"] for row in figures[work].values() if row["busy"] is not None]
         found[name] = min(shares, default=None)
     return found
 
 
 def decoding(data: str, size: int) -> dict[str, float]:
-    """Pictures a second that are decoded to `size`, on all cores, nothing else running; once more with the views drawn
-    that fine-tuning has by default."""
+    """Pictures a second that are decoded to `size` with nothing else running: as they are, with the views drawn that
+    fine-tuning has by default, and these once more by processes, where such are begun."""
+    from transferkit import compute
+    from transferkit.data.augmentation import processes
+    from transferkit.features.row_sources import prepare_drawing
+
+    compute.start()
+    samples, plain, drawn = _samples(data), _views({"augment": "none", "views": 0}, size), _views({}, size)
+    found = {"clean": _drawing(samples, plain, 0), "views": _drawing(samples, drawn, 1)}
+    prepare_drawing(1 << 30)
+    if processes.drawers() is not None:
+        found |= {"clean_by_processes": _drawing(samples, plain, 0), "views_by_processes": _drawing(samples, drawn, 1)}
+    return found
+
+
+def _drawing(samples: Any, views: Any, view: int) -> float:
     from transferkit.data.threads import map_ordered
 
-    samples = _samples(data)
-    found = {}
-    for key, augment in (("clean", "none"), ("views", None)):
-        views, speeds = _views({} if augment is None else {"augment": augment}, size), []
-        for _ in range(2):
-            started = time.perf_counter()
-            for _ in map_ordered(lambda i, v=views: v.pixels(samples, i, [1 if v.count else 0]), range(len(samples))):
-                pass
-            speeds.append(len(samples) / (time.perf_counter() - started))
-        found[key] = max(speeds)
-    return found
+    speeds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        for _ in map_ordered(lambda index: views.pixels(samples, index, [view]), range(len(samples))):
+            pass
+        speeds.append(len(samples) / (time.perf_counter() - started))
+    return max(speeds)
 
 
 def network(data: str, size: int, name: str, batches: list[int], formats: list[str]) -> dict[str, Any]:
@@ -109,15 +119,13 @@ def network(data: str, size: int, name: str, batches: list[int], formats: list[s
         found[work][key] = row
         click.echo(f"{name} {work} {key}: {json.dumps(row)}", err=True)
 
-    for precision in ("auto", "float32"):
-        row = extracted(backbone, samples, precision)
-        note("extraction", row["precision"], {**row, "default": precision == "auto"} | found["extraction"].get(
-            row["precision"], {}))  # fmt: skip
-    taken = next(iter(found["extraction"]))
+    row = extracted(backbone, samples, "auto")
+    note("extraction", row["precision"], row)
+    if row["precision"] != "float32":
+        note("extraction", "float32", extracted(backbone, samples, "float32"))
     for precision in formats:
         for batch in batches:
-            row = fine_tuned(backbone, samples, precision, batch)
-            note("fine_tuning", f"{precision}, batch {batch}", {**row, "default": precision == taken})
+            note("fine_tuning", f"{precision}, batch {batch}", fine_tuned(backbone, samples, precision, batch))
     return found
 
 
@@ -185,6 +193,7 @@ def _steady() -> Any:
             self.speeds: list[float] = []
             self.shares: list[float] = []
             self.resident = self.compiling = 0.0
+            self.resident_busy: float | None = None
 
         def on_epoch_begin(self, loop: Loop) -> None:
             self._seen, self._started = 0, time.perf_counter()
@@ -206,12 +215,14 @@ def _steady() -> Any:
             held, steps = compute.hold(inputs), loop.steps
             rates = None if loop.rates is None else loop.rates(np.arange(len(targets)))
             assert steps is not None
-            self.resident = targets.shape[0] * targets.shape[1] / _seconds(lambda: steps(held, targets, weights, rates))
+            with Busy() as busy:
+                seconds = _seconds(lambda: steps(held, targets, weights, rates))
+            self.resident, self.resident_busy = targets.shape[0] * targets.shape[1] / seconds, busy.share
 
         def figures(self) -> dict[str, Any]:
             speed = statistics.median(self.speeds)
             return {"pictures_per_second": speed, "busy": statistics.median(self.shares) if self.shares else None,
-                    "resident": self.resident, "fed": speed / self.resident,
+                    "resident": self.resident, "resident_busy": self.resident_busy, "fed": speed / self.resident,
                     "first_step_seconds": self.compiling}  # fmt: skip
 
     return Steady()

@@ -90,8 +90,8 @@ def lines(content: dict[str, Any], bars: dict[str, tuple[Bar, ...]]) -> Iterator
     yield "# Benchmarks"
     yield ""
     yield "Written by `scripts/bench.py`; every figure is in `benchmarks.json`. Each row was measured within one run,"
-    yield "the sides of a comparison taking turns; `load` is that of the machine when the measurement ended. All are of"
-    yield "processors (CPUs): transferkit was never measured on a GPU."
+    yield "the sides of a comparison taking turns; `load` is that of the machine when the measurement ended. All but"
+    yield "`accelerator` are of processors (CPUs), with TensorFlow; that one is of a GPU, with JAX."
     yield ""
     yield "| measurement | what | figure | bar | reached |"
     yield "|---|---|---|---|---|"
@@ -111,10 +111,16 @@ def _section(name: str, found: dict[str, Any]) -> Iterator[str]:
     load = "" if m.get("load") is None else f" with load {m['load']:.1f}"
     yield (
         f"`scripts/bench.py {name}`, {found['when']}, on {m['cores']} cores of {m['cpu']}{load}, Python {m['python']}, "
-        f"TensorFlow {m['tensorflow']}, Keras {m['keras']}, Pillow {m['pillow']}."
+        f"{_backend(found)}, Keras {m['keras']}, Pillow {m['pillow']}."
     )
     yield ""
     yield from (f"- {_words(key)}: {_words(value)}" for key, value in found.items() if key not in LATER)
+
+
+def _backend(found: dict[str, Any]) -> str:
+    """What computed, with its version: TensorFlow, but for measurements that say otherwise of their `device`."""
+    device = found.get("device", {})
+    return f"JAX {device['jax']}" if "jax" in device else f"TensorFlow {found['machine']['tensorflow']}"
 
 
 def _words(value: Any) -> str:

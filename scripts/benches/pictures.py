@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +25,15 @@ def synthetic(folder: Path, count: int, size: tuple[int, int] = (320, 240), clas
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375), classes: int = 10) -> None:
-    """JPEGs of `size` (width, height) that take the time of photographs to decode: detail of all scales, and grain."""
+    """JPEGs of `size` (width, height) that take the time of photographs to decode: detail of all scales, and grain.
+
+    A few hundred are drawn; the others are these with a comment of their own, so that no two files are alike.
+    """
     from PIL import Image
 
     from transferkit.data.threads import map_ordered
 
-    def draw(number: int) -> None:
+    def draw(number: int) -> bytes:
         rng = np.random.default_rng(number)
         width, height = size
         pixels = np.full((height, width, 3), 128, np.float32)
@@ -37,13 +41,18 @@ def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375), cl
             coarse = rng.integers(0, 256, (cells * 3 // 4, cells, 3), dtype=np.uint8)
             fine = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
             pixels += (np.asarray(fine, np.float32) - 128) * (strength / 64)
-        place = folder / f"class_{number % classes}" / f"{number}.jpg"
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(place, quality=85)
+        content = io.BytesIO()
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=85)
+        return content.getvalue()
 
+    drawn = list(map_ordered(draw, range(min(count, 256))))
     for number in range(classes):
         (folder / f"class_{number}").mkdir(parents=True, exist_ok=True)
-    for _ in map_ordered(draw, range(count)):
-        pass
+    for number in range(count):
+        content, comment = drawn[number % len(drawn)], str(number).encode()
+        segment = b"\xff\xfe" + (2 + len(comment)).to_bytes(2, "big") + comment
+        place = folder / f"class_{number % classes}" / f"{number}.jpg"
+        place.write_bytes(content[:2] + segment + content[2:])
 
 
 def parts(data: str | Path, folder: str | Path, shares: Sequence[float], seed: int) -> dict[str, int]:

@@ -26,7 +26,7 @@ def test_stored_and_streamed_are_the_same_numbers(samples, views):
 
 def test_pixels_are_streamed_as_they_are_drawn(samples, views):
     (pixels,) = Streamed(views, samples, None, [(32, 32, 3)]).take(np.array([4, 4]), np.array([0, 2]))
-    assert pixels.dtype == np.float32
+    assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, views.pixels(samples, 4, [0, 2]))
 
 

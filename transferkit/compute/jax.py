@@ -142,7 +142,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
 
     def call(
         inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
-        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0, wait: bool = True,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         resident, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
         groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
@@ -153,6 +153,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
         state, (losses, outputs) = run(state, resident, (stacked, targets, weights, rates, rows))
         for group, content in zip(groups, _placed(mesh, state), strict=True):
             assign(group, content)
-        return float(losses.mean()), np.asarray(outputs)
+        value = losses.mean()
+        return (float(value), np.asarray(outputs)) if wait else (value, outputs)
 
     return call

@@ -201,7 +201,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
 
     def call(
         inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
-        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0, wait: bool = True,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         given = {"targets": targets, "weights": weights, "rates": rates, "rows": rows}
         batches = {name: content for name, content in given.items() if content is not None}

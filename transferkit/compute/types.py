@@ -37,12 +37,13 @@ class Steps(Protocol):
     `rates` float32 [n], where given, are the learning rates of the steps; the optimizer must then have a plain number
     for its rate, not a schedule. `rows` int32 [n,b], where given, says that `inputs` are tensors [R,…] (best those of
     `hold`) from which each step takes these rows. `planned` is how many steps the whole phase may come to: by it the
-    engine decides how much compiling is worth.
+    engine decides how much compiling is worth. With `wait` False what comes back may still be computing: `float` and
+    `np.asarray` wait for it, and the next steps may be asked for before.
     """
 
     def __call__(
         self, inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
-        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0,
+        rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0, wait: bool = True,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Take the steps."""
 

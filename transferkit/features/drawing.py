@@ -10,7 +10,7 @@ import numpy as np
 
 from transferkit.data.images.decode import BUNDLE, PictureError
 from transferkit.data.images.memory import keep_freed
-from transferkit.data.threads import available_threads, map_ordered
+from transferkit.data.threads import available_threads, map_ordered, one_core_each
 
 Unreadable = Callable[[int, PictureError], None]  # is told the number of a picture, and why it cannot be read
 Work = tuple[int, Sequence[int]]  # a picture and some of its views
@@ -44,6 +44,7 @@ class BatchDrawing:
             most: views of a picture at a time.
         """
         keep_freed()
+        one_core_each()
         # Two batches in the making: with less, decoding would wait for the network, and it for decoding.
         window, bundle = max(2 * available_threads(), 2 * self._shape[0] // most), max(1, BUNDLE // most)
         views: list[tuple[int, int]] = []

@@ -21,7 +21,7 @@ from transferkit.data.samples import Samples
 from transferkit.data.threads import ahead, map_ordered
 from transferkit.errors import TrainingError
 from transferkit.features.drawing import Batch, BatchDrawing, Unreadable
-from transferkit.features.row_sources import FORWARD_BATCH, Views, padded
+from transferkit.features.row_sources import FORWARD_BATCH, Views, padded, prepare_drawing
 from transferkit.record import JsonObject
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ class RowSet(Protocol):
 
 
 def at_once(model: keras.Model) -> int:
-    """Batches in a network at a time: two on a CPU, where one leaves cores idle, if its activations are small."""
-    small = 4 * FORWARD_BATCH * largest(model) <= SMALL
-    return 2 if small and compute.gpu_count() == 0 and compute.device_count() == 1 else 1
+    """Batches in a network at a time: two on a CPU, where one leaves cores idle, if its activations are small; and on a
+    GPU, which computes one while the other is on its way."""
+    small = compute.gpu_count() > 0 or 4 * FORWARD_BATCH * largest(model) <= SMALL
+    return 2 if small and compute.device_count() == 1 else 1
 
 
 def extract(
@@ -89,6 +90,7 @@ def extract(
     total = sum(len(v) for v in todo.values())
     if not total:
         return 0
+    prepare_drawing(total)
     pending: list[tuple[str, list[np.ndarray]]] = []
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
     committed, done = time.monotonic(), 0

@@ -24,6 +24,7 @@ from transferkit.storage import cache_folder
 COSINE = 0.999  # features of both formats must point the same way at least this well
 WORTHWHILE = 2e12  # multiply-adds of the whole job below which a probe costs more than it can save
 PROBE_REPEATS = 3
+GPU_BATCH = 64  # pictures of a probe on a GPU: as many as extraction gives it
 FROZEN_GAIN = 1.05
 TRAINING_GAIN = 1.3  # how much faster a training step must be: nearly equal ones must not be told apart by chance
 # Logits of standardised features magnify rounding; training adapts to it, and what comes of it is judged in float32.
@@ -194,6 +195,8 @@ def _differs(low: Precision, cosine: float, agreement: float) -> str:
 
 def _probe(options: list[Precision], network: Any, pixels: np.ndarray) -> Precision:
     measured = []
+    if compute.gpu_count():  # a few pictures would tell how long a GPU takes to begin, not how fast it is
+        pixels = np.resize(pixels, (GPU_BATCH, *pixels.shape[1:]))
     for option in options:
         with applied(network, option):
             run = compute.forward(network, graph_bfloat16=option.how == "graph")

@@ -6,23 +6,27 @@ Training cannot tell one source from another: the numbers are the same.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from transferkit import compute
-from transferkit.data.augmentation.augment import AugmentationRanges, render, view_seed
-from transferkit.data.images.decode import DecodeSettings, open_pixels
-from transferkit.data.images.memory import MEMORY
+from transferkit.data.augmentation import processes
+from transferkit.data.augmentation.augment import AugmentationRanges, view_seed
+from transferkit.data.images.decode import DecodeSettings
+from transferkit.data.images.memory import keep_freed
 from transferkit.data.samples import Samples
-from transferkit.data.threads import map_ordered
+from transferkit.data.threads import available_threads, map_ordered, one_core_each
 from transferkit.features.number_formats import rounded
 from transferkit.features.store import FeatureSet, unpacked
 from transferkit.files import digest
 
 FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
+MANY = 4096  # views from which processes are begun to draw them: that takes as long as drawing some 2,000 here
 RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
 
 
@@ -44,10 +48,19 @@ class Views:
         """
         assert samples.sha256 is not None
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
-        with MEMORY.turn():
-            image = open_pixels(samples.pinned(index), self.decode)
-            found = render(image, self.decode, self.augmentation, seeds)
-        return np.ascontiguousarray(found[:, :, ::-1]) if self.mirrored else found
+        source, drawers = samples.pinned(index), processes.drawers()
+        # Arrays are here already, and so is the code of a user's own augmentation.
+        if drawers is None or samples.pixels is not None or self.augmentation.then is not None:
+            return self._drawing.draw(source, seeds)
+        return drawers.draw(self._drawing, self._pickled, source, seeds)
+
+    @cached_property
+    def _drawing(self) -> processes.Drawing:
+        return processes.Drawing(self.decode, self.augmentation, self.mirrored)
+
+    @cached_property
+    def _pickled(self) -> bytes:
+        return pickle.dumps(self._drawing)
 
     def name(self, sha256: str, view: int) -> str:
         """The row's name in a feature set. A clean view is the same row whatever the augmentation and seed."""
@@ -75,7 +88,8 @@ class Source(Protocol):
     shapes: list[tuple[int, ...]]
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """Tensors [n, *shape] float32 for pairs given as two int arrays [n]."""
+        """Tensors [n, *shape] for pairs given as two int arrays [n]: float32, or uint8 where they are pixels, which
+        models take as well: that is a quarter to move."""
         ...
 
 
@@ -139,16 +153,35 @@ class Streamed:
     def __init__(self, views: Views, samples: Samples, network: compute.Forward | None, shapes: Any) -> None:
         self.views, self.samples, self.network = views, samples, network
         self.shapes = shapes
+        self._asked = 0  # views so far
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
-        """See `Source.take`. Pixels are float32 0…255 where there is no network."""
-        pairs = zip(pictures.tolist(), views.tolist(), strict=True)
-        drawn = map_ordered(lambda pair: self.views.pixels(self.samples, pair[0], [pair[1]]), pairs)
-        pixels = np.concatenate(list(drawn))
+        """See `Source.take`. Pixels where there is no network."""
+        self._asked += len(pictures)
+        prepare_drawing(self._asked)
+        pixels = np.empty((len(pictures), self.views.decode.size, self.views.decode.size, 3), np.uint8)
+
+        def draw(row: int) -> None:
+            pixels[row] = self.views.pixels(self.samples, int(pictures[row]), [int(views[row])])[0]
+
+        for _ in map_ordered(draw, range(len(pictures))):
+            pass
         if self.network is None:
-            return [pixels.astype(np.float32)]
+            return [pixels]
         tensors = _in_batches(self.network, pixels)
         return unpacked(rounded(np.concatenate([x.reshape(len(pixels), -1) for x in tensors], axis=1)), self.shapes)
+
+
+def prepare_drawing(views: int) -> None:
+    """Begin processes that draw views, where that pays: an accelerator takes more than threads of one process draw.
+
+    Args:
+        views: how many are to be drawn, or were.
+    """
+    keep_freed()
+    one_core_each()
+    if views >= MANY and available_threads() > 4 and compute.gpu_count() > 0:
+        processes.begin(available_threads())
 
 
 def _in_batches(network: compute.Forward, pixels: np.ndarray) -> list[np.ndarray]:

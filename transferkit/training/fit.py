@@ -22,7 +22,7 @@ from transferkit.errors import TrainingError
 from transferkit.features.row_sources import ResidentRows
 from transferkit.record import HistoryRow, number_of
 from transferkit.training import schedules
-from transferkit.training.batches import Batches
+from transferkit.training.batches import Batches, Chunk
 from transferkit.training.losses import LOSSES, mean_loss
 
 # What a checkpoint keeps of a callback: plain data, and NumPy arrays.
@@ -57,6 +57,21 @@ class StoppingMetric:
 
 
 @dataclass
+class _SoFar:
+    """Of the epoch in training: mean losses of some steps each and how many, pictures answered rightly, pictures."""
+
+    losses: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    hits: float = 0.0
+    seen: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The mean of all steps."""
+        return float(np.average(self.losses, weights=self.counts))
+
+
+@dataclass
 class Progress:
     """How far a phase is; what a checkpoint holds of it besides the variables and the callbacks' states.
 
@@ -88,7 +103,10 @@ class Callback:
         """An epoch begins; `loop.epoch` are finished."""
 
     def on_chunk_end(self, loop: Loop, steps: int, loss: float) -> None:
-        """`steps` optimizer steps were taken in one compiled call; `loss` is the mean of the epoch so far."""
+        """`steps` optimizer steps were taken in one compiled call; `loss` is the mean of the epoch so far.
+
+        On a GPU the steps after these may have been taken too.
+        """
 
     def on_validation_begin(self, loop: Loop) -> None:
         """The epoch's steps are taken; validation comes next."""
@@ -214,28 +232,40 @@ class Loop:
     def _train(self) -> HistoryRow:
         """Take the steps of one epoch; returns the beginning of its row."""
         assert self.steps is not None
-        losses, counts, hits, seen = [], [], 0.0, 0.0
+        so_far = _SoFar()
         first, planned = self.epoch * self.batches.steps, self.epochs * self.batches.steps
+        untold: list[tuple[tuple[float, np.ndarray], np.ndarray, np.ndarray]] = []
+        # A GPU is given its next steps before anybody looks at what came of these: it would wait meanwhile.
+        behind = 1 if self.resident is None and compute.gpu_count() else 0
         with closing(self._chunks()) as chunks:
             for inputs, targets, weights, rows in chunks:
                 rates = None if self.rates is None else self.rates(first + np.arange(len(targets)))
-                value, outputs = self.steps(inputs, targets, weights, rates, rows, planned)
+                taken = self.steps(inputs, targets, weights, rates, rows, planned, wait=not behind)
+                untold.append((taken, targets, weights))
                 first += len(targets)
-                self._require_finite(value)
-                losses.append(value)
-                counts.append(len(targets))
-                self._each("on_chunk_end", 1, len(targets), float(np.average(losses, weights=counts)))
-                right = tasks.of(self.loss_key[0]).hits(outputs, targets)
-                if right is not None:
-                    hits += float((right * (weights > 0)).sum())
-                    seen += float((weights > 0).sum())
+                while len(untold) > behind:
+                    self._tell(so_far, *untold.pop(0))
+        for last in untold:
+            self._tell(so_far, *last)
         return {
             "phase": self.name,
             "epoch": self.epoch + 1,
-            "loss": float(np.average(losses, weights=counts)),
-            "accuracy": hits / seen if seen else None,
+            "loss": so_far.loss,
+            "accuracy": so_far.hits / so_far.seen if so_far.seen else None,
             "learning_rate": schedules.current(self.optimizer),
         }
+
+    def _tell(self, so_far: _SoFar, taken: tuple[float, np.ndarray], targets: np.ndarray, weights: np.ndarray) -> None:
+        """Note what came of some steps, and tell the callbacks."""
+        value, outputs = float(taken[0]), np.asarray(taken[1])
+        self._require_finite(value)
+        so_far.losses.append(value)
+        so_far.counts.append(len(targets))
+        self._each("on_chunk_end", 1, len(targets), so_far.loss)
+        right = tasks.of(self.loss_key[0]).hits(outputs, targets)
+        if right is not None:
+            so_far.hits += float((right * (weights > 0)).sum())
+            so_far.seen += float((weights > 0).sum())
 
     def _chunks(self) -> Generator[tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]]:
         """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
@@ -243,7 +273,7 @@ class Loop:
             for rows, targets, weights in self.batches.picked(self.epoch, self.resident):
                 yield self.resident.tensors, targets, weights, rows
             return
-        with closing(ahead(self.batches.epoch(self.epoch))) as chunks:
+        with closing(ahead(map(_on_its_way, self.batches.epoch(self.epoch)))) as chunks:
             for inputs, targets, weights in chunks:
                 yield inputs, targets, weights, None
 
@@ -273,3 +303,10 @@ class Loop:
         progress.rows.append(row | judged)
         progress.epoch += 1
         progress.done = progress.done or progress.epoch >= self.epochs
+
+
+def _on_its_way(chunk: Chunk) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """A chunk whose inputs are on their way to a GPU while it computes the one before."""
+    inputs, targets, weights = chunk
+    alone = compute.gpu_count() == 1 and compute.device_count() == 1
+    return (compute.hold(inputs) if alone else list(inputs)), targets, weights

@@ -44,7 +44,7 @@ from transferkit.data.images.reading import DRAFT_MARGIN, MAX_PIXELS, draft_scal
 from transferkit.data.images.sizing import LETTERBOX, fitted, letterboxed, scaled
 from transferkit.data.images.tones import as_rgb, strips
 from transferkit.data.samples import Pixels, Source
-from transferkit.data.threads import map_ordered
+from transferkit.data.threads import map_ordered, one_core_each
 
 __all__ = [
     "DECODER_VERSION", "DRAFT_MARGIN", "INTENSITIES", "LETTERBOX", "MAX_PIXELS", "RESIZES", "DecodeSettings",
@@ -126,6 +126,7 @@ def read_many(
             return error
 
     keep_freed()
+    one_core_each()
     for index, result in enumerate(map_ordered(one, items, threads, bundle=bundle)):
         if not isinstance(result, PictureError):
             yield index, result
