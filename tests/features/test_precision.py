@@ -247,3 +247,18 @@ def test_without_units_training_is_not_probed(mini, monkeypatch):
     monkeypatch.setattr(compute, "gpu_count", lambda: 0)
     monkeypatch.setattr(precision, "_cpu_flag", lambda *names: False)
     assert "no bfloat16 units" in precision.choose_training("auto", mini.model, None, 10**9, {}, QUIET).reason
+
+
+def test_a_probe_gives_a_gpu_as_many_pictures_as_extraction_does(mini, monkeypatch):
+    seen = []
+
+    def forward(network, graph_bfloat16=False):
+        return lambda inputs: seen.append(len(inputs[0])) or [np.ones((len(inputs[0]), 4), np.float32)]
+
+    monkeypatch.setattr(precision.compute, "forward", forward)
+    options = [precision.Precision(), precision.Precision("bfloat16", "policy")]
+    for gpus in (0, 1):
+        monkeypatch.setattr(precision.compute, "gpu_count", lambda gpus=gpus: gpus)
+        precision._probe(options, mini.model, np.zeros((16, 32, 32, 3), np.uint8))
+    assert set(seen[: len(seen) // 2]) == {16}
+    assert set(seen[len(seen) // 2 :]) == {64}

@@ -81,3 +81,16 @@ def test_augmentation_settings_are_in_the_rows_name_only(views):
     assert views.name("ab", 0) == strong.name("ab", 0)
     assert views.name("ab", 1) != strong.name("ab", 1)
     assert views.name("ab", 1) != views.name("ab", 2)
+
+
+@pytest.mark.parametrize(("views", "cores", "gpus", "begun"), [
+    (row_sources.MANY, 16, 1, [16]), (row_sources.MANY - 1, 16, 1, []), (row_sources.MANY, 4, 1, []),
+    (row_sources.MANY, 16, 0, []),
+])  # fmt: skip
+def test_processes_draw_where_a_gpu_would_wait_for_threads(monkeypatch, views, cores, gpus, begun):
+    found = []
+    monkeypatch.setattr(row_sources.processes, "begin", found.append)
+    monkeypatch.setattr(row_sources, "available_threads", lambda: cores)
+    monkeypatch.setattr(compute, "gpu_count", lambda: gpus)
+    row_sources.prepare_drawing(views)
+    assert found == begun

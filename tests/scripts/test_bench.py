@@ -192,6 +192,33 @@ def test_the_small_form_of_growth_measures_every_stage() -> None:
 
 
 @pytest.mark.extended
+def test_the_small_form_of_accelerator_measures_extraction_and_fine_tuning() -> None:
+    figures = small_form("accelerator")
+    assert set(figures["networks"]["mini"]["fine_tuning"]) == {"float32, batch 32"}
+    for work in figures["networks"]["mini"].values():
+        for row in work.values():
+            assert row["pictures_per_second"] > 0
+            assert row["fed"] == pytest.approx(row["pictures_per_second"] / row["resident"], rel=0.01)
+
+
+def test_the_share_of_the_time_is_the_lowest_that_was_measured() -> None:
+    from benches import accelerator
+
+    rows = {"float32": {"busy": 0.5}, "bfloat16": {"busy": 0.3}, "unknown": {"busy": None}}
+    found = accelerator.lowest({"vgg16": {"extraction": rows}}, "extraction")
+    assert found == {"vgg16": 0.3, "resnet50": None, "dinov2_small": None}
+
+
+def test_without_an_accelerator_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benches import accelerator
+
+    monkeypatch.setattr(accelerator, "in_child", lambda *_: {"count": 0, "backend": "jax"})
+    result = CliRunner().invoke(accelerator.measure, [])
+    assert result.exit_code == 1
+    assert result.output == "Error: Keras' backend jax sees no accelerator here; docs/howto/gpu.md says what it needs\n"
+
+
+@pytest.mark.extended
 @pytest.mark.ray
 def test_the_small_form_of_ray_measures_the_asking_process_and_the_actors() -> None:
     figures = small_form("ray")

@@ -3,7 +3,7 @@ import pytest
 
 from transferkit import compute
 from transferkit.errors import TrainingError
-from transferkit.training import optimizers
+from transferkit.training import fit, optimizers
 from transferkit.training.fit import Callback, StoppingMetric
 
 from .conftest import losses_of, scripted
@@ -134,3 +134,27 @@ def test_an_error_in_a_hook_ends_the_phase_and_closes_what_is_open(loop):
     with pytest.raises(RuntimeError, match="mine"):
         loop(own=[Failing()]).run()
     assert closed == [True]
+
+
+def test_a_gpu_is_given_its_next_steps_first_and_comes_to_the_same(loop, monkeypatch):
+    def trained():
+        written, asked = Written(), []
+        one = loop(callbacks=[written])
+        one.batches = type(one.batches)(
+            one.batches.source, one.batches.pictures, one.batches.targets, one.batches.weights, 5, 0, 0
+        )
+        monkeypatch.setattr("transferkit.training.batches.CHUNK_BYTES", 1)  # each chunk is one step
+        steps = compute.steps(one.model, one.optimizer, fit.LOSSES[one.loss_key])
+        one.steps = lambda *given, wait: asked.append((len(written.calls), wait)) or steps(*given, wait=wait)
+        rows = one.run().rows
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows], written.calls, asked
+
+    rows, calls, asked = trained()
+    monkeypatch.setattr(compute, "gpu_count", lambda: 1)
+    ahead_rows, ahead_calls, ahead_asked = trained()
+    assert (ahead_rows, ahead_calls) == (rows, calls)
+    assert {wait for _, wait in asked} == {True}
+    assert {wait for _, wait in ahead_asked} == {False}
+    # When the second steps were asked for, nobody had been told of the first.
+    assert [told for told, _ in asked[:3]] == [2, 3, 4]
+    assert [told for told, _ in ahead_asked[:3]] == [2, 2, 3]
