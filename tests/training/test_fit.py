@@ -145,7 +145,7 @@ def test_a_gpu_is_given_its_next_steps_first_and_comes_to_the_same(loop, monkeyp
         )
         monkeypatch.setattr("transferkit.training.batches.CHUNK_BYTES", 1)  # each chunk is one step
         steps = compute.steps(one.model, one.optimizer, fit.LOSSES[one.loss_key])
-        one.steps = lambda *given, wait: asked.append((len(written.calls), wait)) or steps(*given, wait=wait)
+        one.steps = lambda *given, wait=True: asked.append((len(written.calls), wait)) or steps(*given, wait=wait)
         rows = one.run().rows
         return [{key: value for key, value in row.items() if key != "seconds"} for row in rows], written.calls, asked
 

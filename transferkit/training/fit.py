@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -237,10 +238,11 @@ class Loop:
         untold: list[tuple[tuple[float, np.ndarray], np.ndarray, np.ndarray]] = []
         # A GPU is given its next steps before anybody looks at what came of these: it would wait meanwhile.
         behind = 1 if self.resident is None and compute.gpu_count() else 0
+        steps = partial(self.steps, wait=False) if behind else self.steps
         with closing(self._chunks()) as chunks:
             for inputs, targets, weights, rows in chunks:
                 rates = None if self.rates is None else self.rates(first + np.arange(len(targets)))
-                taken = self.steps(inputs, targets, weights, rates, rows, planned, wait=not behind)
+                taken = steps(inputs, targets, weights, rates, rows, planned)
                 untold.append((taken, targets, weights))
                 first += len(targets)
                 while len(untold) > behind:
