@@ -179,6 +179,6 @@ def serve() -> None:
             room[: views.size] = views.ravel()
         except PictureError as error:
             answer = error
-        except Exception as error:  # whoever asked meets it again, and says it
+        except Exception as error:  # the asking process meets it again, and says it
             answer = repr(error)
         line.send(answer)
