@@ -55,8 +55,8 @@ class Views:
         return drawers.draw(self._drawing, self._pickled, source, seeds)
 
     @cached_property
-    def _drawing(self) -> processes.Drawing:
-        return processes.Drawing(self.decode, self.augmentation, self.mirrored)
+    def _drawing(self) -> processes.ViewDrawing:
+        return processes.ViewDrawing(self.decode, self.augmentation, self.mirrored)
 
     @cached_property
     def _pickled(self) -> bytes:

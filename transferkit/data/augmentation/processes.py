@@ -36,7 +36,7 @@ PROGRAM = "from transferkit.data.augmentation.processes import serve; serve()"
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ViewDrawing:
     """How views are drawn, whatever the picture."""
 
     decode: DecodeSettings
@@ -101,8 +101,8 @@ class Drawers:
         for one in self._all:
             self._free.put(one)
 
-    def draw(self, how: Drawing, known: bytes, source: Source, seeds: Sequence[int]) -> Pixels:
-        """See `Drawing.draw`; `known` is `how`, pickled."""
+    def draw(self, how: ViewDrawing, known: bytes, source: Source, seeds: Sequence[int]) -> Pixels:
+        """See `ViewDrawing.draw`; `known` is `how`, pickled."""
         shape = (len(seeds), how.decode.size, how.decode.size, 3)
         try:
             one = self._free.get_nowait() if int(np.prod(shape)) <= ROOM else None
