@@ -86,7 +86,7 @@ class Server(ThreadingHTTPServer):
 
     def serve(self, folder: Path) -> None:
         """Serve this folder's files in place of those of the ViT."""
-        self.files = {path.name: path.read_bytes() for path in model_folder.iterdir() if path.name != "reference.npz"}
+        self.files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "reference.npz"}
 
     def asked(self) -> list[str]:
         """Names of the files that were asked for."""
