@@ -149,7 +149,7 @@ def test_answers_that_were_damaged_are_made_again(digits, tiny, tmp_path, monkey
 
     monkeypatch.setattr(Job, "choose", counted)
     with monkeypatch.context() as patch:
-        patch.setattr(portfolio.portfolio, "choose", stopped)
+        patch.setattr(portfolio.network_choice, "choose", stopped)
         with pytest.raises(KeyboardInterrupt):
             compared(digits, tiny, output)
         (output / "networks" / "0.npz").write_bytes(b"PK")
@@ -209,7 +209,7 @@ def test_the_test_pictures_have_no_part_in_it(done, digits, tiny, tmp_path, monk
 
     monkeypatch.setattr(network_runner, "probe", probed)
     monkeypatch.setattr(Job, "choose", chosen)
-    monkeypatch.setattr(portfolio.portfolio, "choose", stopped)
+    monkeypatch.setattr(portfolio.network_choice, "choose", stopped)
     with pytest.raises(KeyboardInterrupt):
         compared(digits, tiny, tmp_path / "run")
     assert test
