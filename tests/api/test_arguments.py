@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import transferkit as tk
 from transferkit.api.arguments import checked
+from transferkit.data.augmentation import processes
 from transferkit.errors import ConfigError
 
 
@@ -54,3 +56,16 @@ def test_what_is_meant_is_taken() -> None:
     assert verb(3, output=None) == (3, False, 0, None)
     with pytest.raises(TypeError, match="unknown"):
         verb(3, unknown=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no processes draw on this system")
+def test_processes_that_drew_views_end_with_the_verb() -> None:
+    begun: list[bool] = []
+
+    def verb() -> None:
+        processes.begin(1)
+        begun.append(processes.drawers() is not None)
+
+    checked(verb)()
+    assert begun == [True]
+    assert processes.drawers() is None

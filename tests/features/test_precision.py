@@ -144,7 +144,7 @@ def test_the_faster_format_wins_only_if_its_features_agree(mini, monkeypatch, sp
     monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
 
     def forward(network, graph_bfloat16=False):
-        def run(inputs):
+        def run(inputs, rows=None):
             now[0] += speed if graph_bfloat16 else 1.0
             rows = np.ones((16, 4), np.float32)
             rows[:, 0] += (turned * 10) if graph_bfloat16 else 0
@@ -253,7 +253,7 @@ def test_a_probe_gives_a_gpu_as_many_pictures_as_extraction_does(mini, monkeypat
     seen = []
 
     def forward(network, graph_bfloat16=False):
-        return lambda inputs: seen.append(len(inputs[0])) or [np.ones((len(inputs[0]), 4), np.float32)]
+        return lambda inputs, rows=None: seen.append(len(inputs[0])) or [np.ones((len(inputs[0]), 4), np.float32)]
 
     monkeypatch.setattr(precision.compute, "forward", forward)
     options = [precision.Precision(), precision.Precision("bfloat16", "policy")]
@@ -262,3 +262,18 @@ def test_a_probe_gives_a_gpu_as_many_pictures_as_extraction_does(mini, monkeypat
         precision._probe(options, mini.model, np.zeros((16, 32, 32, 3), np.uint8))
     assert set(seen[: len(seen) // 2]) == {16}
     assert set(seen[len(seen) // 2 :]) == {64}
+
+
+def test_a_probe_that_a_gpu_has_no_room_for_is_taken_in_halves(mini, monkeypatch):
+    def forward(network, graph_bfloat16=False):
+        def run(inputs, rows=None):
+            if len(inputs[0]) > 32:
+                raise MemoryError
+            return [np.ones((len(inputs[0]), 4), np.float32)]
+
+        return run
+
+    monkeypatch.setattr(precision.compute, "forward", forward)
+    monkeypatch.setattr(precision.compute, "gpu_count", lambda: 1)
+    options = [precision.Precision(), precision.Precision("bfloat16", "policy")]
+    assert precision._probe(options, mini.model, np.zeros((16, 32, 32, 3), np.uint8)).reason

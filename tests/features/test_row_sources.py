@@ -83,14 +83,17 @@ def test_augmentation_settings_are_in_the_rows_name_only(views):
     assert views.name("ab", 1) != views.name("ab", 2)
 
 
-@pytest.mark.parametrize(("views", "cores", "gpus", "begun"), [
-    (row_sources.MANY, 16, 1, [16]), (row_sources.MANY - 1, 16, 1, []), (row_sources.MANY, 4, 1, []),
-    (row_sources.MANY, 16, 0, []),
+@pytest.mark.parametrize(("count", "cores", "gpus", "arrays", "begun"), [
+    (row_sources.MANY, 16, 1, False, [16]), (row_sources.MANY - 1, 16, 1, False, []),
+    (row_sources.MANY, 4, 1, False, []), (row_sources.MANY, 16, 0, False, []), (row_sources.MANY, 16, 1, True, []),
 ])  # fmt: skip
-def test_processes_draw_where_a_gpu_would_wait_for_threads(monkeypatch, views, cores, gpus, begun):
+def test_processes_draw_where_a_gpu_would_wait_for_threads(
+    monkeypatch, samples, views, count, cores, gpus, arrays, begun
+):
     found = []
     monkeypatch.setattr(row_sources.processes, "begin", found.append)
     monkeypatch.setattr(row_sources, "available_threads", lambda: cores)
     monkeypatch.setattr(compute, "gpu_count", lambda: gpus)
-    row_sources.prepare_drawing(views)
+    pictures = replace(samples, pixels=np.zeros((len(samples), 8, 8, 3), np.uint8)) if arrays else samples
+    row_sources.prepare_drawing(count, views, pictures)
     assert found == begun

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
+from transferkit import importing
 from transferkit.errors import ConfigError
 
 P = ParamSpec("P")
@@ -38,9 +40,19 @@ def checked(verb: Callable[P, R]) -> Callable[P, R]:
         problems = [_problem(signature.parameters[name], value) for name, value in given.items()]
         if any(problems):
             raise ConfigError("\n".join(filter(None, problems)))
-        return verb(*args, **kwargs)
+        try:
+            return verb(*args, **kwargs)
+        finally:
+            _let_go()
 
     return run
+
+
+def _let_go() -> None:
+    """End the processes that drew views: a notebook goes on, and has no more use for them."""
+    drawing = sys.modules.get("transferkit.data.augmentation.processes")
+    if drawing is not None and not importing.is_ours():
+        drawing.end()
 
 
 def _problem(parameter: inspect.Parameter, value: Any) -> str:

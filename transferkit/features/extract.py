@@ -90,7 +90,7 @@ def extract(
     total = sum(len(v) for v in todo.values())
     if not total:
         return 0
-    prepare_drawing(total)
+    prepare_drawing(total, views, samples)
     pending: list[tuple[str, list[np.ndarray]]] = []
     limit = max(FORWARD_BATCH, CHUNK_BYTES // (4 * sum(s.width for s in sets)))
     committed, done = time.monotonic(), 0

@@ -49,10 +49,14 @@ class Views:
         assert samples.sha256 is not None
         seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
         source, drawers = samples.pinned(index), processes.drawers()
-        # Arrays are here already, and so is the code of a user's own augmentation.
-        if drawers is None or samples.pixels is not None or self.augmentation.then is not None:
+        if drawers is None or not self.by_processes(samples):
             return self._drawing.draw(source, seeds)
         return drawers.draw(self._drawing, self._pickled, source, seeds)
+
+    def by_processes(self, samples: Samples) -> bool:
+        """Whether processes beside this one may draw them: arrays are here already, and so is the code of a user's own
+        augmentation."""
+        return samples.pixels is None and self.augmentation.then is None
 
     @cached_property
     def _drawing(self) -> processes.ViewDrawing:
@@ -158,7 +162,7 @@ class Streamed:
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `Source.take`. Pixels where there is no network."""
         self._asked += len(pictures)
-        prepare_drawing(self._asked)
+        prepare_drawing(self._asked, self.views, self.samples)
         pixels = np.empty((len(pictures), self.views.decode.size, self.views.decode.size, 3), np.uint8)
 
         def draw(row: int) -> None:
@@ -172,15 +176,18 @@ class Streamed:
         return unpacked(rounded(np.concatenate([x.reshape(len(pixels), -1) for x in tensors], axis=1)), self.shapes)
 
 
-def prepare_drawing(views: int) -> None:
+def prepare_drawing(count: int, views: Views, samples: Samples) -> None:
     """Begin processes that draw views, where that pays: an accelerator takes more than threads of one process draw.
 
     Args:
-        views: how many are to be drawn, or were.
+        count: how many are to be drawn, or were.
+        views: how they are drawn.
+        samples: of what.
     """
     keep_freed()
     one_core_each()
-    if views >= MANY and available_threads() > 4 and compute.gpu_count() > 0:
+    pays = count >= MANY and available_threads() > 4 and compute.gpu_count() > 0
+    if pays and views.by_processes(samples):
         processes.begin(available_threads())
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,3 +72,71 @@ def test_pictures_are_drawn_where_the_processes_were_killed(digits: Path, two: p
         os.kill(one.pid, signal.SIGKILL)
     for _ in range(3):
         np.testing.assert_array_equal(VIEWS.pixels(samples, 0, [1]), expected)
+
+
+def test_processes_that_began_in_another_folder_draw_the_same(
+    digits: Path, tmp_path: Path, two: processes.Drawers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(digits, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    samples = scan("data").hashed()
+    drawn = VIEWS.pixels(samples, 0, [0, 1])
+    processes.end()
+    np.testing.assert_array_equal(drawn, VIEWS.pixels(samples, 0, [0, 1]))
+    processes.begin(2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by signals")
+def test_a_process_that_hangs_is_given_up(
+    digits: Path, two: processes.Drawers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
+    monkeypatch.setattr(processes, "ENDING", 0.2)
+    samples = scan(digits).hashed()
+    for one in two._all:
+        os.kill(one.pid, signal.SIGSTOP)
+    for index in range(3):
+        assert VIEWS.pixels(samples, index, [1]).shape == (1, 32, 32, 3)
+    assert not two._free.qsize()
+
+
+def test_a_picture_that_takes_more_memory_than_a_process_has_is_drawn_here(
+    tmp_path: Path, two: processes.Drawers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "machine_memory", lambda: 1)  # not seen by the processes that run already
+    processes.end()
+    patched = processes.PROGRAM.replace("serve()", "processes.machine_memory = lambda: 1; processes.serve()")
+    patched = patched.replace("from transferkit.data.augmentation.processes import serve;",
+                              "from transferkit.data.augmentation import processes;")  # fmt: skip
+    monkeypatch.setattr(processes, "PROGRAM", patched)
+    processes.begin(1)
+    from PIL import Image
+
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        Image.new("RGB", (2500, 2500), (200, 100, 50)).save(tmp_path / kind / "0.png")
+    samples, drawers = scan(tmp_path).hashed(), processes.drawers()
+    assert drawers is not None
+    answers: list[object] = []
+    inner = processes._Process.draw
+    monkeypatch.setattr(processes._Process, "draw", lambda *given: answers.append(inner(*given)) or answers[-1])
+    assert VIEWS.pixels(samples, 0, [0]).shape == (1, 32, 32, 3)
+    assert answers == [None]
+
+
+def test_processes_that_cannot_begin_are_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    inner = subprocess.Popen
+
+    def refuse(*given: object, **named: object) -> object:
+        asked.append(given)
+        if len(asked) > 1:
+            raise BlockingIOError("no more processes")
+        return inner(*given, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(processes, "_refused", False)
+    monkeypatch.setattr(processes.subprocess, "Popen", refuse)
+    for _ in range(3):
+        processes.begin(4)
+        assert processes.drawers() is None
+    assert len(asked) == 2

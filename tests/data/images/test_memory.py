@@ -237,3 +237,14 @@ def test_small_pictures_on_threads_are_not_given_new_memory_each() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 8
+
+
+def test_where_nobody_may_wait_what_is_too_large_is_refused() -> None:
+    bound = MemoryBudget()
+    bound.refuse_beyond(100 << 20)
+    with bound.turn():
+        bound.take(90 << 20)
+        with pytest.raises(MemoryError, match="of which there are"):
+            bound.take(20 << 20)
+    with bound.turn():
+        bound.take(100 << 20)

@@ -35,6 +35,11 @@ class MemoryBudget:
 
     def __init__(self, most: int = 0) -> None:
         self.most, self._taken, self._free, self._mine = most, 0, threading.Condition(), threading.local()
+        self._strict = False
+
+    def refuse_beyond(self, most: int) -> None:
+        """From now on a picture that needs more than `most` bytes is a MemoryError, and none waits."""
+        self.most, self._strict = most, True
 
     def turn(self) -> MemoryBudget:
         """A context: what this thread takes inside is given back at the end of the outermost one."""
@@ -51,6 +56,8 @@ class MemoryBudget:
     def take(self, more: int) -> None:
         """Wait until there is room for `more` bytes of this thread, to be called inside a turn."""
         held = getattr(self._mine, "held", 0)
+        if self._strict and held + more > max(SMALL, self.most):
+            raise MemoryError(f"a picture needs {held + more} bytes, of which there are {self.most} for it")
         if held or more > SMALL:
             # What is held is given back before all is asked for: two threads that each hold some would wait for ever.
             self._hold(0)
