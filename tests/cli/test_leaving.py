@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,23 @@ def test_an_output_that_is_closed_changes_nothing_of_how_it_ends() -> None:
     program = program.replace('atexit.register(print, "put in order")', "")
     done = subprocess.run([sys.executable, "-c", program, "keras"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "said\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux's")
+def test_output_that_nobody_got_is_an_exit_code() -> None:
+    program = "import sys, types; sys.modules['keras'] = types.ModuleType('keras'); print('said'); "
+    program += "from transferkit.cli._leaving import leave; leave(0)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, env=environment, check=False)
+    assert done.returncode == 120
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="by a signal")
+def test_asked_to_end_while_it_ends_a_command_ends_as_it_would_have() -> None:
+    program = PROGRAM.replace("time.sleep(0.2)", "time.sleep(0.2); os.kill(os.getpid(), signal.SIGINT); time.sleep(5)")
+    program = program.replace("import atexit,", "import os, signal, atexit,").replace("leave(3)", "leave(0)")
+    program = program.replace("held = Held()", "signal.signal(signal.SIGINT, signal.default_int_handler)")
+    done = subprocess.run([sys.executable, "-c", program, "keras"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "put in order" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import sys
 import threading
@@ -17,10 +18,23 @@ def leave(code: int) -> NoReturn:
     be done at the end (`atexit`) is done, threads are waited for, and what was written is handed on; then it ends.
     """
     if "keras" in sys.modules:
-        threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
+        with suppress(KeyboardInterrupt):  # asked to end, it ends
+            threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
         atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # said before, or nobody is there to hear of it
-                stream.flush()
-        os._exit(code)
+        os._exit(code or _handed_on())
     sys.exit(code)
+
+
+def _handed_on() -> int:
+    """0 once all output is with the system; 120, as Python has it, where some of it could not be."""
+    code = 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = 120
+        except ValueError:  # closed, and with it handed on
+            pass
+    with suppress(OSError, AttributeError, TypeError):  # what libraries wrote by themselves
+        ctypes.CDLL(None).fflush(None)
+    return code

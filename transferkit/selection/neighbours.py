@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.features.row_blocks import Table
+from transferkit.features.row_blocks import Table, blocks
 from transferkit.selection.fitted import Fitted, Floats, Neighbours, unit
 from transferkit.selection.learner import Folds, Path, Setting, refitted
 
@@ -38,5 +38,6 @@ class NearestNeighbours:
     def _fitted(z: Table, y: Floats, settings: Sequence[Setting]) -> list[Neighbours]:
         """One for each setting, of the same pictures."""
         voters = np.sort(np.random.default_rng(0).permutation(len(z))[:VOTERS])
-        keys, values = unit(z[voters][:, 0]), y[voters].astype(np.float32)
+        clean = np.concatenate([rows[:, 0].copy() for _, rows in blocks(z, voters)])
+        keys, values = unit(clean), y[voters].astype(np.float32)
         return [Neighbours(keys, setting["sharpness"], values) for setting in settings]
