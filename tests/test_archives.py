@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import os
 import tempfile
 import time
 import zipfile
@@ -194,3 +195,19 @@ def test_what_loading_leaves_in_the_folder_for_temporary_files_goes(tmp_path, mo
     with archives.bounded(path):
         tempfile.mkdtemp()
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_archives_are_written_under_a_clock_that_was_never_set(tmp_path, monkeypatch):
+    old, path = tmp_path / "old.txt", tmp_path / "a.zip"
+    old.write_text("old")
+    os.utime(old, (1000, 1000))
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    with zipfile.ZipFile(path, "w") as archive, pytest.raises(ValueError, match="1980"):
+        archive.writestr("a", "content")
+    with archives.dated(), zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "content")
+        archive.write(old, "old")
+    assert zipfile.time is time  # type: ignore[attr-defined]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("a") == b"content"
+        assert {member.date_time[0] for member in archive.infolist()} == {1980}

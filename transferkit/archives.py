@@ -10,10 +10,12 @@ import io
 import math
 import struct
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 from transferkit.storage import own_temporaries
@@ -23,6 +25,7 @@ RATIO = 10  # bytes that a byte of the file may unpack to, above the allowance
 ALLOWANCE = 64 << 20
 MEMBERS = 100_000
 WEIGHTS = ".h5"  # ending of the members that hold arrays
+FIRST = 315_619_200.0  # seconds of `time.time` on 1980-01-02: zip archives know no day before 1980, in any time zone
 _loading = threading.RLock()
 
 
@@ -68,6 +71,23 @@ def read_member(path: Path, name: str, limit: int) -> bytes:
             raise ValueError(f"{name} would unpack to {_megabytes(member.file_size)}; at most {_megabytes(limit)} may")
         # No more than the directory says is ever unpacked.
         return archive.read(member)
+
+
+@contextmanager
+def dated() -> Iterator[None]:
+    """Inside, zip archives are written under any clock: one that was never set says 1970, and they cannot hold that.
+
+    One thread at a time.
+    """
+    if time.time() >= FIRST:
+        yield
+        return
+    ours = SimpleNamespace(time=time.time, localtime=lambda seconds=0.0: time.localtime(max(FIRST, seconds)))
+    before, zipfile.time = zipfile.time, ours  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        zipfile.time = before  # type: ignore[attr-defined]
 
 
 @contextmanager

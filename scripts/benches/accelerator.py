@@ -83,7 +83,7 @@ def decoding(data: str, size: int) -> dict[str, float]:
     compute.start()
     samples, plain, drawn = _samples(data), _views({"augment": "none", "views": 0}, size), _views({}, size)
     found = {"clean": _drawing(samples, plain, 0), "views": _drawing(samples, drawn, 1)}
-    prepare_drawing(1 << 30)
+    prepare_drawing(1 << 30, drawn, samples)
     if processes.drawers() is not None:
         found |= {"clean_by_processes": _drawing(samples, plain, 0), "views_by_processes": _drawing(samples, drawn, 1)}
     return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from transferkit.errors import RunError
-from transferkit.runs.directory import check_new, free_name, is_run, require_whole
+from transferkit.errors import RunError, StorageError
+from transferkit.runs.directory import check_new, free_name, is_run, require_whole, run_lock
 from transferkit.runs.layout import Layout
 
 
@@ -52,3 +53,13 @@ def test_what_is_gone_of_a_run_is_named(tmp_path: Path) -> None:
         require_whole(layout, True)
     with pytest.raises(RunError, match=r"worked on: trials\.jsonl of it are gone"):
         require_whole(layout, False, layout.journal)
+
+
+def test_a_folder_that_may_not_be_written_any_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "run"))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = r"cannot write .*run.*Permission denied.*another --output"
+    with pytest.raises(StorageError, match=said), run_lock(Layout(tmp_path / "run")):
+        pass

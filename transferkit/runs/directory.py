@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transferkit.errors import RunError
-from transferkit.files import remove_temporaries
+from transferkit.files import remove_temporaries, storage_errors
 from transferkit.runs.layout import Layout
 
 
@@ -50,19 +50,21 @@ def check_new(folder: Path, resume: bool) -> list[str]:
 def run_lock(layout: Layout) -> Iterator[None]:
     """Work on a run directory alone: makes it, and clears what a killed process left half-written.
 
-    Raises RunError where another process works on it. A killed process holds nothing.
+    Raises RunError where another process works on it, StorageError where nothing can be written. A killed process holds
+    nothing.
     """
     from filelock import FileLock, Timeout
 
-    layout.folder.mkdir(parents=True, exist_ok=True)
-    layout.written(layout.checkpoints)
-    lock = FileLock(str(layout.written(layout.lock)), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunError(
-            f"another process is working on {layout.folder}; wait until it is done, or choose another --output"
-        ) from error
+    with storage_errors(layout.folder, "give the permission to write there, or choose another --output"):
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        layout.written(layout.checkpoints)
+        lock = FileLock(str(layout.written(layout.lock)), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(
+                f"another process is working on {layout.folder}; wait until it is done, or choose another --output"
+            ) from error
     try:
         remove_temporaries(layout.folder)
         yield

@@ -6,6 +6,7 @@ Keras reads arrays of either type into its variables, so nothing of ours is need
 
 from __future__ import annotations
 
+import io
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ def halve(path: Path, *, exact: bool) -> Halved | None:
 
     before = path.stat().st_size
     # Beside it, and by its name: what a killed process leaves goes with the other temporaries of the folder.
-    old, new, whole = scraps = [path.with_suffix(end) for end in (".old.h5", ".new.h5", ".whole")]
+    old, whole = scraps = [path.with_suffix(end) for end in (".old.h5", ".whole")]
+    new = io.BytesIO()  # as Keras does: HDF5 crashes some time after a disk was full
     try:
         with zipfile.ZipFile(path) as archive, archive.open(MEMBER) as stored, open(old, "wb") as copy:
             shutil.copyfileobj(stored, copy)
@@ -57,7 +59,7 @@ def halve(path: Path, *, exact: bool) -> Halved | None:
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(whole, "w") as result:
             for member in archive.infolist():
                 if member.filename == MEMBER:
-                    result.write(new, MEMBER)
+                    result.writestr(MEMBER, new.getbuffer())
                 else:
                     result.writestr(member, archive.read(member))
         whole.replace(path)

@@ -41,7 +41,7 @@ def save(model: keras.Model, facts: ModelFacts, path: Path) -> Halved | None:
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, archives.dated():
         with own_temporaries():
             model.save(temporary)
         halved = halve(temporary, exact=True)

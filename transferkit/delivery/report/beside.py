@@ -7,6 +7,7 @@ wrong there, the figures are drawn here.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from transferkit.record import JsonObject
 
 MODULE = "transferkit.delivery.report.beside"
+IDLE = 0.5  # seconds that it takes at most to end by itself
 
 
 class Draughtsman:
@@ -64,7 +66,12 @@ class Draughtsman:
         self.ask(facts_of_search(shown))
 
     def close(self) -> None:
-        """End it at once."""
+        """End it at once; idle, it first takes away what matplotlib made where the cache may not be written."""
+        if not any(asked.running() for asked in self._asked.values()):
+            with suppress(OSError, subprocess.TimeoutExpired):
+                assert self._process.stdin is not None
+                self._process.stdin.close()
+                self._process.wait(IDLE)
         self._process.kill()
         self._line.shutdown(cancel_futures=True)
         self._process.wait()
@@ -125,6 +132,8 @@ def main() -> None:
             found[name] = drawing.alt, drawing.wide, png, pairs
         out.write(json.dumps(found).encode() + b"\n")
         out.flush()
+    atexit._run_exitfuncs()
+    os._exit(0)  # there is nothing else to put in order
 
 
 if __name__ == "__main__":
