@@ -17,7 +17,7 @@ from tortures.killing import differences, left_over
 from tortures.trying import SMALL, Row, Said, Session, end, finish, unmade
 
 NAME = "changes"
-FIXED: tuple[str, ...] = ()
+FIXED = ("under a clock before 1980 no model could be saved: zip archives know no day before that",)
 OPEN: tuple[str, ...] = ()
 YEAR = 365 * 86_400
 
