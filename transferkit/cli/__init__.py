@@ -11,8 +11,8 @@ from transferkit import importing
 from transferkit._version import __version__
 from transferkit.cli._common import guarded, heed_termination, open_streams
 from transferkit.cli._help import WIDTH, Sections
-from transferkit.cli._leaving import leave
 from transferkit.cli._watch import watched
+from transferkit.ending import leave
 from transferkit.storage import cache_folder
 
 # heading → command → where it lives, and what the overview says of it (uncut: a line has room for 64 letters).

@@ -7,7 +7,6 @@ wrong there, the figures are drawn here.
 
 from __future__ import annotations
 
-import atexit
 import base64
 import json
 import os
@@ -20,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit import importing
+from transferkit import ending, importing
 from transferkit.data.threads import available_threads
 
 if TYPE_CHECKING:
@@ -132,8 +131,7 @@ def main() -> None:
             found[name] = drawing.alt, drawing.wide, png, pairs
         out.write(json.dumps(found).encode() + b"\n")
         out.flush()
-    atexit._run_exitfuncs()
-    os._exit(0)  # there is nothing else to put in order
+    ending.at_once(0)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import atexit, sys, threading, time, types
-from transferkit.cli._leaving import leave
+from transferkit.ending import leave
 
 class Held:
     def __del__(self):
@@ -48,7 +48,7 @@ def test_an_output_that_is_closed_changes_nothing_of_how_it_ends() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux's")
 def test_output_that_nobody_got_is_an_exit_code() -> None:
     program = "import sys, types; sys.modules['keras'] = types.ModuleType('keras'); print('said'); "
-    program += "from transferkit.cli._leaving import leave; leave(0)"
+    program += "from transferkit.ending import leave; leave(0)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", program], stdout=full, env=environment, check=False)

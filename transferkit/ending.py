@@ -12,17 +12,22 @@ from typing import NoReturn
 
 
 def leave(code: int) -> NoReturn:
+    """End the process with `code`, at once where it holds so much that this takes long."""
+    if "keras" in sys.modules:
+        at_once(code)
+    sys.exit(code)
+
+
+def at_once(code: int) -> NoReturn:
     """End the process with `code`.
 
     Where Keras was taken into use, Python takes a third of a second to let go of all objects, one by one. What was to
     be done at the end (`atexit`) is done, threads are waited for, and what was written is handed on; then it ends.
     """
-    if "keras" in sys.modules:
-        with suppress(KeyboardInterrupt):  # asked to end, it ends
-            threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
-        atexit._run_exitfuncs()
-        os._exit(code or _handed_on())
-    sys.exit(code)
+    with suppress(KeyboardInterrupt):  # asked to end, it ends
+        threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
+    atexit._run_exitfuncs()
+    os._exit(code or _handed_on())
 
 
 def _handed_on() -> int:
