@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferkit.backbones.catalog import BackboneRow
-from transferkit.backbones.foundation import families, graphs, kerashub, kerashub_families, timm, torchvision
+from transferkit.backbones.foundation import (
+    families,
+    folder_facts,
+    graphs,
+    kerashub,
+    kerashub_families,
+    timm,
+    torchvision,
+)
 from transferkit.backbones.foundation.architecture import Architecture, Swin, Transformer
 from transferkit.backbones.foundation.checkpoint_files import (
     KERAS,
@@ -27,10 +35,8 @@ from transferkit.backbones.foundation.conversion import Conversion
 from transferkit.backbones.foundation.described import UNSTATED, Described
 from transferkit.backbones.portability import seeded
 from transferkit.backbones.scaling import spelled
-from transferkit.errors import BackboneError, TransferKitError, WeightsError
-from transferkit.files import read_json
+from transferkit.errors import BackboneError, TransferKitError
 from transferkit.record import JsonObject
-from transferkit.text import shown
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +44,6 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = 224  # pixels: DINOv2's own 518 would cost five times as many tokens
 WINDOWED_SIZE = 256  # pixels: Swin V2's own windows fill the map; at 224 some would stand half empty
 _FREE = ("apache-2.0", "mit", "bsd", "cc-by-4.0", "cc0")  # licences, as they begin
-_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,13 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
             "pytorch_model.bin), as a download from the hub does, or KerasHub's model.weights.h5"
         )
     with _naming(path):
-        config = _json(folder / "config.json")
+        config = folder_facts.settings_in(folder / "config.json")
     tensors = _tensors(path, file, config)
     with _naming(path):
         tensors = torchvision.renamed(tensors) if config is None else tensors
         described = _described(config, tensors)
-        described, resampling, crop = _preprocessing(folder, config, described)
-    card = _licence(folder)
+        described, resampling, crop = folder_facts.preprocessing(folder, config, described)
+    card = folder_facts.licence(folder)
     if card and described.licence.lower().startswith((*_FREE, UNSTATED)):  # of two the stricter is said
         described = replace(described, licence=card)
     return Published(file or path, described, _row(path, described), tensors, resampling, crop)
@@ -119,7 +124,7 @@ def describe(backbone: str, *, bare: bool = False) -> Published:
 def is_told_by_config(folder: Path) -> bool:
     """Whether `config.json` alone, without tensors, says what network it is. Raises BackboneError for one not read."""
     with _naming(folder):
-        config = _json(folder / "config.json")
+        config = folder_facts.settings_in(folder / "config.json")
         if config is None:
             return False
         if "architecture" in config:
@@ -236,46 +241,6 @@ def _by_config(config: Mapping[str, Any]) -> Described:
     return kerashub_families.described(config) if kerashub_families.is_preset(config) else families.described(config)
 
 
-def _preprocessing(
-    folder: Path, config: Mapping[str, Any] | None, described: Described
-) -> tuple[Described, str, float | None]:
-    """With mean and deviation as the folder says them; and its way of resizing."""
-    said = _json(folder / "preprocessor_config.json") or {}
-    if kerashub_families.is_preset(config):
-        said = kerashub.preprocessing(
-            _json(folder / "image_converter.json") or {}, _json(folder / "preprocessor.json") or {}
-        )
-    elif not said and config is not None:  # timm's
-        own = timm.pretrained(config)
-        crop = own.get("crop_pct")
-        # The whole picture is 1 in some, 1.0 in others.
-        part = isinstance(crop, int | float) and not isinstance(crop, bool) and 0 < crop <= 1
-        return described, str(own.get("interpolation") or ""), crop if part else None
-    if said.get("do_normalize") is False:
-        said = {**said, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
-    mean, std = said.get("image_mean", described.mean), said.get("image_std", described.std)
-    try:
-        mean, std = (tuple(float(value) for value in values) for values in (mean, std))
-        good = len(mean) == len(std) == 3 and all(math.isfinite(m) for m in mean) and all(0 < s < 1e3 for s in std)
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise BackboneError("its preprocessor_config.json says no mean and deviation of three channels")
-    crop, edge = (_side(said.get(key)) for key in ("crop_size", "size"))
-    fraction = crop / edge if said.get("do_center_crop") and crop and edge and crop <= edge else None
-    resample = said.get("resample")
-    resampling = _FILTERS.get(resample, "") if isinstance(resample, int) else ""
-    resampling = str(said.get("interpolation") or resampling)
-    return replace(described, mean=mean, std=std), resampling, fraction
-
-
-def _side(size: Any) -> int | None:
-    """224 of 224, {"height": 224, …} or {"shortest_edge": 224}."""
-    if isinstance(size, dict):
-        size = size.get("shortest_edge", size.get("height"))
-    return size if type(size) is int and size > 0 else None
-
-
 def _row(path: Path, described: Described) -> BackboneRow:
     net = described.architecture
     step = net.step
@@ -316,38 +281,3 @@ def _name(path: Path) -> str:
         "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name)
         or "network"
     )
-
-
-def _licence(folder: Path) -> str:
-    """What the model card in the folder says of the licence, in its front matter; empty if nothing."""
-    try:
-        with open(folder / "README.md", encoding="utf-8") as handle:
-            lines = handle.read(20_000).splitlines()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    if not lines or lines[0].strip() != "---":
-        return ""
-    said: dict[str, str] = {}
-    for line in lines[1:]:
-        if line.strip() == "---":
-            break
-        key, colon, value = line.partition(":")
-        if colon and key.startswith("licen"):
-            said[key.strip()] = value.strip().strip("\"'")
-    name = said.get("license_name") or said.get("license", "")
-    return f"{shown(name[:60])} (says its model card)" if name else ""
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    """The JSON object at `path`, None where there is no file. Raises WeightsError for anything else."""
-    if not path.is_file():
-        return None
-    try:
-        if path.stat().st_size > 1 << 20:
-            raise ValueError("more than a megabyte")
-        found = read_json(path)
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path.name} cannot be read: {shown(str(error)[:80])}") from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path.name} holds no settings")
-    return found
