@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def measure(
     """Pictures a second of extraction and of fine-tuning all layers, by the product's own code, from JPEG files.
 
     `busy` is NVML's: the share of the time in which a kernel runs. `fed` is the other view of it: pictures a second
-    from files / those of the same steps on one batch that lies in the GPU's memory. Compiling does not count.
+    from files / those of the same steps on one batch that lies in the GPU's memory. Compiling and
+    the start of processes do not count.
     Extraction is in float32 and in what `--precision auto` takes; fine-tuning draws the views that it draws by default.
     """
     names = only or (("mini",) if quick else NETWORKS)
@@ -90,13 +92,15 @@ def decoding(data: str, size: int) -> dict[str, float]:
 
 
 def _drawing(samples: Any, views: Any, view: int) -> float:
-    from transferkit.data.threads import map_ordered
+    from transferkit.features.drawing import BatchDrawing
+    from transferkit.features.row_sources import FORWARD_BATCH
 
     speeds = []
     for _ in range(2):
         started = time.perf_counter()
-        for _ in map_ordered(lambda index: views.pixels(samples, index, [view]), range(len(samples))):
-            pass
+        drawing = BatchDrawing(partial(views.draw, samples), views.decode.size, FORWARD_BATCH, None)
+        for batch in drawing.batches(((index, [view]) for index in range(len(samples))), 1):
+            drawing.use_again(batch, [])
         speeds.append(len(samples) / (time.perf_counter() - started))
     return max(speeds)
 
@@ -130,11 +134,11 @@ def network(data: str, size: int, name: str, batches: list[int], formats: list[s
 
 
 def extracted(backbone: Any, samples: Any, precision: str) -> dict[str, Any]:
-    """Clean pictures from files to rows in the store, after some by which the pass is compiled."""
+    """Clean pictures from files to rows in the store, after some by which the pass is compiled and processes begin."""
     from transferkit import compute
     from transferkit.console import Reporter
     from transferkit.features.frozen import Frozen
-    from transferkit.features.row_sources import FORWARD_BATCH
+    from transferkit.features.row_sources import FORWARD_BATCH, prepare_drawing
 
     values = {"backbone": backbone.row.name, "augment": "none", "views": 0, "precision": precision}
     views = _views(values, backbone.size)
@@ -143,6 +147,8 @@ def extracted(backbone: Any, samples: Any, precision: str) -> dict[str, Any]:
     # A job that is large enough for a probe to pay.
     frozen.choose_precision(rows, samples, dict.fromkeys(range(len(samples)), range(1)), 1000.0)
     frozen.prepare([rows], samples, {i: range(1) for i in range(FORWARD_BATCH)})
+    prepare_drawing(len(samples), views, samples)
+    _drawing(samples.select(range(min(len(samples), 1024))), views, 0)
     with Busy() as busy:
         started = time.perf_counter()
         frozen.prepare([rows], samples, {i: range(1) for i in range(len(samples))})

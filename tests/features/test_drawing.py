@@ -11,10 +11,13 @@ from transferkit.features.drawing import BatchDrawing
 SIZE, BROKEN = 2, 13
 
 
-def pixels(picture, views):
-    if picture == BROKEN:
-        raise PictureError("13.jpg", "is damaged")
-    return np.stack([np.full((SIZE, SIZE, 3), (10 * picture + view) % 256, np.uint8) for view in views])
+def draw(work, into):
+    errors = []
+    for (picture, views), places in zip(work, into, strict=True):
+        errors.append(PictureError("13.jpg", "is damaged") if picture == BROKEN else None)
+        for view, place in zip(views, places, strict=True):
+            place[...] = 0 if picture == BROKEN else (10 * picture + view) % 256
+    return errors
 
 
 def work(pictures, views):
@@ -23,7 +26,7 @@ def work(pictures, views):
 
 @pytest.mark.parametrize(("pictures", "views", "batch"), [(10, 1, 4), (10, 3, 4), (4, 3, 12), (3, 7, 2), (1, 1, 64)])
 def test_every_view_is_in_its_batch_in_order(pictures, views, batch):
-    drawing = BatchDrawing(pixels, SIZE, batch, None)
+    drawing = BatchDrawing(draw, SIZE, batch, None)
     found = list(drawing.batches(work(pictures, views), views))
     assert [pair for b in found for pair in b.views] == [(p, v) for p in range(pictures) for v in range(views)]
     assert all(len(b.pixels) == batch for b in found[:-1])
@@ -35,7 +38,7 @@ def test_every_view_is_in_its_batch_in_order(pictures, views, batch):
 @pytest.mark.parametrize("batch", [1, 4])  # of one: all of some batches is left out
 def test_what_cannot_be_read_is_told_and_left_out(batch):
     told = []
-    drawing = BatchDrawing(pixels, SIZE, batch, lambda picture, error: told.append((picture, error.reason)))
+    drawing = BatchDrawing(draw, SIZE, batch, lambda picture, error: told.append((picture, error.reason)))
     found = list(drawing.batches(work(20, 3), 3))
     assert told == [(13, "is damaged")]
     pairs = [pair for b in found for pair in b.views]
@@ -47,18 +50,18 @@ def test_what_cannot_be_read_is_told_and_left_out(batch):
 
 def test_a_picture_that_cannot_be_read_is_an_error_where_nobody_is_told():
     with pytest.raises(PictureError, match=r"13\.jpg"):
-        list(BatchDrawing(pixels, SIZE, 4, None).batches(work(20, 1), 1))
+        list(BatchDrawing(draw, SIZE, 4, None).batches(work(20, 1), 1))
 
 
 def test_the_memory_of_a_batch_is_used_again_unless_what_came_of_it_lies_there():
-    drawing, seen = BatchDrawing(pixels, SIZE, 1, None), []
-    for batch in drawing.batches(work(BROKEN, 1), 1):
+    drawing, seen = BatchDrawing(draw, SIZE, 1, None), []
+    for batch in drawing.batches(work(200, 1)[BROKEN + 1 :], 1):
         seen.append(batch.pixels.ctypes.data)
         np.testing.assert_array_equal(batch.pixels[:, 0, 0, 0], [(10 * p + v) % 256 for p, v in batch.views])
         drawing.use_again(batch, [batch.pixels.sum(axis=(1, 2, 3))])
     assert len(set(seen)) < len(seen)
     kept = []
-    drawing = BatchDrawing(pixels, SIZE, 1, None)
+    drawing = BatchDrawing(draw, SIZE, 1, None)
     for batch in drawing.batches(work(BROKEN, 1), 1):
         kept.append((batch.views, batch.pixels[:, 0, 0]))
         drawing.use_again(batch, [batch.pixels])
@@ -70,11 +73,10 @@ def test_pictures_are_drawn_on_several_threads_into_one_batch(monkeypatch):
     monkeypatch.setattr("transferkit.data.threads.available_threads", lambda: 2)
     both, threads = threading.Barrier(2, timeout=20), set()
 
-    def slowly(picture, views):
+    def slowly(some, into):
         threads.add(threading.get_ident())
-        if picture in (0, 8):  # of two bundles
-            both.wait()
-        return pixels(0, views)
+        both.wait()  # of two bundles
+        return draw([(0, views) for _, views in some], into)
 
     found = list(BatchDrawing(slowly, SIZE, 16, None).batches(work(16, 1), 1))
     assert len(found) == 1

@@ -118,14 +118,16 @@ def test_the_number_of_threads_changes_nothing(samples, views, monkeypatch):
 
 def test_many_views_of_a_picture_are_drawn_a_few_at_a_time(samples, views, monkeypatch):
     monkeypatch.setattr(extract, "VIEWS_AT_ONCE", 4)
-    asked, inner = [], Views.pixels
-    monkeypatch.setattr(Views, "pixels", lambda self, s, i, v: asked.append(len(v)) or inner(self, s, i, v))
+    asked, inner = [], Views.draw
+    monkeypatch.setattr(
+        Views, "draw", lambda self, s, work, into: asked.extend(len(v) for _, v in work) or inner(self, s, work, into)
+    )
     few = samples.select(range(2))
     features = opened()
     assert extract.extract(Network(), [features], views, few, wanted_of(few, 9), QUIET) == 20
     assert sorted(asked) == [2, 2, 4, 4, 4, 4]
     rows = everything(Stored(features, views, few, wanted_of(few, 9)), few, 9)[0]
-    np.testing.assert_allclose(rows[7], inner(views, few, 0, [7]).mean((1, 2))[0], rtol=1e-5)
+    np.testing.assert_allclose(rows[7], views.pixels(few, 0, [7]).mean((1, 2))[0], rtol=1e-5)
 
 
 def test_a_network_that_overflows_is_an_error_with_a_remedy(samples, views):

@@ -1,4 +1,5 @@
 import functools
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,6 +84,26 @@ def test_long_epochs_come_in_chunks_of_whole_batches(arrays, monkeypatch):
     whole = made(arrays(rows()))
     monkeypatch.undo()
     np.testing.assert_array_equal(np.concatenate([inputs[0] for inputs, _, _ in chunks]), next(whole.epoch(0))[0][0])
+
+
+@pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4}])
+def test_an_epoch_is_the_same_where_several_threads_ask(arrays, monkeypatch, mixing):
+    monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 4 * 5)
+    one, two = arrays(rows()), arrays(rows())
+    two.at_once = 2
+    together, inner = threading.Barrier(2, timeout=20), two.take
+
+    def take(pictures, views):
+        if len(two.asked) < 2:
+            together.wait()
+        return inner(pictures, views)
+
+    two.take = take
+    epochs = [list(made(source, count=20, **mixing).epoch(1)) for source in (one, two)]
+    assert len(epochs[0]) == len(epochs[1]) == 4
+    for (a, *more), (b_, *others) in zip(*epochs, strict=True):
+        for x, y in zip([*a, *more], [*b_, *others], strict=True):
+            np.testing.assert_array_equal(x, y)
 
 
 def test_several_tensors_keep_together(arrays):

@@ -32,6 +32,18 @@ def calls(layer: Any) -> int:
     return len(layer._inbound_nodes)
 
 
+def put(variable: Any, value: Any) -> None:
+    """Let a variable hold an array of its backend that has its shape and dtype.
+
+    Assigning looks at both, in Python: 3 ms for the weights and moments of a ResNet50, after every step.
+
+    Args:
+        variable: a keras.Variable.
+        value: what a compiled function made of the variable's value.
+    """
+    variable._direct_assign(value)
+
+
 def rate(optimizer: Any) -> Any:
     """What an optimizer holds as its learning rate: a variable, or a schedule."""
     return optimizer._learning_rate

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from transferkit.data.images.decode import BUNDLE, PictureError
 from transferkit.data.images.memory import keep_freed
 from transferkit.data.threads import available_threads, map_ordered, one_core_each
+from transferkit.features.row_sources import Work
 
 Unreadable = Callable[[int, PictureError], None]  # is told the number of a picture, and why it cannot be read
-Work = tuple[int, Sequence[int]]  # a picture and some of its views
+Draw = Callable[[Sequence[Work], Sequence[Iterable[np.ndarray]]], list[PictureError | None]]
 Place = tuple[np.ndarray, int]  # the memory of a batch, and a row of it
+Placed = tuple[Work, list[Place]]
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,12 @@ class Batch:
 
 
 class BatchDrawing:
-    """`pixels(picture, views)` gives uint8 [len(views), size, size, 3]; `batch` views go into a batch, less into the
-    last one, and where a picture cannot be read: `on_error` is told of it, and without `on_error` its error is raised.
+    """`draw` is as `Views.draw` of some samples; `batch` views go into a batch, less into the last one, and where a
+    picture cannot be read: `on_error` is told of it, and without `on_error` its error is raised.
     """
 
-    def __init__(
-        self, pixels: Callable[[int, Sequence[int]], np.ndarray], size: int, batch: int, on_error: Unreadable | None
-    ) -> None:
-        self._pixels, self._shape, self._on_error = pixels, (batch, size, size, 3), on_error
+    def __init__(self, draw: Draw, size: int, batch: int, on_error: Unreadable | None) -> None:
+        self._draw, self._shape, self._on_error = draw, (batch, size, size, 3), on_error
         self._free: deque[np.ndarray] = deque()
 
     def batches(self, work: Iterable[Work], most: int) -> Iterator[Batch]:
@@ -45,20 +46,25 @@ class BatchDrawing:
         """
         keep_freed()
         one_core_each()
-        # Two batches in the making: with less, decoding would wait for the network, and it for decoding.
-        window, bundle = max(2 * available_threads(), 2 * self._shape[0] // most), max(1, BUNDLE // most)
+        # Two batches in the making: with less, decoding would wait for the network, and it for decoding. Two bundles a
+        # thread, for the same reason.
+        bundle = max(1, BUNDLE // most)
+        window = max(2 * available_threads(), 2 * self._shape[0] // (most * bundle))
         views: list[tuple[int, int]] = []
         rows: list[int] = []
-        for (picture, some), places, error in map_ordered(self._draw, self._placed(work), 0, window, bundle):
-            if error is not None and self._on_error is not None:
-                self._on_error(picture, error)
-            for view, (memory, row) in zip(some, places, strict=True):
-                if error is None:
-                    views.append((picture, view))
-                    rows.append(row)
-                if row == len(memory) - 1 and rows:
-                    yield Batch(views, _filled(memory, rows))
-                    views, rows = [], []
+        for bundled, errors in map_ordered(self._drawn, _bundles(self._placed(work), bundle), 0, window):
+            for ((picture, some), places), error in zip(bundled, errors, strict=True):
+                if error is not None:
+                    if self._on_error is None:
+                        raise error
+                    self._on_error(picture, error)
+                for view, (memory, row) in zip(some, places, strict=True):
+                    if error is None:
+                        views.append((picture, view))
+                        rows.append(row)
+                    if row == len(memory) - 1 and rows:
+                        yield Batch(views, _filled(memory, rows))
+                        views, rows = [], []
         if rows:
             yield Batch(views, _filled(memory, rows))
 
@@ -71,7 +77,7 @@ class BatchDrawing:
         if pixels.shape == self._shape and not any(np.may_share_memory(pixels, output) for output in outputs):
             self._free.append(pixels)
 
-    def _placed(self, work: Iterable[Work]) -> Iterator[tuple[Work, list[Place]]]:
+    def _placed(self, work: Iterable[Work]) -> Iterator[Placed]:
         """Where each view goes: one batch after the other, without gaps."""
         memory, row = np.empty(0, np.uint8), 0
         for one in work:
@@ -83,17 +89,15 @@ class BatchDrawing:
                 row += 1
             yield one, places
 
-    def _draw(self, item: tuple[Work, list[Place]]) -> tuple[Work, list[Place], PictureError | None]:
-        work, places = item
-        try:
-            # Into the batch by the thread that drew them: they lie in its core's cache.
-            for (memory, row), pixels in zip(places, self._pixels(*work), strict=True):
-                memory[row] = pixels
-        except PictureError as error:
-            if self._on_error is None:
-                raise
-            return work, places, error
-        return work, places, None
+    def _drawn(self, bundled: list[Placed]) -> tuple[list[Placed], list[PictureError | None]]:
+        # Into the batch by the thread that drew them: they lie in its core's cache.
+        into = [[memory[row] for memory, row in places] for _, places in bundled]
+        return bundled, self._draw([work for work, _ in bundled], into)
+
+
+def _bundles(items: Iterator[Placed], count: int) -> Iterator[list[Placed]]:
+    while some := list(islice(items, count)):
+        yield some
 
 
 def _filled(memory: np.ndarray, rows: list[int]) -> np.ndarray:

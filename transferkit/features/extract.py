@@ -138,7 +138,7 @@ def _batches(
     assert hashes is not None
     most = max(1, min(VIEWS_AT_ONCE, max(map(len, todo.values()))))
     work = ((i, some[k : k + most]) for i, some in todo.items() for k in range(0, len(some), most))
-    drawing = BatchDrawing(partial(views.pixels, samples), views.decode.size, FORWARD_BATCH, on_error)
+    drawing = BatchDrawing(partial(views.draw, samples), views.decode.size, FORWARD_BATCH, on_error)
 
     def run(batch: Batch) -> tuple[list[str], list[np.ndarray]]:
         outputs = network([padded(batch.pixels)])

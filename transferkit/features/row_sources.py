@@ -7,7 +7,7 @@ Training cannot tell one source from another: the numbers are the same.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.data.augmentation import processes
 from transferkit.data.augmentation.augment import AugmentationRanges, view_seed
-from transferkit.data.images.decode import DecodeSettings
+from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.images.memory import keep_freed
 from transferkit.data.samples import Samples
 from transferkit.data.threads import available_threads, map_ordered, one_core_each
@@ -27,6 +27,7 @@ from transferkit.files import digest
 
 FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
 MANY = 4096  # views from which processes are begun to draw them: that takes as long as drawing some 2,000 here
+Work = tuple[int, Sequence[int]]  # a picture and some of its views
 RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
 
 
@@ -46,12 +47,38 @@ class Views:
 
         Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
         """
+        found = np.empty((len(views), self.decode.size, self.decode.size, 3), np.uint8)
+        for error in self.draw(samples, [(index, views)], [found]):
+            if error is not None:
+                raise error
+        return found
+
+    def draw(
+        self, samples: Samples, work: Sequence[Work], into: Sequence[Iterable[np.ndarray]]
+    ) -> list[PictureError | None]:
+        """Draw views of some pictures, by a process beside this one where there are such.
+
+        Args:
+            samples: the pictures, hashed.
+            work: row numbers of some, each with its views.
+            into: for each of them a place for each view, uint8 [size, size, 3].
+
+        Returns:
+            For each of them why it cannot be read; None where it is drawn.
+        """
         assert samples.sha256 is not None
-        seeds = [view_seed(self.seed, samples.sha256[index], view) for view in views]
-        source, drawers = samples.pinned(index), processes.drawers()
-        if drawers is None or not self.by_processes(samples):
-            return self._drawing.draw(source, seeds)
-        return drawers.draw(self._drawing, self._pickled, source, seeds)
+        asked = [(samples.pinned(i), [view_seed(self.seed, samples.sha256[i], v) for v in some]) for i, some in work]
+        drawers, left = processes.drawers(), list(range(len(asked)))
+        if drawers is not None and self.by_processes(samples):
+            left = drawers.draw(self._pickled, self.decode.size, asked, into)
+        found: list[PictureError | None] = [None] * len(asked)
+        for number in left:
+            try:
+                for place, view in zip(into[number], self._drawing.draw(*asked[number]), strict=True):
+                    place[...] = view
+            except PictureError as error:
+                found[number] = error
+        return found
 
     def by_processes(self, samples: Samples) -> bool:
         """Whether processes beside this one may draw them: arrays are here already, and so is the code of a user's own
@@ -87,9 +114,10 @@ def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]
 
 
 class Source(Protocol):
-    """Network inputs for (picture, view) pairs."""
+    """Network inputs for (picture, view) pairs. `at_once` says how many threads had best ask it at a time."""
 
     shapes: list[tuple[int, ...]]
+    at_once: int
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """Tensors [n, *shape] for pairs given as two int arrays [n]: float32, or uint8 where they are pixels, which
@@ -115,6 +143,8 @@ class ResidentRows:
 
 class Stored:
     """Rows of a feature set, found once, then gathered by number."""
+
+    at_once = 1
 
     def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]):
         assert samples.sha256 is not None
@@ -158,6 +188,8 @@ class Streamed:
         self.views, self.samples, self.network = views, samples, network
         self.shapes = shapes
         self._asked = 0  # views so far
+        # Of what is drawn for a GPU, the last pictures of a batch would keep the other cores waiting for the next.
+        self.at_once = 2 if network is None and compute.gpu_count() else 1
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `Source.take`. Pixels where there is no network."""
@@ -165,11 +197,17 @@ class Streamed:
         prepare_drawing(self._asked, self.views, self.samples)
         pixels = np.empty((len(pictures), self.views.decode.size, self.views.decode.size, 3), np.uint8)
 
-        def draw(row: int) -> None:
-            pixels[row] = self.views.pixels(self.samples, int(pictures[row]), [int(views[row])])[0]
+        some = max(1, min(BUNDLE, len(pixels) // (2 * available_threads())))
 
-        for _ in map_ordered(draw, range(len(pictures))):
-            pass
+        def draw(start: int) -> list[PictureError | None]:
+            rows = range(start, min(start + some, len(pixels)))
+            work = [(int(pictures[row]), [int(views[row])]) for row in rows]
+            return self.views.draw(self.samples, work, [pixels[row : row + 1] for row in rows])
+
+        for errors in map_ordered(draw, range(0, len(pixels), some)):
+            for error in errors:
+                if error is not None:
+                    raise error
         if self.network is None:
             return [pixels]
         tensors = _in_batches(self.network, pixels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit.config import Settings
+from transferkit.data.threads import map_ordered
 from transferkit.errors import ConfigError
 from transferkit.features.number_formats import width_of
 from transferkit.features.row_sources import ResidentRows, Source
@@ -90,9 +91,17 @@ class Batches:
         rng = np.random.default_rng((self.seed, number))
         order, views, weights = self._order(number, rng)
         per_chunk = self._batches_per_chunk()
-        for first in range(0, self.steps, per_chunk):
-            part = slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
-            yield self._chunk(order[part], views[part], weights[part], rng)
+        parts = [
+            slice(first * self.size, min(first + per_chunk, self.steps) * self.size)
+            for first in range(0, self.steps, per_chunk)
+        ]
+
+        def taken(part: slice) -> list[np.ndarray]:
+            return self.source.take(self.pictures[order[part]], views[part])
+
+        threads = self.source.at_once
+        for part, inputs in zip(parts, map_ordered(taken, parts, threads, window=threads), strict=True):
+            yield self._chunk(inputs, order[part], weights[part], rng)
 
     def picked(self, number: int, resident: ResidentRows) -> Iterator[Picked]:
         """The same epoch as rows of `resident`: int32 [k, size], targets [k, size, t], weights [k, size]. Never
@@ -131,8 +140,9 @@ class Batches:
         row = 4 * width_of(self.source.shapes)
         return max(1, min(self.steps, CHUNK_BYTES // (row * self.size)))
 
-    def _chunk(self, order: np.ndarray, views: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Chunk:
-        inputs = self.source.take(self.pictures[order], views)
+    def _chunk(
+        self, inputs: list[np.ndarray], order: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+    ) -> Chunk:
         count = len(order) // self.size
         inputs = [x.reshape(count, self.size, *x.shape[1:]) for x in inputs]
         targets, weights = self.targets[order].reshape(count, self.size, -1), weights.reshape(count, self.size)

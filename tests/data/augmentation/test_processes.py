@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from transferkit.data.augmentation import processes
-from transferkit.data.augmentation.augment import augmentation
+from transferkit.data.augmentation.augment import augmentation, view_seed
 from transferkit.data.images.decode import DecodeSettings, PictureError
 from transferkit.data.source import scan
 from transferkit.data.threads import map_ordered
@@ -43,7 +43,7 @@ def test_views_are_the_same_wherever_they_are_drawn(digits: Path, two: processes
             return views.pixels(samples, index, [0, 1, 2])
 
         elsewhere = list(map_ordered(drawn, range(12), threads=4))
-        assert len(two._free.queue) == 2
+        assert two._free.qsize() == 2
         processes.end()
         np.testing.assert_array_equal(elsewhere, [drawn(index) for index in range(12)])
         processes.begin(2)
@@ -62,6 +62,47 @@ def test_a_picture_that_changed_is_named(digits: Path, tmp_path: Path, two: proc
     with pytest.raises(PictureError, match="changed"):
         VIEWS.pixels(samples, 0, [0])
     assert VIEWS.pixels(samples, 1, [0]).shape == (1, 32, 32, 3)
+
+
+def test_pictures_of_one_question_are_drawn_into_their_places(
+    digits: Path, tmp_path: Path, two: processes.Drawers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files by their place, those in an archive as bytes, a changed one here; in as many questions as have room."""
+    folder = tmp_path / "data"
+    shutil.copytree(digits, folder)
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", digits)
+    monkeypatch.setattr(processes, "ROOM", 3 * 7000)  # of the shared memory, which the processes have in full
+    asked: list[int] = []
+    inner = processes._Process.draw
+    monkeypatch.setattr(
+        processes._Process, "draw", lambda one, how, size, some, into: asked.append(len(some))
+        or inner(one, how, size, some, into),
+    )  # fmt: skip
+    for data in (folder, Path(archive)):
+        samples = scan(data).hashed()
+        changed = data == folder
+        if changed:
+            Path(str(samples.source(1))).write_bytes(Path(str(samples.source(0))).read_bytes())
+        asked.clear()
+        found = np.zeros((6, 2, 32, 32, 3), np.uint8)
+        errors = VIEWS.draw(samples, [(i, [0, 1]) for i in range(6)], list(found))
+        assert asked == [3, 3]
+        assert [error is not None for error in errors] == [False, changed, *[False] * 4]
+        for i in range(6):
+            seeds = [view_seed(0, samples.sha256[i], view) for view in (0, 1)]
+            if errors[i] is None:
+                np.testing.assert_array_equal(found[i], VIEWS._drawing.draw(samples.source(i), seeds))
+
+
+def test_threads_share_few_processes(digits: Path, two: processes.Drawers) -> None:
+    """A thread that finds none free waits for one: drawing here would take turns with all others."""
+    samples = scan(digits).hashed()
+    here: list[object] = []
+    views = dataclasses.replace(VIEWS)
+    object.__setattr__(views, "_drawing", type("Here", (), {"draw": lambda *_: here.append(1)})())
+    views.__dict__["_pickled"] = VIEWS._pickled
+    list(map_ordered(lambda i: views.draw(samples, [(i, [1])], [np.empty((1, 32, 32, 3), np.uint8)]), range(16), 8))
+    assert not here
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
@@ -97,7 +138,9 @@ def test_a_process_that_hangs_is_given_up(
         os.kill(one.pid, signal.SIGSTOP)
     for index in range(3):
         assert VIEWS.pixels(samples, index, [1]).shape == (1, 32, 32, 3)
-    assert not two._free.qsize()
+    assert [two._free.get() for _ in range(2)] == [None, None]
+    for _ in range(2):
+        two._free.put(None)
 
 
 def test_a_picture_that_takes_more_memory_than_a_process_has_is_drawn_here(
@@ -121,7 +164,7 @@ def test_a_picture_that_takes_more_memory_than_a_process_has_is_drawn_here(
     inner = processes._Process.draw
     monkeypatch.setattr(processes._Process, "draw", lambda *given: answers.append(inner(*given)) or answers[-1])
     assert VIEWS.pixels(samples, 0, [0]).shape == (1, 32, 32, 3)
-    assert answers == [None]
+    assert answers == [[False]]
 
 
 def test_processes_that_cannot_begin_are_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
