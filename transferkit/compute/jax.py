@@ -7,6 +7,7 @@ a whole process and splits every batch over all devices, where here the batch's 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +20,14 @@ import numpy as np
 
 from transferkit.compute import keras_private
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
+
+
+def _others(record: logging.LogRecord) -> bool:
+    """Not that fused attention does not suit: Keras then takes the plain one, and tells of each with a traceback."""
+    return "Failed to apply cudnn implementation" not in record.getMessage()
+
+
+logging.getLogger("absl").addFilter(_others)
 
 
 def gpu_count() -> int:
