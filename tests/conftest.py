@@ -23,6 +23,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Networks are many small objects that refer to each other, and to look through all of them as often as Python does by
 # itself is a tenth of the tests' time.
 gc.set_threshold(50_000, 20, 50)
+# Commands write as they do for users: what is printed waits in the process, and whoever ends it has to hand it on.
+os.environ.pop("PYTHONUNBUFFERED", None)
 # Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
 _STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
 os.environ["TRANSFERKIT_STATE"] = _STATE.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,9 +30,14 @@ leave(3)
 """
 
 
+def _ended(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(("used", "end"), [("keras", []), ("nothing", ["let go"])])
 def test_threads_and_what_is_to_be_put_in_order_are_waited_for_and_memory_is_not(used: str, end: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, used], capture_output=True, text=True, check=False)
+    done = _ended(PROGRAM, used)
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.split("\n")[:-1] == ["said", "worked", "put in order", *end]
 
@@ -41,7 +45,7 @@ def test_threads_and_what_is_to_be_put_in_order_are_waited_for_and_memory_is_not
 def test_an_output_that_is_closed_changes_nothing_of_how_it_ends() -> None:
     program = PROGRAM.replace("leave(3)", "sys.stdout.close(); leave(3)").replace('print("worked")', "pass")
     program = program.replace('atexit.register(print, "put in order")', "")
-    done = subprocess.run([sys.executable, "-c", program, "keras"], capture_output=True, text=True, check=False)
+    done = _ended(program, "keras")
     assert (done.returncode, done.stdout, done.stderr) == (3, "said\n", "")
 
 
@@ -49,9 +53,8 @@ def test_an_output_that_is_closed_changes_nothing_of_how_it_ends() -> None:
 def test_output_that_nobody_got_is_an_exit_code() -> None:
     program = "import sys, types; sys.modules['keras'] = types.ModuleType('keras'); print('said'); "
     program += "from transferkit.ending import leave; leave(0)"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", program], stdout=full, env=environment, check=False)
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, check=False)
     assert done.returncode == 120
 
 
@@ -60,6 +63,6 @@ def test_asked_to_end_while_it_ends_a_command_ends_as_it_would_have() -> None:
     program = PROGRAM.replace("time.sleep(0.2)", "time.sleep(0.2); os.kill(os.getpid(), signal.SIGINT); time.sleep(5)")
     program = program.replace("import atexit,", "import os, signal, atexit,").replace("leave(3)", "leave(0)")
     program = program.replace("held = Held()", "signal.signal(signal.SIGINT, signal.default_int_handler)")
-    done = subprocess.run([sys.executable, "-c", program, "keras"], capture_output=True, text=True, check=False)
+    done = _ended(program, "keras")
     assert (done.returncode, done.stderr) == (0, "")
     assert "put in order" in done.stdout

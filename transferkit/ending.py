@@ -27,7 +27,8 @@ def at_once(code: int) -> NoReturn:
     with suppress(KeyboardInterrupt):  # asked to end, it ends
         threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
     atexit._run_exitfuncs()
-    os._exit(code or _handed_on())
+    handed = _handed_on()  # of a command that failed as well: what it said before tells why
+    os._exit(code or handed)
 
 
 def _handed_on() -> int:
