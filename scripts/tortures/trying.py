@@ -150,12 +150,13 @@ class Session:
         return run, _FINISHED[kept]
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Caches, state, home and temporary files below the scratch folder; no network."""
+        """Caches, state, home and temporary files below the scratch folder; no network; output waits in the process."""
         places = {"TRANSFERKIT_CACHE": "cache", "TRANSFERKIT_STATE": "state", "HOME": "home", "TMPDIR": "tmp"}
         for name in places.values():
             (self.folder / name).mkdir(exist_ok=True)
         own = {key: str(self.folder / name) for key, name in places.items()}
-        return {**os.environ, "PYTHONPATH": str(ROOT), "TRANSFERKIT_OFFLINE": "1", "NO_COLOR": "1", **own, **more}
+        usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        return {**usual, "PYTHONPATH": str(ROOT), "TRANSFERKIT_OFFLINE": "1", "NO_COLOR": "1", **own, **more}
 
     def start(self, *words: object, env: Mapping[str, str] | None = None, **named: object) -> subprocess.Popen[bytes]:
         """Begin a command, in a session of its own."""
