@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
-from transferkit import progress
+from transferkit import importing, progress
 from transferkit.progress import Estimate
 from transferkit.text import safe, shown, wrapped
 from transferkit.wording import spoken
@@ -84,6 +84,8 @@ class Reporter:
             from rich.console import Console
 
             self._console = Console(file=io.StringIO())
+            if importing.is_ours():
+                silence(sys.stderr)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -230,6 +232,14 @@ def _stream() -> IO[str]:
         if stream.isatty():
             return os.fdopen(os.dup(stream.fileno()), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
     return stream
+
+
+def silence(stream: IO[str] | None) -> None:
+    """Let what is still to be flushed into `stream`, and all that follows, go nowhere: nobody can have it any more."""
+    with suppress(OSError, ValueError, AttributeError):  # a stream in memory has no number
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+        os.close(nowhere)
 
 
 def _ascii(encoding: str) -> bool:

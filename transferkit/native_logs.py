@@ -46,13 +46,14 @@ def filtered() -> Iterator[None]:
             written.seek(0)
             for line in written:
                 if not hidden or not _is_log(line, hidden):
-                    os.write(kept, line)
+                    with suppress(OSError):
+                        os.write(kept, line)
 
 
 @contextmanager
 def _redirected(target: int) -> Iterator[int]:
     """File number 2 leads to `target`; gives a number that leads where 2 did."""
-    if sys.stderr is not None:  # a program without a console has none
+    with suppress(OSError, ValueError, AttributeError):  # nobody reads it, or a program without a console has none
         sys.stderr.flush()
     kept = os.dup(2)
     own_handler = not faulthandler.is_enabled()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -83,8 +85,10 @@ def failing(kind: str) -> None:
         raise KeyError("x")
     if kind == "interrupt":
         raise KeyboardInterrupt
-    if kind == "pipe":
-        raise BrokenPipeError
+    if kind == "pipe":  # to a process of ours that died
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    if kind == "short":  # a compressed file that ends too early
+        raise EOFError("no end-of-stream marker")
     from transferkit.errors import DataError, StorageError
 
     raise {"data": DataError, "disk": StorageError}[kind]("what is wrong")
@@ -101,6 +105,17 @@ def test_errors_become_one_message_and_a_code(
     assert guarded(failing, ["--kind", kind]) == code
     out, err = capsys.readouterr()
     assert (out, err.lstrip()) == ("", text)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether a pipe is read is asked of a POSIX system")
+@pytest.mark.parametrize(("kind", "text"), [("pipe", "unexpected BrokenPipeError"), ("short", "unexpected EOFError")])
+def test_what_only_looks_like_a_reader_who_left_or_an_interrupt_is_told(
+    kind: str, text: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.devnull, "w") as read_by_somebody:
+        monkeypatch.setattr(sys, "stdout", read_by_somebody)
+        assert guarded(failing, ["--kind", kind]) == 1
+    assert text in capfd.readouterr().err
 
 
 def test_a_bug_says_so_and_debug_shows_where(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -112,6 +112,40 @@ def test_a_full_output_is_one_clear_error(flowers: Path) -> None:
     assert said.stderr == b"error: cannot write to standard output (No space left on device)\n"
 
 
+# Something is said, then TensorFlow's lines are held back, a crash is told of, and the process ends.
+UNHEARD = """
+import sys
+from transferkit import importing, native_logs
+from transferkit.cli._common import complain
+from transferkit.console import Reporter
+importing.secure()
+Reporter().say("begun")
+with native_logs.filtered():
+    print("a line of a library", file=sys.stderr, flush=True)
+Reporter().warn("done")
+complain("an error")
+print("the result")
+"""
+
+
+@posix
+@pytest.mark.parametrize("where", ["a full disk", "a reader who left"])
+def test_no_work_ends_because_standard_error_does(where: str, flowers: Path) -> None:
+    if where == "a full disk":
+        lost = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, lost = os.pipe()
+        os.close(read)
+    try:
+        program = [sys.executable, "-c", UNHEARD]
+        done = subprocess.run(program, stdout=subprocess.PIPE, stderr=lost, text=True, check=False, timeout=100)
+        assert (done.returncode, done.stdout) == (0, "the result\n")
+        wrong = [sys.executable, "-m", "transferkit", "data", "summary", str(flowers / "no")]
+        assert subprocess.run(wrong, stdout=lost, stderr=lost, check=False, timeout=100).returncode == 2
+    finally:
+        os.close(lost)
+
+
 @posix
 @pytest.mark.parametrize("encoding", extended(["cp1252", "latin-1", "ascii", "cp437"], ["latin-1", "cp437"]))
 def test_every_encoding_gets_what_it_can_hold(encoding: str, flowers: Path) -> None:

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from transferkit import synonyms
-from transferkit.console import Reporter, columns
+from transferkit.console import Reporter, columns, silence
 from transferkit.errors import StorageError, TransferKitError, nearest
 from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from transferkit.api import Run
 
 UNCUT = 10_000  # characters
+COMPLETE = "_TRANSFERKIT_COMPLETE"  # variable by which a shell asks what could follow
 # What an argument is, for those who left it out.
 ARGUMENTS = {
     "data": "your pictures, a folder with one folder for each class, or a CSV with path and label",
@@ -176,16 +178,18 @@ def reporter(quiet: bool, as_json: bool = False) -> Reporter:
 def echo(content: object, err: bool = False, nl: bool = True) -> None:
     """Print text (standard output, or `err`) that no terminal obeys and that the stream's encoding can hold.
 
-    Every command prints by this or by `emit`. Raises StorageError where the disk behind the stream is full.
+    Every command prints by this or by `emit`. Raises StorageError where the disk behind standard output is full; what
+    standard error cannot take is dropped, since nobody could be told.
     """
     stream = sys.stderr if err else sys.stdout
     try:
         click.echo(safe(str(content), getattr(stream, "encoding", None) or "utf-8"), err=err, nl=nl)
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        _silence(stream)  # or Python would try once more at its end
-        raise StorageError(f"cannot write to standard {'error' if err else 'output'} ({error.strerror})") from error
+        if isinstance(error, BrokenPipeError) and not err:
+            raise
+        silence(stream)  # or Python would try once more at its end
+        if not err:
+            raise StorageError(f"cannot write to standard output ({error.strerror})") from error
 
 
 def tell(text: object, hang: int = 2) -> None:
@@ -248,8 +252,8 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
 
 def _guarded(command: click.Command, arguments: list[str]) -> int:
     try:
-        result = command.main(arguments, prog_name="transferkit", standalone_mode=False)
-        sys.stdout.flush()
+        result = _run(command, arguments)
+        echo("", nl=False)  # hands on what others printed
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -258,18 +262,37 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
         error.show(said)
         complain(said.getvalue().rstrip("\n"))
         return 2
-    except (KeyboardInterrupt, click.Abort) as stop:
-        # click replaces the interrupt by an Abort of its own.
-        first = stop if isinstance(stop, KeyboardInterrupt) else stop.__cause__ or stop.__context__ or stop
-        terminated = isinstance(first, Terminated)
-        complain("\n".join(["terminated" if terminated else "interrupted", *getattr(first, "__notes__", [])]))
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        # An empty line first: behind the ^C that a terminal shows.
+        complain("\n".join(["", "terminated" if terminated else "interrupted", *getattr(stop, "__notes__", [])]))
         return Terminated.exit_code if terminated else 130
-    except (BrokenPipeError, SystemExit):
-        # The reader went away (`… | head`; click ends itself then): no error, and nothing more to flush.
-        _silence(sys.stdout)
-        return 0
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread(sys.stdout):
+            silence(sys.stdout)  # the reader went away (`… | head`): no error, and nothing more to flush
+            return 0
         return _failed(error, "--debug" in arguments)
+
+
+def _run(command: click.Command, arguments: list[str]) -> Any:
+    """What `command` returns. click's own `main` would take a broken pipe between two processes of ours for a reader
+    who left, and a file that ends too early (EOFError) for Ctrl-C.
+    """
+    if asked := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, "transferkit", COMPLETE, asked)
+    with command.make_context("transferkit", list(arguments)) as context:
+        return command.invoke(context)
+
+
+def _unread(stream: Any) -> bool:
+    """Whether nobody reads `stream` any more, as far as the system tells."""
+    with suppress(OSError, ValueError, AttributeError):
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # its end is told in any case
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return True
 
 
 def _width() -> int | None:
@@ -280,12 +303,6 @@ def _width() -> int | None:
 def complain(text: str) -> None:
     """Print to standard error, wrapped between words where that is a terminal; a program reads lines as they are."""
     echo(wrapped(text, _width()), err=True)
-
-
-def _silence(stream: Any) -> None:
-    """Let what is still to be flushed into `stream` go nowhere."""
-    with suppress(OSError):  # a stream in memory has no number
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _failed(error: Exception, debug: bool) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from transferkit.cli._common import Once, common, echo, emit
+from transferkit.cli._common import COMPLETE, Once, common, echo, emit
 
 
 @click.command(cls=Once, epilog="Example:  transferkit completion bash >> ~/.bashrc")
@@ -18,7 +18,7 @@ def completion(shell: str, quiet: bool, as_json: bool) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None  # one of the three above
-    script = kind(cli, {}, "transferkit", "_TRANSFERKIT_COMPLETE").source()
+    script = kind(cli, {}, "transferkit", COMPLETE).source()
     if as_json:
         emit({"shell": shell, "script": script})
     else:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,16 @@ def write(name: str, source: Path, facts: ModelFacts, to: Path, quantize: str, c
 def _hushed() -> Iterator[None]:
     """Keep what the converters' C++ writes to standard error off the screen; show it if they fail."""
     with tempfile.TemporaryFile() as hidden:
-        sys.stderr.flush()
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads it, or there is none
+            sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(hidden.fileno(), 2)
         try:
             yield
         except BaseException:
             hidden.seek(0)
-            os.write(kept, hidden.read())
+            with suppress(OSError):
+                os.write(kept, hidden.read())
             raise
         finally:
             os.dup2(kept, 2)
