@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.fresh import Fresh
-from transferkit.signals import held_back
+from transferkit.signals import held_back, undisguised
 
 BEGINNING = """
 import os, signal
@@ -83,3 +83,18 @@ def test_other_threads_are_let_be() -> None:
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_an_interrupt_that_a_library_made_another_error_of_is_an_interrupt() -> None:
+    asked, told = KeyboardInterrupt(), ImportError("initialization failed")
+    told.__cause__ = asked
+    with pytest.raises(KeyboardInterrupt) as found, undisguised():
+        raise ValueError from told
+    assert found.value is asked
+
+
+def test_all_other_errors_stay_what_they_are() -> None:
+    one, other = ValueError("one"), KeyError("other")
+    one.__context__, other.__context__ = other, one  # a ring
+    with pytest.raises(ValueError, match="one"), undisguised():
+        raise one

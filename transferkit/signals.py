@@ -41,3 +41,20 @@ def held_back() -> Iterator[None]:
             finally:
                 if heard != -1:
                     signal.set_wakeup_fd(heard, warn_on_full_buffer=False)
+
+
+@contextmanager
+def undisguised() -> Iterator[None]:
+    """An interrupt that a library made another error of while it was imported leaves the block as what it is.
+
+    Compiled modules tell "ImportError: initialization failed" of whatever was raised meanwhile, and keep it as cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        behind: list[BaseException] = [error]
+        while (inner := behind[-1].__cause__ or behind[-1].__context__) is not None and inner not in behind:
+            if isinstance(inner, KeyboardInterrupt):
+                raise inner from None
+            behind.append(inner)
+        raise

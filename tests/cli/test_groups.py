@@ -85,6 +85,8 @@ def failing(kind: str) -> None:
         raise KeyError("x")
     if kind == "interrupt":
         raise KeyboardInterrupt
+    if kind == "import":  # was interrupted, and tells of it as compiled modules do
+        raise ImportError("initialization failed") from KeyboardInterrupt()
     if kind == "pipe":  # to a process of ours that died
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     if kind == "short":  # a compressed file that ends too early
@@ -98,6 +100,7 @@ def failing(kind: str) -> None:
     ("data", 2, "error: what is wrong\n"),
     ("disk", 1, "error: what is wrong\n"),
     ("interrupt", 130, "interrupted\n"),
+    ("import", 130, "interrupted\n"),
 ])  # fmt: skip
 def test_errors_become_one_message_and_a_code(
     kind: str, code: int, text: str, capsys: pytest.CaptureFixture[str]

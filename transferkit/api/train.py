@@ -24,6 +24,7 @@ from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.runs import preflight, trackers
 from transferkit.runs.directory import check_new
 from transferkit.runs.layout import Layout
+from transferkit.signals import undisguised
 from transferkit.training import user_callbacks
 from transferkit.training.fit import Callback
 
@@ -236,7 +237,8 @@ def tune(
 def resumable(layout: Layout) -> Iterator[None]:
     """An interrupt carries the command that goes on with what was begun."""
     try:
-        yield
+        with undisguised():
+            yield
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(_way_on(layout))
         raise

@@ -22,6 +22,7 @@ import click
 from transferkit import synonyms
 from transferkit.console import Reporter, columns, silence
 from transferkit.errors import StorageError, TransferKitError, nearest
+from transferkit.signals import undisguised
 from transferkit.text import safe, shown, wrapped
 from transferkit.wording import speak_shell
 
@@ -282,7 +283,7 @@ def _run(command: click.Command, arguments: list[str]) -> Any:
         from click.shell_completion import shell_complete
 
         return shell_complete(command, {}, "transferkit", COMPLETE, asked)
-    with command.make_context("transferkit", list(arguments)) as context:
+    with undisguised(), command.make_context("transferkit", list(arguments)) as context:
         return command.invoke(context)
 
 

@@ -41,6 +41,7 @@ from transferkit.runs.run_record import (
     RatePoint,
     RunRecord,
 )
+from transferkit.signals import undisguised
 
 if TYPE_CHECKING:
     from transferkit.runs.intake import Intake
@@ -252,7 +253,8 @@ class Manifest:
         """However what is done inside ends, run.json says so, and what it took since `started` (`time.monotonic`)."""
         record, before = self.record, self.record.timings.get("total", 0.0)
         try:
-            yield
+            with undisguised():
+                yield
             record.status = "complete"
         except KeyboardInterrupt:
             record.status = "interrupted"
