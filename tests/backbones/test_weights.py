@@ -312,6 +312,20 @@ def test_what_a_killed_fetch_half_wrote_goes_with_the_next_one(store, monkeypatc
     assert (store / UNHASHED_NAME).read_bytes() == CONTENT
 
 
+def test_killed_once_the_file_is_there_nothing_else_stays(store, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    def kill(folder):
+        raise KilledError
+
+    monkeypatch.setattr(download, "sync_folder", kill)
+    with serving(CONTENT) as server, pytest.raises(KilledError):
+        fetch(server)
+    assert weights.fetch(HASHED, 224, offline=True).read_bytes() == CONTENT
+    assert left_behind(store) == [NAME]
+
+
 def test_killed_in_the_middle_then_resumed(store):
     part = store / f".{NAME}.part"
     with serving(CONTENT, "stalls") as server:

@@ -156,9 +156,10 @@ def _resumable(url: str, part: Path) -> int:
 
 def _publish(part: Path, path: Path) -> None:
     with _disk(path):
+        # First: once the file is there nobody comes here again, and a kill in between would leave the note for ever.
+        _note(part).unlink(missing_ok=True)
         os.replace(part, path)
     sync_folder(path.parent)
-    _discard(part)
 
 
 def _discard(part: Path) -> None:
