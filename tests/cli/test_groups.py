@@ -89,6 +89,8 @@ def failing(kind: str) -> None:
         raise ImportError("initialization failed") from KeyboardInterrupt()
     if kind == "pipe":  # to a process of ours that died
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    if kind == "gone":  # a run that was renamed while a command reads it
+        Path("runs/a/model.keras").read_bytes()
     if kind == "short":  # a compressed file that ends too early
         raise EOFError("no end-of-stream marker")
     from transferkit.errors import DataError, StorageError
@@ -119,6 +121,12 @@ def test_what_only_looks_like_a_reader_who_left_or_an_interrupt_is_told(
         monkeypatch.setattr(sys, "stdout", read_by_somebody)
         assert guarded(failing, ["--kind", kind]) == 1
     assert text in capfd.readouterr().err
+
+
+def test_what_is_moved_away_meanwhile_is_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(failing, ["--kind", "gone"]) == 1
+    said = "error: runs/a/model.keras is not there any more: it was moved or removed while it was needed"
+    assert capsys.readouterr().err == f"{said}; --debug shows where\n"
 
 
 def test_a_bug_says_so_and_debug_shows_where(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -324,5 +324,9 @@ def _failed(error: Exception, debug: bool) -> int:
         )
         return 1
     where = "" if debug else "; --debug shows where"
+    gone = error.filename if isinstance(error, FileNotFoundError) else None
+    if gone is not None and not os.path.lexists(gone):
+        complain(f"error: {shown(gone)} is not there any more: it was moved or removed while it was needed{where}")
+        return 1
     complain(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.")
     return 1
