@@ -97,6 +97,17 @@ def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
     assert "scored once" not in page
 
 
+def test_a_run_that_was_renamed_meanwhile_is_not_made_anew(copy: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(content: Any) -> dict[str, Any]:
+        copy.folder.rename(copy.folder.with_name("renamed"))
+        return {}
+
+    monkeypatch.setattr("transferkit.delivery.report.publish.drawings", renamed)
+    with pytest.raises(RunError, match="no run directory"):
+        publish(copy, QUIET)
+    assert not copy.folder.exists()
+
+
 def test_an_unfinished_or_damaged_run_is_refused(copy: Layout) -> None:
     change(copy.manifest, status="running")
     with pytest.raises(RunError, match="is running, not complete"):

@@ -54,13 +54,18 @@ def publish(
 
     Returns:
         The report's path.
+
+    Raises:
+        RunError: the run is damaged, or was moved away meanwhile.
     """
     figures = layout.written(layout.figures)
     with reporter.step("writing the report"):
         content = report_content(layout, model)
         drawn = _drawn(content, drawing)
-        for name, one in drawn.items():
-            files.write_bytes(figures / f"{name}.png", one.png())
+        images = {name: one.png() for name, one in drawn.items()}
+        layout.complete()  # that took a while: a folder that was renamed meanwhile is not made anew for a report
+        for name, image in images.items():
+            files.write_bytes(figures / f"{name}.png", image)
         write_card(content, layout.card)
         return write_report(content, layout.report, drawn)
 
