@@ -24,6 +24,7 @@ NAME = "kills"
 FIXED = (
     "`export` that was killed left its half-written folder, and inputs of its check, for six hours",
     "a killed `weights fetch` or `weights add` left its temporary file in the store, however large",
+    "`predict --output` and `data convert` that were killed left their half-written file beside the output for ever",
     "`weights fetch` killed right after the file had its name left a note of the transfer beside it for ever",
     "a half-written description of a set of features (`.set.….tmp.json`) stayed in the cache for an hour",
     "ONNX Runtime's own statistics of use left files in the home folder and the one for temporary files",
