@@ -169,3 +169,31 @@ def test_temporaries_of_one_file_are_removed_and_those_of_others_stay(tmp_path: 
     files.remove_temporaries_of(path)
     assert not recent.exists()
     assert all(file.exists() for file in others)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from transferkit.files import output_path
+with output_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os._exit(1)
+"""
+
+
+def test_what_a_killed_process_left_of_an_output_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    output, other = tmp_path / "answers[1].csv", tmp_path / "answers.csv"
+    for path in (output, other):
+        subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    elsewhere = tmp_path / ".answers[1].1-aaaaaaaa.tmp.csv"  # of another machine
+    elsewhere.touch()
+    with files.output_path(output) as mine:
+        mine.write_text("whole")
+        with files.output_path(output) as second:  # as another that lives: it takes nothing away
+            assert mine.exists()
+            second.write_text("whole")
+    left = sorted(path.name for path in tmp_path.iterdir() if path not in (output, elsewhere))
+    assert len(left) == 1
+    assert left[0].startswith(".answers.")
+    assert output.read_text() == "whole"
+    assert elsewhere.exists()

@@ -5,20 +5,21 @@ from __future__ import annotations
 import codecs
 import csv
 import errno
+import functools
 import glob
 import hashlib
 import io
 import json
 import os
+import platform
 import struct
 import time
 import tokenize
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ ARRAY_DAMAGE = (
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
 )  # fmt: skip
+_COUNT = count()  # of the temporary files of this process
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
 
 
@@ -61,7 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it to `path`, else remove it."""
     path = Path(path)
     # Same suffix, because some writers (Keras, Pillow) choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{_where()}-{next(_COUNT):x}.tmp{path.suffix}")
     try:
         with storage_errors(path, "choose another place"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,36 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or its folder never came to be
             temporary.unlink()
+
+
+@contextmanager
+def output_path(path: Path) -> Iterator[Path]:
+    """`atomic_path` for what takes long to write, in a folder of the user's: first what processes that were killed left
+    of this very file is removed. What another process may still be writing, here or on another machine, stays.
+    """
+    import psutil
+
+    path = Path(path)
+    for leftover in path.parent.glob(_temporaries_of(path)):
+        begun = leftover.name[len(path.stem) + 2 : -len(f".tmp{path.suffix}")].split("-")
+        if begun[1:2] == [_where()] and begun[0].isdecimal() and not psutil.pid_exists(int(begun[0])):
+            with suppress(OSError):
+                leftover.unlink()
+    with atomic_path(path) as temporary:
+        yield temporary
+
+
+@functools.cache
+def _where() -> str:
+    """Six digits for where the numbers of processes mean what they mean here: one start of a machine, one container."""
+    told = [platform.node()]
+    with suppress(OSError):  # Linux only
+        told += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return digest(told)[:6]
+
+
+def _temporaries_of(path: Path) -> str:
+    return f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -88,7 +120,7 @@ def remove_temporaries_of(path: Path, idle: float = 0.0) -> None:
         path: is locked; or else
         idle: seconds for which nobody may have written a temporary file that is removed.
     """
-    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
+    for leftover in path.parent.glob(_temporaries_of(path)):
         with suppress(OSError):
             if not idle or time.time() - leftover.stat().st_mtime > idle:
                 leftover.unlink()

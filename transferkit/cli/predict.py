@@ -169,13 +169,13 @@ def _submission(pictures: list[Path], facts: ModelFacts, sample: Path | None, sp
 
 def _write(lines: Iterable[str], output: Path | None, raw: bool) -> None:
     """To the screen as they come; to a file whole, or not at all."""
-    from transferkit.files import atomic_path
+    from transferkit.files import output_path
 
     if output is None:
         for line in lines:
             _put(line, raw=raw and not sys.stdout.isatty())
         return
-    with atomic_path(output) as temporary, open(temporary, "wb") as handle:
+    with output_path(output) as temporary, open(temporary, "wb") as handle:
         for line in lines:
             handle.write(line.encode("utf-8", "surrogateescape") + b"\n")
 

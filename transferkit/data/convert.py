@@ -26,7 +26,7 @@ from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.data.source import based
 from transferkit.errors import ConfigError, DataError, StorageError
-from transferkit.files import atomic_path, write_csv
+from transferkit.files import output_path, write_csv
 
 _ENDINGS = {
     "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif",
@@ -192,7 +192,7 @@ def _parquet(samples: Samples, output: Path, tell: Progress) -> str:
         raise DataError(f"the names {listed(bad)} are no UTF-8, which Parquet holds alone; convert to a folder")
     image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     schema = arrow.schema([("image", image), *((name, arrow.string()) for name in header[1:])])
-    with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
+    with output_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
         group: list[dict[str, str | dict[str, bytes | str]]] = []
         for index, (path, *others) in enumerate(rows):
             entry: dict[str, bytes | str] = {"bytes": content(samples, index), "path": path}

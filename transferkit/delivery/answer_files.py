@@ -23,7 +23,7 @@ from transferkit.data.readers.cells import in_cell
 from transferkit.delivery.predict import Prediction
 from transferkit.delivery.sorting import parted
 from transferkit.errors import ConfigError
-from transferkit.files import atomic_path
+from transferkit.files import output_path
 
 AT_ONCE = 10_000  # rows of a group in Parquet
 LOCAL = "/data/local-files/?d="  # how Label Studio names pictures on its own disk
@@ -72,7 +72,7 @@ def write_parquet(
     types |= {"abstained": arrow.bool_()} if abstains else {}
     schema = arrow.schema([*types.items(), ("error", text)])
     answers = iter(predictions)
-    with atomic_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
+    with output_path(output) as temporary, parquet.ParquetWriter(temporary, schema) as out:
         while group := list(islice(answers, AT_ONCE)):
             rows = [_row(p, names, task, output.parent) | ({"abstained": p.abstained} if abstains else {})
                     for p in group]  # fmt: skip
