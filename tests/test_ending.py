@@ -66,3 +66,22 @@ def test_asked_to_end_while_it_ends_a_command_ends_as_it_would_have() -> None:
     done = _ended(program, "keras")
     assert (done.returncode, done.stderr) == (0, "")
     assert "put in order" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="by a signal")
+def test_asked_to_end_while_it_puts_things_in_order_it_does_so() -> None:
+    program = PROGRAM.replace("atexit.register(print, ", "atexit.register(order, ").replace(
+        "import atexit,", "import atexit, os, signal,"
+    )
+    program = program.replace(
+        "held = Held()",
+        """
+def order(text):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(text)
+""",
+    )
+    done = _ended(program, "keras")
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "put in order" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -26,9 +27,17 @@ def at_once(code: int) -> NoReturn:
     """
     with suppress(KeyboardInterrupt):  # asked to end, it ends
         threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
+    _on_requests_to_end(signal.SIG_IGN)  # putting things in order takes a moment, and is not left half done
     atexit._run_exitfuncs()
+    _on_requests_to_end(signal.SIG_DFL)  # whoever should take the output may not
     handed = _handed_on()  # of a command that failed as well: what it said before tells why
     os._exit(code or handed)
+
+
+def _on_requests_to_end(action: signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(ValueError):  # not the main thread
+            signal.signal(number, action)
 
 
 def _handed_on() -> int:
