@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -85,9 +86,27 @@ def test_mean_and_deviation_come_from_the_folder(copy: Any) -> None:
     assert found.row.scaling == "normalize:0.1,0.2,0.3:1.0,2.0,3.0"
     assert (found.resampling, found.crop) == ("bicubic", 0.875)
     assert found.facts()["published_resizing"] == "bicubic, middle 0.875"  # which `backbones show` says
-    (path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, "x", 0], "image_std": [1, 2, 3]}))
+
+
+@pytest.mark.parametrize("mean", [[0.5, "x", 0], [10**400, 0, 0], [0.5], None, 7])
+def test_a_mean_that_is_none_is_refused(copy: Any, mean: Any) -> None:
+    path = copy("dinov2")
+    (path / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean, "image_std": [1, 2, 3]}))
     with pytest.raises(BackboneError, match="mean and deviation"):
         model_folder.describe(str(path))
+
+
+@pytest.mark.parametrize("std", [[0, 1, 1], [1, 1, False], [1, 1, -1], [1, 10**400, 1]])
+def test_no_picture_is_divided_by_nothing_or_by_what_is_endless(copy: Any, std: Any) -> None:
+    with pytest.raises(BackboneError, match="mean and deviation"):
+        model_folder.describe(str(copy("timm_vit", pretrained_cfg={"std": std})))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX systems")
+def test_a_pipe_in_the_place_of_a_model_card_is_not_waited_for(copy: Any) -> None:
+    path = copy("dinov2")
+    os.mkfifo(path / "README.md")
+    assert model_folder.describe(str(path)).row.licence == "Apache-2.0 (Meta)"
 
 
 def test_a_way_of_resizing_that_is_no_number_is_not_said(copy: Any) -> None:

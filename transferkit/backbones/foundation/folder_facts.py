@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -69,23 +68,29 @@ def preprocessing(
         crop = own.get("crop_pct")
         # The whole picture is 1 in some, 1.0 in others.
         part = isinstance(crop, int | float) and not isinstance(crop, bool) and 0 < crop <= 1
+        described = _with_channels(described, described.mean, described.std, "config.json")
         return described, str(own.get("interpolation") or ""), crop if part else None
     if said.get("do_normalize") is False:
         said = {**said, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
     mean, std = said.get("image_mean", described.mean), said.get("image_std", described.std)
-    try:
-        mean, std = (tuple(float(value) for value in values) for values in (mean, std))
-        good = len(mean) == len(std) == 3 and all(math.isfinite(m) for m in mean) and all(0 < s < 1e3 for s in std)
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise BackboneError("its preprocessor_config.json says no mean and deviation of three channels")
     crop, edge = (_side(said.get(key)) for key in ("crop_size", "size"))
     fraction = crop / edge if said.get("do_center_crop") and crop and edge and crop <= edge else None
     resample = said.get("resample")
     resampling = _FILTERS.get(resample, "") if isinstance(resample, int) else ""
     resampling = str(said.get("interpolation") or resampling)
-    return replace(described, mean=mean, std=std), resampling, fraction
+    return _with_channels(described, mean, std, "preprocessor_config.json"), resampling, fraction
+
+
+def _with_channels(described: Described, mean: Any, std: Any, file: str) -> Described:
+    """With this mean and deviation, as `file` says them. Raises BackboneError where they are none."""
+    try:
+        mean, std = (tuple(float(value) for value in values) for values in (mean, std))
+        good = len(mean) == len(std) == 3 and all(abs(m) < 1e3 for m in mean) and all(0 < s < 1e3 for s in std)
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise BackboneError(f"its {file} says no mean and deviation of three channels")
+    return replace(described, mean=mean, std=std)
 
 
 def _side(size: Any) -> int | None:
@@ -101,8 +106,11 @@ def licence(folder: Path) -> str:
     Args:
         folder: with the weights.
     """
+    card = folder / "README.md"
+    if not card.is_file():  # a pipe would be waited for
+        return ""
     try:
-        with open(folder / "README.md", encoding="utf-8") as handle:
+        with open(card, encoding="utf-8") as handle:
             lines = handle.read(20_000).splitlines()
     except (OSError, UnicodeDecodeError):
         return ""

@@ -73,7 +73,7 @@ def preprocessing(converter: Mapping[str, Any], preprocessor: Mapping[str, Any])
         return {}
     try:
         scale, offset = (np.broadcast_to(np.asarray(said.get(name) or 0, float), 3) for name in ("scale", "offset"))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BackboneError("its image_converter.json says no scale and offset of three channels") from error
     if not (np.isfinite(scale).all() and np.isfinite(offset).all() and (scale > 0).all()):
         raise BackboneError("its image_converter.json says no scale and offset of three channels")

@@ -118,5 +118,6 @@ def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _three(value: Any, otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    """Three numbers as they are said, whatever their size."""
     good = isinstance(value, list) and len(value) == 3 and all(isinstance(v, int | float) for v in value)
-    return tuple(float(v) for v in value) if good else otherwise
+    return tuple(value) if good else otherwise
