@@ -63,7 +63,7 @@ def publish(
         content = report_content(layout, model)
         drawn = _drawn(content, drawing)
         images = {name: one.png() for name, one in drawn.items()}
-        layout.complete()  # that took a while: a folder that was renamed meanwhile is not made anew for a report
+        layout.complete()  # by now it may have been renamed, and no other folder is made for a report
         for name, image in images.items():
             files.write_bytes(figures / f"{name}.png", image)
         write_card(content, layout.card)
