@@ -29,7 +29,7 @@ def at_once(code: int) -> NoReturn:
         threading._shutdown()  # type: ignore[attr-defined]  # as Python itself does first
     _on_requests_to_end(signal.SIG_IGN)  # putting things in order takes a moment, and is not left half done
     atexit._run_exitfuncs()
-    _on_requests_to_end(signal.SIG_DFL)  # whoever should take the output may not
+    _on_requests_to_end(signal.SIG_DFL)  # the reader of the output may not take it
     handed = _handed_on()  # of a command that failed as well: what it said before tells why
     os._exit(code or handed)
 
