@@ -19,6 +19,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
+from transferkit import addresses, importing
+
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 QUIET = "3"  # what we ask for where the user asked for nothing: fatal errors only
 SEVERITIES = b"IWE"  # information, warning, error: a level of n hides the first n
@@ -29,7 +31,8 @@ HEADING = b"WARNING: All log messages before absl::InitializeLog()"
 def filtered() -> Iterator[None]:
     """Hides, of what the process writes to standard error inside, the log lines that `LEVEL` says to hide.
 
-    Where the block raises, everything is shown. Should the process itself die in it, Python tells where.
+    Where the block raises, everything is shown. Should the process itself die in it, Python tells where, unless it is
+    watched, which tells enough (see `transferkit.cli._watch`).
     """
     level = os.environ.get(LEVEL, QUIET)
     hidden = SEVERITIES[: int(level)] if level.isdigit() else b""
@@ -56,7 +59,8 @@ def _redirected(target: int) -> Iterator[int]:
     with suppress(OSError, ValueError, AttributeError):  # nobody reads it, or a program without a console has none
         sys.stderr.flush()
     kept = os.dup(2)
-    own_handler = not faulthandler.is_enabled()
+    watched = importing.is_ours() and addresses.bound() is not None
+    own_handler = not faulthandler.is_enabled() and not watched
     if own_handler:
         faulthandler.enable(kept)
     os.dup2(target, 2)

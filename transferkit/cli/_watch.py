@@ -34,6 +34,7 @@ def watched() -> None:
     bound = addresses.bound()
     if bound is None:
         return
+    addresses.spare()
     parent, (heard, hear) = os.getpid(), os.pipe()
     os.set_blocking(heard, False)
     os.set_blocking(hear, False)

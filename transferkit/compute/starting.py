@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from transferkit import addresses, importing, native_logs
-from transferkit.compute import ambient
+from transferkit.compute import ambient, blas
 from transferkit.compute.optional import OF_KERAS, absent
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
@@ -32,6 +32,7 @@ def start(dtypes: bool = True, reporter: Reporter | None = None) -> None:
 
     Raises:
         ConfigError: a backend that is not supported or not installed, or a `keras.json` that Keras refuses.
+        MemoryError: its libraries, or the working memory of BLAS, do not fit under a bound on addresses.
     """
     with held_back():
         if "keras" not in sys.modules:
@@ -42,6 +43,7 @@ def start(dtypes: bool = True, reporter: Reporter | None = None) -> None:
 
             replicas.spread()
         ambient.fix(dtypes)
+    blas.claim()
     if reporter is not None and not _told:
         _told.append(_tell_of_bound(reporter))
 
@@ -70,14 +72,14 @@ def _import_quietly() -> None:
     """
     if not os.path.exists("/dev/nvidia0") and not os.path.exists("/dev/dxg"):
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # no GPU: do not look for its driver, and complain
-    refused: ConfigError | None = None
+    refused: ConfigError | MemoryError | None = None
     # A program of the user's may want of Keras and TensorFlow what these are for.
     unused = OF_KERAS if importing.is_ours() and _chosen_backend()[0] == "tensorflow" else ()
     with native_logs.filtered():
         try:
             with absent(*unused), _uncollected():
                 _import()
-        except ConfigError as error:  # says it all; nothing that was logged adds to it
+        except (ConfigError, MemoryError) as error:  # says it all; nothing that was logged adds to it
             refused = error
     if refused is not None:
         raise refused

@@ -1,6 +1,6 @@
 """Ordered work on threads, bounded memory: results come in input order, and only some of them exist at once.
 
-Beside it what a machine has: processors and memory that this process may use.
+Beside it how many processors this process may use.
 """
 
 from __future__ import annotations
@@ -50,20 +50,6 @@ def one_core_each() -> None:
         import cv2
 
         cv2.setNumThreads(1)
-
-
-def machine_memory() -> int:
-    """Bytes of memory of the machine, or of the container this runs in where that is less."""
-    import psutil
-
-    total = int(psutil.virtual_memory().total)
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path) as handle:
-                return min(total, int(handle.read()))
-        except (OSError, ValueError):
-            continue
-    return total
 
 
 def map_ordered(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit.backbones.build import LoadedBackbone
+from transferkit.data.machine import machine_memory
 from transferkit.data.samples import Samples
-from transferkit.data.threads import machine_memory
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.features.row_blocks import StoredRows, Table, held, mapped

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from transferkit import compute, importing
+from transferkit.data.machine import machine_memory
 from transferkit.data.splitting.split import Splits, fold_indices
-from transferkit.data.threads import begun, machine_memory
+from transferkit.data.threads import begun
 from transferkit.errors import ConfigError, RunError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.evaluation.metrics_record import MetricsRecord

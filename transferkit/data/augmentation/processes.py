@@ -34,8 +34,8 @@ from transferkit.data.images.decode import DecodeSettings, open_pixels
 from transferkit.data.images.decoder_input import content_of
 from transferkit.data.images.memory import MEMORY, SHARE, keep_freed
 from transferkit.data.images.opening import PictureError
+from transferkit.data.machine import machine_memory
 from transferkit.data.samples import Pinned, Pixels, Source
-from transferkit.data.threads import machine_memory
 
 ROOM = 16 << 20  # bytes of files that are handed over and of views that come back, at a time
 PATIENCE = 60.0  # seconds after which a process is given up, and what it was asked for drawn here

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from transferkit.data.containers.base import ALLOWANCE, RATIO, Derived
+from transferkit.data.machine import available_memory
 from transferkit.errors import DataError
 from transferkit.files import ARRAY_DAMAGE
 from transferkit.text import shown
@@ -286,7 +286,7 @@ def unpacked(path: Path, content: bytes | None = None) -> bytes:
 
 
 def _refuse_large(path: Path, packed: int, size: int) -> None:
-    room = int(psutil.virtual_memory().available * _SHARE)
+    room = int(available_memory() * _SHARE)
     if size > min(room, ALLOWANCE + RATIO * packed):
         raise DataError(
             f"{shown(path)} would unpack to {size:,} bytes; half of the free memory is {room:,}. Save the pictures as "

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.data.images.tones import STRIP, is_deep
-from transferkit.data.threads import machine_memory
+from transferkit.data.machine import machine_memory
 
 LEAST = 1 << 30  # bytes: the largest picture passes alone, wherever it is read
 SHARE = 8  # of the machine's memory: one part of so many

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import psutil
 
+from transferkit.data.machine import available_memory
 from transferkit.errors import DataError
 
 INFINITE, UNKNOWN = -1, -2  # what tf.data answers when asked how many elements there are
@@ -40,7 +40,7 @@ def arrays(data: Any) -> tuple[Any, ...]:
     """
     name, names = kind(data), getattr(data, "class_names", None)
     pictures, labels, size = list[Any](), list[Any](), 0
-    room = SHARE * psutil.virtual_memory().available
+    room = SHARE * available_memory()
     for element in _elements(data, name):
         if not isinstance(element, tuple | list) or len(element) != 2:
             what = f"{len(element)} parts" if isinstance(element, tuple | list) else type(element).__name__

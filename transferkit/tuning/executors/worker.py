@@ -11,6 +11,8 @@ import threading
 from multiprocessing.connection import Client, Connection
 from typing import Any
 
+from transferkit import addresses
+
 
 def main() -> None:
     """Take the plan, then tasks, until the line ends."""
@@ -21,8 +23,11 @@ def main() -> None:
         line = Client(address, authkey=key)
     except (EOFError, OSError):  # it was killed before it had told us
         return
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.pop("OPENBLAS_NUM_THREADS", None)
+    addresses.spare()
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(threads)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     _serve(line)
 
 
