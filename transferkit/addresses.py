@@ -1,7 +1,10 @@
-"""How many bytes of addresses this process may take (`ulimit -v`), and how many are left. Imports nothing heavy."""
+"""How many bytes of addresses this process may take (`ulimit -v`), how many are left, and which errors say that there
+were too few. Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -37,3 +40,20 @@ def spare() -> None:
     most = bound()
     if most is not None and most < AMPLE + PER_CORE * (os.cpu_count() or 1):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+# How the system's loader says that a library does not fit into memory.
+_UNMAPPED = ("failed to map segment", "annot allocate memory")
+# The same of a file that may not be run, and of other room than addresses.
+_OTHERWISE = ("Operation not permitted", "static TLS")
+
+
+def refused(error: BaseException) -> bool:
+    """Whether `error` says that Python, a thread or a library could not have memory."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    said = str(error)
+    if isinstance(error, ImportError):
+        return any(words in said for words in _UNMAPPED) and not any(words in said for words in _OTHERWISE)
+    # A thread needs addresses for its stack; Python says no more of it.
+    return isinstance(error, RuntimeError) and "start new thread" in said

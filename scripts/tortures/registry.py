@@ -10,7 +10,9 @@ import kinds
 
 SHARED = ("trying", "killing", "page", "registry", "shim")
 # The cheap ones first; those not named here follow by name.
-ORDER = ("pictures", "texts", "served", "hostile", "surroundings", "kills", "disk", "together", "changes", "load")
+ORDER = (
+    "pictures", "texts", "served", "hostile", "surroundings", "memory", "kills", "disk", "together", "changes", "load",
+)  # fmt: skip
 
 
 @functools.cache

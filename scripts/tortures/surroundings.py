@@ -1,13 +1,12 @@
-"""Odd surroundings: closed or full streams, other encodings, little memory, few files, strict masks, planted code."""
+"""Odd surroundings: closed or full streams, other encodings, few addresses, few files, strict masks, planted code."""
 
 from __future__ import annotations
 
-import resource
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tortures.killing import told
@@ -15,14 +14,9 @@ from tortures.trying import SMALL, Row, Session, finish
 
 NAME = "surroundings"
 FIXED = (
-    "below 3 GB of `ulimit -v` TensorFlow's libraries and oneDNN's refusals ended in \"a bug in transferkit\"",
-    "below 3.5 GB TensorFlow crashed without a word (SIGSEGV, exit code 127): bounded commands are watched now",
-    'threads that `ulimit -v` refuses ended in "a bug in transferkit"',
     "a run ended, with exit code 0 or 1, when nobody read standard error any more or its disk was full",
 )
-OPEN = (
-    "below 3.5 GB of `ulimit -v` a Python program may end with TensorFlow's crash: it is warned when Keras is started",
-)
+OPEN = ()
 # What is put before and behind a command in a shell, and whether it has to end well all the same.
 SHELLS = {
     "stdout closed": ("", ">&-", True), "stdin closed": ("", "<&-", True),
@@ -46,33 +40,8 @@ def rows(session: Session) -> Iterator[Row]:
     data = session.digits()
     yield _shells(session.part(4), "data summary", ("data", "summary", data), list(SHELLS))
     few = ["stdout closed", "LANG=C", "ulimit -v 4 GB"] if session.short else list(SHELLS)
-    yield _memory(session.part(3, least=150))
     yield _planted(session)
     yield _shells(session, "finetune", ("finetune", data, *SMALL[:-1], "--seed", 0), few)  # not quiet
-
-
-def _memory(session: Session) -> Row:
-    """All layers trained on large batches, with less and less memory: the batch is halved, or one clear error."""
-    row, halved = Row("finetune --unfreeze all --batch-size 256 with a bound on memory (ulimit -v)"), 0
-    data, tried = session.digits(60), []
-    words = ("finetune", data, *SMALL[:4], "--epochs", 1, "--views", 1, "--unfreeze", "all")
-    sizes = (2.0,) if session.short else (3.0, 2.0, 4.0, 2.7, 6.0, 3.3, 1.5, 2.4, 5.0, 8.0)
-    for number in session.times(len(sizes), len(sizes)):
-        limit = int(sizes[number] * 2**30)
-        output = session.fresh("bounded") / "run"
-        said = session.command(*words, "--batch-size", 256, "--output", output, limit=400, preexec_fn=_bounded(limit))
-        halved += b"out of memory with" in said.err
-        # Not in what was said beforehand: a warning names the memory that is left.
-        error = said.err.partition(b"error: ")[2].lower()
-        faults = [] if said.code == 0 or b"memory" in error else [f"no word of memory: {said.tail()}"]
-        row.add(said, *faults, where=f"{sizes[number]} GB")
-        tried.append(f"{sizes[number]:g} GB")
-    row.note = f"{', '.join(tried)}; the batch was halved in {halved}"
-    return row
-
-
-def _bounded(limit: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _shells(session: Session, name: str, words: tuple[object, ...], which: list[str]) -> Row:

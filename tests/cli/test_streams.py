@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -46,6 +47,10 @@ class OpError(Exception):
         (MemoryError(), True),
         (MemoryError("Unable to allocate 9 GiB for an array"), True),
         (RuntimeError("can't start new thread"), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (ImportError("libscipy_openblas.so: failed to map segment from shared object"), True),
+        (ImportError("libx.so: failed to map segment from shared object: Operation not permitted"), False),  # noexec
+        (ImportError("libx.so: cannot allocate memory in static TLS block"), False),
         (OpError("an exception:Status: 1, message: could not create a primitive, in file mkl_conv_ops.cc:1112"), True),
         (OpError("an exception:Status: 5, message: could not execute a primitive, in file x.cc:306"), True),
         (OpError("Status: 3, message: could not create a primitive"), False),  # not implemented

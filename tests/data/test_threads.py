@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from transferkit.data import threads
 from transferkit.data.threads import ahead, begun, map_ordered
 
 
@@ -117,3 +118,23 @@ def test_without_another_thread_begun_work_is_done_when_it_is_asked_for(monkeypa
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
     with begun(threading.current_thread, "test-begun") as result:
         assert result() is threading.main_thread()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_without_a_word_is_not_waited_for(monkeypatch):
+    class Line(threads.queue.Queue):
+        def put(self, entry, *args, **named):
+            if entry[0] == "error":
+                raise MemoryError  # there is none left to hand the error on
+            super().put(entry, *args, **named)
+
+    def broken():
+        yield 1
+        raise MemoryError
+
+    monkeypatch.setattr(threads.queue, "Queue", Line)
+    monkeypatch.setattr(threads, "PATIENCE", 0.05)
+    reader = ahead(broken())
+    assert next(reader) == 1
+    with pytest.raises(MemoryError, match="a thread that prepares batches ended"):
+        next(reader)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from transferkit import synonyms
+from transferkit import addresses, synonyms
 from transferkit.console import Reporter, columns, silence
 from transferkit.errors import StorageError, TransferKitError, nearest
 from transferkit.signals import undisguised
@@ -306,6 +306,14 @@ def complain(text: str) -> None:
     echo(wrapped(text, _width()), err=True)
 
 
+def _out_of_memory(error: Exception) -> bool:
+    if addresses.refused(error):  # without any import, for which there may be no memory either
+        return True
+    from transferkit import compute
+
+    return compute.out_of_memory(error)
+
+
 def _failed(error: Exception, debug: bool) -> int:
     if debug:
         import traceback
@@ -314,9 +322,7 @@ def _failed(error: Exception, debug: bool) -> int:
     if isinstance(error, TransferKitError):
         complain(f"error: {error}")
         return error.exit_code
-    from transferkit import compute
-
-    if compute.out_of_memory(error):
+    if _out_of_memory(error):
         complain(
             f"error: out of memory ({str(error).splitlines()[0] if str(error) else 'an allocation was refused'})\n"
             "Close other programs, raise the bound of this shell (ulimit -v; of threads: -u) or container, or take "

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit import addresses
 from transferkit.compute.ambient import restoring as restoring
 from transferkit.compute.starting import backend as backend
 from transferkit.compute.starting import start as start
@@ -152,8 +153,7 @@ _REFUSED = ("RESOURCE_EXHAUSTED", "Status: 1, message: could not", "Status: 5, m
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a computation did not fit into the memory of its device or of this process."""
-    # A thread needs addresses for its stack; Python says no more of it.
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+    if addresses.refused(error):
         return True
     # By name: TensorFlow's and JAX's classes are in modules that need not be there.
     kinds = {kind.__name__ for kind in type(error).__mro__}

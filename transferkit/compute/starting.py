@@ -102,8 +102,6 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-# How the system's loader says that a library does not fit into memory.
-_UNMAPPED = ("failed to map segment", "annot allocate memory")
 _AMPLE = 4 << 30  # bytes of addresses (`ulimit -v`) with which an import fails for other reasons
 
 
@@ -136,7 +134,7 @@ def _import() -> None:
 def _cramped(error: Exception) -> bool:
     """Whether an import failed for want of memory. A library that is optional to another may fail first, unnoticed, and
     then be missing from within."""
-    if isinstance(error, ImportError) and any(words in str(error) for words in _UNMAPPED):
+    if addresses.refused(error):
         return True
     most = addresses.bound()
     return "partially initialized module" in str(error) and most is not None and most < _AMPLE

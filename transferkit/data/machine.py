@@ -21,16 +21,16 @@ _SECOND = "memory.max", "memory.current", "inactive_file"
 def machine_memory() -> int:
     """Bytes of memory of the machine, or what is the least of: the limits of the groups that this process is in (a
     container, a job of Slurm or systemd), and its bound on addresses (`ulimit -v`)."""
-    bounds = [limit for limit, _ in _limits()]
     most = addresses.bound()
-    return min(int(psutil.virtual_memory().total), *bounds, *([] if most is None else [most]))
+    bounds = [limit for limit, _ in _limits()] + ([] if most is None else [most])
+    return min([int(psutil.virtual_memory().total), *bounds])
 
 
 def available_memory() -> int:
     """Bytes of `machine_memory` that nobody has taken yet, as far as that is known."""
-    free = [limit - used for limit, used in _limits()]
     left = addresses.left()
-    return max(0, min(int(psutil.virtual_memory().available), *free, *([] if left is None else [left])))
+    free = [limit - used for limit, used in _limits()] + ([] if left is None else [left])
+    return max(0, min([int(psutil.virtual_memory().available), *free]))
 
 
 def _limits() -> Iterator[tuple[int, int]]:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+PATIENCE = 1.0  # seconds after which a thread that hands nothing on is looked after
 _most = 0  # threads that this process was told to keep to; 0: no limit
 
 
@@ -161,7 +162,11 @@ def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:
     worker.start()
     try:
         while True:
-            kind, value = line.get()
+            try:
+                kind, value = line.get(timeout=PATIENCE)
+            except queue.Empty:
+                _require_alive(worker, line)
+                continue
             if kind == "end":
                 return
             if kind == "error":
@@ -170,3 +175,9 @@ def ahead(items: Iterator[T], depth: int = 2) -> Generator[T]:
     finally:
         stop.set()
         worker.join()
+
+
+def _require_alive(worker: threading.Thread, line: queue.Queue[tuple[str, object]]) -> None:
+    """MemoryError where `worker` has ended, and left nothing in its line: without memory it cannot even say so."""
+    if not worker.is_alive() and line.empty():
+        raise MemoryError("a thread that prepares batches ended, most likely because memory was refused to it")

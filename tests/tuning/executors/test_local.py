@@ -85,6 +85,25 @@ def test_a_worker_whose_search_was_killed_ends_without_a_word(given):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+DEAF = """
+from queue import Queue
+from threading import Thread
+from time import sleep
+from transferkit.tuning.executors import worker
+class Line:
+    def recv(self):
+        raise {error}
+Thread(target=worker._listen, args=(Line(), Queue()), daemon=True).start()
+sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("error", "code"), [("EOFError", 0), ("MemoryError", 1)])
+def test_a_worker_that_cannot_hear_ends(error, code):
+    done = subprocess.run([sys.executable, "-c", DEAF.format(error=error)], check=False, timeout=30)
+    assert done.returncode == code
+
+
 def test_nothing_is_left_running(pool):
     gather(pool, "one", "two")
     processes = [worker.process for worker in pool._workers]

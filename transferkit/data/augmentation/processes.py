@@ -261,7 +261,7 @@ def serve() -> None:
     while True:
         try:
             given, wanted = line.recv()
-        except (EOFError, OSError):
+        except (EOFError, OSError, MemoryError):
             return
         if given != known:
             known, how = given, pickle.loads(given)  # nosec B301  # from the process that began us

@@ -46,11 +46,14 @@ def _serve(line: Connection) -> None:
 
 def _listen(line: Connection, inbox: queue.Queue[Any]) -> None:
     """Hand on what comes; when the searching process is gone, so is the reason to go on."""
+    code = 1  # whatever else ends this thread, memory that is refused to it for one, would leave the others waiting
     try:
         while True:
             inbox.put(line.recv())
     except (EOFError, OSError):
-        os._exit(0)
+        code = 0
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":
