@@ -70,19 +70,6 @@ def test_a_fit_ends_or_is_refused_where_addresses_run_out(room: int, said: str) 
     assert said in done.stdout
 
 
-@linux
-@pytest.mark.parametrize(("gigabytes", "given", "told"), [(3, None, "1"), (3, "2", "2"), (900, None, "None")])
-def test_under_a_tight_bound_blas_has_one_thread(gigabytes: int, given: str | None, told: str) -> None:
-    code = (
-        f"import os, resource; resource.setrlimit(resource.RLIMIT_AS, ({gigabytes << 30}, {gigabytes << 30}))\n"
-        "from transferkit import addresses; addresses.spare(); print(os.environ.get('OPENBLAS_NUM_THREADS'))"
-    )
-    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
-    environment |= {} if given is None else {"OPENBLAS_NUM_THREADS": given}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.strip() == told
-
-
 @pytest.mark.skipif(addresses.bound() is not None, reason="the tests themselves are bounded")
 def test_without_a_bound_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     from transferkit.compute import blas

@@ -11,7 +11,7 @@ importing.begin()
 import importlib  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from transferkit import native_logs  # noqa: E402
+from transferkit import library_room, native_logs  # noqa: E402
 from transferkit._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 # By us, or by a script that imports Keras after this package.
 native_logs.when_imported()
+library_room.require()
 
 _HOMES = {
     **dict.fromkeys(

@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import suppress
 from types import FrameType
 
-from transferkit import addresses
+from transferkit import addresses, library_room
 from transferkit.addresses import GB
 from transferkit.cli._common import complain
 
@@ -34,7 +34,7 @@ def watched() -> None:
     bound = addresses.bound()
     if bound is None:
         return
-    addresses.spare()
+    library_room.spare()
     parent, (heard, hear) = os.getpid(), os.pipe()
     os.set_blocking(heard, False)
     os.set_blocking(hear, False)

@@ -11,7 +11,7 @@ import threading
 from multiprocessing.connection import Client, Connection
 from typing import Any
 
-from transferkit import addresses
+from transferkit import library_room
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     except (EOFError, OSError):  # it was killed before it had told us
         return
     os.environ.pop("OPENBLAS_NUM_THREADS", None)
-    addresses.spare()
+    library_room.spare()
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
