@@ -61,6 +61,27 @@ def claim_folder(folder: Path, wait: bool = False) -> int | None:
     return handle
 
 
+def claimed_file(path: Path) -> bool:
+    """Whether a process holds the lock file `path`, as far as that can be told: True where the system does not say."""
+    try:
+        import fcntl
+
+        # Whatever lies there under this name is neither followed nor waited for.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Inside, no other process is inside for the same folder, where the system has claims."""

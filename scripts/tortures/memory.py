@@ -20,10 +20,11 @@ FIXED = (
     "at 2.7 GB `finetune` stood still for ever in SciPy's L-BFGS: OpenBLAS up to 0.3.30 asks again without end for the "
     "32 MB of its first product or triangular system; they are taken at the start now, or it is said that they are not "
     "to be had",
-    "at 0.2 GB `compare` never came back from importing SciPy, whose OpenBLAS takes as much for each of its threads: such "
-    "imports are refused before, and OpenBLAS has one thread where addresses are few",
+    "at 0.2 GB `compare` never came back from importing SciPy, whose OpenBLAS takes as much for each of its threads: "
+    "such imports are refused before, and OpenBLAS has one thread where addresses are few",
     'SciPy that `ulimit -v` refuses to load ended in "a bug in transferkit" where nothing needs TensorFlow',
     "of TensorFlow's logs and of what Python says of a crash, a page came before the one clear error",
+    "a run that was killed was listed as running",
     "shares of the machine's memory were not those of a job's cgroup, which was only looked for at the root",
 )
 OPEN = (

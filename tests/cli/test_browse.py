@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
+from tests.holder import held
 from transferkit.delivery.invocation import beginning
 from transferkit.delivery.overview import overview
 from transferkit.errors import RunError
@@ -45,6 +47,35 @@ def test_runs_lists_every_run_the_newest_first(runs: Path) -> None:
     assert (rows["stopped"].status, rows["stopped"].score) == ("interrupted", None)
     assert rows["broken"].status == "damaged"
     assert "run.json" in str(rows["broken"].problem)
+
+
+HOLDER = (
+    "from transferkit.runs.directory import run_lock\n"
+    "from transferkit.runs.layout import Layout\n"
+    "with run_lock(Layout(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether a lock is held can be seen on POSIX systems")
+def test_a_run_is_running_while_somebody_works_on_it_and_else_was_killed(runs: Path) -> None:
+    place = runs / "deep" / "er" / "stopped"
+    manifest = json.loads((place / "run.json").read_text())
+    (place / "run.json").write_text(json.dumps(manifest | {"status": "running"}))
+
+    def status() -> str:
+        return next(row.status for row in overview(runs) if row.folder == str(place))
+
+    assert status() == "killed"
+    with held(HOLDER, place):
+        assert status() == "running"
+        assert "is running, not complete" in call("summary", place).err
+    assert (place / ".lock").exists()  # nobody took it away
+    assert status() == "killed"
+    said = call("summary", place)
+    assert (said.code, "was killed, not complete" in said.err, "transferkit resume" in said.err) == (2, True, True)
+    (place / ".lock").unlink()
+    os.mkfifo(place / ".lock")  # whoever opens it to read waits for a writer
+    assert status() in ("killed", "running")
 
 
 def test_runs_is_a_table_for_people_and_json_for_machines(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

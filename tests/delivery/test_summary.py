@@ -262,7 +262,7 @@ def test_names_cannot_break_lines(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_has_no_summary(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"is running, not complete; finish it with:\n  transferkit resume \S+run$"):
+    with pytest.raises(RunError, match=r"was killed, not complete; finish it with:\n  transferkit resume \S+run$"):
         summary(run(tmp_path / "run", run_status="running"))
 
 

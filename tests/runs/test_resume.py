@@ -75,7 +75,7 @@ def test_a_killed_run_resumes_to_the_same_result(
     assert json.loads((folder / "run.json").read_text())["status"] == "running"
     refused = call("evaluate", folder)
     assert refused.code == 2
-    assert "is running, not complete" in refused.err
+    assert "was killed, not complete" in refused.err
     assert again(digits, folder, "--seed", 0).code == 2  # not without --resume
     resumed = again(digits, folder, "--seed", 0, "--resume")
     assert resumed.code == 0, resumed.err

@@ -108,7 +108,7 @@ def described(folder: Path) -> RunRow:
     except RunError as error:
         return RunRow(folder=str(folder), status="damaged", size=size, problem=str(error))
     row = RunRow(
-        folder=str(folder), status=manifest.status, backbone=manifest.config.backbone, size=size,
+        folder=str(folder), status=layout.status(manifest), backbone=manifest.config.backbone, size=size,
         seconds=manifest.timings.get("total"), started=manifest.started,
     )  # fmt: skip
     if metrics is None:

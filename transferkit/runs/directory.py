@@ -11,6 +11,8 @@ from transferkit.errors import RunError
 from transferkit.files import remove_temporaries, storage_errors
 from transferkit.runs.layout import Layout
 
+MOMENT = 0.2  # seconds
+
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run directory, finished or not, damaged or not: by the names of its files."""
@@ -58,7 +60,8 @@ def run_lock(layout: Layout) -> Iterator[None]:
     with storage_errors(layout.folder, "give the permission to write there, or choose another --output"):
         layout.folder.mkdir(parents=True, exist_ok=True)
         layout.written(layout.checkpoints)
-        lock = FileLock(str(layout.written(layout.lock)), timeout=0)
+        # Who only looks whether it is held (`Layout.status`) holds it for a moment.
+        lock = FileLock(str(layout.written(layout.lock)), timeout=MOMENT)
         try:
             lock.acquire()
         except Timeout as error:

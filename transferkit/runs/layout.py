@@ -16,6 +16,7 @@ from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
 from transferkit.runs.run_record import RunRecord
+from transferkit.storage import claimed_file
 from transferkit.text import shown
 
 T = TypeVar("T")
@@ -146,13 +147,20 @@ class Layout:
         if not found.complete:
             command = found.command
             again = f":\n  {resuming(command, shown(self.folder))}" if command else " its command and --resume"
-            status = shown(found.status[:40])
-            raise RunError(f"run {shown(self.folder)} is {status}, not complete; finish it with{again}")
+            status = self.status(found)
+            verb = "was" if status == "killed" else "is"
+            raise RunError(f"run {shown(self.folder)} {verb} {status}, not complete; finish it with{again}")
         try:
             found.check_finished()
         except RecordError as error:
             raise self._damaged(self.manifest, str(error)) from error
         return found
+
+    def status(self, found: RunRecord) -> str:
+        """What is written of a run, but `killed` where it is said to be running and nobody works on it."""
+        if found.status == "running" and not claimed_file(self.lock):
+            return "killed"
+        return shown(found.status[:40])
 
     def read_metrics(self) -> MetricsRecord:
         """metrics.json; remedies in it whose command is none of ours have an empty one."""
@@ -251,7 +259,7 @@ class Layout:
         reason = unreadable_reason(path)
         if reason == "does not exist":
             known = path != self.manifest and os.path.lexists(self.manifest)
-            status = shown(self.read_manifest().status[:40]) if known else "damaged"
+            status = self.status(self.read_manifest()) if known else "damaged"
             raise RunError(f"{shown(path)} does not exist; the run is {status}")
         if reason is not None and "0 bytes" not in reason:
             raise RunError(f"{shown(path)} {reason}; put the run's own file back, or make the run again")

@@ -110,7 +110,7 @@ def test_a_run_that_was_renamed_meanwhile_is_not_made_anew(copy: Layout, monkeyp
 
 def test_an_unfinished_or_damaged_run_is_refused(copy: Layout) -> None:
     change(copy.manifest, status="running")
-    with pytest.raises(RunError, match="is running, not complete"):
+    with pytest.raises(RunError, match="was killed, not complete"):
         publish(copy, QUIET)
     change(copy.manifest, status="complete")
     copy.metrics.unlink()
