@@ -5,6 +5,7 @@ were too few. Imports nothing heavy.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from contextlib import suppress
 
@@ -29,6 +30,23 @@ def left() -> int | None:
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as handle:
         return most - int(handle.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+_kept: list[mmap.mmap] = []
+
+
+def keep(count: int = 16 << 20) -> None:
+    """Where there is a bound, keep `count` bytes of addresses until `let_go`: without any it could not be said that
+    there are none. No memory is taken."""
+    if bound() is not None and not _kept:
+        with suppress(OSError, ValueError):
+            _kept.append(mmap.mmap(-1, count))
+
+
+def let_go() -> None:
+    """Give back what was kept, for the error and for what is to be done at the end."""
+    while _kept:
+        _kept.pop().close()
 
 
 # How the system's loader says that a library does not fit into memory.

@@ -17,6 +17,7 @@ import pytest
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.marks import extended
+from transferkit import addresses
 from transferkit.cli._common import heed_termination
 from transferkit.compute import starting
 from transferkit.errors import ConfigError
@@ -99,6 +100,17 @@ def test_libraries_that_cannot_be_mapped_are_a_full_memory(
     said = "the libraries of tensorflow do not fit" if memory else "Keras refuses its settings"
     with pytest.raises(MemoryError if memory else ConfigError, match=said):
         starting._import()
+
+
+@pytest.mark.parametrize(("left", "memory"), [(100 << 20, True), (3 << 30, False), (None, False)])
+def test_a_library_of_keras_that_is_missing_for_want_of_memory(
+    left: int | None, memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "left", lambda: left)
+    monkeypatch.setattr(addresses, "bound", lambda: None if left is None else left + (1 << 30))
+    assert starting._cramped(ImportError("To use Keras, you need to have `optree` installed.")) == memory
+    bounded = left is not None and left < 3 << 30
+    assert starting._cramped(SystemError("error return without exception set")) == bounded
 
 
 @posix

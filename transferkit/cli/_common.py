@@ -315,6 +315,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _failed(error: Exception, debug: bool) -> int:
+    addresses.let_go()
     if debug:
         import traceback
 

@@ -47,6 +47,7 @@ def watched() -> None:
         else:
             signal.set_wakeup_fd(hear, warn_on_full_buffer=False)
             _end_with(parent)
+            addresses.keep()
     except OSError:  # no more processes: unwatched, as without a bound
         child = 0
     finally:

@@ -102,19 +102,29 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+_LEAST = 256 << 20  # bytes of addresses, of which no backend's libraries make do
 _AMPLE = 4 << 30  # bytes of addresses (`ulimit -v`) with which an import fails for other reasons
+
+
+# What Keras raises of its settings, or of a library that it misses; older ones assert what newer ones raise.
+_EXPECTED = (ImportError, ValueError, TypeError, AttributeError, AssertionError)
 
 
 def _import() -> None:
     try:
         import keras
-    # Older Keras asserts what newer ones raise.
-    except (ImportError, ValueError, TypeError, AttributeError, AssertionError) as error:
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.constant(0)  # devices are discovered at the first operation
+    except Exception as error:
         name, where = _chosen_backend()
         if _cramped(error):
-            raise MemoryError(
-                f"the libraries of {name} do not fit into what this process may take ({error})"
-            ) from error
+            why = str(error) or type(error).__name__
+            raise MemoryError(f"the libraries of {name} do not fit into what this process may take ({why})") from error
+        if not isinstance(error, _EXPECTED) or "keras" in sys.modules:
+            raise
         if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
             raise ConfigError(
                 f"Keras' backend '{name}' ({where}) cannot be imported ({error}); set KERAS_BACKEND=tensorflow"
@@ -125,19 +135,18 @@ def _import() -> None:
             f"Keras refuses its settings ({str(error) or type(error).__name__}): fix or remove {_keras_json()}, and "
             "look at what begins with KERAS_ in the environment"
         ) from error
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.constant(0)  # devices are discovered at the first operation
 
 
 def _cramped(error: Exception) -> bool:
-    """Whether an import failed for want of memory. A library that is optional to another may fail first, unnoticed, and
-    then be missing from within."""
+    """Whether an import failed for want of memory. What failed first may have been hidden by who did not need it, so
+    that something is missing, or left half imported; or Python itself had nothing left to say what it was."""
     if addresses.refused(error):
         return True
-    most = addresses.bound()
-    return "partially initialized module" in str(error) and most is not None and most < _AMPLE
+    most, left = addresses.bound(), addresses.left()
+    if most is None:
+        return False
+    unexpected = not isinstance(error, _EXPECTED) or "partially initialized module" in str(error)
+    return (unexpected and most < _AMPLE) or (left is not None and left < _LEAST)
 
 
 def _keras_json() -> str:
