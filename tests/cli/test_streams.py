@@ -76,9 +76,12 @@ def test_a_full_memory_is_no_bug_of_ours(error: Exception, memory: bool, monkeyp
     "error",
     [
         ImportError("libtensorflow_cc.so.2: failed to map segment from shared object"),
+        ImportError(
+            "Traceback (most recent call last):\n  File 'x'\nImportError: a.so: failed to map segment\n\nFailed"
+        ),
         AttributeError("partially initialized module 'jax' has no attribute 'version'"),
     ],
-    ids=["the loader's words", "a library that failed unnoticed"],
+    ids=["the loader's words", "the loader's words in a traceback", "a library that failed unnoticed"],
 )
 def test_libraries_that_cannot_be_mapped_are_a_full_memory(
     error: Exception, bound: int | None, monkeypatch: pytest.MonkeyPatch
@@ -98,8 +101,10 @@ def test_libraries_that_cannot_be_mapped_are_a_full_memory(
     monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
     memory = bound is not None or isinstance(error, ImportError)
     said = "the libraries of tensorflow do not fit" if memory else "Keras refuses its settings"
-    with pytest.raises(MemoryError if memory else ConfigError, match=said):
+    with pytest.raises(MemoryError if memory else ConfigError, match=said) as caught:
         starting._import()
+    assert "Traceback" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("left", "memory"), [(100 << 20, True), (3 << 30, False), (None, False)])

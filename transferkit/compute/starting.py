@@ -121,8 +121,9 @@ def _import() -> None:
     except Exception as error:
         name, where = _chosen_backend()
         if _cramped(error):
-            why = str(error) or type(error).__name__
-            raise MemoryError(f"the libraries of {name} do not fit into what this process may take ({why})") from error
+            raise MemoryError(
+                f"the libraries of {name} do not fit into what this process may take ({_why(error)})"
+            ) from error
         if not isinstance(error, _EXPECTED) or "keras" in sys.modules:
             raise
         if name not in ("tensorflow", "jax") or (name == "jax" and isinstance(error, ImportError)):
@@ -135,6 +136,12 @@ def _import() -> None:
             f"Keras refuses its settings ({str(error) or type(error).__name__}): fix or remove {_keras_json()}, and "
             "look at what begins with KERAS_ in the environment"
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """In one line: TensorFlow's errors quote a traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith((" ", "Traceback"))]
+    return lines[0] if lines else type(error).__name__
 
 
 def _cramped(error: Exception) -> bool:
