@@ -59,7 +59,13 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "no space"), (errno.EACCES, "cannot write")]
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left"),
+        (errno.EDQUOT, "no space"),
+        (errno.EACCES, "cannot write"),
+        (errno.EFBIG, "ulimit -f"),
+    ],
 )
 def test_a_refusing_disk_is_a_storage_error(number: int, words: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=words), files.atomic_path(tmp_path / "a"):

@@ -53,6 +53,11 @@ def storage_errors(path: Path, remedy: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
+        if error.errno == errno.EFBIG:
+            raise StorageError(
+                f"cannot write {path}: it is larger than files may become here; raise or lift the bound of this shell "
+                "(ulimit -f), or choose a place on another file system"
+            ) from error
         if error.errno in _REFUSED:
             raise StorageError(f"cannot write {path} ({error.strerror}); {remedy}") from error
         raise

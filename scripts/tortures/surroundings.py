@@ -15,6 +15,7 @@ from tortures.trying import SMALL, Row, Session, finish
 NAME = "surroundings"
 FIXED = (
     "a run ended, with exit code 0 or 1, when nobody read standard error any more or its disk was full",
+    '`ulimit -f` and a removed working directory ended `finetune` in "a bug in transferkit"',
 )
 OPEN = ()
 # What is put before and behind a command in a shell, and whether it has to end well all the same.

@@ -119,6 +119,18 @@ def test_a_library_of_keras_that_is_missing_for_want_of_memory(
 
 
 @posix
+def test_a_working_directory_that_was_removed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = call("finetune", "pictures")
+    assert (said.code, said.err) == (
+        2, "error: the working directory was removed; change to a folder that is there, and repeat the command\n",
+    )  # fmt: skip
+
+
+@posix
 def test_a_closed_output_is_nobody_listening(flowers: Path) -> None:
     assert shell(">&-", "data", "summary", flowers).returncode == 0
     said = shell(">&- 2>&- <&-", "data", "summary", flowers, "--json")

@@ -306,6 +306,15 @@ def complain(text: str) -> None:
     echo(wrapped(text, _width()), err=True)
 
 
+def _nowhere() -> bool:
+    """Whether the working directory is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _out_of_memory(error: Exception) -> bool:
     if addresses.refused(error):  # without any import, for which there may be no memory either
         return True
@@ -330,6 +339,9 @@ def _failed(error: Exception, debug: bool) -> int:
             "less at a time: --batch-size, --image-size, --workers."
         )
         return 1
+    if isinstance(error, FileNotFoundError) and _nowhere():
+        complain("error: the working directory was removed; change to a folder that is there, and repeat the command")
+        return 2
     where = "" if debug else "; --debug shows where"
     gone = error.filename if isinstance(error, FileNotFoundError) else None
     if gone is not None and not os.path.lexists(gone):
