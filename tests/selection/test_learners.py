@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from transferkit.errors import TrainingError
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows
 from transferkit.selection import kernels, linear, neighbours
@@ -170,3 +171,27 @@ def test_numbers_and_labels_are_learnt_as_well() -> None:
     labels = np.concatenate([y[:, :1] + y[:, 1:2], y[:, 2:]], axis=1)
     for _, (out,) in Logistic(exclusive=False).path(z, labels, [folds]):
         assert ((out > 0) == labels).mean() > 0.85
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_fit_of_what_is_no_number_ends_in_an_error(number: float, exclusive: bool) -> None:
+    z, y, _ = pictures(n=30)
+    z[4, 0, 2] = number
+    with pytest.raises(TrainingError, match="is no number"):
+        Logistic(exclusive).fit(z, y, {"C": 0.03})
+
+
+def test_a_fit_takes_few_evaluations_whatever_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of memory that returns anything: a loss and a gradient without any sense."""
+    rng, asked = np.random.default_rng(0), [0]
+
+    def senseless(found: np.ndarray, *_: object) -> tuple[float, np.ndarray]:
+        asked[0] += 1
+        return float(rng.normal()), rng.normal(size=found.size)
+
+    monkeypatch.setattr(linear, "_loss", senseless)
+    z, y, _ = pictures(n=30)
+    Logistic().fit(z, y, {"C": 0.03})
+    assert asked[0] <= 2 * (linear.EVALUATIONS + 51)  # strengths, and the line search in which the bound was met

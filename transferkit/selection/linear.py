@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.errors import TrainingError
 from transferkit.evaluation.baselines import few_threads
 from transferkit.features.row_blocks import Table, blocks, room
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.learner import Folds, Path, Setting, answer, refitted, spread
 
 STEPS = 60  # of L-BFGS for one strength: so many along a path are near enough,
+EVALUATIONS = 5 * STEPS  # at the most: line searches take one or two a step
 GRADIENT = 1e-3  # or what no weight's derivative is above
 
 
@@ -183,10 +185,16 @@ def _softmax_path(z: Table, labels: npt.NDArray[np.int64], count: int, strengths
     found = np.zeros((z.shape[2] + 1) * outputs)
     for strength in strengths:
         with few_threads(math.prod(z.shape)):
-            found = minimize(
+            result = minimize(
                 _loss, found, (z, codes, outputs, strength), "L-BFGS-B", jac=True,
-                options={"maxiter": STEPS, "gtol": GRADIENT, "ftol": 64 * float(np.finfo(float).eps), "maxls": 50},
-            ).x  # fmt: skip
+                options={
+                    "maxiter": STEPS, "maxfun": EVALUATIONS, "gtol": GRADIENT,
+                    "ftol": 64 * float(np.finfo(float).eps), "maxls": 50,
+                },
+            )  # fmt: skip
+        if not math.isfinite(result.fun):
+            raise TrainingError("the loss of a logistic regression is no number; are all features finite?")
+        found = result.x
         table = found.reshape(-1, outputs)
         table = np.concatenate([-table, table], axis=1) / 2 if outputs == 1 else table
         weights, bias = weights.copy(), bias.copy()
