@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,17 @@ def test_a_thread_that_is_refused_leaves_the_figures_to_this_process(monkeypatch
 
     try:
         monkeypatch.setattr(drawing._line, "submit", refused)
+        drawing.ask(facts_of_run(LITTLE))
+        assert drawing.drawn(facts_of_run(LITTLE)) is None
+    finally:
+        drawing.close()
+
+
+def test_a_process_that_hangs_leaves_the_figures_to_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferkit.delivery.report.beside.PATIENCE", 0.1)
+    drawing = Draughtsman(None)
+    try:
+        os.kill(drawing._process.pid, signal.SIGSTOP)
         drawing.ask(facts_of_run(LITTLE))
         assert drawing.drawn(facts_of_run(LITTLE)) is None
     finally:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transferkit.record import JsonObject
 
 MODULE = "transferkit.delivery.report.beside"
+PATIENCE = 300.0  # seconds after which it is taken to hang
 IDLE = 0.5  # seconds that it takes at most to end by itself
 
 
@@ -54,7 +55,7 @@ class Draughtsman:
         if facts not in self._asked:
             return None
         try:
-            return self._asked[facts].result()
+            return self._asked[facts].result(PATIENCE)
         except Exception:  # whatever befell it: drawing them here tells of what is wrong with the figures themselves
             return None
 
