@@ -13,7 +13,7 @@ from transferkit.errors import TrainingError
 from transferkit.evaluation.metric_registry import goal
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows, Table
-from transferkit.selection import choice, expectation, kernels
+from transferkit.selection import answering, expectation, kernels
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
 from transferkit.selection.choice import HeadChoice, choose, fit, sets
 from transferkit.selection.expectation import expected
@@ -228,7 +228,7 @@ def test_one_set_of_features_at_a_time_is_on_disk(monkeypatch: pytest.MonkeyPatc
     candidates = sets({"last": (4, 6), "all": (0, 6)}, [Ridge()])
     for rows, kept in ((x, 2), (StoredRows(lambda places: x[places], x.shape), 1)):
         known: dict[tuple[int, int], Table] = {}
-        assert [choice._projected(rows, candidate, known).shape[2] for candidate in candidates] == [2, 6]
+        assert [answering.projected(rows, candidate, known).shape[2] for candidate in candidates] == [2, 6]
         assert len(known) == kept
 
 

@@ -104,6 +104,7 @@ class HeadCandidate(Record):
     given_up: bool = False
     chosen: bool = False
     judged_on: str | None = None
+    pictures: Count | None = None  # that its score is of, where these were drawn from all
 
 
 class CurvePoint(Record):

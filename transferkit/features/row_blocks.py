@@ -52,14 +52,15 @@ class StoredRows:
 Table = Rows | StoredRows  # float32 [n, V, D]: V views of each picture, of which the first is the clean one
 
 
-def blocks(x: Table, places: Places | None = None) -> Iterator[tuple[Any, Rows]]:
+def blocks(x: Table, places: Places | None = None, most: int = BLOCK_ROWS) -> Iterator[tuple[Any, Rows]]:
     """Where, and the rows there, block by block: of all rows, or of those at `places` in that order.
 
     Args:
         x: rows [n, V, D].
         places: int [k].
+        most: rows in a block, where what is made of one is much larger.
     """
-    size = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, 4 * math.prod(x.shape[1:]))))
+    size = max(1, min(BLOCK_ROWS, most, BLOCK_BYTES // max(1, 4 * math.prod(x.shape[1:]))))
     for start in range(0, len(x) if places is None else len(places), size):
         some: Any = slice(start, start + size) if places is None else places[start : start + size]
         yield some, x[some]

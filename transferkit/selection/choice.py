@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from transferkit.errors import TrainingError
 from transferkit.evaluation.baselines import few_threads
 from transferkit.evaluation.metrics_record import HeadCandidate
-from transferkit.features.row_blocks import StoredRows, Table, mapped, release
+from transferkit.features.row_blocks import Table, mapped
 from transferkit.selection import projection
-from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, scaled
+from transferkit.selection.answering import Projected, ask
+from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge
 from transferkit.selection.comparison import Gain, best_of, gain_of, hopeful, row_of, simplest
 from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Fitted, Floats
-from transferkit.selection.learner import Folds, Learner, Setting
+from transferkit.selection.learner import Folds, Learner
+from transferkit.selection.screening import LeftBehind, comparisons, screened
 
 
 @dataclass(kw_only=True)
@@ -65,9 +65,9 @@ def choose(
             them: one set of features at a time, and the answers.
         y: targets float64 [n, C].
         rounds: rounds of folds; each covers every picture once. Pictures that belong together are in one fold.
-        candidates: what is tried.
+        candidates: what is tried; of many pictures on some of them first (`screening`), and on all in one round.
         judge: the goal.
-        seed: of the bootstrap.
+        seed: of the bootstrap, and of what is drawn.
         advance: told 1 for each candidate and stage (of two) that is done, and for those that are not tried further.
         admitted: whether a candidate may be shipped; asked of those only that would be chosen.
 
@@ -78,38 +78,51 @@ def choose(
         TrainingError: none of the candidates is admitted.
     """
     started = time.monotonic()
-    projected: dict[tuple[int, int], Table] = {}
-    alive, trials, refused = list(candidates), list[CandidateScore](), list[Candidate]()
-    # One round of all, then the others of those that may still win.
-    for stage, some in enumerate((rounds[:1], rounds[1:])):
-        for candidate in alive if some else ():
-            with few_threads(math.prod(x.shape)):
-                z = _projected(x, candidate, projected)
-                found = list(candidate.learner.path(z, y, some))
-            for setting, outputs in found:
-                for one in outputs:
-                    enter(trials, candidate, setting, one, judge, first=stage == 0)
-            advance(1)
-        still = hopeful(trials, judge)
-        # In their order, in which one set of features follows the other.
-        before, alive = len(alive), [candidate for candidate in alive if candidate in still]
-        advance(before - len(alive) if stage == 0 else 0)
-    full = [t for t in trials if t.candidate in alive]
+    behind = list[LeftBehind]()
+    if comparisons(len(x), y.shape[1], len(candidates)):
+        # So many pictures make the error of one round small, beside that of which pictures there are.
+        candidates, behind = screened(x, y, rounds[0], candidates, judge, seed, advance)
+        rounds = rounds[:1]
+    trials, alive = _cross_validated(x, y, rounds, candidates, judge, advance)
+    full, refused = [t for t in trials if t.candidate in alive], list[Candidate]()
     best = simplest(full, judge)
     while not admitted(best):
-        left = [t for t in full if t.candidate is not best.candidate]
-        refused = [*refused, best.candidate]
+        refused.append(best.candidate)
+        full = [t for t in full if t.candidate not in refused]
         # Where all that are still tried cost too much, what was given up is better than nothing.
-        full = left or [t for t in trials if t.candidate not in refused]
+        full = full or [t for t in trials if t.candidate not in refused]
+        if not full and behind:
+            ask(x, y, rounds, [one.entire for one in behind], judge, trials)
+            alive, behind = [*alive, *(one.entire for one in behind)], []
+            full = [t for t in trials if t.candidate not in refused]
         if not full:
             raise TrainingError("no candidate may be shipped; allow more, with --max-latency or --max-size")
         best = simplest(full, judge)
     score, interval = expected(full, judge, seed)
     return HeadChoice(
-        trial=best, leaders=list(best_of(trials, judge).values()), score=score, interval=interval,
-        apparent=best.score, table=_table(trials, alive, best, judge), rounds=len(rounds), folds=len(rounds[0]),
-        seconds=time.monotonic() - started, gain=gain_of(trials, best, judge), contenders=full,
+        trial=best, leaders=[*best_of(trials, judge).values(), *(one.trial for one in behind)], score=score,
+        interval=interval, apparent=best.score,
+        table=[*_table(trials, alive, best, judge), *(one.row for one in behind)], rounds=len(rounds),
+        folds=len(rounds[0]), seconds=time.monotonic() - started, gain=gain_of(trials, best, judge), contenders=full,
     )  # fmt: skip
+
+
+def _cross_validated(
+    x: Table, y: Floats, rounds: Sequence[Folds], candidates: Sequence[Candidate], judge: Judge,
+    advance: Callable[[int], None],
+) -> tuple[list[CandidateScore], list[Candidate]]:  # fmt: skip
+    """One round of all, then the others of those that may still win: what they scored, and who these are."""
+    known: Projected = {}
+    alive, trials = list(candidates), list[CandidateScore]()
+    for stage, some in enumerate((rounds[:1], rounds[1:])):
+        if not some:
+            break
+        ask(x, y, some, alive, judge, trials, stage == 0, advance, known)
+        still = hopeful(trials, judge)
+        # In their order, in which one set of features follows the other.
+        before, alive = len(alive), [candidate for candidate in alive if candidate in still]
+        advance(before - len(alive) if stage == 0 and len(rounds) > 1 else 0)
+    return trials, alive
 
 
 def fit(x: Table, y: Floats, trial: CandidateScore) -> tuple[projection.Projection, Fitted]:
@@ -127,56 +140,6 @@ def fit(x: Table, y: Floats, trial: CandidateScore) -> tuple[projection.Projecti
     with few_threads(math.prod(x.shape)):
         found = projection.fit(x, candidate.start, candidate.stop)
         return found, candidate.learner.fit(mapped(x, found, found.width), y, trial.setting)
-
-
-def _projected(x: Table, candidate: Candidate, known: dict[tuple[int, int], Table]) -> Table:
-    key = candidate.start, candidate.stop
-    if key not in known:
-        if isinstance(x, StoredRows):
-            known.clear()  # all of them may be too much for the disk as well
-        found = projection.fit(x, *key)
-        known[key] = mapped(x, found, found.width)
-    return known[key]
-
-
-def enter(
-    trials: list[CandidateScore], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
-    first: bool,
-) -> None:  # fmt: skip
-    """Score a round's out-of-fold outputs, and file them under their candidate and setting.
-
-    Args:
-        trials: what is known so far; added to.
-        candidate: whose outputs they are.
-        setting: of it.
-        outputs: [n, C].
-        judge: the score.
-        first: whether it is the first round, and they are a new entry; else they go with those of the rounds before.
-    """
-    scale, shift = 1.0, 0.0
-    if judge.kind.calibrated and not candidate.learner.gives_logits:
-        scale, shift = scaled(outputs, judge.targets, judge.task)
-    logits = (outputs - shift) * scale
-    if isinstance(outputs, np.memmap):  # on disk, where they stay
-        outputs[:] = logits
-        logits = outputs
-        release(logits)
-    score, mine = judge.score(logits), judge.by_picture(logits)
-    if first:
-        trials.append(
-            CandidateScore(
-                logits=[logits], scores=[score], by_picture=mine, candidate=candidate, setting=setting, scale=scale,
-                shift=shift,
-            )
-        )  # fmt: skip
-        return
-    trial = next(t for t in trials if t.candidate is candidate and t.setting == setting)
-    rounds = len(trial.scores)
-    trial.logits.append(logits)
-    trial.scores.append(score)
-    trial.scale = (trial.scale * rounds + scale) / (rounds + 1)
-    if mine is not None and trial.by_picture is not None:
-        trial.by_picture = (trial.by_picture * rounds + mine) / (rounds + 1)
 
 
 def _table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +107,15 @@ def simplest(trials: Sequence[CandidateScore], judge: Judge) -> CandidateScore:
     return min(near, key=lambda t: (t.candidate.learner.simplicity, -judge.signed(t.score)))
 
 
+def plainest(leaders: Mapping[str, CandidateScore]) -> CandidateScore | None:
+    """What is called the simplest classifier, by which the choice is measured; None where it was not tried.
+
+    Args:
+        leaders: the best setting of every candidate, by name.
+    """
+    return next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
+
+
 def gain_of(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Judge) -> Gain | None:
     """What the chosen candidate brings over the simplest.
 
@@ -118,8 +127,7 @@ def gain_of(trials: Sequence[CandidateScore], chosen: CandidateScore, judge: Jud
     Returns:
         None where it is that one.
     """
-    leaders = best_of(trials, judge)
-    simple = next((leaders[name] for name in (f"{kind} on last" for kind in SIMPLEST) if name in leaders), None)
+    simple = plainest(best_of(trials, judge))
     if simple is None or simple is chosen:
         return None
     gap, error = behind(simple, chosen, judge)

@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float32]
 
 BLOCK = 8192  # rows at a time, where all of them would take too much memory,
-VOTES = 1 << 26  # or as many as have so many neighbours in all
+VOTES = 1 << 23  # or as many as have so many neighbours in all
 
 
 @dataclass(frozen=True)

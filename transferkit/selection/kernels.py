@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from transferkit.selection.learner import Folds, Path, Setting, spread
 
 EXACT = 4000  # pictures up to which every one is a support
 LANDMARKS = 2048  # supports beyond that, drawn at random (Nyström: Williams & Seeger 2001)
+ROUGHLY = 4  # where it need not be as good as it can, one picture in so many is a support
+PART = 2048  # pictures whose kernel to the supports is there at once
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class KernelRidge:
     however many views they have (Haasdonk & Burkhardt 2007).
 
     Out-of-fold outputs of every fold come from one inverse (Pahikkala et al. 2006), exactly. `gamma` is counted in
-    one over the mean squared distance of two pictures.
+    one over the mean squared distance of two pictures. `rough`: see `quick`.
     """
 
     name: str = "kernel"
@@ -30,10 +32,11 @@ class KernelRidge:
     gives_logits: bool = False
     gammas: tuple[float, ...] = (0.25, 0.7, 2.0)
     penalties: tuple[float, ...] = (0.01, 0.05)
+    rough: bool = False
 
     def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
-        if len(z) > EXACT:
+        if self.rough or len(z) > EXACT:
             yield from self._sparse_path(z, y, rounds)
             return
         z = held(z)
@@ -44,8 +47,8 @@ class KernelRidge:
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
         penalty, mean = setting["penalty"], y.mean(0)
-        if len(z) > EXACT:
-            gamma, supports = setting["gamma"] / spread(z), _landmarks(z)
+        if self.rough or len(z) > EXACT:
+            gamma, supports = setting["gamma"] / spread(z), self._landmarks(z)
             inner = gaussian(supports, supports, gamma).astype(np.float64)
             weights = _solved(*_normal(z, y - mean, supports, gamma, np.arange(len(z))), inner, penalty, len(z))
             return Kernel(supports, gamma, weights.astype(np.float32), mean.astype(np.float32))
@@ -55,6 +58,20 @@ class KernelRidge:
         supports = np.ascontiguousarray(z.transpose(1, 0, 2).reshape(-1, z.shape[2]))
         tied = np.tile(weights / views, (views, 1)).astype(np.float32)
         return Kernel(supports, gamma, tied, mean.astype(np.float32))
+
+    def narrowed(self, best: Setting) -> Self:
+        """See `Learner`. The best width of the kernel and the next narrower one; penalties cost little."""
+        narrower = [gamma for gamma in self.gammas if gamma > best["gamma"]][:1]
+        return replace(self, gammas=(best["gamma"], *narrower))
+
+    def quick(self) -> Self:
+        """See `Learner`. Supports are few, however few the pictures are."""
+        return replace(self, rough=True)
+
+    def _landmarks(self, z: Table) -> Rows:
+        most = min(LANDMARKS, len(z) // ROUGHLY) if self.rough else LANDMARKS
+        chosen = np.random.default_rng(0).permutation(len(z))[:most]
+        return np.ascontiguousarray(z[np.sort(chosen)][:, 0])
 
     @staticmethod
     def _kernel(z: Rows, gamma: float) -> Floats:
@@ -69,7 +86,7 @@ class KernelRidge:
         return np.asarray(total / views**2)
 
     def _sparse_path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
-        supports, mean, distance = _landmarks(z), y.mean(0), spread(z)
+        supports, mean, distance = self._landmarks(z), y.mean(0), spread(z)
         for gamma in self.gammas:
             scaled = gamma / distance
             inner = gaussian(supports, supports, scaled).astype(np.float64)
@@ -78,10 +95,10 @@ class KernelRidge:
                 parts = [_normal(z, y - mean, supports, scaled, fold) for fold in folds]
                 whole = [sum(part[i] for part in parts) for i in range(2)]
                 for fold, part in zip(folds, parts, strict=True):
-                    left = [w - p for w, p in zip(whole, part, strict=True)]
+                    left = [np.subtract(w, p, out=p) for w, p in zip(whole, part, strict=True)]
                     count = len(z) - len(fold)
                     every = [_solved(left[0], left[1], inner, penalty, count) for penalty in self.penalties]
-                    for places, rows in blocks(z, fold):
+                    for places, rows in blocks(z, fold, PART):
                         similar = gaussian(rows[:, 0], supports, scaled)
                         for weights, out in zip(every, outs, strict=True):
                             out[number][places] = similar @ weights + mean
@@ -128,18 +145,17 @@ def _dual(kernel: Floats, y: Floats, penalty: float) -> Floats:
     return np.asarray(cho_solve(cho_factor(regular, overwrite_a=True), y))
 
 
-def _landmarks(z: Table) -> Rows:
-    chosen = np.random.default_rng(0).permutation(len(z))[:LANDMARKS]
-    return np.ascontiguousarray(z[np.sort(chosen)][:, 0])
-
-
 def _normal(z: Table, y: Floats, supports: Rows, gamma: float, fold: Places) -> tuple[Floats, Floats]:
     """`ΦᵀΦ` and `Φᵀy` over the pictures of a fold, Φ the kernel to the supports, averaged over views."""
     gram, moment = np.zeros((len(supports), len(supports))), np.zeros((len(supports), y.shape[1]))
-    for places, rows in blocks(z, fold):
-        views = [gaussian(rows[:, v], supports, gamma) for v in range(z.shape[1])]
+    for places, rows in blocks(z, fold, PART):
+        phi = gaussian(rows[:, 0], supports, gamma)
         # In single precision the sums lose their definiteness.
-        phi: Floats = np.asarray(np.mean(views, axis=0, dtype=np.float64))
+        phi = phi.astype(np.float64)
+        for view in range(1, rows.shape[1]):
+            phi += gaussian(rows[:, view], supports, gamma)
+        if rows.shape[1] > 1:
+            phi /= rows.shape[1]
         gram += phi.T @ phi
         moment += phi.T @ y[places]
     return gram, moment
@@ -150,6 +166,8 @@ def _solved(gram: Any, moment: Any, inner: Floats, penalty: float, count: int) -
     each support stands for several."""
     from scipy.linalg import cho_factor, cho_solve
 
-    regular = gram + penalty * max(1.0, count / len(inner)) * inner
+    regular = (penalty * max(1.0, count / len(inner))) * inner
+    regular += gram
     regular[np.diag_indices_from(regular)] += 1e-5 * np.trace(regular) / len(regular)
-    return np.asarray(cho_solve(cho_factor(regular), moment))
+    factor = cho_factor(regular.T, overwrite_a=True, check_finite=False)  # of the transpose, in place: it is the same
+    return np.asarray(cho_solve(factor, moment))

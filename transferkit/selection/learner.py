@@ -8,7 +8,7 @@ Rows are in memory or on disk (`row_blocks`), and read a block at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,13 @@ class Learner(Protocol):
 
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """The classifier learnt from all rows."""
+
+    def quick(self) -> Self:
+        """The same as it is compared with others before it is tried on all rows: nearly as good, in less time."""
+
+    def narrowed(self, best: Setting) -> Self:
+        """The same with fewer settings, for more pictures than those of which `best` was the best one: without what
+        takes time of its own and is unlikely to win. More pictures allow what is less smooth."""
 
 
 def spread(z: Table) -> float:

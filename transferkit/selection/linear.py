@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,14 @@ class Ridge:
         weights = _primal(*_normal(z, y, mean, np.arange(len(z))), penalty)
         return Affine(weights[:-1].astype(np.float32), (weights[-1] + mean).astype(np.float32))
 
+    def quick(self) -> Self:
+        """See `Learner`."""
+        return self
+
+    def narrowed(self, best: Setting) -> Self:
+        """See `Learner`. All settings share what takes time."""
+        return self
+
 
 @dataclass(frozen=True)
 class Discriminant:
@@ -77,6 +86,14 @@ class Discriminant:
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
         return next(iter(self._fits([_class_sums(z, y, np.arange(len(z)))], (setting["shrinkage"],))))
+
+    def quick(self) -> Self:
+        """See `Learner`."""
+        return self
+
+    def narrowed(self, best: Setting) -> Self:
+        """See `Learner`. All settings share what takes time."""
+        return self
 
     @staticmethod
     def _fits(parts: Sequence[tuple[Floats, Floats, Floats]], shrinkages: Sequence[float]) -> Iterator[Affine]:
@@ -120,6 +137,15 @@ class Logistic:
         """See `Learner`."""
         *_, last = self._fits(z, y, [c for c in self.strengths if c < setting["C"]] + [setting["C"]])
         return last
+
+    def quick(self) -> Self:
+        """See `Learner`."""
+        return self
+
+    def narrowed(self, best: Setting) -> Self:
+        """See `Learner`. The weaker penalties take most of the steps, and each fit starts from those before."""
+        most = next((c for c in self.strengths if c > best["C"]), best["C"])
+        return replace(self, strengths=tuple(c for c in self.strengths if c <= most))
 
     def _fits(self, z: Table, y: Floats, strengths: Sequence[float]) -> Iterator[Affine]:
         if self.exclusive:

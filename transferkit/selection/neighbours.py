@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -33,6 +34,14 @@ class NearestNeighbours:
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
         """See `Learner`."""
         return self._fitted(z, y, [setting])[0]
+
+    def quick(self) -> Self:
+        """See `Learner`."""
+        return self
+
+    def narrowed(self, best: Setting) -> Self:
+        """See `Learner`. Who votes does not grow for ever, and neither does how sharply they are told apart."""
+        return replace(self, sharpnesses=(best["sharpness"],))
 
     @staticmethod
     def _fitted(z: Table, y: Floats, settings: Sequence[Setting]) -> list[Neighbours]:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from transferkit.evaluation.baselines import few_threads
 from transferkit.selection import projection
+from transferkit.selection.answering import enter
 from transferkit.selection.candidate_scores import CandidateScore, Judge
-from transferkit.selection.choice import enter
 from transferkit.selection.comparison import behind
 from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, softmax, unit
 from transferkit.selection.kernels import KernelRidge
