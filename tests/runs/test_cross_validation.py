@@ -21,12 +21,12 @@ from transferkit.runs import cross_validation, tapped_rows
             1000,
             9,
             8 << 30,
-            "12 candidates' answers for 85,000 pictures and 1,000 classes would take 28.6 GB, and 2.1 GB of memory are "
+            "12 candidates' answers for 85,000 pictures and 1,000 classes would take 19.0 GB, and 2.1 GB of memory are "
             "given to them",
         ),
-        (1000, 8000, 8 << 30, "would take 28.6 GB, and 17.3 GB of disk are given to them"),
+        (1000, 8000, 8 << 30, "would take 19.0 GB, and 17.3 GB of disk are given to them"),
         (500, 8000, 8 << 30, ""),
-        (655, 2000, 2 << 30, "would take 18.7 GB, and 18.0 GB of disk are given to them"),
+        (960, 2000, 2 << 30, "would take 18.3 GB, and 18.0 GB of disk are given to them"),
     ],
     ids=["few classes", "many", "many, on disk", "on disk, where there is room", "on disk, all views"],
 )

@@ -10,6 +10,7 @@ from transferkit.evaluation import metric_registry
 from transferkit.features.row_blocks import free_on_disk
 from transferkit.runs.tapped_rows import TappedRows, most_in_memory, size_of
 from transferkit.selection import choice as choosing
+from transferkit.selection import screening
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.candidates import learners
 from transferkit.training.problem import Problem
@@ -45,13 +46,13 @@ def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
 
 
 def require_room(work: Recipe) -> None:
-    """Raise DataError where the out-of-fold answers of all candidates, pictures times classes each, would take more
-    than a part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
+    """Raise DataError where the out-of-fold answers of the candidates, pictures times classes each, would take more than
+    a part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
     problem = work.problem
     taps, kind = work.frozen.tapped()
     candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))
     pictures = len(np.union1d(problem.train, problem.val))
-    needed = int(8 * pictures * problem.outputs * candidates * SETTINGS)
+    needed = int(8 * screening.answers(pictures, problem.outputs, candidates) * problem.outputs * SETTINGS)
     features = size_of(kind.width, pictures, work.settings.choice_views + 1)
     where, most = "memory", most_in_memory()
     if features > most:

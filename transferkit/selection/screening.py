@@ -56,15 +56,17 @@ def comparisons(pictures: int, outputs: int, candidates: int) -> list[int]:
     return found
 
 
-def finalists(pictures: int, outputs: int, candidates: int) -> int:
-    """How many candidates are tried on all pictures, at the most.
+def answers(pictures: int, outputs: int, candidates: int) -> int:
+    """Pictures times candidates of the comparison with most of them: what has to have room at once.
 
     Args:
         pictures, outputs, candidates: as for `comparisons`.
     """
-    for _ in comparisons(pictures, outputs, candidates):
-        candidates = candidates if candidates <= FEW else min(candidates, _half(candidates) + 2)
-    return candidates
+    most, count = 0, candidates
+    for some in comparisons(pictures, outputs, candidates):
+        most = max(most, some * count)
+        count = count if count <= FEW else min(count, _half(count) + 2)
+    return max(most, pictures * count)
 
 
 def drawn(y: Floats, folds: Folds, count: int, seed: int) -> tuple[Places, list[Places]]:

@@ -199,6 +199,7 @@ def _candidate(row: HeadCandidate) -> View:
 
     setting = (row.setting or {}).items()
     judged = f", on {row.judged_on} alone" if row.judged_on else ""
+    judged += f", on {row.pictures:,} pictures" if row.pictures else ""
     return {
         "name": row.name or f"{row.classifier} on {row.features}",
         "setting": ", ".join(f"{key} {figure(v) if isinstance(v, float) else v}" for key, v in setting),
