@@ -241,9 +241,10 @@ class Selector:
         name = self.work.problem.goal.name
         expected = "" if beaten else f": expected {name} {figure(found.score)}{interval}"
         what = terms.candidate(chosen.classifier, chosen.features)
+        rounds = "" if found.rounds == 1 else f"{found.rounds} × "
         return (
-            f"chosen of {len(table)} candidates: {what}{expected}, by {found.rounds} × {found.folds}-fold "
-            f"cross-validation in {duration(found.seconds)}"
+            f"chosen of {len(table)} candidates: {what}{expected}, by {rounds}{found.folds}-fold cross-validation in "
+            f"{duration(found.seconds)}"
         )
 
 

@@ -335,6 +335,7 @@ def test_what_was_tried_is_a_table_with_the_chosen_row_marked():
              "behind_best_se": 0.02, "given_up": False, "chosen": True},
             {"features": SCRIPT, "classifier": "k", "score": None, "given_up": True},
             {"name": "mlp on all", "score": 0.7, "judged_on": "validation"},
+            {"name": "ridge on top", "score": 0.6, "given_up": True, "pictures": 4000},
         ],
         "cross_validation": {"score": 0.805, "ci95": [0.75, 0.86], "folds": 5, "rounds": 2, "metric": "accuracy"},
     }  # fmt: skip
@@ -346,6 +347,7 @@ def test_what_was_tried_is_a_table_with_the_chosen_row_marked():
     assert "0.010 ± 0.020" in text
     assert "given up early" in text
     assert "0.700, on validation alone" in text
+    assert "0.600, on 4,000 pictures" in text
     assert "accuracy 0.805 (95 % interval 0.750 to 0.860), 5 folds in 2 rounds" in text
     assert "What was tried" not in Page(render(figureless())).text
 
