@@ -197,15 +197,31 @@ def test_numbers_are_drawn_from_all_over_their_range() -> None:
     assert values[places].std() == pytest.approx(values.std(), abs=0.1)
 
 
-def test_candidates_keep_their_names_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screening, "ALL", 300)
-    monkeypatch.setattr(screening, "FIRST", JUDGED)
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
+def test_luck_with_the_pictures_of_a_comparison_is_not_counted_as_merit(name: str) -> None:
+    """Twelve that know nothing: the best half of them by half of the pictures is not better than chance."""
+    off = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        labels, x = rng.integers(0, 3, 400), rng.normal(size=(400, 1, 24)).astype(np.float32)
+        places = {"last": (0, 21), "top": (1, 22), "more": (2, 23), "all": (3, 24)}
+        candidates = sets(places, [Discriminant("class mean", 0, shrinkages=(1.0,)), Discriminant(), Ridge()])
+        found = choose(x, np.eye(3)[labels], rounds(400), candidates, judge(labels, name), seed)
+        assert found.flattered > 0
+        chance = 1 / 3 if name == "accuracy" else np.log(3)
+        off.append((found.score - chance) * (1 if name == "accuracy" else -1))
+        assert found.interval is not None
+        assert found.interval[0] < found.score < found.interval[1]
+    assert np.mean(off) < 2 * np.std(off) / np.sqrt(len(off))
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_candidates_keep_their_names_and_columns() -> None:
     x, labels = pictures()
     candidates = sets({"last": (4, 8), "all": (0, 8)}, [Ridge(), Discriminant(), Logistic()])
     places = {one.name: (one.start, one.stop) for one in candidates}
-    still, behind = screening.screened(
-        x, np.eye(3)[labels], rounds(N)[0], candidates, judge(labels), 0, lambda _: None
-    )  # fmt: skip
-    every: list[Candidate] = [*still, *(one.entire for one in behind)]
+    found = screening.screened(x, np.eye(3)[labels], rounds(N)[0], candidates, judge(labels), 0, lambda _: None)
+    every: list[Candidate] = [*found.candidates, *(one.entire for one in found.behind)]
     assert {one.name: (one.start, one.stop) for one in every} == places
     assert len(every) == len(places)

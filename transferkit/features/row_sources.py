@@ -168,7 +168,7 @@ class Stored:
         pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
         if 4 * self.features.width * pairs.shape[1] > RESIDENT_BYTES:
             return None
-        tensors = compute.hold(self.features.unpack(self.features.gather(*pairs, once=True)))
+        tensors = compute.hold(self.features.unpack(self.features.gather(pairs[0], pairs[1], once=True)))
         places = np.full(self._chunk.shape, -1, np.int32)
         places[at] = numbers.ravel()
         self._resident = ResidentRows(tensors, places)

@@ -46,8 +46,8 @@ def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
 
 
 def require_room(work: Recipe) -> None:
-    """Raise DataError where the out-of-fold answers of the candidates, pictures times classes each, would take more than
-    a part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
+    """Raise DataError where the out-of-fold answers of candidates, pictures times classes each, would take more than a
+    part of the machine's memory; where features lie on disk, and answers with them, more than is free there."""
     problem = work.problem
     taps, kind = work.frozen.tapped()
     candidates = len(choosing.sets(taps.sets(), learners(problem.samples.task)))

@@ -18,7 +18,7 @@ from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory,
 from transferkit.selection.candidate_scores import CandidateScore, Judge
 from transferkit.selection.choice import HeadChoice
 from transferkit.selection.comparison import gain_of, row_of
-from transferkit.selection.expectation import expected
+from transferkit.selection.expectation import expected, lowered
 from transferkit.selection.fitted import Fitted
 from transferkit.selection.learner import Folds
 from transferkit.selection.projection import Projection
@@ -71,6 +71,7 @@ class PoolChoice:
             best, asked = best_way(taught, rounds, of)
         # Whether the pool is used is part of the choice, whatever comes of it.
         score, interval = expected([*found.contenders, *asked], of, work.settings.seed)
+        score, interval = lowered(score, interval, found.flattered, of)
         name = work.problem.goal.name
         return cls(found=found, best=best, taught=taught, judge=of, metric=name, score=score, interval=interval)
 

@@ -18,7 +18,7 @@ from transferkit.selection import projection
 from transferkit.selection.answering import Projected, ask
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge
 from transferkit.selection.comparison import Gain, best_of, gain_of, hopeful, row_of, simplest
-from transferkit.selection.expectation import expected
+from transferkit.selection.expectation import expected, lowered
 from transferkit.selection.fitted import Fitted, Floats
 from transferkit.selection.learner import Folds, Learner
 from transferkit.selection.screening import LeftBehind, comparisons, screened
@@ -32,7 +32,7 @@ class HeadChoice:
     winner's own cross-validated score. `leaders` are all candidates with their best settings, best first, and `table`
     has a row for each; `gain` is that over the simplest classifier, None where that was chosen; `contenders` is
     whatever might have been chosen, each with each setting. `logits` [n, C] are the winner's out-of-fold answers for
-    every picture, mean over the rounds.
+    every picture, mean over the rounds. `flattered`: see `screening`; `score` and `interval` are without it.
     """
 
     trial: CandidateScore
@@ -46,6 +46,7 @@ class HeadChoice:
     seconds: float = 0.0
     gain: Gain | None = None
     contenders: list[CandidateScore] = field(default_factory=list)
+    flattered: float = 0.0
 
     @property
     def logits(self) -> Floats:
@@ -78,10 +79,11 @@ def choose(
         TrainingError: none of the candidates is admitted.
     """
     started = time.monotonic()
-    behind = list[LeftBehind]()
+    behind, flattered = list[LeftBehind](), 0.0
     if comparisons(len(x), y.shape[1], len(candidates)):
         # So many pictures make the error of one round small, beside that of which pictures there are.
-        candidates, behind = screened(x, y, rounds[0], candidates, judge, seed, advance)
+        first = screened(x, y, rounds[0], candidates, judge, seed, advance)
+        candidates, behind, flattered = first.candidates, first.behind, first.flattered
         rounds = rounds[:1]
     trials, alive = _cross_validated(x, y, rounds, candidates, judge, advance)
     full, refused = [t for t in trials if t.candidate in alive], list[Candidate]()
@@ -98,12 +100,13 @@ def choose(
         if not full:
             raise TrainingError("no candidate may be shipped; allow more, with --max-latency or --max-size")
         best = simplest(full, judge)
-    score, interval = expected(full, judge, seed)
+    score, interval = lowered(*expected(full, judge, seed), flattered, judge)
     return HeadChoice(
         trial=best, leaders=[*best_of(trials, judge).values(), *(one.trial for one in behind)], score=score,
         interval=interval, apparent=best.score,
         table=[*_table(trials, alive, best, judge), *(one.row for one in behind)], rounds=len(rounds),
         folds=len(rounds[0]), seconds=time.monotonic() - started, gain=gain_of(trials, best, judge), contenders=full,
+        flattered=flattered,
     )  # fmt: skip
 
 

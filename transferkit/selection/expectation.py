@@ -38,6 +38,25 @@ def expected(trials: Sequence[OutOfFold], judge: Judge, seed: int = 0) -> tuple[
     return _of_scores(trials, judge, seed)
 
 
+Interval = tuple[float, float]
+
+
+def lowered(score: float, interval: Interval | None, by: float, judge: Judge) -> tuple[float, Interval | None]:
+    """What is expected, less what a choice before this one flatters it by (`screening`).
+
+    Args:
+        score: what is expected without that.
+        interval: of it.
+        by: how much, 0 or more, in the units of the score.
+        judge: says which score is better.
+    """
+    change = judge.signed(-by)
+    if interval is None:
+        return score + change, None
+    low = interval[0] + change
+    return score + change, (max(0.0, low) if interval[0] >= 0 else low, interval[1] + change)
+
+
 def _of_means(table: Floats, judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
     """`table` [configurations, n]: what each picture adds to each configuration's score."""
     rng, n = np.random.default_rng(seed), table.shape[1]

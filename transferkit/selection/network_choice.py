@@ -19,7 +19,7 @@ from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfF
 from transferkit.selection.choice import HeadChoice, sets
 from transferkit.selection.comparison import behind
 from transferkit.selection.ensemble import Ensemble
-from transferkit.selection.expectation import expected
+from transferkit.selection.expectation import expected, lowered
 from transferkit.selection.learner import Learner
 from transferkit.selection.member import Voter
 
@@ -31,7 +31,8 @@ class NetworkAnswers:
     `answers` are the out-of-fold answers of whatever might have been chosen on it; `chosen` is the place of what was,
     and `setting` its own with the `scale` and `shift` that make logits of its outputs. `score` and `interval` (95 %)
     are what to expect of choosing on this network alone, `seconds` what it took, `choice` of them what the
-    cross-validation took. `size` is the side of its pictures in pixels. `networks` and `mirrored`: see `Voter`.
+    cross-validation took. `size` is the side of its pictures in pixels. `networks` and `mirrored`: see `Voter`;
+    `flattered`: see `HeadChoice`.
     """
 
     network: str
@@ -48,6 +49,7 @@ class NetworkAnswers:
     setting: dict[str, Any] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
     mirrored: bool = False
+    flattered: float = 0.0
 
     @classmethod
     def of(
@@ -64,6 +66,7 @@ class NetworkAnswers:
             network, parameters, size, candidate.learner.name, candidate.features, found.score, found.interval, answers,
             place, seconds, found.seconds,
             {"learner": dict(trial.setting), "scale": trial.scale, "shift": trial.shift}, networks or (network,),
+            flattered=found.flattered,
         )  # fmt: skip
 
     @property
@@ -124,7 +127,7 @@ def choose(
     several = _together(every, _voices(found, refined, over), judge, seed)
     if several is not None and several.taken:
         tried.append(several.answers)
-    score, interval = expected(tried, judge, seed)
+    score, interval = lowered(*expected(tried, judge, seed), every[winner].flattered, judge)
     gains = [behind(found[0].own, one.own, judge) for one in found]
     apparent = every[winner].own.score
     return NetworkChoice(winner, score, interval, apparent, gains, several, _smallest(found, judge), over)

@@ -4,6 +4,9 @@ Successive halving (Jamieson & Talwalkar 2016): each comparison is on four times
 most half of those compared go on. Left behind is whoever is three paired standard errors behind the best, then whoever
 is in the worse half; never the one that would be chosen by now, nor the simplest classifier, by which the choice is
 measured.
+
+Who goes on was lucky with the pictures it was compared on, and they count again in the end. `flattered` says by how
+much at the most: what the best of a comparison is above the score to expect of it, times the share of those pictures.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from transferkit.features.row_blocks import Places, Table, at
 from transferkit.selection.answering import HELD, ask
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge
 from transferkit.selection.comparison import best_of, hopeful, plainest, row_of, simplest
+from transferkit.selection.expectation import expected
 from transferkit.selection.fitted import Floats
 from transferkit.selection.learner import Folds
 
@@ -27,6 +31,16 @@ FIRST = 4000  # pictures of the first comparison,
 PER_OUTPUT = 20  # or so many for each class: with a handful of each, what learns slowly would look bad;
 SHARE = 2  # never more than one part in so many of all
 MORE = 4  # times as many in each comparison as in the one before
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Candidates that go on, in their order; those that were left behind, who came furthest first; and by how much the
+    score on all pictures is `flattered` at the most, in its units, 0 or more."""
+
+    candidates: list[Candidate]
+    behind: list[LeftBehind]
+    flattered: float
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,7 @@ def drawn(y: Floats, folds: Folds, count: int, seed: int) -> tuple[Places, list[
 def screened(
     x: Table, y: Floats, folds: Folds, candidates: Sequence[Candidate], judge: Judge, seed: int,
     advance: Callable[[int], None],
-) -> tuple[list[Candidate], list[LeftBehind]]:  # fmt: skip
+) -> Screened:  # fmt: skip
     """Who is worth trying on all pictures, with the settings that are.
 
     Args:
@@ -109,12 +123,9 @@ def screened(
         judge: the goal on all pictures.
         seed: of the draws.
         advance: told 1 for each candidate that has been compared once, and for each that is left behind.
-
-    Returns:
-        Those that go on, in their order, and those that do not, who came furthest first.
     """
     entire = {candidate.name: candidate for candidate in candidates}
-    still, behind = list(candidates), list[LeftBehind]()
+    still, behind, flattered = list(candidates), list[LeftBehind](), 0.0
     for number, count in enumerate(comparisons(len(x), y.shape[1], len(candidates))):
         if number and len(still) <= FEW:
             break
@@ -128,8 +139,10 @@ def screened(
         still = [
             replace(one, learner=one.learner.narrowed(leaders[one.name].setting)) for one in still if one.name in going
         ]
+        luck = judge.signed(best.score) - judge.signed(expected(trials, part, seed)[0])
+        flattered += max(0.0, luck if np.isfinite(luck) else 0.0) * len(rows) / len(x)
         advance(len(gone))
-    return still, behind
+    return Screened(still, behind, flattered)
 
 
 def _going_on(trials: Sequence[CandidateScore], compared: int, judge: Judge) -> set[str]:
