@@ -202,7 +202,7 @@ def test_numbers_are_drawn_from_all_over_their_range() -> None:
 def test_luck_with_the_pictures_of_a_comparison_is_not_counted_as_merit(name: str) -> None:
     """Twelve that know nothing: the best half of them by half of the pictures is not better than chance."""
     off = []
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         labels, x = rng.integers(0, 3, 400), rng.normal(size=(400, 1, 24)).astype(np.float32)
         places = {"last": (0, 21), "top": (1, 22), "more": (2, 23), "all": (3, 24)}
