@@ -40,8 +40,9 @@ class NearestNeighbours:
         return self
 
     def narrowed(self, best: Setting) -> Self:
-        """See `Learner`. Who votes does not grow for ever, and neither does how sharply they are told apart."""
-        return replace(self, sharpnesses=(best["sharpness"],))
+        """See `Learner`. Among more who vote there are nearer ones."""
+        sharper = [sharpness for sharpness in self.sharpnesses if sharpness > best["sharpness"]][:1]
+        return replace(self, sharpnesses=(best["sharpness"], *sharper))
 
     @staticmethod
     def _fitted(z: Table, y: Floats, settings: Sequence[Setting]) -> list[Neighbours]:
