@@ -68,6 +68,14 @@ def test_of_many_that_guess_the_expected_score_is_not_the_luckiest_ones(judge):
     assert found.interval[0] < 0.5 < found.interval[1]
 
 
+def test_what_choosing_a_classifier_in_steps_flatters_by_is_taken_off_here_too(judge):
+    one = network("n", 10, answers(judge, wrong(*range(50))), answers(judge, wrong(*range(20, 80))))
+    plain = network_choice.choose([one], judge)
+    found = network_choice.choose([replace(one, flattered=0.02)], judge)
+    assert found.score == pytest.approx(plain.score - 0.02)
+    assert found.interval == pytest.approx((plain.interval[0] - 0.02, plain.interval[1] - 0.02))
+
+
 def test_what_is_kept_comes_back_and_damage_is_noticed(judge):
     one = network("n", 10, answers(judge, wrong(1)), answers(judge, wrong(2, 3)), chosen=1)
     content = network_choice.to_bytes(one)
