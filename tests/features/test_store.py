@@ -38,6 +38,19 @@ def test_rows_are_read_back_in_any_order_by_any_process(features):
         again.places(["q"])
 
 
+def test_a_few_rows_of_a_chunk_are_copied_at_a_time_and_given_back(features, monkeypatch):
+    content, copied, released = rows(9), [], []
+    features.append(names(9), content)
+    monkeypatch.setattr(store, "BLOCK_BYTES", 2 * 4 * features.width)
+    monkeypatch.setattr(store, "as_numbers", lambda some: copied.append(len(some)) or np.asarray(some, np.float32))
+    monkeypatch.setattr(store, "release", lambda chunk: released.append(chunk))
+    order = np.array([3, 8, 0, 5, 1])
+    wanted = [f"p{number}" for number in order]
+    np.testing.assert_array_equal(features.gather(*features.places(wanted), once=True), content[order])
+    assert copied == [2, 2, 1]
+    assert len(released) == 3
+
+
 def test_rows_unpack_to_the_cuts_tensors(features):
     content = rows(3)
     first, second = features.unpack(content)

@@ -22,7 +22,7 @@ import numpy as np
 from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
-from transferkit.features.row_blocks import release
+from transferkit.features.row_blocks import BLOCK_BYTES, release
 from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
@@ -147,13 +147,15 @@ class FeatureSet:
     def gather(self, chunks: np.ndarray, rows: np.ndarray, once: bool = False) -> np.ndarray:
         """Rows at the given places, in that order, as float32 [n, width]. `once`: they are not asked for again soon, so
         that no memory is kept for them."""
-        out = np.empty((len(rows), self.width), np.float32)
+        out, step = np.empty((len(rows), self.width), np.float32), max(1, BLOCK_BYTES // (4 * self.width))
         for chunk in np.unique(chunks):
             here = np.flatnonzero(chunks == chunk)
             here = here[np.argsort(rows[here], kind="stable")]  # reading forwards is what disks like
-            out[here] = as_numbers(self._chunks[chunk][rows[here]])
-            if once:
-                release(self._chunks[chunk])
+            for start in range(0, len(here), step):  # a copy of a whole chunk beside `out` might be as large as that
+                some = here[start : start + step]
+                out[some] = as_numbers(self._chunks[chunk][rows[some]])
+                if once:
+                    release(self._chunks[chunk])
         return out
 
     def unpack(self, rows: np.ndarray) -> list[np.ndarray]:
