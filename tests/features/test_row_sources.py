@@ -46,8 +46,12 @@ def test_only_vectors_that_memory_has_room_for_are_resident(samples, views, monk
     monkeypatch.setattr(row_sources, "RESIDENT_BYTES", 4 * 3 * rows - 1)
     assert Stored(vectors, views, samples, wanted).resident() is None
     monkeypatch.setattr(row_sources, "RESIDENT_BYTES", 4 * 3 * rows)
-    found = Stored(vectors, views, samples, wanted).resident()
+    source = Stored(vectors, views, samples, wanted)
+    found = source.resident()
     assert found is not None
+    assert source.resident() is found
+    source.let_go()
+    assert source.resident() is not found
     (there,) = Stored(vectors, views, samples, wanted).take(np.array([4, 7]), np.array([2, 0]))
     np.testing.assert_array_equal(np.array(found.tensors[0])[found.rows(np.array([4, 7]), np.array([2, 0]))], there)
     maps = opened()

@@ -174,6 +174,10 @@ class Stored:
         self._resident = ResidentRows(tensors, places)
         return self._resident
 
+    def let_go(self) -> None:
+        """Give back the memory of `resident` rows; they are read again when they are asked for."""
+        self._resident = None
+
     def take(self, pictures: np.ndarray, views: np.ndarray, once: bool = False) -> list[np.ndarray]:
         """See `Source.take`; `once`: see `FeatureSet.gather`."""
         chunks = self._chunk[pictures, views]

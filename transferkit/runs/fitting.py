@@ -46,7 +46,8 @@ def classifier(
     alone = "refit" in work.settings.model_fields_set and work.settings.refit == "train"
     learnt = rows.places(problem.train if alone else rows.pictures)
     if taught is None:
-        projection, fitted = choosing.fit(at(rows.x, learnt), rows.y[learnt], trial)
+        x = at(rows.x, learnt) if alone else rows.x  # no copy of all
+        projection, fitted = choosing.fit(x, rows.y[learnt], trial)
     else:
         projection, fitted = taught.fit(learnt)
     body = shipping.body(projection, fitted, trial.scale, trial.shift)

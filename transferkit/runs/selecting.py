@@ -30,6 +30,7 @@ from transferkit.evaluation.metrics_record import (
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
 from transferkit.features.row_blocks import StoredRows
+from transferkit.features.row_sources import Stored
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.cross_validation import FOLDS, judge_of, require_room, rounds_of
 from transferkit.runs.limits import Account, CostLimits
@@ -200,8 +201,12 @@ class Selector:
 
     def _network(self) -> tuple[keras.Model, np.ndarray]:
         """A neural network on all depths, trained on the training pictures, and its answers on validation."""
-        body = self.work.head_alone(self.rows.kind, self.rows.source, "mlp")
-        return body, self.work.trainer.outputs(body, self.rows.source, self.work.problem.val).astype(np.float64)
+        source = self.rows.source
+        body = self.work.head_alone(self.rows.kind, source, "mlp")
+        answers = self.work.trainer.outputs(body, source, self.work.problem.val).astype(np.float64)
+        if isinstance(source, Stored):
+            source.let_go()  # what follows works on `rows.x`
+        return body, answers
 
     def _rival(self, theirs: OutOfFold, judge: Judge) -> tuple[tuple[keras.Model, np.ndarray] | None, HeadCandidate]:
         """The neural network with its answers on validation, where it is better there and within the limits; and its
