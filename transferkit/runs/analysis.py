@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, Met
 from transferkit.evaluation.near_duplicates import near_duplicates
 from transferkit.evaluation.scores import MANY, BaselineScores, Scores
 from transferkit.evaluation.versus import Answers, edge, interval
+from transferkit.features.row_sources import Stored
 from transferkit.files import atomic_path
 from transferkit.runs.context import RunContext
 from transferkit.runs.layout import Layout
@@ -68,9 +70,16 @@ def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, par
 
 def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
     """Features [n, d]; maps and tokens are averaged."""
-    blocks = np.array_split(pictures, max(1, -(-len(pictures) // 256)))
-    rows = (source.take(part, np.zeros(len(part), np.int64))[0] for part in blocks)
-    return np.concatenate([part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part for part in rows])
+    take = partial(source.take, once=True) if isinstance(source, Stored) else source.take
+    found: np.ndarray | None = None  # filled in place: all parts beside all of them would be twice as much
+    for places in np.array_split(np.arange(len(pictures)), max(1, -(-len(pictures) // 256))):
+        part = take(pictures[places], np.zeros(len(places), np.int64))[0]
+        part = part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part
+        if found is None:
+            found = np.empty((len(pictures), part.shape[1]), part.dtype)
+        found[places] = part
+    assert found is not None
+    return found
 
 
 def compare_baselines(
