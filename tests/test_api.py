@@ -91,7 +91,7 @@ def test_load_run_opens_what_is_finished_and_nothing_else(digits_run: tk.Run, tm
         assert repr(tk.Run(folder)) == f"Run({str(folder)!r}: no run in this folder)"
     other = Path(shutil.copytree(digits_run.folder, tmp_path / "copy"))
     record = json.loads((other / "run.json").read_text("utf-8"))
-    for status, said in (("running", "mini, running"), ("x\x1b[1m", r"mini, x\x1b[1m")):
+    for status, said in (("running", "mini, killed"), ("x\x1b[1m", r"mini, x\x1b[1m")):
         (other / "run.json").write_text(json.dumps(record | {"status": status}), "utf-8")
         with pytest.raises(RunError, match="not complete"):
             tk.load_run(other)

@@ -17,6 +17,9 @@ from transferkit.compute import replicas, xla
 from transferkit.compute.fused import Update, update_of
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
+LARGE = 16 << 20  # bytes of an array of which a copy is worth sparing
+ALIGNMENT = 64  # bytes
+
 
 def _others(record: logging.LogRecord) -> bool:
     """Not the advice on retracing, which takes one function for each of many networks for one that is traced again."""
@@ -159,7 +162,17 @@ def input_gradient(model: Any) -> InputGradient:
 
 def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
     """See `transferkit.compute.hold`."""
-    return [tf.convert_to_tensor(x) for x in arrays]
+    spared = [x.nbytes >= LARGE and x.dtype.kind in "fiu" and not gpu_count() for x in arrays]
+    return [_held(x) if spare else tf.convert_to_tensor(x) for x, spare in zip(arrays, spared, strict=True)]
+
+
+def _held(x: np.ndarray) -> Any:
+    """A copy of `x` as a tensor: of what does not lie as Eigen wants it, `convert_to_tensor` makes two."""
+    space = np.empty(x.nbytes + ALIGNMENT, np.uint8)
+    start = -space.ctypes.data % ALIGNMENT
+    own = space[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
+    own[...] = x
+    return tf.experimental.dlpack.from_dlpack(own.__dlpack__())
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:
