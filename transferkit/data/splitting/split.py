@@ -222,6 +222,8 @@ def _check_seed(seed: int, folds: int) -> None:
 
 def _given(samples: Samples, units: Units) -> list[int]:
     """The part each unit was given by the user, or -1. Refuses units that lie in two parts."""
+    if all(part is None for part in samples.split):
+        return [-1] * len(units)
     given, torn = [], []
     for members in units:
         parts = {samples.split[i] for i in members} - {None}

@@ -21,10 +21,11 @@ Units = list[list[int]]  # positions of the samples of each unit
 def units_of(samples: Samples) -> Units:
     """Positions that must stay together: one group, or one content, or linked through either (union-find)."""
     links = Links(len(samples))
-    first: dict[tuple[str, str], int] = {}
-    for i, (content, group) in enumerate(zip(samples.sha256 or (), samples.group, strict=True)):
-        for key in [("content", content), *([("group", group)] if group is not None else [])]:
-            links.join(i, first.setdefault(key, i))
+    for shared in (samples.sha256 or (), samples.group):
+        first: dict[str, int] = {}
+        for i, key in enumerate(shared):
+            if key is not None and first.setdefault(key, i) != i:
+                links.join(i, first[key])
     return links.clusters()
 
 
@@ -42,9 +43,10 @@ def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[in
     """
     hashes = samples.sha256 or ()
 
-    def rank(u: int) -> tuple[int, str]:
-        content = min(hashes[i] for i in units[u])
-        return -len(units[u]), hashlib.sha256(f"{purpose}:{seed}:{content}".encode()).hexdigest()
+    def rank(u: int) -> tuple[int, bytes]:
+        members = units[u]
+        content = hashes[members[0]] if len(members) == 1 else min(hashes[i] for i in members)
+        return -len(members), hashlib.sha256(f"{purpose}:{seed}:{content}".encode()).digest()
 
     return sorted(range(len(units)), key=rank)
 
