@@ -16,7 +16,7 @@ HEAVY = ("tensorflow", "keras", "jax", "sklearn", "matplotlib", "scipy", "keras_
 RUN = """
 import json, sys
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 codes = [guarded(cli, arguments) for arguments in json.loads(sys.argv[1])]
 print(json.dumps([codes, sorted(sys.modules)]), file=sys.__stdout__)
 """

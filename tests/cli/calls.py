@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pytest
 from tests.cli.calls import call, tree
 from tests.data.pictures import folder_of_classes
 from transferkit.cli import COMMANDS, cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 from transferkit.cli._help import Grouped
 
 

@@ -18,7 +18,7 @@ from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.marks import extended
 from transferkit import addresses
-from transferkit.cli._common import heed_termination
+from transferkit.cli._boundary import heed_termination
 from transferkit.compute import starting
 from transferkit.errors import ConfigError
 from transferkit.runs.finetune import Job
@@ -151,7 +151,7 @@ def test_a_full_output_is_one_clear_error(flowers: Path) -> None:
 UNHEARD = """
 import sys
 from transferkit import importing, native_logs
-from transferkit.cli._common import complain
+from transferkit.cli._boundary import complain
 from transferkit.console import Reporter
 importing.secure()
 Reporter().say("begun")
@@ -202,7 +202,7 @@ SWALLOWING = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from transferkit.compute import starting
-from transferkit.cli import _common, cli
+from transferkit.cli import _boundary, cli
 def swallow():
     try:
         os.kill(os.getpid(), int(sys.argv[1]))
@@ -212,13 +212,13 @@ def swallow():
 starting._import = swallow
 starting.backend = lambda: "jax"
 starting.ambient.fix = lambda dtypes: None
-_common.heed_termination()
+_boundary.heed_termination()
 command = cli.get_command(None, "cache")
 def work(**options):
     starting.start()
     print("it went on")
 command.commands["info"].callback = work
-sys.exit(_common.guarded(cli, ["cache", "info"]))
+sys.exit(_boundary.guarded(cli, ["cache", "info"]))
 """
 
 

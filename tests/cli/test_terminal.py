@@ -36,7 +36,7 @@ LONG = "x" * 240 + "\x1b[1m.png"
 DRIVER = """
 import json, sys
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 for words in json.load(open(sys.argv[1])):
     code = guarded(cli, words)
     print(f"--- {code}", flush=True)

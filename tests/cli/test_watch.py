@@ -66,7 +66,7 @@ def test_without_a_bound_nobody_watches() -> None:
 
 
 WORKING = (
-    "from transferkit.cli._common import Terminated, heed_termination; heed_termination()",
+    "from transferkit.cli._boundary import Terminated, heed_termination; heed_termination()",
     "try: print(os.getpid(), flush=True); time.sleep(60)",
     "except KeyboardInterrupt as stop:",
     "    time.sleep(0.8)  # a second one would end it hard",

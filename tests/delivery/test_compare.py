@@ -9,7 +9,7 @@ import pytest
 import transferkit as tk
 from tests.runs.sealing import reseal
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 from transferkit.errors import RunError
 from transferkit.evaluation.intervals import mcnemar
 from transferkit.files import read_csv, read_json, write_csv, write_json

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.data.containers.test_films import film
 from tests.runs.sealing import reseal
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 from transferkit.delivery.explain import Explaining, worst
 from transferkit.errors import ConfigError
 from transferkit.files import read_csv, read_json, write_json

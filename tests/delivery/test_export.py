@@ -364,7 +364,7 @@ def test_options_without_effect_and_unknown_names_are_refused(monkeypatch: pytes
 
 def test_bad_arguments_never_import_tensorflow(digits_run: Any) -> None:
     code = (
-        "import sys; from transferkit.cli import cli; from transferkit.cli._common import guarded; "
+        "import sys; from transferkit.cli import cli; from transferkit.cli._boundary import guarded; "
         f"code = guarded(cli, ['export', {str(digits_run.folder)!r}, '--format', 'tflite']); "
         "assert code == 2; assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )

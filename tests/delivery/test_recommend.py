@@ -9,7 +9,7 @@ from PIL import Image
 
 from transferkit.backbones.build import build
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 from transferkit.data.source import scan
 from transferkit.delivery import recommend as room
 from transferkit.errors import BackboneError, ConfigError

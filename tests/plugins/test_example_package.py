@@ -228,7 +228,7 @@ def test_help_reads_no_entry_points_and_imports_no_plugin(example: Path) -> None
         "    assert group == 'pydantic', 'read'\n"  # which looks for plugins of its own
         "    return ()\n"
         "metadata.entry_points = refuse\n"
-        "from transferkit.cli import cli\nfrom transferkit.cli._common import guarded\n"
+        "from transferkit.cli import cli\nfrom transferkit.cli._boundary import guarded\n"
         "assert guarded(cli, sys.argv[1:]) == 0\n"
         "assert not {'keras', 'tensorflow', 'transferkit_example'} & set(sys.modules)\n"
     )
@@ -239,7 +239,7 @@ def test_help_reads_no_entry_points_and_imports_no_plugin(example: Path) -> None
 
 def test_argument_errors_beside_plugins_import_no_keras(example: Path, digits: Path) -> None:
     code = (
-        "import sys\nfrom transferkit.cli import cli\nfrom transferkit.cli._common import guarded\n"
+        "import sys\nfrom transferkit.cli import cli\nfrom transferkit.cli._boundary import guarded\n"
         "assert guarded(cli, sys.argv[1:]) == 2\n"
         "assert 'transferkit_example' in sys.modules\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from transferkit.cli import cli
-from transferkit.cli._common import guarded
+from transferkit.cli._boundary import guarded
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import click
 
 from transferkit import importing
 from transferkit._version import __version__
-from transferkit.cli._common import guarded, heed_termination, open_streams
+from transferkit.cli._boundary import guarded, heed_termination, open_streams
 from transferkit.cli._help import WIDTH, Sections
 from transferkit.cli._watch import watched
 from transferkit.ending import leave

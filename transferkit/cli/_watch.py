@@ -18,7 +18,7 @@ from types import FrameType
 
 from transferkit import addresses, library_room
 from transferkit.addresses import GB
-from transferkit.cli._common import complain
+from transferkit.cli._boundary import complain
 
 CRASHES = tuple(
     getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE") if hasattr(signal, name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from transferkit.cli._common import COMPLETE, Once, common, echo, emit
+from transferkit.cli._boundary import COMPLETE
+from transferkit.cli._common import Once, common, echo, emit
 
 
 @click.command(cls=Once, epilog="Example:  transferkit completion bash >> ~/.bashrc")
