@@ -1,8 +1,8 @@
 """Of many pictures: candidates are compared on some of them first, and only the better ones on all.
 
 Successive halving (Jamieson & Talwalkar 2016): each comparison is on four times the pictures of the one before, and at
-most half of those compared go on. Left behind is whoever is three paired standard errors behind the best, then whoever
-is in the worse half; never the one that would be chosen by now, nor the simplest classifier, by which the choice is
+most half of those compared go on. Left behind are those three paired standard errors behind the best, then those in
+the worse half; never the one that would be chosen by now, nor the simplest classifier, by which the choice is
 measured.
 
 Who goes on was lucky with the pictures it was compared on, and they count again in the end. `flattered` says by how
