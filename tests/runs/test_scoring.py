@@ -59,6 +59,29 @@ def test_every_score_lies_in_its_interval_and_is_the_metric(task):
             assert low < high, key
 
 
+@pytest.mark.parametrize("task", ["classify", "multilabel", "ordinal"])
+def test_where_all_is_right_no_score_is_said_to_be_sure(task):
+    targets = np.arange(20) % 4
+    right = np.eye(4)[targets] * 0.9 + 0.025
+    samples = Pictures(
+        task=task, targets=np.eye(4, dtype=int)[targets] if task == "multilabel" else targets, classes=NAMES
+    )
+    found = scoring.scores(samples, right, 0)
+    tables = [(20, found), *[(5, row) for row in found["per_class"]]]
+    for count, table in tables:
+        perfect = {key for key, value in table.items() if value == 1.0 and f"{key}_ci95" in table}
+        assert {"f1" if count == 5 else "macro_f1"} <= perfect
+        for key in perfect:
+            assert table[f"{key}_ci95"] == pytest.approx(wilson(count, count)), key
+
+
+def test_an_error_of_one_everywhere_is_no_perfect_score():
+    targets = np.arange(20) % 3
+    found = scoring.scores(Pictures(task="ordinal", targets=targets, classes=NAMES), np.eye(4)[targets + 1], 0)
+    assert found["mae"] == 1.0
+    assert found["mae_ci95"] == [1.0, 1.0]
+
+
 def test_proportions_have_wilsons_interval():
     samples, outputs = data("classify")
     found = scoring.scores(samples, outputs, 0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from transferkit.errors import TrainingError
+from transferkit.evaluation.intervals import wilson
 from transferkit.evaluation.metric_registry import goal
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows, Table
@@ -94,6 +95,18 @@ def test_the_expected_score_is_not_the_winners_own(name: str) -> None:
 
 
 @pytest.mark.extended
+def test_of_answers_that_are_all_right_no_more_is_said_than_their_number_allows() -> None:
+    labels = np.arange(30) % 3
+    one = OutOfFold(logits=[20 * np.eye(3)[labels]], scores=[1.0], by_picture=None)
+    score, interval = expected([one], judge(labels, "macro_f1"))
+    assert score == 1.0
+    assert interval == pytest.approx(wilson(30, 30))
+    labels[0] = 1
+    score, interval = expected([one], judge(labels, "macro_f1"))
+    assert interval is not None
+    assert interval[0] < score < interval[1] <= 1.0
+
+
 def test_the_interval_holds_what_it_says() -> None:
     """Classifiers chosen and fitted on 150 pictures of which the truth is known: the score on new ones lies inside."""
     rng, inside, repeats = np.random.default_rng(0), 0, 150

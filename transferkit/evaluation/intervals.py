@@ -87,6 +87,17 @@ def bootstrap(
     return _percentiles(values, level, _of_stratum(true, stratify))
 
 
+def where_perfect(limits: tuple[float, float], count: int) -> tuple[float, float]:
+    """The interval of a score that is 1 at the most: where it is that in each resample, these tell nothing of how far
+    below it may be; as many right of as many do.
+
+    Args:
+        limits: a bootstrap's.
+        count: pictures that it is of, 0 or more.
+    """
+    return wilson(count, count) if limits == (1.0, 1.0) and count else limits
+
+
 def from_counts_of(
     targets: npt.ArrayLike, answers: npt.ArrayLike, count: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[dict[str, tuple[float, float]], list[tuple[float, float] | None]]:

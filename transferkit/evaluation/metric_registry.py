@@ -74,6 +74,8 @@ GOALS: dict[str, Metric] = {
     name: Metric(key, direction, tuple(task.name for task in tasks.every() if name in task.metrics))
     for name, key, direction in _ROWS
 }
+# Keys of scores that are 1 at the most, those of a class among them.
+AT_MOST_ONE = frozenset(key for _, key, direction in _ROWS if direction == "max") | {"f1"}
 
 
 def goal(name: str, task: str) -> Metric:

@@ -17,7 +17,7 @@ from transferkit import tasks
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.counts import average_precision, confusion, from_confusion
-from transferkit.evaluation.metric_registry import by_key
+from transferkit.evaluation.metric_registry import AT_MOST_ONE, by_key
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Edge
 
@@ -141,7 +141,8 @@ def interval(
         return {key: measure(true, outputs[rows], answers.thresholds)}
 
     found = intervals.of_table(table, targets, np.arange(len(targets)), seed=seed, stratify=tasks.of(task).exclusive)
-    return found.get(key)
+    limits = found.get(key)
+    return intervals.where_perfect(limits, len(targets)) if limits and key in AT_MOST_ONE else limits
 
 
 Measure = Callable[[Array, Array, Array | None], float | None]

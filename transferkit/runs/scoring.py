@@ -12,6 +12,7 @@ from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
 from transferkit.evaluation import intervals, metrics
+from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.evaluation.scores import Scores
 
 if TYPE_CHECKING:
@@ -140,8 +141,11 @@ def _attach(found: Scores, limits: Limits) -> None:
     rows = found.rows
     for (number, key), (low, high) in limits.items():
         table = found if number is None else rows[number]
-        if table.get(key) is not None:
-            table[f"{key}_ci95"] = [float(low), float(high)]
+        if table.get(key) is None:
+            continue
+        if key in AT_MOST_ONE:
+            low, high = intervals.where_perfect((low, high), found.n if number is None else rows[number].support)
+        table[f"{key}_ci95"] = [float(low), float(high)]
 
 
 def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) -> Limits:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transferkit.evaluation.intervals import where_perfect
+from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.selection.candidate_scores import Judge, OutOfFold
 from transferkit.selection.fitted import Floats
 
@@ -101,4 +103,6 @@ def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[fl
     if not len(parts_) or len(whole_) < 2:
         return best[0].score, None
     mean, half = float(parts_.mean()), INFLATION * 1.96 * float(whole_.std(ddof=1))
+    if judge.goal.key in AT_MOST_ONE and not judge.goal.plugin:
+        return mean, where_perfect((mean - half, min(1.0, mean + half)), n)
     return mean, (mean - half, mean + half)
