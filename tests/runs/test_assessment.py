@@ -32,11 +32,11 @@ def test_the_test_pictures_pass_once_where_one_pass_says_all(
 ) -> None:
     frozen: list[str] = []  # pictures that went through the frozen network
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    pixels, tested = Views.pixels, Assessment._tested
+    draw, tested = Views.draw, Assessment._tested
 
-    def noted(self: Any, samples: Any, index: int, views: Any) -> np.ndarray:
-        frozen.append(samples.paths[index])
-        return pixels(self, samples, index, views)
+    def noted(self: Any, samples: Any, work: Any, into: Any) -> Any:
+        frozen.extend(samples.paths[index] for index, _ in work)
+        return draw(self, samples, work, into)
 
     def both(self: Any, vectors: Any, where: Any) -> Any:
         found = tested(self, vectors, where)
@@ -46,7 +46,7 @@ def test_the_test_pictures_pass_once_where_one_pass_says_all(
         pairs.append((found.x, narrowed(other.x, self.trained, "last")))
         return found
 
-    monkeypatch.setattr(Views, "pixels", noted)
+    monkeypatch.setattr(Views, "draw", noted)
     monkeypatch.setattr(Assessment, "_tested", both)
     settings: dict[str, Any] = {**ONE_PASS, **TWO}[name]
     run = tk.finetune(digits, "mini", augment="none", output=tmp_path / "run", quiet=True, offline=True, **settings)
