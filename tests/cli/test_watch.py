@@ -67,7 +67,8 @@ def test_without_a_bound_nobody_watches() -> None:
 
 WORKING = (
     "from transferkit.cli._boundary import Terminated, heed_termination; heed_termination()",
-    "try: print(os.getpid(), flush=True); time.sleep(60)",
+    # Not one long sleep: a signal that comes just before it begins would be heard at its end.
+    "try: print(os.getpid(), flush=True); [time.sleep(0.05) for _ in range(1200)]",
     "except KeyboardInterrupt as stop:",
     "    time.sleep(0.8)  # a second one would end it hard",
     "    sys.exit(143 if isinstance(stop, Terminated) else 130)",
