@@ -40,8 +40,8 @@ def measure(
     """Pictures a second of extraction and of fine-tuning all layers, by the product's own code, from JPEG files.
 
     `busy` is NVML's: the share of the time in which a kernel runs. `fed` is the other view of it: pictures a second
-    from files / those of the same steps on one batch that lies in the GPU's memory. Compiling and
-    the start of processes do not count.
+    from files / those of the same steps on one batch that lies in the GPU's memory. Compiling and the start of
+    processes do not count.
     Extraction is in float32 and in what `--precision auto` takes; fine-tuning draws the views that it draws by default.
     """
     names = only or (("mini",) if quick else NETWORKS)
